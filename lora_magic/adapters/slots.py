@@ -1,0 +1,85 @@
+"""Slots: the places in a base model's module tree where a replacement can stand.
+
+PEFT's wrappers nest and refuse each other, so each adapter is captured once, on the pristine base,
+as a set of replacement modules by path. Activating an adapter writes its replacements; going back
+writes the originals. No tensor of the base is ever touched by that.
+
+Knows module trees; knows no adapter, no PEFT, no session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from torch import nn
+
+
+class Slots:
+    """Every slot of one base model, taken while the tree is pristine.
+
+    Writing is cheap (a dict entry per slot) and all or nothing: whatever happens in between, an
+    interrupt too, either the new replacements stand or those that stood before.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._places: dict[str, tuple[nn.Module, str, nn.Module]] = {}
+        for path, module in model.named_modules(remove_duplicate=False):
+            if path:
+                parent, _, child = path.rpartition(".")
+                self._places[path] = (model.get_submodule(parent), child, module)
+        self._written: dict[str, nn.Module] = {}
+
+    def original(self, path: str) -> nn.Module:
+        """The base's own module at a path."""
+        return self._places[path][2]
+
+    def paths(self) -> list[str]:
+        """Every path of the tree, in the model's own order."""
+        return list(self._places)
+
+    @property
+    def written(self) -> Mapping[str, nn.Module]:
+        """The replacements that stand now; empty when the base is bare."""
+        return dict(self._written)
+
+    def write(self, replacements: Mapping[str, nn.Module]) -> None:
+        """Put these replacements into their slots and the originals into all others."""
+        before = self._written
+        try:
+            self._place(before, replacements)
+        except BaseException:
+            # An interrupt may have come between two slots: go back to the whole that stood.
+            self._place({**before, **replacements}, before)
+            raise
+
+    def _place(self, leaving: Mapping[str, nn.Module], coming: Mapping[str, nn.Module]) -> None:
+        for path in leaving:
+            parent, child, original = self._places[path]
+            parent._modules[child] = original
+        for path, module in coming.items():
+            parent, child, _ = self._places[path]
+            parent._modules[child] = module
+        self._written = dict(coming)
+
+    @contextmanager
+    def held(self, replacements: Mapping[str, nn.Module]) -> Iterator[None]:
+        """These replacements for the length of a block; then what stood before, also on errors."""
+        before = self.written
+        self.write(replacements)
+        try:
+            yield
+        finally:
+            self.write(before)
+
+    def strangers(self) -> list[str]:
+        """Paths whose slot holds neither its original nor what was written there last."""
+        return [
+            path
+            for path, (parent, child, original) in self._places.items()
+            if path.rpartition(".")[0] not in self._replaced_prefixes()
+            and parent._modules.get(child) is not self._written.get(path, original)
+        ]
+
+    def _replaced_prefixes(self) -> set[str]:
+        return set(self._written)

@@ -1,0 +1,60 @@
+"""The defaults of attach and train, by the size of the base model.
+
+Knows numbers only: no model, no tokenizer. A flag beats a base's own recipe, which beats the
+table by size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: Up to this many parameters a base is "small": it trains in 16 or 32 bits on one device.
+SMALL_BASE = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Defaults for one base model.
+
+    A run takes `steps` optimizer steps where that is given, else `epochs` passes over the rows but
+    at least `min_steps` steps. A batch is `batch_size` rows, `accumulation` times, to one step.
+    """
+
+    learning_rate: float
+    rank: int
+    alpha: float
+    targets: str
+    batch_size: int
+    accumulation: int
+    max_length: int
+    steps: int | None = None
+    epochs: float | None = None
+    min_steps: int = 60
+
+
+SMALL = Recipe(
+    learning_rate=5e-4,
+    rank=16,
+    alpha=32.0,
+    targets="all-linear",
+    batch_size=8,
+    accumulation=2,
+    max_length=1024,
+    epochs=3.0,
+)
+
+LARGE = Recipe(
+    learning_rate=2e-4,
+    rank=16,
+    alpha=32.0,
+    targets="all-linear",
+    batch_size=2,
+    accumulation=8,
+    max_length=2048,
+    epochs=1.0,
+)
+
+
+def recipe_for(parameters: int) -> Recipe:
+    """The recipe for a base of so many parameters that brings none of its own."""
+    return SMALL if parameters <= SMALL_BASE else LARGE

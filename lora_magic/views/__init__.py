@@ -1,0 +1,1 @@
+"""Plain rows and numbers in, a display out. Knows no model and no session."""
