@@ -77,9 +77,5 @@ class Slots:
         return [
             path
             for path, (parent, child, original) in self._places.items()
-            if path.rpartition(".")[0] not in self._replaced_prefixes()
-            and parent._modules.get(child) is not self._written.get(path, original)
+            if parent._modules.get(child) is not self._written.get(path, original)
         ]
-
-    def _replaced_prefixes(self) -> set[str]:
-        return set(self._written)

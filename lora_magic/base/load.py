@@ -1,0 +1,171 @@
+"""Brings a base model in: the embedded one, a folder, a hub id, or live objects.
+
+Knows transformers' loaders; safetensors only, and no remote code unless asked. Knows no session
+and no adapter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from .. import demo
+from ..errors import BaseModelError, listed, near
+from . import hub
+from .device import Placement, choose_device, choose_dtype
+from .model import BaseModel
+from .recipe import Recipe
+
+DEMO = "demo"
+
+
+def load(
+    name: str,
+    *,
+    dtype: str | None = None,
+    device: str | None = None,
+    trust_remote_code: bool = False,
+) -> BaseModel:
+    """Load a base model and its tokenizer.
+
+    `name` is "demo" (embedded, offline), a folder saved by transformers, or a hub id. Weights are
+    read from safetensors only. Raises `BaseModelError` with what was seen and what to type.
+    """
+    target = choose_device(device)
+    source, local = _locate(name)
+    with _quiet():
+        model, tokenizer = _read(name, source, local, target, trust_remote_code)
+    model, placement = _place(model, dtype, target)
+    recipe = Recipe(**demo.RECIPE) if name == DEMO else None
+    return BaseModel(model, tokenizer, name=name, placement=placement, recipe=recipe)
+
+
+def use(model: Any, tokenizer: Any, *, name: str | None = None) -> BaseModel:
+    """Take live objects as they are: nothing is moved, cast or copied.
+
+    Raises `BaseModelError` for what is not a language model of transformers' making.
+    """
+    if not isinstance(model, nn.Module):
+        raise BaseModelError(
+            f"expected a model (torch.nn.Module), saw {type(model).__name__}; "
+            "type: %lora use model tokenizer"
+        )
+    if not hasattr(model, "generate") or not hasattr(model, "config"):
+        raise BaseModelError(
+            f"{type(model).__name__} cannot generate text; expected a causal language model, "
+            "for example from AutoModelForCausalLM.from_pretrained."
+        )
+    if tokenizer is not None and not hasattr(tokenizer, "chat_template"):
+        raise BaseModelError(
+            f"expected a tokenizer, saw {type(tokenizer).__name__}; "
+            "type: %lora use model tokenizer"
+        )
+    first = next(model.parameters())
+    placement = Placement(first.device, first.dtype, "as it was given")
+    called = name or getattr(model.config, "name_or_path", "") or "live model"
+    return BaseModel(model, tokenizer, name=called, placement=placement)
+
+
+def _locate(name: str) -> tuple[str, bool]:
+    """What to hand to transformers, and whether the files must be here already."""
+    if name == DEMO:
+        return str(demo.folder()), True
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        files = [str(file.relative_to(folder)) for file in folder.iterdir() if file.is_file()]
+        hub.refuse_files(name, files)
+        return str(folder), True
+    if folder.is_file():
+        raise BaseModelError(f"{name} is a file; expected the folder that holds config.json.")
+    if not hub.looks_like_hub_id(name) or near(name, [DEMO]):
+        raise BaseModelError(_unknown(name, folder))
+    return name, not hub.check(name)
+
+
+def _unknown(name: str, folder: Path) -> str:
+    parent = folder.parent if folder.parent.is_dir() else Path()
+    here = sorted(p.name for p in parent.iterdir() if p.is_dir() and not p.name.startswith("."))
+    hint = near(folder.name, [DEMO, *here])
+    return (
+        f"no base model {name!r}: expected demo, a folder or a hub id "
+        f"(folders here: {listed(here)}).{hint} Type: %lora load demo"
+    )
+
+
+def _read(
+    name: str, source: str, local: bool, device: torch.device, trust: bool
+) -> tuple[nn.Module, Any]:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    options: dict[str, Any] = {"local_files_only": local, "trust_remote_code": trust}
+    if local and Path(source).is_dir():
+        _refuse_remote_code(name, Path(source), trust)
+    placed = {"device_map": {"": device}} if device.type == "cuda" else {}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+        model = AutoModelForCausalLM.from_pretrained(
+            source, dtype="auto", use_safetensors=True, **options, **placed
+        )
+    # transformers raises every kind for a folder that it cannot read; the first line says why.
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, TypeError) as error:
+        raise BaseModelError(_unreadable(name, error)) from error
+    return model, tokenizer
+
+
+def _refuse_remote_code(name: str, folder: Path, trust: bool) -> None:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise BaseModelError(f"{name}: config.json cannot be read ({error}).") from error
+    if config.get("auto_map") and not trust:
+        raise BaseModelError(
+            f"{name} brings its own code ({listed(map(str, config['auto_map'].values()))}); "
+            f"if you trust it, type: %lora load {name} --trust-remote-code"
+        )
+
+
+def _unreadable(name: str, error: Exception) -> str:
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    text = first[:200] or type(error).__name__
+    if "gated" in str(error).lower():
+        return f"{name} is gated: accept its terms on the hub and set HF_TOKEN ({text})."
+    if "trust_remote_code" in str(error):
+        return f"{name} brings its own code; if you trust it, add --trust-remote-code."
+    return f"{name} cannot be loaded as a causal language model: {text}"
+
+
+def _place(
+    model: nn.Module, dtype: str | None, device: torch.device
+) -> tuple[nn.Module, Placement]:
+    stored = next(model.parameters()).dtype
+    count = sum(parameter.numel() for parameter in model.parameters())
+    placement = choose_dtype(dtype, device, stored, count)
+    return model.to(device=device, dtype=placement.dtype), placement
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what libraries print while they load out of the cell; put their switches back."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    bar = logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings(), open(os.devnull, "w") as sink:
+            warnings.simplefilter("ignore")
+            with contextlib.redirect_stderr(sink):
+                yield
+    finally:
+        logging.set_verbosity(before)
+        if bar:
+            logging.enable_progress_bar()
