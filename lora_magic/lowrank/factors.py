@@ -1,0 +1,80 @@
+"""A low-rank update kept as its two factors, and what can be read from them without the product.
+
+Knows torch; knows no model, no adapter and no file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class LowRank:
+    """ΔW = scale · up @ down, with `up` (B) [d, r] and `down` (A) [r, k].
+
+    LoRA, arXiv 2106.09685, section 4.1: h = W0·x + scale·B·A·x with scale = α/r. Everything here
+    but `dense` costs O((d + k)·r²) and no more memory than the factors: ΔW is never built.
+    Raises `ValueError` when the factors do not fit each other.
+    """
+
+    down: Tensor
+    up: Tensor
+    scale: float
+
+    def __post_init__(self) -> None:
+        if self.down.dim() != 2 or self.up.dim() != 2 or self.up.shape[1] != self.down.shape[0]:
+            raise ValueError(
+                f"factors {tuple(self.up.shape)} and {tuple(self.down.shape)}: "
+                "expected up [d, r] and down [r, k]."
+            )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(d, k), the shape of ΔW: outputs by inputs."""
+        return self.up.shape[0], self.down.shape[1]
+
+    @property
+    def rank(self) -> int:
+        """r, the width of the factors: an upper bound of ΔW's rank."""
+        return self.down.shape[0]
+
+    def singular_values(self) -> Tensor:
+        """The singular values of ΔW that can differ from 0, falling: float64 [min(r, d, k)]."""
+        sigma: Tensor = torch.linalg.svdvals(self._core())
+        return sigma
+
+    def svd(self) -> tuple[Tensor, Tensor, Tensor]:
+        """U [d, m], σ [m], Vᵀ [m, k] with m = min(r, d, k), float64: ΔW = U · diag(σ) · Vᵀ."""
+        left, right = torch.linalg.qr(_precise(self.up)), torch.linalg.qr(_precise(self.down).mT)
+        u, sigma, vh = torch.linalg.svd(self.scale * left.R @ right.R.mT, full_matrices=False)
+        return left.Q @ u, sigma, vh @ right.Q.mT
+
+    def norm(self) -> float:
+        """‖ΔW‖_F."""
+        return float(torch.linalg.matrix_norm(self._core()))
+
+    def dense(self, dtype: torch.dtype | None = None) -> Tensor:
+        """ΔW itself [d, k], multiplied in `dtype` (default: the factors' own)."""
+        dtype = dtype or torch.promote_types(self.up.dtype, self.down.dtype)
+        return self.scale * (self.up.detach().to(dtype) @ self.down.detach().to(dtype))
+
+    def _core(self) -> Tensor:
+        """The small matrix [min(d, r), min(r, k)] with ΔW's singular values and norm.
+
+        With up = Q₁R₁ and downᵀ = Q₂R₂ it is scale·R₁R₂ᵀ, since the Q are orthonormal.
+        """
+        left = torch.linalg.qr(_precise(self.up), mode="r").R
+        right = torch.linalg.qr(_precise(self.down).mT, mode="r").R
+        core: Tensor = self.scale * left @ right.mT
+        return core
+
+
+def _precise(factor: Tensor) -> Tensor:
+    """A factor in float64, since fp32 loses the small singular values.
+
+    On the CPU, because some accelerators have no float64 and the core is too small for them.
+    """
+    return factor.detach().to("cpu", torch.float64)

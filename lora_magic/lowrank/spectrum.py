@@ -1,0 +1,204 @@
+"""The spectrum of ΔW, module by module: singular values and what they say about rank.
+
+Knows low-rank factors; knows no model, and how a chart is drawn only by calling the views.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from lora_magic.errors import AdapterError, listed
+
+from .factors import LowRank
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+UNTRAINED = "not trained yet: ΔW = 0"
+
+
+def effective_rank(sigma: Sequence[float]) -> float:
+    """exp(−Σ p·ln p) with p = σ²/Σσ²: how many directions carry the update, from 1 to r.
+
+    A flat spectrum of r values gives r, a single value 1, ΔW = 0 gives 0. The entropy is that of
+    Roy and Vetterli 2007 ("The effective rank"), taken over energies instead of values.
+    """
+    shares = _shares(sigma)
+    return math.exp(-math.fsum(p * math.log(p) for p in shares if p > 0)) if shares else 0.0
+
+
+def stable_rank(sigma: Sequence[float]) -> float:
+    """Σσ²/σ₁²: ΔW's squared Frobenius norm over its squared spectral norm; 0 for ΔW = 0."""
+    shares = _shares(sigma)
+    return 1 / max(shares) if shares else 0.0
+
+
+def energy_rank(sigma: Sequence[float], share: float = 0.9) -> int:
+    """The smallest number of singular values that hold `share` of Σσ²; 0 for ΔW = 0."""
+    held, shares = 0.0, sorted(_shares(sigma), reverse=True)
+    for count, p in enumerate(shares, start=1):
+        held += p
+        # A flat spectrum of ten reaches 90 % with nine, whatever the last bit of the sum says.
+        if held >= share - 1e-12:
+            return count
+    return len(shares)
+
+
+def _shares(sigma: Sequence[float]) -> list[float]:
+    """σ²/Σσ²; empty for ΔW = 0. Divided by the largest first, so that no square underflows."""
+    top = max(sigma, default=0.0)
+    if top <= 0:
+        return []
+    squares = [(s / top) ** 2 for s in sigma]
+    total = math.fsum(squares)
+    return [square / total for square in squares]
+
+
+@dataclass(frozen=True, slots=True)
+class SpectrumRow:
+    """One singular value; `index` counts from 1, the largest, within its module."""
+
+    adapter: str
+    module: str
+    index: int
+    sigma: float
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """The singular values of ΔW for one or more adapters: names and numbers only."""
+
+    rows: tuple[SpectrumRow, ...]
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """The adapters, in the order asked for."""
+        return tuple(dict.fromkeys(row.adapter for row in self.rows))
+
+    @property
+    def line(self) -> str:
+        """One line: each adapter's modules, rank and effective rank, or that it is not trained."""
+        return "spectrum of ΔW · " + " · ".join(self._told(name) for name in self.adapters)
+
+    def to_frame(self) -> DataFrame:
+        """Columns adapter, module, index (from 1), sigma: one row a singular value."""
+        import pandas
+
+        columns = [field.name for field in fields(SpectrumRow)]
+        return pandas.DataFrame([astuple(row) for row in self.rows], columns=columns)
+
+    def summary(self) -> DataFrame:
+        """One row an adapter and module.
+
+        Columns adapter, module, rank, effective_rank, stable_rank, energy_90 (the smallest number
+        of values with 90 % of Σσ²), sigma_1, norm (Frobenius) and note, which says in words when
+        ΔW = 0; the measures are 0 there.
+        """
+        import pandas
+
+        return pandas.DataFrame(self._measures())
+
+    def _measures(self) -> list[dict[str, object]]:
+        return [_measure(adapter, module, sigma) for adapter, module, sigma in self._series()]
+
+    def _series(self) -> list[tuple[str, str, list[float]]]:
+        grouped = groupby(self.rows, key=lambda row: (row.adapter, row.module))
+        return [(*key, [row.sigma for row in rows]) for key, rows in grouped]
+
+    def _untrained(self) -> list[str]:
+        """Adapters without a single value above 0."""
+        moved = {row.adapter for row in self.rows if row.sigma > 0}
+        return [name for name in self.adapters if name not in moved]
+
+    def _told(self, adapter: str) -> str:
+        if adapter in self._untrained():
+            return f"{adapter}: {UNTRAINED}"
+        series = [sigma for name, _, sigma in self._series() if name == adapter]
+        ranks = sorted(effective_rank(sigma) for sigma in series)
+        noun = "module" if len(series) == 1 else "modules"
+        spread = _span(f"{ranks[0]:.1f}", f"{ranks[-1]:.1f}")
+        rank = max(len(sigma) for sigma in series)
+        return f"{adapter}: {len(series)} {noun}, rank {rank}, effective rank {spread}"
+
+    def __repr__(self) -> str:
+        return "\n".join([self.line, *_table(self._measures())])
+
+    def _repr_mimebundle_(
+        self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
+    ) -> dict[str, Any]:
+        from lora_magic.views import spectrum as view
+
+        title = "Singular values of ΔW"
+        if asleep := self._untrained():
+            title += f" ({', '.join(asleep)} {UNTRAINED})"
+        series = [(adapter, module, _drawable(sigma)) for adapter, module, sigma in self._series()]
+        bundle: dict[str, Any] = view.bundle(title=title, series=series, summary=self._measures())
+        return bundle
+
+
+def spectrum_of(adapters: Mapping[str, Mapping[str, LowRank]]) -> Spectrum:
+    """The spectrum of each adapter's updates, given by adapter name and module path.
+
+    Raises `AdapterError`, once for all, when updates hold NaN or infinity.
+    """
+    broken: dict[str, list[str]] = {}
+    rows: list[SpectrumRow] = []
+    for adapter, modules in adapters.items():
+        for module, update in modules.items():
+            if not (update.up.isfinite().all() and update.down.isfinite().all()):
+                broken.setdefault(adapter, []).append(module)
+                continue
+            values = update.singular_values().tolist()
+            rows += [SpectrumRow(adapter, module, i, s) for i, s in enumerate(values, start=1)]
+    if broken:
+        told = "; ".join(f"{name}: {listed(modules, 3)}" for name, modules in broken.items())
+        raise AdapterError(
+            f"ΔW is not finite ({told}); expected numbers. "
+            f"Train again with a lower rate: %%lora_train {next(iter(broken))} --lr 1e-4"
+        )
+    return Spectrum(tuple(rows))
+
+
+def _measure(adapter: str, module: str, sigma: list[float]) -> dict[str, object]:
+    return {
+        "adapter": adapter,
+        "module": module,
+        "rank": len(sigma),
+        "effective_rank": effective_rank(sigma),
+        "stable_rank": stable_rank(sigma),
+        "energy_90": energy_rank(sigma),
+        "sigma_1": max(sigma, default=0.0),
+        "norm": math.hypot(*sigma),
+        "note": "" if any(sigma) else UNTRAINED,
+    }
+
+
+def _drawable(sigma: list[float]) -> list[float]:
+    """The values that a log scale can show: those above float64's rounding of the largest."""
+    floor = max(sigma, default=0.0) * len(sigma) * sys.float_info.epsilon
+    return [s for s in sigma if s > floor]
+
+
+def _span(low: str, high: str) -> str:
+    return low if low == high else f"{low} to {high}"
+
+
+def _table(measures: list[dict[str, object]], limit: int = 30) -> list[str]:
+    """The measures as lines of text, the first `limit` of them."""
+    width = max((len(f"{m['adapter']} {m['module']}") for m in measures[:limit]), default=0)
+    lines = [f"{'':{width}}  rank  effective  stable  90 %        σ1      norm"]
+    lines += [
+        f"{m['adapter']!s} {m['module']!s}".ljust(width)
+        + f"  {m['rank']:>4}  {m['effective_rank']:>9.2f}  {m['stable_rank']:>6.2f}"
+        + f"  {m['energy_90']:>4}  {m['sigma_1']:>8.3g}  {m['norm']:>8.3g}"
+        + (f"  {m['note']}" if m["note"] else "")
+        for m in measures[:limit]
+    ]
+    if len(measures) > limit:
+        lines.append(f"… and {len(measures) - limit} more: .summary() has them all")
+    return lines
