@@ -79,3 +79,17 @@ class Slots:
             for path, (parent, child, original) in self._places.items()
             if parent._modules.get(child) is not self._written.get(path, original)
         ]
+
+    def collect(self) -> dict[str, nn.Module]:
+        """Take out what a library has put into slots since the last `write`, by path.
+
+        Afterwards the tree holds what was written last, whatever the library did.
+        """
+        found = {}
+        for path in self.strangers():
+            parent, child, original = self._places[path]
+            stranger = parent._modules.get(child)
+            if stranger is not None:
+                found[path] = stranger
+            parent._modules[child] = self._written.get(path, original)
+        return found

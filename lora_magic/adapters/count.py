@@ -1,0 +1,120 @@
+"""How many parameters an adapter trains: by formula from shapes, and by its tensors.
+
+Knows shapes; allocates nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from .targets import shape_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class ModuleCount:
+    """One module: d outputs, k inputs, r·(d + k) by formula, and what its tensors hold."""
+
+    module: str
+    outputs: int
+    inputs: int
+    rank: int
+    tensors: int
+
+    @property
+    def formula(self) -> int:
+        """r·(d + k): A is r×k and B is d×r."""
+        return self.rank * (self.outputs + self.inputs)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Trainable parameters against the base's, module by module.
+
+    `adapter` is None for a plan: nothing of that rank and those targets is attached, and
+    `tensors` are then counted by formula.
+    """
+
+    adapter: str | None
+    rank: int
+    targets: str
+    base_parameters: int
+    modules: tuple[ModuleCount, ...]
+    bytes_each: int = 4
+
+    @property
+    def trainable_parameters(self) -> int:
+        """Σ over the modules, by tensors."""
+        return sum(count.tensors for count in self.modules)
+
+    @property
+    def formula(self) -> int:
+        """Σ r·(d + k)."""
+        return sum(count.formula for count in self.modules)
+
+    @property
+    def share(self) -> float:
+        """Trainable over base parameters."""
+        return self.trainable_parameters / self.base_parameters
+
+    @property
+    def line(self) -> str:
+        """The answer in one line."""
+        who = self.adapter or f"rank {self.rank} on {self.targets}"
+        return (
+            f"{who}: {self.trainable_parameters:,} trainable of {self.base_parameters:,} "
+            f"parameters ({self.share:.3%}, 1 in {1 / self.share:,.0f})"
+        )
+
+    def __repr__(self) -> str:
+        return self.line
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a module: module, outputs, inputs, rank, formula, trainable."""
+        import pandas as pd
+
+        rows = [
+            (c.module, c.outputs, c.inputs, c.rank, c.formula, c.tensors) for c in self.modules
+        ]
+        names = ["module", "outputs", "inputs", "rank", "formula", "trainable"]
+        return pd.DataFrame(rows, columns=names)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
+        from ..views import ratio
+
+        largest = max(self.modules, key=lambda count: count.outputs * count.inputs)
+        return ratio.bundle(
+            title=self.line,
+            base_parameters=self.base_parameters,
+            rows=[
+                {
+                    "adapter": self.adapter or "plan",
+                    "rank": self.rank,
+                    "modules": len(self.modules),
+                    "trainable": self.trainable_parameters,
+                    "formula": self.formula,
+                    "share": self.share,
+                    "checkpoint_bytes": self.trainable_parameters * self.bytes_each,
+                }
+            ],
+            facts=[
+                ("largest target", f"{largest.module}, {largest.outputs} × {largest.inputs}"),
+                ("targets", self.targets),
+            ],
+            example=(largest.outputs, largest.inputs, largest.rank),
+        )
+
+
+def planned(model: nn.Module, paths: Sequence[str], rank: int) -> tuple[ModuleCount, ...]:
+    """The counts of an adapter that does not exist yet."""
+    counts = []
+    for path in paths:
+        outputs, inputs = shape_of(model.get_submodule(path))
+        counts.append(ModuleCount(path, outputs, inputs, rank, rank * (outputs + inputs)))
+    return tuple(counts)

@@ -1,0 +1,78 @@
+"""What an adapter is to be: its method, rank, alpha, dropout, targets and seed.
+
+Knows numbers and names only; whether the targets exist is for `targets` to say.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import dataclass
+
+from ..errors import AdapterError
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+BASE_NAME = "base"
+
+
+@dataclass(frozen=True)
+class AdapterSpec:
+    """A LoRA adapter: W = W0 + (α/r)·B·A with W0 frozen (Hu et al. 2021, section 4.1).
+
+    For a target of d outputs and k inputs, A is r×k (Kaiming-uniform at first) and B is d×r (zero
+    at first, so that the adapter changes nothing until it is trained). `alpha` is α, `dropout` the
+    share of A's inputs dropped in training, `seed` what A is drawn from.
+
+    Raises `AdapterError`, with every fault at once, for a rank below 1, an alpha that is not
+    positive or a dropout outside [0, 1).
+    """
+
+    rank: int
+    alpha: float
+    dropout: float
+    targets: str
+    seed: int
+    method: str = "lora"
+
+    def __post_init__(self) -> None:
+        faults = []
+        if isinstance(self.rank, bool) or not isinstance(self.rank, int) or self.rank < 1:
+            faults.append(f"rank {self.rank}: expected a whole number from 1, say --rank 8")
+        if not self.alpha > 0 or self.alpha == float("inf"):
+            faults.append(f"alpha {self.alpha}: expected a positive number, say --alpha 16")
+        if not 0 <= self.dropout < 1:
+            faults.append(f"dropout {self.dropout}: expected 0 ≤ dropout < 1, say --dropout 0.05")
+        if not 0 <= self.seed < 2**63:
+            faults.append(f"seed {self.seed}: expected a whole number from 0")
+        if faults:
+            raise AdapterError("; ".join(faults) + ".")
+
+    @property
+    def scale(self) -> float:
+        """s = α/r, the factor before B·A."""
+        return self.alpha / self.rank
+
+    @property
+    def line(self) -> str:
+        """`lora r8 α16 q_proj,v_proj`, with the dropout where there is one."""
+        dropout = f" dropout {self.dropout:g}" if self.dropout else ""
+        return f"{self.method} r{self.rank} α{self.alpha:g} {self.targets}{dropout}"
+
+
+def seed_of(name: str) -> int:
+    """The seed that belongs to a name: two adapters never start alike by accident."""
+    return zlib.crc32(name.encode())
+
+
+def check_name(name: str) -> str:
+    """The name itself; raises `AdapterError` for one that paths and PEFT could not carry."""
+    if name == BASE_NAME:
+        raise AdapterError(f"{BASE_NAME!r} is the base model's own name; choose another.")
+    if _NAME.fullmatch(name) is None:
+        mended = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_-") or "adapter"
+        mended = mended if _NAME.fullmatch(mended) else f"a_{mended}"
+        raise AdapterError(
+            f"adapter name {name!r}: expected letters, digits, - and _ (no slash, dot or space), "
+            f"starting with a letter; type: %lora attach {mended}"
+        )
+    return name

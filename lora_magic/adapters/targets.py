@@ -1,0 +1,133 @@
+"""Which modules of a base model an adapter goes to.
+
+Knows module trees and the ways to name a part of them; knows no adapter and no PEFT.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from torch import nn
+
+from ..errors import AdapterError, listed, near
+
+ALL_LINEAR = "all-linear"
+ATTENTION = "attention"
+PATTERN = "re:"
+_ATTENTION = re.compile(r"(^|\.)\w*(attn|attention)\w*(\.|$)", re.IGNORECASE)
+
+
+def canonical(targets: str | Iterable[str]) -> str:
+    """Targets as one string: `q_proj,v_proj`, `all-linear`, `attention` or `re:PATTERN`."""
+    if isinstance(targets, str) and targets.startswith(PATTERN):
+        return targets
+    parts = targets.split(",") if isinstance(targets, str) else list(targets)
+    return ",".join(dict.fromkeys(part.strip() for part in parts if part.strip()))
+
+
+def resolve(model: nn.Module, targets: str) -> tuple[str, ...]:
+    """Paths of the modules that `targets` names, in the model's order.
+
+    A name matches a path that equals it or ends with it after a dot, as in PEFT. Raises
+    `AdapterError` that lists every name that matched nothing or cannot carry an adapter.
+    """
+    kinds = {path: module for path, module in model.named_modules() if path}
+    able = {path: module for path, module in kinds.items() if carries_lora(module)}
+    if targets == ALL_LINEAR:
+        found = _linear(model, able)
+    elif targets == ATTENTION:
+        found = [path for path in _linear(model, able) if _ATTENTION.search(path)]
+    elif targets.startswith(PATTERN):
+        found = _by_pattern(targets.removeprefix(PATTERN), able)
+    else:
+        found = _by_names(targets.split(",") if targets else [], kinds, able)
+    if not found:
+        raise AdapterError(
+            f"--targets {targets or '(empty)'} matches no module; possible names: "
+            f"{listed(leaf_names(able))}, or all-linear, attention, re:PATTERN."
+        )
+    return tuple(found)
+
+
+def carries_lora(module: nn.Module) -> bool:
+    """Is this a linear layer, transformers' Conv1D or an embedding?"""
+    return isinstance(module, nn.Linear | nn.Embedding) or is_conv1d(module)
+
+
+def is_conv1d(module: nn.Module) -> bool:
+    """GPT-2's linear layer, whose weight is stored transposed [in, out]."""
+    return type(module).__name__ == "Conv1D" and hasattr(module, "nf")
+
+
+def shape_of(module: nn.Module) -> tuple[int, int]:
+    """(d, k): a target's outputs and inputs; for an embedding (dimensions, tokens)."""
+    weight: Any = module.weight
+    rows, columns = weight.shape
+    transposed = is_conv1d(module) or isinstance(module, nn.Embedding)
+    if hasattr(module, "out_features"):
+        # A quantised weight is packed; its module still knows its true shape.
+        return int(module.out_features), int(module.in_features)  # type: ignore[arg-type]  # ints
+    return (columns, rows) if transposed else (rows, columns)
+
+
+def leaf_names(paths: Iterable[str]) -> list[str]:
+    """The last parts of paths, each once."""
+    return list(dict.fromkeys(path.rpartition(".")[2] for path in paths))
+
+
+def shortest(model: nn.Module, found: Sequence[str]) -> list[str]:
+    """Names for PEFT's config that match exactly these paths: last parts where that is enough."""
+    leaves = leaf_names(found)
+    matched = [p for p, _ in model.named_modules() if p and p.rpartition(".")[2] in leaves]
+    return sorted(leaves) if set(matched) == set(found) else list(found)
+
+
+def _linear(model: nn.Module, able: dict[str, nn.Module]) -> list[str]:
+    """Every linear layer but the output head, as in QLoRA (Dettmers et al. 2023)."""
+    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    return [
+        path
+        for path, module in able.items()
+        if not isinstance(module, nn.Embedding) and module is not head
+    ]
+
+
+def _by_pattern(pattern: str, able: dict[str, nn.Module]) -> list[str]:
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise AdapterError(
+            f"--targets re:{pattern} is no regular expression ({error}); "
+            r"for example: --targets re:.*layers\.[0-3]\..*q_proj"
+        ) from None
+    return [path for path in able if compiled.fullmatch(path)]
+
+
+def _by_names(
+    names: Sequence[str], kinds: dict[str, nn.Module], able: dict[str, nn.Module]
+) -> list[str]:
+    faults = [fault for name in names if (fault := _fault(name, kinds, able))]
+    if faults:
+        raise AdapterError(
+            "; ".join(faults) + f". Possible names: {listed(leaf_names(able))}, "
+            "or all-linear, attention, re:PATTERN."
+        )
+    return [path for path in able if any(_ends(path, name) for name in names)]
+
+
+def _ends(path: str, name: str) -> bool:
+    return path == name or path.endswith(f".{name}")
+
+
+def _fault(name: str, kinds: dict[str, nn.Module], able: dict[str, nn.Module]) -> str | None:
+    matched = [path for path in kinds if _ends(path, name)]
+    if any(path in able for path in matched):
+        return None
+    if matched:
+        kind = type(kinds[matched[0]]).__name__
+        return f"target {name!r} is {kind}, which LoRA cannot adapt"
+    options = [*leaf_names(able), ALL_LINEAR, ATTENTION]
+    hint = near(name, options).strip()
+    return f"target {name!r} matches no module" + (f" ({hint})" if hint else "")
