@@ -8,6 +8,7 @@ back here, so that a captured adapter leaves no trace on the base.
 from __future__ import annotations
 
 import contextlib
+import copy
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -152,9 +153,7 @@ def read_config(folder: Path) -> Any:
     faults = _foreign_parts(config)
     if faults:
         raise AdapterError(f"{folder}: {'; '.join(faults)}. This version opens plain LoRA only.")
-    config.inference_mode = False
-    config.init_lora_weights = True
-    return config
+    return own(config)
 
 
 def _foreign_parts(config: Any) -> list[str]:
@@ -185,6 +184,14 @@ def spec_of(config: Any, seed: int) -> AdapterSpec:
         targets=targets,
         seed=seed,
     )
+
+
+def own(config: Any) -> Any:
+    """A copy of a foreign config, ready to be captured with tensors that exist."""
+    copied = copy.deepcopy(config)
+    copied.inference_mode = False
+    copied.init_lora_weights = True
+    return copied
 
 
 def is_wrapper(model: object) -> bool:
@@ -239,6 +246,7 @@ __all__ = [
     "capture",
     "config_for",
     "is_wrapper",
+    "own",
     "read_config",
     "refuse_injected",
     "save",

@@ -1,0 +1,21 @@
+"""The record of a verb that changed something and has no result of its own to show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What was done, in one line, and facts for whoever wants more."""
+
+    line: str
+    facts: tuple[tuple[str, str], ...] = ()
+
+    def __repr__(self) -> str:
+        return self.line
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
+        from ..views import receipt
+
+        return receipt.bundle(line=self.line, facts=list(self.facts))

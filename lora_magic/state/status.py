@@ -1,0 +1,96 @@
+"""What is loaded, attached, active and merged, and what to type next."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from ..adapters.attached import Adapter
+from ..base.model import BaseRecord, in_words
+
+
+@dataclass(frozen=True)
+class Status:
+    """A session in names and numbers; `unchanged` is a quick check, not a full one."""
+
+    machine: str
+    base: BaseRecord | None
+    unchanged: bool
+    adapters: tuple[Adapter, ...]
+    active: str
+    merged: str | None
+    next_commands: tuple[str, ...]
+    found: tuple[str, ...] = ()
+
+    def with_found(self, names: Sequence[str]) -> Status:
+        """The same, with names of models found in the notebook."""
+        return replace(self, found=tuple(names))
+
+    @property
+    def base_line(self) -> str | None:
+        """`demo · 1.1M · fp32 · cpu · unchanged ✓`."""
+        if self.base is None:
+            return None
+        state = "unchanged ✓" if self.unchanged else "CHANGED: type lora_magic.session().verify()"
+        size = in_words(self.base.parameters)
+        return f"{self.base.name} · {size} · {self.base.dtype} · {self.base.device} · {state}"
+
+    @property
+    def line(self) -> str:
+        """The state in one line."""
+        if self.base is None:
+            return f"No base yet · {self.machine}"
+        count = len(self.adapters)
+        return f"{self.base_line}; {count} adapter{'s' * (count != 1)}, {self.active} active"
+
+    def __repr__(self) -> str:
+        return str(self._repr_mimebundle_()["text/plain"])
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
+        from ..views import status
+
+        return status.bundle(
+            base=self.base_line,
+            machine=self.machine,
+            adapters=[
+                (a.name, a.spec.line, a.history.words, a.name == self.active)
+                for a in self.adapters
+            ],
+            merged=self.merged,
+            next_commands=self.next_commands,
+            found=self.found,
+        )
+
+
+def machine() -> str:
+    """`CPU, 2 cores, 24 GB`, or the GPU's name and memory."""
+    if torch.cuda.is_available():
+        device = torch.cuda.get_device_properties(0)
+        return f"{device.name}, {device.total_memory / 1e9:.0f} GB"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"CPU, {cores} core{'s' * (cores != 1)}{_memory()}"
+
+
+def _memory() -> str:
+    names = getattr(os, "sysconf_names", {})
+    if "SC_PHYS_PAGES" not in names or "SC_PAGE_SIZE" not in names:
+        return ""
+    return f", {os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 1e9:.0f} GB"
+
+
+def next_commands(
+    adapters: Mapping[str, Adapter], active: str, merged: str | None, prompt: str
+) -> tuple[str, ...]:
+    """The commands that make sense now, the most likely first."""
+    if merged is not None:
+        return ("%lora unmerge",)
+    untrained = [name for name, adapter in adapters.items() if not adapter.trained]
+    if not adapters:
+        return (f"%lora ask {prompt}", "%lora attach pirate")
+    if untrained:
+        return (f"%%lora_train {untrained[0]}",)
+    looked_at = active if active in adapters else next(iter(adapters))
+    return (f"%lora compare {prompt}", f"%lora spectrum {looked_at}", f"%lora merge {looked_at}")
