@@ -1,0 +1,46 @@
+"""What `%load_ext lora_magic` puts into a shell, and `%unload_ext` takes out again.
+
+The magics, one pass over a cell's lines, one over its tokens, one over its tree. The session is
+not part of it: that stays on the shell. Both calls may be made twice.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lora_magic.magics.lines import LoraLine, lift_cell_magic
+from lora_magic.magics.places import MAGICS, Marker
+from lora_magic.magics.router import LoraMagics
+
+KEPT_AS = "_lora_magic_hooks"
+
+
+def load(shell: Any) -> None:
+    """Put the extension into `shell`; a second time does nothing."""
+    if getattr(shell, KEPT_AS, None):
+        return
+    shell.register_magics(LoraMagics)
+    hooks = [
+        (shell.input_transformers_cleanup, lift_cell_magic),
+        (shell.input_transformer_manager.token_transformers, LoraLine),
+        (shell.ast_transformers, Marker()),
+    ]
+    for held, hook in hooks:
+        held.append(hook)
+    # Kept with the shell: after a reload of our modules these are the only names for them.
+    setattr(shell, KEPT_AS, hooks)
+
+
+def unload(shell: Any) -> None:
+    """Take out what `load` put in, and nothing else; a second time does nothing."""
+    hooks = getattr(shell, KEPT_AS, None)
+    if not hooks:
+        return
+    for held, hook in hooks:
+        if hook in held:
+            held.remove(hook)
+    for name in MAGICS:
+        shell.magics_manager.magics["line"].pop(name, None)
+        shell.magics_manager.magics["cell"].pop(name, None)
+    shell.magics_manager.registry.pop(LoraMagics.__name__, None)
+    setattr(shell, KEPT_AS, None)

@@ -1,0 +1,74 @@
+"""Words people try, and where each leads: the one table of them.
+
+A word leads by doing where nothing can be lost by it; where a word could mean something else, or
+the verb takes something away, it leads by an error that names the command to type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lora_magic.errors import CommandError, near
+
+# The verb that such a word is.
+SAME = {
+    "generate": "ask",
+    "chat": "ask",
+    "prompt": "ask",
+    "sample": "ask",
+    "activate": "swap",
+    "switch": "swap",
+    "set_adapter": "swap",
+    "list": "status",
+    "ls": "status",
+    "info": "status",
+    "diff": "compare",
+    "svd": "spectrum",
+    "print_trainable_parameters": "ratio",
+    "parameters": "ratio",
+    "load_adapter": "open",
+    "unmerge_adapter": "unmerge",
+}
+
+# What to type instead of such a word.
+INSTEAD = {
+    "fit": "%%lora_train NAME with rows below it, or %lora train NAME --data VAR",
+    "finetune": "%%lora_train NAME with rows below it, or %lora train NAME --data VAR",
+    "fine_tune": "%%lora_train NAME with rows below it, or %lora train NAME --data VAR",
+    "add": "%lora attach NAME",
+    "new": "%lora attach NAME",
+    "create": "%lora attach NAME",
+    "add_adapter": "%lora attach NAME",
+    "remove": "%lora detach NAME",
+    "delete": "%lora detach NAME",
+    "delete_adapter": "%lora detach NAME",
+    "disable": "%lora swap base",
+    "disable_adapter": "%lora swap base",
+    "merge_and_unload": "%lora merge, and %lora unmerge takes it back bit for bit",
+    "merge_adapter": "%lora merge",
+    "undo": "%lora unmerge takes a merge back; %lora detach NAME takes an adapter away",
+    "unload": "%lora detach NAME for one adapter, %lora reset for everything",
+    "close": "%lora reset",
+    "export": "%lora save NAME, which plain PEFT reads",
+    "save_pretrained": "%lora save NAME",
+    "from_pretrained": "%lora load MODEL for a base, %lora open FOLDER for an adapter",
+}
+
+
+def lead(word: str, verbs: Iterable[str]) -> str:
+    """The verb that `word` is or stands for.
+
+    Raises `CommandError` with the command to type where it is none.
+    """
+    known = list(verbs)
+    if word in known:
+        return word
+    plain = word.lower().replace("-", "_")
+    if plain in SAME:
+        return SAME[plain]
+    if plain in INSTEAD:
+        raise CommandError(f"%lora has no verb {word!r}. Type {INSTEAD[plain]}.")
+    raise CommandError(
+        f"%lora has no verb {word!r}.{near(word, [*known, *SAME])}"
+        " Type %lora --help for the verbs, or %lora ask PROMPT to ask the model."
+    )

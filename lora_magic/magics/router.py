@@ -1,0 +1,133 @@
+"""`%lora`, `%%lora` and `%%lora_train`: parse, one call on the session, show.
+
+Knows the verbs' table; knows nothing of what any verb does.
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Mapping
+from typing import Any
+
+from IPython.core.magic import (
+    Magics,
+    line_cell_magic,
+    magics_class,
+    needs_local_scope,
+    no_var_expand,
+)
+
+from lora_magic.errors import CommandError
+from lora_magic.magics.leads import lead
+from lora_magic.magics.live import reporter_for
+from lora_magic.magics.parser import help_for, parse
+from lora_magic.magics.places import Place
+from lora_magic.magics.shell import session_for
+from lora_magic.magics.show import say, show
+from lora_magic.magics.verb import Call, Verb
+from lora_magic.magics.verbs import VERBS
+from lora_magic.magics.words import expand
+
+
+@magics_class
+class LoraMagics(Magics):  # type: ignore[misc]  # IPython is read without types
+    """The two magics of the extension."""
+
+    @no_var_expand  # type: ignore[untyped-decorator]  # IPython is read without types
+    @needs_local_scope  # type: ignore[untyped-decorator]  # likewise
+    @line_cell_magic  # type: ignore[untyped-decorator]  # likewise
+    def lora(
+        self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None
+    ) -> Any:
+        """Adapt a model in the notebook: `%lora --help` lists the verbs."""
+        return run(self.shell, line, cell, local_ns or {})
+
+    @no_var_expand  # type: ignore[untyped-decorator]  # likewise
+    @needs_local_scope  # type: ignore[untyped-decorator]  # likewise
+    @line_cell_magic  # type: ignore[untyped-decorator]  # likewise
+    def lora_train(
+        self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None
+    ) -> Any:
+        """`%%lora_train NAME`: train an adapter on the rows below."""
+        place, typed = Place.of(line)
+        return run(self.shell, f"{place.value}train {typed}", cell, local_ns or {})
+
+
+def run(shell: Any, marked: str, cell: str | None, local: Mapping[str, Any]) -> Any:
+    """Carry out one line, with the cell below it if there is one.
+
+    Raises the `LoraMagicError` of whatever went wrong; IPython shows it as one line.
+    """
+    place, line = Place.of(marked)
+    line, silent = _without_semicolon(line)
+    word, rest = _first(line)
+    if word in ("help", "--help", "-h", "?", "??"):
+        say(overview())
+        return None
+    verb = VERBS[lead(word.rstrip("?") or word, VERBS)]
+    if word.endswith("?") and not rest.strip():
+        say(help_for(verb))
+        return None
+    variables = ChainMap(dict(local), shell.user_ns)
+    body = _body(verb, cell)
+    parsed = parse(verb, rest, lambda text: expand(text, variables), cell=cell is not None)
+    if parsed.help:
+        say(help_for(verb))
+        return None
+    live = reporter_for(shell) if verb.trains and not silent else None
+    call = Call(
+        session_for(shell), parsed.words, parsed.flags, parsed.prompt, body, variables, live
+    )
+    value = verb.run(call)
+    if parsed.out is not None:
+        shell.user_ns[parsed.out] = value
+        place = Place.VALUE
+    kept = show(
+        value,
+        changes=verb.changes,
+        place=place,
+        silent=silent,
+        shown=live is not None and live.finished,
+    )
+    return None if parsed.out is not None else kept
+
+
+def overview() -> str:
+    """What `%lora --help` prints: every verb in one line."""
+    width = max(len(name) for name in VERBS)
+    lines = [f"  {verb.name:<{width}}  {verb.summary}" for verb in VERBS.values()]
+    return "\n".join(
+        [
+            "%lora VERB …            adapt a model in this notebook",
+            "%%lora_train NAME       train an adapter on the rows typed below it",
+            "%lora VERB --help       what a verb takes",
+            "x = %lora VERB …        keep the value; a final ; shows nothing",
+            "",
+            *lines,
+        ]
+    )
+
+
+def _without_semicolon(line: str) -> tuple[str, bool]:
+    line = line.strip()
+    return (line[:-1].rstrip(), True) if line.endswith(";") else (line, False)
+
+
+def _first(line: str) -> tuple[str, str]:
+    """The verb's word and the rest; a line with nothing on it is `status`."""
+    if not line or line.startswith("#"):
+        return "status", ""
+    word, *rest = line.split(None, 1)
+    return word, "".join(rest)
+
+
+def _body(verb: Verb, cell: str | None) -> str | None:
+    """The cell's text, None where it is blank and the verb can do without."""
+    if cell is None or (not cell.strip() and not verb.trains):
+        return None
+    if verb.body is None:
+        takers = ", ".join(f"%%lora {name}" for name, other in VERBS.items() if other.body)
+        raise CommandError(
+            f"%%lora {verb.name} takes nothing below it; {takers} do. Type %lora {verb.name} …"
+        )
+    return cell

@@ -1,0 +1,39 @@
+"""Objects that a line names: a variable of the notebook, or a file.
+
+Knows names and paths; knows nothing of models or rows.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from lora_magic.errors import CommandError, near
+from lora_magic.magics.words import names_of
+
+
+def variable(name: str, variables: Mapping[str, Any]) -> Any:
+    """The variable of that name; `CommandError` with the nearest one where there is none."""
+    if name not in variables:
+        raise CommandError(
+            f"{name!r} is no variable of this notebook.{near(name, names_of(variables))}"
+            f" Define it first: {name if name.isidentifier() else 'model'} = …"
+        )
+    return variables[name]
+
+
+def data(source: str, variables: Mapping[str, Any]) -> Any:
+    """The variable of that name, else the path as it was typed.
+
+    A bare name that is neither a variable nor a file is a `CommandError`; a path that is not there
+    is left to whoever reads it.
+    """
+    if source in variables:
+        return variables[source]
+    if source.isidentifier() and not os.path.exists(source):
+        raise CommandError(
+            f"--data {source!r} is neither a variable of this notebook nor a file."
+            f"{near(source, names_of(variables))} Type --data VAR or --data PATH"
+        )
+    return source

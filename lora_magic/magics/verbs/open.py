@@ -1,0 +1,24 @@
+"""`%lora open FOLDER [NAME]`."""
+
+from __future__ import annotations
+
+from lora_magic.magics.verb import Argument, Call, Verb
+
+
+def run(call: Call) -> object:
+    """Read an adapter from a folder."""
+    return call.session.open(**call.words, **call.flags)
+
+
+VERB = Verb(
+    name="open",
+    summary="an adapter from a folder, in PEFT's format",
+    run=run,
+    changes=True,
+    arguments=(
+        Argument("FOLDER", "where it lies"),
+        Argument("NAME", "what to call it; the folder's name unless given", many="?"),
+        Argument("--replace", "put it in the place of another of that name", kind=None),
+    ),
+    examples=("%lora open out/pirate", "%lora open out/pirate buccaneer"),
+)

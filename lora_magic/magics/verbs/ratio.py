@@ -1,0 +1,23 @@
+"""`%lora ratio`."""
+
+from __future__ import annotations
+
+from lora_magic.magics.verb import Argument, Call, Verb, whole
+
+
+def run(call: Call) -> object:
+    """Set trainable parameters against the base's."""
+    return call.session.ratio(**call.words, **call.flags)
+
+
+VERB = Verb(
+    name="ratio",
+    summary="trainable parameters against the base's",
+    run=run,
+    arguments=(
+        Argument("NAME", "an adapter; the active one unless given", many="?"),
+        Argument("--rank", "as if it had this rank", whole, placeholder="R"),
+        Argument("--targets", "as if it had these targets"),
+    ),
+    examples=("%lora ratio", "%lora ratio --rank 64"),
+)

@@ -1,0 +1,23 @@
+"""`%lora save [NAME] [FOLDER]`."""
+
+from __future__ import annotations
+
+from lora_magic.magics.verb import Argument, Call, Verb
+
+
+def run(call: Call) -> object:
+    """Write an adapter to a folder."""
+    return call.session.save(**call.words)
+
+
+VERB = Verb(
+    name="save",
+    summary="an adapter into a folder, in PEFT's format",
+    run=run,
+    changes=True,
+    arguments=(
+        Argument("NAME", "an adapter; the active one unless given", many="?"),
+        Argument("FOLDER", "where; .lora_magic/adapters/NAME unless given", many="?"),
+    ),
+    examples=("%lora save pirate", "%lora save pirate out/pirate"),
+)
