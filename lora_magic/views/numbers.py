@@ -1,0 +1,100 @@
+"""Numbers as people read them: counts, shares, sizes, times. Knows nothing of what they count."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import median
+
+MISSING = "–"
+_SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+
+
+def number(value: object) -> float:
+    """`value` as a float; NaN for what is no number."""
+    if isinstance(value, (int, float)):
+        return float(value)
+    try:
+        return float(str(value))
+    except ValueError:
+        return math.nan
+
+
+def count(value: object) -> str:
+    """A whole number with its thousands set apart: 1,067,008."""
+    seen = number(value)
+    return f"{round(seen):,}" if math.isfinite(seen) else MISSING
+
+
+def short(value: object) -> str:
+    """A large count in three figures: 16.8M."""
+    seen = number(value)
+    if not math.isfinite(seen):
+        return MISSING
+    for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        # 999,950 is 1M, not 1000k.
+        if abs(seen) >= size * 0.9995:
+            return f"{seen / size:.3g}{unit}"
+    return f"{seen:.3g}"
+
+
+def figures(value: object, digits: int = 3) -> str:
+    """A real number in `digits` significant figures; 10⁻⁴ style only where it is shorter."""
+    seen = number(value)
+    if not math.isfinite(seen):
+        return MISSING
+    if seen == 0:
+        return "0"
+    if 1e-3 <= abs(seen) < 1e5:
+        places = max(0, digits - 1 - math.floor(math.log10(abs(seen))))
+        return f"{seen:.{places}f}"
+    mantissa, exponent = f"{seen:.{digits - 1}e}".split("e")
+    return f"{mantissa}×{power(int(exponent))}"
+
+
+def power(exponent: int) -> str:
+    """10 to the `exponent`: 10⁻³."""
+    return "10" + str(exponent).translate(_SUPERSCRIPT)
+
+
+def percent(share: object) -> str:
+    """A share as per cent in three figures: 0.0123 gives 1.23 %."""
+    seen = number(share)
+    return f"{figures(100 * seen)} %" if math.isfinite(seen) else MISSING
+
+
+def size(value: object) -> str:
+    """Bytes in powers of 1000, as file managers and hubs count: 2.1 MB."""
+    seen = number(value)
+    if not math.isfinite(seen):
+        return MISSING
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if seen >= factor * 0.9995:
+            return f"{seen / factor:.3g} {unit}"
+    return f"{round(seen)} bytes"
+
+
+def duration(seconds: object) -> str:
+    """Seconds, then minutes, then hours: 0.82 s, 12 s, 1 min 20 s, 2 h 05 min."""
+    seen = number(seconds)
+    if not math.isfinite(seen):
+        return MISSING
+    if seen < 9.95:
+        return f"{seen:.2f} s" if seen < 0.995 else f"{seen:.1f} s"
+    whole = round(seen)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(seen / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def spread(values: Sequence[object]) -> str:
+    """Median and range of the finite `values`: 3.2 (1.1 to 6.0)."""
+    seen = sorted(value for value in map(number, values) if math.isfinite(value))
+    if not seen:
+        return MISSING
+    middle = figures(median(seen))
+    low, high = figures(seen[0]), figures(seen[-1])
+    return middle if low == high else f"{middle} ({low} to {high})"

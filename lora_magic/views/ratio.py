@@ -1,0 +1,139 @@
+"""Trainable parameters against the base: bars, one matrix to scale, a table.
+
+Knows counts; does not count.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from lora_magic.views import numbers, svg
+from lora_magic.views.axis import Scale
+from lora_magic.views.html import Markup, tag
+from lora_magic.views.style import BLUE, FIGURE, GREY, MUTED, ORANGE, SMALL, frame, heading, line
+from lora_magic.views.table import facts_table, table
+from lora_magic.views.text import one_line, plain_table, shortened
+
+BARS = 12
+_HEADER = ("Adapter", "Rank", "Modules", "Trainable", "r·(d + k)", "Share of base", "Checkpoint")
+_LABELS, _BAR, _ROOM, _STEP = 120.0, 360.0, 110.0, 26.0
+_SQUARE = 132.0
+_SIDE = "display:flex;flex-wrap:wrap;gap:.5rem 2.5rem;align-items:flex-start"
+
+
+def bundle(
+    *,
+    title: str,
+    base_parameters: int,
+    rows: Sequence[Mapping[str, object]],
+    facts: Sequence[tuple[str, str]] = (),
+    example: tuple[int, int, int] | None = None,
+) -> dict[str, object]:
+    """A ratio's MIME bundle.
+
+    `rows`: adapter, rank, modules, trainable, formula (the count r·(d + k) gives), share (of the
+    base, 0 to 1), checkpoint_bytes. `example`: d, k, r of one matrix, drawn to scale.
+    """
+    cells = [_row(row) for row in rows]
+    pictures = [_bars(base_parameters, rows)] if rows else []
+    if example:
+        pictures.append(_matrix(*example))
+    caption = f"Parameters beside the base's {numbers.count(base_parameters)}"
+    page = frame(
+        heading(title),
+        tag("div", *pictures, style=_SIDE) if pictures else "",
+        table(caption, _HEADER, cells) if cells else line("No adapter yet."),
+        facts_table("More", facts),
+        label="Trainable parameters",
+    )
+    plain = [one_line(title), f"base {numbers.count(base_parameters)} parameters"]
+    if cells:
+        plain.append(plain_table([name.lower() for name in _HEADER], cells))
+    plain += [f"{one_line(name)}: {one_line(value)}" for name, value in facts]
+    return {"text/plain": "\n".join(plain), "text/html": str(page)}
+
+
+def _row(row: Mapping[str, object]) -> list[str]:
+    trainable, formula = numbers.count(row["trainable"]), numbers.count(row["formula"])
+    rank = row["rank"]
+    return [
+        str(row["adapter"]),
+        numbers.count(rank) if isinstance(rank, (int, float)) else str(rank or numbers.MISSING),
+        numbers.count(row["modules"]),
+        trainable,
+        f"{formula} = counted" if formula == trainable else f"{formula} ≠ counted",
+        numbers.percent(row["share"]),
+        numbers.size(row["checkpoint_bytes"]),
+    ]
+
+
+def _bars(base: int, rows: Sequence[Mapping[str, object]]) -> Markup:
+    """Lengths on a logarithmic scale from the power of ten below the smallest."""
+    shown = [(one_line(str(row["adapter"])), numbers.number(row["trainable"])) for row in rows]
+    bars = [("base", float(base), GREY), *((name, n, BLUE) for name, n in shown[:BARS])]
+    counts = [n for _, n, _ in bars if n >= 1]
+    low = 10.0 ** max(0, math.floor(math.log10(min(counts, default=1))) - 1)
+    high = 10.0 ** math.ceil(math.log10(max([*counts, low * 10])))
+    scale = Scale(low, high, _LABELS, _LABELS + _BAR, log=True)
+    bottom = 8 + _STEP * len(bars)
+    shapes = _grid(scale, bottom)
+    for place, (name, n, colour) in enumerate(bars):
+        y = 8 + _STEP * place
+        end = scale(max(n, low))
+        shapes += [
+            svg.label(_LABELS - 8, y + 14, shortened(name, 17), "end", 12),
+            svg.box(_LABELS, y + 2, max(end - _LABELS, 1), 16, fill=colour, rx="2"),
+            svg.label(end + 6, y + 14, numbers.short(n), size=12),
+        ]
+    said = "Parameters on a logarithmic scale: " + ", ".join(
+        f"{name} {numbers.short(n)}" for name, n, _ in bars
+    )
+    note = "Parameters, logarithmic scale"
+    if len(rows) > BARS:
+        note += f"; the first {BARS} of {len(rows)} adapters"
+    drawn = svg.picture(_LABELS + _BAR + _ROOM / 2, bottom + 24, said, *shapes)
+    return _captioned(drawn, note)
+
+
+def _grid(scale: Scale, bottom: float) -> list[Markup]:
+    first, last = round(math.log10(scale.low)), round(math.log10(scale.high))
+    stride = max(1, math.ceil((last - first) / 6))
+    shapes = []
+    for exponent in range(first, last + 1, stride):
+        x = scale(10.0**exponent)
+        text = numbers.short(10**exponent)
+        shapes += [svg.rule(x, 4, x, bottom, ".15"), svg.label(x, bottom + 16, text, "middle")]
+    return shapes
+
+
+def _matrix(d: int, k: int, r: int) -> Markup:
+    """ΔW = B·A of one matrix, all three to one scale."""
+    unit = _SQUARE / max(d, k)
+    wide, high, thin = k * unit, d * unit, max(r * unit, 1.0)
+    left, top = 8.0, 22.0
+    # A lies above a gap at the right of W, B beside it: as they are multiplied.
+    x_b = left + wide + 44
+    x_a = x_b + thin + 14
+    middle = top + high / 2
+    shapes = [
+        svg.box(left, top, wide, high, fill=GREY, fill_opacity=".3", stroke=GREY),
+        svg.label(left, 14, f"W  {d:,} × {k:,}", size=12),
+        svg.label(left + wide + 22, middle + 4, "+", "middle", 16),
+        svg.box(x_b, top, thin, high, fill=ORANGE),
+        svg.box(x_a, top, wide, thin, fill=BLUE),
+        svg.label(x_a, top + thin + 18, f"A  {r:,} × {k:,}", size=12),
+        svg.label(x_a, top + thin + 36, f"B  {d:,} × {r:,}", size=12),
+    ]
+    trained, whole = r * (d + k), d * k
+    said = f"One matrix to scale: W {d} by {k}, B {d} by {r}, A {r} by {k}"
+    width = max(x_a + wide, x_a + 96) + 8
+    drawn = svg.picture(width, max(top + high, top + thin + 40) + 8, said, *shapes)
+    share = numbers.percent(trained / whole)
+    note = f"One matrix, to scale: r·(d + k) = {trained:,} of d·k = {whole:,}, {share}"
+    return _captioned(drawn, note)
+
+
+def _captioned(drawn: Markup, note: str) -> Markup:
+    caption = tag("figcaption", note, style=f"{SMALL};{MUTED}")
+    return tag("figure", drawn, caption, style=FIGURE)

@@ -1,0 +1,53 @@
+"""What a changing verb prints: one line, more on demand. Knows text; not what was done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lora_magic.views import table as tables
+from lora_magic.views.style import details, frame
+from lora_magic.views.style import line as one
+from lora_magic.views.text import one_line, plain_table, shortened
+
+ROWS = 24
+_WIDE = 100
+Facts = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A table for a receipt: a caption, names of columns, rows of text.
+
+    The first `left` columns stand to the left, the others to the right.
+    """
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    left: int = 1
+
+
+def bundle(
+    *, line: str, facts: Facts = (), table: Rows | None = None, more: str = "More"
+) -> dict[str, object]:
+    """A receipt's MIME bundle; the plain text is the line, then the facts, indented."""
+    rows = table.rows if table else ()
+    rest = len(rows) - ROWS
+    page = frame(
+        one(line),
+        details(
+            more,
+            tables.facts_table("Facts", facts),
+            tables.table(table.caption, table.header, rows[:ROWS], table.left)
+            if table and rows
+            else "",
+            one(f"and {rest} more", muted=True) if rest > 0 else "",
+        ),
+        label="Receipt",
+    )
+    plain = [one_line(line)]
+    if facts:
+        cells = [(name, shortened(one_line(value), _WIDE)) for name, value in facts]
+        plain.append(plain_table(("", ""), cells, left=2, indent="  "))
+    return {"text/plain": "\n".join(plain), "text/html": str(page)}

@@ -1,0 +1,141 @@
+"""The singular values of ΔW, as a display: small multiples, a table, and plain text.
+
+One panel a projection, all on the same axes. Knows rows and numbers; `panels` gathers them,
+`spectrum_svg` and `spectrum_plotly` draw them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from lora_magic.views import numbers, spectrum_plotly, spectrum_svg
+from lora_magic.views.html import Markup, tag
+from lora_magic.views.panels import PANELS, Panel, Series, by_projection, gather, zero_modules
+from lora_magic.views.style import details, frame, heading, line
+from lora_magic.views.table import table
+from lora_magic.views.text import clean, one_line, plain_table, shortened
+
+ROWS = 24
+_BARS = "▁▂▃▄▅▆▇█"
+_HEADER = ("Adapter", "Module", "Rank", "Effective rank", "Stable rank", "90 % in", "σ₁", "‖ΔW‖")
+_SHORT = ("adapter", "module", "rank", "eff. rank", "stable", "90 % in", "σ1", "norm", "σ")
+_READING = (
+    "Effective rank: exp of the entropy of σ²/Σσ². Stable rank: Σσ²/σ₁². "
+    "90 % in: how many σ hold 90 % of Σσ²."
+)
+
+
+def bundle(
+    *, title: str, series: Sequence[Series], summary: Sequence[Mapping[str, object]]
+) -> dict[str, object]:
+    """A spectrum's MIME bundle.
+
+    `series`: (adapter, module path, σ descending). `summary`: rows with adapter, module, rank,
+    effective_rank, stable_rank, energy_90, sigma_1, norm. More than eight modules of one
+    projection, or very many σ, are shown as median and range.
+    """
+    panels = gather(series)
+    shown = panels[:PANELS]
+    words = _words(series, panels)
+    page = frame(
+        heading(title),
+        *(line(sentence, muted=True) for sentence in words),
+        spectrum_svg.drawing(shown) if shown else Markup(""),
+        _tables(summary, aggregated=bool(shown and shown[0].band)),
+        label="Singular values",
+    )
+    plain = "\n".join([one_line(title), *words, _plain(series, summary)])
+    result: dict[str, object] = {"text/plain": plain, "text/html": str(page)}
+    if shown:
+        notes = {key: _note(rows) for key, rows in by_projection(summary).items()}
+        result["application/vnd.plotly.v1+json"] = spectrum_plotly.figure(title, shown, notes)
+    return result
+
+
+def _words(series: Sequence[Series], panels: Sequence[Panel]) -> list[str]:
+    """What is shown, and what is not, in sentences."""
+    if not series:
+        return ["No modules to show."]
+    zero = zero_modules(series)
+    if len(zero) == len(series):
+        return ["Every ΔW is zero: not trained yet (B = 0), so there is nothing to draw."]
+    words = []
+    if panels[0].band:
+        total = sum(len(panel.modules) for panel in panels)
+        words.append(
+            f"{total} modules: for each projection the median over layers (line) and the range "
+            "(band). σ over its index, the same logarithmic scale in every panel."
+        )
+    else:
+        words.append("σ over its index, one line a layer, the same logarithmic scale throughout.")
+    if len(panels) > PANELS:
+        words.append(f"The first {PANELS} of {len(panels)} projections are drawn.")
+    if zero:
+        names = ", ".join(one_line(f"{path} ({name})") for name, path in zero[:3])
+        more = f" and {len(zero) - 3} more" if len(zero) > 3 else ""
+        words.append(f"ΔW is zero, and not drawn, in {names}{more}.")
+    return words
+
+
+def _tables(summary: Sequence[Mapping[str, object]], aggregated: bool) -> Markup:
+    if not summary:
+        return Markup("")
+    rows = [_row(row) for row in summary[:ROWS]]
+    rest = len(summary) - len(rows)
+    caption = "Each module" if not rest else f"The first {ROWS} of {len(summary)} modules"
+    detail = table(f"{caption}. {_READING}", _HEADER, rows, left=2)
+    tail = line(f"and {rest} more: .summary() has every row", muted=True) if rest else ""
+    if not aggregated:
+        return details(f"Table: {len(summary)} modules", detail, tail)
+    groups = [_group(*key, rows) for key, rows in list(by_projection(summary).items())[:ROWS]]
+    header = ("Adapter", "Projection", "Modules", *_HEADER[3:])
+    whole = table("Median over layers (smallest to largest)", header, groups, left=2)
+    return tag("div", details("Table by projection", whole), details(caption, detail, tail))
+
+
+def _row(row: Mapping[str, object]) -> list[str]:
+    return [
+        str(row["adapter"]),
+        str(row["module"]),
+        numbers.count(row["rank"]),
+        *(numbers.figures(row[key]) for key in ("effective_rank", "stable_rank")),
+        numbers.count(row["energy_90"]),
+        *(numbers.figures(row[key]) for key in ("sigma_1", "norm")),
+    ]
+
+
+def _group(adapter: str, projection: str, rows: Sequence[Mapping[str, object]]) -> list[str]:
+    keys = ("effective_rank", "stable_rank", "energy_90", "sigma_1", "norm")
+    spreads = [numbers.spread([row[key] for row in rows]) for key in keys]
+    return [adapter, projection, str(len(rows)), *spreads]
+
+
+def _note(rows: Sequence[Mapping[str, object]]) -> str:
+    """A panel's second line: the effective rank out of the rank."""
+    ranks = sorted({numbers.count(row["rank"]) for row in rows})
+    rank = ranks[0] if len(ranks) == 1 else f"{ranks[0]}–{ranks[-1]}"
+    middle = numbers.spread([row["effective_rank"] for row in rows])
+    return f"effective rank {middle} of {rank}"
+
+
+def _plain(series: Sequence[Series], summary: Sequence[Mapping[str, object]]) -> str:
+    sigmas = {(adapter, path): values for adapter, path, values in series}
+    rows = []
+    for row in summary[:ROWS]:
+        adapter, path, *rest = _row(row)
+        bars = _bars(sigmas.get((adapter, path), ()))
+        rows.append([clean(adapter), shortened(path, 44), *rest, bars])
+    if not rows:
+        return ""
+    rest_line = f"\nand {len(summary) - ROWS} more" if len(summary) > ROWS else ""
+    return plain_table(_SHORT, rows, left=2) + rest_line
+
+
+def _bars(sigmas: Sequence[float]) -> str:
+    """σ as eight heights on a logarithmic scale over three decades, at most 16 of them."""
+    top = max(sigmas, default=0.0)
+    if not 0 < top < math.inf:
+        return ""
+    heights = (3 + math.log10(max(sigma / top, 1e-3)) for sigma in sigmas[:16])
+    return "".join(_BARS[min(7, int(height / 3 * 8))] for height in heights)

@@ -1,0 +1,127 @@
+"""Panels of a spectrum as small SVG pictures that wrap. Knows shapes; does not gather."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+from lora_magic.views import svg
+from lora_magic.views.axis import Scale, log_range, log_ticks
+from lora_magic.views.html import Markup, tag
+from lora_magic.views.panels import Band, Curve, Panel
+from lora_magic.views.style import BLUE, FIRST_LAYER, LAST_LAYER, mixed
+from lora_magic.views.text import one_line, shortened
+
+WIDTH, HEIGHT = 236.0, 172.0
+LEFT, RIGHT, TOP, BOTTOM = 40.0, 190.0, 26.0, 146.0
+_GAP = 11.0
+_GRID = "display:flex;flex-wrap:wrap;gap:.5rem 1rem;margin:.5rem 0"
+
+
+def drawing(panels: Sequence[Panel]) -> Markup:
+    """One picture a panel, side by side as the width allows, all on the same scales."""
+    low, high = log_range([value for panel in panels for value in panel.values()])
+    last = max(_last(panel) for panel in panels)
+    several = len({panel.adapter for panel in panels}) > 1
+    across = Scale(1, max(last, 2), LEFT + 6, RIGHT)
+    up = Scale(low, high, BOTTOM, TOP, log=True)
+    return tag("div", *(_panel(panel, across, up, several) for panel in panels), style=_GRID)
+
+
+def layer_colours(panel: Panel) -> list[str]:
+    """From the first layer's colour to the last one's."""
+    steps = max(1, len(panel.curves) - 1)
+    return [mixed(FIRST_LAYER, LAST_LAYER, place / steps) for place in range(len(panel.curves))]
+
+
+def name(panel: Panel, several: bool) -> str:
+    """A panel's title: the projection, and the adapter where there are several."""
+    full = f"{one_line(panel.adapter)} · {panel.projection}" if several else panel.projection
+    return shortened(one_line(full), 34)
+
+
+def _panel(panel: Panel, across: Scale, up: Scale, several: bool) -> Markup:
+    title = name(panel, several)
+    kind = "median and range" if panel.band else "one line a layer"
+    shapes = [
+        svg.label(LEFT, 14, title, size=12, weight="600"),
+        *_axes(across, up),
+        *(_band(panel.band, across, up) if panel.band else _lines(panel, across, up)),
+    ]
+    said = f"Singular values of {title}, {len(panel.modules)} modules, {kind}, logarithmic scale"
+    return svg.picture(WIDTH, HEIGHT, said, *shapes)
+
+
+def _axes(across: Scale, up: Scale) -> list[Markup]:
+    shapes = []
+    for value, text in log_ticks(up.low, up.high):
+        y = up(value)
+        shapes += [svg.rule(LEFT, y, RIGHT, y, ".15"), svg.label(LEFT - 6, y + 4, text, "end")]
+    shapes.append(svg.rule(LEFT, BOTTOM, RIGHT, BOTTOM, ".5"))
+    shapes += [
+        svg.label(across(index), BOTTOM + 16, str(index), "middle") for index in _indices(across)
+    ]
+    return shapes
+
+
+def _indices(across: Scale) -> list[int]:
+    last = int(across.high)
+    return sorted({1, math.ceil(last / 2), last})
+
+
+def _band(band: Band, across: Scale, up: Scale) -> list[Markup]:
+    alive = [i for i, value in enumerate(band.middle) if value > 0]
+
+    def trace(values: Sequence[float]) -> list[svg.Point]:
+        floor = up.low
+        return [(across(band.indices[i]), up(max(values[i], floor))) for i in alive]
+
+    return [
+        svg.area(trace(band.high), trace(band.low), BLUE),
+        svg.path(trace(band.middle), BLUE, 2, tip="median over layers"),
+    ]
+
+
+def _lines(panel: Panel, across: Scale, up: Scale) -> list[Markup]:
+    colours = layer_colours(panel)
+    ends, shapes = [], []
+    for curve, colour in zip(panel.curves, colours, strict=True):
+        points = _points(curve, across, up)
+        shapes.append(svg.path(points, colour, 2, tip=curve.module))
+        drawn = [point for point in points if not math.isnan(point[1])]
+        ends.append(drawn[-1] if drawn else (RIGHT, BOTTOM))
+    texts = [f"layer {curve.layer}" if curve.layer else "" for curve in panel.curves]
+    if len(texts) > 1:
+        texts = [text.replace("layer ", "", 1) if i else text for i, text in enumerate(texts)]
+    for (x, y), place, text, colour in zip(
+        ends, _apart([y for _, y in ends]), texts, colours, strict=True
+    ):
+        leader = svg.path([(x + 2, y), (RIGHT + 8, place)], colour, 1, stroke_opacity=".7")
+        shapes += [leader, svg.label(RIGHT + 11, place + 4, text)] if text else []
+    return shapes
+
+
+def _points(curve: Curve, across: Scale, up: Scale) -> list[svg.Point]:
+    return [
+        (across(index), up(sigma) if sigma >= up.low else math.nan)
+        for index, sigma in zip(curve.indices, curve.sigmas, strict=True)
+    ]
+
+
+def _apart(places: Sequence[float]) -> list[float]:
+    """The heights, moved as little as a pass down and a pass up need for labels not to touch."""
+    order = sorted(range(len(places)), key=places.__getitem__)
+    moved = list(places)
+    for above, below in itertools.pairwise(order):
+        moved[below] = max(moved[below], moved[above] + _GAP)
+    limit = BOTTOM
+    for place in reversed(order):
+        moved[place] = min(moved[place], limit)
+        limit = moved[place] - _GAP
+    return moved
+
+
+def _last(panel: Panel) -> int:
+    runs = [panel.band.indices] if panel.band else [curve.indices for curve in panel.curves]
+    return max(max(run) for run in runs)

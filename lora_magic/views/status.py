@@ -1,0 +1,132 @@
+"""What a bare %lora shows: what is loaded, attached, active and merged, and the next thing to type.
+
+Knows names and text; does not know the session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lora_magic.views.html import Markup, escaped, joined, tag
+from lora_magic.views.style import LINE, MUTED, SMALL, code, frame, heading
+from lora_magic.views.text import one_line, plain_table
+
+AdapterLine = tuple[str, str, str, bool]
+_CELL = "text-align:left;vertical-align:top;background:none"
+_NAME = f"{_CELL};font-weight:inherit;{MUTED}"
+_CAPTION = f"text-align:left;caption-side:top;padding:0;{SMALL};{MUTED}"
+_TABLE = "margin:0;table-layout:auto;border-collapse:collapse;border:none;font-size:1em"
+
+
+def bundle(
+    *,
+    base: str | None,
+    machine: str,
+    adapters: Sequence[AdapterLine] = (),
+    merged: str | None = None,
+    next_commands: Sequence[str] = (),
+    found: Sequence[str] = (),
+) -> dict[str, object]:
+    """A status's MIME bundle.
+
+    `adapters`: name, spec, state, active. `next_commands`: each a command, and after two spaces
+    what it is for. `found`: what `%lora use` could take ("model tokenizer"), or whole commands.
+    """
+    commands = [_split(command) for command in next_commands]
+    commands += [_found(name) for name in found]
+    if base is None:
+        return _nothing(f"No base yet · {machine}", commands)
+    page = frame(_table(base, adapters, merged, commands, machine), label="Session")
+    return {"text/plain": _plain(base, adapters, merged, commands), "text/html": str(page)}
+
+
+def _nothing(first: str, commands: Sequence[tuple[str, str]]) -> dict[str, object]:
+    plain = [one_line(first)]
+    if commands:
+        plain.append(plain_table(("", ""), commands, left=2, indent="  "))
+    lines = [
+        tag("p", code(command), "  ", _reason(reason), style=f"{LINE};margin-left:1rem")
+        for command, reason in commands
+    ]
+    page = frame(heading(first), *lines, label="Session")
+    return {"text/plain": "\n".join(plain), "text/html": str(page)}
+
+
+def _table(
+    base: str,
+    adapters: Sequence[AdapterLine],
+    merged: str | None,
+    commands: Sequence[tuple[str, str]],
+    machine: str,
+) -> Markup:
+    body = [_row("base", _cell(base))]
+    for place, adapter in enumerate(adapters):
+        body.append(_row("" if place else "adapters", *_adapter(*adapter)))
+    if not adapters:
+        body.append(_row("adapters", _cell("none")))
+    body.append(_row("merged", _cell(merged or "none")))
+    if commands:
+        lines = [joined([code(typed), "  ", _reason(why), tag("br")]) for typed, why in commands]
+        body.append(_row("next", _cell(*lines)))
+    marks = "; ● is the active adapter" if any(active for *_, active in adapters) else ""
+    return tag(
+        "table",
+        tag("caption", f"Session on {machine}{marks}", style=_CAPTION),
+        tag("tbody", *body),
+        style=_TABLE,
+    )
+
+
+def _row(name: str, *cells: Markup) -> Markup:
+    """A row of the table; one without a name goes on with the row above."""
+    if not name:
+        return tag("tr", tag("td", style=_NAME), *cells)
+    return tag("tr", tag("th", name, scope="row", style=_NAME), *cells)
+
+
+def _cell(*children: str) -> Markup:
+    """A cell that takes the whole width."""
+    return tag("td", *children, colspan=3, style=_CELL)
+
+
+def _adapter(name: str, spec: str, state: str, active: bool) -> list[Markup]:
+    mark = tag("span", "● " if active else "○ ", aria_hidden="true")
+    said = tag("strong", name, title="active") if active else escaped(name)
+    return [tag("td", child, style=_CELL) for child in (joined([mark, said]), spec, state)]
+
+
+def _plain(
+    base: str,
+    adapters: Sequence[AdapterLine],
+    merged: str | None,
+    commands: Sequence[tuple[str, str]],
+) -> str:
+    rows = [[("● " if active else "  ") + one_line(n), s, t] for n, s, t, active in adapters]
+    # The mark's blank would be taken off with the rest of the white space.
+    table = plain_table(("", "", ""), [[r[0].replace("  ", "\u2007 ", 1), *r[1:]] for r in rows], 3)
+    blocks = {
+        "base": [one_line(base)],
+        "adapters": table.replace("\u2007", " ").splitlines() if rows else ["none"],
+        "merged": [one_line(merged or "none")],
+        "next": [f"{one_line(typed)}  {one_line(why)}".rstrip() for typed, why in commands],
+    }
+    return "\n".join(
+        f"{'' if place else name:<10}{line}"
+        for name, lines in blocks.items()
+        for place, line in enumerate(lines)
+    )
+
+
+def _split(command: str) -> tuple[str, str]:
+    """A command and what it is for, two spaces between them."""
+    typed, _, reason = command.partition("  ")
+    return typed.strip(), reason.strip()
+
+
+def _found(name: str) -> tuple[str, str]:
+    command = name if name.startswith("%") else f"%lora use {name}"
+    return command, "found in this notebook"
+
+
+def _reason(text: str) -> Markup:
+    return tag("span", text, style=f"{SMALL};{MUTED}") if text else Markup("")

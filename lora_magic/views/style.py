@@ -1,0 +1,72 @@
+"""One palette and the inline styles that every display uses.
+
+There is no <style> element and no class: GitHub and nbviewer drop them. Text keeps the colour of
+the page, so that it is right in every theme; `prefers-color-scheme` would ask the operating
+system, not the notebook, and be wrong in a dark JupyterLab on a light desktop. Where JupyterLab
+names a colour its variable is used, else the page's own. The palette is for marks and lines only:
+no single colour reaches 4.5:1 against white and near-black, all of these reach 3:1 (WCAG 1.4.11).
+"""
+
+from __future__ import annotations
+
+from lora_magic.views.html import Markup, tag
+
+# Okabe and Ito's hues, each brought to the lightness that white and near-black share.
+BLUE = "#2683C1"
+ORANGE = "#C6711A"
+GREEN = "#0E946C"
+PINK = "#BC6597"
+GREY = "#7A7A7A"
+SERIES = (BLUE, ORANGE, GREEN, PINK, GREY)
+# The ends of the ramp from the first layer to the last.
+FIRST_LAYER, LAST_LAYER = ORANGE, BLUE
+
+RULE = "1px solid var(--jp-border-color2, rgba(127,127,127,.4))"
+MUTED = "color:var(--jp-content-font-color2, inherit)"
+SMALL = "font-size:.875em"
+FRAME = "line-height:1.5;text-align:left;max-width:76rem;margin:.25rem 0"
+LINE = "margin:0 0 .25rem 0"
+CODE = "font-family:var(--jp-code-font-family, monospace);user-select:text;white-space:pre-wrap"
+FIGURE = "margin:.5rem 0"
+PICTURE = "max-width:100%;height:auto;overflow:visible"
+MARK = (
+    "background-color:rgba(198,113,26,.2);color:inherit;padding:0 1px;border-radius:2px;"
+    "text-decoration:underline 2px #C6711A;text-underline-offset:3px"
+)
+NOTE = "border-left:3px solid #C6711A;padding:0 0 0 .5rem;margin:.5rem 0"
+
+
+def mixed(first: str, last: str, share: float) -> str:
+    """The colour at `share` of the way from `first` to `last`, in sRGB."""
+    ends = ((int(first[i : i + 2], 16), int(last[i : i + 2], 16)) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(a + (b - a) * share):02X}" for a, b in ends)
+
+
+def frame(*children: str, label: str | None = None) -> Markup:
+    """The outermost element of a display."""
+    group = {"role": "group", "aria_label": label} if label else {}
+    return tag("div", *children, style=FRAME, **group)
+
+
+def heading(title: str) -> Markup:
+    """The first line of a display."""
+    return tag("p", tag("strong", title), style=LINE)
+
+
+def line(*children: str, muted: bool = False) -> Markup:
+    """One line of text."""
+    return tag("p", *children, style=f"{LINE};{SMALL};{MUTED}" if muted else LINE)
+
+
+def code(command: str) -> Markup:
+    """A command that can be selected and copied."""
+    return tag("code", command, style=CODE)
+
+
+def details(summary: str, *children: str) -> Markup:
+    """More on demand; nothing where there is nothing more."""
+    body = [child for child in children if child]
+    if not body:
+        return Markup("")
+    shown = tag("summary", summary, style=f"cursor:pointer;{SMALL};{MUTED}")
+    return tag("details", shown, *body, style="margin:.25rem 0")

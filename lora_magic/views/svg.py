@@ -1,0 +1,111 @@
+"""Small pictures in SVG: presentational attributes alone, `currentColor` for text and axes.
+
+Knows shapes and escaping; does not know what is drawn. No ids, so that pictures on one page
+cannot take each other's parts, and no gradients or clips, which would need them.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+
+from lora_magic.views.html import Markup, escaped, tag
+from lora_magic.views.style import PICTURE
+from lora_magic.views.text import clean
+
+Point = tuple[float, float]
+
+
+def coordinate(value: float) -> str:
+    """A length in user units, to a tenth."""
+    return f"{value:.1f}".removesuffix(".0")
+
+
+def picture(width: float, height: float, label: str, *shapes: str) -> Markup:
+    """The <svg> element; `label` is what a screen reader says and a pointer sees."""
+    return tag(
+        "svg",
+        title(label),
+        *shapes,
+        xmlns="http://www.w3.org/2000/svg",
+        role="img",
+        aria_label=label,
+        width=coordinate(width),
+        height=coordinate(height),
+        viewBox=f"0 0 {coordinate(width)} {coordinate(height)}",
+        font_family="inherit",
+        font_size="11",
+        fill="currentColor",
+        style=PICTURE,
+    )
+
+
+def title(label: str) -> Markup:
+    """A tooltip; its content is plain text by the standard, so no guards inside."""
+    return Markup(f"<title>{html.escape(clean(label), quote=True)}</title>")
+
+
+def label(
+    x: float, y: float, text: str, anchor: str = "start", size: int = 11, weight: str | None = None
+) -> Markup:
+    """Text whose base line starts, centres or ends (`anchor`) at (x, y)."""
+    return tag(
+        "text",
+        escaped(text, guard="tspan"),
+        x=coordinate(x),
+        y=coordinate(y),
+        text_anchor=None if anchor == "start" else anchor,
+        font_size=None if size == 11 else size,
+        font_weight=weight,
+    )
+
+
+def path(points: Sequence[Point], colour: str, width: float = 1.5, **more: object) -> Markup:
+    """A line through `points`; NaN breaks it. A lone point becomes a dot."""
+    strokes = "".join(_stroke(run) for run in _runs(points))
+    return tag(
+        "path",
+        *([title(str(more.pop("tip")))] if "tip" in more else []),
+        d=strokes,
+        fill="none",
+        stroke=colour,
+        stroke_width=coordinate(width),
+        stroke_linejoin="round",
+        stroke_linecap="round",
+        **more,
+    )
+
+
+def area(upper: Sequence[Point], lower: Sequence[Point], colour: str) -> Markup:
+    """The band between two lines over the same x."""
+    outline = [*upper, *reversed(lower)]
+    return tag("path", d=_stroke(outline) + "Z", fill=colour, fill_opacity=".22")
+
+
+def box(x: float, y: float, width: float, height: float, **more: object) -> Markup:
+    """A rectangle."""
+    places = {"x": x, "y": y, "width": width, "height": height}
+    return tag("rect", **{key: coordinate(value) for key, value in places.items()}, **more)
+
+
+def rule(x1: float, y1: float, x2: float, y2: float, opacity: str = ".25") -> Markup:
+    """A hair line in the text's colour: an axis or a grid line."""
+    ends = {"x1": x1, "y1": y1, "x2": x2, "y2": y2}
+    placed = {key: coordinate(value) for key, value in ends.items()}
+    return tag("line", **placed, stroke="currentColor", stroke_opacity=opacity)
+
+
+def _runs(points: Iterable[Point]) -> list[list[Point]]:
+    runs: list[list[Point]] = [[]]
+    for point in points:
+        if point[0] == point[0] and point[1] == point[1]:
+            runs[-1].append(point)
+        elif runs[-1]:
+            runs.append([])
+    return [run for run in runs if run]
+
+
+def _stroke(points: Sequence[Point]) -> str:
+    drawn = [f"{coordinate(x)},{coordinate(y)}" for x, y in points]
+    # A round cap makes a dot of a line of no length.
+    return "M" + " ".join([*drawn, *(drawn if len(drawn) == 1 else [])])

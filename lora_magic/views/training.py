@@ -1,0 +1,115 @@
+"""A training run: a small page while it goes, the static display when it has ended.
+
+Knows numbers; does not know the Trainer, nor how a page is updated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lora_magic.views import numbers
+from lora_magic.views.curve import loss_curve
+from lora_magic.views.html import Markup, tag
+from lora_magic.views.style import BLUE, FIGURE, MUTED, SMALL, details, frame, heading, line
+from lora_magic.views.table import facts_table
+from lora_magic.views.text import one_line, plain_table
+
+STOP = "press ■ to stop after this step"
+_TRACK = "background:rgba(127,127,127,.25);border-radius:3px;height:6px;max-width:520px"
+
+
+def progress_html(
+    *,
+    title: str = "Training",
+    line: str = "",
+    losses: Sequence[float],
+    step: int,
+    total: int,
+    seconds_left: float | None = None,
+    tokens_per_second: float | None = None,
+    elapsed: float | None = None,
+) -> str:
+    """The page of a run under way, for one place that is updated in place; times in seconds."""
+    return str(
+        frame(
+            heading(title),
+            _small(line) if line else "",
+            _bar(step, total),
+            _line(_state(losses, step, total, (elapsed, seconds_left), tokens_per_second)),
+            _figure(losses, total) if losses else "",
+            _small(STOP),
+            label="Training under way",
+        )
+    )
+
+
+def summary_bundle(
+    *,
+    title: str,
+    line: str,
+    losses: Sequence[float],
+    facts: Sequence[tuple[str, str]] = (),
+) -> dict[str, object]:
+    """A finished run's MIME bundle, under 20 kB however long the run."""
+    page = frame(
+        heading(title),
+        _line(line),
+        _figure(losses) if losses else "",
+        details("What was trained, and how", facts_table("The run", facts)),
+        label="Training run",
+    )
+    plain = [one_line(title), one_line(line)]
+    if facts:
+        plain.append(plain_table(("", ""), facts, left=2, indent="  "))
+    return {"text/plain": "\n".join(plain), "text/html": str(page)}
+
+
+def _state(
+    losses: Sequence[float],
+    step: int,
+    total: int,
+    times: tuple[float | None, float | None],
+    tokens_per_second: float | None,
+) -> str:
+    parts = [f"step {step:,} of {total:,}"]
+    if losses:
+        parts.append(f"loss {numbers.figures(losses[-1])}")
+    if tokens_per_second is not None:
+        parts.append(f"{numbers.count(tokens_per_second)} tokens a second")
+    for seconds, word in zip(times, ("so far", "left"), strict=True):
+        if seconds is not None:
+            parts.append(
+                f"{round(seconds)} s {word}"
+                if seconds < 60
+                else f"{numbers.duration(seconds)} {word}"
+            )
+    return " · ".join(parts)
+
+
+def _bar(step: int, total: int) -> Markup:
+    share = min(1.0, max(0.0, step / total)) if total else 0.0
+    fill = f"background:{BLUE};border-radius:3px;height:6px;width:{100 * share:.1f}%"
+    return tag(
+        "div",
+        tag("div", style=fill),
+        role="progressbar",
+        aria_label="Steps done",
+        aria_valuenow=step,
+        aria_valuemin=0,
+        aria_valuemax=total,
+        style=_TRACK,
+    )
+
+
+def _figure(losses: Sequence[float], total: int | None = None) -> Markup:
+    note = "Loss of each step, and its running mean"
+    caption = tag("figcaption", note, style=f"{SMALL};{MUTED}")
+    return tag("figure", loss_curve(losses, total), caption, style=FIGURE)
+
+
+def _line(text: str) -> Markup:
+    return line(text)
+
+
+def _small(text: str) -> Markup:
+    return line(text, muted=True)
