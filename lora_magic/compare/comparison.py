@@ -1,0 +1,122 @@
+"""Answers side by side, as values.
+
+Knows text and numbers; how they are drawn it knows only by calling the views.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from .words import marked_words
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_COLUMNS = ("prompt", "adapter", "text", "tokens", "seconds", "batched", "first_logit_change")
+
+
+@dataclass(frozen=True)
+class Pane:
+    """One adapter's answer to one prompt.
+
+    `seconds` is the wall time of the pass that made it: with `batched`, one pass for all panes of
+    the prompt. `first_logit_change` is max |Δlogit| over the vocabulary at the first new token,
+    fp32, against the base on the same tokens; `note` is a remark on it, mostly empty.
+    """
+
+    prompt: str
+    adapter: str
+    text: str
+    tokens: int
+    ended: bool
+    seconds: float
+    batched: bool
+    first_logit_change: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Prompts answered under several adapters, the base first for each prompt."""
+
+    panes: tuple[Pane, ...]
+    temperature: float = 0.0
+    seed: int = 0
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The prompts, in the order asked."""
+        return tuple(dict.fromkeys(pane.prompt for pane in self.panes))
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """The names of the panes, the base first."""
+        return tuple(dict.fromkeys(pane.adapter for pane in self.panes))
+
+    @property
+    def line(self) -> str:
+        """One line: who answered how many prompts, in how many passes, how fast, drawn how."""
+        groups = self._groups()
+        batched = all(pane.batched for pane in self.panes)
+        seconds = sum(
+            panes[0].seconds if batched else sum(pane.seconds for pane in panes)
+            for _, panes in groups
+        )
+        count = "1 prompt" if len(groups) == 1 else f"{len(groups)} prompts"
+        how = "one pass a prompt" if batched else "one answer after the other"
+        drawn = (
+            f"temperature {self.temperature:g}, seed {self.seed}" if self.temperature else "greedy"
+        )
+        return f"{' | '.join(self.adapters)} · {count} · {how}, {seconds:.2f} s · {drawn}"
+
+    def to_frame(self) -> DataFrame:
+        """Columns prompt, adapter, text, tokens, seconds, batched, first_logit_change."""
+        import pandas
+
+        rows = [[getattr(pane, column) for column in _COLUMNS] for pane in self.panes]
+        return pandas.DataFrame(rows, columns=list(_COLUMNS))
+
+    def _groups(self) -> list[tuple[str, list[Pane]]]:
+        grouped = groupby(self.panes, key=lambda pane: pane.prompt)
+        return [(prompt, list(panes)) for prompt, panes in grouped]
+
+    def __repr__(self) -> str:
+        from lora_magic.views.text import clean
+
+        lines = [self.line]
+        for prompt, panes in self._groups():
+            lines.append(f"\n» {clean(prompt)}")
+            for pane in panes:
+                moved = f"first logits moved {pane.first_logit_change:.3g}"
+                facts = [pane.adapter, f"{pane.tokens} tokens", pane.note or moved]
+                lines += [f"[{' · '.join(facts)}]", clean(pane.text)]
+        return "\n".join(lines)
+
+    def _repr_mimebundle_(
+        self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
+    ) -> dict[str, Any]:
+        from lora_magic.views import comparison as view
+
+        groups = [
+            (prompt, [_plain(pane, panes[0].text) for pane in panes])
+            for prompt, panes in self._groups()
+        ]
+        bundle: dict[str, Any] = view.bundle(groups=groups)
+        return bundle
+
+
+def _plain(pane: Pane, base: str) -> dict[str, object]:
+    """A pane for the view; a word is marked where it differs from the base's answer."""
+    return {
+        "adapter": pane.adapter,
+        "words": marked_words(base, pane.text),
+        "tokens": pane.tokens,
+        "ended": pane.ended,
+        "seconds": pane.seconds,
+        "batched": pane.batched,
+        "first_logit_change": pane.first_logit_change,
+        "note": pane.note,
+    }

@@ -1,0 +1,206 @@
+"""The same prompts under several adapters: one pass where their updates can be stacked.
+
+Knows models, slots, prompt forms and low-rank updates; knows no session and nothing of how an
+adapter is made.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lora_magic.adapters.slots import Slots
+from lora_magic.base.prompt import PromptForm
+from lora_magic.errors import PromptError
+from lora_magic.lowrank.factors import LowRank
+from lora_magic.lowrank.stack import StackedLinear
+
+# Offered here too: a session runs both.
+from .ask import ask as ask
+from .comparison import Comparison, Pane
+from .generate import Generation, first_logits, generate
+from .limits import check_flags, check_lengths, context_of, encode
+
+UNCHANGED = "first logits identical to base: this adapter changes nothing yet"
+BROKEN = "logits are not finite: the adapter's weights have diverged"
+
+
+@dataclass(frozen=True, eq=False)
+class Voice:
+    """One column of a comparison: what stands in the slots while it answers, and its prompt form.
+
+    `deltas` are the same updates by module path, for stacking: `{}` for the base, None for an
+    adapter that is not (only) low-rank updates of linear layers. They must say all that the
+    replacements do: a path that only the replacements have keeps the pass from being batched.
+    """
+
+    name: str
+    replacements: Mapping[str, nn.Module]
+    deltas: Mapping[str, LowRank] | None
+    form: PromptForm
+
+
+def compare(
+    model: Any,
+    slots: Slots,
+    tokenizer: Any,
+    voices: Sequence[Voice],
+    prompts: Sequence[str],
+    *,
+    max_new_tokens: int | None = None,
+    temperature: float = 0.0,
+    seed: int = 0,
+    context: int | None = None,
+) -> Comparison:
+    """Every prompt under every voice; the first voice is the base that the others are set beside.
+
+    Each prompt is one batched pass when every voice has `deltas`, so that an answer does not depend
+    on which other prompts stand in the cell; else the voices answer one after the other. Draws are
+    those of `generate`, with the same noise in every pane. The slots and the model are left as
+    found, after an error or an interrupt too.
+
+    Raises `PromptError`, before anything runs, for no prompt, an empty one, one that fills the
+    context, max_new_tokens < 1 or a temperature below 0.
+    """
+    check_flags(max_new_tokens, temperature)
+    context = context or context_of(model)
+    asked = list(dict.fromkeys(prompts))
+    rows = _encoded(tokenizer, voices, asked, context)
+    draw = {
+        "max_new_tokens": max_new_tokens,
+        "temperature": temperature,
+        "seed": seed,
+        "context": context,
+    }
+    stage = _Stage(model, slots, tokenizer, tuple(voices), _stack(slots, voices), draw)
+    panes = [
+        pane
+        for prompt, inputs in zip(asked, rows, strict=True)
+        for pane in stage.panes(prompt, inputs)
+    ]
+    return Comparison(tuple(panes), temperature, seed)
+
+
+@dataclass(frozen=True, eq=False)
+class _Stage:
+    """Everything that stays the same from prompt to prompt; lives as long as one comparison."""
+
+    model: Any
+    slots: Slots
+    tokenizer: Any
+    voices: tuple[Voice, ...]
+    stack: Mapping[str, nn.Module] | None
+    draw: Mapping[str, Any]
+
+    def panes(self, prompt: str, inputs: Sequence[Sequence[int]]) -> list[Pane]:
+        """One prompt's panes, given its token ids for each voice."""
+        if self.stack is None:
+            made = [
+                answer
+                for voice, ids in zip(self.voices, inputs, strict=True)
+                for answer in self._answers(voice.replacements, [voice], [ids])
+            ]
+        else:
+            made = self._answers(self.stack, self.voices, inputs)
+        changes = self._changes(inputs)
+        return [
+            Pane(
+                prompt=prompt,
+                adapter=voice.name,
+                text=answer.text,
+                tokens=answer.tokens,
+                ended=answer.ended,
+                seconds=seconds,
+                batched=self.stack is not None,
+                first_logit_change=change,
+                note="" if voice is self.voices[0] else _note(change),
+            )
+            for voice, (answer, seconds), change in zip(self.voices, made, changes, strict=True)
+        ]
+
+    def _answers(
+        self,
+        standing: Mapping[str, nn.Module],
+        voices: Sequence[Voice],
+        inputs: Sequence[Sequence[int]],
+    ) -> list[tuple[Generation, float]]:
+        """One pass with these modules in the slots: each row's answer, and the pass's seconds."""
+        start = time.perf_counter()
+        with self.slots.held(standing):
+            stops = [voice.form.stop_ids for voice in voices]
+            made = generate(self.model, self.tokenizer, inputs, stop_ids=stops, **self.draw)
+        seconds = time.perf_counter() - start
+        return [(answer, seconds) for answer in made]
+
+    def _changes(self, inputs: Sequence[Sequence[int]]) -> list[float]:
+        """max |Δ| of the first logits against the base on the same tokens, for each voice.
+
+        Each is a pass of a single row, the base's too: the same shapes run the same kernels, so an
+        adapter that changes nothing measures exactly 0 in any dtype.
+        """
+        base, *others = self.voices
+        with self.slots.held(base.replacements):
+            expected = {tuple(ids): first_logits(self.model, ids) for ids in map(tuple, inputs)}
+        changes = [0.0]
+        for voice, ids in zip(others, inputs[1:], strict=True):
+            with self.slots.held(voice.replacements):
+                seen = first_logits(self.model, ids)
+            changes.append(_largest(seen, expected[tuple(ids)]))
+        return changes
+
+
+def _encoded(
+    tokenizer: Any, voices: Sequence[Voice], prompts: Sequence[str], context: int | None
+) -> list[list[list[int]]]:
+    """Token ids by prompt and voice, or one error for all prompts that do not fit."""
+    if not prompts:
+        raise PromptError("no prompt to compare; type it after the verb: %lora compare PROMPT")
+    rows = [[encode(tokenizer, voice.form, prompt) for voice in voices] for prompt in prompts]
+    check_lengths(prompts, [max(inputs, key=len) for inputs in rows], context)
+    return rows
+
+
+def _stack(slots: Slots, voices: Sequence[Voice]) -> dict[str, nn.Module] | None:
+    """What stands in the slots while all voices answer at once; None when they cannot."""
+    base = voices[0]
+    deltas = [voice.deltas for voice in voices if voice.deltas is not None]
+    told = [
+        set(voice.replacements) <= {*(voice.deltas or ()), *base.replacements} for voice in voices
+    ]
+    if len(voices) < 2 or len(deltas) < len(voices) or not all(told):
+        return None
+    paths = dict.fromkeys(path for updates in deltas for path in updates)
+    below = {path: base.replacements.get(path, slots.original(path)) for path in paths}
+    if not all(_rows_stay(path, module) for path, module in below.items()):
+        return None
+    stacked = {
+        path: StackedLinear(module, [updates.get(path) for updates in deltas])
+        for path, module in below.items()
+    }
+    return {**base.replacements, **stacked}
+
+
+def _rows_stay(path: str, module: nn.Module) -> bool:
+    """Whether a layer sees the batch's rows in order, as vectors.
+
+    An embedding sees ids, and an expert sees whatever tokens its router sends it.
+    """
+    return not isinstance(module, nn.Embedding) and "experts" not in path.split(".")
+
+
+def _largest(seen: Tensor, expected: Tensor) -> float:
+    """max |seen − expected|; equal infinities (a masked vocabulary) are no change, not NaN."""
+    moved = torch.where(seen == expected, torch.zeros_like(seen), (seen - expected).abs())
+    return float(moved.max())
+
+
+def _note(change: float) -> str:
+    if change == 0:
+        return UNCHANGED
+    return "" if math.isfinite(change) else BROKEN
