@@ -1,0 +1,157 @@
+"""Rows as tokens and labels: what is read, and what a loss is taken on.
+
+Knows tokenizers through the prompt's form; knows no model and no run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lora_magic.base.prompt import PromptForm
+from lora_magic.errors import DataError
+
+from .faults import numbered
+from .row import Row
+
+#: A label that takes no part in the loss, as torch's cross entropy and transformers have it.
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Example:
+    """One sequence: its tokens, its labels (−100 where no loss is taken), and its row's index."""
+
+    tokens: tuple[int, ...]
+    labels: tuple[int, ...]
+    row: int
+
+    @property
+    def trained(self) -> int:
+        """Tokens that a loss is taken on."""
+        return sum(label != IGNORED for label in self.labels)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Rows made ready for a run, and what became of them.
+
+    `cut` examples were longer than `max_length` tokens and lost their end; `empty` ones had
+    nothing to train on and were left out. `data_hash` is the sha256 of the rows as they were read.
+    """
+
+    examples: tuple[Example, ...]
+    cut: int
+    empty: int
+    max_length: int
+    end_token: str | None
+    data_hash: str
+
+    @property
+    def trained_tokens(self) -> int:
+        """Tokens that a loss is taken on, in one pass over the examples."""
+        return sum(example.trained for example in self.examples)
+
+    def part(self, examples: Sequence[Example]) -> Encoded:
+        """The same with some of the examples only."""
+        return replace(self, examples=tuple(examples))
+
+
+def encode(rows: Sequence[Row], tokenizer: Any, form: PromptForm, max_length: int) -> Encoded:
+    """Tokens and labels of rows, in the prompt's form.
+
+    A prompt is read and not trained on; its completion and one end token are. Of a text every
+    token is trained. A conversation makes one example of each assistant turn, after the turns
+    before it. An example longer than `max_length` is cut at its end; one whose prompt alone fills
+    it, or which has no token to train, is left out and counted as empty.
+
+    Raises `DataError` when no example is left.
+    """
+    examples: list[Example] = []
+    empty_rows: list[int] = []
+    cut = full = empty = 0
+    for index, row in enumerate(rows):
+        for prefix, answer in _pieces(row, tokenizer, form):
+            example = _example(prefix, answer, max_length, index)
+            if example is None:
+                empty += 1
+                full += bool(answer)
+                empty_rows.append(row.line or index + 1)
+            else:
+                examples.append(example)
+                cut += len(prefix) + len(answer) > max_length
+    if not examples:
+        raise DataError(_nothing_left(empty_rows, full, max_length))
+    return Encoded(tuple(examples), cut, empty, max_length, form.end_token, _digest(rows))
+
+
+def _nothing_left(rows: list[int], full: int, max_length: int) -> str:
+    if not full:
+        return (
+            f"nothing to train on: {numbered('row', rows)} without a completion."
+            if rows
+            else ("nothing to train on: there is no row.")
+        )
+    return (
+        f"nothing to train on: the prompt alone fills {max_length} tokens in "
+        f"{numbered('row', rows)}; shorten it, or raise --max-length."
+    )
+
+
+def _pieces(row: Row, tokenizer: Any, form: PromptForm) -> Iterator[tuple[list[int], list[int]]]:
+    """Pairs of what is read and what is trained; ([], []) for a row that is empty."""
+    if row.empty:
+        yield [], []
+    elif row.messages is not None:
+        turns = [message.plain() for message in row.messages]
+        for place, turn in enumerate(turns):
+            asked = any(before["role"] not in ("system", "assistant") for before in turns[:place])
+            if turn["role"] == "assistant" and asked and turn["content"].strip():
+                prefix = form.encode_messages(tokenizer, turns[:place])
+                yield prefix, form.encode_answer(tokenizer, turn["content"])
+    elif row.prompt is not None:
+        yield form.encode(tokenizer, row.prompt), form.encode_answer(tokenizer, row.completion)
+    else:
+        # With the tokenizer's own special tokens, a leading one above all, as in its pretraining.
+        ids = list(tokenizer(row.completion)["input_ids"])
+        end = form.end_token_id
+        yield [], ids if end is None or ids[-1:] == [end] else [*ids, end]
+
+
+def _example(prefix: list[int], answer: list[int], max_length: int, row: int) -> Example | None:
+    tokens = (prefix + answer)[:max_length]
+    labels = ([IGNORED] * len(prefix) + answer)[:max_length]
+    # Nothing comes before the first token, so it is never predicted: counted out here, the tokens
+    # that the Trainer divides by are right in each of its versions.
+    labels[:1] = [IGNORED] * len(labels[:1])
+    example = Example(tuple(tokens), tuple(labels), row)
+    return example if example.trained else None
+
+
+def _digest(rows: Sequence[Row]) -> str:
+    """sha256 over the rows' words and order; where they stood does not count."""
+    digest = hashlib.sha256()
+    for row in rows:
+        turns = None if row.messages is None else [m.plain() for m in row.messages]
+        digest.update(json.dumps([row.prompt, row.completion, turns]).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def collate(examples: Sequence[Example], pad_id: int) -> dict[str, Tensor]:
+    """A batch, padded on the right: input_ids, attention_mask, labels, int64 [n, longest]."""
+    longest = max(len(example.tokens) for example in examples)
+
+    def padded(parts: Sequence[tuple[int, ...]], filler: int) -> Tensor:
+        return torch.tensor([[*part, *[filler] * (longest - len(part))] for part in parts])
+
+    return {
+        "input_ids": padded([e.tokens for e in examples], pad_id),
+        "attention_mask": padded([(1,) * len(e.tokens) for e in examples], 0),
+        "labels": padded([e.labels for e in examples], IGNORED),
+    }

@@ -1,0 +1,199 @@
+"""Records with named columns, and which of their columns are the prompt and the completion.
+
+Knows mappings and column names; knows no file, no frame and no tokenizer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Number
+from typing import Any
+
+from lora_magic.errors import DataError, listed, near
+
+from .faults import Faults, numbered
+from .row import Message, Row
+
+#: Names that say by themselves which column is asked and which is answered.
+PAIRS = (
+    ("prompt", "completion"),
+    ("prompt", "response"),
+    ("instruction", "output"),
+    ("question", "answer"),
+)
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns that are read; `prompt` is None for texts and conversations.
+
+    `context` is the Alpaca form's `input` column: what it holds follows the prompt on a new line.
+    """
+
+    completion: str
+    prompt: str | None = None
+    context: str | None = None
+    conversation: bool = False
+
+    def __str__(self) -> str:
+        return self.completion if self.prompt is None else f"{self.prompt} => {self.completion}"
+
+
+def candidates(columns: Iterable[str]) -> list[Layout]:
+    """Every layout that the columns' names allow, whatever their case."""
+    own = {name.lower(): name for name in columns}
+    found = [
+        Layout(own[answer], own[ask], own.get("input") if ask == "instruction" else None)
+        for ask, answer in PAIRS
+        if ask in own and answer in own
+    ]
+    if "messages" in own:
+        found.append(Layout(own["messages"], conversation=True))
+    if "text" in own:
+        found.append(Layout(own["text"]))
+    return found
+
+
+def layout_for(columns: Sequence[str], wanted: str | None) -> Layout:
+    """The layout that `wanted` ("body => reply", or one column) names, else the only one possible.
+
+    Raises `DataError` that lists the columns and the line to type.
+    """
+    if wanted is not None:
+        return _named(columns, wanted)
+    found = candidates(columns)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        ways = " or ".join(f'--columns "{layout}"' for layout in found)
+        raise DataError(f"columns {listed(columns)} can be read in {len(found)} ways: type {ways}.")
+    example = " => ".join(columns[:2]) if len(columns) > 1 else "".join(columns)
+    raise DataError(
+        f"columns {listed(columns)}: none named prompt and completion, messages or text; "
+        f'type which is which, as in --columns "{example}".'
+    )
+
+
+def _named(columns: Sequence[str], wanted: str) -> Layout:
+    names = [name.strip() for name in wanted.split("=>")]
+    if len(names) > 2 or not all(names):
+        raise DataError(
+            f'--columns "{wanted}": expected "prompt column => completion column", or the one '
+            f"column that holds a text; there are {listed(columns)}."
+        )
+    missing = [name for name in names if name not in columns]
+    if missing:
+        hints = "".join(near(name, columns) for name in missing)
+        raise DataError(
+            f'--columns "{wanted}": no column {listed(map(repr, missing))}; '
+            f"there are {listed(columns, 20)}.{hints}"
+        )
+    if len(names) == 2:
+        return Layout(names[1], names[0])
+    return Layout(names[0], conversation=names[0].lower() == "messages")
+
+
+def rows_of(
+    records: Iterable[tuple[int, Record]], layout: Layout, noun: str = "row"
+) -> tuple[Row, ...]:
+    """Rows of a table's records, each under its number.
+
+    A cell without a value makes an empty row, which is kept to be counted. Raises `DataError`
+    naming the numbers of cells that hold no text, and when every row is empty.
+    """
+    faults = Faults(noun)
+    rows = [_row(record, number, layout, faults) for number, record in records]
+    faults.stop("Each cell has to hold text or a number; a conversation is a list of turns.")
+    good = [row for row in rows if row is not None]
+    if not good:
+        raise DataError(f"no {noun}s to train on: the table is empty.")
+    if all(row.empty for row in good):
+        empty = numbered(noun, [row.line or 0 for row in good])
+        raise DataError(f"nothing to train on: {empty} without a value in {layout}.")
+    return tuple(good)
+
+
+def row_of(record: object, number: int, faults: Faults) -> Row | None:
+    """One JSON object as a row, by its own keys; None, and a fault noted, where it cannot be."""
+    if not isinstance(record, Mapping):
+        faults.add(number, f"a {type(record).__name__}, not an object with named fields")
+        return None
+    found = candidates(record)
+    if len(found) == 1:
+        return _row(record, number, found[0], faults)
+    keys = list(record)
+    if found:
+        faults.add(number, f"can be read as {' or '.join(map(str, found))}")
+        return None
+    hints = "".join(near(key, ("prompt", "completion", "messages", "text")) for key in keys)
+    faults.add(number, f"fields {listed(keys)}, not prompt and completion, messages or text{hints}")
+    return None
+
+
+def _row(record: Record, number: int, layout: Layout, faults: Faults) -> Row | None:
+    if layout.conversation:
+        turns = _conversation(record.get(layout.completion))
+        if isinstance(turns, str):
+            faults.add(number, turns)
+            return None
+        return Row(None, turns[-1].content if turns else "", turns, number)
+    texts = {}
+    for column in (layout.prompt, layout.context, layout.completion):
+        if column is not None:
+            value = text_of(record.get(column))
+            if value is None:
+                kind = type(record[column]).__name__
+                faults.add(number, f"{column} holds a {kind}, not text")
+                return None
+            texts[column] = value
+    prompt = None if layout.prompt is None else texts[layout.prompt]
+    if prompt and layout.context and texts[layout.context].strip():
+        prompt = f"{prompt}\n{texts[layout.context]}"
+    return Row(prompt, texts[layout.completion], line=number)
+
+
+def text_of(value: object) -> str | None:
+    """A cell as text: "" for one without a value (None, NaN, NA), None for what is no text."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return ""
+    if isinstance(value, Number) and value != value:
+        return ""
+    if isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, Number) else None
+
+
+def _conversation(value: object) -> tuple[Message, ...] | str:
+    """A conversation's turns, () for none, or what is wrong with it in words."""
+    if isinstance(value, str) and value.strip():
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError as error:
+            return f"messages are not JSON ({error.msg})"
+    if hasattr(value, "tolist"):  # Parquet hands out arrays.
+        value = value.tolist()
+    if not isinstance(value, list | tuple):
+        return () if text_of(value) == "" else f"messages are a {type(value).__name__}, not a list"
+    turns = []
+    for index, turn in enumerate(value, start=1):
+        fields = turn if isinstance(turn, Mapping) else {}
+        role, content = fields.get("role"), fields.get("content")
+        if not isinstance(role, str) or not isinstance(content, str):
+            return f'turn {index} of messages is not {{"role": "…", "content": "…"}}'
+        turns.append(Message(role, content))
+    roles = [turn.role for turn in turns]
+    if turns and "assistant" not in roles:
+        return "no assistant turn in messages, so nothing to learn"
+    if turns and not any(
+        role != "assistant" and role != "system" for role in roles[: _last(roles)]
+    ):
+        return "messages start with the assistant: a user turn has to come first"
+    return tuple(turns)
+
+
+def _last(roles: list[str]) -> int:
+    return len(roles) - 1 - roles[::-1].index("assistant")

@@ -1,0 +1,101 @@
+"""How a run tells where it stands: plain values, and two listeners.
+
+Knows numbers and lines; knows no notebook. How often something is shown is the listener's affair:
+a run tells it of every step.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from .summary import RunSummary, duration
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What is about to be done; `line` tells it: the data, then the defaults chosen."""
+
+    adapter: str
+    line: str
+    steps: int
+    examples: int
+    trained_tokens: int
+    cut: int
+    empty: int
+
+
+@dataclass(frozen=True)
+class StepPoint:
+    """One optimizer step: its number from 1, its loss in nats a token, and the times in seconds.
+
+    `tokens_per_second` counts every token read, prompts too, since the first step began.
+    """
+
+    step: int
+    total: int
+    loss: float
+    elapsed: float
+    seconds_left: float
+    tokens_per_second: float
+
+
+class Reporter(Protocol):
+    """Listens to a run. `finish` is not called when the run ends in an error."""
+
+    def start(self, plan: RunPlan) -> None:
+        """Before the first step."""
+
+    def step(self, point: StepPoint) -> None:
+        """After each optimizer step."""
+
+    def finish(self, summary: RunSummary) -> None:
+        """After the last step, also when a person stopped the run."""
+
+
+class SilentReporter:
+    """Says nothing."""
+
+    def start(self, plan: RunPlan) -> None:
+        """Nothing."""
+
+    def step(self, point: StepPoint) -> None:
+        """Nothing."""
+
+    def finish(self, summary: RunSummary) -> None:
+        """Nothing."""
+
+
+class LineReporter:
+    """One line at the start, one every `every` seconds, one for the last step, one at the end."""
+
+    def __init__(
+        self,
+        write: Callable[[str], object],
+        every: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._write, self._every, self._clock = write, every, clock
+        self._said = clock()
+
+    def start(self, plan: RunPlan) -> None:
+        """The plan's line."""
+        self._said = self._clock()
+        self._write(plan.line)
+
+    def step(self, point: StepPoint) -> None:
+        """Step, loss, speed and time left, if it is time for a line."""
+        now = self._clock()
+        if point.step < point.total and now - self._said < self._every:
+            return
+        self._said = now
+        self._write(
+            f"step {point.step}/{point.total}, loss {point.loss:.3f}, "
+            f"{point.tokens_per_second:,.0f} tokens/s, {duration(point.seconds_left)} left"
+        )
+
+    def finish(self, summary: RunSummary) -> None:
+        """The summary's line."""
+        self._write(summary.line)

@@ -1,0 +1,155 @@
+"""How the body of a cell is read into rows.
+
+Three forms: lines of `prompt => completion`, JSON Lines, and blocks of plain text separated by
+blank lines. Knows text and line numbers; knows no file, no frame, no tokenizer.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from lora_magic.errors import CommandError, DataError, near
+
+from .faults import Faults, numbered
+from .records import row_of
+from .row import Message, Row
+
+__all__ = ["ARROW", "FORMATS", "Message", "Row", "arrow", "read_text"]
+
+#: What stands between a prompt and its completion; only the first one on a line splits.
+ARROW = " => "
+
+FORMATS = ("arrow", "jsonl", "text")
+
+_EXAMPLE = "`prompt => completion`"
+
+
+Lines = list[tuple[int, str]]
+
+
+def read_text(body: str, format: str | None = None) -> tuple[Row, ...]:
+    """Read the body of a cell; `format` is "arrow", "jsonl", "text" or None to recognise it.
+
+    Each row carries its line. Raises `CommandError` for another format, and `DataError` naming
+    every line at fault for an empty body, one that can be read two ways, and rows that cannot be
+    read.
+
+    >>> read_text("Where? => Here.")
+    (Row(prompt='Where?', completion='Here.', messages=None, line=1),)
+    """
+    if format is not None and format not in FORMATS:
+        raise CommandError(
+            f"--format {format}: expected one of {', '.join(FORMATS)}.{near(format, FORMATS)}"
+        )
+    numbered_lines = list(enumerate(re.split(r"\r\n|\r|\n", body.removeprefix("\ufeff")), start=1))
+    filled = [(number, line) for number, line in numbered_lines if line.strip()]
+    if not filled:
+        raise DataError(f"the body is empty: type one {_EXAMPLE} a line below the magic.")
+    kind = format or _recognise(filled)
+    if kind == "arrow":
+        return _arrows(filled)
+    if kind == "jsonl":
+        return _json_lines(filled)
+    return _blocks(numbered_lines)
+
+
+def _recognise(lines: Lines) -> str:
+    """The one form that every line has. Raises `DataError` where there are two."""
+    found: dict[str, list[int]] = {"arrow": [], "jsonl": [], "text": []}
+    for number, line in lines:
+        found[_kind(line)].append(number)
+    kinds = [kind for kind, numbers in found.items() if numbers]
+    if len(kinds) > 1:
+        raise DataError(_two_ways(found))
+    if kinds == ["text"]:
+        tight = [number for number, line in lines if "=>" in line]
+        if tight:
+            raise DataError(
+                f"{numbered('line', tight)}: '=>' without a space on both sides; type {_EXAMPLE}, "
+                "or --format text to read plain text."
+            )
+    return kinds[0]
+
+
+def _kind(line: str) -> str:
+    if line.lstrip().startswith("{"):
+        return "jsonl"
+    return "arrow" if ARROW in f" {line.strip()} " else "text"
+
+
+def _two_ways(found: dict[str, list[int]]) -> str:
+    if not found["jsonl"]:
+        without, having = (numbered("line", found[kind]) for kind in ("text", "arrow"))
+        return (
+            f"{without}: no '{ARROW}', but {having} with it; type {_EXAMPLE} on each line "
+            "(a newline within it is \\n), or --format text to read blocks of plain text."
+        )
+    other = numbered("line", sorted(found["arrow"] + found["text"]))
+    return (
+        f"{numbered('line', found['jsonl'])} in JSON, but {other} not: type one JSON "
+        "object a line, or --format arrow, or --format text to read them as they stand."
+    )
+
+
+def arrow(line: str) -> tuple[str, str] | None:
+    """The two sides of a line's first arrow, `\\n` turned into newlines; None without an arrow."""
+    prompt, found, completion = f" {line.strip()} ".partition(ARROW)
+    if not found:
+        return None
+    return _newlines(prompt.strip()), _newlines(completion.strip())
+
+
+def _newlines(text: str) -> str:
+    return text.replace("\\n", "\n")
+
+
+def _arrows(lines: Lines) -> tuple[Row, ...]:
+    faults, rows = Faults(), []
+    for number, line in lines:
+        sides = arrow(line)
+        if sides is None:
+            faults.add(number, f"no '{ARROW}'")
+        elif not sides[0].strip():
+            faults.add(number, "no prompt before '=>'")
+        elif not sides[1].strip():
+            faults.add(number, "no completion after '=>'")
+        else:
+            rows.append(Row(*sides, line=number))
+    faults.stop(f"Type {_EXAMPLE} on each line, or --format text to read plain text.")
+    return tuple(rows)
+
+
+def _json_lines(lines: Lines) -> tuple[Row, ...]:
+    """Rows of JSON Lines, each `prompt` and `completion`, or `messages`, or `text`."""
+    faults, rows = Faults(), []
+    for number, line in lines:
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            faults.add(number, f"not JSON ({error.msg} at column {error.colno})")
+            continue
+        row = row_of(record, number, faults)
+        if row is not None and row.empty:
+            faults.add(number, "nothing to train on: a prompt or completion is empty")
+        elif row is not None:
+            rows.append(row)
+    faults.stop(
+        'Type one object a line, {"prompt": "…", "completion": "…"}, {"messages": […]} or '
+        '{"text": "…"}, or --format text to read plain text.'
+    )
+    return tuple(rows)
+
+
+def _blocks(lines: Lines) -> tuple[Row, ...]:
+    """Plain text: each run of lines between blank ones is one row."""
+    rows: list[Row] = []
+    block: Lines = []
+    for number, line in [*lines, (0, "")]:
+        if line.strip():
+            block.append((number, line))
+        elif block:
+            text = "\n".join(part for _, part in block)
+            rows.append(Row(None, text, line=block[0][0]))
+            block = []
+    return tuple(rows)

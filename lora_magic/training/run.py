@@ -1,0 +1,225 @@
+"""One run of training: from encoded rows to a summary, the model otherwise left as it was.
+
+Trains the parameters that want a gradient when it is called, and no others. Knows torch and, at
+the moment of a run, transformers' Trainer; knows no adapter, no session and no notebook.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lora_magic.errors import TrainingError
+
+from . import batches
+from .asfound import Stop, as_found
+from .encode import IGNORED, Encoded, Example, collate
+from .reporter import Reporter, RunPlan, SilentReporter, StepPoint
+from .spec import TrainSpec
+from .summary import RunSummary
+
+
+def run(
+    name: str,
+    model: nn.Module,
+    tokenizer: Any,
+    encoded: Encoded,
+    spec: TrainSpec,
+    *,
+    reporter: Reporter | None = None,
+    stop: threading.Event | None = None,
+) -> RunSummary:
+    """Train the parameters of `model` that have `requires_grad`, and leave all else as it was.
+
+    The loss is the mean over all trained tokens of a step, however many passes it takes. Two runs
+    from the same start end with the same bits on the same machine. An interrupt (in the main
+    thread) or `stop` ends the run after the step in hand; a second interrupt raises
+    `KeyboardInterrupt` at once.
+
+    Raises `TrainingError` where nothing wants a gradient, the loss or a weight is no finite number,
+    or the memory of the device does not suffice. On any error the weights are where the last
+    finished step left them: the caller restores its own.
+    """
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not parameters:
+        raise TrainingError(
+            f"{name} has nothing to train: no parameter of the model wants a gradient; "
+            f"type %lora attach {name} first."
+        )
+    listener = reporter or SilentReporter()
+    work = _Run(name, model, _pad_id(tokenizer), encoded, spec, listener, Stop(stop))
+    try:
+        with as_found(model), work.stop:
+            return work.all(parameters)
+    except torch.OutOfMemoryError:
+        raise TrainingError(
+            f"out of memory with {spec.batch_size} rows a step in {spec.accumulation} passes of "
+            f"at most {spec.max_length} tokens a row: lower --max-length or --batch-size."
+        ) from None
+    finally:
+        # The Trainer and its optimizer refer to each other: without this their memory stays.
+        gc.collect()
+
+
+class _Run:
+    """The state of one run: what has been measured so far."""
+
+    def __init__(
+        self,
+        name: str,
+        model: nn.Module,
+        pad_id: int,
+        encoded: Encoded,
+        spec: TrainSpec,
+        reporter: Reporter,
+        stop: Stop,
+    ) -> None:
+        self.name, self.model, self.pad_id = name, model, pad_id
+        self.encoded, self.reporter, self.stop = encoded, reporter, stop
+        self.train, self.held = batches.split(encoded.examples, spec)
+        self.spec = spec.fitted(len(self.train))
+        self.steps = batches.steps(len(self.train), self.spec)
+        self.losses: list[float] = []
+        self._loss = 0.0
+        self._tokens = 0
+        self._began = 0.0
+
+    def all(self, parameters: Sequence[nn.Parameter]) -> RunSummary:
+        """Announce, measure, train, measure."""
+        self.reporter.start(self._plan())
+        from .trainer import train  # Takes seconds to import: after the first line is shown.
+
+        before = self._held_out_loss()
+        began = time.perf_counter()
+        with tempfile.TemporaryDirectory(prefix="lora_magic-") as folder:
+            train(
+                self.model,
+                parameters,
+                self.steps,
+                self._batch,
+                self.spec,
+                folder,
+                self._after_pass,
+                self._after_step,
+            )
+        seconds = time.perf_counter() - began
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in parameters):
+            raise self._diverged("a weight is not finite after")
+        # An early stop is a request to be quick; measuring is not.
+        stopped = len(self.losses) < len(self.steps)
+        after = None if stopped else self._held_out_loss()
+        summary = self._summary(stopped, before, after, seconds)
+        self.reporter.finish(summary)
+        return summary
+
+    def _plan(self) -> RunPlan:
+        data = self.encoded
+        trained = sum(example.trained for example in self.train)
+        end = f"end token {data.end_token}" if data.end_token else "no end token"
+        line = (
+            f"{self.name}: {len(self.train)} row{'s' * (len(self.train) != 1)}, "
+            f"{trained:,} tokens trained, {data.cut} cut, {data.empty} empty · "
+            f"{self.spec.line}, {end}"
+        )
+        return RunPlan(
+            self.name, line, len(self.steps), len(self.train), trained, data.cut, data.empty
+        )
+
+    def _batch(self, indices: list[int]) -> dict[str, Tensor]:
+        # The clock starts here: making a Trainer takes longer than a small step.
+        self._began = self._began or time.perf_counter()
+        return collate([self.train[index] for index in indices], self.pad_id)
+
+    def _after_pass(self, loss: float) -> None:
+        # Told before the optimizer steps, so that the weights are still finite.
+        if not math.isfinite(loss):
+            raise self._diverged("the loss is not finite at")
+        self._loss += loss
+
+    def _after_step(self) -> bool:
+        self.losses.append(self._loss)
+        self._loss = 0.0
+        done, total = len(self.losses), len(self.steps)
+        self._tokens += sum(
+            len(self.train[index].tokens) for part in self.steps[done - 1] for index in part
+        )
+        elapsed = time.perf_counter() - self._began
+        left = elapsed / done * (total - done)
+        speed = self._tokens / elapsed if elapsed else 0.0
+        self.reporter.step(StepPoint(done, total, self.losses[-1], elapsed, left, speed))
+        return self.stop.wanted
+
+    def _diverged(self, what: str) -> TrainingError:
+        rate = self.spec.learning_rate
+        return TrainingError(
+            f"{what} step {len(self.losses) + 1} of {len(self.steps)} with --lr {rate:g}: "
+            f"lower it, as in --lr {rate / 4:.1g}."
+        )
+
+    def _held_out_loss(self) -> float | None:
+        """The mean loss over the held-out examples' tokens, in eval mode; None if stopped."""
+        if not self.held:
+            return None
+        size = self.spec.pass_size
+        modes = [(module, module.training) for module in self.model.modules()]
+        total, tokens = 0.0, 0
+        self.model.eval()
+        try:
+            with torch.no_grad():
+                for at in range(0, len(self.held), size):
+                    if self.stop.wanted:
+                        return None
+                    loss, count = self._loss_of(self.held[at : at + size])
+                    total, tokens = total + loss * count, tokens + count
+        finally:
+            for module, training in modes:
+                module.training = training
+        return total / tokens
+
+    def _loss_of(self, examples: Sequence[Example]) -> tuple[float, int]:
+        """The mean loss of one batch, and over how many tokens."""
+        device = next(self.model.parameters()).device
+        batch: dict[str, Tensor] = collate(examples, self.pad_id)
+        count = int(batch["labels"].ne(IGNORED).sum())
+        inputs = {key: value.to(device) for key, value in batch.items()}
+        return float(self.model(**inputs).loss), count
+
+    def _summary(
+        self, stopped: bool, before: float | None, after: float | None, seconds: float
+    ) -> RunSummary:
+        return RunSummary(
+            adapter=self.name,
+            steps=len(self.losses),
+            planned_steps=len(self.steps),
+            stopped=stopped,
+            examples=len(self.train),
+            held_out=len(self.held),
+            trained_tokens=sum(example.trained for example in self.train),
+            cut=self.encoded.cut,
+            empty=self.encoded.empty,
+            losses=tuple(self.losses),
+            held_out_before=before,
+            held_out_after=after,
+            seconds=seconds,
+            learning_rate=self.spec.learning_rate,
+            batch_size=self.spec.batch_size,
+            seed=self.spec.seed,
+            end_token=self.encoded.end_token,
+            data_hash=self.encoded.data_hash,
+        )
+
+
+def _pad_id(tokenizer: Any) -> int:
+    """Any token will do: it is masked, and no loss is taken on it."""
+    for token in (tokenizer.pad_token_id, tokenizer.eos_token_id):
+        if token is not None:
+            return int(token)
+    return 0

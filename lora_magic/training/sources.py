@@ -1,0 +1,135 @@
+"""Any data a person has, as rows: a frame, a list, a dataset, or the path of a file.
+
+Knows which object is what; pandas and datasets are recognised only if they are imported already,
+since otherwise nobody can hold one of theirs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lora_magic.errors import DataError, listed
+
+from .faults import Faults
+from .files import Table, frame_table, read_file
+from .records import layout_for, rows_of
+from .rows import Row, arrow, read_text
+
+_EXPECTED = (
+    "expected a DataFrame, a list of dicts, pairs or texts, a dataset, or the path of a "
+    ".csv, .tsv, .jsonl, .json or .parquet file"
+)
+
+
+def read_data(
+    data: object, *, columns: str | None = None, format: str | None = None
+) -> tuple[Row, ...]:
+    """Rows of a DataFrame, list, datasets.Dataset, or file.
+
+    `columns` names what is asked and answered ("body => reply"), or the one column of texts;
+    without it the names prompt/completion, instruction/output, question/answer, messages and text
+    speak for themselves. A list may hold dicts, (prompt, completion) pairs, texts, `a => b` lines
+    or `Row`s. `format` says what a file is where its ending does not.
+
+    A row whose prompt or completion has no value (None, NaN, "") is kept as an empty row, to be
+    counted. Raises `DataError` (unreadable, ambiguous, nothing left; with line or row numbers) and
+    `CommandError` for an unknown format.
+    """
+    if isinstance(data, str | os.PathLike):
+        return _path(data, columns, format)
+    if _is(data, "pandas", "DataFrame"):
+        return _table(frame_table(data), columns)
+    if _is(data, "pandas", "Series"):
+        return _list(list(data), columns)  # type: ignore[call-overload]  # a Series is iterable
+    if _is(data, "datasets", "DatasetDict") or _is(data, "datasets", "IterableDatasetDict"):
+        splits = list(data)  # type: ignore[call-overload]  # a DatasetDict is a dict
+        raise DataError(
+            f"a dataset with splits {listed(splits)}: pass one, as in data[{splits[0]!r}]."
+        )
+    if _is(data, "datasets", "Dataset") or _is(data, "datasets", "IterableDataset"):
+        return _list(list(data), columns)  # type: ignore[call-overload]  # both are iterable
+    if isinstance(data, Sequence) and not isinstance(data, bytes | bytearray):
+        return _list(list(data), columns)
+    raise DataError(f"data is a {type(data).__name__}: {_EXPECTED}.")
+
+
+def _is(data: object, library: str, kind: str) -> bool:
+    module = sys.modules.get(library)
+    found = getattr(module, kind, None)
+    return isinstance(found, type) and isinstance(data, found)
+
+
+def _path(data: str | os.PathLike[str], columns: str | None, format: str | None) -> tuple[Row, ...]:
+    told = os.fspath(data)
+    if "\n" in told or " => " in told or not told.strip():
+        raise DataError(
+            f"{told[:40]!r} is no path: {_EXPECTED}; rows typed in a cell go below the magic."
+        )
+    path = Path(told).expanduser()
+    found = read_file(path, format)
+    if isinstance(found, Table):
+        return _table(found, columns)
+    if columns is not None:
+        raise DataError(f'--columns "{columns}": {path.name} is read as text and has no columns.')
+    return read_text(found, format)
+
+
+def _table(table: Table, columns: str | None) -> tuple[Row, ...]:
+    return rows_of(table.records, layout_for(table.columns, columns), table.noun)
+
+
+def _list(items: list[Any], columns: str | None) -> tuple[Row, ...]:
+    if not items:
+        raise DataError(f"the data is empty: {_EXPECTED}.")
+    if all(isinstance(item, Mapping) for item in items):
+        names = tuple(dict.fromkeys(str(key) for item in items for key in item))
+        return _table(Table(names, tuple(enumerate(items, start=1))), columns)
+    if columns is not None:
+        raise DataError(
+            f'--columns "{columns}": a list of {type(items[0]).__name__} has no columns.'
+        )
+    if all(isinstance(item, str) for item in items):
+        return _texts(items)
+    return _pairs(items)
+
+
+def _texts(items: list[str]) -> tuple[Row, ...]:
+    """Texts, or lines with an arrow: all of them or none, else it can be read two ways."""
+    sides = [arrow(item) if "\n" not in item else None for item in items]
+    without = [number for number, pair in enumerate(sides, start=1) if pair is None]
+    if len(without) == len(items):
+        return _kept([Row(None, item, line=n) for n, item in enumerate(items, start=1)])
+    faults = Faults("row")
+    for number in without:
+        faults.add(number, "no ' => ', which others have")
+    faults.stop("Give (prompt, completion) pairs, or texts only.")
+    return _kept([Row(*pair, line=n) for n, pair in enumerate(sides, start=1) if pair])
+
+
+def _pairs(items: list[Any]) -> tuple[Row, ...]:
+    faults, rows = Faults("row"), []
+    for number, item in enumerate(items, start=1):
+        if isinstance(item, Row):
+            rows.append(item)
+        elif (
+            isinstance(item, list | tuple)
+            and len(item) == 2
+            and all(part is None or isinstance(part, str) for part in item)
+        ):
+            rows.append(Row(item[0] or "", item[1] or "", line=number))
+        else:
+            faults.add(
+                number, f"a {type(item).__name__} that is no (prompt, completion) pair of texts"
+            )
+    faults.stop("All items have to be alike: dicts, pairs or texts.")
+    return _kept(rows)
+
+
+def _kept(rows: list[Row]) -> tuple[Row, ...]:
+    if all(row.empty for row in rows):
+        raise DataError(f"nothing to train on: all {len(rows)} rows are empty.")
+    return tuple(rows)

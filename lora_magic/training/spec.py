@@ -1,0 +1,193 @@
+"""What a run is to be: its length, rate, batch and limits, from flags and the base's recipe.
+
+Knows numbers only; knows no model, no tokenizer and no rows but how many there are.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from lora_magic.base.recipe import Recipe
+from lora_magic.errors import CommandError
+
+#: Below this many examples none is held out.
+HOLD_OUT_FROM = 50
+
+_HOLD_OUT_SHARE = 0.1
+_HOLD_OUT_MOST = 500
+_SHORTEST = 8
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """One run, decided.
+
+    `batch_size` examples make one optimizer step, taken in `accumulation` passes of about equal
+    size; `eval` rows are held out. The learning rate rises linearly over the first `warmup`
+    share of the steps, then falls linearly; no step has rate 0. `epochs` is what `steps` come to
+    in passes over the examples trained on.
+
+    `wanted_epochs` is set where the length follows from the data: so many passes, but at least
+    `min_steps` steps.
+    """
+
+    steps: int
+    epochs: float
+    learning_rate: float
+    batch_size: int
+    accumulation: int
+    max_length: int
+    seed: int
+    eval: int
+    warmup: float = 0.05
+    schedule: str = "linear"
+    wanted_epochs: float | None = None
+    min_steps: int = 1
+
+    def fitted(self, examples: int) -> TrainSpec:
+        """The same for another number of examples, once it is known what the rows came to."""
+        batch = min(self.batch_size, examples)
+        accumulation = math.ceil(batch / self.pass_size)
+        steps, epochs = self.steps, self.steps * batch / examples
+        if self.wanted_epochs is not None:
+            whole = math.ceil(_seen(self.wanted_epochs, examples) / batch)
+            steps = max(self.min_steps, whole)
+            epochs = self.wanted_epochs if steps == whole else steps * batch / examples
+        return replace(
+            self, steps=steps, epochs=epochs, batch_size=batch, accumulation=accumulation
+        )
+
+    @property
+    def pass_size(self) -> int:
+        """The most examples that are read at once."""
+        return math.ceil(self.batch_size / self.accumulation)
+
+    def seen(self, examples: int) -> int:
+        """Examples read in the whole run: whole batches, or exactly the epochs asked for."""
+        if self.wanted_epochs is not None and self.epochs == self.wanted_epochs:
+            return _seen(self.epochs, examples)
+        return self.steps * self.batch_size
+
+    @property
+    def line(self) -> str:
+        """The choices in one line, for the head of a run."""
+        passes = f"{self.epochs:.1f}".removesuffix(".0")
+        split = f" ({self.accumulation} passes)" if self.accumulation > 1 else ""
+        held = f"{self.eval} held out" if self.eval else "none held out"
+        return (
+            f"{self.steps} step{'s' * (self.steps != 1)} ({passes} epoch{'s' * (passes != '1')}), "
+            f"lr {self.learning_rate:g}, batch {self.batch_size}{split}, "
+            f"at most {self.max_length} tokens a row, {held}, seed {self.seed}"
+        )
+
+    def rate(self, step: int) -> float:
+        """The learning rate's factor in (0, 1] at a step counted from 0.
+
+        Rises as (step + 1)/(w + 1) over the w warm-up steps, then falls as
+        (steps − step)/(steps − w).
+        """
+        warm = int(self.warmup * self.steps)
+        if step < warm:
+            return (step + 1) / (warm + 1)
+        return max(self.steps - step, 0) / (self.steps - warm)
+
+
+def plan(
+    recipe: Recipe,
+    rows: int,
+    *,
+    steps: int | None = None,
+    epochs: float | None = None,
+    lr: float | None = None,
+    batch_size: int | None = None,
+    max_length: int | None = None,
+    seed: int | None = None,
+    eval: float | None = None,
+    context: int | None = None,
+) -> TrainSpec:
+    """Decide a run over `rows` examples: a flag, else the recipe.
+
+    `steps` wins over the recipe's length; `epochs` passes are taken exactly. Without either: the
+    recipe's steps, else max(min_steps, ⌈epochs · examples / batch⌉). `batch_size` counts the
+    examples of one optimizer step and is cut to the examples there are. `eval` is a share in
+    (0, 1), a count from 1, or 0 for none; without it none below 50 examples, then 10 %, at most
+    500. `context` is the base's, in tokens: no row may be longer.
+
+    Raises `CommandError` naming every flag at fault.
+    """
+    faults = _faults(rows, steps, epochs, lr, batch_size, max_length, seed, eval, context)
+    if faults:
+        raise CommandError(f"{'; '.join(faults)}.")
+    held = _held_out(rows, eval)
+    batch = recipe.batch_size * recipe.accumulation if batch_size is None else batch_size
+    by_epochs = steps is None and (epochs is not None or recipe.steps is None)
+    length = recipe.max_length if max_length is None else max_length
+    return TrainSpec(
+        steps=steps or recipe.steps or 1,
+        epochs=1.0,
+        learning_rate=recipe.learning_rate if lr is None else lr,
+        batch_size=batch,
+        accumulation=math.ceil(batch / recipe.batch_size),
+        max_length=length if context is None else min(length, context),
+        seed=0 if seed is None else seed,
+        eval=held,
+        wanted_epochs=(epochs or recipe.epochs or 1.0) if by_epochs else None,
+        min_steps=recipe.min_steps if by_epochs and epochs is None else 1,
+    ).fitted(max(rows - held, 1))
+
+
+def _seen(epochs: float, examples: int) -> int:
+    return max(1, round(epochs * examples))
+
+
+def _held_out(rows: int, eval: float | None) -> int:
+    if eval is None:
+        share = int(_HOLD_OUT_SHARE * rows)
+        return min(share, _HOLD_OUT_MOST) if rows >= HOLD_OUT_FROM else 0
+    return max(1, round(eval * rows)) if 0 < eval < 1 else int(eval)
+
+
+def _faults(
+    rows: int,
+    steps: int | None,
+    epochs: float | None,
+    lr: float | None,
+    batch_size: int | None,
+    max_length: int | None,
+    seed: int | None,
+    eval: float | None,
+    context: int | None,
+) -> list[str]:
+    """What is wrong with the flags, each with the value seen and the value expected."""
+    faults = []
+    if steps is not None and epochs is not None:
+        faults.append(f"--steps {steps} and --epochs {epochs:g} both set the length: give one")
+    for flag, count in (("--steps", steps), ("--batch-size", batch_size)):
+        if count is not None and (count != int(count) or count < 1):
+            faults.append(f"{flag} {count}: expected a whole number from 1")
+    for flag, number in (("--epochs", epochs), ("--lr", lr)):
+        if number is not None and not (math.isfinite(number) and number > 0):
+            faults.append(f"{flag} {number:g}: expected a number above 0")
+    if max_length is not None:
+        if max_length < _SHORTEST:
+            faults.append(f"--max-length {max_length}: expected at least {_SHORTEST} tokens")
+        elif context is not None and max_length > context:
+            faults.append(f"--max-length {max_length}: the base's context is {context} tokens")
+    if seed is not None and not 0 <= seed < 2**32:
+        faults.append(f"--seed {seed}: expected a whole number from 0 to {2**32 - 1}")
+    faults.extend(_eval_faults(rows, eval))
+    return faults
+
+
+def _eval_faults(rows: int, eval: float | None) -> list[str]:
+    if eval is None:
+        return []
+    whole = math.isfinite(eval) and eval == int(eval)
+    if not (0 < eval < 1) and not (whole and eval >= 0):
+        return [f"--eval {eval:g}: expected a share below 1, a number of rows, or 0 for none"]
+    if eval > 0 and _held_out(rows, eval) >= rows:
+        return [
+            f"--eval {eval:g}: {rows} row{'s' * (rows != 1)} in all, so none is left to train on"
+        ]
+    return []

@@ -1,0 +1,123 @@
+"""What a run did: a frozen record that shows itself.
+
+Knows names and numbers; knows no model, no tokenizer and no Trainer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One run of training.
+
+    `losses` holds one number per optimizer step: the mean over the step's trained tokens, in nats,
+    before the step is taken. `examples` and `trained_tokens` count one pass over what was trained
+    on; `held_out` examples were kept apart, with their loss before and after (None where there are
+    none, or where a stop came first). `cut` and `empty` count examples that lost their end or were
+    left out. `batch_size` is the examples of one step; `data_hash` the sha256 of the rows.
+    """
+
+    adapter: str
+    steps: int
+    planned_steps: int
+    stopped: bool
+    examples: int
+    held_out: int
+    trained_tokens: int
+    cut: int
+    empty: int
+    losses: tuple[float, ...]
+    held_out_before: float | None
+    held_out_after: float | None
+    seconds: float
+    learning_rate: float
+    batch_size: int
+    seed: int
+    end_token: str | None
+    data_hash: str
+
+    @property
+    def first_loss(self) -> float | None:
+        """The loss of the first step; None where no step was taken."""
+        return self.losses[0] if self.losses else None
+
+    @property
+    def last_loss(self) -> float | None:
+        """The loss of the last step."""
+        return self.losses[-1] if self.losses else None
+
+    @property
+    def line(self) -> str:
+        """A one-line receipt.
+
+        >>> summary.line  # doctest: +SKIP
+        'pirate: 60 steps in 7.9 s, loss 3.41 → 0.62, 10 rows, 312 tokens trained'
+        """
+        steps = f"{self.steps} step{'s' * (self.steps != 1)}"
+        if self.stopped:
+            steps = f"stopped after {self.steps} of {self.planned_steps} steps,"
+        parts = [f"{self.adapter}: {steps} in {duration(self.seconds)}"]
+        if self.losses:
+            parts.append(f"loss {self.losses[0]:.2f} → {self.losses[-1]:.2f}")
+        if self.held_out_after is not None:
+            before = "" if self.held_out_before is None else f"{self.held_out_before:.2f} → "
+            parts.append(f"held out {before}{self.held_out_after:.2f}")
+        parts.append(f"{self.examples} row{'s' * (self.examples != 1)}")
+        parts.append(f"{self.trained_tokens:,} tokens trained")
+        parts += [f"{count} {what}" for count, what in self._losses_of_data() if count]
+        return ", ".join(parts)
+
+    def _losses_of_data(self) -> tuple[tuple[int, str], ...]:
+        return (self.cut, "cut"), (self.empty, "empty")
+
+    @property
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """Names and values for a display."""
+        shown = [
+            ("steps", f"{self.steps} of {self.planned_steps}"),
+            ("time", duration(self.seconds)),
+            ("examples", f"{self.examples:,}"),
+            ("tokens trained", f"{self.trained_tokens:,}"),
+            ("cut", f"{self.cut:,}"),
+            ("empty", f"{self.empty:,}"),
+            ("learning rate", f"{self.learning_rate:g}"),
+            ("batch", f"{self.batch_size}"),
+            ("seed", f"{self.seed}"),
+            ("end token", self.end_token or "none"),
+        ]
+        if self.held_out:
+            shown.append(("held out", f"{self.held_out:,}"))
+            pair = (self.held_out_before, self.held_out_after)
+            told = " → ".join("not measured" if loss is None else f"{loss:.3f}" for loss in pair)
+            shown.append(("held-out loss", told))
+        return tuple(shown)
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame with columns step (from 1) and loss (nats a token)."""
+        import pandas
+
+        steps = range(1, len(self.losses) + 1)
+        return pandas.DataFrame({"step": list(steps), "loss": list(self.losses)})
+
+    def _repr_mimebundle_(
+        self, include: Container[str] | None = None, exclude: Container[str] | None = None
+    ) -> dict[str, object]:
+        from lora_magic.views.training import summary_bundle
+
+        return summary_bundle(
+            title=self.adapter, line=self.line, losses=self.losses, facts=self.facts
+        )
+
+
+def duration(seconds: float) -> str:
+    """Seconds for a person: "7.9 s", "3 min 20 s", "2 h 5 min"."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"

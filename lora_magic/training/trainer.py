@@ -1,0 +1,165 @@
+"""transformers' Trainer, silenced and told which examples make a step.
+
+The only file that imports it. Knows batches, an optimizer and callbacks; knows no rows, no
+reporter and no summary.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from accelerate.state import (  # type: ignore[import-untyped]  # ships no types
+    AcceleratorState,
+    GradientState,
+    PartialState,
+)
+from torch import Tensor, nn
+from torch.utils.data import SequentialSampler
+from transformers import (
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+from transformers.utils import logging
+
+from .batches import Step
+from .encode import IGNORED
+from .spec import TrainSpec
+
+#: Called with the loss of one pass, already its share of the step's token mean.
+OnPass = Callable[[float], None]
+
+#: Called after each optimizer step; true ends the run.
+OnStep = Callable[[], bool]
+
+
+def train(
+    model: nn.Module,
+    parameters: Sequence[nn.Parameter],
+    steps: Sequence[Step],
+    collate: Callable[[list[int]], dict[str, Tensor]],
+    spec: TrainSpec,
+    folder: str,
+    on_pass: OnPass,
+    on_step: OnStep,
+) -> None:
+    """Take the steps on the parameters with AdamW, leaving the Trainer's traces on the model.
+
+    Without weight decay, the gradient's norm clipped to 1. `folder` is a temporary one.
+    """
+    optimizer = torch.optim.AdamW(parameters, lr=spec.learning_rate, weight_decay=0.0)
+    # Of our own: the Trainer's schedule begins with a step at rate 0, so that a run of one step
+    # would change nothing.
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, spec.rate)
+    with _quiet():
+        trainer = _Trainer(
+            model=model,
+            args=_arguments(model, len(steps), spec, folder),
+            data_collator=lambda items: collate(items[0]),
+            train_dataset=[part for step in steps for part in step],
+            optimizers=(optimizer, schedule),
+            callbacks=[_AfterStep(on_step)],
+        )
+        trainer.on_pass = on_pass
+        for callback in _noisy():
+            trainer.remove_callback(callback)
+        trainer.train()
+
+
+def _arguments(model: nn.Module, steps: int, spec: TrainSpec, folder: str) -> TrainingArguments:
+    device = next(model.parameters()).device
+    half = any(parameter.dtype == torch.float16 for parameter in model.parameters())
+    arguments = TrainingArguments(
+        output_dir=folder,
+        max_steps=steps,
+        per_device_train_batch_size=1,  # The collator makes a whole pass of one item.
+        gradient_accumulation_steps=spec.accumulation,
+        max_grad_norm=1.0,
+        seed=spec.seed,
+        use_cpu=device.type == "cpu",
+        # Half precision needs its loss scaled; bfloat16 and float32 have the range.
+        fp16=half and device.type == "cuda",
+        logging_strategy="no",
+        save_strategy="no",
+        eval_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+        logging_nan_inf_filter=False,
+        log_level="critical",
+    )
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # Else the model would be replicated over every device that is seen.
+    return arguments
+
+
+def _noisy() -> list[type[TrainerCallback]]:
+    from transformers.utils.notebook import NotebookProgressCallback
+
+    return [PrinterCallback, ProgressCallback, NotebookProgressCallback]
+
+
+class _AfterStep(TrainerCallback):  # type: ignore[misc]  # transformers has no types here
+    def __init__(self, on_step: OnStep) -> None:
+        self._on_step = on_step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        if self._on_step():
+            control.should_training_stop = True
+
+
+class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types here
+    on_pass: OnPass
+
+    def _move_model_to_device(self, model: Any, device: Any) -> None:
+        """Nothing: the model is where it has to be."""
+
+    def _get_train_sampler(self, *args: Any, **rest: Any) -> SequentialSampler:
+        return SequentialSampler(self.train_dataset)
+
+    def get_batch_samples(self, *args: Any, **rest: Any) -> Any:
+        parts, count = super().get_batch_samples(*args, **rest)
+        self._step_tokens = sum(int(part["labels"].ne(IGNORED).sum()) for part in parts)
+        self._step_parts = len(parts)
+        return parts, count
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, **rest: Any
+    ) -> Any:
+        if self.model_accepts_loss_kwargs:
+            return super().compute_loss(model, inputs, return_outputs, **rest)
+        # Such a model returns the mean over this pass, and the Trainer divides by the passes:
+        # weighted by its tokens, the sum over the passes is the mean over the step's tokens.
+        tokens = int(inputs["labels"].ne(IGNORED).sum())
+        loss = super().compute_loss(model, inputs, **rest)
+        return loss * (tokens * self._step_parts / self._step_tokens)
+
+    def training_step(self, *args: Any, **rest: Any) -> Any:
+        loss = super().training_step(*args, **rest)
+        self.on_pass(float(loss))
+        return loss
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No warnings and no library's logging in the cell; accelerate's global state put back."""
+    verbosity = logging.get_verbosity()
+    states = [kind._shared_state for kind in (PartialState, AcceleratorState, GradientState)]
+    kept = [dict(state) for state in states]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            logging.set_verbosity(logging.CRITICAL)
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+        for state, before in zip(states, kept, strict=True):
+            state.clear()
+            state.update(before)
