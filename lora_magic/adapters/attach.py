@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ..base.model import BaseModel
-from ..errors import AdapterError, listed
+from lora_magic.base.model import BaseModel
+from lora_magic.errors import AdapterError, listed
 from . import bridge
 from .attached import Attached, delta_of
 from .count import ModuleCount

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..base.prompt import PromptForm
-from ..lowrank.factors import LowRank
+from lora_magic.base.prompt import PromptForm
+from lora_magic.lowrank.factors import LowRank
 from .count import ModuleCount
 from .spec import AdapterSpec
 
@@ -86,7 +86,7 @@ class Adapter:
         return f"{self.line}; {self.history.words}"
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
-        from ..views import receipt
+        from lora_magic.views import receipt
 
         agree = "the count of the tensors agrees"
         if self.differing:

@@ -9,22 +9,30 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import peft
 import torch
-from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from ..errors import AdapterError, BaseModelError, listed
+from lora_magic.errors import AdapterError, BaseModelError, listed
 from .attached import PEFT_NAME
 from .slots import Slots
 from .spec import AdapterSpec
 from .targets import is_conv1d, shortest
+
+# bitsandbytes, which peft imports, warns of an optional CPU kernel: no concern of the cell's.
+_noisy = logging.getLogger("bitsandbytes")
+_level = _noisy.level
+_noisy.setLevel(logging.ERROR)
+import peft  # noqa: E402 (the logger is silenced first)
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model  # noqa: E402 (likewise)
+from peft.tuners.tuners_utils import BaseTunerLayer  # noqa: E402 (likewise)
+
+_noisy.setLevel(_level)
 
 VERSION: str = peft.__version__
 

@@ -86,7 +86,7 @@ class Ratio:
         return pd.DataFrame(rows, columns=names)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
-        from ..views import ratio
+        from lora_magic.views import ratio
 
         largest = max(self.modules, key=lambda count: count.outputs * count.inputs)
         return ratio.bundle(

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ..errors import AdapterError
-from ..lowrank.factors import LowRank
+from lora_magic.errors import AdapterError
+from lora_magic.lowrank.factors import LowRank
 from .targets import is_conv1d
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class MergeReport:
         return pd.DataFrame(rows, columns=names)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
-        from ..views import merge
+        from lora_magic.views import merge
 
         return merge.bundle(
             line=self.line,

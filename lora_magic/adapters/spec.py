@@ -9,7 +9,7 @@ import re
 import zlib
 from dataclasses import dataclass
 
-from ..errors import AdapterError
+from lora_magic.errors import AdapterError
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 BASE_NAME = "base"

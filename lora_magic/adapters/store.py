@@ -17,9 +17,9 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from ..base.model import BaseModel
-from ..base.prompt import PromptForm
-from ..errors import AdapterError, listed, near
+from lora_magic.base.model import BaseModel
+from lora_magic.base.prompt import PromptForm
+from lora_magic.errors import AdapterError, listed, near
 from . import attach, bridge
 from .attached import Attached, History
 from .slots import Slots

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from ..errors import AdapterError, listed, near
+from lora_magic.errors import AdapterError, listed, near
 
 ALL_LINEAR = "all-linear"
 ATTENTION = "attention"

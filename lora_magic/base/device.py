@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..errors import BaseModelError, near
+from lora_magic.errors import BaseModelError, near
 
 DTYPES = {
     "float32": torch.float32,

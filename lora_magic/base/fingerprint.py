@@ -74,7 +74,7 @@ class Verification:
         return self.line
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
-        from ..views import verification
+        from lora_magic.views import verification
 
         facts = [("seconds", f"{self.seconds:.3f}")]
         return verification.bundle(line=self.line, facts=facts, changed=self.changed)

@@ -10,7 +10,7 @@ import os
 import re
 from typing import Any
 
-from ..errors import BaseModelError
+from lora_magic.errors import BaseModelError
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _TIMEOUT = 10.0

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from .. import demo
-from ..errors import BaseModelError, listed, near
+from lora_magic import demo
+from lora_magic.errors import BaseModelError, listed, near
 from . import hub
 from .device import Placement, choose_device, choose_dtype
 from .model import BaseModel
@@ -41,7 +41,7 @@ def load(
     """
     target = choose_device(device)
     source, local = _locate(name)
-    with _quiet():
+    with _quiet(silence=local):
         model, tokenizer = _read(name, source, local, target, trust_remote_code)
     model, placement = _place(model, dtype, target)
     recipe = Recipe(**demo.RECIPE) if name == DEMO else None
@@ -148,12 +148,21 @@ def _place(
     stored = next(model.parameters()).dtype
     count = sum(parameter.numel() for parameter in model.parameters())
     placement = choose_dtype(dtype, device, stored, count)
-    return model.to(device=device, dtype=placement.dtype), placement
+    model.to(device)
+    # Weights only: `model.to(dtype)` would round the rotary frequencies (a buffer) as well.
+    for parameter in model.parameters():
+        if parameter.dtype == stored:
+            parameter.data = parameter.data.to(placement.dtype)
+    model.config.dtype = placement.dtype
+    return model, placement
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what libraries print while they load out of the cell; put their switches back."""
+def _quiet(*, silence: bool) -> Iterator[None]:
+    """Keep what libraries print while they load out of the cell; put their switches back.
+
+    A download keeps its progress bar: `silence` is for what is on this machine already.
+    """
     from transformers.utils import logging
 
     before = logging.get_verbosity()
@@ -161,10 +170,13 @@ def _quiet() -> Iterator[None]:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        with warnings.catch_warnings(), open(os.devnull, "w") as sink:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore")
-            with contextlib.redirect_stderr(sink):
-                yield
+            if silence:
+                sink = stack.enter_context(open(os.devnull, "w"))
+                stack.enter_context(contextlib.redirect_stderr(sink))
+            yield
     finally:
         logging.set_verbosity(before)
         if bar:

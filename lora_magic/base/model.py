@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import PromptError
+from lora_magic.errors import PromptError
 from .device import Placement, short_name
 from .fingerprint import Fingerprint
 from .recipe import Recipe, recipe_for
@@ -48,7 +48,7 @@ class BaseRecord:
         return self.line
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
-        from ..views import receipt
+        from lora_magic.views import receipt
 
         return receipt.bundle(
             line=self.line,

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import CommandError, PromptError
+from lora_magic.errors import CommandError, PromptError
 
 Messages = Sequence[Mapping[str, str]]
 

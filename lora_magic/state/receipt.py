@@ -16,6 +16,6 @@ class Receipt:
         return self.line
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
-        from ..views import receipt
+        from lora_magic.views import receipt
 
         return receipt.bundle(line=self.line, facts=list(self.facts))

@@ -17,26 +17,27 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..adapters import attach, bridge, store
-from ..adapters.attached import Adapter, Attached, History
-from ..adapters.count import Ratio, planned
-from ..adapters.merge import MergeReport, merged_module
-from ..adapters.slots import Slots
-from ..adapters.spec import BASE_NAME, AdapterSpec, check_name, seed_of
-from ..adapters.targets import canonical, resolve
-from ..base import load as loading
-from ..base.device import short_name
-from ..base.fingerprint import Verification
-from ..base.model import BaseModel, BaseRecord
-from ..base.prompt import PromptForm
-from ..compare.answer import Answer
-from ..compare.comparison import Comparison
-from ..compare.run import Voice, ask, compare
-from ..errors import AdapterError, StateError, TrainingStopped, listed, near
-from ..lowrank.spectrum import Spectrum, spectrum_of
-from ..training import encode, rows, run, sources, spec
-from ..training.reporter import Reporter
-from ..training.summary import RunSummary
+from lora_magic.adapters import attach, bridge, store
+from lora_magic.adapters.attached import Adapter, Attached, History
+from lora_magic.adapters.count import Ratio, planned
+from lora_magic.adapters.merge import MergeReport, merged_module
+from lora_magic.adapters.slots import Slots
+from lora_magic.adapters.spec import BASE_NAME, AdapterSpec, check_name, seed_of
+from lora_magic.adapters.targets import canonical, resolve
+from lora_magic.base import load as loading
+from lora_magic.base.device import short_name
+from lora_magic.base.fingerprint import Verification
+from lora_magic.base.model import BaseModel, BaseRecord
+from lora_magic.base.prompt import PromptForm
+from lora_magic.compare.answer import Answer
+from lora_magic.compare.ask import ask
+from lora_magic.compare.comparison import Comparison
+from lora_magic.compare.run import Voice, compare
+from lora_magic.errors import AdapterError, StateError, TrainingStopped, listed, near
+from lora_magic.lowrank.spectrum import Spectrum, spectrum_of
+from lora_magic.training import encode, rows, run, sources, spec
+from lora_magic.training.reporter import Reporter
+from lora_magic.training.summary import RunSummary
 from .receipt import Receipt
 from .status import Status, machine, next_commands
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ..adapters.attached import Adapter
-from ..base.model import BaseRecord, in_words
+from lora_magic.adapters.attached import Adapter
+from lora_magic.base.model import BaseRecord, in_words
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Status:
         return str(self._repr_mimebundle_()["text/plain"])
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
-        from ..views import status
+        from lora_magic.views import status
 
         return status.bundle(
             base=self.base_line,

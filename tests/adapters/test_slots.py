@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+from torch import nn
+
+from lora_magic.adapters.slots import Slots
+
+
+class Interrupting(dict[str, nn.Module]):
+    """A mapping whose second item is an interrupt."""
+
+    def items(self):  # type: ignore[no-untyped-def]  # a generator in place of a view
+        for number, item in enumerate(super().items()):
+            if number == 1:
+                raise KeyboardInterrupt
+            yield item
+
+
+@pytest.fixture
+def model() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2), nn.ReLU()))
+
+
+def test_writing_replaces_and_writing_nothing_puts_the_originals_back(model: nn.Sequential) -> None:
+    originals = dict(model.named_modules())
+    slots = Slots(model)
+    other = nn.Identity()
+    slots.write({"1.0": other})
+    assert model[1][0] is other
+    slots.write({"0": other})
+    assert model[0] is other
+    assert model[1][0] is originals["1.0"]
+    slots.write({})
+    assert dict(model.named_modules()) == originals
+
+
+def test_an_interrupt_between_two_slots_leaves_what_stood_before(model: nn.Sequential) -> None:
+    slots = Slots(model)
+    first = nn.Identity()
+    slots.write({"0": first})
+    with pytest.raises(KeyboardInterrupt):
+        slots.write(Interrupting({"0": nn.Identity(), "1.0": nn.Identity()}))
+    assert model[0] is first
+    assert slots.written == {"0": first}
+    assert slots.strangers() == []
+
+
+def test_held_puts_back_what_stood_also_after_an_error(model: nn.Sequential) -> None:
+    slots = Slots(model)
+    first, second = nn.Identity(), nn.Identity()
+    slots.write({"0": first})
+    with pytest.raises(ValueError, match="within"), slots.held({"1.1": second}):
+        assert model[0] is not first
+        assert model[1][1] is second
+        raise ValueError("within")
+    assert model[0] is first
+    assert isinstance(model[1][1], nn.ReLU)
+
+
+def test_what_somebody_else_put_into_a_slot_is_found_and_taken_out(model: nn.Sequential) -> None:
+    slots = Slots(model)
+    original, stranger = model[0], nn.Identity()
+    model[0] = stranger
+    assert slots.strangers() == ["0"]
+    assert slots.collect() == {"0": stranger}
+    assert model[0] is original

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pytest
+
+from lora_magic.base.prompt import PromptForm
+from lora_magic.errors import CommandError, PromptError
+from tests.tiny import END_OF_TEXT, TURN_END, tiny_tokenizer
+
+
+def test_the_chat_form_is_the_templates_own_with_its_turn_end() -> None:
+    tokenizer = tiny_tokenizer(chat=True)
+    form = PromptForm.of(tokenizer)
+    turns = [{"role": "user", "content": "Hello?"}]
+    expected = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+    assert tokenizer.decode(form.encode(tokenizer, "Hello?")) == expected
+    assert form.end_token == TURN_END
+    assert set(form.stop_ids) == {form.end_token_id, tokenizer.eos_token_id}
+
+
+def test_the_plain_form_is_the_prompt_and_a_newline() -> None:
+    tokenizer = tiny_tokenizer()
+    form = PromptForm.of(tokenizer)
+    assert form.kind == "plain"
+    assert tokenizer.decode(form.encode(tokenizer, "Hello?")) == "Hello?\n"
+    assert form.end_token == END_OF_TEXT
+
+
+def test_an_answer_ends_with_the_end_token() -> None:
+    tokenizer = tiny_tokenizer(chat=True)
+    form = PromptForm.of(tokenizer)
+    assert tokenizer.decode(form.encode_answer(tokenizer, "Aye.")) == "Aye." + TURN_END
+
+
+def test_a_system_prompt_comes_first_and_only_once() -> None:
+    tokenizer = tiny_tokenizer(chat=True)
+    form = PromptForm.of(tokenizer, system="You answer in one short sentence.")
+    text = tokenizer.decode(form.encode(tokenizer, "Hello?"))
+    assert text.startswith("<|im_start|>system\nYou answer in one short sentence.")
+    own = [{"role": "system", "content": "Own."}, {"role": "user", "content": "Hello?"}]
+    assert "short sentence" not in tokenizer.decode(form.encode_messages(tokenizer, own))
+
+
+def test_a_form_that_cannot_be_is_refused_with_the_way_out() -> None:
+    with pytest.raises(CommandError, match="--template plain"):
+        PromptForm.of(tiny_tokenizer(), "chat")
+    with pytest.raises(CommandError, match="chat or plain"):
+        PromptForm.of(tiny_tokenizer(chat=True), "chatt")
+    with pytest.raises(CommandError, match="chat template"):
+        PromptForm.of(tiny_tokenizer(), system="Be brief.")
+    with pytest.raises(PromptError, match="empty"):
+        PromptForm.of(tiny_tokenizer()).encode(tiny_tokenizer(), "  ")

@@ -1,0 +1,78 @@
+"""What all tests share: models saved to folders, sessions that are given back, one thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from lora_magic.state.session import Session
+from tests.tiny import tiny_model, tiny_tokenizer
+
+Saver = Callable[..., Path]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the tests that take minutes, too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    skips = {}
+    if not config.getoption("--slow"):
+        skips["slow"] = pytest.mark.skip(reason="takes minutes: run with --slow")
+    if not torch.cuda.is_available():
+        skips["gpu"] = pytest.mark.skip(reason="no CUDA device here")
+    for item in items:
+        for mark, skip in skips.items():
+            if mark in item.keywords:
+                item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True)
+def _home_in_a_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Saver:
+    """`saved_model("gpt2")` is a folder saved by transformers, made once."""
+    made: dict[tuple[object, ...], Path] = {}
+
+    def save(architecture: str = "llama", *, chat: bool = True, **changes: object) -> Path:
+        key = (architecture, chat, *sorted(changes.items(), key=str))
+        if key not in made:
+            folder = tmp_path_factory.mktemp(architecture)
+            tiny_model(architecture, **changes).save_pretrained(folder)
+            tiny_tokenizer(chat=chat).save_pretrained(folder)
+            made[key] = folder
+        return made[key]
+
+    return save
+
+
+@pytest.fixture
+def session(saved_model: Saver) -> Iterator[Session]:
+    """A session with a tiny Llama loaded."""
+    made = Session()
+    made.load(str(saved_model()))
+    yield made
+    made.reset()
+
+
+def perturb(session: Session, name: str, size: float = 0.02, seed: int = 0) -> None:
+    """Give an adapter a ΔW without training it: B drawn from a Gaussian."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for tensor_name, tensor in session._attached[name].tensors():
+            if "lora_B" in tensor_name or "embedding_B" in tensor_name:
+                tensor.copy_(torch.randn(tensor.shape, generator=generator) * size)
+
+
+def logits(session: Session) -> torch.Tensor:
+    """The model's logits on a fixed text, with whatever is in force."""
+    ids = torch.arange(10, 26)[None]
+    with torch.no_grad():
+        found: torch.Tensor = session.model(input_ids=ids).logits
+    return found
