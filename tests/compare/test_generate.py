@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import logging
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import numpy
@@ -148,23 +150,36 @@ def test_draws_depend_on_the_seed_and_not_on_the_batch() -> None:
     assert drawn(INPUTS, 2) != together
 
 
+@pytest.fixture
+def said() -> Iterator[list[str]]:
+    """What transformers logs meanwhile: its logger does not propagate, so caplog cannot see it."""
+    lines: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]  # a stub
+    logging.getLogger("transformers").addHandler(handler)
+    yield lines
+    logging.getLogger("transformers").removeHandler(handler)
+
+
 @pytest.mark.parametrize("architecture", ["llama", "gpt2", "opt"])
 @pytest.mark.parametrize("temperature", [0.0, 0.7])
 def test_nothing_is_printed_or_warned(
     architecture: str,
     temperature: float,
-    capfd: pytest.CaptureFixture[str],
+    said: list[str],
+    capsys: pytest.CaptureFixture[str],
     recwarn: pytest.WarningsRecorder,
 ) -> None:
     bare = tiny_tokenizer(pad=False)
     model = a_model(architecture)
     model.generation_config = GenerationConfig(**QUIRKS)
-    ids = [*INPUTS, [5] * 127]
-    capfd.readouterr()
+    said.clear()
     recwarn.clear()
+    ids = [*INPUTS, [5] * 127]
     generate(model, bare, ids, stop_ids=[0], max_new_tokens=500, temperature=temperature)
-    assert capfd.readouterr() == ("", "")
+    assert said == []
     assert [str(warning.message) for warning in recwarn] == []
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(("asked", "expected"), [(None, 8), (500, 8), (3, 3)])

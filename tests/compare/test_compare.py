@@ -1,0 +1,256 @@
+"""Plain PEFT is the judge: each pane must say what PEFT's own model answers for its adapter."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import nn
+
+from lora_magic.adapters.slots import Slots
+from lora_magic.base.prompt import PromptForm
+from lora_magic.compare.comparison import Comparison
+from lora_magic.compare.run import UNCHANGED, Voice, compare
+from lora_magic.errors import PromptError
+from lora_magic.lowrank.factors import LowRank
+from tests.tiny import tiny_model, tiny_tokenizer
+
+TOKENIZER = tiny_tokenizer(chat=True)
+PLAIN = PromptForm.of(TOKENIZER, "plain")
+PROMPTS = ["What does a fox eat?", "Hi"]
+TARGETS = {
+    "llama": ["q_proj", "v_proj", "down_proj"],
+    "gpt2": ["c_attn", "c_proj"],
+    "opt": ["q_proj", "fc1", "fc2"],
+}
+
+
+def a_model(architecture: str = "llama", dtype: torch.dtype = torch.float32) -> Any:
+    width = {"init_std": 0.3} if architecture == "opt" else {"initializer_range": 0.3}
+    return tiny_model(architecture, dtype=dtype, **width).requires_grad_(False)
+
+
+def by_peft(model: nn.Module, rank: int, seed: int, zero: bool = False) -> Any:
+    """PEFT's model on a copy of the base, its B drawn (or left at its beginning)."""
+    targets = TARGETS[model.config.model_type]  # type: ignore[union-attr, index]  # HF's own attribute
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets, lora_dropout=0.5)
+    wrapped = get_peft_model(copy.deepcopy(model), config).eval()
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in wrapped.named_parameters():
+        if "lora_" in name and not (zero and "lora_B" in name):
+            parameter.data.normal_(0, 0.2, generator=generator)
+    return wrapped
+
+
+def a_voice(name: str, wrapped: Any, form: PromptForm = PLAIN, stackable: bool = True) -> Voice:
+    """What a session hands over for an adapter: PEFT's layers by path, and their factors."""
+    layers = {
+        path: module
+        for path, module in wrapped.get_base_model().named_modules()
+        if hasattr(module, "lora_A")
+    }
+    deltas = {
+        path: LowRank(
+            layer.lora_A["default"].weight,
+            layer.lora_B["default"].weight,
+            layer.scaling["default"],
+        )
+        for path, layer in layers.items()
+    }
+    return Voice(name, layers, deltas if stackable else None, form)
+
+
+def the_base(form: PromptForm = PLAIN, kept: Mapping[str, nn.Module] | None = None) -> Voice:
+    return Voice("base", kept or {}, {}, form)
+
+
+@torch.no_grad()
+def greedy(model: Any, prompt: str, count: int, form: PromptForm = PLAIN) -> str:
+    row = form.encode(TOKENIZER, prompt)
+    start = len(row)
+    for _ in range(count):
+        row.append(int(model(torch.tensor([row])).logits[0, -1].argmax()))
+        if row[-1] in form.stop_ids:
+            row.pop()
+            break
+    return str(TOKENIZER.decode(row[start:], skip_special_tokens=True))
+
+
+def run(
+    model: Any, voices: list[Voice], prompts: list[str] | None = None, **draw: Any
+) -> Comparison:
+    draw = {"max_new_tokens": 12, **draw}
+    return compare(model, Slots(model), TOKENIZER, voices, prompts or PROMPTS, **draw)
+
+
+@pytest.mark.parametrize("architecture", list(TARGETS))
+@pytest.mark.parametrize("stackable", [True, False])
+def test_each_pane_says_what_peft_answers_for_its_adapter(
+    architecture: str, stackable: bool
+) -> None:
+    model = a_model(architecture)
+    wrapped = {"a": by_peft(model, 4, 1), "b": by_peft(model, 2, 2)}
+    voices = [the_base(), *(a_voice(n, w, stackable=stackable) for n, w in wrapped.items())]
+    shown = run(model, voices)
+    models = {"base": model, **wrapped}
+    expected = [greedy(models[name], prompt, 12) for prompt in PROMPTS for name in models]
+    assert [pane.text for pane in shown.panes] == expected
+    assert len(set(expected)) == 6
+    assert [pane.adapter for pane in shown.panes] == ["base", "a", "b"] * 2
+    assert {pane.batched for pane in shown.panes} == {stackable}
+
+
+@pytest.mark.parametrize("architecture", list(TARGETS))
+def test_the_first_logit_change_is_the_difference_that_peft_makes(architecture: str) -> None:
+    model = a_model(architecture)
+    wrapped = by_peft(model, 4, 1)
+    base, pane = run(model, [the_base(), a_voice("a", wrapped)], PROMPTS[:1]).panes
+    row = torch.tensor([PLAIN.encode(TOKENIZER, PROMPTS[0])])
+    with torch.no_grad():
+        expected = (wrapped(row).logits[0, -1] - model(row).logits[0, -1]).abs().max()
+    assert pane.first_logit_change == pytest.approx(float(expected), rel=1e-5)
+    assert (base.first_logit_change, base.note, pane.note) == (0.0, "", "")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_an_untrained_adapter_answers_as_the_base_and_is_called_out(
+    dtype: torch.dtype, temperature: float
+) -> None:
+    model = a_model(dtype=dtype)
+    voices = [
+        the_base(),
+        a_voice("loud", by_peft(model, 4, 1)),
+        a_voice("new", by_peft(model, 2, 2, zero=True)),
+    ]
+    for prompt in PROMPTS:
+        base, loud, new = run(model, voices, [prompt], temperature=temperature).panes
+        assert new.text == base.text != loud.text
+        assert new.first_logit_change == 0.0
+        assert new.note == UNCHANGED
+        assert loud.first_logit_change > 0
+
+
+def test_one_adapter_that_cannot_be_stacked_makes_all_answer_one_by_one() -> None:
+    model = a_model()
+    plain, other = by_peft(model, 4, 1), by_peft(model, 4, 2)
+    norm, secret = "model.layers.1.post_attention_layernorm", nn.Identity()
+    fuller = Voice("b", {**a_voice("b", other).replacements, norm: secret},
+                   a_voice("b", other).deltas, PLAIN)  # fmt: skip
+    for odd in (a_voice("b", other, stackable=False), fuller):
+        shown = run(model, [the_base(), a_voice("a", plain), odd])
+        assert {pane.batched for pane in shown.panes} == {False}
+    assert shown.panes[2].text != greedy(other, PROMPTS[0], 12)  # without its norm
+
+
+def test_an_updated_embedding_is_not_stacked() -> None:
+    model = a_model()
+    path = "model.embed_tokens"
+    layer = copy.deepcopy(model.get_submodule(path))
+    delta = LowRank(torch.zeros(2, 32), torch.zeros(384, 2), 1.0)
+    shown = run(model, [the_base(), Voice("a", {path: layer}, {path: delta}, PLAIN)])
+    assert not any(pane.batched for pane in shown.panes)
+
+
+def test_a_kept_base_is_what_the_base_pane_and_the_stack_stand_on() -> None:
+    pristine = a_model()
+    merged = copy.deepcopy(pristine)
+    kept = {}
+    for path in ("model.layers.0.self_attn.q_proj", "model.layers.1.mlp.up_proj"):
+        kept[path] = pristine.get_submodule(path)
+        merged.get_submodule(path).weight.data.normal_()
+    wrapped = by_peft(pristine, 4, 1)
+    shown = run(merged, [the_base(kept=kept), a_voice("a", wrapped)])
+    assert greedy(merged, PROMPTS[0], 12) != greedy(pristine, PROMPTS[0], 12)
+    expected = [greedy(model, prompt, 12) for prompt in PROMPTS for model in (pristine, wrapped)]
+    assert [pane.text for pane in shown.panes] == expected
+    assert all(pane.batched for pane in shown.panes)
+
+
+@pytest.mark.parametrize("stackable", [True, False])
+def test_each_pane_keeps_its_own_prompt_form(stackable: bool) -> None:
+    model = a_model()
+    wrapped = by_peft(model, 4, 1, zero=True)
+    chat = PromptForm.of(TOKENIZER, "chat", system="Be brief.")
+    base, pane = run(model, [the_base(), a_voice("a", wrapped, chat, stackable)], PROMPTS[:1]).panes
+    assert base.text == greedy(model, PROMPTS[0], 12)
+    assert pane.text == greedy(model, PROMPTS[0], 12, chat) != base.text
+    # Against the base on the same tokens: the form is not the adapter's doing.
+    assert pane.first_logit_change == 0.0
+
+
+def test_the_answer_to_a_prompt_does_not_depend_on_the_prompts_beside_it() -> None:
+    model = a_model(dtype=torch.bfloat16)
+    voices = [the_base(), a_voice("a", by_peft(model, 4, 1))]
+    together = run(model, voices, temperature=1.0)
+    alone = [
+        pane for prompt in PROMPTS for pane in run(model, voices, [prompt], temperature=1.0).panes
+    ]
+    assert [pane.text for pane in together.panes] == [pane.text for pane in alone]
+
+
+@pytest.mark.parametrize("stackable", [True, False])
+@pytest.mark.parametrize("at", [1, 4, 13, 14])
+def test_an_interrupt_leaves_the_slots_and_the_model_as_they_were(stackable: bool, at: int) -> None:
+    model = a_model()
+    slots = Slots(model)
+    before = a_voice("active", by_peft(model, 2, 5)).replacements
+    slots.write(before)
+    model.train()
+    kept, calls = model.generation_config, []
+    hooks = [count_hooks(module) for module in model.modules()]
+
+    def interrupt(*_: Any) -> None:
+        calls.append(1)
+        if len(calls) == at:
+            raise KeyboardInterrupt
+
+    handle = model.lm_head.register_forward_pre_hook(interrupt)
+    voices = [the_base(), a_voice("a", by_peft(model, 4, 1), stackable=stackable)]
+    with pytest.raises(KeyboardInterrupt):
+        compare(model, slots, TOKENIZER, voices, PROMPTS, max_new_tokens=12)
+    handle.remove()
+    assert slots.written == before
+    assert slots.strangers() == []
+    assert model.get_submodule(next(iter(before))) is next(iter(before.values()))
+    assert all(module.training for module in model.modules())
+    assert model.generation_config is kept
+    assert [count_hooks(module) for module in model.modules()] == hooks
+
+
+def count_hooks(module: nn.Module) -> int:
+    return len(module._forward_hooks) + len(module._forward_pre_hooks)
+
+
+def test_prompts_that_cannot_be_are_all_named_before_anything_runs() -> None:
+    model = a_model()
+    model.forward = None
+    long = ["fox " * 200, "hen " * 300]
+    with pytest.raises(
+        PromptError, match=r"context of 128 tokens: 'fox .* has \d+, 'hen .* has \d"
+    ):
+        run(model, [the_base()], ["Hi", *long])
+    with pytest.raises(PromptError, match="no prompt"):
+        compare(model, Slots(model), TOKENIZER, [the_base()], [])
+    with pytest.raises(PromptError, match="--max-new-tokens -1"):
+        run(model, [the_base()], max_new_tokens=-1)
+
+
+def test_a_diverged_adapter_is_called_out() -> None:
+    model = a_model()
+    wrapped = by_peft(model, 2, 1)
+    for name, parameter in wrapped.named_parameters():
+        if "lora_B" in name:
+            parameter.data.fill_(float("nan"))
+    _, pane = run(model, [the_base(), a_voice("a", wrapped)], ["Hi"]).panes
+    assert "not finite" in pane.note
+
+
+def test_the_base_alone_is_a_comparison_too() -> None:
+    model = a_model()
+    (pane,) = run(model, [the_base()], ["Hi", "Hi"]).panes
+    assert (pane.text, pane.batched) == (greedy(model, "Hi", 12), False)

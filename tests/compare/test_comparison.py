@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import sys
+import types
+from typing import Any
+
+import pytest
+
+from lora_magic.compare.answer import Answer
+from lora_magic.compare.comparison import Comparison, Pane
+
+
+def a_pane(prompt: str, adapter: str, text: str, **changes: Any) -> Pane:
+    facts = {"tokens": 3, "ended": True, "seconds": 1.5, "batched": True, "first_logit_change": 0.0}
+    return Pane(prompt, adapter, text, **{**facts, **changes})
+
+
+SHOWN = Comparison(
+    (
+        a_pane("one", "base", "a fox eats"),
+        a_pane("one", "pirate", "a hen eats", first_logit_change=2.5),
+        a_pane("two", "base", "hi"),
+        a_pane("two", "pirate", "hi", note="nothing yet"),
+    )
+)
+
+
+@pytest.fixture
+def view(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A stand-in for the view that keeps what it is given."""
+    seen: dict[str, Any] = {}
+
+    def keep(**given: Any) -> dict[str, str]:
+        seen.update(given)
+        return {"text/plain": "drawn"}
+
+    module = types.ModuleType("lora_magic.views.comparison")
+    module.bundle = module.answer_bundle = keep  # type: ignore[attr-defined]  # a stand-in
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr("lora_magic.views.comparison", module, raising=False)
+    return seen
+
+
+def test_the_frame_has_the_fixed_columns_and_one_row_a_pane() -> None:
+    frame = SHOWN.to_frame()
+    assert list(frame.columns) == [
+        "prompt", "adapter", "text", "tokens", "seconds", "batched", "first_logit_change"
+    ]  # fmt: skip
+    assert frame["adapter"].tolist() == ["base", "pirate"] * 2
+    assert frame["first_logit_change"].tolist() == [0.0, 2.5, 0.0, 0.0]
+
+
+def test_prompts_and_adapters_come_in_the_order_asked() -> None:
+    assert SHOWN.prompts == ("one", "two")
+    assert SHOWN.adapters == ("base", "pirate")
+
+
+def test_a_batched_pass_counts_once_in_the_line_and_single_answers_each() -> None:
+    # Two prompts of 1.5 s: one pass each is 3 s, two answers each is 6 s.
+    assert "base | pirate · 2 prompts · one pass a prompt, 3.00 s · greedy" in SHOWN.line
+    single = tuple(
+        a_pane(pane.prompt, pane.adapter, pane.text, batched=False) for pane in SHOWN.panes
+    )
+    line = Comparison(single, temperature=0.7, seed=3).line
+    assert "one answer after the other, 6.00 s · temperature 0.7, seed 3" in line
+
+
+def test_the_view_gets_plain_data_with_the_words_marked_against_the_base(
+    view: dict[str, Any],
+) -> None:
+    assert SHOWN._repr_mimebundle_() == {"text/plain": "drawn"}
+    (prompt, panes), (_, others) = view["groups"]
+    assert prompt == "one"
+    assert [pane["adapter"] for pane in panes] == ["base", "pirate"]
+    assert panes[1]["words"] == [
+        ("a", False), (" ", False), ("hen", True), (" ", False), ("eats", False)
+    ]  # fmt: skip
+    assert not any(flag for pane in (panes[0], *others) for _, flag in pane["words"])
+    assert panes[1]["first_logit_change"] == 2.5
+    assert others[1]["note"] == "nothing yet"
+    assert set(panes[0]) == {
+        "adapter", "words", "tokens", "ended", "seconds", "batched", "first_logit_change", "note"
+    }  # fmt: skip
+
+
+def test_the_text_form_holds_every_answer_and_drives_no_terminal() -> None:
+    shown = Comparison((a_pane("one", "base", "red \x1b[31m fox", note="a remark"),))
+    assert "red" in repr(shown)
+    assert "a remark" in repr(shown)
+    assert "\x1b" not in repr(shown)
+    assert all(pane.text in repr(SHOWN) for pane in SHOWN.panes)
+
+
+def test_an_answer_is_its_text_and_says_how_it_came(view: dict[str, Any]) -> None:
+    answer = Answer("Hi", "pirate", "Ahoy \x1b[0m", 1, 0.25, False)
+    assert str(answer) == "Ahoy \x1b[0m"
+    assert answer.line == "pirate · 1 token · 0.25 s · cut at the limit"
+    assert "\x1b" not in repr(answer)
+    assert answer._repr_mimebundle_() == {"text/plain": "drawn"}
+    assert view["text"] == answer.text
