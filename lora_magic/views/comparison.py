@@ -69,7 +69,7 @@ def _pane(pane: Pane) -> Markup:
         tag("p", tag("strong", name), style=LINE),
         tag("div", *(note_of(note)), style="margin:0") if note else "",
         tag("div", _words(pane), style=_TEXT),
-        tag("p", " · ".join(_facts(pane)), style=_FOOT),
+        tag("p", _unbroken(_facts(pane)), style=_FOOT),
         style=f"{_PANE};border-top:3px solid {colour}",
         role="group",
         aria_label=f"Answer of {one_line(name)}",
@@ -128,6 +128,11 @@ def _legend(groups: Sequence[tuple[str, Sequence[Pane]]]) -> Markup:
     if not parts:
         return Markup("")
     return tag("div", line(*parts, muted=True), style="margin-top:.5rem")
+
+
+def _unbroken(facts: Sequence[str]) -> str:
+    """The facts with breaks between them alone."""
+    return " · ".join(fact.replace(" ", "\u00a0") for fact in facts)
 
 
 def _facts(pane: Pane) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -11,7 +12,7 @@ from lora_magic.views.html import Markup
 from lora_magic.views.numbers import figures
 from lora_magic.views.style import BLUE, GREY
 
-WIDTH, HEIGHT = 520.0, 170.0
+WIDTH, HEIGHT = 520.0, 162.0
 LEFT, RIGHT, TOP, BOTTOM = 44.0, 456.0, 12.0, 140.0
 POINTS = 240
 
@@ -30,28 +31,29 @@ def loss_curve(losses: Sequence[float], total: int | None = None) -> Markup:
     shapes = [
         *_axes(across, up, last),
         svg.path(every, GREY, 1, stroke_opacity=".75"),
-        svg.path(_points(mean, across, up), BLUE, 2, tip="running mean"),
+        svg.path(_points(mean, across, up), BLUE, 2),
     ]
-    end = mean[-1]
-    if math.isfinite(end):
-        x, y = across(len(losses)), up(end)
-        shapes.append(svg.label(x + 6, y + 4, figures(end), size=12, weight="600"))
+    if math.isfinite(losses[-1]):
+        x, y = across(len(losses)), up(losses[-1])
+        shapes.append(svg.label(x + 6, y + 4, figures(losses[-1]), size=12, weight="600"))
     said = f"Loss over {len(losses)} steps, from {figures(finite[0])} to {figures(finite[-1])}"
     return svg.picture(WIDTH, HEIGHT, said, *shapes)
 
 
 def running_mean(losses: Sequence[float]) -> list[float]:
-    """Exponential mean over about a twelfth of the run, unbiased at the start; NaN skipped.
+    """Mean over the neighbours of each step, a twelfth of the run in all; NaN skipped.
 
-    m_t = Σ βᵗ⁻ⁱ·loss_i / Σ βᵗ⁻ⁱ with β = 1 − 1/window, window = steps/12, at least 1.
+    m_t = mean(loss_i, |i − t| ≤ h), h = steps/24 rounded down, fewer neighbours at both ends.
     """
-    beta = 1 - 1 / max(1.0, len(losses) / 12)
-    total = weight = 0.0
+    half = len(losses) // 24
+    # Sums up to each place, so that a mean costs two differences however wide its window.
+    totals = list(itertools.accumulate((x if math.isfinite(x) else 0.0 for x in losses), initial=0))
+    counts = list(itertools.accumulate(map(math.isfinite, losses), initial=0))
     means = []
-    for loss in losses:
-        if math.isfinite(loss):
-            total, weight = beta * total + loss, beta * weight + 1
-        means.append(total / weight if weight else math.nan)
+    for place in range(len(losses)):
+        start, stop = max(0, place - half), min(len(losses), place + half + 1)
+        seen = counts[stop] - counts[start]
+        means.append((totals[stop] - totals[start]) / seen if seen else math.nan)
     return means
 
 

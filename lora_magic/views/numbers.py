@@ -95,6 +95,8 @@ def spread(values: Sequence[object]) -> str:
     seen = sorted(value for value in map(number, values) if math.isfinite(value))
     if not seen:
         return MISSING
-    middle = figures(median(seen))
-    low, high = figures(seen[0]), figures(seen[-1])
+    whole = all(value.is_integer() for value in seen)
+    middle, low, high = (
+        f"{value:g}" if whole else figures(value) for value in (median(seen), seen[0], seen[-1])
+    )
     return middle if low == high else f"{middle} ({low} to {high})"

@@ -11,15 +11,15 @@ from collections.abc import Mapping, Sequence
 from lora_magic.views import numbers, svg
 from lora_magic.views.axis import Scale
 from lora_magic.views.html import Markup, tag
-from lora_magic.views.style import BLUE, FIGURE, GREY, MUTED, ORANGE, SMALL, frame, heading, line
+from lora_magic.views.style import BLUE, GREY, ORANGE, figure, frame, heading, line
 from lora_magic.views.table import facts_table, table
-from lora_magic.views.text import one_line, plain_table, shortened
+from lora_magic.views.text import one_line, plain_table, shortened, width
 
 BARS = 12
 _HEADER = ("Adapter", "Rank", "Modules", "Trainable", "r·(d + k)", "Share of base", "Checkpoint")
-_LABELS, _BAR, _ROOM, _STEP = 120.0, 360.0, 110.0, 26.0
+_BAR, _ROOM, _STEP, _LETTER = 320.0, 52.0, 26.0, 7.2
 _SQUARE = 132.0
-_SIDE = "display:flex;flex-wrap:wrap;gap:.5rem 2.5rem;align-items:flex-start"
+_SIDE = "display:flex;flex-wrap:wrap;gap:.5rem 2rem;align-items:flex-start"
 
 
 def bundle(
@@ -44,7 +44,7 @@ def bundle(
         heading(title),
         tag("div", *pictures, style=_SIDE) if pictures else "",
         table(caption, _HEADER, cells) if cells else line("No adapter yet."),
-        facts_table("More", facts),
+        facts_table("Also", facts),
         label="Trainable parameters",
     )
     plain = [one_line(title), f"base {numbers.count(base_parameters)} parameters"]
@@ -75,15 +75,17 @@ def _bars(base: int, rows: Sequence[Mapping[str, object]]) -> Markup:
     counts = [n for _, n, _ in bars if n >= 1]
     low = 10.0 ** max(0, math.floor(math.log10(min(counts, default=1))) - 1)
     high = 10.0 ** math.ceil(math.log10(max([*counts, low * 10])))
-    scale = Scale(low, high, _LABELS, _LABELS + _BAR, log=True)
+    names = [shortened(name, 20) for name, _, _ in bars]
+    left = 16 + _LETTER * max(map(width, names))
+    scale = Scale(low, high, left, left + _BAR, log=True)
     bottom = 8 + _STEP * len(bars)
     shapes = _grid(scale, bottom)
-    for place, (name, n, colour) in enumerate(bars):
+    for place, (name, (_, n, colour)) in enumerate(zip(names, bars, strict=True)):
         y = 8 + _STEP * place
         end = scale(max(n, low))
         shapes += [
-            svg.label(_LABELS - 8, y + 14, shortened(name, 17), "end", 12),
-            svg.box(_LABELS, y + 2, max(end - _LABELS, 1), 16, fill=colour, rx="2"),
+            svg.label(left - 8, y + 14, name, "end", 12),
+            svg.box(left, y + 2, max(end - left, 1), 16, fill=colour, rx="2"),
             svg.label(end + 6, y + 14, numbers.short(n), size=12),
         ]
     said = "Parameters on a logarithmic scale: " + ", ".join(
@@ -92,8 +94,8 @@ def _bars(base: int, rows: Sequence[Mapping[str, object]]) -> Markup:
     note = "Parameters, logarithmic scale"
     if len(rows) > BARS:
         note += f"; the first {BARS} of {len(rows)} adapters"
-    drawn = svg.picture(_LABELS + _BAR + _ROOM / 2, bottom + 24, said, *shapes)
-    return _captioned(drawn, note)
+    drawn = svg.picture(left + _BAR + _ROOM, bottom + 24, said, *shapes)
+    return figure(drawn, note)
 
 
 def _grid(scale: Scale, bottom: float) -> list[Markup]:
@@ -123,17 +125,12 @@ def _matrix(d: int, k: int, r: int) -> Markup:
         svg.box(x_b, top, thin, high, fill=ORANGE),
         svg.box(x_a, top, wide, thin, fill=BLUE),
         svg.label(x_a, top + thin + 18, f"A  {r:,} × {k:,}", size=12),
-        svg.label(x_a, top + thin + 36, f"B  {d:,} × {r:,}", size=12),
+        svg.label(x_b + thin + 6, max(middle, top + thin + 36) + 4, f"B  {d:,} × {r:,}", size=12),
     ]
     trained, whole = r * (d + k), d * k
     said = f"One matrix to scale: W {d} by {k}, B {d} by {r}, A {r} by {k}"
-    width = max(x_a + wide, x_a + 96) + 8
-    drawn = svg.picture(width, max(top + high, top + thin + 40) + 8, said, *shapes)
-    share = numbers.percent(trained / whole)
+    right = max(x_a + wide + 8, 300)
+    drawn = svg.picture(right, max(top + high, top + thin + 44) + 4, said, *shapes)
+    share = numbers.percent(trained / whole).replace(" ", "\u00a0")
     note = f"One matrix, to scale: r·(d + k) = {trained:,} of d·k = {whole:,}, {share}"
-    return _captioned(drawn, note)
-
-
-def _captioned(drawn: Markup, note: str) -> Markup:
-    caption = tag("figcaption", note, style=f"{SMALL};{MUTED}")
-    return tag("figure", drawn, caption, style=FIGURE)
+    return figure(drawn, note)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lora_magic.views import table as tables
-from lora_magic.views.style import details, frame
+from lora_magic.views.html import tag
+from lora_magic.views.style import NOTE, details, frame
 from lora_magic.views.style import line as one
 from lora_magic.views.text import one_line, plain_table, shortened
 
@@ -29,13 +30,21 @@ class Rows:
 
 
 def bundle(
-    *, line: str, facts: Facts = (), table: Rows | None = None, more: str = "More"
+    *,
+    line: str,
+    facts: Facts = (),
+    table: Rows | None = None,
+    more: str = "More",
+    warning: bool = False,
 ) -> dict[str, object]:
-    """A receipt's MIME bundle; the plain text is the line, then the facts, indented."""
+    """A receipt's MIME bundle; the plain text is the line, then the facts, indented.
+
+    A `warning` stands out and shows all it has.
+    """
     rows = table.rows if table else ()
     rest = len(rows) - ROWS
     page = frame(
-        one(line),
+        tag("p", tag("strong", line), style=NOTE) if warning else one(line),
         details(
             more,
             tables.facts_table("Facts", facts),
@@ -43,6 +52,7 @@ def bundle(
             if table and rows
             else "",
             one(f"and {rest} more", muted=True) if rest > 0 else "",
+            opened=warning,
         ),
         label="Receipt",
     )

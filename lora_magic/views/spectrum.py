@@ -42,10 +42,10 @@ def bundle(
         heading(title),
         *(line(sentence, muted=True) for sentence in words),
         spectrum_svg.drawing(shown) if shown else Markup(""),
-        _tables(summary, aggregated=bool(shown and shown[0].band)),
+        _tables(summary, aggregated=bool(shown[0].band)) if shown else "",
         label="Singular values",
     )
-    plain = "\n".join([one_line(title), *words, _plain(series, summary)])
+    plain = "\n".join([one_line(title), *words, *(_plain(series, summary) if shown else [])])
     result: dict[str, object] = {"text/plain": plain, "text/html": str(page)}
     if shown:
         notes = {key: _note(rows) for key, rows in by_projection(summary).items()}
@@ -119,7 +119,7 @@ def _note(rows: Sequence[Mapping[str, object]]) -> str:
     return f"effective rank {middle} of {rank}"
 
 
-def _plain(series: Sequence[Series], summary: Sequence[Mapping[str, object]]) -> str:
+def _plain(series: Sequence[Series], summary: Sequence[Mapping[str, object]]) -> list[str]:
     sigmas = {(adapter, path): values for adapter, path, values in series}
     rows = []
     for row in summary[:ROWS]:
@@ -127,15 +127,15 @@ def _plain(series: Sequence[Series], summary: Sequence[Mapping[str, object]]) ->
         bars = _bars(sigmas.get((adapter, path), ()))
         rows.append([clean(adapter), shortened(path, 44), *rest, bars])
     if not rows:
-        return ""
-    rest_line = f"\nand {len(summary) - ROWS} more" if len(summary) > ROWS else ""
-    return plain_table(_SHORT, rows, left=2) + rest_line
+        return []
+    rest_line = [f"and {len(summary) - ROWS} more"] if len(summary) > ROWS else []
+    return [plain_table(_SHORT, rows, left=2), *rest_line]
 
 
 def _bars(sigmas: Sequence[float]) -> str:
-    """σ as eight heights on a logarithmic scale over three decades, at most 16 of them."""
+    """σ as eight heights on a logarithmic scale over two decades, at most 16 of them."""
     top = max(sigmas, default=0.0)
     if not 0 < top < math.inf:
         return ""
-    heights = (3 + math.log10(max(sigma / top, 1e-3)) for sigma in sigmas[:16])
-    return "".join(_BARS[min(7, int(height / 3 * 8))] for height in heights)
+    heights = (2 + math.log10(max(sigma / top, 1e-2)) for sigma in sigmas[:16])
+    return "".join(_BARS[min(7, int(height / 2 * 8))] for height in heights)

@@ -11,14 +11,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lora_magic.views.axis import log_range
+from lora_magic.views.axis import log_range, log_ticks
 from lora_magic.views.panels import Panel
-from lora_magic.views.spectrum_svg import layer_colours, name
-from lora_magic.views.style import BLUE, GREY
+from lora_magic.views.spectrum_svg import name
+from lora_magic.views.style import BLUE, GREY, ramp
 from lora_magic.views.text import one_line
 
 COLUMNS = 4
-_ROW_HEIGHT = 210
+_ROW_HEIGHT = 190
 _GRID = "rgba(127,127,127,.25)"
 
 
@@ -61,16 +61,19 @@ def _dict(value: object) -> list[tuple[str, object]]:
 
 
 def _layout(title: str, rows: int) -> dict[str, Any]:
+    top, bottom = 84, 72
+    height = _ROW_HEIGHT * rows + top + bottom
+    inside = height - top - bottom
     return {
         "template": {},
         "title": {"text": words(title), "x": 0, "xref": "paper", "font": {"size": 15}},
-        "height": 110 + _ROW_HEIGHT * rows,
-        "margin": {"l": 56, "r": 16, "t": 84, "b": 48},
+        "height": height,
+        "margin": {"l": 56, "r": 16, "t": top, "b": bottom},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"color": GREY, "size": 12},
         "hoverlabel": {"font": {"color": "#FFFFFF"}, "bgcolor": "#333333"},
-        "legend": {"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yref": "container"},
+        "legend": {"orientation": "h", "x": 0, "yanchor": "top", "y": -34 / inside},
         "annotations": [],
     }
 
@@ -108,8 +111,8 @@ def _y_axis(
         "range": [round(math.log10(end), 4) for end in ends],
         "gridcolor": _GRID,
         "zeroline": False,
-        "nticks": 6,
-        "exponentformat": "power",
+        "tickvals": [value for value, _ in log_ticks(*ends)],
+        "ticktext": [label for _, label in log_ticks(*ends)],
         "showticklabels": labelled,
         "title": {"text": "σ"} if labelled else None,
         "matches": None if not number else "y",
@@ -140,7 +143,7 @@ def _traces(panel: Panel, first: bool) -> list[dict[str, Any]]:
                 "legendgroup": words(curve.layer or curve.module),
                 "showlegend": first,
             }
-            for curve, colour in zip(panel.curves, layer_colours(panel), strict=True)
+            for curve, colour in zip(panel.curves, ramp(len(panel.curves)), strict=True)
         ]
     band = panel.band
     edge = {"line": {"width": 0, "color": BLUE}, "legendgroup": "range"}

@@ -10,13 +10,13 @@ from lora_magic.views import svg
 from lora_magic.views.axis import Scale, log_range, log_ticks
 from lora_magic.views.html import Markup, tag
 from lora_magic.views.panels import Band, Curve, Panel
-from lora_magic.views.style import BLUE, FIRST_LAYER, LAST_LAYER, mixed
+from lora_magic.views.style import BLUE, ramp
 from lora_magic.views.text import one_line, shortened
 
-WIDTH, HEIGHT = 236.0, 172.0
-LEFT, RIGHT, TOP, BOTTOM = 40.0, 190.0, 26.0, 146.0
+WIDTH, HEIGHT = 226.0, 168.0
+LEFT, RIGHT, TOP, BOTTOM = 40.0, 178.0, 26.0, 146.0
 _GAP = 11.0
-_GRID = "display:flex;flex-wrap:wrap;gap:.5rem 1rem;margin:.5rem 0"
+_GRID = "display:flex;flex-wrap:wrap;gap:.5rem .75rem;margin:.5rem 0"
 
 
 def drawing(panels: Sequence[Panel]) -> Markup:
@@ -27,12 +27,6 @@ def drawing(panels: Sequence[Panel]) -> Markup:
     across = Scale(1, max(last, 2), LEFT + 6, RIGHT)
     up = Scale(low, high, BOTTOM, TOP, log=True)
     return tag("div", *(_panel(panel, across, up, several) for panel in panels), style=_GRID)
-
-
-def layer_colours(panel: Panel) -> list[str]:
-    """From the first layer's colour to the last one's."""
-    steps = max(1, len(panel.curves) - 1)
-    return [mixed(FIRST_LAYER, LAST_LAYER, place / steps) for place in range(len(panel.curves))]
 
 
 def name(panel: Panel, several: bool) -> str:
@@ -79,16 +73,16 @@ def _band(band: Band, across: Scale, up: Scale) -> list[Markup]:
 
     return [
         svg.area(trace(band.high), trace(band.low), BLUE),
-        svg.path(trace(band.middle), BLUE, 2, tip="median over layers"),
+        svg.path(trace(band.middle), BLUE, 2),
     ]
 
 
 def _lines(panel: Panel, across: Scale, up: Scale) -> list[Markup]:
-    colours = layer_colours(panel)
+    colours = ramp(len(panel.curves))
     ends, shapes = [], []
     for curve, colour in zip(panel.curves, colours, strict=True):
         points = _points(curve, across, up)
-        shapes.append(svg.path(points, colour, 2, tip=curve.module))
+        shapes.append(svg.path(points, colour, 2))
         drawn = [point for point in points if not math.isnan(point[1])]
         ends.append(drawn[-1] if drawn else (RIGHT, BOTTOM))
     texts = [f"layer {curve.layer}" if curve.layer else "" for curve in panel.curves]

@@ -12,8 +12,9 @@ from lora_magic.views.style import LINE, MUTED, SMALL, code, frame, heading
 from lora_magic.views.text import one_line, plain_table
 
 AdapterLine = tuple[str, str, str, bool]
-_CELL = "text-align:left;vertical-align:top;background:none"
+_CELL = "text-align:left;vertical-align:top"
 _NAME = f"{_CELL};font-weight:inherit;{MUTED}"
+_PLAIN_ROW = "background:none"
 _CAPTION = f"text-align:left;caption-side:top;padding:0;{SMALL};{MUTED}"
 _TABLE = "margin:0;table-layout:auto;border-collapse:collapse;border:none;font-size:1em"
 
@@ -80,8 +81,8 @@ def _table(
 def _row(name: str, *cells: Markup) -> Markup:
     """A row of the table; one without a name goes on with the row above."""
     if not name:
-        return tag("tr", tag("td", style=_NAME), *cells)
-    return tag("tr", tag("th", name, scope="row", style=_NAME), *cells)
+        return tag("tr", tag("td", style=_NAME), *cells, style=_PLAIN_ROW)
+    return tag("tr", tag("th", name, scope="row", style=_NAME), *cells, style=_PLAIN_ROW)
 
 
 def _cell(*children: str) -> Markup:

@@ -18,8 +18,8 @@ GREEN = "#0E946C"
 PINK = "#BC6597"
 GREY = "#7A7A7A"
 SERIES = (BLUE, ORANGE, GREEN, PINK, GREY)
-# The ends of the ramp from the first layer to the last.
-FIRST_LAYER, LAST_LAYER = ORANGE, BLUE
+# The ramp from the first layer to the last. Pink in the middle, since orange and blue mix to grey.
+LAYERS = (ORANGE, PINK, BLUE)
 
 RULE = "1px solid var(--jp-border-color2, rgba(127,127,127,.4))"
 MUTED = "color:var(--jp-content-font-color2, inherit)"
@@ -28,7 +28,9 @@ FRAME = "line-height:1.5;text-align:left;max-width:76rem;margin:.25rem 0"
 LINE = "margin:0 0 .25rem 0"
 CODE = "font-family:var(--jp-code-font-family, monospace);user-select:text;white-space:pre-wrap"
 FIGURE = "margin:.5rem 0"
-PICTURE = "max-width:100%;height:auto;overflow:visible"
+# A caption takes the width of its picture and does not widen it.
+CAPTION = f"margin:.25rem 0 0 0;width:0;min-width:100%;{SMALL};{MUTED}"
+PICTURE = "display:block;max-width:100%;height:auto;overflow:visible"
 MARK = (
     "background-color:rgba(198,113,26,.2);color:inherit;padding:0 1px;border-radius:2px;"
     "text-decoration:underline 2px #C6711A;text-underline-offset:3px"
@@ -40,6 +42,21 @@ def mixed(first: str, last: str, share: float) -> str:
     """The colour at `share` of the way from `first` to `last`, in sRGB."""
     ends = ((int(first[i : i + 2], 16), int(last[i : i + 2], 16)) for i in (1, 3, 5))
     return "#" + "".join(f"{round(a + (b - a) * share):02X}" for a, b in ends)
+
+
+def ramp(steps: int) -> list[str]:
+    """`steps` colours from the first layer to the last."""
+    places = [2 * step / max(1, steps - 1) for step in range(steps)]
+    return [
+        mixed(LAYERS[part], LAYERS[part + 1], place - part)
+        for place in places
+        for part in [min(1, int(place))]
+    ]
+
+
+def figure(picture: str, caption: str) -> Markup:
+    """A picture and what it shows."""
+    return tag("figure", picture, tag("figcaption", caption, style=CAPTION), style=FIGURE)
 
 
 def frame(*children: str, label: str | None = None) -> Markup:
@@ -63,10 +80,11 @@ def code(command: str) -> Markup:
     return tag("code", command, style=CODE)
 
 
-def details(summary: str, *children: str) -> Markup:
+def details(summary: str, *children: str, opened: bool = False) -> Markup:
     """More on demand; nothing where there is nothing more."""
     body = [child for child in children if child]
     if not body:
         return Markup("")
     shown = tag("summary", summary, style=f"cursor:pointer;{SMALL};{MUTED}")
-    return tag("details", shown, *body, style="margin:.25rem 0")
+    unfolded = {"open": "open"} if opened else {}
+    return tag("details", shown, *body, style="margin:.25rem 0", **unfolded)

@@ -25,8 +25,8 @@ def picture(width: float, height: float, label: str, *shapes: str) -> Markup:
     """The <svg> element; `label` is what a screen reader says and a pointer sees."""
     return tag(
         "svg",
-        title(label),
-        *shapes,
+        # Blanks between the parts: a sanitiser that drops SVG leaves its texts, else run together.
+        *(Markup(f"{part}\n") for part in (title(label), *shapes)),
         xmlns="http://www.w3.org/2000/svg",
         role="img",
         aria_label=label,
@@ -65,7 +65,6 @@ def path(points: Sequence[Point], colour: str, width: float = 1.5, **more: objec
     strokes = "".join(_stroke(run) for run in _runs(points))
     return tag(
         "path",
-        *([title(str(more.pop("tip")))] if "tip" in more else []),
         d=strokes,
         fill="none",
         stroke=colour,

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lora_magic.views.html import Markup, joined, tag
-from lora_magic.views.style import MUTED, SMALL
+from lora_magic.views.style import MUTED
 
 _TABLE = (
     "margin:.25rem 0;table-layout:auto;border-collapse:collapse;border:none;"
     "font-size:.875em;font-variant-numeric:tabular-nums"
 )
 _LEFT = "text-align:left"
-_CAPTION = f"text-align:left;caption-side:top;padding:.25rem 0;{SMALL};{MUTED}"
+_CAPTION = f"text-align:left;caption-side:top;padding:.25rem 0;font-size:1em;{MUTED}"
 
 
 def table(
@@ -54,6 +54,6 @@ def facts_table(caption: str, facts: Sequence[tuple[str, str]]) -> Markup:
 
 
 def _cell(kind: str, content: str, left: bool, scope: str | None = None) -> Markup:
-    light = ";font-weight:inherit" if scope == "row" else ""
+    light = ";font-weight:inherit;white-space:nowrap" if scope == "row" else ""
     style = f"{_LEFT}{light}" if left else None
     return tag(kind, content, scope=scope, align=None if left else "right", style=style)

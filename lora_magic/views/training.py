@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from lora_magic.views import numbers
 from lora_magic.views.curve import loss_curve
 from lora_magic.views.html import Markup, tag
-from lora_magic.views.style import BLUE, FIGURE, MUTED, SMALL, details, frame, heading, line
+from lora_magic.views.style import BLUE, details, figure, frame, heading, line
 from lora_magic.views.table import facts_table
 from lora_magic.views.text import one_line, plain_table
 
 STOP = "press ■ to stop after this step"
-_TRACK = "background:rgba(127,127,127,.25);border-radius:3px;height:6px;max-width:520px"
+_TRACK = (
+    "background:rgba(127,127,127,.25);border-radius:3px;height:6px;max-width:520px;margin:.4rem 0"
+)
 
 
 def progress_html(
@@ -102,9 +104,7 @@ def _bar(step: int, total: int) -> Markup:
 
 
 def _figure(losses: Sequence[float], total: int | None = None) -> Markup:
-    note = "Loss of each step, and its running mean"
-    caption = tag("figcaption", note, style=f"{SMALL};{MUTED}")
-    return tag("figure", loss_curve(losses, total), caption, style=FIGURE)
+    return figure(loss_curve(losses, total), "Loss of each step (thin) and its running mean")
 
 
 def _line(text: str) -> Markup:

@@ -18,6 +18,8 @@ def bundle(*, line: str, facts: receipt.Facts, changed: Sequence[str]) -> dict[s
     listed: list[tuple[str, str]] = [("changed", name) for name in changed[:_PLAIN]]
     if len(changed) > _PLAIN:
         listed.append(("changed", f"and {len(changed) - _PLAIN} more"))
-    made = receipt.bundle(line=line, facts=facts, table=table, more="What was compared")
+    made = receipt.bundle(
+        line=line, facts=facts, table=table, more="What was compared", warning=bool(changed)
+    )
     plain = receipt.bundle(line=line, facts=[*facts, *listed])["text/plain"]
     return {**made, "text/plain": plain}
