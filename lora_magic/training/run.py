@@ -22,6 +22,7 @@ from lora_magic.errors import TrainingError
 from . import batches
 from .asfound import Stop, as_found
 from .encode import IGNORED, Encoded, Example, collate
+from .quiet import quiet_import
 from .reporter import Reporter, RunPlan, SilentReporter, StepPoint
 from .spec import TrainSpec
 from .summary import RunSummary
@@ -95,7 +96,8 @@ class _Run:
     def all(self, parameters: Sequence[nn.Parameter]) -> RunSummary:
         """Announce, measure, train, measure."""
         self.reporter.start(self._plan())
-        from .trainer import train  # Takes seconds to import: after the first line is shown.
+        with quiet_import():
+            from .trainer import train  # Takes seconds to import: after the first line is shown.
 
         before = self._held_out_loss()
         began = time.perf_counter()

@@ -54,7 +54,7 @@ def read_data(
         return _list(list(data), columns)  # type: ignore[call-overload]  # both are iterable
     if isinstance(data, Sequence) and not isinstance(data, bytes | bytearray):
         return _list(list(data), columns)
-    raise DataError(f"data is a {type(data).__name__}: {_EXPECTED}.")
+    raise DataError(f"data of type {type(data).__name__}: {_EXPECTED}.")
 
 
 def _is(data: object, library: str, kind: str) -> bool:
@@ -122,9 +122,7 @@ def _pairs(items: list[Any]) -> tuple[Row, ...]:
         ):
             rows.append(Row(item[0] or "", item[1] or "", line=number))
         else:
-            faults.add(
-                number, f"a {type(item).__name__} that is no (prompt, completion) pair of texts"
-            )
+            faults.add(number, f"{type(item).__name__}, not a (prompt, completion) pair of texts")
     faults.stop("All items have to be alike: dicts, pairs or texts.")
     return _kept(rows)
 

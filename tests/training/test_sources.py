@@ -1,0 +1,263 @@
+"""Frames, lists, datasets and files as rows."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from lora_magic.errors import CommandError, DataError, LoraMagicError
+from lora_magic.training.rows import Message, Row
+from lora_magic.training.sources import read_data
+
+PAIRS = [("a", "b"), ("c, d", 'e "f"'), ("g\nh", "ünï")]
+ROWS = [{"prompt": prompt, "completion": completion} for prompt, completion in PAIRS]
+
+
+def pairs(data: object, **flags: Any) -> list[tuple[str | None, str]]:
+    return [(row.prompt, row.completion) for row in read_data(data, **flags)]
+
+
+def test_every_kind_of_data_gives_the_same_rows(tmp_path: Path) -> None:
+    frame = pd.DataFrame(ROWS)
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame.to_csv(tmp_path / "a.tsv", index=False, sep="\t")
+    frame.to_csv(tmp_path / "semicolons.csv", index=False, sep=";")
+    frame.to_json(tmp_path / "a.jsonl", orient="records", lines=True)
+    frame.to_json(tmp_path / "a.json", orient="records", indent=2)
+    frame.to_parquet(tmp_path / "a.parquet")
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == 6
+    for data in (frame, ROWS, PAIRS, [list(pair) for pair in PAIRS], *files, str(files[0])):
+        assert pairs(data) == PAIRS, data
+    assert pairs([Row(*pair) for pair in PAIRS]) == PAIRS
+
+
+def test_columns_name_what_is_asked_and_answered_or_the_text() -> None:
+    frame = pd.DataFrame({"id": [1, 2], "body": ["a", "b"], "reply": ["c", "d"]})
+    assert pairs(frame, columns="body => reply") == [("a", "c"), ("b", "d")]
+    assert pairs(frame, columns="body=>reply") == [("a", "c"), ("b", "d")]
+    assert pairs(frame, columns="reply") == [(None, "c"), (None, "d")]
+    assert pairs(frame, columns="body => id") == [("a", "1"), ("b", "2")]
+
+
+@pytest.mark.parametrize(
+    "names", [("instruction", "output"), ("Question", "Answer"), ("prompt", "response")]
+)
+def test_common_pairs_of_names_speak_for_themselves(names: tuple[str, str]) -> None:
+    frame = pd.DataFrame({names[0]: ["a"], "other": ["x"], names[1]: ["b"]})
+    assert pairs(frame) == [("a", "b")]
+
+
+def test_an_instructions_input_follows_it_on_a_new_line() -> None:
+    data = [
+        {"instruction": "Translate.", "input": "ja", "output": "yes"},
+        {"instruction": "Greet.", "input": "", "output": "hello"},
+    ]
+    assert pairs(data) == [("Translate.\nja", "yes"), ("Greet.", "hello")]
+
+
+def test_conversations_come_from_lists_json_and_parquet(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]
+    frame = pd.DataFrame({"messages": [turns]})
+    frame.to_parquet(tmp_path / "m.parquet")
+    pd.DataFrame({"messages": [json.dumps(turns)]}).to_csv(tmp_path / "m.csv", index=False)
+    wanted = (Message("user", "hi"), Message("assistant", "ho"))
+    for data in ([{"messages": turns}], frame, tmp_path / "m.parquet", tmp_path / "m.csv"):
+        assert [row.messages for row in read_data(data)] == [wanted]
+
+
+def test_a_list_of_texts_is_text_and_a_list_of_arrows_is_pairs() -> None:
+    assert pairs(["a", "b"]) == [(None, "a"), (None, "b")]
+    assert pairs(["a => b", "c => d"]) == [("a", "b"), ("c", "d")]
+    with pytest.raises(DataError, match="row 2: no ' => '"):
+        read_data(["a => b", "c"])
+
+
+def test_a_series_is_a_list_of_texts() -> None:
+    assert pairs(pd.Series(["a", "b"])) == [(None, "a"), (None, "b")]
+
+
+def test_cells_without_a_value_are_kept_as_empty_rows_to_be_counted() -> None:
+    frame = pd.DataFrame(
+        {"prompt": ["a", None, "c", "d", "e"], "completion": ["b", "x", float("nan"), "", pd.NA]}
+    )
+    rows = read_data(frame)
+    assert [row.empty for row in rows] == [False, True, True, True, True]
+    assert [row.line for row in rows] == [1, 2, 3, 4, 5]
+
+
+def test_when_every_row_is_empty_their_numbers_are_told() -> None:
+    frame = pd.DataFrame({"prompt": ["a", "b"], "completion": [None, float("nan")]})
+    with pytest.raises(DataError, match=r"rows 1, 2 without a value in prompt => completion"):
+        read_data(frame)
+    with pytest.raises(DataError, match="empty"):
+        read_data(frame.iloc[:0])
+    with pytest.raises(DataError, match="empty"):
+        read_data([("a", None)])
+
+
+def test_unknown_columns_are_listed_with_the_line_to_type() -> None:
+    frame = pd.DataFrame({"body": ["a"], "reply": ["b"]})
+    with pytest.raises(DataError, match=r'body, reply.*--columns "body => reply"'):
+        read_data(frame)
+
+
+def test_a_misspelt_column_gets_the_near_one() -> None:
+    frame = pd.DataFrame({"body": ["a"], "reply": ["b"]})
+    with pytest.raises(DataError, match=r"'repl'.*body, reply.*Did you mean 'reply'"):
+        read_data(frame, columns="body => repl")
+    with pytest.raises(DataError, match="expected"):
+        read_data(frame, columns="body => reply => more")
+
+
+def test_columns_that_can_be_read_two_ways_are_refused_with_both_lines() -> None:
+    frame = pd.DataFrame({"prompt": ["a"], "completion": ["b"], "text": ["c"]})
+    with pytest.raises(DataError, match=r'--columns "prompt => completion" or --columns "text"'):
+        read_data(frame)
+
+
+def test_a_cell_that_holds_no_text_names_its_row() -> None:
+    with pytest.raises(DataError, match="row 2: completion holds a dict"):
+        read_data([{"prompt": "a", "completion": "b"}, {"prompt": "a", "completion": {}}])
+
+
+def test_mixed_lists_and_foreign_objects_are_refused() -> None:
+    with pytest.raises(DataError, match="row 2: int"):
+        read_data([("a", "b"), 3])
+    with pytest.raises(DataError, match="data of type int: expected a DataFrame"):
+        read_data(3)
+    with pytest.raises(DataError, match="empty"):
+        read_data([])
+
+
+def test_a_body_in_the_place_of_a_path_is_told_where_it_goes() -> None:
+    with pytest.raises(DataError, match="below the magic"):
+        read_data("a => b\nc => d")
+
+
+def test_a_missing_file_gets_the_near_one(tmp_path: Path) -> None:
+    (tmp_path / "reviews.csv").write_text("prompt,completion\na,b\n")
+    with pytest.raises(DataError, match=r"no file .*reviws.csv.*Did you mean 'reviews.csv'"):
+        read_data(tmp_path / "reviws.csv")
+    with pytest.raises(DataError, match=r"is a folder.*reviews.csv"):
+        read_data(tmp_path)
+
+
+def test_an_unknown_ending_is_answered_with_the_known_ones(tmp_path: Path) -> None:
+    path = tmp_path / "rows.xyz"
+    path.write_text("prompt,completion\na,b\n")
+    with pytest.raises(DataError, match=r"unknown ending '.xyz'.*\.csv.*--format"):
+        read_data(path)
+    assert pairs(path, format="csv") == [("a", "b")]
+    with pytest.raises(CommandError, match=r"--format csw.*Did you mean 'csv'"):
+        read_data(path, format="csw")
+
+
+def test_a_text_file_is_read_as_a_cells_body(tmp_path: Path) -> None:
+    path = tmp_path / "rows.txt"
+    path.write_text("a => b\nc => d\n")
+    assert pairs(path, format="arrow") == [("a", "b"), ("c", "d")]
+    assert pairs(path, format="text") == [(None, "a => b\nc => d")]
+    assert pairs(path) == [("a", "b"), ("c", "d")]
+
+
+def test_csv_rows_of_another_width_name_their_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('prompt,completion\n"two\nlines",b\na,b,c\nd\n')
+    with pytest.raises(DataError) as caught:
+        read_data(path)
+    assert "line 4: 3 fields, but the header has 2" in str(caught.value)
+    assert "line 5: 1 fields" in str(caught.value)
+
+
+def test_an_open_quote_in_csv_names_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('prompt,completion\na,b\n"c,d\n')
+    with pytest.raises(DataError, match="line 3: unexpected end of data"):
+        read_data(path)
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("prompt,prompt,completion\na,b,c\n")
+    with pytest.raises(DataError, match="two columns are named 'prompt'"):
+        read_data(path)
+
+
+def test_bad_json_and_bad_bytes_name_their_line(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n\n{"text": \n[1]\n')
+    with pytest.raises(DataError, match=r"line 3: not JSON .*; line 4: a list"):
+        read_data(tmp_path / "a.jsonl")
+    (tmp_path / "a.json").write_text('[\n{"text": "a"},\n{"text" "b"}]')
+    with pytest.raises(DataError, match=r"a.json, line 3: not JSON"):
+        read_data(tmp_path / "a.json")
+    (tmp_path / "b.json").write_text('{"text": "a"}')
+    with pytest.raises(DataError, match="holds one dict, expected a list"):
+        read_data(tmp_path / "b.json")
+    (tmp_path / "b.csv").write_bytes(b"text\nok\ncaf\xe9\n")
+    with pytest.raises(DataError, match=r"b.csv, line 3: not UTF-8 \(byte 0xe9\)"):
+        read_data(tmp_path / "b.csv")
+    (tmp_path / "a.parquet").write_bytes(b"no parquet")
+    with pytest.raises(DataError, match=r"a.parquet is no Parquet file"):
+        read_data(tmp_path / "a.parquet")
+    (tmp_path / "c.csv").write_text("")
+    with pytest.raises(DataError, match=r"c.csv is empty"):
+        read_data(tmp_path / "c.csv")
+
+
+def test_parquet_without_pandas_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.parquet").write_bytes(b"")
+    real = builtins.__import__
+
+    def refuse(name: str, *rest: Any, **more: Any) -> Any:
+        if name == "pandas":
+            raise ImportError(name)
+        return real(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(LoraMagicError, match="%pip install pandas pyarrow"):
+        read_data(tmp_path / "a.parquet")
+
+
+def test_csv_is_read_without_pandas_and_without_datasets(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("prompt,completion\na,b\n")
+    code = (
+        "import sys; sys.modules['pandas'] = None; sys.modules['datasets'] = None\n"
+        "from lora_magic.training.sources import read_data\n"
+        f"print(read_data({str(tmp_path / 'a.csv')!r})[0].completion)"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert done.stdout.strip() == "b", done.stderr
+
+
+def test_a_dataset_is_recognised_when_its_library_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Dataset:
+        def __iter__(self) -> Any:
+            return iter(ROWS)
+
+    class DatasetDict(dict[str, Dataset]):
+        pass
+
+    monkeypatch.delitem(sys.modules, "datasets", raising=False)
+    with pytest.raises(DataError, match="data of type Dataset"):
+        read_data(Dataset())
+    library = types.ModuleType("datasets")
+    library.Dataset = Dataset  # type: ignore[attr-defined]  # a module made here
+    library.DatasetDict = DatasetDict  # type: ignore[attr-defined]  # likewise
+    monkeypatch.setitem(sys.modules, "datasets", library)
+    assert pairs(Dataset()) == PAIRS
+    with pytest.raises(DataError, match=r"splits train.*data\['train'\]"):
+        read_data(DatasetDict(train=Dataset()))
