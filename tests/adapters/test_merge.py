@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from lora_magic.adapters.merge import merged_module
+from lora_magic.errors import AdapterError
+from lora_magic.lowrank.factors import LowRank
+
+DTYPES = [torch.float32, torch.bfloat16, torch.float16]
+
+
+def delta(outputs: int, inputs: int, rank: int = 4, size: float = 0.1) -> LowRank:
+    generator = torch.Generator().manual_seed(0)
+    return LowRank(
+        torch.randn(rank, inputs, generator=generator) * size,
+        torch.randn(outputs, rank, generator=generator) * size,
+        2.0,
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_merged_weight_is_the_exact_sum_rounded_once(dtype: torch.dtype) -> None:
+    linear = nn.Linear(16, 24).to(dtype)
+    update = delta(24, 16)
+    merged, _ = merged_module("linear", linear, update)
+    exact = linear.weight.double() + 2.0 * update.up.double() @ update.down.double()
+    # One rounding: within half a unit in the last place, beside the wider format's own error.
+    error = (merged.weight.double() - exact).abs()
+    assert bool((error <= exact.abs() * torch.finfo(dtype).eps * 0.5001 + 1e-9).all())
+
+
+def test_the_original_and_its_bias_are_not_touched() -> None:
+    linear = nn.Linear(16, 24)
+    before = linear.weight.detach().clone()
+    merged, _ = merged_module("linear", linear, delta(24, 16))
+    assert torch.equal(linear.weight, before)
+    assert merged is not linear
+    assert merged.weight is not linear.weight
+    assert merged.bias is linear.bias
+
+
+def test_conv1d_and_embedding_keep_their_layout() -> None:
+    update = delta(24, 16)
+    dense = 2.0 * update.up @ update.down
+    conv = Conv1D(24, 16)
+    merged, _ = merged_module("conv", conv, update)
+    assert torch.allclose(merged.weight, conv.weight + dense.T, atol=1e-6)
+    x = torch.randn(3, 16)
+    assert torch.allclose(merged(x), conv(x) + x @ dense.T, atol=1e-5)
+    table = nn.Embedding(16, 24)
+    merged, _ = merged_module("table", table, update)
+    assert torch.allclose(merged.weight, table.weight + dense.T, atol=1e-6)
+
+
+def test_the_report_says_what_rounding_swallowed() -> None:
+    linear = nn.Linear(64, 64).to(torch.bfloat16)
+    tiny = delta(64, 64, size=1e-3)
+    merged, row = merged_module("linear", linear, tiny)
+    dense = (2.0 * tiny.up.double() @ tiny.down.double()).double()
+    realised = merged.weight.double() - linear.weight.double()
+    expected = float((realised - dense).norm() / dense.norm())
+    assert row.lost_to_rounding == pytest.approx(expected, rel=1e-3)
+    assert row.lost_to_rounding > 0.5
+    change = float(dense.norm() / linear.weight.double().norm())
+    assert row.relative_change == pytest.approx(change, rel=1e-3)
+    assert row.bytes == 64 * 64 * 2
+
+
+def test_an_untrained_adapter_changes_no_bit() -> None:
+    linear = nn.Linear(8, 8)
+    zero = LowRank(torch.randn(2, 8), torch.zeros(8, 2), 2.0)
+    merged, row = merged_module("linear", linear, zero)
+    assert torch.equal(merged.weight, linear.weight)
+    assert (row.relative_change, row.lost_to_rounding) == (0.0, 0.0)
+
+
+def test_a_packed_weight_is_refused_with_the_way_out() -> None:
+    linear = nn.Linear(8, 8)
+    linear.weight = nn.Parameter(torch.zeros(8, 8, dtype=torch.uint8), requires_grad=False)
+    with pytest.raises(AdapterError, match=r"quantised.*%lora swap"):
+        merged_module("linear", linear, delta(8, 8))

@@ -1,0 +1,201 @@
+"""Plain PEFT, in another process, is the judge of what is saved and read."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
+
+from lora_magic.errors import AdapterError
+from lora_magic.state.session import Session
+from tests.conftest import Saver, logits, perturb
+from tests.tiny import ARCHITECTURES
+
+PLAIN_PEFT = """
+import sys, torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+base, adapter, out = sys.argv[1:]
+model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), adapter).eval()
+with torch.no_grad():
+    torch.save(model(input_ids=torch.arange(10, 26)[None]).logits, out)
+"""
+
+
+def by_plain_peft(base: Path, adapter: Path, out: Path) -> torch.Tensor:
+    command = [sys.executable, "-c", PLAIN_PEFT, str(base), str(adapter), str(out)]
+    subprocess.run(command, check=True, capture_output=True)
+    found: torch.Tensor = torch.load(out)
+    return found
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_plain_peft_in_another_process_gives_the_same_logits(
+    architecture: str, saved_model: Saver, tmp_path: Path
+) -> None:
+    session = Session()
+    session.load(str(saved_model(architecture)))
+    session.attach("one", rank=4)
+    perturb(session, "one")
+    session.save("one", tmp_path / "one")
+    expected = by_plain_peft(saved_model(architecture), tmp_path / "one", tmp_path / "logits.pt")
+    assert torch.equal(logits(session), expected)
+    assert not torch.equal(expected, logits_of_base(session))
+
+
+def logits_of_base(session: Session) -> torch.Tensor:
+    session.swap("base")
+    return logits(session)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_what_is_saved_opens_to_the_same_logits(
+    architecture: str, saved_model: Saver, tmp_path: Path
+) -> None:
+    session = Session()
+    session.load(str(saved_model(architecture)))
+    session.attach("one", rank=4)
+    perturb(session, "one")
+    before = logits(session)
+    session.save("one", tmp_path / "one")
+    session.detach("one")
+    record = session.open(tmp_path / "one", "again")
+    assert torch.equal(logits(session), before)
+    assert record.spec.line == "lora r4 α32 all-linear"
+    assert session.verify()
+
+
+def test_an_adapter_saved_by_plain_peft_opens(saved_model: Saver, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    config = LoraConfig(
+        r=4,
+        lora_alpha=8,
+        use_rslora=True,
+        rank_pattern={"v_proj": 2},
+        init_lora_weights=False,
+        target_modules=["q_proj", "v_proj"],
+        task_type="CAUSAL_LM",
+    )
+    plain = get_peft_model(AutoModelForCausalLM.from_pretrained(saved_model()), config).eval()
+    plain.save_pretrained(tmp_path / "theirs")
+    with torch.no_grad():
+        expected = plain(input_ids=torch.arange(10, 26)[None]).logits
+    session = Session()
+    session.load(str(saved_model()))
+    session.open(tmp_path / "theirs")
+    assert torch.equal(logits(session), expected)
+    # The merged weight follows the layers' own scale, which rsLoRA and the pattern change.
+    session.merge()
+    assert torch.allclose(logits(session), expected, atol=1e-6)
+
+
+def test_the_folder_appears_whole_or_not_at_all(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session.attach("one", rank=2)
+    session.save("one", tmp_path / "one")
+    kept = sorted((f.name, f.read_bytes()) for f in (tmp_path / "one").iterdir())
+    perturb(session, "one")
+    from lora_magic.adapters import store
+
+    def failing(*_: object) -> dict[str, object]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "_card", failing)
+    with pytest.raises(KeyboardInterrupt):
+        session.save("one", tmp_path / "one")
+    assert sorted((f.name, f.read_bytes()) for f in (tmp_path / "one").iterdir()) == kept
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".one")] == []
+
+
+def test_saving_over_something_else_is_refused(session: Session, tmp_path: Path) -> None:
+    session.attach("one", rank=2)
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
+    with pytest.raises(AdapterError, match="left alone"):
+        session.save("one", tmp_path / "thesis")
+    assert (tmp_path / "thesis" / "chapter.txt").read_text() == "years of work"
+
+
+def test_every_fault_of_the_tensors_is_told_in_one_error(
+    session: Session, tmp_path: Path
+) -> None:
+    session.attach("one", rank=2, targets="q_proj")
+    session.save("one", tmp_path / "one")
+    file = tmp_path / "one" / "adapter_model.safetensors"
+    tensors = load_file(file)
+    first, second, third, *_ = sorted(tensors)
+    tensors[first] = tensors[first].new_full(tensors[first].shape, float("nan"))
+    tensors[second] = tensors[second].new_zeros(3, 3)
+    tensors["stranger"] = tensors.pop(third)
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(AdapterError) as seen:
+        session.open(tmp_path / "one", "two")
+    for fault in (f"{first} holds NaN", "(3, 3)", f"missing {third}", "unexpected stranger"):
+        assert fault in str(seen.value)
+    assert list(session.adapters) == ["one"]
+    assert session.verify()
+
+
+def test_an_adapter_of_another_base_is_refused(saved_model: Saver, tmp_path: Path) -> None:
+    small, large = Session(), Session()
+    small.load(str(saved_model()))
+    small.attach("one", rank=2, targets="q_proj")
+    small.save("one", tmp_path / "one")
+    large.load(str(saved_model("llama", hidden_size=64)))
+    with pytest.raises(AdapterError, match="does not fit"):
+        large.open(tmp_path / "one")
+    assert dict(large.adapters) == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"use_dora": True}, "DoRA"),
+        ({"modules_to_save": ["lm_head"]}, "whole modules"),
+        ({"bias": "all"}, "biases"),
+        ({"init_lora_weights": "pissa"}, "changed base"),
+        ({"peft_type": "IA3", "feedforward_modules": []}, "IA3"),
+    ],
+)
+def test_what_would_be_misread_is_refused(
+    changes: dict[str, object], reason: str, session: Session, tmp_path: Path
+) -> None:
+    session.attach("one", rank=2)
+    session.save("one", tmp_path / "one")
+    file = tmp_path / "one" / "adapter_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+    with pytest.raises(AdapterError, match=reason):
+        session.open(tmp_path / "one", "two")
+    assert session.verify()
+
+
+def test_a_pickle_and_a_missing_folder_say_what_to_do(session: Session, tmp_path: Path) -> None:
+    session.attach("pirate", rank=2)
+    session.save("pirate", tmp_path / "adapters" / "pirate")
+    with pytest.raises(AdapterError, match="Did you mean 'pirate'"):
+        session.open(tmp_path / "adapters" / "pirat")
+    (tmp_path / "adapters" / "pirate" / "adapter_model.safetensors").rename(
+        tmp_path / "adapters" / "pirate" / "adapter_model.bin"
+    )
+    with pytest.raises(AdapterError, match="pickle"):
+        session.open(tmp_path / "adapters" / "pirate", "two")
+
+
+def test_the_prompt_form_and_the_history_come_back(session: Session, tmp_path: Path) -> None:
+    session.attach("one", rank=2)
+    session.train("one", text="a => b\nc => d", steps=2, template="plain")
+    session.save("one")
+    before = session.adapters["one"].history
+    session.detach("one")
+    record = session.open("one")
+    assert record.history == before
+    assert session._attached["one"].form is not None
+    assert session._attached["one"].form.kind == "plain"
