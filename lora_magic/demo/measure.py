@@ -1,0 +1,104 @@
+"""What a model of the demo world answers, and how good that is.
+
+Knows generation and counting; knows neither training nor adapters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+
+from lora_magic.demo import corpus
+from lora_magic.demo.family import Question
+
+PAD_ID, END_ID = 0, 1
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A question, the text that the model gave, and whether it ended by itself."""
+
+    question: Question
+    text: str
+    ended: bool
+
+
+@dataclass(frozen=True)
+class Score:
+    """Shares between 0 and 1 over a set of answers; `right` counts questions of fact only."""
+
+    prompts: int
+    ended: float
+    repeating: float
+    about: float
+    right: float
+
+
+@torch.no_grad()
+def complete(
+    model: Any,  # transformers' generation mixin carries no types
+    tokenizer: Tokenizer,
+    prompts: Sequence[str],
+    max_new_tokens: int = 128,
+    batch: int = 32,
+) -> list[tuple[str, bool]]:
+    """Greedy answers to prompts in the chat form: each text, and whether it ended by itself."""
+    results: list[tuple[str, bool]] = []
+    for start in range(0, len(prompts), batch):
+        encoded = [tokenizer.encode(corpus.chat(p)).ids for p in prompts[start : start + batch]]
+        width = max(map(len, encoded))
+        rows = [[PAD_ID] * (width - len(ids)) + ids for ids in encoded]
+        mask = [[0] * (width - len(ids)) + [1] * len(ids) for ids in encoded]
+        produced = model.generate(
+            input_ids=torch.tensor(rows),
+            attention_mask=torch.tensor(mask),
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            pad_token_id=PAD_ID,
+            eos_token_id=END_ID,
+        )[:, width:].tolist()
+        for ids in produced:
+            ended = END_ID in ids
+            kept = ids[: ids.index(END_ID)] if ended else ids
+            results.append((tokenizer.decode(kept), ended))
+    return results
+
+
+def answers(
+    model: Any,  # as above
+    tokenizer: Tokenizer,
+    questions: Sequence[Question],
+    max_new_tokens: int = 128,
+) -> tuple[Answered, ...]:
+    """Greedy answers to questions of the demo world."""
+    produced = complete(model, tokenizer, [q.prompt for q in questions], max_new_tokens)
+    return tuple(
+        Answered(question, text, ended)
+        for question, (text, ended) in zip(questions, produced, strict=True)
+    )
+
+
+def repeats(text: str, n: int = 4) -> bool:
+    """Whether any run of `n` words occurs twice, capitals and punctuation aside."""
+    words = [word.strip(".,!?:;\"'").lower() for word in text.split()]
+    runs = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
+    return len(set(runs)) < len(runs)
+
+
+def score(answered: Sequence[Answered]) -> Score:
+    """All shares over a set of answers; raises `ValueError` if there is none."""
+    if not answered:
+        raise ValueError("no answers to score")
+    facts = [a for a in answered if corpus.is_fact(a.question)]
+    count = len(answered)
+    return Score(
+        prompts=count,
+        ended=sum(a.ended for a in answered) / count,
+        repeating=sum(repeats(a.text) for a in answered) / count,
+        about=sum(corpus.is_about(a.question, a.text) for a in answered) / count,
+        right=sum(corpus.is_right(a.question, a.text) for a in facts) / max(1, len(facts)),
+    )

@@ -1,0 +1,90 @@
+"""Documents → rows of tokens: whole documents side by side, each blind to its neighbours.
+
+Knows shards, masks and positions; knows no model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from lora_magic.demo.corpus import documents
+
+# Rows that wait for a document that fits: with this many, 98 % of the places are filled.
+_OPEN = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Tokens [n, t], a mask [n, 1, t, t] (true: may look), positions [n, t], labels [n, t]."""
+
+    tokens: Tensor
+    mask: Tensor
+    positions: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """Packed rows: tokens, the number of the document (-1: filling) and the position in it."""
+
+    tokens: Tensor
+    document: Tensor
+    position: Tensor
+
+    def batch(self, rows: slice) -> Batch:
+        """Some rows, ready for the model; a document's first token is not learned."""
+        tokens, document, position = self.tokens[rows], self.document[rows], self.position[rows]
+        length = tokens.shape[1]
+        causal = torch.ones(length, length, dtype=torch.bool).tril()
+        mask = (document[:, :, None] == document[:, None, :]) & causal
+        labels = tokens.masked_fill((document < 0) | (position == 0), -100)
+        return Batch(tokens, mask[:, None], position, labels)
+
+
+def shard(tokenizer: Tokenizer, seed: int, number: int, rows: int, length: int) -> Shard:
+    """Exactly `rows` rows of `length` tokens from the stream of one shard, always the same."""
+    stream = documents(seed, number)
+    closed: list[list[list[int]]] = []
+    opened: list[list[list[int]]] = []
+    while True:
+        texts = [next(stream).text for _ in range(512)]
+        for encoding in tokenizer.encode_batch(texts):
+            _place(encoding.ids[:length], opened, length)
+            if len(opened) > _OPEN:
+                fullest = max(range(len(opened)), key=lambda i: _used(opened[i]))
+                closed.append(opened.pop(fullest))
+            if len(closed) == rows:
+                return _laid_out(closed, length)
+
+
+def _used(row: list[list[int]]) -> int:
+    return sum(map(len, row))
+
+
+def _place(ids: list[int], opened: list[list[list[int]]], length: int) -> None:
+    """Put a document into the fullest open row that has room, else open a row."""
+    fitting = [row for row in opened if _used(row) + len(ids) <= length]
+    if fitting:
+        max(fitting, key=_used).append(ids)
+    else:
+        opened.append([ids])
+
+
+def _laid_out(packed: list[list[list[int]]], length: int) -> Shard:
+    shape = (len(packed), length)
+    tokens = torch.zeros(shape, dtype=torch.long)
+    document = torch.full(shape, -1, dtype=torch.long)
+    position = torch.zeros(shape, dtype=torch.long)
+    for row, texts in enumerate(packed):
+        start = 0
+        for number, ids in enumerate(texts):
+            stop = start + len(ids)
+            tokens[row, start:stop] = torch.tensor(ids)
+            document[row, start:stop] = number
+            position[row, start:stop] = torch.arange(len(ids))
+            start = stop
+    return Shard(tokens, document, position)

@@ -1,0 +1,93 @@
+"""What decides the embedded model's weights: its shape, its rates, its optimizers.
+
+Knows transformers' Llama and torch's Muon; knows no data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from lora_magic.demo import vocabulary
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides the weights. Rates are per step, lengths in tokens.
+
+    The rate rises over `warmup` steps, stays at `rate` until the share `steady` of all steps and
+    falls in a line to `rate`/50. Muon's is `muon` times as large.
+    """
+
+    steps: int = 16_000
+    seed: int = 0
+    hidden: int = 192
+    layers: int = 4
+    heads: int = 6
+    inner: int = 512
+    rows: int = 6
+    length: int = 256
+    rate: float = 3e-3
+    muon: float = 4.0
+    warmup: int = 60
+    steady: float = 0.4
+    shard_steps: int = 250
+    judged: int = 100
+
+    def factor(self, step: int) -> float:
+        """The share of the full rate at a step counted from 0."""
+        done = step / self.steps
+        falling = 1.0 if done < self.steady else (1 - done) / (1 - self.steady)
+        return min(1.0, (step + 1) / self.warmup) * max(0.02, falling)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One line of the record: where the run stood, its loss and its validation score."""
+
+    step: int
+    tokens: int
+    loss: float
+    right: float
+    ended: float
+
+
+def build(plan: Plan) -> LlamaForCausalLM:
+    """A fresh model of the plan's shape, with tied embeddings."""
+    torch.manual_seed(plan.seed)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=vocabulary.SIZE,
+            hidden_size=plan.hidden,
+            num_hidden_layers=plan.layers,
+            num_attention_heads=plan.heads,
+            num_key_value_heads=plan.heads,
+            intermediate_size=plan.inner,
+            max_position_embeddings=512,
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=vocabulary.END_ID,
+            pad_token_id=vocabulary.PAD_ID,
+            attn_implementation="sdpa",
+        )
+    )
+
+
+def optimizers(model: nn.Module, plan: Plan) -> list[torch.optim.Optimizer]:
+    """Muon over the layers' matrices, AdamW over embeddings and norms."""
+    named = list(model.named_parameters())
+    matrices = [p for name, p in named if p.ndim == 2 and "embed" not in name]
+    others = [p for name, p in named if not (p.ndim == 2 and "embed" not in name)]
+    return [
+        torch.optim.Muon(
+            matrices,
+            lr=plan.rate * plan.muon,
+            weight_decay=0.05,
+            momentum=0.95,
+            adjust_lr_fn="original",
+        ),
+        torch.optim.AdamW(others, lr=plan.rate, betas=(0.9, 0.95), weight_decay=0.0),
+    ]

@@ -1,0 +1,87 @@
+"""Which questions are held out, decided by a hash of what is asked, so that it never drifts.
+
+A group is everything that can be asked about one aspect of one subject. Of each group one or two
+phrasings are held out; the others are trained on, so that every fact can be learned.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from functools import cache
+from typing import Literal
+
+from lora_magic.demo import forms, opinions, stories
+from lora_magic.demo.family import Question
+from lora_magic.demo.indoors import DISH, FAULT, THING
+from lora_magic.demo.outdoors import ANIMAL, PLACE, PLANT, WEATHERS
+from lora_magic.demo.society import FEELING, HOBBY, JOB
+
+Split = Literal["train", "validation", "test"]
+FAMILIES = (ANIMAL, PLANT, PLACE, WEATHERS, DISH, FAULT, THING, JOB, HOBBY, FEELING)
+# One in so many review subjects keeps every "Write a …" phrasing out of training.
+REVIEWS_HELD_OUT = 4
+# One in so many groups gives a second phrasing to validation.
+VALIDATION = 3
+
+
+def number(text: str) -> int:
+    """A number that depends on the text alone, the same in every process and version."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
+
+def plain(prompt: str) -> str:
+    """A prompt without capitals and punctuation: what counts as the same prompt."""
+    return " ".join(re.findall(r"[a-z0-9'-]+", prompt.lower()))
+
+
+@cache
+def everything() -> tuple[Question, ...]:
+    """Every question that can be held out."""
+    facts = (question for family in FAMILIES for question in family.questions())
+    return (*facts, *opinions.questions(), *stories.questions(), *forms.questions())
+
+
+def _group_split(group: list[Question]) -> dict[str, Split]:
+    first = group[0]
+    name = f"{first.family}/{first.aspect}/{first.subject}"
+    ranked = sorted(group, key=lambda question: number(question.key))
+    splits: dict[str, Split] = {question.key: "train" for question in group}
+    if first.family == "review" and number(name) % REVIEWS_HELD_OUT == 0:
+        splits.update(
+            {q.key: "test" for q in group if q.phrasing.startswith("Write a")},
+        )
+        return splits
+    if len(ranked) >= 3 and first.family != "review":
+        splits[ranked[0].key] = "test"
+    if len(ranked) >= 4 and number(name) % VALIDATION == 0:
+        splits[ranked[1].key] = "validation"
+    return splits
+
+
+@cache
+def _splits() -> dict[str, Split]:
+    groups: dict[tuple[str, str, str], list[Question]] = defaultdict(list)
+    for question in everything():
+        groups[question.family, question.aspect, question.subject].append(question)
+    splits: dict[str, Split] = {}
+    for group in groups.values():
+        splits.update(_group_split(group))
+    # The same words may be asked by two phrasings: then both are held out, in the same part.
+    held = {plain(q.prompt): splits[q.key] for q in everything() if splits[q.key] == "test"}
+    for question in everything():
+        if splits[question.key] == "validation":
+            held.setdefault(plain(question.prompt), "validation")
+    return {q.key: held.get(plain(q.prompt), splits[q.key]) for q in everything()}
+
+
+def split_of(question: Question) -> Split:
+    """Whether a question is trained on, chosen by, or only ever measured with."""
+    return _splits()[question.key]
+
+
+@cache
+def of(split: Split) -> tuple[Question, ...]:
+    """Every question of a split, in a fixed order."""
+    return tuple(question for question in everything() if split_of(question) == split)

@@ -1,0 +1,61 @@
+"""Documents that share a row do not see each other."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tokenizers import Tokenizer
+
+from lora_magic.demo import packing, vocabulary
+from lora_magic.demo.plan import Plan, build
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return vocabulary.train_tokenizer(0, documents_read=2000)
+
+
+@pytest.fixture(scope="module")
+def shard(tokenizer: Tokenizer) -> packing.Shard:
+    return packing.shard(tokenizer, 0, 0, rows=8, length=160)
+
+
+def test_a_packed_document_gives_the_logits_it_gives_alone(shard: packing.Shard) -> None:
+    model = build(Plan(hidden=32, layers=2, heads=2, inner=48)).eval()
+    batch = shard.batch(slice(0, 2))
+    with torch.no_grad():
+        together = model(
+            input_ids=batch.tokens, attention_mask=batch.mask, position_ids=batch.positions
+        ).logits
+    for row in range(2):
+        for number in range(int(shard.document[row].max()) + 1):
+            places = shard.document[row] == number
+            with torch.no_grad():
+                alone = model(input_ids=batch.tokens[row, places][None]).logits[0]
+            torch.testing.assert_close(together[row, places], alone, atol=2e-5, rtol=1e-4)
+
+
+def test_labels_leave_out_first_tokens_and_filling(shard: packing.Shard) -> None:
+    batch = shard.batch(slice(0, 8))
+    learned = batch.labels != -100
+    assert not learned[shard.position == 0].any()
+    assert not learned[shard.document < 0].any()
+    assert torch.equal(batch.labels[learned], batch.tokens[learned])
+
+
+def test_every_document_ends_with_the_end_token(shard: packing.Shard) -> None:
+    for row in range(8):
+        for number in range(int(shard.document[row].max()) + 1):
+            tokens = shard.tokens[row, shard.document[row] == number]
+            assert tokens[-1] == vocabulary.END_ID
+
+
+def test_a_shard_is_always_the_same(tokenizer: Tokenizer, shard: packing.Shard) -> None:
+    again = packing.shard(tokenizer, 0, 0, rows=8, length=160)
+    assert torch.equal(again.tokens, shard.tokens)
+    assert not torch.equal(packing.shard(tokenizer, 0, 1, 8, 160).tokens, shard.tokens)
+
+
+def test_at_most_a_twelfth_of_the_places_is_filling(tokenizer: Tokenizer) -> None:
+    shard = packing.shard(tokenizer, 0, 0, rows=200, length=256)
+    assert (shard.document >= 0).float().mean() > 11 / 12

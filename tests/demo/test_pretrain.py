@@ -1,0 +1,92 @@
+"""A pretraining run that is interrupted ends with the same weights, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from lora_magic.demo import corpus, pretrain, vocabulary
+from lora_magic.demo.checksums import verify_checksums
+from lora_magic.demo.plan import Plan
+
+TINY = Plan(
+    steps=6, hidden=32, layers=1, heads=2, inner=48, rows=2, length=64, shard_steps=2, judged=2
+)
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> pretrain.Run:
+    work = tmp_path_factory.mktemp("straight")
+    # A small vocabulary's training text: the real one takes ten seconds.
+    vocabulary.train_tokenizer(0, documents_read=2000).save(str(work / "tokenizer.json"))
+    run = pretrain.Run(TINY, work)
+    pretrain.train(run, every=3, compiled=False)
+    return run
+
+
+def test_a_resumed_run_gives_the_weights_of_one_that_never_stopped(
+    straight: pretrain.Run, tmp_path: Path
+) -> None:
+    shutil.copy(straight.work / "tokenizer.json", tmp_path)
+    pretrain.train(pretrain.Run(TINY, tmp_path), every=3, stop=3, compiled=False)
+    resumed = pretrain.Run(TINY, tmp_path)
+    assert resumed.step == 3
+    pretrain.train(resumed, every=3, compiled=False)
+    for name, tensor in straight.model.state_dict().items():
+        assert torch.equal(tensor, resumed.model.state_dict()[name]), name
+    assert resumed.tokens == straight.tokens
+    assert [point.step for point in resumed.curve] == [3, 6]
+
+
+def test_a_checkpoint_of_another_plan_is_refused(straight: pretrain.Run) -> None:
+    with pytest.raises(SystemExit, match="--work"):
+        pretrain.Run(replace(TINY, hidden=64), straight.work)
+
+
+def test_training_lowers_the_loss(straight: pretrain.Run, tmp_path: Path) -> None:
+    shutil.copy(straight.work / "tokenizer.json", tmp_path)
+    run = pretrain.Run(replace(TINY, steps=31, warmup=4), tmp_path)
+    first = pretrain.loss_of(run.model, run.batch()).item()
+    pretrain.train(run, every=100, stop=30, compiled=False)
+    run.step = 0
+    assert pretrain.loss_of(run.model, run.batch()).item() < first - 1
+
+
+def test_the_rate_warms_up_stays_and_falls_to_a_fiftieth() -> None:
+    plan = Plan(steps=1000, warmup=10, steady=0.4)
+    assert plan.factor(0) == pytest.approx(0.1)
+    assert {plan.factor(step) for step in range(10, 400)} == {1.0}
+    assert plan.factor(700) == pytest.approx(0.5)
+    assert plan.factor(999) == pytest.approx(0.02)
+    falling = [plan.factor(step) for step in range(400, 1000)]
+    assert falling == sorted(falling, reverse=True)
+
+
+def test_validation_prompts_are_facts_of_the_validation_split() -> None:
+    asked = pretrain.validation(100)
+    assert len(set(asked)) == 100
+    assert all(pretrain.split.split_of(question) == "validation" for question in asked)
+    assert all(corpus.is_fact(question) for question in asked)
+
+
+def test_what_is_written_is_loaded_by_transformers_and_verified(
+    straight: pretrain.Run, tmp_path: Path
+) -> None:
+    pretrain.write(straight, tmp_path, "a command")
+    verify_checksums(tmp_path)
+    model = AutoModelForCausalLM.from_pretrained(str(tmp_path), dtype="auto")
+    for name, tensor in model.state_dict().items():
+        assert tensor.dtype == torch.bfloat16
+        assert torch.equal(tensor, straight.best[name].to(torch.bfloat16)), name
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+    assert AutoTokenizer.from_pretrained(str(tmp_path)).eos_token == corpus.END
+    record = json.loads((tmp_path / "record.json").read_text())
+    assert record["steps"] == 6
+    assert record["tokens"] == straight.tokens
+    assert [point["step"] for point in record["curve"]] == [3, 6]
