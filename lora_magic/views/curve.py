@@ -78,13 +78,13 @@ def _points(losses: Sequence[float], across: Scale, up: Scale) -> list[svg.Point
 
 
 def _axes(across: Scale, up: Scale, last: int) -> list[Markup]:
-    shapes = [svg.rule(LEFT, BOTTOM, RIGHT, BOTTOM, ".5")]
-    for value, text in ticks(up.low, up.high):
-        y = up(value)
-        shapes += [svg.rule(LEFT, y, RIGHT, y, ".15"), svg.label(LEFT - 6, y + 4, text, "end")]
+    rows = [(up(value), text) for value, text in ticks(up.low, up.high)]
     steps = [1, *(round(v) for v, _ in ticks(1, last, 5) if 1 < v < last * 0.94), last]
-    shapes += [
-        svg.label(across(step), BOTTOM + 16, f"{step:,}", "middle") for step in sorted(set(steps))
+    places = [(across(step), BOTTOM + 16, f"{step:,}") for step in sorted(set(steps))]
+    return [
+        svg.rules([((LEFT, y), (RIGHT, y)) for y, _ in rows]),
+        svg.labels("end", [(LEFT - 6, y + 4, text) for y, text in rows]),
+        svg.rules([((LEFT, BOTTOM), (RIGHT, BOTTOM))], ".5"),
+        svg.labels("middle", places),
+        svg.label(RIGHT + 22, BOTTOM + 16, "steps"),
     ]
-    shapes.append(svg.label(RIGHT + 22, BOTTOM + 16, "steps"))
-    return shapes

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from lora_magic.views.text import clean
 
 _VOID = frozenset({"br", "hr", "img", "wbr", "col"})
+# Elements of SVG that close themselves.
+_SHAPES = frozenset({"path", "rect", "line"})
 # JupyterLab sets $…$, \(…\) and \begin{…} in an HTML output as mathematics. A delimiter that
 # stands alone in its element opens nothing, so that "$19.90 or $5" stays what the model wrote.
 _MATHS = re.compile(r"[$\\]")
@@ -50,6 +52,8 @@ def tag(name: str, *children: str, **attributes: object) -> Markup:
     )
     if name in _VOID:
         return Markup(f"<{name}{pairs}>")
+    if name in _SHAPES:
+        return Markup(f"<{name}{pairs}/>")
     return Markup(f"<{name}{pairs}>{joined(children)}</{name}>")
 
 

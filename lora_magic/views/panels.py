@@ -15,9 +15,11 @@ from statistics import median
 from lora_magic.views.axis import thinned
 
 LINES_IN_A_PANEL = 8
+LINES_IN_ALL = 40
 POINTS_IN_ALL = 900
 POINTS_OF_A_LINE = 48
-PANELS = 24
+BAND_POINTS = 500
+PANELS = 14
 
 Series = tuple[str, str, Sequence[float]]
 _NUMBER = re.compile(r"(?:^|(?<=\.))\d+(?=\.|$)")
@@ -69,8 +71,8 @@ def gather(series: Sequence[Series]) -> tuple[Panel, ...]:
         groups.setdefault((one[0], names[one[1]]), []).append(one)
     largest = max(map(len, groups.values()), default=0)
     points = sum(len(sigmas) for _, _, sigmas in alive)
-    together = largest > LINES_IN_A_PANEL or points > POINTS_IN_ALL
-    most = max(8, min(POINTS_OF_A_LINE, POINTS_IN_ALL // (3 * max(1, len(groups)))))
+    together = largest > LINES_IN_A_PANEL or len(alive) > LINES_IN_ALL or points > POINTS_IN_ALL
+    most = max(8, min(POINTS_OF_A_LINE, BAND_POINTS // (3 * max(1, min(len(groups), PANELS)))))
     return tuple(
         Panel(
             adapter,

@@ -101,12 +101,12 @@ def _bars(base: int, rows: Sequence[Mapping[str, object]]) -> Markup:
 def _grid(scale: Scale, bottom: float) -> list[Markup]:
     first, last = round(math.log10(scale.low)), round(math.log10(scale.high))
     stride = max(1, math.ceil((last - first) / 6))
-    shapes = []
-    for exponent in range(first, last + 1, stride):
-        x = scale(10.0**exponent)
-        text = numbers.short(10**exponent)
-        shapes += [svg.rule(x, 4, x, bottom, ".15"), svg.label(x, bottom + 16, text, "middle")]
-    return shapes
+    powers = [10.0**exponent for exponent in range(first, last + 1, stride)]
+    places = [(scale(count), bottom + 16, numbers.short(count)) for count in powers]
+    return [
+        svg.rules([((x, 4), (x, bottom)) for x, _, _ in places]),
+        svg.labels("middle", places),
+    ]
 
 
 def _matrix(d: int, k: int, r: int) -> Markup:

@@ -10,13 +10,14 @@ import math
 from collections.abc import Mapping, Sequence
 
 from lora_magic.views import numbers, spectrum_plotly, spectrum_svg
-from lora_magic.views.html import Markup, tag
+from lora_magic.views.html import Markup, joined
 from lora_magic.views.panels import PANELS, Panel, Series, by_projection, gather, zero_modules
 from lora_magic.views.style import details, frame, heading, line
 from lora_magic.views.table import table
 from lora_magic.views.text import clean, one_line, plain_table, shortened
 
 ROWS = 24
+LARGEST = 8
 _BARS = "▁▂▃▄▅▆▇█"
 _HEADER = ("Adapter", "Module", "Rank", "Effective rank", "Stable rank", "90 % in", "σ₁", "‖ΔW‖")
 _SHORT = ("adapter", "module", "rank", "eff. rank", "stable", "90 % in", "σ1", "norm", "σ")
@@ -70,7 +71,7 @@ def _words(series: Sequence[Series], panels: Sequence[Panel]) -> list[str]:
     else:
         words.append("σ over its index, one line a layer, the same logarithmic scale throughout.")
     if len(panels) > PANELS:
-        words.append(f"The first {PANELS} of {len(panels)} projections are drawn.")
+        words.append(f"The first {PANELS} of {len(panels)} panels are drawn; name fewer adapters.")
     if zero:
         names = ", ".join(one_line(f"{path} ({name})") for name, path in zero[:3])
         more = f" and {len(zero) - 3} more" if len(zero) > 3 else ""
@@ -81,17 +82,32 @@ def _words(series: Sequence[Series], panels: Sequence[Panel]) -> list[str]:
 def _tables(summary: Sequence[Mapping[str, object]], aggregated: bool) -> Markup:
     if not summary:
         return Markup("")
+    if aggregated:
+        return joined([_by_projection(summary), _largest(summary)])
     rows = [_row(row) for row in summary[:ROWS]]
     rest = len(summary) - len(rows)
-    caption = "Each module" if not rest else f"The first {ROWS} of {len(summary)} modules"
-    detail = table(f"{caption}. {_READING}", _HEADER, rows, left=2)
+    caption = f"The first {ROWS} of {len(summary)} modules" if rest else "Each module"
     tail = line(f"and {rest} more: .summary() has every row", muted=True) if rest else ""
-    if not aggregated:
-        return details(f"Table: {len(summary)} modules", detail, tail)
-    groups = [_group(*key, rows) for key, rows in list(by_projection(summary).items())[:ROWS]]
+    whole = table(f"{caption}. {_READING}", _HEADER, rows, left=2)
+    return details(f"Table: {len(summary)} modules", whole, tail)
+
+
+def _by_projection(summary: Sequence[Mapping[str, object]]) -> Markup:
+    groups = by_projection(summary)
+    rows = [_group(*key, members) for key, members in list(groups.items())[:ROWS]]
+    rest = len(groups) - len(rows)
+    tail = line(f"and {rest} more projections", muted=True) if rest else ""
     header = ("Adapter", "Projection", "Modules", *_HEADER[3:])
-    whole = table("Median over layers (smallest to largest)", header, groups, left=2)
-    return tag("div", details("Table by projection", whole), details(caption, detail, tail))
+    caption = f"Median over layers (smallest to largest). {_READING}"
+    return details("Table by projection", table(caption, header, rows, left=2), tail)
+
+
+def _largest(summary: Sequence[Mapping[str, object]]) -> Markup:
+    ordered = sorted(summary, key=lambda row: numbers.number(row["norm"]), reverse=True)
+    rows = [_row(row) for row in ordered[:LARGEST]]
+    caption = f"The {len(rows)} of {len(summary)} modules with the largest ‖ΔW‖"
+    tail = line("The others: .summary() has every row", muted=True)
+    return details(caption, table(caption, _HEADER, rows, left=2), tail)
 
 
 def _row(row: Mapping[str, object]) -> list[str]:

@@ -19,7 +19,29 @@ from lora_magic.views.text import one_line
 
 COLUMNS = 4
 _ROW_HEIGHT = 190
-_GRID = "rgba(127,127,127,.25)"
+_TRANSPARENT = "rgba(0,0,0,0)"
+# Our own template: without one plotly adds its own, 7 kB with a white background.
+_TEMPLATE: dict[str, Any] = {
+    "data": {
+        "scatter": [
+            {"line": {"width": 2}, "hovertemplate": "σ%{x} = %{y:.3g}<br>%{text}<extra></extra>"}
+        ]
+    },
+    "layout": {
+        "font": {"color": GREY, "size": 12},
+        "paper_bgcolor": _TRANSPARENT,
+        "plot_bgcolor": _TRANSPARENT,
+        "hoverlabel": {"font": {"color": "#FFFFFF"}, "bgcolor": "#333333"},
+        "xaxis": {"showgrid": False, "zeroline": False, "showline": True, "linecolor": GREY},
+        "yaxis": {"gridcolor": "rgba(127,127,127,.25)", "zeroline": False},
+        "annotationdefaults": {
+            "showarrow": False,
+            "xanchor": "left",
+            "yanchor": "bottom",
+            "align": "left",
+        },
+    },
+}
 
 
 def figure(
@@ -32,7 +54,6 @@ def figure(
     rows = math.ceil(len(panels) / columns)
     low, high = log_range([value for panel in panels for value in panel.values()])
     several = len({panel.adapter for panel in panels}) > 1
-    # An empty template, or plotly adds its own of 7 kB with a white background.
     layout: dict[str, Any] = _layout(title, rows)
     traces: list[dict[str, Any]] = []
     for place, panel in enumerate(panels):
@@ -47,7 +68,6 @@ def figure(
         traces += [{**trace, **axes} for trace in _traces(panel, first=place == 0)]
     drawn = go.Figure(data=[go.Scatter(trace) for trace in traces], layout=layout)
     plain: dict[str, object] = drawn.to_plotly_json()
-    plain["layout"] = {key: value for key, value in _dict(plain["layout"]) if key != "template"}
     return plain
 
 
@@ -56,23 +76,14 @@ def words(value: str) -> str:
     return html.escape(one_line(value), quote=False).replace("$", "&#36;")
 
 
-def _dict(value: object) -> list[tuple[str, object]]:
-    return list(value.items()) if isinstance(value, dict) else []
-
-
 def _layout(title: str, rows: int) -> dict[str, Any]:
     top, bottom = 84, 72
-    height = _ROW_HEIGHT * rows + top + bottom
-    inside = height - top - bottom
+    inside = _ROW_HEIGHT * rows
     return {
-        "template": {},
+        "template": _TEMPLATE,
         "title": {"text": words(title), "x": 0, "xref": "paper", "font": {"size": 15}},
-        "height": height,
+        "height": inside + top + bottom,
         "margin": {"l": 56, "r": 16, "t": top, "b": bottom},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"color": GREY, "size": 12},
-        "hoverlabel": {"font": {"color": "#FFFFFF"}, "bgcolor": "#333333"},
         "legend": {"orientation": "h", "x": 0, "yanchor": "top", "y": -34 / inside},
         "annotations": [],
     }
@@ -93,30 +104,25 @@ def _x_axis(domain: list[float], number: str, panel: Panel) -> dict[str, Any]:
         "domain": domain,
         "anchor": f"y{number}",
         "tickvals": sorted({1, math.ceil(last / 2), last}),
-        "showgrid": False,
-        "zeroline": False,
-        "linecolor": GREY,
-        "showline": True,
-        "matches": None if not number else "x",
+        "matches": "x" if number else None,
     }
 
 
 def _y_axis(
     domain: list[float], number: str, labelled: bool, ends: tuple[float, float]
 ) -> dict[str, Any]:
-    return {
+    ticks = log_ticks(*ends)
+    axis: dict[str, Any] = {
         "domain": domain,
         "anchor": f"x{number}",
         "type": "log",
         "range": [round(math.log10(end), 4) for end in ends],
-        "gridcolor": _GRID,
-        "zeroline": False,
-        "tickvals": [value for value, _ in log_ticks(*ends)],
-        "ticktext": [label for _, label in log_ticks(*ends)],
-        "showticklabels": labelled,
-        "title": {"text": "σ"} if labelled else None,
-        "matches": None if not number else "y",
+        "tickvals": [value for value, _ in ticks],
+        "matches": "y" if number else None,
     }
+    if labelled:
+        return {**axis, "ticktext": [label for _, label in ticks], "title": {"text": "σ"}}
+    return {**axis, "showticklabels": False}
 
 
 def _heading(title: str, note: str, x: float, y: float) -> dict[str, Any]:
@@ -127,10 +133,6 @@ def _heading(title: str, note: str, x: float, y: float) -> dict[str, Any]:
         "y": y,
         "xref": "paper",
         "yref": "paper",
-        "xanchor": "left",
-        "yanchor": "bottom",
-        "align": "left",
-        "showarrow": False,
     }
 
 
@@ -146,11 +148,11 @@ def _traces(panel: Panel, first: bool) -> list[dict[str, Any]]:
             for curve, colour in zip(panel.curves, ramp(len(panel.curves)), strict=True)
         ]
     band = panel.band
-    edge = {"line": {"width": 0, "color": BLUE}, "legendgroup": "range"}
+    edge = {"line": {"width": 0, "color": BLUE}, "showlegend": False}
     fill = {"fill": "tonexty", "fillcolor": "rgba(38,131,193,.22)"}
     return [
-        {**_trace("smallest", band.indices, band.low, BLUE), **edge, "showlegend": False},
-        {**_trace("largest", band.indices, band.high, BLUE), **edge, **fill, "showlegend": False},
+        {**_trace("smallest", band.indices, band.low, BLUE), **edge},
+        {**_trace("largest", band.indices, band.high, BLUE), **edge, **fill},
         {**_trace("median over layers", band.indices, band.middle, BLUE), "showlegend": False},
     ]
 
@@ -159,11 +161,9 @@ def _trace(
     label: str, indices: Sequence[int], sigmas: Sequence[float], colour: str
 ) -> dict[str, Any]:
     return {
-        "name": label,
         "x": list(indices),
-        "y": [float(f"{s:.6g}") if s > 0 else None for s in sigmas],
+        "y": [float(f"{s:.5g}") if s > 0 else None for s in sigmas],
         "mode": "lines" if len(indices) > 1 else "markers",
-        "line": {"color": colour, "width": 2},
+        "line": {"color": colour},
         "text": label,
-        "hovertemplate": "σ%{x} = %{y:.3g}<br>%{text}<extra></extra>",
     }

@@ -43,20 +43,18 @@ def _panel(panel: Panel, across: Scale, up: Scale, several: bool) -> Markup:
         *_axes(across, up),
         *(_band(panel.band, across, up) if panel.band else _lines(panel, across, up)),
     ]
-    said = f"Singular values of {title}, {len(panel.modules)} modules, {kind}, logarithmic scale"
+    said = f"Singular values of {title}, {len(panel.modules)} modules, {kind}"
     return svg.picture(WIDTH, HEIGHT, said, *shapes)
 
 
 def _axes(across: Scale, up: Scale) -> list[Markup]:
-    shapes = []
-    for value, text in log_ticks(up.low, up.high):
-        y = up(value)
-        shapes += [svg.rule(LEFT, y, RIGHT, y, ".15"), svg.label(LEFT - 6, y + 4, text, "end")]
-    shapes.append(svg.rule(LEFT, BOTTOM, RIGHT, BOTTOM, ".5"))
-    shapes += [
-        svg.label(across(index), BOTTOM + 16, str(index), "middle") for index in _indices(across)
+    rows = [(up(value), text) for value, text in log_ticks(up.low, up.high)]
+    return [
+        svg.rules([((LEFT, y), (RIGHT, y)) for y, _ in rows]),
+        svg.labels("end", [(LEFT - 6, y + 4, text) for y, text in rows]),
+        svg.rules([((LEFT, BOTTOM), (RIGHT, BOTTOM))], ".5"),
+        svg.labels("middle", [(across(i), BOTTOM + 16, str(i)) for i in _indices(across)]),
     ]
-    return shapes
 
 
 def _indices(across: Scale) -> list[int]:

@@ -102,12 +102,11 @@ def _plain(
     merged: str | None,
     commands: Sequence[tuple[str, str]],
 ) -> str:
-    rows = [[("● " if active else "  ") + one_line(n), s, t] for n, s, t, active in adapters]
-    # The mark's blank would be taken off with the rest of the white space.
-    table = plain_table(("", "", ""), [[r[0].replace("  ", "\u2007 ", 1), *r[1:]] for r in rows], 3)
+    table = plain_table(("", "", ""), [row[:3] for row in adapters], 3).split("\n")
+    marks = ["● " if active else "  " for *_, active in adapters]
     blocks = {
         "base": [one_line(base)],
-        "adapters": table.replace("\u2007", " ").splitlines() if rows else ["none"],
+        "adapters": [*map("".join, zip(marks, table, strict=True))] if adapters else ["none"],
         "merged": [one_line(merged or "none")],
         "next": [f"{one_line(typed)}  {one_line(why)}".rstrip() for typed, why in commands],
     }

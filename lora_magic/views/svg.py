@@ -6,12 +6,10 @@ cannot take each other's parts, and no gradients or clips, which would need them
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Sequence
 
 from lora_magic.views.html import Markup, escaped, tag
 from lora_magic.views.style import PICTURE
-from lora_magic.views.text import clean
 
 Point = tuple[float, float]
 
@@ -22,27 +20,22 @@ def coordinate(value: float) -> str:
 
 
 def picture(width: float, height: float, label: str, *shapes: str) -> Markup:
-    """The <svg> element; `label` is what a screen reader says and a pointer sees."""
+    """The <svg> element; `label` is what a screen reader says."""
     return tag(
         "svg",
         # Blanks between the parts: a sanitiser that drops SVG leaves its texts, else run together.
-        *(Markup(f"{part}\n") for part in (title(label), *shapes)),
-        xmlns="http://www.w3.org/2000/svg",
+        *(Markup(f"{part}\n") for part in shapes),
         role="img",
         aria_label=label,
         width=coordinate(width),
         height=coordinate(height),
         viewBox=f"0 0 {coordinate(width)} {coordinate(height)}",
-        font_family="inherit",
         font_size="11",
         fill="currentColor",
+        stroke_linejoin="round",
+        stroke_linecap="round",
         style=PICTURE,
     )
-
-
-def title(label: str) -> Markup:
-    """A tooltip; its content is plain text by the standard, so no guards inside."""
-    return Markup(f"<title>{html.escape(clean(label), quote=True)}</title>")
 
 
 def label(
@@ -69,8 +62,6 @@ def path(points: Sequence[Point], colour: str, width: float = 1.5, **more: objec
         fill="none",
         stroke=colour,
         stroke_width=coordinate(width),
-        stroke_linejoin="round",
-        stroke_linecap="round",
         **more,
     )
 
@@ -87,11 +78,16 @@ def box(x: float, y: float, width: float, height: float, **more: object) -> Mark
     return tag("rect", **{key: coordinate(value) for key, value in places.items()}, **more)
 
 
-def rule(x1: float, y1: float, x2: float, y2: float, opacity: str = ".25") -> Markup:
-    """A hair line in the text's colour: an axis or a grid line."""
-    ends = {"x1": x1, "y1": y1, "x2": x2, "y2": y2}
-    placed = {key: coordinate(value) for key, value in ends.items()}
-    return tag("line", **placed, stroke="currentColor", stroke_opacity=opacity)
+def rules(lines: Sequence[tuple[Point, Point]], opacity: str = ".15") -> Markup:
+    """Hair lines in the text's colour, one element for all: a grid, or an axis."""
+    drawn = "".join(_stroke(ends) for ends in lines)
+    return tag("path", d=drawn, stroke="currentColor", stroke_opacity=opacity)
+
+
+def labels(anchor: str, places: Iterable[tuple[float, float, str]]) -> Markup:
+    """Texts with one anchor: the ticks of an axis."""
+    texts = [label(x, y, text) for x, y, text in places]
+    return tag("g", *(Markup(f"{text}\n") for text in texts), text_anchor=anchor)
 
 
 def _runs(points: Iterable[Point]) -> list[list[Point]]:

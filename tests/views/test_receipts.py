@@ -1,0 +1,100 @@
+"""One line, more on demand: receipts, merges, verifications, and the state of the session."""
+
+from __future__ import annotations
+
+from lora_magic.views import merge, receipt, status, verification
+from tests.views.page import Page
+
+
+def test_a_receipt_without_facts_is_one_line() -> None:
+    bundle = receipt.bundle(line="base answers now")
+    assert bundle["text/plain"] == "base answers now"
+    assert Page(bundle["text/html"]).named("details") == []
+
+
+def test_a_receipts_facts_are_folded_away() -> None:
+    bundle = receipt.bundle(line="attached", facts=[("seed", "7"), ("checkpoint", "66 kB")])
+    (fold,) = Page(bundle["text/html"]).named("details")
+    assert "open" not in fold
+    assert bundle["text/plain"] == "attached\n  seed        7\n  checkpoint  66 kB"
+
+
+def test_a_long_table_is_cut_and_counted() -> None:
+    rows = tuple((f"module {n}", "1") for n in range(30))
+    page = Page(receipt.bundle(line="x", table=receipt.Rows("All", ("a", "b"), rows))["text/html"])
+    assert "and 6 more" in page.text
+    assert "module 23" in page.text
+    assert "module 24" not in page.text
+
+
+def test_a_merge_tells_of_each_module_what_rounding_took() -> None:
+    rows = [{"module": "q_proj", "relative_change": 0.042, "lost_to_rounding": 0.14}]
+    page = Page(merge.bundle(line="merged", facts=[], rows=rows)["text/html"])
+    assert "0.0420" in page.text
+    assert "14.0 %" in page.text
+
+
+def test_an_unchanged_base_is_one_quiet_line() -> None:
+    bundle = verification.bundle(line="0 bits changed", facts=[("seconds", "0.01")], changed=[])
+    assert "open" not in Page(bundle["text/html"]).named("details")[0]
+
+
+def test_a_changed_base_names_its_tensors_unfolded() -> None:
+    names = [f"layer.{n}" for n in range(40)]
+    bundle = verification.bundle(line="CHANGED", facts=[], changed=names)
+    page = Page(bundle["text/html"])
+    assert "open" in page.named("details")[0]
+    assert "40 changed tensors" in page.text
+    assert "and 16 more" in page.text
+    plain = str(bundle["text/plain"])
+    assert "layer.7" in plain
+    assert "and 32 more" in plain
+
+
+def test_the_state_reads_as_drawn_in_the_design() -> None:
+    bundle = status.bundle(
+        base="demo · 1.1M · bf16 · cpu · unchanged ✓",
+        machine="CPU",
+        adapters=[
+            ("cheerful", "lora r8 q,v", "60 steps, loss 3.1 → 0.6", True),
+            ("grumpy", "lora r8 q,v", "not trained", False),
+        ],
+        next_commands=["%lora compare What does a fox eat?"],
+    )
+    assert str(bundle["text/plain"]).split("\n") == [
+        "base      demo · 1.1M · bf16 · cpu · unchanged ✓",
+        "adapters  ● cheerful  lora r8 q,v  60 steps, loss 3.1 → 0.6",
+        "            grumpy    lora r8 q,v  not trained",
+        "merged    none",
+        "next      %lora compare What does a fox eat?",
+    ]
+
+
+def test_before_a_base_the_state_is_what_to_type() -> None:
+    bundle = status.bundle(
+        base=None,
+        machine="CPU, 1 core, 2 GB",
+        next_commands=["%lora load demo  built in, offline"],
+        found=["model tokenizer"],
+    )
+    assert str(bundle["text/plain"]).split("\n") == [
+        "No base yet · CPU, 1 core, 2 GB",
+        "  %lora load demo            built in, offline",
+        "  %lora use model tokenizer  found in this notebook",
+    ]
+    page = Page(bundle["text/html"])
+    assert len(page.named("code")) == 2
+
+
+def test_the_active_adapter_is_told_by_a_sign_and_not_by_weight_alone() -> None:
+    page = Page(
+        status.bundle(base="b", machine="CPU", adapters=[("a", "r8", "new", True)])["text/html"]
+    )
+    assert "● a" in page.text
+    assert "● is the active adapter" in page.text
+
+
+def test_without_adapters_the_state_says_none() -> None:
+    plain = str(status.bundle(base="b", machine="CPU", merged="pirate")["text/plain"])
+    assert "adapters  none" in plain
+    assert "merged    pirate" in plain

@@ -1,0 +1,75 @@
+"""A run's displays: the curve is the losses, the state is in words, long runs stay small."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import pytest
+
+from lora_magic.views.curve import running_mean, thin
+from lora_magic.views.training import STOP, progress_html, summary_bundle
+from tests.views.page import Page, weight
+
+
+def progress(**given: object) -> Page:
+    usual: dict[str, object] = {"title": "pirate", "line": "10 examples", "losses": [3.0, 2.0]}
+    usual |= {"step": 2, "total": 60, "seconds_left": 7.4, "tokens_per_second": 1312.2}
+    return Page(progress_html(**{**usual, **given}))  # type: ignore[arg-type]  # told by the test
+
+
+def test_a_run_under_way_tells_step_loss_speed_time_and_how_to_stop() -> None:
+    text = progress().text
+    for part in ("step 2 of 60", "loss 2.00", "1,312 tokens a second", "7 s left", STOP):
+        assert part in text
+
+
+def test_before_the_first_step_there_is_no_curve_and_no_guess() -> None:
+    page = progress(losses=[], step=0, seconds_left=None, tokens_per_second=None)
+    assert page.pictures() == []
+    assert "left" not in page.text
+    assert "step 0 of 60" in page.text
+
+
+def test_the_bar_says_how_far_it_is() -> None:
+    (bar,) = [g for g in progress(step=15).named("div") if g.get("role") == "progressbar"]
+    assert (bar["aria-valuenow"], bar["aria-valuemax"]) == ("15", "60")
+    assert "width:25.0%" in progress(step=15).markup
+
+
+def test_the_curve_is_linear_in_the_losses() -> None:
+    losses = [3.0, 2.5, 1.0, 2.0, 0.5]
+    (picture,) = Page(summary_bundle(title="t", line="l", losses=losses)["text/html"]).pictures()
+    raw = next(p.get("d", "") for p in picture if p.get("stroke-width") == "1")
+    ys = [float(y) for y in re.findall(r",([\d.]+)", raw)]
+    unit = (ys[0] - ys[-1]) / (losses[0] - losses[-1])
+    for y, loss in zip(ys, losses, strict=True):
+        assert y - ys[0] == pytest.approx(unit * (loss - losses[0]), abs=0.11)
+
+
+@pytest.mark.parametrize("steps", [1, 60, 6000, 200_000])
+def test_the_final_display_is_small_however_long_the_run(steps: int) -> None:
+    losses = [3 * math.exp(-i / 900) + 0.2 * math.sin(i * i) for i in range(steps)]
+    assert weight(summary_bundle(title="t", line="l", losses=losses)) < 20_000
+
+
+def test_a_thinned_curve_keeps_its_ends_its_lowest_and_its_highest() -> None:
+    losses = [math.sin(i * i) for i in range(10_000)]
+    losses[7777], losses[3333] = 9.0, -9.0
+    kept = thin(losses, 240)
+    assert len(kept) <= 242
+    assert {(1, losses[0]), (10_000, losses[-1]), (7778, 9.0), (3334, -9.0)} <= set(kept)
+    assert [step for step, _ in kept] == sorted(step for step, _ in kept)
+
+
+def test_the_running_mean_of_a_line_is_the_line_and_skips_what_is_no_number() -> None:
+    line = [100 - 0.5 * i for i in range(96)]
+    assert running_mean(line)[4:-4] == pytest.approx(line[4:-4])
+    assert running_mean([2.0] * 48 + [math.nan] + [2.0] * 47) == pytest.approx([2.0] * 96)
+
+
+@pytest.mark.parametrize("losses", [[], [math.nan], [math.nan, 1.0, math.inf], [2.0, 2.0]])
+def test_odd_losses_break_nothing(losses: list[float]) -> None:
+    page = Page(summary_bundle(title="t", line="l", losses=losses)["text/html"])
+    assert "nan" not in page.markup
+    assert "inf" not in page.markup
