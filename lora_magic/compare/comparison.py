@@ -90,8 +90,10 @@ class Comparison:
         for prompt, panes in self._groups():
             lines.append(f"\n» {clean(prompt)}")
             for pane in panes:
-                moved = f"first logits moved {pane.first_logit_change:.3g}"
-                facts = [pane.adapter, f"{pane.tokens} tokens", pane.note or moved]
+                facts = [pane.adapter, f"{pane.tokens} tokens"]
+                if pane is not panes[0]:
+                    moved = f"first logits moved {pane.first_logit_change:.3g}"
+                    facts.append(pane.note or moved)
                 lines += [f"[{' · '.join(facts)}]", clean(pane.text)]
         return "\n".join(lines)
 
@@ -101,22 +103,21 @@ class Comparison:
         from lora_magic.views import comparison as view
 
         groups = [
-            (prompt, [_plain(pane, panes[0].text) for pane in panes])
-            for prompt, panes in self._groups()
+            (prompt, [_plain(pane, panes[0]) for pane in panes]) for prompt, panes in self._groups()
         ]
         bundle: dict[str, Any] = view.bundle(groups=groups)
         return bundle
 
 
-def _plain(pane: Pane, base: str) -> dict[str, object]:
-    """A pane for the view; a word is marked where it differs from the base's answer."""
+def _plain(pane: Pane, base: Pane) -> dict[str, object]:
+    """A pane for the view: a word is marked where it differs from the base's answer."""
     return {
         "adapter": pane.adapter,
-        "words": marked_words(base, pane.text),
+        "words": marked_words(base.text, pane.text),
         "tokens": pane.tokens,
         "ended": pane.ended,
         "seconds": pane.seconds,
         "batched": pane.batched,
-        "first_logit_change": pane.first_logit_change,
+        "first_logit_change": None if pane is base else pane.first_logit_change,
         "note": pane.note,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,8 +31,9 @@ TARGETS = {
 
 
 def a_model(architecture: str = "llama", dtype: torch.dtype = torch.float32) -> Any:
-    width = {"init_std": 0.3} if architecture == "opt" else {"initializer_range": 0.3}
-    return tiny_model(architecture, dtype=dtype, **width).requires_grad_(False)
+    width = "init_std" if architecture == "opt" else "initializer_range"
+    changes: dict[str, Any] = {width: 0.3}
+    return tiny_model(architecture, dtype=dtype, **changes).requires_grad_(False)
 
 
 def by_peft(model: nn.Module, rank: int, seed: int, zero: bool = False) -> Any:
@@ -147,9 +149,10 @@ def test_one_adapter_that_cannot_be_stacked_makes_all_answer_one_by_one() -> Non
     assert shown.panes[2].text != greedy(other, PROMPTS[0], 12)  # without its norm
 
 
-def test_an_updated_embedding_is_not_stacked() -> None:
+@pytest.mark.parametrize("path", ["model.embed_tokens", "model.experts.0"])
+def test_a_layer_that_does_not_see_the_rows_in_order_is_not_stacked(path: str) -> None:
     model = a_model()
-    path = "model.embed_tokens"
+    model.model.experts = nn.ModuleList([nn.Linear(32, 384)])
     layer = copy.deepcopy(model.get_submodule(path))
     delta = LowRank(torch.zeros(2, 32), torch.zeros(384, 2), 1.0)
     shown = run(model, [the_base(), Voice("a", {path: layer}, {path: delta}, PLAIN)])
@@ -183,6 +186,22 @@ def test_each_pane_keeps_its_own_prompt_form(stackable: bool) -> None:
     assert pane.first_logit_change == 0.0
 
 
+@pytest.mark.parametrize("stackable", [True, False])
+def test_each_pane_stops_on_its_own_end_token(stackable: bool) -> None:
+    model = a_model()
+    wrapped = by_peft(model, 4, 1, zero=True)
+    free = greedy(model, PROMPTS[0], 12)
+    written = TOKENIZER(free)["input_ids"]
+    early = dataclasses.replace(PLAIN, stop_ids=(written[4],))
+    base, pane = run(
+        model, [the_base(), a_voice("a", wrapped, early, stackable)], PROMPTS[:1]
+    ).panes
+    assert (base.text, base.ended) == (free, False)
+    assert (pane.text, pane.ended) == (greedy(model, PROMPTS[0], 12, early), True)
+    assert free.startswith(pane.text)
+    assert pane.tokens < base.tokens
+
+
 def test_the_answer_to_a_prompt_does_not_depend_on_the_prompts_beside_it() -> None:
     model = a_model(dtype=torch.bfloat16)
     voices = [the_base(), a_voice("a", by_peft(model, 4, 1))]
@@ -198,6 +217,7 @@ def test_the_answer_to_a_prompt_does_not_depend_on_the_prompts_beside_it() -> No
 def test_an_interrupt_leaves_the_slots_and_the_model_as_they_were(stackable: bool, at: int) -> None:
     model = a_model()
     slots = Slots(model)
+    voices = [the_base(), a_voice("a", by_peft(model, 4, 1), stackable=stackable)]
     before = a_voice("active", by_peft(model, 2, 5)).replacements
     slots.write(before)
     model.train()
@@ -210,7 +230,6 @@ def test_an_interrupt_leaves_the_slots_and_the_model_as_they_were(stackable: boo
             raise KeyboardInterrupt
 
     handle = model.lm_head.register_forward_pre_hook(interrupt)
-    voices = [the_base(), a_voice("a", by_peft(model, 4, 1), stackable=stackable)]
     with pytest.raises(KeyboardInterrupt):
         compare(model, slots, TOKENIZER, voices, PROMPTS, max_new_tokens=12)
     handle.remove()

@@ -76,7 +76,7 @@ def test_the_view_gets_plain_data_with_the_words_marked_against_the_base(
         ("a", False), (" ", False), ("hen", True), (" ", False), ("eats", False)
     ]  # fmt: skip
     assert not any(flag for pane in (panes[0], *others) for _, flag in pane["words"])
-    assert panes[1]["first_logit_change"] == 2.5
+    assert [pane["first_logit_change"] for pane in panes] == [None, 2.5]
     assert others[1]["note"] == "nothing yet"
     assert set(panes[0]) == {
         "adapter", "words", "tokens", "ended", "seconds", "batched", "first_logit_change", "note"
@@ -84,7 +84,16 @@ def test_the_view_gets_plain_data_with_the_words_marked_against_the_base(
 
 
 def test_the_text_form_holds_every_answer_and_drives_no_terminal() -> None:
-    shown = Comparison((a_pane("one", "base", "red \x1b[31m fox", note="a remark"),))
+    shown = Comparison(
+        (
+            a_pane(
+                "one",
+                "base",
+                "red \x1b[31m fox",
+            ),
+            a_pane("one", "new", "x", note="a remark"),
+        )
+    )
     assert "red" in repr(shown)
     assert "a remark" in repr(shown)
     assert "\x1b" not in repr(shown)
