@@ -33,7 +33,14 @@ _TEMPLATE: dict[str, Any] = {
         "plot_bgcolor": _TRANSPARENT,
         "hoverlabel": {"font": {"color": "#FFFFFF"}, "bgcolor": "#333333"},
         "xaxis": {"showgrid": False, "zeroline": False, "showline": True, "linecolor": GREY},
-        "yaxis": {"gridcolor": "rgba(127,127,127,.25)", "zeroline": False},
+        # Ticks that are not seen hold the labels off the axis.
+        "yaxis": {
+            "gridcolor": "rgba(127,127,127,.25)",
+            "zeroline": False,
+            "ticks": "outside",
+            "tickcolor": _TRANSPARENT,
+        },
+        "modebar": {"bgcolor": _TRANSPARENT, "color": GREY, "activecolor": BLUE},
         "annotationdefaults": {
             "showarrow": False,
             "xanchor": "left",
