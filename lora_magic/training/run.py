@@ -6,7 +6,6 @@ the moment of a run, transformers' Trainer; knows no adapter, no session and no 
 
 from __future__ import annotations
 
-import gc
 import math
 import tempfile
 import threading
@@ -20,11 +19,13 @@ from torch import Tensor, nn
 from lora_magic.errors import TrainingError
 
 from . import batches
-from .asfound import Stop, as_found
+from .asfound import as_found
 from .encode import IGNORED, Encoded, Example, collate
+from .garbage import own_garbage
 from .quiet import quiet_import
 from .reporter import Reporter, RunPlan, SilentReporter, StepPoint
 from .spec import TrainSpec
+from .stop import Stop
 from .summary import RunSummary
 
 
@@ -58,16 +59,13 @@ def run(
     listener = reporter or SilentReporter()
     work = _Run(name, model, _pad_id(tokenizer), encoded, spec, listener, Stop(stop))
     try:
-        with as_found(model), work.stop:
+        with own_garbage(), as_found(model), work.stop:
             return work.all(parameters)
     except torch.OutOfMemoryError:
         raise TrainingError(
             f"out of memory with {spec.batch_size} rows a step in {spec.accumulation} passes of "
             f"at most {spec.max_length} tokens a row: lower --max-length or --batch-size."
         ) from None
-    finally:
-        # The Trainer and its optimizer refer to each other: without this their memory stays.
-        gc.collect()
 
 
 class _Run:
@@ -97,27 +95,20 @@ class _Run:
         """Announce, measure, train, measure."""
         self.reporter.start(self._plan())
         with quiet_import():
-            from .trainer import train  # Takes seconds to import: after the first line is shown.
+            # Takes seconds: after the first line is shown.
+            from .trainer import quiet, train
 
-        before = self._held_out_loss()
-        began = time.perf_counter()
-        with tempfile.TemporaryDirectory(prefix="lora_magic-") as folder:
-            train(
-                self.model,
-                parameters,
-                self.steps,
-                self._batch,
-                self.spec,
-                folder,
-                self._after_pass,
-                self._after_step,
-            )
-        seconds = time.perf_counter() - began
-        if not all(bool(torch.isfinite(parameter).all()) for parameter in parameters):
-            raise self._diverged("a weight is not finite after")
-        # An early stop is a request to be quick; measuring is not.
-        stopped = len(self.losses) < len(self.steps)
-        after = None if stopped else self._held_out_loss()
+        with quiet(), tempfile.TemporaryDirectory(prefix="lora_magic-") as folder:
+            before = self._held_out_loss()
+            began = time.perf_counter()
+            told = (self._batch, self.spec, folder, self._after_pass, self._after_step)
+            train(self.model, parameters, self.steps, *told)
+            seconds = time.perf_counter() - began
+            if not all(bool(torch.isfinite(parameter).all()) for parameter in parameters):
+                raise self._diverged("a weight is not finite after", len(self.losses))
+            # An early stop is a request to be quick; measuring is not.
+            stopped = len(self.losses) < len(self.steps)
+            after = None if stopped else self._held_out_loss()
         summary = self._summary(stopped, before, after, seconds)
         self.reporter.finish(summary)
         return summary
@@ -143,7 +134,7 @@ class _Run:
     def _after_pass(self, loss: float) -> None:
         # Told before the optimizer steps, so that the weights are still finite.
         if not math.isfinite(loss):
-            raise self._diverged("the loss is not finite at")
+            raise self._diverged("the loss is not finite at", len(self.losses) + 1)
         self._loss += loss
 
     def _after_step(self) -> bool:
@@ -159,10 +150,10 @@ class _Run:
         self.reporter.step(StepPoint(done, total, self.losses[-1], elapsed, left, speed))
         return self.stop.wanted
 
-    def _diverged(self, what: str) -> TrainingError:
+    def _diverged(self, what: str, step: int) -> TrainingError:
         rate = self.spec.learning_rate
         return TrainingError(
-            f"{what} step {len(self.losses) + 1} of {len(self.steps)} with --lr {rate:g}: "
+            f"{self.name}: {what} step {step} of {len(self.steps)} with --lr {rate:g}: "
             f"lower it, as in --lr {rate / 4:.1g}."
         )
 

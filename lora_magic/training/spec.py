@@ -17,6 +17,7 @@ HOLD_OUT_FROM = 50
 _HOLD_OUT_SHARE = 0.1
 _HOLD_OUT_MOST = 500
 _SHORTEST = 8
+_HIGHEST_RATE = 10.0  # AdamW moves a weight by about this much a step: more is a slip of the hand.
 
 
 @dataclass(frozen=True)
@@ -166,9 +167,10 @@ def _faults(
     for flag, count in (("--steps", steps), ("--batch-size", batch_size)):
         if count is not None and (count != int(count) or count < 1):
             faults.append(f"{flag} {count}: expected a whole number from 1")
-    for flag, number in (("--epochs", epochs), ("--lr", lr)):
-        if number is not None and not (math.isfinite(number) and number > 0):
-            faults.append(f"{flag} {number:g}: expected a number above 0")
+    if epochs is not None and not (math.isfinite(epochs) and epochs > 0):
+        faults.append(f"--epochs {epochs:g}: expected a number above 0")
+    if lr is not None and not 0 < lr <= _HIGHEST_RATE:
+        faults.append(f"--lr {lr:g}: expected a number above 0 and at most {_HIGHEST_RATE:g}")
     if max_length is not None:
         if max_length < _SHORTEST:
             faults.append(f"--max-length {max_length}: expected at least {_SHORTEST} tokens")

@@ -57,19 +57,18 @@ def train(
     # Of our own: the Trainer's schedule begins with a step at rate 0, so that a run of one step
     # would change nothing.
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, spec.rate)
-    with _quiet():
-        trainer = _Trainer(
-            model=model,
-            args=_arguments(model, len(steps), spec, folder),
-            data_collator=lambda items: collate(items[0]),
-            train_dataset=[part for step in steps for part in step],
-            optimizers=(optimizer, schedule),
-            callbacks=[_AfterStep(on_step)],
-        )
-        trainer.on_pass = on_pass
-        for callback in _noisy():
-            trainer.remove_callback(callback)
-        trainer.train()
+    trainer = _Trainer(
+        model=model,
+        args=_arguments(model, len(steps), spec, folder),
+        data_collator=lambda items: collate(items[0]),
+        train_dataset=[part for step in steps for part in step],
+        optimizers=(optimizer, schedule),
+        callbacks=[_AfterStep(on_step)],
+    )
+    trainer.on_pass = on_pass
+    for callback in _noisy():
+        trainer.remove_callback(callback)
+    trainer.train()
 
 
 def _arguments(model: nn.Module, steps: int, spec: TrainSpec, folder: str) -> TrainingArguments:
@@ -148,7 +147,7 @@ class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types here
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No warnings and no library's logging in the cell; accelerate's global state put back."""
     verbosity = logging.get_verbosity()
     states = [kind._shared_state for kind in (PartialState, AcceleratorState, GradientState)]

@@ -90,6 +90,7 @@ def test_what_is_held_out(rows: int, eval: float | None, held: int) -> None:
     [
         ({"lr": 0.0}, "--lr 0"),
         ({"lr": -1.0}, "--lr -1"),
+        ({"lr": 400.0}, "--lr 400: expected a number above 0 and at most 10"),
         ({"lr": float("nan")}, "--lr nan"),
         ({"steps": 0}, "--steps 0"),
         ({"epochs": 0.0}, "--epochs 0"),

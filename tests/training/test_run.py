@@ -1,0 +1,275 @@
+"""A run: the same losses as a bare loop, the same bits twice, stopped, failed, told."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import chain
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from lora_magic.base.recipe import SMALL
+from lora_magic.errors import TrainingError
+from lora_magic.training import batches
+from lora_magic.training.encode import Example
+from lora_magic.training.reporter import RunPlan, StepPoint
+from lora_magic.training.rows import Row
+from lora_magic.training.run import run
+from lora_magic.training.spec import TrainSpec, plan
+from lora_magic.training.summary import RunSummary
+from tests.tiny import ARCHITECTURES
+from tests.training.adapted import FORM, ROWS, TOKENIZER, adapted, encoded, trainable, weights
+
+
+def spec_of(steps: int = 4, batch: int = 4, passes: int = 1, **flags: float) -> TrainSpec:
+    recipe = replace(SMALL, batch_size=-(-batch // passes), learning_rate=1e-2)
+    return plan(recipe, len(ROWS), steps=steps, batch_size=batch, max_length=128, **flags)
+
+
+def token_mean(model: nn.Module, examples: Sequence[Example]) -> Tensor:
+    """The mean over trained tokens, one unpadded row after the other."""
+    total, count = torch.zeros(()), 0
+    for example in examples:
+        logits = model(input_ids=torch.tensor([example.tokens])).logits[0, :-1].float()
+        labels = torch.tensor(example.labels[1:])
+        total = total + cross_entropy(logits, labels, ignore_index=-100, reduction="sum")
+        count += int(labels.ne(-100).sum())
+    return total / count
+
+
+def bare_loop(model: nn.Module, examples: Sequence[Example], spec: TrainSpec) -> list[float]:
+    """What a run has to do, without a Trainer, padding, passes or schedule objects."""
+    optimizer = torch.optim.AdamW(trainable(model), lr=spec.learning_rate, weight_decay=0.0)
+    warm = int(0.05 * spec.steps)
+    losses = []
+    model.train()
+    for number, step in enumerate(batches.steps(len(examples), spec)):
+        rising, falling = (number + 1) / (warm + 1), (spec.steps - number) / (spec.steps - warm)
+        optimizer.param_groups[0]["lr"] = spec.learning_rate * min(rising, falling)
+        loss = token_mean(model, [examples[index] for index in chain.from_iterable(step)])
+        loss.backward()
+        nn.utils.clip_grad_norm_(trainable(model), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(float(loss.detach()))
+    return losses
+
+
+@pytest.mark.parametrize("passes", [1, 3])
+def test_losses_and_weights_are_those_of_a_bare_loop(passes: int) -> None:
+    data, spec = encoded(), spec_of(steps=30, batch=5, passes=passes)
+    ours, theirs = adapted(), adapted()
+    summary = run("pirate", ours, TOKENIZER, data, spec)
+    wanted = bare_loop(theirs, data.examples, spec)
+    torch.testing.assert_close(torch.tensor(summary.losses), torch.tensor(wanted))
+    assert wanted[-1] < wanted[0] - 0.05
+    for name, tensor in weights(theirs).items():
+        torch.testing.assert_close(weights(ours)[name], tensor, atol=2e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_passes_of_unequal_tokens_make_the_mean_over_all_tokens(architecture: str) -> None:
+    data = encoded()
+    wanted = float(token_mean(adapted(architecture).train(), data.examples).detach())
+    for passes in (1, 4):
+        spec = spec_of(steps=1, batch=7, passes=passes)
+        (loss,) = run("a", adapted(architecture), TOKENIZER, data, spec).losses
+        assert loss == pytest.approx(wanted, abs=2e-5)
+
+
+def test_a_model_that_takes_no_loss_arguments_has_the_mean_over_all_tokens_too() -> None:
+    class Plain(nn.Module):
+        """Returns the mean over its batch, whatever else it is told."""
+
+        def __init__(self, inner: nn.Module) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> object:
+            return self.inner(input_ids=input_ids, attention_mask=attention_mask, labels=labels)
+
+    data = encoded()
+    once, often = Plain(adapted()), Plain(adapted())
+    summary = run("a", often, TOKENIZER, data, spec_of(steps=3, batch=7, passes=4))
+    wanted = run("a", once, TOKENIZER, data, spec_of(steps=3, batch=7))
+    assert summary.losses == pytest.approx(wanted.losses, abs=2e-5)
+    for ours, theirs in zip(trainable(often), trainable(once), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=2e-4, rtol=1e-3)
+
+
+def test_two_runs_from_the_same_start_end_with_the_same_bits() -> None:
+    data, spec = encoded(), spec_of(steps=5, batch=3, passes=2)
+    first, second = adapted(dropout=0.2), adapted(dropout=0.2)
+    torch.manual_seed(5)
+    one = run("a", first, TOKENIZER, data, spec)
+    torch.manual_seed(6)
+    two = run("a", second, TOKENIZER, data, spec)
+    assert one.losses == two.losses
+    assert all(torch.equal(weights(first)[k], w) for k, w in weights(second).items())
+    other = adapted(dropout=0.2)
+    run("a", other, TOKENIZER, data, replace(spec, seed=1))
+    assert any(not torch.equal(weights(first)[k], w) for k, w in weights(other).items())
+
+
+def test_only_what_wants_a_gradient_is_trained() -> None:
+    model = adapted()
+    before = weights(model)
+    run("a", model, TOKENIZER, encoded(), spec_of(steps=3))
+    changed = {
+        name for name, tensor in weights(model).items() if not torch.equal(tensor, before[name])
+    }
+    assert changed == {name for name in before if "lora_" in name}
+
+
+def test_a_run_of_one_step_changes_the_weights() -> None:
+    model = adapted()
+    before = [parameter.detach().clone() for parameter in trainable(model)]
+    run("a", model, TOKENIZER, encoded(), spec_of(steps=1))
+    assert any(not torch.equal(a, b) for a, b in zip(before, trainable(model), strict=True))
+
+
+def test_an_adapter_over_a_half_precision_base_stays_in_single_precision() -> None:
+    model = adapted(dtype=torch.bfloat16)
+    for parameter in trainable(model):
+        parameter.data = parameter.data.float()
+    summary = run("a", model, TOKENIZER, encoded(), spec_of(steps=20))
+    assert {parameter.dtype for parameter in trainable(model)} == {torch.float32}
+    assert summary.losses[-1] < summary.losses[0]
+
+
+def test_without_anything_to_train_a_run_is_refused() -> None:
+    model = adapted().requires_grad_(False)
+    with pytest.raises(TrainingError, match="pirate has nothing to train"):
+        run("pirate", model, TOKENIZER, encoded(), spec_of())
+
+
+class Listener:
+    """Keeps what it is told; `at` is called at each step."""
+
+    def __init__(self, at: Callable[[int], None] = lambda step: None) -> None:
+        self.plans: list[RunPlan] = []
+        self.points: list[StepPoint] = []
+        self.summaries: list[RunSummary] = []
+        self._at = at
+
+    def start(self, plan: RunPlan) -> None:
+        self.plans.append(plan)
+
+    def step(self, point: StepPoint) -> None:
+        self.points.append(point)
+        self._at(point.step)
+
+    def finish(self, summary: RunSummary) -> None:
+        self.summaries.append(summary)
+
+
+def test_a_listener_hears_the_plan_each_step_and_the_summary() -> None:
+    listener = Listener()
+    data = encoded([*ROWS, Row("x", "")])
+    summary = run("pirate", adapted(), TOKENIZER, data, spec_of(steps=3), reporter=listener)
+    (told,) = listener.plans
+    assert (told.adapter, told.steps, told.examples, told.empty) == ("pirate", 3, 7, 1)
+    for part in ("7 rows", f"{data.trained_tokens} tokens trained", "0 cut, 1 empty", "<|im_end|>"):
+        assert part in told.line
+    assert [point.step for point in listener.points] == [1, 2, 3]
+    assert tuple(point.loss for point in listener.points) == summary.losses
+    assert listener.points[-1].seconds_left == 0
+    assert all(point.tokens_per_second > 0 for point in listener.points)
+    assert listener.summaries == [summary]
+    assert (summary.planned_steps, summary.stopped, summary.end_token) == (3, False, "<|im_end|>")
+
+
+def test_an_event_ends_the_run_after_the_step_in_hand() -> None:
+    stop = threading.Event()
+    listener = Listener(lambda step: stop.set() if step == 2 else None)
+    model, whole = adapted(), adapted()
+    summary = run("a", model, TOKENIZER, encoded(), spec_of(6), reporter=listener, stop=stop)
+    assert (summary.steps, summary.planned_steps, summary.stopped) == (2, 6, True)
+    assert listener.summaries == [summary]
+    kept = []
+    at_two = Listener(lambda step: kept.append(weights(whole)) if step == 2 else None)
+    run("a", whole, TOKENIZER, encoded(), spec_of(6), reporter=at_two)
+    assert all(torch.equal(weights(model)[name], tensor) for name, tensor in kept[0].items())
+
+
+def test_an_event_at_the_last_step_is_no_stop() -> None:
+    stop = threading.Event()
+    listener = Listener(lambda step: stop.set() if step == 3 else None)
+    summary = run("a", adapted(), TOKENIZER, encoded(), spec_of(3), reporter=listener, stop=stop)
+    assert (summary.steps, summary.stopped) == (3, False)
+
+
+def test_an_interrupt_ends_the_run_after_the_step_and_its_handler_is_put_back() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    listener = Listener(lambda step: signal.raise_signal(signal.SIGINT) if step == 2 else None)
+    summary = run("a", adapted(), TOKENIZER, encoded(), spec_of(6), reporter=listener)
+    assert (summary.steps, summary.stopped) == (2, True)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_second_interrupt_raises_at_once_and_the_handler_is_put_back() -> None:
+    before = signal.getsignal(signal.SIGINT)
+
+    def twice(step: int) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    listener = Listener(twice)
+    with pytest.raises(KeyboardInterrupt):
+        run("a", adapted(), TOKENIZER, encoded(), spec_of(6), reporter=listener)
+    assert len(listener.points) == 1
+    assert not listener.summaries
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_in_another_thread_a_run_leaves_interrupts_alone() -> None:
+    found: list[RunSummary] = []
+    thread = threading.Thread(
+        target=lambda: found.append(run("a", adapted(), TOKENIZER, encoded(), spec_of(2)))
+    )
+    thread.start()
+    thread.join()
+    assert found[0].steps == 2
+
+
+def test_a_loss_that_is_no_number_names_the_step_and_the_rate() -> None:
+    model = adapted()
+
+    def spoil(step: int) -> None:
+        if step == 2:
+            trainable(model)[0].data.fill_(float("nan"))
+
+    with pytest.raises(TrainingError, match=r"step 3 of 6 with --lr 0.01: .*--lr 0.003"):
+        run("a", model, TOKENIZER, encoded(), spec_of(6), reporter=Listener(spoil))
+
+
+def test_a_gradient_that_is_no_number_in_the_last_step_is_an_error_too() -> None:
+    model = adapted()
+    trainable(model)[0].register_hook(lambda gradient: gradient * float("inf"))
+    with pytest.raises(TrainingError, match=r"a weight is not finite.*--lr"):
+        run("a", model, TOKENIZER, encoded(), spec_of(1))
+
+
+def test_held_out_rows_are_measured_before_and_after_and_never_trained_on() -> None:
+    data, spec = encoded(), spec_of(steps=20, batch=3, passes=2, eval=2)
+    model, fresh = adapted(), adapted()
+    summary = run("a", model, TOKENIZER, data, spec)
+    train, held = batches.split(data.examples, spec)
+    assert (summary.examples, summary.held_out) == (5, 2)
+    assert summary.trained_tokens == sum(example.trained for example in train)
+    with torch.no_grad():
+        before, after = (float(token_mean(each.eval(), held)) for each in (fresh, model))
+    assert summary.held_out_before == pytest.approx(before, abs=1e-5)
+    assert summary.held_out_after == pytest.approx(after, abs=1e-5)
+    bare = bare_loop(adapted(), train, spec.fitted(5))
+    assert summary.losses == pytest.approx(bare, abs=1e-4)
+
+
+def test_a_conversations_form_is_the_one_that_is_asked_in() -> None:
+    asked = FORM.encode(TOKENIZER, ROWS[0].prompt or "")
+    assert list(encoded().examples[0].tokens[: len(asked)]) == asked

@@ -1,0 +1,50 @@
+"""Interrupts: noted, raised, or made to wait."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import pytest
+
+from lora_magic.training.stop import Stop, undisturbed
+
+
+def test_the_first_interrupt_is_noted_and_the_second_raises() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), Stop() as stop:
+        assert not stop.wanted
+        signal.raise_signal(signal.SIGINT)
+        assert stop.wanted
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_event_is_a_wish_to_stop_and_no_first_interrupt() -> None:
+    event = threading.Event()
+    with Stop(event) as stop:
+        event.set()
+        assert stop.wanted
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_who_ignores_interrupts_goes_on_ignoring_them() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Stop() as stop:
+            signal.raise_signal(signal.SIGINT)
+            assert not stop.wanted
+        with undisturbed():
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_waits_for_the_end_of_an_undisturbed_block() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    done = []
+    with pytest.raises(KeyboardInterrupt), undisturbed():
+        signal.raise_signal(signal.SIGINT)
+        done.append("the rest")
+    assert done == ["the rest"]
+    assert signal.getsignal(signal.SIGINT) is before

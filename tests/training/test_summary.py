@@ -1,0 +1,107 @@
+"""A run's record and its listeners."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, replace
+
+import pytest
+
+from lora_magic.training.reporter import LineReporter, RunPlan, SilentReporter, StepPoint
+from lora_magic.training.summary import RunSummary, duration
+
+SUMMARY = RunSummary(
+    adapter="pirate",
+    steps=3,
+    planned_steps=3,
+    stopped=False,
+    examples=10,
+    held_out=0,
+    trained_tokens=1312,
+    cut=0,
+    empty=0,
+    losses=(3.414, 1.5, 0.6249),
+    held_out_before=None,
+    held_out_after=None,
+    seconds=7.94,
+    learning_rate=4e-3,
+    batch_size=8,
+    seed=0,
+    end_token="<|im_end|>",
+    data_hash="0" * 64,
+)
+
+
+def test_the_receipt_is_one_line() -> None:
+    assert SUMMARY.line == (
+        "pirate: 3 steps in 7.9 s, loss 3.41 → 0.62, 10 rows, 1,312 tokens trained"
+    )
+
+
+def test_the_receipt_tells_a_stop_what_was_held_out_and_what_was_lost() -> None:
+    line = replace(
+        SUMMARY,
+        stopped=True,
+        planned_steps=60,
+        held_out_before=3.0,
+        held_out_after=2.0,
+        cut=1,
+        empty=2,
+    ).line
+    assert line.startswith("pirate: stopped after 3 of 60 steps, in 7.9 s, loss 3.41 → 0.62, ")
+    assert "held out 3.00 → 2.00" in line
+    assert line.endswith("1 cut, 2 empty")
+
+
+def test_a_summary_is_a_value() -> None:
+    assert replace(SUMMARY) == SUMMARY
+    assert (SUMMARY.first_loss, SUMMARY.last_loss) == (3.414, 0.6249)
+    assert replace(SUMMARY, losses=()).last_loss is None
+    with pytest.raises(FrozenInstanceError):
+        SUMMARY.steps = 4  # type: ignore[misc]  # that is what is tested
+
+
+def test_the_frame_has_one_row_a_step() -> None:
+    frame = SUMMARY.to_frame()
+    assert list(frame.columns) == ["step", "loss"]
+    assert frame.values.tolist() == [[1, 3.414], [2, 1.5], [3, 0.6249]]
+
+
+def test_the_rich_form_holds_the_receipt_and_the_facts() -> None:
+    bundle = SUMMARY._repr_mimebundle_()
+    assert "pirate: 3 steps" in str(bundle["text/plain"])
+    page = str(bundle["text/html"])
+    for part in ("pirate", "1,312", "0.004", "&lt;|im_end|&gt;"):
+        assert part in page
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0.04, "0.0 s"), (59.94, "59.9 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
+)
+def test_durations_are_told_for_a_person(seconds: float, told: str) -> None:
+    assert duration(seconds) == told
+
+
+def test_lines_come_at_the_start_now_and_then_at_the_last_step_and_at_the_end() -> None:
+    told: list[str] = []
+    now = [0.0]
+    reporter = LineReporter(told.append, every=5.0, clock=lambda: now[0])
+    reporter.start(RunPlan("pirate", "the plan", 20, 10, 100, 0, 0))
+    for step in range(1, 21):
+        now[0] += 1.0
+        reporter.step(StepPoint(step, 20, 1.5, step, 20 - step, 1234.5))
+    reporter.finish(SUMMARY)
+    assert told[0] == "the plan"
+    assert told[-1] == SUMMARY.line
+    assert [line.split(",")[0] for line in told[1:-1]] == [
+        f"step {step}/20" for step in (5, 10, 15, 20)
+    ]
+    assert told[1] == "step 5/20, loss 1.500, 1,234 tokens/s, 15.0 s left"
+
+
+def test_a_silent_reporter_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    reporter = SilentReporter()
+    reporter.start(RunPlan("pirate", "the plan", 20, 10, 100, 0, 0))
+    reporter.step(StepPoint(1, 20, 1.5, 1.0, 19.0, 1.0))
+    reporter.finish(SUMMARY)
+    assert capsys.readouterr().out == ""
