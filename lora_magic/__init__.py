@@ -8,25 +8,46 @@ so that importing this imports no torch.
 from __future__ import annotations
 
 import importlib
-import sys
-import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lora_magic.adapters.attached import Adapter as Adapter
+    from lora_magic.adapters.merge import MergeReport as MergeReport
     from lora_magic.adapters.spec import AdapterSpec as AdapterSpec
+    from lora_magic.compare.comparison import Comparison as Comparison
     from lora_magic.errors import LoraMagicError as LoraMagicError
-    from lora_magic.session import Session as Session
+    from lora_magic.lowrank.spectrum import Spectrum as Spectrum
+    from lora_magic.state.session import Session as Session
+    from lora_magic.training.spec import TrainSpec as TrainSpec
+    from lora_magic.training.summary import RunSummary as RunSummary
 
 __version__ = "0.1.0"
 
 # Where each public name lives.
 _HOMES = {
+    "Adapter": "lora_magic.adapters.attached",
     "AdapterSpec": "lora_magic.adapters.spec",
+    "Comparison": "lora_magic.compare.comparison",
     "LoraMagicError": "lora_magic.errors",
-    "Session": "lora_magic.session",
+    "MergeReport": "lora_magic.adapters.merge",
+    "RunSummary": "lora_magic.training.summary",
+    "Session": "lora_magic.state.session",
+    "Spectrum": "lora_magic.lowrank.spectrum",
+    "TrainSpec": "lora_magic.training.spec",
 }
 
-__all__ = ["AdapterSpec", "LoraMagicError", "Session", "session"]  # see __getattr__
+__all__ = [
+    "Adapter",
+    "AdapterSpec",
+    "Comparison",
+    "LoraMagicError",
+    "MergeReport",
+    "RunSummary",
+    "Session",
+    "Spectrum",
+    "TrainSpec",
+    "session",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -53,7 +74,7 @@ def unload_ipython_extension(shell: Any) -> None:
     unload(shell)
 
 
-def _session() -> Session:
+def session() -> Session:
     """The notebook's session, the one that `%lora` uses.
 
     Raises `StateError` outside IPython.
@@ -61,24 +82,3 @@ def _session() -> Session:
     from lora_magic.magics.shell import session_here
 
     return session_here()
-
-
-class _Package(types.ModuleType):
-    """This package, whose `session` stays the function.
-
-    Python would put the submodule `lora_magic.session` in its place as soon as that is imported;
-    `from lora_magic.session import …` works all the same.
-    """
-
-    @property
-    def session(self) -> Any:
-        """See `_session`."""
-        return _session
-
-    @session.setter
-    def session(self, module: types.ModuleType) -> None:
-        """What the import system offers is not kept."""
-
-
-sys.modules[__name__].__class__ = _Package
-_session.__name__ = _session.__qualname__ = "session"

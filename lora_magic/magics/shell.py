@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lora_magic.errors import StateError
 
 if TYPE_CHECKING:
-    from lora_magic.session import Session
+    from lora_magic.state.session import Session
 
 KEPT_AS = "_lora_magic_session"
 
@@ -19,7 +19,7 @@ def session_for(shell: Any) -> Session:
     """The session of this shell, made at the first verb that needs one: that import loads torch."""
     kept: Session | None = getattr(shell, KEPT_AS, None)
     if kept is None:
-        from lora_magic.session import Session
+        from lora_magic.state.session import Session
 
         kept = Session()
         setattr(shell, KEPT_AS, kept)

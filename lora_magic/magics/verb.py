@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lora_magic.session import Session
+    from lora_magic.state.session import Session
 
 
 def text(seen: str) -> str:

@@ -1,0 +1,122 @@
+"""A real IPython shell, fresh for each test, and a session that only records what it was told."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+
+from lora_magic.magics.shell import KEPT_AS
+
+
+@dataclass(frozen=True)
+class Record:
+    """A result with a line and a rich form, told apart by the verb that made it."""
+
+    verb: str
+
+    @property
+    def line(self) -> str:
+        return f"{self.verb} done"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return {"text/plain": self.line, "text/html": f"<p>{self.line}</p>"}
+
+
+@dataclass
+class FakeSession:
+    """Every method there is; each call is kept as (verb, arguments, keywords)."""
+
+    adapters: dict[str, str] = field(default_factory=lambda: {"pirate": "record"})
+    calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
+    answers: dict[str, Any] = field(default_factory=dict)
+
+    def __getattr__(self, verb: str) -> Any:
+        if verb.startswith("_"):
+            raise AttributeError(verb)
+
+        def method(*args: Any, **kwargs: Any) -> Any:
+            self.calls.append((verb, args, kwargs))
+            answer = self.answers.get(verb, Record(verb))
+            return answer(*args, **kwargs) if callable(answer) else answer
+
+        return method
+
+    @property
+    def last(self) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
+        return self.calls[-1]
+
+
+@dataclass
+class Seen:
+    """What a cell left on the screen: rich outputs as bundles, and printed text."""
+
+    outputs: list[dict[str, Any]]
+    printed: str
+    result: Any
+
+    @property
+    def lines(self) -> list[str]:
+        return [output["text/plain"] for output in self.outputs]
+
+
+class Screen:
+    """What a notebook would show, in its order: displays, and the values of cells."""
+
+    def __init__(self) -> None:
+        self.outputs: list[dict[str, Any]] = []
+
+    def publish(self, data: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        self.outputs.append(data)
+
+
+class TestingShell(InteractiveShell):
+    """A shell whose cells raise their errors at the caller."""
+
+    # pytest takes a class of this name for tests.
+    __test__ = False
+
+    def run(self, cell: str) -> Seen:
+        screen = Screen()
+        printed = io.StringIO()
+        with (
+            redirect_stdout(printed),
+            patch.object(self.display_pub, "publish", screen.publish),
+            patch.object(self.displayhook, "write_format_data", screen.publish),
+            patch.object(self.displayhook, "write_output_prompt", lambda: None),
+        ):
+            ran = self.run_cell(cell, store_history=True)
+        ran.raise_error()
+        return Seen(screen.outputs, printed.getvalue(), ran.result)
+
+
+@pytest.fixture
+def bare_shell(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestingShell]:
+    """A shell without the extension, with its own folder and no history file."""
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    InteractiveShell.clear_instance()
+    TestingShell.clear_instance()
+    shell = TestingShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
+    yield shell
+    TestingShell.clear_instance()
+
+
+@pytest.fixture
+def shell(bare_shell: TestingShell) -> TestingShell:
+    """A shell with the extension loaded and the recording session in it."""
+    bare_shell.run("%load_ext lora_magic")
+    setattr(bare_shell, KEPT_AS, FakeSession())
+    return bare_shell
+
+
+@pytest.fixture
+def session(shell: TestingShell) -> FakeSession:
+    kept: FakeSession = getattr(shell, KEPT_AS)
+    return kept

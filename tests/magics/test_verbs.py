@@ -1,0 +1,203 @@
+"""Each line of `%lora` is one call on the session, with what was typed and nothing else."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+
+from lora_magic.errors import CommandError
+from lora_magic.magics.leads import INSTEAD, SAME
+from lora_magic.magics.verbs import VERBS
+
+CALLS = [
+    ("", ("status", (), {})),
+    ("# nothing", ("status", (), {})),
+    ("load demo", ("load", ("demo",), {})),
+    (
+        "load a/b --dtype float32 --device cpu --home h --trust-remote-code --replace",
+        (
+            "load",
+            ("a/b",),
+            {
+                "dtype": "float32",
+                "device": "cpu",
+                "home": "h",
+                "trust_remote_code": True,
+                "replace": True,
+            },
+        ),
+    ),
+    (
+        "attach calm --rank 4 --alpha -1.5e0 --dropout 0.1 --targets q,v --seed 3 --replace",
+        (
+            "attach",
+            ("calm",),
+            {
+                "rank": 4,
+                "alpha": -1.5,
+                "dropout": 0.1,
+                "targets": "q,v",
+                "seed": 3,
+                "replace": True,
+            },
+        ),
+    ),
+    ("attach --rank=4 calm # it's a comment", ("attach", ("calm",), {"rank": 4})),
+    (
+        r"attach calm --targets 're:layers\.\d{1,2}\.q'",
+        ("attach", ("calm",), {"targets": r"re:layers\.\d{1,2}\.q"}),
+    ),
+    ("detach calm", ("detach", ("calm",), {})),
+    ("swap base", ("swap", ("base",), {})),
+    ("ratio", ("ratio", (), {})),
+    (
+        "ratio calm --rank 64 --targets q",
+        ("ratio", (), {"name": "calm", "rank": 64, "targets": "q"}),
+    ),
+    ("spectrum", ("spectrum", (), {})),
+    ("spectrum a b --module q_proj", ("spectrum", ("a", "b"), {"module": "q_proj"})),
+    ("merge", ("merge", (), {})),
+    ("merge calm", ("merge", (), {"name": "calm"})),
+    ("unmerge", ("unmerge", (), {})),
+    ("save", ("save", (), {})),
+    ('save calm "my folder"', ("save", (), {"name": "calm", "folder": "my folder"})),
+    ("open d", ("open", (), {"folder": "d"})),
+    ("open d calm --replace", ("open", (), {"folder": "d", "name": "calm", "replace": True})),
+    ("verify --quick", ("verify", (), {"quick": True})),
+    ("reset", ("reset", (), {})),
+]
+
+
+@pytest.mark.parametrize(("line", "call"), CALLS)
+def test_a_line_is_one_call(shell: Any, session: Any, line: str, call: Any) -> None:
+    shell.run(f"%lora {line}")
+    assert session.calls == [call]
+
+
+def test_every_verb_has_a_line_that_is_tested() -> None:
+    tested = {call[0] for _, call in CALLS} | {"use", "train", "ask", "compare"}
+    assert tested == set(VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_tells_its_help_without_running(shell: Any, session: Any, verb: str) -> None:
+    for line in (f"{verb} --help", f"{verb} -h", f"{verb} --bogus --help", f"{verb}?"):
+        seen = shell.run(f"%lora {line}")
+        assert VERBS[verb].summary in seen.printed
+        assert seen.outputs == []
+        assert "%%%%" not in seen.printed
+        for argument in VERBS[verb].arguments:
+            assert argument.name in seen.printed
+            assert argument.help in " ".join(seen.printed.split())
+    assert session.calls == []
+
+
+def test_help_lists_every_verb(shell: Any) -> None:
+    for line in ("--help", "-h", "help"):
+        printed = shell.run(f"%lora {line}").printed
+        assert all(f"  {name} " in printed for name in VERBS)
+
+
+def test_every_flag_is_a_legal_name_in_python() -> None:
+    for verb in VERBS.values():
+        assert all(argument.key.isidentifier() for argument in verb.arguments)
+
+
+def test_train_reads_a_variable_before_a_path(
+    shell: Any, session: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows").write_text("x")
+    shell.run('%lora train calm --data rows --columns "body => reply" --steps 5 --lr 2e-4 --more;')
+    verb, args, kwargs = session.last
+    assert (verb, args) == ("train", ("calm", "rows"))
+    assert kwargs == {
+        "columns": "body => reply",
+        "steps": 5,
+        "lr": 2e-4,
+        "more": True,
+        "reporter": None,
+    }
+    shell.user_ns["rows"] = [("a", "b")]
+    shell.run("%lora train calm --data rows")
+    assert session.last[1] == ("calm", [("a", "b")])
+    shell.run("%lora train calm --data no/such.csv")
+    assert session.last[1] == ("calm", "no/such.csv")
+
+
+def test_held_out_rows_are_a_count_or_a_share(shell: Any, session: Any) -> None:
+    shell.run("%%lora_train calm --eval 20 --epochs 1.5\na => b")
+    assert (session.last[2]["eval"], session.last[2]["epochs"]) == (20, 1.5)
+    shell.run("%%lora train calm --eval 0.1\na => b")
+    assert session.last[2]["eval"] == 0.1
+
+
+def test_a_cell_without_rows_reaches_the_session_which_knows_the_error(
+    shell: Any, session: Any
+) -> None:
+    shell.run("%%lora_train calm")
+    assert session.last[2]["text"].strip() == ""
+
+
+def test_rows_come_from_one_place(shell: Any, session: Any) -> None:
+    shell.user_ns["df"] = object()
+    with pytest.raises(CommandError, match="at once"):
+        shell.run("%%lora_train calm --data df\na => b")
+    with pytest.raises(CommandError, match=r"no rows.*%%lora_train calm"):
+        shell.run("%lora train calm")
+    with pytest.raises(CommandError, match=r"neither a variable.*Did you mean 'mails'"):
+        shell.run("mails = 1\n%lora train calm --data mials")
+    assert session.calls == []
+
+
+def test_use_takes_the_objects_and_not_their_names(shell: Any, session: Any) -> None:
+    model, tokenizer = object(), object()
+    shell.user_ns.update(model=model, tokenizer=tokenizer)
+    shell.run("%lora use model tokenizer")
+    assert session.last == ("use", (model, tokenizer), {})
+    shell.run("%lora use model --replace")
+    assert session.last == ("use", (model,), {"replace": True})
+    with pytest.raises(CommandError, match=r"'modle' is no variable.*Did you mean 'model'"):
+        shell.run("%lora use modle tokenizer")
+    shell.run("def f(local):\n    %lora use local\nf(7)")
+    assert session.last[1] == (7,)
+
+
+def test_use_with_an_adapters_name_swaps_unless_a_variable_has_it(shell: Any, session: Any) -> None:
+    shell.run("%lora use pirate")
+    assert session.last == ("swap", ("pirate",), {})
+    shell.run("pirate = 5\n%lora use pirate")
+    assert session.last == ("use", (5,), {})
+
+
+@pytest.mark.parametrize(("word", "verb"), SAME.items())
+def test_words_people_try_do_what_the_verb_does(
+    shell: Any, session: Any, word: str, verb: str
+) -> None:
+    shell.run(f"%lora {word} {'x' if verb in ('ask', 'swap', 'compare', 'open') else ''}")
+    assert session.last[0] == verb
+
+
+@pytest.mark.parametrize(("word", "command"), INSTEAD.items())
+def test_words_that_could_lose_something_name_the_command(
+    shell: Any, session: Any, word: str, command: str
+) -> None:
+    with pytest.raises(CommandError) as error:
+        shell.run(f"%lora {word} pirate")
+    assert command in str(error.value)
+    assert session.calls == []
+
+
+def test_the_ways_out_name_verbs_that_exist() -> None:
+    assert set(SAME.values()) <= set(VERBS)
+    assert not {*SAME, *INSTEAD} & set(VERBS)
+    for command in INSTEAD.values():
+        named = [part.split()[0].rstrip(",.") for part in command.split("%lora ")[1:]]
+        assert set(named) <= set(VERBS)
+        assert named or "%%lora_train" in command
+
+
+def test_every_verbs_run_is_documented() -> None:
+    assert all(inspect.getdoc(verb.run) for verb in VERBS.values())
