@@ -123,5 +123,13 @@ def test_the_top_level_holds_what_was_agreed_and_nothing_else() -> None:
     ).stdout.split()
     if not listed:
         pytest.skip("no git here")
-    agreed = {"pyproject.toml", "README.md", "LICENSE", "lora_magic", "notebooks", "tests", "binder"}
+    agreed = {
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "lora_magic",
+        "notebooks",
+        "tests",
+        "binder",
+    }
     assert {name.split("/")[0] for name in listed if not name.startswith(".")} <= agreed

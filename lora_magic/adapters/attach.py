@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lora_magic.base.model import BaseModel
 from lora_magic.errors import AdapterError, listed
+
 from . import bridge
 from .attached import Attached, delta_of
 from .count import ModuleCount
@@ -57,9 +58,7 @@ def restore(
     return attached
 
 
-def _captured(
-    base: BaseModel, slots: Slots, name: str, spec: AdapterSpec, config: Any
-) -> Attached:
+def _captured(base: BaseModel, slots: Slots, name: str, spec: AdapterSpec, config: Any) -> Attached:
     wrapper, replacements = bridge.capture(base.model, slots, config, spec.seed)
     config.base_model_name_or_path = base.name
     attached = Attached(

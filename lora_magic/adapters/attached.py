@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from lora_magic.base.prompt import PromptForm
 from lora_magic.lowrank.factors import LowRank
+
 from .count import ModuleCount
 from .spec import AdapterSpec
 
@@ -85,7 +86,9 @@ class Adapter:
     def __repr__(self) -> str:
         return f"{self.line}; {self.history.words}"
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> dict[str, object]:
         from lora_magic.views import receipt
 
         agree = "the count of the tensors agrees"
@@ -188,6 +191,4 @@ def delta_of(module: nn.Module) -> LowRank:
     scale = float(layer.scaling[PEFT_NAME])
     if PEFT_NAME in layer.lora_A:
         return LowRank(layer.lora_A[PEFT_NAME].weight, layer.lora_B[PEFT_NAME].weight, scale)
-    return LowRank(
-        layer.lora_embedding_A[PEFT_NAME], layer.lora_embedding_B[PEFT_NAME], scale
-    )
+    return LowRank(layer.lora_embedding_A[PEFT_NAME], layer.lora_embedding_B[PEFT_NAME], scale)

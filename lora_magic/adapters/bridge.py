@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from lora_magic.errors import AdapterError, BaseModelError, listed
+
 from .attached import PEFT_NAME
 from .slots import Slots
 from .spec import AdapterSpec

@@ -79,13 +79,13 @@ class Ratio:
         """One row a module: module, outputs, inputs, rank, formula, trainable."""
         import pandas as pd
 
-        rows = [
-            (c.module, c.outputs, c.inputs, c.rank, c.formula, c.tensors) for c in self.modules
-        ]
+        rows = [(c.module, c.outputs, c.inputs, c.rank, c.formula, c.tensors) for c in self.modules]
         names = ["module", "outputs", "inputs", "rank", "formula", "trainable"]
         return pd.DataFrame(rows, columns=names)
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> dict[str, object]:
         from lora_magic.views import ratio
 
         largest = max(self.modules, key=lambda count: count.outputs * count.inputs)

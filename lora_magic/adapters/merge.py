@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from lora_magic.errors import AdapterError
 from lora_magic.lowrank.factors import LowRank
+
 from .targets import is_conv1d
 
 if TYPE_CHECKING:
@@ -91,7 +92,9 @@ class MergeReport:
         rows = [(m.module, m.relative_change, m.lost_to_rounding, m.bytes) for m in self.modules]
         return pd.DataFrame(rows, columns=names)
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> dict[str, object]:
         from lora_magic.views import merge
 
         return merge.bundle(

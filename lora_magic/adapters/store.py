@@ -7,7 +7,6 @@ are never read. Knows folders; knows no session.
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -20,6 +19,7 @@ from safetensors.torch import load_file
 from lora_magic.base.model import BaseModel
 from lora_magic.base.prompt import PromptForm
 from lora_magic.errors import AdapterError, listed, near
+
 from . import attach, bridge
 from .attached import Attached, History
 from .slots import Slots
@@ -49,7 +49,9 @@ def save(base: BaseModel, slots: Slots, attached: Attached, folder: Path) -> int
                 folder.rename(Path(room) / "old")
             written.rename(folder)
     except OSError as error:
-        raise AdapterError(f"{folder} cannot be written ({error}); choose another folder.") from error
+        raise AdapterError(
+            f"{folder} cannot be written ({error}); choose another folder."
+        ) from error
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 

@@ -86,7 +86,8 @@ def shortest(model: nn.Module, found: Sequence[str]) -> list[str]:
 
 def _linear(model: nn.Module, able: dict[str, nn.Module]) -> list[str]:
     """Every linear layer but the output head, as in QLoRA (Dettmers et al. 2023)."""
-    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    output: Any = getattr(model, "get_output_embeddings", lambda: None)
+    head = output()
     return [
         path
         for path, module in able.items()

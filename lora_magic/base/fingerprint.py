@@ -39,7 +39,7 @@ def bits_sum(tensor: Tensor) -> int:
     words = raw.view(torch.int64) if raw.data_ptr() % 8 == 0 else raw.clone().view(torch.int64)
     weights = _odd_weights(min(_BLOCK, max(words.numel(), 1)), words.device)
     total = 0
-    for number, block in enumerate(words.split(_BLOCK)):
+    for number, block in enumerate(torch.split(words, _BLOCK)):
         part = int((block * weights[: block.numel()]).sum())
         total += part * (2 * number + 1)
     return total & 0xFFFFFFFFFFFFFFFF
@@ -73,7 +73,9 @@ class Verification:
     def __repr__(self) -> str:
         return self.line
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> dict[str, object]:
         from lora_magic.views import verification
 
         facts = [("seconds", f"{self.seconds:.3f}")]
@@ -132,9 +134,7 @@ class Fingerprint:
                     self._states.append((f"{name}.{part}", state, bits_sum(state)))
             bits = known[id(tensor)]
             pointer, version = tensor.data_ptr(), _version(tensor)
-            self._entries.append(
-                _Entry(name, owner, store, key, tensor, bits, pointer, version)
-            )
+            self._entries.append(_Entry(name, owner, store, key, tensor, bits, pointer, version))
 
     @property
     def digest(self) -> str:

@@ -19,6 +19,7 @@ from torch import nn
 
 from lora_magic import demo
 from lora_magic.errors import BaseModelError, listed, near
+
 from . import hub
 from .device import Placement, choose_device, choose_dtype
 from .model import BaseModel
@@ -44,8 +45,13 @@ def load(
     with _quiet(silence=local):
         model, tokenizer = _read(name, source, local, target, trust_remote_code)
     model, placement = _place(model, dtype, target)
-    recipe = Recipe(**demo.RECIPE) if name == DEMO else None
+    recipe = _embedded_recipe() if name == DEMO else None
     return BaseModel(model, tokenizer, name=name, placement=placement, recipe=recipe)
+
+
+def _embedded_recipe() -> Recipe:
+    fields: dict[str, Any] = {"accumulation": 1, "max_length": 512, **demo.RECIPE}
+    return Recipe(**fields)
 
 
 def use(model: Any, tokenizer: Any, *, name: str | None = None) -> BaseModel:
@@ -65,8 +71,7 @@ def use(model: Any, tokenizer: Any, *, name: str | None = None) -> BaseModel:
         )
     if tokenizer is not None and not hasattr(tokenizer, "chat_template"):
         raise BaseModelError(
-            f"expected a tokenizer, saw {type(tokenizer).__name__}; "
-            "type: %lora use model tokenizer"
+            f"expected a tokenizer, saw {type(tokenizer).__name__}; type: %lora use model tokenizer"
         )
     first = next(model.parameters())
     placement = Placement(first.device, first.dtype, "as it was given")

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from lora_magic.errors import PromptError
+
 from .device import Placement, short_name
 from .fingerprint import Fingerprint
 from .recipe import Recipe, recipe_for
@@ -47,7 +48,9 @@ class BaseRecord:
     def __repr__(self) -> str:
         return self.line
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> dict[str, object]:
         from lora_magic.views import receipt
 
         return receipt.bundle(

@@ -36,7 +36,7 @@ class PromptForm:
     def of(
         cls, tokenizer: Any, template: str | None = None, system: str | None = None
     ) -> PromptForm:
-        """The form for a tokenizer; `template` is "chat", "plain" or None (chat where there is one).
+        """The form for a tokenizer; `template` is "chat", "plain" or None: chat where there is one.
 
         Raises `CommandError` for another word, for "chat" without a template, and for a system
         prompt in the plain form, which has no place for it.

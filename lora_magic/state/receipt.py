@@ -15,7 +15,9 @@ class Receipt:
     def __repr__(self) -> str:
         return self.line
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> dict[str, object]:
         from lora_magic.views import receipt
 
         return receipt.bundle(line=self.line, facts=list(self.facts))

@@ -49,15 +49,16 @@ class Status:
     def __repr__(self) -> str:
         return str(self._repr_mimebundle_()["text/plain"])
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> dict[str, object]:
         from lora_magic.views import status
 
         return status.bundle(
             base=self.base_line,
             machine=self.machine,
             adapters=[
-                (a.name, a.spec.line, a.history.words, a.name == self.active)
-                for a in self.adapters
+                (a.name, a.spec.line, a.history.words, a.name == self.active) for a in self.adapters
             ],
             merged=self.merged,
             next_commands=self.next_commands,

@@ -49,10 +49,17 @@ def test_held_puts_back_what_stood_also_after_an_error(model: nn.Sequential) -> 
     slots = Slots(model)
     first, second = nn.Identity(), nn.Identity()
     slots.write({"0": first})
-    with pytest.raises(ValueError, match="within"), slots.held({"1.1": second}):
-        assert model[0] is not first
-        assert model[1][1] is second
-        raise ValueError("within")
+    seen: list[nn.Module] = []
+
+    def within() -> None:
+        with slots.held({"1.1": second}):
+            seen.extend((model[0], model[1][1]))
+            raise ValueError("within")
+
+    with pytest.raises(ValueError, match="within"):
+        within()
+    assert seen[0] is not first
+    assert seen[1] is second
     assert model[0] is first
     assert isinstance(model[1][1], nn.ReLU)
 

@@ -124,9 +124,7 @@ def test_saving_over_something_else_is_refused(session: Session, tmp_path: Path)
     assert (tmp_path / "thesis" / "chapter.txt").read_text() == "years of work"
 
 
-def test_every_fault_of_the_tensors_is_told_in_one_error(
-    session: Session, tmp_path: Path
-) -> None:
+def test_every_fault_of_the_tensors_is_told_in_one_error(session: Session, tmp_path: Path) -> None:
     session.attach("one", rank=2, targets="q_proj")
     session.save("one", tmp_path / "one")
     file = tmp_path / "one" / "adapter_model.safetensors"
@@ -197,5 +195,5 @@ def test_the_prompt_form_and_the_history_come_back(session: Session, tmp_path: P
     session.detach("one")
     record = session.open("one")
     assert record.history == before
-    assert session._attached["one"].form is not None
-    assert session._attached["one"].form.kind == "plain"
+    assert session._held.attached["one"].form is not None
+    assert session._held.attached["one"].form.kind == "plain"

@@ -18,6 +18,7 @@ from lora_magic.errors import (
     PromptError,
     StateError,
 )
+from lora_magic.state import merging
 from lora_magic.state.session import Session
 from tests.conftest import Saver, logits, perturb
 from tests.tiny import ARCHITECTURES, tiny_model, tiny_tokenizer
@@ -40,7 +41,7 @@ def snapshot(session: Session) -> dict[str, object]:
         "adapters": dict(session.adapters),
         "weights": {
             name: [t.tolist() for t in attached.state().values()]
-            for name, attached in session._attached.items()
+            for name, attached in session._held.attached.items()
         },
     }
 
@@ -48,7 +49,9 @@ def snapshot(session: Session) -> dict[str, object]:
 # Loading
 
 
-def test_the_same_load_is_instant_and_keeps_the_adapters(session: Session, saved_model: Saver) -> None:
+def test_the_same_load_is_instant_and_keeps_the_adapters(
+    session: Session, saved_model: Saver
+) -> None:
     session.attach("one", rank=2)
     model = session.model
     session.load(str(saved_model()))
@@ -132,11 +135,11 @@ def test_a_merged_peft_model_and_an_injected_one_are_refused() -> None:
 def test_attach_twice_returns_the_same_and_another_spec_is_refused(session: Session) -> None:
     first = session.attach("one", rank=2)
     perturb(session, "one")
-    weights = session._attached["one"].state()
+    weights = session._held.attached["one"].state()
     assert session.attach("one", rank=2) == first
     with pytest.raises(AdapterError, match=r"r2.*r4.*--replace"):
         session.attach("one", rank=4)
-    assert all(torch.equal(weights[k], v) for k, v in session._attached["one"].state().items())
+    assert all(torch.equal(weights[k], v) for k, v in session._held.attached["one"].state().items())
     assert session.attach("one", rank=4, replace=True).spec.rank == 4
     assert torch.equal(logits(session), logits_of(session, "base"))
 
@@ -179,14 +182,16 @@ def test_detaching_the_active_one_leaves_base(session: Session) -> None:
 def test_a_training_cell_run_twice_ends_with_the_same_weights(session: Session) -> None:
     session.attach("one", rank=2, dropout=0.1)
     session.train("one", text=ROWS, steps=3)
-    first = session._attached["one"].state()
+    first = session._held.attached["one"].state()
     session.train("one", text=ROWS, steps=3)
-    again = session._attached["one"].state()
+    again = session._held.attached["one"].state()
     assert all(torch.equal(first[key], again[key]) for key in first)
     assert session.adapters["one"].history.steps == 3
     session.train("one", text=ROWS, steps=3, more=True)
     assert session.adapters["one"].history.steps == 6
-    assert any(not torch.equal(first[k], v) for k, v in session._attached["one"].state().items())
+    assert any(
+        not torch.equal(first[k], v) for k, v in session._held.attached["one"].state().items()
+    )
     assert session.verify()
 
 
@@ -203,9 +208,9 @@ def test_training_one_adapter_moves_no_other(session: Session) -> None:
     session.attach("one", rank=2)
     perturb(session, "one")
     session.attach("two", rank=2)
-    before = session._attached["one"].state()
+    before = session._held.attached["one"].state()
     session.train("two", text=ROWS, steps=2)
-    assert all(torch.equal(before[k], v) for k, v in session._attached["one"].state().items())
+    assert all(torch.equal(before[k], v) for k, v in session._held.attached["one"].state().items())
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
@@ -285,7 +290,11 @@ def test_merged_the_answer_is_the_unmerged_one_at_the_cost_of_the_targets_only(
     report = session.merge()
     assert torch.allclose(logits(session), unmerged, atol=1e-5)
     assert report.logit_difference < 1e-5
-    sizes = {n: m.weight.numel() * 4 for n, m in session.model.named_modules() if "q_proj" in n or "v_proj" in n}
+    sizes = {
+        n: m.weight.numel() * 4
+        for n, m in session.model.named_modules()
+        if "q_proj" in n or "v_proj" in n
+    }
     assert report.extra_bytes == sum(sizes.values())
     assert not any(hasattr(module, "lora_A") for module in session.model.modules())
 
@@ -347,7 +356,7 @@ def test_an_interrupt_in_the_middle_of_either_changes_nothing(
 
 def interrupt_writing(session: Session, after: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The write that follows is interrupted once, when so many slots have been written."""
-    slots = session._needs_slots()
+    slots = session._held.slots
     places = slots._places
 
     class Interrupting(dict):  # type: ignore[type-arg]  # a dict of places
@@ -359,8 +368,8 @@ def interrupt_writing(session: Session, after: int, monkeypatch: pytest.MonkeyPa
                 raise KeyboardInterrupt
             return super().__getitem__(key)
 
-    real_held = session._logit_difference
-    monkeypatch.setattr(session, "_logit_difference", lambda *pair: arm(real_held(*pair)))
+    measured = merging.logit_difference
+    monkeypatch.setattr(merging, "logit_difference", lambda *pair: arm(measured(*pair)))
 
     def arm(value: float) -> float:
         monkeypatch.setattr(slots, "_places", Interrupting(places))
@@ -461,9 +470,19 @@ MISTAKES: list[tuple[str, Callable[[Session], object], type[LoraMagicError], str
     ("a name with a slash", lambda s: s.attach("a/b"), AdapterError, "a_b"),
     ("a name with a dot", lambda s: s.attach("a.b"), AdapterError, "a_b"),
     ("another spec", lambda s: s.attach("one", rank=3), AdapterError, "--replace"),
-    ("training before attaching", lambda s: s.train("n", text=ROWS), AdapterError, "%lora attach n"),
+    (
+        "training before attaching",
+        lambda s: s.train("n", text=ROWS),
+        AdapterError,
+        "%lora attach n",
+    ),
     ("an empty body", lambda s: s.train("one", text=" \n"), DataError, "=>"),
-    ("a row without completion", lambda s: s.train("one", text="a => b\nc => "), DataError, "line 2"),
+    (
+        "a row without completion",
+        lambda s: s.train("one", text="a => b\nc => "),
+        DataError,
+        "line 2",
+    ),
     ("unmerging the unmerged", lambda s: s.unmerge(), StateError, "%lora merge"),
     ("an empty prompt", lambda s: s.ask(" "), PromptError, "empty"),
     ("too long a prompt", lambda s: s.ask("word " * 400), PromptError, "128"),
@@ -546,7 +565,7 @@ def test_the_main_job_leaves_the_base_as_it_was(
     architecture: str, saved_model: Saver, tmp_path: Path
 ) -> None:
     csv = tmp_path / "rows.csv"
-    csv.write_text("body,reply\nWhere is it?,Arr!\nWhat is that?,\"A fish, matey!\"\n")
+    csv.write_text('body,reply\nWhere is it?,Arr!\nWhat is that?,"A fish, matey!"\n')
     session = Session()
     session.load(str(saved_model(architecture)))
     session.attach("one", rank=4)

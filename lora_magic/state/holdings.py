@@ -1,0 +1,172 @@
+"""What a session holds just now, and the guard that every change of it goes through.
+
+Knows the base, its slots and the adapters; knows no verb. Whoever looks something up that is not
+there gets an error that names what is, and the command to type.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from lora_magic.adapters.attached import Attached
+from lora_magic.adapters.slots import Slots
+from lora_magic.adapters.spec import BASE_NAME
+from lora_magic.base.model import BaseModel, BaseRecord
+from lora_magic.base.prompt import PromptForm
+from lora_magic.errors import AdapterError, StateError, listed, near
+
+
+class Holdings:
+    """One base, its adapters, which is active, what is merged.
+
+    `key` is what the base was asked for by, so that the same load is recognised.
+    """
+
+    def __init__(self) -> None:
+        self.key: tuple[object, ...] = ()
+        self.attached: dict[str, Attached] = {}
+        self.active = BASE_NAME
+        self.merged: str | None = None
+        self._base: BaseModel | None = None
+        self._slots: Slots | None = None
+        self._form: PromptForm | None = None
+
+    # The base
+
+    @property
+    def empty(self) -> bool:
+        """Is no base loaded?"""
+        return self._base is None
+
+    @property
+    def base(self) -> BaseModel:
+        """The base; raises `StateError` when none is loaded."""
+        if self._base is None:
+            raise StateError("no base model is loaded; type: %lora load demo")
+        return self._base
+
+    @property
+    def slots(self) -> Slots:
+        """The base's slots; raises `StateError` when no base is loaded."""
+        _ = self.base
+        assert self._slots is not None  # slots come and go with the base
+        return self._slots
+
+    def take(self, base: BaseModel, key: tuple[object, ...]) -> None:
+        """Release what is held and hold this base, without adapters."""
+        slots = Slots(base.model)
+        form = None if base.tokenizer is None else PromptForm.of(base.tokenizer)
+        self.release()
+        self._base, self._slots, self._form, self.key = base, slots, form, key
+
+    def release(self) -> None:
+        """Give the base back as it was found and let everything go. May be called twice."""
+        if self._base is None:
+            return
+        self.slots.write({})
+        self._base.release()
+        self._base, self._slots, self._form, self.key = None, None, None, ()
+        self.attached, self.active, self.merged = {}, BASE_NAME, None
+        # A model's modules refer to each other: without this their memory stays.
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def record(self) -> BaseRecord:
+        """The base in names and numbers."""
+        form = self._form
+        kind = "none: no tokenizer" if form is None else form.kind
+        return self.base.record(kind, form.end_token if form else None)
+
+    def form_of(self, name: str) -> PromptForm:
+        """The prompt form that an adapter was trained in, else the base's own."""
+        self.base.needs_tokenizer()
+        form = self.attached[name].form if name in self.attached else None
+        form = form or self._form
+        assert form is not None  # there is a tokenizer, hence a form
+        return form
+
+    # Adapters
+
+    def named(self, name: str) -> Attached:
+        """The adapter of that name; raises `AdapterError` with the near miss."""
+        if name in self.attached:
+            return self.attached[name]
+        if name == BASE_NAME:
+            raise AdapterError("base is no adapter: it has no ΔW; name one of the adapters.")
+        there = list(self.attached)
+        raise AdapterError(
+            f"no adapter {name!r}; attached: {listed(there)}.{near(name, there)} "
+            f"To make it, type: %lora attach {name}"
+        )
+
+    def named_or_active(self, name: str | None, verb: str) -> Attached:
+        """The adapter of that name, or the active one when no name is given."""
+        _ = self.base
+        if name is None and self.active == BASE_NAME:
+            raise StateError(
+                f"{verb}: no adapter is active; attached: {listed(self.attached)}. "
+                f"Type: %lora {verb} NAME"
+            )
+        return self.named(name or self.active)
+
+    def activate(self, name: str) -> None:
+        """Write an adapter's replacements into the slots, or the originals for "base"."""
+        self.stand(self.attached[name].replacements if name != BASE_NAME else {}, name, None)
+
+    def stand(self, modules: Mapping[str, nn.Module], active: str, merged: str | None) -> None:
+        """Write these modules and the state that goes with them, all or nothing."""
+        with self.all_or_nothing():
+            self.slots.write(modules)
+            self.active, self.merged = active, merged
+
+    def keep(self, attached: Attached) -> None:
+        """Hold an adapter, in place of one of the same name."""
+        if self.active == attached.name:
+            self.activate(BASE_NAME)
+        self.attached[attached.name] = attached
+
+    # Guards
+
+    def refuse_while_merged(self, verb: str) -> None:
+        """Raise `StateError` when something is merged."""
+        if self.merged is not None:
+            raise StateError(
+                f"{verb}: {self.merged} is merged into the base; first type: %lora unmerge"
+            )
+
+    def refuse_loss(self, verb: str, replace: bool) -> None:
+        """Raise `StateError` when trained, unsaved adapters would be lost."""
+        lost = [n for n, a in self.attached.items() if a.history.steps and not a.saved]
+        if lost and not replace:
+            raise StateError(
+                f"{verb}: {listed(lost)} is trained and not saved; save it "
+                f"(%lora save {lost[0]}) or add --replace."
+            )
+
+    @contextmanager
+    def all_or_nothing(self) -> Iterator[None]:
+        """Whatever is raised within, an interrupt too: slots, adapters and state as before."""
+        slots = self.slots
+        before = (slots.written, dict(self.attached), self.active, self.merged)
+        try:
+            yield
+        except BaseException:
+            _insist(lambda: slots.write(before[0]))
+            self.attached, self.active, self.merged = before[1], before[2], before[3]
+            raise
+
+
+def _insist(restore: Callable[[], None]) -> None:
+    """Finish a restoration even when ■ is pressed again in the middle of it."""
+    while True:
+        try:
+            restore()
+        except KeyboardInterrupt:
+            continue
+        return

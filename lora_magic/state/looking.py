@@ -1,0 +1,104 @@
+"""What looks at a session's holdings and changes nothing: voices, counts, spectra, status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from lora_magic.adapters.attached import Adapter
+from lora_magic.adapters.count import Ratio, planned
+from lora_magic.adapters.spec import BASE_NAME, AdapterSpec
+from lora_magic.adapters.targets import canonical, resolve
+from lora_magic.compare.run import Voice
+from lora_magic.errors import AdapterError, StateError, listed, near
+from lora_magic.lowrank.factors import LowRank
+from lora_magic.lowrank.spectrum import Spectrum, spectrum_of
+
+from .holdings import Holdings
+from .status import Status, machine, next_commands
+
+#: What `status` suggests to ask; the embedded model knows the answer.
+PROMPT = "What does a fox eat?"
+
+
+def voices(held: Holdings, adapters: str | Sequence[str] | None) -> list[Voice]:
+    """The base and the adapters named, or all of them, as a comparison's columns."""
+    held.base.needs_tokenizer()
+    names = _names(adapters) or list(held.attached)
+    return [_voice(held, name) for name in dict.fromkeys([BASE_NAME, *names])]
+
+
+def _names(adapters: str | Sequence[str] | None) -> list[str]:
+    if adapters is None:
+        return []
+    parts = adapters.split(",") if isinstance(adapters, str) else adapters
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _voice(held: Holdings, name: str) -> Voice:
+    if name == BASE_NAME:
+        return Voice(BASE_NAME, {}, {}, held.form_of(BASE_NAME))
+    attached = held.named(name)
+    form = held.form_of(name)
+    if name == held.merged:
+        # What answers now is the merged copies, so they are what is shown.
+        return Voice(name, held.slots.written, None, form)
+    return Voice(name, attached.replacements, attached.deltas(), form)
+
+
+def ratio(
+    held: Holdings, name: str | None, rank: int | None, targets: str | Sequence[str] | None
+) -> Ratio:
+    """The counts of an adapter as it is, or of a rank and targets that are not attached."""
+    base = held.base
+    chosen = name or (held.active if held.active != BASE_NAME else None)
+    there = held.named(chosen) if chosen else None
+    if there is not None and rank is None and targets is None:
+        spec = there.spec
+        return Ratio(there.name, spec.rank, spec.targets, base.parameters, there.counts)
+    default = there.spec if there else base.recipe
+    wanted = AdapterSpec(
+        default.rank if rank is None else rank, 1.0, 0.0, canonical(targets or default.targets), 0
+    )
+    with held.slots.held({}):
+        counts = planned(base.model, resolve(base.model, wanted.targets), wanted.rank)
+    return Ratio(None, wanted.rank, wanted.targets, base.parameters, counts)
+
+
+def spectrum(held: Holdings, names: Sequence[str], module: str | None) -> Spectrum:
+    """The spectra of the adapters named, else of the active one, else of all."""
+    _ = held.base
+    chosen = list(names) or ([held.active] if held.active != BASE_NAME else list(held.attached))
+    if not chosen:
+        raise StateError("no adapter is attached, so there is no ΔW; type: %lora attach NAME")
+    deltas: dict[str, Mapping[str, LowRank]] = {n: held.named(n).deltas() for n in chosen}
+    if module is not None:
+        deltas = {name: _only(found, module) for name, found in deltas.items()}
+    return spectrum_of(deltas)
+
+
+def _only(deltas: Mapping[str, LowRank], module: str) -> dict[str, LowRank]:
+    """The deltas whose path is `module` or ends with it; where none does, those that hold it."""
+    ending = {p: d for p, d in deltas.items() if p == module or p.endswith(f".{module}")}
+    found = ending or {path: delta for path, delta in deltas.items() if module in path}
+    if found:
+        return found
+    raise AdapterError(
+        f"--module {module}: the adapter has no such module; it has {listed(deltas)}."
+        f"{near(module, deltas)}"
+    )
+
+
+def status(held: Holdings, adapters: Mapping[str, Adapter], unchanged: bool) -> Status:
+    """What is loaded, attached, active and merged, and what to type next."""
+    commands: Sequence[str] = ["%lora load demo"]
+    if not held.empty:
+        commands = next_commands(adapters, held.active, held.merged, PROMPT)
+    return Status(
+        machine=machine(),
+        base=None if held.empty else held.record(),
+        unchanged=unchanged,
+        adapters=tuple(adapters.values()),
+        active=held.active,
+        merged=held.merged,
+        next_commands=tuple(commands),
+    )

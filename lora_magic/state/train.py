@@ -1,0 +1,80 @@
+"""A training over a session's holdings: from rows to a recorded adapter, or to what was before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lora_magic.adapters.attached import Attached, History
+from lora_magic.base.prompt import PromptForm
+from lora_magic.errors import TrainingStopped
+from lora_magic.training import encode, run
+from lora_magic.training.encode import Encoded
+from lora_magic.training.reporter import Reporter
+from lora_magic.training.row import Row
+from lora_magic.training.spec import TrainSpec, plan
+from lora_magic.training.summary import RunSummary
+
+from .holdings import Holdings
+
+
+def train(
+    held: Holdings,
+    attached: Attached,
+    rows: Sequence[Row],
+    *,
+    template: str | None,
+    system: str | None,
+    more: bool,
+    reporter: Reporter | None,
+    **flags: Any,
+) -> RunSummary:
+    """Train from the adapter's recorded beginning, or with `more` from where it stands.
+
+    Raises `TrainingStopped` after a person ended the run: the adapter keeps its steps. After any
+    other error its weights are what they were.
+    """
+    tokenizer = held.base.needs_tokenizer()
+    kept = attached.form if more and template is None and system is None else None
+    form = kept or PromptForm.of(tokenizer, template, system)
+    spec = plan(held.base.recipe, len(rows), context=held.base.context, **flags)
+    encoded = encode.encode(rows, tokenizer, form, spec.max_length)
+    summary = _run(held, attached, encoded, spec, more, reporter)
+    attached.form = form
+    attached.history = _history(attached.history if more else History(), summary)
+    attached.saved = False
+    if summary.stopped:
+        raise TrainingStopped(
+            f"{attached.name} stopped after step {summary.steps} of {summary.planned_steps}; "
+            "it keeps what it learned. To go on, run the cell again with --more."
+        )
+    return summary
+
+
+def _run(
+    held: Holdings,
+    attached: Attached,
+    encoded: Encoded,
+    spec: TrainSpec,
+    more: bool,
+    reporter: Reporter | None,
+) -> RunSummary:
+    before = attached.state()
+    base = held.base
+    try:
+        with held.all_or_nothing():
+            if not more:
+                attached.set_state(attached.start)
+            held.activate(attached.name)
+            with attached.trainable():
+                return run.run(
+                    attached.name, base.model, base.tokenizer, encoded, spec, reporter=reporter
+                )
+    except BaseException:
+        attached.set_state(before)
+        raise
+
+
+def _history(before: History, summary: RunSummary) -> History:
+    first = before.first_loss if before.steps else summary.first_loss
+    return History(before.steps + summary.steps, first, summary.last_loss, summary.examples)
