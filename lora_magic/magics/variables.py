@@ -1,6 +1,6 @@
 """Objects that a line names: a variable of the notebook, or a file.
 
-Knows names and paths; knows nothing of models or rows.
+Knows names and paths, and a model or a tokenizer by the name of its class: no library is loaded.
 """
 
 from __future__ import annotations
@@ -37,3 +37,19 @@ def data(source: str, variables: Mapping[str, Any]) -> Any:
             f"{near(source, names_of(variables))} Type --data VAR or --data PATH"
         )
     return source
+
+
+def models_in(variables: Mapping[str, Any]) -> list[str]:
+    """What `%lora use` could take: each model's name, with a tokenizer's if there is just one."""
+    models = _of_class(variables, ("PreTrainedModel", "PeftModel"))
+    tokenizers = _of_class(variables, ("PreTrainedTokenizerBase",))
+    with_it = f" {tokenizers[0]}" if len(tokenizers) == 1 else ""
+    return [name + with_it for name in models]
+
+
+def _of_class(variables: Mapping[str, Any], classes: tuple[str, ...]) -> list[str]:
+    return [
+        name
+        for name in names_of(variables)
+        if any(base.__name__ in classes for base in type(variables[name]).__mro__)
+    ]

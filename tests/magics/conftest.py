@@ -21,6 +21,7 @@ class Record:
     """A result with a line and a rich form, told apart by the verb that made it."""
 
     verb: str
+    base: str | None = "demo"
 
     @property
     def line(self) -> str:

@@ -112,8 +112,8 @@ def test_a_session_is_made_once_when_a_verb_first_needs_it(
         def __init__(self) -> None:
             made.append(self)
 
-        def status(self) -> str:
-            return "empty"
+        def ask(self, prompt: str) -> str:
+            return prompt
 
     module = type(sys)("lora_magic.state.session")
     module.Session = Session  # type: ignore[attr-defined]  # a stand-in for the module
@@ -121,8 +121,8 @@ def test_a_session_is_made_once_when_a_verb_first_needs_it(
     delattr(shell, KEPT_AS)
     shell.run("%lora --help")
     assert made == []
-    assert shell.run("%lora").result == "empty"
-    shell.run("%lora status")
+    assert shell.run("%lora ask hi").result == "hi"
+    shell.run("%lora ask hi")
     assert len(made) == 1
 
 

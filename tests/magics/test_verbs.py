@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -201,3 +202,26 @@ def test_the_ways_out_name_verbs_that_exist() -> None:
 
 def test_every_verbs_run_is_documented() -> None:
     assert all(inspect.getdoc(verb.run) for verb in VERBS.values())
+
+
+class PreTrainedModel:
+    """Known by its name alone: transformers need not be there."""
+
+
+class PreTrainedTokenizerBase:
+    """Likewise."""
+
+
+class TinyModel(PreTrainedModel):
+    pass
+
+
+def test_status_without_a_base_names_the_models_of_the_notebook(shell: Any, session: Any) -> None:
+    found: list[list[str]] = []
+    session.answers["status"] = SimpleNamespace(base=None, with_found=found.append)
+    shell.run("%lora")
+    shell.user_ns.update(net=TinyModel(), tok=PreTrainedTokenizerBase(), _hidden=TinyModel())
+    shell.run("%lora")
+    shell.user_ns["other"] = PreTrainedTokenizerBase()
+    shell.run("%lora")
+    assert found == [[], ["net tok"], ["net"]]
