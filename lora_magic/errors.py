@@ -47,7 +47,7 @@ class TrainingError(LoraMagicError):
     """A training run cannot start or go on."""
 
 
-class TrainingStopped(TrainingError):
+class TrainingStopped(TrainingError):  # noqa: N818 (a person's wish, not an error)
     """A person ended the run; the adapter keeps the steps that were done."""
 
 

@@ -13,6 +13,9 @@ from tests.tiny import tiny_model, tiny_tokenizer
 
 Saver = Callable[..., Path]
 
+# Small matrices: a second thread costs more than it brings, and two workers share two cores.
+torch.set_num_threads(1)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the tests that take minutes, too")

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from lora_magic.magics.first_cell import remember
 from lora_magic.magics.lines import LoraLine, lift_cell_magic
 from lora_magic.magics.places import MAGICS, Marker
 from lora_magic.magics.router import LoraMagics
+from lora_magic.magics.show import say
 
 KEPT_AS = "_lora_magic_hooks"
 
@@ -29,6 +31,8 @@ def load(shell: Any) -> None:
         held.append(hook)
     # Kept with the shell: after a reload of our modules these are the only names for them.
     setattr(shell, KEPT_AS, hooks)
+    for line in remember(shell):
+        say(f"{line.strip()}  ← read before lora_magic was loaded: run it again in the next cell.")
 
 
 def unload(shell: Any) -> None:

@@ -37,15 +37,15 @@ class Marker:
         """Mark each magic that is a statement, and apart from those the last of the cell."""
         body = tree.body if isinstance(tree, ast.Module) else []
         for node in ast.walk(tree):
-            line = _line_of(node.value) if isinstance(node, ast.Expr) else None
+            line = line_of(node.value) if isinstance(node, ast.Expr) else None
             if line is not None and Place.of(str(line.value))[0] is Place.VALUE:
                 place = Place.LAST if body and node is body[-1] else Place.STATEMENT
                 line.value = place.value + str(line.value)
         return tree
 
 
-def _line_of(node: ast.expr) -> ast.Constant | None:
-    """The line in `get_ipython().run_line_magic("lora", line)`, or in that of a cell magic."""
+def line_of(node: ast.expr) -> ast.Constant | None:
+    """The node of the line in `run_line_magic("lora", line)`, or in that of a cell magic."""
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
         return None
     if node.func.attr not in ("run_line_magic", "run_cell_magic") or len(node.args) < 2:

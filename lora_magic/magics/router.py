@@ -18,6 +18,7 @@ from IPython.core.magic import (
 )
 
 from lora_magic.errors import CommandError
+from lora_magic.magics.first_cell import place_in
 from lora_magic.magics.leads import lead
 from lora_magic.magics.live import reporter_for
 from lora_magic.magics.parser import help_for, parse
@@ -59,6 +60,8 @@ def run(shell: Any, marked: str, cell: str | None, local: Mapping[str, Any]) -> 
     Raises the `LoraMagicError` of whatever went wrong; IPython shows it as one line.
     """
     place, line = Place.of(marked)
+    if place is Place.VALUE:
+        place = place_in(shell, marked)
     line, silent = _without_semicolon(line)
     word, rest = _first(line)
     if word in ("help", "--help", "-h", "?", "??"):
