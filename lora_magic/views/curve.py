@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from lora_magic.views import svg
 from lora_magic.views.axis import Scale, ticks
@@ -17,8 +17,15 @@ LEFT, RIGHT, TOP, BOTTOM = 44.0, 456.0, 12.0, 140.0
 POINTS = 240
 
 
-def loss_curve(losses: Sequence[float], total: int | None = None) -> Markup:
-    """Loss over optimizer steps from 1; the axis reaches to `total` steps where it is given."""
+def loss_curve(
+    losses: Sequence[float],
+    total: int | None = None,
+    draw: Callable[..., Markup] = svg.image,
+) -> Markup:
+    """Loss over optimizer steps from 1; the axis reaches to `total` steps where it is given.
+
+    `draw`: `svg.image` for a curve that stays, `svg.picture` for one that is redrawn in place.
+    """
     finite = [loss for loss in losses if math.isfinite(loss)]
     if not finite:
         return Markup("")
@@ -37,7 +44,7 @@ def loss_curve(losses: Sequence[float], total: int | None = None) -> Markup:
         x, y = across(len(losses)), up(losses[-1])
         shapes.append(svg.label(x + 6, y + 4, figures(losses[-1]), size=12, weight="600"))
     said = f"Loss over {len(losses)} steps, from {figures(finite[0])} to {figures(finite[-1])}"
-    return svg.picture(WIDTH, HEIGHT, said, *shapes)
+    return draw(WIDTH, HEIGHT, said, *shapes)
 
 
 def running_mean(losses: Sequence[float]) -> list[float]:

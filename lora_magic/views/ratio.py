@@ -94,7 +94,7 @@ def _bars(base: int, rows: Sequence[Mapping[str, object]]) -> Markup:
     note = "Parameters, logarithmic scale"
     if len(rows) > BARS:
         note += f"; the first {BARS} of {len(rows)} adapters"
-    drawn = svg.picture(left + _BAR + _ROOM, bottom + 24, said, *shapes)
+    drawn = svg.image(left + _BAR + _ROOM, bottom + 24, said, *shapes)
     return figure(drawn, note)
 
 
@@ -130,7 +130,7 @@ def _matrix(d: int, k: int, r: int) -> Markup:
     trained, whole = r * (d + k), d * k
     said = f"One matrix to scale: W {d} by {k}, B {d} by {r}, A {r} by {k}"
     right = max(x_a + wide + 8, 300)
-    drawn = svg.picture(right, max(top + high, top + thin + 44) + 4, said, *shapes)
+    drawn = svg.image(right, max(top + high, top + thin + 44) + 4, said, *shapes)
     share = numbers.percent(trained / whole).replace(" ", "\u00a0")
     note = f"One matrix, to scale: r·(d + k) = {trained:,} of d·k = {whole:,}, {share}"
     return figure(drawn, note)

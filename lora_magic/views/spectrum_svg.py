@@ -44,7 +44,7 @@ def _panel(panel: Panel, across: Scale, up: Scale, several: bool) -> Markup:
         *(_band(panel.band, across, up) if panel.band else _lines(panel, across, up)),
     ]
     said = f"Singular values of {title}, {len(panel.modules)} modules, {kind}"
-    return svg.picture(WIDTH, HEIGHT, said, *shapes)
+    return svg.image(WIDTH, HEIGHT, said, *shapes)
 
 
 def _axes(across: Scale, up: Scale) -> list[Markup]:

@@ -30,7 +30,8 @@ CODE = "font-family:var(--jp-code-font-family, monospace);user-select:text;white
 FIGURE = "margin:.5rem 0"
 # A caption takes the width of its picture and does not widen it.
 CAPTION = f"margin:.25rem 0 0 0;width:0;min-width:100%;{SMALL};{MUTED}"
-PICTURE = "display:block;max-width:100%;height:auto;overflow:visible"
+IMAGE = "max-width:100%;height:auto"
+PICTURE = f"display:block;{IMAGE}"
 MARK = (
     "background-color:rgba(198,113,26,.2);color:inherit;padding:0 1px;border-radius:2px;"
     "text-decoration:underline 2px #C6711A;text-underline-offset:3px"

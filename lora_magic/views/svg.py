@@ -2,16 +2,28 @@
 
 Knows shapes and escaping; does not know what is drawn. No ids, so that pictures on one page
 cannot take each other's parts, and no gradients or clips, which would need them.
+
+A picture that stays in a notebook is an `image`: JupyterLab's sanitiser drops <svg> from a
+notebook that was not run here, and leaves the labels behind as loose words. One that is redrawn
+several times a second is a `picture`, since an image would flicker.
 """
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Sequence
 
 from lora_magic.views.html import Markup, escaped, tag
-from lora_magic.views.style import PICTURE
+from lora_magic.views.style import GREY, IMAGE, PICTURE
 
 Point = tuple[float, float]
+SOURCE = "data:image/svg+xml;base64,"
+# An image inherits neither the page's colour nor its font: grey is readable on white and black.
+_ALONE = {
+    "xmlns": "http://www.w3.org/2000/svg",
+    "color": GREY,
+    "font_family": "system-ui,sans-serif",
+}
 
 
 def coordinate(value: float) -> str:
@@ -20,21 +32,33 @@ def coordinate(value: float) -> str:
 
 
 def picture(width: float, height: float, label: str, *shapes: str) -> Markup:
-    """The <svg> element; `label` is what a screen reader says."""
+    """The <svg> element, in the colours of its page; `label` is what a screen reader says."""
+    return _drawn(width, height, shapes, role="img", aria_label=label, style=PICTURE)
+
+
+def image(width: float, height: float, label: str, *shapes: str) -> Markup:
+    """The same drawing as an <img> that holds all of it and outlives a sanitiser."""
+    alone = _drawn(width, height, shapes, **_ALONE)
+    return tag(
+        "img",
+        alt=label,
+        src=SOURCE + base64.b64encode(alone.encode()).decode("ascii"),
+        width=coordinate(width),
+        height=coordinate(height),
+        style=IMAGE,
+    )
+
+
+def _drawn(width: float, height: float, shapes: Iterable[str], **more: object) -> Markup:
     return tag(
         "svg",
-        # Blanks between the parts: a sanitiser that drops SVG leaves its texts, else run together.
-        *(Markup(f"{part}\n") for part in shapes),
-        role="img",
-        aria_label=label,
+        *shapes,
         width=coordinate(width),
         height=coordinate(height),
         viewBox=f"0 0 {coordinate(width)} {coordinate(height)}",
         font_size="11",
         fill="currentColor",
-        stroke_linejoin="round",
-        stroke_linecap="round",
-        style=PICTURE,
+        **more,
     )
 
 
@@ -55,13 +79,15 @@ def label(
 
 def path(points: Sequence[Point], colour: str, width: float = 1.5, **more: object) -> Markup:
     """A line through `points`; NaN breaks it. A lone point becomes a dot."""
-    strokes = "".join(_stroke(run) for run in _runs(points))
+    runs = _runs(points)
     return tag(
         "path",
-        d=strokes,
+        d="".join(map(_stroke, runs)),
         fill="none",
         stroke=colour,
         stroke_width=coordinate(width),
+        # A round cap makes a dot of a line of no length.
+        stroke_linecap="round" if any(len(run) == 1 for run in runs) else None,
         **more,
     )
 
@@ -86,8 +112,7 @@ def rules(lines: Sequence[tuple[Point, Point]], opacity: str = ".15") -> Markup:
 
 def labels(anchor: str, places: Iterable[tuple[float, float, str]]) -> Markup:
     """Texts with one anchor: the ticks of an axis."""
-    texts = [label(x, y, text) for x, y, text in places]
-    return tag("g", *(Markup(f"{text}\n") for text in texts), text_anchor=anchor)
+    return tag("g", *(label(x, y, text) for x, y, text in places), text_anchor=anchor)
 
 
 def _runs(points: Iterable[Point]) -> list[list[Point]]:
@@ -102,5 +127,4 @@ def _runs(points: Iterable[Point]) -> list[list[Point]]:
 
 def _stroke(points: Sequence[Point]) -> str:
     drawn = [f"{coordinate(x)},{coordinate(y)}" for x, y in points]
-    # A round cap makes a dot of a line of no length.
     return "M" + " ".join([*drawn, *(drawn if len(drawn) == 1 else [])])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lora_magic.views import numbers
+from lora_magic.views import numbers, svg
 from lora_magic.views.curve import loss_curve
 from lora_magic.views.html import Markup, tag
 from lora_magic.views.style import BLUE, details, figure, frame, heading, line
@@ -38,7 +38,7 @@ def progress_html(
             _small(line) if line else "",
             _bar(step, total),
             _line(_state(losses, step, total, (elapsed, seconds_left), tokens_per_second)),
-            _figure(losses, total) if losses else "",
+            _figure(loss_curve(losses, total, svg.picture)) if losses else "",
             _small(STOP),
             label="Training under way",
         )
@@ -56,7 +56,7 @@ def summary_bundle(
     page = frame(
         heading(title),
         _line(line),
-        _figure(losses) if losses else "",
+        _figure(loss_curve(losses)) if losses else "",
         details("What was trained, and how", facts_table("The run", facts)),
         label="Training run",
     )
@@ -103,8 +103,8 @@ def _bar(step: int, total: int) -> Markup:
     )
 
 
-def _figure(losses: Sequence[float], total: int | None = None) -> Markup:
-    return figure(loss_curve(losses, total), "Loss of each step (thin) and its running mean")
+def _figure(curve: Markup) -> Markup:
+    return figure(curve, "Loss of each step (thin) and its running mean")
 
 
 def _line(text: str) -> Markup:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
+SOURCE = "data:image/svg+xml;base64,"
 VOID = {"br", "hr", "img", "wbr", "col"}
 
 
@@ -44,11 +46,17 @@ class Page(HTMLParser):
     def named(self, *tags: str) -> list[dict[str, str | None]]:
         return [attributes for tag, attributes in self.elements if tag in tags]
 
+    def drawings(self) -> list[ElementTree.Element]:
+        """The inline <svg> elements."""
+        found = re.findall(r"<svg.*?</svg>", self.markup, flags=re.DOTALL)
+        return [ElementTree.fromstring(drawing) for drawing in found]
+
     def pictures(self) -> list[ElementTree.Element]:
-        return [
-            ElementTree.fromstring(found)
-            for found in re.findall(r"<svg.*?</svg>", self.markup, flags=re.DOTALL)
-        ]
+        """What the <img> elements hold."""
+        sources = [str(given.get("src")) for given in self.named("img")]
+        assert all(source.startswith(SOURCE) for source in sources)
+        held = [base64.b64decode(s.removeprefix(SOURCE), validate=True) for s in sources]
+        return [ElementTree.fromstring(picture) for picture in held]
 
 
 def weight(bundle: dict[str, object]) -> int:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from xml.etree.ElementTree import Element
 
 import pytest
 
-from tests.views.page import Page, weight
+from lora_magic.views.style import GREY
+from tests.views.page import SOURCE, Page, weight
 from tests.views.samples import ALL, Bundle
 
 HOSTILE = (
     '<script>alert(\'x\')</script>"><img src=x onerror="f()">&amp;\x1b[31mred\x07\u202eevil\ud800'
 )
+SVG = "{http://www.w3.org/2000/svg}"
 #: Elements that the displays are made of; nothing else may come out of any text.
 KNOWN = {
     *("div", "p", "strong", "span", "em", "b", "br", "mark", "code", "details", "summary"),
     *("figure", "figcaption", "table", "caption", "thead", "tbody", "tr", "th", "td"),
-    *("svg", "g", "path", "rect", "text", "tspan"),
+    "img",
 }
+SHAPES = {"svg", "g", "path", "rect", "text", "tspan"}
 
 
 @pytest.fixture(params=ALL, ids=lambda name: name.replace(" ", "-"))
@@ -30,13 +34,24 @@ def page(bundle: Bundle) -> Page:
     return Page(bundle["text/html"])
 
 
+def shapes(picture: Element) -> list[tuple[str, dict[str, str]]]:
+    """The parts of a picture, without the name space that an image declares."""
+    return [(part.tag.removeprefix(SVG), dict(part.attrib)) for part in picture.iter()]
+
+
 def test_hostile_text_adds_no_element_and_no_attribute(name: str) -> None:
     tame, wild = page(ALL[name]("x")), page(ALL[name](HOSTILE))
-    assert {tag for tag, _ in wild.elements} <= KNOWN
+    assert {tag for tag, _ in wild.elements} <= KNOWN | SHAPES
+    assert len(wild.named("img", "svg")) == len(tame.named("img", "svg"))
     assert {key for _, given in wild.elements for key in given} <= {
         key for _, given in tame.elements for key in given
     }
     assert not any(key.startswith("on") for _, given in wild.elements for key in given)
+    for held, usual in zip(wild.pictures(), tame.pictures(), strict=True):
+        assert {tag for tag, _ in shapes(held)} <= {tag for tag, _ in shapes(usual)} | {"tspan"}
+        assert {key for _, given in shapes(held) for key in given} <= {
+            key for _, given in shapes(usual) for key in given
+        }
 
 
 def test_hostile_text_is_shown_as_it_was_written(name: str) -> None:
@@ -50,14 +65,42 @@ def test_no_control_character_reaches_a_terminal_or_a_page(name: str) -> None:
         odd = {c for c in shown if unicodedata.category(c) in {"Cc", "Cs"} and c != "\n"}
         assert odd == set()
         assert "\u202e" not in shown
+    for picture in page(bundle).pictures():
+        text = "".join(picture.itertext())
+        assert "\u202e" not in text
+        assert not any(unicodedata.category(c) in {"Cc", "Cs"} for c in text)
 
 
 def test_every_picture_is_well_formed_xml_with_a_name(name: str) -> None:
     for text in ("x", HOSTILE, "$a$ \\(b\\)"):
-        for picture in page(ALL[name](text)).pictures():
-            assert picture.get("role") == "img"
-            assert picture.get("aria-label")
+        shown = page(ALL[name](text))
+        for drawing in shown.drawings():
+            assert drawing.get("role") == "img"
+            assert drawing.get("aria-label")
+        for image, held in zip(shown.named("img"), shown.pictures(), strict=True):
+            assert image.get("alt")
+            assert (image.get("width"), image.get("height")) == (
+                held.get("width"),
+                held.get("height"),
+            )
+        for picture in [*shown.drawings(), *shown.pictures()]:
             assert picture.get("viewBox") == f"0 0 {picture.get('width')} {picture.get('height')}"
+            assert {tag for tag, _ in shapes(picture)} <= SHAPES
+
+
+def test_a_display_that_stays_has_no_svg_for_a_sanitiser_to_drop(name: str) -> None:
+    inline = page(ALL[name]("x")).drawings()
+    assert len(inline) == (1 if name == "progress" else 0)
+
+
+def test_an_image_brings_its_own_colour_since_it_cannot_inherit_one(name: str) -> None:
+    shown = page(ALL[name]("x"))
+    for held in shown.pictures():
+        assert held.tag == f"{SVG}svg"
+        assert held.get("color") == GREY
+        assert held.get("font-family")
+    for drawing in shown.drawings():
+        assert drawing.get("color") is None
 
 
 def test_every_table_has_a_caption_and_every_heading_a_scope(name: str) -> None:
@@ -69,9 +112,13 @@ def test_every_table_has_a_caption_and_every_heading_a_scope(name: str) -> None:
 def test_nothing_depends_on_a_sheet_a_script_an_id_or_the_network(name: str) -> None:
     shown = page(ALL[name]("x"))
     keys = {key for _, given in shown.elements for key in given}
-    assert keys.isdisjoint({"id", "class", "src", "href", "onclick"})
+    assert keys.isdisjoint({"id", "class", "href", "onclick"})
+    sources = [str(given["src"]) for _, given in shown.elements if "src" in given]
+    assert all(source.startswith(SOURCE) for source in sources)
+    held = [given for picture in shown.pictures() for _, given in shapes(picture)]
+    assert {key for given in held for key in given}.isdisjoint({"id", "class", "href", "style"})
     assert "url(" not in shown.markup
-    assert {tag for tag, _ in shown.elements} <= KNOWN
+    assert {tag for tag, _ in shown.elements} <= KNOWN | SHAPES
 
 
 def test_dollars_and_backslashes_never_open_mathematics(name: str) -> None:
@@ -93,6 +140,9 @@ def test_the_text_keeps_the_colour_of_the_page(name: str) -> None:
                 assert rule == "color:inherit" or "var(--jp-content-font-color" in rule
         if tag in {"text", "svg"}:
             assert given.get("fill") in {None, "currentColor"}
+    for held in page(ALL[name]("x")).pictures():
+        texts = [given for tag, given in shapes(held) if tag in {"text", "svg"}]
+        assert all(given.get("fill") in {None, "currentColor"} for given in texts)
 
 
 def test_a_bundle_is_json_and_small(name: str) -> None:

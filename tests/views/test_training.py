@@ -26,7 +26,7 @@ def test_a_run_under_way_tells_step_loss_speed_time_and_how_to_stop() -> None:
 
 def test_before_the_first_step_there_is_no_curve_and_no_guess() -> None:
     page = progress(losses=[], step=0, seconds_left=None, tokens_per_second=None)
-    assert page.pictures() == []
+    assert page.drawings() == []
     assert "left" not in page.text
     assert "step 0 of 60" in page.text
 
