@@ -9,10 +9,9 @@ from lora_magic.views import table as tables
 from lora_magic.views.html import tag
 from lora_magic.views.style import NOTE, details, frame
 from lora_magic.views.style import line as one
-from lora_magic.views.text import one_line, plain_table, shortened
+from lora_magic.views.text import one_line
 
 ROWS = 24
-_WIDE = 100
 Facts = Sequence[tuple[str, str]]
 
 
@@ -37,7 +36,7 @@ def bundle(
     more: str = "More",
     warning: bool = False,
 ) -> dict[str, object]:
-    """A receipt's MIME bundle; the plain text is the line, then the facts, indented.
+    """A receipt's MIME bundle; the plain text is the line alone, as a terminal wants one a verb.
 
     A `warning` stands out and shows all it has.
     """
@@ -56,8 +55,4 @@ def bundle(
         ),
         label="Receipt",
     )
-    plain = [one_line(line)]
-    if facts:
-        cells = [(name, shortened(one_line(value), _WIDE)) for name, value in facts]
-        plain.append(plain_table(("", ""), cells, left=2, indent="  "))
-    return {"text/plain": "\n".join(plain), "text/html": str(page)}
+    return {"text/plain": one_line(line), "text/html": str(page)}

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from lora_magic.views import numbers, svg
 from lora_magic.views.curve import loss_curve
 from lora_magic.views.html import Markup, tag
-from lora_magic.views.style import BLUE, details, figure, frame, heading, line
+from lora_magic.views.style import BLUE, details, figure, frame, heading
+from lora_magic.views.style import line as one
 from lora_magic.views.table import facts_table
-from lora_magic.views.text import one_line, plain_table
+from lora_magic.views.text import one_line
 
 STOP = "press ■ to stop after this step"
 _TRACK = (
@@ -34,12 +35,11 @@ def progress_html(
     """The page of a run under way, for one place that is updated in place; times in seconds."""
     return str(
         frame(
-            heading(title),
-            _small(line) if line else "",
+            *_head(title, line, small=True),
             _bar(step, total),
-            _line(_state(losses, step, total, (elapsed, seconds_left), tokens_per_second)),
+            one(_state(losses, step, total, (elapsed, seconds_left), tokens_per_second)),
             _figure(loss_curve(losses, total, svg.picture)) if losses else "",
-            _small(STOP),
+            one(STOP, muted=True),
             label="Training under way",
         )
     )
@@ -54,16 +54,20 @@ def summary_bundle(
 ) -> dict[str, object]:
     """A finished run's MIME bundle, under 20 kB however long the run."""
     page = frame(
-        heading(title),
-        _line(line),
+        *_head(title, line),
         _figure(loss_curve(losses)) if losses else "",
         details("What was trained, and how", facts_table("The run", facts)),
         label="Training run",
     )
-    plain = [one_line(title), one_line(line)]
-    if facts:
-        plain.append(plain_table(("", ""), facts, left=2, indent="  "))
-    return {"text/plain": "\n".join(plain), "text/html": str(page)}
+    return {"text/plain": one_line(line), "text/html": str(page)}
+
+
+def _head(title: str, text: str, small: bool = False) -> list[Markup]:
+    """The title and the line below it; in one where the line begins with the title."""
+    rest = text.removeprefix(title)
+    if title and rest != text and rest[:1] in {"", ":", " "}:
+        return [one(tag("strong", title), rest)]
+    return [heading(title), *([one(text, muted=small)] if text else [])]
 
 
 def _state(
@@ -105,11 +109,3 @@ def _bar(step: int, total: int) -> Markup:
 
 def _figure(curve: Markup) -> Markup:
     return figure(curve, "Loss of each step (thin) and its running mean")
-
-
-def _line(text: str) -> Markup:
-    return line(text)
-
-
-def _small(text: str) -> Markup:
-    return line(text, muted=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lora_magic.views import receipt
+from lora_magic.views.text import one_line, shortened
 
-_PLAIN = 8
+_PLAIN, _WIDE = 8, 100
 
 
 def bundle(*, line: str, facts: receipt.Facts, changed: Sequence[str]) -> dict[str, object]:
@@ -15,11 +16,10 @@ def bundle(*, line: str, facts: receipt.Facts, changed: Sequence[str]) -> dict[s
     if changed:
         rows = tuple((name,) for name in changed)
         table = receipt.Rows(f"{len(changed)} changed tensors", ("Tensor",), rows)
-    listed: list[tuple[str, str]] = [("changed", name) for name in changed[:_PLAIN]]
-    if len(changed) > _PLAIN:
-        listed.append(("changed", f"and {len(changed) - _PLAIN} more"))
     made = receipt.bundle(
         line=line, facts=facts, table=table, more="What was compared", warning=bool(changed)
     )
-    plain = receipt.bundle(line=line, facts=[*facts, *listed])["text/plain"]
-    return {**made, "text/plain": plain}
+    named = [f"  {shortened(one_line(name), _WIDE)}" for name in changed[:_PLAIN]]
+    if len(changed) > _PLAIN:
+        named.append(f"  and {len(changed) - _PLAIN} more")
+    return {**made, "text/plain": "\n".join([one_line(line), *named])}

@@ -47,6 +47,22 @@ def test_the_curve_is_linear_in_the_losses() -> None:
         assert y - ys[0] == pytest.approx(unit * (loss - losses[0]), abs=0.11)
 
 
+def test_the_name_is_said_once_where_the_line_begins_with_it() -> None:
+    page = Page(summary_bundle(title="calm", line="calm: 60 steps", losses=[])["text/html"])
+    assert page.text == "calm: 60 steps"
+    page = Page(summary_bundle(title="calm", line="calmer: 60 steps", losses=[])["text/html"])
+    assert page.text == "calmcalmer: 60 steps"
+    assert len(page.named("p")) == 2
+
+
+def test_a_terminal_gets_one_line_of_a_run() -> None:
+    bundle = summary_bundle(
+        title="calm", line="calm: 60 steps", losses=[3.0, 2.0], facts=[("seed", "7")]
+    )
+    assert bundle["text/plain"] == "calm: 60 steps"
+    assert "seed" in Page(bundle["text/html"]).text
+
+
 @pytest.mark.parametrize("steps", [1, 60, 6000, 200_000])
 def test_the_final_display_is_small_however_long_the_run(steps: int) -> None:
     losses = [3 * math.exp(-i / 900) + 0.2 * math.sin(i * i) for i in range(steps)]
