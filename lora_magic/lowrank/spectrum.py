@@ -133,9 +133,9 @@ class Spectrum:
     ) -> dict[str, Any]:
         from lora_magic.views import spectrum as view
 
-        title = "Singular values of ΔW"
+        title = "Singular values σ of ΔW, largest first (log scale)"
         if asleep := self._untrained():
-            title += f" ({', '.join(asleep)} {UNTRAINED})"
+            title += f"; {', '.join(asleep)} {UNTRAINED}"
         series = [(adapter, module, _drawable(sigma)) for adapter, module, sigma in self._series()]
         bundle: dict[str, Any] = view.bundle(title=title, series=series, summary=self._measures())
         return bundle

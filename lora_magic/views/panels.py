@@ -18,7 +18,7 @@ LINES_IN_A_PANEL = 8
 LINES_IN_ALL = 40
 POINTS_IN_ALL = 900
 POINTS_OF_A_LINE = 48
-BAND_POINTS = 500
+BAND_POINTS = 400
 PANELS = 14
 
 Series = tuple[str, str, Sequence[float]]
@@ -99,6 +99,15 @@ def projections(paths: Sequence[str]) -> dict[str, str]:
 def layer(path: str) -> str:
     """The numbers of a path: 3 for model.layers.3.self_attn.q_proj."""
     return ".".join(_NUMBER.findall(path))
+
+
+def short_names(paths: Sequence[str]) -> dict[str, str]:
+    """The numbers and the kind of each path: 3.q_proj for model.layers.3.self_attn.q_proj.
+
+    No two paths have one name: of a kind they differ in their numbers.
+    """
+    kinds = projections(paths)
+    return {path: ".".join(filter(None, (layer(path), kinds[path]))) for path in paths}
 
 
 def zero_modules(series: Sequence[Series]) -> list[tuple[str, str]]:

@@ -11,12 +11,21 @@ from collections.abc import Mapping, Sequence
 
 from lora_magic.views import numbers, spectrum_plotly, spectrum_svg
 from lora_magic.views.html import Markup, joined
-from lora_magic.views.panels import PANELS, Panel, Series, by_projection, gather, zero_modules
+from lora_magic.views.panels import (
+    PANELS,
+    Panel,
+    Series,
+    by_projection,
+    gather,
+    short_names,
+    zero_modules,
+)
 from lora_magic.views.style import details, frame, heading, line
 from lora_magic.views.table import table
 from lora_magic.views.text import clean, one_line, plain_table, shortened
 
 ROWS = 24
+CHART_ROWS = 16
 LARGEST = 8
 _BARS = "▁▂▃▄▅▆▇█"
 _HEADER = ("Adapter", "Module", "Rank", "Effective rank", "Stable rank", "90 % in", "σ₁", "‖ΔW‖")
@@ -50,7 +59,10 @@ def bundle(
     result: dict[str, object] = {"text/plain": plain, "text/html": str(page)}
     if shown:
         notes = {key: _note(rows) for key, rows in by_projection(summary).items()}
-        result["application/vnd.plotly.v1+json"] = spectrum_plotly.figure(title, shown, notes)
+        below = _below(summary, aggregated=bool(shown[0].band))
+        result["application/vnd.plotly.v1+json"] = spectrum_plotly.figure(
+            title, shown, notes, *below
+        )
     return result
 
 
@@ -84,7 +96,7 @@ def _tables(summary: Sequence[Mapping[str, object]], aggregated: bool) -> Markup
         return Markup("")
     if aggregated:
         return joined([_by_projection(summary), _largest(summary)])
-    rows = [_row(row) for row in summary[:ROWS]]
+    rows = _rows(summary, summary[:ROWS])
     rest = len(summary) - len(rows)
     caption = f"The first {ROWS} of {len(summary)} modules" if rest else "Each module"
     tail = line(f"and {rest} more: .summary() has every row", muted=True) if rest else ""
@@ -92,9 +104,29 @@ def _tables(summary: Sequence[Mapping[str, object]], aggregated: bool) -> Markup
     return details(f"Table: {len(summary)} modules", whole, tail)
 
 
+def _below(
+    summary: Sequence[Mapping[str, object]], aggregated: bool
+) -> tuple[list[str], list[list[str]], int]:
+    """Header, rows and left columns of the table below the chart: what _tables has, shorter."""
+    if aggregated:
+        rows = [_group(*key, members) for key, members in by_projection(summary).items()]
+        header = [_HEADER[0], "Projection", "Modules"]
+    else:
+        rows = _rows(summary, summary)
+        header = list(_HEADER[:3])
+    header += ["Effective rank", "Stable rank", "90 % of energy in", "σ₁"]
+    # The adapter where there are several, and no norm: σ₁ tells the size.
+    skip = 0 if len({row[0] for row in rows}) > 1 else 1
+    shown = [row[skip : len(header)] for row in rows[:CHART_ROWS]]
+    header = header[skip:]
+    if rest := len(rows) - len(shown):
+        shown.append([f"and {rest} more", *[""] * (len(header) - 1)])
+    return header, shown, 2 - skip
+
+
 def _by_projection(summary: Sequence[Mapping[str, object]]) -> Markup:
     groups = by_projection(summary)
-    rows = [_group(*key, members) for key, members in list(groups.items())[:ROWS]]
+    rows = [_group(*key, members) for key, members in list(groups.items())[:PANELS]]
     rest = len(groups) - len(rows)
     tail = line(f"and {rest} more projections", muted=True) if rest else ""
     header = ("Adapter", "Projection", "Modules", *_HEADER[3:])
@@ -104,16 +136,22 @@ def _by_projection(summary: Sequence[Mapping[str, object]]) -> Markup:
 
 def _largest(summary: Sequence[Mapping[str, object]]) -> Markup:
     ordered = sorted(summary, key=lambda row: numbers.number(row["norm"]), reverse=True)
-    rows = [_row(row) for row in ordered[:LARGEST]]
+    rows = _rows(summary, ordered[:LARGEST])
     caption = f"The {len(rows)} of {len(summary)} modules with the largest ‖ΔW‖"
     tail = line("The others: .summary() has every row", muted=True)
     return details(caption, table(caption, _HEADER, rows, left=2), tail)
 
 
-def _row(row: Mapping[str, object]) -> list[str]:
+def _rows(
+    summary: Sequence[Mapping[str, object]], shown: Sequence[Mapping[str, object]]
+) -> list[list[str]]:
+    """The cells of the rows `shown`; the modules' names are short, and told apart in `summary`."""
+    names = short_names([str(row["module"]) for row in summary])
+    return [[str(row["adapter"]), names[str(row["module"])], *_measures(row)] for row in shown]
+
+
+def _measures(row: Mapping[str, object]) -> list[str]:
     return [
-        str(row["adapter"]),
-        str(row["module"]),
         numbers.count(row["rank"]),
         *(numbers.figures(row[key]) for key in ("effective_rank", "stable_rank")),
         numbers.count(row["energy_90"]),
@@ -138,10 +176,9 @@ def _note(rows: Sequence[Mapping[str, object]]) -> str:
 def _plain(series: Sequence[Series], summary: Sequence[Mapping[str, object]]) -> list[str]:
     sigmas = {(adapter, path): values for adapter, path, values in series}
     rows = []
-    for row in summary[:ROWS]:
-        adapter, path, *rest = _row(row)
-        bars = _bars(sigmas.get((adapter, path), ()))
-        rows.append([clean(adapter), shortened(path, 44), *rest, bars])
+    for row, (adapter, module, *rest) in zip(summary, _rows(summary, summary[:ROWS]), strict=False):
+        bars = _bars(sigmas.get((adapter, str(row["module"])), ()))
+        rows.append([clean(adapter), shortened(module, 44), *rest, bars])
     if not rows:
         return []
     rest_line = [f"and {len(summary) - ROWS} more"] if len(summary) > ROWS else []

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lora_magic.views import spectrum
-from lora_magic.views.panels import PANELS, gather, layer, projections
+from lora_magic.views.panels import PANELS, gather, layer, projections, short_names
 from tests.views.page import Page, weight
 from tests.views.samples import modules, summary
 
@@ -29,9 +29,25 @@ def shown(series: list[tuple[str, str, list[float]]]) -> dict[str, Any]:
     return spectrum.bundle(title="Spectra", series=series, summary=summary(series))
 
 
+def lines(bundle: dict[str, Any]) -> list[dict[str, Any]]:
+    return [trace for trace in bundle[PLOTLY]["data"] if trace["type"] == "scatter"]
+
+
+def below(bundle: dict[str, Any]) -> dict[str, Any]:
+    """The table below the chart."""
+    (table,) = [trace for trace in bundle[PLOTLY]["data"] if trace["type"] == "table"]
+    return dict(table)
+
+
+def columns_of(bundle: dict[str, Any]) -> dict[str, list[str]]:
+    table = below(bundle)
+    names = [re.sub("</?b>", "", name) for name in table["header"]["values"]]
+    return dict(zip(names, table["cells"]["values"], strict=True))
+
+
 def test_each_line_of_the_chart_holds_its_modules_numbers() -> None:
     series = modules(4, LLAMA[:3:2])
-    traces = {trace["text"]: trace for trace in shown(series)[PLOTLY]["data"]}
+    traces = {trace["text"]: trace for trace in lines(shown(series))}
     assert set(traces) == {path for _, path, _ in series}
     for _, path, sigmas in series:
         assert traces[path]["x"] == list(range(1, 9))
@@ -60,7 +76,7 @@ def test_two_hundred_modules_are_shown_as_median_and_range() -> None:
     assert "224 modules" in bundle["text/plain"]
     assert "median" in bundle["text/plain"]
     for place, kind in enumerate(LLAMA):
-        low, high, middle = bundle[PLOTLY]["data"][3 * place : 3 * place + 3]
+        low, high, middle = lines(bundle)[3 * place : 3 * place + 3]
         columns = list(zip(*[s for _, path, s in series if path.endswith(kind)], strict=True))
         assert low["y"] == pytest.approx([min(column) for column in columns], rel=1e-4)
         assert high["y"] == pytest.approx([max(column) for column in columns], rel=1e-4)
@@ -107,8 +123,8 @@ def test_of_many_modules_the_table_names_those_that_moved_most() -> None:
     series = modules(32, LLAMA[:1])
     page = Page(shown(series)["text/html"])
     largest = sorted(series, key=lambda one: -sum(s * s for s in one[2]))
-    assert all(path in page.text for _, path, _ in largest[:8])
-    assert not any(path in page.text for _, path, _ in largest[8:])
+    names = re.findall(r"\d+\.q_proj", page.text)
+    assert names == [f"{layer(path)}.q_proj" for _, path, _ in largest[:8]]
 
 
 def test_an_untrained_adapter_is_told_in_words_and_not_drawn() -> None:
@@ -124,12 +140,12 @@ def test_a_single_untrained_module_is_named_beside_the_others() -> None:
     series = [*modules(2, ("q_proj",)), ("pirate", "model.layers.9.q_proj", [0.0] * 8)]
     bundle = shown(series)
     assert "model.layers.9.q_proj (pirate)" in bundle["text/plain"]
-    assert len(bundle[PLOTLY]["data"]) == 2
+    assert len(lines(bundle)) == 2
 
 
 def test_a_zero_among_the_values_breaks_the_line_and_not_the_chart() -> None:
     series = [("a", "layers.0.q_proj", [1.0, 0.5, 0.0, 0.0])]
-    (trace,) = shown(series)[PLOTLY]["data"]
+    (trace,) = lines(shown(series))
     assert trace["y"] == [1.0, 0.5, None, None]
 
 
@@ -156,7 +172,76 @@ def test_the_chart_is_one_that_plotly_accepts() -> None:
     import plotly.graph_objects as go
 
     figure = shown(modules(4, LLAMA))[PLOTLY]
-    assert len(go.Figure(figure).data) == 28
+    assert len(go.Figure(figure).data) == 28 + 1
+
+
+def test_the_table_below_the_chart_holds_each_modules_measures() -> None:
+    series = modules(4, ("self_attn.q_proj", "self_attn.v_proj"))
+    columns = columns_of(shown(series))
+    names = [f"{n}.{kind}" for n in range(4) for kind in ("q_proj", "v_proj")]
+    assert columns.pop("Module") == names
+    assert [float(sigma) for sigma in columns.pop("σ₁")] == pytest.approx(
+        [sigmas[0] for _, _, sigmas in series], rel=1e-2
+    )
+    assert columns == {
+        "Rank": ["8"] * 8,
+        "Effective rank": ["3.25"] * 8,
+        "Stable rank": ["1.50"] * 8,
+        "90 % of energy in": ["3"] * 8,
+    }
+
+
+def test_the_table_below_the_chart_names_the_adapter_where_there_are_several() -> None:
+    two = [*modules(1, ("q",), adapter="a"), *modules(1, ("q",), adapter="b")]
+    assert columns_of(shown(two))["Adapter"] == ["a", "b"]
+    assert "Adapter" not in columns_of(shown(two[:1]))
+
+
+def test_the_table_below_the_chart_counts_what_it_leaves_out() -> None:
+    (first, *others) = columns_of(shown(modules(4, LLAMA))).values()
+    assert len(first) == 16 + 1
+    assert first[-1] == "and 12 more"
+    assert [column[-1] for column in others] == [""] * len(others)
+
+
+def test_of_many_modules_the_table_below_the_chart_tells_medians() -> None:
+    columns = columns_of(shown(modules(32, LLAMA[:2])))
+    assert columns["Projection"] == ["q_proj", "k_proj"]
+    assert columns["Modules"] == ["32", "32"]
+    assert columns["σ₁"][0] == "2.55 (1.00 to 4.10)"
+
+
+@pytest.mark.parametrize(("layers", "kinds"), [(4, LLAMA), (1, LLAMA[:1]), (32, LLAMA)])
+def test_the_table_has_room_for_its_rows_below_the_panels(
+    layers: int, kinds: tuple[str, ...]
+) -> None:
+    bundle = shown(modules(layers, kinds))
+    layout, table = bundle[PLOTLY]["layout"], below(bundle)
+    inside = layout["height"] - layout["margin"]["t"] - layout["margin"]["b"]
+    bottom, top = table["domain"]["y"]
+    needed = table["header"]["height"] + table["cells"]["height"] * len(table["cells"]["values"][0])
+    assert (top - bottom) * inside >= needed
+    lowest = min(layout[key]["domain"][0] for key in layout if key.startswith("yaxis"))
+    # The labels of the axes take about 20 pixels.
+    assert (lowest - top) * inside >= 30
+    # The legend stands beside both.
+    assert layout["legend"]["x"] > 1
+    assert layout["legend"]["xanchor"] == "left"
+
+
+def test_two_modules_never_have_one_short_name() -> None:
+    paths = [
+        "h.0.attention.dense",
+        "h.1.attention.dense",
+        "h.0.mlp.dense",
+        "lm_head",
+        "0.1.w",
+        "1.w",
+    ]
+    names = short_names(paths)
+    assert names["h.1.attention.dense"] == "1.attention.dense"
+    assert names["lm_head"] == "lm_head"
+    assert len(set(names.values())) == len(paths)
 
 
 def test_text_in_the_chart_is_no_markup_and_no_mathematics() -> None:
