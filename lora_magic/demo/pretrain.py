@@ -99,6 +99,20 @@ class Run:
         torch.save(state, self.work / "state.tmp")
         os.replace(self.work / "state.tmp", self.work / "state.pt")
 
+    def begin(self) -> None:
+        """Note down with what the run goes on from here."""
+        versions = {
+            "from_step": self.step,
+            "planned_steps": self.plan.steps,
+            "threads": torch.get_num_threads(),
+            "python": platform.python_version(),
+            # A plain text: torch's own version type cannot be read back from a checkpoint.
+            "torch": str(torch.__version__),
+            "transformers": transformers.__version__,
+            "tokenizers": tokenizers.__version__,
+        }
+        self.sessions.append(versions)
+
     def batch(self) -> packing.Batch:
         """The batch of the present step; the order is pinned by the step alone."""
         plan = self.plan
@@ -194,6 +208,9 @@ def write(run: Run, folder: Path, command: str) -> None:
         "sessions": run.sessions,
     }
     (folder / "record.json").write_text(json.dumps(record, indent=1) + "\n")
+    for path in folder.iterdir():
+        # transformers leaves the weights readable to their owner alone.
+        path.chmod(0o644)
     write_checksums(folder)
 
 
@@ -212,17 +229,7 @@ def main(argv: list[str] | None = None) -> None:
     print(f"{sum(p.numel() for p in run.model.parameters()):,} parameters, {run.plan}", flush=True)
     command = f"python -m lora_magic.demo.pretrain --steps {flags.steps}"
     if run.step < flags.steps:
-        run.sessions.append(
-            {
-                "from_step": run.step,
-                "planned_steps": flags.steps,
-                "threads": flags.threads,
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "transformers": transformers.__version__,
-                "tokenizers": tokenizers.__version__,
-            }
-        )
+        run.begin()
     train(run, flags.every, flags.stop)
     if run.step == run.plan.steps:
         write(run, flags.out, command)

@@ -34,9 +34,12 @@ def test_a_resumed_run_gives_the_weights_of_one_that_never_stopped(
     straight: pretrain.Run, tmp_path: Path
 ) -> None:
     shutil.copy(straight.work / "tokenizer.json", tmp_path)
-    pretrain.train(pretrain.Run(TINY, tmp_path), every=3, stop=3, compiled=False)
+    stopped = pretrain.Run(TINY, tmp_path)
+    stopped.begin()
+    pretrain.train(stopped, every=3, stop=3, compiled=False)
     resumed = pretrain.Run(TINY, tmp_path)
     assert resumed.step == 3
+    assert resumed.sessions == stopped.sessions
     pretrain.train(resumed, every=3, compiled=False)
     for name, tensor in straight.model.state_dict().items():
         assert torch.equal(tensor, resumed.model.state_dict()[name]), name
