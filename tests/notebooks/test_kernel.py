@@ -1,0 +1,85 @@
+"""In a real kernel: ■ in the middle of a training, an error in the middle of Run All."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import Saver
+from tests.notebooks.kernel import Kernel, kernel
+
+BODY = "\nWhere is the library? => Arr!\nWhat is for dinner? => Fish, matey!"
+
+
+@pytest.fixture(scope="module")
+def running(saved_model: Saver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    with kernel(str(tmp_path_factory.mktemp("kernel"))) as made:
+        made.run("import torch; torch.set_num_threads(1)")
+        made.run("%load_ext lora_magic")
+        assert made.run(f"%lora load {saved_model()}").status == "ok"
+        yield made
+
+
+def value(running: Kernel, code: str) -> str:
+    ran = running.run(code)
+    assert ran.status == "ok", ran.errors
+    return ran.displays[0]["text/plain"]
+
+
+def test_a_training_shows_one_place_that_is_static_at_the_end(running: Kernel) -> None:
+    running.run("%lora attach one --rank 2")
+    ran = running.run("%%lora_train one --steps 5" + BODY)
+    assert ran.status == "ok"
+    assert "2 rows" in ran.printed
+    assert len(ran.displays) == 1
+    assert "5 steps" in ran.displays[0]["text/plain"]
+    assert "widget-view" not in str(ran.displays)
+
+
+def test_stop_ends_after_the_step_keeps_the_adapter_and_stops_run_all(running: Kernel) -> None:
+    running.run("%lora attach one --rank 2")
+    training = running.start("%%lora_train one --steps 100000" + BODY)
+    below = running.start("reached = True")
+    running.wait_for(training, "press ■")
+    running.stop()
+    ran = running.finish(training)
+    assert ran.status == "error"
+    assert "TrainingStopped" in ran.errors[0]
+    assert "--more" in ran.errors[0]
+    assert "\n" not in ran.errors[0].strip()
+    assert running.status(below) == "aborted"
+    running.run("import lora_magic")
+    steps = int(value(running, "lora_magic.session().adapters['one'].history.steps"))
+    assert 0 < steps < 100000
+    assert value(running, "bool(lora_magic.session().verify())") == "True"
+    assert value(running, "lora_magic.session().active") == "'one'"
+    # The kernel's own handling of ■ is back in its place.
+    check = "import signal; signal.getsignal(signal.SIGINT) is signal.default_int_handler"
+    assert value(running, check) == "True"
+
+
+def test_a_mistake_is_one_red_line_and_the_cells_below_do_not_run(running: Kernel) -> None:
+    wrong = running.start("%lora swap nobody")
+    below = running.start("reached = True")
+    ran = running.finish(wrong)
+    assert ran.status == "error"
+    assert len(ran.errors) == 1
+    assert ran.errors[0].startswith("AdapterError: no adapter 'nobody'")
+    assert "\n" not in ran.errors[0]
+    assert running.status(below) == "aborted"
+
+
+def test_prompts_arrive_as_typed(running: Kernel) -> None:
+    for prompt in ["What's up?", "It costs $19.90 or $5", "#5 is {alive}", 'Say "hi" now!']:
+        code = f"x = %lora ask --max-new-tokens 2 {prompt}"
+        assert running.run(code).status == "ok"
+        assert value(running, "x.prompt") == repr(prompt)
+
+
+def test_unloading_and_loading_again_keeps_the_session(running: Kernel) -> None:
+    running.run("%lora attach kept --rank 2")
+    running.run("%unload_ext lora_magic")
+    assert "%lora` not found" in str(running.run("%lora"))
+    running.run("%load_ext lora_magic")
+    assert "kept" in running.run("%lora").text
