@@ -12,7 +12,7 @@ from lora_magic.views.html import Markup
 from lora_magic.views.numbers import figures
 from lora_magic.views.style import BLUE, GREY
 
-WIDTH, HEIGHT = 520.0, 162.0
+WIDTH, HEIGHT = 548.0, 162.0
 LEFT, RIGHT, TOP, BOTTOM = 44.0, 456.0, 12.0, 140.0
 POINTS = 240
 

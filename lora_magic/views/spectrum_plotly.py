@@ -148,11 +148,14 @@ def _table(
     }
     return {
         "domain": {"x": [0, 1], "y": [0, round(share, 4)]},
-        "columnwidth": [letters + 3 for letters in longest],
+        "columnwidth": [letters + 5 for letters in longest],
         "header": {**look, "values": [f"<b>{words(name)}</b>" for name in header], "height": _HEAD},
         "cells": {
             **look,
-            "values": [[words(cell) for cell in column] for column in columns],
+            # A cell that broke its line would make its row higher than there is room for.
+            "values": [
+                [words(cell).replace(" ", "\u00a0") for cell in column] for column in columns
+            ],
             "height": _LINE,
         },
     }

@@ -13,9 +13,11 @@ from lora_magic.views.panels import Band, Curve, Panel
 from lora_magic.views.style import BLUE, ramp
 from lora_magic.views.text import one_line, shortened
 
-WIDTH, HEIGHT = 226.0, 168.0
-LEFT, RIGHT, TOP, BOTTOM = 40.0, 178.0, 26.0, 146.0
+WIDTH, HEIGHT = 250.0, 168.0
+LEFT, RIGHT, TOP, BOTTOM = 46.0, 184.0, 26.0, 146.0
 _GAP = 11.0
+# An image is cut at its edges: so many letters of the title, and of a line's label, have room.
+_TITLE, _LABEL = 24, 8
 _GRID = "display:flex;flex-wrap:wrap;gap:.5rem .75rem;margin:.5rem 0"
 
 
@@ -39,7 +41,7 @@ def _panel(panel: Panel, across: Scale, up: Scale, several: bool) -> Markup:
     title = name(panel, several)
     kind = "median and range" if panel.band else "one line a layer"
     shapes = [
-        svg.label(LEFT, 14, title, size=12, weight="600"),
+        svg.label(LEFT, 14, shortened(title, _TITLE), size=12, weight="600"),
         *_axes(across, up),
         *(_band(panel.band, across, up) if panel.band else _lines(panel, across, up)),
     ]
@@ -86,6 +88,7 @@ def _lines(panel: Panel, across: Scale, up: Scale) -> list[Markup]:
     texts = [f"layer {curve.layer}" if curve.layer else "" for curve in panel.curves]
     if len(texts) > 1:
         texts = [text.replace("layer ", "", 1) if i else text for i, text in enumerate(texts)]
+    texts = [shortened(text, _LABEL) for text in texts]
     for (x, y), place, text, colour in zip(
         ends, _apart([y for _, y in ends]), texts, colours, strict=True
     ):

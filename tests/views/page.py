@@ -59,6 +59,27 @@ class Page(HTMLParser):
         return [ElementTree.fromstring(picture) for picture in held]
 
 
+def outside(picture: ElementTree.Element, anchor: str = "start") -> list[str]:
+    """The labels that leave the picture, with letters as wide as those of a wide font."""
+    wide = float(picture.get("width", "0"))
+    found = []
+    for part in picture:
+        own = part.get("text-anchor", anchor)
+        if part.tag.endswith("}g"):
+            part.set("width", str(wide))
+            found += outside(part, own)
+        elif part.tag.endswith("}text"):
+            text = "".join(part.itertext())
+            em = 0.68 if part.get("font-weight") else 0.6
+            letters = sum(0.65 if c in "⁰¹²³⁴⁵⁶⁷⁸⁹⁻" else 1 for c in text)
+            length = em * float(part.get("font-size", "11")) * letters
+            x = float(part.get("x", "nan"))
+            left = {"end": x - length, "middle": x - length / 2}.get(own, x)
+            if not (left >= -1 and left + length <= wide + 1):
+                found.append(text)
+    return found
+
+
 def weight(bundle: dict[str, object]) -> int:
     """Bytes that the bundle takes in a notebook."""
     return len(json.dumps(bundle, ensure_ascii=False).encode())

@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element
 import pytest
 
 from lora_magic.views.style import GREY
-from tests.views.page import SOURCE, Page, weight
+from tests.views.page import SOURCE, Page, outside, weight
 from tests.views.samples import ALL, Bundle
 
 HOSTILE = (
@@ -91,6 +91,12 @@ def test_every_picture_is_well_formed_xml_with_a_name(name: str) -> None:
 def test_a_display_that_stays_has_no_svg_for_a_sanitiser_to_drop(name: str) -> None:
     inline = page(ALL[name]("x")).drawings()
     assert len(inline) == (1 if name == "progress" else 0)
+
+
+def test_no_label_leaves_its_image_which_would_cut_it(name: str) -> None:
+    for text in ("x", "a.rather.long_name_of_something_else"):
+        for picture in page(ALL[name](text)).pictures():
+            assert outside(picture) == []
 
 
 def test_an_image_brings_its_own_colour_since_it_cannot_inherit_one(name: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from lora_magic.views import spectrum
 from lora_magic.views.panels import PANELS, gather, layer, projections, short_names
-from tests.views.page import Page, weight
+from tests.views.page import Page, outside, weight
 from tests.views.samples import modules, summary
 
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -42,7 +42,14 @@ def below(bundle: dict[str, Any]) -> dict[str, Any]:
 def columns_of(bundle: dict[str, Any]) -> dict[str, list[str]]:
     table = below(bundle)
     names = [re.sub("</?b>", "", name) for name in table["header"]["values"]]
-    return dict(zip(names, table["cells"]["values"], strict=True))
+    cells = [[cell.replace("\u00a0", " ") for cell in col] for col in table["cells"]["values"]]
+    return dict(zip(names, cells, strict=True))
+
+
+def test_no_cell_below_the_chart_breaks_its_line() -> None:
+    for layers in (4, 32):
+        for column in below(shown(modules(layers, LLAMA)))["cells"]["values"]:
+            assert not any(" " in cell for cell in column)
 
 
 def test_each_line_of_the_chart_holds_its_modules_numbers() -> None:
@@ -68,6 +75,18 @@ def test_each_line_of_the_picture_falls_as_its_numbers_do() -> None:
         for i in range(3, 8)
     ]
     assert ratios == pytest.approx([ratios[0]] * len(ratios), rel=0.02)
+
+
+@pytest.mark.parametrize("layers", [1, 8, 12])
+def test_no_label_of_the_pictures_is_cut(layers: int) -> None:
+    series = [
+        ("an-adapter-with-a-long-name", f"layers.{30 + n}.{kind}", [1e-5, 2e-6])
+        for n in range(layers)
+        for kind in ("self_attn.q_proj", "experts.12.w1")
+    ]
+    series += [("b", path, sigmas) for _, path, sigmas in series]
+    for picture in Page(shown(series)["text/html"]).pictures():
+        assert outside(picture) == []
 
 
 def test_two_hundred_modules_are_shown_as_median_and_range() -> None:

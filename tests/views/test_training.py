@@ -9,7 +9,7 @@ import pytest
 
 from lora_magic.views.curve import running_mean, thin
 from lora_magic.views.training import STOP, progress_html, summary_bundle
-from tests.views.page import Page, weight
+from tests.views.page import Page, outside, weight
 
 
 def progress(**given: object) -> Page:
@@ -35,6 +35,14 @@ def test_the_bar_says_how_far_it_is() -> None:
     (bar,) = [g for g in progress(step=15).named("div") if g.get("role") == "progressbar"]
     assert (bar["aria-valuenow"], bar["aria-valuemax"]) == ("15", "60")
     assert "width:25.0%" in progress(step=15).markup
+
+
+@pytest.mark.parametrize("last", [0.00258, 1.234e-5, 12345.6])
+@pytest.mark.parametrize("steps", [2, 60, 100_000])
+def test_no_label_of_the_curve_is_cut(last: float, steps: int) -> None:
+    losses = [*([3.0] * (steps - 1)), last]
+    (picture,) = Page(summary_bundle(title="t", line="l", losses=losses)["text/html"]).pictures()
+    assert outside(picture) == []
 
 
 def test_the_curve_is_linear_in_the_losses() -> None:
