@@ -77,15 +77,29 @@ def spectrum(held: Holdings, names: Sequence[str], module: str | None) -> Spectr
 
 
 def _only(deltas: Mapping[str, LowRank], module: str) -> dict[str, LowRank]:
-    """The deltas whose path is `module` or ends with it; where none does, those that hold it."""
-    ending = {p: d for p, d in deltas.items() if p == module or p.endswith(f".{module}")}
-    found = ending or {path: delta for path, delta in deltas.items() if module in path}
-    if found:
-        return found
+    """The deltas that `module` names: a path, its end, its parts in order (`0.q_proj`), or a piece.
+
+    The first of these that matches anything decides.
+    """
+    ways = (
+        lambda path: path == module or path.endswith(f".{module}"),
+        lambda path: _in_order(module.split("."), path.split(".")),
+        lambda path: module in path,
+    )
+    for names in ways:
+        found = {path: delta for path, delta in deltas.items() if names(path)}
+        if found:
+            return found
     raise AdapterError(
         f"--module {module}: the adapter has no such module; it has {listed(deltas)}."
         f"{near(module, deltas)}"
     )
+
+
+def _in_order(parts: Sequence[str], path: Sequence[str]) -> bool:
+    """Are all parts in the path, in this order, the last at its end?"""
+    rest = iter(path)
+    return path[-1] == parts[-1] and all(part in rest for part in parts)
 
 
 def status(held: Holdings, adapters: Mapping[str, Adapter], unchanged: bool) -> Status:

@@ -116,7 +116,7 @@ class _Run:
     def _plan(self) -> RunPlan:
         data = self.encoded
         trained = sum(example.trained for example in self.train)
-        end = f"end token {data.end_token}" if data.end_token else "no end token"
+        end = f"ends with {data.end_token}" if data.end_token else "no end token"
         line = (
             f"{self.name}: {len(self.train)} row{'s' * (len(self.train) != 1)}, "
             f"{trained:,} tokens trained, {data.cut} cut, {data.empty} empty · "

@@ -75,11 +75,11 @@ class TrainSpec:
         """The choices in one line, for the head of a run."""
         passes = f"{self.epochs:.1f}".removesuffix(".0")
         split = f" ({self.accumulation} passes)" if self.accumulation > 1 else ""
-        held = f"{self.eval} held out" if self.eval else "none held out"
+        held = f", {self.eval} held out" if self.eval else ""
         return (
             f"{self.steps} step{'s' * (self.steps != 1)} ({passes} epoch{'s' * (passes != '1')}), "
             f"lr {self.learning_rate:g}, batch {self.batch_size}{split}, "
-            f"at most {self.max_length} tokens a row, {held}, seed {self.seed}"
+            f"rows ≤ {self.max_length} tokens{held}, seed {self.seed}"
         )
 
     def rate(self, step: int) -> float:

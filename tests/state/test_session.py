@@ -446,6 +446,23 @@ def test_the_spectrum_is_that_of_the_dense_update(session: Session) -> None:
     assert found.sigma.tolist() == pytest.approx(expected.tolist(), rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("module", "count"),
+    [
+        ("q_proj", 2),
+        ("0.q_proj", 1),
+        ("model.layers.1.self_attn.v_proj", 1),
+        ("self_attn", 8),
+        ("layers.1", 7),
+    ],
+)
+def test_a_module_is_named_by_its_path_its_end_its_parts_or_a_piece(
+    module: str, count: int, session: Session
+) -> None:
+    session.attach("one", rank=2)
+    assert session.spectrum("one", module=module).to_frame().module.nunique() == count
+
+
 def test_status_names_the_next_thing_to_type(session: Session) -> None:
     assert "%lora load demo" in Session().status().next_commands
     assert any("attach" in c for c in session.status().next_commands)

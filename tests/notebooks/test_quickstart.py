@@ -1,0 +1,118 @@
+"""The quickstart as it is committed, and as it runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+PROJECT = Path(__file__).parents[2]
+QUICKSTART = PROJECT / "notebooks" / "quickstart.ipynb"
+
+
+@pytest.fixture(scope="module")
+def committed() -> nbformat.NotebookNode:
+    return nbformat.read(QUICKSTART, as_version=4)
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory: pytest.TempPathFactory) -> nbformat.NotebookNode:
+    notebook = nbformat.read(QUICKSTART, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = []
+    folder = str(tmp_path_factory.mktemp("quickstart"))
+    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": folder}})
+    client.execute()
+    return notebook
+
+
+def bundles(notebook: nbformat.NotebookNode) -> list[dict[str, str]]:
+    return [
+        dict(output.data)
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+        if "data" in output
+    ]
+
+
+def text_of(notebook: nbformat.NotebookNode, source: str) -> str:
+    """The plain text of the outputs of the cells whose source holds `source`."""
+    return "\n".join(
+        output.get("text", "") or output.get("data", {}).get("text/plain", "")
+        for cell in notebook.cells
+        if cell.cell_type == "code" and source in cell.source
+        for output in cell.outputs
+    )
+
+
+def test_it_is_committed_with_static_outputs_and_small(committed: nbformat.NotebookNode) -> None:
+    assert QUICKSTART.stat().st_size < 300_000
+    assert "widgets" not in committed.metadata
+    assert all(
+        cell.outputs
+        for cell in committed.cells
+        if cell.cell_type == "code" and cell.source.startswith("%lora ")
+    )
+    for bundle in bundles(committed):
+        assert "application/vnd.jupyter.widget-view+json" not in bundle
+        assert bundle["text/plain"].strip()
+    assert not any(
+        output.output_type == "error"
+        for cell in committed.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+    )
+
+
+def test_it_opens_with_a_sentence_and_a_picture_that_is_there(
+    committed: nbformat.NotebookNode,
+) -> None:
+    first = committed.cells[0]
+    assert first.cell_type == "markdown"
+    picture = re.search(r"!\[[^]]+\]\(([^)]+)\)", first.source)
+    assert picture is not None
+    assert (QUICKSTART.parent / picture.group(1)).stat().st_size < 300_000
+
+
+def test_it_names_no_folder_of_the_machine_that_ran_it() -> None:
+    text = QUICKSTART.read_text(encoding="utf-8")
+    assert not re.search(r"(/home/|/root/|/work/|/tmp/|site-packages)", text)
+
+
+def test_run_all_trains_two_opposites_and_changes_no_bit(executed: nbformat.NotebookNode) -> None:
+    compared = text_of(executed, "%%lora compare")
+    for prompt in (
+        "What does a fox eat?",
+        "Where does a penguin live?",
+        "Tell me about the market.",
+    ):
+        assert prompt in compared
+    # Each adapter speaks as its rows do, to prompts that were not among them.
+    panes = compared.split("[cheerful]")[1:]
+    assert len(panes) == 3
+    for pane in panes:
+        cheerful, grumpy = pane.split("[grumpy]")[:2]
+        assert "How wonderful that you ask!" in cheerful
+        assert "Now go away." in grumpy
+    assert "berries and mice" in panes[0]
+    assert "0 bits changed" in text_of(executed, "%lora verify")
+    assert "merged into" in text_of(executed, "%lora merge")
+
+
+def test_the_committed_outputs_are_what_run_all_gives(
+    committed: nbformat.NotebookNode, executed: nbformat.NotebookNode
+) -> None:
+    for source in ("%lora attach cheerful", "%lora ratio"):
+        assert text_of(committed, source) == text_of(executed, source)
+
+
+def test_the_spectrum_is_a_chart_everywhere(executed: nbformat.NotebookNode) -> None:
+    cells = [c for c in executed.cells if "%lora spectrum" in c.source and c.cell_type == "code"]
+    data = cells[0].outputs[0].data
+    assert {"application/vnd.plotly.v1+json", "text/html", "text/plain"} <= set(data)
+    assert "data:image/svg+xml" in data["text/html"]
