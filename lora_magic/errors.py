@@ -8,7 +8,8 @@
     │   └── TrainingStopped a run that a person ended; the adapter keeps what it learned
     ├── PromptError         a prompt that is empty or longer than the context
     ├── StateError          a verb at the wrong moment (swap while merged, say)
-    └── CommandError        an unknown verb or flag in a magic's line
+    ├── CommandError        an unknown verb or flag in a magic's line
+    └── Interrupted         a verb that a person ended: undone, unless it had just been done
 
 Each message is one line that holds the value seen, the value expected and the command to type.
 This module knows how a message is shown in a notebook; it does not know who raises it.
@@ -63,6 +64,10 @@ class CommandError(LoraMagicError):
     """An unknown verb or flag, or a line that cannot be read."""
 
 
+class Interrupted(LoraMagicError):  # noqa: N818 (a person's wish, not an error)
+    """A person ended a verb; it is undone, unless it had just been done."""
+
+
 def near(seen: str, options: Iterable[str]) -> str:
     """The nearest of `options` as a sentence to append, or nothing.
 
@@ -73,6 +78,21 @@ def near(seen: str, options: Iterable[str]) -> str:
     lowered = {option.lower(): option for option in pool}
     match = difflib.get_close_matches(seen.lower(), lowered, n=1, cutoff=0.6)
     return f" Did you mean {lowered[match[0]]!r}?" if match else ""
+
+
+def quoted(word: object) -> str:
+    """A path or name as it is typed on a magic's line: in quotes where it holds a space."""
+    text = str(word)
+    return f'"{text}"' if " " in text else text
+
+
+def sentence(error: object, limit: int = 200) -> str:
+    """A foreign error's first sentence, on one line: the rest of such texts is seldom of use."""
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    first = line.split(". ")[0].rstrip(".:")
+    if len(first) > limit:
+        first = first[:limit].rpartition(" ")[0] + " …"
+    return first or type(error).__name__
 
 
 def listed(options: Iterable[str], limit: int = 8) -> str:

@@ -13,11 +13,11 @@ from lora_magic.base.model import BaseModel
 from lora_magic.errors import AdapterError, listed
 
 from . import bridge
-from .attached import Attached, delta_of
+from .attached import Attached, History, delta_of
 from .count import ModuleCount
 from .slots import Slots
 from .spec import AdapterSpec
-from .targets import resolve, shape_of
+from .targets import refuse_rank, resolve, shape_of
 
 
 def create(base: BaseModel, slots: Slots, name: str, spec: AdapterSpec) -> Attached:
@@ -27,7 +27,7 @@ def create(base: BaseModel, slots: Slots, name: str, spec: AdapterSpec) -> Attac
     """
     with slots.held({}):
         paths = resolve(base.model, spec.targets)
-        _refuse_rank(base, paths, spec.rank)
+        refuse_rank(base.model, paths, spec.rank)
         config = bridge.config_for(spec, base.model, paths)
     attached = _captured(base, slots, name, spec, config)
     if set(attached.replacements) != set(paths):
@@ -47,14 +47,13 @@ def restore(
     """An adapter from PEFT's config and tensors; all faults of the tensors in one error."""
     attached = _captured(base, slots, name, bridge.spec_of(config, seed), config)
     expected = bridge.tensors(attached.wrapper, slots, attached.replacements)
-    faults = _faults(expected, state)
+    faults = [fault.replace("base_model.model.", "", 1) for fault in _faults(expected, state)]
     if faults:
-        raise AdapterError(
-            f"adapter {name!r} does not fit {base.name}: {listed(faults, 4)}. "
-            "Load the base that it was trained on."
-        )
+        raise AdapterError(f"adapter {name!r} does not fit {base.name}: {listed(faults, 4)}.")
     bridge.set_tensors(attached.wrapper, slots, attached.replacements, state)
     attached.start = attached.state()
+    changes = any(bool(delta.up.count_nonzero()) for delta in attached.deltas().values())
+    attached.history = History(elsewhere=changes)
     return attached
 
 
@@ -78,16 +77,6 @@ def _count(slots: Slots, path: str, module: Any) -> ModuleCount:
     outputs, inputs = shape_of(slots.original(path))
     held = sum(p.numel() for part, p in module.named_parameters() if part.startswith("lora_"))
     return ModuleCount(path, outputs, inputs, delta_of(module).rank, held)
-
-
-def _refuse_rank(base: BaseModel, paths: tuple[str, ...], rank: int) -> None:
-    for path in paths:
-        outputs, inputs = shape_of(base.model.get_submodule(path))
-        if rank > min(outputs, inputs):
-            raise AdapterError(
-                f"rank {rank} is more than {path} has ({outputs} × {inputs}); "
-                f"expected at most {min(outputs, inputs)}, for example --rank 8."
-            )
 
 
 def _faults(expected: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:

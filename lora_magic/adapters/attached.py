@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lora_magic.base.prompt import PromptForm
+from lora_magic.interrupts import undisturbed
 from lora_magic.lowrank.factors import LowRank
 
 from .count import ModuleCount
@@ -28,21 +29,23 @@ State = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class History:
-    """What training did to an adapter so far."""
+    """What training did to an adapter so far; `elsewhere` if it came with a ΔW that is not 0."""
 
     steps: int = 0
     first_loss: float | None = None
     last_loss: float | None = None
     rows: int = 0
+    elsewhere: bool = False
 
     @property
     def words(self) -> str:
-        """`60 steps, loss 3.1 → 0.6`, or `not trained`."""
+        """`60 steps, loss 3.1 → 0.6`, `trained elsewhere`, or `not trained`."""
         if not self.steps:
-            return "not trained"
+            return "trained elsewhere" if self.elsewhere else "not trained"
+        steps = f"{self.steps} step{'s' * (self.steps != 1)}"
         if self.first_loss is None or self.last_loss is None:
-            return f"{self.steps} steps"
-        return f"{self.steps} steps, loss {self.first_loss:.2f} → {self.last_loss:.2f}"
+            return steps
+        return f"{steps}, loss {self.first_loss:.2f} → {self.last_loss:.2f}"
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,8 @@ class Adapter:
 
     @property
     def trained(self) -> bool:
-        """Has it taken a step?"""
-        return self.history.steps > 0
+        """Has it taken a step, here or elsewhere?"""
+        return self.history.steps > 0 or self.history.elsewhere
 
     @property
     def line(self) -> str:
@@ -115,7 +118,8 @@ class Attached:
     """An adapter as the session holds it: live modules, never handed out.
 
     `wrapper` is PEFT's own model around the base, used to save; `start` is the state that a
-    training begins from; `form` is the prompt form that it was trained in.
+    training begins from; `form` is the prompt form that it was trained in; `saved_to` is the folder
+    that holds it as it is now, None where there is none.
     """
 
     name: str
@@ -128,7 +132,7 @@ class Attached:
     start: dict[str, Tensor] = field(default_factory=dict)
     history: History = field(default_factory=History)
     source: str | None = None
-    saved: bool = False
+    saved_to: str | None = None
 
     def tensors(self) -> Iterator[tuple[str, nn.Parameter]]:
         """The adapter's own parameters by `path.part`, without the base's."""
@@ -142,8 +146,8 @@ class Attached:
         return {name: parameter.detach().clone() for name, parameter in self.tensors()}
 
     def set_state(self, state: State) -> None:
-        """Write a copy made by `state` back, bit for bit."""
-        with torch.no_grad():
+        """Write a copy made by `state` back, bit for bit; an interrupt waits for its end."""
+        with undisturbed(), torch.no_grad():
             for name, parameter in self.tensors():
                 parameter.copy_(state[name])
 

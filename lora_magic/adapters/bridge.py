@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import json
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lora_magic.errors import AdapterError, BaseModelError, listed
+from lora_magic.errors import AdapterError, BaseModelError, listed, sentence
+from lora_magic.interrupts import undisturbed
 
 from .attached import PEFT_NAME
 from .slots import Slots
@@ -51,9 +54,8 @@ def translated(doing: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except (ValueError, RuntimeError, KeyError, TypeError, NotImplementedError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise AdapterError(f"{doing}: PEFT refuses: {first}") from error
+    except (ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+        raise AdapterError(f"{doing}: PEFT refuses: {sentence(error)}.") from error
 
 
 def config_for(spec: AdapterSpec, model: nn.Module, paths: Sequence[str]) -> Any:
@@ -77,15 +79,12 @@ def capture(
     A is drawn from `seed` without touching torch's own generator. The base's tree, attributes,
     flags and hooks are what they were, also when PEFT fails half way.
     """
-    before = slots.written
-    slots.write({})
-    found: dict[str, nn.Module] = {}
-    try:
-        with _nothing_left(model), _seeded(seed), translated("attach"):
-            wrapper = get_peft_model(model, config)
-    finally:
-        found = slots.collect()
-        slots.write(before)
+    with slots.held({}):
+        try:
+            with _nothing_left(model), _seeded(seed), translated("attach"):
+                wrapper = get_peft_model(model, config)
+        finally:
+            found = slots.collect()
     for module in found.values():
         module.eval()
         module.requires_grad_(False)
@@ -110,14 +109,15 @@ def _nothing_left(model: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        _put_back(model, attributes)
-        if config is not None:
-            _put_back(config, settings)
-        for module, kept in hooks:
-            for key in [key for key in module._forward_hooks if key not in kept]:
-                del module._forward_hooks[key]
-        for parameter, flag in wanted:
-            parameter.requires_grad_(flag)
+        with undisturbed():
+            _put_back(model, attributes)
+            if config is not None:
+                _put_back(config, settings)
+            for module, kept in hooks:
+                for key in [key for key in module._forward_hooks if key not in kept]:
+                    del module._forward_hooks[key]
+            for parameter, flag in wanted:
+                parameter.requires_grad_(flag)
 
 
 def _put_back(holder: Any, attributes: dict[str, Any]) -> None:
@@ -154,15 +154,27 @@ def set_tensors(
 
 def read_config(folder: Path) -> Any:
     """The config of a saved LoRA; refuses, with every reason, what would be misread here."""
+    kind = _kind_of(folder / CONFIG_FILE)
+    if kind != "LORA":
+        raise AdapterError(f"{folder} holds a {kind} adapter; this version opens LORA only.")
     with translated(f"open {folder}"):
         config = PeftConfig.from_pretrained(str(folder))
-    if not isinstance(config, LoraConfig):
-        kind = getattr(config.peft_type, "value", config.peft_type)
-        raise AdapterError(f"{folder} holds a {kind} adapter; this version opens LORA only.")
     faults = _foreign_parts(config)
     if faults:
         raise AdapterError(f"{folder}: {'; '.join(faults)}. This version opens plain LoRA only.")
     return own(config)
+
+
+def _kind_of(path: Path) -> str:
+    """The method that a config names; PEFT's own errors for a broken file say little."""
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise AdapterError(f"{path} cannot be read as JSON ({error}).") from error
+    kind = fields.get("peft_type") if isinstance(fields, dict) else None
+    if not isinstance(kind, str):
+        raise AdapterError(f'{path} names no method; expected "peft_type": "LORA" in it.')
+    return kind
 
 
 def _foreign_parts(config: Any) -> list[str]:
@@ -176,6 +188,10 @@ def _foreign_parts(config: Any) -> list[str]:
             (config.bias != "none", f"it trains biases (bias={config.bias!r})"),
             (config.lora_bias, "it has biases in B (lora_bias)"),
             (getattr(config, "trainable_token_indices", None), "it trains single tokens"),
+            (getattr(config, "alora_invocation_tokens", None), "it is an activated LoRA (aLoRA)"),
+            (getattr(config, "use_qalora", False), "it uses QALoRA"),
+            (getattr(config, "target_parameters", None), "it adapts parameters, not modules"),
+            (getattr(config, "layer_replication", None), "it replicates layers"),
             (changes_base, f"it starts from a changed base (init_lora_weights={start!r})"),
         )
         if found
@@ -185,13 +201,16 @@ def _foreign_parts(config: Any) -> list[str]:
 def spec_of(config: Any, seed: int) -> AdapterSpec:
     """Our spec of PEFT's config."""
     names = config.target_modules
+    varies = bool(config.rank_pattern or config.alpha_pattern)
+    method = "lora" + " (rsLoRA)" * bool(config.use_rslora) + " (r and α vary)" * varies
     targets = f"re:{names}" if isinstance(names, str) else ",".join(sorted(names or []))
     return AdapterSpec(
-        rank=int(config.r),
-        alpha=float(config.lora_alpha),
-        dropout=float(config.lora_dropout),
+        rank=config.r,
+        alpha=config.lora_alpha,
+        dropout=config.lora_dropout,
         targets=targets,
         seed=seed,
+        method=method,
     )
 
 
@@ -214,12 +233,32 @@ def refuse_injected(model: nn.Module) -> None:
     if layers:
         raise BaseModelError(
             f"this model already carries adapter layers ({listed(layers, 2)}); "
-            "expected a plain base model or a PeftModel. Unload them first: model.unload()"
+            "expected a plain base model or a PeftModel. If another session holds it, reset that "
+            "one; if PEFT wrapped it, pass the PeftModel itself."
         )
 
 
-def unwrap(wrapper: Any) -> tuple[nn.Module, dict[str, tuple[Any, dict[str, Tensor]]]]:
-    """A PeftModel's base, pristine again, and its adapters as (config, tensors) by name.
+@dataclass(frozen=True, eq=False)
+class Unwrapped:
+    """What `unwrap` found: the base, pristine again, and its adapters as (config, tensors).
+
+    `wrap_again` puts PEFT's layers back where they were, with all that they learned; it may be
+    called twice.
+    """
+
+    base: nn.Module
+    adapters: dict[str, tuple[Any, dict[str, Tensor]]]
+    wrap_again: Callable[[], None]
+
+
+def base_of(wrapper: Any) -> nn.Module:
+    """The base model inside a PeftModel."""
+    base: nn.Module = wrapper.get_base_model()
+    return base
+
+
+def unwrap(wrapper: Any) -> Unwrapped:
+    """Take PEFT's layers out of a PeftModel's base; copies of its adapters' tensors are kept.
 
     Raises `BaseModelError` for a merged or mixed model, whose base is not the base any more.
     """
@@ -241,10 +280,29 @@ def unwrap(wrapper: Any) -> tuple[nn.Module, dict[str, tuple[Any, dict[str, Tens
             wrapper, adapter_name=name, save_embedding_layers=False
         )
         taken[name] = (config, {key: tensor.detach().clone() for key, tensor in state.items()})
-    with translated("use"):
-        base = wrapper.unload()
-    vars(base).pop("peft_config", None)
-    return base, taken
+    base = base_of(wrapper)
+    return Unwrapped(base, taken, _taken_out(base))
+
+
+def _taken_out(base: nn.Module) -> Callable[[], None]:
+    """Put what each PEFT layer stands around into its place; returns how to undo that."""
+    places = [
+        (base.get_submodule(path.rpartition(".")[0]), path.rpartition(".")[2], module)
+        for path, module in base.named_modules()
+        if isinstance(module, BaseTunerLayer)
+    ]
+    told = {name: vars(base)[name] for name in ("peft_config",) if name in vars(base)}
+
+    def wrap_again() -> None:
+        for parent, child, layer in places:
+            parent._modules[child] = layer
+        vars(base).update(told)
+
+    for parent, child, layer in places:
+        parent._modules[child] = layer.get_base_layer()
+    for name in told:
+        del vars(base)[name]
+    return wrap_again
 
 
 __all__ = [
@@ -252,6 +310,8 @@ __all__ = [
     "PEFT_NAME",
     "VERSION",
     "WEIGHTS_FILE",
+    "Unwrapped",
+    "base_of",
     "capture",
     "config_for",
     "is_wrapper",

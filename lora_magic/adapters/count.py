@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from lora_magic.frames import frame
+
 from .targets import shape_of
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,11 @@ class Ratio:
     def __repr__(self) -> str:
         return self.line
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self) -> DataFrame:
         """One row a module: module, outputs, inputs, rank, formula, trainable."""
-        import pandas as pd
-
         rows = [(c.module, c.outputs, c.inputs, c.rank, c.formula, c.tensors) for c in self.modules]
         names = ["module", "outputs", "inputs", "rank", "formula", "trainable"]
-        return pd.DataFrame(rows, columns=names)
+        return frame(rows, names)
 
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None

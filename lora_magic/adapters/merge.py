@@ -17,12 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from lora_magic.errors import AdapterError
+from lora_magic.frames import frame
 from lora_magic.lowrank.factors import LowRank
 
 from .targets import is_conv1d
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,11 @@ class MergeReport:
     def __repr__(self) -> str:
         return self.line
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self) -> DataFrame:
         """One row a module: module, relative_change, lost_to_rounding, bytes."""
-        import pandas as pd
-
         names = ["module", "relative_change", "lost_to_rounding", "bytes"]
         rows = [(m.module, m.relative_change, m.lost_to_rounding, m.bytes) for m in self.modules]
-        return pd.DataFrame(rows, columns=names)
+        return frame(rows, names)
 
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None
@@ -154,6 +153,11 @@ def _folded(
     start = weight.to(wide)
     update = scale * (left @ right)
     merged = (start + update).to(weight.dtype)
+    if not bool(update.isfinite().all()):
+        raise AdapterError(
+            f"{path}: ΔW holds NaN or infinity, so it is not merged; train the adapter again "
+            "with a smaller --lr, or type: %lora detach NAME"
+        )
     size = float(update.norm())
     lost = float((merged.to(wide) - start - update).norm()) / size if size else 0.0
     change = size / max(float(start.norm()), torch.finfo(wide).tiny)

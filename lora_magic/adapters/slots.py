@@ -14,12 +14,14 @@ from contextlib import contextmanager
 
 from torch import nn
 
+from lora_magic.interrupts import undisturbed
+
 
 class Slots:
     """Every slot of one base model, taken while the tree is pristine.
 
-    Writing is cheap (a dict entry per slot) and all or nothing: whatever happens in between, an
-    interrupt too, either the new replacements stand or those that stood before.
+    Writing is cheap (a dict entry per slot) and all or nothing: an interrupt waits for its end, and
+    a path that the base does not have is a `KeyError` before anything is written.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -45,13 +47,11 @@ class Slots:
 
     def write(self, replacements: Mapping[str, nn.Module]) -> None:
         """Put these replacements into their slots and the originals into all others."""
-        before = self._written
-        try:
-            self._place(before, replacements)
-        except BaseException:
-            # An interrupt may have come between two slots: go back to the whole that stood.
-            self._place({**before, **replacements}, before)
-            raise
+        unknown = [path for path in replacements if path not in self._places]
+        if unknown:
+            raise KeyError(unknown[0])
+        with undisturbed():
+            self._place(self._written, replacements)
 
     def _place(self, leaving: Mapping[str, nn.Module], coming: Mapping[str, nn.Module]) -> None:
         for path in leaving:
@@ -66,8 +66,8 @@ class Slots:
     def held(self, replacements: Mapping[str, nn.Module]) -> Iterator[None]:
         """These replacements for the length of a block; then what stood before, also on errors."""
         before = self.written
-        self.write(replacements)
         try:
+            self.write(replacements)
             yield
         finally:
             self.write(before)
@@ -86,10 +86,11 @@ class Slots:
         Afterwards the tree holds what was written last, whatever the library did.
         """
         found = {}
-        for path in self.strangers():
-            parent, child, original = self._places[path]
-            stranger = parent._modules.get(child)
-            if stranger is not None:
-                found[path] = stranger
-            parent._modules[child] = self._written.get(path, original)
+        with undisturbed():
+            for path in self.strangers():
+                parent, child, original = self._places[path]
+                stranger = parent._modules.get(child)
+                if stranger is not None:
+                    found[path] = stranger
+                parent._modules[child] = self._written.get(path, original)
         return found

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from lora_magic.errors import AdapterError
 
@@ -38,19 +38,22 @@ class AdapterSpec:
         faults = []
         if isinstance(self.rank, bool) or not isinstance(self.rank, int) or self.rank < 1:
             faults.append(f"rank {self.rank}: expected a whole number from 1, say --rank 8")
-        if not self.alpha > 0 or self.alpha == float("inf"):
+        if not _is_number(self.alpha) or not self.alpha > 0 or self.alpha == float("inf"):
             faults.append(f"alpha {self.alpha}: expected a positive number, say --alpha 16")
-        if not 0 <= self.dropout < 1:
+        if not _is_number(self.dropout) or not 0 <= self.dropout < 1:
             faults.append(f"dropout {self.dropout}: expected 0 ≤ dropout < 1, say --dropout 0.05")
-        if not 0 <= self.seed < 2**63:
+        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
             faults.append(f"seed {self.seed}: expected a whole number from 0")
         if faults:
             raise AdapterError("; ".join(faults) + ".")
+        # One spelling, so that equal specs are equal: 16 and 16.0 are one alpha.
+        object.__setattr__(self, "alpha", float(self.alpha))
+        object.__setattr__(self, "dropout", float(self.dropout))
 
-    @property
-    def scale(self) -> float:
-        """s = α/r, the factor before B·A."""
-        return self.alpha / self.rank
+    def against(self, other: AdapterSpec) -> str:
+        """Where two specs differ: `rank 8, asked for 4; …`."""
+        one, two = asdict(self), asdict(other)
+        return "; ".join(f"{k} {one[k]}, asked for {two[k]}" for k in one if one[k] != two[k])
 
     @property
     def line(self) -> str:
@@ -59,20 +62,35 @@ class AdapterSpec:
         return f"{self.method} r{self.rank} α{self.alpha:g} {self.targets}{dropout}"
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def seed_of(name: str) -> int:
     """The seed that belongs to a name: two adapters never start alike by accident."""
     return zlib.crc32(name.encode())
 
 
-def check_name(name: str) -> str:
-    """The name itself; raises `AdapterError` for one that paths and PEFT could not carry."""
+def check_name(name: str, command: str = "%lora attach") -> str:
+    """The name itself; raises `AdapterError` for one that paths and PEFT could not carry.
+
+    `command` is what the message says to type with a name that can be.
+    """
+    if not isinstance(name, str):
+        raise AdapterError(f"adapter name {name!r}: expected text; type: {command} pirate")
     if name == BASE_NAME:
-        raise AdapterError(f"{BASE_NAME!r} is the base model's own name; choose another.")
+        raise AdapterError(
+            f"{BASE_NAME!r} is the base model's own name; choose another: {command} pirate"
+        )
+    if name.startswith("$"):
+        raise AdapterError(
+            f"adapter name {name!r}: for what a variable holds type {command} {{{name[1:]}}}"
+        )
     if _NAME.fullmatch(name) is None:
         mended = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_-") or "adapter"
         mended = mended if _NAME.fullmatch(mended) else f"a_{mended}"
         raise AdapterError(
-            f"adapter name {name!r}: expected letters, digits, - and _ (no slash, dot or space), "
-            f"starting with a letter; type: %lora attach {mended}"
+            f"adapter name {name!r}: expected a–z, A–Z, digits, - and _ (no slash, dot or space), "
+            f"starting with a letter; type: {command} {mended}"
         )
     return name

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ from safetensors.torch import load_file
 
 from lora_magic.base.model import BaseModel
 from lora_magic.base.prompt import PromptForm
-from lora_magic.errors import AdapterError, listed, near
+from lora_magic.errors import AdapterError, listed, near, quoted
+from lora_magic.interrupts import undisturbed
 
 from . import attach, bridge
 from .attached import Attached, History
@@ -45,14 +45,26 @@ def save(base: BaseModel, slots: Slots, attached: Attached, folder: Path) -> int
             bridge.save(attached.wrapper, slots, attached.replacements, written)
             card = json.dumps(_card(base, attached), indent=2, ensure_ascii=False)
             (written / CARD_FILE).write_text(card + "\n", encoding="utf-8")
-            if folder.exists():
-                folder.rename(Path(room) / "old")
-            written.rename(folder)
+            _exchange(written, folder, Path(room) / "old")
     except OSError as error:
         raise AdapterError(
             f"{folder} cannot be written ({error}); choose another folder."
         ) from error
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _exchange(new: Path, folder: Path, old: Path) -> None:
+    """Rename `new` to `folder`; what was there goes to `old`, and comes back if that fails."""
+    with undisturbed():
+        there = folder.exists()
+        if there:
+            folder.rename(old)
+        try:
+            new.rename(folder)
+        except BaseException:
+            if there:
+                old.rename(folder)
+            raise
 
 
 def _replaceable(folder: Path) -> bool:
@@ -71,49 +83,68 @@ def _card(base: BaseModel, attached: Attached) -> dict[str, Any]:
     }
 
 
+def saved_in(room: Path) -> list[str]:
+    """The names of the adapters' folders in a folder."""
+    return sorted(config.parent.name for config in room.glob(f"*/{bridge.CONFIG_FILE}"))
+
+
 def read(base: BaseModel, slots: Slots, folder: Path, name: str) -> Attached:
     """An adapter from PEFT's folder, ours or anybody's.
 
-    Raises `AdapterError` for a missing folder, a pickle, another method than plain LoRA, and
-    tensors that do not fit this base.
+    Raises `AdapterError` for a pickle, another method than plain LoRA, and tensors that do not
+    fit this base.
     """
-    _refuse_folder(folder)
     config = bridge.read_config(folder)
     try:
         state = load_file(str(folder / bridge.WEIGHTS_FILE))
     except (SafetensorError, OSError) as error:
         raise AdapterError(f"{folder / bridge.WEIGHTS_FILE} cannot be read: {error}") from error
     card = _read_card(folder)
-    seed = int(card.get("spec", {}).get("seed", seed_of(name)))
-    attached = attach.restore(base, slots, name, config, state, seed)
-    attached.form = _form(card.get("prompt_form"))
-    attached.history = History(**card["history"]) if card.get("history") else History()
-    if targets := card.get("spec", {}).get("targets"):
-        attached.spec = _with_targets(attached, str(targets))
+    seed = seed_of(name) if card.seed is None else card.seed
+    made_for = card.base or str(getattr(config, "base_model_name_or_path", None) or "")
+    try:
+        attached = attach.restore(base, slots, name, config, state, seed)
+    except AdapterError as error:
+        same = card.fingerprint == base.fingerprint.digest
+        raise AdapterError(f"open {folder}: {error} {_whose(base, made_for, same)}") from error
+    attached.form = card.form
+    attached.history = card.history or attached.history
+    if card.targets:
+        attached.spec = replace(attached.spec, targets=card.targets)
     attached.source = str(folder)
-    attached.saved = True
+    attached.saved_to = str(folder)
     return attached
 
 
-def _with_targets(attached: Attached, targets: str) -> Any:
-    from dataclasses import replace
+def _whose(base: BaseModel, made_for: str, same: bool) -> str:
+    if same:
+        return "It was made for this base, so its config and its weights disagree: save it again."
+    if made_for and made_for != base.name:
+        return f"It was made for {made_for}; type: %lora load {quoted(made_for)}"
+    return "Load the base that it was trained on."
 
-    return replace(attached.spec, targets=targets)
 
+def check_folder(folder: Path, home: Path) -> None:
+    """Raise `AdapterError` unless the folder holds an adapter without pickles.
 
-def _refuse_folder(folder: Path) -> None:
+    `home` is where adapters are saved by default, for the message to name what is there.
+    """
     if not folder.is_dir():
         parent = folder.parent if folder.parent.is_dir() else Path()
-        here = sorted(p.parent.name for p in parent.glob(f"*/{bridge.CONFIG_FILE}"))
+        beside, saved = saved_in(parent), saved_in(home)
         raise AdapterError(
-            f"no folder {str(folder)!r}; adapters beside it: {listed(here)}."
-            f"{near(folder.name, here)} Type: %lora open DIR"
+            f"no folder {str(folder)!r}; adapters beside it: {listed(beside)}; "
+            f"in {home}: {listed(saved)}.{near(folder.name, [*beside, *saved])} "
+            "Type: %lora open DIR"
         )
     files = sorted(file.name for file in folder.iterdir())
     if bridge.CONFIG_FILE not in files:
-        what = "a base model: %lora load" if "config.json" in files else "no adapter"
+        if "config.json" in files:
+            raise AdapterError(
+                f"{folder} holds a base model, no adapter; type: %lora load {quoted(folder)}"
+            )
         raise AdapterError(
-            f"{folder} holds {what} (no {bridge.CONFIG_FILE}; seen: {listed(files, 4)})."
+            f"{folder} holds no adapter (no {bridge.CONFIG_FILE}; seen: {listed(files, 4)})."
         )
     if bridge.WEIGHTS_FILE not in files:
         pickles = [file for file in files if file.endswith((".bin", ".pt", ".pth"))]
@@ -121,18 +152,34 @@ def _refuse_folder(folder: Path) -> None:
         raise AdapterError(f"{folder}: expected {bridge.WEIGHTS_FILE}, saw {seen}.")
 
 
-def _read_card(folder: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Card:
+    """What `lora_magic.json` says beside PEFT's files; empty where there is none."""
+
+    base: str = ""
+    fingerprint: str = ""
+    seed: int | None = None
+    targets: str = ""
+    form: PromptForm | None = None
+    history: History | None = None
+
+
+def _read_card(folder: Path) -> _Card:
     path = folder / CARD_FILE
     if not path.is_file():
-        return {}
+        return _Card()
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        base, spec = fields.get("base") or {}, fields.get("spec") or {}
+        form, history = fields.get("prompt_form"), fields.get("history")
+        return _Card(
+            base=str(base.get("name", "")),
+            fingerprint=str(base.get("fingerprint", "")),
+            seed=int(spec["seed"]) if "seed" in spec else None,
+            targets=str(spec.get("targets", "")),
+            form=PromptForm(**{**form, "stop_ids": tuple(form["stop_ids"])}) if form else None,
+            history=History(**history) if history else None,
+        )
+    # A card written by another hand can be wrong in every way; all of them mean the same.
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise AdapterError(f"{path} cannot be read ({error}); remove it to go on.") from error
-    return card if isinstance(card, dict) else {}
-
-
-def _form(fields: Mapping[str, Any] | None) -> PromptForm | None:
-    if not fields:
-        return None
-    return PromptForm(**{**fields, "stop_ids": tuple(fields["stop_ids"])})

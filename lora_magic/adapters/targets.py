@@ -24,7 +24,11 @@ def canonical(targets: str | Iterable[str]) -> str:
     if isinstance(targets, str) and targets.startswith(PATTERN):
         return targets
     parts = targets.split(",") if isinstance(targets, str) else list(targets)
-    return ",".join(dict.fromkeys(part.strip() for part in parts if part.strip()))
+    odd = [part for part in parts if not isinstance(part, str)]
+    if odd:
+        raise AdapterError(f"targets {odd[0]!r}: expected names, as in targets=['q_proj'].")
+    # In one order, so that the same modules are the same spec however they are typed.
+    return ",".join(sorted({part.strip() for part in parts if part.strip()}))
 
 
 def resolve(model: nn.Module, targets: str) -> tuple[str, ...]:
@@ -70,6 +74,17 @@ def shape_of(module: nn.Module) -> tuple[int, int]:
         # A quantised weight is packed; its module still knows its true shape.
         return int(module.out_features), int(module.in_features)  # type: ignore[arg-type]  # ints
     return (columns, rows) if transposed else (rows, columns)
+
+
+def refuse_rank(model: nn.Module, paths: Iterable[str], rank: int) -> None:
+    """Raise `AdapterError` for a rank that a target cannot have: more than its smaller side."""
+    for path in paths:
+        outputs, inputs = shape_of(model.get_submodule(path))
+        if rank > min(outputs, inputs):
+            raise AdapterError(
+                f"rank {rank} is more than {path} has ({outputs} × {inputs}); "
+                f"expected at most {min(outputs, inputs)}, for example --rank 8."
+            )
 
 
 def leaf_names(paths: Iterable[str]) -> list[str]:

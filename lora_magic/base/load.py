@@ -10,22 +10,27 @@ import contextlib
 import json
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from lora_magic import demo
-from lora_magic.errors import BaseModelError, listed, near
+from lora_magic.errors import BaseModelError, listed, near, quoted, sentence
 
 from . import hub
 from .device import Placement, choose_device, choose_dtype
 from .model import BaseModel
+from .prompt import PromptForm
 from .recipe import Recipe
 
 DEMO = "demo"
+
+#: What transformers and safetensors raise for a folder that they cannot read.
+_REFUSALS = (OSError, ValueError, KeyError, ImportError, RuntimeError, TypeError, SafetensorError)
 
 
 def load(
@@ -54,11 +59,27 @@ def _embedded_recipe() -> Recipe:
     return Recipe(**fields)
 
 
-def use(model: Any, tokenizer: Any, *, name: str | None = None) -> BaseModel:
+def use(
+    model: Any,
+    tokenizer: Any,
+    *,
+    name: str | None = None,
+    give_back: Callable[[], None] | None = None,
+) -> BaseModel:
     """Take live objects as they are: nothing is moved, cast or copied.
 
-    Raises `BaseModelError` for what is not a language model of transformers' making.
+    `give_back` is called when the base is released. Raises as `check` does.
     """
+    check(model, tokenizer)
+    first = next(model.parameters())
+    placement = Placement(first.device, first.dtype, "as it was given")
+    called = name or getattr(model.config, "name_or_path", "") or "live model"
+    return BaseModel(model, tokenizer, name=called, placement=placement, give_back=give_back)
+
+
+def check(model: Any, tokenizer: Any) -> None:
+    """Raise `BaseModelError` for what is not a language model of transformers' making, or none of
+    its tokenizers."""
     if not isinstance(model, nn.Module):
         raise BaseModelError(
             f"expected a model (torch.nn.Module), saw {type(model).__name__}; "
@@ -73,10 +94,8 @@ def use(model: Any, tokenizer: Any, *, name: str | None = None) -> BaseModel:
         raise BaseModelError(
             f"expected a tokenizer, saw {type(tokenizer).__name__}; type: %lora use model tokenizer"
         )
-    first = next(model.parameters())
-    placement = Placement(first.device, first.dtype, "as it was given")
-    called = name or getattr(model.config, "name_or_path", "") or "live model"
-    return BaseModel(model, tokenizer, name=called, placement=placement)
+    if tokenizer is not None:
+        PromptForm.of(tokenizer)
 
 
 def _locate(name: str) -> tuple[str, bool]:
@@ -116,13 +135,42 @@ def _read(
     placed = {"device_map": {"": device}} if device.type == "cuda" else {}
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
-        model = AutoModelForCausalLM.from_pretrained(
-            source, dtype="auto", use_safetensors=True, **options, **placed
+    except _REFUSALS as error:
+        raise BaseModelError(
+            f"{name}: its tokenizer cannot be read ({sentence(error)}). With a tokenizer of your "
+            "own, load the model yourself and type: %lora use model tokenizer"
+        ) from error
+    try:
+        model, read = AutoModelForCausalLM.from_pretrained(
+            source,
+            dtype="auto",
+            use_safetensors=True,
+            # Told below, with names: transformers' own error points to a report it has logged.
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **options,
+            **placed,
         )
-    # transformers raises every kind for a folder that it cannot read; the first line says why.
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, TypeError) as error:
+    except _REFUSALS as error:
         raise BaseModelError(_unreadable(name, error)) from error
-    return model, tokenizer
+    _refuse_gaps(name, type(model).__name__, read)
+    return model, tokenizer if len(tokenizer) > 1 else None
+
+
+def _refuse_gaps(name: str, kind: str, read: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint that leaves weights of the model random."""
+    missing = sorted(read["missing_keys"])
+    unfit = sorted(str(entry[0]) for entry in read["mismatched_keys"])
+    if missing:
+        raise BaseModelError(
+            f"{name} does not hold {len(missing)} tensors of {kind} ({listed(missing, 3)}), which "
+            "would stay random; expected a checkpoint of a causal language model."
+        )
+    if unfit:
+        raise BaseModelError(
+            f"{name}: {len(unfit)} tensors have other shapes than config.json says "
+            f"({listed(unfit, 3)}); mend config.json, or save the model again."
+        )
 
 
 def _refuse_remote_code(name: str, folder: Path, trust: bool) -> None:
@@ -133,13 +181,12 @@ def _refuse_remote_code(name: str, folder: Path, trust: bool) -> None:
     if config.get("auto_map") and not trust:
         raise BaseModelError(
             f"{name} brings its own code ({listed(map(str, config['auto_map'].values()))}); "
-            f"if you trust it, type: %lora load {name} --trust-remote-code"
+            f"if you trust it, type: %lora load {quoted(name)} --trust-remote-code"
         )
 
 
 def _unreadable(name: str, error: Exception) -> str:
-    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    text = first[:200] or type(error).__name__
+    text = sentence(error)
     if "gated" in str(error).lower():
         return f"{name} is gated: accept its terms on the hub and set HF_TOKEN ({text})."
     if "trust_remote_code" in str(error):

@@ -6,6 +6,7 @@ adapter.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,10 +74,19 @@ def in_words(count: int) -> str:
     return str(count)
 
 
+def context_of(model: Any) -> int | None:
+    """The longest sequence that the model's config allows, in tokens; None where it names none."""
+    config: Any = getattr(model, "config", None)
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    limit = getattr(text, "max_position_embeddings", None)
+    return limit if isinstance(limit, int) and limit > 0 else None
+
+
 class BaseModel:
     """A loaded base: frozen, in eval mode, with its fingerprint taken.
 
-    `release` gives every flag back as it was found and may be called twice.
+    `release` gives every flag back as it was found, calls `give_back` (what whoever brought the
+    base in has to undo), and may be called twice.
     """
 
     def __init__(
@@ -87,6 +97,7 @@ class BaseModel:
         name: str,
         placement: Placement,
         recipe: Recipe | None = None,
+        give_back: Callable[[], None] | None = None,
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
@@ -97,17 +108,15 @@ class BaseModel:
         self.fingerprint = Fingerprint(model)
         self._wanted = [(p, p.requires_grad) for p in model.parameters()]
         self._training = [(module, module.training) for module in model.modules()]
+        self._give_back = give_back
         model.requires_grad_(False)
         model.eval()
 
     @property
     def context(self) -> int:
         """Tokens that fit: the config's limit, else the tokenizer's, else 2048."""
-        config = getattr(self.model, "config", None)
-        for key in ("max_position_embeddings", "n_positions", "max_seq_len"):
-            limit = getattr(config, key, None)
-            if isinstance(limit, int) and limit > 0:
-                return limit
+        if (told := context_of(self.model)) is not None:
+            return told
         limit = getattr(self.tokenizer, "model_max_length", None)
         return limit if isinstance(limit, int) and limit < 10**9 else _UNKNOWN_CONTEXT
 
@@ -148,3 +157,5 @@ class BaseModel:
             module.training = training
         self._wanted = []
         self._training = []
+        if self._give_back is not None:
+            self._give_back()

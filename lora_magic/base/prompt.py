@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lora_magic.errors import CommandError, PromptError
+from lora_magic.errors import CommandError, PromptError, sentence
 
 Messages = Sequence[Mapping[str, str]]
 
@@ -57,33 +57,60 @@ class PromptForm:
 
     def encode(self, tokenizer: Any, prompt: str) -> list[int]:
         """Token ids of a prompt, ready for the answer. Raises `PromptError` if it is empty."""
+        if not isinstance(prompt, str):
+            raise PromptError(f"the prompt is a {type(prompt).__name__}; expected text.")
         if not prompt.strip():
             raise PromptError("the prompt is empty; type it after the verb.")
-        return self.encode_messages(tokenizer, [{"role": "user", "content": prompt}])
+        ids = self.encode_messages(tokenizer, [{"role": "user", "content": prompt}])
+        if not ids:
+            raise PromptError(
+                f"the tokenizer makes no token of {prompt[:40]!r}; is it the base's own? "
+                "Type: %lora use model tokenizer"
+            )
+        return ids
 
     def encode_messages(self, tokenizer: Any, messages: Messages) -> list[int]:
         """Token ids of a conversation up to the assistant's answer."""
         if self.kind == "plain":
             text = "\n".join(message["content"] for message in messages) + "\n"
-            return list(tokenizer(text)["input_ids"])
+            return _ids(tokenizer, text, special=True)
         turns = [dict(message) for message in messages]
         if self.system is not None and turns[0].get("role") != "system":
             turns.insert(0, {"role": "system", "content": self.system})
-        text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+        text = _told(tokenizer, turns, add_generation_prompt=True)
         # The template writes its own special tokens, so the tokenizer must add none.
-        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+        return _ids(tokenizer, text)
 
     def encode_answer(self, tokenizer: Any, completion: str) -> list[int]:
         """Token ids of a completion, closed by the end token where there is one."""
-        ids = list(tokenizer(completion, add_special_tokens=False)["input_ids"])
+        ids = _ids(tokenizer, completion)
         return ids if self.end_token_id is None else [*ids, self.end_token_id]
+
+
+def _ids(tokenizer: Any, text: str, special: bool = False) -> list[int]:
+    """A text's token ids; what is too long is told with the context, not by the tokenizer."""
+    return list(tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
+
+
+def _told(tokenizer: Any, turns: list[dict[str, str]], **options: Any) -> str:
+    """The template's text; its own refusals (no system turn, a wrong order) as ours."""
+    from jinja2 import TemplateError
+
+    try:
+        return str(tokenizer.apply_chat_template(turns, tokenize=False, **options))
+    except TemplateError as error:
+        roles = ", ".join(turn.get("role", "?") for turn in turns)
+        raise PromptError(
+            f"the tokenizer's chat template refuses these turns ({roles}): {sentence(error)}. "
+            "Type --template plain to do without it."
+        ) from error
 
 
 def _turn_end(tokenizer: Any) -> int | None:
     """The one special token that the chat template puts after an answer, if it puts one."""
     turns = [{"role": "user", "content": "question"}, {"role": "assistant", "content": _PROBE}]
-    text = tokenizer.apply_chat_template(turns, tokenize=False)
-    ids = tokenizer(text[text.rfind(_PROBE) + len(_PROBE) :], add_special_tokens=False)["input_ids"]
+    text = _told(tokenizer, turns)
+    ids = _ids(tokenizer, text[text.rfind(_PROBE) + len(_PROBE) :])
     special = [i for i in ids if i in set(tokenizer.all_special_ids)]
     special += [i for i in ids if i in getattr(tokenizer, "added_tokens_decoder", {})]
     return special[0] if special else None

@@ -8,11 +8,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from lora_magic.base.model import context_of
 from lora_magic.base.prompt import PromptForm
 
 from .answer import Answer
 from .generate import generate
-from .limits import check_flags, check_lengths, context_of, encode
+from .limits import check_flags, check_known, check_lengths
 
 
 def ask(
@@ -33,9 +34,10 @@ def ask(
     fills the context, max_new_tokens < 1 or a temperature below 0.
     """
     context = context or context_of(model)
-    check_flags(max_new_tokens, temperature)
-    ids = encode(tokenizer, form, prompt)
+    check_flags(max_new_tokens, temperature, seed)
+    ids = form.encode(tokenizer, prompt)
     check_lengths([prompt], [ids], context)
+    check_known([ids], model)
     start = time.perf_counter()
     (made,) = generate(
         model,

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from lora_magic.frames import frame
+
 from .words import marked_words
 
 if TYPE_CHECKING:
@@ -74,10 +76,9 @@ class Comparison:
 
     def to_frame(self) -> DataFrame:
         """Columns prompt, adapter, text, tokens, seconds, batched, first_logit_change."""
-        import pandas
-
-        rows = [[getattr(pane, column) for column in _COLUMNS] for pane in self.panes]
-        return pandas.DataFrame(rows, columns=list(_COLUMNS))
+        return frame(
+            ([getattr(pane, column) for column in _COLUMNS] for pane in self.panes), _COLUMNS
+        )
 
     def _groups(self) -> list[tuple[str, list[Pane]]]:
         grouped = groupby(self.panes, key=lambda pane: pane.prompt)

@@ -14,7 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .limits import check_flags, context_of, new_tokens
+from lora_magic.base.model import context_of
+from lora_magic.base.threads import fitting_threads
+from lora_magic.interrupts import undisturbed
+
+from .limits import check_flags, new_tokens
 from .noise import SharedNoise
 
 
@@ -52,12 +56,12 @@ def generate(
     """
     from transformers import GenerationConfig
 
-    check_flags(max_new_tokens, temperature)
+    check_flags(max_new_tokens, temperature, seed)
     longest = max(map(len, inputs))
     limit = new_tokens(longest, context or context_of(model), max_new_tokens)
     ids, mask = _padded(inputs, longest, tokenizer.pad_token_id or 0, model.device)
     stops = _stops(stop_ids, len(inputs))
-    with undisturbed(model):
+    with answering(model):
         written = model.generate(
             input_ids=ids,
             attention_mask=mask,
@@ -79,14 +83,16 @@ def first_logits(model: Any, ids: Sequence[int]) -> Tensor:
     if "logits_to_keep" in inspect.signature(model.forward).parameters:
         keep["logits_to_keep"] = 1
     row = torch.tensor([list(ids)], device=model.device)
-    with undisturbed(model):
+    with answering(model):
         logits: Tensor = model(input_ids=row, use_cache=False, **keep).logits
     return logits[0, -1].float().cpu()
 
 
 @contextmanager
-def undisturbed(model: Any) -> Iterator[None]:
-    """Evaluation mode and an empty generation config for a block; then all as it was found.
+def answering(model: Any) -> Iterator[None]:
+    """Evaluation mode, an empty generation config and no more threads than the model is worth.
+
+    All is as it was found after the block.
 
     `generate` fills whatever its own config leaves open from `model.generation_config`, so an
     explicit config alone does not keep the base's penalties and forced tokens out.
@@ -98,11 +104,13 @@ def undisturbed(model: Any) -> Iterator[None]:
     try:
         model.generation_config = GenerationConfig()
         model.eval()
-        yield
+        with fitting_threads(model):
+            yield
     finally:
-        model.generation_config = kept
-        for module, training in flags:
-            module.training = training
+        with undisturbed():
+            model.generation_config = kept
+            for module, training in flags:
+                module.training = training
 
 
 class _Stops:

@@ -9,33 +9,30 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from lora_magic.base.prompt import PromptForm
 from lora_magic.errors import PromptError
 
 #: New tokens in an answer, at most, unless a flag says otherwise.
 DEFAULT_NEW_TOKENS = 200
 
 
-def context_of(model: Any) -> int | None:
-    """The longest sequence that the model's config allows, in tokens; None where it names none."""
-    config: Any = getattr(model, "config", None)
-    text = config.get_text_config() if hasattr(config, "get_text_config") else config
-    limit = getattr(text, "max_position_embeddings", None)
-    return limit if isinstance(limit, int) and limit > 0 else None
-
-
-def check_flags(max_new_tokens: int | None, temperature: float) -> None:
+def check_flags(max_new_tokens: int | None, temperature: float, seed: int) -> None:
     """Raises one `PromptError` for all flags that cannot be."""
     faults = []
-    if max_new_tokens is not None and max_new_tokens < 1:
+    if max_new_tokens is not None and not (_is_number(max_new_tokens) and max_new_tokens >= 1):
         faults.append(f"--max-new-tokens {max_new_tokens}: expected 1 or more.")
-    if not 0 <= temperature < math.inf:
+    if not _is_number(temperature) or not 0 <= temperature < math.inf:
         faults.append(
             f"--temperature {temperature}: expected 0 (the likeliest token) or more, "
             "such as --temperature 0.7."
         )
+    if not isinstance(seed, int) or not 0 <= seed < 2**63:
+        faults.append(f"--seed {seed}: expected a whole number from 0.")
     if faults:
         raise PromptError(" ".join(faults))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def check_lengths(
@@ -55,25 +52,21 @@ def check_lengths(
         )
 
 
+def check_known(inputs: Sequence[Sequence[int]], model: Any) -> None:
+    """Raises `PromptError` for token ids that the model has no embedding of."""
+    known = model.get_input_embeddings().weight.shape[0]
+    highest = max(max(ids) for ids in inputs)
+    if highest >= known:
+        raise PromptError(
+            f"the tokenizer makes token {highest}, but the model knows {known}: it is another "
+            "model's tokenizer. Type: %lora use model tokenizer"
+        )
+
+
 def new_tokens(longest: int, context: int | None, asked: int | None) -> int:
     """New tokens for prompts of at most `longest`: as asked or 200, never beyond the context."""
     wanted = DEFAULT_NEW_TOKENS if asked is None else asked
     return wanted if context is None else min(wanted, context - longest)
-
-
-def encode(tokenizer: Any, form: PromptForm, prompt: str) -> list[int]:
-    """Token ids of a prompt, ready for the answer. Raises `PromptError` if it is empty.
-
-    The tokenizer's own warning about a long text is kept out of the cell: the context decides.
-    """
-    from transformers.utils import logging
-
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        return form.encode(tokenizer, prompt)
-    finally:
-        logging.set_verbosity(level)
 
 
 def _named(prompt: str) -> str:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from lora_magic.adapters.slots import Slots
+from lora_magic.base.model import context_of
 from lora_magic.base.prompt import PromptForm
 from lora_magic.errors import PromptError
 from lora_magic.lowrank.factors import LowRank
@@ -25,7 +26,7 @@ from lora_magic.lowrank.stack import StackedLinear
 from .ask import ask as ask
 from .comparison import Comparison, Pane
 from .generate import Generation, first_logits, generate
-from .limits import check_flags, check_lengths, context_of, encode
+from .limits import check_flags, check_known, check_lengths
 
 UNCHANGED = "first logits identical to base: this adapter changes nothing yet"
 BROKEN = "logits are not finite: the adapter's weights have diverged"
@@ -68,10 +69,12 @@ def compare(
     Raises `PromptError`, before anything runs, for no prompt, an empty one, one that fills the
     context, max_new_tokens < 1 or a temperature below 0.
     """
-    check_flags(max_new_tokens, temperature)
+    check_flags(max_new_tokens, temperature, seed)
     context = context or context_of(model)
     asked = list(dict.fromkeys(prompts))
     rows = _encoded(tokenizer, voices, asked, context)
+    for inputs in rows:
+        check_known(inputs, model)
     draw = {
         "max_new_tokens": max_new_tokens,
         "temperature": temperature,
@@ -161,7 +164,7 @@ def _encoded(
     """Token ids by prompt and voice, or one error for all prompts that do not fit."""
     if not prompts:
         raise PromptError("no prompt to compare; type it after the verb: %lora compare PROMPT")
-    rows = [[encode(tokenizer, voice.form, prompt) for voice in voices] for prompt in prompts]
+    rows = [[voice.form.encode(tokenizer, prompt) for voice in voices] for prompt in prompts]
     check_lengths(prompts, [max(inputs, key=len) for inputs in rows], context)
     return rows
 

@@ -13,6 +13,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from lora_magic.errors import AdapterError, listed
+from lora_magic.frames import frame
 
 from .factors import LowRank
 
@@ -87,10 +88,8 @@ class Spectrum:
 
     def to_frame(self) -> DataFrame:
         """Columns adapter, module, index (from 1), sigma: one row a singular value."""
-        import pandas
-
         columns = [field.name for field in fields(SpectrumRow)]
-        return pandas.DataFrame([astuple(row) for row in self.rows], columns=columns)
+        return frame([astuple(row) for row in self.rows], columns)
 
     def summary(self) -> DataFrame:
         """One row an adapter and module.
@@ -99,9 +98,7 @@ class Spectrum:
         of values with 90 % of Σσ²), sigma_1, norm (Frobenius) and note, which says in words when
         ΔW = 0; the measures are 0 there.
         """
-        import pandas
-
-        return pandas.DataFrame(self._measures())
+        return frame(self._measures())
 
     def _measures(self) -> list[dict[str, object]]:
         return [_measure(adapter, module, sigma) for adapter, module, sigma in self._series()]

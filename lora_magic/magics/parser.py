@@ -61,7 +61,8 @@ def parse(verb: Verb, rest: str, expand: Callable[[str], str], *, cell: bool) ->
     extra = [word for word in extra if word != "--"]
     if extra:
         raise CommandError(
-            f"%lora {verb.name}: {' '.join(extra)!r} is more than it takes. Type: {verb.usage}"
+            f"%lora {verb.name}: {' '.join(extra)!r} is more than it takes "
+            f"(what holds a space goes in quotes). Type: {verb.usage}"
         )
     given = {key: value for key, value in vars(space).items() if value is not None}
     out = given.pop(OUT.key, None) if cell else None

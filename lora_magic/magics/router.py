@@ -17,10 +17,11 @@ from IPython.core.magic import (
     no_var_expand,
 )
 
-from lora_magic.errors import CommandError
+from lora_magic.errors import CommandError, Interrupted
 from lora_magic.magics.first_cell import place_in
 from lora_magic.magics.leads import lead
 from lora_magic.magics.live import reporter_for
+from lora_magic.magics.notes import notes_on
 from lora_magic.magics.parser import help_for, parse
 from lora_magic.magics.places import Place
 from lora_magic.magics.shell import session_for
@@ -57,8 +58,19 @@ class LoraMagics(Magics):  # type: ignore[misc]  # IPython is read without types
 def run(shell: Any, marked: str, cell: str | None, local: Mapping[str, Any]) -> Any:
     """Carry out one line, with the cell below it if there is one.
 
-    Raises the `LoraMagicError` of whatever went wrong; IPython shows it as one line.
+    Raises the `LoraMagicError` of whatever went wrong, an interrupt (■) too; IPython shows it as
+    one line, and Run All stops.
     """
+    try:
+        return _carried_out(shell, marked, cell, local)
+    except KeyboardInterrupt:
+        word = _first(Place.of(marked)[1])[0]
+        raise Interrupted(
+            f"%lora {word} was stopped; to see where you stand, type: %lora"
+        ) from None
+
+
+def _carried_out(shell: Any, marked: str, cell: str | None, local: Mapping[str, Any]) -> Any:
     place, line = Place.of(marked)
     if place is Place.VALUE:
         place = place_in(shell, marked)
@@ -77,6 +89,9 @@ def run(shell: Any, marked: str, cell: str | None, local: Mapping[str, Any]) -> 
     if parsed.help:
         say(help_for(verb))
         return None
+    if not silent:
+        for note in notes_on(parsed.prompt, verb, variables) if parsed.prompt else []:
+            say(note)
     live = reporter_for(shell) if verb.trains and not silent else None
     call = Call(
         session_for(shell), parsed.words, parsed.flags, parsed.prompt, body, variables, live

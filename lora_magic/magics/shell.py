@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lora_magic.errors import StateError
+from lora_magic.interrupts import undisturbed
 
 if TYPE_CHECKING:
     from lora_magic.state.session import Session
@@ -19,9 +20,11 @@ def session_for(shell: Any) -> Session:
     """The session of this shell, made at the first verb that needs one: that import loads torch."""
     kept: Session | None = getattr(shell, KEPT_AS, None)
     if kept is None:
-        from lora_magic.state.session import Session
+        # An import of torch that is broken off cannot be taken up again: ■ waits for its end.
+        with undisturbed():
+            from lora_magic.state.session import Session
 
-        kept = Session()
+            kept = Session()
         setattr(shell, KEPT_AS, kept)
     return kept
 

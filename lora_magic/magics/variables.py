@@ -14,7 +14,18 @@ from lora_magic.magics.words import names_of
 
 
 def variable(name: str, variables: Mapping[str, Any]) -> Any:
-    """The variable of that name; `CommandError` with the nearest one where there is none."""
+    """The variable of that name, or an attribute of one (`s.model`).
+
+    Raises `CommandError` with the nearest name where there is none.
+    """
+    first, *attributes = name.split(".")
+    if attributes and first in variables:
+        found = variables[first]
+        for attribute in attributes:
+            if not hasattr(found, attribute):
+                raise CommandError(f"{name}: {type(found).__name__} has no {attribute!r}.")
+            found = getattr(found, attribute)
+        return found
     if name not in variables:
         raise CommandError(
             f"{name!r} is no variable of this notebook.{near(name, names_of(variables))}"
@@ -31,6 +42,11 @@ def data(source: str, variables: Mapping[str, Any]) -> Any:
     """
     if source in variables:
         return variables[source]
+    if not os.path.exists(source) and any(sign in source for sign in "()[]"):
+        raise CommandError(
+            f"--data {source!r} is a calculation; give it a name first: rows = {source}"
+            " and then --data rows"
+        )
     if source.isidentifier() and not os.path.exists(source):
         raise CommandError(
             f"--data {source!r} is neither a variable of this notebook nor a file."

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import PurePath
 from typing import Any
 
 from lora_magic.errors import CommandError, near
@@ -81,6 +82,11 @@ def _look_up(dotted: str, variables: Mapping[str, Any]) -> Any:
         if not hasattr(value, attribute):
             raise CommandError(f"{{{dotted}}}: {type(value).__name__} has no {attribute!r}.")
         value = getattr(value, attribute)
+    if not isinstance(value, str | int | float | PurePath):
+        raise CommandError(
+            f"{{{dotted}}} holds a {type(value).__name__}; only text and numbers go into a line. "
+            f"Where a variable is asked for, type its bare name: {dotted}"
+        )
     return value
 
 

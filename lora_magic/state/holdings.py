@@ -7,7 +7,7 @@ there gets an error that names what is, and the command to type.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -19,6 +19,7 @@ from lora_magic.adapters.spec import BASE_NAME
 from lora_magic.base.model import BaseModel, BaseRecord
 from lora_magic.base.prompt import PromptForm
 from lora_magic.errors import AdapterError, StateError, listed, near
+from lora_magic.interrupts import undisturbed
 
 
 class Holdings:
@@ -35,6 +36,7 @@ class Holdings:
         self._base: BaseModel | None = None
         self._slots: Slots | None = None
         self._form: PromptForm | None = None
+        self._standing: dict[str, nn.Module] = {}
 
     # The base
 
@@ -59,19 +61,25 @@ class Holdings:
 
     def take(self, base: BaseModel, key: tuple[object, ...]) -> None:
         """Release what is held and hold this base, without adapters."""
-        slots = Slots(base.model)
-        form = None if base.tokenizer is None else PromptForm.of(base.tokenizer)
-        self.release()
-        self._base, self._slots, self._form, self.key = base, slots, form, key
+        try:
+            slots = Slots(base.model)
+            form = None if base.tokenizer is None else PromptForm.of(base.tokenizer)
+        except BaseException:
+            base.release()
+            raise
+        with undisturbed():
+            self.release()
+            self._base, self._slots, self._form, self.key = base, slots, form, key
 
     def release(self) -> None:
         """Give the base back as it was found and let everything go. May be called twice."""
         if self._base is None:
             return
-        self.slots.write({})
-        self._base.release()
-        self._base, self._slots, self._form, self.key = None, None, None, ()
-        self.attached, self.active, self.merged = {}, BASE_NAME, None
+        with undisturbed():
+            self.slots.write({})
+            self._base.release()
+            self._base, self._slots, self._form, self.key = None, None, None, ()
+            self._standing, self.attached, self.active, self.merged = {}, {}, BASE_NAME, None
         # A model's modules refer to each other: without this their memory stays.
         gc.collect()
         if torch.cuda.is_available():
@@ -95,6 +103,10 @@ class Holdings:
 
     def named(self, name: str) -> Attached:
         """The adapter of that name; raises `AdapterError` with the near miss."""
+        if not isinstance(name, str):
+            raise AdapterError(
+                f"adapter {name!r}: expected a name; attached: {listed(self.attached)}."
+            )
         if name in self.attached:
             return self.attached[name]
         if name == BASE_NAME:
@@ -123,13 +135,23 @@ class Holdings:
         """Write these modules and the state that goes with them, all or nothing."""
         with self.all_or_nothing():
             self.slots.write(modules)
+            self._standing = dict(modules)
             self.active, self.merged = active, merged
+
+    def settle(self) -> None:
+        """Write what stands by the session's own account, if something else does."""
+        if self._slots is not None and self._slots.written != self._standing:
+            self._slots.write(self._standing)
 
     def keep(self, attached: Attached) -> None:
         """Hold an adapter, in place of one of the same name."""
         if self.active == attached.name:
             self.activate(BASE_NAME)
         self.attached[attached.name] = attached
+
+    def unsaved(self) -> list[str]:
+        """The adapters that were trained here and not saved since."""
+        return [name for name, a in self.attached.items() if a.history.steps and a.saved_to is None]
 
     # Guards
 
@@ -142,7 +164,7 @@ class Holdings:
 
     def refuse_loss(self, verb: str, replace: bool) -> None:
         """Raise `StateError` when trained, unsaved adapters would be lost."""
-        lost = [n for n, a in self.attached.items() if a.history.steps and not a.saved]
+        lost = self.unsaved()
         if lost and not replace:
             raise StateError(
                 f"{verb}: {listed(lost)} is trained and not saved; save it "
@@ -153,20 +175,11 @@ class Holdings:
     def all_or_nothing(self) -> Iterator[None]:
         """Whatever is raised within, an interrupt too: slots, adapters and state as before."""
         slots = self.slots
-        before = (slots.written, dict(self.attached), self.active, self.merged)
+        before = (self._standing, dict(self.attached), self.active, self.merged)
         try:
             yield
         except BaseException:
-            _insist(lambda: slots.write(before[0]))
-            self.attached, self.active, self.merged = before[1], before[2], before[3]
+            with undisturbed():
+                slots.write(before[0])
+                self._standing, self.attached, self.active, self.merged = before
             raise
-
-
-def _insist(restore: Callable[[], None]) -> None:
-    """Finish a restoration even when ■ is pressed again in the middle of it."""
-    while True:
-        try:
-            restore()
-        except KeyboardInterrupt:
-            continue
-        return

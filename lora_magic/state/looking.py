@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from lora_magic.adapters.attached import Adapter
 from lora_magic.adapters.count import Ratio, planned
 from lora_magic.adapters.spec import BASE_NAME, AdapterSpec
-from lora_magic.adapters.targets import canonical, resolve
+from lora_magic.adapters.targets import canonical, refuse_rank, resolve
 from lora_magic.compare.run import Voice
 from lora_magic.errors import AdapterError, StateError, listed, near
 from lora_magic.lowrank.factors import LowRank
@@ -23,15 +23,18 @@ PROMPT = "What does a fox eat?"
 def voices(held: Holdings, adapters: str | Sequence[str] | None) -> list[Voice]:
     """The base and the adapters named, or all of them, as a comparison's columns."""
     held.base.needs_tokenizer()
-    names = _names(adapters) or list(held.attached)
+    names = list(held.attached) if adapters is None else _names(adapters)
     return [_voice(held, name) for name in dict.fromkeys([BASE_NAME, *names])]
 
 
-def _names(adapters: str | Sequence[str] | None) -> list[str]:
-    if adapters is None:
-        return []
+def _names(adapters: str | Sequence[str]) -> list[str]:
     parts = adapters.split(",") if isinstance(adapters, str) else adapters
-    return [part.strip() for part in parts if part.strip()]
+    if not isinstance(parts, Sequence) or not all(isinstance(part, str) for part in parts):
+        raise AdapterError(f"adapters {adapters!r}: expected names, as in adapters=['pirate'].")
+    names = [part.strip() for part in parts if part.strip()]
+    if not names:
+        raise AdapterError("adapters: no name in it; leave it out to compare all of them.")
+    return names
 
 
 def _voice(held: Holdings, name: str) -> Voice:
@@ -60,7 +63,9 @@ def ratio(
         default.rank if rank is None else rank, 1.0, 0.0, canonical(targets or default.targets), 0
     )
     with held.slots.held({}):
-        counts = planned(base.model, resolve(base.model, wanted.targets), wanted.rank)
+        paths = resolve(base.model, wanted.targets)
+        refuse_rank(base.model, paths, wanted.rank)
+        counts = planned(base.model, paths, wanted.rank)
     return Ratio(None, wanted.rank, wanted.targets, base.parameters, counts)
 
 

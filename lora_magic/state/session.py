@@ -12,13 +12,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from torch import nn
-
-from lora_magic.adapters import attach, bridge, store
+from lora_magic.adapters import attach, store
 from lora_magic.adapters.attached import Adapter
 from lora_magic.adapters.count import Ratio
 from lora_magic.adapters.merge import MergeReport
-from lora_magic.adapters.slots import Slots
 from lora_magic.adapters.spec import BASE_NAME, AdapterSpec, check_name, seed_of
 from lora_magic.adapters.targets import canonical
 from lora_magic.base import load as loading
@@ -28,15 +25,16 @@ from lora_magic.compare.answer import Answer
 from lora_magic.compare.ask import ask
 from lora_magic.compare.comparison import Comparison
 from lora_magic.compare.run import compare
-from lora_magic.errors import AdapterError
+from lora_magic.errors import AdapterError, CommandError, listed, quoted
 from lora_magic.lowrank.spectrum import Spectrum
 from lora_magic.training import rows, sources
 from lora_magic.training.reporter import Reporter
 from lora_magic.training.summary import RunSummary
 
-from . import looking, merging
+from . import adopt, looking, merging
 from .holdings import Holdings
 from .receipt import Receipt
+from .settled import settled
 from .status import Status
 from .train import train
 
@@ -102,6 +100,7 @@ class Session:
 
     # The base
 
+    @settled
     def load(
         self,
         model: str,
@@ -128,52 +127,39 @@ class Session:
             self.home = Path(home).expanduser()
         return self._held.record()
 
+    @settled
     def use(self, model: Any, tokenizer: Any = None, *, replace: bool = False) -> BaseRecord:
         """Take a live model and its tokenizer as the base; nothing is moved or cast.
 
-        Of a PeftModel with LoRA adapters the base and the adapters are adopted.
+        Of a PeftModel with LoRA adapters the base and copies of the adapters are adopted; `reset`
+        gives it back with its own layers in place.
         """
         key = ("use", id(model), id(tokenizer))
         held = self._held
         if key == held.key:
             return held.record()
         held.refuse_loss("use", replace)
-        if not held.empty and model is held.base.model:
-            held.release()
-        if bridge.is_wrapper(model):
-            return self._adopt(model, tokenizer, key)
-        if isinstance(model, nn.Module):
-            bridge.refuse_injected(model)
-        held.take(loading.use(model, tokenizer), key)
+        adopt.take(held, model, tokenizer, key)
         return held.record()
-
-    def _adopt(self, wrapper: Any, tokenizer: Any, key: tuple[object, ...]) -> BaseRecord:
-        for name in wrapper.peft_config:
-            check_name(name)
-        active = wrapper.active_adapter
-        model, taken = bridge.unwrap(wrapper)
-        base = loading.use(model, tokenizer)
-        slots = Slots(model)
-        attached = {
-            name: attach.restore(base, slots, name, bridge.own(config), state, seed_of(name))
-            for name, (config, state) in taken.items()
-        }
-        self._held.take(base, key)
-        self._held.attached = attached
-        self._held.activate(active if active in attached else BASE_NAME)
-        return self._held.record()
 
     def reset(self) -> Receipt:
         """Free everything and give the base back as it was found. May be called twice."""
         if self._held.empty:
             return Receipt("nothing is loaded; nothing to reset")
         name, count = self._held.base.name, len(self._held.attached)
+        lost = self._held.unsaved()
+        found = self.verify(quick=True)
         self._held.release()
+        state = "as it was found"
+        if not found:
+            state = f"CHANGED from outside the session in {len(found.changed)} tensors"
         freed = f"{count} adapter{'s' * (count != 1)} freed"
-        return Receipt(f"{name} given back as it was found; {freed}")
+        told = f" (trained and not saved: {listed(lost)})" if lost else ""
+        return Receipt(f"{name} given back {state}; {freed}{told}")
 
     # Adapters
 
+    @settled
     def attach(
         self,
         name: str,
@@ -197,30 +183,31 @@ class Session:
         held.refuse_while_merged("attach")
         wanted = AdapterSpec(
             rank=recipe.rank if rank is None else rank,
-            alpha=float(recipe.alpha if alpha is None else alpha),
-            dropout=0.0 if dropout is None else float(dropout),
+            alpha=recipe.alpha if alpha is None else alpha,
+            dropout=0.0 if dropout is None else dropout,
             targets=canonical(recipe.targets if targets is None else targets),
             seed=seed_of(name) if seed is None else seed,
         )
         there = held.attached.get(name)
-        if there is None or replace:
-            held.keep(attach.create(held.base, held.slots, name, wanted))
-        elif there.spec != wanted:
+        if there is not None and there.spec != wanted and not replace:
             raise AdapterError(
-                f"{name!r} is attached with another spec ({there.spec.line} seed "
-                f"{there.spec.seed}; asked for {wanted.line} seed {wanted.seed}); "
-                f"to start anew, add --replace, or choose another name."
+                f"{name!r} is attached with another spec ({there.spec.against(wanted)}); to start "
+                "anew, add --replace, or choose another name."
             )
-        held.activate(name)
+        with held.all_or_nothing():
+            if there is None or replace:
+                held.keep(attach.create(held.base, held.slots, name, wanted))
+            held.activate(name)
         return held.attached[name].record()
 
+    @settled
     def detach(self, name: str) -> Receipt:
         """Take an adapter away; if it was active, the base answers."""
         held = self._held
         _ = held.base
         held.refuse_while_merged("detach")
-        attached = held.named(name)
-        unsaved = attached.history.steps and not attached.saved
+        held.named(name)
+        unsaved = name in held.unsaved()
         with held.all_or_nothing():
             if held.active == name:
                 held.activate(BASE_NAME)
@@ -228,6 +215,7 @@ class Session:
         lost = " (its training was not saved)" if unsaved else ""
         return Receipt(f"{name} detached{lost}; {held.active} is active")
 
+    @settled
     def swap(self, name: str) -> Receipt:
         """Let another adapter answer, or "base"."""
         _ = self._held.base
@@ -237,47 +225,52 @@ class Session:
         self._held.activate(name)
         return Receipt(f"{name} is active")
 
+    @settled
     def save(self, name: str | None = None, folder: str | Path | None = None) -> Receipt:
         """Write an adapter in PEFT's format; by default to `.lora_magic/adapters/NAME`."""
         held = self._held
         attached = held.named_or_active(name, "save")
-        target = Path(folder).expanduser() if folder else self.home / "adapters" / attached.name
+        home = self.home / "adapters" / attached.name
+        target = _path(folder, "save").expanduser() if folder else home
         size = store.save(held.base, held.slots, attached, target)
-        attached.saved = True
+        attached.saved_to = str(target)
         return Receipt(
             f"{attached.name} saved to {target} ({size / 1e3:.0f} kB)",
-            (("open again", f"%lora open {target} {attached.name}"),),
+            (("open again", f"%lora open {quoted(target)} {attached.name}"),),
         )
 
+    @settled
     def open(
         self, folder: str | Path, name: str | None = None, *, replace: bool = False
     ) -> Adapter:
         """Read an adapter in PEFT's format and activate it.
 
-        `folder` may be the name of an adapter saved at home. Opening the same folder twice
-        returns the adapter that is there.
+        `folder` may be the name of an adapter saved at home. Opening the folder that an adapter
+        of this name was read from, or saved to, returns it as long as it has not changed since.
         """
         held = self._held
         base, slots = held.base, held.slots
         held.refuse_while_merged("open")
-        path = Path(folder).expanduser()
-        if not path.exists() and (self.home / "adapters" / path).is_dir():
-            path = self.home / "adapters" / path
-        called = check_name(path.name if name is None else name)
+        path, home = _path(folder, "open").expanduser(), self.home / "adapters"
+        if not path.exists() and (home / path).is_dir():
+            path = home / path
+        store.check_folder(path, home)
+        called = check_name(path.name if name is None else name, f"%lora open {quoted(folder)}")
         there = held.attached.get(called)
-        if there is not None and not replace:
-            if there.source != str(path) or not there.saved:
-                raise AdapterError(
-                    f"{called!r} is attached already; choose another name "
-                    f"(%lora open {folder} NAME) or add --replace."
-                )
-        else:
-            held.keep(store.read(base, slots, path, called))
-        held.activate(called)
+        if there is not None and there.saved_to != str(path) and not replace:
+            raise AdapterError(
+                f"{called!r} is attached already; choose another name "
+                f"(%lora open {quoted(folder)} NAME) or add --replace."
+            )
+        with held.all_or_nothing():
+            if there is None or replace:
+                held.keep(store.read(base, slots, path, called))
+            held.activate(called)
         return held.attached[called].record()
 
     # Training
 
+    @settled
     def train(
         self,
         name: str,
@@ -307,6 +300,10 @@ class Session:
         _ = self._held.base
         self._held.refuse_while_merged("train")
         attached = self._held.named(name)
+        if text is not None and (data is not None or columns is not None):
+            raise CommandError(
+                "train: text and data (or its columns) at once; keep one of the two."
+            )
         if text is not None:
             examples = rows.read_text(text, format)
         else:
@@ -330,6 +327,7 @@ class Session:
 
     # Looking
 
+    @settled
     def ask(
         self,
         prompt: str,
@@ -351,28 +349,34 @@ class Session:
             seed=seed,
         )
 
+    @settled
     def compare(
         self,
-        *prompts: str,
+        *prompts: str | Sequence[str],
         adapters: str | Sequence[str] | None = None,
         max_new_tokens: int | None = None,
         temperature: float = 0.0,
         seed: int = 0,
     ) -> Comparison:
-        """The same prompts answered by the base and by each adapter, with the same seed."""
+        """The same prompts answered by the base and by each adapter, with the same seed.
+
+        A list of prompts may be given as one argument.
+        """
         base = self._held.base
+        asked = [one for p in prompts for one in (p if isinstance(p, list | tuple) else [p])]
         voices = looking.voices(self._held, adapters)
         return compare(
             base.model,
             self._held.slots,
             base.needs_tokenizer(),
             voices,
-            prompts,
+            asked,
             max_new_tokens=max_new_tokens,
             temperature=temperature,
             seed=seed,
         )
 
+    @settled
     def ratio(
         self,
         name: str | None = None,
@@ -383,12 +387,14 @@ class Session:
         """Trainable parameters against the base's: of an adapter, or of a rank and targets."""
         return looking.ratio(self._held, name, rank, targets)
 
+    @settled
     def spectrum(self, *names: str, module: str | None = None) -> Spectrum:
         """The singular values of ΔW of adapters, module by module, from their factors."""
         return looking.spectrum(self._held, names, module)
 
     # Merging
 
+    @settled
     def merge(self, name: str | None = None) -> MergeReport:
         """Fold ΔW into copies of the target weights: W = W0 + ΔW, no extra latency.
 
@@ -397,6 +403,15 @@ class Session:
         """
         return merging.merge(self._held, name)
 
+    @settled
     def unmerge(self) -> Receipt:
         """Put the base's own weights back, bit for bit; the adapter stays active, unmerged."""
         return merging.unmerge(self._held)
+
+
+def _path(folder: object, verb: str) -> Path:
+    if not isinstance(folder, str | Path):
+        raise CommandError(f"{verb}: {folder!r} is no folder; expected text or a path.")
+    if not str(folder).strip():
+        raise CommandError(f"{verb}: {folder!r} is a blank; expected a folder's name.")
+    return Path(folder)

@@ -34,7 +34,7 @@ class Status:
         """`demo · 1.1M · fp32 · cpu · unchanged ✓`."""
         if self.base is None:
             return None
-        state = "unchanged ✓" if self.unchanged else "CHANGED: type lora_magic.session().verify()"
+        state = "unchanged ✓" if self.unchanged else "CHANGED: type %lora verify"
         size = in_words(self.base.parameters)
         return f"{self.base.name} · {size} · {self.base.dtype} · {self.base.device} · {state}"
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from lora_magic.adapters.attached import Attached, History
 from lora_magic.base.prompt import PromptForm
+from lora_magic.compare.limits import check_known
 from lora_magic.errors import TrainingStopped
 from lora_magic.training import encode, run
 from lora_magic.training.encode import Encoded
@@ -39,10 +40,11 @@ def train(
     form = kept or PromptForm.of(tokenizer, template, system)
     spec = plan(held.base.recipe, len(rows), context=held.base.context, **flags)
     encoded = encode.encode(rows, tokenizer, form, spec.max_length)
+    check_known([example.tokens for example in encoded.examples], held.base.model)
     summary = _run(held, attached, encoded, spec, more, reporter)
     attached.form = form
     attached.history = _history(attached.history if more else History(), summary)
-    attached.saved = False
+    attached.saved_to = None
     if summary.stopped:
         raise TrainingStopped(
             f"{attached.name} stopped after step {summary.steps} of {summary.planned_steps}; "
@@ -77,4 +79,10 @@ def _run(
 
 def _history(before: History, summary: RunSummary) -> History:
     first = before.first_loss if before.steps else summary.first_loss
-    return History(before.steps + summary.steps, first, summary.last_loss, summary.examples)
+    return History(
+        before.steps + summary.steps,
+        first,
+        summary.last_loss,
+        summary.examples,
+        before.elsewhere,
+    )

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .stop import undisturbed
+from lora_magic.interrupts import undisturbed
 
 
 @contextmanager

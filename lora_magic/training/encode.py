@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from lora_magic.base.prompt import PromptForm
-from lora_magic.errors import DataError
+from lora_magic.errors import DataError, PromptError
 
-from .faults import numbered
+from .faults import Faults, numbered
 from .row import Row
 
 #: A label that takes no part in the loss, as torch's cross entropy and transformers have it.
@@ -43,12 +43,16 @@ class Encoded:
     """Rows made ready for a run, and what became of them.
 
     `cut` examples were longer than `max_length` tokens and lost their end; `empty` ones had
-    nothing to train on and were left out. `data_hash` is the sha256 of the rows as they were read.
+    nothing to train on and `full` ones a prompt that fills `max_length` alone: both were left out.
+    `texts` rows are plain text, all of it trained. `data_hash` is the sha256 of the rows as they
+    were read.
     """
 
     examples: tuple[Example, ...]
     cut: int
     empty: int
+    full: int
+    texts: int
     max_length: int
     end_token: str | None
     data_hash: str
@@ -69,26 +73,43 @@ def encode(rows: Sequence[Row], tokenizer: Any, form: PromptForm, max_length: in
     A prompt is read and not trained on; its completion and one end token are. Of a text every
     token is trained. A conversation makes one example of each assistant turn, after the turns
     before it. An example longer than `max_length` is cut at its end; one whose prompt alone fills
-    it, or which has no token to train, is left out and counted as empty.
+    it is left out and counted as full, one without a token to train as empty.
 
-    Raises `DataError` when no example is left.
+    Raises `DataError` with the numbers of rows that the template refuses, and when no example is
+    left.
     """
     examples: list[Example] = []
-    empty_rows: list[int] = []
+    left_out: list[int] = []
     cut = full = empty = 0
+    faults = Faults("row")
     for index, row in enumerate(rows):
-        for prefix, answer in _pieces(row, tokenizer, form):
+        try:
+            pieces = list(_pieces(row, tokenizer, form))
+        except PromptError as error:
+            faults.add(row.line or index + 1, str(error).rstrip("."))
+            continue
+        for prefix, answer in pieces:
             example = _example(prefix, answer, max_length, index)
             if example is None:
-                empty += 1
+                empty += not answer
                 full += bool(answer)
-                empty_rows.append(row.line or index + 1)
+                left_out.append(row.line or index + 1)
             else:
                 examples.append(example)
                 cut += len(prefix) + len(answer) > max_length
+    faults.stop("No row was trained on.")
     if not examples:
-        raise DataError(_nothing_left(empty_rows, full, max_length))
-    return Encoded(tuple(examples), cut, empty, max_length, form.end_token, _digest(rows))
+        raise DataError(_nothing_left(left_out, full, max_length))
+    return Encoded(
+        examples=tuple(examples),
+        cut=cut,
+        empty=empty,
+        full=full,
+        texts=sum(row.prompt is None and row.messages is None for row in rows),
+        max_length=max_length,
+        end_token=form.end_token,
+        data_hash=_digest(rows),
+    )
 
 
 def _nothing_left(rows: list[int], full: int, max_length: int) -> str:

@@ -202,6 +202,9 @@ def _parquet(path: Path) -> Table:
 def frame_table(frame: Any) -> Table:
     """A pandas DataFrame as a table; rows count from 1."""
     columns = tuple(str(column) for column in frame.columns)
+    twice = sorted({name for name in columns if columns.count(name) > 1})
+    if twice:
+        raise DataError(f"two columns are named {listed(map(repr, twice))}; rename one.")
     values = zip(*(frame.iloc[:, index] for index in range(len(columns))), strict=True)
     records = tuple(
         (number, dict(zip(columns, cells, strict=True)))

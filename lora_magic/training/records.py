@@ -24,6 +24,12 @@ PAIRS = (
     ("question", "answer"),
 )
 
+#: Columns that hold conversations: a list of turns as chat templates take them, or ShareGPT's.
+CONVERSATIONS = ("messages", "conversations")
+
+#: ShareGPT's names of roles, in the words of chat templates.
+_ROLES = {"human": "user", "gpt": "assistant"}
+
 Record = Mapping[str, Any]
 
 
@@ -51,8 +57,7 @@ def candidates(columns: Iterable[str]) -> list[Layout]:
         for ask, answer in PAIRS
         if ask in own and answer in own
     ]
-    if "messages" in own:
-        found.append(Layout(own["messages"], conversation=True))
+    found += [Layout(own[name], conversation=True) for name in CONVERSATIONS if name in own]
     if "text" in own:
         found.append(Layout(own["text"]))
     return found
@@ -94,7 +99,7 @@ def _named(columns: Sequence[str], wanted: str) -> Layout:
         )
     if len(names) == 2:
         return Layout(names[1], names[0])
-    return Layout(names[0], conversation=names[0].lower() == "messages")
+    return Layout(names[0], conversation=names[0].lower() in CONVERSATIONS)
 
 
 def rows_of(
@@ -107,7 +112,12 @@ def rows_of(
     """
     faults = Faults(noun)
     rows = [_row(record, number, layout, faults) for number, record in records]
-    faults.stop("Each cell has to hold text or a number; a conversation is a list of turns.")
+    faults.stop(
+        'A conversation is a list like [{"role": "user", "content": "…"}, {"role": "assistant", '
+        '"content": "…"}].'
+        if layout.conversation
+        else "Each cell has to hold text or a number."
+    )
     good = [row for row in rows if row is not None]
     if not good:
         raise DataError(f"no {noun}s to train on: the table is empty.")
@@ -181,10 +191,11 @@ def _conversation(value: object) -> tuple[Message, ...] | str:
     turns = []
     for index, turn in enumerate(value, start=1):
         fields = turn if isinstance(turn, Mapping) else {}
-        role, content = fields.get("role"), fields.get("content")
+        role = fields.get("role", fields.get("from"))
+        content = fields.get("content", fields.get("value"))
         if not isinstance(role, str) or not isinstance(content, str):
             return f'turn {index} of messages is not {{"role": "…", "content": "…"}}'
-        turns.append(Message(role, content))
+        turns.append(Message(_ROLES.get(role, role), content))
     roles = [turn.role for turn in turns]
     if turns and "assistant" not in roles:
         return "no assistant turn in messages, so nothing to learn"

@@ -24,6 +24,12 @@ FORMATS = ("arrow", "jsonl", "text")
 
 _EXAMPLE = "`prompt => completion`"
 
+#: Signs that people put between a prompt and its completion where ours belongs.
+_OTHER_ARROWS = (" -> ", " → ", " ⇒ ", " | ", "\t")
+_LIST = re.compile(r"[\[(]\s*([\[({\"']|$)")
+_ASKED = re.compile(r"(q|question|user|human|prompt)\s*:", re.IGNORECASE)
+_ANSWERED = re.compile(r"(a|answer|assistant|bot|completion|response)\s*:", re.IGNORECASE)
+
 
 Lines = list[tuple[int, str]]
 
@@ -63,6 +69,7 @@ def _recognise(lines: Lines) -> str:
     if len(kinds) > 1:
         raise DataError(_two_ways(found))
     if kinds == ["text"]:
+        _refuse_lookalikes(lines)
         tight = [number for number, line in lines if "=>" in line]
         if tight:
             raise DataError(
@@ -72,10 +79,40 @@ def _recognise(lines: Lines) -> str:
     return kinds[0]
 
 
+def _refuse_lookalikes(lines: Lines) -> None:
+    """Refuse what is a prompt and its completion in another spelling: it would be read as text."""
+    first = lines[0][1].strip()
+    if _LIST.match(first):
+        raise DataError(
+            f"line {lines[0][0]}: a list as in Python or JSON; put it into a variable in another "
+            f"cell and type %lora train NAME --data VAR, or type {_EXAMPLE} on each line."
+        )
+    for sign in _OTHER_ARROWS:
+        if all(sign in line for _, line in lines):
+            raise DataError(
+                f"{numbered('line', [number for number, _ in lines])} with {sign.strip()!r}: the "
+                f"arrow is '=>'; type {_EXAMPLE}, or --format text to read plain text."
+            )
+    if _ASKED.match(first) and any(_ANSWERED.match(line.strip()) for _, line in lines):
+        raise DataError(
+            f"line {lines[0][0]}: questions and answers under each other; type {_EXAMPLE} on one "
+            "line each, or --format text to read plain text."
+        )
+
+
 def _kind(line: str) -> str:
-    if line.lstrip().startswith("{"):
+    arrow_in_it = ARROW in f" {line.strip()} "
+    if line.lstrip().startswith("{") and not (arrow_in_it and not _is_json(line)):
         return "jsonl"
-    return "arrow" if ARROW in f" {line.strip()} " else "text"
+    return "arrow" if arrow_in_it else "text"
+
+
+def _is_json(line: str) -> bool:
+    try:
+        json.loads(line)
+    except json.JSONDecodeError:
+        return False
+    return True
 
 
 def _two_ways(found: dict[str, list[int]]) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lora_magic.base.threads import fitting_threads
 from lora_magic.errors import TrainingError
 
 from . import batches
@@ -59,7 +60,7 @@ def run(
     listener = reporter or SilentReporter()
     work = _Run(name, model, _pad_id(tokenizer), encoded, spec, listener, Stop(stop))
     try:
-        with own_garbage(), as_found(model), work.stop:
+        with own_garbage(), as_found(model), fitting_threads(model), work.stop:
             return work.all(parameters)
     except torch.OutOfMemoryError:
         raise TrainingError(
@@ -114,17 +115,23 @@ class _Run:
         return summary
 
     def _plan(self) -> RunPlan:
-        data = self.encoded
-        trained = sum(example.trained for example in self.train)
+        data, count = self.encoded, len(self.train)
+        reached, trained = self._reached(len(self.steps))
+        noun = "text" if data.texts == count + len(self.held) else "row"
+        seen = "" if reached == count else f"{reached} of "
+        full = f", {data.full} left out (prompt too long)" if data.full else ""
         end = f"ends with {data.end_token}" if data.end_token else "no end token"
         line = (
-            f"{self.name}: {len(self.train)} row{'s' * (len(self.train) != 1)}, "
-            f"{trained:,} tokens trained, {data.cut} cut, {data.empty} empty · "
-            f"{self.spec.line}, {end}"
+            f"{self.name}: {seen}{count} {noun}{'s' * (count != 1)}, "
+            f"{trained:,} token{'s' * (trained != 1)} trained, {data.cut} cut, {data.empty} empty"
+            f"{full} · {self.spec.line}, {end}"
         )
-        return RunPlan(
-            self.name, line, len(self.steps), len(self.train), trained, data.cut, data.empty
-        )
+        return RunPlan(self.name, line, len(self.steps), count, trained, data.cut, data.empty)
+
+    def _reached(self, steps: int) -> tuple[int, int]:
+        """Rows that so many steps come to, and the tokens trained in one pass over those."""
+        rows = {index for step in self.steps[:steps] for part in step for index in part}
+        return len(rows), sum(self.train[index].trained for index in rows)
 
     def _batch(self, indices: list[int]) -> dict[str, Tensor]:
         # The clock starts here: making a Trainer takes longer than a small step.
@@ -195,7 +202,7 @@ class _Run:
             stopped=stopped,
             examples=len(self.train),
             held_out=len(self.held),
-            trained_tokens=sum(example.trained for example in self.train),
+            trained_tokens=self._reached(len(self.losses))[1],
             cut=self.encoded.cut,
             empty=self.encoded.empty,
             losses=tuple(self.losses),

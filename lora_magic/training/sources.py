@@ -16,7 +16,7 @@ from lora_magic.errors import DataError, listed
 
 from .faults import Faults
 from .files import Table, frame_table, read_file
-from .records import layout_for, rows_of
+from .records import layout_for, rows_of, text_of
 from .rows import Row, arrow, read_text
 
 _EXPECTED = (
@@ -54,7 +54,12 @@ def read_data(
         return _list(list(data), columns)  # type: ignore[call-overload]  # both are iterable
     if isinstance(data, Sequence) and not isinstance(data, bytes | bytearray):
         return _list(list(data), columns)
-    raise DataError(f"data of type {type(data).__name__}: {_EXPECTED}.")
+    ways = ""
+    if isinstance(data, Mapping):
+        ways = " Of a dict of columns make a frame: pandas.DataFrame(data)."
+    elif hasattr(data, "__iter__"):
+        ways = " Make a list of it: list(data)."
+    raise DataError(f"data of type {type(data).__name__}: {_EXPECTED}.{ways}")
 
 
 def _is(data: object, library: str, kind: str) -> bool:
@@ -68,6 +73,11 @@ def _path(data: str | os.PathLike[str], columns: str | None, format: str | None)
     if "\n" in told or " => " in told or not told.strip():
         raise DataError(
             f"{told[:40]!r} is no path: {_EXPECTED}; rows typed in a cell go below the magic."
+        )
+    if "://" in told:
+        raise DataError(
+            f"{told} is an address, expected a file here; download it, or read it into a variable "
+            "(frame = pandas.read_csv(…)) and give that."
         )
     path = Path(told).expanduser()
     found = read_file(path, format)
@@ -118,9 +128,9 @@ def _pairs(items: list[Any]) -> tuple[Row, ...]:
         elif (
             isinstance(item, list | tuple)
             and len(item) == 2
-            and all(part is None or isinstance(part, str) for part in item)
+            and None not in (sides := [text_of(part) for part in item])
         ):
-            rows.append(Row(item[0] or "", item[1] or "", line=number))
+            rows.append(Row(sides[0], sides[1] or "", line=number))
         else:
             faults.add(number, f"{type(item).__name__}, not a (prompt, completion) pair of texts")
     faults.stop("All items have to be alike: dicts, pairs or texts.")

@@ -73,7 +73,9 @@ class TrainSpec:
     @property
     def line(self) -> str:
         """The choices in one line, for the head of a run."""
-        passes = f"{self.epochs:.1f}".removesuffix(".0")
+        passes = (
+            f"{self.epochs:.1f}".removesuffix(".0") if self.epochs >= 1 else f"{self.epochs:.2g}"
+        )
         split = f" ({self.accumulation} passes)" if self.accumulation > 1 else ""
         held = f", {self.eval} held out" if self.eval else ""
         return (
@@ -161,7 +163,22 @@ def _faults(
     context: int | None,
 ) -> list[str]:
     """What is wrong with the flags, each with the value seen and the value expected."""
-    faults = []
+    numbers = {
+        "--steps": steps,
+        "--epochs": epochs,
+        "--lr": lr,
+        "--batch-size": batch_size,
+        "--max-length": max_length,
+        "--eval": eval,
+        "--seed": seed,
+    }
+    faults = [
+        f"{flag} {value!r}: expected a number"
+        for flag, value in numbers.items()
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float))
+    ]
+    if faults:
+        return faults
     if steps is not None and epochs is not None:
         faults.append(f"--steps {steps} and --epochs {epochs:g} both set the length: give one")
     for flag, count in (("--steps", steps), ("--batch-size", batch_size)):

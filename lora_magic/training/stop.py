@@ -1,4 +1,4 @@
-"""A person's wish to end a run, and interrupts that have to wait.
+"""A person's wish to end a run.
 
 Knows signals and events; knows no Trainer and no notebook.
 """
@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 
@@ -45,20 +43,3 @@ class Stop:
         if self._interrupted:
             raise KeyboardInterrupt
         self._interrupted = True
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Hold an interrupt back until the block has ended, then raise it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
-    try:
-        yield
-    finally:
-        if before is not None:
-            signal.signal(signal.SIGINT, before)
-    if came and before is not signal.SIG_IGN:
-        raise KeyboardInterrupt

@@ -9,16 +9,19 @@ from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
+from lora_magic.frames import frame
+
 
 @dataclass(frozen=True)
 class RunSummary:
     """One run of training.
 
     `losses` holds one number per optimizer step: the mean over the step's trained tokens, in nats,
-    before the step is taken. `examples` and `trained_tokens` count one pass over what was trained
-    on; `held_out` examples were kept apart, with their loss before and after (None where there are
-    none, or where a stop came first). `cut` and `empty` count examples that lost their end or were
-    left out. `batch_size` is the examples of one step; `data_hash` the sha256 of the rows.
+    before the step is taken. `examples` were trained on; `trained_tokens` counts one pass over
+    those that the steps came to. `held_out` examples were kept apart, with their loss before and
+    after (None where there are none, or where a stop came first). `cut` and `empty` count examples
+    that lost their end or were left out. `batch_size` is the examples of one step; `data_hash` the
+    sha256 of the rows.
     """
 
     adapter: str
@@ -98,10 +101,7 @@ class RunSummary:
 
     def to_frame(self) -> Any:
         """A pandas DataFrame with columns step (from 1) and loss (nats a token)."""
-        import pandas
-
-        steps = range(1, len(self.losses) + 1)
-        return pandas.DataFrame({"step": list(steps), "loss": list(self.losses)})
+        return frame(enumerate(self.losses, start=1), ("step", "loss"))
 
     def _repr_mimebundle_(
         self, include: Container[str] | None = None, exclude: Container[str] | None = None

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import signal
+
 import pytest
 from torch import nn
 
@@ -7,12 +9,12 @@ from lora_magic.adapters.slots import Slots
 
 
 class Interrupting(dict[str, nn.Module]):
-    """A mapping whose second item is an interrupt."""
+    """A mapping that is interrupted, as by ■, before its second item is read."""
 
     def items(self):  # type: ignore[no-untyped-def]  # a generator in place of a view
         for number, item in enumerate(super().items()):
             if number == 1:
-                raise KeyboardInterrupt
+                signal.raise_signal(signal.SIGINT)
             yield item
 
 
@@ -34,14 +36,24 @@ def test_writing_replaces_and_writing_nothing_puts_the_originals_back(model: nn.
     assert dict(model.named_modules()) == originals
 
 
-def test_an_interrupt_between_two_slots_leaves_what_stood_before(model: nn.Sequential) -> None:
+def test_an_interrupt_waits_until_all_slots_are_written(model: nn.Sequential) -> None:
     slots = Slots(model)
-    first = nn.Identity()
-    slots.write({"0": first})
+    coming = Interrupting({"0": nn.Identity(), "1.0": nn.Identity()})
     with pytest.raises(KeyboardInterrupt):
-        slots.write(Interrupting({"0": nn.Identity(), "1.0": nn.Identity()}))
-    assert model[0] is first
-    assert slots.written == {"0": first}
+        slots.write(coming)
+    assert slots.written == dict(coming)
+    assert slots.strangers() == []
+
+
+def test_a_path_that_is_not_there_is_refused_before_anything_is_written(
+    model: nn.Sequential,
+) -> None:
+    slots = Slots(model)
+    slots.write({"0": nn.Identity()})
+    before = slots.written
+    with pytest.raises(KeyError):
+        slots.write({"1.0": nn.Identity(), "7": nn.Identity()})
+    assert slots.written == before
     assert slots.strangers() == []
 
 

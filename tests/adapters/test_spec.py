@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from lora_magic.adapters.spec import AdapterSpec, check_name, seed_of
@@ -17,8 +19,24 @@ def spec(**changes: object) -> AdapterSpec:
     return AdapterSpec(**{**fields, **changes})  # type: ignore[arg-type]  # wrong ones are the test
 
 
-def test_the_scale_is_alpha_over_rank() -> None:
-    assert spec(rank=4, alpha=16.0).scale == 4.0
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"alpha": "x"}, "alpha x"),
+        ({"alpha": float("nan")}, "alpha nan"),
+        ({"seed": "x"}, "seed x"),
+        ({"dropout": None}, "dropout None"),
+        ({"rank": 2.5}, "rank 2.5"),
+    ],
+)
+def test_what_is_no_number_is_refused(changes: dict[str, Any], fault: str) -> None:
+    with pytest.raises(AdapterError, match=fault):
+        spec(**changes)
+
+
+def test_equal_numbers_are_equal_specs_and_differences_are_named() -> None:
+    assert spec(rank=4, alpha=16) == spec(rank=4, alpha=16.0)
+    assert spec(rank=4).against(spec(rank=2)) == "rank 4, asked for 2"
 
 
 def test_all_faults_are_told_at_once() -> None:

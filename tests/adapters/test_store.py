@@ -21,32 +21,34 @@ PLAIN_PEFT = """
 import sys, torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
-base, adapter, out = sys.argv[1:]
-model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), adapter).eval()
-with torch.no_grad():
-    torch.save(model(input_ids=torch.arange(10, 26)[None]).logits, out)
+jobs = sys.argv[1:]
+for base, adapter, out in zip(jobs[::3], jobs[1::3], jobs[2::3]):
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), adapter).eval()
+    with torch.no_grad():
+        torch.save(model(input_ids=torch.arange(10, 26)[None]).logits, out)
 """
 
 
-def by_plain_peft(base: Path, adapter: Path, out: Path) -> torch.Tensor:
-    command = [sys.executable, "-c", PLAIN_PEFT, str(base), str(adapter), str(out)]
-    subprocess.run(command, check=True, capture_output=True)
-    found: torch.Tensor = torch.load(out)
-    return found
-
-
-@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
 def test_plain_peft_in_another_process_gives_the_same_logits(
-    architecture: str, saved_model: Saver, tmp_path: Path
+    saved_model: Saver, tmp_path: Path
 ) -> None:
-    session = Session()
-    session.load(str(saved_model(architecture)))
-    session.attach("one", rank=4)
-    perturb(session, "one")
-    session.save("one", tmp_path / "one")
-    expected = by_plain_peft(saved_model(architecture), tmp_path / "one", tmp_path / "logits.pt")
-    assert torch.equal(logits(session), expected)
-    assert not torch.equal(expected, logits_of_base(session))
+    jobs: list[str] = []
+    ours: dict[Path, torch.Tensor] = {}
+    for architecture in ARCHITECTURES:
+        session = Session()
+        session.load(str(saved_model(architecture)))
+        for name, targets in (("usual", None), ("broad", "all-linear")):
+            session.attach(name, rank=4, targets=targets)
+            perturb(session, name)
+            folder = tmp_path / architecture / name
+            session.save(name, folder)
+            out = folder / "logits.pt"
+            jobs += [str(saved_model(architecture)), str(folder), str(out)]
+            ours[out] = logits(session)
+            assert not torch.equal(ours[out], logits_of_base(session))
+    subprocess.run([sys.executable, "-c", PLAIN_PEFT, *jobs], check=True, capture_output=True)
+    for out, expected in ours.items():
+        assert torch.equal(torch.load(out), expected), out
 
 
 def logits_of_base(session: Session) -> torch.Tensor:
@@ -136,8 +138,10 @@ def test_every_fault_of_the_tensors_is_told_in_one_error(session: Session, tmp_p
     save_file(tensors, file, metadata={"format": "pt"})
     with pytest.raises(AdapterError) as seen:
         session.open(tmp_path / "one", "two")
-    for fault in (f"{first} holds NaN", "(3, 3)", f"missing {third}", "unexpected stranger"):
+    one, _, three = [name.removeprefix("base_model.model.") for name in (first, second, third)]
+    for fault in (f"{one} holds NaN", "(3, 3)", f"missing {three}", "unexpected stranger"):
         assert fault in str(seen.value)
+    assert "made for this base, so its config and its weights disagree" in str(seen.value)
     assert list(session.adapters) == ["one"]
     assert session.verify()
 
@@ -197,3 +201,99 @@ def test_the_prompt_form_and_the_history_come_back(session: Session, tmp_path: P
     assert record.history == before
     assert session._held.attached["one"].form is not None
     assert session._held.attached["one"].form.kind == "plain"
+
+
+def test_a_replacement_that_fails_gives_the_old_folder_back(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session.attach("one", rank=2)
+    session.save("one", tmp_path / "one")
+    before = {file.name: file.read_bytes() for file in (tmp_path / "one").iterdir()}
+    perturb(session, "one")
+    rename = Path.rename
+
+    def broken(self: Path, target: Path) -> Path:
+        if self.name == "new":
+            raise OSError("no space left")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", broken)
+    with pytest.raises(AdapterError, match="no space left"):
+        session.save("one", tmp_path / "one")
+    assert {file.name: file.read_bytes() for file in (tmp_path / "one").iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        '{"spec": {"seed": "x"}}',
+        '{"spec": [1]}',
+        '{"history": {"colour": 1}}',
+        '{"prompt_form": {"kind": "chat"}}',
+        "[1, 2]",
+        "{broken",
+    ],
+)
+def test_a_card_that_cannot_be_read_is_one_line(
+    session: Session, tmp_path: Path, card: str
+) -> None:
+    session.attach("one", rank=2)
+    session.save("one", tmp_path / "one")
+    (tmp_path / "one" / "lora_magic.json").write_text(card)
+    with pytest.raises(AdapterError, match=r"lora_magic\.json cannot be read.*remove it"):
+        session.open(tmp_path / "one", "two")
+    assert list(session.adapters) == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ("{broken", "cannot be read as JSON"),
+        ("[]", "names no method"),
+        ('{"peft_type": "FOO"}', "holds a FOO adapter"),
+    ],
+)
+def test_a_config_that_cannot_be_read_is_one_line(
+    session: Session, tmp_path: Path, config: str, told: str
+) -> None:
+    session.attach("one", rank=2)
+    session.save("one", tmp_path / "one")
+    (tmp_path / "one" / "adapter_config.json").write_text(config)
+    with pytest.raises(AdapterError, match=told):
+        session.open(tmp_path / "one", "two")
+
+
+def test_an_adapter_of_another_base_says_whose_it_is(saved_model: Saver, tmp_path: Path) -> None:
+    theirs, ours = Session(), Session()
+    theirs.load(str(saved_model("llama")))
+    theirs.attach("one", rank=2)
+    theirs.save("one", tmp_path / "one")
+    ours.load(str(saved_model("gpt2")))
+    with pytest.raises(AdapterError) as seen:
+        ours.open(tmp_path / "one")
+    assert f"It was made for {saved_model('llama')}; type: %lora load " in str(seen.value)
+    assert "\n" not in str(seen.value)
+
+
+def test_what_was_saved_opens_at_once_and_trained_elsewhere_is_told(
+    session: Session, tmp_path: Path
+) -> None:
+    session.attach("one", rank=2)
+    perturb(session, "one")
+    session.save("one", tmp_path / "one")
+    assert session.open(tmp_path / "one", "one") == session.adapters["one"]
+    (tmp_path / "one" / "lora_magic.json").unlink()
+    assert session.open(tmp_path / "one", "two").history.words == "trained elsewhere"
+    session.attach("three", rank=2)
+    assert session.adapters["three"].history.words == "not trained"
+
+
+def test_a_missing_folder_names_what_is_saved_at_home(session: Session) -> None:
+    session.attach("pirate", rank=2)
+    session.save("pirate")
+    with pytest.raises(AdapterError, match=r"in .*adapters: pirate.* Did you mean 'pirate'"):
+        session.open("pirat")
+    with pytest.raises(AdapterError, match='%lora open "my adapters/p one" p_one'):
+        session.save("pirate", "my adapters/p one")
+        session.open("my adapters/p one")

@@ -176,3 +176,50 @@ def test_live_objects_that_are_no_model_or_tokenizer_are_refused() -> None:
         use(nn.Linear(2, 2), None)
     with pytest.raises(BaseModelError, match="expected a tokenizer, saw int"):
         use(tiny_model(), 5)
+
+
+def changed_config(folder: Path, target: Path, **changes: object) -> str:
+    shutil.copytree(folder, target)
+    config = json.loads((target / "config.json").read_text())
+    (target / "config.json").write_text(json.dumps({**config, **changes}))
+    return str(target)
+
+
+def test_a_checkpoint_that_would_leave_weights_random_is_refused(
+    tmp_path: Path, saved_model: Saver
+) -> None:
+    longer = changed_config(saved_model(), tmp_path / "longer", num_hidden_layers=3)
+    with pytest.raises(BaseModelError, match=r"does not hold \d+ tensors.*layers\.2\."):
+        load(longer)
+    wider = changed_config(saved_model(), tmp_path / "wider", intermediate_size=80)
+    with pytest.raises(BaseModelError, match=r"other shapes than config\.json says \(model"):
+        load(wider)
+
+
+def test_a_checkpoint_of_another_task_is_refused(tmp_path: Path) -> None:
+    from transformers import AutoModelForSequenceClassification
+
+    from tests.tiny import tiny_config
+
+    model = AutoModelForSequenceClassification.from_config(tiny_config())
+    model.save_pretrained(tmp_path / "classifier")
+    tiny_tokenizer().save_pretrained(tmp_path / "classifier")
+    with pytest.raises(BaseModelError, match=r"does not hold 1 tensors of .* \(lm_head\.weight\)"):
+        load(str(tmp_path / "classifier"))
+
+
+def test_damaged_weights_are_one_line(tmp_path: Path, saved_model: Saver) -> None:
+    folder = tmp_path / "damaged"
+    shutil.copytree(saved_model(), folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(BaseModelError, match=r"cannot be loaded") as seen:
+        load(str(folder))
+    assert "\n" not in str(seen.value)
+
+
+def test_a_folder_without_a_tokenizer_says_what_to_type(tmp_path: Path, saved_model: Saver) -> None:
+    folder = tmp_path / "bare"
+    tiny_model().save_pretrained(folder)
+    with pytest.raises(BaseModelError, match=r"%lora use model tokenizer"):
+        load(str(folder))

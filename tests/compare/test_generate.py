@@ -102,7 +102,7 @@ def test_the_bases_generation_config_has_no_say_and_is_left_alone() -> None:
 
 
 def test_transformers_still_mixes_the_bases_config_into_an_explicit_one() -> None:
-    # The trap that `undisturbed` steps round. If this fails, it can go.
+    # The trap that `answering` steps round. If this fails, it can go.
     model = a_model()
     model.generation_config = GenerationConfig(repetition_penalty=50.0)
     explicit = GenerationConfig(max_new_tokens=12, do_sample=False)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lora_magic.errors import AdapterError, CommandError
+from lora_magic.errors import AdapterError, CommandError, Interrupted
 
 
 @pytest.mark.parametrize(
@@ -84,15 +84,21 @@ def test_an_error_shows_as_one_line_and_stops_the_cell(
     )
 
 
-@pytest.mark.parametrize("kind", [KeyboardInterrupt, ZeroDivisionError])
-def test_what_is_no_mistake_of_the_person_passes_through(
-    shell: Any, session: Any, kind: type[BaseException]
-) -> None:
+def test_a_fault_of_ours_passes_through_whole(shell: Any, session: Any) -> None:
     def broken(prompt: str) -> None:
-        raise kind
+        raise ZeroDivisionError
 
     session.answers["ask"] = broken
-    with pytest.raises(kind):
+    with pytest.raises(ZeroDivisionError):
+        shell.run("%lora ask hi")
+
+
+def test_an_interrupt_is_one_line_that_names_the_verb(shell: Any, session: Any) -> None:
+    def stopped(prompt: str) -> None:
+        raise KeyboardInterrupt
+
+    session.answers["ask"] = stopped
+    with pytest.raises(Interrupted, match=r"^%lora ask was stopped; .*type: %lora$"):
         shell.run("%lora ask hi")
 
 

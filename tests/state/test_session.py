@@ -18,7 +18,6 @@ from lora_magic.errors import (
     PromptError,
     StateError,
 )
-from lora_magic.state import merging
 from lora_magic.state.session import Session
 from tests.conftest import Saver, logits, perturb
 from tests.tiny import ARCHITECTURES, tiny_model, tiny_tokenizer
@@ -118,6 +117,125 @@ def test_a_peft_model_is_adopted_with_its_adapters() -> None:
         assert torch.equal(logits(session), tiny_model()(ids).logits)
 
 
+def test_reset_gives_a_peft_model_back_with_its_layers_and_what_they_learned() -> None:
+    config = LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False)
+    wrapped = get_peft_model(tiny_model(), config).eval()
+    ids = torch.arange(10, 26)[None]
+    with torch.no_grad():
+        expected = wrapped(input_ids=ids).logits
+    trainable = [name for name, p in wrapped.named_parameters() if p.requires_grad]
+    session = Session()
+    session.use(wrapped, tiny_tokenizer())
+    assert session.adapters["default"].history.words == "trained elsewhere"
+    session.train("default", text=ROWS, steps=1)
+    session.swap("base")
+    session.reset()
+    with torch.no_grad():
+        assert torch.equal(wrapped(input_ids=ids).logits, expected)
+    assert [name for name, p in wrapped.named_parameters() if p.requires_grad] == trainable
+    session.use(wrapped, tiny_tokenizer())
+    assert torch.equal(logits(session), expected)
+
+
+@pytest.mark.parametrize("tokenizer", [5, "broken template"])
+def test_a_use_that_fails_leaves_session_and_model_as_they_were(
+    session: Session, tokenizer: object
+) -> None:
+    session.attach("one", rank=2)
+    before = snapshot(session)
+    if tokenizer == "broken template":
+        tokenizer = tiny_tokenizer()
+        tokenizer.chat_template = "{{ raise_exception('no') }}"  # type: ignore[attr-defined]
+    model = tiny_model()
+    wrapped = get_peft_model(tiny_model(), LoraConfig(r=2, target_modules=["q_proj"]))
+    layers = [type(module) for module in wrapped.modules()]
+    model.train()
+    for given in (model, wrapped, session.model):
+        with pytest.raises((BaseModelError, PromptError)):
+            session.use(given, tokenizer, replace=True)
+    assert snapshot(session) == before
+    assert model.training
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    assert [type(module) for module in wrapped.modules()] == layers
+
+
+def test_reset_says_what_was_lost_and_what_was_changed_from_outside(session: Session) -> None:
+    session.attach("one", rank=2)
+    session.train("one", text=ROWS, steps=1)
+    with torch.no_grad():
+        session.model.lm_head.weight.add_(1)
+    told = session.reset().line
+    assert "CHANGED from outside the session in 1 tensors" in told
+    assert "trained and not saved: one" in told
+
+
+def test_the_same_targets_in_another_order_are_the_same_spec(session: Session) -> None:
+    first = session.attach("one", rank=2, targets="q_proj,v_proj")
+    assert session.attach("one", rank=2, targets=["v_proj", "q_proj"]) == first
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda s: s.ask(5),
+        lambda s: s.compare(5),
+        lambda s: s.compare("a", adapters=5),
+        lambda s: s.compare("a", adapters=[]),
+        lambda s: s.ask("hi", temperature="hot"),
+        lambda s: s.ask("hi", seed=10**20),
+        lambda s: s.ask("hi", max_new_tokens="x"),
+        lambda s: s.attach(5),
+        lambda s: s.attach("two", targets=["q_proj", 3]),
+        lambda s: s.attach("two", seed="x"),
+        lambda s: s.swap(None),
+        lambda s: s.merge(3),
+        lambda s: s.open(5),
+        lambda s: s.save("one", 5),
+        lambda s: s.save("one", " "),
+        lambda s: s.train("one", text=ROWS, steps="x"),
+        lambda s: s.train("one", data=["a"], text=ROWS),
+        lambda s: s.ratio(rank=9999, targets="q_proj"),
+    ],
+)
+def test_a_wrong_type_is_one_line_and_changes_nothing(
+    session: Session, wrong: Callable[[Session], object]
+) -> None:
+    session.attach("one", rank=2)
+    before = snapshot(session)
+    with pytest.raises(LoraMagicError) as seen:
+        wrong(session)
+    assert "\n" not in str(seen.value)
+    assert snapshot(session) == before
+
+
+def test_a_list_of_prompts_is_compared_as_so_many_prompts(session: Session) -> None:
+    session.attach("one", rank=2)
+    found = session.compare(["Hello", "Good day"], max_new_tokens=2)
+    assert found.to_frame().prompt.unique().tolist() == ["Hello", "Good day"]
+
+
+def test_a_tokenizer_of_another_model_is_told_before_anything_runs() -> None:
+    session = Session()
+    session.use(tiny_model(vocab_size=64), tiny_tokenizer())
+    session.attach("one", rank=2)
+    for verb in (
+        lambda: session.ask("Where?"),
+        lambda: session.compare("Where?"),
+        lambda: session.train("one", text=ROWS),
+    ):
+        with pytest.raises(PromptError, match=r"token \d+, but the model knows 64"):
+            verb()
+
+
+def test_an_adapter_that_has_diverged_is_not_merged(session: Session) -> None:
+    session.attach("one", rank=2)
+    perturb(session, "one", size=float("nan"))
+    with pytest.raises(AdapterError, match="NaN or infinity, so it is not merged"):
+        session.merge()
+    assert session.merged is None
+    assert session.verify()
+
+
 def test_a_merged_peft_model_and_an_injected_one_are_refused() -> None:
     wrapped = get_peft_model(tiny_model(), LoraConfig(target_modules=["q_proj"]))
     inner = wrapped.get_base_model()
@@ -137,7 +255,7 @@ def test_attach_twice_returns_the_same_and_another_spec_is_refused(session: Sess
     perturb(session, "one")
     weights = session._held.attached["one"].state()
     assert session.attach("one", rank=2) == first
-    with pytest.raises(AdapterError, match=r"r2.*r4.*--replace"):
+    with pytest.raises(AdapterError, match=r"rank 2, asked for 4.*--replace"):
         session.attach("one", rank=4)
     assert all(torch.equal(weights[k], v) for k, v in session._held.attached["one"].state().items())
     assert session.attach("one", rank=4, replace=True).spec.rank == 4
@@ -333,50 +451,6 @@ def test_merge_twice_does_nothing_and_merge_other_unmerges_first(session: Sessio
     assert (session.merged, session.active) == (None, "two")
     with pytest.raises(StateError, match="nothing is merged"):
         session.unmerge()
-
-
-@pytest.mark.parametrize("after", range(0, 16, 3))
-@pytest.mark.parametrize("verb", ["merge", "unmerge"])
-def test_an_interrupt_in_the_middle_of_either_changes_nothing(
-    verb: str, after: int, session: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    session.attach("one", rank=2)
-    perturb(session, "one")
-    if verb == "unmerge":
-        session.merge()
-    before, answer = snapshot(session), logits(session)
-    interrupt_writing(session, after, monkeypatch)
-    with pytest.raises(KeyboardInterrupt):
-        getattr(session, verb)()
-    monkeypatch.undo()
-    assert snapshot(session) == before
-    assert torch.equal(logits(session), answer)
-    assert session.verify()
-
-
-def interrupt_writing(session: Session, after: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The write that follows is interrupted once, when so many slots have been written."""
-    slots = session._held.slots
-    places = slots._places
-
-    class Interrupting(dict):  # type: ignore[type-arg]  # a dict of places
-        left = after
-
-        def __getitem__(self, key: str) -> object:
-            type(self).left -= 1
-            if type(self).left == -1:
-                raise KeyboardInterrupt
-            return super().__getitem__(key)
-
-    measured = merging.logit_difference
-    monkeypatch.setattr(merging, "logit_difference", lambda *pair: arm(measured(*pair)))
-
-    def arm(value: float) -> float:
-        monkeypatch.setattr(slots, "_places", Interrupting(places))
-        return value
-
-    if session.merged is not None:
-        arm(0.0)
 
 
 # Looking

@@ -7,7 +7,8 @@ import threading
 
 import pytest
 
-from lora_magic.training.stop import Stop, undisturbed
+from lora_magic.interrupts import undisturbed
+from lora_magic.training.stop import Stop
 
 
 def test_the_first_interrupt_is_noted_and_the_second_raises() -> None:

@@ -1,0 +1,23 @@
+"""Tables for those who work on with the numbers: pandas, where it is installed.
+
+Knows pandas; knows nothing of what the rows mean. Open to every room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lora_magic.errors import StateError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+def frame(rows: Iterable[Any], columns: Sequence[str] | None = None) -> DataFrame:
+    """A DataFrame of these rows. Raises `StateError` where pandas is not installed."""
+    try:
+        import pandas
+    except ImportError:
+        raise StateError("a table needs pandas; type: %pip install pandas") from None
+    return pandas.DataFrame(list(rows), columns=columns)

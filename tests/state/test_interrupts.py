@@ -1,0 +1,146 @@
+"""■ at any line of our own code: the session is as it was, or the verb had just been done."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+import torch
+
+import lora_magic
+from lora_magic.errors import TrainingStopped
+from lora_magic.state.session import Session
+from tests.conftest import logits, perturb
+from tests.state.test_session import snapshot
+
+PACKAGE = str(Path(lora_magic.__file__).parent)
+
+#: How many lines of a verb are interrupted, one in each run, spread over all that it runs.
+POINTS = 30
+
+VERBS: dict[str, Callable[[Session], object]] = {
+    "merge": lambda s: s.merge("two"),
+    "unmerge": lambda s: s.unmerge(),
+    "swap": lambda s: s.swap("two"),
+    "attach": lambda s: s.attach("three", rank=2),
+    "compare": lambda s: s.compare("Hello", max_new_tokens=2),
+    "ask": lambda s: s.ask("Hello", max_new_tokens=2),
+    "save": lambda s: s.save("two", "saved"),
+    "open": lambda s: s.open("there", "three"),
+    "train": lambda s: s.train("two", text="Where? => Here.", steps=1),
+    "spectrum": lambda s: s.spectrum("one"),
+}
+
+
+class Lines:
+    """Counts the lines of our package that run; at line `at` it interrupts, as ■ does."""
+
+    def __init__(self, at: int | None = None) -> None:
+        self.at, self.seen = at, 0
+
+    def __enter__(self) -> Lines:
+        self._before = sys.gettrace()
+        sys.settrace(self._trace)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        sys.settrace(self._before)
+
+    def _trace(self, frame: FrameType, event: str, argument: object) -> Any:
+        if not frame.f_code.co_filename.startswith(PACKAGE):
+            return None
+        if event == "line":
+            self.seen += 1
+            if self.seen == self.at:
+                signal.raise_signal(signal.SIGINT)
+        return self._trace
+
+
+def prepare(session: Session, verb: str) -> None:
+    for seed, name in enumerate(("one", "two")):
+        session.attach(name, rank=2)
+        perturb(session, name, seed=seed)
+    session.save("one", "there")
+    session.swap("one")
+    if verb == "unmerge":
+        session.merge("one")
+
+
+def standing(session: Session) -> dict[str, object]:
+    """Where a session stands, and what it answers."""
+    return {**snapshot(session), "answer": logits(session).tolist()}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_an_interrupt_at_any_line_leaves_all_or_nothing(verb: str, session: Session) -> None:
+    prepare(session, verb)
+    before = standing(session)
+    with Lines() as counted:
+        VERBS[verb](session)
+    after = standing(session)
+    for point in range(POINTS):
+        session.load(session._held.base.name, replace=True)
+        restart(session, verb)
+        at = 1 + point * counted.seen // POINTS
+        stopped = interrupted(lambda: VERBS[verb](session), at)
+        session.verify()
+        assert session.verify(), f"{verb}, line {at} of {counted.seen}"
+        now = standing(session)
+        whole = same(now, before) or same(now, after)
+        assert whole, f"{verb}, line {at} of {counted.seen}: {differing(now, before)}"
+        assert stopped or same(now, after)
+
+
+def restart(session: Session, verb: str) -> None:
+    """The same beginning again, on the same model object."""
+    if session.merged is not None:
+        session.unmerge()
+    for name in list(session.adapters):
+        session.detach(name)
+    prepare(session, verb)
+
+
+def interrupted(work: Callable[[], object], at: int) -> bool:
+    try:
+        with Lines(at):
+            work()
+    except KeyboardInterrupt:
+        return True
+    except TrainingStopped:
+        # A training that is stopped after its step keeps it.
+        return True
+    return False
+
+
+#: What another capture of the same adapter makes anew: only that there is as much of it counts.
+_MADE_ANEW = ("tree", "hooks")
+
+
+def same(one: dict[str, object], other: dict[str, object]) -> bool:
+    return not differing(one, other)
+
+
+def differing(one: dict[str, object], other: dict[str, object]) -> list[str]:
+    return [key for key in one if told(key, one[key]) != told(key, other[key])]
+
+
+def told(key: str, value: Any) -> object:
+    if key not in _MADE_ANEW:
+        return value
+    return {name: type(module).__name__ for name, module in value.items()}
+
+
+def test_the_interrupt_of_this_file_does_interrupt(session: Session) -> None:
+    def broken_off() -> None:
+        with Lines(5):
+            session.spectrum("one")
+
+    session.attach("one", rank=2)
+    with pytest.raises(KeyboardInterrupt):
+        broken_off()
+    assert torch.isfinite(logits(session)).all()
