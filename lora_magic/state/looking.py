@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from lora_magic.adapters.attached import Adapter
 from lora_magic.adapters.count import Ratio, planned
@@ -25,6 +26,11 @@ def voices(held: Holdings, adapters: str | Sequence[str] | None) -> list[Voice]:
     held.base.needs_tokenizer()
     names = list(held.attached) if adapters is None else _names(adapters)
     return [_voice(held, name) for name in dict.fromkeys([BASE_NAME, *names])]
+
+
+def flat(prompts: Sequence[Any]) -> list[Any]:
+    """Prompts one after the other, whether given one by one or as a list; each is checked later."""
+    return [one for p in prompts for one in (p if isinstance(p, list | tuple) else [p])]
 
 
 def _names(adapters: str | Sequence[str]) -> list[str]:

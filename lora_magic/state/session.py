@@ -363,14 +363,13 @@ class Session:
         A list of prompts may be given as one argument.
         """
         base = self._held.base
-        asked = [one for p in prompts for one in (p if isinstance(p, list | tuple) else [p])]
         voices = looking.voices(self._held, adapters)
         return compare(
             base.model,
             self._held.slots,
             base.needs_tokenizer(),
             voices,
-            asked,
+            looking.flat(prompts),
             max_new_tokens=max_new_tokens,
             temperature=temperature,
             seed=seed,

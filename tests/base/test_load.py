@@ -161,6 +161,35 @@ def test_a_hub_out_of_reach_is_said_so_with_what_works_offline(
         load("org/model")
 
 
+def refusal(kind: str) -> Exception:
+    """The hub library's own error for a request that was refused."""
+    import httpx
+    from huggingface_hub import errors
+
+    made: type[Exception] = getattr(errors, kind)
+    if kind == "HFValidationError":
+        return made("Repo id must be alphanumeric")
+    response = httpx.Response(403, request=httpx.Request("GET", "https://hub.invalid/org/model"))
+    return made("refused", response=response)  # type: ignore[call-arg]  # its own argument
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("GatedRepoError", r"org/model is gated: accept its terms.*HF_TOKEN"),
+        ("RepositoryNotFoundError", r"no model 'org/model' on the hub, and no folder"),
+        ("HFValidationError", r"no model 'org/model' on the hub, and no folder"),
+    ],
+)
+def test_what_the_hub_refuses_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, kind: str, told: str
+) -> None:
+    hub_that(monkeypatch, refusal(kind))
+    with pytest.raises(BaseModelError, match=told) as seen:
+        load("org/model")
+    assert "\n" not in str(seen.value)
+
+
 def test_a_cached_model_loads_from_the_cache_when_the_hub_is_out_of_reach(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -225,3 +225,19 @@ def test_status_without_a_base_names_the_models_of_the_notebook(shell: Any, sess
     shell.user_ns["other"] = PreTrainedTokenizerBase()
     shell.run("%lora")
     assert found == [[], ["net tok"], ["net"]]
+
+
+@pytest.mark.parametrize("name", list(VERBS))
+def test_every_argument_of_a_verb_is_a_keyword_of_the_sessions_method(name: str) -> None:
+    from lora_magic.state.session import Session
+
+    verb = VERBS[name]
+    taken = inspect.signature(getattr(Session, verb.name)).parameters
+    spread = {p.name for p in taken.values() if p.kind is p.VAR_POSITIONAL}
+    for argument in verb.arguments:
+        if argument.is_flag:
+            assert argument.key in taken, argument.name
+        else:
+            # A word goes in by its name, by its place, or into `*names`; `use` looks variables up.
+            named = {"var": "model", "dir": "folder"}.get(argument.key, argument.key)
+            assert named in taken or spread, argument.name

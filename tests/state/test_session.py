@@ -637,15 +637,20 @@ def test_results_hold_no_model(session: Session) -> None:
 
 @pytest.mark.gpu
 def test_memory_is_back_to_its_level_after_reset(saved_model: Saver) -> None:
-    before = torch.cuda.memory_allocated()
-    session = Session()
-    session.load(str(saved_model()))
-    session.attach("one", rank=2)
-    session.train("one", text=ROWS, steps=2)
-    session.merge()
-    assert torch.cuda.memory_allocated() > before
-    session.reset()
-    assert torch.cuda.memory_allocated() == before
+    # The first pass allocates workspaces that torch keeps for the process: measured after one.
+    levels = []
+    for _ in range(3):
+        session = Session()
+        session.load(str(saved_model()))
+        session.attach("one", rank=2)
+        session.train("one", text=ROWS, steps=2)
+        session.merge()
+        held = torch.cuda.memory_allocated()
+        session.reset()
+        levels.append(torch.cuda.memory_allocated())
+        assert held > levels[-1]
+    assert levels[1] == levels[2]
+    assert levels[2] <= levels[0]
 
 
 # The main job, on every architecture

@@ -125,3 +125,26 @@ def test_a_batch_is_padded_on_the_right_and_masked() -> None:
     mask = [[1] * len(short.tokens) + [0] * gap, [1] * len(long.tokens)]
     assert batch["attention_mask"].tolist() == mask
     assert {tensor.dtype for tensor in batch.values()} == {torch.int64}
+
+
+def test_rows_that_the_template_refuses_are_named() -> None:
+    strict = tiny_tokenizer(chat=True)
+    strict.chat_template = (  # type: ignore[attr-defined]  # it is an attribute of every tokenizer
+        "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no system') }}"
+        "{% endif %}{{ m['content'] }}{% endfor %}"
+    )
+    told = [
+        Message("system", "Be brief."),
+        Message("user", "Where?"),
+        Message("assistant", "Here."),
+    ]
+    rows = [Row("Where?", "Here.", line=1), Row(None, "Here.", tuple(told), line=2)]
+    with pytest.raises(
+        DataError, match=r"^row 2: .*refuses these turns \(system, user\).*no system"
+    ):
+        encode(rows, strict, PromptForm.of(strict), 64)
+
+
+def test_texts_are_counted_apart() -> None:
+    encoded = encode([Row(None, "A text."), Row("Where?", "Here.")], PLAIN, PLAIN_FORM, 64)
+    assert encoded.texts == 1

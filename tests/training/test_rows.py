@@ -131,3 +131,33 @@ def test_json_that_cannot_be_a_row_is_named_with_its_line(line: str, told: str) 
 def test_an_unknown_format_is_answered_with_the_choices_and_the_near_one() -> None:
     with pytest.raises(CommandError, match=r"--format json: .*arrow, jsonl, text.*'jsonl'"):
         read_text("a => b", "json")
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("a -> b\nc -> d", r"lines 1, 2 with '->': the arrow is '=>'"),
+        ("a → b", r"line 1 with '→'"),
+        ("a\tb\nc\td", r"the arrow is '=>'"),
+        ("Q: Where?\nA: Here.", r"questions and answers under each other"),
+        ("User: Where?\n\nAssistant: Here.", r"questions and answers"),
+        ('[("a", "b"), ("c", "d")]', r"a list as in Python or JSON.*--data VAR"),
+        ('[\n{"prompt": "a"}\n]', r"line 2 in JSON|a list as in Python"),
+    ],
+)
+def test_rows_in_another_spelling_are_not_read_as_text(body: str, told: str) -> None:
+    with pytest.raises(DataError, match=told):
+        read_text(body)
+    assert all(row.prompt is None for row in read_text(body, "text"))
+
+
+@pytest.mark.parametrize(
+    "body", ["He went -> home.\nThen he slept.", "[Act I]\nA forest.", "Q is a letter."]
+)
+def test_prose_with_such_a_sign_in_it_is_text(body: str) -> None:
+    assert read_text(body)[0].prompt is None
+
+
+def test_a_brace_before_an_arrow_is_a_prompt() -> None:
+    (row,) = read_text("{x} costs $19.90 => {y}")
+    assert (row.prompt, row.completion) == ("{x} costs $19.90", "{y}")

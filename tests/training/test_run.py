@@ -255,6 +255,25 @@ def test_a_gradient_that_is_no_number_in_the_last_step_is_an_error_too() -> None
         run("a", model, TOKENIZER, encoded(), spec_of(1))
 
 
+def test_a_run_shorter_than_its_rows_counts_what_it_comes_to() -> None:
+    rows = [Row(f"Where is {number}?", "Here.") for number in range(40)]
+    listener, data = Listener(), encoded(rows)
+    summary = run("a", adapted(), TOKENIZER, data, spec_of(steps=2, batch=4), reporter=listener)
+    a_row = data.examples[0].trained
+    assert summary.trained_tokens == 8 * a_row
+    assert f"8 of 40 rows, {8 * a_row} tokens trained" in listener.plans[0].line
+    assert "2 steps (0.2 epochs)" in listener.plans[0].line
+
+
+def test_texts_and_rows_that_are_left_out_are_told_in_the_first_line() -> None:
+    listener = Listener()
+    run("a", adapted(), TOKENIZER, encoded([Row(None, "A text.")]), spec_of(1), reporter=listener)
+    assert "a: 1 text, " in listener.plans[0].line
+    rows = [Row("Where? " * 200, "Here."), Row("Where?", "Here.")]
+    run("a", adapted(), TOKENIZER, encoded(rows), spec_of(1), reporter=listener)
+    assert "0 empty, 1 left out (prompt too long)" in listener.plans[1].line
+
+
 def test_held_out_rows_are_measured_before_and_after_and_never_trained_on() -> None:
     data, spec = encoded(), spec_of(steps=20, batch=3, passes=2, eval=2)
     model, fresh = adapted(), adapted()

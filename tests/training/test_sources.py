@@ -261,3 +261,30 @@ def test_a_dataset_is_recognised_when_its_library_is_there(
     assert pairs(Dataset()) == PAIRS
     with pytest.raises(DataError, match=r"splits train.*data\['train'\]"):
         read_data(DatasetDict(train=Dataset()))
+
+
+def test_numbers_in_pairs_and_sharegpt_turns_are_read() -> None:
+    assert read_data([("How many?", 3)])[0].completion == "3"
+    turns = [{"from": "human", "value": "Where?"}, {"from": "gpt", "value": "Here."}]
+    (row,) = read_data([{"conversations": turns}])
+    assert row.messages == (Message("user", "Where?"), Message("assistant", "Here."))
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ({"prompt": ["a"], "completion": ["b"]}, r"pandas\.DataFrame\(data\)"),
+        (iter([("a", "b")]), r"list\(data\)"),
+        ("https://example.com/rows.csv", r"is an address, expected a file here"),
+        ([{"messages": "hello"}], r'"role": "user"'),
+    ],
+)
+def test_what_cannot_be_read_names_the_way_out(data: object, told: str) -> None:
+    with pytest.raises(DataError, match=told):
+        read_data(data)
+
+
+def test_two_columns_of_one_name_in_a_frame_are_refused() -> None:
+    frame = pd.DataFrame([["a", "b", "c"]], columns=["prompt", "completion", "completion"])
+    with pytest.raises(DataError, match="two columns are named 'completion'"):
+        read_data(frame)
