@@ -17,20 +17,13 @@ Saver = Callable[..., Path]
 torch.set_num_threads(1)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--slow", action="store_true", help="run the tests that take minutes, too")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    skips = {}
-    if not config.getoption("--slow"):
-        skips["slow"] = pytest.mark.skip(reason="takes minutes: run with --slow")
-    if not torch.cuda.is_available():
-        skips["gpu"] = pytest.mark.skip(reason="no CUDA device here")
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if torch.cuda.is_available():
+        return
+    skip = pytest.mark.skip(reason="no CUDA device here")
     for item in items:
-        for mark, skip in skips.items():
-            if mark in item.keywords:
-                item.add_marker(skip)
+        if "gpu" in item.keywords:
+            item.add_marker(skip)
 
 
 @pytest.fixture(autouse=True)
