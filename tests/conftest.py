@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,9 @@ Saver = Callable[..., Path]
 
 # Small matrices: a second thread costs more than it brings, and two workers share two cores.
 torch.set_num_threads(1)
+
+# Whoever starts pytest in the background, as many a CI does, hands it ignored interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

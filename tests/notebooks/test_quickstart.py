@@ -81,7 +81,8 @@ def test_it_opens_with_a_sentence_and_a_picture_that_is_there(
 
 def test_it_names_no_folder_of_the_machine_that_ran_it() -> None:
     text = QUICKSTART.read_text(encoding="utf-8")
-    assert not re.search(r"(/home/|/root/|/work/|/tmp/|site-packages)", text)
+    assert not re.search(r"(/home/|/root/|/tmp/|site-packages)", text)
+    assert str(PROJECT) not in text
 
 
 def test_run_all_trains_two_opposites_and_changes_no_bit(executed: nbformat.NotebookNode) -> None:

@@ -16,7 +16,7 @@ import lora_magic
 from lora_magic.errors import TrainingStopped
 from lora_magic.state.session import Session
 from tests.conftest import logits, perturb
-from tests.state.test_session import snapshot
+from tests.state.shared import snapshot
 
 PACKAGE = str(Path(lora_magic.__file__).parent)
 
