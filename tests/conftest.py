@@ -14,6 +14,10 @@ from tests.tiny import tiny_model, tiny_tokenizer
 
 Saver = Callable[..., Path]
 
+#: How far float32 logits of the tiny models may move when sums are taken in another order: they
+#: are below 10 in size, each is some hundred products deep, and 2^-24 of 10 a rounding is 6e-7.
+REORDERED = 1e-5
+
 # Small matrices: a second thread costs more than it brings, and two workers share two cores.
 torch.set_num_threads(1)
 

@@ -21,6 +21,24 @@ def test_any_single_changed_bit_changes_the_sum(dtype: torch.dtype) -> None:
     assert bits_sum(tensor) == before
 
 
+def test_a_bit_of_any_block_of_a_large_tensor_counts() -> None:
+    # Sums are taken in blocks of 2^20 words: two and a half of them, and some bytes over.
+    tensor = torch.zeros((5 << 19) * 8 + 3, dtype=torch.uint8)
+    before = bits_sum(tensor)
+    for word in (0, (1 << 20) - 1, 1 << 20, (2 << 20) - 1, 2 << 20, (5 << 19) - 1):
+        for byte in (word * 8, word * 8 + 7):
+            tensor[byte] ^= 1
+            assert bits_sum(tensor) != before, byte
+            tensor[byte] ^= 1
+    tensor[-1] ^= 128
+    assert bits_sum(tensor) != before
+    tensor[-1] ^= 128
+    tensor[8 * 3] = 7
+    first = bits_sum(tensor)
+    tensor[8 * 3], tensor[8 * ((1 << 20) + 3)] = 0, 7
+    assert bits_sum(tensor) != first, "the same word, one block on"
+
+
 def test_an_exchange_of_two_numbers_changes_the_sum() -> None:
     tensor = torch.randn(64, generator=torch.Generator().manual_seed(0))
     before = bits_sum(tensor)
