@@ -80,12 +80,6 @@ def near(seen: str, options: Iterable[str]) -> str:
     return f" Did you mean {lowered[match[0]]!r}?" if match else ""
 
 
-def quoted(word: object) -> str:
-    """A path or name as it is typed on a magic's line: in quotes where it holds a space."""
-    text = str(word)
-    return f'"{text}"' if " " in text else text
-
-
 def sentence(error: object, limit: int = 200) -> str:
     """A foreign error's first sentence, on one line: the rest of such texts is seldom of use."""
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")

@@ -27,10 +27,11 @@ BELOW = {
     "errors": set(),
     "interrupts": set(),
     "frames": set(),
+    "paths": set(),
 }
 
 #: Single files at the bottom, open to every room.
-OPEN = {"errors", "interrupts", "frames"}
+OPEN = {"errors", "interrupts", "frames", "paths"}
 
 #: Libraries with one owner: a room, or one file.
 OWNERS = {

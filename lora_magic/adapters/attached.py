@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -80,8 +81,9 @@ class Adapter:
     @property
     def line(self) -> str:
         """The receipt in one line."""
+        count = len(self.modules)
         return (
-            f"{self.name}: {self.spec.line} on {len(self.modules)} modules, "
+            f"{self.name}: {self.spec.line} on {count} module{'s' * (count != 1)}, "
             f"{self.trainable:,} of {self.base_parameters:,} parameters ({self.ratio:.2%}), "
             f"{_kilobytes(self.checkpoint_bytes)} checkpoint"
         )
@@ -132,7 +134,7 @@ class Attached:
     start: dict[str, Tensor] = field(default_factory=dict)
     history: History = field(default_factory=History)
     source: str | None = None
-    saved_to: str | None = None
+    saved_to: Path | None = None
 
     def tensors(self) -> Iterator[tuple[str, nn.Parameter]]:
         """The adapter's own parameters by `path.part`, without the base's."""

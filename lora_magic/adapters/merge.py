@@ -76,8 +76,14 @@ class MergeReport:
         """The receipt in one line."""
         if self.already:
             return f"{self.adapter} is merged already; nothing done"
+        count = len(self.modules)
+        if not self.largest_change:
+            return (
+                f"{self.adapter} merged: it is not trained, ΔW = 0, so nothing changes; "
+                "undo: %lora unmerge"
+            )
         return (
-            f"{self.adapter} merged into {len(self.modules)} modules: ΔW up to "
+            f"{self.adapter} merged into {count} module{'s' * (count != 1)}: ΔW up to "
             f"{self.largest_change:.2%} of W, {self.largest_loss:.2g} of ΔW lost to {self.dtype} "
             f"rounding, logits within {self.logit_difference:.2g}; undo: %lora unmerge"
         )

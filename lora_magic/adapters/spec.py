@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 import zlib
 from dataclasses import asdict, dataclass
+from numbers import Integral, Real
 
 from lora_magic.errors import AdapterError
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 BASE_NAME = "base"
+_LARGEST_ALPHA = 1e6  # Beyond it α/r leaves the range of half precision.
 
 
 @dataclass(frozen=True)
@@ -36,17 +38,19 @@ class AdapterSpec:
 
     def __post_init__(self) -> None:
         faults = []
-        if isinstance(self.rank, bool) or not isinstance(self.rank, int) or self.rank < 1:
-            faults.append(f"rank {self.rank}: expected a whole number from 1, say --rank 8")
-        if not _is_number(self.alpha) or not self.alpha > 0 or self.alpha == float("inf"):
-            faults.append(f"alpha {self.alpha}: expected a positive number, say --alpha 16")
+        if not _is_whole(self.rank) or self.rank < 1:
+            faults.append(f"rank {self.rank!r}: expected a whole number from 1, say --rank 8")
+        if not _is_number(self.alpha) or not 0 < self.alpha <= _LARGEST_ALPHA:
+            faults.append(f"alpha {self.alpha!r}: expected a positive number, say --alpha 16")
         if not _is_number(self.dropout) or not 0 <= self.dropout < 1:
-            faults.append(f"dropout {self.dropout}: expected 0 ≤ dropout < 1, say --dropout 0.05")
-        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
-            faults.append(f"seed {self.seed}: expected a whole number from 0")
+            faults.append(f"dropout {self.dropout!r}: expected 0 ≤ dropout < 1, say --dropout 0.05")
+        if not _is_whole(self.seed) or not 0 <= self.seed < 2**63:
+            faults.append(f"seed {self.seed!r}: expected a whole number from 0")
         if faults:
             raise AdapterError("; ".join(faults) + ".")
         # One spelling, so that equal specs are equal: 16 and 16.0 are one alpha.
+        object.__setattr__(self, "rank", int(self.rank))
+        object.__setattr__(self, "seed", int(self.seed))
         object.__setattr__(self, "alpha", float(self.alpha))
         object.__setattr__(self, "dropout", float(self.dropout))
 
@@ -63,7 +67,12 @@ class AdapterSpec:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _is_whole(value: object) -> bool:
+    """Is this a whole number, numpy's too?"""
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def seed_of(name: str) -> int:
@@ -88,9 +97,10 @@ def check_name(name: str, command: str = "%lora attach") -> str:
         )
     if _NAME.fullmatch(name) is None:
         mended = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_-") or "adapter"
+        mended = mended[:40]
         mended = mended if _NAME.fullmatch(mended) else f"a_{mended}"
         raise AdapterError(
             f"adapter name {name!r}: expected a–z, A–Z, digits, - and _ (no slash, dot or space), "
-            f"starting with a letter; type: {command} {mended}"
+            f"at most 64, starting with a letter; type: {command} {mended}"
         )
     return name

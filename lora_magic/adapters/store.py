@@ -15,10 +15,11 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from lora_magic.base.model import BaseModel
+from lora_magic.base.model import LIVE, BaseModel
 from lora_magic.base.prompt import PromptForm
-from lora_magic.errors import AdapterError, listed, near, quoted
+from lora_magic.errors import AdapterError, listed, near
 from lora_magic.interrupts import undisturbed
+from lora_magic.paths import quoted
 
 from . import attach, bridge
 from .attached import Attached, History
@@ -27,16 +28,23 @@ from .spec import seed_of
 
 CARD_FILE = "lora_magic.json"
 
+#: All that a saved adapter's folder holds.
+_OURS = (CARD_FILE, bridge.CONFIG_FILE, bridge.WEIGHTS_FILE, "README.md")
+
 
 def save(base: BaseModel, slots: Slots, attached: Attached, folder: Path) -> int:
     """Write an adapter into `folder`, replacing an adapter that is there; returns its bytes.
 
     Raises `AdapterError` when something else than an adapter is there.
     """
-    if folder.exists() and not _replaceable(folder):
+    try:
+        strangers = _strangers(folder)
+    except OSError as error:
+        raise AdapterError(f"{folder} cannot be written ({error}); choose another.") from error
+    if strangers:
         raise AdapterError(
-            f"{folder} exists and is no adapter's folder, so it is left alone; "
-            f"choose another: %lora save {attached.name} DIR"
+            f"{folder} holds what is no part of an adapter ({listed(strangers, 3)}), so it is left "
+            f"alone; choose another: %lora save {attached.name} DIR"
         )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -67,10 +75,13 @@ def _exchange(new: Path, folder: Path, old: Path) -> None:
             raise
 
 
-def _replaceable(folder: Path) -> bool:
-    return folder.is_dir() and (
-        (folder / bridge.CONFIG_FILE).is_file() or not any(folder.iterdir())
-    )
+def _strangers(folder: Path) -> list[str]:
+    """What in a folder is not ours to replace: anything but the files that `save` writes."""
+    if not folder.exists():
+        return []
+    if not folder.is_dir():
+        return [folder.name]
+    return sorted(file.name for file in folder.iterdir() if file.name not in _OURS)
 
 
 def _card(base: BaseModel, attached: Attached) -> dict[str, Any]:
@@ -112,13 +123,15 @@ def read(base: BaseModel, slots: Slots, folder: Path, name: str) -> Attached:
     if card.targets:
         attached.spec = replace(attached.spec, targets=card.targets)
     attached.source = str(folder)
-    attached.saved_to = str(folder)
+    attached.saved_to = folder.resolve()
     return attached
 
 
 def _whose(base: BaseModel, made_for: str, same: bool) -> str:
     if same:
         return "It was made for this base, so its config and its weights disagree: save it again."
+    if made_for == LIVE:
+        return "It was made for a live model: use that one first."
     if made_for and made_for != base.name:
         return f"It was made for {made_for}; type: %lora load {quoted(made_for)}"
     return "Load the base that it was trained on."

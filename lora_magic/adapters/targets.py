@@ -23,10 +23,9 @@ def canonical(targets: str | Iterable[str]) -> str:
     """Targets as one string: `q_proj,v_proj`, `all-linear`, `attention` or `re:PATTERN`."""
     if isinstance(targets, str) and targets.startswith(PATTERN):
         return targets
+    if not isinstance(targets, Iterable) or not all(isinstance(part, str) for part in targets):
+        raise AdapterError(f"targets {targets!r}: expected names, as in targets=['q_proj'].")
     parts = targets.split(",") if isinstance(targets, str) else list(targets)
-    odd = [part for part in parts if not isinstance(part, str)]
-    if odd:
-        raise AdapterError(f"targets {odd[0]!r}: expected names, as in targets=['q_proj'].")
     # In one order, so that the same modules are the same spec however they are typed.
     return ",".join(sorted({part.strip() for part in parts if part.strip()}))
 

@@ -37,6 +37,7 @@ def choose_device(asked: str | None) -> torch.device:
     """The device asked for, else the GPU where there is one, else the CPU."""
     if asked is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    asked = str(asked)
     try:
         device = torch.device(asked)
     except RuntimeError:
@@ -58,7 +59,7 @@ def _mps() -> bool:
 
 
 def choose_dtype(
-    asked: str | None, device: torch.device, stored: torch.dtype, parameters: int
+    asked: str | torch.dtype | None, device: torch.device, stored: torch.dtype, parameters: int
 ) -> Placement:
     """The number format for a base of so many parameters stored in `stored`.
 
@@ -67,11 +68,12 @@ def choose_dtype(
     parameters, above that what the checkpoint has (bfloat16 instead of float16).
     """
     if asked is not None:
-        if asked not in DTYPES:
+        name = str(asked).removeprefix("torch.")
+        if name not in DTYPES:
             raise BaseModelError(
-                f"--dtype {asked}: expected one of {', '.join(DTYPES)}." + near(asked, DTYPES)
+                f"--dtype {name}: expected one of {', '.join(DTYPES)}." + near(name, DTYPES)
             )
-        return Placement(device, DTYPES[asked], "as asked")
+        return Placement(device, DTYPES[name], "as asked")
     if device.type == "cuda":
         major = torch.cuda.get_device_capability(device)[0]
         if major >= 8:

@@ -11,6 +11,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,12 @@ from safetensors import SafetensorError
 from torch import nn
 
 from lora_magic import demo
-from lora_magic.errors import BaseModelError, listed, near, quoted, sentence
+from lora_magic.errors import BaseModelError, listed, near, sentence
+from lora_magic.paths import path_of, quoted
 
 from . import hub
 from .device import Placement, choose_device, choose_dtype
-from .model import BaseModel
+from .model import LIVE, BaseModel
 from .prompt import PromptForm
 from .recipe import Recipe
 
@@ -36,7 +38,7 @@ _REFUSALS = (OSError, ValueError, KeyError, ImportError, RuntimeError, TypeError
 def load(
     name: str,
     *,
-    dtype: str | None = None,
+    dtype: str | torch.dtype | None = None,
     device: str | None = None,
     trust_remote_code: bool = False,
 ) -> BaseModel:
@@ -48,8 +50,11 @@ def load(
     target = choose_device(device)
     source, local = _locate(name)
     with _quiet(silence=local):
-        model, tokenizer = _read(name, source, local, target, trust_remote_code)
+        model, tokenizer, unused = _read(name, source, local, target, trust_remote_code)
     model, placement = _place(model, dtype, target)
+    if unused:
+        left = f"{placement.reason}; {unused} tensors of its files are not used by this config"
+        placement = replace(placement, reason=left)
     recipe = _embedded_recipe() if name == DEMO else None
     return BaseModel(model, tokenizer, name=name, placement=placement, recipe=recipe)
 
@@ -73,7 +78,8 @@ def use(
     check(model, tokenizer)
     first = next(model.parameters())
     placement = Placement(first.device, first.dtype, "as it was given")
-    called = name or getattr(model.config, "name_or_path", "") or "live model"
+    called = name or getattr(model.config, "name_or_path", "") or LIVE
+    called = Path(called).name if Path(called).is_dir() else called
     return BaseModel(model, tokenizer, name=called, placement=placement, give_back=give_back)
 
 
@@ -102,7 +108,7 @@ def _locate(name: str) -> tuple[str, bool]:
     """What to hand to transformers, and whether the files must be here already."""
     if name == DEMO:
         return str(demo.folder()), True
-    folder = Path(name).expanduser()
+    folder = path_of(name, "load")
     if folder.is_dir():
         files = [str(file.relative_to(folder)) for file in folder.iterdir() if file.is_file()]
         hub.refuse_files(name, files)
@@ -126,12 +132,13 @@ def _unknown(name: str, folder: Path) -> str:
 
 def _read(
     name: str, source: str, local: bool, device: torch.device, trust: bool
-) -> tuple[nn.Module, Any]:
+) -> tuple[nn.Module, Any, int]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     options: dict[str, Any] = {"local_files_only": local, "trust_remote_code": trust}
     if local and Path(source).is_dir():
         _refuse_remote_code(name, Path(source), trust)
+        _refuse_pointers(name, Path(source))
     placed = {"device_map": {"": device}} if device.type == "cuda" else {}
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
@@ -154,7 +161,7 @@ def _read(
     except _REFUSALS as error:
         raise BaseModelError(_unreadable(name, error)) from error
     _refuse_gaps(name, type(model).__name__, read)
-    return model, tokenizer if len(tokenizer) > 1 else None
+    return model, tokenizer if len(tokenizer) > 1 else None, len(read["unexpected_keys"])
 
 
 def _refuse_gaps(name: str, kind: str, read: Mapping[str, Any]) -> None:
@@ -164,7 +171,8 @@ def _refuse_gaps(name: str, kind: str, read: Mapping[str, Any]) -> None:
     if missing:
         raise BaseModelError(
             f"{name} does not hold {len(missing)} tensors of {kind} ({listed(missing, 3)}), which "
-            "would stay random; expected a checkpoint of a causal language model."
+            "would stay random; expected a checkpoint of a causal language model that holds all "
+            "that its config.json says."
         )
     if unfit:
         raise BaseModelError(
@@ -185,17 +193,28 @@ def _refuse_remote_code(name: str, folder: Path, trust: bool) -> None:
         )
 
 
+def _refuse_pointers(name: str, folder: Path) -> None:
+    """Refuse what git leaves in the place of large files that were not fetched."""
+    for file in folder.glob("*.safetensors"):
+        with file.open("rb") as opened:
+            if opened.read(20).startswith(b"version https://git"):
+                raise BaseModelError(
+                    f"{name}: {file.name} is a pointer of git-lfs, not the weights; in that folder "
+                    "type: git lfs pull"
+                )
+
+
 def _unreadable(name: str, error: Exception) -> str:
     text = sentence(error)
     if "gated" in str(error).lower():
         return f"{name} is gated: accept its terms on the hub and set HF_TOKEN ({text})."
     if "trust_remote_code" in str(error):
         return f"{name} brings its own code; if you trust it, add --trust-remote-code."
-    return f"{name} cannot be loaded as a causal language model: {text}"
+    return f"{name} cannot be loaded as a causal language model: {text}. Save or download it again."
 
 
 def _place(
-    model: nn.Module, dtype: str | None, device: torch.device
+    model: nn.Module, dtype: str | torch.dtype | None, device: torch.device
 ) -> tuple[nn.Module, Placement]:
     stored = next(model.parameters()).dtype
     count = sum(parameter.numel() for parameter in model.parameters())

@@ -19,6 +19,9 @@ from .device import Placement, short_name
 from .fingerprint import Fingerprint
 from .recipe import Recipe, recipe_for
 
+#: What a live model without a name of its own is called.
+LIVE = "live model"
+
 #: When neither config nor tokenizer says how long a text may be.
 _UNKNOWN_CONTEXT = 2048
 

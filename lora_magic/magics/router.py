@@ -89,8 +89,9 @@ def _carried_out(shell: Any, marked: str, cell: str | None, local: Mapping[str, 
     if parsed.help:
         say(help_for(verb))
         return None
-    if not silent:
-        for note in notes_on(parsed.prompt, verb, variables) if parsed.prompt else []:
+    prompt = parsed.prompt or (body or "").strip()
+    if verb.prompt and prompt and not silent:
+        for note in notes_on(prompt, verb, variables):
             say(note)
     live = reporter_for(shell) if verb.trains and not silent else None
     call = Call(

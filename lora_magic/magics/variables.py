@@ -42,6 +42,8 @@ def data(source: str, variables: Mapping[str, Any]) -> Any:
     """
     if source in variables:
         return variables[source]
+    if source.partition(".")[0] in variables and not os.path.exists(source):
+        return variable(source, variables)
     if not os.path.exists(source) and any(sign in source for sign in "()[]"):
         raise CommandError(
             f"--data {source!r} is a calculation; give it a name first: rows = {source}"

@@ -17,6 +17,7 @@ _WORD = re.compile(r"""(?:"[^"]*"|'[^']*'|[^\s"'])+""")
 _QUOTED = re.compile(r'"([^"]*)"|' r"'([^']*)'")
 _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
 _DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+_OF_THE_SHELL = ("In", "Out", "exit", "quit", "open", "get_ipython")
 _APOSTROPHE = re.compile(r"(?<=\w)'(?=\w)")
 
 
@@ -91,8 +92,8 @@ def _look_up(dotted: str, variables: Mapping[str, Any]) -> Any:
 
 
 def names_of(variables: Iterable[str]) -> list[str]:
-    """The variables that a person made or would type: none that begins with an underscore."""
-    return [name for name in variables if not name.startswith("_")]
+    """The variables that a person made: none of the shell's own."""
+    return [n for n in variables if not n.startswith("_") and n not in _OF_THE_SHELL]
 
 
 def unquoted(prompt: str) -> str:

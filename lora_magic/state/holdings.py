@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -25,7 +26,8 @@ from lora_magic.interrupts import undisturbed
 class Holdings:
     """One base, its adapters, which is active, what is merged.
 
-    `key` is what the base was asked for by, so that the same load is recognised.
+    `key` is what the base was asked for by, so that the same load is recognised; `changed` is
+    what the last full check of the base found.
     """
 
     def __init__(self) -> None:
@@ -33,6 +35,7 @@ class Holdings:
         self.attached: dict[str, Attached] = {}
         self.active = BASE_NAME
         self.merged: str | None = None
+        self.changed = False
         self._base: BaseModel | None = None
         self._slots: Slots | None = None
         self._form: PromptForm | None = None
@@ -79,6 +82,7 @@ class Holdings:
             self.slots.write({})
             self._base.release()
             self._base, self._slots, self._form, self.key = None, None, None, ()
+            self.changed = False
             self._standing, self.attached, self.active, self.merged = {}, {}, BASE_NAME, None
         # A model's modules refer to each other: without this their memory stays.
         gc.collect()
@@ -150,8 +154,17 @@ class Holdings:
         self.attached[attached.name] = attached
 
     def unsaved(self) -> list[str]:
-        """The adapters that were trained here and not saved since."""
-        return [name for name, a in self.attached.items() if a.history.steps and a.saved_to is None]
+        """The adapters that were trained here and not saved since, or whose folder is gone."""
+        return [
+            name
+            for name, a in self.attached.items()
+            if a.history.steps and (a.saved_to is None or not a.saved_to.is_dir())
+        ]
+
+    def saved_in(self, folder: Path) -> list[str]:
+        """The adapters that a folder holds as they are now."""
+        there = folder.resolve() if folder.is_dir() else None
+        return [n for n, a in self.attached.items() if there is not None and a.saved_to == there]
 
     # Guards
 

@@ -10,7 +10,7 @@ from lora_magic.adapters.count import Ratio, planned
 from lora_magic.adapters.spec import BASE_NAME, AdapterSpec
 from lora_magic.adapters.targets import canonical, refuse_rank, resolve
 from lora_magic.compare.run import Voice
-from lora_magic.errors import AdapterError, StateError, listed, near
+from lora_magic.errors import AdapterError, PromptError, StateError, listed, near
 from lora_magic.lowrank.factors import LowRank
 from lora_magic.lowrank.spectrum import Spectrum, spectrum_of
 
@@ -28,18 +28,28 @@ def voices(held: Holdings, adapters: str | Sequence[str] | None) -> list[Voice]:
     return [_voice(held, name) for name in dict.fromkeys([BASE_NAME, *names])]
 
 
-def flat(prompts: Sequence[Any]) -> list[Any]:
-    """Prompts one after the other, whether given one by one or as a list; each is checked later."""
-    return [one for p in prompts for one in (p if isinstance(p, list | tuple) else [p])]
+def flat(prompts: Sequence[Any]) -> list[str]:
+    """Prompts one after the other, given one by one, as a list, or as pandas' or numpy's column."""
+    asked: list[str] = []
+    for given in prompts:
+        column = given.tolist() if hasattr(given, "tolist") else given
+        asked += column if isinstance(column, list | tuple) else [column]
+    odd = [prompt for prompt in asked if not isinstance(prompt, str)]
+    if odd:
+        raise PromptError(f"the prompt is a {type(odd[0]).__name__}; expected text.")
+    return asked
 
 
 def _names(adapters: str | Sequence[str]) -> list[str]:
     parts = adapters.split(",") if isinstance(adapters, str) else adapters
     if not isinstance(parts, Sequence) or not all(isinstance(part, str) for part in parts):
         raise AdapterError(f"adapters {adapters!r}: expected names, as in adapters=['pirate'].")
-    names = [part.strip() for part in parts if part.strip()]
-    if not names:
-        raise AdapterError("adapters: no name in it; leave it out to compare all of them.")
+    names = [part.strip() for part in parts]
+    if not names or not all(names):
+        raise AdapterError(
+            f"adapters {adapters!r}: a name is blank; several are written without a space, "
+            "as in --adapters calm,pirate; without the flag all are compared."
+        )
     return names
 
 
@@ -97,6 +107,8 @@ def _only(deltas: Mapping[str, LowRank], module: str) -> dict[str, LowRank]:
         lambda path: _in_order(module.split("."), path.split(".")),
         lambda path: module in path,
     )
+    if not isinstance(module, str):
+        raise AdapterError(f"--module {module!r}: expected a module's name.")
     for names in ways:
         found = {path: delta for path, delta in deltas.items() if names(path)}
         if found:

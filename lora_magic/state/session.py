@@ -8,6 +8,7 @@ session as it was. Knows no notebook.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace as replaced
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -25,8 +26,9 @@ from lora_magic.compare.answer import Answer
 from lora_magic.compare.ask import ask
 from lora_magic.compare.comparison import Comparison
 from lora_magic.compare.run import compare
-from lora_magic.errors import AdapterError, CommandError, listed, quoted
+from lora_magic.errors import AdapterError, CommandError, listed
 from lora_magic.lowrank.spectrum import Spectrum
+from lora_magic.paths import path_of, quoted
 from lora_magic.training import rows, sources
 from lora_magic.training.reporter import Reporter
 from lora_magic.training.summary import RunSummary
@@ -82,7 +84,7 @@ class Session:
 
     def status(self) -> Status:
         """What is loaded, attached, active and merged, and what to type next."""
-        unchanged = self._held.empty or bool(self.verify(quick=True))
+        unchanged = self._held.empty or (not self._held.changed and bool(self.verify(quick=True)))
         return looking.status(self._held, self.adapters, unchanged)
 
     def verify(self, quick: bool = False) -> Verification:
@@ -93,10 +95,10 @@ class Session:
         """
         found = self._held.base.fingerprint.verify(quick)
         strangers = tuple(f"{path} (another module)" for path in self._held.slots.strangers())
-        if not strangers:
-            return found
-        changed = (*found.changed, *strangers)
-        return Verification(found.tensors, found.bytes, changed, found.quick, found.seconds)
+        found = replaced(found, changed=(*found.changed, *strangers))
+        if not quick:
+            self._held.changed = not found
+        return found
 
     # The base
 
@@ -105,7 +107,7 @@ class Session:
         self,
         model: str,
         *,
-        dtype: str | None = None,
+        dtype: Any = None,
         device: str | None = None,
         trust_remote_code: bool = False,
         home: str | None = None,
@@ -113,18 +115,19 @@ class Session:
     ) -> BaseRecord:
         """Load a base: "demo", a folder saved by transformers, or a hub id.
 
+        `dtype` is a name or one of torch's; without it, and without `device`, both are chosen.
         The same load again is instant. Another base while there are trained, unsaved adapters is
         refused with `StateError` unless `replace`.
         """
-        key = ("load", str(model), dtype, device, trust_remote_code)
+        home_folder = self.home if home is None else path_of(home, "--home")
+        key = ("load", str(model), str(dtype), str(device), trust_remote_code)
         if key != self._held.key:
             self._held.refuse_loss(f"load {model}", replace)
             base = loading.load(
                 str(model), dtype=dtype, device=device, trust_remote_code=trust_remote_code
             )
             self._held.take(base, key)
-        if home is not None:
-            self.home = Path(home).expanduser()
+        self.home = home_folder
         return self._held.record()
 
     @settled
@@ -148,7 +151,7 @@ class Session:
             return Receipt("nothing is loaded; nothing to reset")
         name, count = self._held.base.name, len(self._held.attached)
         lost = self._held.unsaved()
-        found = self.verify(quick=True)
+        found = self.verify()
         self._held.release()
         state = "as it was found"
         if not found:
@@ -231,9 +234,15 @@ class Session:
         held = self._held
         attached = held.named_or_active(name, "save")
         home = self.home / "adapters" / attached.name
-        target = _path(folder, "save").expanduser() if folder else home
+        target = home if folder is None else path_of(folder, "save")
+        others = [n for n in held.saved_in(target) if n != attached.name]
+        if others:
+            raise AdapterError(
+                f"{target} holds {others[0]}, which was saved there; choose another folder: "
+                f"%lora save {attached.name} DIR"
+            )
         size = store.save(held.base, held.slots, attached, target)
-        attached.saved_to = str(target)
+        attached.saved_to = target.resolve()
         return Receipt(
             f"{attached.name} saved to {target} ({size / 1e3:.0f} kB)",
             (("open again", f"%lora open {quoted(target)} {attached.name}"),),
@@ -251,13 +260,13 @@ class Session:
         held = self._held
         base, slots = held.base, held.slots
         held.refuse_while_merged("open")
-        path, home = _path(folder, "open").expanduser(), self.home / "adapters"
+        path, home = path_of(folder, "open"), self.home / "adapters"
         if not path.exists() and (home / path).is_dir():
             path = home / path
         store.check_folder(path, home)
         called = check_name(path.name if name is None else name, f"%lora open {quoted(folder)}")
         there = held.attached.get(called)
-        if there is not None and there.saved_to != str(path) and not replace:
+        if there is not None and there.saved_to != path.resolve() and not replace:
             raise AdapterError(
                 f"{called!r} is attached already; choose another name "
                 f"(%lora open {quoted(folder)} NAME) or add --replace."
@@ -406,11 +415,3 @@ class Session:
     def unmerge(self) -> Receipt:
         """Put the base's own weights back, bit for bit; the adapter stays active, unmerged."""
         return merging.unmerge(self._held)
-
-
-def _path(folder: object, verb: str) -> Path:
-    if not isinstance(folder, str | Path):
-        raise CommandError(f"{verb}: {folder!r} is no folder; expected text or a path.")
-    if not str(folder).strip():
-        raise CommandError(f"{verb}: {folder!r} is a blank; expected a folder's name.")
-    return Path(folder)

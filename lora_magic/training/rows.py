@@ -25,10 +25,15 @@ FORMATS = ("arrow", "jsonl", "text")
 _EXAMPLE = "`prompt => completion`"
 
 #: Signs that people put between a prompt and its completion where ours belongs.
-_OTHER_ARROWS = (" -> ", " → ", " ⇒ ", " | ", "\t")
+_OTHER_ARROWS = (" -> ", " --> ", " <= ", " → ", " ⇒ ", " | ", "\t")
 _LIST = re.compile(r"[\[(]\s*([\[({\"']|$)")
-_ASKED = re.compile(r"(q|question|user|human|prompt)\s*:", re.IGNORECASE)
-_ANSWERED = re.compile(r"(a|answer|assistant|bot|completion|response)\s*:", re.IGNORECASE)
+_HEADER = re.compile(
+    r"(prompt|instruction|question)s?\s*[,;]\s*(completion|response|output|answer)s?", re.IGNORECASE
+)
+_ASKED = re.compile(r"[#<|*\s]*(q|question|user|human|prompt|instruction)\s*[:>|*]", re.IGNORECASE)
+_ANSWERED = re.compile(
+    r"[#<|*\s]*(a|answer|assistant|bot|completion|response|output)\s*[:>|*]", re.IGNORECASE
+)
 
 
 Lines = list[tuple[int, str]]
@@ -44,6 +49,10 @@ def read_text(body: str, format: str | None = None) -> tuple[Row, ...]:
     >>> read_text("Where? => Here.")
     (Row(prompt='Where?', completion='Here.', messages=None, line=1),)
     """
+    if not isinstance(body, str):
+        raise DataError(
+            f"the rows are a {type(body).__name__}, expected text; give data=… instead."
+        )
     if format is not None and format not in FORMATS:
         raise CommandError(
             f"--format {format}: expected one of {', '.join(FORMATS)}.{near(format, FORMATS)}"
@@ -62,6 +71,7 @@ def read_text(body: str, format: str | None = None) -> tuple[Row, ...]:
 
 def _recognise(lines: Lines) -> str:
     """The one form that every line has. Raises `DataError` where there are two."""
+    _refuse_list(lines[0])
     found: dict[str, list[int]] = {"arrow": [], "jsonl": [], "text": []}
     for number, line in lines:
         found[_kind(line)].append(number)
@@ -79,13 +89,21 @@ def _recognise(lines: Lines) -> str:
     return kinds[0]
 
 
+def _refuse_list(line: tuple[int, str]) -> None:
+    if _LIST.match(line[1].strip()):
+        raise DataError(
+            f"line {line[0]}: a list as in Python or JSON; put it into a variable in another "
+            f"cell and type %lora train NAME --data VAR, or type {_EXAMPLE} on each line."
+        )
+
+
 def _refuse_lookalikes(lines: Lines) -> None:
     """Refuse what is a prompt and its completion in another spelling: it would be read as text."""
     first = lines[0][1].strip()
-    if _LIST.match(first):
+    if len(lines) > 1 and _HEADER.fullmatch(first):
         raise DataError(
-            f"line {lines[0][0]}: a list as in Python or JSON; put it into a variable in another "
-            f"cell and type %lora train NAME --data VAR, or type {_EXAMPLE} on each line."
+            f"line {lines[0][0]}: a header as in CSV; save the rows as a file and type "
+            f"%lora train NAME --data rows.csv, or type {_EXAMPLE} on each line."
         )
     for sign in _OTHER_ARROWS:
         if all(sign in line for _, line in lines):

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from lora_magic.errors import DataError, listed
+from lora_magic.paths import path_of
 
 from .faults import Faults
 from .files import Table, frame_table, read_file
@@ -79,7 +79,7 @@ def _path(data: str | os.PathLike[str], columns: str | None, format: str | None)
             f"{told} is an address, expected a file here; download it, or read it into a variable "
             "(frame = pandas.read_csv(…)) and give that."
         )
-    path = Path(told).expanduser()
+    path = path_of(told, "--data")
     found = read_file(path, format)
     if isinstance(found, Table):
         return _table(found, columns)
@@ -139,5 +139,6 @@ def _pairs(items: list[Any]) -> tuple[Row, ...]:
 
 def _kept(rows: list[Row]) -> tuple[Row, ...]:
     if all(row.empty for row in rows):
-        raise DataError(f"nothing to train on: all {len(rows)} rows are empty.")
+        count = f"all {len(rows)} rows are" if len(rows) > 1 else "the one row is"
+        raise DataError(f"nothing to train on: {count} empty.")
     return tuple(rows)

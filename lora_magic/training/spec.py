@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 
 from lora_magic.base.recipe import Recipe
 from lora_magic.errors import CommandError
@@ -17,6 +18,7 @@ HOLD_OUT_FROM = 50
 _HOLD_OUT_SHARE = 0.1
 _HOLD_OUT_MOST = 500
 _SHORTEST = 8
+_MOST = 1_000_000  # Steps: the order of the rows is drawn before the run begins.
 _HIGHEST_RATE = 10.0  # AdamW moves a weight by about this much a step: more is a slip of the hand.
 
 
@@ -122,6 +124,8 @@ def plan(
     faults = _faults(rows, steps, epochs, lr, batch_size, max_length, seed, eval, context)
     if faults:
         raise CommandError(f"{'; '.join(faults)}.")
+    if epochs is not None and epochs * rows > _MOST:
+        raise CommandError(f"--epochs {epochs:g}: {rows} rows so often are more than {_MOST:,}.")
     held = _held_out(rows, eval)
     batch = recipe.batch_size * recipe.accumulation if batch_size is None else batch_size
     by_epochs = steps is None and (epochs is not None or recipe.steps is None)
@@ -175,15 +179,25 @@ def _faults(
     faults = [
         f"{flag} {value!r}: expected a number"
         for flag, value in numbers.items()
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float))
+        if value is not None and (isinstance(value, bool) or not isinstance(value, Real))
     ]
     if faults:
         return faults
     if steps is not None and epochs is not None:
         faults.append(f"--steps {steps} and --epochs {epochs:g} both set the length: give one")
+    wholes = {
+        "--steps": steps,
+        "--batch-size": batch_size,
+        "--max-length": max_length,
+        "--seed": seed,
+    }
+    odd = {k: v for k, v in wholes.items() if v is not None and not isinstance(v, Integral)}
+    faults += [f"{flag} {value!r}: expected a whole number" for flag, value in odd.items()]
+    if faults:
+        return faults
     for flag, count in (("--steps", steps), ("--batch-size", batch_size)):
-        if count is not None and (count != int(count) or count < 1):
-            faults.append(f"{flag} {count}: expected a whole number from 1")
+        if count is not None and not 1 <= count <= _MOST:
+            faults.append(f"{flag} {count}: expected a whole number from 1 to {_MOST:,}")
     if epochs is not None and not (math.isfinite(epochs) and epochs > 0):
         faults.append(f"--epochs {epochs:g}: expected a number above 0")
     if lr is not None and not 0 < lr <= _HIGHEST_RATE:

@@ -22,9 +22,9 @@ def spec(**changes: object) -> AdapterSpec:
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
-        ({"alpha": "x"}, "alpha x"),
+        ({"alpha": "x"}, "alpha 'x'"),
         ({"alpha": float("nan")}, "alpha nan"),
-        ({"seed": "x"}, "seed x"),
+        ({"seed": "x"}, "seed 'x'"),
         ({"dropout": None}, "dropout None"),
         ({"rank": 2.5}, "rank 2.5"),
     ],
@@ -72,3 +72,11 @@ def test_base_is_taken() -> None:
 def test_two_names_have_two_seeds_and_each_always_the_same() -> None:
     assert seed_of("cheerful") != seed_of("grumpy")
     assert seed_of("123456789") == 0xCBF43926  # the check value of CRC-32
+
+
+def test_numpys_whole_numbers_are_whole_numbers() -> None:
+    import numpy as np
+
+    assert spec(rank=np.int64(8), seed=np.int64(0)) == spec(rank=8, seed=0)
+    with pytest.raises(AdapterError, match="rank '8': expected a whole number"):
+        spec(rank="8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
-from lora_magic.errors import AdapterError
+from lora_magic.errors import AdapterError, StateError
 from lora_magic.state.session import Session
 from tests.conftest import REORDERED, Saver, logits, perturb
 from tests.tiny import ARCHITECTURES
@@ -297,3 +298,33 @@ def test_a_missing_folder_names_what_is_saved_at_home(session: Session) -> None:
     with pytest.raises(AdapterError, match='%lora open "my adapters/p one" p_one'):
         session.save("pirate", "my adapters/p one")
         session.open("my adapters/p one")
+
+
+def test_files_that_are_not_the_adapters_are_never_replaced(
+    session: Session, tmp_path: Path
+) -> None:
+    session.attach("one", rank=2)
+    session.save("one", tmp_path / "one")
+    (tmp_path / "one" / "notes.txt").write_text("mine")
+    with pytest.raises(AdapterError, match=r"no part of an adapter \(notes\.txt\)"):
+        session.save("one", tmp_path / "one")
+    assert (tmp_path / "one" / "notes.txt").read_text() == "mine"
+
+
+def test_one_adapter_is_not_saved_over_another(session: Session, tmp_path: Path) -> None:
+    session.attach("one", rank=2)
+    session.attach("two", rank=2)
+    session.save("one", tmp_path / "a")
+    with pytest.raises(AdapterError, match="holds one, which was saved there"):
+        session.save("two", tmp_path / "a")
+    session.detach("one")
+    session.save("two", tmp_path / "a")
+
+
+def test_a_saved_folder_that_is_gone_is_no_saved_adapter(session: Session, tmp_path: Path) -> None:
+    session.attach("one", rank=2)
+    session.train("one", text="Where? => Here.", steps=1)
+    session.save("one", tmp_path / "a")
+    shutil.rmtree(tmp_path / "a")
+    with pytest.raises(StateError, match="trained and not saved"):
+        session.load("demo")

@@ -252,3 +252,16 @@ def test_a_folder_without_a_tokenizer_says_what_to_type(tmp_path: Path, saved_mo
     tiny_model().save_pretrained(folder)
     with pytest.raises(BaseModelError, match=r"%lora use model tokenizer"):
         load(str(folder))
+
+
+def test_a_config_that_leaves_weights_unused_says_so(tmp_path: Path, saved_model: Saver) -> None:
+    shorter = changed_config(saved_model(), tmp_path / "shorter", num_hidden_layers=1)
+    assert "tensors of its files are not used by this config" in load(shorter).placement.reason
+
+
+def test_a_pointer_of_git_lfs_says_what_to_type(tmp_path: Path, saved_model: Saver) -> None:
+    folder = tmp_path / "pointer"
+    shutil.copytree(saved_model(), folder)
+    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(BaseModelError, match="git lfs pull"):
+        load(str(folder))

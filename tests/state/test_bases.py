@@ -178,3 +178,13 @@ def test_memory_is_back_to_its_level_after_reset(saved_model: Saver) -> None:
         assert held > levels[-1]
     assert levels[1] == levels[2]
     assert levels[2] <= levels[0]
+
+
+def test_reset_rereads_every_byte_before_it_says_as_it_was_found(session: Session) -> None:
+    session.model.lm_head.weight.data[0, 0] += 1
+    assert "CHANGED from outside the session" in session.reset().line
+
+
+def test_a_dtype_of_torch_is_taken_too(saved_model: Saver) -> None:
+    session = Session()
+    assert session.load(str(saved_model()), dtype=torch.bfloat16).dtype == "bf16"

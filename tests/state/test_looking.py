@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas
 import pytest
 import torch
 
@@ -13,8 +14,20 @@ from tests.tiny import ARCHITECTURES, tiny_model
 
 def test_a_list_of_prompts_is_compared_as_so_many_prompts(session: Session) -> None:
     session.attach("one", rank=2)
-    found = session.compare(["Hello", "Good day"], max_new_tokens=2)
-    assert found.to_frame().prompt.unique().tolist() == ["Hello", "Good day"]
+    asked = ["Hello", "Good day"]
+    for given in (asked, pandas.Series(asked), pandas.Series(asked).to_numpy()):
+        found = session.compare(given, max_new_tokens=2)
+        assert found.to_frame().prompt.unique().tolist() == asked
+
+
+def test_status_remembers_what_a_full_check_found(session: Session) -> None:
+    # Written past torch's version counter, which is all that a quick check can see.
+    session.model.lm_head.weight.data[0, 0] += 1
+    assert session.status().unchanged
+    assert not session.verify()
+    assert not session.status().unchanged
+    session.model.lm_head.weight.data[0, 0] -= 1
+    session.verify()
 
 
 def test_compare_shows_base_from_the_kept_tensors_while_merged(session: Session) -> None:

@@ -138,11 +138,15 @@ def test_an_unknown_format_is_answered_with_the_choices_and_the_near_one() -> No
     [
         ("a -> b\nc -> d", r"lines 1, 2 with '->': the arrow is '=>'"),
         ("a → b", r"line 1 with '→'"),
+        ("a --> b", r"line 1 with '-->'"),
+        ("prompt,completion\na,b", r"a header as in CSV.*--data rows\.csv"),
+        ("### Instruction:\nWhere?\n\n### Response:\nHere.", r"questions and answers"),
+        ("<user> Where?\n<assistant> Here.", r"questions and answers"),
         ("a\tb\nc\td", r"the arrow is '=>'"),
         ("Q: Where?\nA: Here.", r"questions and answers under each other"),
         ("User: Where?\n\nAssistant: Here.", r"questions and answers"),
         ('[("a", "b"), ("c", "d")]', r"a list as in Python or JSON.*--data VAR"),
-        ('[\n{"prompt": "a"}\n]', r"line 2 in JSON|a list as in Python"),
+        ('[\n{"prompt": "a"}\n]', r"line 1: a list as in Python"),
     ],
 )
 def test_rows_in_another_spelling_are_not_read_as_text(body: str, told: str) -> None:
