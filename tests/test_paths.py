@@ -32,5 +32,5 @@ def test_a_quoted_path_is_one_word_that_means_the_path(path: str) -> None:
 
 @pytest.mark.parametrize("given", [5, None, "", "  ", "~nobody-of-this-name/x"])
 def test_what_is_no_path_is_one_line(given: object) -> None:
-    with pytest.raises(CommandError, match="^save"):
+    with pytest.raises(CommandError, match=r"^save"):
         path_of(given, "save")
