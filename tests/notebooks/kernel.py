@@ -39,8 +39,12 @@ class Kernel:
         self._statuses: dict[str, str] = {}
 
     def run(self, code: str) -> Ran:
-        """Run a cell to its end."""
-        return self.finish(self.start(code))
+        """Run a cell to its end; older kernels go on aborting for a moment after an error."""
+        end = time.monotonic() + PATIENCE
+        ran = self.finish(self.start(code))
+        while ran.status == "aborted" and time.monotonic() < end:
+            ran = self.finish(self.start(code))
+        return ran
 
     def start(self, code: str) -> str:
         """Send a cell, as Run All does, and go on."""
