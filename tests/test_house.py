@@ -28,10 +28,11 @@ BELOW = {
     "interrupts": set(),
     "frames": set(),
     "paths": set(),
+    "checks": set(),
 }
 
 #: Single files at the bottom, open to every room.
-OPEN = {"errors", "interrupts", "frames", "paths"}
+OPEN = {"errors", "interrupts", "frames", "paths", "checks"}
 
 #: Libraries with one owner: a room, or one file.
 OWNERS = {

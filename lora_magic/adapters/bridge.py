@@ -54,7 +54,7 @@ def translated(doing: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except (ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, RuntimeError, KeyError, TypeError) as error:
         raise AdapterError(f"{doing}: PEFT refuses: {sentence(error)}.") from error
 
 

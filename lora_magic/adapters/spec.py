@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 import zlib
 from dataclasses import asdict, dataclass
-from numbers import Integral, Real
 
+from lora_magic.checks import is_number, is_whole
 from lora_magic.errors import AdapterError
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
@@ -38,13 +38,13 @@ class AdapterSpec:
 
     def __post_init__(self) -> None:
         faults = []
-        if not _is_whole(self.rank) or self.rank < 1:
+        if not is_whole(self.rank) or self.rank < 1:
             faults.append(f"rank {self.rank!r}: expected a whole number from 1, say --rank 8")
-        if not _is_number(self.alpha) or not 0 < self.alpha <= _LARGEST_ALPHA:
+        if not is_number(self.alpha) or not 0 < self.alpha <= _LARGEST_ALPHA:
             faults.append(f"alpha {self.alpha!r}: expected a positive number, say --alpha 16")
-        if not _is_number(self.dropout) or not 0 <= self.dropout < 1:
+        if not is_number(self.dropout) or not 0 <= self.dropout < 1:
             faults.append(f"dropout {self.dropout!r}: expected 0 ≤ dropout < 1, say --dropout 0.05")
-        if not _is_whole(self.seed) or not 0 <= self.seed < 2**63:
+        if not is_whole(self.seed) or not 0 <= self.seed < 2**63:
             faults.append(f"seed {self.seed!r}: expected a whole number from 0")
         if faults:
             raise AdapterError("; ".join(faults) + ".")
@@ -64,15 +64,6 @@ class AdapterSpec:
         """`lora r8 α16 q_proj,v_proj`, with the dropout where there is one."""
         dropout = f" dropout {self.dropout:g}" if self.dropout else ""
         return f"{self.method} r{self.rank} α{self.alpha:g} {self.targets}{dropout}"
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def _is_whole(value: object) -> bool:
-    """Is this a whole number, numpy's too?"""
-    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def seed_of(name: str) -> int:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from numbers import Integral, Real
 from typing import Any
 
+from lora_magic.checks import is_number, is_whole
 from lora_magic.errors import PromptError
 
 #: New tokens in an answer, at most, unless a flag says otherwise.
@@ -19,25 +19,17 @@ DEFAULT_NEW_TOKENS = 200
 def check_flags(max_new_tokens: int | None, temperature: float, seed: int) -> None:
     """Raises one `PromptError` for all flags that cannot be."""
     faults = []
-    if max_new_tokens is not None and not (_is_whole(max_new_tokens) and max_new_tokens >= 1):
+    if max_new_tokens is not None and not (is_whole(max_new_tokens) and max_new_tokens >= 1):
         faults.append(f"--max-new-tokens {max_new_tokens!r}: expected a whole number from 1.")
-    if not _is_number(temperature) or not 0 <= temperature < math.inf:
+    if not is_number(temperature) or not 0 <= temperature < math.inf:
         faults.append(
             f"--temperature {temperature!r}: expected 0 (the likeliest token) or more, "
             "such as --temperature 0.7."
         )
-    if not _is_whole(seed) or not 0 <= seed < 2**63:
+    if not is_whole(seed) or not 0 <= seed < 2**63:
         faults.append(f"--seed {seed!r}: expected a whole number from 0.")
     if faults:
         raise PromptError(" ".join(faults))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def check_lengths(

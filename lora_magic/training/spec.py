@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from numbers import Integral, Real
 
 from lora_magic.base.recipe import Recipe
+from lora_magic.checks import is_number, is_whole
 from lora_magic.errors import CommandError
 
 #: Below this many examples none is held out.
@@ -179,7 +179,7 @@ def _faults(
     faults = [
         f"{flag} {value!r}: expected a number"
         for flag, value in numbers.items()
-        if value is not None and (isinstance(value, bool) or not isinstance(value, Real))
+        if value is not None and not is_number(value)
     ]
     if faults:
         return faults
@@ -191,7 +191,7 @@ def _faults(
         "--max-length": max_length,
         "--seed": seed,
     }
-    odd = {k: v for k, v in wholes.items() if v is not None and not isinstance(v, Integral)}
+    odd = {k: v for k, v in wholes.items() if v is not None and not is_whole(v)}
     faults += [f"{flag} {value!r}: expected a whole number" for flag, value in odd.items()]
     if faults:
         return faults
