@@ -5,6 +5,7 @@ Knows torch; knows no model, no adapter and no file.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -41,6 +42,16 @@ class LowRank:
         """r, the width of the factors: an upper bound of ΔW's rank."""
         return self.down.shape[0]
 
+    @property
+    def finite(self) -> bool:
+        """Whether the factors and the scale hold numbers only: no NaN, no infinity."""
+        factors = bool(self.up.isfinite().all() and self.down.isfinite().all())
+        return factors and math.isfinite(self.scale)
+
+    def scaled(self, weight: float) -> LowRank:
+        """weight · ΔW, over the same factors: nothing is copied and nothing rounded."""
+        return LowRank(self.down, self.up, weight * self.scale)
+
     def singular_values(self) -> Tensor:
         """The singular values of ΔW that can differ from 0, falling: float64 [min(r, d, k)]."""
         sigma: Tensor = torch.linalg.svdvals(self._core())
@@ -48,7 +59,7 @@ class LowRank:
 
     def svd(self) -> tuple[Tensor, Tensor, Tensor]:
         """U [d, m], σ [m], Vᵀ [m, k] with m = min(r, d, k), float64: ΔW = U · diag(σ) · Vᵀ."""
-        left, right = torch.linalg.qr(_precise(self.up)), torch.linalg.qr(_precise(self.down).mT)
+        left, right = torch.linalg.qr(precise(self.up)), torch.linalg.qr(precise(self.down).mT)
         u, sigma, vh = torch.linalg.svd(self.scale * left.R @ right.R.mT, full_matrices=False)
         return left.Q @ u, sigma, vh @ right.Q.mT
 
@@ -66,14 +77,14 @@ class LowRank:
 
         With up = Q₁R₁ and downᵀ = Q₂R₂ it is scale·R₁R₂ᵀ, since the Q are orthonormal.
         """
-        left = torch.linalg.qr(_precise(self.up), mode="r").R
-        right = torch.linalg.qr(_precise(self.down).mT, mode="r").R
+        left = torch.linalg.qr(precise(self.up), mode="r").R
+        right = torch.linalg.qr(precise(self.down).mT, mode="r").R
         core: Tensor = self.scale * left @ right.mT
         return core
 
 
-def _precise(factor: Tensor) -> Tensor:
-    """A factor in float64, since fp32 loses the small singular values.
+def precise(factor: Tensor) -> Tensor:
+    """A factor, or ΔW itself, in float64, since fp32 loses the small singular values.
 
     On the CPU, because some accelerators have no float64 and the core is too small for them.
     """

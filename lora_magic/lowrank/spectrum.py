@@ -1,6 +1,7 @@
 """The spectrum of ΔW, module by module: singular values and what they say about rank.
 
-Knows low-rank factors; knows no model, and how a chart is drawn only by calling the views.
+Knows updates, low-rank and dense; knows no model, and how a chart is drawn only by calling the
+views.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lora_magic.errors import AdapterError, listed
 from lora_magic.frames import frame
 
-from .factors import LowRank
+from .dense import Update
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -138,7 +139,7 @@ class Spectrum:
         return bundle
 
 
-def spectrum_of(adapters: Mapping[str, Mapping[str, LowRank]]) -> Spectrum:
+def spectrum_of(adapters: Mapping[str, Mapping[str, Update]]) -> Spectrum:
     """The spectrum of each adapter's updates, given by adapter name and module path.
 
     Raises `AdapterError`, once for all, when updates hold NaN or infinity.
@@ -147,7 +148,7 @@ def spectrum_of(adapters: Mapping[str, Mapping[str, LowRank]]) -> Spectrum:
     rows: list[SpectrumRow] = []
     for adapter, modules in adapters.items():
         for module, update in modules.items():
-            if not (update.up.isfinite().all() and update.down.isfinite().all()):
+            if not update.finite:
                 broken.setdefault(adapter, []).append(module)
                 continue
             values = update.singular_values().tolist()
