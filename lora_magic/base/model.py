@@ -18,6 +18,7 @@ from lora_magic.errors import PromptError
 from .device import Placement, short_name
 from .fingerprint import Fingerprint
 from .recipe import Recipe, recipe_for
+from .task import CAUSAL, Task
 
 #: What a live model without a name of its own is called.
 LIVE = "live model"
@@ -101,8 +102,10 @@ class BaseModel:
         placement: Placement,
         recipe: Recipe | None = None,
         give_back: Callable[[], None] | None = None,
+        task: Task = CAUSAL,
     ) -> None:
         self.model = model
+        self.task = task
         self.tokenizer = tokenizer
         self.name = name
         self.placement = placement
