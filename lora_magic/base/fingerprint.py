@@ -1,7 +1,8 @@
 """Is every bit of the base model what it was? Fingerprints taken at load, checked on demand.
 
-Knows tensors and the modules that own them; knows no adapter. It looks at the base's own modules,
-so it holds whatever stands in their slots just now.
+Knows tensors, also those that a quantised weight keeps beside itself, and the modules that own
+them; knows no adapter. It looks at the base's own modules, so it holds whatever stands in their
+slots just now.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from .quantise import state_tensors
 
 #: Words (8 bytes each) per block; a block's weights are made once and used for every block.
 _BLOCK = 1 << 20
@@ -84,16 +86,21 @@ class Verification:
 
 @dataclass(frozen=True, eq=False)
 class _Entry:
+    """One tensor at load; `part` names one that a quantised weight keeps beside itself."""
+
     name: str
     owner: nn.Module
     store: str
     key: str
+    part: str | None
     tensor: Tensor
     bits: int
     pointer: int
     version: int
 
     def found(self) -> Tensor | None:
+        if self.part is not None:
+            return state_tensors(self.owner, self.key).get(self.part)
         tensors: dict[str, Tensor | None] = getattr(self.owner, self.store)
         return tensors.get(self.key)
 
@@ -103,38 +110,48 @@ def _version(tensor: Tensor) -> int:
     return -1 if tensor.is_inference() else tensor._version
 
 
-def _owned(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, str, Tensor]]:
+_Owned = tuple[str, nn.Module, str, str, str | None, Tensor]
+
+
+def _owned(model: nn.Module) -> Iterator[_Owned]:
     for path, module in model.named_modules(remove_duplicate=False):
         for store in ("_parameters", "_buffers"):
             for key, tensor in getattr(module, store).items():
-                if tensor is not None:
-                    yield f"{path}.{key}" if path else key, module, store, key, tensor
+                if tensor is None:
+                    continue
+                name = f"{path}.{key}" if path else key
+                yield name, module, store, key, None, tensor
+                if store == "_parameters":
+                    for part, state in state_tensors(module, key).items():
+                        yield f"{name}.{part}", module, store, key, part, state
 
 
-def _states(tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """The tensors that a quantised weight keeps beside itself (bitsandbytes' quant_state)."""
-    state: Any = getattr(tensor, "quant_state", None)
-    if state is not None:
-        for key in ("absmax", "code", "offset"):
-            if isinstance(getattr(state, key, None), Tensor):
-                yield key, getattr(state, key)
+def _place(tensor: Tensor) -> tuple[object, ...]:
+    return tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride()
+
+
+class _Sums:
+    """Each stretch of memory summed once, however many names it has."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], int] = {}
+
+    def of(self, tensor: Tensor) -> int:
+        place = _place(tensor)
+        if place not in self._known:
+            self._known[place] = bits_sum(tensor)
+        return self._known[place]
 
 
 class Fingerprint:
     """Every parameter and buffer of a model at one moment, tied names and quantised state too."""
 
     def __init__(self, model: nn.Module) -> None:
-        known: dict[int, int] = {}
-        self._entries: list[_Entry] = []
-        self._states: list[tuple[str, Tensor, int]] = []
-        for name, owner, store, key, tensor in _owned(model):
-            if id(tensor) not in known:
-                known[id(tensor)] = bits_sum(tensor)
-                for part, state in _states(tensor):
-                    self._states.append((f"{name}.{part}", state, bits_sum(state)))
-            bits = known[id(tensor)]
-            pointer, version = tensor.data_ptr(), _version(tensor)
-            self._entries.append(_Entry(name, owner, store, key, tensor, bits, pointer, version))
+        sums = _Sums()
+        self._entries = [
+            _Entry(*owned, sums.of(owned[-1]), owned[-1].data_ptr(), _version(owned[-1]))
+            for owned in _owned(model)
+        ]
 
     @property
     def digest(self) -> str:
@@ -147,23 +164,19 @@ class Fingerprint:
     def verify(self, quick: bool = False) -> Verification:
         """Compare the base with what was taken at load; all of it, unless `quick`."""
         started = time.perf_counter()
-        sums: dict[int, int] = {}
+        sums = _Sums()
         changed = [entry.name for entry in self._entries if self._differs(entry, quick, sums)]
-        if not quick:
-            changed += [name for name, state, bits in self._states if bits_sum(state) != bits]
-        unique = {id(entry.tensor): entry.tensor for entry in self._entries}
+        unique = {_place(entry.tensor): entry.tensor for entry in self._entries}
         size = sum(tensor.numel() * tensor.element_size() for tensor in unique.values())
         seconds = time.perf_counter() - started
         return Verification(len(self._entries), size, tuple(changed), quick, seconds)
 
     @staticmethod
-    def _differs(entry: _Entry, quick: bool, sums: dict[int, int]) -> bool:
+    def _differs(entry: _Entry, quick: bool, sums: _Sums) -> bool:
         tensor = entry.found()
         # Another object under a name breaks a tie even when its bits are the same.
         if tensor is not entry.tensor:
             return True
         if quick:
             return (tensor.data_ptr(), _version(tensor)) != (entry.pointer, entry.version)
-        if id(tensor) not in sums:
-            sums[id(tensor)] = bits_sum(tensor)
-        return sums[id(tensor)] != entry.bits
+        return sums.of(tensor) != entry.bits
