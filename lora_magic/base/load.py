@@ -10,8 +10,8 @@ import contextlib
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,12 @@ from lora_magic import demo
 from lora_magic.errors import BaseModelError, listed, near, sentence
 from lora_magic.paths import path_of, quoted
 
-from . import hub
+from . import classifier, hub, quantise
 from .device import Placement, choose_device, choose_dtype
 from .model import LIVE, BaseModel
 from .prompt import PromptForm
 from .recipe import Recipe
+from .task import Task, check_kind, is_classifier, names_of, set_padding, task_of
 
 DEMO = "demo"
 
@@ -41,22 +42,36 @@ def load(
     dtype: str | torch.dtype | None = None,
     device: str | None = None,
     trust_remote_code: bool = False,
+    task: str = "causal",
+    labels: object = None,
+    bits: int | None = None,
 ) -> BaseModel:
     """Load a base model and its tokenizer.
 
     `name` is "demo" (embedded, offline), a folder saved by transformers, or a hub id. Weights are
-    read from safetensors only. Raises `BaseModelError` with what was seen and what to type.
+    read from safetensors only. With the task "classification" it gives a text one of `labels` (see
+    `task.names_of`; without them those that its config has from training): a head that its files
+    do not hold, or hold for another number of labels, is drawn from a fixed seed.
+
+    With `bits` the linear layers are quantised as they are read, all but the head: 4 for NF4 with
+    double quantisation, 8 for int8; `dtype` is then what the rest is held and multiplied in.
+
+    Raises `BaseModelError` with what was seen and what to type, and `CommandError` for a task or
+    labels that cannot be.
     """
+    check_kind(task, labels)
+    wanted = None if labels is None else names_of(labels)
     target = choose_device(device)
+    quantise.check_bits(bits, target)
     source, local = _locate(name)
     with _quiet(silence=local):
-        model, tokenizer, unused = _read(name, source, local, target, trust_remote_code)
-    model, placement = _place(model, dtype, target)
-    if unused:
-        left = f"{placement.reason}; {unused} tensors of its files are not used by this config"
-        placement = replace(placement, reason=left)
+        read = _read(name, source, local, target, trust_remote_code, task, wanted, bits)
+    model, placement = _place(read.model, dtype, target)
+    placement = replace(placement, reason="; ".join([placement.reason, *read.remarks]))
     recipe = _embedded_recipe() if name == DEMO else None
-    return BaseModel(model, tokenizer, name=name, placement=placement, recipe=recipe)
+    return BaseModel(
+        model, read.tokenizer, name=name, placement=placement, recipe=recipe, task=read.task
+    )
 
 
 def _embedded_recipe() -> Recipe:
@@ -73,29 +88,54 @@ def use(
 ) -> BaseModel:
     """Take live objects as they are: nothing is moved, cast or copied.
 
-    `give_back` is called when the base is released. Raises as `check` does.
+    A classifier's labels are its config's; where that names no padding token, it does so until the
+    base is released, which calls `give_back`. Raises as `check` does.
     """
     check(model, tokenizer)
-    first = next(model.parameters())
-    placement = Placement(first.device, first.dtype, "as it was given")
+    task = task_of(model)
+    device = next(model.parameters()).device
+    placement = Placement(device, quantise.dtype_of(model), "as it was given")
     called = name or getattr(model.config, "name_or_path", "") or LIVE
     called = Path(called).name if Path(called).is_dir() else called
-    return BaseModel(model, tokenizer, name=called, placement=placement, give_back=give_back)
+    return BaseModel(
+        model,
+        tokenizer,
+        name=called,
+        placement=placement,
+        give_back=_padded(model, tokenizer, give_back) if task.classifies else give_back,
+        task=task,
+    )
+
+
+def _padded(model: Any, tokenizer: Any, give_back: Callable[[], None] | None) -> Callable[[], None]:
+    """Have a classifier's config name a padding token; how to undo that, and what else there is."""
+    text = model.config.get_text_config()
+    before = text.pad_token_id
+    set_padding(model.config, tokenizer)
+
+    def undo() -> None:
+        text.pad_token_id = before
+        if give_back is not None:
+            give_back()
+
+    return undo
 
 
 def check(model: Any, tokenizer: Any) -> None:
-    """Raise `BaseModelError` for what is not a language model of transformers' making, or none of
-    its tokenizers."""
+    """Raise `BaseModelError` for what is no language model or classifier of transformers' making,
+    or none of its tokenizers."""
     if not isinstance(model, nn.Module):
         raise BaseModelError(
             f"expected a model (torch.nn.Module), saw {type(model).__name__}; "
             "type: %lora use model tokenizer"
         )
-    if not hasattr(model, "generate") or not hasattr(model, "config"):
+    if not is_classifier(model) and not (hasattr(model, "generate") and hasattr(model, "config")):
         raise BaseModelError(
             f"{type(model).__name__} cannot generate text; expected a causal language model, "
-            "for example from AutoModelForCausalLM.from_pretrained."
+            "for example from AutoModelForCausalLM.from_pretrained, or a classifier, from "
+            "AutoModelForSequenceClassification."
         )
+    task_of(model)
     if tokenizer is not None and not hasattr(tokenizer, "chat_template"):
         raise BaseModelError(
             f"expected a tokenizer, saw {type(tokenizer).__name__}; type: %lora use model tokenizer"
@@ -130,16 +170,39 @@ def _unknown(name: str, folder: Path) -> str:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """What the files gave, and what a person has to know of it."""
+
+    model: nn.Module
+    tokenizer: Any
+    task: Task
+    remarks: tuple[str, ...]
+
+
 def _read(
-    name: str, source: str, local: bool, device: torch.device, trust: bool
-) -> tuple[nn.Module, Any, int]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    name: str,
+    source: str,
+    local: bool,
+    device: torch.device,
+    trust: bool,
+    task: str,
+    labels: tuple[str, ...] | None,
+    bits: int | None,
+) -> _Read:
+    from transformers import (
+        AutoConfig,
+        AutoModelForCausalLM,
+        AutoModelForSequenceClassification,
+        AutoTokenizer,
+    )
 
     options: dict[str, Any] = {"local_files_only": local, "trust_remote_code": trust}
     if local and Path(source).is_dir():
         _refuse_remote_code(name, Path(source), trust)
         _refuse_pointers(name, Path(source))
-    placed = {"device_map": {"": device}} if device.type == "cuda" else {}
+    placed: dict[str, Any] = {"device_map": {"": device}} if device.type == "cuda" else {}
+    loader, renamed = AutoModelForCausalLM, ""
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
     except _REFUSALS as error:
@@ -148,31 +211,54 @@ def _read(
             "own, load the model yourself and type: %lora use model tokenizer"
         ) from error
     try:
-        model, read = AutoModelForCausalLM.from_pretrained(
-            source,
-            dtype="auto",
-            use_safetensors=True,
-            # Told below, with names: transformers' own error points to a report it has logged.
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-            **options,
-            **placed,
-        )
+        if task == "classification":
+            loader = AutoModelForSequenceClassification
+            config, renamed = classifier.configured(name, source, labels, tokenizer, options)
+            placed["config"] = config
+        else:
+            config = AutoConfig.from_pretrained(source, **options)
+        placed |= quantise.loading_options(name, config, loader, bits, device)
+        with classifier.drawn_alike():
+            model, read = loader.from_pretrained(
+                source,
+                dtype="auto",
+                use_safetensors=True,
+                # Told below, with names: transformers' own error points to a report it has logged.
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+                **options,
+                **placed,
+            )
     except _REFUSALS as error:
-        raise BaseModelError(_unreadable(name, error)) from error
-    _refuse_gaps(name, type(model).__name__, read)
-    return model, tokenizer if len(tokenizer) > 1 else None, len(read["unexpected_keys"])
-
-
-def _refuse_gaps(name: str, kind: str, read: Mapping[str, Any]) -> None:
-    """Refuse a checkpoint that leaves weights of the model random."""
-    missing = sorted(read["missing_keys"])
-    unfit = sorted(str(entry[0]) for entry in read["mismatched_keys"])
-    if missing:
+        raise BaseModelError(_unreadable(name, task, error)) from error
+    if bits is not None and quantise.quantised(model) is None:
         raise BaseModelError(
-            f"{name} does not hold {len(missing)} tensors of {kind} ({listed(missing, 3)}), which "
-            "would stay random; expected a checkpoint of a causal language model that holds all "
-            "that its config.json says."
+            f"--bits {bits}: {type(model).__name__} has no linear layer that can be quantised; "
+            f"type: %lora load {quoted(name)}"
+        )
+    drawn = classifier.drawn(model, read)
+    _refuse_gaps(name, model, read, drawn)
+    made = classifier.task_from(model, drawn)
+    unused = len(read["unexpected_keys"])
+    remarks = (
+        f"{unused} tensors of its files are not used by this config" if unused else "",
+        classifier.remark(made, renamed),
+    )
+    known = tokenizer if len(tokenizer) > 1 else None
+    return _Read(model, known, made, tuple(filter(None, remarks)))
+
+
+def _refuse_gaps(name: str, model: Any, read: Mapping[str, Any], drawn: Sequence[str]) -> None:
+    """Refuse a checkpoint that leaves weights of the model random, but for those `drawn`."""
+    missing = sorted(set(read["missing_keys"]) - set(drawn))
+    unfit = sorted({str(entry[0]) for entry in read["mismatched_keys"]} - set(drawn))
+    if missing:
+        kind = "a causal language model" if not is_classifier(model) else "a model"
+        raise BaseModelError(
+            f"{name} does not hold {len(missing)} tensors of {type(model).__name__} "
+            f"({listed(missing, 3)}), which would stay random; expected a checkpoint of {kind} "
+            "that holds all that its config.json says."
+            f"{'' if is_classifier(model) else classifier.hint(name, model.config)}"
         )
     if unfit:
         raise BaseModelError(
@@ -204,26 +290,28 @@ def _refuse_pointers(name: str, folder: Path) -> None:
                 )
 
 
-def _unreadable(name: str, error: Exception) -> str:
+def _unreadable(name: str, task: str, error: Exception) -> str:
     text = sentence(error)
     if "gated" in str(error).lower():
         return f"{name} is gated: accept its terms on the hub and set HF_TOKEN ({text})."
     if "trust_remote_code" in str(error):
         return f"{name} brings its own code; if you trust it, add --trust-remote-code."
-    return f"{name} cannot be loaded as a causal language model: {text}. Save or download it again."
+    kind = "causal language model" if task == "causal" else "classifier"
+    return f"{name} cannot be loaded as a {kind}: {text}. Save or download it again."
 
 
 def _place(
     model: nn.Module, dtype: str | torch.dtype | None, device: torch.device
 ) -> tuple[nn.Module, Placement]:
-    stored = next(model.parameters()).dtype
-    count = sum(parameter.numel() for parameter in model.parameters())
-    placement = choose_dtype(dtype, device, stored, count)
-    model.to(device)
+    stored = quantise.dtype_of(model)
+    placement = choose_dtype(dtype, device, stored, quantise.count_all(model))
+    if quantise.quantised(model) is None:
+        model.to(device)
     # Weights only: `model.to(dtype)` would round the rotary frequencies (a buffer) as well.
     for parameter in model.parameters():
-        if parameter.dtype == stored:
+        if parameter.dtype == stored and not quantise.is_packed(parameter):
             parameter.data = parameter.data.to(placement.dtype)
+    quantise.compute_in(model, placement.dtype)
     model.config.dtype = placement.dtype
     return model, placement
 

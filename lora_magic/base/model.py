@@ -13,10 +13,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from lora_magic.errors import PromptError
+from lora_magic.errors import PromptError, listed
 
+from . import quantise
 from .device import Placement, short_name
 from .fingerprint import Fingerprint
+from .quantise import Quantised
 from .recipe import Recipe, recipe_for
 from .task import CAUSAL, Task
 
@@ -41,14 +43,24 @@ class BaseRecord:
     prompt_form: str
     end_token: str | None
     fingerprint: str
+    labels: tuple[str, ...] = ()
+    quantised: Quantised | None = None
 
     @property
     def line(self) -> str:
         """The receipt in one line."""
+        labels = f"labels {listed(self.labels)}, " if self.labels else ""
         return (
             f"{self.name}: {self.architecture}, {in_words(self.parameters)} parameters, "
-            f"{self.dtype} on {self.device} ({self.reason})"
+            f"{labels}{self.format} on {self.device} ({self.reason})"
         )
+
+    @property
+    def format(self) -> str:
+        """What a weight is held in: `fp32`, or `nf4 (4.13 bits a weight), computing in fp32`."""
+        if self.quantised is None:
+            return self.dtype
+        return f"{self.quantised.words}, computing in {self.dtype}"
 
     def __repr__(self) -> str:
         return self.line
@@ -58,13 +70,16 @@ class BaseRecord:
     ) -> dict[str, object]:
         from lora_magic.views import receipt
 
+        answers = [
+            ("prompt form", self.prompt_form),
+            ("answers end with", self.end_token or "nothing: the tokenizer has no end token"),
+        ]
         return receipt.bundle(
             line=self.line,
             facts=[
                 ("parameters", f"{self.parameters:,}"),
                 ("context", f"{self.context:,} tokens"),
-                ("prompt form", self.prompt_form),
-                ("answers end with", self.end_token or "nothing: the tokenizer has no end token"),
+                *([("labels", listed(self.labels, 20))] if self.labels else answers),
                 ("fingerprint", self.fingerprint),
             ],
         )
@@ -83,7 +98,18 @@ def context_of(model: Any) -> int | None:
     config: Any = getattr(model, "config", None)
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
     limit = getattr(text, "max_position_embeddings", None)
-    return limit if isinstance(limit, int) and limit > 0 else None
+    if not isinstance(limit, int) or limit <= 0:
+        return None
+    return limit - _positions_kept(model)
+
+
+def _positions_kept(model: Any) -> int:
+    """Positions that hold no token: RoBERTa and its kind count from the padding's id plus one."""
+    named = model.named_modules() if isinstance(model, nn.Module) else ()
+    for path, module in named:
+        if path.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            return 0 if module.padding_idx is None else module.padding_idx + 1
+    return 0
 
 
 class BaseModel:
@@ -109,8 +135,10 @@ class BaseModel:
         self.tokenizer = tokenizer
         self.name = name
         self.placement = placement
-        self.parameters = sum(parameter.numel() for parameter in model.parameters())
+        self.parameters = quantise.count_all(model)
+        self.quantised = quantise.quantised(model)
         self.recipe = recipe or recipe_for(self.parameters)
+        self._let_go = quantise.hold_still(model)
         self.fingerprint = Fingerprint(model)
         self._wanted = [(p, p.requires_grad) for p in model.parameters()]
         self._training = [(module, module.training) for module in model.modules()]
@@ -153,6 +181,8 @@ class BaseModel:
             prompt_form=prompt_form,
             end_token=end_token,
             fingerprint=self.fingerprint.digest,
+            labels=self.task.labels,
+            quantised=self.quantised,
         )
 
     def release(self) -> None:
@@ -163,5 +193,6 @@ class BaseModel:
             module.training = training
         self._wanted = []
         self._training = []
+        self._let_go()
         if self._give_back is not None:
             self._give_back()

@@ -163,15 +163,6 @@ def check_config(config: Any, name: str) -> None:
         )
 
 
-def named_as(config: Any, labels: tuple[str, ...]) -> tuple[str, ...]:
-    """Labels in the order of a head that may have been trained: the same names keep its order."""
-    known = {name.casefold(): place for place, name in enumerate(labels_of(config))}
-    wanted = [name.casefold() for name in labels]
-    if len(set(wanted)) == len(labels) and set(wanted) == set(known):
-        return tuple(sorted(labels, key=lambda name: known[name.casefold()]))
-    return labels
-
-
 def set_labels(config: Any, labels: tuple[str, ...]) -> None:
     """Write labels into a config, for a head that gives one of them."""
     config.id2label = dict(enumerate(labels))

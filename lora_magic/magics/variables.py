@@ -57,6 +57,26 @@ def data(source: str, variables: Mapping[str, Any]) -> Any:
     return source
 
 
+def labels(source: str, variables: Mapping[str, Any]) -> Any:
+    """The variable of that name, else names or a number as they were typed.
+
+    One bare name that is no variable is a `CommandError`: one label tells nothing apart.
+    """
+    if source in variables or source.partition(".")[0] in variables:
+        return variable(source, variables)
+    if any(sign in source for sign in "()[]"):
+        raise CommandError(
+            f"--labels {source!r} is a calculation; give it a name first: labels = {source}"
+            " and then --labels labels"
+        )
+    if "," not in source and not source.isdecimal():
+        raise CommandError(
+            f"--labels {source!r} is no variable of this notebook, and one label is too few."
+            f"{near(source, names_of(variables))} Type --labels negative,positive or --labels VAR"
+        )
+    return source
+
+
 def models_in(variables: Mapping[str, Any]) -> list[str]:
     """What `%lora use` could take: each model's name, with a tokenizer's if there is just one."""
     models = _of_class(variables, ("PreTrainedModel", "PeftModel"))

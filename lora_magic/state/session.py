@@ -22,6 +22,7 @@ from lora_magic.adapters.targets import canonical
 from lora_magic.base import load as loading
 from lora_magic.base.fingerprint import Verification
 from lora_magic.base.model import BaseRecord
+from lora_magic.base.task import names_of
 from lora_magic.compare.answer import Answer
 from lora_magic.compare.ask import ask
 from lora_magic.compare.comparison import Comparison
@@ -107,24 +108,38 @@ class Session:
         self,
         model: str,
         *,
+        bits: int | None = None,
         dtype: Any = None,
         device: str | None = None,
+        task: str = "causal",
+        labels: Any = None,
         trust_remote_code: bool = False,
         home: str | None = None,
         replace: bool = False,
     ) -> BaseRecord:
         """Load a base: "demo", a folder saved by transformers, or a hub id.
 
-        `dtype` is a name or one of torch's; without it, and without `device`, both are chosen.
-        The same load again is instant. Another base while there are trained, unsaved adapters is
-        refused with `StateError` unless `replace`.
+        `bits` quantises the linear layers: 4 for NF4 with double quantisation (QLoRA's base), 8
+        for int8. `dtype` is a name or one of torch's; without it, and without `device`, both are
+        chosen.
+        With `task` "classification" the base gives a text one of `labels`: a list of names, names
+        with commas, a number, or a column whose distinct values are taken. The same load again is
+        instant. Another base while there are trained, unsaved adapters is refused with `StateError`
+        unless `replace`.
         """
         home_folder = self.home if home is None else path_of(home, "--home")
-        key = ("load", str(model), str(dtype), str(device), trust_remote_code)
+        named = None if labels is None else names_of(labels)
+        key = ("load", str(model), bits, str(dtype), str(device), trust_remote_code, task, named)
         if key != self._held.key:
             self._held.refuse_loss(f"load {model}", replace)
             base = loading.load(
-                str(model), dtype=dtype, device=device, trust_remote_code=trust_remote_code
+                str(model),
+                bits=bits,
+                dtype=dtype,
+                device=device,
+                trust_remote_code=trust_remote_code,
+                task=task,
+                labels=named,
             )
             self._held.take(base, key)
         self.home = home_folder

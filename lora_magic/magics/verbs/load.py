@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from lora_magic.magics.verb import Argument, Call, Verb
+from lora_magic.errors import CommandError
+from lora_magic.magics.variables import labels
+from lora_magic.magics.verb import Argument, Call, Verb, whole
 
 
 def run(call: Call) -> object:
     """Load a base model by its name."""
-    return call.session.load(call.words["model"], **call.flags)
+    flags = dict(call.flags)
+    if flags.pop("4bit", False) and flags.setdefault("bits", 4) != 4:
+        raise CommandError(f"--4bit and --bits {flags['bits']} at once: give one.")
+    if "labels" in flags:
+        flags["labels"] = labels(flags["labels"], call.variables)
+    return call.session.load(call.words["model"], **flags)
 
 
 VERB = Verb(
@@ -17,11 +24,19 @@ VERB = Verb(
     changes=True,
     arguments=(
         Argument("MODEL", "demo, a hub id such as owner/model, or a folder"),
+        Argument("--bits", "4 (NF4) or 8 (int8): quantise the base", whole, placeholder="4|8"),
+        Argument("--4bit", "the same as --bits 4", kind=None),
         Argument("--dtype", "the weights' type; chosen for the device unless given"),
         Argument("--device", "where it runs; a GPU if there is one"),
+        Argument("--task", "causal, or classification", placeholder="TASK"),
+        Argument("--labels", "a classifier's", placeholder="NAMES|VAR|N"),
         Argument("--home", "where adapters are kept; .lora_magic here", placeholder="DIR"),
         Argument("--trust-remote-code", "run the code that comes with the model", kind=None),
         Argument("--replace", "even if trained adapters are not saved", kind=None),
     ),
-    examples=("%lora load demo", "%lora load owner/model --dtype float32"),
+    examples=(
+        "%lora load demo",
+        "%lora load owner/model --bits 4",
+        "%lora load owner/model --task classification --labels negative,positive",
+    ),
 )
