@@ -138,6 +138,9 @@ class BaseModel:
         self.parameters = quantise.count_all(model)
         self.quantised = quantise.quantised(model)
         self.recipe = recipe or recipe_for(self.parameters)
+        if self.quantised is not None:
+            cuda = placement.device.type == "cuda"
+            self.recipe = self.recipe.on_quantised(self.parameters, cuda)
         self._let_go = quantise.hold_still(model)
         self.fingerprint = Fingerprint(model)
         self._wanted = [(p, p.requires_grad) for p in model.parameters()]

@@ -77,6 +77,9 @@ def loading_options(
     `BaseModelError` where `bits` and the checkpoint do not go together.
     """
     stored: Any = getattr(config, "quantization_config", None)
+    if device.type == "cuda" and device.index is None:
+        # accelerate trains a quantised model only on a device that has a number.
+        device = torch.device("cuda", torch.cuda.current_device())
     placed = {"device_map": {"": device}}
     if stored is not None:
         told: Mapping[str, Any] = stored if isinstance(stored, dict) else stored.to_dict()
@@ -342,6 +345,14 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 # bitsandbytes itself
+
+
+def paged_adamw(groups: list[dict[str, Any]], rate: float, bits: int) -> torch.optim.Optimizer:
+    """AdamW without weight decay whose moments, kept in 32 or 8 bits, may leave a full GPU."""
+    optim = _library().optim
+    made = optim.PagedAdamW32bit if bits == 32 else optim.PagedAdamW8bit
+    found: torch.optim.Optimizer = made(groups, lr=rate, weight_decay=0.0)
+    return found
 
 
 def _library() -> Any:

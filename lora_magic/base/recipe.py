@@ -6,7 +6,7 @@ table by size.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 #: Up to this many parameters a base is "small": it trains in 16 or 32 bits on one device.
 SMALL_BASE = 1_000_000_000
@@ -18,6 +18,7 @@ class Recipe:
 
     A run takes `steps` optimizer steps where that is given, else `epochs` passes over the rows but
     at least `min_steps` steps. A batch is `batch_size` rows, `accumulation` times, to one step.
+    `checkpointing` trades time for the memory of activations.
     """
 
     learning_rate: float
@@ -30,6 +31,14 @@ class Recipe:
     steps: int | None = None
     epochs: float | None = None
     min_steps: int = 60
+    optimizer: str = "adamw"
+    checkpointing: bool = False
+
+    def on_quantised(self, parameters: int, cuda: bool) -> Recipe:
+        """The same for a quantised base (QLoRA, arXiv 2305.14314): a paged optimizer, and above a
+        billion parameters on a GPU activations computed anew instead of kept."""
+        spared = cuda and parameters > SMALL_BASE
+        return replace(self, optimizer="paged-adamw", checkpointing=spared)
 
 
 SMALL = Recipe(

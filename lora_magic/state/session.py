@@ -310,6 +310,8 @@ class Session:
         max_length: int | None = None,
         eval: float | None = None,
         seed: int | None = None,
+        lora_plus: float | None = None,
+        optimizer: str | None = None,
         template: str | None = None,
         system: str | None = None,
         more: bool = False,
@@ -318,7 +320,9 @@ class Session:
         """Train an adapter on rows, from its recorded beginning, or with `more` from where it is.
 
         `text` is a cell's body, `data` a frame, list, dataset or path. The loss is on the
-        completions only. Stopped by a person (■) the adapter keeps its steps and
+        completions only. `lora_plus` lets B learn at that many times A's rate (LoRA+,
+        arXiv 2402.12354); `optimizer` is "adamw", "paged-adamw" (a quantised base's default) or
+        "paged-adamw-8bit". Stopped by a person (■) the adapter keeps its steps and
         `TrainingStopped` is raised; after any other error it is what it was.
         """
         _ = self._held.base
@@ -347,6 +351,8 @@ class Session:
             max_length=max_length,
             eval=eval,
             seed=seed,
+            lora_plus=lora_plus,
+            optimizer=optimizer,
         )
 
     # Looking

@@ -36,7 +36,8 @@ class Status:
             return None
         state = "unchanged ✓" if self.unchanged else "CHANGED: type %lora verify"
         size = in_words(self.base.parameters)
-        return f"{self.base.name} · {size} · {self.base.dtype} · {self.base.device} · {state}"
+        kind = self.base.quantised.kind if self.base.quantised else self.base.dtype
+        return f"{self.base.name} · {size} · {kind} · {self.base.device} · {state}"
 
     @property
     def line(self) -> str:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from lora_magic.base.threads import fitting_threads
 from lora_magic.errors import TrainingError
 
-from . import batches
+from . import batches, optimizers
 from .asfound import as_found
 from .encode import IGNORED, Encoded, Example, collate
 from .garbage import own_garbage
@@ -47,21 +47,23 @@ def run(
     thread) or `stop` ends the run after the step in hand; a second interrupt raises
     `KeyboardInterrupt` at once.
 
-    Raises `TrainingError` where nothing wants a gradient, the loss or a weight is no finite number,
-    or the memory of the device does not suffice. On any error the weights are where the last
+    Raises `CommandError` for LoRA+ where there is no pair of A and B, and `TrainingError` where
+    nothing wants a gradient, the loss or a weight is no finite number, or the memory of the device
+    does not suffice. On any error the weights are where the last
     finished step left them: the caller restores its own.
     """
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if not parameters:
+    named = [(path, p) for path, p in model.named_parameters() if p.requires_grad]
+    if not named:
         raise TrainingError(
             f"{name} has nothing to train: no parameter of the model wants a gradient; "
             f"type %lora attach {name} first."
         )
+    parted = optimizers.groups(named, spec)
     listener = reporter or SilentReporter()
     work = _Run(name, model, _pad_id(tokenizer), encoded, spec, listener, Stop(stop))
     try:
         with own_garbage(), as_found(model), fitting_threads(model), work.stop:
-            return work.all(parameters)
+            return work.all(parted)
     except torch.OutOfMemoryError:
         raise TrainingError(
             f"out of memory with {spec.batch_size} rows a step in {spec.accumulation} passes of "
@@ -92,7 +94,7 @@ class _Run:
         self._tokens = 0
         self._began = 0.0
 
-    def all(self, parameters: Sequence[nn.Parameter]) -> RunSummary:
+    def all(self, parted: list[dict[str, Any]]) -> RunSummary:
         """Announce, measure, train, measure."""
         self.reporter.start(self._plan())
         with quiet_import():
@@ -103,9 +105,10 @@ class _Run:
             before = self._held_out_loss()
             began = time.perf_counter()
             told = (self._batch, self.spec, folder, self._after_pass, self._after_step)
-            train(self.model, parameters, self.steps, *told)
+            train(self.model, parted, self.steps, *told)
             seconds = time.perf_counter() - began
-            if not all(bool(torch.isfinite(parameter).all()) for parameter in parameters):
+            trained = [parameter for group in parted for parameter in group["params"]]
+            if not all(bool(torch.isfinite(parameter).all()) for parameter in trained):
                 raise self._diverged("a weight is not finite after", len(self.losses))
             # An early stop is a request to be quick; measuring is not.
             stopped = len(self.losses) < len(self.steps)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from lora_magic.base.recipe import Recipe
 from lora_magic.checks import is_number, is_whole
-from lora_magic.errors import CommandError
+from lora_magic.errors import CommandError, near
 
 #: Below this many examples none is held out.
 HOLD_OUT_FROM = 50
@@ -19,6 +19,9 @@ _HOLD_OUT_SHARE = 0.1
 _HOLD_OUT_MOST = 500
 _SHORTEST = 8
 _MOST = 1_000_000  # Steps: the order of the rows is drawn before the run begins.
+#: The optimizers there are, the plain one first.
+OPTIMIZERS = ("adamw", "paged-adamw", "paged-adamw-8bit")
+
 _HIGHEST_RATE = 10.0  # AdamW moves a weight by about this much a step: more is a slip of the hand.
 
 
@@ -30,6 +33,9 @@ class TrainSpec:
     size; `eval` rows are held out. The learning rate rises linearly over the first `warmup`
     share of the steps, then falls linearly; no step has rate 0. `epochs` is what `steps` come to
     in passes over the examples trained on.
+
+    `optimizer` is one of `OPTIMIZERS`; with `lora_plus` B learns at that many times A's rate.
+    `checkpointing` computes activations anew in the backward pass instead of keeping them.
 
     `wanted_epochs` is set where the length follows from the data: so many passes, but at least
     `min_steps` steps.
@@ -47,6 +53,9 @@ class TrainSpec:
     schedule: str = "linear"
     wanted_epochs: float | None = None
     min_steps: int = 1
+    optimizer: str = OPTIMIZERS[0]
+    lora_plus: float | None = None
+    checkpointing: bool = False
 
     def fitted(self, examples: int) -> TrainSpec:
         """The same for another number of examples, once it is known what the rows came to."""
@@ -80,10 +89,13 @@ class TrainSpec:
         )
         split = f" ({self.accumulation} passes)" if self.accumulation > 1 else ""
         held = f", {self.eval} held out" if self.eval else ""
+        plus = f" (B {self.lora_plus:g} times that)" if self.lora_plus is not None else ""
+        how = f", {self.optimizer}" if self.optimizer != OPTIMIZERS[0] else ""
+        how += ", gradient checkpointing" if self.checkpointing else ""
         return (
             f"{self.steps} step{'s' * (self.steps != 1)} ({passes} epoch{'s' * (passes != '1')}), "
-            f"lr {self.learning_rate:g}, batch {self.batch_size}{split}, "
-            f"rows ≤ {self.max_length} tokens{held}, seed {self.seed}"
+            f"lr {self.learning_rate:g}{plus}, batch {self.batch_size}{split}, "
+            f"rows ≤ {self.max_length} tokens{held}{how}, seed {self.seed}"
         )
 
     def rate(self, step: int) -> float:
@@ -109,6 +121,8 @@ def plan(
     max_length: int | None = None,
     seed: int | None = None,
     eval: float | None = None,
+    optimizer: str | None = None,
+    lora_plus: float | None = None,
     context: int | None = None,
 ) -> TrainSpec:
     """Decide a run over `rows` examples: a flag, else the recipe.
@@ -117,11 +131,15 @@ def plan(
     recipe's steps, else max(min_steps, ⌈epochs · examples / batch⌉). `batch_size` counts the
     examples of one optimizer step and is cut to the examples there are. `eval` is a share in
     (0, 1), a count from 1, or 0 for none; without it none below 50 examples, then 10 %, at most
-    500. `context` is the base's, in tokens: no row may be longer.
+    500. `optimizer` is one of `OPTIMIZERS`, `lora_plus` LoRA+'s ratio λ ≥ 1 (arXiv 2402.12354; 16
+    is usual, with a lower rate than without). `context` is the base's, in tokens: no row may be
+    longer.
 
     Raises `CommandError` naming every flag at fault.
     """
     faults = _faults(rows, steps, epochs, lr, batch_size, max_length, seed, eval, context)
+    rate = recipe.learning_rate if lr is None else lr
+    faults += _optimizer_faults(optimizer, lora_plus, rate if is_number(rate) else 0.0)
     if faults:
         raise CommandError(f"{'; '.join(faults)}.")
     if epochs is not None and epochs * rows > _MOST:
@@ -133,7 +151,7 @@ def plan(
     return TrainSpec(
         steps=steps or recipe.steps or 1,
         epochs=1.0,
-        learning_rate=recipe.learning_rate if lr is None else lr,
+        learning_rate=rate,
         batch_size=batch,
         accumulation=math.ceil(batch / recipe.batch_size),
         max_length=length if context is None else min(length, context),
@@ -141,6 +159,9 @@ def plan(
         eval=held,
         wanted_epochs=(epochs or recipe.epochs or 1.0) if by_epochs else None,
         min_steps=recipe.min_steps if by_epochs and epochs is None else 1,
+        optimizer=recipe.optimizer if optimizer is None else optimizer,
+        lora_plus=lora_plus,
+        checkpointing=recipe.checkpointing,
     ).fitted(max(rows - held, 1))
 
 
@@ -210,6 +231,25 @@ def _faults(
     if seed is not None and not 0 <= seed < 2**32:
         faults.append(f"--seed {seed}: expected a whole number from 0 to {2**32 - 1}")
     faults.extend(_eval_faults(rows, eval))
+    return faults
+
+
+def _optimizer_faults(optimizer: object, ratio: float | None, rate: float) -> list[str]:
+    faults: list[str] = []
+    if optimizer is not None and optimizer not in OPTIMIZERS:
+        hint = near(str(optimizer), OPTIMIZERS).rstrip("?")
+        faults.append(f"--optimizer {optimizer}: expected one of {', '.join(OPTIMIZERS)}{hint}")
+    if ratio is None:
+        return faults
+    if not is_number(ratio):
+        return [*faults, f"--lora-plus {ratio!r}: expected a number"]
+    if not (math.isfinite(ratio) and ratio >= 1):
+        faults.append(f"--lora-plus {ratio:g}: expected a number from 1; 16 is usual")
+    elif ratio * rate > _HIGHEST_RATE:
+        faults.append(
+            f"--lora-plus {ratio:g} with --lr {rate:g}: B would learn at {ratio * rate:g}, "
+            f"expected at most {_HIGHEST_RATE:g}"
+        )
     return faults
 
 

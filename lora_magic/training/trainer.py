@@ -1,6 +1,6 @@
 """transformers' Trainer, silenced and told which examples make a step.
 
-The only file that imports it. Knows batches, an optimizer and callbacks; knows no rows, no
+The only file that imports it. Knows batches, optimizers and callbacks; knows no rows, no
 reporter and no summary.
 """
 
@@ -28,6 +28,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from . import optimizers
 from .batches import Step
 from .encode import IGNORED
 from .spec import TrainSpec
@@ -41,7 +42,7 @@ OnStep = Callable[[], bool]
 
 def train(
     model: nn.Module,
-    parameters: Sequence[nn.Parameter],
+    parted: list[dict[str, Any]],
     steps: Sequence[Step],
     collate: Callable[[list[int]], dict[str, Tensor]],
     spec: TrainSpec,
@@ -49,11 +50,15 @@ def train(
     on_pass: OnPass,
     on_step: OnStep,
 ) -> None:
-    """Take the steps on the parameters with AdamW, leaving the Trainer's traces on the model.
+    """Take the steps on groups of parameters with the spec's optimizer, leaving the Trainer's
+    traces on the model.
 
     Without weight decay, the gradient's norm clipped to 1. `folder` is a temporary one.
     """
-    optimizer = torch.optim.AdamW(parameters, lr=spec.learning_rate, weight_decay=0.0)
+    optimizer = optimizers.make(parted, spec)
+    if getattr(model, "is_quantized", False):
+        # The Trainer takes a quantised model only with adapters, and does not know ours as such.
+        model._hf_peft_config_loaded = True  # type: ignore[assignment]  # a flag of transformers'
     # Of our own: the Trainer's schedule begins with a step at rate 0, so that a run of one step
     # would change nothing.
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, spec.rate)
@@ -84,6 +89,9 @@ def _arguments(model: nn.Module, steps: int, spec: TrainSpec, folder: str) -> Tr
         use_cpu=device.type == "cpu",
         # Half precision needs its loss scaled; bfloat16 and float32 have the range.
         fp16=half and device.type == "cuda",
+        gradient_checkpointing=spec.checkpointing
+        and bool(getattr(model, "supports_gradient_checkpointing", False)),
+        gradient_checkpointing_kwargs={"use_reentrant": False},
         logging_strategy="no",
         save_strategy="no",
         eval_strategy="no",

@@ -57,6 +57,8 @@ VERB = Verb(
         Argument("--max-length", "tokens a row, at most", whole),
         Argument("--eval", "rows held out, a number or a share", count_or_share),
         Argument("--seed", "of the order of the rows", whole),
+        Argument("--lora-plus", "B learns at so many times A's rate; 16 is usual", number),
+        Argument("--optimizer", "adamw, paged-adamw or paged-adamw-8bit", placeholder="NAME"),
         Argument("--template", "the prompt's form, chat or plain"),
         Argument("--system", "a system message before each prompt"),
         Argument("--more", "go on from where it stands, not from its beginning", kind=None),
