@@ -87,6 +87,17 @@ class PromptForm:
         return ids if self.end_token_id is None else [*ids, self.end_token_id]
 
 
+def classified_ids(tokenizer: Any, text: str, most: int) -> tuple[list[int], bool]:
+    """Token ids of a text as a classifier reads it, and whether its end had to be cut off.
+
+    With the tokenizer's own special tokens, which stay where the text is cut to `most` ids.
+    """
+    ids = _ids(tokenizer, text, special=True)
+    if len(ids) <= most:
+        return ids, False
+    return list(tokenizer(text, truncation=True, max_length=most)["input_ids"]), True
+
+
 def _ids(tokenizer: Any, text: str, special: bool = False) -> list[int]:
     """A text's token ids; what is too long is told with the context, not by the tokenizer."""
     return list(tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])

@@ -332,10 +332,11 @@ class Session:
             raise CommandError(
                 "train: text and data (or its columns) at once; keep one of the two."
             )
+        labelled = self._held.base.task.classifies
         if text is not None:
-            examples = rows.read_text(text, format)
+            examples = rows.read_text(text, format, labelled=labelled)
         else:
-            examples = sources.read_data(data, columns=columns, format=format)
+            examples = sources.read_data(data, columns=columns, format=format, labelled=labelled)
         return train(
             self._held,
             attached,

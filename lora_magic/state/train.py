@@ -8,7 +8,7 @@ from typing import Any
 from lora_magic.adapters.attached import Attached, History
 from lora_magic.base.prompt import PromptForm
 from lora_magic.compare.limits import check_known
-from lora_magic.errors import TrainingStopped
+from lora_magic.errors import CommandError, TrainingStopped
 from lora_magic.training import encode, run
 from lora_magic.training.encode import Encoded
 from lora_magic.training.reporter import Reporter
@@ -36,10 +36,13 @@ def train(
     other error its weights are what they were.
     """
     tokenizer = held.base.needs_tokenizer()
-    kept = attached.form if more and template is None and system is None else None
-    form = kept or PromptForm.of(tokenizer, template, system)
+    form = _form(held, attached if more else None, template, system)
     spec = plan(held.base.recipe, len(rows), context=held.base.context, **flags)
-    encoded = encode.encode(rows, tokenizer, form, spec.max_length)
+    if form is None:
+        classes = held.base.task.labels
+        encoded = encode.encode_labelled(rows, tokenizer, classes, spec.max_length)
+    else:
+        encoded = encode.encode(rows, tokenizer, form, spec.max_length)
     check_known([example.tokens for example in encoded.examples], held.base.model)
     summary = _run(held, attached, encoded, spec, more, reporter)
     attached.form = form
@@ -51,6 +54,21 @@ def train(
             "it keeps what it learned. To go on, run the cell again with --more."
         )
     return summary
+
+
+def _form(
+    held: Holdings, goes_on: Attached | None, template: str | None, system: str | None
+) -> PromptForm | None:
+    """The prompt's form that flags ask for, or that training goes on in; a classifier has none."""
+    if held.base.task.classifies:
+        if template is not None or system is not None:
+            raise CommandError(
+                "--template and --system are for models that write; a classifier reads the text "
+                "as it is."
+            )
+        return None
+    kept = goes_on.form if goes_on and template is None and system is None else None
+    return kept or PromptForm.of(held.base.needs_tokenizer(), template, system)
 
 
 def _run(

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lora_magic.base.prompt import PromptForm
-from lora_magic.errors import DataError, PromptError
+from lora_magic.base.prompt import PromptForm, classified_ids
+from lora_magic.errors import DataError, PromptError, listed, near
 
 from .faults import Faults, numbered
 from .row import Row
@@ -26,16 +26,20 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Example:
-    """One sequence: its tokens, its labels (−100 where no loss is taken), and its row's index."""
+    """One sequence: its tokens, its labels (−100 where no loss is taken), and its row's index.
+
+    A classifier's has no label for each token but one for all, the index `label`.
+    """
 
     tokens: tuple[int, ...]
     labels: tuple[int, ...]
     row: int
+    label: int | None = None
 
     @property
     def trained(self) -> int:
-        """Tokens that a loss is taken on."""
-        return sum(label != IGNORED for label in self.labels)
+        """Tokens that a loss is taken on, or 1 for a label."""
+        return sum(label != IGNORED for label in self.labels) + (self.label is not None)
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Encoded:
     `cut` examples were longer than `max_length` tokens and lost their end; `empty` ones had
     nothing to train on and `full` ones a prompt that fills `max_length` alone: both were left out.
     `texts` rows are plain text, all of it trained. `data_hash` is the sha256 of the rows as they
-    were read.
+    were read. `classes` are a classifier's labels; () where tokens are trained.
     """
 
     examples: tuple[Example, ...]
@@ -56,10 +60,11 @@ class Encoded:
     max_length: int
     end_token: str | None
     data_hash: str
+    classes: tuple[str, ...] = ()
 
     @property
     def trained_tokens(self) -> int:
-        """Tokens that a loss is taken on, in one pass over the examples."""
+        """Tokens (or labels) that a loss is taken on, in one pass over the examples."""
         return sum(example.trained for example in self.examples)
 
     def part(self, examples: Sequence[Example]) -> Encoded:
@@ -109,6 +114,51 @@ def encode(rows: Sequence[Row], tokenizer: Any, form: PromptForm, max_length: in
         max_length=max_length,
         end_token=form.end_token,
         data_hash=_digest(rows),
+    )
+
+
+def encode_labelled(
+    rows: Sequence[Row], tokenizer: Any, classes: Sequence[str], max_length: int
+) -> Encoded:
+    """Tokens of texts and the index of their label in `classes`.
+
+    A text has the tokenizer's own special tokens; one longer than `max_length` loses its end but
+    not those. A row without a text or a label is left out and counted as empty.
+
+    Raises `DataError` with the numbers of rows whose label is no class, and when none is left.
+    """
+    known = {name: place for place, name in enumerate(classes)}
+    examples: list[Example] = []
+    left_out: list[int] = []
+    cut = 0
+    faults = Faults("row")
+    for index, row in enumerate(rows):
+        number, name = row.line or index + 1, row.completion.strip()
+        if row.prompt is None:
+            faults.add(number, "no label")
+            continue
+        if name and name not in known:
+            faults.add(number, f"label {name[:40]!r}.{near(name[:40], known)}".rstrip("."))
+            continue
+        tokens, was_cut = classified_ids(tokenizer, row.prompt, max_length)
+        if row.empty or not tokens:
+            left_out.append(number)
+        else:
+            examples.append(Example(tuple(tokens), (), index, known[name]))
+            cut += was_cut
+    faults.stop(f"Type `text => label`, with a label of {listed(classes, 20)}.")
+    if not examples:
+        raise DataError(_nothing_left(left_out, 0, max_length).replace("completion", "label"))
+    return Encoded(
+        examples=tuple(examples),
+        cut=cut,
+        empty=len(left_out),
+        full=0,
+        texts=0,
+        max_length=max_length,
+        end_token=None,
+        data_hash=_digest(rows),
+        classes=tuple(classes),
     )
 
 
@@ -165,8 +215,12 @@ def _digest(rows: Sequence[Row]) -> str:
 
 
 def collate(examples: Sequence[Example], pad_id: int) -> dict[str, Tensor]:
-    """A batch, padded on the right: input_ids, attention_mask, labels, int64 [n, longest]."""
+    """A batch, padded on the right: input_ids, attention_mask, labels, int64 [n, longest].
+
+    A classifier's labels are [n].
+    """
     longest = max(len(example.tokens) for example in examples)
+    given = [example.label for example in examples if example.label is not None]
 
     def padded(parts: Sequence[tuple[int, ...]], filler: int) -> Tensor:
         return torch.tensor([[*part, *[filler] * (longest - len(part))] for part in parts])
@@ -174,5 +228,5 @@ def collate(examples: Sequence[Example], pad_id: int) -> dict[str, Tensor]:
     return {
         "input_ids": padded([e.tokens for e in examples], pad_id),
         "attention_mask": padded([(1,) * len(e.tokens) for e in examples], 0),
-        "labels": padded([e.labels for e in examples], IGNORED),
+        "labels": torch.tensor(given) if given else padded([e.labels for e in examples], IGNORED),
     }

@@ -24,6 +24,9 @@ PAIRS = (
     ("question", "answer"),
 )
 
+#: What a classifier learns from, beside those above.
+LABELLED = (("text", "label"), ("sentence", "label"))
+
 #: Columns that hold conversations: a list of turns as chat templates take them, or ShareGPT's.
 CONVERSATIONS = ("messages", "conversations")
 
@@ -49,9 +52,12 @@ class Layout:
         return self.completion if self.prompt is None else f"{self.prompt} => {self.completion}"
 
 
-def candidates(columns: Iterable[str]) -> list[Layout]:
-    """Every layout that the columns' names allow, whatever their case."""
+def candidates(columns: Iterable[str], labelled: bool = False) -> list[Layout]:
+    """Every layout that the columns' names allow, whatever their case; `labelled`: with labels."""
     own = {name.lower(): name for name in columns}
+    if labelled:
+        pairs = (*LABELLED, *PAIRS)
+        return [Layout(own[label], own[text]) for text, label in pairs if {text, label} <= set(own)]
     found = [
         Layout(own[answer], own[ask], own.get("input") if ask == "instruction" else None)
         for ask, answer in PAIRS
@@ -63,14 +69,14 @@ def candidates(columns: Iterable[str]) -> list[Layout]:
     return found
 
 
-def layout_for(columns: Sequence[str], wanted: str | None) -> Layout:
+def layout_for(columns: Sequence[str], wanted: str | None, labelled: bool = False) -> Layout:
     """The layout that `wanted` ("body => reply", or one column) names, else the only one possible.
 
     Raises `DataError` that lists the columns and the line to type.
     """
     if wanted is not None:
         return _named(columns, wanted)
-    found = candidates(columns)
+    found = candidates(columns, labelled)
     if len(found) == 1:
         return found[0]
     if found:
@@ -78,7 +84,7 @@ def layout_for(columns: Sequence[str], wanted: str | None) -> Layout:
         raise DataError(f"columns {listed(columns)} can be read in {len(found)} ways: type {ways}.")
     example = " => ".join(columns[:2]) if len(columns) > 1 else "".join(columns)
     raise DataError(
-        f"columns {listed(columns)}: none named prompt and completion, messages or text; "
+        f"columns {listed(columns)}: none named {_names(labelled)}; "
         f'type which is which, as in --columns "{example}".'
     )
 
@@ -127,20 +133,25 @@ def rows_of(
     return tuple(good)
 
 
-def row_of(record: object, number: int, faults: Faults) -> Row | None:
+def _names(labelled: bool) -> str:
+    return "text and label" if labelled else "prompt and completion, messages or text"
+
+
+def row_of(record: object, number: int, faults: Faults, labelled: bool = False) -> Row | None:
     """One JSON object as a row, by its own keys; None, and a fault noted, where it cannot be."""
     if not isinstance(record, Mapping):
         faults.add(number, f"a {type(record).__name__}, not an object with named fields")
         return None
-    found = candidates(record)
+    found = candidates(record, labelled)
     if len(found) == 1:
         return _row(record, number, found[0], faults)
     keys = list(record)
     if found:
         faults.add(number, f"can be read as {' or '.join(map(str, found))}")
         return None
-    hints = "".join(near(key, ("prompt", "completion", "messages", "text")) for key in keys)
-    faults.add(number, f"fields {listed(keys)}, not prompt and completion, messages or text{hints}")
+    usual = ("text", "label") if labelled else ("prompt", "completion", "messages", "text")
+    hints = "".join(near(key, usual) for key in keys if key not in usual)
+    faults.add(number, f"fields {listed(keys)}, not {_names(labelled)}{hints}")
     return None
 
 

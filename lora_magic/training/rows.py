@@ -39,12 +39,12 @@ _ANSWERED = re.compile(
 Lines = list[tuple[int, str]]
 
 
-def read_text(body: str, format: str | None = None) -> tuple[Row, ...]:
+def read_text(body: str, format: str | None = None, *, labelled: bool = False) -> tuple[Row, ...]:
     """Read the body of a cell; `format` is "arrow", "jsonl", "text" or None to recognise it.
 
-    Each row carries its line. Raises `CommandError` for another format, and `DataError` naming
-    every line at fault for an empty body, one that can be read two ways, and rows that cannot be
-    read.
+    With `labelled` an object holds a text and its label. Each row carries its line. Raises
+    `CommandError` for another format, and `DataError` naming every line at fault for an empty body,
+    one that can be read two ways, and rows that cannot be read.
 
     >>> read_text("Where? => Here.")
     (Row(prompt='Where?', completion='Here.', messages=None, line=1),)
@@ -65,7 +65,7 @@ def read_text(body: str, format: str | None = None) -> tuple[Row, ...]:
     if kind == "arrow":
         return _arrows(filled)
     if kind == "jsonl":
-        return _json_lines(filled)
+        return _json_lines(filled, labelled)
     return _blocks(numbered_lines)
 
 
@@ -175,8 +175,8 @@ def _arrows(lines: Lines) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def _json_lines(lines: Lines) -> tuple[Row, ...]:
-    """Rows of JSON Lines, each `prompt` and `completion`, or `messages`, or `text`."""
+def _json_lines(lines: Lines, labelled: bool) -> tuple[Row, ...]:
+    """Rows of JSON Lines: `prompt` and `completion`, or `messages`, or `text`, or with `label`."""
     faults, rows = Faults(), []
     for number, line in lines:
         try:
@@ -184,13 +184,15 @@ def _json_lines(lines: Lines) -> tuple[Row, ...]:
         except json.JSONDecodeError as error:
             faults.add(number, f"not JSON ({error.msg} at column {error.colno})")
             continue
-        row = row_of(record, number, faults)
+        row = row_of(record, number, faults, labelled)
         if row is not None and row.empty:
             faults.add(number, "nothing to train on: a prompt or completion is empty")
         elif row is not None:
             rows.append(row)
     faults.stop(
-        'Type one object a line, {"prompt": "…", "completion": "…"}, {"messages": […]} or '
+        'Type one object a line: {"text": "…", "label": "…"}.'
+        if labelled
+        else 'Type one object a line, {"prompt": "…", "completion": "…"}, {"messages": […]} or '
         '{"text": "…"}, or --format text to read plain text.'
     )
     return tuple(rows)

@@ -11,15 +11,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lora_magic.base.threads import fitting_threads
-from lora_magic.errors import TrainingError
+from lora_magic.errors import TrainingError, listed
 
 from . import batches, optimizers
+from .accuracy import Accuracy
 from .asfound import as_found
 from .encode import IGNORED, Encoded, Example, collate
 from .garbage import own_garbage
@@ -42,7 +44,8 @@ def run(
 ) -> RunSummary:
     """Train the parameters of `model` that have `requires_grad`, and leave all else as it was.
 
-    The loss is the mean over all trained tokens of a step, however many passes it takes. Two runs
+    The loss is the mean over all trained tokens of a step, for a classifier over its examples,
+    however many passes it takes. Two runs
     from the same start end with the same bits on the same machine. An interrupt (in the main
     thread) or `stop` ends the run after the step in hand; a second interrupt raises
     `KeyboardInterrupt` at once.
@@ -60,7 +63,8 @@ def run(
         )
     parted = optimizers.groups(named, spec)
     listener = reporter or SilentReporter()
-    work = _Run(name, model, _pad_id(tokenizer), encoded, spec, listener, Stop(stop))
+    pad = _pad_id(tokenizer, model if encoded.classes else None)
+    work = _Run(name, model, pad, encoded, spec, listener, Stop(stop))
     try:
         with own_garbage(), as_found(model), fitting_threads(model), work.stop:
             return work.all(parted)
@@ -69,6 +73,17 @@ def run(
             f"out of memory with {spec.batch_size} rows a step in {spec.accumulation} passes of "
             f"at most {spec.max_length} tokens a row: lower --max-length or --batch-size."
         ) from None
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """The held-out part at one time; nothing where there is none, or a stop came first."""
+
+    loss: float | None = None
+    accuracy: Accuracy | None = None
+
+
+_UNMEASURED = _Measured()
 
 
 class _Run:
@@ -102,17 +117,18 @@ class _Run:
             from .trainer import quiet, train
 
         with quiet(), tempfile.TemporaryDirectory(prefix="lora_magic-") as folder:
-            before = self._held_out_loss()
+            before = self._held_out()
             began = time.perf_counter()
             told = (self._batch, self.spec, folder, self._after_pass, self._after_step)
-            train(self.model, parted, self.steps, *told)
+            per_pass = bool(self.encoded.classes)
+            train(self.model, parted, self.steps, *told, mean_of_pass=per_pass)
             seconds = time.perf_counter() - began
             trained = [parameter for group in parted for parameter in group["params"]]
             if not all(bool(torch.isfinite(parameter).all()) for parameter in trained):
                 raise self._diverged("a weight is not finite after", len(self.losses))
             # An early stop is a request to be quick; measuring is not.
             stopped = len(self.losses) < len(self.steps)
-            after = None if stopped else self._held_out_loss()
+            after = _UNMEASURED if stopped else self._held_out()
         summary = self._summary(stopped, before, after, seconds)
         self.reporter.finish(summary)
         return summary
@@ -121,13 +137,15 @@ class _Run:
         data, count = self.encoded, len(self.train)
         reached, trained = self._reached(len(self.steps))
         noun = "text" if data.texts == count + len(self.held) else "row"
+        what = f"{trained:,} token{'s' * (trained != 1)} trained, "
         seen = "" if reached == count else f"{reached} of "
         full = f", {data.full} left out (prompt too long)" if data.full else ""
         end = f"ends with {data.end_token}" if data.end_token else "no end token"
+        if data.classes:
+            what, end = "", f"labels {listed(data.classes)}"
         line = (
-            f"{self.name}: {seen}{count} {noun}{'s' * (count != 1)}, "
-            f"{trained:,} token{'s' * (trained != 1)} trained, {data.cut} cut, {data.empty} empty"
-            f"{full} · {self.spec.line}, {end}"
+            f"{self.name}: {seen}{count} {noun}{'s' * (count != 1)}, {what}{data.cut} cut, "
+            f"{data.empty} empty{full} · {self.spec.line}, {end}"
         )
         return RunPlan(self.name, line, len(self.steps), count, trained, data.cut, data.empty)
 
@@ -167,36 +185,46 @@ class _Run:
             f"lower it, as in --lr {rate / 4:.1g}."
         )
 
-    def _held_out_loss(self) -> float | None:
-        """The mean loss over the held-out examples' tokens, in eval mode; None if stopped."""
+    def _held_out(self) -> _Measured:
+        """The mean loss over the held-out examples' tokens, in eval mode; nothing if stopped."""
         if not self.held:
-            return None
+            return _UNMEASURED
         size = self.spec.pass_size
         modes = [(module, module.training) for module in self.model.modules()]
         total, tokens = 0.0, 0
+        given: list[int] = []
         self.model.eval()
         try:
             with torch.no_grad():
                 for at in range(0, len(self.held), size):
                     if self.stop.wanted:
-                        return None
-                    loss, count = self._loss_of(self.held[at : at + size])
+                        return _UNMEASURED
+                    loss, count, answers = self._loss_of(self.held[at : at + size])
                     total, tokens = total + loss * count, tokens + count
+                    given += answers
         finally:
             for module, training in modes:
                 module.training = training
-        return total / tokens
+        return _Measured(total / tokens, self._accuracy(given))
 
-    def _loss_of(self, examples: Sequence[Example]) -> tuple[float, int]:
-        """The mean loss of one batch, and over how many tokens."""
+    def _accuracy(self, given: Sequence[int]) -> Accuracy | None:
+        """How often a classifier's answers for the held-out examples are right."""
+        if not self.encoded.classes:
+            return None
+        true = [example.label for example in self.held if example.label is not None]
+        return Accuracy.of(self.encoded.classes, zip(true, given, strict=True))
+
+    def _loss_of(self, examples: Sequence[Example]) -> tuple[float, int, list[int]]:
+        """The mean loss of one batch, over how many tokens, and a classifier's answers."""
         device = next(self.model.parameters()).device
         batch: dict[str, Tensor] = collate(examples, self.pad_id)
         count = int(batch["labels"].ne(IGNORED).sum())
-        inputs = {key: value.to(device) for key, value in batch.items()}
-        return float(self.model(**inputs).loss), count
+        found = self.model(**{key: value.to(device) for key, value in batch.items()})
+        answers = found.logits.argmax(-1).tolist() if self.encoded.classes else []
+        return float(found.loss), count, answers
 
     def _summary(
-        self, stopped: bool, before: float | None, after: float | None, seconds: float
+        self, stopped: bool, before: _Measured, after: _Measured, seconds: float
     ) -> RunSummary:
         return RunSummary(
             adapter=self.name,
@@ -209,19 +237,25 @@ class _Run:
             cut=self.encoded.cut,
             empty=self.encoded.empty,
             losses=tuple(self.losses),
-            held_out_before=before,
-            held_out_after=after,
+            held_out_before=before.loss,
+            held_out_after=after.loss,
             seconds=seconds,
             learning_rate=self.spec.learning_rate,
             batch_size=self.spec.batch_size,
             seed=self.spec.seed,
             end_token=self.encoded.end_token,
             data_hash=self.encoded.data_hash,
+            classifies=bool(self.encoded.classes),
+            accuracy_before=before.accuracy,
+            accuracy_after=after.accuracy,
         )
 
 
-def _pad_id(tokenizer: Any) -> int:
-    """Any token will do: it is masked, and no loss is taken on it."""
+def _pad_id(tokenizer: Any, classifier: Any = None) -> int:
+    """Any token will do, it is masked and no loss is taken on it; but a classifier's own has to be
+    used, since it tells by that token where a text ends, or at which position it stands."""
+    if classifier is not None:
+        return int(classifier.config.get_text_config().pad_token_id)
     for token in (tokenizer.pad_token_id, tokenizer.eos_token_id):
         if token is not None:
             return int(token)

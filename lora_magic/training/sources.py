@@ -26,34 +26,39 @@ _EXPECTED = (
 
 
 def read_data(
-    data: object, *, columns: str | None = None, format: str | None = None
+    data: object,
+    *,
+    columns: str | None = None,
+    format: str | None = None,
+    labelled: bool = False,
 ) -> tuple[Row, ...]:
     """Rows of a DataFrame, list, datasets.Dataset, or file.
 
     `columns` names what is asked and answered ("body => reply"), or the one column of texts;
     without it the names prompt/completion, instruction/output, question/answer, messages and text
-    speak for themselves. A list may hold dicts, (prompt, completion) pairs, texts, `a => b` lines
-    or `Row`s. `format` says what a file is where its ending does not.
+    speak for themselves, with `labelled` text/label too. A list may hold dicts, (prompt,
+    completion) pairs, texts, `a => b` lines or `Row`s. `format` says what a file is where its
+    ending does not.
 
     A row whose prompt or completion has no value (None, NaN, "") is kept as an empty row, to be
     counted. Raises `DataError` (unreadable, ambiguous, nothing left; with line or row numbers) and
     `CommandError` for an unknown format.
     """
     if isinstance(data, str | os.PathLike):
-        return _path(data, columns, format)
+        return _path(data, columns, format, labelled)
     if _is(data, "pandas", "DataFrame"):
-        return _table(frame_table(data), columns)
+        return _table(frame_table(data), columns, labelled)
     if _is(data, "pandas", "Series"):
-        return _list(list(data), columns)  # type: ignore[call-overload]  # a Series is iterable
+        return _list(list(data), columns, labelled)  # type: ignore[call-overload]  # a Series is iterable
     if _is(data, "datasets", "DatasetDict") or _is(data, "datasets", "IterableDatasetDict"):
         splits = list(data)  # type: ignore[call-overload]  # a DatasetDict is a dict
         raise DataError(
             f"a dataset with splits {listed(splits)}: pass one, as in data[{splits[0]!r}]."
         )
     if _is(data, "datasets", "Dataset") or _is(data, "datasets", "IterableDataset"):
-        return _list(list(data), columns)  # type: ignore[call-overload]  # both are iterable
+        return _list(list(data), columns, labelled)  # type: ignore[call-overload]  # both are iterable
     if isinstance(data, Sequence) and not isinstance(data, bytes | bytearray):
-        return _list(list(data), columns)
+        return _list(list(data), columns, labelled)
     ways = ""
     if isinstance(data, Mapping):
         ways = " Of a dict of columns make a frame: pandas.DataFrame(data)."
@@ -68,7 +73,9 @@ def _is(data: object, library: str, kind: str) -> bool:
     return isinstance(found, type) and isinstance(data, found)
 
 
-def _path(data: str | os.PathLike[str], columns: str | None, format: str | None) -> tuple[Row, ...]:
+def _path(
+    data: str | os.PathLike[str], columns: str | None, format: str | None, labelled: bool
+) -> tuple[Row, ...]:
     told = os.fspath(data)
     if "\n" in told or " => " in told or not told.strip():
         raise DataError(
@@ -82,22 +89,22 @@ def _path(data: str | os.PathLike[str], columns: str | None, format: str | None)
     path = path_of(told, "--data")
     found = read_file(path, format)
     if isinstance(found, Table):
-        return _table(found, columns)
+        return _table(found, columns, labelled)
     if columns is not None:
         raise DataError(f'--columns "{columns}": {path.name} is read as text and has no columns.')
-    return read_text(found, format)
+    return read_text(found, format, labelled=labelled)
 
 
-def _table(table: Table, columns: str | None) -> tuple[Row, ...]:
-    return rows_of(table.records, layout_for(table.columns, columns), table.noun)
+def _table(table: Table, columns: str | None, labelled: bool) -> tuple[Row, ...]:
+    return rows_of(table.records, layout_for(table.columns, columns, labelled), table.noun)
 
 
-def _list(items: list[Any], columns: str | None) -> tuple[Row, ...]:
+def _list(items: list[Any], columns: str | None, labelled: bool) -> tuple[Row, ...]:
     if not items:
         raise DataError(f"the data is empty: {_EXPECTED}.")
     if all(isinstance(item, Mapping) for item in items):
         names = tuple(dict.fromkeys(str(key) for item in items for key in item))
-        return _table(Table(names, tuple(enumerate(items, start=1))), columns)
+        return _table(Table(names, tuple(enumerate(items, start=1))), columns, labelled)
     if columns is not None:
         raise DataError(
             f'--columns "{columns}": a list of {type(items[0]).__name__} has no columns.'

@@ -11,6 +11,8 @@ from typing import Any
 
 from lora_magic.frames import frame
 
+from .accuracy import Accuracy
+
 
 @dataclass(frozen=True)
 class RunSummary:
@@ -21,7 +23,8 @@ class RunSummary:
     those that the steps came to. `held_out` examples were kept apart, with their loss before and
     after (None where there are none, or where a stop came first). `cut` and `empty` count examples
     that lost their end or were left out. `batch_size` is the examples of one step; `data_hash` the
-    sha256 of the rows.
+    sha256 of the rows. Of a run that `classifies` the losses are means over examples,
+    `trained_tokens` counts labels, and the accuracies are of the held-out examples.
     """
 
     adapter: str
@@ -42,6 +45,9 @@ class RunSummary:
     seed: int
     end_token: str | None
     data_hash: str
+    classifies: bool = False
+    accuracy_before: Accuracy | None = None
+    accuracy_after: Accuracy | None = None
 
     @property
     def first_loss(self) -> float | None:
@@ -69,8 +75,11 @@ class RunSummary:
         if self.held_out_after is not None:
             before = "" if self.held_out_before is None else f"{self.held_out_before:.2f} → "
             parts.append(f"held out {before}{self.held_out_after:.2f}")
+        if self.accuracy_after is not None:
+            parts.append(f"accuracy {self._accuracies(None)}")
         parts.append(f"{self.examples} row{'s' * (self.examples != 1)}")
-        parts.append(f"{self.trained_tokens:,} tokens trained")
+        if not self.classifies:
+            parts.append(f"{self.trained_tokens:,} tokens trained")
         parts += [f"{count} {what}" for count, what in self._losses_of_data() if count]
         return ", ".join(parts)
 
@@ -84,20 +93,38 @@ class RunSummary:
             ("steps", f"{self.steps} of {self.planned_steps}"),
             ("time", duration(self.seconds)),
             ("examples", f"{self.examples:,}"),
-            ("tokens trained", f"{self.trained_tokens:,}"),
+            *([] if self.classifies else [("tokens trained", f"{self.trained_tokens:,}")]),
             ("cut", f"{self.cut:,}"),
             ("empty", f"{self.empty:,}"),
             ("learning rate", f"{self.learning_rate:g}"),
             ("batch", f"{self.batch_size}"),
             ("seed", f"{self.seed}"),
-            ("end token", self.end_token or "none"),
+            *([] if self.classifies else [("end token", self.end_token or "none")]),
         ]
         if self.held_out:
             shown.append(("held out", f"{self.held_out:,}"))
             pair = (self.held_out_before, self.held_out_after)
             told = " → ".join("not measured" if loss is None else f"{loss:.3f}" for loss in pair)
             shown.append(("held-out loss", told))
-        return tuple(shown)
+        return (*shown, *self._accuracy_facts())
+
+    def _accuracy_facts(self) -> list[tuple[str, str]]:
+        """The held-out accuracy, of all labels and of each, with the examples that it is over."""
+        seen = self.accuracy_after or self.accuracy_before
+        if seen is None:
+            return []
+        return [
+            ("held-out accuracy", self._accuracies(None)),
+            *(
+                (f"accuracy of {label}", f"{self._accuracies(label)} of {count}")
+                for label, count in zip(seen.labels, seen.total, strict=True)
+            ),
+        ]
+
+    def _accuracies(self, label: str | None) -> str:
+        """Before → after in per cent, over all examples or those of a label."""
+        pair = (self.accuracy_before, self.accuracy_after)
+        return " → ".join("not measured" if a is None else _share(a, label) for a in pair)
 
     def to_frame(self) -> Any:
         """A pandas DataFrame with columns step (from 1) and loss (nats a token)."""
@@ -111,6 +138,11 @@ class RunSummary:
         return summary_bundle(
             title=self.adapter, line=self.line, losses=self.losses, facts=self.facts
         )
+
+
+def _share(found: Accuracy, label: str | None) -> str:
+    share = found.overall if label is None else found[label]
+    return "none" if share is None else f"{100 * share:.0f} %"
 
 
 def duration(seconds: float) -> str:

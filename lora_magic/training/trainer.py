@@ -49,11 +49,15 @@ def train(
     folder: str,
     on_pass: OnPass,
     on_step: OnStep,
+    *,
+    mean_of_pass: bool = False,
 ) -> None:
     """Take the steps on groups of parameters with the spec's optimizer, leaving the Trainer's
     traces on the model.
 
-    Without weight decay, the gradient's norm clipped to 1. `folder` is a temporary one.
+    Without weight decay, the gradient's norm clipped to 1. `folder` is a temporary one. With
+    `mean_of_pass` the model's loss is a mean over the pass, whatever its signature promises:
+    transformers' classifiers take the count of a step's items and drop it.
     """
     optimizer = optimizers.make(parted, spec)
     if getattr(model, "is_quantized", False):
@@ -71,6 +75,8 @@ def train(
         callbacks=[_AfterStep(on_step)],
     )
     trainer.on_pass = on_pass
+    if mean_of_pass:
+        trainer.model_accepts_loss_kwargs = False
     for callback in _noisy():
         trainer.remove_callback(callback)
     trainer.train()
