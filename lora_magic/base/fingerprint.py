@@ -161,6 +161,17 @@ class Fingerprint:
             total += entry.bits * (2 * number + 1)
         return f"{total & 0xFFFFFFFFFFFFFFFF:016x}"
 
+    def owner_of(self, name: str) -> nn.Module:
+        """The module that has a tensor of this name, whatever stands in its slot just now."""
+        return next(entry.owner for entry in self._entries if entry.name == name)
+
+    def names_of(self, name: str) -> tuple[str, ...]:
+        """A tensor's name and, where it is tied, its others; () for a name that there was not."""
+        entries = [entry for entry in self._entries if entry.part is None]
+        one = next((entry.tensor for entry in entries if entry.name == name), None)
+        others = [entry.name for entry in entries if entry.tensor is one and entry.name != name]
+        return () if one is None else (name, *others)
+
     def verify(self, quick: bool = False) -> Verification:
         """Compare the base with what was taken at load; all of it, unless `quick`."""
         started = time.perf_counter()

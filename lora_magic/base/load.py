@@ -28,6 +28,7 @@ from .device import Placement, choose_device, choose_dtype
 from .model import LIVE, BaseModel
 from .prompt import PromptForm
 from .recipe import Recipe
+from .source import Source
 from .task import Task, check_kind, is_classifier, names_of, set_padding, task_of
 
 DEMO = "demo"
@@ -70,7 +71,13 @@ def load(
     placement = replace(placement, reason="; ".join([placement.reason, *read.remarks]))
     recipe = _embedded_recipe() if name == DEMO else None
     return BaseModel(
-        model, read.tokenizer, name=name, placement=placement, recipe=recipe, task=read.task
+        model,
+        read.tokenizer,
+        name=name,
+        placement=placement,
+        recipe=recipe,
+        task=read.task,
+        source=Source(source, getattr(model.config, "_commit_hash", None)),
     )
 
 

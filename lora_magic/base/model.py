@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from lora_magic.errors import PromptError, listed
+from lora_magic.errors import BaseModelError, PromptError, listed
 
 from . import quantise
 from .device import Placement, short_name
 from .fingerprint import Fingerprint
 from .quantise import Quantised
 from .recipe import Recipe, recipe_for
+from .source import Source
 from .task import CAUSAL, Task
 
 #: What a live model without a name of its own is called.
@@ -129,9 +130,11 @@ class BaseModel:
         recipe: Recipe | None = None,
         give_back: Callable[[], None] | None = None,
         task: Task = CAUSAL,
+        source: Source | None = None,
     ) -> None:
         self.model = model
         self.task = task
+        self._source = source
         self.tokenizer = tokenizer
         self.name = name
         self.placement = placement
@@ -170,6 +173,33 @@ class BaseModel:
                 "type: %lora use model tokenizer"
             )
         return self.tokenizer
+
+    def source_weight(self, path: str) -> Tensor:
+        """The weight of the module at `path` as the base's files hold it, on the CPU.
+
+        It is read again, alone, in the type that it is stored in: of a quantised base the 16 bits
+        behind the 4. A quantised layer's is [d, k], outputs by inputs, as `quantise.dequantised`
+        gives it; any other is in its module's own layout.
+
+        Raises `BaseModelError` for a base that was given live, a module without a weight, and files
+        that are gone or hold quantised weights themselves.
+        """
+        names = self.fingerprint.names_of(f"{path}.weight")
+        if not names:
+            raise BaseModelError(f"{path!r} is no module of {self.name} with a weight of its own.")
+        if self._source is None:
+            raise BaseModelError(
+                f"{self.name} was given live, so the files that it was read from are not known; "
+                "load it by its name or folder: %lora load NAME --bits 4"
+            )
+        found = self._source.read(self.model, names)
+        owner: Any = self.fingerprint.owner_of(names[0])
+        if not found.is_floating_point() or found.numel() != quantise.count(owner.weight):
+            raise BaseModelError(
+                f"the files of {self.name} hold {path} quantised already; load the model that it "
+                "was made from, with --bits 4."
+            )
+        return found.mT.contiguous() if quantise.is_flipped(owner) else found
 
     def record(self, prompt_form: str, end_token: str | None) -> BaseRecord:
         """This base in names and numbers."""

@@ -183,6 +183,12 @@ def nf4(weight: Tensor) -> Tensor:
     return found.reshape(weight.shape)
 
 
+def is_flipped(module: nn.Module) -> bool:
+    """Was this layer's weight turned round when it was quantised, as those of Conv1D are?"""
+    origin = getattr(module, "source_cls", None)
+    return quantised_bits(module) is not None and getattr(origin, "__name__", "") == "Conv1D"
+
+
 def is_packed(parameter: Tensor) -> bool:
     """Are these bytes that hold the 4-bit weights of a layer?"""
     return getattr(parameter, "quant_state", None) is not None
