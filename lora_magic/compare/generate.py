@@ -90,25 +90,33 @@ def first_logits(model: Any, ids: Sequence[int]) -> Tensor:
 
 @contextmanager
 def answering(model: Any) -> Iterator[None]:
-    """Evaluation mode, an empty generation config and no more threads than the model is worth.
-
-    All is as it was found after the block.
+    """As `evaluating`, and with an empty generation config.
 
     `generate` fills whatever its own config leaves open from `model.generation_config`, so an
     explicit config alone does not keep the base's penalties and forced tokens out.
     """
     from transformers import GenerationConfig
 
-    flags = [(module, module.training) for module in model.modules()]
     kept = model.generation_config
     try:
         model.generation_config = GenerationConfig()
+        with evaluating(model):
+            yield
+    finally:
+        with undisturbed():
+            model.generation_config = kept
+
+
+@contextmanager
+def evaluating(model: Any) -> Iterator[None]:
+    """Evaluation mode and no more threads than the model is worth; after it all is as found."""
+    flags = [(module, module.training) for module in model.modules()]
+    try:
         model.eval()
         with fitting_threads(model):
             yield
     finally:
         with undisturbed():
-            model.generation_config = kept
             for module, training in flags:
                 module.training = training
 

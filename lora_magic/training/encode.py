@@ -135,10 +135,10 @@ def encode_labelled(
     for index, row in enumerate(rows):
         number, name = row.line or index + 1, row.completion.strip()
         if row.prompt is None:
-            faults.add(number, "no label")
+            faults.add(number, "a text without a label")
             continue
         if name and name not in known:
-            faults.add(number, f"label {name[:40]!r}.{near(name[:40], known)}".rstrip("."))
+            faults.add(number, f"no label {name[:40]!r}.{near(name[:40], known)}".rstrip("."))
             continue
         tokens, was_cut = classified_ids(tokenizer, row.prompt, max_length)
         if row.empty or not tokens:
@@ -146,7 +146,7 @@ def encode_labelled(
         else:
             examples.append(Example(tuple(tokens), (), index, known[name]))
             cut += was_cut
-    faults.stop(f"Type `text => label`, with a label of {listed(classes, 20)}.")
+    faults.stop(f"The labels are {listed(classes, 20)}; type `text => label`.")
     if not examples:
         raise DataError(_nothing_left(left_out, 0, max_length).replace("completion", "label"))
     return Encoded(

@@ -1,0 +1,123 @@
+"""What a classifier says of a text, as values: the probability of each label.
+
+Knows names and numbers; how they are drawn it knows only by calling the views.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from lora_magic.errors import listed
+from lora_magic.frames import frame
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_COLUMNS = ("prompt", "adapter", "label", "probability", "chosen")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one adapter (or "base") says of one text. `str(verdict)` is the label.
+
+    `probabilities` are softmax(logits), in the order of `labels`; `note` is a remark, mostly empty.
+    """
+
+    prompt: str
+    adapter: str
+    labels: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    note: str = ""
+
+    @property
+    def probability(self) -> float:
+        """The highest of the probabilities."""
+        return max(self.probabilities)
+
+    @property
+    def label(self) -> str:
+        """The label with that probability; of equal ones the first."""
+        return self.labels[self.probabilities.index(self.probability)]
+
+    @property
+    def line(self) -> str:
+        """One line: the label, its probability, and who says so."""
+        note = f" · {self.note}" if self.note else ""
+        return f"{self.label} {100 * self.probability:.1f} % · {self.adapter}{note}"
+
+    def to_frame(self) -> DataFrame:
+        """Columns prompt, adapter, label, probability, chosen: one row a label."""
+        return frame(self._rows(), _COLUMNS)
+
+    def _rows(self) -> Iterable[tuple[str, str, str, float, bool]]:
+        for label, share in zip(self.labels, self.probabilities, strict=True):
+            yield self.prompt, self.adapter, label, share, label == self.label
+
+    def _plain(self) -> dict[str, object]:
+        return {
+            "adapter": self.adapter,
+            "shares": list(zip(self.labels, self.probabilities, strict=True)),
+            "chosen": self.label,
+            "note": self.note,
+        }
+
+    def __str__(self) -> str:
+        return self.label
+
+    def __repr__(self) -> str:
+        from lora_magic.views.text import one_line
+
+        return one_line(self.line)
+
+    def _repr_mimebundle_(
+        self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
+    ) -> dict[str, Any]:
+        from lora_magic.views import classification as view
+
+        return {
+            **view.bundle(groups=[(self.prompt, [self._plain()])]),
+            "text/plain": repr(self),
+        }
+
+
+@dataclass(frozen=True)
+class Classification:
+    """Texts and what each adapter says of them, the base first for each text."""
+
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The texts, in the order asked."""
+        return tuple(dict.fromkeys(verdict.prompt for verdict in self.verdicts))
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Who was asked, the base first."""
+        return tuple(dict.fromkeys(verdict.adapter for verdict in self.verdicts))
+
+    @property
+    def line(self) -> str:
+        """One line: who was asked about how many texts, and for which labels."""
+        count = len(self.prompts)
+        texts = "1 text" if count == 1 else f"{count} texts"
+        return f"{' | '.join(self.adapters)} · {texts} · {listed(self.verdicts[0].labels)}"
+
+    def to_frame(self) -> DataFrame:
+        """Columns prompt, adapter, label, probability, chosen: one row each."""
+        return frame((row for verdict in self.verdicts for row in verdict._rows()), _COLUMNS)
+
+    def __repr__(self) -> str:
+        return str(self._repr_mimebundle_()["text/plain"])
+
+    def _repr_mimebundle_(
+        self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
+    ) -> dict[str, Any]:
+        from lora_magic.views import classification as view
+
+        grouped = groupby(self.verdicts, key=lambda verdict: verdict.prompt)
+        groups = [(prompt, [verdict._plain() for verdict in found]) for prompt, found in grouped]
+        return view.bundle(groups=groups, line=self.line)
