@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lora_magic.adapters.attached import Adapter
@@ -26,6 +26,15 @@ def voices(held: Holdings, adapters: str | Sequence[str] | None) -> list[Voice]:
     held.base.needs_tokenizer()
     names = list(held.attached) if adapters is None else _names(adapters)
     return [_voice(held, name) for name in dict.fromkeys([BASE_NAME, *names])]
+
+
+def untrained(held: Holdings, names: Iterable[str]) -> set[str]:
+    """Those of the names, "base" among them, whose head was drawn at load and never trained."""
+    if not held.base.task.fresh:
+        return set()
+    histories = {name: attached.history for name, attached in held.attached.items()}
+    new = {name for name, seen in histories.items() if not (seen.steps or seen.elsewhere)}
+    return {BASE_NAME, *new} & set(names)
 
 
 def flat(prompts: Sequence[Any]) -> list[str]:

@@ -23,10 +23,12 @@ from lora_magic.base import load as loading
 from lora_magic.base.fingerprint import Verification
 from lora_magic.base.model import BaseRecord
 from lora_magic.base.task import names_of
+from lora_magic.compare import classify as classifying
 from lora_magic.compare.answer import Answer
 from lora_magic.compare.ask import ask
 from lora_magic.compare.comparison import Comparison
 from lora_magic.compare.run import compare
+from lora_magic.compare.verdict import Classification, Verdict
 from lora_magic.errors import AdapterError, CommandError, listed
 from lora_magic.lowrank.spectrum import Spectrum
 from lora_magic.paths import path_of, quoted
@@ -366,9 +368,22 @@ class Session:
         max_new_tokens: int | None = None,
         temperature: float = 0.0,
         seed: int = 0,
-    ) -> Answer:
-        """Answer a prompt with the active adapter; the most likely tokens unless `temperature`."""
+    ) -> Answer | Verdict:
+        """Answer a prompt with the active adapter; the most likely tokens unless `temperature`.
+
+        Of a classifier the answer is the label of a text, with the probability of each.
+        """
         base = self._held.base
+        if base.task.classifies:
+            classifying.refuse_flags(max_new_tokens, temperature, seed)
+            return classifying.classify(
+                base.model,
+                base.needs_tokenizer(),
+                prompt,
+                base.task.labels,
+                adapter=self.active,
+                untrained=bool(looking.untrained(self._held, [self.active])),
+            )
         return ask(
             base.model,
             base.needs_tokenizer(),
@@ -388,13 +403,25 @@ class Session:
         max_new_tokens: int | None = None,
         temperature: float = 0.0,
         seed: int = 0,
-    ) -> Comparison:
+    ) -> Comparison | Classification:
         """The same prompts answered by the base and by each adapter, with the same seed.
 
-        A list of prompts may be given as one argument.
+        A list of prompts may be given as one argument. Of a classifier it is the probabilities of
+        each text's labels that stand side by side.
         """
         base = self._held.base
         voices = looking.voices(self._held, adapters)
+        if base.task.classifies:
+            classifying.refuse_flags(max_new_tokens, temperature, seed)
+            return classifying.compare(
+                base.model,
+                self._held.slots,
+                base.needs_tokenizer(),
+                voices,
+                looking.flat(prompts),
+                base.task.labels,
+                untrained=looking.untrained(self._held, [voice.name for voice in voices]),
+            )
         return compare(
             base.model,
             self._held.slots,
