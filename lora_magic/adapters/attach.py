@@ -1,85 +1,235 @@
-"""Makes an adapter on a base: from a spec, or from a config and tensors that exist.
+"""Makes an adapter on a base: from a spec, from a config and tensors, or from updates computed.
 
-Knows the base, its slots and the bridge to PEFT; knows no session.
+Knows the base, its slots and what `build` makes; knows no session.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from lora_magic.base.model import BaseModel
 from lora_magic.errors import AdapterError, listed
+from lora_magic.lowrank.factors import LowRank
 
 from . import bridge
-from .attached import Attached, History, delta_of
+from .attached import Attached, History
+from .build import Built, build, peft_layers, with_head
 from .count import ModuleCount
+from .effect import PEFT_NAME
+from .prefix import VirtualTokens
 from .slots import Slots
 from .spec import AdapterSpec
-from .targets import refuse_rank, resolve, shape_of
+from .targets import shortest
+from .tuned import Tuned
 
 
 def create(base: BaseModel, slots: Slots, name: str, spec: AdapterSpec) -> Attached:
-    """A fresh LoRA adapter: A drawn from the spec's seed, B zero.
+    """A fresh adapter, drawn from the spec's seed.
 
-    Raises `AdapterError` for targets that match nothing and a rank beyond a target's size.
+    Raises `AdapterError` for targets that match nothing, a rank beyond a target's size, and
+    whatever else the method cannot do on this base.
     """
-    with slots.held({}):
-        paths = resolve(base.model, spec.targets)
-        refuse_rank(base.model, paths, spec.rank)
-        config = bridge.config_for(spec, base.model, paths)
-    attached = _captured(base, slots, name, spec, config)
-    if set(attached.replacements) != set(paths):
-        odd = sorted(set(paths) ^ set(attached.replacements))
-        raise AdapterError(f"attach {name}: PEFT and --targets disagree on {listed(odd)}.")
-    return attached
+    return _attached(base, slots, name, spec, build(base, slots, spec))
 
 
-def restore(
+def from_peft(
     base: BaseModel,
     slots: Slots,
     name: str,
     config: Any,
-    state: dict[str, Tensor],
-    seed: int,
+    state: Mapping[str, Tensor],
+    spec: AdapterSpec,
 ) -> Attached:
-    """An adapter from PEFT's config and tensors; all faults of the tensors in one error."""
-    attached = _captured(base, slots, name, bridge.spec_of(config, seed), config)
-    expected = bridge.tensors(attached.wrapper, slots, attached.replacements)
-    faults = [fault.replace("base_model.model.", "", 1) for fault in _faults(expected, state)]
-    if faults:
-        raise AdapterError(f"adapter {name!r} does not fit {base.name}: {listed(faults, 4)}.")
-    bridge.set_tensors(attached.wrapper, slots, attached.replacements, state)
+    """An adapter from the config and tensors of PEFT's file, for the layers that PEFT has.
+
+    All faults of the tensors come in one `AdapterError`.
+    """
+    built = with_head(base, peft_layers(base, slots, spec, config))
+    attached = _attached(base, slots, name, spec, built)
+    load_peft(base, slots, attached, state)
+    return finished(attached)
+
+
+def load_peft(
+    base: BaseModel, slots: Slots, attached: Attached, state: Mapping[str, Tensor]
+) -> None:
+    """Write the tensors of PEFT's file into an adapter; all their faults in one `AdapterError`."""
+    beside = {
+        f"base_model.model.{path}.{'' if held is attached.replacements[path] else 'base_layer.'}"
+        f"{key}": value
+        for path, held in tuned_of(attached).items()
+        for key, value in held.values.items()
+    }
+    expected = {**bridge.tensors(attached.wrapper, slots, attached.replacements), **beside}
+    _refuse_faults(base, attached.name, expected, state)
+    with torch.no_grad():
+        for key, value in beside.items():
+            value.copy_(state[key])
+    own = {key: tensor for key, tensor in state.items() if key not in beside}
+    bridge.set_tensors(attached.wrapper, slots, attached.replacements, own)
+    attached.collect(slots)
+
+
+def from_tensors(
+    base: BaseModel, slots: Slots, name: str, spec: AdapterSpec, state: Mapping[str, Tensor]
+) -> Attached:
+    """An adapter from our own tensors, named as `Attached.tensors` names them."""
+    attached = create(base, slots, name, spec)
+    _refuse_faults(base, name, attached.state(), state)
+    attached.set_state(state)
+    return finished(attached)
+
+
+def from_updates(
+    base: BaseModel,
+    slots: Slots,
+    name: str,
+    updates: Mapping[str, LowRank],
+    tuned: Mapping[str, Mapping[str, Tensor]],
+    *,
+    seed: int,
+    parents: tuple[str, ...],
+) -> Attached:
+    """A plain LoRA whose ΔW are these updates, rank by module; the scale goes into B.
+
+    `tuned` are parameters of the base trained themselves, by module path and name: biases, norms
+    and a head. Raises `AdapterError` for updates of no rank at all.
+    """
+    spec = _spec_of(base, updates, tuned, seed)
+    attached = create(base, slots, name, spec)
+    with torch.no_grad():
+        for path, update in updates.items():
+            layer: Any = attached.replacements[path]
+            down, up = _parts(layer)
+            down.copy_(update.down)
+            up.copy_(update.scale * update.up)
+        for path, values in tuned.items():
+            held = tuned_of(attached)[path]
+            for key, value in values.items():
+                held.values[key].copy_(value)
     attached.start = attached.state()
-    changes = any(bool(delta.up.count_nonzero()) for delta in attached.deltas().values())
-    attached.history = History(elsewhere=changes)
+    attached.history = History(elsewhere=changes(attached))
+    attached.parents = parents
     return attached
 
 
-def _captured(base: BaseModel, slots: Slots, name: str, spec: AdapterSpec, config: Any) -> Attached:
-    wrapper, replacements = bridge.capture(base.model, slots, config, spec.seed)
-    config.base_model_name_or_path = base.name
+def _spec_of(
+    base: BaseModel,
+    updates: Mapping[str, LowRank],
+    tuned: Mapping[str, Mapping[str, Tensor]],
+    seed: int,
+) -> AdapterSpec:
+    if not updates:
+        raise AdapterError("there is no ΔW to make an adapter of.")
+    ranks = {path: update.rank for path, update in updates.items()}
+    most = max(ranks.values())
+    uneven = tuple((path, rank) for path, rank in ranks.items() if rank != most)
+    inside = {p: set(values) for p, values in tuned.items() if p not in base.task.head}
+    names = {name for values in inside.values() for name in values}
+    return AdapterSpec(
+        rank=most,
+        alpha=float(most),
+        targets=",".join(sorted(shortest(base.model, list(updates)))),
+        seed=seed,
+        bias="all" if "bias" in names else "none",
+        norms="weight" in names,
+        rank_pattern=uneven,
+        alpha_pattern=tuple((path, float(rank)) for path, rank in uneven),
+    )
+
+
+def _parts(layer: Any) -> tuple[Tensor, Tensor]:
+    if PEFT_NAME in layer.lora_A:
+        return layer.lora_A[PEFT_NAME].weight, layer.lora_B[PEFT_NAME].weight
+    return layer.lora_embedding_A[PEFT_NAME], layer.lora_embedding_B[PEFT_NAME]
+
+
+def tuned_of(attached: Attached) -> dict[str, Tuned]:
+    """The modules whose own parameters an adapter trains, by path: below PEFT's layers too."""
+    found = {}
+    for path, module in attached.replacements.items():
+        inner = module if isinstance(module, Tuned) else getattr(module, "base_layer", None)
+        if isinstance(inner, Tuned):
+            found[path] = inner
+    return found
+
+
+def changes(attached: Attached) -> bool:
+    """Does the adapter change any answer? A fresh LoRA does not: its B is zero."""
+    layers = list(attached.replacements.values())
+    if any(isinstance(layer, VirtualTokens) for layer in layers):
+        return True
+    if any(tuned.moved() for tuned in tuned_of(attached).values()):
+        return True
+    tensors = dict(attached.tensors())
+    last = (
+        ("lora_B.", "lora_embedding_B.") if attached.spec.method == "lora" else ("lora_E.", "up.")
+    )
+    nonzero = any(bool(t.count_nonzero()) for n, t in tensors.items() if any(p in n for p in last))
+    return nonzero or any(bool((t != 1).any()) for n, t in tensors.items() if ".ia3_l." in n)
+
+
+def _attached(
+    base: BaseModel, slots: Slots, name: str, spec: AdapterSpec, built: Built
+) -> Attached:
+    if built.wrapper is not None:
+        bridge.name_base(built.wrapper, base.name)
     attached = Attached(
         name=name,
         spec=spec,
-        wrapper=wrapper,
-        replacements=replacements,
+        wrapper=built.wrapper,
+        replacements=built.replacements,
+        originals={path: slots.original(path) for path in built.replacements},
         form=None,
-        counts=tuple(_count(slots, path, module) for path, module in replacements.items()),
+        counts=(),
         base_parameters=base.parameters,
+    )
+    attached.collect(slots)
+    held: dict[str, int] = {}
+    for key, tensor in attached.tensors():
+        path = _path_of(key, built.replacements)
+        held[path] = held.get(path, 0) + tensor.numel()
+    attached.counts = tuple(
+        _with(count, held.get(path, 0)) for path, count in built.formulas.items()
     )
     attached.start = attached.state()
     return attached
 
 
-def _count(slots: Slots, path: str, module: Any) -> ModuleCount:
-    outputs, inputs = shape_of(slots.original(path))
-    held = sum(p.numel() for part, p in module.named_parameters() if part.startswith("lora_"))
-    return ModuleCount(path, outputs, inputs, delta_of(module).rank, held)
+def _path_of(key: str, paths: Mapping[str, object]) -> str:
+    parts = key.split(".")
+    for end in range(len(parts), 0, -1):
+        if (path := ".".join(parts[:end])) in paths:
+            return path
+    return ""
 
 
-def _faults(expected: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
+def _with(count: ModuleCount, tensors: int) -> ModuleCount:
+    return replace(count, module=count.module or "virtual tokens", tensors=tensors)
+
+
+def finished(attached: Attached) -> Attached:
+    """An adapter whose tensors have been read: this is where a training begins."""
+    attached.start = attached.state()
+    attached.history = History(elsewhere=changes(attached))
+    return attached
+
+
+def _refuse_faults(
+    base: BaseModel, name: str, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]
+) -> None:
+    faults = [f.replace("base_model.model.", "", 1) for f in faults_of(expected, found)]
+    if faults:
+        raise AdapterError(f"adapter {name!r} does not fit {base.name}: {listed(faults, 12)}.")
+
+
+def faults_of(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
+    """What is wrong with tensors read: missing, unexpected, of another shape, no numbers."""
     faults = [f"missing {key}" for key in expected if key not in found]
     faults += [f"unexpected {key}" for key in found if key not in expected]
     for key in expected.keys() & found.keys():

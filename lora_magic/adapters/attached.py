@@ -1,7 +1,7 @@
 """One adapter on one base: its replacement modules, its factors, and what it went through.
 
-Knows how PEFT's LoRA layers name their parts; knows neither PEFT's classes nor the session. The
-public face of an adapter is the frozen record `Adapter`.
+Knows the layers that stand in slots; knows neither PEFT's classes nor the session. The public face
+of an adapter is the frozen record `Adapter`.
 """
 
 from __future__ import annotations
@@ -17,15 +17,20 @@ from torch import Tensor, nn
 
 from lora_magic.base.prompt import PromptForm
 from lora_magic.interrupts import undisturbed
+from lora_magic.lowrank.dense import Update
 from lora_magic.lowrank.factors import LowRank
 
 from .count import ModuleCount
+from .effect import PEFT_NAME, low_rank_of, update_of
+from .methods import METHODS, Method
+from .prefix import VirtualTokens
+from .slots import ROOT, Slots
 from .spec import AdapterSpec
 
-#: Every adapter is captured in a wrapper of its own, where PEFT calls it so.
-PEFT_NAME = "default"
-
 State = Mapping[str, Tensor]
+
+#: What virtual tokens are called among the model's modules while they are trained.
+_ROOT_NAME = "virtual_tokens"
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,9 @@ class History:
 class Adapter:
     """An adapter in names and numbers: the record that `attach` and `open` return.
 
-    `formula` is Σ r·(d + k) over its modules, `trainable` the count of its tensors; `differing`
-    names the modules where the two do not agree. `checkpoint_bytes` is the size of its tensors.
+    `formula` is the method's count over its modules (Σ r·(d + k) for LoRA), `trainable` the count
+    of its tensors; `differing` names the modules where the two do not agree. `checkpoint_bytes` is
+    the size of its tensors.
     """
 
     name: str
@@ -67,6 +73,7 @@ class Adapter:
     checkpoint_bytes: int
     history: History
     source: str | None = None
+    parents: tuple[str, ...] = ()
 
     @property
     def ratio(self) -> float:
@@ -103,9 +110,17 @@ class Adapter:
             line=self.line,
             facts=[
                 ("modules", ", ".join(self.modules)),
-                ("by formula", f"Σ r·(d + k) = {self.formula:,}; {agree}"),
+                (
+                    "method",
+                    f"{METHODS[self.spec.method].title}; {METHODS[self.spec.method].source}",
+                ),
+                (
+                    "by formula",
+                    f"{METHODS[self.spec.method].storage} = {self.formula:,}; {agree}",
+                ),
                 ("seed", str(self.spec.seed)),
                 ("state", self.history.words),
+                *([("made of", ", ".join(self.parents))] if self.parents else []),
                 *([("from", self.source)] if self.source else []),
             ],
         )
@@ -119,15 +134,19 @@ def _kilobytes(size: int) -> str:
 class Attached:
     """An adapter as the session holds it: live modules, never handed out.
 
-    `wrapper` is PEFT's own model around the base, used to save; `start` is the state that a
-    training begins from; `form` is the prompt form that it was trained in; `saved_to` is the folder
-    that holds it as it is now, None where there is none.
+    `replacements` stand in the slots while it is in force, by path; `originals` are the base's own
+    modules there. `wrapper` is PEFT's own model around the base, for the methods that PEFT has and
+    None for the others; `start` is the state that a training begins from; `form` is the prompt form
+    that it was trained in; `saved_to` is the folder that holds it as it is now, None where there is
+    none. `card` is what the last training says of itself, `parents` the adapters that this one was
+    made of.
     """
 
     name: str
     spec: AdapterSpec
     wrapper: Any
     replacements: dict[str, nn.Module]
+    originals: dict[str, nn.Module]
     form: PromptForm | None
     counts: tuple[ModuleCount, ...]
     base_parameters: int
@@ -135,13 +154,23 @@ class Attached:
     history: History = field(default_factory=History)
     source: str | None = None
     saved_to: Path | None = None
+    run: dict[str, Any] = field(default_factory=dict)
+    parents: tuple[str, ...] = ()
+    own: dict[str, nn.Parameter] = field(default_factory=dict)
+
+    @property
+    def method(self) -> Method:
+        """Its row of the table of methods."""
+        return METHODS[self.spec.method]
+
+    def collect(self, slots: Slots) -> None:
+        """Find the adapter's own parameters, once its layers are as they will stay."""
+        with slots.held({}):
+            self.own = dict(_own(self.originals, self.replacements))
 
     def tensors(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """The adapter's own parameters by `path.part`, without the base's."""
-        for path, module in self.replacements.items():
-            for part, parameter in module.named_parameters():
-                if part.startswith("lora_"):
-                    yield f"{path}.{part}", parameter
+        """The adapter's own parameters by `path.part`, each once, without the base's."""
+        yield from self.own.items()
 
     def state(self) -> dict[str, Tensor]:
         """A copy of every tensor of the adapter."""
@@ -153,19 +182,49 @@ class Attached:
             for name, parameter in self.tensors():
                 parameter.copy_(state[name])
 
-    def delta(self, path: str) -> LowRank:
-        """ΔW of one module, kept as its factors; the scale is read from PEFT's layer."""
-        return delta_of(self.replacements[path])
+    def updates(self) -> dict[str, Update]:
+        """ΔW of every matrix that it changes, by path."""
+        found = {
+            path: update_of(self.originals[path], module)
+            for path, module in self.replacements.items()
+            if path != ROOT
+        }
+        return {path: update for path, update in found.items() if update is not None}
 
-    def deltas(self) -> dict[str, LowRank]:
-        """ΔW of every module by path."""
-        return {path: self.delta(path) for path in self.replacements}
+    def stackable(self) -> dict[str, LowRank] | None:
+        """ΔW of every module as factors; None for an adapter that does anything else besides."""
+        found = {path: low_rank_of(module) for path, module in self.replacements.items()}
+        low = {path: update for path, update in found.items() if update is not None}
+        return low if len(low) == len(found) else None
+
+    @property
+    def tokens(self) -> int:
+        """Positions of the context that it takes."""
+        root = self.replacements.get(ROOT)
+        return root.count if isinstance(root, VirtualTokens) else 0
+
+    def ranks(self) -> dict[str, int]:
+        """The rank in use by module: of AdaLoRA the values that its budget has left."""
+        found = {}
+        for count in self.counts:
+            values = getattr(self.replacements.get(count.module), "lora_E", None)
+            held = count.rank if values is None else int(values[PEFT_NAME].count_nonzero())
+            if count.rank:
+                found[count.module] = held
+        return found
 
     @contextmanager
     def trainable(self) -> Iterator[None]:
-        """The adapter's parameters want a gradient for the length of a block, and no others."""
+        """The adapter's parameters want a gradient for the length of a block, and no others.
+
+        What stands at the root is a part of the model just then, for whoever asks the model for its
+        parameters.
+        """
         parameters = [parameter for _, parameter in self.tensors()]
+        root = self.replacements.get(ROOT)
         try:
+            if root is not None:
+                self.originals[ROOT]._modules[_ROOT_NAME] = root
             for parameter in parameters:
                 parameter.requires_grad_(True)
             yield
@@ -173,6 +232,8 @@ class Attached:
             for parameter in parameters:
                 parameter.requires_grad_(False)
                 parameter.grad = None
+            if root is not None:
+                self.originals[ROOT]._modules.pop(_ROOT_NAME, None)
 
     def record(self) -> Adapter:
         """This adapter in names and numbers."""
@@ -180,7 +241,7 @@ class Attached:
         return Adapter(
             name=self.name,
             spec=self.spec,
-            modules=tuple(self.replacements),
+            modules=tuple(path or "virtual tokens" for path in self.replacements),
             trainable=sum(tensor.numel() for tensor in tensors),
             formula=sum(count.formula for count in self.counts),
             differing=tuple(c.module for c in self.counts if c.formula != c.tensors),
@@ -188,13 +249,23 @@ class Attached:
             checkpoint_bytes=sum(tensor.numel() * tensor.element_size() for tensor in tensors),
             history=self.history,
             source=self.source,
+            parents=self.parents,
         )
 
 
-def delta_of(module: nn.Module) -> LowRank:
-    """ΔW = s·B·A of one of PEFT's LoRA layers; for an embedding A is r×tokens, B dimensions×r."""
-    layer: Any = module
-    scale = float(layer.scaling[PEFT_NAME])
-    if PEFT_NAME in layer.lora_A:
-        return LowRank(layer.lora_A[PEFT_NAME].weight, layer.lora_B[PEFT_NAME].weight, scale)
-    return LowRank(layer.lora_embedding_A[PEFT_NAME], layer.lora_embedding_B[PEFT_NAME], scale)
+def _own(
+    originals: Mapping[str, nn.Module], replacements: Mapping[str, nn.Module]
+) -> Iterator[tuple[str, nn.Parameter]]:
+    """Parameters that the replacements have and the originals do not; tied ones once."""
+    seen = {
+        id(parameter)
+        for path, module in originals.items()
+        if path != ROOT
+        for parameter in module.parameters()
+    }
+    for path, module in replacements.items():
+        for part, parameter in module.named_parameters():
+            # PEFT's AdaLoRA keeps a count of ranks as a parameter that is never trained.
+            if id(parameter) not in seen and not part.startswith("ranknum"):
+                seen.add(id(parameter))
+                yield f"{path}.{part}" if path else part, parameter

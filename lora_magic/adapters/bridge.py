@@ -12,29 +12,46 @@ import copy
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lora_magic.errors import AdapterError, BaseModelError, listed, sentence
 from lora_magic.interrupts import undisturbed
 
-from .attached import PEFT_NAME
+from .effect import PEFT_NAME
+from .prefix import Prefix, VirtualTokens
 from .slots import Slots
 from .spec import AdapterSpec
-from .targets import is_conv1d, shortest
+from .targets import is_attention, is_conv1d, shortest
 
 # bitsandbytes, which peft imports, warns of an optional CPU kernel: no concern of the cell's.
 _noisy = logging.getLogger("bitsandbytes")
 _level = _noisy.level
 _noisy.setLevel(logging.ERROR)
 import peft  # noqa: E402 (the logger is silenced first)
-from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model  # noqa: E402 (likewise)
+from peft import (  # noqa: E402 (likewise)
+    AdaLoraConfig,
+    IA3Config,
+    LoraConfig,
+    PeftConfig,
+    PeftModel,
+    PrefixTuningConfig,
+    PromptTuningConfig,
+    get_eva_state_dict,
+    get_peft_model,
+)
+from peft.tuners.adalora.layer import RankAllocator  # noqa: E402 (likewise)
+from peft.tuners.lora import EvaConfig  # noqa: E402 (likewise)
 from peft.tuners.tuners_utils import BaseTunerLayer  # noqa: E402 (likewise)
+from peft.utils.constants import (  # noqa: E402 (likewise)
+    TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING,
+)
 
 _noisy.setLevel(_level)
 
@@ -58,17 +75,55 @@ def translated(doing: str) -> Iterator[None]:
         raise AdapterError(f"{doing}: PEFT refuses: {sentence(error)}.") from error
 
 
-def config_for(spec: AdapterSpec, model: nn.Module, paths: Sequence[str]) -> Any:
-    """PEFT's config of a spec. A config is never shared: PEFT writes into it."""
+def config_for(
+    spec: AdapterSpec, model: nn.Module, paths: Sequence[str], task_type: str | None = "CAUSAL_LM"
+) -> Any:
+    """PEFT's config of a spec for the layers that PEFT has. It is never shared: PEFT writes in it.
+
+    Biases, norms and heads are not in it: they are trained beside PEFT's layers.
+    """
+    common: dict[str, Any] = {
+        "target_modules": shortest(model, paths),
+        "fan_in_fan_out": any(is_conv1d(model.get_submodule(path)) for path in paths),
+        "task_type": task_type,
+    }
+    if spec.method == "ia3":
+        inner = [path for path in paths if not is_attention(path)]
+        return IA3Config(**{**common, "target_modules": list(paths)}, feedforward_modules=inner)
+    common |= {"lora_alpha": _whole(spec.alpha), "lora_dropout": spec.dropout}
+    if spec.method == "adalora":
+        # The schedule belongs to a run and is set there; PEFT only wants a length.
+        return AdaLoraConfig(
+            **common, target_r=spec.rank, init_r=first_rank(spec.rank), total_step=10**6
+        )
     return LoraConfig(
+        **common,
         r=spec.rank,
-        # PEFT calls it an int; it divides it by r all the same.
-        lora_alpha=int(spec.alpha) if float(spec.alpha).is_integer() else spec.alpha,
-        lora_dropout=spec.dropout,
-        target_modules=shortest(model, paths),
-        fan_in_fan_out=any(is_conv1d(model.get_submodule(path)) for path in paths),
-        task_type="CAUSAL_LM",
+        use_rslora=spec.rslora,
+        use_dora=spec.dora,
+        init_lora_weights="gaussian" if spec.init == "gaussian" else True,
+        rank_pattern={name: int(rank) for name, rank in spec.rank_pattern},
+        alpha_pattern={name: _whole(alpha) for name, alpha in spec.alpha_pattern},
     )
+
+
+def _whole(alpha: float) -> float:
+    """PEFT calls α an int; it divides it by r all the same."""
+    return int(alpha) if float(alpha).is_integer() else alpha
+
+
+def first_rank(rank: int) -> int:
+    """The rank that AdaLoRA begins with, 1.5 times what it ends with (section 4 of its paper)."""
+    return max(rank + 1, -(-3 * rank // 2))
+
+
+def usual_targets(model: nn.Module) -> list[str]:
+    """The modules that (IA)³ scales in this architecture, by PEFT's table; empty where it has none.
+
+    Keys, values and the feed-forward's inner output, as in the paper.
+    """
+    kind = getattr(getattr(model, "config", None), "model_type", "")
+    return list(TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING.get(kind, ()))
 
 
 def capture(
@@ -127,14 +182,62 @@ def _put_back(holder: Any, attributes: dict[str, Any]) -> None:
     vars(holder).update(attributes)
 
 
-def save(wrapper: Any, slots: Slots, replacements: dict[str, nn.Module], folder: Path) -> None:
-    """Write PEFT's folder: adapter_config.json, adapter_model.safetensors and its README.
+def name_base(wrapper: Any, name: str) -> None:
+    """Write the base's name into the config of a captured adapter."""
+    wrapper.peft_config[PEFT_NAME].base_model_name_or_path = name
 
-    The replacements must stand while it writes: of a switched-off adapter PEFT saves no tensor,
-    silently. The base's embeddings are frozen, so they are never part of it.
-    """
-    with slots.held(replacements), translated("save"):
-        wrapper.save_pretrained(str(folder), save_embedding_layers=False)
+
+def written_config(wrapper: Any, *, task_type: str, **changed: Any) -> Any:
+    """A copy of a captured adapter's config as its folder is to hold it."""
+    config = copy.deepcopy(wrapper.peft_config[PEFT_NAME])
+    config.task_type, config.inference_mode = task_type, True
+    for key, value in changed.items():
+        setattr(config, key, value)
+    return config
+
+
+def virtual_config(root: VirtualTokens, model: nn.Module, name: str, *, task_type: str) -> Any:
+    """PEFT's config of a prefix or a prompt."""
+    width = int(model.config.get_text_config().hidden_size)  # type: ignore[union-attr, operator]  # transformers' own
+    layers = int(model.config.get_text_config().num_hidden_layers)  # type: ignore[union-attr, operator]  # likewise
+    common: dict[str, Any] = {
+        "num_virtual_tokens": root.count,
+        "task_type": task_type,
+        "base_model_name_or_path": name,
+        "inference_mode": True,
+        "num_transformer_submodules": 1,
+        "num_layers": layers,
+    }
+    if isinstance(root, Prefix):
+        size = root.embedding.shape[1] // (2 * root.layers)
+        return PrefixTuningConfig(
+            **common,
+            num_attention_heads=root.heads,
+            token_dim=size,
+            encoder_hidden_size=width,
+            prefix_projection=False,
+        )
+    heads = int(model.config.get_text_config().num_attention_heads)  # type: ignore[union-attr, operator]  # likewise
+    return PromptTuningConfig(**common, token_dim=width, num_attention_heads=heads)
+
+
+def write(config: Any, state: dict[str, Tensor], folder: Path) -> None:
+    """Write PEFT's folder: adapter_config.json and adapter_model.safetensors."""
+    with translated("save"):
+        config.save_pretrained(str(folder))
+    write_tensors(state, folder)
+
+
+def write_tensors(state: Mapping[str, Tensor], folder: Path) -> None:
+    """Write adapter_model.safetensors; tied or sliced tensors are written whole."""
+    whole = {key: tensor.detach().cpu().clone().contiguous() for key, tensor in state.items()}
+    save_file(whole, str(folder / WEIGHTS_FILE), metadata={"format": "pt"})
+
+
+def saved_whole(folder: Path) -> list[str]:
+    """The modules that PEFT's config says are saved whole."""
+    fields = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    return list(fields.get("modules_to_save") or [])
 
 
 def tensors(wrapper: Any, slots: Slots, replacements: dict[str, nn.Module]) -> dict[str, Tensor]:
@@ -152,21 +255,9 @@ def set_tensors(
         peft.set_peft_model_state_dict(wrapper, state)
 
 
-def read_config(folder: Path) -> Any:
-    """The config of a saved LoRA; refuses, with every reason, what would be misread here."""
-    kind = _kind_of(folder / CONFIG_FILE)
-    if kind != "LORA":
-        raise AdapterError(f"{folder} holds a {kind} adapter; this version opens LORA only.")
-    with translated(f"open {folder}"):
-        config = PeftConfig.from_pretrained(str(folder))
-    faults = _foreign_parts(config)
-    if faults:
-        raise AdapterError(f"{folder}: {'; '.join(faults)}. This version opens plain LoRA only.")
-    return own(config)
-
-
-def _kind_of(path: Path) -> str:
-    """The method that a config names; PEFT's own errors for a broken file say little."""
+def kind_of(folder: Path) -> str:
+    """The method that a folder's config names; PEFT's own errors for a broken file say little."""
+    path = folder / CONFIG_FILE
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -177,22 +268,96 @@ def _kind_of(path: Path) -> str:
     return kind
 
 
+def read_config(folder: Path) -> Any:
+    """The config in PEFT's folder; refuses, with every reason, what would be misread here."""
+    kind = kind_of(folder)
+    if kind not in _KINDS:
+        raise AdapterError(
+            f"{folder} holds a {kind} adapter; expected one of {listed(sorted(_KINDS))}."
+        )
+    with translated(f"open {folder}"):
+        config = PeftConfig.from_pretrained(str(folder))
+    faults = _foreign_parts(config)
+    if faults:
+        raise AdapterError(f"{folder}: {'; '.join(faults)}, which cannot be opened here.")
+    return own(config)
+
+
+class Allocator:
+    """AdaLoRA's allocation of ranks over one run, by PEFT.
+
+    `first` steps with all ranks, `last` with the final ones, an allocation every `every` steps.
+    """
+
+    def __init__(
+        self, model: nn.Module, wrapper: Any, first: int, last: int, every: int, steps: int
+    ) -> None:
+        config = copy.copy(wrapper.peft_config[PEFT_NAME])
+        config.tinit, config.tfinal, config.deltaT = first, last, every
+        config.total_step = steps
+        self._model, self._fixed_at = model, steps - last
+        self._inner = RankAllocator(model, config, PEFT_NAME)
+        self._left: Any = None
+
+    def allocate(self, step: int) -> None:
+        """After the optimizer's step `step`, from 1, with its gradients still there."""
+        if step <= self._fixed_at:
+            now = step == self._fixed_at
+            _, left = self._inner.update_and_allocate(self._model, step, force_mask=now)
+            self._left = left or self._left
+        elif self._left is not None:
+            self._inner.mask_using_rank_pattern(self._model, self._left)
+
+
+def eva(
+    model: nn.Module, wrapper: Any, batches: Callable[[], Iterable[dict[str, Tensor]]]
+) -> dict[str, Tensor]:
+    """A [r, k] of each target by path: the main directions of its inputs over the batches."""
+    config = copy.copy(wrapper.peft_config[PEFT_NAME])
+    config.eva_config = EvaConfig(rho=1.0)
+    with translated("--init eva"), torch.no_grad():
+        found = get_eva_state_dict(
+            model, list(batches()), peft_config=config, show_progress_bar=False
+        )
+    return dict(found)
+
+
+#: PEFT's methods that can be opened, and ours.
+_KINDS = {
+    "LORA": "lora",
+    "ADALORA": "adalora",
+    "IA3": "ia3",
+    "PREFIX_TUNING": "prefix",
+    "PROMPT_TUNING": "prompt",
+}
+
+
 def _foreign_parts(config: Any) -> list[str]:
-    start = str(config.init_lora_weights).lower()
-    changes_base = any(start.startswith(kind) for kind in _CHANGES_BASE)
+    """What of a config would be misread here."""
+
+    def told(name: str) -> Any:
+        return getattr(config, name, None)
+
+    begins = str(told("init_lora_weights")).lower()
+    changes_base = any(begins.startswith(kind) for kind in _CHANGES_BASE)
     return [
         text
         for found, text in (
-            (config.use_dora, "it uses DoRA"),
-            (config.modules_to_save, f"it saves whole modules ({config.modules_to_save})"),
-            (config.bias != "none", f"it trains biases (bias={config.bias!r})"),
-            (config.lora_bias, "it has biases in B (lora_bias)"),
-            (getattr(config, "trainable_token_indices", None), "it trains single tokens"),
-            (getattr(config, "alora_invocation_tokens", None), "it is an activated LoRA (aLoRA)"),
-            (getattr(config, "use_qalora", False), "it uses QALoRA"),
-            (getattr(config, "target_parameters", None), "it adapts parameters, not modules"),
-            (getattr(config, "layer_replication", None), "it replicates layers"),
-            (changes_base, f"it starts from a changed base (init_lora_weights={start!r})"),
+            (told("lora_bias"), "it has biases in B (lora_bias)"),
+            (told("trainable_token_indices"), "it trains single tokens"),
+            (told("alora_invocation_tokens"), "it is an activated LoRA (aLoRA)"),
+            (told("use_qalora"), "it uses QALoRA"),
+            (told("use_bdlora"), "it is block-diagonal (BD-LoRA)"),
+            (told("target_parameters"), "it adapts parameters, not modules"),
+            (told("layer_replication"), "it replicates layers"),
+            (told("megatron_config"), "it is cut for Megatron"),
+            (told("prefix_projection"), "its prefix goes through a projection"),
+            (
+                changes_base,
+                f"it starts from a changed base (init_lora_weights={begins!r}; with PEFT, "
+                "save_pretrained(…, path_initial_model_for_weight_conversion=…) makes a plain "
+                "LoRA of it)",
+            ),
         )
         if found
     ]
@@ -200,25 +365,42 @@ def _foreign_parts(config: Any) -> list[str]:
 
 def spec_of(config: Any, seed: int) -> AdapterSpec:
     """Our spec of PEFT's config."""
+    method = _KINDS[config.peft_type.value]
+    if method in ("prefix", "prompt"):
+        return AdapterSpec(method=method, virtual_tokens=config.num_virtual_tokens, seed=seed)
     names = config.target_modules
-    varies = bool(config.rank_pattern or config.alpha_pattern)
-    method = "lora" + " (rsLoRA)" * bool(config.use_rslora) + " (r and α vary)" * varies
     targets = f"re:{names}" if isinstance(names, str) else ",".join(sorted(names or []))
+    if method == "ia3":
+        return AdapterSpec(method=method, targets=targets, seed=seed)
+    common = {"alpha": config.lora_alpha, "dropout": config.lora_dropout, "targets": targets}
+    if method == "adalora":
+        return AdapterSpec(method=method, rank=config.target_r, seed=seed, **common)
     return AdapterSpec(
         rank=config.r,
-        alpha=config.lora_alpha,
-        dropout=config.lora_dropout,
-        targets=targets,
         seed=seed,
-        method=method,
+        rslora=bool(config.use_rslora),
+        dora=bool(config.use_dora),
+        bias=config.bias,
+        rank_pattern=tuple((config.rank_pattern or {}).items()),
+        alpha_pattern=tuple((config.alpha_pattern or {}).items()),
+        **common,
     )
 
 
 def own(config: Any) -> Any:
-    """A copy of a foreign config, ready to be captured with tensors that exist."""
+    """A copy of a foreign config, ready to be captured with tensors that exist.
+
+    Biases and modules saved whole are trained beside PEFT's layers, so they are not in it.
+    """
     copied = copy.deepcopy(config)
     copied.inference_mode = False
-    copied.init_lora_weights = True
+    if hasattr(copied, "init_lora_weights"):
+        copied.init_lora_weights = True
+    if hasattr(copied, "bias"):
+        copied.bias = "none"
+    copied.modules_to_save = None
+    if copied.task_type == "SEQ_CLS":
+        copied.task_type = None  # PEFT would wrap the head.
     return copied
 
 
@@ -236,6 +418,22 @@ def refuse_injected(model: nn.Module) -> None:
             "expected a plain base model or a PeftModel. If another session holds it, reset that "
             "one; if PEFT wrapped it, pass the PeftModel itself."
         )
+
+
+_OPEN_INSTEAD = (
+    "Such an adapter is opened from its folder: model.save_pretrained(DIR), then give %lora use "
+    "the plain base and type: %lora open DIR"
+)
+
+
+def _not_adopted(config: Any) -> list[str]:
+    """What of a live adapter lies in the base itself, or would be misread."""
+    parts = _foreign_parts(config)
+    if config.modules_to_save:
+        parts.append(f"it saves whole modules ({listed(config.modules_to_save)})")
+    if config.bias != "none":
+        parts.append(f"it trains the base's own biases (bias={config.bias!r})")
+    return parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -271,9 +469,9 @@ def unwrap(wrapper: Any) -> Unwrapped:
             f"this PeftModel has adapters of other kinds than LoRA ({listed(others)}); "
             "expected LoRA only."
         )
-    faults = [f"{n}: {f}" for n, c in wrapper.peft_config.items() for f in _foreign_parts(c)]
+    faults = [f"{n}: {f}" for n, c in wrapper.peft_config.items() for f in _not_adopted(c)]
     if faults:
-        raise BaseModelError("; ".join(faults) + ". This version adopts plain LoRA only.")
+        raise BaseModelError("; ".join(faults) + f". {_OPEN_INSTEAD}")
     taken = {}
     for name, config in wrapper.peft_config.items():
         state = peft.get_peft_model_state_dict(
@@ -303,24 +501,3 @@ def _taken_out(base: nn.Module) -> Callable[[], None]:
     for name in told:
         del vars(base)[name]
     return wrap_again
-
-
-__all__ = [
-    "CONFIG_FILE",
-    "PEFT_NAME",
-    "VERSION",
-    "WEIGHTS_FILE",
-    "Unwrapped",
-    "base_of",
-    "capture",
-    "config_for",
-    "is_wrapper",
-    "own",
-    "read_config",
-    "refuse_injected",
-    "save",
-    "set_tensors",
-    "spec_of",
-    "tensors",
-    "unwrap",
-]

@@ -13,6 +13,7 @@ from torch import nn
 
 from lora_magic.frames import frame
 
+from .spec import AdapterSpec
 from .targets import shape_of
 
 if TYPE_CHECKING:
@@ -21,18 +22,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModuleCount:
-    """One module: d outputs, k inputs, r·(d + k) by formula, and what its tensors hold."""
+    """One module: d outputs, k inputs, the method's `formula`, and what its tensors hold.
+
+    `rank` is 0 where the method has none.
+    """
 
     module: str
     outputs: int
     inputs: int
     rank: int
+    formula: int
     tensors: int
-
-    @property
-    def formula(self) -> int:
-        """r·(d + k): A is r×k and B is d×r."""
-        return self.rank * (self.outputs + self.inputs)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Ratio:
 
     @property
     def formula(self) -> int:
-        """Σ r·(d + k)."""
+        """Σ over the modules, by the method's formula."""
         return sum(count.formula for count in self.modules)
 
     @property
@@ -111,10 +111,22 @@ class Ratio:
         )
 
 
+def low_rank(outputs: int, inputs: int, rank: int, spec: AdapterSpec) -> int:
+    """r·(d + k): A is r×k and B is d×r. AdaLoRA has r values more, DoRA d magnitudes."""
+    extra = rank if spec.method == "adalora" else 0
+    return rank * (outputs + inputs) + extra + (outputs if spec.dora else 0)
+
+
+def bottleneck(width: int, rank: int, norm: bool) -> int:
+    """2·d·r + r + d for two layers with biases, 2·d more for a norm of its own."""
+    return 2 * width * rank + rank + width + (2 * width if norm else 0)
+
+
 def planned(model: nn.Module, paths: Sequence[str], rank: int) -> tuple[ModuleCount, ...]:
-    """The counts of an adapter that does not exist yet."""
+    """The counts of a LoRA that does not exist yet."""
     counts = []
     for path in paths:
         outputs, inputs = shape_of(model.get_submodule(path))
-        counts.append(ModuleCount(path, outputs, inputs, rank, rank * (outputs + inputs)))
+        held = rank * (outputs + inputs)
+        counts.append(ModuleCount(path, outputs, inputs, rank, held, held))
     return tuple(counts)

@@ -1,26 +1,30 @@
-"""Folds ΔW into copies of the target modules; the base's own tensors are never written.
+"""Folds what an adapter changes into copies of modules; the base's own tensors are never written.
 
-A merged module is a shallow copy of the original with one new weight, W = W0 + ΔW rounded once.
-It stands in the original's slot, so `unmerge` is writing the originals back: exact in every number
-format, also for a tied weight, whose other names keep the base's tensor.
+A merged module is a shallow copy of the original with new parameters, W = W0 + ΔW rounded once.
+Where the base is quantised it is a plain layer with the dequantised weight: rounding W0 + ΔW to 4
+bits again would cost half of ΔW. It stands in the original's slot, so `unmerge` is writing the
+originals back: exact in every number format, also for a tied weight, whose other names keep the
+base's tensor.
 
 Knows modules and low-rank factors; knows no session.
 """
 
 from __future__ import annotations
 
-import copy
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from lora_magic.base.quantise import quantised_bits
 from lora_magic.errors import AdapterError
 from lora_magic.frames import frame
-from lora_magic.lowrank.factors import LowRank
 
-from .targets import is_conv1d
+from .effect import folded, start
+from .methods import Method
+from .tuned import shell
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -46,7 +50,7 @@ class MergeReport:
 
     `logit_difference` is the largest absolute difference, in float32, between the merged and the
     unmerged answer's logits on a probe text. `extra_bytes` are the merged weights: the base's own
-    are kept beside them for `unmerge`.
+    are kept beside them for `unmerge`. `dequantised` says that those are quantised.
     """
 
     adapter: str
@@ -55,6 +59,7 @@ class MergeReport:
     logit_difference: float
     seconds: float
     already: bool = False
+    dequantised: str = ""
 
     @property
     def extra_bytes(self) -> int:
@@ -85,7 +90,17 @@ class MergeReport:
         return (
             f"{self.adapter} merged into {count} module{'s' * (count != 1)}: ΔW up to "
             f"{self.largest_change:.2%} of W, {self.largest_loss:.2g} of ΔW lost to {self.dtype} "
-            f"rounding, logits within {self.logit_difference:.2g}; undo: %lora unmerge"
+            f"rounding, logits within {self.logit_difference:.2g}{self._cost}; undo: %lora unmerge"
+        )
+
+    @property
+    def _cost(self) -> str:
+        """What merging into a quantised base took: it had to be dequantised."""
+        if not self.dequantised:
+            return ""
+        return (
+            f"; the {self.dequantised} weights were dequantised for it, "
+            f"{self.extra_bytes / 1e6:,.1f} MB more until unmerged"
         )
 
     def __repr__(self) -> str:
@@ -120,52 +135,66 @@ class MergeReport:
         )
 
 
-def merged_module(path: str, original: nn.Module, delta: LowRank) -> tuple[nn.Module, ModuleMerge]:
-    """A copy of `original` whose weight is W0 + ΔW, and what that did.
+def merged_module(
+    path: str, original: nn.Module, layer: nn.Module
+) -> tuple[nn.Module, ModuleMerge]:
+    """A module that answers alone what `layer` answers around `original`, and what that did.
 
-    Raises `AdapterError` for a quantised weight, which would have to be dequantised first.
+    A copy of `original` with the folded parameters in its own number format; for a quantised one a
+    plain linear layer with the dequantised weight in the format that it computes in.
+    Raises `AdapterError` for an update that holds no finite numbers.
     """
-    weight = original.weight
-    if not isinstance(weight, Tensor) or not weight.is_floating_point():
-        raise AdapterError(
-            f"{path} is quantised ({type(original).__name__}), so ΔW cannot be added to it; "
-            "keep the adapter unmerged: %lora swap NAME"
-        )
     with torch.no_grad():
-        merged, row = _folded(path, weight, _oriented(original, delta))
-    module = copy.copy(original)
-    # A shallow copy shares its dicts with the original: this one must be its own.
-    module._parameters = dict(original._parameters)
-    module._parameters["weight"] = nn.Parameter(merged, requires_grad=False)
-    return module, row
+        found = folded(original, layer)
+        if not all(bool(value.isfinite().all()) for value in found.values()):
+            raise AdapterError(
+                f"{path}: what is to be merged holds NaN or infinity; train the adapter again with "
+                "a smaller --lr, or type: %lora detach NAME"
+            )
+        module = _dense(original) if quantised_bits(original) else shell(original)
+        rows = [_replaced(module, original, name, value) for name, value in found.items()]
+    return module, _summed(path, rows)
 
 
-def _oriented(original: nn.Module, delta: LowRank) -> tuple[Tensor, Tensor, float]:
-    """ΔW = scale·left@right in the weight's own layout.
+def _dense(original: Any) -> nn.Linear:
+    """An empty linear layer in the place of a quantised one, with its bias."""
+    dtype = getattr(original, "compute_dtype", None) or torch.float16
+    device = original.weight.device
+    made = nn.Linear(original.in_features, original.out_features, bias=False, device="meta")
+    made._parameters["weight"] = nn.Parameter(
+        torch.empty(made.out_features, made.in_features, dtype=dtype, device=device), False
+    )
+    made._parameters["bias"] = original._parameters.get("bias")
+    made.training = False
+    return made
 
-    Linear keeps d×k; Conv1D and an embedding keep k×d, so ΔWᵀ = scale·Aᵀ@Bᵀ.
-    """
-    if is_conv1d(original) or isinstance(original, nn.Embedding):
-        return delta.down.mT, delta.up.mT, delta.scale
-    return delta.up, delta.down, delta.scale
+
+def _replaced(
+    module: nn.Module, original: nn.Module, name: str, value: Tensor
+) -> tuple[float, float, float, int]:
+    """Write one parameter, rounded once: squared norms of start, change and loss, and its bytes."""
+    there: Any = module._parameters[name]
+    rounded = value.to(there.dtype)
+    kept: Any = original._parameters[name]
+    begin = start(original) if name == "weight" else kept.detach().to(value.dtype)
+    change = value - begin
+    lost = rounded.to(value.dtype) - value
+    module._parameters[name] = nn.Parameter(rounded.contiguous(), requires_grad=False)
+    squares = [float(part.double().norm()) ** 2 for part in (begin, change, lost)]
+    return squares[0], squares[1], squares[2], rounded.numel() * rounded.element_size()
 
 
-def _folded(
-    path: str, weight: Tensor, factors: tuple[Tensor, Tensor, float]
-) -> tuple[Tensor, ModuleMerge]:
-    # One wider format than the weight's: then W0 + ΔW is rounded once, at the end.
-    wide = torch.float64 if weight.dtype in (torch.float32, torch.float64) else torch.float32
-    left, right, scale = (factors[0].to(wide), factors[1].to(wide), factors[2])
-    start = weight.to(wide)
-    update = scale * (left @ right)
-    merged = (start + update).to(weight.dtype)
-    if not bool(update.isfinite().all()):
+def _summed(path: str, rows: list[tuple[float, float, float, int]]) -> ModuleMerge:
+    begin, change, lost = (math.sqrt(sum(row[part] for row in rows)) for part in range(3))
+    tiny = torch.finfo(torch.float32).tiny
+    share = lost / change if change else 0.0
+    return ModuleMerge(path, change / max(begin, tiny), share, sum(row[3] for row in rows))
+
+
+def refuse_unmergeable(method: Method, name: str) -> None:
+    """Raise `AdapterError`, with the reason and the way out, for a method that cannot be merged."""
+    if method.not_merged:
         raise AdapterError(
-            f"{path}: ΔW holds NaN or infinity, so it is not merged; train the adapter again "
-            "with a smaller --lr, or type: %lora detach NAME"
+            f"{name} ({method.title}) cannot be merged: {method.not_merged}. It stays in force as "
+            f"it is: %lora swap {name}"
         )
-    size = float(update.norm())
-    lost = float((merged.to(wide) - start - update).norm()) / size if size else 0.0
-    change = size / max(float(start.norm()), torch.finfo(wide).tiny)
-    row = ModuleMerge(path, change, lost, merged.numel() * merged.element_size())
-    return merged, row

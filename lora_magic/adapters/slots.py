@@ -2,7 +2,9 @@
 
 PEFT's wrappers nest and refuse each other, so each adapter is captured once, on the pristine base,
 as a set of replacement modules by path. Activating an adapter writes its replacements; going back
-writes the originals. No tensor of the base is ever touched by that.
+writes the originals. No tensor of the base is ever touched by that. The model itself has no slot,
+since `session.model` stays the object that was loaded: what belongs there is an `Around`, which
+changes what goes into its forward.
 
 Knows module trees; knows no adapter, no PEFT, no session.
 """
@@ -11,10 +13,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any, Protocol, runtime_checkable
 
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from lora_magic.interrupts import undisturbed
+
+#: The path of the model itself.
+ROOT = ""
+
+
+@runtime_checkable
+class Around(Protocol):
+    """What stands at `ROOT`: a module that changes the arguments of the model's forward."""
+
+    def before(
+        self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments that the model's forward is to get."""
+        ...
 
 
 class Slots:
@@ -25,6 +43,8 @@ class Slots:
     """
 
     def __init__(self, model: nn.Module) -> None:
+        self._root = model
+        self._hook: RemovableHandle | None = None
         self._places: dict[str, tuple[nn.Module, str, nn.Module]] = {}
         for path, module in model.named_modules(remove_duplicate=False):
             if path:
@@ -33,8 +53,8 @@ class Slots:
         self._written: dict[str, nn.Module] = {}
 
     def original(self, path: str) -> nn.Module:
-        """The base's own module at a path."""
-        return self._places[path][2]
+        """The base's own module at a path; the model itself at `ROOT`."""
+        return self._root if path == ROOT else self._places[path][2]
 
     def paths(self) -> list[str]:
         """Every path of the tree, in the model's own order."""
@@ -47,19 +67,30 @@ class Slots:
 
     def write(self, replacements: Mapping[str, nn.Module]) -> None:
         """Put these replacements into their slots and the originals into all others."""
-        unknown = [path for path in replacements if path not in self._places]
+        unknown = [path for path in replacements if path != ROOT and path not in self._places]
         if unknown:
             raise KeyError(unknown[0])
+        if not isinstance(replacements.get(ROOT, _NOTHING), Around):
+            raise TypeError("what stands at the root must be an Around.")
         with undisturbed():
             self._place(self._written, replacements)
 
     def _place(self, leaving: Mapping[str, nn.Module], coming: Mapping[str, nn.Module]) -> None:
         for path in leaving:
-            parent, child, original = self._places[path]
-            parent._modules[child] = original
+            if path != ROOT:
+                parent, child, original = self._places[path]
+                parent._modules[child] = original
+        if self._hook is not None:
+            self._hook.remove()
+            self._hook = None
         for path, module in coming.items():
-            parent, child, _ = self._places[path]
-            parent._modules[child] = module
+            if path == ROOT:
+                assert isinstance(module, Around)  # checked by `write`
+                before = module.before
+                self._hook = self._root.register_forward_pre_hook(before, with_kwargs=True)
+            else:
+                parent, child, _ = self._places[path]
+                parent._modules[child] = module
         self._written = dict(coming)
 
     @contextmanager
@@ -94,3 +125,13 @@ class Slots:
                     found[path] = stranger
                 parent._modules[child] = self._written.get(path, original)
         return found
+
+
+class _Nothing:
+    def before(
+        self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return args, kwargs
+
+
+_NOTHING = _Nothing()

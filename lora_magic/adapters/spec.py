@@ -1,16 +1,27 @@
-"""What an adapter is to be: its method, rank, alpha, dropout, targets and seed.
+"""What an adapter is to be: its method, rank, alpha, targets, start and seed.
 
-Knows numbers and names only; whether the targets exist is for `targets` to say.
+Knows numbers and names only; what a method reads is in `methods`, whether the targets exist is
+for `targets` to say.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import zlib
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
 
 from lora_magic.checks import is_number, is_whole
 from lora_magic.errors import AdapterError
+
+from .methods import Method, method_of
+
+#: Values by module name, sorted: hashable, unlike a dict.
+Pattern = tuple[tuple[str, float], ...]
+
+INITS = ("default", "gaussian", "pissa", "olora", "eva", "loftq")
+BIASES = ("none", "all", "lora_only")
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 BASE_NAME = "base"
@@ -19,40 +30,102 @@ _LARGEST_ALPHA = 1e6  # Beyond it α/r leaves the range of half precision.
 
 @dataclass(frozen=True)
 class AdapterSpec:
-    """A LoRA adapter: W = W0 + (α/r)·B·A with W0 frozen (Hu et al. 2021, section 4.1).
+    """One adapter, decided: the method and what that method reads.
 
-    For a target of d outputs and k inputs, A is r×k (Kaiming-uniform at first) and B is d×r (zero
-    at first, so that the adapter changes nothing until it is trained). `alpha` is α, `dropout` the
-    share of A's inputs dropped in training, `seed` what A is drawn from.
+    For `lora`, W = W0 + s·B·A with W0 frozen (Hu et al. 2021, section 4.1): for a target of d
+    outputs and k inputs A is r×k and B is d×r; s = α/r, or α/√r with `rslora`. `init` says where A
+    and B start: `default` (A Kaiming-uniform, B zero), `gaussian` (A normal with std 1/r, B zero),
+    `pissa` and `olora` (from W0's SVD and QR, taken off W0's output again, so that it starts at the
+    base), `eva` (A from the inputs' directions on the training rows, B zero), `loftq` (what 4-bit
+    rounding lost of W0). `dora` trains each output's magnitude apart. `bias` (none, all, lora_only)
+    and `norms` train those parameters as well; `rank_pattern` and `alpha_pattern` are pairs
+    (module name, value). `rank` is r of the bottleneck methods too, and the average rank that
+    AdaLoRA ends with. `virtual_tokens` belongs to prefix and prompt. `dropout` is the share of A's
+    inputs dropped in training, `seed` what a start is drawn from.
 
-    Raises `AdapterError`, with every fault at once, for a rank below 1, an alpha that is not
-    positive or a dropout outside [0, 1).
+    A field that the method does not read is 0 or empty. Raises `AdapterError`, with every fault at
+    once, for a value out of its range and a field that the method does not read.
     """
 
-    rank: int
-    alpha: float
-    dropout: float
-    targets: str
-    seed: int
+    rank: int = 0
+    alpha: float = 0.0
+    dropout: float = 0.0
+    targets: str = ""
+    seed: int = 0
     method: str = "lora"
+    rslora: bool = False
+    dora: bool = False
+    init: str = "default"
+    bias: str = "none"
+    norms: bool = False
+    rank_pattern: Pattern = ()
+    alpha_pattern: Pattern = ()
+    virtual_tokens: int = 0
 
     def __post_init__(self) -> None:
-        faults = []
-        if not is_whole(self.rank) or self.rank < 1:
-            faults.append(f"rank {self.rank!r}: expected a whole number from 1, say --rank 8")
-        if not is_number(self.alpha) or not 0 < self.alpha <= _LARGEST_ALPHA:
-            faults.append(f"alpha {self.alpha!r}: expected a positive number, say --alpha 16")
-        if not is_number(self.dropout) or not 0 <= self.dropout < 1:
-            faults.append(f"dropout {self.dropout!r}: expected 0 ≤ dropout < 1, say --dropout 0.05")
-        if not is_whole(self.seed) or not 0 <= self.seed < 2**63:
-            faults.append(f"seed {self.seed!r}: expected a whole number from 0")
+        method = method_of(self.method)
+        faults = [*self._unread(method), *self._out_of_range(method), *self._at_odds()]
         if faults:
             raise AdapterError("; ".join(faults) + ".")
         # One spelling, so that equal specs are equal: 16 and 16.0 are one alpha.
-        object.__setattr__(self, "rank", int(self.rank))
-        object.__setattr__(self, "seed", int(self.seed))
-        object.__setattr__(self, "alpha", float(self.alpha))
-        object.__setattr__(self, "dropout", float(self.dropout))
+        for name in ("rank", "seed", "virtual_tokens"):
+            object.__setattr__(self, name, int(getattr(self, name)))
+        for name in ("alpha", "dropout"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+        object.__setattr__(self, "rank_pattern", tuple(sorted(self.rank_pattern)))
+        object.__setattr__(self, "alpha_pattern", tuple(sorted(self.alpha_pattern)))
+
+    def _unread(self, method: Method) -> list[str]:
+        given = [
+            field.name
+            for field in fields(self)
+            if field.name != "method"
+            and getattr(self, field.name) != field.default
+            and not method.reads(field.name)
+        ]
+        return [f"--{flag_of(name)}: {method.title} has none" for name in given]
+
+    def _out_of_range(self, method: Method) -> list[str]:
+        checks = {
+            "rank": (is_whole(self.rank) and self.rank >= 1, "a whole number from 1, say --rank 8"),
+            "alpha": (
+                is_number(self.alpha) and 0 < self.alpha <= _LARGEST_ALPHA,
+                "a positive number, say --alpha 16",
+            ),
+            "dropout": (
+                is_number(self.dropout) and 0 <= self.dropout < 1,
+                "0 ≤ dropout < 1, say --dropout 0.05",
+            ),
+            "virtual_tokens": (
+                is_whole(self.virtual_tokens) and self.virtual_tokens >= 1,
+                "a whole number from 1, say --virtual-tokens 10",
+            ),
+            "init": (self.init in INITS, f"one of {', '.join(INITS)}"),
+            "bias": (self.bias in BIASES, f"one of {', '.join(BIASES)}"),
+            "seed": (is_whole(self.seed) and 0 <= self.seed < 2**63, "a whole number from 0"),
+        }
+        faults = [
+            f"{flag_of(name).replace('-', ' ')} {getattr(self, name)!r}: expected {wanted}"
+            for name, (fine, wanted) in checks.items()
+            if method.reads(name) and not fine
+        ]
+        faults += [
+            f"rank pattern {name}={rank!r}: expected a whole number from 1"
+            for name, rank in self.rank_pattern
+            if not is_whole(rank) or rank < 1
+        ]
+        faults += [
+            f"alpha pattern {name}={alpha!r}: expected a positive number"
+            for name, alpha in self.alpha_pattern
+            if not is_number(alpha) or not 0 < alpha <= _LARGEST_ALPHA
+        ]
+        return faults
+
+    def _at_odds(self) -> list[str]:
+        """Flags that exclude each other."""
+        if self.dora and self.init in ("pissa", "olora", "loftq"):
+            return [f"--dora with --init {self.init}: DoRA's magnitude is that of W0; use one"]
+        return []
 
     def against(self, other: AdapterSpec) -> str:
         """Where two specs differ: `rank 8, asked for 4; …`."""
@@ -60,10 +133,48 @@ class AdapterSpec:
         return "; ".join(f"{k} {one[k]}, asked for {two[k]}" for k in one if one[k] != two[k])
 
     @property
+    def scaling(self) -> float:
+        """s of ΔW = s·B·A where no pattern says otherwise: α/r, or α/√r with `rslora`."""
+        return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
+
+    @property
+    def words(self) -> str:
+        """The method with its variants: `lora`, `rslora+dora`, `lora init pissa`."""
+        kinds = [name for name in ("rslora", "dora") if getattr(self, name)]
+        start = f" init {self.init}" if self.init != "default" else ""
+        return ("+".join(kinds) or self.method) + start
+
+    @property
     def line(self) -> str:
-        """`lora r8 α16 q_proj,v_proj`, with the dropout where there is one."""
-        dropout = f" dropout {self.dropout:g}" if self.dropout else ""
-        return f"{self.method} r{self.rank} α{self.alpha:g} {self.targets}{dropout}"
+        """`lora r8 α16 q_proj,v_proj`, with what else was chosen."""
+        parts = [self.words]
+        parts += [f"r{self.rank}"] if self.rank else []
+        parts += [f"α{self.alpha:g}"] if self.alpha else []
+        parts += [f"{self.virtual_tokens} tokens"] if self.virtual_tokens else []
+        parts += [self.targets] if self.targets else []
+        parts += ["r and α vary"] if self.rank_pattern or self.alpha_pattern else []
+        parts += [f"bias {self.bias}"] if self.bias != "none" else []
+        parts += ["norms"] if self.norms else []
+        parts += [f"dropout {self.dropout:g}"] if self.dropout else []
+        return " ".join(parts)
+
+
+def flag_of(field: str) -> str:
+    """A field's name as it is typed: `rank-pattern`."""
+    return field.replace("_", "-")
+
+
+def pattern_of(given: object, flag: str, kind: Callable[[str], float]) -> Pattern:
+    """`q_proj=16,v_proj=4`, or a dict, as sorted pairs. Raises `AdapterError` with the example."""
+    if isinstance(given, str):
+        parts = [part.partition("=") for part in given.split(",") if part.strip()]
+        try:
+            return tuple(sorted((name.strip(), kind(value)) for name, _, value in parts))
+        except ValueError:
+            pass
+    elif isinstance(given, Mapping):
+        return tuple(sorted((str(name), value) for name, value in given.items()))
+    raise AdapterError(f"--{flag} {given!r}: expected NAME=VALUE,…, say --{flag} q_proj=16")
 
 
 def seed_of(name: str) -> int:

@@ -1,4 +1,4 @@
-"""Adapters on disk: PEFT's folder, readable by plain PEFT, with a card of our own beside it.
+"""Adapters on disk: PEFT's folder for PEFT's methods, the same folder with our type for the rest.
 
 A folder appears whole or not at all: it is written under a temporary name and renamed. Pickles
 are never read. Knows folders; knows no session.
@@ -8,25 +8,26 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 
-from lora_magic.base.model import LIVE, BaseModel
-from lora_magic.base.prompt import PromptForm
+from lora_magic.base import hub
+from lora_magic.base.model import BaseModel
 from lora_magic.errors import AdapterError, listed, near
 from lora_magic.interrupts import undisturbed
 from lora_magic.paths import quoted
 
-from . import attach, bridge
-from .attached import Attached, History
+from . import bridge, card, formats
+from .attached import Attached
+from .card import CARD_FILE, Card
 from .slots import Slots
 from .spec import seed_of
-
-CARD_FILE = "lora_magic.json"
 
 #: All that a saved adapter's folder holds.
 _OURS = (CARD_FILE, bridge.CONFIG_FILE, bridge.WEIGHTS_FILE, "README.md")
@@ -50,9 +51,9 @@ def save(base: BaseModel, slots: Slots, attached: Attached, folder: Path) -> int
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as room:
             written = Path(room) / "new"
-            bridge.save(attached.wrapper, slots, attached.replacements, written)
-            card = json.dumps(_card(base, attached), indent=2, ensure_ascii=False)
-            (written / CARD_FILE).write_text(card + "\n", encoding="utf-8")
+            written.mkdir()
+            formats.write(base, slots, attached, written)
+            card.write(base, attached, written)
             _exchange(written, folder, Path(room) / "old")
     except OSError as error:
         raise AdapterError(
@@ -84,57 +85,79 @@ def _strangers(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir() if file.name not in _OURS)
 
 
-def _card(base: BaseModel, attached: Attached) -> dict[str, Any]:
-    return {
-        "base": {"name": base.name, "fingerprint": base.fingerprint.digest},
-        "spec": asdict(attached.spec),
-        "prompt_form": asdict(attached.form) if attached.form else None,
-        "history": asdict(attached.history),
-        "peft": bridge.VERSION,
-    }
-
-
 def saved_in(room: Path) -> list[str]:
     """The names of the adapters' folders in a folder."""
     return sorted(config.parent.name for config in room.glob(f"*/{bridge.CONFIG_FILE}"))
 
 
-def read(base: BaseModel, slots: Slots, folder: Path, name: str) -> Attached:
-    """An adapter from PEFT's folder, ours or anybody's.
+def read(
+    base: BaseModel, slots: Slots, folder: Path, name: str, *, other_base: bool = False
+) -> Attached:
+    """An adapter from a folder, ours or anybody's in PEFT's format.
 
-    Raises `AdapterError` for a pickle, another method than plain LoRA, and tensors that do not
-    fit this base.
+    Raises `AdapterError`, with all that is wrong in one, for a method that cannot be opened, for
+    tensors that do not fit this base, and for one that was made for another base, unless
+    `other_base`.
     """
-    config = bridge.read_config(folder)
     try:
         state = load_file(str(folder / bridge.WEIGHTS_FILE))
     except (SafetensorError, OSError) as error:
         raise AdapterError(f"{folder / bridge.WEIGHTS_FILE} cannot be read: {error}") from error
-    card = _read_card(folder)
-    seed = seed_of(name) if card.seed is None else card.seed
-    made_for = card.base or str(getattr(config, "base_model_name_or_path", None) or "")
+    told = card.read(folder)
+    strange = "" if other_base else told.strangeness(base)
     try:
-        attached = attach.restore(base, slots, name, config, state, seed)
+        attached = _built(base, slots, folder, name, told, state)
     except AdapterError as error:
-        same = card.fingerprint == base.fingerprint.digest
-        raise AdapterError(f"open {folder}: {error} {_whose(base, made_for, same)}") from error
-    attached.form = card.form
-    attached.history = card.history or attached.history
-    if card.targets:
-        attached.spec = replace(attached.spec, targets=card.targets)
+        faults = f"{str(error).rstrip('.')}; {strange}" if strange else str(error).rstrip(".")
+        way_out = told.way_out(base) if told.base else _peft_way_out(base, folder)
+        raise AdapterError(f"open {folder}: {faults}. {way_out}") from error
+    if strange:
+        raise AdapterError(
+            f"open {folder}: {strange}. {told.way_out(base)} To open it all the same, add "
+            "--other-base."
+        )
+    attached.form = told.form
+    attached.history = told.history or attached.history
+    attached.run, attached.parents = dict(told.run), told.parents
     attached.source = str(folder)
     attached.saved_to = folder.resolve()
     return attached
 
 
-def _whose(base: BaseModel, made_for: str, same: bool) -> str:
-    if same:
-        return "It was made for this base, so its config and its weights disagree: save it again."
-    if made_for == LIVE:
-        return "It was made for a live model: use that one first."
-    if made_for and made_for != base.name:
-        return f"It was made for {made_for}; type: %lora load {quoted(made_for)}"
-    return "Load the base that it was trained on."
+def _built(
+    base: BaseModel,
+    slots: Slots,
+    folder: Path,
+    name: str,
+    told: Card,
+    state: Mapping[str, Tensor],
+) -> Attached:
+    seed = seed_of(name) if told.spec is None else told.spec.seed
+    attached = formats.read(base, slots, folder, name, told.spec, seed, state)
+    if told.spec is not None and told.spec.targets:
+        attached.spec = replace(attached.spec, targets=told.spec.targets)
+    return attached
+
+
+def _peft_way_out(base: BaseModel, folder: Path) -> str:
+    """The base that PEFT's own config names, for a folder without a card of ours."""
+    try:
+        fields: Any = json.loads((folder / bridge.CONFIG_FILE).read_text(encoding="utf-8"))
+        made_for = str(fields.get("base_model_name_or_path") or "")
+    except (OSError, ValueError, AttributeError):
+        made_for = ""
+    return Card(base=made_for).way_out(base)
+
+
+def folder_of(given: Path, name: str, home: Path) -> Path:
+    """The folder that `open` means: a path, one saved at home, or one fetched from the hub."""
+    if given.exists() or not hub.looks_like_hub_id(name):
+        return given
+    if (home / given).is_dir():
+        return home / given
+    if "/" in name and not given.parent.is_dir():
+        return hub.fetch_adapter(name, list(_OURS))
+    return given
 
 
 def check_folder(folder: Path, home: Path) -> None:
@@ -163,36 +186,3 @@ def check_folder(folder: Path, home: Path) -> None:
         pickles = [file for file in files if file.endswith((".bin", ".pt", ".pth"))]
         seen = f"{pickles[0]}, a pickle that can run code when it is read" if pickles else "none"
         raise AdapterError(f"{folder}: expected {bridge.WEIGHTS_FILE}, saw {seen}.")
-
-
-@dataclass(frozen=True)
-class _Card:
-    """What `lora_magic.json` says beside PEFT's files; empty where there is none."""
-
-    base: str = ""
-    fingerprint: str = ""
-    seed: int | None = None
-    targets: str = ""
-    form: PromptForm | None = None
-    history: History | None = None
-
-
-def _read_card(folder: Path) -> _Card:
-    path = folder / CARD_FILE
-    if not path.is_file():
-        return _Card()
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-        base, spec = fields.get("base") or {}, fields.get("spec") or {}
-        form, history = fields.get("prompt_form"), fields.get("history")
-        return _Card(
-            base=str(base.get("name", "")),
-            fingerprint=str(base.get("fingerprint", "")),
-            seed=int(spec["seed"]) if "seed" in spec else None,
-            targets=str(spec.get("targets", "")),
-            form=PromptForm(**{**form, "stop_ids": tuple(form["stop_ids"])}) if form else None,
-            history=History(**history) if history else None,
-        )
-    # A card written by another hand can be wrong in every way; all of them mean the same.
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise AdapterError(f"{path} cannot be read ({error}); remove it to go on.") from error

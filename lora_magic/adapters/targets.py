@@ -19,6 +19,11 @@ PATTERN = "re:"
 _ATTENTION = re.compile(r"(^|\.)\w*(attn|attention)\w*(\.|$)", re.IGNORECASE)
 
 
+def is_attention(path: str) -> bool:
+    """Is this a part of an attention layer, by its path?"""
+    return bool(_ATTENTION.search(path))
+
+
 def canonical(targets: str | Iterable[str]) -> str:
     """Targets as one string: `q_proj,v_proj`, `all-linear`, `attention` or `re:PATTERN`."""
     if isinstance(targets, str) and targets.startswith(PATTERN):
@@ -30,18 +35,20 @@ def canonical(targets: str | Iterable[str]) -> str:
     return ",".join(sorted({part.strip() for part in parts if part.strip()}))
 
 
-def resolve(model: nn.Module, targets: str) -> tuple[str, ...]:
+def resolve(model: nn.Module, targets: str, spare: Iterable[str] = ()) -> tuple[str, ...]:
     """Paths of the modules that `targets` names, in the model's order.
 
-    A name matches a path that equals it or ends with it after a dot, as in PEFT. Raises
-    `AdapterError` that lists every name that matched nothing or cannot carry an adapter.
+    `spare` are left out of it: a classifier's head, which is trained whole. A name matches a path
+    that equals it or ends with it after a dot, as in PEFT. Raises `AdapterError` that lists every
+    name that matched nothing or cannot carry an adapter.
     """
     kinds = {path: module for path, module in model.named_modules() if path}
-    able = {path: module for path, module in kinds.items() if carries_lora(module)}
+    left = set(spare)
+    able = {p: module for p, module in kinds.items() if carries_lora(module) and p not in left}
     if targets == ALL_LINEAR:
         found = _linear(model, able)
     elif targets == ATTENTION:
-        found = [path for path in _linear(model, able) if _ATTENTION.search(path)]
+        found = [path for path in _linear(model, able) if is_attention(path)]
     elif targets.startswith(PATTERN):
         found = _by_pattern(targets.removeprefix(PATTERN), able)
     else:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 from typing import Any
 
-from lora_magic.errors import BaseModelError
+from lora_magic.errors import AdapterError, BaseModelError
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _TIMEOUT = 10.0
@@ -112,3 +113,35 @@ def refuse_files(name: str, files: list[str]) -> None:
             f"{name} has {seen} and no safetensors: a pickle can run code when it is read. "
             "Convert it: model.save_pretrained(folder, safe_serialization=True)."
         )
+
+
+def fetch_adapter(adapter_id: str, files: list[str]) -> Path:
+    """A folder of the hub's cache with the files of an adapter; weights as safetensors only.
+
+    Raises `AdapterError` for one that is not there, is gated, or cannot be reached and is not in
+    the cache.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    try:
+        return Path(snapshot_download(adapter_id, allow_patterns=files))
+    except GatedRepoError as error:
+        raise AdapterError(
+            f"{adapter_id} is gated: accept its terms at its page on the hub, then {_LOGIN}."
+        ) from error
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise AdapterError(
+            f"no adapter {adapter_id!r} on the hub, and no folder of that name. "
+            f"If it is private: {_LOGIN}."
+        ) from error
+    except (LocalEntryNotFoundError, OSError, RuntimeError) as error:
+        raise AdapterError(
+            f"{adapter_id!r} is no folder in {os.getcwd()}, and the hub cannot be reached "
+            f"({type(error).__name__}); type: %lora open DIR"
+        ) from error

@@ -83,12 +83,13 @@ def help_for(verb: Verb) -> str:
 
 def _parser(verb: Verb, arguments: tuple[Argument, ...]) -> _Parser:
     body = f"\n%%lora {verb.name} takes {verb.body} in the cell below it." if verb.body else ""
-    examples = "\n".join(f"  {example}" for example in verb.examples)
+    examples = "\n".join(["examples:", *(f"  {line}" for line in verb.examples)])
+    notes = "\n".join(f"  {line}" for line in verb.notes)
     parser = _Parser(
         prog=f"%lora {verb.name}",
         usage=verb.usage.replace("%", "%%"),
         description=verb.summary + body,
-        epilog=f"examples:\n{examples}" if examples else None,
+        epilog="\n\n".join(part for part in (notes, examples) if part) or None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
         add_help=False,

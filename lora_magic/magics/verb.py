@@ -8,6 +8,7 @@ from __future__ import annotations
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ class Argument:
     @property
     def key(self) -> str:
         """Its name as a keyword argument of the session's method."""
-        return self.name.lstrip("-").lower().replace("-", "_")
+        plain = self.name.lstrip("-").lower().replace("-", "_")
+        return f"{plain}_" if iskeyword(plain) else plain
 
     @property
     def shape(self) -> str:
@@ -118,7 +120,8 @@ class Verb:
 
     `changes` says that it leaves the session changed and so prints a receipt; `prompt` that what
     follows the flags is text, not words; `body` what the cell under `%%lora NAME` holds, or None
-    where there is nothing to hold; `trains` that a run is to be followed while it lasts.
+    where there is nothing to hold; `trains` that a run is to be followed while it lasts. `notes`
+    are lines at the end of its help.
     """
 
     name: str
@@ -130,6 +133,7 @@ class Verb:
     body: str | None = None
     trains: bool = False
     examples: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def usage(self) -> str:

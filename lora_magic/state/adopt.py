@@ -53,7 +53,14 @@ def _unwrapped(wrapper: Any, tokenizer: Any) -> tuple[BaseModel, dict[str, Attac
         base = load.use(found.base, tokenizer, give_back=found.wrap_again)
         slots = Slots(found.base)
         return base, {
-            name: attach.restore(base, slots, name, bridge.own(config), state, seed_of(name))
+            name: attach.from_peft(
+                base,
+                slots,
+                name,
+                bridge.own(config),
+                state,
+                bridge.spec_of(config, seed_of(name)),
+            )
             for name, (config, state) in found.adapters.items()
         }
     except BaseException:

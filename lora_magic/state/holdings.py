@@ -7,7 +7,7 @@ there gets an error that names what is, and the command to type.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from lora_magic.adapters.attached import Attached
+from lora_magic.adapters.mixture import mixed
 from lora_magic.adapters.slots import Slots
 from lora_magic.adapters.spec import BASE_NAME
 from lora_magic.base.model import BaseModel, BaseRecord
@@ -96,9 +97,13 @@ class Holdings:
         return self.base.record(kind, form.end_token if form else None)
 
     def form_of(self, name: str) -> PromptForm:
-        """The prompt form that an adapter was trained in, else the base's own."""
+        """The prompt form that an adapter was trained in, else the base's own.
+
+        Of several together it is the first one's.
+        """
         self.base.needs_tokenizer()
-        form = self.attached[name].form if name in self.attached else None
+        first = name.partition(",")[0].partition("=")[0]
+        form = self.attached[first].form if first in self.attached else None
         form = form or self._form
         assert form is not None  # there is a tokenizer, hence a form
         return form
@@ -129,11 +134,38 @@ class Holdings:
                 f"{verb}: no adapter is active; attached: {listed(self.attached)}. "
                 f"Type: %lora {verb} NAME"
             )
+        if name is None and self.active not in self.attached:
+            raise StateError(
+                f"{verb}: {self.active} are active together; name one (%lora {verb} NAME), or make "
+                f"one of them: %lora blend NEW {self.active.replace(',', ' ')}"
+            )
         return self.named(name or self.active)
 
     def activate(self, name: str) -> None:
         """Write an adapter's replacements into the slots, or the originals for "base"."""
         self.stand(self.attached[name].replacements if name != BASE_NAME else {}, name, None)
+
+    def activate_several(self, parts: Sequence[tuple[float, str]]) -> str:
+        """Let several adapters answer together, each with its weight; returns what they are called.
+
+        One alone with weight 1 is that adapter. Raises `AdapterError` for one that is not there, or
+        that cannot be weighed.
+        """
+        found = [(weight, self.named(name)) for weight, name in parts]
+        if len(found) == 1 and found[0][0] == 1:
+            self.activate(found[0][1].name)
+            return found[0][1].name
+        several = [(weight, a.name, a.replacements) for weight, a in found]
+        called = ",".join(f"{a.name}={weight:g}" for weight, a in found)
+        self.stand(mixed(self.slots, several), called, None)
+        return called
+
+    @property
+    def together(self) -> tuple[str, ...]:
+        """The adapters that answer now: none for the base, several for a weighted sum."""
+        if self.active == BASE_NAME:
+            return ()
+        return tuple(part.partition("=")[0] for part in self.active.split(","))
 
     def stand(self, modules: Mapping[str, nn.Module], active: str, merged: str | None) -> None:
         """Write these modules and the state that goes with them, all or nothing."""
@@ -149,7 +181,7 @@ class Holdings:
 
     def keep(self, attached: Attached) -> None:
         """Hold an adapter, in place of one of the same name."""
-        if self.active == attached.name:
+        if attached.name in self.together:
             self.activate(BASE_NAME)
         self.attached[attached.name] = attached
 

@@ -11,7 +11,7 @@ from lora_magic.adapters.spec import BASE_NAME, AdapterSpec
 from lora_magic.adapters.targets import canonical, refuse_rank, resolve
 from lora_magic.compare.run import Voice
 from lora_magic.errors import AdapterError, PromptError, StateError, listed, near
-from lora_magic.lowrank.factors import LowRank
+from lora_magic.lowrank.dense import Update
 from lora_magic.lowrank.spectrum import Spectrum, spectrum_of
 
 from .holdings import Holdings
@@ -35,6 +35,12 @@ def untrained(held: Holdings, names: Iterable[str]) -> set[str]:
     histories = {name: attached.history for name, attached in held.attached.items()}
     new = {name for name, seen in histories.items() if not (seen.steps or seen.elsewhere)}
     return {BASE_NAME, *new} & set(names)
+
+
+def room(held: Holdings, names: Sequence[str]) -> int:
+    """Tokens that fit a prompt and its answer: the context, less the virtual tokens in force."""
+    taken = [held.attached[name].tokens for name in names if name in held.attached]
+    return held.base.context - max(taken, default=0)
 
 
 def flat(prompts: Sequence[Any]) -> list[str]:
@@ -70,7 +76,7 @@ def _voice(held: Holdings, name: str) -> Voice:
     if name == held.merged:
         # What answers now is the merged copies, so they are what is shown.
         return Voice(name, held.slots.written, None, form)
-    return Voice(name, attached.replacements, attached.deltas(), form)
+    return Voice(name, attached.replacements, attached.stackable(), form)
 
 
 def ratio(
@@ -78,35 +84,48 @@ def ratio(
 ) -> Ratio:
     """The counts of an adapter as it is, or of a rank and targets that are not attached."""
     base = held.base
-    chosen = name or (held.active if held.active != BASE_NAME else None)
+    chosen = name or (held.active if held.active in held.attached else None)
     there = held.named(chosen) if chosen else None
     if there is not None and rank is None and targets is None:
         spec = there.spec
         return Ratio(there.name, spec.rank, spec.targets, base.parameters, there.counts)
-    default = there.spec if there else base.recipe
+    default = there.spec if there is not None and there.spec.rank else base.recipe
     wanted = AdapterSpec(
-        default.rank if rank is None else rank, 1.0, 0.0, canonical(targets or default.targets), 0
+        rank=default.rank if rank is None else rank,
+        alpha=1.0,
+        targets=canonical(targets or default.targets or base.recipe.targets),
     )
     with held.slots.held({}):
-        paths = resolve(base.model, wanted.targets)
+        paths = resolve(base.model, wanted.targets, base.task.head)
         refuse_rank(base.model, paths, wanted.rank)
         counts = planned(base.model, paths, wanted.rank)
     return Ratio(None, wanted.rank, wanted.targets, base.parameters, counts)
 
 
 def spectrum(held: Holdings, names: Sequence[str], module: str | None) -> Spectrum:
-    """The spectra of the adapters named, else of the active one, else of all."""
+    """The spectra of the adapters named, else of the active ones, else of all that have a ΔW.
+
+    Raises `AdapterError` for a method without a ΔW, saying why.
+    """
     _ = held.base
-    chosen = list(names) or ([held.active] if held.active != BASE_NAME else list(held.attached))
+    every = [n for n, a in held.attached.items() if not a.method.no_spectrum]
+    chosen = list(names) or list(held.together) or every
     if not chosen:
         raise StateError("no adapter is attached, so there is no ΔW; type: %lora attach NAME")
-    deltas: dict[str, Mapping[str, LowRank]] = {n: held.named(n).deltas() for n in chosen}
+    for name in chosen:
+        method = held.named(name).method
+        if method.no_spectrum:
+            raise AdapterError(
+                f"{name} ({method.title}) has no spectrum: {method.no_spectrum}. "
+                f"What it does shows in: %lora compare {PROMPT}"
+            )
+    updates: dict[str, Mapping[str, Update]] = {n: held.named(n).updates() for n in chosen}
     if module is not None:
-        deltas = {name: _only(found, module) for name, found in deltas.items()}
-    return spectrum_of(deltas)
+        updates = {name: _only(found, module) for name, found in updates.items()}
+    return spectrum_of(updates)
 
 
-def _only(deltas: Mapping[str, LowRank], module: str) -> dict[str, LowRank]:
+def _only(deltas: Mapping[str, Update], module: str) -> dict[str, Update]:
     """The deltas that `module` names: a path, its end, its parts in order (`0.q_proj`), or a piece.
 
     The first of these that matches anything decides.

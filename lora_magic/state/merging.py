@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from lora_magic.adapters.merge import MergeReport, merged_module
+from lora_magic.adapters.merge import MergeReport, merged_module, refuse_unmergeable
 from lora_magic.base.device import short_name
 from lora_magic.errors import StateError
 
@@ -25,17 +25,20 @@ def merge(held: Holdings, name: str | None) -> MergeReport:
     dtype = short_name(held.base.placement.dtype)
     if held.merged == attached.name:
         return MergeReport(attached.name, (), dtype, 0.0, 0.0, already=True)
+    refuse_unmergeable(attached.method, attached.name)
     started = time.perf_counter()
     pairs = {
-        path: merged_module(path, held.slots.original(path), delta)
-        for path, delta in attached.deltas().items()
+        path: merged_module(path, held.slots.original(path), layer)
+        for path, layer in attached.replacements.items()
     }
     modules = {path: module for path, (module, _) in pairs.items()}
     difference = logit_difference(held, attached.replacements, modules)
     held.stand(modules, attached.name, attached.name)
     rows = tuple(row for _, row in pairs.values())
     seconds = time.perf_counter() - started
-    return MergeReport(attached.name, rows, dtype, difference, seconds)
+    quantised = held.base.quantised
+    kind = "" if quantised is None else quantised.kind
+    return MergeReport(attached.name, rows, dtype, difference, seconds, dequantised=kind)
 
 
 def unmerge(held: Holdings) -> Receipt:

@@ -17,8 +17,7 @@ from lora_magic.adapters import attach, store
 from lora_magic.adapters.attached import Adapter
 from lora_magic.adapters.count import Ratio
 from lora_magic.adapters.merge import MergeReport
-from lora_magic.adapters.spec import BASE_NAME, AdapterSpec, check_name, seed_of
-from lora_magic.adapters.targets import canonical
+from lora_magic.adapters.spec import BASE_NAME, check_name
 from lora_magic.base import load as loading
 from lora_magic.base.fingerprint import Verification
 from lora_magic.base.model import BaseRecord
@@ -42,6 +41,7 @@ from .receipt import Receipt
 from .settled import settled
 from .status import Status
 from .train import train
+from .wanted import parts_of, wanted
 
 HOME = ".lora_magic"
 
@@ -184,39 +184,62 @@ class Session:
         self,
         name: str,
         *,
+        method: str | None = None,
         rank: int | None = None,
         alpha: float | None = None,
         dropout: float | None = None,
         targets: str | Sequence[str] | None = None,
+        init: str | None = None,
+        rslora: bool | None = None,
+        dora: bool | None = None,
+        bias: str | None = None,
+        norms: bool | None = None,
+        rank_pattern: str | Mapping[str, int] | None = None,
+        alpha_pattern: str | Mapping[str, float] | None = None,
+        virtual_tokens: int | None = None,
+        for_: str | None = None,
         seed: int | None = None,
         replace: bool = False,
     ) -> Adapter:
-        """A new LoRA adapter, active from now on: W = W0 + (α/r)·B·A, B = 0 at first.
+        """A new adapter, active from now on. LoRA unless `method` says otherwise: W = W0 + s·B·A.
 
-        Defaults are the base's recipe; the seed comes from the name. The same spec under the same
-        name returns the adapter that is there; another spec is an `AdapterError` that names
-        `replace`.
+        What each flag means is said at `AdapterSpec`, what each method can do in the table of
+        `lora_magic.adapters.methods`. `for_` (style, instructions, domain) sets rank, alpha and
+        targets by use. Other defaults are the base's recipe; the seed comes from the name. The same
+        spec under the same name returns the adapter that is there; another spec is an
+        `AdapterError` that names `replace`.
         """
         held = self._held
+        flags = {
+            "method": method,
+            "rank": rank,
+            "alpha": alpha,
+            "dropout": dropout,
+            "targets": targets,
+            "init": init,
+            "rslora": rslora,
+            "dora": dora,
+            "bias": bias,
+            "norms": norms,
+            "rank_pattern": rank_pattern,
+            "alpha_pattern": alpha_pattern,
+            "virtual_tokens": virtual_tokens,
+            "for_": for_,
+            "seed": seed,
+        }
         recipe = held.base.recipe
         check_name(name)
         held.refuse_while_merged("attach")
-        wanted = AdapterSpec(
-            rank=recipe.rank if rank is None else rank,
-            alpha=recipe.alpha if alpha is None else alpha,
-            dropout=0.0 if dropout is None else dropout,
-            targets=canonical(recipe.targets if targets is None else targets),
-            seed=seed_of(name) if seed is None else seed,
-        )
+        spec = wanted(name, recipe, flags)
         there = held.attached.get(name)
-        if there is not None and there.spec != wanted and not replace:
+        if there is not None and there.spec != spec and not replace:
             raise AdapterError(
-                f"{name!r} is attached with another spec ({there.spec.against(wanted)}); to start "
+                f"{name!r} is attached with another spec ({there.spec.against(spec)}); to start "
                 "anew, add --replace, or choose another name."
             )
         with held.all_or_nothing():
             if there is None or replace:
-                held.keep(attach.create(held.base, held.slots, name, wanted))
+                held.keep(attach.create(held.base, held.slots, name, spec))
             held.activate(name)
         return held.attached[name].record()
 
@@ -229,7 +252,7 @@ class Session:
         held.named(name)
         unsaved = name in held.unsaved()
         with held.all_or_nothing():
-            if held.active == name:
+            if name in held.together:
                 held.activate(BASE_NAME)
             del held.attached[name]
         lost = " (its training was not saved)" if unsaved else ""
@@ -237,17 +260,29 @@ class Session:
 
     @settled
     def swap(self, name: str) -> Receipt:
-        """Let another adapter answer, or "base"."""
-        _ = self._held.base
-        self._held.refuse_while_merged("swap")
+        """Let another adapter answer, or "base", or several at once: `a=0.7,b=0.3`.
+
+        Of several each changes the base by its weight times what it changes alone; for LoRA that is
+        ΔW = Σ wᵢ·ΔWᵢ.
+        """
+        held = self._held
+        _ = held.base
+        held.refuse_while_merged("swap")
+        parts = parts_of(name) if isinstance(name, str) else None
+        if parts is not None:
+            return Receipt(f"{held.activate_several(parts)} are active together")
         if name != BASE_NAME:
-            self._held.named(name)
-        self._held.activate(name)
+            held.named(name)
+        held.activate(name)
         return Receipt(f"{name} is active")
 
     @settled
     def save(self, name: str | None = None, folder: str | Path | None = None) -> Receipt:
-        """Write an adapter in PEFT's format; by default to `.lora_magic/adapters/NAME`."""
+        """Write an adapter; by default to `.lora_magic/adapters/NAME`.
+
+        PEFT's format for the methods that PEFT has, and the same folder with a type of ours for the
+        others.
+        """
         held = self._held
         attached = held.named_or_active(name, "save")
         home = self.home / "adapters" / attached.name
@@ -267,21 +302,26 @@ class Session:
 
     @settled
     def open(
-        self, folder: str | Path, name: str | None = None, *, replace: bool = False
+        self,
+        folder: str | Path,
+        name: str | None = None,
+        *,
+        other_base: bool = False,
+        replace: bool = False,
     ) -> Adapter:
-        """Read an adapter in PEFT's format and activate it.
+        """Read an adapter, in PEFT's format or ours, and activate it.
 
-        `folder` may be the name of an adapter saved at home. Opening the folder that an adapter
-        of this name was read from, or saved to, returns it as long as it has not changed since.
+        `folder` may be the name of an adapter saved at home, or a hub id. Opening the folder that
+        an adapter of this name was read from, or saved to, returns it as long as it has not changed
+        since. One that was made for another base is refused unless `other_base`.
         """
         held = self._held
         base, slots = held.base, held.slots
         held.refuse_while_merged("open")
-        path, home = path_of(folder, "open"), self.home / "adapters"
-        if not path.exists() and (home / path).is_dir():
-            path = home / path
+        given, home = path_of(folder, "open"), self.home / "adapters"
+        path = store.folder_of(given, str(folder), home)
         store.check_folder(path, home)
-        called = check_name(path.name if name is None else name, f"%lora open {quoted(folder)}")
+        called = check_name(given.name if name is None else name, f"%lora open {quoted(folder)}")
         there = held.attached.get(called)
         if there is not None and there.saved_to != path.resolve() and not replace:
             raise AdapterError(
@@ -290,7 +330,7 @@ class Session:
             )
         with held.all_or_nothing():
             if there is None or replace:
-                held.keep(store.read(base, slots, path, called))
+                held.keep(store.read(base, slots, path, called, other_base=other_base))
             held.activate(called)
         return held.attached[called].record()
 
@@ -383,6 +423,7 @@ class Session:
                 base.task.labels,
                 adapter=self.active,
                 untrained=bool(looking.untrained(self._held, [self.active])),
+                context=looking.room(self._held, self._held.together),
             )
         return ask(
             base.model,
@@ -393,6 +434,7 @@ class Session:
             max_new_tokens=max_new_tokens,
             temperature=temperature,
             seed=seed,
+            context=looking.room(self._held, self._held.together),
         )
 
     @settled
@@ -421,6 +463,7 @@ class Session:
                 looking.flat(prompts),
                 base.task.labels,
                 untrained=looking.untrained(self._held, [voice.name for voice in voices]),
+                context=looking.room(self._held, [voice.name for voice in voices]),
             )
         return compare(
             base.model,
@@ -431,6 +474,7 @@ class Session:
             max_new_tokens=max_new_tokens,
             temperature=temperature,
             seed=seed,
+            context=looking.room(self._held, [voice.name for voice in voices]),
         )
 
     @settled

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lora_magic.adapters.attached import Attached, History
+from lora_magic.adapters.courses import course_of
 from lora_magic.base.prompt import PromptForm
 from lora_magic.compare.limits import check_known
 from lora_magic.errors import CommandError, TrainingStopped
@@ -37,7 +38,8 @@ def train(
     """
     tokenizer = held.base.needs_tokenizer()
     form = _form(held, attached if more else None, template, system)
-    spec = plan(held.base.recipe, len(rows), context=held.base.context, **flags)
+    room = held.base.context - attached.tokens
+    spec = plan(held.base.recipe, len(rows), context=room, **flags)
     if form is None:
         classes = held.base.task.labels
         encoded = encode.encode_labelled(rows, tokenizer, classes, spec.max_length)
@@ -48,6 +50,7 @@ def train(
     attached.form = form
     attached.history = _history(attached.history if more else History(), summary)
     attached.saved_to = None
+    attached.run = _told(summary, flags)
     if summary.stopped:
         raise TrainingStopped(
             f"{attached.name} stopped after step {summary.steps} of {summary.planned_steps}; "
@@ -86,9 +89,16 @@ def _run(
             if not more:
                 attached.set_state(attached.start)
             held.activate(attached.name)
+            course = course_of(base.model, held.slots, attached, more=more)
             with attached.trainable():
                 return run.run(
-                    attached.name, base.model, base.tokenizer, encoded, spec, reporter=reporter
+                    attached.name,
+                    base.model,
+                    base.tokenizer,
+                    encoded,
+                    spec,
+                    course=course,
+                    reporter=reporter,
                 )
     except BaseException:
         attached.set_state(before)
@@ -104,3 +114,21 @@ def _history(before: History, summary: RunSummary) -> History:
         summary.examples,
         before.elsewhere,
     )
+
+
+def _told(summary: RunSummary, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """What an adapter's card says of its last run."""
+    return {
+        "data_sha256": summary.data_hash,
+        "examples": summary.examples,
+        "held_out": summary.held_out,
+        "steps": summary.steps,
+        "planned_steps": summary.planned_steps,
+        "learning_rate": summary.learning_rate,
+        "batch_size": summary.batch_size,
+        "seed": summary.seed,
+        "last_loss": summary.last_loss,
+        "held_out_before": summary.held_out_before,
+        "held_out_after": summary.held_out_after,
+        "flags": {key: value for key, value in flags.items() if value is not None},
+    }

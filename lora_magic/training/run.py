@@ -10,7 +10,7 @@ import math
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from lora_magic.errors import TrainingError, listed
 from . import batches, optimizers
 from .accuracy import Accuracy
 from .asfound import as_found
+from .course import Course, Plain
 from .encode import IGNORED, Encoded, Example, collate
 from .garbage import own_garbage
 from .quiet import quiet_import
@@ -39,6 +40,7 @@ def run(
     encoded: Encoded,
     spec: TrainSpec,
     *,
+    course: Course | None = None,
     reporter: Reporter | None = None,
     stop: threading.Event | None = None,
 ) -> RunSummary:
@@ -64,7 +66,7 @@ def run(
     parted = optimizers.groups(named, spec)
     listener = reporter or SilentReporter()
     pad = _pad_id(tokenizer, model if encoded.classes else None)
-    work = _Run(name, model, pad, encoded, spec, listener, Stop(stop))
+    work = _Run(name, model, pad, encoded, spec, listener, Stop(stop), course or Plain())
     try:
         with own_garbage(), as_found(model), fitting_threads(model), work.stop:
             return work.all(parted)
@@ -98,7 +100,9 @@ class _Run:
         spec: TrainSpec,
         reporter: Reporter,
         stop: Stop,
+        course: Course,
     ) -> None:
+        self.course = course
         self.name, self.model, self.pad_id = name, model, pad_id
         self.encoded, self.reporter, self.stop = encoded, reporter, stop
         self.train, self.held = batches.split(encoded.examples, spec)
@@ -117,11 +121,19 @@ class _Run:
             from .trainer import quiet, train
 
         with quiet(), tempfile.TemporaryDirectory(prefix="lora_magic-") as folder:
+            self.course.begin(len(self.steps), self._batches)
             before = self._held_out()
             began = time.perf_counter()
             told = (self._batch, self.spec, folder, self._after_pass, self._after_step)
             per_pass = bool(self.encoded.classes)
-            train(self.model, parted, self.steps, *told, mean_of_pass=per_pass)
+            train(
+                self.model,
+                parted,
+                self.steps,
+                *told,
+                course=self.course,
+                mean_of_pass=per_pass,
+            )
             seconds = time.perf_counter() - began
             trained = [parameter for group in parted for parameter in group["params"]]
             if not all(bool(torch.isfinite(parameter).all()) for parameter in trained):
@@ -153,6 +165,14 @@ class _Run:
         """Rows that so many steps come to, and the tokens trained in one pass over those."""
         rows = {index for step in self.steps[:steps] for part in step for index in part}
         return len(rows), sum(self.train[index].trained for index in rows)
+
+    def _batches(self) -> Iterator[dict[str, Tensor]]:
+        """The batches that the steps will see, where the model is."""
+        device = next(self.model.parameters()).device
+        for step in self.steps:
+            for part in step:
+                batch = collate([self.train[index] for index in part], self.pad_id)
+                yield {key: value.to(device) for key, value in batch.items()}
 
     def _batch(self, indices: list[int]) -> dict[str, Tensor]:
         # The clock starts here: making a Trainer takes longer than a small step.

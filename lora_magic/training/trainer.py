@@ -30,6 +30,7 @@ from transformers.utils import logging
 
 from . import optimizers
 from .batches import Step
+from .course import Course
 from .encode import IGNORED
 from .spec import TrainSpec
 
@@ -50,6 +51,7 @@ def train(
     on_pass: OnPass,
     on_step: OnStep,
     *,
+    course: Course,
     mean_of_pass: bool = False,
 ) -> None:
     """Take the steps on groups of parameters with the spec's optimizer, leaving the Trainer's
@@ -72,9 +74,9 @@ def train(
         data_collator=lambda items: collate(items[0]),
         train_dataset=[part for step in steps for part in step],
         optimizers=(optimizer, schedule),
-        callbacks=[_AfterStep(on_step)],
+        callbacks=[_AfterStep(on_step, course)],
     )
-    trainer.on_pass = on_pass
+    trainer.on_pass, trainer.course = on_pass, course
     if mean_of_pass:
         trainer.model_accepts_loss_kwargs = False
     for callback in _noisy():
@@ -120,8 +122,12 @@ def _noisy() -> list[type[TrainerCallback]]:
 
 
 class _AfterStep(TrainerCallback):  # type: ignore[misc]  # transformers has no types here
-    def __init__(self, on_step: OnStep) -> None:
-        self._on_step = on_step
+    def __init__(self, on_step: OnStep, course: Course) -> None:
+        self._on_step, self._course = on_step, course
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        # The step is counted after the gradients are gone.
+        self._course.after_update(state.global_step + 1)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
         if self._on_step():
@@ -130,6 +136,7 @@ class _AfterStep(TrainerCallback):  # type: ignore[misc]  # transformers has no 
 
 class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types here
     on_pass: OnPass
+    course: Course
 
     def _move_model_to_device(self, model: Any, device: Any) -> None:
         """Nothing: the model is where it has to be."""
@@ -146,6 +153,17 @@ class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types here
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, **rest: Any
     ) -> Any:
+        loss = self._task_loss(model, inputs, return_outputs, **rest)
+        penalty = self.course.penalty()
+        if penalty is None:
+            self._penalty = 0.0
+            return loss
+        # The passes of a step are summed: each carries its share.
+        share = penalty / self._step_parts
+        self._penalty = float(share)
+        return loss + (share if self.model_accepts_loss_kwargs else penalty)
+
+    def _task_loss(self, model: Any, inputs: Any, return_outputs: bool, **rest: Any) -> Any:
         if self.model_accepts_loss_kwargs:
             return super().compute_loss(model, inputs, return_outputs, **rest)
         # Such a model returns the mean over this pass, and the Trainer divides by the passes:
@@ -156,7 +174,7 @@ class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types here
 
     def training_step(self, *args: Any, **rest: Any) -> Any:
         loss = super().training_step(*args, **rest)
-        self.on_pass(float(loss))
+        self.on_pass(float(loss) - self._penalty)
         return loss
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from lora_magic.adapters.methods import METHODS
+from lora_magic.adapters.spec import BIASES, INITS
+from lora_magic.errors import listed
 from lora_magic.magics.verb import Argument, Call, Verb, number, whole
 
 
@@ -17,12 +20,28 @@ VERB = Verb(
     changes=True,
     arguments=(
         Argument("NAME", "the adapter's name"),
-        Argument("--rank", "r of A (r×k) and B (d×r)", whole, placeholder="R"),
+        Argument("--method", listed(METHODS, 20), placeholder="METHOD"),
+        Argument("--rank", "r of A (r×k) and B (d×r), or of a bottleneck", whole, placeholder="R"),
         Argument("--alpha", "α: ΔW = α/r · B·A", number),
         Argument("--dropout", "on the input of A while training; 0 unless given", number),
         Argument("--targets", "attention, all-linear, names with commas, or re:PATTERN"),
+        Argument("--init", f"where A and B start: {', '.join(INITS)}", placeholder="START"),
+        Argument("--rslora", "α/√r in the place of α/r", kind=None),
+        Argument("--dora", "train each output's magnitude apart", kind=None),
+        Argument("--bias", f"train biases too: {', '.join(BIASES)}", placeholder="WHICH"),
+        Argument("--norms", "train the norms too", kind=None),
+        Argument("--rank-pattern", "other ranks by module", placeholder="q_proj=16,…"),
+        Argument("--alpha-pattern", "other alphas by module", placeholder="q_proj=32,…"),
+        Argument("--virtual-tokens", "n of prefix and prompt tuning", whole),
+        Argument("--for", "rank and targets by use: style, instructions, domain"),
         Argument("--seed", "of A's start; made from the name unless given", whole),
         Argument("--replace", "put it in the place of one with another spec", kind=None),
     ),
-    examples=("%lora attach pirate --rank 8", "%lora attach calm --targets q_proj,v_proj"),
+    examples=(
+        "%lora attach pirate --rank 8",
+        "%lora attach calm --targets q_proj,v_proj",
+        "%lora attach sharp --init pissa --rslora",
+        "%lora attach small --method ia3",
+    ),
+    notes=tuple(f"{m.name:10} {m.title}: {m.storage}" for m in METHODS.values()),
 )

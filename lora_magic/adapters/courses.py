@@ -1,0 +1,145 @@
+"""What AdaLoRA and EVA do in a run: a budget of ranks, and a start from the rows.
+
+Knows adapters and the bridge to PEFT; knows no Trainer and no session. Both fit the protocol of
+`training.course`, which this room does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lora_magic.errors import AdapterError, CommandError
+
+from . import bridge
+from .attached import Attached
+from .effect import PEFT_NAME
+from .slots import Slots
+
+#: Shares of a run: all ranks at first, then fewer and fewer, then fixed.
+_WARM_UP, _FIXED = 0.1, 0.3
+_SHORTEST = 10
+
+#: The weight of the orthogonality of P and Q in the loss, γ of AdaLoRA's equation 4; PEFT's own.
+_ORTHOGONALITY = 0.5
+
+Batches = Callable[[], Iterable[dict[str, Tensor]]]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """AdaLoRA's budget (Zhang et al. 2023, equation 12): b(t) falls by a cubic from b_0 to b_T.
+
+    b_0 until `first`, b_T in the last `last` steps; a change every `every` steps.
+    """
+
+    first: int
+    last: int
+    every: int
+    steps: int
+
+    @classmethod
+    def of(cls, steps: int) -> Schedule:
+        """Raises `CommandError` for a run too short to spend a budget in."""
+        if steps < _SHORTEST:
+            raise CommandError(
+                f"--steps {steps}: AdaLoRA's budget needs at least {_SHORTEST} steps."
+            )
+        every = max(1, steps // 100)
+        return cls(max(1, int(_WARM_UP * steps)), max(1, int(_FIXED * steps)), every, steps)
+
+
+class AdaLoRA:
+    """The budget of one run: after each step the least important triplets lose their value.
+
+    Importance and allocation are PEFT's. The loss gets γ·(‖PᵀP − I‖ + ‖QQᵀ − I‖), a mean over the
+    matrices.
+    """
+
+    def __init__(self, model: Any, attached: Attached) -> None:
+        self._model, self._attached = model, attached
+        self._allocator: bridge.Allocator | None = None
+
+    def begin(self, steps: int, batches: Batches) -> None:
+        """Raises `CommandError` for a run too short."""
+        plan = Schedule.of(steps)
+        self._allocator = bridge.Allocator(
+            self._model, self._attached.wrapper, plan.first, plan.last, plan.every, plan.steps
+        )
+
+    def penalty(self) -> Tensor | None:
+        """γ times the mean distance of P and Q from orthogonality."""
+        distances = [
+            _from_orthogonal(factor)
+            for module in self._attached.replacements.values()
+            if hasattr(module, "lora_E")
+            for factor in _sides(module)
+        ]
+        return _ORTHOGONALITY * torch.stack(distances).mean()
+
+    def after_update(self, step: int) -> None:
+        """Spend the budget of this step."""
+        assert self._allocator is not None  # the run has begun
+        self._allocator.allocate(step)
+
+
+def _sides(layer: Any) -> tuple[Tensor, Tensor]:
+    return layer.lora_A[PEFT_NAME], layer.lora_B[PEFT_NAME].mT
+
+
+def _from_orthogonal(rows: Tensor) -> Tensor:
+    """‖M·Mᵀ − I‖_F of r rows."""
+    far: Tensor = torch.linalg.matrix_norm(
+        rows @ rows.mT - torch.eye(len(rows), device=rows.device)
+    )
+    return far
+
+
+class EVA:
+    """A's start for a run: the main directions of each target's inputs on the rows.
+
+    Paischer et al. 2024, arXiv 2410.07170, by PEFT, at equal ranks. B stays zero.
+    """
+
+    def __init__(self, model: Any, slots: Slots, attached: Attached) -> None:
+        self._model, self._slots, self._attached = model, slots, attached
+
+    def begin(self, steps: int, batches: Batches) -> None:
+        """Raises `AdapterError` for rows with fewer directions than the rank."""
+        layers = self._attached.replacements
+        with self._slots.held({}):
+            found = bridge.eva(self._model, self._attached.wrapper, batches)
+        missing = [path for path, layer in layers.items() if _is_lora(layer) and path not in found]
+        if missing:
+            raise AdapterError(
+                f"--init eva: the rows give no {self._attached.spec.rank} directions for "
+                f"{missing[0]}; use more rows, a smaller --rank, or no --init."
+            )
+        with torch.no_grad():
+            for path, down in found.items():
+                layer: Any = layers[path]
+                layer.lora_A[PEFT_NAME].weight.copy_(down)
+
+    def penalty(self) -> Tensor | None:
+        """None."""
+        return None
+
+    def after_update(self, step: int) -> None:
+        """Nothing."""
+
+
+def _is_lora(layer: Any) -> bool:
+    return PEFT_NAME in getattr(layer, "lora_A", {})
+
+
+def course_of(model: Any, slots: Slots, attached: Attached, *, more: bool) -> AdaLoRA | EVA | None:
+    """What an adapter asks of a run; with `more` EVA keeps the directions that it has."""
+    if attached.spec.method == "adalora":
+        return AdaLoRA(model, attached)
+    if attached.spec.init == "eva" and not more:
+        return EVA(model, slots, attached)
+    return None

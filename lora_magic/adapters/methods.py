@@ -1,0 +1,175 @@
+"""The table of methods: what each adapter method is, what it takes, and what can be done with it.
+
+Every verb, `--help` and the README read this one table. Knows words and numbers only: no torch, no
+PEFT, no session.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lora_magic.errors import AdapterError, listed, near
+
+#: What every method takes.
+_COMMON = frozenset({"seed"})
+_LOW_RANK = frozenset({"rank", "alpha", "dropout", "targets", "bias", "norms"})
+
+CACHE = (
+    "its vectors stand before the prompt in every layer's cache and act through the attention, so "
+    "there is no weight that they could be added to"
+)
+NONLINEAR = "its layers have a nonlinearity between them, so they are no matrix that could be added"
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of the table.
+
+    `takes` are the fields of a spec that it reads. `not_merged`, `no_spectrum` and `not_quantised`
+    say why something cannot be done; empty where it can. `batched` is whether it can share one
+    pass with other adapters in a comparison. `latency` is what it costs at each token, `context`
+    what it takes of the window, `storage` the parameters kept for a task.
+    """
+
+    name: str
+    title: str
+    source: str
+    takes: frozenset[str]
+    storage: str
+    not_merged: str = ""
+    no_spectrum: str = ""
+    not_quantised: str = ""
+    batched: bool = False
+    latency: str = "none once merged"
+    context: str = "whole"
+    peft: bool = True
+
+    @property
+    def merges(self) -> bool:
+        """Can it be folded into the weights?"""
+        return not self.not_merged
+
+    def reads(self, field: str) -> bool:
+        """Does a spec's field mean anything to it?"""
+        return field in self.takes or field in _COMMON
+
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method(
+            "lora",
+            "LoRA",
+            "Hu et al. 2021, arXiv 2106.09685",
+            _LOW_RANK | {"rslora", "dora", "init", "rank_pattern", "alpha_pattern"},
+            "r·(d + k) a matrix",
+            batched=True,
+        ),
+        Method(
+            "adalora",
+            "AdaLoRA",
+            "Zhang et al. 2023, arXiv 2303.10512",
+            _LOW_RANK - {"bias", "norms"},
+            "r·(d + k + 1) a matrix, r by importance",
+            batched=True,
+        ),
+        Method(
+            "ia3",
+            "(IA)³",
+            "Liu et al. 2022, arXiv 2205.05638",
+            frozenset({"targets"}),
+            "d or k a matrix",
+        ),
+        Method(
+            "prefix",
+            "prefix tuning",
+            "Li and Liang 2021, arXiv 2101.00190",
+            frozenset({"virtual_tokens"}),
+            "n·2·L·width",
+            not_merged=CACHE,
+            no_spectrum="it changes no weight, so there is no ΔW",
+            latency="attention over n more positions",
+            context="less n tokens",
+        ),
+        Method(
+            "prompt",
+            "prompt tuning",
+            "Lester et al. 2021, arXiv 2104.08691",
+            frozenset({"virtual_tokens"}),
+            "n·width",
+            not_merged=CACHE,
+            no_spectrum="it changes no weight, so there is no ΔW",
+            latency="n more tokens to read",
+            context="less n tokens",
+        ),
+        Method(
+            "houlsby",
+            "bottleneck adapters (Houlsby)",
+            "Houlsby et al. 2019, arXiv 1902.00751",
+            frozenset({"rank", "targets"}),
+            "2·d·r + r + d, twice a block",
+            not_merged=NONLINEAR,
+            no_spectrum="its change depends on the input, so there is no ΔW",
+            latency="two small layers, twice a block",
+            peft=False,
+        ),
+        Method(
+            "adapter-l",
+            "bottleneck adapters (Lin)",
+            "Lin et al. 2020, arXiv 2004.03829",
+            frozenset({"rank", "targets"}),
+            "2·d·r + r + 3·d a block",
+            not_merged=NONLINEAR,
+            no_spectrum="its change depends on the input, so there is no ΔW",
+            latency="a norm and two small layers a block",
+            peft=False,
+        ),
+        Method(
+            "bitfit",
+            "BitFit",
+            "Ben Zaken et al. 2021, arXiv 2106.10199",
+            frozenset(),
+            "every bias",
+            no_spectrum="it changes biases, which are vectors",
+            peft=False,
+        ),
+        Method(
+            "full",
+            "full fine-tuning",
+            "the baseline of Hu et al. 2021, table 2",
+            frozenset(),
+            "every parameter",
+            not_quantised="a weight of 4 or 8 bits takes no gradient",
+            peft=False,
+        ),
+    )
+}
+
+#: What people type for a method that is a flag of another, and the flags that it stands for.
+ALIASES: dict[str, dict[str, object]] = {
+    "dora": {"method": "lora", "dora": True},
+    "rslora": {"method": "lora", "rslora": True},
+    "pissa": {"method": "lora", "init": "pissa"},
+    "olora": {"method": "lora", "init": "olora"},
+    "eva": {"method": "lora", "init": "eva"},
+    "loftq": {"method": "lora", "init": "loftq"},
+    "prefix-tuning": {"method": "prefix"},
+    "prompt-tuning": {"method": "prompt"},
+    "bottleneck": {"method": "houlsby"},
+    "adapter-h": {"method": "houlsby"},
+    "full-fine-tuning": {"method": "full"},
+    "fine-tuning": {"method": "full"},
+}
+
+
+def method_of(name: str) -> Method:
+    """The method of that name; raises `AdapterError` with the near miss."""
+    if name in METHODS:
+        return METHODS[name]
+    if isinstance(name, str) and name.lower() in ("qlora", "lora+", "lora-plus"):
+        way = "%lora load MODEL --bits 4" if name == "qlora" else "%%lora_train NAME --lora-plus 16"
+        raise AdapterError(f"--method {name}: it is LoRA all the same; type: {way}")
+    raise AdapterError(
+        f"--method {name}: expected one of {listed([*METHODS, *ALIASES], 30)}."
+        f"{near(str(name), [*METHODS, *ALIASES])}"
+    )

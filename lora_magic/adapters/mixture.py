@@ -1,0 +1,115 @@
+"""Several adapters in force at once, each with a weight.
+
+What each changes at a module is weighted and summed: y = y0 + Σ wᵢ·(yᵢ − y0). For LoRA that is
+exactly the ΔW of Σ wᵢ·ΔWᵢ. Knows layers and low-rank updates; knows no PEFT and no session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from lora_magic.errors import AdapterError
+from lora_magic.lowrank.combine import weighted_sum
+from lora_magic.lowrank.factors import LowRank
+
+from .effect import low_rank_of
+from .slots import ROOT, Slots
+
+
+class Added(nn.Module):
+    """y = W0·x + s·B·A·x for a low-rank update that is not trained."""
+
+    down: Tensor
+    up: Tensor
+
+    def __init__(self, original: nn.Module, update: LowRank) -> None:
+        super().__init__()
+        self.base_layer = original
+        self.register_buffer("down", update.down.detach().clone(), persistent=False)
+        self.register_buffer("up", update.scale * update.up.detach(), persistent=False)
+        self.training = original.training
+
+    @property
+    def added(self) -> LowRank:
+        """The update."""
+        return LowRank(self.down, self.up, 1.0)
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """Outputs [..., d] for inputs [..., k]; for an embedding, of ids [...]."""
+        y: Tensor = self.base_layer(x, *args, **kwargs)
+        if isinstance(self.base_layer, nn.Embedding):
+            change = self.down.mT[x] @ self.up.mT
+        else:
+            change = (x.to(self.down.dtype) @ self.down.mT) @ self.up.mT
+        return (y.to(change.dtype) + change).to(y.dtype)
+
+    def __getattr__(self, name: str) -> Any:
+        return _through(self, name)
+
+
+class Blended(nn.Module):
+    """y = y0 + Σ wᵢ·(yᵢ − y0) for layers of any kind that stand for one module."""
+
+    def __init__(self, original: nn.Module, parts: Sequence[tuple[float, nn.Module]]) -> None:
+        super().__init__()
+        self.base_layer = original
+        self.weights = [weight for weight, _ in parts]
+        self.parts = nn.ModuleList([module for _, module in parts])
+        self.training = original.training
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The weighted answer; of a module that answers with a tuple the first part."""
+        start = self.base_layer(*args, **kwargs)
+        first = start[0] if isinstance(start, tuple) else start
+        total = first
+        for weight, part in zip(self.weights, self.parts, strict=True):
+            answer = part(*args, **kwargs)
+            total = total + weight * ((answer[0] if isinstance(answer, tuple) else answer) - first)
+        return (total, *start[1:]) if isinstance(start, tuple) else total
+
+    def __getattr__(self, name: str) -> Any:
+        return _through(self, name)
+
+
+def _through(layer: nn.Module, name: str) -> Any:
+    """An attribute of the layer, else of the base's module within: models read some."""
+    try:
+        return nn.Module.__getattr__(layer, name)
+    except AttributeError:
+        if name == "base_layer":
+            raise
+        return getattr(nn.Module.__getattr__(layer, "base_layer"), name)
+
+
+def mixed(
+    slots: Slots, parts: Sequence[tuple[float, str, Mapping[str, nn.Module]]]
+) -> dict[str, nn.Module]:
+    """The modules that stand while several adapters do: (weight, name, replacements) of each.
+
+    Raises `AdapterError` for one that acts through the cache, which no weight applies to.
+    """
+    cached = [name for _, name, modules in parts if ROOT in modules]
+    if cached:
+        raise AdapterError(
+            f"{cached[0]} acts through virtual tokens, which cannot be weighed against others; "
+            f"use it alone: %lora swap {cached[0]}"
+        )
+    paths = dict.fromkeys(path for _, _, modules in parts for path in modules)
+    found: dict[str, nn.Module] = {}
+    for path in paths:
+        there = [(weight, modules[path]) for weight, _, modules in parts if path in modules]
+        found[path] = _one(slots.original(path), there)
+    return found
+
+
+def _one(original: nn.Module, parts: Sequence[tuple[float, nn.Module]]) -> nn.Module:
+    updates = [(weight, low_rank_of(module)) for weight, module in parts]
+    low = [(weight, update) for weight, update in updates if update is not None]
+    if len(low) < len(parts):
+        return Blended(original, parts)
+    total = weighted_sum(low)
+    assert isinstance(total, LowRank)  # a sum of such
+    return Added(original, total)

@@ -1,0 +1,165 @@
+"""Prefix and prompt tuning: trained vectors before the prompt, on an untouched model.
+
+Both fill the cache of keys and values before the model reads its first token; the mask and the
+positions are shifted to match. Inputs, labels and logits keep their length.
+
+Knows a decoder's cache; knows no PEFT, no adapter and no session.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lora_magic.errors import AdapterError, listed
+
+
+class VirtualTokens(nn.Module):
+    """What stands at the root while n virtual tokens are in force.
+
+    Subclasses say what the cache holds for them. `embedding` [n, width] is float32.
+    """
+
+    def __init__(self, embedding: nn.Parameter) -> None:
+        super().__init__()
+        self.embedding = embedding
+
+    @property
+    def count(self) -> int:
+        """n, the positions that are taken of the context."""
+        return int(self.embedding.shape[0])
+
+    def fill(self, model: Any, cache: Any, rows: int) -> None:
+        """Put the virtual tokens' keys and values into an empty cache, for so many rows."""
+        raise NotImplementedError
+
+    def before(
+        self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of the model's forward, with the virtual tokens in its cache."""
+        given = inspect.signature(model.forward).bind_partial(*args, **kwargs).arguments
+        told = {**{k: v for k, v in given.items() if k != "kwargs"}, **given.get("kwargs", {})}
+        tokens = told.get("input_ids")
+        tokens = told["inputs_embeds"] if tokens is None else tokens
+        rows, length = tokens.shape[:2]
+        cache = told.get("past_key_values")
+        if cache is None:
+            cache = told["past_key_values"] = empty_cache(model)
+        if cache.get_seq_length() == 0:
+            self.fill(model, cache, rows)
+        whole = cache.get_seq_length() + length
+        mask = told.get("attention_mask")
+        if mask is not None and mask.dim() == 2 and mask.shape[1] < whole:
+            told["attention_mask"] = torch.cat([mask.new_ones(rows, self.count), mask], dim=1)
+        if told.get("position_ids") is not None:
+            told["position_ids"] = told["position_ids"] + self.count
+        return (), told
+
+
+class Prefix(VirtualTokens):
+    """Prefix tuning (Li and Liang 2021): the keys and values themselves are trained.
+
+    `embedding` is [n, L·2·heads·size] in PEFT's order: layer by layer keys, then values.
+    """
+
+    def __init__(self, embedding: nn.Parameter, layers: int, heads: int) -> None:
+        super().__init__(embedding)
+        self.layers, self.heads = layers, heads
+
+    def fill(self, model: Any, cache: Any, rows: int) -> None:
+        """Keys and values of every layer, cast to the model's number format."""
+        parts = self.embedding.to(model.dtype).view(self.count, 2 * self.layers, self.heads, -1)
+        parts = parts.permute(1, 2, 0, 3)
+        for layer in range(self.layers):
+            keys, values = parts[2 * layer], parts[2 * layer + 1]
+            cache.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), layer)
+
+
+class Prompt(VirtualTokens):
+    """Prompt tuning (Lester et al. 2021): n trained input embeddings [n, width], read first.
+
+    In a decoder what stands first sees nothing after it, so that its keys and values can be
+    computed once and shared by all rows.
+    """
+
+    def fill(self, model: Any, cache: Any, rows: int) -> None:
+        """The keys and values that the model's own layers make of the embeddings."""
+        embeds = self.embedding.to(model.dtype)[None]
+        model.base_model(inputs_embeds=embeds, past_key_values=cache, use_cache=True)
+        cache.batch_repeat_interleave(rows)
+
+
+def empty_cache(model: nn.Module) -> Any:
+    """transformers' own cache for this model."""
+    from transformers import DynamicCache
+
+    return DynamicCache(config=model.config)
+
+
+def refuse_without_cache(model: Any, title: str) -> None:
+    """Raise `AdapterError` for a model that does not answer from a cache of keys and values.
+
+    Asked by running one token: what a config promises is not always kept.
+    """
+    cache = empty_cache(model)
+    takes = "past_key_values" in inspect.signature(model.forward).parameters
+    token = torch.zeros(1, 1, dtype=torch.long, device=model.device)
+    if takes:
+        with torch.no_grad():
+            model(input_ids=token, past_key_values=cache, use_cache=True)
+    if not takes or cache.get_seq_length() != 1:
+        raise AdapterError(
+            f"{title} stands in a decoder's cache of keys and values, and {type(model).__name__} "
+            "keeps none; use another method: %lora attach NAME --method lora"
+        )
+
+
+def embedding(tensor: Tensor) -> nn.Parameter:
+    """A frozen float32 copy of a tensor, to be trained later."""
+    return nn.Parameter(tensor.detach().float().clone(), requires_grad=False)
+
+
+def drawn_words(model: Any, count: int) -> Tensor:
+    """The embeddings [count, width] of tokens drawn from torch's generator.
+
+    Words of the vocabulary are the better start (Lester et al. 2021, figure 3).
+    """
+    table = model.get_input_embeddings().weight.detach()
+    rows: Tensor = table[torch.randperm(table.shape[0])[:count].to(table.device)]
+    return rows if len(rows) == count else rows.repeat(-(-count // len(rows)), 1)[:count]
+
+
+@torch.no_grad()
+def drawn_cache(model: Any, count: int) -> tuple[Tensor, int, int]:
+    """Keys and values [count, L·2·heads·size] that the model makes of drawn words, L, and heads.
+
+    Trained at once from noise a prefix is unstable; activations of real words are the better start
+    (Li and Liang 2021, section 7.4). Raises `AdapterError` where the layers differ in their sizes.
+    """
+    cache = empty_cache(model)
+    words = drawn_words(model, count).to(model.dtype)[None]
+    model.base_model(inputs_embeds=words, past_key_values=cache, use_cache=True)
+    parts = [part[0] for layer in cache.layers for part in (layer.keys, layer.values)]
+    shapes = {tuple(part.shape) for part in parts}
+    if len(shapes) != 1:
+        raise AdapterError(
+            f"the layers of {type(model).__name__} keep keys and values of different sizes "
+            f"({listed(map(str, sorted(shapes)))}), which one prefix cannot fill; use --method "
+            "prompt."
+        )
+    heads = parts[0].shape[0]
+    stacked = torch.stack(parts).permute(2, 0, 1, 3)
+    return stacked.reshape(count, -1), len(cache.layers), heads
+
+
+def formula(model: Any, method: str, count: int) -> int:
+    """n·width for a prompt; n·2·L·(heads of keys)·(size of a head) for a prefix."""
+    config = model.config.get_text_config()
+    if method == "prompt":
+        return count * int(config.hidden_size)
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return count * 2 * int(config.num_hidden_layers) * int(heads) * int(size)

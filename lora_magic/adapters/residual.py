@@ -1,0 +1,71 @@
+"""PiSSA's and OLoRA's start, on a base that is never changed.
+
+Both start A and B from W0 itself and train what is left: y = W_res·x + s·B·A·x with
+W_res = W0 − s·B₀·A₀. Here W0 stays: its output is freed of the start's, which is the same sum.
+
+Knows linear layers; knows no PEFT, no adapter and no session.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lora_magic.lowrank.factors import LowRank
+
+
+class Residual(nn.Module):
+    """y = W0·x − s·B₀·A₀·x: the base's layer without the start that an adapter carries.
+
+    `start` is s·B₀·A₀, frozen: A₀ [r, k], B₀ [d, r]. The product runs in the factors' number
+    format; the sum is cast back once.
+    """
+
+    down: Tensor
+    up: Tensor
+
+    def __init__(self, original: nn.Module, start: LowRank) -> None:
+        super().__init__()
+        self.base_layer = original
+        self.scale = start.scale
+        self.register_buffer("down", start.down.detach().clone(), persistent=False)
+        self.register_buffer("up", start.up.detach().clone(), persistent=False)
+        self.training = original.training
+
+    @property
+    def taken(self) -> LowRank:
+        """−s·B₀·A₀, what this adds to W0."""
+        return LowRank(self.down, self.up, -self.scale)
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """Outputs [..., d] for inputs [..., k]."""
+        y: Tensor = self.base_layer(x, *args, **kwargs)
+        start = self.scale * ((x.to(self.down.dtype) @ self.down.mT) @ self.up.mT)
+        return (y.to(self.down.dtype) - start).to(y.dtype)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == "base_layer":
+                raise
+            return getattr(super().__getattr__("base_layer"), name)
+
+
+def principal(weight: Tensor, rank: int, scaling: float) -> LowRank:
+    """PiSSA (Meng et al. 2024, arXiv 2404.02948): the r largest directions of W0 [d, k].
+
+    B₀ = U√(Σ/s), A₀ = √(Σ/s)·Vᵀ, hence s·B₀·A₀ is W0's best approximation of rank r. float32.
+    """
+    u, sigma, vh = torch.linalg.svd(weight.double(), full_matrices=False)
+    root = (sigma[:rank] / scaling).sqrt()
+    return LowRank((root[:, None] * vh[:rank]).float(), (u[:, :rank] * root).float(), scaling)
+
+
+def orthonormal(weight: Tensor, rank: int, scaling: float) -> LowRank:
+    """OLoRA (Büyükakyüz 2024, arXiv 2406.01775): B₀ the first r columns of Q, A₀ the first r rows
+    of R, for W0 = Q·R [d, k]. float32."""
+    q, r = torch.linalg.qr(weight.double())
+    return LowRank(r[:rank].float(), q[:, :rank].float(), scaling)

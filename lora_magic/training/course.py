@@ -1,0 +1,38 @@
+"""What a method asks of a run besides gradients: a start from the rows, a penalty, a budget.
+
+Knows when it is called; knows no method, no adapter and no Trainer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from torch import Tensor
+
+
+class Course(Protocol):
+    """What a run calls, and when."""
+
+    def begin(self, steps: int, batches: Callable[[], Iterable[dict[str, Tensor]]]) -> None:
+        """Before the first step: how many there will be, and the batches that they will see."""
+
+    def penalty(self) -> Tensor | None:
+        """What is added to the loss of each pass; the reported loss is without it."""
+
+    def after_update(self, step: int) -> None:
+        """After the optimizer's step, counted from 1, while the gradients are still there."""
+
+
+class Plain:
+    """A run that asks for nothing besides gradients."""
+
+    def begin(self, steps: int, batches: Callable[[], Iterable[dict[str, Tensor]]]) -> None:
+        """Nothing."""
+
+    def penalty(self) -> Tensor | None:
+        """None."""
+        return None
+
+    def after_update(self, step: int) -> None:
+        """Nothing."""
