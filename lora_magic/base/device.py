@@ -5,6 +5,7 @@ The one place that decides both. Apple's GPUs are used only when asked for with 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import torch
@@ -69,6 +70,11 @@ def choose_dtype(
     """
     if asked is not None:
         name = str(asked).removeprefix("torch.")
+        if (width := re.search("[48]", name)) and not name.startswith(("float", "bfloat")):
+            raise BaseModelError(
+                f"--dtype {name}: that is a width of quantised weights; type --bits {width[0]}. "
+                f"--dtype is what is computed in: {', '.join(DTYPES)}."
+            )
         if name not in DTYPES:
             raise BaseModelError(
                 f"--dtype {name}: expected one of {', '.join(DTYPES)}." + near(name, DTYPES)

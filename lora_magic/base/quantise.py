@@ -158,16 +158,27 @@ def dequantised(module: nn.Module) -> Tensor:
     bits = quantised_bits(module)
     weight: Any = module._parameters.get("weight")
     if bits == 4:
-        state = copy.copy(weight.quant_state)
-        state.dtype = getattr(module, "compute_dtype", None) or state.dtype
-        found: Tensor = _library().functional.dequantize_4bit(weight.detach(), state)
-        return found.reshape(state.shape).to(torch.float32)
+        computed_in = getattr(module, "compute_dtype", None) or weight.quant_state.dtype
+        return _unpacked(weight, computed_in).to(torch.float32)
     if bits == 8:
         scales = _scales(module)
         assert scales is not None  # else it has no 8 bits
         rows: Tensor = weight.detach().to(torch.float32)
         return rows * (scales.to(torch.float32) / 127.0)[:, None]
     raise ValueError(f"{type(module).__name__} is not quantised: its weight is what it is.")
+
+
+def _unpacked(weight: Any, dtype: torch.dtype, flat: bool = True) -> Tensor:
+    """A packed weight as numbers, in its true shape.
+
+    Read as one long row: bitsandbytes' kernel for CPUs takes the wrong scales for rows that end
+    within a block, as those of width 96 do.
+    """
+    state = copy.copy(weight.quant_state)
+    shape = torch.Size(state.shape)
+    state.dtype, state.shape = dtype, torch.Size((1, shape.numel())) if flat else shape
+    found: Tensor = _library().functional.dequantize_4bit(weight.detach(), state)
+    return found.reshape(shape)
 
 
 def nf4(weight: Tensor) -> Tensor:
@@ -179,8 +190,8 @@ def nf4(weight: Tensor) -> Tensor:
         compress_statistics=True,
         quant_type="nf4",
     )
-    found: Tensor = functional.dequantize_4bit(packed, state)
-    return found.reshape(weight.shape)
+    packed.quant_state = state
+    return _unpacked(packed, torch.float32)
 
 
 def is_flipped(module: nn.Module) -> bool:
@@ -276,7 +287,8 @@ def hold_still(model: nn.Module) -> Callable[[], None]:
 
     On CPUs with AVX512-BF16 it repacks 4-bit weights for good in the first eval forward: what is
     read from them afterwards is wrong, and gradients are dropped. And both kinds cast their bias,
-    in place, to the type of whatever comes in. Raises `BaseModelError` for a model that has been
+    in place, to the type of whatever comes in. Layers that its kernel for CPUs misreads multiply
+    here instead. Raises `BaseModelError` for a model that has been
     repacked already.
     """
     layers = [module for module in model.modules() if quantised_bits(module) is not None]
@@ -288,6 +300,7 @@ def hold_still(model: nn.Module) -> Callable[[], None]:
         )
     undo = [_spare(layer) for layer in layers if hasattr(layer, "support_avx512bf16_for_cpu")]
     undo += [_bias_as_computed(layer) for layer in layers if quantised_bits(layer) == 4]
+    undo += [_multiply_here(layer) for layer in layers if _is_misread(layer)]
     undo += [
         layer.register_forward_pre_hook(_in_the_type_of_the_bias).remove
         for layer in layers
@@ -308,6 +321,32 @@ def hold_still(model: nn.Module) -> Callable[[], None]:
 def _repacked(module: nn.Module) -> bool:
     state: Any = getattr(module.weight, "quant_state", None)
     return bool(getattr(state, "packing_format_for_cpu", False))
+
+
+def _is_misread(module: Any) -> bool:
+    """Does bitsandbytes read this layer's scales wrongly here? It is asked, not assumed."""
+    odd = quantised_bits(module) == 4 and module.weight.quant_state.shape[-1] % BLOCK != 0
+    if not odd or module.weight.device.type != "cpu" or not hasattr(module, "in_features"):
+        return False
+    dtype = torch.float32
+    return not torch.equal(
+        _unpacked(module.weight, dtype), _unpacked(module.weight, dtype, flat=False)
+    )
+
+
+def _multiply_here(module: Any) -> Callable[[], None]:
+    def product(inputs: Tensor) -> Tensor:
+        dtype = module.compute_dtype or inputs.dtype
+        bias = None if module.bias is None else module.bias.to(dtype)
+        weight = _unpacked(module.weight, dtype)
+        return nn.functional.linear(inputs.to(dtype), weight, bias).to(inputs.dtype)
+
+    module.forward = product
+
+    def restore() -> None:
+        del module.forward
+
+    return restore
 
 
 def _spare(module: Any) -> Callable[[], None]:
