@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 from lora_magic.views import (
+    classification,
     comparison,
     merge,
     ratio,
@@ -62,6 +63,19 @@ def pane(adapter: str, words: list[tuple[str, bool]], **more: object) -> dict[st
         "note": "",
     }
     return {**usual, **more}
+
+
+def labelled(adapter: str, shares: dict[str, float], note: str = "") -> dict[str, object]:
+    chosen = max(shares, key=lambda label: shares[label])
+    return {"adapter": adapter, "shares": list(shares.items()), "chosen": chosen, "note": note}
+
+
+def _classification(text: str) -> Bundle:
+    columns = [
+        labelled("base", {text: 0.25, "other": 0.75}),
+        labelled(text, {text: 1.0, "other": 0.0}, text),
+    ]
+    return classification.bundle(groups=[(text, columns)], line=text)
 
 
 def _spectrum(text: str) -> Bundle:
@@ -125,6 +139,7 @@ ALL: dict[str, Callable[[str], Bundle]] = {
     "spectrum": _spectrum,
     "spectrum of many": _many,
     "comparison": _comparison,
+    "classification": _classification,
     "answer": lambda text: comparison.answer_bundle(
         prompt=text, adapter=text, text=text, tokens=3, seconds=1.0, ended=False
     ),
