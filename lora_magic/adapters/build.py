@@ -71,6 +71,8 @@ def peft_layers(base: BaseModel, slots: Slots, spec: AdapterSpec, config: Any) -
     for path, module in replacements.items():
         outputs, inputs = shape_of(slots.original(path))
         layer: Any = module
+        if spec.dora:
+            _keep_apart(slots.original(path), layer)
         if spec.method == "ia3":
             told = inputs if layer.is_feedforward else outputs
             built.formulas[path] = _counted(path, outputs, inputs, 0, told)
@@ -105,6 +107,18 @@ def _peft(base: BaseModel, slots: Slots, spec: AdapterSpec) -> Built:
         for path in paths:
             _begin_at(base, slots, spec, path, built.replacements[path])
     return built
+
+
+def _keep_apart(original: nn.Module, layer: Any) -> None:
+    """Give DoRA on 4 bits a base layer of its own: PEFT writes the weight anew at each forward."""
+    bits = quantised_bits(original)
+    if bits == 8:
+        raise AdapterError(
+            "--dora on a base of 8 bits: PEFT's DoRA breaks there in the backward pass; load the "
+            "base with --bits 4 or without, or leave --dora away."
+        )
+    if bits is not None:
+        layer.base_layer = tuned.shell(original)
 
 
 def _targets(base: BaseModel, spec: AdapterSpec) -> tuple[str, ...]:

@@ -136,12 +136,12 @@ class MergeReport:
 
 
 def merged_module(
-    path: str, original: nn.Module, layer: nn.Module
+    path: str, original: nn.Module, layer: nn.Module, dtype: torch.dtype
 ) -> tuple[nn.Module, ModuleMerge]:
     """A module that answers alone what `layer` answers around `original`, and what that did.
 
     A copy of `original` with the folded parameters in its own number format; for a quantised one a
-    plain linear layer with the dequantised weight in the format that it computes in.
+    plain linear layer with the dequantised weight in `dtype`, the format that the base computes in.
     Raises `AdapterError` for an update that holds no finite numbers.
     """
     with torch.no_grad():
@@ -151,14 +151,13 @@ def merged_module(
                 f"{path}: what is to be merged holds NaN or infinity; train the adapter again with "
                 "a smaller --lr, or type: %lora detach NAME"
             )
-        module = _dense(original) if quantised_bits(original) else shell(original)
+        module = _dense(original, dtype) if quantised_bits(original) else shell(original)
         rows = [_replaced(module, original, name, value) for name, value in found.items()]
     return module, _summed(path, rows)
 
 
-def _dense(original: Any) -> nn.Linear:
+def _dense(original: Any, dtype: torch.dtype) -> nn.Linear:
     """An empty linear layer in the place of a quantised one, with its bias."""
-    dtype = getattr(original, "compute_dtype", None) or torch.float16
     device = original.weight.device
     made = nn.Linear(original.in_features, original.out_features, bias=False, device="meta")
     made._parameters["weight"] = nn.Parameter(

@@ -28,7 +28,7 @@ def merge(held: Holdings, name: str | None) -> MergeReport:
     refuse_unmergeable(attached.method, attached.name)
     started = time.perf_counter()
     pairs = {
-        path: merged_module(path, held.slots.original(path), layer)
+        path: merged_module(path, held.slots.original(path), layer, held.base.placement.dtype)
         for path, layer in attached.replacements.items()
     }
     modules = {path: module for path, (module, _) in pairs.items()}
