@@ -87,7 +87,9 @@ def _words(labels: object) -> Iterable[str]:
     if isinstance(values, Mapping):
         values = list(values.values())
     if not isinstance(values, list | tuple):
-        raise CommandError(f"--labels {labels!r}: {_EXPECTED}.")
+        plain = isinstance(labels, str | int | float | None)
+        seen = repr(labels) if plain else f"a {type(labels).__name__}"
+        raise CommandError(f"--labels: {seen}; {_EXPECTED}.")
     odd = [value for value in values if not isinstance(value, str | int | float | None)]
     if odd:
         raise CommandError(f"--labels: a {type(odd[0]).__name__} among them; {_EXPECTED}.")
