@@ -18,7 +18,7 @@ from lora_magic.lowrank.factors import LowRank
 
 from . import bridge
 from .attached import Attached, History
-from .build import Built, build, peft_layers, with_head
+from .build import Built, build, peft_layers, whole
 from .count import ModuleCount
 from .effect import PEFT_NAME
 from .prefix import VirtualTokens
@@ -49,7 +49,7 @@ def from_peft(
 
     All faults of the tensors come in one `AdapterError`.
     """
-    built = with_head(base, peft_layers(base, slots, spec, config))
+    built = whole(base, slots, spec, peft_layers(base, slots, spec, config))
     attached = _attached(base, slots, name, spec, built)
     load_peft(base, slots, attached, state)
     return finished(attached)

@@ -5,7 +5,7 @@ Knows the base, the layers and the bridge to PEFT; knows no names of adapters an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,31 +13,30 @@ import torch
 from torch import Tensor, nn
 
 from lora_magic.base.model import BaseModel
-from lora_magic.base.quantise import count, quantised_bits
+from lora_magic.base.quantise import quantised_bits
 from lora_magic.errors import AdapterError, listed
 from lora_magic.lowrank.factors import LowRank
 from lora_magic.lowrank.loftq import residual_factors
 
 from . import bottleneck, bridge, prefix, residual, tuned
-from .count import ModuleCount
-from .count import bottleneck as bottleneck_count
-from .count import low_rank as low_rank_count
+from .count import ModuleCount, by_formula, width_at
 from .effect import PEFT_NAME, outputs_first, start
 from .methods import METHODS
+from .places import FROM_WEIGHTS, Layer, layers_of, own_of
 from .slots import ROOT, Slots
 from .spec import AdapterSpec
-from .targets import refuse_rank, resolve, shape_of
-from .tuned import Tuned
-
-#: Targets that the method chooses by the architecture.
-USUAL = "usual"
 
 
 @dataclass
 class Built:
-    """What a method puts into the slots, and its counts by formula; `wrapper` is PEFT's, if any."""
+    """What a method puts into the slots, and its counts by formula; `wrapper` is PEFT's, if any.
+
+    `layers` are the method's own among the replacements; the others hold trained parameters of the
+    base.
+    """
 
     replacements: dict[str, nn.Module]
+    layers: tuple[Layer, ...] = ()
     formulas: dict[str, ModuleCount] = field(default_factory=dict)
     wrapper: Any = None
 
@@ -55,46 +54,41 @@ def build(base: BaseModel, slots: Slots, spec: AdapterSpec) -> Built:
         )
     with slots.held({}), torch.random.fork_rng():
         torch.manual_seed(spec.seed)
-        return with_head(base, _BUILDERS[spec.method](base, slots, spec))
+        return whole(base, slots, spec, _BUILDERS[spec.method](base, slots, spec))
 
 
-def with_head(base: BaseModel, built: Built) -> Built:
-    """The same with a classifier's head, which every adapter trains and keeps as its own."""
-    _tune(base, built, {path: _own(base.model, path) for path in base.task.head})
+def whole(base: BaseModel, slots: Slots, spec: AdapterSpec, built: Built) -> Built:
+    """The same with what the spec trains of the base itself, and with its counts by formula.
+
+    A classifier's head is among it: every adapter trains it and keeps it as its own.
+    """
+    with slots.held({}):
+        own = own_of(base.model, spec, built.layers, base.task.head)
+        _tune(base.model, built, own)
+        built.formulas = by_formula(base.model, spec, built.layers, base.task.head)
     return built
 
 
 def peft_layers(base: BaseModel, slots: Slots, spec: AdapterSpec, config: Any) -> Built:
-    """PEFT's layers of a config, with what the spec asks for besides."""
+    """PEFT's layers of a config."""
     wrapper, replacements = bridge.capture(base.model, slots, config, spec.seed)
-    built = Built(dict(replacements), wrapper=wrapper)
-    for path, module in replacements.items():
-        outputs, inputs = shape_of(slots.original(path))
-        layer: Any = module
-        if spec.dora:
+    if spec.dora:
+        for path, layer in replacements.items():
             _keep_apart(slots.original(path), layer)
-        if spec.method == "ia3":
-            told = inputs if layer.is_feedforward else outputs
-            built.formulas[path] = _counted(path, outputs, inputs, 0, told)
-        else:
-            rank = int(layer.r[PEFT_NAME])
-            formula = low_rank_count(outputs, inputs, rank, spec)
-            built.formulas[path] = _counted(path, outputs, inputs, rank, formula)
-    with slots.held({}):
-        if spec.bias != "none":
-            _tune(base, built, _biases(base, spec, replacements))
-        if spec.norms:
-            _tune(base, built, tuned.norms(base.model))
-    return built
+    layers = tuple(_told(spec, path, layer) for path, layer in replacements.items())
+    return Built(dict(replacements), layers, wrapper=wrapper)
 
 
-def _counted(path: str, outputs: int, inputs: int, rank: int, formula: int) -> ModuleCount:
-    return ModuleCount(path, outputs, inputs, rank, formula, 0)
+def _told(spec: AdapterSpec, path: str, layer: Any) -> Layer:
+    """What PEFT's layer says of itself."""
+    if spec.method == "ia3":
+        return Layer(path, inner=bool(layer.is_feedforward))
+    return Layer(path, rank=int(layer.r[PEFT_NAME]))
 
 
 def _peft(base: BaseModel, slots: Slots, spec: AdapterSpec) -> Built:
     """LoRA and its variants, AdaLoRA and (IA)³."""
-    paths = _targets(base, spec)
+    paths = [layer.path for layer in layers_of(base.model, spec, base.task.head)]
     kind = None if base.task.classifies else "CAUSAL_LM"
     built = peft_layers(base, slots, spec, bridge.config_for(spec, base.model, paths, kind))
     found = set(built.wrapper.base_model.targeted_module_names)
@@ -103,7 +97,7 @@ def _peft(base: BaseModel, slots: Slots, spec: AdapterSpec) -> Built:
             f"PEFT and --targets disagree on {listed(sorted(found ^ set(paths)))}; "
             "name the modules by their paths."
         )
-    if spec.init in _BEGINNINGS:
+    if spec.init in FROM_WEIGHTS:
         for path in paths:
             _begin_at(base, slots, spec, path, built.replacements[path])
     return built
@@ -119,44 +113,6 @@ def _keep_apart(original: nn.Module, layer: Any) -> None:
         )
     if bits is not None:
         layer.base_layer = tuned.shell(original)
-
-
-def _targets(base: BaseModel, spec: AdapterSpec) -> tuple[str, ...]:
-    model, head = base.model, base.task.head
-    if spec.method != "ia3":
-        paths = resolve(model, spec.targets, head)
-        ranks = [spec.rank, *(int(rank) for _, rank in spec.rank_pattern)]
-        if spec.method == "lora" and not spec.rank_pattern:
-            refuse_rank(model, paths, max(ranks))
-        _refuse_patterns(paths, spec)
-    else:
-        wanted = spec.targets
-        if wanted == USUAL:
-            wanted = ",".join(bridge.usual_targets(model))
-        if not wanted:
-            raise AdapterError(
-                f"which modules (IA)³ scales in {type(model).__name__} is not known; name keys, "
-                "values and the feed-forward's inner output: --targets k_proj,v_proj,down_proj"
-            )
-        paths = resolve(model, wanted, head)
-    embeddings = [p for p in paths if isinstance(model.get_submodule(p), nn.Embedding)]
-    if embeddings and (spec.method != "lora" or spec.init in _BEGINNINGS):
-        raise AdapterError(
-            f"{embeddings[0]} is an embedding, which {spec.words} cannot adapt; "
-            "plain LoRA can: --method lora"
-        )
-    return paths
-
-
-def _refuse_patterns(paths: Iterable[str], spec: AdapterSpec) -> None:
-    """Raise `AdapterError` for a pattern that names none of the targets: PEFT passes it over."""
-    for flag in ("rank_pattern", "alpha_pattern"):
-        for name, value in getattr(spec, flag):
-            if not any(path == name or path.endswith(f".{name}") for path in paths):
-                raise AdapterError(
-                    f"--{flag.replace('_', '-')} {name}={value:g}: no target ends with {name!r}; "
-                    f"targets: {listed(paths, 4)}."
-                )
 
 
 # Where LoRA starts from W0
@@ -225,53 +181,24 @@ def _virtual(base: BaseModel, slots: Slots, spec: AdapterSpec) -> Built:
     else:
         keys, layers, heads = prefix.drawn_cache(model, spec.virtual_tokens)
         root = prefix.Prefix(prefix.embedding(keys), layers, heads)
-    held = root.embedding.numel()
-    formula = prefix.formula(model, spec.method, spec.virtual_tokens)
-    return Built({ROOT: root}, {ROOT: ModuleCount(ROOT, held, 1, 0, formula, held)})
+    return Built({ROOT: root}, (Layer(ROOT),))
 
 
-def _houlsby(base: BaseModel, slots: Slots, spec: AdapterSpec) -> Built:
-    model = base.model
-    if spec.targets == USUAL:
-        paths = tuple(bottleneck.after_projections(model, bottleneck.width_of(base.model)))
-    else:
-        paths = resolve(model, spec.targets, base.task.head)
-    widths = {path: shape_of(model.get_submodule(path))[0] for path in paths}
-    return _bottlenecks(slots, spec, widths, norm=False)
+def _bottlenecks(base: BaseModel, slots: Slots, spec: AdapterSpec) -> Built:
+    """Houlsby's layers and Lin's."""
+    layers = layers_of(base.model, spec, base.task.head)
+    made: dict[str, nn.Module] = {}
+    for layer in layers:
+        original = slots.original(layer.path)
+        width = width_at(base.model, original)
+        norm = spec.method == "adapter-l"
+        made[layer.path] = bottleneck.Bottleneck(original, width, layer.rank, norm=norm)
+    return Built(made, layers)
 
 
-def _adapter_l(base: BaseModel, slots: Slots, spec: AdapterSpec) -> Built:
-    model = base.model
-    if spec.targets != USUAL:
-        paths = resolve(model, spec.targets, base.task.head)
-        widths = {path: shape_of(model.get_submodule(path))[0] for path in paths}
-    else:
-        widths = dict.fromkeys(bottleneck.blocks(model), bottleneck.width_of(base.model))
-    return _bottlenecks(slots, spec, widths, norm=True)
-
-
-def _bottlenecks(slots: Slots, spec: AdapterSpec, widths: Mapping[str, int], norm: bool) -> Built:
-    layers = {
-        path: bottleneck.Bottleneck(slots.original(path), width, spec.rank, norm=norm)
-        for path, width in widths.items()
-    }
-    formulas = {
-        path: _counted(path, width, width, 0, bottleneck_count(width, spec.rank, norm))
-        for path, width in widths.items()
-    }
-    return Built(dict(layers), formulas)
-
-
-def _bitfit(base: BaseModel, slots: Slots, spec: AdapterSpec) -> Built:
-    built = Built({})
-    _tune(base, built, tuned.biases(base.model, base.task.head))
-    return built
-
-
-def _full(base: BaseModel, slots: Slots, spec: AdapterSpec) -> Built:
-    built = Built({})
-    _tune(base, built, tuned.everything(base.model))
-    return built
+def _nothing_new(base: BaseModel, slots: Slots, spec: AdapterSpec) -> Built:
+    """BitFit and full fine-tuning: no layers, only the base's own parameters."""
+    return Built({})
 
 
 _BUILDERS: dict[str, Callable[[BaseModel, Slots, AdapterSpec], Built]] = {
@@ -280,67 +207,18 @@ _BUILDERS: dict[str, Callable[[BaseModel, Slots, AdapterSpec], Built]] = {
     "ia3": _peft,
     "prefix": _virtual,
     "prompt": _virtual,
-    "houlsby": _houlsby,
-    "adapter-l": _adapter_l,
-    "bitfit": _bitfit,
-    "full": _full,
+    "houlsby": _bottlenecks,
+    "adapter-l": _bottlenecks,
+    "bitfit": _nothing_new,
+    "full": _nothing_new,
 }
 
 
-# Parameters of the base trained themselves
-
-
-def _biases(
-    base: BaseModel, spec: AdapterSpec, replacements: Mapping[str, nn.Module]
-) -> dict[str, list[str]]:
-    found = tuned.biases(base.model, base.task.head)
-    if spec.bias == "all":
-        return found
-    own = {path: names for path, names in found.items() if path in replacements}
-    if not own:
-        raise AdapterError("--bias lora_only: no target has a bias; leave the flag away.")
-    return own
-
-
-def _own(model: nn.Module, path: str) -> list[str]:
-    parameters = model.get_submodule(path)._parameters
-    return [name for name, value in parameters.items() if value is not None]
-
-
-def _tune(base: BaseModel, built: Built, names: Mapping[str, list[str]]) -> None:
-    """Train these parameters of the base as well: below PEFT's layer where one stands."""
-    names = {
-        path: [n for n in wanted if not _tuned_already(built, path, n)]
-        for path, wanted in names.items()
-    }
-    made = tuned.tune(base.model, {path: wanted for path, wanted in names.items() if wanted})
-    counted: set[int] = set()
-    for path, module in made.items():
-        there = built.replacements.get(path)
-        sizes = [v.numel() for v in module.values.values() if id(v) not in counted]
-        counted |= {id(value) for value in module.values.values()}
+def _tune(model: nn.Module, built: Built, names: Mapping[str, list[str]]) -> None:
+    """Train these parameters of the base as well: below the method's layer where one stands."""
+    for path, module in tuned.tune(model, names).items():
+        there: Any = built.replacements.get(path)
         if there is None:
             built.replacements[path] = module
-        elif isinstance(there, Tuned):
-            there.values.update(module.values)
         else:
             there.base_layer = module
-        known = built.formulas.get(path) or _counted(path, sum(sizes), 1, 0, 0)
-        more = sum(_sizes(base.model, path, names[path], sizes))
-        built.formulas[path] = ModuleCount(
-            path, known.outputs, known.inputs, known.rank, known.formula + more, 0
-        )
-
-
-def _tuned_already(built: Built, path: str, name: str) -> bool:
-    there: Any = built.replacements.get(path)
-    inner = there if isinstance(there, Tuned) else getattr(there, "base_layer", None)
-    return isinstance(inner, Tuned) and name in inner.values
-
-
-def _sizes(model: nn.Module, path: str, names: Iterable[str], held: list[int]) -> list[int]:
-    """The sizes of a module's parameters in the base; nothing for one counted at its tied twin."""
-    if not held:
-        return []
-    module = model.get_submodule(path)
-    return [count(value) for n in names if (value := module._parameters[n]) is not None]

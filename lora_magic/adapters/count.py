@@ -5,16 +5,22 @@ Knows shapes; allocates nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from torch import nn
 
+from lora_magic.base.quantise import count
 from lora_magic.frames import frame
 
+from .bottleneck import width_of
+from .methods import METHODS
+from .places import Layer, layers_of, own_of
+from .prefix import formula
+from .slots import ROOT
 from .spec import AdapterSpec
-from .targets import shape_of
+from .targets import carries_lora, shape_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -39,13 +45,12 @@ class ModuleCount:
 class Ratio:
     """Trainable parameters against the base's, module by module.
 
-    `adapter` is None for a plan: nothing of that rank and those targets is attached, and
-    `tensors` are then counted by formula.
+    `adapter` is None for a plan: nothing of that spec is attached, and `tensors` are then counted
+    by formula.
     """
 
     adapter: str | None
-    rank: int
-    targets: str
+    spec: AdapterSpec
     base_parameters: int
     modules: tuple[ModuleCount, ...]
     bytes_each: int = 4
@@ -68,10 +73,10 @@ class Ratio:
     @property
     def line(self) -> str:
         """The answer in one line."""
-        who = self.adapter or f"rank {self.rank} on {self.targets}"
+        who = self.adapter or f"a plan of {self.spec.line}"
         return (
             f"{who}: {self.trainable_parameters:,} trainable of {self.base_parameters:,} "
-            f"parameters ({self.share:.3%}, 1 in {1 / self.share:,.0f})"
+            f"parameters ({self.share:.3%}, {_less(1 / self.share)})"
         )
 
     def __repr__(self) -> str:
@@ -89,13 +94,15 @@ class Ratio:
         from lora_magic.views import ratio
 
         largest = max(self.modules, key=lambda count: count.outputs * count.inputs)
+        low = (largest.outputs, largest.inputs, largest.rank) if largest.rank else None
         return ratio.bundle(
             title=self.line,
             base_parameters=self.base_parameters,
             rows=[
                 {
                     "adapter": self.adapter or "plan",
-                    "rank": self.rank,
+                    # Virtual tokens, biases and whole weights have no rank: the cell says none.
+                    "rank": self.spec.rank or None,
                     "modules": len(self.modules),
                     "trainable": self.trainable_parameters,
                     "formula": self.formula,
@@ -104,11 +111,15 @@ class Ratio:
                 }
             ],
             facts=[
-                ("largest target", f"{largest.module}, {largest.outputs} × {largest.inputs}"),
-                ("targets", self.targets),
+                ("method", f"{self.spec.line}; {METHODS[self.spec.method].storage}"),
+                ("largest module", f"{largest.module}, {largest.outputs:,} × {largest.inputs:,}"),
             ],
-            example=(largest.outputs, largest.inputs, largest.rank),
+            example=low,
         )
+
+
+def _less(times: float) -> str:
+    return f"1 in {times:,.0f}" if times >= 1.5 else "about all of them"
 
 
 def low_rank(outputs: int, inputs: int, rank: int, spec: AdapterSpec) -> int:
@@ -122,11 +133,61 @@ def bottleneck(width: int, rank: int, norm: bool) -> int:
     return 2 * width * rank + rank + width + (2 * width if norm else 0)
 
 
-def planned(model: nn.Module, paths: Sequence[str], rank: int) -> tuple[ModuleCount, ...]:
-    """The counts of a LoRA that does not exist yet."""
-    counts = []
-    for path in paths:
-        outputs, inputs = shape_of(model.get_submodule(path))
-        held = rank * (outputs + inputs)
-        counts.append(ModuleCount(path, outputs, inputs, rank, held, held))
-    return tuple(counts)
+def width_at(model: nn.Module, module: nn.Module) -> int:
+    """The width of what a module answers: a linear layer's outputs, a block's stream."""
+    return shape_of(module)[0] if carries_lora(module) else width_of(model)
+
+
+def by_formula(
+    model: nn.Module, spec: AdapterSpec, layers: Iterable[Layer], head: Iterable[str] = ()
+) -> dict[str, ModuleCount]:
+    """What a spec's layers train, and what of the base is trained itself, by path.
+
+    A parameter that is tied is counted once. The tensors are not looked at: their count is 0.
+    """
+    layers = tuple(layers)
+    found = {layer.path: _layer(model, spec, layer) for layer in layers}
+    seen: set[int] = set()
+    for path, names in own_of(model, spec, layers, head).items():
+        module = model.get_submodule(path)
+        values = [value for name in names if id(value := module._parameters[name]) not in seen]
+        seen |= {id(value) for value in values}
+        held = sum(count(value) for value in values if value is not None)
+        known = found.get(path) or _own(path, module, names, held)
+        found[path] = replace(known, formula=known.formula + held)
+    return found
+
+
+def _layer(model: nn.Module, spec: AdapterSpec, layer: Layer) -> ModuleCount:
+    if layer.path == ROOT:
+        held, tokens = formula(model, spec.method, spec.virtual_tokens), spec.virtual_tokens
+        return ModuleCount("virtual tokens", held // tokens, tokens, 0, held, 0)
+    module = model.get_submodule(layer.path)
+    if spec.method in ("houlsby", "adapter-l"):
+        width = width_at(model, module)
+        held = bottleneck(width, layer.rank, norm=spec.method == "adapter-l")
+        return ModuleCount(layer.path, width, width, 0, held, 0)
+    outputs, inputs = shape_of(module)
+    if spec.method == "ia3":
+        return ModuleCount(layer.path, outputs, inputs, 0, inputs if layer.inner else outputs, 0)
+    held = low_rank(outputs, inputs, layer.rank, spec)
+    return ModuleCount(layer.path, outputs, inputs, layer.rank, held, 0)
+
+
+def _own(path: str, module: nn.Module, names: Iterable[str], held: int) -> ModuleCount:
+    matrix = "weight" in names and carries_lora(module)
+    outputs, inputs = shape_of(module) if matrix else (held, 1)
+    return ModuleCount(path, outputs, inputs, 0, 0, 0)
+
+
+def planned(
+    model: nn.Module, spec: AdapterSpec, head: Iterable[str] = ()
+) -> tuple[ModuleCount, ...]:
+    """The counts of an adapter that does not exist yet, by formula, for every method.
+
+    Nothing is allocated: `model` may be on the meta device. `head` is a classifier's, by path,
+    which every adapter trains. Raises `AdapterError` for targets and a rank that it could not have.
+    """
+    head = tuple(head)
+    counts = by_formula(model, spec, layers_of(model, spec, head), head).values()
+    return tuple(replace(count, tensors=count.formula) for count in counts)

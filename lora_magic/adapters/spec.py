@@ -11,6 +11,7 @@ import re
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from lora_magic.checks import is_number, is_whole
 from lora_magic.errors import AdapterError
@@ -125,6 +126,11 @@ class AdapterSpec:
         """Flags that exclude each other."""
         if self.dora and self.init in ("pissa", "olora", "loftq"):
             return [f"--dora with --init {self.init}: DoRA's magnitude is that of W0; use one"]
+        if self.bias != "none" and self.init in ("pissa", "olora"):
+            return [
+                f"--bias {self.bias} with --init {self.init}: the start is taken off the output of "
+                "a layer that stays as it is, bias and all; use one"
+            ]
         return []
 
     def against(self, other: AdapterSpec) -> str:
@@ -175,6 +181,15 @@ def pattern_of(given: object, flag: str, kind: Callable[[str], float]) -> Patter
     elif isinstance(given, Mapping):
         return tuple(sorted((str(name), value) for name, value in given.items()))
     raise AdapterError(f"--{flag} {given!r}: expected NAME=VALUE,…, say --{flag} q_proj=16")
+
+
+def spec_from(fields: Mapping[str, Any]) -> AdapterSpec:
+    """The spec that was written as JSON: `asdict`, with lists for pairs. Raises `AdapterError`."""
+    patterns = {
+        name: tuple((str(key), value) for key, value in fields.get(name) or ())
+        for name in ("rank_pattern", "alpha_pattern")
+    }
+    return AdapterSpec(**{**fields, **patterns})
 
 
 def seed_of(name: str) -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from lora_magic.adapters.attached import Adapter
+from lora_magic.adapters.attached import Adapter, Attached
 from lora_magic.adapters.count import Ratio, planned
 from lora_magic.adapters.spec import BASE_NAME, AdapterSpec
-from lora_magic.adapters.targets import canonical, refuse_rank, resolve
+from lora_magic.adapters.targets import canonical
 from lora_magic.compare.run import Voice
 from lora_magic.errors import AdapterError, PromptError, StateError, listed, near
 from lora_magic.lowrank.dense import Update
@@ -16,6 +17,7 @@ from lora_magic.lowrank.spectrum import Spectrum, spectrum_of
 
 from .holdings import Holdings
 from .status import Status, machine, next_commands
+from .wanted import wanted
 
 #: What `status` suggests to ask; the embedded model knows the answer.
 PROMPT = "What does a fox eat?"
@@ -79,27 +81,34 @@ def _voice(held: Holdings, name: str) -> Voice:
     return Voice(name, attached.replacements, attached.stackable(), form)
 
 
-def ratio(
-    held: Holdings, name: str | None, rank: int | None, targets: str | Sequence[str] | None
-) -> Ratio:
-    """The counts of an adapter as it is, or of a rank and targets that are not attached."""
+def ratio(held: Holdings, name: str | None, flags: Mapping[str, Any]) -> Ratio:
+    """The counts of an adapter as it is, or of one that `flags` of `attach` would make."""
     base = held.base
     chosen = name or (held.active if held.active in held.attached else None)
     there = held.named(chosen) if chosen else None
-    if there is not None and rank is None and targets is None:
-        spec = there.spec
-        return Ratio(there.name, spec.rank, spec.targets, base.parameters, there.counts)
-    default = there.spec if there is not None and there.spec.rank else base.recipe
-    wanted = AdapterSpec(
-        rank=default.rank if rank is None else rank,
-        alpha=1.0,
-        targets=canonical(targets or default.targets or base.recipe.targets),
-    )
+    asked = {flag: value for flag, value in flags.items() if value is not None}
+    if there is not None and not asked:
+        return Ratio(there.name, there.spec, base.parameters, there.counts)
+    spec = _as_if(there, asked, named=name is not None)
+    spec = wanted("plan", base.recipe, asked) if spec is None else spec
     with held.slots.held({}):
-        paths = resolve(base.model, wanted.targets, base.task.head)
-        refuse_rank(base.model, paths, wanted.rank)
-        counts = planned(base.model, paths, wanted.rank)
-    return Ratio(None, wanted.rank, wanted.targets, base.parameters, counts)
+        counts = planned(base.model, spec, base.task.head)
+    return Ratio(None, spec, base.parameters, counts)
+
+
+def _as_if(there: Attached | None, asked: Mapping[str, Any], *, named: bool) -> AdapterSpec | None:
+    """An adapter's spec with some of it changed; None where another method is asked about.
+
+    That of the active one is left aside, unless it is named, if it does not read what is asked.
+    """
+    if there is None or "method" in asked:
+        return None
+    if not named and not all(there.method.reads(flag) for flag in asked):
+        return None
+    changed = dict(asked)
+    if "targets" in asked:
+        changed["targets"] = canonical(asked["targets"])
+    return replace(there.spec, **{"rank_pattern": (), "alpha_pattern": (), **changed})
 
 
 def spectrum(held: Holdings, names: Sequence[str], module: str | None) -> Spectrum:

@@ -482,11 +482,23 @@ class Session:
         self,
         name: str | None = None,
         *,
+        method: str | None = None,
         rank: int | None = None,
         targets: str | Sequence[str] | None = None,
+        virtual_tokens: int | None = None,
     ) -> Ratio:
-        """Trainable parameters against the base's: of an adapter, or of a rank and targets."""
-        return looking.ratio(self._held, name, rank, targets)
+        """Trainable parameters against the base's: of an adapter, or of one that could be.
+
+        With any flag it is a plan, counted by the method's formula: the adapter with that rank or
+        those targets, or another `method` with its own defaults. Nothing is attached.
+        """
+        flags = {
+            "method": method,
+            "rank": rank,
+            "targets": targets,
+            "virtual_tokens": virtual_tokens,
+        }
+        return looking.ratio(self._held, name, flags)
 
     @settled
     def spectrum(self, *names: str, module: str | None = None) -> Spectrum:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lora_magic.adapters.build import USUAL
 from lora_magic.adapters.methods import ALIASES, METHODS, method_of
+from lora_magic.adapters.places import USUAL
 from lora_magic.adapters.spec import AdapterSpec, flag_of, pattern_of, seed_of
 from lora_magic.adapters.targets import ALL_LINEAR, canonical
 from lora_magic.base.recipe import Recipe

@@ -16,7 +16,7 @@ from lora_magic.views.table import facts_table, table
 from lora_magic.views.text import one_line, plain_table, shortened, width
 
 BARS = 12
-_HEADER = ("Adapter", "Rank", "Modules", "Trainable", "r·(d + k)", "Share of base", "Checkpoint")
+_HEADER = ("Adapter", "Rank", "Modules", "Trainable", "By formula", "Share of base", "Checkpoint")
 _BAR, _ROOM, _STEP, _LETTER = 320.0, 52.0, 26.0, 7.2
 _SQUARE = 132.0
 _SIDE = "display:flex;flex-wrap:wrap;gap:.5rem 2rem;align-items:flex-start"
@@ -32,8 +32,9 @@ def bundle(
 ) -> dict[str, object]:
     """A ratio's MIME bundle.
 
-    `rows`: adapter, rank, modules, trainable, formula (the count r·(d + k) gives), share (of the
-    base, 0 to 1), checkpoint_bytes. `example`: d, k, r of one matrix, drawn to scale.
+    `rows`: adapter, rank (None for a method without one), modules, trainable, formula (the count
+    that the method's formula gives), share (of the base, 0 to 1), checkpoint_bytes. `example`:
+    d, k, r of one matrix that a low-rank method changes, drawn to scale.
     """
     cells = [_row(row) for row in rows]
     pictures = [_bars(base_parameters, rows)] if rows else []

@@ -16,8 +16,14 @@ VERB = Verb(
     run=run,
     arguments=(
         Argument("NAME", "an adapter; the active one unless given", many="?"),
+        Argument("--method", "as if it were of this method", placeholder="METHOD"),
         Argument("--rank", "as if it had this rank", whole, placeholder="R"),
         Argument("--targets", "as if it had these targets"),
+        Argument("--virtual-tokens", "as if a prefix or prompt had so many", whole),
     ),
-    examples=("%lora ratio", "%lora ratio --rank 64"),
+    examples=(
+        "%lora ratio",
+        "%lora ratio --rank 64",
+        "%lora ratio --method houlsby --rank 8",
+    ),
 )

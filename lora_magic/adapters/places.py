@@ -1,0 +1,149 @@
+"""Where each method goes on a model: the layers that it stands for, and what of the base it trains.
+
+Knows module trees and specs; allocates nothing, so that a model on the meta device will do. Knows
+no base, no slots and no session.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from lora_magic.errors import AdapterError, listed
+
+from . import bottleneck, bridge, tuned
+from .slots import ROOT
+from .spec import AdapterSpec
+from .targets import is_attention, refuse_rank, resolve
+
+#: Targets that the method chooses by the architecture.
+USUAL = "usual"
+
+#: Inits that compute A and B from W0.
+FROM_WEIGHTS = ("pissa", "olora", "loftq")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer that a method puts into the slot at `path`.
+
+    `rank` is that of A and B or of a bottleneck, 0 where there is none; `inner` is whether (IA)³
+    scales its inputs and not its outputs.
+    """
+
+    path: str
+    rank: int = 0
+    inner: bool = False
+
+
+def layers_of(model: nn.Module, spec: AdapterSpec, head: Iterable[str] = ()) -> tuple[Layer, ...]:
+    """The layers of a spec, in the model's order; `head` is a classifier's, which is left out.
+
+    Raises `AdapterError` for targets that match nothing or that the method cannot take, and for a
+    rank beyond a target's size.
+    """
+    if spec.method in ("prefix", "prompt"):
+        return (Layer(ROOT),)
+    if spec.method in ("houlsby", "adapter-l"):
+        paths = _bottlenecks(model, spec, head)
+    elif spec.method in ("lora", "adalora", "ia3"):
+        paths = _matrices(model, spec, head)
+    else:
+        paths = ()
+    return tuple(Layer(path, rank_of(spec, path), not is_attention(path)) for path in paths)
+
+
+def rank_of(spec: AdapterSpec, path: str) -> int:
+    """The rank at one target: that of the pattern that names it, as PEFT finds it, else the
+    spec's; AdaLoRA's is the one that it begins with."""
+    for name, rank in spec.rank_pattern:
+        if re.fullmatch(rf"(.*\.)?({name})", path):
+            return int(rank)
+    return bridge.first_rank(spec.rank) if spec.method == "adalora" else spec.rank
+
+
+def own_of(
+    model: nn.Module, spec: AdapterSpec, layers: Iterable[Layer], head: Iterable[str] = ()
+) -> dict[str, list[str]]:
+    """Parameters of the base that are trained themselves, by module path: biases, norms, the head,
+    or all of them. Raises `AdapterError` where there is none of what the spec asks for."""
+    found: dict[str, dict[str, None]] = {}
+    for part in _own_parts(model, spec, {layer.path for layer in layers}, tuple(head)):
+        for path, names in part.items():
+            found.setdefault(path, {}).update(dict.fromkeys(names))
+    return {path: list(names) for path, names in found.items()}
+
+
+def _own_parts(
+    model: nn.Module, spec: AdapterSpec, targets: set[str], head: tuple[str, ...]
+) -> Iterable[Mapping[str, list[str]]]:
+    if spec.method == "full":
+        yield tuned.everything(model)
+    if spec.method == "bitfit" or spec.bias == "all":
+        yield tuned.biases(model, head)
+    if spec.bias == "lora_only":
+        own = {path: n for path, n in tuned.biases(model, head).items() if path in targets}
+        if not own:
+            raise AdapterError("--bias lora_only: no target has a bias; leave the flag away.")
+        yield own
+    if spec.norms:
+        yield tuned.norms(model)
+    yield {path: _parameters(model.get_submodule(path)) for path in head}
+
+
+def _parameters(module: nn.Module) -> list[str]:
+    return [name for name, value in module._parameters.items() if value is not None]
+
+
+def _bottlenecks(model: nn.Module, spec: AdapterSpec, head: Iterable[str]) -> tuple[str, ...]:
+    if spec.targets != USUAL:
+        return resolve(model, spec.targets, head)
+    if spec.method == "houlsby":
+        return tuple(bottleneck.after_projections(model, bottleneck.width_of(model)))
+    return tuple(bottleneck.blocks(model))
+
+
+def _matrices(model: nn.Module, spec: AdapterSpec, head: Iterable[str]) -> tuple[str, ...]:
+    chosen = spec.method == "ia3" and spec.targets == USUAL
+    wanted = _scaled(model) if chosen else spec.targets
+    paths = resolve(model, wanted, head)
+    if spec.method == "lora" and not spec.rank_pattern:
+        refuse_rank(model, paths, spec.rank)
+    _refuse_patterns(paths, spec)
+    embeddings = [p for p in paths if isinstance(model.get_submodule(p), nn.Embedding)]
+    if embeddings and (spec.method != "lora" or spec.init in FROM_WEIGHTS):
+        raise AdapterError(
+            f"{embeddings[0]} is an embedding, which {spec.words} cannot adapt; "
+            "plain LoRA can: --method lora"
+        )
+    return paths
+
+
+def _scaled(model: nn.Module) -> str:
+    """What (IA)³ scales in this architecture."""
+    found = bridge.usual_targets(model)
+    if not found:
+        raise AdapterError(
+            f"which modules (IA)³ scales in {type(model).__name__} is not known; name keys, "
+            "values and the feed-forward's inner output: --targets k_proj,v_proj,down_proj"
+        )
+    return ",".join(found)
+
+
+def _refuse_patterns(paths: Iterable[str], spec: AdapterSpec) -> None:
+    """Raise `AdapterError` for a pattern that names none of the targets: PEFT passes it over."""
+    patterns: dict[str, Any] = {
+        "rank-pattern": spec.rank_pattern,
+        "alpha-pattern": spec.alpha_pattern,
+    }
+    for flag, pattern in patterns.items():
+        for name, value in pattern:
+            if not any(path == name or path.endswith(f".{name}") for path in paths):
+                raise AdapterError(
+                    f"--{flag} {name}={value:g}: no target ends with {name!r}; "
+                    f"targets: {listed(paths, 4)}."
+                )
