@@ -95,6 +95,8 @@ def _parser(verb: Verb, arguments: tuple[Argument, ...]) -> _Parser:
         add_help=False,
         allow_abbrev=False,
     )
+    # Two flags for one keyword exclude each other: `--bits 8 --4bit` is an error.
+    ways = {argument.key: parser.add_mutually_exclusive_group() for argument in arguments}
     for argument in arguments:
         about = argument.help.replace("%", "%%")
         if not argument.is_flag:
@@ -106,11 +108,21 @@ def _parser(verb: Verb, arguments: tuple[Argument, ...]) -> _Parser:
                 type=argument.kind or text,
                 default=None,
             )
+        elif argument.short_for is not None:
+            key, value = argument.short_for
+            ways[key].add_argument(
+                argument.name, help=about, action="store_const", dest=key, const=value
+            )
         elif argument.kind is None:
-            parser.add_argument(argument.name, help=about, action="store_true")
+            parser.add_argument(argument.name, help=about, action="store_true", dest=argument.key)
         else:
-            parser.add_argument(
-                argument.name, help=about, type=argument.kind, metavar=argument.value_shape
+            # The keyword, since --for is `for_` in Python.
+            ways[argument.key].add_argument(
+                argument.name,
+                help=about,
+                type=argument.kind,
+                metavar=argument.value_shape,
+                dest=argument.key,
             )
     return parser
 

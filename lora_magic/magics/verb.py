@@ -63,7 +63,8 @@ class Argument:
     """One word (`NAME`) or one flag (`--batch-size`) of a verb.
 
     `kind` turns what was typed into a value; None is a switch, which takes none.
-    `many` is argparse's count: "?" at most one, "*" any number.
+    `many` is argparse's count: "?" at most one, "*" any number. `short_for` makes a switch the
+    short way to give another flag a value, by that flag's keyword: `--4bit` is `--bits 4`.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Argument:
     kind: Callable[[str], Any] | None = text
     many: str | None = None
     placeholder: str | None = None
+    short_for: tuple[str, Any] | None = None
 
     @property
     def is_flag(self) -> bool:
@@ -80,6 +82,8 @@ class Argument:
     @property
     def key(self) -> str:
         """Its name as a keyword argument of the session's method."""
+        if self.short_for is not None:
+            return self.short_for[0]
         plain = self.name.lstrip("-").lower().replace("-", "_")
         return f"{plain}_" if iskeyword(plain) else plain
 

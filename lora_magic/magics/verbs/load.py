@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lora_magic.errors import CommandError
 from lora_magic.magics.variables import labels
 from lora_magic.magics.verb import Argument, Call, Verb, whole
 
@@ -10,8 +9,6 @@ from lora_magic.magics.verb import Argument, Call, Verb, whole
 def run(call: Call) -> object:
     """Load a base model by its name."""
     flags = dict(call.flags)
-    if flags.pop("4bit", False) and flags.setdefault("bits", 4) != 4:
-        raise CommandError(f"--4bit and --bits {flags['bits']} at once: give one.")
     if "labels" in flags:
         flags["labels"] = labels(flags["labels"], call.variables)
     return call.session.load(call.words["model"], **flags)
@@ -25,7 +22,7 @@ VERB = Verb(
     arguments=(
         Argument("MODEL", "demo, a hub id such as owner/model, or a folder"),
         Argument("--bits", "4 (NF4) or 8 (int8): quantise the base", whole, placeholder="4|8"),
-        Argument("--4bit", "the same as --bits 4", kind=None),
+        Argument("--4bit", "the same as --bits 4", kind=None, short_for=("bits", 4)),
         Argument("--dtype", "the weights' type; chosen for the device unless given"),
         Argument("--device", "where it runs; a GPU if there is one"),
         Argument("--task", "causal, or classification", placeholder="TASK"),

@@ -1,0 +1,120 @@
+"""A session on a quantised base: loaded, attached, trained, asked, compared, saved, given back."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import pytest
+
+from lora_magic.errors import BaseModelError, CommandError
+from lora_magic.state.session import Session
+from tests.conftest import Saver
+from tests.state.shared import ROWS, snapshot
+from tests.tiny import tiny_tokenizer
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_an_adapter_s_whole_life_leaves_a_quantised_base_as_it_was(
+    bits: int, saved_model: Saver
+) -> None:
+    session = Session()
+    record = session.load(str(saved_model()), bits=bits)
+    kind = "nf4" if bits == 4 else "int8"
+    assert record.quantised is not None
+    assert record.quantised.kind == kind
+    assert f"· {kind} · cpu · unchanged ✓" in session.status().line
+    digest = record.fingerprint
+    session.attach("pirate", rank=2)
+    summary = session.train("pirate", text=ROWS, steps=20, lr=2e-2)
+    assert summary.losses[-1] < summary.losses[0] - 0.1
+    assert session.verify()
+    session.compare("Where is the library?", max_new_tokens=3)
+    assert session.verify()
+    session.save("pirate", "kept")
+    session.detach("pirate")
+    session.open("kept", "pirate")
+    session.ask("Where is the library?", max_new_tokens=3)
+    assert session.verify()
+    assert session.verify(quick=True)
+    assert session._held.record().fingerprint == digest
+    assert "as it was found" in session.reset().line
+
+
+def test_trained_twice_from_the_same_start_it_has_the_same_bits(saved_model: Saver) -> None:
+    session = Session()
+    session.load(str(saved_model()), bits=4)
+    session.attach("pirate", rank=2)
+    ends = []
+    for _ in range(2):
+        session.train("pirate", text=ROWS, steps=5, lora_plus=4.0)
+        session.ask("Where is the library?", max_new_tokens=2)
+        ends.append([t.tolist() for t in session._held.attached["pirate"].state().values()])
+    assert ends[0] == ends[1]
+    session.reset()
+
+
+def test_the_same_load_is_instant_and_other_bits_are_another_base(saved_model: Saver) -> None:
+    session, folder = Session(), str(saved_model())
+    session.load(folder, bits=4)
+    first = session.model
+    session.load(folder, bits=4)
+    assert session.model is first
+    session.load(folder)
+    assert session.model is not first
+    assert session.status().base is not None
+    assert session.status().base.quantised is None  # type: ignore[union-attr]
+    session.reset()
+
+
+def test_a_refused_width_leaves_the_session_as_it_was(session: Session) -> None:
+    session.attach("pirate", rank=2)
+    before = snapshot(session)
+    with pytest.raises(BaseModelError, match="--bits 3: expected 4"):
+        session.load("demo", bits=3)
+    assert snapshot(session) == before
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_refused_training_leaves_no_trace(bits: int, saved_model: Saver) -> None:
+    session = Session()
+    session.load(str(saved_model("gpt2")), bits=bits)
+    session.attach("pirate", rank=2)
+    before = snapshot(session)
+    for flags in ({"optimizer": "adam"}, {"lora_plus": 0.0}):
+        with pytest.raises(CommandError, match="expected"):
+            session.train("pirate", text=ROWS, **flags)  # type: ignore[arg-type]
+    assert snapshot(session) == before
+    session.train("pirate", text=ROWS, steps=2, optimizer="paged-adamw-8bit")
+    after = snapshot(session)
+    for kept in ("tree", "flags", "training", "hooks", "attributes", "config"):
+        assert after[kept] == before[kept], kept
+    session.reset()
+
+
+def test_a_quantised_base_used_live_comes_back_as_it_was(saved_model: Saver) -> None:
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    model = AutoModelForCausalLM.from_pretrained(
+        saved_model("gpt2"),
+        quantization_config=BitsAndBytesConfig(load_in_8bit=True),
+        device_map={"": "cpu"},
+    )
+    hooks = [len(module._forward_pre_hooks) for module in model.modules()]
+    session = Session()
+    record = session.use(model, tiny_tokenizer(chat=True))
+    assert "int8 (" in record.line
+    session.attach("pirate", rank=2)
+    session.train("pirate", text=ROWS, steps=2)
+    assert session.verify()
+    session.reset()
+    assert [len(module._forward_pre_hooks) for module in model.modules()] == hooks
+
+
+def test_a_quantised_base_is_let_go(saved_model: Saver) -> None:
+    session = Session()
+    session.load(str(saved_model()), bits=4)
+    there = weakref.ref(session.model)
+    session.reset()
+    gc.collect()
+    assert there() is None
