@@ -21,7 +21,7 @@ from lora_magic.paths import quoted
 
 from .attached import Attached, History
 from .methods import METHODS
-from .spec import AdapterSpec
+from .spec import AdapterSpec, spec_from
 
 CARD_FILE = "lora_magic.json"
 _PACKAGES = ("lora_magic", "torch", "transformers", "peft", "bitsandbytes")
@@ -167,20 +167,12 @@ def read(folder: Path) -> Card:
             architecture=str(base.get("architecture", "")),
             parameters=int(base.get("parameters", 0)),
             labels=tuple(base.get("labels") or ()),
-            spec=_spec(spec) if spec else None,
+            spec=spec_from(spec) if spec else None,
             form=PromptForm(**{**form, "stop_ids": tuple(form["stop_ids"])}) if form else None,
             history=History(**history) if history else None,
             run=dict(fields.get("run") or {}),
             parents=tuple(fields.get("parents") or ()),
         )
     # A card written by another hand can be wrong in every way; all of them mean the same.
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, AdapterError) as error:
         raise AdapterError(f"{path} cannot be read ({error}); remove it to go on.") from error
-
-
-def _spec(fields: dict[str, Any]) -> AdapterSpec:
-    patterns = {
-        name: tuple((str(key), value) for key, value in fields.get(name) or ())
-        for name in ("rank_pattern", "alpha_pattern")
-    }
-    return AdapterSpec(**{**fields, **patterns})

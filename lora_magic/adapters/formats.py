@@ -22,14 +22,14 @@ from lora_magic.base.model import BaseModel
 from lora_magic.errors import AdapterError, listed
 from lora_magic.lowrank.factors import LowRank
 
-from . import attach, bridge
+from . import attach, bridge, tuned
 from .attached import Attached
 from .effect import PEFT_NAME
 from .methods import METHODS
 from .prefix import VirtualTokens
 from .residual import Residual
 from .slots import ROOT, Slots
-from .spec import AdapterSpec
+from .spec import AdapterSpec, spec_from
 
 #: The type in the config of a method that PEFT does not have.
 OWN_TYPE = "LORA_MAGIC"
@@ -100,16 +100,60 @@ def _doubled(key: str, tensor: Tensor, starts: Mapping[str, Residual]) -> Tensor
     return torch.cat([tensor, -taken.up], dim=1)
 
 
-def _doubled_config(spec: AdapterSpec) -> dict[str, Any]:
+def _doubled_spec(spec: AdapterSpec) -> AdapterSpec:
     """Rank 2r with the α that keeps the scale: α/r = 2α/2r, and α/√r = √2·α/√(2r)."""
     more = math.sqrt(2) if spec.rslora else 2
-    alpha = spec.alpha * more
+    return replace(
+        spec,
+        rank=2 * spec.rank,
+        alpha=more * spec.alpha,
+        rank_pattern=tuple((name, 2 * rank) for name, rank in spec.rank_pattern),
+        alpha_pattern=tuple((name, more * value) for name, value in spec.alpha_pattern),
+    )
+
+
+def _doubled_config(spec: AdapterSpec) -> dict[str, Any]:
+    doubled = _doubled_spec(spec)
     return {
-        "r": 2 * spec.rank,
-        "lora_alpha": int(alpha) if alpha.is_integer() else alpha,
-        "rank_pattern": {name: 2 * int(rank) for name, rank in spec.rank_pattern},
-        "alpha_pattern": {name: more * value for name, value in spec.alpha_pattern},
+        "r": doubled.rank,
+        "lora_alpha": int(doubled.alpha) if doubled.alpha.is_integer() else doubled.alpha,
+        "rank_pattern": {name: int(rank) for name, rank in doubled.rank_pattern},
+        "alpha_pattern": dict(doubled.alpha_pattern),
     }
+
+
+#: What a card and a config both say of an adapter.
+_SAID_TWICE = (
+    "method",
+    "rank",
+    "alpha",
+    "rslora",
+    "dora",
+    "bias",
+    "rank_pattern",
+    "alpha_pattern",
+    "virtual_tokens",
+)
+
+
+def _refuse_lies(told: AdapterSpec, config: AdapterSpec) -> None:
+    """Raise `AdapterError` where a card says something else than the config beside it."""
+    lies = [
+        f"{name} {getattr(told, name)} in its card and {getattr(config, name)} in its config"
+        for name in _SAID_TWICE
+        if getattr(told, name) != getattr(config, name)
+    ]
+    if lies:
+        raise AdapterError(f"it contradicts itself: {listed(lies, len(lies))}")
+
+
+def _own_spec(folder: Path) -> AdapterSpec:
+    """The spec in a config of ours; raises `AdapterError` for one that is none."""
+    path = folder / bridge.CONFIG_FILE
+    try:
+        return spec_from(json.loads(path.read_text(encoding="utf-8"))["spec"])
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, AdapterError) as error:
+        raise AdapterError(f"{path} holds no spec ({error})") from error
 
 
 def read(
@@ -128,15 +172,19 @@ def read(
     if bridge.kind_of(folder) == OWN_TYPE:
         if told is None:
             raise AdapterError("the card lora_magic.json is missing, which says how it was made")
+        _refuse_lies(told, _own_spec(folder))
         return attach.from_tensors(base, slots, name, told, state)
     config = bridge.read_config(folder)
     spec = bridge.spec_of(config, seed)
+    starts = told is not None and told.init in ("pissa", "olora")
+    if told is not None:
+        _refuse_lies(_doubled_spec(told) if starts else told, spec)
     if spec.virtual_tokens:
         fresh = attach.create(base, slots, name, spec)
         (key,) = fresh.state()
         renamed = {key if k == _VIRTUAL else k: tensor for k, tensor in state.items()}
         return attach.from_tensors(base, slots, name, spec, renamed)
-    if told is not None and told.init in ("pissa", "olora"):
+    if told is not None and starts:
         return _with_start(base, slots, name, told, state)
     return _plain(base, slots, name, folder, config, spec, told, state)
 
@@ -152,28 +200,45 @@ def _plain(
     state: Mapping[str, Tensor],
 ) -> Attached:
     """PEFT's layers, with biases, norms and a head beside them."""
-    saved_whole = bridge.saved_whole(folder)
+    saved = _saved_norms(base, bridge.saved_whole(folder))
+    spec = replace(spec, norms=bool(saved))
     if told is not None:
-        spec = replace(spec, norms=told.norms, init=told.init, seed=told.seed)
-    elif saved_whole:
-        spec = replace(spec, norms=_are_norms(base, saved_whole, folder))
-    return attach.from_peft(base, slots, name, config, state, spec)
+        if told.norms != spec.norms:
+            raise AdapterError("its card and its config do not agree on whether it trains norms")
+        spec = replace(spec, init=told.init, seed=told.seed)
+    if saved:
+        state = {**_norms_as_they_are(base, saved), **state}
+    return attach.from_peft(base, slots, name, bridge.own(config), state, spec)
 
 
-def _are_norms(base: BaseModel, saved_whole: list[str], folder: Path) -> bool:
-    """Are norms saved whole in a foreign adapter? Refuses what is neither norm nor head."""
+def _saved_norms(base: BaseModel, saved_whole: list[str]) -> list[str]:
+    """The norms among the modules that a config says are saved whole.
+
+    Raises `AdapterError` for what is neither a norm nor a classifier's head.
+    """
     head = set(base.task.head)
     names = [name for name in saved_whole if not any(_within(path, name) for path in head)]
     if base.task.classifies:
         # PEFT adds both of its names for a head, whichever the model has.
         names = [name for name in names if name not in ("classifier", "score")]
-    odd = [name for name in names if "norm" not in name.lower() and not name.startswith("ln_")]
+    there = tuned.norms(base.model) if names else {}
+    odd = [name for name in names if not any(_within(path, name) for path in there)]
     if odd:
         raise AdapterError(
             f"it saves whole modules ({listed(odd)}), which is read only for norms and for a "
             "classifier's head"
         )
-    return bool(names)
+    return names
+
+
+def _norms_as_they_are(base: BaseModel, saved: list[str]) -> dict[str, Tensor]:
+    """The base's own parameters of the norms that a foreign adapter did not train."""
+    return {
+        f"{_PREFIX}{path}.{name}": base.model.get_submodule(path).get_parameter(name)
+        for path, names in tuned.norms(base.model).items()
+        if not any(_within(path, one) for one in saved)
+        for name in names
+    }
 
 
 def _within(path: str, name: str) -> bool:

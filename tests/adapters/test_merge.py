@@ -5,7 +5,9 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from lora_magic.adapters.merge import merged_module
+from lora_magic.adapters.merge import ModuleMerge, merged_module
+from lora_magic.adapters.mixture import Added
+from lora_magic.base.quantise import dequantised
 from lora_magic.errors import AdapterError
 from lora_magic.lowrank.factors import LowRank
 
@@ -21,11 +23,15 @@ def delta(outputs: int, inputs: int, rank: int = 4, size: float = 0.1) -> LowRan
     )
 
 
+def merged_with(original: nn.Module, update: LowRank) -> tuple[nn.Module, ModuleMerge]:
+    return merged_module("module", original, Added(original, update), torch.float32)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_merged_weight_is_the_exact_sum_rounded_once(dtype: torch.dtype) -> None:
     linear = nn.Linear(16, 24).to(dtype)
     update = delta(24, 16)
-    merged, _ = merged_module("linear", linear, update)
+    merged, _ = merged_with(linear, update)
     exact = linear.weight.double() + 2.0 * update.up.double() @ update.down.double()
     # One rounding: within half a unit in the last place, beside the wider format's own error.
     error = (merged.weight.double() - exact).abs()
@@ -35,7 +41,7 @@ def test_the_merged_weight_is_the_exact_sum_rounded_once(dtype: torch.dtype) -> 
 def test_the_original_and_its_bias_are_not_touched() -> None:
     linear = nn.Linear(16, 24)
     before = linear.weight.detach().clone()
-    merged, _ = merged_module("linear", linear, delta(24, 16))
+    merged, _ = merged_with(linear, delta(24, 16))
     assert torch.equal(linear.weight, before)
     assert merged is not linear
     assert merged.weight is not linear.weight
@@ -46,19 +52,19 @@ def test_conv1d_and_embedding_keep_their_layout() -> None:
     update = delta(24, 16)
     dense = 2.0 * update.up @ update.down
     conv = Conv1D(24, 16)
-    merged, _ = merged_module("conv", conv, update)
+    merged, _ = merged_with(conv, update)
     assert torch.allclose(merged.weight, conv.weight + dense.T, atol=1e-6)
     x = torch.randn(3, 16)
     assert torch.allclose(merged(x), conv(x) + x @ dense.T, atol=1e-5)
     table = nn.Embedding(16, 24)
-    merged, _ = merged_module("table", table, update)
+    merged, _ = merged_with(table, update)
     assert torch.allclose(merged.weight, table.weight + dense.T, atol=1e-6)
 
 
 def test_the_report_says_what_rounding_swallowed() -> None:
     linear = nn.Linear(64, 64).to(torch.bfloat16)
     tiny = delta(64, 64, size=1e-3)
-    merged, row = merged_module("linear", linear, tiny)
+    merged, row = merged_with(linear, tiny)
     dense = (2.0 * tiny.up.double() @ tiny.down.double()).double()
     realised = merged.weight.double() - linear.weight.double()
     expected = float((realised - dense).norm() / dense.norm())
@@ -72,13 +78,34 @@ def test_the_report_says_what_rounding_swallowed() -> None:
 def test_an_untrained_adapter_changes_no_bit() -> None:
     linear = nn.Linear(8, 8)
     zero = LowRank(torch.randn(2, 8), torch.zeros(8, 2), 2.0)
-    merged, row = merged_module("linear", linear, zero)
+    merged, row = merged_with(linear, zero)
     assert torch.equal(merged.weight, linear.weight)
     assert (row.relative_change, row.lost_to_rounding) == (0.0, 0.0)
 
 
-def test_a_packed_weight_is_refused_with_the_way_out() -> None:
-    linear = nn.Linear(8, 8)
-    linear.weight = nn.Parameter(torch.zeros(8, 8, dtype=torch.uint8), requires_grad=False)
-    with pytest.raises(AdapterError, match=r"quantised.*%lora swap"):
-        merged_module("linear", linear, delta(8, 8))
+def test_an_update_that_holds_no_numbers_is_refused_with_the_way_out() -> None:
+    broken = LowRank(torch.full((2, 8), torch.nan), torch.ones(8, 2), 1.0)
+    with pytest.raises(AdapterError, match=r"module: .*NaN or infinity.*%lora detach"):
+        merged_with(nn.Linear(8, 8), broken)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_of_a_quantised_layer_the_dequantised_weight_is_the_one_that_is_merged(
+    dtype: torch.dtype,
+) -> None:
+    bnb = pytest.importorskip("bitsandbytes")
+    plain = nn.Linear(64, 64)
+    packed = bnb.nn.Linear4bit(64, 64, compute_dtype=dtype, quant_type="nf4")
+    packed.load_state_dict(plain.state_dict())
+    packed = packed.to("cpu")
+    before = packed.weight.detach().clone()
+    merged, row = merged_module("packed", packed, Added(packed, delta(64, 64)), dtype)
+    update = delta(64, 64)
+    exact = dequantised(packed).double() + 2.0 * update.up.double() @ update.down.double()
+    assert type(merged) is nn.Linear
+    assert merged.weight.dtype == dtype
+    error = (merged.weight.double() - exact).abs()
+    assert bool((error <= exact.abs() * torch.finfo(dtype).eps * 0.5001 + 1e-6).all())
+    assert merged.bias is packed.bias
+    assert torch.equal(packed.weight, before)
+    assert row.bytes == 64 * 64 * dtype.itemsize

@@ -106,12 +106,12 @@ def test_the_folder_appears_whole_or_not_at_all(
     session.save("one", tmp_path / "one")
     kept = sorted((f.name, f.read_bytes()) for f in (tmp_path / "one").iterdir())
     perturb(session, "one")
-    from lora_magic.adapters import store
+    from lora_magic.adapters import card
 
-    def failing(*_: object) -> dict[str, object]:
+    def failing(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(store, "_card", failing)
+    monkeypatch.setattr(card, "write", failing)
     with pytest.raises(KeyboardInterrupt):
         session.save("one", tmp_path / "one")
     assert sorted((f.name, f.read_bytes()) for f in (tmp_path / "one").iterdir()) == kept
@@ -161,11 +161,11 @@ def test_an_adapter_of_another_base_is_refused(saved_model: Saver, tmp_path: Pat
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"use_dora": True}, "DoRA"),
+        ({"use_dora": True}, "dora False in its card and True in its config"),
         ({"modules_to_save": ["lm_head"]}, "whole modules"),
-        ({"bias": "all"}, "biases"),
+        ({"bias": "all"}, "bias none in its card and all in its config"),
         ({"init_lora_weights": "pissa"}, "changed base"),
-        ({"peft_type": "IA3", "feedforward_modules": []}, "IA3"),
+        ({"peft_type": "LOHA"}, "LOHA"),
     ],
 )
 def test_what_would_be_misread_is_refused(

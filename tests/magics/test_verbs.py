@@ -16,6 +16,8 @@ CALLS = [
     ("", ("status", (), {})),
     ("# nothing", ("status", (), {})),
     ("load demo", ("load", ("demo",), {})),
+    ("load demo --bits 8", ("load", ("demo",), {"bits": 8})),
+    ("load demo --4bit", ("load", ("demo",), {"bits": 4})),
     (
         "load a/b --dtype float32 --device cpu --home h --trust-remote-code --replace",
         (
@@ -45,6 +47,33 @@ CALLS = [
             },
         ),
     ),
+    (
+        "load a/b --bits 8 --task classification --labels no,yes",
+        ("load", ("a/b",), {"bits": 8, "task": "classification", "labels": "no,yes"}),
+    ),
+    (
+        "attach calm --method lora --init pissa --rslora --dora --bias all --norms",
+        (
+            "attach",
+            ("calm",),
+            {
+                "method": "lora",
+                "init": "pissa",
+                "rslora": True,
+                "dora": True,
+                "bias": "all",
+                "norms": True,
+            },
+        ),
+    ),
+    (
+        "attach calm --rank-pattern q_proj=16 --alpha-pattern q=1,v=2",
+        ("attach", ("calm",), {"rank_pattern": "q_proj=16", "alpha_pattern": "q=1,v=2"}),
+    ),
+    (
+        "attach calm --method prefix --virtual-tokens 5 --for style",
+        ("attach", ("calm",), {"method": "prefix", "virtual_tokens": 5, "for_": "style"}),
+    ),
     ("attach --rank=4 calm # it's a comment", ("attach", ("calm",), {"rank": 4})),
     (
         r"attach calm --targets 're:layers\.\d{1,2}\.q'",
@@ -66,6 +95,7 @@ CALLS = [
     ('save calm "my folder"', ("save", (), {"name": "calm", "folder": "my folder"})),
     ("open d", ("open", (), {"folder": "d"})),
     ("open d calm --replace", ("open", (), {"folder": "d", "name": "calm", "replace": True})),
+    ("open d --other-base", ("open", (), {"folder": "d", "other_base": True})),
     ("verify --quick", ("verify", (), {"quick": True})),
     ("reset", ("reset", (), {})),
 ]
@@ -106,6 +136,18 @@ def test_every_flag_is_a_legal_name_in_python() -> None:
         assert all(argument.key.isidentifier() for argument in verb.arguments)
 
 
+def test_4bit_is_a_short_way_to_say_bits_4_and_contradicts_nothing(
+    shell: Any, session: Any
+) -> None:
+    for line in ("load a/b --4bit", "load a/b --bits 4"):
+        shell.run(f"%lora {line}")
+        assert session.last == ("load", ("a/b",), {"bits": 4})
+    calls = len(session.calls)
+    with pytest.raises(CommandError, match=r"(?=.*--4bit)(?=.*--bits)"):
+        shell.run("%lora load a/b --4bit --bits 8")
+    assert len(session.calls) == calls
+
+
 def test_train_reads_a_variable_before_a_path(
     shell: Any, session: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,6 +168,18 @@ def test_train_reads_a_variable_before_a_path(
     assert session.last[1] == ("calm", [("a", "b")])
     shell.run("%lora train calm --data no/such.csv")
     assert session.last[1] == ("calm", "no/such.csv")
+
+
+def test_the_optimizer_and_its_two_rates_go_to_the_session(shell: Any, session: Any) -> None:
+    shell.run("%%lora_train calm --lora-plus 16 --optimizer paged-adamw\na => b")
+    assert (session.last[2]["lora_plus"], session.last[2]["optimizer"]) == (16.0, "paged-adamw")
+
+
+def test_two_ways_to_say_the_same_are_not_given_at_once(shell: Any, session: Any) -> None:
+    for line in ("load demo --bits 8 --4bit", "load demo --4bit --bits 8"):
+        with pytest.raises(CommandError, match=r"--4bit.*--bits|--bits.*--4bit"):
+            shell.run(f"%lora {line}")
+    assert session.calls == []
 
 
 def test_held_out_rows_are_a_count_or_a_share(shell: Any, session: Any) -> None:

@@ -12,12 +12,13 @@ def run(call: Call) -> object:
 
 VERB = Verb(
     name="open",
-    summary="an adapter from a folder, in PEFT's format",
+    summary="an adapter from a folder or the hub, in PEFT's format or ours",
     run=run,
     changes=True,
     arguments=(
-        Argument("FOLDER", "where it lies"),
+        Argument("FOLDER", "where it lies, or a hub id"),
         Argument("NAME", "what to call it; the folder's name unless given", many="?"),
+        Argument("--other-base", "even if it was made for another base", kind=None),
         Argument("--replace", "put it in the place of another of that name", kind=None),
     ),
     examples=("%lora open out/pirate", "%lora open out/pirate buccaneer"),
