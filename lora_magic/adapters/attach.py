@@ -24,8 +24,8 @@ from .effect import PEFT_NAME
 from .prefix import VirtualTokens
 from .slots import Slots
 from .spec import AdapterSpec
-from .targets import shortest
-from .tuned import Tuned
+from .targets import ALL_LINEAR, resolve, shortest
+from .tuned import Tuned, every_bias, every_norm
 
 
 def create(base: BaseModel, slots: Slots, name: str, spec: AdapterSpec) -> Attached:
@@ -98,9 +98,10 @@ def from_updates(
     """A plain LoRA whose ΔW are these updates, rank by module; the scale goes into B.
 
     `tuned` are parameters of the base trained themselves, by module path and name: biases, norms
-    and a head. Raises `AdapterError` for updates of no rank at all.
+    and a head, and no others. Raises `AdapterError` for no updates.
     """
-    spec = _spec_of(base, updates, tuned, seed)
+    with slots.held({}):
+        spec = _spec_of(base, updates, tuned, seed)
     attached = create(base, slots, name, spec)
     with torch.no_grad():
         for path, update in updates.items():
@@ -108,14 +109,12 @@ def from_updates(
             down, up = _parts(layer)
             down.copy_(update.down)
             up.copy_(update.scale * update.up)
+        beside = tuned_of(attached)
         for path, values in tuned.items():
-            held = tuned_of(attached)[path]
             for key, value in values.items():
-                held.values[key].copy_(value)
-    attached.start = attached.state()
-    attached.history = History(elsewhere=changes(attached))
+                beside[path].values[key].copy_(value)
     attached.parents = parents
-    return attached
+    return finished(attached)
 
 
 def _spec_of(
@@ -129,18 +128,37 @@ def _spec_of(
     ranks = {path: update.rank for path, update in updates.items()}
     most = max(ranks.values())
     uneven = tuple((path, rank) for path, rank in ranks.items() if rank != most)
-    inside = {p: set(values) for p, values in tuned.items() if p not in base.task.head}
-    names = {name for values in inside.values() for name in values}
     return AdapterSpec(
         rank=most,
         alpha=float(most),
-        targets=",".join(sorted(shortest(base.model, list(updates)))),
+        targets=_named(base, list(updates)),
         seed=seed,
-        bias="all" if "bias" in names else "none",
-        norms="weight" in names,
         rank_pattern=uneven,
         alpha_pattern=tuple((path, float(rank)) for path, rank in uneven),
+        **_beside(base, set(updates), tuned),
     )
+
+
+def _named(base: BaseModel, paths: list[str]) -> str:
+    """Targets that name these modules, `all-linear` where that is what they are."""
+    try:
+        if set(resolve(base.model, ALL_LINEAR, base.task.head)) == set(paths):
+            return ALL_LINEAR
+    except AdapterError:  # no linear layer at all
+        pass
+    return ",".join(sorted(shortest(base.model, paths)))
+
+
+def _beside(
+    base: BaseModel, targets: set[str], tuned: Mapping[str, Mapping[str, Tensor]]
+) -> dict[str, Any]:
+    """The flags of a spec that trains these parameters of the base, and few others."""
+    own = {path: set(values) for path, values in tuned.items() if path not in base.task.head}
+    known = every_norm(base.model)
+    norms = any(names - set(every_bias(base.model).get(p, ())) for p, names in own.items())
+    biased = {path for path in own if not (norms and path in known)}
+    kind = "lora_only" if biased <= targets else "all"
+    return {"norms": norms, "bias": kind if biased else "none"}
 
 
 def _parts(layer: Any) -> tuple[Tensor, Tensor]:

@@ -35,17 +35,25 @@ _ROOT_NAME = "virtual_tokens"
 
 @dataclass(frozen=True)
 class History:
-    """What training did to an adapter so far; `elsewhere` if it came with a ΔW that is not 0."""
+    """What training did to an adapter so far; `elsewhere` if it came with a ΔW that is not 0.
+
+    `made` says in words how it was made out of other adapters, if it was, and `lost` what that
+    lost of their ΔW.
+    """
 
     steps: int = 0
     first_loss: float | None = None
     last_loss: float | None = None
     rows: int = 0
     elsewhere: bool = False
+    made: str = ""
+    lost: str = ""
 
     @property
     def words(self) -> str:
-        """`60 steps, loss 3.1 → 0.6`, `trained elsewhere`, or `not trained`."""
+        """`60 steps, loss 3.1 → 0.6`, `0.7·a + 0.3·b`, `trained elsewhere`, or `not trained`."""
+        if not self.steps and self.made:
+            return self.made
         if not self.steps:
             return "trained elsewhere" if self.elsewhere else "not trained"
         steps = f"{self.steps} step{'s' * (self.steps != 1)}"
@@ -89,14 +97,17 @@ class Adapter:
     def line(self) -> str:
         """The receipt in one line."""
         count = len(self.modules)
+        past = self.history
+        made = f"; made as {past.made}, {past.lost}" if past.made else ""
         return (
             f"{self.name}: {self.spec.line} on {count} module{'s' * (count != 1)}, "
             f"{self.trainable:,} of {self.base_parameters:,} parameters ({self.ratio:.2%}), "
-            f"{_kilobytes(self.checkpoint_bytes)} checkpoint"
+            f"{_kilobytes(self.checkpoint_bytes)} checkpoint{made}"
         )
 
     def __repr__(self) -> str:
-        return f"{self.line}; {self.history.words}"
+        told = self.history.made and not self.history.steps
+        return self.line if told else f"{self.line}; {self.history.words}"
 
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None

@@ -33,7 +33,7 @@ def update_of(original: nn.Module, layer: nn.Module) -> Update | None:
     Kept as factors where it has few: LoRA, AdaLoRA (P·Λ·Q), and a start taken off the base. Dense
     for DoRA (W_merged − W0), (IA)³ and trained weights, in float64.
     """
-    low = low_rank_of(layer)
+    low = _low_rank(layer)
     if low is not None:
         return low
     if not _is_matrix(original) or not _folds(layer):
@@ -46,9 +46,16 @@ def update_of(original: nn.Module, layer: nn.Module) -> Update | None:
 
 def low_rank_of(layer: nn.Module) -> LowRank | None:
     """ΔW as factors, where the layer adds just that and its bias stays; None elsewhere."""
+    return None if isinstance(getattr(layer, "base_layer", None), Tuned) else _low_rank(layer)
+
+
+def _low_rank(layer: nn.Module) -> LowRank | None:
+    """ΔW as factors, whatever becomes of the bias beside it."""
     part: Any = layer
     inner = getattr(part, "base_layer", None)
-    if isinstance(inner, Tuned) or _is_dora(part):
+    if isinstance(layer, Tuned) or _is_dora(part):
+        return None
+    if isinstance(inner, Tuned) and "weight" in inner.values:
         return None
     if hasattr(part, "lora_E"):
         scale = float(part.scaling[PEFT_NAME]) / (float(part.ranknum[PEFT_NAME]) + 1e-5)

@@ -41,7 +41,8 @@ class Added(nn.Module):
         """Outputs [..., d] for inputs [..., k]; for an embedding, of ids [...]."""
         y: Tensor = self.base_layer(x, *args, **kwargs)
         if isinstance(self.base_layer, nn.Embedding):
-            change = self.down.mT[x] @ self.up.mT
+            # Some models' embeddings scale what they look up.
+            change = self.down.mT[x] @ self.up.mT * getattr(self.base_layer, "embed_scale", 1.0)
         else:
             change = (x.to(self.down.dtype) @ self.down.mT) @ self.up.mT
         return (y.to(change.dtype) + change).to(y.dtype)

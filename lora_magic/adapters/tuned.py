@@ -109,13 +109,7 @@ def biases(model: nn.Module, spare: Iterable[str] = ()) -> dict[str, list[str]]:
 
     Raises `AdapterError` for a model that has none.
     """
-    left = set(spare)
-    found = {
-        path: [name for name in own if name == "bias" or name.endswith("_bias")]
-        for path, _, own in _owned(model)
-        if path not in left
-    }
-    found = {path: names for path, names in found.items() if names}
+    found = every_bias(model, spare)
     if not found:
         raise AdapterError(
             f"{type(model).__name__} has no biases (as Llama and most models since), so there is "
@@ -124,12 +118,28 @@ def biases(model: nn.Module, spare: Iterable[str] = ()) -> dict[str, list[str]]:
     return found
 
 
+def every_bias(model: nn.Module, spare: Iterable[str] = ()) -> dict[str, list[str]]:
+    """The same, empty for a model that has none."""
+    left = set(spare)
+    found = {
+        path: [name for name in own if name == "bias" or name.endswith("_bias")]
+        for path, _, own in _owned(model)
+        if path not in left
+    }
+    return {path: names for path, names in found.items() if names}
+
+
 def norms(model: nn.Module) -> dict[str, list[str]]:
     """Every parameter of every norm by module path; raises `AdapterError` where there is none."""
-    found = {path: own for path, module, own in _owned(model) if _is_norm(path, module)}
+    found = every_norm(model)
     if not found:
         raise AdapterError(f"--norms: {type(model).__name__} has no norm with parameters.")
     return found
+
+
+def every_norm(model: nn.Module) -> dict[str, list[str]]:
+    """The same, empty for a model that has none."""
+    return {path: own for path, module, own in _owned(model) if _is_norm(path, module)}
 
 
 def everything(model: nn.Module) -> dict[str, list[str]]:

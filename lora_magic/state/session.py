@@ -15,6 +15,7 @@ from typing import Any
 
 from lora_magic.adapters import attach, store
 from lora_magic.adapters.attached import Adapter
+from lora_magic.adapters.combine import Compression
 from lora_magic.adapters.count import Ratio
 from lora_magic.adapters.merge import MergeReport
 from lora_magic.adapters.spec import BASE_NAME, check_name
@@ -35,7 +36,7 @@ from lora_magic.training import rows, sources
 from lora_magic.training.reporter import Reporter
 from lora_magic.training.summary import RunSummary
 
-from . import adopt, looking, merging
+from . import adopt, combining, looking, merging
 from .holdings import Holdings
 from .receipt import Receipt
 from .settled import settled
@@ -520,3 +521,59 @@ class Session:
     def unmerge(self) -> Receipt:
         """Put the base's own weights back, bit for bit; the adapter stays active, unmerged."""
         return merging.unmerge(self._held)
+
+    # New adapters out of old ones
+
+    @settled
+    def blend(
+        self,
+        new: str,
+        weights: str | Mapping[str, float],
+        *,
+        method: str = "sum",
+        rank: int | None = None,
+        density: float | None = None,
+        seed: int | None = None,
+        replace: bool = False,
+    ) -> Adapter:
+        """A new adapter out of others, not activated: ΔW = Σ wᵢ·ΔWᵢ.
+
+        `weights` are `{"a": 0.7, "b": -0.3}` or "a=0.7 b=-0.3"; they need not sum to 1. The sum is
+        exact, whatever the ranks, scales and targets, unless `rank` cuts it to the best ΔW of that
+        rank. `method` may be "ties", "dare" or "magnitude" instead of "sum", which keep a share
+        `density` of the entries (0.2, 0.5 and 0.5 unless given; `seed` is of dare's draw) and are
+        cut to the parts' ranks together, unless `rank` says otherwise. With a part whose ΔW is not
+        low rank (DoRA, (IA)³, full fine-tuning) `rank` is needed. The result is a plain LoRA; its
+        record says what was lost. The same blend again returns the adapter that is there. Raises
+        `AdapterError` for parts without a ΔW, and for a name that is taken unless `replace`.
+        """
+        return combining.blend(
+            self._held,
+            new,
+            weights,
+            method=method,
+            rank=rank,
+            density=density,
+            seed=seed,
+            replace=replace,
+        )
+
+    @settled
+    def compress(
+        self,
+        name: str | None = None,
+        new: str | None = None,
+        *,
+        rank: int | None = None,
+        energy: float | None = None,
+        replace: bool = False,
+    ) -> Compression:
+        """A plain LoRA of a smaller rank, not activated: the best ΔW there is (Eckart–Young).
+
+        By `rank`, or by the share `energy` of Σσ² that each module is to keep. It is called
+        `NAME_r4` or `NAME_e95` unless `new` is given. Without either nothing is made: the record
+        says what each rank would lose. A full fine-tune becomes a LoRA on every matrix, its biases,
+        norms and head trained beside it. Raises `AdapterError` for a method without a ΔW, and for a
+        name that is taken unless `replace`.
+        """
+        return combining.compress(self._held, name, new, rank=rank, energy=energy, replace=replace)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from lora_magic.adapters.attached import Attached, History
@@ -39,7 +40,11 @@ def train(
     tokenizer = held.base.needs_tokenizer()
     form = _form(held, attached if more else None, template, system)
     room = held.base.context - attached.tokens
-    spec = plan(held.base.recipe, len(rows), context=room, **flags)
+    recipe = replace(
+        held.base.recipe,
+        learning_rate=held.base.recipe.learning_rate * attached.method.rate,
+    )
+    spec = plan(recipe, len(rows), context=room, **flags)
     if form is None:
         classes = held.base.task.labels
         encoded = encode.encode_labelled(rows, tokenizer, classes, spec.max_length)
@@ -48,7 +53,7 @@ def train(
     check_known([example.tokens for example in encoded.examples], held.base.model)
     summary = _run(held, attached, encoded, spec, more, reporter)
     attached.form = form
-    attached.history = _history(attached.history if more else History(), summary)
+    attached.history = _history(_before(attached.history, more), summary)
     attached.saved_to = None
     attached.run = _told(summary, flags)
     if summary.stopped:
@@ -113,7 +118,14 @@ def _history(before: History, summary: RunSummary) -> History:
         summary.last_loss,
         summary.examples,
         before.elsewhere,
+        before.made,
+        before.lost,
     )
+
+
+def _before(history: History, more: bool) -> History:
+    """Where a run begins: what an adapter was made of stays true of its beginning."""
+    return history if more else History(made=history.made, lost=history.lost)
 
 
 def _told(summary: RunSummary, flags: Mapping[str, Any]) -> dict[str, Any]:

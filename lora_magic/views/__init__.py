@@ -8,8 +8,8 @@
     table       HTML tables with caption and scope
     curve       a loss curve
     panels      the spectra of many modules, gathered by projection
-    and one file per result: spectrum, comparison, ratio, training, receipt, merge, status,
-    verification
+    and one file per result: spectrum, comparison, compression, ratio, training, receipt, merge,
+    status, verification
 
 Every `bundle(...)` returns a MIME bundle: text/plain, text/html, and for charts the plotly type.
 """

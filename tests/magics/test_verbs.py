@@ -91,6 +91,22 @@ CALLS = [
     ("merge", ("merge", (), {})),
     ("merge calm", ("merge", (), {"name": "calm"})),
     ("unmerge", ("unmerge", (), {})),
+    ("blend mix a=0.7 b=-.3", ("blend", ("mix", "a=0.7 b=-.3"), {})),
+    (
+        "blend mix a=1,b=1 --method dare --rank 4 --density 0.5 --seed 3 --replace",
+        (
+            "blend",
+            ("mix", "a=1,b=1"),
+            {"method": "dare", "rank": 4, "density": 0.5, "seed": 3, "replace": True},
+        ),
+    ),
+    ("blend mix", ("blend", ("mix", ""), {})),
+    ("compress", ("compress", (), {})),
+    ("compress calm --rank 4", ("compress", (), {"name": "calm", "rank": 4})),
+    (
+        "compress calm small --energy 0.95 --replace",
+        ("compress", (), {"name": "calm", "new": "small", "energy": 0.95, "replace": True}),
+    ),
     ("save", ("save", (), {})),
     ('save calm "my folder"', ("save", (), {"name": "calm", "folder": "my folder"})),
     ("open d", ("open", (), {"folder": "d"})),

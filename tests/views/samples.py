@@ -8,6 +8,7 @@ from collections.abc import Callable
 from lora_magic.views import (
     classification,
     comparison,
+    compression,
     merge,
     ratio,
     receipt,
@@ -123,6 +124,24 @@ def _merge(text: str) -> Bundle:
     return merge.bundle(line=text, facts=[(text, text)], rows=[row])
 
 
+def _compression(text: str) -> Bundle:
+    return compression.bundle(
+        line=text,
+        command=text,
+        ranks=[],
+        modules=[(text, 8, 4, 0.5, 0.12), (f"{text} 2", 0, 0, 0.25, 1.0)],
+    )
+
+
+def _evidence(text: str) -> Bundle:
+    return compression.bundle(
+        line=text,
+        command=text,
+        ranks=[(1, 0.5, 0.75, text), (2, 0.0, 0.0, text)],
+        modules=[(text, 2, 2, 0.5, 0.0)] * 30,
+    )
+
+
 def _status(text: str) -> Bundle:
     return status.bundle(
         base=text,
@@ -154,6 +173,8 @@ ALL: dict[str, Callable[[str], Bundle]] = {
         table=receipt.Rows(text, (text, text), ((text, text),)),
     ),
     "merge": _merge,
+    "compression": _compression,
+    "evidence for a rank": _evidence,
     "verification": lambda text: verification.bundle(
         line=text, facts=[(text, text)], changed=[text]
     ),

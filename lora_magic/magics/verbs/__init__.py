@@ -6,7 +6,9 @@ from lora_magic.magics.verb import Verb
 from lora_magic.magics.verbs import (
     ask,
     attach,
+    blend,
     compare,
+    compress,
     detach,
     load,
     merge,
@@ -39,6 +41,8 @@ VERBS: dict[str, Verb] = {
         spectrum,
         merge,
         unmerge,
+        blend,
+        compress,
         save,
         open,
         verify,

@@ -1,0 +1,130 @@
+"""Blend and compress over a session's holdings: what is made is whole before it is registered.
+
+Reads what a person typed for weights; how adapters are combined is said in the rooms below.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from lora_magic.adapters import combine
+from lora_magic.adapters.attached import Adapter, Attached
+from lora_magic.adapters.combine import Compression, Way
+from lora_magic.adapters.spec import check_name, seed_of
+from lora_magic.checks import is_number
+from lora_magic.errors import AdapterError
+
+from .holdings import Holdings
+from .wanted import parts_of
+
+Weights = str | Mapping[str, float]
+
+
+def blend(
+    held: Holdings,
+    new: str,
+    weights: Weights,
+    *,
+    method: str,
+    rank: int | None,
+    density: float | None,
+    seed: int | None,
+    replace: bool,
+) -> Adapter:
+    """Register an adapter made of others; it is not activated."""
+    base = held.base
+    held.refuse_while_merged("blend")
+    check_name(new, "%lora blend")
+    if seed is not None and method != "dare":
+        raise AdapterError("--seed: only --method dare draws; leave it away.")
+    way = Way(method, rank, density, seed_of(new) if seed is None else seed)
+    parts = [(weight, held.named(name)) for weight, name in _parts(new, weights)]
+    _refuse_taken(held, new, tuple(attached.name for _, attached in parts), replace)
+    made = combine.blend(base, held.slots, new, parts, way)
+    return _kept(held, made, replace).record()
+
+
+def compress(
+    held: Holdings,
+    name: str | None,
+    new: str | None,
+    *,
+    rank: int | None,
+    energy: float | None,
+    replace: bool,
+) -> Compression:
+    """Register an adapter at a smaller rank; without a rank and an energy only the evidence."""
+    combine.check_size(rank, energy)
+    attached = held.named_or_active(name, "compress")
+    if rank is None and energy is None:
+        if new is not None:
+            raise AdapterError(
+                f"compress {attached.name} {new}: no size is given; type: %lora compress "
+                f"{attached.name} {new} --rank 4, or leave {new} away to see what each rank loses."
+            )
+        return combine.evidence(held.base, held.slots, attached)
+    held.refuse_while_merged("compress")
+    called = combine.default_name(attached.name, rank, energy) if new is None else new
+    check_name(called, f"%lora compress {attached.name}")
+    _refuse_taken(held, called, (attached.name,), replace)
+    made, told = combine.compress(held.base, held.slots, attached, called, rank=rank, energy=energy)
+    _kept(held, made, replace)
+    return told
+
+
+def _parts(new: str, weights: Weights) -> Sequence[tuple[float, str]]:
+    """Weights and names; a name alone weighs 1. Raises `AdapterError` in one line."""
+    example = f"%lora blend {new} a=0.7 b=0.3"
+    if isinstance(weights, str):
+        words = re.sub(r"\s*=\s*", "=", weights).replace(",", " ").split()
+        parts = parts_of(",".join(words)) or [(1.0, word) for word in words]
+    elif isinstance(weights, Mapping):
+        parts = [(weight, name) for name, weight in weights.items()]
+    else:
+        raise AdapterError(f"weights {weights!r}: expected names and numbers, as in {example}")
+    if not parts:
+        raise AdapterError(f"blend {new}: no adapters are named; type: {example}")
+    for weight, name in parts:
+        if not is_number(weight) or not math.isfinite(weight):
+            raise AdapterError(f"weight {weight!r} of {name}: expected a number, as in {example}")
+    return [(float(weight), name) for weight, name in parts]
+
+
+def _refuse_taken(held: Holdings, new: str, parents: tuple[str, ...], replace: bool) -> None:
+    """Raise `AdapterError` for the name of an adapter that was not made of the same ones."""
+    there = held.attached.get(new)
+    if there is not None and there.parents != parents and not replace:
+        raise AdapterError(
+            f"{new!r} is attached already; choose another name, or add --replace to put this one "
+            "in its place."
+        )
+
+
+def _kept(held: Holdings, made: Attached, replace: bool) -> Attached:
+    """Hold a new adapter; what is there already with the same beginning stays, trained or not."""
+    there = held.attached.get(made.name)
+    if there is not None and not replace:
+        if _same(there, made):
+            return there
+        raise AdapterError(
+            f"{made.name!r} is attached, made of the same adapters in another way or before they "
+            "changed; add --replace, or choose another name."
+        )
+    with held.all_or_nothing():
+        answering = held.active == made.name
+        held.keep(made)
+        if answering:
+            held.activate(made.name)
+    return made
+
+
+def _same(one: Attached, other: Attached) -> bool:
+    """Do two adapters begin alike, bit for bit?"""
+    return one.spec == other.spec and all(
+        key in one.start and torch.equal(tensor, one.start[key])
+        for key, tensor in other.start.items()
+    )
