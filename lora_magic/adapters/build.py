@@ -75,6 +75,7 @@ def peft_layers(base: BaseModel, slots: Slots, spec: AdapterSpec, config: Any) -
     if spec.dora:
         for path, layer in replacements.items():
             _keep_apart(slots.original(path), layer)
+            _whole_magnitude(layer)
     layers = tuple(_told(spec, path, layer) for path, layer in replacements.items())
     return Built(dict(replacements), layers, wrapper=wrapper)
 
@@ -103,15 +104,27 @@ def _peft(base: BaseModel, slots: Slots, spec: AdapterSpec) -> Built:
     return built
 
 
+def _whole_magnitude(layer: Any) -> None:
+    """Take DoRA's magnitude m = ‖W0‖ anew: PEFT rounds it to the base's number format, so that a
+    base in bfloat16 would answer otherwise before the first step."""
+    if PEFT_NAME in layer.lora_A:
+        down, up = layer.lora_A[PEFT_NAME].weight, layer.lora_B[PEFT_NAME].weight
+    else:
+        down, up = layer.lora_embedding_A[PEFT_NAME], layer.lora_embedding_B[PEFT_NAME]
+    magnitude = layer.lora_magnitude_vector[PEFT_NAME]
+    with torch.no_grad():
+        magnitude.update_layer(
+            base_layer=layer.get_base_layer(),
+            lora_A=down,
+            lora_B=up,
+            scaling=layer.scaling[PEFT_NAME],
+        )
+    magnitude.requires_grad_(False)
+
+
 def _keep_apart(original: nn.Module, layer: Any) -> None:
     """Give DoRA on 4 bits a base layer of its own: PEFT writes the weight anew at each forward."""
-    bits = quantised_bits(original)
-    if bits == 8:
-        raise AdapterError(
-            "--dora on a base of 8 bits: PEFT's DoRA breaks there in the backward pass; load the "
-            "base with --bits 4 or without, or leave --dora away."
-        )
-    if bits is not None:
+    if quantised_bits(original):
         layer.base_layer = tuned.shell(original)
 
 

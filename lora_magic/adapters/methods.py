@@ -28,7 +28,8 @@ class Method:
     `takes` are the fields of a spec that it reads. `not_merged`, `no_spectrum` and `not_quantised`
     say why something cannot be done; empty where it can. `batched` is whether it can share one
     pass with other adapters in a comparison. `latency` is what it costs at each token, `context`
-    what it takes of the window, `storage` the parameters kept for a task.
+    what it takes of the window, `storage` the parameters kept for a task. `rate` is its default
+    learning rate as a multiple of LoRA's, measured (tests/benchmarks/method_rates.py).
     """
 
     name: str
@@ -43,6 +44,7 @@ class Method:
     latency: str = "none once merged"
     context: str = "whole"
     peft: bool = True
+    rate: float = 1.0
 
     @property
     def merges(self) -> bool:
@@ -72,6 +74,7 @@ METHODS: dict[str, Method] = {
             _LOW_RANK - {"bias", "norms"},
             "r·(d + k + 1) a matrix, r by importance",
             batched=True,
+            rate=8.0,
         ),
         Method(
             "ia3",
@@ -79,6 +82,7 @@ METHODS: dict[str, Method] = {
             "Liu et al. 2022, arXiv 2205.05638",
             frozenset({"targets"}),
             "d or k a matrix",
+            rate=16.0,
         ),
         Method(
             "prefix",
@@ -90,6 +94,7 @@ METHODS: dict[str, Method] = {
             no_spectrum="it changes no weight, so there is no ΔW",
             latency="attention over n more positions",
             context="less n tokens",
+            rate=16.0,
         ),
         Method(
             "prompt",
@@ -101,6 +106,7 @@ METHODS: dict[str, Method] = {
             no_spectrum="it changes no weight, so there is no ΔW",
             latency="n more tokens to read",
             context="less n tokens",
+            rate=4.0,
         ),
         Method(
             "houlsby",
@@ -132,6 +138,7 @@ METHODS: dict[str, Method] = {
             "every bias",
             no_spectrum="it changes biases, which are vectors",
             peft=False,
+            rate=8.0,
         ),
         Method(
             "full",
@@ -141,6 +148,7 @@ METHODS: dict[str, Method] = {
             "every parameter",
             not_quantised="a weight of 4 or 8 bits takes no gradient",
             peft=False,
+            rate=1 / 16,
         ),
     )
 }

@@ -11,14 +11,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
+from lora_magic.base.quantise import quantised_bits
 from lora_magic.errors import AdapterError, listed
 
 from . import bottleneck, bridge, tuned
 from .slots import ROOT
 from .spec import AdapterSpec
-from .targets import is_attention, refuse_rank, resolve
+from .targets import is_attention, is_conv1d, refuse_rank, resolve
 
 #: Targets that the method chooses by the architecture.
 USUAL = "usual"
@@ -115,12 +116,39 @@ def _matrices(model: nn.Module, spec: AdapterSpec, head: Iterable[str]) -> tuple
         refuse_rank(model, paths, spec.rank)
     _refuse_patterns(paths, spec)
     embeddings = [p for p in paths if isinstance(model.get_submodule(p), nn.Embedding)]
-    if embeddings and (spec.method != "lora" or spec.init in FROM_WEIGHTS):
+    if embeddings and (spec.method != "lora" or spec.init in (*FROM_WEIGHTS, "eva")):
         raise AdapterError(
             f"{embeddings[0]} is an embedding, which {spec.words} cannot adapt; "
             "plain LoRA can: --method lora"
         )
+    if spec.dora:
+        _refuse_dora(model, paths)
     return paths
+
+
+def _refuse_dora(model: nn.Module, paths: Iterable[str]) -> None:
+    """Raise `AdapterError` where DoRA has no magnitude to train, or PEFT's breaks."""
+    for path in paths:
+        module = model.get_submodule(path)
+        bits = quantised_bits(module)
+        if bits == 8:
+            raise AdapterError(
+                f"--dora on {path} in 8 bits: PEFT's DoRA breaks there in the backward pass; load "
+                "the base with --bits 4 or without, or leave --dora away."
+            )
+        weight: Any = module.weight
+        # On the meta device there is nothing to look at.
+        if bits is None and not weight.is_meta and _has_zero_output(module, weight):
+            raise AdapterError(
+                f"--dora on {path}: an output of it has weights that are all 0 (the padding of a "
+                "vocabulary, say), and m/‖V‖ would be 0/0; leave it out of --targets, or leave "
+                "--dora away."
+            )
+
+
+def _has_zero_output(module: nn.Module, weight: Tensor) -> bool:
+    kept_transposed = is_conv1d(module) or isinstance(module, nn.Embedding)
+    return bool((weight.detach() == 0).all(dim=0 if kept_transposed else 1).any())
 
 
 def _scaled(model: nn.Module) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from lora_magic.adapters.attached import Attached, History
 from lora_magic.adapters.courses import course_of
 from lora_magic.base.prompt import PromptForm
+from lora_magic.base.recipe import Recipe
+from lora_magic.checks import is_number
 from lora_magic.compare.limits import check_known
 from lora_magic.errors import CommandError, TrainingStopped
 from lora_magic.training import encode, run
@@ -40,10 +43,7 @@ def train(
     tokenizer = held.base.needs_tokenizer()
     form = _form(held, attached if more else None, template, system)
     room = held.base.context - attached.tokens
-    recipe = replace(
-        held.base.recipe,
-        learning_rate=held.base.recipe.learning_rate * attached.method.rate,
-    )
+    recipe = _recipe(held, attached, flags.get("lora_plus"))
     spec = plan(recipe, len(rows), context=room, **flags)
     if form is None:
         classes = held.base.task.labels
@@ -62,6 +62,17 @@ def train(
             "it keeps what it learned. To go on, run the cell again with --more."
         )
     return summary
+
+
+def _recipe(held: Holdings, attached: Attached, ratio: object) -> Recipe:
+    """The base's recipe with the method's own rate.
+
+    With LoRA+ A and B learn at rates whose geometric mean is the plain one: λ only parts them.
+    """
+    recipe = held.base.recipe
+    parted = math.sqrt(ratio) if is_number(ratio) and ratio > 0 else 1.0
+    rate = recipe.learning_rate * attached.method.rate / parted
+    return replace(recipe, learning_rate=rate)
 
 
 def _form(

@@ -1,0 +1,199 @@
+"""Every method side by side, over three seeds: the table of the README.
+
+    python tests/benchmarks/methods.py [--seeds 3] [--only NAME …]
+
+On the embedded model, 150 rows in a pirate's voice, 60 steps, the defaults of each method. Held-out
+loss is over 50 rows; latency is the time of 32 greedy tokens at batch 1 against the base's, the
+median of rounds taken in turn; merge error is the largest difference of logits between merged and
+unmerged, over the largest logit; storage is that of the tensors. QLoRA and LoftQ stand on the
+model in NF4, BitFit on the model with biases of 0 added. Prints Markdown. Not collected by pytest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import platform
+import shlex
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import torch
+
+from lora_magic.adapters.methods import METHODS
+from lora_magic.state.session import Session
+from tests.benchmarks import bases
+
+STEPS, TOKENS, ROUNDS = 60, 32, 9
+PROMPT = "What does a fox eat?"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row: what it is called, the base, the flags of attach and of train."""
+
+    title: str
+    base: Callable[[], Session]
+    attach: dict[str, Any]
+    train: dict[str, Any]
+
+
+CASES = (
+    Case("LoRA", bases.plain, {}, {}),
+    Case("rsLoRA", bases.plain, {"rslora": True}, {}),
+    Case("DoRA", bases.plain, {"dora": True}, {}),
+    Case("PiSSA", bases.plain, {"init": "pissa"}, {}),
+    Case("OLoRA", bases.plain, {"init": "olora"}, {}),
+    Case("EVA", bases.plain, {"init": "eva"}, {}),
+    Case("LoRA+, λ = 16", bases.plain, {}, {"lora_plus": 16.0}),
+    Case("AdaLoRA", bases.plain, {"method": "adalora"}, {}),
+    Case("QLoRA (NF4)", bases.quantised, {}, {}),
+    Case("LoftQ (NF4)", bases.quantised, {"init": "loftq"}, {}),
+    Case("(IA)³", bases.plain, {"method": "ia3"}, {}),
+    Case("prefix, 10 tokens", bases.plain, {"method": "prefix"}, {}),
+    Case("prompt, 10 tokens", bases.plain, {"method": "prompt"}, {}),
+    Case("Houlsby", bases.plain, {"method": "houlsby"}, {}),
+    Case("Adapter L", bases.plain, {"method": "adapter-l"}, {}),
+    Case("BitFit (biases added)", bases.biased, {"method": "bitfit"}, {}),
+    Case("LoRA and biases", bases.biased, {"bias": "all"}, {}),
+    Case("full fine-tuning", bases.plain, {"method": "full"}, {}),
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """One case with one seed."""
+
+    trained: int
+    base_loss: float
+    loss: float
+    latency: float
+    merged_latency: float | None
+    storage: int
+    merge_error: float | None
+    reopened: bool
+
+
+def logits(session: Session) -> torch.Tensor:
+    ids = torch.tensor([session.tokenizer(PROMPT + "\n")["input_ids"]])
+    with torch.no_grad():
+        found: torch.Tensor = session.model(input_ids=ids).logits
+    return found
+
+
+def base_loss(session: Session, rows: Any) -> float:
+    """The base's own loss on the held-out rows: that of a LoRA whose B is 0."""
+    session.attach("zero", replace=True)
+    before = session.train("zero", rows, eval=50, steps=1, lr=1e-9, seed=0).held_out_before
+    session.detach("zero")
+    assert before is not None
+    return before
+
+
+def seconds(session: Session) -> float:
+    began = time.perf_counter()
+    session.ask(PROMPT, max_new_tokens=TOKENS)
+    return time.perf_counter() - began
+
+
+def latency(session: Session, name: str) -> float:
+    """The adapter's time for each token over the base's, in turn; answers may differ in length."""
+    ratios = []
+    for _ in range(ROUNDS):
+        per_token = []
+        for who in ("base", name):
+            session.swap(who)
+            began = time.perf_counter()
+            answer = session.ask(PROMPT, max_new_tokens=TOKENS)
+            per_token.append((time.perf_counter() - began) / answer.tokens)
+        ratios.append(per_token[1] / per_token[0])
+    return statistics.median(ratios)
+
+
+def merged_latency(session: Session, name: str) -> float:
+    ratios = []
+    for _ in range(ROUNDS):
+        session.swap("base")
+        base = session.ask(PROMPT, max_new_tokens=TOKENS)
+        session.merge(name)
+        merged = session.ask(PROMPT, max_new_tokens=TOKENS)
+        session.unmerge()
+        ratios.append((merged.seconds / merged.tokens) / (base.seconds / base.tokens))
+    return statistics.median(ratios)
+
+
+def measured(case: Case, seed: int) -> Found:
+    session = case.base()
+    rows = bases.rows(seed)
+    before = base_loss(session, rows)
+    adapter = session.attach("one", seed=seed, **case.attach)
+    run = session.train("one", rows, eval=50, steps=STEPS, seed=seed, **case.train)
+    trained = logits(session)
+    with tempfile.TemporaryDirectory() as folder:
+        session.save("one", f"{folder}/one")
+        storage = Path(folder, "one", "adapter_model.safetensors").stat().st_size
+        session.open(f"{folder}/one", "again")
+        reopened = torch.equal(logits(session), trained)
+    error = merged = None
+    if METHODS[adapter.spec.method].merges:
+        session.merge("one")
+        error = float((logits(session) - trained).abs().max() / trained.abs().max())
+        session.unmerge()
+        merged = merged_latency(session, "one")
+    slower = latency(session, "one")
+    assert session.verify()
+    session.reset()
+    assert run.held_out_after is not None
+    return Found(
+        adapter.trainable, before, run.held_out_after, slower, merged, storage, error, reopened
+    )
+
+
+def line(case: Case, found: list[Found]) -> str:
+    first = found[0]
+    losses = [f.loss for f in found]
+    merge = (
+        "cannot be merged"
+        if first.merge_error is None
+        else f"{max(f.merge_error or 0 for f in found):.0e}"
+    )
+    merged = "" if first.merged_latency is None else (
+        f", merged {statistics.median(f.merged_latency or 0 for f in found):.2f}×"
+    )  # fmt: skip
+    return (
+        f"| {case.title} | {first.trained:,} | {statistics.mean(f.base_loss for f in found):.3f} → "
+        f"{statistics.mean(losses):.3f} ({min(losses):.3f} to {max(losses):.3f}) | "
+        f"{statistics.median(f.latency for f in found):.2f}×{merged} | {first.storage / 1e3:,.0f} kB"
+        f" | {merge} | {'yes' if all(f.reopened for f in found) else 'NO'} |"
+    )  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", nargs="*")
+    given = parser.parse_args()
+    names = ("torch", "transformers", "peft", "bitsandbytes")
+    versions = ", ".join(f"{name} {version(name)}" for name in names)
+    print(f"$ python {shlex.join(sys.argv)}")
+    print(f"{datetime.date.today()} · Python {platform.python_version()}, {versions}, CPU\n")
+    print("| method | trained | held-out loss, base → adapter | time a token, of the base's "
+          "| storage | merge error | reopened identical |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|")
+    for case in CASES:
+        if given.only is None or case.title in given.only:
+            found = [measured(case, seed) for seed in range(given.seeds)]
+            print(line(case, found), flush=True)
+
+
+if __name__ == "__main__":
+    main()
