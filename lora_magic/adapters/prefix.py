@@ -17,6 +17,11 @@ from torch import Tensor, nn
 from lora_magic.errors import AdapterError, listed
 
 
+#: Marks a cache that serves one pass. Some models hand back what they were given also where they
+#: were told to keep none, and `generate` then gives it to the next pass beside the whole text.
+_ONCE = "_lora_magic_once"
+
+
 class VirtualTokens(nn.Module):
     """What stands at the root while n virtual tokens are in force.
 
@@ -46,8 +51,9 @@ class VirtualTokens(nn.Module):
         tokens = told["inputs_embeds"] if tokens is None else tokens
         rows, length = tokens.shape[:2]
         cache = told.get("past_key_values")
-        if cache is None:
+        if cache is None or getattr(cache, _ONCE, False):
             cache = told["past_key_values"] = empty_cache(model)
+            setattr(cache, _ONCE, not _keeps_cache(model, told))
         if cache.get_seq_length() == 0:
             self.fill(model, cache, rows)
         whole = cache.get_seq_length() + length
@@ -90,6 +96,12 @@ class Prompt(VirtualTokens):
         embeds = self.embedding.to(model.dtype)[None]
         model.base_model(inputs_embeds=embeds, past_key_values=cache, use_cache=True)
         cache.batch_repeat_interleave(rows)
+
+
+def _keeps_cache(model: Any, told: dict[str, Any]) -> bool:
+    """Does this pass, as it was called, hand on a cache?"""
+    wanted = told.get("use_cache")
+    return bool(getattr(model.config, "use_cache", True) if wanted is None else wanted)
 
 
 def empty_cache(model: nn.Module) -> Any:

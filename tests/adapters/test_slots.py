@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import signal
+from typing import Any
 
 import pytest
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from lora_magic.adapters.slots import Slots
+from lora_magic.adapters.slots import ROOT, Slots
 
 
 class Interrupting(dict[str, nn.Module]):
@@ -83,3 +85,117 @@ def test_what_somebody_else_put_into_a_slot_is_found_and_taken_out(model: nn.Seq
     assert slots.strangers() == ["0"]
     assert slots.collect() == {"0": stranger}
     assert model[0] is original
+
+
+class Doubling(nn.Module):
+    """Stands at the root: the model's input is doubled."""
+
+    factor = 2.0
+
+    def before(
+        self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return (self.factor * args[0], *args[1:]), kwargs
+
+
+class Tripling(Doubling):
+    factor = 3.0
+
+
+def times(model: nn.Module) -> float:
+    """By how much the input of a model of identities comes out larger."""
+    found: Tensor = model(torch.ones(1))
+    return float(found)
+
+
+@pytest.fixture
+def plain() -> nn.Sequential:
+    return nn.Sequential(nn.Identity(), nn.Identity())
+
+
+def test_what_stands_at_the_root_changes_the_arguments_until_it_is_removed(
+    plain: nn.Sequential,
+) -> None:
+    slots = Slots(plain)
+    slots.write({ROOT: Doubling()})
+    assert times(plain) == 2.0
+    # Another takes its place, and is not put beside it.
+    slots.write({ROOT: Tripling()})
+    assert times(plain) == 3.0
+    assert len(plain._forward_pre_hooks) == 1
+    slots.write({"0": nn.Identity()})
+    assert times(plain) == 1.0
+    slots.write({})
+    assert not plain._forward_pre_hooks
+    assert slots.original(ROOT) is plain
+    assert slots.strangers() == []
+
+
+def test_the_root_is_no_module_of_the_tree(plain: nn.Sequential) -> None:
+    slots = Slots(plain)
+    tree = dict(plain.named_modules())
+    state = set(plain.state_dict())
+    slots.write({ROOT: Doubling()})
+    assert dict(plain.named_modules()) == tree
+    assert set(plain.state_dict()) == state
+    assert slots.paths() == ["0", "1"]
+
+
+def test_held_puts_the_root_back_also_after_errors_and_interrupts(plain: nn.Sequential) -> None:
+    slots = Slots(plain)
+    doubling = Doubling()
+    slots.write({ROOT: doubling})
+    for error in (ValueError, KeyboardInterrupt):
+        with pytest.raises(error), slots.held({ROOT: Tripling()}):
+            assert times(plain) == 3.0
+            raise error
+        assert times(plain) == 2.0
+        assert slots.written == {ROOT: doubling}
+        assert len(plain._forward_pre_hooks) == 1
+    with slots.held({}):
+        assert times(plain) == 1.0
+    assert times(plain) == 2.0
+    slots.write({})
+    assert not plain._forward_pre_hooks
+
+
+def test_an_error_within_the_hook_leaves_one_that_can_be_removed(plain: nn.Sequential) -> None:
+    class Failing(Doubling):
+        def before(self, *_: Any) -> Any:
+            raise KeyboardInterrupt
+
+    slots = Slots(plain)
+    with pytest.raises(KeyboardInterrupt), slots.held({ROOT: Failing()}):
+        times(plain)
+    assert not plain._forward_pre_hooks
+    assert times(plain) == 1.0
+
+
+def test_a_module_that_changes_no_arguments_cannot_stand_at_the_root(plain: nn.Sequential) -> None:
+    slots = Slots(plain)
+    slots.write({ROOT: Doubling()})
+    before = slots.written
+    with pytest.raises(TypeError, match="Around"):
+        slots.write({ROOT: nn.Identity(), "0": nn.ReLU()})
+    assert slots.written == before
+    assert times(plain) == 2.0
+
+
+def test_hooks_that_others_put_on_the_model_stay(plain: nn.Sequential) -> None:
+    theirs = plain.register_forward_pre_hook(lambda _module, args: (args[0] + 1,))
+    slots = Slots(plain)
+    with slots.held({ROOT: Doubling()}):
+        assert times(plain) == 4.0
+    assert times(plain) == 2.0
+    assert list(plain._forward_pre_hooks) == [theirs.id]
+
+
+def test_an_interrupt_while_the_root_is_written_waits_for_its_end(plain: nn.Sequential) -> None:
+    slots = Slots(plain)
+    coming = Interrupting({ROOT: Doubling(), "1": nn.Identity()})
+    with pytest.raises(KeyboardInterrupt):
+        slots.write(coming)
+    assert slots.written == dict(coming)
+    assert times(plain) == 2.0
+    slots.write({})
+    assert not plain._forward_pre_hooks

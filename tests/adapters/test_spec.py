@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
+import math
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
-from lora_magic.adapters.spec import AdapterSpec, check_name, seed_of
+from lora_magic.adapters.spec import AdapterSpec, check_name, pattern_of, seed_of, spec_from
 from lora_magic.errors import AdapterError
 
 
@@ -80,3 +83,65 @@ def test_numpys_whole_numbers_are_whole_numbers() -> None:
     assert spec(rank=np.int64(8), seed=np.int64(0)) == spec(rank=8, seed=0)
     with pytest.raises(AdapterError, match="rank '8': expected a whole number"):
         spec(rank="8")
+
+
+@pytest.mark.parametrize(
+    ("rank", "alpha", "rslora", "scaling"),
+    [(8, 16.0, False, 2.0), (16, 16.0, True, 4.0), (3, 2.0, True, 2 / math.sqrt(3))],
+)
+def test_the_scale_is_alpha_over_r_or_over_its_root(
+    rank: int, alpha: float, rslora: bool, scaling: float
+) -> None:
+    assert spec(rank=rank, alpha=alpha, rslora=rslora).scaling == pytest.approx(scaling)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"init": "kaiming"}, "init 'kaiming': expected one of default, gaussian, pissa"),
+        ({"bias": "some"}, "bias 'some': expected one of none, all, lora_only"),
+        ({"rank_pattern": (("q", 0),)}, "rank pattern q=0"),
+        ({"rank_pattern": (("q", 2.5),)}, r"rank pattern q=2\.5"),
+        ({"alpha_pattern": (("q", -1.0),)}, r"alpha pattern q=-1\.0"),
+        ({"alpha": 1e7}, "alpha"),
+        ({"seed": -1}, "seed -1"),
+        ({"dora": True, "init": "pissa"}, "--dora with --init pissa"),
+        ({"dora": True, "init": "loftq"}, "--dora with --init loftq"),
+        ({"bias": "all", "init": "olora"}, "--bias all with --init olora"),
+        ({"virtual_tokens": 3}, "--virtual-tokens: LoRA has none"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_its_flag(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(AdapterError, match=told):
+        spec(**changes)
+
+
+def test_faults_of_range_and_flags_not_read_come_together() -> None:
+    with pytest.raises(AdapterError) as seen:
+        AdapterSpec(method="prompt", virtual_tokens=0, rank=4, dora=True)
+    for fault in ("--rank: ", "--dora: ", "virtual tokens 0", "--virtual-tokens 10"):
+        assert fault in str(seen.value)
+
+
+@pytest.mark.parametrize("given", ["q_proj=16,v_proj=4", {"v_proj": 4, "q_proj": 16}])
+def test_a_pattern_is_typed_or_a_dict_and_has_one_order(given: object) -> None:
+    assert pattern_of(given, "rank-pattern", int) == (("q_proj", 16), ("v_proj", 4))
+
+
+@pytest.mark.parametrize("given", ["q_proj", "q_proj=x", "q_proj=1.5", 3, ["q_proj=1"]])
+def test_what_is_no_pattern_names_an_example(given: object) -> None:
+    with pytest.raises(AdapterError, match="--rank-pattern q_proj=16"):
+        pattern_of(given, "rank-pattern", int)
+
+
+def test_a_spec_comes_back_from_json_as_it_was() -> None:
+    one = spec(rank_pattern=(("v_proj", 2), ("a.b", 16)), alpha_pattern=(("q", 2.5),), rslora=True)
+    assert spec_from(json.loads(json.dumps(asdict(one)))) == one
+    assert one.rank_pattern == (("a.b", 16), ("v_proj", 2))
+
+
+def test_differences_of_methods_are_named() -> None:
+    prefix = AdapterSpec(method="prefix", virtual_tokens=5)
+    told = spec().against(prefix)
+    assert "method lora, asked for prefix" in told
+    assert "virtual_tokens 0, asked for 5" in told
