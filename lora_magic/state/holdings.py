@@ -186,11 +186,13 @@ class Holdings:
         self.attached[attached.name] = attached
 
     def unsaved(self) -> list[str]:
-        """The adapters that were trained here and not saved since, or whose folder is gone."""
+        """The adapters that were trained here, or made out of others, and not saved since, or whose
+        folder is gone."""
         return [
             name
             for name, a in self.attached.items()
-            if a.history.steps and (a.saved_to is None or not a.saved_to.is_dir())
+            if (a.history.steps or a.history.made)
+            and (a.saved_to is None or not a.saved_to.is_dir())
         ]
 
     def saved_in(self, folder: Path) -> list[str]:

@@ -5,6 +5,7 @@ Knows the table of methods, aliases and recipes; makes no adapter.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -98,11 +99,12 @@ def parts_of(asked: str) -> Sequence[tuple[float, str]] | None:
     for part in asked.split(","):
         name, equals, weight = part.strip().partition("=")
         try:
-            parts.append((float(weight) if equals else 1.0, name.strip()))
+            found = float(weight) if equals else 1.0
         except ValueError:
-            raise AdapterError(
-                f"weight {weight!r} of {name}: expected a number, as in a=0.7,b=0.3"
-            ) from None
+            found = math.nan
+        if not math.isfinite(found):
+            raise AdapterError(f"weight {weight!r} of {name}: expected a number, as in a=0.7,b=0.3")
+        parts.append((found, name.strip()))
     if len({name for _, name in parts}) < len(parts):
         raise AdapterError(f"{asked}: an adapter is named twice; give it one weight.")
     return parts

@@ -34,6 +34,8 @@ VERBS: dict[str, Callable[[Session], object]] = {
     "open": lambda s: s.open("there", "three"),
     "train": lambda s: s.train("two", text="Where? => Here.", steps=1),
     "spectrum": lambda s: s.spectrum("one"),
+    "blend": lambda s: s.blend("three", "one=0.7 two=-0.3", method="dare", rank=2),
+    "compress": lambda s: s.compress("two", rank=1),
 }
 
 
