@@ -172,7 +172,8 @@ def line(case: Case, found: list[Found]) -> str:
     return (
         f"| {case.title} | {first.trained:,} | {statistics.mean(f.base_loss for f in found):.3f} → "
         f"{statistics.mean(losses):.3f} ({min(losses):.3f} to {max(losses):.3f}) | "
-        f"{statistics.median(f.latency for f in found):.2f}×{merged} | {first.storage / 1e3:,.0f} kB"
+        f"{statistics.median(f.latency for f in found):.2f}×{merged} | "
+        f"{first.storage / 1e3:,.0f} kB"
         f" | {merge} | {'yes' if all(f.reopened for f in found) else 'NO'} |"
     )  # fmt: skip
 

@@ -40,10 +40,18 @@ VERBS: dict[str, Callable[[Session], object]] = {
 
 
 class Lines:
-    """Counts the lines of our package that run; at line `at` it interrupts, as ■ does."""
+    """Counts the lines of our package that run; at line `at` it interrupts, as ■ does.
 
-    def __init__(self, at: int | None = None) -> None:
-        self.at, self.seen = at, 0
+    With `error` it raises that there instead, as a library or a full disk would.
+    """
+
+    def __init__(self, at: int | None = None, error: Exception | None = None) -> None:
+        self.at, self.seen, self.error = at, 0, error
+
+    @property
+    def hit(self) -> bool:
+        """Was line `at` reached?"""
+        return self.at is not None and self.seen >= self.at
 
     def __enter__(self) -> Lines:
         self._before = sys.gettrace()
@@ -59,6 +67,8 @@ class Lines:
         if event == "line":
             self.seen += 1
             if self.seen == self.at:
+                if self.error is not None:
+                    raise self.error
                 signal.raise_signal(signal.SIGINT)
         return self._trace
 

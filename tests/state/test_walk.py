@@ -1,0 +1,147 @@
+"""A long walk over all methods and verbs, with errors and interrupts on the way: the base stays."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lora_magic.errors import LoraMagicError
+from lora_magic.state.session import Session
+from tests.conftest import Saver, logits
+from tests.state.test_interrupts import Lines
+from tests.state.variants import VARIANTS
+
+STEPS = 300
+ROWS = "Where is the library? => Arr!\nWhat is for dinner? => Fish, matey!"
+
+#: Flags of the base that all variants can stand on: biases for BitFit, 4 bits for LoftQ apart.
+BASES: dict[str, tuple[dict[str, Any], int | None]] = {
+    "biased": ({"architecture": "gpt2"}, None),
+    "4 bits": ({"architecture": "llama", "hidden_size": 64}, 4),
+}
+
+Step = Callable[[Session, random.Random], object]
+
+
+def _some(session: Session, rng: random.Random) -> str:
+    return rng.choice([*session.adapters, "nobody"])
+
+
+def attach(session: Session, rng: random.Random) -> object:
+    name = rng.choice(list(VARIANTS))
+    flags = dict(VARIANTS[name])
+    return session.attach(f"{name}_{rng.randrange(2)}", **flags, replace=rng.random() < 0.5)
+
+
+def train(session: Session, rng: random.Random) -> object:
+    return session.train(_some(session, rng), text=ROWS, steps=10, more=rng.random() < 0.5)
+
+
+def swap(session: Session, rng: random.Random) -> object:
+    if rng.random() < 0.3:
+        return session.swap(f"{_some(session, rng)}=0.7,{_some(session, rng)}=-0.3")
+    return session.swap(rng.choice(["base", _some(session, rng)]))
+
+
+def merge(session: Session, rng: random.Random) -> object:
+    return session.merge(_some(session, rng))
+
+
+def unmerge(session: Session, rng: random.Random) -> object:
+    return session.unmerge()
+
+
+def blend(session: Session, rng: random.Random) -> object:
+    parts = {_some(session, rng): 0.7, _some(session, rng): -0.3}
+    return session.blend("blended", parts, rank=rng.choice([None, 2]), replace=True)
+
+
+def compress(session: Session, rng: random.Random) -> object:
+    return session.compress(_some(session, rng), "compressed", rank=1, replace=True)
+
+
+def save(session: Session, rng: random.Random) -> object:
+    return session.save(_some(session, rng))
+
+
+def open_(session: Session, rng: random.Random) -> object:
+    saved = sorted(p.name for p in Path(".lora_magic/adapters").glob("*")) or ["nothing"]
+    return session.open(rng.choice(saved), "opened", replace=True)
+
+
+def detach(session: Session, rng: random.Random) -> object:
+    return session.detach(_some(session, rng))
+
+
+WALK: tuple[Step, ...] = (
+    *(attach,) * 4,
+    *(train,) * 3,
+    *(swap,) * 3,
+    *(merge,) * 2,
+    *(unmerge,) * 4,
+    blend,
+    compress,
+    save,
+    open_,
+    detach,
+)
+
+
+class InjectedError(Exception):
+    """An error that no one has thought of."""
+
+
+def taken(step: Step, session: Session, rng: random.Random) -> str:
+    """What became of one step: `done` or `refused`."""
+    try:
+        step(session, rng)
+    except LoraMagicError:
+        return "refused"
+    return "done"
+
+
+def broken_off(session: Session, rng: random.Random, error: Exception | None) -> str:
+    """A step with ■, or an error, somewhere in it: steps are tried until one is met by it."""
+    for _ in range(100):
+        step, at = rng.choice(WALK), int(2 ** rng.uniform(0, 12))
+        with Lines(at, error) as lines:
+            with contextlib.suppress(LoraMagicError, KeyboardInterrupt, InjectedError):
+                step(session, rng)
+        if lines.hit:
+            return step.__name__
+    raise AssertionError("no step was long enough to be broken off")
+
+
+@pytest.mark.parametrize("kind", BASES)
+def test_three_hundred_steps_leave_the_base_bit_for_bit(kind: str, saved_model: Saver) -> None:
+    told, bits = BASES[kind]
+    session = Session()
+    session.load(str(saved_model(**told)), bits=bits)
+    answer = logits(session)
+    start = {name: t.clone() for name, t in session.model.state_dict().items()}
+    rng, seen = random.Random(kind), []
+    for number in range(STEPS):
+        if number % 10 == 9:
+            error = InjectedError("full disk") if number % 20 == 9 else None
+            seen.append((broken_off(session, rng, error), "broken off"))
+            assert session.verify(), seen[-10:]
+        else:
+            step = rng.choice(WALK)
+            seen.append((step.__name__, taken(step, session, rng)))
+    done = {name for name, what in seen if what == "done"}
+    assert done == {step.__name__ for step in WALK}
+    if session.merged is not None:
+        session.unmerge()
+    session.swap("base")
+    assert torch.equal(logits(session), answer)
+    assert session.verify()
+    after = session.model.state_dict()
+    assert start.keys() == after.keys()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in start.items())
+    session.reset()
