@@ -87,4 +87,10 @@ def changed(model: Any, deltas: Mapping[str, Tensor], others: Mapping[str, Tenso
 
 
 def base(architecture: str) -> Any:
-    return tiny_model(architecture)
+    """A tiny model whose biases are not 0, as fresh ones are: what scales them must show."""
+    model, generator = tiny_model(architecture), torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
+    return model

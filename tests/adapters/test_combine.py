@@ -16,7 +16,7 @@ from tests.adapters import byhand
 from tests.adapters.test_store import PLAIN_PEFT
 from tests.classifiers import closing_tokenizer, tiny_classifier
 from tests.conftest import REORDERED, Saver, logits
-from tests.tiny import tiny_model, tiny_tokenizer
+from tests.tiny import tiny_tokenizer
 
 #: Ranks, scales, targets and number of targets that all differ.
 SPECS: dict[str, dict[str, dict[str, Any]]] = {
@@ -53,7 +53,7 @@ WEIGHTS = {"a": 0.7, "b": -0.4, "c": 1.5}
 
 def live(architecture: str) -> Session:
     session = Session()
-    session.use(tiny_model(architecture), tiny_tokenizer())
+    session.use(byhand.base(architecture), tiny_tokenizer())
     return session
 
 
