@@ -255,7 +255,8 @@ def test_biases_beside_do_not_make_a_delta_dense() -> None:
 def test_dora_ia3_and_full_are_blended_by_what_they_change() -> None:
     session = live("qwen2")
     session.attach("dora", rank=2, targets="q_proj", dora=True)
-    session.attach("ia3", method="ia3", targets="k_proj,down_proj")
+    # Not k_proj: softmax takes away nearly all that a bias of the keys does.
+    session.attach("ia3", method="ia3", targets="v_proj,down_proj")
     session.attach("full", method="full")
     for seed, name in enumerate(("dora", "ia3", "full")):
         byhand.randomise(session, name, 0.05, seed)
