@@ -169,6 +169,19 @@ def read(
 
     Raises `AdapterError` for a method that cannot be opened and tensors that do not fit.
     """
+    with slots.held({}):
+        return _read(base, slots, folder, name, told, seed, state)
+
+
+def _read(
+    base: BaseModel,
+    slots: Slots,
+    folder: Path,
+    name: str,
+    told: AdapterSpec | None,
+    seed: int,
+    state: Mapping[str, Tensor],
+) -> Attached:
     if bridge.kind_of(folder) == OWN_TYPE:
         if told is None:
             raise AdapterError("the card lora_magic.json is missing, which says how it was made")
@@ -206,13 +219,15 @@ def _plain(
         if told.norms != spec.norms:
             raise AdapterError("its card and its config do not agree on whether it trains norms")
         spec = replace(spec, init=told.init, seed=told.seed)
+    copies = _copied_embeddings(base, state)
+    state = {key: tensor for key, tensor in state.items() if key not in copies}
     if saved:
         state = {**_norms_as_they_are(base, saved), **state}
     return attach.from_peft(base, slots, name, bridge.own(config), state, spec)
 
 
-def _saved_norms(base: BaseModel, saved_whole: list[str]) -> list[str]:
-    """The norms among the modules that a config says are saved whole.
+def _saved_norms(base: BaseModel, saved_whole: list[str]) -> set[str]:
+    """The paths of the norms that a config says are saved whole.
 
     Raises `AdapterError` for what is neither a norm nor a classifier's head.
     """
@@ -221,24 +236,39 @@ def _saved_norms(base: BaseModel, saved_whole: list[str]) -> list[str]:
     if base.task.classifies:
         # PEFT adds both of its names for a head, whichever the model has.
         names = [name for name in names if name not in ("classifier", "score")]
-    there = tuned.norms(base.model) if names else {}
-    odd = [name for name in names if not any(_within(path, name) for path in there)]
+    norms = set(tuned.every_norm(base.model))
+    # As in PEFT, where "norm" also means every path that ends with it.
+    matched = {n: {p for p, _ in base.model.named_modules() if p.endswith(n)} for n in names}
+    odd = [name for name, paths in matched.items() if not paths or paths - norms]
     if odd:
         raise AdapterError(
             f"it saves whole modules ({listed(odd)}), which is read only for norms and for a "
             "classifier's head"
         )
-    return names
+    return {path for paths in matched.values() for path in paths}
 
 
-def _norms_as_they_are(base: BaseModel, saved: list[str]) -> dict[str, Tensor]:
+def _norms_as_they_are(base: BaseModel, saved: set[str]) -> dict[str, Tensor]:
     """The base's own parameters of the norms that a foreign adapter did not train."""
     return {
         f"{_PREFIX}{path}.{name}": base.model.get_submodule(path).get_parameter(name)
-        for path, names in tuned.norms(base.model).items()
-        if not any(_within(path, one) for one in saved)
+        for path, names in tuned.every_norm(base.model).items()
+        if path not in saved
         for name in names
     }
+
+
+def _copied_embeddings(base: BaseModel, state: Mapping[str, Tensor]) -> set[str]:
+    """Tensors that are a copy of the base's own: PEFT writes an embedding that LoRA goes to."""
+    own, ending = base.model.state_dict(), ".base_layer.weight"
+    found = set()
+    for key, tensor in state.items():
+        there = own.get(key.removeprefix(_PREFIX).replace(ending, ".weight"))
+        if there is None or not key.endswith(ending) or there.shape != tensor.shape:
+            continue
+        if torch.equal(tensor.to(there), there):
+            found.add(key)
+    return found
 
 
 def _within(path: str, name: str) -> bool:
