@@ -68,7 +68,7 @@ class Adapter:
 
     `formula` is the method's count over its modules (Σ r·(d + k) for LoRA), `trainable` the count
     of its tensors; `differing` names the modules where the two do not agree. `checkpoint_bytes` is
-    the size of its tensors.
+    the size of its tensors. `ranks` are those in use by module: of AdaLoRA what its budget left.
     """
 
     name: str
@@ -82,6 +82,7 @@ class Adapter:
     history: History
     source: str | None = None
     parents: tuple[str, ...] = ()
+    ranks: tuple[tuple[str, int], ...] = ()
 
     @property
     def ratio(self) -> float:
@@ -204,9 +205,7 @@ class Attached:
 
     def stackable(self) -> dict[str, LowRank] | None:
         """ΔW of every module as factors; None for an adapter that does anything else besides."""
-        found = {path: low_rank_of(module) for path, module in self.replacements.items()}
-        low = {path: update for path, update in found.items() if update is not None}
-        return low if len(low) == len(found) else None
+        return stackable(self.replacements)
 
     @property
     def tokens(self) -> int:
@@ -261,7 +260,15 @@ class Attached:
             history=self.history,
             source=self.source,
             parents=self.parents,
+            ranks=tuple(self.ranks().items()),
         )
+
+
+def stackable(modules: Mapping[str, nn.Module]) -> dict[str, LowRank] | None:
+    """ΔW of modules that stand in slots as factors; None where one does anything else."""
+    found = {path: low_rank_of(module) for path, module in modules.items()}
+    low = {path: update for path, update in found.items() if update is not None}
+    return low if len(low) == len(found) else None
 
 
 def _own(

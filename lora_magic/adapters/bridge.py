@@ -175,6 +175,11 @@ def _nothing_left(model: nn.Module) -> Iterator[None]:
                 parameter.requires_grad_(flag)
 
 
+def forget(model: nn.Module) -> None:
+    """Take PEFT's mark off a base that carries none of its layers, should it have been left."""
+    vars(model).pop("peft_config", None)
+
+
 def _put_back(holder: Any, attributes: dict[str, Any]) -> None:
     for name in [name for name in vars(holder) if name not in attributes]:
         # Through the instance's dict: a module's own __delattr__ looks elsewhere first.

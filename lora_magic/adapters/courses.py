@@ -86,6 +86,12 @@ class AdaLoRA:
         assert self._allocator is not None  # the run has begun
         self._allocator.allocate(step)
 
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """The ranks that the budget has left, by module."""
+        ranks = self._attached.ranks()
+        told = ", ".join(f"{path} {rank}" for path, rank in ranks.items())
+        return (("ranks", f"{sum(ranks.values())} in all: {told}"),)
+
 
 def _sides(layer: Any) -> tuple[Tensor, Tensor]:
     return layer.lora_A[PEFT_NAME], layer.lora_B[PEFT_NAME].mT
@@ -130,6 +136,10 @@ class EVA:
 
     def after_update(self, step: int) -> None:
         """Nothing."""
+
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """Nothing."""
+        return ()
 
 
 def _is_lora(layer: Any) -> bool:

@@ -51,6 +51,20 @@ class Method:
         """Can it be folded into the weights?"""
         return not self.not_merged
 
+    @property
+    def abilities(self) -> dict[str, str]:
+        """What can be done with it, by column of the table that people see."""
+        return {
+            "kept for a task": self.storage,
+            "merge": "no" if self.not_merged else "yes",
+            "beside others": "alone" if self.context != "whole" else "yes, weighted too",
+            "one pass with others": "yes" if self.batched else "no",
+            "spectrum": "no" if self.no_spectrum else "yes",
+            "on 4 or 8 bits": "no" if self.not_quantised else "yes",
+            "extra latency": self.latency,
+            "context": self.context,
+        }
+
     def reads(self, field: str) -> bool:
         """Does a spec's field mean anything to it?"""
         return field in self.takes or field in _COMMON

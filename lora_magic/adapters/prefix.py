@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from lora_magic.errors import AdapterError, listed
 
-
 #: Marks a cache that serves one pass. Some models hand back what they were given also where they
 #: were told to keep none, and `generate` then gives it to the next pass beside the whole text.
 _ONCE = "_lora_magic_once"

@@ -93,6 +93,13 @@ class Slots:
                 parent._modules[child] = module
         self._written = dict(coming)
 
+    def restore(self, replacements: Mapping[str, nn.Module]) -> None:
+        """Put these replacements in, whatever stands now: after a `write` that broke in two."""
+        with undisturbed():
+            for parent, child, original in self._places.values():
+                parent._modules[child] = original
+            self._place({}, replacements)
+
     @contextmanager
     def held(self, replacements: Mapping[str, nn.Module]) -> Iterator[None]:
         """These replacements for the length of a block; then what stood before, also on errors."""

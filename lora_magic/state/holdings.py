@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from lora_magic.adapters import bridge
 from lora_magic.adapters.attached import Attached
 from lora_magic.adapters.mixture import mixed
 from lora_magic.adapters.slots import Slots
@@ -167,6 +168,11 @@ class Holdings:
             return ()
         return tuple(part.partition("=")[0] for part in self.active.split(","))
 
+    @property
+    def standing(self) -> Mapping[str, nn.Module]:
+        """The modules that are in force by the session's own account."""
+        return dict(self._standing)
+
     def stand(self, modules: Mapping[str, nn.Module], active: str, merged: str | None) -> None:
         """Write these modules and the state that goes with them, all or nothing."""
         with self.all_or_nothing():
@@ -176,8 +182,11 @@ class Holdings:
 
     def settle(self) -> None:
         """Write what stands by the session's own account, if something else does."""
-        if self._slots is not None and self._slots.written != self._standing:
-            self._slots.write(self._standing)
+        if self._slots is None or self._base is None:
+            return
+        if self._slots.written != self._standing or self._slots.strangers():
+            self._slots.restore(self._standing)
+        bridge.forget(self._base.model)
 
     def keep(self, attached: Attached) -> None:
         """Hold an adapter, in place of one of the same name."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lora_magic.adapters.attached import Adapter, Attached
+from lora_magic.adapters.attached import Adapter, Attached, stackable
 from lora_magic.adapters.count import Ratio, planned
 from lora_magic.adapters.spec import BASE_NAME, AdapterSpec
 from lora_magic.adapters.targets import canonical
@@ -27,6 +27,8 @@ def voices(held: Holdings, adapters: str | Sequence[str] | None) -> list[Voice]:
     """The base and the adapters named, or all of them, as a comparison's columns."""
     held.base.needs_tokenizer()
     names = list(held.attached) if adapters is None else _names(adapters)
+    if adapters is None and len(held.together) > 1:
+        names.append(held.active)
     return [_voice(held, name) for name in dict.fromkeys([BASE_NAME, *names])]
 
 
@@ -73,8 +75,10 @@ def _names(adapters: str | Sequence[str]) -> list[str]:
 def _voice(held: Holdings, name: str) -> Voice:
     if name == BASE_NAME:
         return Voice(BASE_NAME, {}, {}, held.form_of(BASE_NAME))
-    attached = held.named(name)
     form = held.form_of(name)
+    if name == held.active and len(held.together) > 1:
+        return Voice(name, held.standing, stackable(held.standing), form)
+    attached = held.named(name)
     if name == held.merged:
         # What answers now is the merged copies, so they are what is shown.
         return Voice(name, held.slots.written, None, form)

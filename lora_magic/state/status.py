@@ -40,6 +40,11 @@ class Status:
         return f"{self.base.name} · {size} · {kind} · {self.base.device} · {state}"
 
     @property
+    def _answering(self) -> set[str]:
+        """The adapters that answer now: several, where they are weighted."""
+        return {part.partition("=")[0] for part in self.active.split(",")}
+
+    @property
     def line(self) -> str:
         """The state in one line."""
         if self.base is None:
@@ -59,7 +64,8 @@ class Status:
             base=self.base_line,
             machine=self.machine,
             adapters=[
-                (a.name, a.spec.line, a.history.words, a.name == self.active) for a in self.adapters
+                (a.name, a.spec.line, a.history.words, a.name in self._answering)
+                for a in self.adapters
             ],
             merged=self.merged,
             next_commands=self.next_commands,

@@ -64,7 +64,7 @@ def train(
     return summary
 
 
-def _recipe(held: Holdings, attached: Attached, ratio: object) -> Recipe:
+def _recipe(held: Holdings, attached: Attached, ratio: Any) -> Recipe:
     """The base's recipe with the method's own rate.
 
     With LoRA+ A and B learn at rates whose geometric mean is the plain one: λ only parts them.

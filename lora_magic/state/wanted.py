@@ -11,17 +11,11 @@ from typing import Any
 
 from lora_magic.adapters.methods import ALIASES, METHODS, method_of
 from lora_magic.adapters.places import USUAL
+from lora_magic.adapters.purposes import PURPOSES
 from lora_magic.adapters.spec import AdapterSpec, flag_of, pattern_of, seed_of
-from lora_magic.adapters.targets import ALL_LINEAR, canonical
+from lora_magic.adapters.targets import canonical
 from lora_magic.base.recipe import Recipe
 from lora_magic.errors import AdapterError, near
-
-#: Rank, alpha and targets by what an adapter is for; None keeps the base's own targets.
-PURPOSES: dict[str, tuple[int, float, str | None]] = {
-    "style": (8, 16.0, None),
-    "instructions": (16, 32.0, None),
-    "domain": (32, 64.0, ALL_LINEAR),
-}
 
 #: Virtual tokens of a prefix or prompt, unless given.
 VIRTUAL_TOKENS = 10
@@ -80,12 +74,6 @@ def _purpose(name: Any) -> tuple[int, float, str | None] | None:
             f"--for {name}: expected one of {', '.join(PURPOSES)}.{near(str(name), PURPOSES)}"
         )
     return PURPOSES[name]
-
-
-def words_of(purpose: str) -> str:
-    """`--for style: rank 8, alpha 16, the base's own targets`."""
-    rank, alpha, targets = PURPOSES[purpose]
-    return f"--for {purpose}: rank {rank}, alpha {alpha:g}, targets {targets or 'as usual'}"
 
 
 def parts_of(asked: str) -> Sequence[tuple[float, str]] | None:

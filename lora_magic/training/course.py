@@ -23,6 +23,9 @@ class Course(Protocol):
     def after_update(self, step: int) -> None:
         """After the optimizer's step, counted from 1, while the gradients are still there."""
 
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """What the run's summary tells besides."""
+
 
 class Plain:
     """A run that asks for nothing besides gradients."""
@@ -36,3 +39,7 @@ class Plain:
 
     def after_update(self, step: int) -> None:
         """Nothing."""
+
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """Nothing."""
+        return ()

@@ -265,6 +265,7 @@ class _Run:
             seed=self.spec.seed,
             end_token=self.encoded.end_token,
             data_hash=self.encoded.data_hash,
+            told=self.course.facts(),
             classifies=bool(self.encoded.classes),
             accuracy_before=before.accuracy,
             accuracy_after=after.accuracy,

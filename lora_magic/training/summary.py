@@ -24,7 +24,8 @@ class RunSummary:
     after (None where there are none, or where a stop came first). `cut` and `empty` count examples
     that lost their end or were left out. `batch_size` is the examples of one step; `data_hash` the
     sha256 of the rows. Of a run that `classifies` the losses are means over examples,
-    `trained_tokens` counts labels, and the accuracies are of the held-out examples.
+    `trained_tokens` counts labels, and the accuracies are of the held-out examples. `told` is what
+    the adapter's method has to tell: the ranks that AdaLoRA ended with.
     """
 
     adapter: str
@@ -48,6 +49,7 @@ class RunSummary:
     classifies: bool = False
     accuracy_before: Accuracy | None = None
     accuracy_after: Accuracy | None = None
+    told: tuple[tuple[str, str], ...] = ()
 
     @property
     def first_loss(self) -> float | None:
@@ -106,7 +108,7 @@ class RunSummary:
             pair = (self.held_out_before, self.held_out_after)
             told = " → ".join("not measured" if loss is None else f"{loss:.3f}" for loss in pair)
             shown.append(("held-out loss", told))
-        return (*shown, *self._accuracy_facts())
+        return (*shown, *self._accuracy_facts(), *self.told)
 
     def _accuracy_facts(self) -> list[tuple[str, str]]:
         """The held-out accuracy, of all labels and of each, with the examples that it is over."""

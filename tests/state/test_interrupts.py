@@ -36,6 +36,10 @@ VERBS: dict[str, Callable[[Session], object]] = {
     "spectrum": lambda s: s.spectrum("one"),
     "blend": lambda s: s.blend("three", "one=0.7 two=-0.3", method="dare", rank=2),
     "compress": lambda s: s.compress("two", rank=1),
+    "attach full": lambda s: s.attach("three", method="full"),
+    "attach pissa": lambda s: s.attach("three", rank=2, init="pissa"),
+    "attach prefix": lambda s: s.attach("three", method="prefix"),
+    "swap several": lambda s: s.swap("one=0.7,two=-0.3"),
 }
 
 

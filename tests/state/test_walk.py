@@ -110,9 +110,9 @@ def broken_off(session: Session, rng: random.Random, error: Exception | None) ->
     """A step with ■, or an error, somewhere in it: steps are tried until one is met by it."""
     for _ in range(100):
         step, at = rng.choice(WALK), int(2 ** rng.uniform(0, 12))
-        with Lines(at, error) as lines:
-            with contextlib.suppress(LoraMagicError, KeyboardInterrupt, InjectedError):
-                step(session, rng)
+        lines = Lines(at, error)
+        with contextlib.suppress(LoraMagicError, KeyboardInterrupt, InjectedError), lines:
+            step(session, rng)
         if lines.hit:
             return step.__name__
     raise AssertionError("no step was long enough to be broken off")

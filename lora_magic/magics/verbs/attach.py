@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
-from lora_magic.adapters.methods import METHODS
+from lora_magic.adapters.methods import METHODS, Method
+from lora_magic.adapters.purposes import PURPOSES
 from lora_magic.adapters.spec import BIASES, INITS
 from lora_magic.errors import listed
 from lora_magic.magics.verb import Argument, Call, Verb, number, whole
+
+
+def method_line(method: Method) -> str:
+    """One method with what it keeps for a task, and what it cannot do."""
+    lacks = [
+        column
+        for column, answer in method.abilities.items()
+        if answer == "no" and column != "one pass with others"
+    ]
+    without = f" (no {', no '.join(lacks)})" if lacks else ""
+    return f"  {method.name:10} {method.title}: {method.storage}{without}"
+
+
+PURPOSE_LINES = tuple(
+    f"--for {name}: rank {rank}, alpha {alpha:g}, targets {targets or 'as usual'}"
+    for name, (rank, alpha, targets) in PURPOSES.items()
+)
 
 
 def run(call: Call) -> object:
@@ -43,5 +61,5 @@ VERB = Verb(
         "%lora attach sharp --init pissa --rslora",
         "%lora attach small --method ia3",
     ),
-    notes=tuple(f"{m.name:10} {m.title}: {m.storage}" for m in METHODS.values()),
+    notes=("methods:", *map(method_line, METHODS.values()), *PURPOSE_LINES),
 )
