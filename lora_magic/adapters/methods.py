@@ -57,7 +57,8 @@ class Method:
         return {
             "kept for a task": self.storage,
             "merge": "no" if self.not_merged else "yes",
-            "beside others": "alone" if self.context != "whole" else "yes, weighted too",
+            "swap": "yes",
+            "weighted with others": "no" if self.context != "whole" else "yes",
             "one pass with others": "yes" if self.batched else "no",
             "spectrum": "no" if self.no_spectrum else "yes",
             "on 4 or 8 bits": "no" if self.not_quantised else "yes",
