@@ -21,6 +21,7 @@ STARTS: list[tuple[str, dict[str, Any]]] = [
     ("llama", {"rslora": True, "targets": "all-linear"}),
     ("llama", {"targets": "embed_tokens,v_proj"}),
     ("llama", {"dora": True, "targets": "all-linear"}),
+    ("llama", {"dora": True, "targets": "embed_tokens,v_proj"}),
     ("gpt2", {"targets": "c_attn,c_proj", "bias": "all", "norms": True}),
     ("gpt2", {"targets": "c_attn,c_proj", "dora": True}),
     ("llama", {"method": "adalora", "rank": 4, "alpha": 8.0, "targets": "all-linear"}),

@@ -10,6 +10,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 
+from lora_magic.errors import AdapterError
 from tests.papers.small import IDS, Bench, factors
 from tests.tiny import tiny_model
 
@@ -105,3 +106,14 @@ def test_olora_begins_with_orthonormal_b_and_the_rows_of_a_triangle() -> None:
         # B·A is W's projection on the span of its first r columns.
         basis = torch.linalg.qr(weight[:, :4]).Q
         assert torch.allclose(b @ a, basis @ basis.mT @ weight, atol=1e-6)
+
+
+@pytest.mark.parametrize("init", ["pissa", "olora"])
+@pytest.mark.parametrize("bias", ["all", "lora_only"])
+def test_a_start_that_stands_on_the_layer_as_it_is_refuses_to_train_its_bias(
+    init: str, bias: str
+) -> None:
+    bench = Bench("gpt2")
+    with pytest.raises(AdapterError, match=f"--bias {bias} with --init {init}"):
+        bench.attach(init=init, bias=bias, rank=4, alpha=8.0, targets="c_attn")
+    assert bench.slots.strangers() == []

@@ -55,6 +55,13 @@ def test_counts_that_agree_and_counts_that_do_not_are_told_apart() -> None:
     assert "16,000 ≠ counted" in bundle({**ROW, "formula": 16000}).text
 
 
+def test_a_method_without_a_rank_has_none_in_the_table_and_no_matrix_drawn() -> None:
+    page = bundle({**ROW, "adapter": "soft", "rank": None, "modules": 1})
+    assert "soft–116,384" in page.text.replace(" ", "").replace("\n", "")
+    assert "By formula" in page.text
+    assert len(page.pictures()) == 1
+
+
 @pytest.mark.parametrize("example", [(128, 128, 8), (11008, 4096, 64), (512, 32768, 256)])
 def test_no_label_leaves_its_picture(example: tuple[int, int, int]) -> None:
     for picture in bundle({**ROW, "adapter": "w" * 40}, example=example).pictures():
