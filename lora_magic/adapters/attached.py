@@ -29,6 +29,9 @@ from .spec import AdapterSpec
 
 State = Mapping[str, Tensor]
 
+#: What stands in the place of a module's path for virtual tokens.
+VIRTUAL = "virtual tokens"
+
 #: What virtual tokens are called among the model's modules while they are trained.
 _ROOT_NAME = "virtual_tokens"
 
@@ -98,10 +101,11 @@ class Adapter:
     def line(self) -> str:
         """The receipt in one line."""
         count = len(self.modules)
+        where = "" if self.modules == (VIRTUAL,) else f" on {count} module{'s' * (count != 1)}"
         past = self.history
         made = f"; made as {past.made}, {past.lost}" if past.made else ""
         return (
-            f"{self.name}: {self.spec.line} on {count} module{'s' * (count != 1)}, "
+            f"{self.name}: {self.spec.line}{where}, "
             f"{self.trainable:,} of {self.base_parameters:,} parameters ({self.ratio:.2%}), "
             f"{_kilobytes(self.checkpoint_bytes)} checkpoint{made}"
         )
@@ -251,7 +255,7 @@ class Attached:
         return Adapter(
             name=self.name,
             spec=self.spec,
-            modules=tuple(path or "virtual tokens" for path in self.replacements),
+            modules=tuple(path or VIRTUAL for path in self.replacements),
             trainable=sum(tensor.numel() for tensor in tensors),
             formula=sum(count.formula for count in self.counts),
             differing=tuple(c.module for c in self.counts if c.formula != c.tensors),

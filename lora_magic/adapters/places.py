@@ -18,11 +18,8 @@ from lora_magic.errors import AdapterError, listed
 
 from . import bottleneck, bridge, tuned
 from .slots import ROOT
-from .spec import AdapterSpec
+from .spec import USUAL, AdapterSpec
 from .targets import is_attention, is_conv1d, refuse_rank, resolve
-
-#: Targets that the method chooses by the architecture.
-USUAL = "usual"
 
 #: Inits that compute A and B from W0.
 FROM_WEIGHTS = ("pissa", "olora", "loftq")

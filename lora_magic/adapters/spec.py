@@ -21,6 +21,9 @@ from .methods import Method, method_of
 #: Values by module name, sorted: hashable, unlike a dict.
 Pattern = tuple[tuple[str, float], ...]
 
+#: Targets that the method chooses by the architecture.
+USUAL = "usual"
+
 INITS = ("default", "gaussian", "pissa", "olora", "eva", "loftq")
 BIASES = ("none", "all", "lora_only")
 
@@ -157,7 +160,7 @@ class AdapterSpec:
         parts += [f"r{self.rank}"] if self.rank else []
         parts += [f"α{self.alpha:g}"] if self.alpha else []
         parts += [f"{self.virtual_tokens} tokens"] if self.virtual_tokens else []
-        parts += [self.targets] if self.targets else []
+        parts += [self.targets] if self.targets not in ("", USUAL) else []
         parts += ["r and α vary"] if self.rank_pattern or self.alpha_pattern else []
         parts += [f"bias {self.bias}"] if self.bias != "none" else []
         parts += ["norms"] if self.norms else []

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from lora_magic.adapters.methods import ALIASES, METHODS, method_of
-from lora_magic.adapters.places import USUAL
 from lora_magic.adapters.purposes import PURPOSES
-from lora_magic.adapters.spec import AdapterSpec, flag_of, pattern_of, seed_of
+from lora_magic.adapters.spec import USUAL, AdapterSpec, flag_of, pattern_of, seed_of
 from lora_magic.adapters.targets import canonical
 from lora_magic.base.recipe import Recipe
 from lora_magic.errors import AdapterError, near
