@@ -26,6 +26,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "eva": {"rank": 2, "init": "eva"},
     "bias": {"rank": 2, "bias": "all"},
     "lora_only": {"rank": 2, "bias": "lora_only"},
+    "dora and bias": {"rank": 2, "dora": True, "bias": "all"},
     "norms": {"rank": 2, "norms": True},
     "bias and norms": {"rank": 2, "bias": "all", "norms": True},
     "adalora": {"method": "adalora", "rank": 2},
@@ -39,7 +40,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 #: Variants that need biases in the base.
-BIASED = ("bias", "lora_only", "bias and norms", "bitfit")
+BIASED = ("bias", "lora_only", "dora and bias", "bias and norms", "bitfit")
 
 
 def based(architecture: str = "llama", **changes: Any) -> tuple[BaseModel, Slots]:

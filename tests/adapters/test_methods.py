@@ -196,6 +196,7 @@ def test_a_variant_is_told_by_its_line(variant: str) -> None:
         "eva": "lora init eva r2",
         "bias": "bias all",
         "lora_only": "bias lora_only",
+        "dora and bias": "dora r2",
         "norms": "norms",
         "bias and norms": "bias all norms",
         "adalora": "adalora r2",
