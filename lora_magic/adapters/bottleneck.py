@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from lora_magic.errors import AdapterError
 
+from .replacement import Replacement
 from .targets import carries_lora, is_attention, shape_of
 
 
-class Bottleneck(nn.Module):
+class Bottleneck(Replacement):
     """h ← h + W_up·relu(W_down·h + b_down) + b_up, on the output h of a module of the base.
 
     W_down is r×d, normal with std 1/√d; W_up is d×r, zero at first with both biases, so that the
@@ -29,8 +30,7 @@ class Bottleneck(nn.Module):
     up: nn.Linear
 
     def __init__(self, original: nn.Module, width: int, rank: int, *, norm: bool = False) -> None:
-        super().__init__()
-        self.base_layer = original
+        super().__init__(original)
         self.norm = nn.LayerNorm(width) if norm else nn.Identity()
         self.down = nn.Linear(width, rank)
         self.up = nn.Linear(rank, width)
@@ -40,7 +40,6 @@ class Bottleneck(nn.Module):
         device = next(original.parameters()).device
         for part in (self.norm, self.down, self.up):
             part.requires_grad_(False).to(device)
-        self.training = original.training
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module answers, changed."""
@@ -54,14 +53,6 @@ class Bottleneck(nn.Module):
         wide = h.to(self.down.weight.dtype)
         part: Tensor = self.up(torch.relu(self.down(self.norm(wide))))
         return (wide + part).to(h.dtype)
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            if name == "base_layer":
-                raise
-            return getattr(super().__getattr__("base_layer"), name)
 
 
 def blocks(model: nn.Module) -> dict[str, nn.Module]:

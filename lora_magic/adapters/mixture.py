@@ -16,21 +16,20 @@ from lora_magic.lowrank.combine import weighted_sum
 from lora_magic.lowrank.factors import LowRank
 
 from .effect import low_rank_of
+from .replacement import Replacement
 from .slots import ROOT, Slots
 
 
-class Added(nn.Module):
+class Added(Replacement):
     """y = W0·x + s·B·A·x for a low-rank update that is not trained."""
 
     down: Tensor
     up: Tensor
 
     def __init__(self, original: nn.Module, update: LowRank) -> None:
-        super().__init__()
-        self.base_layer = original
+        super().__init__(original)
         self.register_buffer("down", update.down.detach().clone(), persistent=False)
         self.register_buffer("up", update.scale * update.up.detach(), persistent=False)
-        self.training = original.training
 
     @property
     def added(self) -> LowRank:
@@ -47,19 +46,14 @@ class Added(nn.Module):
             change = (x.to(self.down.dtype) @ self.down.mT) @ self.up.mT
         return (y.to(change.dtype) + change).to(y.dtype)
 
-    def __getattr__(self, name: str) -> Any:
-        return _through(self, name)
 
-
-class Blended(nn.Module):
+class Blended(Replacement):
     """y = y0 + Σ wᵢ·(yᵢ − y0) for layers of any kind that stand for one module."""
 
     def __init__(self, original: nn.Module, parts: Sequence[tuple[float, nn.Module]]) -> None:
-        super().__init__()
-        self.base_layer = original
+        super().__init__(original)
         self.weights = [weight for weight, _ in parts]
         self.parts = nn.ModuleList([module for _, module in parts])
-        self.training = original.training
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The weighted answer; of a module that answers with a tuple the first part."""
@@ -70,19 +64,6 @@ class Blended(nn.Module):
             answer = part(*args, **kwargs)
             total = total + weight * ((answer[0] if isinstance(answer, tuple) else answer) - first)
         return (total, *start[1:]) if isinstance(start, tuple) else total
-
-    def __getattr__(self, name: str) -> Any:
-        return _through(self, name)
-
-
-def _through(layer: nn.Module, name: str) -> Any:
-    """An attribute of the layer, else of the base's module within: models read some."""
-    try:
-        return nn.Module.__getattr__(layer, name)
-    except AttributeError:
-        if name == "base_layer":
-            raise
-        return getattr(nn.Module.__getattr__(layer, "base_layer"), name)
 
 
 def mixed(

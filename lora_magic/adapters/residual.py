@@ -15,8 +15,10 @@ from torch import Tensor, nn
 
 from lora_magic.lowrank.factors import LowRank
 
+from .replacement import Replacement
 
-class Residual(nn.Module):
+
+class Residual(Replacement):
     """y = W0·x − s·B₀·A₀·x: the base's layer without the start that an adapter carries.
 
     `start` is s·B₀·A₀, frozen: A₀ [r, k], B₀ [d, r]. The product runs in the factors' number
@@ -27,12 +29,10 @@ class Residual(nn.Module):
     up: Tensor
 
     def __init__(self, original: nn.Module, start: LowRank) -> None:
-        super().__init__()
-        self.base_layer = original
+        super().__init__(original)
         self.scale = start.scale
         self.register_buffer("down", start.down.detach().clone(), persistent=False)
         self.register_buffer("up", start.up.detach().clone(), persistent=False)
-        self.training = original.training
 
     @property
     def taken(self) -> LowRank:
@@ -44,14 +44,6 @@ class Residual(nn.Module):
         y: Tensor = self.base_layer(x, *args, **kwargs)
         start = self.scale * ((x.to(self.down.dtype) @ self.down.mT) @ self.up.mT)
         return (y.to(self.down.dtype) - start).to(y.dtype)
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            if name == "base_layer":
-                raise
-            return getattr(super().__getattr__("base_layer"), name)
 
 
 def principal(weight: Tensor, rank: int, scaling: float) -> LowRank:
