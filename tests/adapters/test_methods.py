@@ -200,7 +200,7 @@ def test_a_variant_is_told_by_its_line(variant: str) -> None:
         "norms": "norms",
         "bias and norms": "bias all norms",
         "adalora": "adalora r2",
-        "ia3": "ia3 ",
+        "ia3": "ia3",
         "prefix": "prefix 3 tokens",
         "prompt": "prompt 3 tokens",
         "houlsby": "houlsby r3",
