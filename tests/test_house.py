@@ -36,7 +36,7 @@ OPEN = {"errors", "interrupts", "frames", "paths", "checks"}
 
 #: Libraries with one owner: a room, or one file.
 OWNERS = {
-    "peft": ("adapters/bridge.py",),
+    "peft": ("adapters/bridge/",),
     "plotly": ("views/",),
     "ipywidgets": ("views/",),
     "IPython": ("magics/",),

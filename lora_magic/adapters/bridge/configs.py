@@ -1,0 +1,199 @@
+"""PEFT's configs of our specs, and our specs of PEFT's configs.
+
+Knows specs and module trees; wraps nothing and reads no file.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from peft import (
+    AdaLoraConfig,
+    IA3Config,
+    LoraConfig,
+    PrefixTuningConfig,
+    PromptTuningConfig,
+)
+from peft.utils.constants import TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING
+from torch import nn
+
+from lora_magic.adapters.effect import PEFT_NAME
+from lora_magic.adapters.prefix import Prefix, VirtualTokens
+from lora_magic.adapters.spec import AdapterSpec
+from lora_magic.adapters.targets import is_attention, is_conv1d, shortest
+
+#: Initialisations after which the base is another one; such an adapter is wrong on this base.
+_CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
+
+#: PEFT's methods that can be opened, and ours.
+KINDS = {
+    "LORA": "lora",
+    "ADALORA": "adalora",
+    "IA3": "ia3",
+    "PREFIX_TUNING": "prefix",
+    "PROMPT_TUNING": "prompt",
+}
+
+
+def config_for(
+    spec: AdapterSpec, model: nn.Module, paths: Sequence[str], task_type: str | None = "CAUSAL_LM"
+) -> Any:
+    """PEFT's config of a spec for the layers that PEFT has. It is never shared: PEFT writes in it.
+
+    Biases, norms and heads are not in it: they are trained beside PEFT's layers.
+    """
+    common: dict[str, Any] = {
+        "target_modules": shortest(model, paths),
+        "fan_in_fan_out": any(is_conv1d(model.get_submodule(path)) for path in paths),
+        "task_type": task_type,
+    }
+    if spec.method == "ia3":
+        inner = [path for path in paths if not is_attention(path)]
+        return IA3Config(**{**common, "target_modules": list(paths)}, feedforward_modules=inner)
+    common |= {"lora_alpha": _whole(spec.alpha), "lora_dropout": spec.dropout}
+    if spec.method == "adalora":
+        # The schedule belongs to a run and is set there; PEFT only wants a length.
+        return AdaLoraConfig(
+            **common, target_r=spec.rank, init_r=first_rank(spec.rank), total_step=10**6
+        )
+    return LoraConfig(
+        **common,
+        r=spec.rank,
+        use_rslora=spec.rslora,
+        use_dora=spec.dora,
+        init_lora_weights="gaussian" if spec.init == "gaussian" else True,
+        rank_pattern={name: int(rank) for name, rank in spec.rank_pattern},
+        alpha_pattern={name: _whole(alpha) for name, alpha in spec.alpha_pattern},
+    )
+
+
+def _whole(alpha: float) -> float:
+    """PEFT calls α an int; it divides it by r all the same."""
+    return int(alpha) if float(alpha).is_integer() else alpha
+
+
+def first_rank(rank: int) -> int:
+    """The rank that AdaLoRA begins with, 1.5 times what it ends with (section 4 of its paper)."""
+    return max(rank + 1, -(-3 * rank // 2))
+
+
+def usual_targets(model: nn.Module) -> list[str]:
+    """The modules that (IA)³ scales in this architecture, by PEFT's table; empty where it has none.
+
+    Keys, values and the feed-forward's inner output, as in the paper.
+    """
+    kind = getattr(getattr(model, "config", None), "model_type", "")
+    return list(TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING.get(kind, ()))
+
+
+def name_base(wrapper: Any, name: str) -> None:
+    """Write the base's name into the config of a captured adapter."""
+    wrapper.peft_config[PEFT_NAME].base_model_name_or_path = name
+
+
+def written_config(wrapper: Any, *, task_type: str, **changed: Any) -> Any:
+    """A copy of a captured adapter's config as its folder is to hold it."""
+    config = copy.deepcopy(wrapper.peft_config[PEFT_NAME])
+    config.task_type, config.inference_mode = task_type, True
+    for key, value in changed.items():
+        setattr(config, key, value)
+    return config
+
+
+def virtual_config(root: VirtualTokens, model: nn.Module, name: str, *, task_type: str) -> Any:
+    """PEFT's config of a prefix or a prompt."""
+    width = int(model.config.get_text_config().hidden_size)  # type: ignore[union-attr, operator]  # transformers' own
+    layers = int(model.config.get_text_config().num_hidden_layers)  # type: ignore[union-attr, operator]  # likewise
+    common: dict[str, Any] = {
+        "num_virtual_tokens": root.count,
+        "task_type": task_type,
+        "base_model_name_or_path": name,
+        "inference_mode": True,
+        "num_transformer_submodules": 1,
+        "num_layers": layers,
+    }
+    if isinstance(root, Prefix):
+        size = root.embedding.shape[1] // (2 * root.layers)
+        return PrefixTuningConfig(
+            **common,
+            num_attention_heads=root.heads,
+            token_dim=size,
+            encoder_hidden_size=width,
+            prefix_projection=False,
+        )
+    heads = int(model.config.get_text_config().num_attention_heads)  # type: ignore[union-attr, operator]  # likewise
+    return PromptTuningConfig(**common, token_dim=width, num_attention_heads=heads)
+
+
+def foreign_parts(config: Any) -> list[str]:
+    """What of a config would be misread here."""
+
+    def told(name: str) -> Any:
+        return getattr(config, name, None)
+
+    begins = str(told("init_lora_weights")).lower()
+    changes_base = any(begins.startswith(kind) for kind in _CHANGES_BASE)
+    return [
+        text
+        for found, text in (
+            (told("lora_bias"), "it has biases in B (lora_bias)"),
+            (told("trainable_token_indices"), "it trains single tokens"),
+            (told("alora_invocation_tokens"), "it is an activated LoRA (aLoRA)"),
+            (told("use_qalora"), "it uses QALoRA"),
+            (told("use_bdlora"), "it is block-diagonal (BD-LoRA)"),
+            (told("target_parameters"), "it adapts parameters, not modules"),
+            (told("layer_replication"), "it replicates layers"),
+            (told("megatron_config"), "it is cut for Megatron"),
+            (told("prefix_projection"), "its prefix goes through a projection"),
+            (
+                changes_base,
+                f"it starts from a changed base (init_lora_weights={begins!r}; with PEFT, "
+                "save_pretrained(…, path_initial_model_for_weight_conversion=…) makes a plain "
+                "LoRA of it)",
+            ),
+        )
+        if found
+    ]
+
+
+def spec_of(config: Any, seed: int) -> AdapterSpec:
+    """Our spec of PEFT's config."""
+    method = KINDS[config.peft_type.value]
+    if method in ("prefix", "prompt"):
+        return AdapterSpec(method=method, virtual_tokens=config.num_virtual_tokens, seed=seed)
+    names = config.target_modules
+    targets = f"re:{names}" if isinstance(names, str) else ",".join(sorted(names or []))
+    if method == "ia3":
+        return AdapterSpec(method=method, targets=targets, seed=seed)
+    common = {"alpha": config.lora_alpha, "dropout": config.lora_dropout, "targets": targets}
+    if method == "adalora":
+        return AdapterSpec(method=method, rank=config.target_r, seed=seed, **common)
+    return AdapterSpec(
+        rank=config.r,
+        seed=seed,
+        rslora=bool(config.use_rslora),
+        dora=bool(config.use_dora),
+        bias=config.bias,
+        rank_pattern=tuple((config.rank_pattern or {}).items()),
+        alpha_pattern=tuple((config.alpha_pattern or {}).items()),
+        **common,
+    )
+
+
+def own(config: Any) -> Any:
+    """A copy of a foreign config, ready to be captured with tensors that exist.
+
+    Biases and modules saved whole are trained beside PEFT's layers, so they are not in it.
+    """
+    copied = copy.deepcopy(config)
+    copied.inference_mode = False
+    if hasattr(copied, "init_lora_weights"):
+        copied.init_lora_weights = True
+    if hasattr(copied, "bias"):
+        copied.bias = "none"
+    copied.modules_to_save = None
+    if copied.task_type == "SEQ_CLS":
+        copied.task_type = None  # PEFT would wrap the head.
+    return copied

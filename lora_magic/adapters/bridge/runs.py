@@ -1,0 +1,82 @@
+"""What PEFT does in a run of training: AdaLoRA's allocation of ranks, EVA's start.
+
+Knows captured adapters and models; knows no Trainer.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from peft import get_eva_state_dict
+from peft.tuners.adalora.layer import RankAllocator
+from peft.tuners.lora import EvaConfig
+from torch import Tensor, nn
+
+from lora_magic.adapters.effect import PEFT_NAME
+
+from .library import translated
+
+
+class Allocator:
+    """AdaLoRA's allocation of ranks over one run, by PEFT.
+
+    `first` steps with all ranks, `last` with the final ones, an allocation every `every` steps.
+    """
+
+    def __init__(
+        self, model: nn.Module, wrapper: Any, first: int, last: int, every: int, steps: int
+    ) -> None:
+        config = copy.copy(wrapper.peft_config[PEFT_NAME])
+        config.tinit, config.tfinal, config.deltaT = first, last, every
+        config.total_step = steps
+        self._model, self._fixed_at = model, steps - last
+        self._inner = RankAllocator(model, config, PEFT_NAME)
+        self._left: Any = None
+
+    def allocate(self, step: int) -> None:
+        """After the optimizer's step `step`, from 1, with its gradients still there."""
+        if step <= self._fixed_at:
+            now = step == self._fixed_at
+            _, left = self._inner.update_and_allocate(self._model, step, force_mask=now)
+            self._left = left or self._left
+        elif self._left is not None:
+            self._inner.mask_using_rank_pattern(self._model, self._left)
+
+
+def eva(
+    model: nn.Module, wrapper: Any, batches: Callable[[], Iterable[dict[str, Tensor]]]
+) -> dict[str, Tensor]:
+    """A [r, k] of each target by path: the main directions of its inputs over the batches."""
+    config = copy.copy(wrapper.peft_config[PEFT_NAME])
+    config.eva_config = EvaConfig(rho=1.0)
+    with translated("--init eva"), torch.no_grad():
+        found = get_eva_state_dict(
+            model,
+            list(batches()),
+            peft_config=config,
+            prepare_model_inputs_fn=_seen,
+            prepare_layer_inputs_fn=_inputs,
+            show_progress_bar=False,
+        )
+    return dict(found)
+
+
+def _seen(batch: dict[str, Tensor], config: Any) -> Tensor:
+    """Which tokens of a batch count [rows, tokens]: where there is a loss, but of a classifier,
+    whose labels are one a row, all that are read."""
+    mask, labels = batch["attention_mask"].bool(), batch.get("labels")
+    if labels is None or labels.shape != mask.shape:
+        return mask
+    return mask & labels.ne(config.eva_config.label_mask_value)
+
+
+def _inputs(given: Any, seen: Tensor, name: str) -> Tensor:
+    """A layer's inputs [n, k] at the tokens that count: some models lay rows end to end, and what
+    reads one vector a row has no tokens."""
+    x: Tensor = given[0] if isinstance(given, tuple) else given
+    if x.dim() == 2 and len(x) == seen.numel():
+        return x[seen.flatten()]
+    return x if x.dim() == 2 else x[seen]
