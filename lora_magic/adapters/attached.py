@@ -100,10 +100,11 @@ class Adapter:
     @property
     def line(self) -> str:
         """The receipt in one line."""
-        count = len(self.modules)
-        where = "" if self.modules == (VIRTUAL,) else f" on {count} module{'s' * (count != 1)}"
+        count = sum(module != VIRTUAL for module in self.modules)
+        where = f" on {count} module{'s' * (count != 1)}" if count else ""
         past = self.history
         made = f"; made as {past.made}, {past.lost}" if past.made else ""
+        made += f"; {past.words}" if self.trained and past.words != past.made else ""
         return (
             f"{self.name}: {self.spec.line}{where}, "
             f"{self.trainable:,} of {self.base_parameters:,} parameters ({self.ratio:.2%}), "
@@ -111,8 +112,7 @@ class Adapter:
         )
 
     def __repr__(self) -> str:
-        told = self.history.made and not self.history.steps
-        return self.line if told else f"{self.line}; {self.history.words}"
+        return self.line if self.trained else f"{self.line}; {self.history.words}"
 
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None

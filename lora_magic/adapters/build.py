@@ -186,7 +186,8 @@ def _virtual(base: BaseModel, slots: Slots, spec: AdapterSpec) -> Built:
     prefix.refuse_without_cache(model, METHODS[spec.method].title)
     if spec.virtual_tokens >= base.context:
         raise AdapterError(
-            f"--virtual-tokens {spec.virtual_tokens}: the base's context is {base.context} tokens."
+            f"--virtual-tokens {spec.virtual_tokens}: the base's context is {base.context} tokens; "
+            "say --virtual-tokens 10."
         )
     root: prefix.VirtualTokens
     if spec.method == "prompt":

@@ -79,6 +79,12 @@ class Card:
             return "It was made for this base, so its config and its weights disagree."
         if self.base == LIVE:
             return "It was made for a live model: use that one first."
+        if self.base and self.labels and self.labels != base.task.labels:
+            return (
+                f"It was made for {self.base} as a classifier; type: %lora load "
+                f"{quoted(self.base)} --task classification --labels "
+                f"{quoted(','.join(self.labels))}"
+            )
         if self.base and self.base != base.name:
             return f"It was made for {self.base}; type: %lora load {quoted(self.base)}"
         return "Load the base that it was trained on."

@@ -73,8 +73,9 @@ class Way:
 
     def _faults(self) -> Iterator[str]:
         if self.method not in METHODS:
-            hint = near(str(self.method), METHODS)
-            yield f"--method {self.method}: expected one of {', '.join(METHODS)}{hint.rstrip('.')}"
+            hint = near(str(self.method), METHODS).strip()
+            told = f" ({hint})" if hint else ""
+            yield f"--method {self.method}: expected one of {', '.join(METHODS)}{told}"
         yield _rank_fault(self.rank)
         if self.density is not None and self.method == "sum":
             yield "--density: a sum keeps every entry; it belongs to --method ties, dare, magnitude"

@@ -190,9 +190,10 @@ def method_of(name: str) -> Method:
     if name in METHODS:
         return METHODS[name]
     if isinstance(name, str) and name.lower() in ("qlora", "lora+", "lora-plus"):
-        way = "%lora load MODEL --bits 4" if name == "qlora" else "%%lora_train NAME --lora-plus 16"
+        four_bits = name.lower() == "qlora"
+        way = "%lora load MODEL --bits 4" if four_bits else "%%lora_train NAME --lora-plus 16"
         raise AdapterError(f"--method {name}: it is LoRA all the same; type: {way}")
     raise AdapterError(
         f"--method {name}: expected one of {listed([*METHODS, *ALIASES], 30)}."
-        f"{near(str(name), [*METHODS, *ALIASES])}"
+        f"{near(str(name), [*METHODS, *ALIASES])} What each is: %lora attach --help"
     )

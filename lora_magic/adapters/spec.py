@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 import re
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from lora_magic.checks import is_number, is_whole
-from lora_magic.errors import AdapterError
+from lora_magic.errors import AdapterError, near
 
 from .methods import Method, method_of
 
@@ -87,7 +87,10 @@ class AdapterSpec:
             and getattr(self, field.name) != field.default
             and not method.reads(field.name)
         ]
-        return [f"--{flag_of(name)}: {method.title} has none" for name in given]
+        taken = ", ".join(f"--{flag_of(f.name)}" for f in fields(self) if f.name in method.takes)
+        ours = f" (it takes {taken})" if taken else " (leave it away)"
+        faults = [f"--{flag_of(name)}: {method.title} has none" for name in given]
+        return [*faults[:-1], faults[-1] + ours] if faults else []
 
     def _out_of_range(self, method: Method) -> list[str]:
         checks = {
@@ -104,8 +107,8 @@ class AdapterSpec:
                 is_whole(self.virtual_tokens) and self.virtual_tokens >= 1,
                 "a whole number from 1, say --virtual-tokens 10",
             ),
-            "init": (self.init in INITS, f"one of {', '.join(INITS)}"),
-            "bias": (self.bias in BIASES, f"one of {', '.join(BIASES)}"),
+            "init": (self.init in INITS, one_of(INITS, self.init)),
+            "bias": (self.bias in BIASES, one_of(BIASES, self.bias)),
             "seed": (is_whole(self.seed) and 0 <= self.seed < 2**63, "a whole number from 0"),
         }
         faults = [
@@ -134,6 +137,8 @@ class AdapterSpec:
                 f"--bias {self.bias} with --init {self.init}: the start is taken off the output of "
                 "a layer that stays as it is, bias and all; use one"
             ]
+        if self.init == "eva" and self.rank_pattern:
+            return ["--init eva with --rank-pattern: EVA's start is at equal ranks; use one"]
         return []
 
     def against(self, other: AdapterSpec) -> str:
@@ -161,11 +166,18 @@ class AdapterSpec:
         parts += [f"α{self.alpha:g}"] if self.alpha else []
         parts += [f"{self.virtual_tokens} tokens"] if self.virtual_tokens else []
         parts += [self.targets] if self.targets not in ("", USUAL) else []
-        parts += ["r and α vary"] if self.rank_pattern or self.alpha_pattern else []
+        parts += ["r varies"] if self.rank_pattern else []
+        parts += ["α varies"] if self.alpha_pattern else []
         parts += [f"bias {self.bias}"] if self.bias != "none" else []
         parts += ["norms"] if self.norms else []
         parts += [f"dropout {self.dropout:g}"] if self.dropout else []
         return " ".join(parts)
+
+
+def one_of(options: Sequence[str], seen: object) -> str:
+    """The options with the near miss, as the end of a message."""
+    hint = near(str(seen), options).strip()
+    return f"one of {', '.join(options)}" + (f" ({hint})" if hint else "")
 
 
 def flag_of(field: str) -> str:

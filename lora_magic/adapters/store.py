@@ -180,7 +180,8 @@ def check_folder(folder: Path, home: Path) -> None:
                 f"{folder} holds a base model, no adapter; type: %lora load {quoted(folder)}"
             )
         raise AdapterError(
-            f"{folder} holds no adapter (no {bridge.CONFIG_FILE}; seen: {listed(files, 4)})."
+            f"{folder} holds no adapter (no {bridge.CONFIG_FILE}; seen: {listed(files, 4)}). Type: "
+            "%lora open DIR with a folder that %lora save, or PEFT, has written"
         )
     if bridge.WEIGHTS_FILE not in files:
         pickles = [file for file in files if file.endswith((".bin", ".pt", ".pth"))]

@@ -104,7 +104,7 @@ def refuse_files(name: str, files: list[str]) -> None:
     if "config.json" not in tops:
         raise BaseModelError(
             f"{name} has no config.json; expected a model saved by transformers "
-            "(model.save_pretrained and tokenizer.save_pretrained)."
+            "(model.save_pretrained and tokenizer.save_pretrained). Type: %lora load FOLDER"
         )
     if not any(file.endswith(".safetensors") for file in tops):
         pickles = sorted(f for f in tops if f.endswith((".bin", ".pt", ".pth", ".ckpt")))

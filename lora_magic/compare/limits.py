@@ -44,8 +44,9 @@ def check_lengths(
     if faults:
         told = ", ".join(f"{_named(prompt)} has {count}" for prompt, count in faults.items())
         raise PromptError(
-            f"too long for the base's context of {context} tokens: {told}; "
-            f"shorten it to {context - 1} or fewer (the prompt form's own tokens count too)."
+            f"too long for the base's context, which has room for {context} tokens here (virtual "
+            f"tokens of an adapter take theirs): {told}; shorten it to {context - 1} or fewer (the "
+            "prompt form's own tokens count too)."
         )
 
 

@@ -28,6 +28,6 @@ def notes_on(prompt: str, verb: Verb, variables: Mapping[str, Any]) -> list[str]
     if name in variables:
         notes.append(
             f"Note: a prompt is taken as typed, so this asked {prompt!r} itself; for what the "
-            f"variable holds: lora_magic.session().{verb.name}({name})"
+            f"variable holds: import lora_magic; lora_magic.session().{verb.name}({name})"
         )
     return notes

@@ -18,6 +18,21 @@ from lora_magic.magics.words import next_word, split, unquoted
 OUT = Argument("--out", "the variable that gets the result", text, placeholder="NAME")
 _NUMBER = re.compile(r"-\.?\d")
 
+#: What other libraries call a flag, where the spelling alone does not lead to ours.
+_ELSEWHERE = {
+    "--r": "--rank",
+    "-r": "--rank",
+    "--lora-r": "--rank",
+    "--target-modules": "--targets",
+    "--modules": "--targets",
+    "--init-lora-weights": "--init",
+    "--learning-rate": "--lr",
+    "--num-train-epochs": "--epochs",
+    "--max-steps": "--steps",
+    "--load-in-4bit": "--4bit",
+    "--adapter": "--adapters",
+}
+
 
 @dataclass(frozen=True)
 class Parsed:
@@ -62,7 +77,7 @@ def parse(verb: Verb, rest: str, expand: Callable[[str], str], *, cell: bool) ->
     if extra:
         raise CommandError(
             f"%lora {verb.name}: {' '.join(extra)!r} is more than it takes "
-            f"(what holds a space goes in quotes). Type: {verb.usage}"
+            f"(several go with commas, what holds a space in quotes). Type: {verb.usage}"
         )
     given = {key: value for key, value in vars(space).items() if value is not None}
     out = given.pop(OUT.key, None) if cell else None
@@ -186,9 +201,15 @@ def _takes_next(
 def _unknown(verb: Verb, unknown: list[str], known: dict[str, Argument]) -> str:
     if OUT.name in unknown:
         return f"--out belongs to a cell with a body; on a line type: NAME = %lora {verb.name} …"
-    told = " ".join(f"No flag {name!r}.{near(name, known)}" for name in unknown)
+    told = " ".join(f"No flag {name!r}.{_ours(name, known)}" for name in unknown)
     way_out = " -- ends the flags where a prompt begins with dashes." if verb.prompt else ""
     return f"%lora {verb.name}: {told} Type %lora {verb.name} --help for all it takes.{way_out}"
+
+
+def _ours(name: str, known: dict[str, Argument]) -> str:
+    """The flag that was probably meant, as a sentence to append, or nothing."""
+    meant = _ELSEWHERE.get(name.lower().replace("_", "-"))
+    return f" Did you mean {meant!r}?" if meant in known else near(name, known)
 
 
 def _variable(out: str | None, verb: Verb) -> str | None:

@@ -63,8 +63,9 @@ class Argument:
     """One word (`NAME`) or one flag (`--batch-size`) of a verb.
 
     `kind` turns what was typed into a value; None is a switch, which takes none.
-    `many` is argparse's count: "?" at most one, "*" any number. `short_for` makes a switch the
-    short way to give another flag a value, by that flag's keyword: `--4bit` is `--bits 4`.
+    `many` is argparse's count: "?" at most one, "*" any number, "+" at least one. `short_for` makes
+    a switch the short way to give another flag a value, by that flag's keyword: `--4bit` is
+    `--bits 4`.
     """
 
     name: str
@@ -91,7 +92,8 @@ class Argument:
     def shape(self) -> str:
         """How it looks in a usage line."""
         if not self.is_flag:
-            return {"?": f"[{self.name}]", "*": f"[{self.name} …]"}.get(self.many or "", self.name)
+            shapes = {"?": f"[{self.name}]", "*": f"[{self.name} …]", "+": f"{self.name} …"}
+            return shapes.get(self.many or "", self.name)
         return f"[{self.name}]" if self.kind is None else f"[{self.name} {self.value_shape}]"
 
     @property

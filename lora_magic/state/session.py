@@ -61,6 +61,9 @@ class Session:
 
     # What there is
 
+    def __repr__(self) -> str:
+        return f"<Session: {self.status().line}>"
+
     @property
     def model(self) -> Any:
         """The base model's own object, with the active adapter's modules in its slots."""
@@ -271,7 +274,8 @@ class Session:
         held.refuse_while_merged("swap")
         parts = parts_of(name) if isinstance(name, str) else None
         if parts is not None:
-            return Receipt(f"{held.activate_several(parts)} are active together")
+            called = held.activate_several(parts)
+            return Receipt(f"{called} {'are active together' if ',' in called else 'is active'}")
         if name != BASE_NAME:
             held.named(name)
         held.activate(name)

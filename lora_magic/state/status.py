@@ -40,9 +40,10 @@ class Status:
         return f"{self.base.name} · {size} · {kind} · {self.base.device} · {state}"
 
     @property
-    def _answering(self) -> set[str]:
-        """The adapters that answer now: several, where they are weighted."""
-        return {part.partition("=")[0] for part in self.active.split(",")}
+    def _answering(self) -> dict[str, str]:
+        """The adapters that answer now, with the weights of several: `at 0.7`, or nothing."""
+        parts = (part.partition("=") for part in self.active.split(","))
+        return {name: f" · at {weight}" if weight else "" for name, _, weight in parts}
 
     @property
     def line(self) -> str:
@@ -60,11 +61,12 @@ class Status:
     ) -> dict[str, object]:
         from lora_magic.views import status
 
+        now = self._answering
         return status.bundle(
             base=self.base_line,
             machine=self.machine,
             adapters=[
-                (a.name, a.spec.line, a.history.words, a.name in self._answering)
+                (a.name, a.spec.line, a.history.words + now.get(a.name, ""), a.name in now)
                 for a in self.adapters
             ],
             merged=self.merged,
@@ -99,6 +101,6 @@ def next_commands(
     if not adapters:
         return (f"%lora ask {prompt}", "%lora attach pirate")
     if untrained:
-        return (f"%%lora_train {untrained[0]}",)
+        return (f"%%lora_train {active if active in untrained else untrained[0]}",)
     looked_at = active if active in adapters else next(iter(adapters))
     return (f"%lora compare {prompt}", f"%lora spectrum {looked_at}", f"%lora merge {looked_at}")

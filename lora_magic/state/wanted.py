@@ -11,7 +11,7 @@ from typing import Any
 
 from lora_magic.adapters.methods import ALIASES, METHODS, method_of
 from lora_magic.adapters.purposes import PURPOSES
-from lora_magic.adapters.spec import USUAL, AdapterSpec, flag_of, pattern_of, seed_of
+from lora_magic.adapters.spec import INITS, USUAL, AdapterSpec, flag_of, pattern_of, seed_of
 from lora_magic.adapters.targets import canonical
 from lora_magic.base.recipe import Recipe
 from lora_magic.errors import AdapterError, near
@@ -25,7 +25,7 @@ def wanted(name: str, recipe: Recipe, flags: dict[str, Any]) -> AdapterSpec:
 
     `method` may be an alias (`dora` is LoRA with that flag). Raises `AdapterError`.
     """
-    given = {key: value for key, value in flags.items() if value is not None}
+    given = {key: _in_our_case(key, value) for key, value in flags.items() if value is not None}
     given = _without_aliases(given)
     purpose = _purpose(given.pop("for_", None))
     method = method_of(given.get("method", "lora"))
@@ -49,11 +49,17 @@ def wanted(name: str, recipe: Recipe, flags: dict[str, Any]) -> AdapterSpec:
     return AdapterSpec(**{**read, **given})
 
 
+def _in_our_case(flag: str, value: Any) -> Any:
+    """Methods and starts in small letters: people type LoRA and PiSSA, as the papers do."""
+    known = {"method": (*METHODS, *ALIASES), "init": INITS}.get(flag, ())
+    return value.lower() if isinstance(value, str) and value.lower() in known else value
+
+
 def _without_aliases(given: dict[str, Any]) -> dict[str, Any]:
     told = given.get("method")
-    if not isinstance(told, str) or told in METHODS or told.lower() not in ALIASES:
+    if not isinstance(told, str) or told not in ALIASES:
         return given
-    meant = ALIASES[told.lower()]
+    meant = ALIASES[told]
     odd = [
         key for key, value in meant.items() if key != "method" and given.get(key, value) != value
     ]
@@ -90,7 +96,9 @@ def parts_of(asked: str) -> Sequence[tuple[float, str]] | None:
         except ValueError:
             found = math.nan
         if not math.isfinite(found):
-            raise AdapterError(f"weight {weight!r} of {name}: expected a number, as in a=0.7,b=0.3")
+            raise AdapterError(
+                f"weight {weight!r} of {name}: expected a number, as in %lora swap a=0.7,b=0.3"
+            )
         parts.append((found, name.strip()))
     if len({name for _, name in parts}) < len(parts):
         raise AdapterError(f"{asked}: an adapter is named twice; give it one weight.")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -138,7 +138,7 @@ def encode_labelled(
             faults.add(number, "a text without a label")
             continue
         if name and name not in known:
-            faults.add(number, f"no label {name[:40]!r}.{near(name[:40], known)}".rstrip("."))
+            faults.add(number, _no_label(name[:40], known))
             continue
         tokens, was_cut = classified_ids(tokenizer, row.prompt, max_length)
         if row.empty or not tokens:
@@ -160,6 +160,11 @@ def encode_labelled(
         data_hash=_digest(rows),
         classes=tuple(classes),
     )
+
+
+def _no_label(name: str, known: Iterable[str]) -> str:
+    hint = near(name, known).strip()
+    return f"no label {name!r}" + (f" ({hint})" if hint else "")
 
 
 def _nothing_left(rows: list[int], full: int, max_length: int) -> str:

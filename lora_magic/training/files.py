@@ -81,7 +81,7 @@ def _check(path: Path) -> None:
         hint = near(path.name, beside) or (
             f" {folder.resolve().name}/ holds {listed(beside)}." if beside else ""
         )
-        raise DataError(f"no file {str(path)!r}.{hint}")
+        raise DataError(f"no file {str(path)!r}.{hint} Type --data PATH or --data VAR")
 
 
 def _files(folder: Path) -> list[str]:

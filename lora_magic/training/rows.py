@@ -136,8 +136,9 @@ def _is_json(line: str) -> bool:
 def _two_ways(found: dict[str, list[int]]) -> str:
     if not found["jsonl"]:
         without, having = (numbered("line", found[kind]) for kind in ("text", "arrow"))
+        have = "have" if len(found["arrow"]) > 1 else "has"
         return (
-            f"{without}: no '{ARROW}', but {having} with it; type {_EXAMPLE} on each line "
+            f"{without}: no '{ARROW}', but {having} {have} it; type {_EXAMPLE} on each line "
             "(a newline within it is \\n), or --format text to read blocks of plain text."
         )
     other = numbered("line", sorted(found["arrow"] + found["text"]))

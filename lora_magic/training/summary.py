@@ -128,6 +128,9 @@ class RunSummary:
         pair = (self.accuracy_before, self.accuracy_after)
         return " → ".join("not measured" if a is None else _share(a, label) for a in pair)
 
+    def __repr__(self) -> str:
+        return self.line
+
     def to_frame(self) -> Any:
         """A pandas DataFrame with columns step (from 1) and loss (nats a token)."""
         return frame(enumerate(self.losses, start=1), ("step", "loss"))

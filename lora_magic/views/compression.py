@@ -23,6 +23,9 @@ Modules = Sequence[tuple[str, int, int, float, float]]
 
 def bundle(*, line: str, command: str, ranks: ByRank, modules: Modules) -> dict[str, object]:
     """A compression's MIME bundle: a receipt, or with `ranks` the evidence for each."""
+    if modules and ranks and not any(norm for *_, norm, _ in modules):
+        # Nothing to lose: a table of zeros says no more than the line.
+        return receipt.bundle(line=line)
     if not ranks:
         caption = f"{len(modules)} modules. {_READING}"
         rows = tuple(_module(row) for row in modules)

@@ -206,6 +206,8 @@ def test_the_way_out_names_the_base_to_load(session: Session) -> None:
     base = session._held.base
     assert Card(base="org/model").way_out(base).endswith("type: %lora load org/model")
     assert '%lora load "my model"' in Card(base="my model").way_out(base)
+    classifier = Card(base="demo", labels=("not good", "bad")).way_out(base)
+    assert classifier.endswith('%lora load demo --task classification --labels "not good,bad"')
     assert "use that one first" in Card(base="live model").way_out(base)
     own = Card(base=base.name, fingerprint=base.fingerprint.digest)
     assert "its config and its weights disagree" in own.way_out(base)

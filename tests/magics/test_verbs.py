@@ -81,6 +81,8 @@ CALLS = [
     ),
     ("detach calm", ("detach", ("calm",), {})),
     ("swap base", ("swap", ("base",), {})),
+    ("swap a=0.7,b=0.3", ("swap", ("a=0.7,b=0.3",), {})),
+    ("swap a=0.7 b=0.3", ("swap", ("a=0.7,b=0.3",), {})),
     ("ratio", ("ratio", (), {})),
     (
         "ratio calm --rank 64 --targets q",

@@ -116,10 +116,32 @@ def test_status_names_the_next_thing_to_type(session: Session) -> None:
     assert any("attach" in c for c in session.status().next_commands)
     session.attach("one", rank=2)
     assert "%%lora_train one" in session.status().next_commands
+    session.attach("two", rank=2)
+    assert session.status().next_commands == ("%%lora_train two",), "the one just attached"
+    session.detach("two")
     session.train("one", text=ROWS, steps=1)
     assert any("compare" in c for c in session.status().next_commands)
     session.merge()
     assert session.status().next_commands == ("%lora unmerge",)
+
+
+def test_status_tells_the_weights_of_several_together(session: Session) -> None:
+    for name in ("one", "two", "three"):
+        session.attach(name, rank=2)
+    session.swap("one=0.7,three=-0.3")
+    rows = [line.split("● ")[1] for line in repr(session.status()).splitlines() if "● " in line]
+    assert [(row.split()[0], row.split()[-2:]) for row in rows] == [
+        ("one", ["at", "0.7"]),
+        ("three", ["at", "-0.3"]),
+    ]
+    assert repr(session.swap("two=0.5")) == "two=0.5 is active"
+    assert repr(session.swap("two=0.5,one=1")).endswith("are active together")
+
+
+def test_a_session_prints_as_its_state_in_one_line(session: Session) -> None:
+    assert "No base yet" in repr(Session())
+    session.attach("one", rank=2)
+    assert "1 adapter, one active" in repr(session)
 
 
 def test_results_hold_no_model(session: Session) -> None:

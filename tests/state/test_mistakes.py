@@ -100,6 +100,48 @@ MISTAKES: list[tuple[str, Callable[[Session], object], type[LoraMagicError], str
     ("too long to compare", lambda s: s.compare("word " * 400), PromptError, "128"),
     ("a missing module", lambda s: s.spectrum("one", module="zzz"), AdapterError, "no such module"),
     ("a missing folder", lambda s: s.open("./nowhere"), AdapterError, "no folder"),
+    ("a misspelt start", lambda s: s.attach("n", init="pisa"), AdapterError, "mean 'pissa'?)."),
+    ("a misspelt bias", lambda s: s.attach("n", bias="non"), AdapterError, "mean 'none'?)."),
+    ("QLoRA as a method", lambda s: s.attach("n", method="QLoRA"), AdapterError, "--bits 4"),
+    ("LoRA+ as a method", lambda s: s.attach("n", method="LoRA+"), AdapterError, "--lora-plus 16"),
+    (
+        "no such method",
+        lambda s: s.attach("n", method="magic"),
+        AdapterError,
+        "%lora attach --help",
+    ),
+    (
+        "a flag of another method",
+        lambda s: s.attach("n", method="prefix", rank=4),
+        AdapterError,
+        "--rank: prefix tuning has none (it takes --virtual-tokens).",
+    ),
+    (
+        "a flag of a method without any",
+        lambda s: s.attach("n", method="full", rank=4),
+        AdapterError,
+        "has none (leave it away).",
+    ),
+    (
+        "more virtual tokens than context",
+        lambda s: s.attach("n", method="prompt", virtual_tokens=10**6),
+        AdapterError,
+        "say --virtual-tokens",
+    ),
+    ("a weight that is no number", lambda s: s.swap("one=x"), AdapterError, "%lora swap a=0.7"),
+    (
+        "a misspelt way to blend",
+        lambda s: s.blend("n", "one=1", method="tise"),
+        AdapterError,
+        "magnitude (Did you mean 'ties'?).",
+    ),
+    ("no such file of rows", lambda s: s.train("one", data="no.csv"), DataError, "--data PATH"),
+    (
+        "an arrow on some lines",
+        lambda s: s.train("one", text="a => b\nc"),
+        DataError,
+        "line 2: no ' => ', but line 1 has it",
+    ),
     ("saving base", lambda s: s.save("base"), AdapterError, "base is no adapter"),
 ]
 

@@ -34,6 +34,21 @@ def test_attach_twice_returns_the_same_and_another_spec_is_refused(session: Sess
     assert torch.equal(logits(session), logits_of(session, "base"))
 
 
+def test_attached_again_it_says_what_it_has_learned(session: Session) -> None:
+    session.attach("one", rank=2)
+    session.train("one", text=ROWS, steps=3)
+    again = session.attach("one", rank=2)
+    assert f"; {again.history.words}" in again.line
+    assert "3 steps" in again.line
+    assert repr(again).count("3 steps") == 1
+
+
+def test_methods_and_starts_are_read_in_any_case(session: Session) -> None:
+    assert session.attach("one", method="LoRA", rank=2, init="PiSSA").spec.init == "pissa"
+    assert session.attach("two", method="DoRA", rank=2).spec.dora
+    assert session.attach("three", method="IA3").spec.method == "ia3"
+
+
 def logits_of(session: Session, name: str) -> torch.Tensor:
     session.swap(name)
     return logits(session)

@@ -124,7 +124,7 @@ def test_unknown_labels_are_refused_with_rows_near_misses_and_the_labels_there_a
     with pytest.raises(DataError) as seen:
         encoded([*rows, Row(None, "only a text", line=9)])
     told = str(seen.value)
-    assert "row 4: no label 'Yes'. Did you mean 'yes'?" in told
+    assert "row 4: no label 'Yes' (Did you mean 'yes'?); row 7" in told
     assert "row 7: no label 'maybe'" in told
     assert "row 9: a text without a label" in told
     assert "no, so-so, yes" in told

@@ -37,6 +37,10 @@ def test_the_receipt_is_one_line() -> None:
     )
 
 
+def test_printed_it_is_its_line() -> None:
+    assert repr(SUMMARY) == SUMMARY.line
+
+
 def test_the_receipt_tells_a_stop_what_was_held_out_and_what_was_lost() -> None:
     line = replace(
         SUMMARY,

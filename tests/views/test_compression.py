@@ -23,6 +23,17 @@ def test_the_evidence_is_a_row_a_rank_in_both_forms() -> None:
     assert "75.0 %" in text
 
 
+def test_of_an_adapter_that_changes_nothing_there_is_no_table() -> None:
+    made = compression.bundle(
+        line="pirate: not trained yet",
+        command="%%lora_train pirate",
+        ranks=[(1, 0.0, 0.0, "layers.0.q")],
+        modules=[("layers.0.q", 1, 1, 0.0, 0.0)],
+    )
+    assert made["text/plain"] == "pirate: not trained yet"
+    assert not Page(made["text/html"]).named("table")
+
+
 def test_a_receipt_is_one_line_with_the_modules_on_demand() -> None:
     made = compression.bundle(
         line="pirate_r4: pirate at rank 4",

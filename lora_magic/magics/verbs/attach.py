@@ -16,7 +16,7 @@ def method_line(method: Method) -> str:
         for column, answer in method.abilities.items()
         if answer == "no" and column != "one pass with others"
     ]
-    without = f" (no {', no '.join(lacks)})" if lacks else ""
+    without = f" (not: {', '.join(lacks)})" if lacks else ""
     return f"  {method.name:10} {method.title}: {method.storage}{without}"
 
 

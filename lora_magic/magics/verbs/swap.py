@@ -1,4 +1,4 @@
-"""`%lora swap NAME`."""
+"""`%lora swap NAME`, `%lora swap a=0.7,b=0.3`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from lora_magic.magics.verb import Argument, Call, Verb
 
 def run(call: Call) -> object:
     """Choose which adapter answers."""
-    return call.session.swap(call.words["name"])
+    return call.session.swap(",".join(call.words["name"]))
 
 
 VERB = Verb(
@@ -15,6 +15,8 @@ VERB = Verb(
     summary="which adapter answers; base for none",
     run=run,
     changes=True,
-    arguments=(Argument("NAME", "an adapter's name, or base"),),
-    examples=("%lora swap pirate", "%lora swap base"),
+    arguments=(
+        Argument("NAME", "an adapter's name, or base; several at once as a=0.7,b=0.3", many="+"),
+    ),
+    examples=("%lora swap pirate", "%lora swap base", "%lora swap pirate=0.7,formal=0.3"),
 )
