@@ -11,13 +11,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor, nn
 
 from lora_magic.adapters.slots import Slots
 from lora_magic.interrupts import undisturbed
 
-from .library import translated
+from .library import peft, translated
 
 
 def capture(
@@ -31,7 +30,7 @@ def capture(
     with slots.held({}):
         try:
             with _nothing_left(model), _seeded(seed), translated("attach"):
-                wrapper = get_peft_model(model, config)
+                wrapper = peft.get_peft_model(model, config)
         finally:
             found = slots.collect()
     for module in found.values():
@@ -84,7 +83,7 @@ def _put_back(holder: Any, attributes: dict[str, Any]) -> None:
 def tensors(wrapper: Any, slots: Slots, replacements: dict[str, nn.Module]) -> dict[str, Tensor]:
     """The adapter's tensors under the names that PEFT's file gives them."""
     with slots.held(replacements), translated("read"):
-        state = get_peft_model_state_dict(wrapper, save_embedding_layers=False)
+        state = peft.get_peft_model_state_dict(wrapper, save_embedding_layers=False)
     return dict(state)
 
 
@@ -93,4 +92,4 @@ def set_tensors(
 ) -> None:
     """Write tensors named as in PEFT's file into a captured adapter."""
     with slots.held(replacements), translated("open"):
-        set_peft_model_state_dict(wrapper, state)
+        peft.set_peft_model_state_dict(wrapper, state)

@@ -9,20 +9,14 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-from peft import (
-    AdaLoraConfig,
-    IA3Config,
-    LoraConfig,
-    PrefixTuningConfig,
-    PromptTuningConfig,
-)
-from peft.utils.constants import TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING
 from torch import nn
 
 from lora_magic.adapters.effect import PEFT_NAME
 from lora_magic.adapters.prefix import Prefix, VirtualTokens
 from lora_magic.adapters.spec import AdapterSpec
 from lora_magic.adapters.targets import is_attention, is_conv1d, shortest
+
+from .library import peft
 
 #: Initialisations after which the base is another one; such an adapter is wrong on this base.
 _CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
@@ -51,14 +45,16 @@ def config_for(
     }
     if spec.method == "ia3":
         inner = [path for path in paths if not is_attention(path)]
-        return IA3Config(**{**common, "target_modules": list(paths)}, feedforward_modules=inner)
+        return peft.IA3Config(
+            **{**common, "target_modules": list(paths)}, feedforward_modules=inner
+        )
     common |= {"lora_alpha": _whole(spec.alpha), "lora_dropout": spec.dropout}
     if spec.method == "adalora":
         # The schedule belongs to a run and is set there; PEFT only wants a length.
-        return AdaLoraConfig(
+        return peft.AdaLoraConfig(
             **common, target_r=spec.rank, init_r=first_rank(spec.rank), total_step=10**6
         )
-    return LoraConfig(
+    return peft.LoraConfig(
         **common,
         r=spec.rank,
         use_rslora=spec.rslora,
@@ -85,7 +81,9 @@ def usual_targets(model: nn.Module) -> list[str]:
     Keys, values and the feed-forward's inner output, as in the paper.
     """
     kind = getattr(getattr(model, "config", None), "model_type", "")
-    return list(TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING.get(kind, ()))
+    return list(
+        peft.utils.constants.TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING.get(kind, ())
+    )
 
 
 def name_base(wrapper: Any, name: str) -> None:
@@ -116,7 +114,7 @@ def virtual_config(root: VirtualTokens, model: nn.Module, name: str, *, task_typ
     }
     if isinstance(root, Prefix):
         size = root.embedding.shape[1] // (2 * root.layers)
-        return PrefixTuningConfig(
+        return peft.PrefixTuningConfig(
             **common,
             num_attention_heads=root.heads,
             token_dim=size,
@@ -124,7 +122,7 @@ def virtual_config(root: VirtualTokens, model: nn.Module, name: str, *, task_typ
             prefix_projection=False,
         )
     heads = int(model.config.get_text_config().num_attention_heads)  # type: ignore[union-attr, operator]  # likewise
-    return PromptTuningConfig(**common, token_dim=width, num_attention_heads=heads)
+    return peft.PromptTuningConfig(**common, token_dim=width, num_attention_heads=heads)
 
 
 def foreign_parts(config: Any) -> list[str]:

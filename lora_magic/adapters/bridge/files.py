@@ -10,14 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from peft import PeftConfig
 from safetensors.torch import save_file
 from torch import Tensor
 
 from lora_magic.errors import AdapterError, listed
 
 from .configs import KINDS, foreign_parts
-from .library import translated
+from .library import peft, translated
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -63,7 +62,7 @@ def read_config(folder: Path) -> Any:
             f"{folder} holds a {kind} adapter; expected one of {listed(sorted(KINDS))}."
         )
     with translated(f"open {folder}"):
-        config = PeftConfig.from_pretrained(str(folder))
+        config = peft.PeftConfig.from_pretrained(str(folder))
     faults = foreign_parts(config)
     if faults:
         raise AdapterError(f"{folder}: {'; '.join(faults)}, which cannot be opened here.")

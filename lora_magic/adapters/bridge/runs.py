@@ -10,14 +10,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from peft import get_eva_state_dict
-from peft.tuners.adalora.layer import RankAllocator
-from peft.tuners.lora import EvaConfig
 from torch import Tensor, nn
 
 from lora_magic.adapters.effect import PEFT_NAME
 
-from .library import translated
+from .library import peft, translated
 
 
 class Allocator:
@@ -33,7 +30,7 @@ class Allocator:
         config.tinit, config.tfinal, config.deltaT = first, last, every
         config.total_step = steps
         self._model, self._fixed_at = model, steps - last
-        self._inner = RankAllocator(model, config, PEFT_NAME)
+        self._inner = peft.tuners.adalora.layer.RankAllocator(model, config, PEFT_NAME)
         self._left: Any = None
 
     def allocate(self, step: int) -> None:
@@ -51,9 +48,9 @@ def eva(
 ) -> dict[str, Tensor]:
     """A [r, k] of each target by path: the main directions of its inputs over the batches."""
     config = copy.copy(wrapper.peft_config[PEFT_NAME])
-    config.eva_config = EvaConfig(rho=1.0)
+    config.eva_config = peft.tuners.lora.EvaConfig(rho=1.0)
     with translated("--init eva"), torch.no_grad():
-        found = get_eva_state_dict(
+        found = peft.get_eva_state_dict(
             model,
             list(batches()),
             peft_config=config,
@@ -79,4 +76,4 @@ def _inputs(given: Any, seen: Tensor, name: str) -> Tensor:
     x: Tensor = given[0] if isinstance(given, tuple) else given
     if x.dim() == 2 and len(x) == seen.numel():
         return x[seen.flatten()]
-    return x if x.dim() == 2 else x[seen]
+    return x.contiguous() if x.dim() == 2 else x[seen]

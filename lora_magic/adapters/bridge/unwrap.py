@@ -9,13 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from peft import LoraConfig, PeftModel, get_peft_model_state_dict
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from lora_magic.errors import BaseModelError, listed
 
 from .configs import foreign_parts
+from .library import peft
+
+TunerLayer = peft.tuners.tuners_utils.BaseTunerLayer
 
 _OPEN_INSTEAD = (
     "Such an adapter is opened from its folder: model.save_pretrained(DIR), then give %lora use "
@@ -25,12 +26,12 @@ _OPEN_INSTEAD = (
 
 def is_wrapper(model: object) -> bool:
     """Is this a PeftModel?"""
-    return isinstance(model, PeftModel)
+    return isinstance(model, peft.PeftModel)
 
 
 def refuse_injected(model: nn.Module) -> None:
     """Refuse a bare model that already carries adapter layers."""
-    layers = [path for path, module in model.named_modules() if isinstance(module, BaseTunerLayer)]
+    layers = [path for path, module in model.named_modules() if isinstance(module, TunerLayer)]
     if layers:
         raise BaseModelError(
             f"this model already carries adapter layers ({listed(layers, 2)}); "
@@ -73,10 +74,10 @@ def unwrap(wrapper: Any) -> Unwrapped:
 
     Raises `BaseModelError` for a merged or mixed model, whose base is not the base any more.
     """
-    layers = [module for module in wrapper.modules() if isinstance(module, BaseTunerLayer)]
+    layers = [module for module in wrapper.modules() if isinstance(module, TunerLayer)]
     if any(layer.merged for layer in layers):
         raise BaseModelError("this PeftModel is merged; call model.unmerge_adapter() first.")
-    others = [name for name, c in wrapper.peft_config.items() if not isinstance(c, LoraConfig)]
+    others = [name for name, c in wrapper.peft_config.items() if not isinstance(c, peft.LoraConfig)]
     if others:
         raise BaseModelError(
             f"this PeftModel has adapters of other kinds than LoRA ({listed(others)}); "
@@ -87,7 +88,9 @@ def unwrap(wrapper: Any) -> Unwrapped:
         raise BaseModelError("; ".join(faults) + f". {_OPEN_INSTEAD}")
     taken = {}
     for name, config in wrapper.peft_config.items():
-        state = get_peft_model_state_dict(wrapper, adapter_name=name, save_embedding_layers=False)
+        state = peft.get_peft_model_state_dict(
+            wrapper, adapter_name=name, save_embedding_layers=False
+        )
         taken[name] = (config, {key: tensor.detach().clone() for key, tensor in state.items()})
     base = base_of(wrapper)
     return Unwrapped(base, taken, _taken_out(base))
@@ -98,7 +101,7 @@ def _taken_out(base: nn.Module) -> Callable[[], None]:
     places = [
         (base.get_submodule(path.rpartition(".")[0]), path.rpartition(".")[2], module)
         for path, module in base.named_modules()
-        if isinstance(module, BaseTunerLayer)
+        if isinstance(module, TunerLayer)
     ]
     told = {name: vars(base)[name] for name in ("peft_config",) if name in vars(base)}
 
