@@ -16,6 +16,7 @@ from torch import Tensor
 from lora_magic.errors import AdapterError, CommandError
 
 from . import bridge
+from .attach import changes
 from .attached import Attached
 from .effect import PEFT_NAME
 from .slots import Slots
@@ -147,9 +148,13 @@ def _is_lora(layer: Any) -> bool:
 
 
 def course_of(model: Any, slots: Slots, attached: Attached, *, more: bool) -> AdaLoRA | EVA | None:
-    """What an adapter asks of a run; with `more` EVA keeps the directions that it has."""
+    """What an adapter asks of a run, as it stands just before it.
+
+    EVA gives directions to a beginning alone: with `more`, and where the run begins from what was
+    trained before and read from a file, the B that is there belongs to the A that is there.
+    """
     if attached.spec.method == "adalora":
         return AdaLoRA(model, attached)
-    if attached.spec.init == "eva" and not more:
+    if attached.spec.init == "eva" and not more and not changes(attached):
         return EVA(model, slots, attached)
     return None

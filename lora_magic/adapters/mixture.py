@@ -15,6 +15,7 @@ from lora_magic.errors import AdapterError
 from lora_magic.lowrank.combine import weighted_sum
 from lora_magic.lowrank.factors import LowRank
 
+from .bottleneck import Bottleneck
 from .effect import low_rank_of
 from .replacement import Replacement
 from .slots import ROOT, Slots
@@ -61,9 +62,17 @@ class Blended(Replacement):
         first = start[0] if isinstance(start, tuple) else start
         total = first
         for weight, part in zip(self.weights, self.parts, strict=True):
-            answer = part(*args, **kwargs)
-            total = total + weight * ((answer[0] if isinstance(answer, tuple) else answer) - first)
+            total = total + weight * (_answer(part, first, args, kwargs) - first)
         return (total, *start[1:]) if isinstance(start, tuple) else total
+
+
+def _answer(part: nn.Module, start: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What one layer answers, or the first part of it, where the base's own answer is `start`."""
+    if isinstance(part, Bottleneck):
+        # Asked itself it would ask the block again, which would fill its cache twice.
+        return part.changed(start)
+    answer = part(*args, **kwargs)
+    return answer[0] if isinstance(answer, tuple) else answer
 
 
 def mixed(

@@ -109,9 +109,10 @@ def _matrices(model: nn.Module, spec: AdapterSpec, head: Iterable[str]) -> tuple
     chosen = spec.method == "ia3" and spec.targets == USUAL
     wanted = _scaled(model) if chosen else spec.targets
     paths = resolve(model, wanted, head)
-    if spec.method == "lora" and not spec.rank_pattern:
-        refuse_rank(model, paths, spec.rank)
     _refuse_patterns(paths, spec)
+    for path in paths if spec.rank else ():
+        # What AdaLoRA ends with: it may begin with more than a small module has.
+        refuse_rank(model, [path], spec.rank if spec.method == "adalora" else rank_of(spec, path))
     embeddings = [p for p in paths if isinstance(model.get_submodule(p), nn.Embedding)]
     if embeddings and (spec.method != "lora" or spec.init in (*FROM_WEIGHTS, "eva")):
         raise AdapterError(

@@ -112,8 +112,9 @@ def biases(model: nn.Module, spare: Iterable[str] = ()) -> dict[str, list[str]]:
     found = every_bias(model, spare)
     if not found:
         raise AdapterError(
-            f"{type(model).__name__} has no biases (as Llama and most models since), so there is "
-            "nothing for BitFit to train; use another method: %lora attach NAME --method ia3"
+            f"{type(model).__name__} has no biases (as Llama and most models since), so BitFit and "
+            "--bias have nothing to train; leave --bias away, or use another method: %lora attach "
+            "NAME --method ia3"
         )
     return found
 

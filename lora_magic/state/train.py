@@ -68,11 +68,14 @@ def _recipe(held: Holdings, attached: Attached, ratio: Any) -> Recipe:
     """The base's recipe with the method's own rate.
 
     With LoRA+ A and B learn at rates whose geometric mean is the plain one: λ only parts them.
+    Virtual tokens act through the cache, which a block whose activations are computed anew is not
+    given: they would not be trained, or the mask would not fit.
     """
     recipe = held.base.recipe
     parted = math.sqrt(ratio) if is_number(ratio) and ratio > 0 else 1.0
     rate = recipe.learning_rate * attached.method.rate / parted
-    return replace(recipe, learning_rate=rate)
+    anew = recipe.checkpointing and not attached.tokens
+    return replace(recipe, learning_rate=rate, checkpointing=anew)
 
 
 def _form(

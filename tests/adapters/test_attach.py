@@ -115,6 +115,24 @@ def test_a_rank_beyond_the_matrix_is_refused_with_the_most_that_fits() -> None:
     assert slots.strangers() == []
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"rank_pattern": (("k_proj", 17),)},
+        {"rank_pattern": (("k_proj", 17),), "init": "pissa"},
+        {"rank_pattern": (("q_proj", 2),), "rank": 17},
+        {"method": "adalora", "rank": 17},
+    ],
+)
+def test_so_is_one_that_a_pattern_gives_and_one_that_adalora_is_to_end_with(
+    fields: dict[str, object],
+) -> None:
+    base, slots = based()
+    with pytest.raises(AdapterError, match=r"rank 17.*k_proj.*16 × 32.*at most 16"):
+        attach.create(base, slots, "one", spec(**{"targets": "q_proj,k_proj", **fields}))
+    assert slots.strangers() == []
+
+
 def test_a_failure_within_peft_leaves_the_tree_pristine(monkeypatch: pytest.MonkeyPatch) -> None:
     base, slots = based()
     from peft.tuners.lora.layer import LoraLayer

@@ -130,6 +130,21 @@ def test_what_was_trained_begins_and_ends_the_same_after_it_was_opened(
     assert torch.equal(logits(fresh), further)
 
 
+def test_what_eva_learned_is_not_given_new_directions_by_the_next_run(
+    saved_model: Saver, tmp_path: Path
+) -> None:
+    session = loaded(saved_model())
+    session.attach("one", rank=2, init="eva")
+    session.train("one", text="Where? => Arr, there!\nWho? => Me, matey!", steps=3)
+    session.save("one", tmp_path / "one")
+    fresh = loaded(saved_model())
+    fresh.open(tmp_path / "one")
+    expected = logits(fresh)
+    # Other rows, and a rate that moves nothing: what was learned has to be there still.
+    fresh.train("one", text="When? => At noon.\nHow? => By boat.", steps=1, lr=1e-12)
+    assert torch.allclose(logits(fresh), expected, atol=1e-6)
+
+
 def test_adalora_after_its_budget_is_spent_opens_bit_for_bit_and_in_plain_peft(
     saved_model: Saver, tmp_path: Path
 ) -> None:

@@ -101,6 +101,27 @@ def test_other_kinds_are_weighed_by_what_they_answer(variant: str) -> None:
             assert torch.allclose(_first(layer(x)), expected, atol=1e-10), path
 
 
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+@pytest.mark.parametrize("variant", ["houlsby", "adapter-l"])
+def test_a_block_that_is_weighed_fills_its_cache_once(variant: str, architecture: str) -> None:
+    base, slots = based(architecture, dtype=torch.float64)
+    one = moved(made(base, slots, "one", **VARIANTS[variant]))
+    two = moved(made(base, slots, "two", rank=2), seed=1)
+    standing = mixed(slots, [(0.7, "one", one.replacements), (-0.4, "two", two.replacements)])
+    whole = under(base, slots, standing)
+    assert not torch.allclose(whole, answer(base, slots), atol=1e-3)
+    ids, found = torch.arange(10, 26)[None], []
+    cache = None
+    with slots.held(standing), torch.no_grad():
+        for begin, end in ((0, 8), *((i, i + 1) for i in range(8, 16))):
+            mask = torch.ones(1, end, dtype=torch.long)
+            told = {"attention_mask": mask, "past_key_values": cache, "use_cache": True}
+            step = base.model(input_ids=ids[:, begin:end], **told)
+            found.append(step.logits)
+            cache = step.past_key_values
+    assert torch.allclose(torch.cat(found, dim=1), whole, atol=1e-6)
+
+
 def _first(found: Any) -> Tensor:
     tensor: Tensor = found[0] if isinstance(found, tuple) else found
     return tensor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,10 +17,11 @@ from lora_magic.adapters.slots import ROOT, Slots
 from lora_magic.base.load import use
 from lora_magic.base.model import BaseModel
 from lora_magic.errors import AdapterError
+from lora_magic.state.session import Session
 from tests.adapters.shared import answer, based, made, moved
 from tests.classifiers import tiny_of
 from tests.conftest import REORDERED
-from tests.tiny import ARCHITECTURES
+from tests.tiny import ARCHITECTURES, tiny_model, tiny_tokenizer
 
 METHODS = ("prefix", "prompt")
 TOKENS = 4
@@ -260,3 +262,34 @@ def test_no_hook_and_no_tensor_is_left_on_the_base(method: str) -> None:
     assert len(base.model._forward_pre_hooks) == 0
     assert torch.equal(answer(base, slots), before)
     assert base.fingerprint.verify()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("architecture", TWO)
+def test_a_base_that_computes_activations_anew_trains_them_all_the_same(
+    architecture: str, method: str
+) -> None:
+    ended = []
+    for anew in (False, True):
+        session = Session()
+        session.use(tiny_model(architecture), tiny_tokenizer())
+        base = session._held.base
+        base.recipe = replace(base.recipe, checkpointing=anew)
+        session.attach("one", method=method, virtual_tokens=TOKENS)
+        start = session._held.attached["one"].state()
+        session.train("one", text="Where? => Arr, there!", steps=3)
+        ended.append(session._held.attached["one"].state())
+        assert any(not torch.equal(ended[-1][name], tensor) for name, tensor in start.items())
+        session.reset()
+    assert all(torch.equal(ended[0][name], tensor) for name, tensor in ended[1].items())
+
+
+def test_the_library_gives_a_block_that_is_computed_anew_no_cache() -> None:
+    """The day this fails, virtual tokens can be trained with gradient checkpointing."""
+    model = tiny_model("llama")
+    ids = torch.arange(10, 18)[None]
+    model.train()
+    model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]  # transformers' own
+    cache = DynamicCache(config=model.config)
+    model(input_ids=ids, past_key_values=cache, use_cache=True)
+    assert cache.get_seq_length() == 0

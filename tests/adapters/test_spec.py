@@ -108,6 +108,7 @@ def test_the_scale_is_alpha_over_r_or_over_its_root(
         ({"dora": True, "init": "pissa"}, "--dora with --init pissa"),
         ({"dora": True, "init": "loftq"}, "--dora with --init loftq"),
         ({"bias": "all", "init": "olora"}, "--bias all with --init olora"),
+        ({"init": "eva", "rank_pattern": (("q", 2),)}, "--init eva with --rank-pattern"),
         ({"virtual_tokens": 3}, "--virtual-tokens: LoRA has none"),
     ],
 )

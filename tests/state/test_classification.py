@@ -141,3 +141,17 @@ def test_notes_tell_an_untrained_head_from_an_adapter_that_changes_nothing(tmp_p
     session.attach("sky", rank=2, targets="attention")
     assert [v.note for v in session.compare("Hello").verdicts] == ["", UNCHANGED]
     session.reset()
+
+
+def test_eva_begins_a_classifier_with_the_directions_of_all_that_is_read(session: Session) -> None:
+    """Its labels are one a row, so no token is left out for having none."""
+    session.attach("sky", rank=2, init="eva", targets="attention")
+    drawn = session._held.attached["sky"].state()
+    session.train("sky", text=ROWS, steps=2, lr=1e-12)
+    found = session._held.attached["sky"].state()
+    down = {name: tensor for name, tensor in found.items() if ".lora_A." in name}
+    assert down
+    for name, a in down.items():
+        assert torch.allclose(a @ a.mT, torch.eye(2), atol=1e-4), name
+        assert not torch.allclose(a, drawn[name], atol=1e-2), name
+    assert session.verify()
