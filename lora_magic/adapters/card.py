@@ -31,6 +31,7 @@ _PACKAGES = ("lora_magic", "torch", "transformers", "peft", "bitsandbytes")
 class Card:
     """What `lora_magic.json` says beside an adapter's tensors; empty where there is none."""
 
+    name: str = ""
     base: str = ""
     fingerprint: str = ""
     format: str = ""
@@ -110,6 +111,7 @@ def versions() -> dict[str, str]:
 def write(base: BaseModel, attached: Attached, folder: Path) -> None:
     """Write both files of an adapter's card."""
     fields = {
+        "name": attached.name,
         "base": {
             "name": base.name,
             "fingerprint": base.fingerprint.digest,
@@ -144,8 +146,7 @@ def _page(base: BaseModel, attached: Attached) -> str:
         "",
         f"{method.title} ({method.source}) on {base.name}.",
         "",
-        f"- {record.line}",
-        f"- {attached.history.words}",
+        f"- {record!r}",
         f"- base: fingerprint {base.fingerprint.digest} in {number_format(base)}",
         *([f"- made of: {', '.join(attached.parents)}"] if attached.parents else []),
         "",
@@ -167,6 +168,7 @@ def read(folder: Path) -> Card:
         form, history = fields.get("prompt_form"), fields.get("history")
         spec = fields.get("spec")
         return Card(
+            name=str(fields.get("name") or ""),
             base=str(base.get("name", "")),
             fingerprint=str(base.get("fingerprint", "")),
             format=str(base.get("format", "")),

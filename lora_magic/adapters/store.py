@@ -85,6 +85,19 @@ def _strangers(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir() if file.name not in _OURS)
 
 
+def another_in(folder: Path, attached: Attached) -> str:
+    """What another adapter in a folder is called; empty where this one may be written there.
+
+    It may where there is none, where it came from or was written to, and over an adapter of its own
+    name: a notebook that is run again saves where it saved. Raises `AdapterError` for a card that
+    cannot be read.
+    """
+    if attached.saved_to == folder.resolve() or not (folder / bridge.CONFIG_FILE).is_file():
+        return ""
+    name = card.read(folder).name
+    return "" if name == attached.name else name or "an adapter"
+
+
 def saved_in(room: Path) -> list[str]:
     """The names of the adapters' folders in a folder."""
     return sorted(config.parent.name for config in room.glob(f"*/{bridge.CONFIG_FILE}"))

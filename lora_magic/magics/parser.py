@@ -75,9 +75,12 @@ def parse(verb: Verb, rest: str, expand: Callable[[str], str], *, cell: bool) ->
     space, extra = _parser(verb, arguments).parse_known_args(ready)
     extra = [word for word in extra if word != "--"]
     if extra:
+        # Behind a flag it is most often the rest of that flag's value.
+        mend = "several go with commas, what holds a space in quotes"
+        mend = mend if flags else "what holds a space goes in quotes"
         raise CommandError(
-            f"%lora {verb.name}: {' '.join(extra)!r} is more than it takes "
-            f"(several go with commas, what holds a space in quotes). Type: {verb.usage}"
+            f"%lora {verb.name}: {' '.join(extra)!r} is more than it takes ({mend}). "
+            f"Type: {verb.usage}"
         )
     given = {key: value for key, value in vars(space).items() if value is not None}
     out = given.pop(OUT.key, None) if cell else None

@@ -38,6 +38,10 @@ def blend(
     """Register an adapter made of others; it is not activated."""
     base = held.base
     held.refuse_while_merged("blend")
+    if isinstance(new, str) and "=" in new:
+        raise AdapterError(
+            f"blend {new}: the new adapter's name comes first; type: %lora blend NEW a=0.7 b=0.3"
+        )
     check_name(new, "%lora blend")
     if seed is not None and method != "dare":
         raise AdapterError("--seed: only --method dare draws; leave it away.")

@@ -223,8 +223,8 @@ class Holdings:
         lost = self.unsaved()
         if lost and not replace:
             raise StateError(
-                f"{verb}: {listed(lost)} is trained and not saved; save it "
-                f"(%lora save {lost[0]}) or add --replace."
+                f"{verb}: {listed(lost)} {'are' if len(lost) > 1 else 'is'} trained and not saved; "
+                f"save first (%lora save {lost[0]}) or add --replace."
             )
 
     @contextmanager

@@ -171,6 +171,8 @@ def status(held: Holdings, adapters: Mapping[str, Adapter], unchanged: bool) -> 
     commands: Sequence[str] = ["%lora load demo"]
     if not held.empty:
         commands = next_commands(adapters, held.active, held.merged, PROMPT)
+        if held.base.tokenizer is None:
+            commands = [line for line in commands if not line.endswith(PROMPT)]
     return Status(
         machine=machine(),
         base=None if held.empty else held.record(),

@@ -293,9 +293,10 @@ class Session:
         home = self.home / "adapters" / attached.name
         target = home if folder is None else path_of(folder, "save")
         others = [n for n in held.saved_in(target) if n != attached.name]
-        if others:
+        other = others[0] if others else store.another_in(target, attached)
+        if other:
             raise AdapterError(
-                f"{target} holds {others[0]}, which was saved there; choose another folder: "
+                f"{target} holds {other}, which was saved there; choose another folder: "
                 f"%lora save {attached.name} DIR"
             )
         size = store.save(held.base, held.slots, attached, target)

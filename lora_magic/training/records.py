@@ -101,7 +101,8 @@ def _named(columns: Sequence[str], wanted: str) -> Layout:
         hints = "".join(near(name, columns) for name in missing)
         raise DataError(
             f'--columns "{wanted}": no column {listed(map(repr, missing))}; '
-            f"there are {listed(columns, 20)}.{hints}"
+            f"there are {listed(columns, 20)}.{hints} Two go with an arrow, as in --columns "
+            '"body => reply".'
         )
     if len(names) == 2:
         return Layout(names[1], names[0])

@@ -137,6 +137,7 @@ def test_it_comes_back_with_the_adapter_and_goes_into_the_next_one(
     assert held.run == session._held.attached["one"].run
     fresh.save("two", tmp_path / "two")
     one, two = fields_of(folder), fields_of(tmp_path / "two")
+    assert (one.pop("name"), two.pop("name")) == ("one", "two")
     assert one == two
 
 
@@ -169,6 +170,7 @@ def test_reading_gives_what_was_written(trained: tuple[Session, Path]) -> None:
     held, base = session._held.attached["one"], session._held.base
     found = card.read(folder)
     assert found == Card(
+        name="one",
         base=base.name,
         fingerprint=base.fingerprint.digest,
         format="fp32",

@@ -24,7 +24,7 @@ from lora_magic.errors import AdapterError, CommandError, Interrupted
         ("attach p --replace=yes", "--replace"),
         ("attach", "NAME is missing"),
         ("swap", "NAME is missing"),
-        ("attach a b c", "'b c' is more than it takes"),
+        ("attach a b c", "'b c' is more than it takes (what holds a space goes in quotes)"),
         ("attach a --targets q v", "several go with commas"),
         ("attach a -r 8", "Did you mean '--rank'?"),
         ("attach a --lora_r 8", "Did you mean '--rank'?"),

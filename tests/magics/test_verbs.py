@@ -80,6 +80,8 @@ CALLS = [
         ("attach", ("calm",), {"targets": r"re:layers\.\d{1,2}\.q"}),
     ),
     ("detach calm", ("detach", ("calm",), {})),
+    ("load demo --bits 4bit", ("load", ("demo",), {"bits": 4})),
+    ("load demo --bits=8-bit", ("load", ("demo",), {"bits": 8})),
     ("swap base", ("swap", ("base",), {})),
     ("swap a=0.7,b=0.3", ("swap", ("a=0.7,b=0.3",), {})),
     ("swap a=0.7 b=0.3", ("swap", ("a=0.7,b=0.3",), {})),

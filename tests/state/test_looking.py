@@ -138,6 +138,12 @@ def test_status_tells_the_weights_of_several_together(session: Session) -> None:
     assert repr(session.swap("two=0.5,one=1")).endswith("are active together")
 
 
+def test_without_a_tokenizer_no_prompt_is_suggested() -> None:
+    session = Session()
+    session.use(tiny_model())
+    assert session.status().next_commands == ("%lora attach pirate",)
+
+
 def test_a_session_prints_as_its_state_in_one_line(session: Session) -> None:
     assert "No base yet" in repr(Session())
     session.attach("one", rank=2)

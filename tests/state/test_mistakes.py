@@ -135,6 +135,18 @@ MISTAKES: list[tuple[str, Callable[[Session], object], type[LoraMagicError], str
         AdapterError,
         "magnitude (Did you mean 'ties'?).",
     ),
+    (
+        "a blend without a name",
+        lambda s: s.blend("one=1", ""),
+        AdapterError,
+        "name comes first",
+    ),
+    (
+        "a comma for the arrow between columns",
+        lambda s: s.train("one", data=[{"body": "a", "reply": "b"}], columns="body,reply"),
+        DataError,
+        '--columns "body => reply"',
+    ),
     ("no such file of rows", lambda s: s.train("one", data="no.csv"), DataError, "--data PATH"),
     (
         "an arrow on some lines",

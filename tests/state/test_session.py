@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,27 @@ def test_methods_and_starts_are_read_in_any_case(session: Session) -> None:
     assert session.attach("one", method="LoRA", rank=2, init="PiSSA").spec.init == "pissa"
     assert session.attach("two", method="DoRA", rank=2).spec.dora
     assert session.attach("three", method="IA3").spec.method == "ia3"
+
+
+def test_a_folder_that_holds_another_adapter_is_not_written_over(
+    session: Session, tmp_path: Path
+) -> None:
+    for name in ("one", "two"):
+        session.attach(name, rank=2)
+    session.save("one", tmp_path / "ours")
+    shutil.copytree(tmp_path / "ours", tmp_path / "pefts")
+    (tmp_path / "pefts" / "lora_magic.json").unlink()
+    # Another day: nothing in the session remembers what was saved where.
+    for attached in session._held.attached.values():
+        attached.saved_to = None
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
+    for name, folder in (("two", "ours"), ("two", "pefts"), ("one", "pefts")):
+        with pytest.raises(AdapterError, match=f"%lora save {name} DIR"):
+            session.save(name, tmp_path / folder)
+    assert {path: path.read_bytes() for path in before} == before
+    session.save("one", tmp_path / "ours")
+    session.open(tmp_path / "pefts", "three")
+    session.save("three", tmp_path / "pefts")
 
 
 def logits_of(session: Session, name: str) -> torch.Tensor:

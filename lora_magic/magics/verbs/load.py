@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from lora_magic.magics.variables import labels
 from lora_magic.magics.verb import Argument, Call, Verb, whole
+
+
+def bits(seen: str) -> int:
+    """A number of bits: `4`, and `4bit` as people say it."""
+    return whole(re.sub(r"[-_ ]?bits?$", "", seen.lower()))
 
 
 def run(call: Call) -> object:
@@ -21,7 +28,7 @@ VERB = Verb(
     changes=True,
     arguments=(
         Argument("MODEL", "demo, a hub id such as owner/model, or a folder"),
-        Argument("--bits", "4 (NF4) or 8 (int8): quantise the base", whole, placeholder="4|8"),
+        Argument("--bits", "4 (NF4) or 8 (int8): quantise the base", bits, placeholder="4|8"),
         Argument("--4bit", "the same as --bits 4", kind=None, short_for=("bits", 4)),
         Argument("--dtype", "the weights' type; chosen for the device unless given"),
         Argument("--device", "where it runs; a GPU if there is one"),
