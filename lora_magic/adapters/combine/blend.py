@@ -1,0 +1,155 @@
+"""A new adapter whose ΔW is made of those of others, each with its weight.
+
+Knows attached adapters; knows no session and not which adapter answers.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from lora_magic.adapters import attach
+from lora_magic.adapters.attached import Attached
+from lora_magic.adapters.slots import Slots
+from lora_magic.base.model import BaseModel
+from lora_magic.checks import is_whole
+from lora_magic.errors import AdapterError, near
+from lora_magic.lowrank import combine as lowrank
+from lora_magic.lowrank.dense import Update
+from lora_magic.lowrank.factors import LowRank
+
+from .changes import changes_of, finite, signed, summed
+from .loss import Compression, cut, fitted, is_share, loss_in_words, rank_fault
+
+#: How ΔW of several becomes one.
+METHODS = ("sum", "ties", "dare", "magnitude")
+
+#: The share of entries that is kept, unless given. That of TIES is its paper's (section 4); the
+#: others keep more, since what is dropped at random has to be made up for by a rank again.
+DENSITIES = {"ties": 0.2, "dare": 0.5, "magnitude": 0.5}
+
+
+@dataclass(frozen=True)
+class Way:
+    """How adapters are blended.
+
+    `sum` is ΔW = Σ wᵢ·ΔWᵢ. `ties` (arXiv 2306.01708), `dare` (arXiv 2311.03099) and `magnitude` are
+    said at `lora_magic.lowrank.combine`; they keep a share `density` of the entries, and `dare`
+    draws its masks from `seed`, other ones for each module. `rank` cuts the result to the best
+    approximation of that rank. Raises `AdapterError`, with every fault at once.
+    """
+
+    method: str = "sum"
+    rank: int | None = None
+    density: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        faults = [fault for fault in self._faults() if fault]
+        if faults:
+            raise AdapterError("; ".join(faults) + ".")
+
+    def _faults(self) -> Iterator[str]:
+        if self.method not in METHODS:
+            hint = near(str(self.method), METHODS).strip()
+            told = f" ({hint})" if hint else ""
+            yield f"--method {self.method}: expected one of {', '.join(METHODS)}{told}"
+        yield rank_fault(self.rank)
+        if self.density is not None and self.method == "sum":
+            yield "--density: a sum keeps every entry; it belongs to --method ties, dare, magnitude"
+        elif self.density is not None and not is_share(self.density):
+            yield f"density {self.density!r}: expected a share above 0, at most 1: --density 0.5"
+        if not is_whole(self.seed) or not 0 <= self.seed < 2**63:
+            yield f"seed {self.seed!r}: expected a whole number from 0"
+
+    @property
+    def kept(self) -> float:
+        """The share of entries kept."""
+        return DENSITIES.get(self.method, 1.0) if self.density is None else self.density
+
+    def of(self, path: str, parts: Sequence[tuple[float, Update]]) -> Update:
+        """One ΔW out of those of a module."""
+        if self.method == "ties":
+            return lowrank.ties(parts, self.kept)
+        if self.method == "dare":
+            # Modules of one shape would get the same masks from the same seed.
+            own = zlib.crc32(f"{self.seed} {path}".encode())
+            return lowrank.dare(parts, self.kept, own)
+        if self.method == "magnitude":
+            return lowrank.magnitude(parts, self.kept)
+        return lowrank.weighted_sum(parts)
+
+
+def blend(
+    base: BaseModel,
+    slots: Slots,
+    new: str,
+    parts: Sequence[tuple[float, Attached]],
+    way: Way,
+) -> Attached:
+    """A new adapter whose ΔW is made of those of others, module by module, each with its weight.
+
+    A sum without a rank is exact: the factors stand side by side, and where that is wider than the
+    module, the same ΔW is written with as much as the module can have. Parameters trained
+    themselves become θ0 + Σ wᵢ·(θᵢ − θ0), whatever the method. A part of weight 0 is left out.
+
+    Raises `AdapterError` for a method without a ΔW, for a ΔW that is not low rank without `rank`,
+    and for what is no number.
+    """
+    live = [(weight, attached) for weight, attached in parts if weight]
+    if not live:
+        raise AdapterError(
+            f"blend {new}: every weight is 0, so nothing is left; type: %lora blend {new} "
+            f"{parts[0][1].name}=1"
+        )
+    changes = [changes_of(base, slots, attached, "blended") for _, attached in live]
+    paths = dict.fromkeys(path for change in changes for path in change.matrices)
+    updates, losses = {}, []
+    for path in paths:
+        here = [
+            (weight, finite(attached, path))
+            for (weight, attached), change in zip(live, changes, strict=True)
+            if path in change.matrices
+        ]
+        width = _width(new, path, here, way)
+        total = way.of(path, here)
+        updates[path] = fitted(total, width)
+        losses.append(cut(path, total, updates[path]))
+    weighed = [(weight, c) for (weight, _), c in zip(live, changes, strict=True)]
+    made = attach.from_updates(
+        base,
+        slots,
+        new,
+        updates,
+        summed(slots, weighed),
+        seed=way.seed,
+        parents=tuple(attached.name for _, attached in parts),
+    )
+    lost = Compression(new, new, (*losses, *(row for c in changes for row in c.left)))
+    return signed(made, parts, _in_words(parts, way, lost), loss_in_words(lost))
+
+
+def _width(new: str, path: str, parts: Sequence[tuple[float, Update]], way: Way) -> int:
+    """The rank that a module's new ΔW may have: asked for, or that of all parts together."""
+    if way.rank is not None:
+        return way.rank
+    if not all(isinstance(update, LowRank) for _, update in parts):
+        raise AdapterError(
+            f"blend {new}: a ΔW at {path} is not low rank (DoRA, (IA)³ and full fine-tuning have "
+            "none that is), so say which rank to keep: --rank 8"
+        )
+    return min(sum(update.rank for _, update in parts), *parts[0][1].shape)
+
+
+def _in_words(parts: Sequence[tuple[float, Attached]], way: Way, lost: Compression) -> str:
+    """`0.7·a + 0.3·b`, and how where it is no plain sum."""
+    words = " + ".join(f"{weight:g}·{a.name}" for weight, a in parts).replace("+ -", "− ")
+    if way.method != "sum":
+        words = f"{way.method}({words}, density {way.kept:g})"
+    if way.rank is not None or way.method != "sum":
+        words += f" at rank {lost.after}"
+    forms = [(a.name, a.form) for _, a in parts if a.form is not None]
+    if any(form != forms[0][1] for _, form in forms):
+        words += f" in the prompt form of {forms[0][0]}"
+    return words

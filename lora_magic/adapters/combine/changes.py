@@ -1,0 +1,145 @@
+"""What an adapter changes, as far as a LoRA can carry it.
+
+Knows attached adapters and their layers; makes none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor, nn
+
+from lora_magic.adapters import tuned
+from lora_magic.adapters.attached import Attached
+from lora_magic.adapters.effect import folded, update_of
+from lora_magic.adapters.slots import Slots
+from lora_magic.adapters.targets import carries_lora
+from lora_magic.adapters.tuned import Tuned
+from lora_magic.base.model import BaseModel
+from lora_magic.errors import AdapterError
+from lora_magic.lowrank.dense import Update
+from lora_magic.lowrank.factors import precise
+
+from .loss import ModuleLoss
+
+
+@dataclass(frozen=True, eq=False)
+class Changes:
+    """What an adapter changes: matrices by path, other parameters as θ − θ0, and what is left."""
+
+    matrices: tuple[str, ...]
+    beside: dict[str, dict[str, Tensor]]
+    left: tuple[ModuleLoss, ...]
+
+
+def changes_of(base: BaseModel, slots: Slots, attached: Attached, doing: str) -> Changes:
+    """Raises `AdapterError` for a method without a ΔW, saying why."""
+    method = attached.method
+    if method.no_spectrum:
+        raise AdapterError(
+            f"{attached.name} ({method.title}) cannot be {doing}: {method.no_spectrum}. It stays "
+            f"as it is: %lora swap {attached.name}"
+        )
+    able = _able(base, slots)
+    matrices, left = [], []
+    beside: dict[str, dict[str, Tensor]] = {}
+    for path, layer in attached.replacements.items():
+        original = attached.originals[path]
+        adapted = path not in base.task.head and _has_matrix(original, layer)
+        if adapted:
+            matrices.append(path)
+        for name, value in _beside(original, layer):
+            if name == "weight" and adapted:
+                continue
+            delta = precise(value) - precise(original._parameters[name])  # type: ignore[arg-type]  # it has it
+            if not bool(delta.isfinite().all()):
+                _refuse_diverged(attached, f"{path}.{name}")
+            if name in able.get(path, ()):
+                beside.setdefault(path, {})[name] = delta
+            elif bool(delta.any()):
+                left.append(ModuleLoss(f"{path}.{name}", 0, 0, float(delta.norm()), 1.0))
+    return Changes(tuple(matrices), beside, tuple(left))
+
+
+def _able(base: BaseModel, slots: Slots) -> dict[str, set[str]]:
+    """The parameters that a LoRA can train themselves: biases, norms, a classifier's head."""
+    found: dict[str, set[str]] = {}
+    with slots.held({}):
+        biases = tuned.every_bias(base.model, base.task.head)
+        for names in (biases, tuned.every_norm(base.model), _head(base)):
+            for path, own in names.items():
+                found.setdefault(path, set()).update(own)
+    return found
+
+
+def _head(base: BaseModel) -> dict[str, list[str]]:
+    return {path: list(base.model.get_submodule(path)._parameters) for path in base.task.head}
+
+
+def _has_matrix(original: nn.Module, layer: nn.Module) -> bool:
+    """Does the layer change a matrix that PEFT's LoRA computes with as the module does?
+
+    An embedding with a forward of its own (positions counted from 2, say) looks up other rows than
+    those it is asked for; one that only scales them is known to PEFT.
+    """
+    if isinstance(layer, Tuned) and "weight" not in layer.values:
+        return False
+    if not isinstance(layer, Tuned):
+        return True
+    if isinstance(original, nn.Embedding) and not hasattr(original, "embed_scale"):
+        return type(original).forward is nn.Embedding.forward
+    return carries_lora(original)
+
+
+def _beside(original: nn.Module, layer: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters of the base that a layer replaces, by name: θ."""
+    inner = layer if isinstance(layer, Tuned) else getattr(layer, "base_layer", None)
+    if isinstance(inner, Tuned):
+        yield from inner.values.items()
+    elif hasattr(layer, "ia3_l"):
+        # Outputs are scaled with their bias.
+        yield from ((n, v) for n, v in folded(original, layer).items() if n != "weight")
+
+
+def finite(attached: Attached, path: str) -> Update:
+    """ΔW of one module, computed where it is needed: a dense one is as large as its weight."""
+    update = update_of(attached.originals[path], attached.replacements[path])
+    assert update is not None  # it is among the matrices
+    if not update.finite:
+        _refuse_diverged(attached, path)
+    return update
+
+
+def _refuse_diverged(attached: Attached, where: str) -> None:
+    raise AdapterError(
+        f"{attached.name} holds NaN or infinity in {where}; train it again with a smaller --lr, or "
+        f"type: %lora detach {attached.name}"
+    )
+
+
+def summed(slots: Slots, weighed: Sequence[tuple[float, Changes]]) -> dict[str, dict[str, Tensor]]:
+    """θ0 + Σ w·(θ − θ0) of each parameter trained itself, by module path and name."""
+    found: dict[str, dict[str, Tensor]] = {}
+    for weight, change in weighed:
+        for path, deltas in change.beside.items():
+            held = found.setdefault(path, {})
+            for name, delta in deltas.items():
+                begin = held.get(name)
+                if begin is None:
+                    begin = precise(slots.original(path)._parameters[name])  # type: ignore[arg-type]  # it has it
+                held[name] = begin + weight * delta
+    return found
+
+
+def signed(
+    made: Attached, parts: Sequence[tuple[float, Attached]], words: str, lost: str
+) -> Attached:
+    """The new adapter with its origin in words and the prompt form of its parents."""
+    if not all(bool(tensor.isfinite().all()) for tensor in made.start.values()):
+        raise AdapterError(
+            f"{made.name}: its factors are beyond float32; expected smaller weights, as in a=0.7"
+        )
+    made.history = replace(made.history, made=words, lost=lost)
+    made.form = next((a.form for _, a in parts if a.form is not None), None)
+    return made
