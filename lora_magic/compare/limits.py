@@ -44,9 +44,9 @@ def check_lengths(
     if faults:
         told = ", ".join(f"{_named(prompt)} has {count}" for prompt, count in faults.items())
         raise PromptError(
-            f"too long for the base's context, which has room for {context} tokens here (virtual "
-            f"tokens of an adapter take theirs): {told}; shorten it to {context - 1} or fewer (the "
-            "prompt form's own tokens count too)."
+            f"too long for a context of {context} tokens: {told}; shorten it to {context - 1} or "
+            "fewer (the prompt form's own tokens count too, and an adapter's virtual tokens are "
+            "taken off the base's context)."
         )
 
 
