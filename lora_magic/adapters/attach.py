@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lora_magic.base.device import short_name
 from lora_magic.base.model import BaseModel
 from lora_magic.errors import AdapterError, listed
 from lora_magic.lowrank.factors import LowRank
@@ -254,6 +255,10 @@ def faults_of(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> li
         want, seen = tuple(expected[key].shape), tuple(found[key].shape)
         if want != seen:
             faults.append(f"{key} is {seen}, expected {want}")
+        elif not found[key].is_floating_point():
+            faults.append(
+                f"{key} holds {short_name(found[key].dtype)}, expected fp32, fp16 or bf16"
+            )
         elif not bool(found[key].isfinite().all()):
             faults.append(f"{key} holds NaN or infinity")
     return sorted(faults)

@@ -19,7 +19,7 @@ from lora_magic.errors import AdapterError, listed
 from . import bottleneck, bridge, tuned
 from .slots import ROOT
 from .spec import USUAL, AdapterSpec
-from .targets import is_attention, is_conv1d, refuse_rank, resolve
+from .targets import is_attention, is_conv1d, looks_up_plainly, refuse_rank, resolve
 
 #: Inits that compute A and B from W0.
 FROM_WEIGHTS = ("pissa", "olora", "loftq")
@@ -118,6 +118,13 @@ def _matrices(model: nn.Module, spec: AdapterSpec, head: Iterable[str]) -> tuple
         raise AdapterError(
             f"{embeddings[0]} is an embedding, which {spec.words} cannot adapt; "
             "plain LoRA can: --method lora"
+        )
+    own = [path for path in embeddings if not looks_up_plainly(model.get_submodule(path))]
+    if own:
+        raise AdapterError(
+            f"{own[0]} is {type(model.get_submodule(own[0])).__name__}, an embedding that looks up "
+            "other rows than it is asked for, which LoRA cannot follow; leave it out of --targets, "
+            "or use --method full"
         )
     if spec.dora:
         _refuse_dora(model, paths)

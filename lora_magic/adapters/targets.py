@@ -71,6 +71,15 @@ def is_conv1d(module: nn.Module) -> bool:
     return type(module).__name__ == "Conv1D" and hasattr(module, "nf")
 
 
+def looks_up_plainly(module: nn.Module) -> bool:
+    """Does an embedding give the rows that it is asked for, at most scaled, as PEFT's LoRA does?
+
+    One with a forward of its own may count positions from 2, say.
+    """
+    plain = type(module).forward is nn.Embedding.forward
+    return plain or hasattr(module, "embed_scale")
+
+
 def shape_of(module: nn.Module) -> tuple[int, int]:
     """(d, k): a target's outputs and inputs; for an embedding (dimensions, tokens)."""
     weight: Any = module.weight

@@ -133,6 +133,25 @@ def test_so_is_one_that_a_pattern_gives_and_one_that_adalora_is_to_end_with(
     assert slots.strangers() == []
 
 
+@pytest.mark.parametrize("dora", [False, True])
+def test_an_embedding_that_counts_in_its_own_way_is_refused(dora: bool) -> None:
+    base, slots = based("opt")
+    ids = torch.arange(3)[None]
+    positions = base.model.get_submodule("model.decoder.embed_positions")
+    assert torch.equal(positions(torch.ones_like(ids))[0], positions.weight[2:5]), "not from 0"
+    with pytest.raises(AdapterError, match=r"embed_positions is OPTLearned.*other rows"):
+        attach.create(base, slots, "one", spec(targets="embed_positions", dora=dora))
+    assert slots.strangers() == []
+    scaled = based("gemma")
+    attach.create(*scaled, "one", spec(targets="embed_tokens"))
+
+
+def test_whole_numbers_are_no_weights() -> None:
+    expected = {"a": torch.zeros(2), "b": torch.zeros(2)}
+    found = {"a": torch.zeros(2, dtype=torch.int32), "b": torch.zeros(2, dtype=torch.float64)}
+    assert attach.faults_of(expected, found) == ["a holds int32, expected fp32, fp16 or bf16"]
+
+
 def test_a_failure_within_peft_leaves_the_tree_pristine(monkeypatch: pytest.MonkeyPatch) -> None:
     base, slots = based()
     from peft.tuners.lora.layer import LoraLayer

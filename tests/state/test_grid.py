@@ -12,6 +12,7 @@ from lora_magic.adapters.methods import METHODS
 from lora_magic.errors import LoraMagicError
 from lora_magic.state.session import Session
 from tests.conftest import REORDERED, Saver, logits
+from tests.state import variants
 from tests.state.shared import snapshot
 from tests.state.variants import VARIANTS
 
@@ -63,7 +64,9 @@ UNREAD = {"prefix", "prompt", "bitfit", "full"}
 
 
 def flags_of(name: str, situation: str) -> dict[str, Any]:
-    return {**VARIANTS[name], **SITUATIONS[situation][1]}
+    told, added = SITUATIONS[situation]
+    usual = "c_attn" if told["architecture"] == "gpt2" else "q_proj"
+    return {**variants.on(name, added.get("targets", usual)), **added}
 
 
 def reason(name: str, situation: str) -> str | None:

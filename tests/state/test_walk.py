@@ -14,6 +14,7 @@ import torch
 from lora_magic.errors import LoraMagicError
 from lora_magic.state.session import Session
 from tests.conftest import Saver, logits
+from tests.state import variants
 from tests.state.test_interrupts import Lines
 from tests.state.variants import VARIANTS
 
@@ -35,7 +36,7 @@ def _some(session: Session, rng: random.Random) -> str:
 
 def attach(session: Session, rng: random.Random) -> object:
     name = rng.choice(list(VARIANTS))
-    flags = dict(VARIANTS[name])
+    flags = variants.on(name, "c_attn" if session.model.config.model_type == "gpt2" else "q_proj")
     return session.attach(f"{name}_{rng.randrange(2)}", **flags, replace=rng.random() < 0.5)
 
 

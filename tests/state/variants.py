@@ -13,7 +13,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "olora": {"rank": 2, "init": "olora"},
     "eva": {"rank": 2, "init": "eva"},
     "loftq": {"rank": 2, "init": "loftq"},
-    "patterns": {"rank": 2, "rank_pattern": {}, "alpha_pattern": {}},
+    "patterns": {"rank": 2, "rank_pattern": "q_proj=3", "alpha_pattern": "q_proj=7"},
     "bias": {"rank": 2, "bias": "all"},
     "norms": {"rank": 2, "norms": True},
     "adalora": {"method": "adalora", "rank": 2},
@@ -25,3 +25,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "bitfit": {"method": "bitfit"},
     "full": {"method": "full"},
 }
+
+
+def on(name: str, module: str) -> dict[str, Any]:
+    """The flags of a variant; its patterns name this module."""
+    flags = dict(VARIANTS[name])
+    for pattern in ("rank_pattern", "alpha_pattern"):
+        if pattern in flags:
+            flags[pattern] = flags[pattern].replace("q_proj", module)
+    return flags
