@@ -72,6 +72,7 @@ class Adapter:
     `formula` is the method's count over its modules (Σ r·(d + k) for LoRA), `trainable` the count
     of its tensors; `differing` names the modules where the two do not agree. `checkpoint_bytes` is
     the size of its tensors. `ranks` are those in use by module: of AdaLoRA what its budget left.
+    `active` says that it answered when this was written.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Adapter:
     source: str | None = None
     parents: tuple[str, ...] = ()
     ranks: tuple[tuple[str, int], ...] = ()
+    active: bool = False
 
     @property
     def ratio(self) -> float:
@@ -105,6 +107,7 @@ class Adapter:
         past = self.history
         made = f"; made as {past.made}, {past.lost}" if past.made else ""
         made += f"; {past.words}" if self.trained and past.words != past.made else ""
+        made += "; active" if self.active else ""
         return (
             f"{self.name}: {self.spec.line}{where}, "
             f"{self.trainable:,} of {self.base_parameters:,} parameters ({self.ratio:.2%}), "
@@ -249,7 +252,7 @@ class Attached:
             if root is not None:
                 self.originals[ROOT]._modules.pop(_ROOT_NAME, None)
 
-    def record(self) -> Adapter:
+    def record(self, active: bool = False) -> Adapter:
         """This adapter in names and numbers."""
         tensors = [parameter for _, parameter in self.tensors()]
         return Adapter(
@@ -265,6 +268,7 @@ class Attached:
             source=self.source,
             parents=self.parents,
             ranks=tuple(self.ranks().items()),
+            active=active,
         )
 
 

@@ -59,8 +59,11 @@ def _low_rank(layer: nn.Module) -> LowRank | None:
         return None
     if hasattr(part, "lora_E"):
         scale = float(part.scaling[PEFT_NAME]) / (float(part.ranknum[PEFT_NAME]) + 1e-5)
-        down = part.lora_A[PEFT_NAME] * part.lora_E[PEFT_NAME]
-        return LowRank(down, part.lora_B[PEFT_NAME], scale)
+        # Values that the budget took are 0: ΔW is the same without their triplets.
+        left = part.lora_E[PEFT_NAME].detach().flatten().nonzero().flatten()
+        left = left if len(left) else left.new_zeros(1)
+        down = (part.lora_A[PEFT_NAME] * part.lora_E[PEFT_NAME])[left]
+        return LowRank(down, part.lora_B[PEFT_NAME][:, left], scale)
     own = _factors(part)
     if own is not None and isinstance(inner, Residual):
         both = weighted_sum([(1.0, own), (1.0, inner.taken)])

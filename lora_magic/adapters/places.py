@@ -18,7 +18,7 @@ from lora_magic.errors import AdapterError, listed
 
 from . import bottleneck, bridge, tuned
 from .slots import ROOT
-from .spec import USUAL, AdapterSpec
+from .spec import USUAL, AdapterSpec, first_rank
 from .targets import is_attention, is_conv1d, looks_up_plainly, refuse_rank, resolve
 
 #: Inits that compute A and B from W0.
@@ -61,7 +61,7 @@ def rank_of(spec: AdapterSpec, path: str) -> int:
     for name, rank in spec.rank_pattern:
         if re.fullmatch(rf"(.*\.)?({name})", path):
             return int(rank)
-    return bridge.first_rank(spec.rank) if spec.method == "adalora" else spec.rank
+    return first_rank(spec.rank) if spec.method == "adalora" else spec.rank
 
 
 def own_of(

@@ -163,6 +163,7 @@ class AdapterSpec:
         """`lora r8 α16 q_proj,v_proj`, with what else was chosen."""
         parts = [self.words]
         parts += [f"r{self.rank}"] if self.rank else []
+        parts += [f"(first r{first_rank(self.rank)})"] if self.method == "adalora" else []
         parts += [f"α{self.alpha:g}"] if self.alpha else []
         parts += [f"{self.virtual_tokens} tokens"] if self.virtual_tokens else []
         parts += [self.targets] if self.targets not in ("", USUAL) else []
@@ -205,6 +206,11 @@ def spec_from(fields: Mapping[str, Any]) -> AdapterSpec:
         for name in ("rank_pattern", "alpha_pattern")
     }
     return AdapterSpec(**{**fields, **patterns})
+
+
+def first_rank(rank: int) -> int:
+    """The rank that AdaLoRA begins with, 1.5 times what it ends with (section 4 of its paper)."""
+    return max(rank + 1, -(-3 * rank // 2))
 
 
 def seed_of(name: str) -> int:

@@ -77,7 +77,9 @@ class Session:
     @property
     def adapters(self) -> Mapping[str, Adapter]:
         """The adapters' records by name, in the order of attaching."""
-        return MappingProxyType({name: a.record() for name, a in self._held.attached.items()})
+        return MappingProxyType(
+            {name: a.record(name == self.active) for name, a in self._held.attached.items()}
+        )
 
     @property
     def active(self) -> str:
@@ -245,7 +247,7 @@ class Session:
             if there is None or replace:
                 held.keep(attach.create(held.base, held.slots, name, spec))
             held.activate(name)
-        return held.attached[name].record()
+        return held.attached[name].record(active=True)
 
     @settled
     def detach(self, name: str) -> Receipt:
@@ -338,7 +340,7 @@ class Session:
             if there is None or replace:
                 held.keep(store.read(base, slots, path, called, other_base=other_base))
             held.activate(called)
-        return held.attached[called].record()
+        return held.attached[called].record(active=True)
 
     # Training
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 from .capture import capture, forget, set_tensors, tensors
 from .configs import (
     config_for,
-    first_rank,
     name_base,
     own,
     spec_of,
@@ -44,7 +43,6 @@ __all__ = [
     "capture",
     "config_for",
     "eva",
-    "first_rank",
     "forget",
     "is_wrapper",
     "kind_of",

@@ -13,7 +13,7 @@ from torch import nn
 
 from lora_magic.adapters.effect import PEFT_NAME
 from lora_magic.adapters.prefix import Prefix, VirtualTokens
-from lora_magic.adapters.spec import AdapterSpec
+from lora_magic.adapters.spec import AdapterSpec, first_rank
 from lora_magic.adapters.targets import is_attention, is_conv1d, shortest
 
 from .library import peft
@@ -68,11 +68,6 @@ def config_for(
 def _whole(alpha: float) -> float:
     """PEFT calls α an int; it divides it by r all the same."""
     return int(alpha) if float(alpha).is_integer() else alpha
-
-
-def first_rank(rank: int) -> int:
-    """The rank that AdaLoRA begins with, 1.5 times what it ends with (section 4 of its paper)."""
-    return max(rank + 1, -(-3 * rank // 2))
 
 
 def usual_targets(model: nn.Module) -> list[str]:
