@@ -174,7 +174,7 @@ def _begin_at(base: BaseModel, slots: Slots, spec: AdapterSpec, path: str, layer
         layer.lora_B[PEFT_NAME].weight.copy_(first.up)
     if spec.init != "loftq":
         now = LowRank(layer.lora_A[PEFT_NAME].weight, layer.lora_B[PEFT_NAME].weight, scaling)
-        layer.base_layer = residual.Residual(slots.original(path), now)
+        residual.take_off(layer, slots.original(path), now)
 
 
 # What PEFT lacks

@@ -27,7 +27,7 @@ from .attached import Attached
 from .effect import PEFT_NAME
 from .methods import METHODS
 from .prefix import VirtualTokens
-from .residual import Residual
+from .residual import Residual, take_off
 from .slots import ROOT, Slots
 from .spec import AdapterSpec, spec_from
 
@@ -289,7 +289,7 @@ def _with_start(
         if down in state and up in state:
             scale = float(layer.scaling[PEFT_NAME])
             taken = LowRank(_half(down, state[down], 1), -_half(up, state[up], 1), scale)
-            layer.base_layer = Residual(slots.original(path), taken)
+            take_off(layer, slots.original(path), taken)
     attached.spec = told
     return attach.finished(attached)
 

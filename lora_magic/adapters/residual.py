@@ -21,8 +21,8 @@ from .replacement import Replacement
 class Residual(Replacement):
     """y = W0·x − s·B₀·A₀·x: the base's layer without the start that an adapter carries.
 
-    `start` is s·B₀·A₀, frozen: A₀ [r, k], B₀ [d, r]. The product runs in the factors' number
-    format; the sum is cast back once.
+    `start` is s·B₀·A₀, frozen: A₀ [r, k], B₀ [d, r]. What comes out is in the factors' number
+    format: the adapter adds s·B·A·x to it, and only then is the sum rounded, once (`take_off`).
     """
 
     down: Tensor
@@ -31,6 +31,7 @@ class Residual(Replacement):
     def __init__(self, original: nn.Module, start: LowRank) -> None:
         super().__init__(original)
         self.scale = start.scale
+        self.narrow = start.down.dtype
         self.register_buffer("down", start.down.detach().clone(), persistent=False)
         self.register_buffer("up", start.up.detach().clone(), persistent=False)
 
@@ -42,8 +43,20 @@ class Residual(Replacement):
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Outputs [..., d] for inputs [..., k]."""
         y: Tensor = self.base_layer(x, *args, **kwargs)
+        self.narrow = y.dtype
         start = self.scale * ((x.to(self.down.dtype) @ self.down.mT) @ self.up.mT)
-        return (y.to(self.down.dtype) - start).to(y.dtype)
+        return y.to(self.down.dtype) - start
+
+
+def take_off(layer: Any, original: nn.Module, start: LowRank) -> None:
+    """Let a LoRA layer stand on its base without the start that it carries.
+
+    Its sum is cast to the number format of the base's output at the very end: rounded before as
+    well, a start in bfloat16 would be off the base by as much as a rounding, in every layer.
+    """
+    taken = Residual(original, start)
+    layer.base_layer = taken
+    layer.register_forward_hook(lambda _, inputs, y: y.to(taken.narrow))
 
 
 def principal(weight: Tensor, rank: int, scaling: float) -> LowRank:

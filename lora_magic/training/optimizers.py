@@ -42,7 +42,9 @@ def groups(named: Named, spec: TrainSpec) -> list[dict[str, Any]]:
     fast = [p for name, p in named if _is_one_of(_FROM_ZERO, name)]
     slow = [p for name, p in named if not _is_one_of(_FROM_ZERO, name)]
     if not fast or not any(_is_one_of(_DRAWN, name) for name, _ in named):
-        kinds = dict.fromkeys(".".join(name.split(".")[-2:]) for name, _ in named)
+        # PEFT calls every adapter so; nobody typed it.
+        plain = [name.removesuffix(".default") for name, _ in named]
+        kinds = dict.fromkeys(".".join(name.split(".")[-2:]) for name in plain)
         raise CommandError(
             f"--lora-plus {ratio:g}: it gives LoRA's B another rate than its A, and here is no "
             f"such pair to train (only {listed(kinds, 4)}); leave it away, or attach with "

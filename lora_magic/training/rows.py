@@ -61,12 +61,22 @@ def read_text(body: str, format: str | None = None, *, labelled: bool = False) -
     filled = [(number, line) for number, line in numbered_lines if line.strip()]
     if not filled:
         raise DataError(f"the body is empty: type one {_EXAMPLE} a line below the magic.")
+    if labelled and format is None:
+        _refuse_unlabelled(filled)
     kind = format or _recognise(filled)
     if kind == "arrow":
         return _arrows(filled)
     if kind == "jsonl":
         return _json_lines(filled, labelled)
     return _blocks(numbered_lines)
+
+
+def _refuse_unlabelled(lines: Lines) -> None:
+    bare = [number for number, line in lines if _kind(line) == "text"]
+    if bare:
+        raise DataError(
+            f"{numbered('line', bare)} without a label; type `text => label` on each line."
+        )
 
 
 def _recognise(lines: Lines) -> str:
