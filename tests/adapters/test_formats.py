@@ -10,8 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import peft
 import pytest
 import torch
+from packaging import version
 from peft import (
     AdaLoraConfig,
     IA3Config,
@@ -349,6 +351,11 @@ THEIRS: dict[str, tuple[str, Any]] = {
     "prompt": ("llama", PromptTuningConfig(num_virtual_tokens=3)),
     "prompt, tied": ("qwen2", PromptTuningConfig(num_virtual_tokens=3)),
 }
+
+
+if version.parse(peft.__version__) < version.parse("0.21"):
+    # PEFT 0.20 leaves these biases out of the folder: what it trained is not in there to be read.
+    THEIRS = {kind: made for kind, made in THEIRS.items() if not kind.startswith("lora_only")}
 
 
 def by_peft(folder: Path, config: Any, out: Path) -> Any:

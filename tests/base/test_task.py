@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import doctest
 
 import numpy
@@ -89,6 +90,8 @@ def test_a_head_that_gives_no_single_label_is_refused(kind: str) -> None:
         task_of(tiny_classifier("bert", labels=1))
 
 
-def test_the_examples_in_the_docstrings_hold() -> None:
+def test_the_examples_in_the_docstrings_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    # doctest leaves a last value for every shell of this process to find.
+    monkeypatch.setitem(builtins.__dict__, "_", None)
     assert doctest.testmod(task).failed == 0
     assert doctest.testmod(task).attempted > 0

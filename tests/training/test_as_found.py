@@ -138,9 +138,11 @@ def test_the_random_generators_go_on_as_if_no_run_had_been(listener: Any) -> Non
     assert generators() == before
 
 
-def test_the_process_around_is_as_it_was() -> None:
+def test_the_process_around_is_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers.utils import logging as library
 
+    # Other processes make folders in the common one.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     states: list[Callable[[], Any]] = [
         lambda: dict(os.environ),
         library.get_verbosity,
