@@ -14,7 +14,7 @@ from lora_magic.adapters import tuned
 from lora_magic.adapters.attached import Attached
 from lora_magic.adapters.effect import folded, update_of
 from lora_magic.adapters.slots import Slots
-from lora_magic.adapters.targets import carries_lora
+from lora_magic.adapters.targets import carries_lora, looks_up_plainly
 from lora_magic.adapters.tuned import Tuned
 from lora_magic.base.model import BaseModel
 from lora_magic.errors import AdapterError
@@ -87,8 +87,8 @@ def _has_matrix(original: nn.Module, layer: nn.Module) -> bool:
         return False
     if not isinstance(layer, Tuned):
         return True
-    if isinstance(original, nn.Embedding) and not hasattr(original, "embed_scale"):
-        return type(original).forward is nn.Embedding.forward
+    if isinstance(original, nn.Embedding):
+        return looks_up_plainly(original)
     return carries_lora(original)
 
 
