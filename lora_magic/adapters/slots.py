@@ -11,6 +11,7 @@ Knows module trees; knows no adapter, no PEFT, no session.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
@@ -109,6 +110,26 @@ class Slots:
             yield
         finally:
             self.write(before)
+
+    def pristine(self) -> nn.Module:
+        """The tree with the original in every slot, as a copy of its structure alone.
+
+        For counting what could be: nothing is written and nothing computed, so that it may be
+        asked for while the model is at work. The tensors are the base's own.
+        """
+        return self._bare(self._root, ROOT, {})
+
+    def _bare(self, module: nn.Module, path: str, made: dict[int, nn.Module]) -> nn.Module:
+        # A module that stands in two places is one module in the copy, too.
+        if id(module) not in made:
+            copied = made[id(module)] = copy.copy(module)
+            children = {
+                name: self._bare(self.original(below), below, made)
+                for name, child in module._modules.items()
+                if child is not None and (below := f"{path}.{name}".lstrip(".")) in self._places
+            }
+            copied._modules = {**module._modules, **children}
+        return made[id(module)]
 
     def strangers(self) -> list[str]:
         """Paths whose slot holds neither its original nor what was written there last."""

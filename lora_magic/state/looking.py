@@ -95,8 +95,7 @@ def ratio(held: Holdings, name: str | None, flags: Mapping[str, Any]) -> Ratio:
         return Ratio(there.name, there.spec, base.parameters, there.counts)
     spec = _as_if(there, asked, named=name is not None)
     spec = wanted("plan", base.recipe, asked) if spec is None else spec
-    with held.slots.held({}):
-        counts = planned(base.model, spec, base.task.head)
+    counts = planned(held.slots.pristine(), spec, base.task.head)
     return Ratio(None, spec, base.parameters, counts)
 
 

@@ -42,6 +42,7 @@ from .receipt import Receipt
 from .settled import settled
 from .status import Status
 from .train import train
+from .turns import Turns
 from .wanted import parts_of, wanted
 
 HOME = ".lora_magic"
@@ -57,6 +58,7 @@ class Session:
 
     def __init__(self) -> None:
         self._held = Holdings()
+        self._turns = Turns()
         self.home = Path(HOME)
 
     # What there is
@@ -168,6 +170,7 @@ class Session:
         adopt.take(held, model, tokenizer, key)
         return held.record()
 
+    @settled
     def reset(self) -> Receipt:
         """Free everything and give the base back as it was found. May be called twice."""
         if self._held.empty:
@@ -485,7 +488,6 @@ class Session:
             context=looking.room(self._held, [voice.name for voice in voices]),
         )
 
-    @settled
     def ratio(
         self,
         name: str | None = None,

@@ -1,6 +1,7 @@
-"""What every verb of a session is wrapped in: after an error, or ■, the slots say what it says.
+"""What every verb of a session is wrapped in: one at a time, and after an error, or ■, the slots
+say what the session says.
 
-Knows that a session has holdings; knows no verb.
+Knows that a session has holdings and takes turns; knows no verb.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ R = TypeVar("R")
 def settled(
     verb: Callable[Concatenate[Session, P], R],
 ) -> Callable[Concatenate[Session, P], R]:
-    """A verb after whose failure the slots hold what the session says is in force, and torch
-    takes gradients and has threads as before.
+    """A verb that has the session to itself, after whose failure the slots hold what the session
+    says is in force, and torch takes gradients and has threads as before.
 
     A block that puts things back when it ends can itself be broken off by an interrupt that comes
     just as it ends; this stands outside of all such blocks.
@@ -33,14 +34,17 @@ def settled(
 
     @wraps(verb)
     def run(self: Session, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        grad, threads = torch.is_grad_enabled(), torch.get_num_threads()
-        try:
-            return verb(self, *args, **kwargs)
-        except BaseException:
-            with undisturbed():
-                self._held.settle()
-                torch.set_grad_enabled(grad)
-                torch.set_num_threads(threads)
-            raise
+        with self._turns.turn(verb.__name__):
+            grad, threads = torch.is_grad_enabled(), torch.get_num_threads()
+            try:
+                return verb(self, *args, **kwargs)
+            except BaseException:
+                with undisturbed():
+                    self._held.settle()
+                    torch.set_grad_enabled(grad)
+                    torch.set_num_threads(threads)
+                raise
+            finally:
+                self._turns.tell()
 
     return run

@@ -48,6 +48,18 @@ def steps(count: int, spec: TrainSpec) -> list[Step]:
     return [_passes(stream[at : at + size], spec) for at in range(0, total, size)]
 
 
+def between(steps: Sequence[Step], held: int) -> frozenset[int]:
+    """After which steps the held-out examples are measured, besides before the first and after the
+    last: evenly spread, at most nine times.
+
+    An example costs about three times as much to train as to measure, so that all of them together
+    add at most a twentieth to the run.
+    """
+    trained = sum(len(part) for step in steps for part in step)
+    times = min(9, len(steps) - 1, 3 * trained // (20 * held)) if held else 0
+    return frozenset(len(steps) * at // (times + 1) for at in range(1, times + 1))
+
+
 def _passes(batch: list[int], spec: TrainSpec) -> Step:
     """A batch in parts of about equal size, none larger than those of a whole batch."""
     parts = math.ceil(len(batch) / spec.pass_size)

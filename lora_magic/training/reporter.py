@@ -31,7 +31,9 @@ class RunPlan:
 class StepPoint:
     """One optimizer step: its number from 1, its loss in nats a token, and the times in seconds.
 
-    `tokens_per_second` counts every token read, prompts too, since the first step began.
+    `tokens_per_second` counts every token read, prompts too, since the first step began. `memory`
+    is the peak so far in bytes, None where it is not known. `held_out` holds the held-out losses so
+    far, each with the number of steps that it was measured after.
     """
 
     step: int
@@ -40,10 +42,15 @@ class StepPoint:
     elapsed: float
     seconds_left: float
     tokens_per_second: float
+    memory: int | None = None
+    held_out: tuple[tuple[int, float], ...] = ()
 
 
 class Reporter(Protocol):
-    """Listens to a run. `finish` is not called when the run ends in an error."""
+    """Listens to a run. `finish` is not called when the run ends in an error.
+
+    A person may end the run through it: by setting its `stop`, a `threading.Event`, if it has one.
+    """
 
     def start(self, plan: RunPlan) -> None:
         """Before the first step."""
@@ -91,8 +98,9 @@ class LineReporter:
         if point.step < point.total and now - self._said < self._every:
             return
         self._said = now
+        held = f" (held out {point.held_out[-1][1]:.3f})" if point.held_out else ""
         self._write(
-            f"step {point.step}/{point.total}, loss {point.loss:.3f}, "
+            f"step {point.step}/{point.total}, loss {point.loss:.3f}{held}, "
             f"{point.tokens_per_second:,.0f} tokens/s, {duration(point.seconds_left)} left"
         )
 

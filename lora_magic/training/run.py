@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lora_magic.base.memory import peak_memory
 from lora_magic.base.threads import fitting_threads
 from lora_magic.errors import TrainingError, listed
 
@@ -42,15 +42,14 @@ def run(
     *,
     course: Course | None = None,
     reporter: Reporter | None = None,
-    stop: threading.Event | None = None,
 ) -> RunSummary:
     """Train the parameters of `model` that have `requires_grad`, and leave all else as it was.
 
     The loss is the mean over all trained tokens of a step, for a classifier over its examples,
     however many passes it takes. Two runs
     from the same start end with the same bits on the same machine. An interrupt (in the main
-    thread) or `stop` ends the run after the step in hand; a second interrupt raises
-    `KeyboardInterrupt` at once.
+    thread) or the reporter's `stop` ends the run after the step in hand; a second interrupt raises
+    `KeyboardInterrupt` at once. Held-out examples are measured before, after, and in between.
 
     Raises `CommandError` for LoRA+ where there is no pair of A and B, and `TrainingError` where
     nothing wants a gradient, the loss or a weight is no finite number, or the memory of the device
@@ -66,7 +65,8 @@ def run(
     parted = optimizers.groups(named, spec)
     listener = reporter or SilentReporter()
     pad = _pad_id(tokenizer, model if encoded.classes else None)
-    work = _Run(name, model, pad, encoded, spec, listener, Stop(stop), course or Plain())
+    stop = Stop(getattr(listener, "stop", None))
+    work = _Run(name, model, pad, encoded, spec, listener, stop, course or Plain())
     try:
         with own_garbage(), as_found(model), fitting_threads(model), work.stop:
             return work.all(parted)
@@ -109,6 +109,8 @@ class _Run:
         self.spec = spec.fitted(len(self.train))
         self.steps = batches.steps(len(self.train), self.spec)
         self.losses: list[float] = []
+        self._held: list[tuple[int, float]] = []
+        self._between = batches.between(self.steps, len(self.held))
         self._loss = 0.0
         self._tokens = 0
         self._began = 0.0
@@ -122,7 +124,7 @@ class _Run:
 
         with quiet(), tempfile.TemporaryDirectory(prefix="lora_magic-") as folder:
             self.course.begin(len(self.steps), self._batches)
-            before = self._held_out()
+            before = self._measured()
             began = time.perf_counter()
             told = (self._batch, self.spec, folder, self._after_pass, self._after_step)
             per_pass = bool(self.encoded.classes)
@@ -140,7 +142,7 @@ class _Run:
                 raise self._diverged("a weight is not finite after", len(self.losses))
             # An early stop is a request to be quick; measuring is not.
             stopped = len(self.losses) < len(self.steps)
-            after = _UNMEASURED if stopped else self._held_out()
+            after = _UNMEASURED if stopped else self._measured()
         summary = self._summary(stopped, before, after, seconds)
         self.reporter.finish(summary)
         return summary
@@ -192,10 +194,18 @@ class _Run:
         self._tokens += sum(
             len(self.train[index].tokens) for part in self.steps[done - 1] for index in part
         )
-        elapsed = time.perf_counter() - self._began
+        now = time.perf_counter()
+        if done in self._between:
+            self._measured()
+            # The speed is that of training.
+            self._began += time.perf_counter() - now
+        elapsed = now - self._began
         left = elapsed / done * (total - done)
         speed = self._tokens / elapsed if elapsed else 0.0
-        self.reporter.step(StepPoint(done, total, self.losses[-1], elapsed, left, speed))
+        memory = peak_memory(next(self.model.parameters()).device)
+        held = tuple(self._held)
+        point = StepPoint(done, total, self.losses[-1], elapsed, left, speed, memory, held)
+        self.reporter.step(point)
         return self.stop.wanted
 
     def _diverged(self, what: str, step: int) -> TrainingError:
@@ -204,6 +214,13 @@ class _Run:
             f"{self.name}: {what} step {step} of {len(self.steps)} with --lr {rate:g}: "
             f"lower it, as in --lr {rate / 4:.1g}."
         )
+
+    def _measured(self) -> _Measured:
+        """The held-out part as it is after the steps so far, kept for whoever follows the run."""
+        found = self._held_out()
+        if found.loss is not None:
+            self._held.append((len(self.losses), found.loss))
+        return found
 
     def _held_out(self) -> _Measured:
         """The mean loss over the held-out examples' tokens, in eval mode; nothing if stopped."""
@@ -259,6 +276,7 @@ class _Run:
             losses=tuple(self.losses),
             held_out_before=before.loss,
             held_out_after=after.loss,
+            held_out_losses=tuple(self._held),
             seconds=seconds,
             learning_rate=self.spec.learning_rate,
             batch_size=self.spec.batch_size,

@@ -25,7 +25,8 @@ class RunSummary:
     that lost their end or were left out. `batch_size` is the examples of one step; `data_hash` the
     sha256 of the rows. Of a run that `classifies` the losses are means over examples,
     `trained_tokens` counts labels, and the accuracies are of the held-out examples. `told` is what
-    the adapter's method has to tell: the ranks that AdaLoRA ended with.
+    the adapter's method has to tell: the ranks that AdaLoRA ended with. `held_out_losses` are
+    (steps taken, loss), the first before the run and the last after it.
     """
 
     adapter: str
@@ -50,6 +51,7 @@ class RunSummary:
     accuracy_before: Accuracy | None = None
     accuracy_after: Accuracy | None = None
     told: tuple[tuple[str, str], ...] = ()
+    held_out_losses: tuple[tuple[int, float], ...] = ()
 
     @property
     def first_loss(self) -> float | None:
@@ -141,7 +143,11 @@ class RunSummary:
         from lora_magic.views.training import summary_bundle
 
         return summary_bundle(
-            title=self.adapter, line=self.line, losses=self.losses, facts=self.facts
+            title=self.adapter,
+            line=self.line,
+            losses=self.losses,
+            facts=self.facts,
+            held_out=self.held_out_losses,
         )
 
 

@@ -10,7 +10,7 @@ from lora_magic.views import svg
 from lora_magic.views.axis import Scale, ticks
 from lora_magic.views.html import Markup
 from lora_magic.views.numbers import figures
-from lora_magic.views.style import BLUE, GREY
+from lora_magic.views.style import BLUE, GREY, ORANGE
 
 WIDTH, HEIGHT = 548.0, 162.0
 LEFT, RIGHT, TOP, BOTTOM = 44.0, 456.0, 12.0, 140.0
@@ -21,29 +21,36 @@ def loss_curve(
     losses: Sequence[float],
     total: int | None = None,
     draw: Callable[..., Markup] = svg.image,
+    held_out: Sequence[tuple[int, float]] = (),
 ) -> Markup:
     """Loss over optimizer steps from 1; the axis reaches to `total` steps where it is given.
 
     `draw`: `svg.image` for a curve that stays, `svg.picture` for one that is redrawn in place.
+    `held_out`: squares at (steps taken, loss), the one before the first step at its left end.
     """
     finite = [loss for loss in losses if math.isfinite(loss)]
     if not finite:
         return Markup("")
     last = max(len(losses), total or 0, 2)
     across = Scale(1, last, LEFT, RIGHT)
-    air = 0.06 * (max(finite) - min(finite)) or 0.05 * abs(finite[0]) or 0.05
-    up = Scale(max(0.0, min(finite) - air), max(finite) + air, BOTTOM, TOP)
+    measured = [(max(1, step), loss) for step, loss in held_out if math.isfinite(loss)]
+    seen = [*finite, *(loss for _, loss in measured)]
+    air = 0.06 * (max(seen) - min(seen)) or 0.05 * abs(seen[0]) or 0.05
+    up = Scale(max(0.0, min(seen) - air), max(seen) + air, BOTTOM, TOP)
     mean = running_mean(losses)
     every = _points(losses, across, up)
     shapes = [
         *_axes(across, up, last),
         svg.path(every, GREY, 1, stroke_opacity=".75"),
         svg.path(_points(mean, across, up), BLUE, 2),
+        *_squares([(across(step), up(loss)) for step, loss in measured]),
     ]
     if math.isfinite(losses[-1]):
         x, y = across(len(losses)), up(losses[-1])
         shapes.append(svg.label(x + 6, y + 4, figures(losses[-1]), size=12, weight="600"))
     said = f"Loss over {len(losses)} steps, from {figures(finite[0])} to {figures(finite[-1])}"
+    if measured:
+        said += f"; held out {figures(measured[0][1])} to {figures(measured[-1][1])}"
     return draw(WIDTH, HEIGHT, said, *shapes)
 
 
@@ -82,6 +89,14 @@ def _points(losses: Sequence[float], across: Scale, up: Scale) -> list[svg.Point
     return [
         (across(step), up(loss) if math.isfinite(loss) else math.nan) for step, loss in thin(losses)
     ]
+
+
+def _squares(places: Sequence[svg.Point]) -> list[Markup]:
+    """Squares with a line from one to the next."""
+    if not places:
+        return []
+    marks = (svg.box(x - 3, y - 3, 6, 6, fill=ORANGE) for x, y in places)
+    return [svg.path(places, ORANGE, 1, stroke_dasharray="3 3"), *marks]
 
 
 def _axes(across: Scale, up: Scale, last: int) -> list[Markup]:

@@ -5,7 +5,7 @@ Knows numbers; does not know the Trainer, nor how a page is updated.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from lora_magic.views import numbers, svg
 from lora_magic.views.curve import loss_curve
@@ -14,6 +14,9 @@ from lora_magic.views.style import BLUE, details, figure, frame, heading
 from lora_magic.views.style import line as one
 from lora_magic.views.table import facts_table
 from lora_magic.views.text import one_line
+
+#: Held-out losses: after how many steps, and the loss.
+HeldOut = Sequence[tuple[int, float]]
 
 STOP = "press ■ to stop after this step"
 _TRACK = (
@@ -31,15 +34,25 @@ def progress_html(
     seconds_left: float | None = None,
     tokens_per_second: float | None = None,
     elapsed: float | None = None,
+    memory: int | None = None,
+    held_out: HeldOut = (),
+    stop: str = STOP,
 ) -> str:
-    """The page of a run under way, for one place that is updated in place; times in seconds."""
+    """The page of a run under way, for one place that is updated in place.
+
+    Times are in seconds, `memory` in bytes, `held_out` (steps taken, loss); `stop` says how to end
+    the run, nothing where a control beside it does.
+    """
+    state = _state(losses, step, total, (elapsed, seconds_left), tokens_per_second)
+    state += [f"held out {numbers.figures(held_out[-1][1])}"] if held_out else []
+    state += [f"memory {numbers.size(memory)} at the peak"] if memory else []
     return str(
         frame(
             *_head(title, line, small=True),
             _bar(step, total),
-            one(_state(losses, step, total, (elapsed, seconds_left), tokens_per_second)),
-            _figure(loss_curve(losses, total, svg.picture)) if losses else "",
-            one(STOP, muted=True),
+            one(" · ".join(state)),
+            _figure(losses, total, svg.picture, held_out) if losses else "",
+            one(stop, muted=True) if stop else "",
             label="Training under way",
         )
     )
@@ -51,11 +64,12 @@ def summary_bundle(
     line: str,
     losses: Sequence[float],
     facts: Sequence[tuple[str, str]] = (),
+    held_out: HeldOut = (),
 ) -> dict[str, object]:
     """A finished run's MIME bundle, under 20 kB however long the run."""
     page = frame(
         *_head(title, line),
-        _figure(loss_curve(losses)) if losses else "",
+        _figure(losses, None, svg.image, held_out) if losses else "",
         details("What was trained, and how", facts_table("The run", facts)),
         label="Training run",
     )
@@ -76,7 +90,7 @@ def _state(
     total: int,
     times: tuple[float | None, float | None],
     tokens_per_second: float | None,
-) -> str:
+) -> list[str]:
     parts = [f"step {step:,} of {total:,}"]
     if losses:
         parts.append(f"loss {numbers.figures(losses[-1])}")
@@ -89,7 +103,7 @@ def _state(
                 if seconds < 60
                 else f"{numbers.duration(seconds)} {word}"
             )
-    return " · ".join(parts)
+    return parts
 
 
 def _bar(step: int, total: int) -> Markup:
@@ -107,5 +121,9 @@ def _bar(step: int, total: int) -> Markup:
     )
 
 
-def _figure(curve: Markup) -> Markup:
-    return figure(curve, "Loss of each step (thin) and its running mean")
+def _figure(
+    losses: Sequence[float], total: int | None, draw: Callable[..., Markup], held_out: HeldOut
+) -> Markup:
+    told = "Loss of each step (thin) and its running mean"
+    told += "; squares: the held-out loss" if held_out else ""
+    return figure(loss_curve(losses, total, draw, held_out), told)

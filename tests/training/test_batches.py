@@ -8,7 +8,7 @@ from itertools import chain
 import pytest
 
 from lora_magic.base.recipe import SMALL
-from lora_magic.training.batches import split, steps
+from lora_magic.training.batches import between, split, steps
 from lora_magic.training.encode import Example
 from lora_magic.training.spec import plan
 
@@ -70,3 +70,21 @@ def test_held_out_rows_are_apart_and_whole() -> None:
 def test_one_row_is_always_left_to_train_on() -> None:
     train, held = split(examples(0, 0, 0), plan(SMALL, 50))
     assert (len(train), len(held)) == (3, 0)
+
+
+@pytest.mark.parametrize("held", [1, 3, 10, 100])
+@pytest.mark.parametrize("batch", [1, 4, 30])
+@pytest.mark.parametrize("count", [1, 2, 7, 60])
+def test_measuring_in_between_costs_at_most_a_twentieth_of_training(
+    count: int, batch: int, held: int
+) -> None:
+    taken = [[list(range(batch))] for _ in range(count)]
+    places = between(taken, held)
+    # To measure an example costs a third of training it.
+    assert len(places) * held / 3 <= count * batch / 20
+    assert all(0 < place < count for place in places)
+    assert len(places) <= 9
+
+
+def test_without_held_out_examples_nothing_is_measured() -> None:
+    assert between([[[0]]] * 100, 0) == frozenset()

@@ -151,7 +151,12 @@ def test_without_anything_to_train_a_run_is_refused() -> None:
 class Listener:
     """Keeps what it is told; `at` is called at each step."""
 
-    def __init__(self, at: Callable[[int], None] = lambda step: None) -> None:
+    def __init__(
+        self,
+        at: Callable[[int], None] = lambda step: None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self.stop = stop
         self.plans: list[RunPlan] = []
         self.points: list[StepPoint] = []
         self.summaries: list[RunSummary] = []
@@ -186,9 +191,9 @@ def test_a_listener_hears_the_plan_each_step_and_the_summary() -> None:
 
 def test_an_event_ends_the_run_after_the_step_in_hand() -> None:
     stop = threading.Event()
-    listener = Listener(lambda step: stop.set() if step == 2 else None)
+    listener = Listener(lambda step: stop.set() if step == 2 else None, stop)
     model, whole = adapted(), adapted()
-    summary = run("a", model, TOKENIZER, encoded(), spec_of(6), reporter=listener, stop=stop)
+    summary = run("a", model, TOKENIZER, encoded(), spec_of(6), reporter=listener)
     assert (summary.steps, summary.planned_steps, summary.stopped) == (2, 6, True)
     assert listener.summaries == [summary]
     kept = []
@@ -199,8 +204,8 @@ def test_an_event_ends_the_run_after_the_step_in_hand() -> None:
 
 def test_an_event_at_the_last_step_is_no_stop() -> None:
     stop = threading.Event()
-    listener = Listener(lambda step: stop.set() if step == 3 else None)
-    summary = run("a", adapted(), TOKENIZER, encoded(), spec_of(3), reporter=listener, stop=stop)
+    listener = Listener(lambda step: stop.set() if step == 3 else None, stop)
+    summary = run("a", adapted(), TOKENIZER, encoded(), spec_of(3), reporter=listener)
     assert (summary.steps, summary.stopped) == (3, False)
 
 
@@ -287,6 +292,43 @@ def test_held_out_rows_are_measured_before_and_after_and_never_trained_on() -> N
     assert summary.held_out_after == pytest.approx(after, abs=1e-5)
     bare = bare_loop(adapted(), train, spec.fitted(5))
     assert summary.losses == pytest.approx(bare, abs=1e-4)
+
+
+def test_held_out_rows_are_measured_in_between_and_that_changes_no_bit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data, spec = encoded(), spec_of(steps=20, batch=3, passes=2, eval=2)
+    model, unmeasured = adapted(dropout=0.2), adapted(dropout=0.2)
+    held = batches.split(data.examples, spec)[1]
+    seen: dict[int, float] = {}
+
+    def measure(step: int) -> None:
+        modes = [module.training for module in model.modules()]
+        with torch.no_grad():
+            seen[step] = float(token_mean(model.eval(), held))
+        for module, mode in zip(model.modules(), modes, strict=True):
+            module.training = mode
+
+    listener = Listener(measure)
+    summary = run("a", model, TOKENIZER, data, spec, reporter=listener)
+    steps = [step for step, _ in summary.held_out_losses]
+    assert steps == [0, 4, 8, 12, 16, 20]
+    for step, loss in summary.held_out_losses[1:]:
+        assert loss == pytest.approx(seen[step], abs=1e-5)
+    assert summary.held_out_losses[0][1] == summary.held_out_before
+    assert summary.held_out_losses[-1][1] == summary.held_out_after
+    assert [len(point.held_out) for point in listener.points[2:5]] == [1, 2, 2]
+    monkeypatch.setattr(batches, "between", lambda steps, held: frozenset())
+    run("a", unmeasured, TOKENIZER, data, spec)
+    assert all(torch.equal(weights(model)[k], w) for k, w in weights(unmeasured).items())
+
+
+def test_memory_is_told_with_every_step_and_never_falls() -> None:
+    listener = Listener()
+    run("a", adapted(), TOKENIZER, encoded(), spec_of(4), reporter=listener)
+    told = [point.memory for point in listener.points]
+    assert all(told)
+    assert told == sorted(told)
 
 
 def test_a_conversations_form_is_the_one_that_is_asked_in() -> None:
