@@ -24,8 +24,8 @@ from .count import ModuleCount
 from .effect import PEFT_NAME
 from .prefix import VirtualTokens
 from .slots import Slots
-from .spec import AdapterSpec
-from .targets import ALL_LINEAR, resolve, shortest
+from .spec import ALL_LINEAR, AdapterSpec
+from .targets import resolve, shortest
 from .tuned import Tuned, every_bias, every_norm
 
 

@@ -185,6 +185,10 @@ ALIASES: dict[str, dict[str, object]] = {
 }
 
 
+#: How ΔW of several adapters becomes one, in a blend.
+BLENDS = ("sum", "ties", "dare", "magnitude")
+
+
 def method_of(name: str) -> Method:
     """The method of that name; raises `AdapterError` with the near miss."""
     if name in METHODS:

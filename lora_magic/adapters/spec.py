@@ -24,6 +24,11 @@ Pattern = tuple[tuple[str, float], ...]
 #: Targets that the method chooses by the architecture.
 USUAL = "usual"
 
+#: Targets by a word of their own, and what a pattern begins with.
+ALL_LINEAR = "all-linear"
+ATTENTION = "attention"
+PATTERN = "re:"
+
 INITS = ("default", "gaussian", "pissa", "olora", "eva", "loftq")
 BIASES = ("none", "all", "lora_only")
 

@@ -13,9 +13,8 @@ from torch import nn
 
 from lora_magic.errors import AdapterError, listed, near
 
-ALL_LINEAR = "all-linear"
-ATTENTION = "attention"
-PATTERN = "re:"
+from .spec import ALL_LINEAR, ATTENTION, PATTERN
+
 _ATTENTION = re.compile(r"(^|\.)\w*(attn|attention)\w*(\.|$)", re.IGNORECASE)
 
 

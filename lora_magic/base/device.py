@@ -12,13 +12,10 @@ import torch
 
 from lora_magic.errors import BaseModelError, near
 
-DTYPES = {
-    "float32": torch.float32,
-    "fp32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "bf16": torch.bfloat16,
-    "float16": torch.float16,
-    "fp16": torch.float16,
+from . import options
+
+DTYPES: dict[str, torch.dtype] = {
+    typed: getattr(torch, name) for typed, name in options.DTYPES.items()
 }
 
 #: Up to this many parameters a base on a CPU is held in float32, the fastest format there.
@@ -42,10 +39,9 @@ def choose_device(asked: str | None) -> torch.device:
     try:
         device = torch.device(asked)
     except RuntimeError:
-        options = ["cpu", "cuda", "mps"]
         raise BaseModelError(
             f"--device {asked}: no such device; expected cpu, cuda, cuda:N or mps."
-            + near(asked, options)
+            + near(asked, options.DEVICES)
         ) from None
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": _mps()}
     if not available.get(device.type, False):

@@ -26,12 +26,11 @@ from lora_magic.paths import path_of, quoted
 from . import classifier, hub, quantise
 from .device import Placement, choose_device, choose_dtype
 from .model import LIVE, BaseModel
+from .options import DEMO
 from .prompt import PromptForm
 from .recipe import Recipe
 from .source import Source
 from .task import Task, check_kind, is_classifier, names_of, set_padding, task_of
-
-DEMO = "demo"
 
 #: What transformers and safetensors raise for a folder that they cannot read.
 _REFUSALS = (OSError, ValueError, KeyError, ImportError, RuntimeError, TypeError, SafetensorError)

@@ -13,6 +13,9 @@ from lora_magic.errors import CommandError, PromptError, sentence
 
 Messages = Sequence[Mapping[str, str]]
 
+#: What `--template` takes.
+FORMS = ("chat", "plain")
+
 #: A text that no template changes, to find out what a template puts after an answer.
 _PROBE = "answer"
 
@@ -42,8 +45,8 @@ class PromptForm:
         prompt in the plain form, which has no place for it.
         """
         kind = template or ("chat" if tokenizer.chat_template else "plain")
-        if kind not in ("chat", "plain"):
-            raise CommandError(f"--template {kind}: expected chat or plain.")
+        if kind not in FORMS:
+            raise CommandError(f"--template {kind}: expected {' or '.join(FORMS)}.")
         if kind == "chat" and not tokenizer.chat_template:
             raise CommandError("--template chat: this tokenizer has none; use --template plain.")
         if kind == "plain" and system is not None:

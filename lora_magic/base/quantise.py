@@ -23,8 +23,7 @@ from torch import Tensor, nn
 from lora_magic.checks import is_whole
 from lora_magic.errors import BaseModelError
 
-#: The widths that a base can be loaded in.
-BITS = (4, 8)
+from .options import BITS
 
 #: NF4 weights that share one scale, and scales that share one of theirs (QLoRA, section 3).
 BLOCK, NESTED_BLOCK = 64, 256

@@ -13,7 +13,7 @@ from torch import nn
 
 from lora_magic.errors import BaseModelError, CommandError, listed, near
 
-KINDS = ("causal", "classification")
+from .options import KINDS
 
 #: More labels than this are a column of something else.
 _MOST = 1000

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from lora_magic.adapters import attach
 from lora_magic.adapters.attached import Attached
+from lora_magic.adapters.methods import BLENDS
 from lora_magic.adapters.slots import Slots
 from lora_magic.base.model import BaseModel
 from lora_magic.checks import is_whole
@@ -21,9 +22,6 @@ from lora_magic.lowrank.factors import LowRank
 
 from .changes import changes_of, finite, signed, summed
 from .loss import Compression, cut, fitted, is_share, loss_in_words, rank_fault
-
-#: How ΔW of several becomes one.
-METHODS = ("sum", "ties", "dare", "magnitude")
 
 #: The share of entries that is kept, unless given. That of TIES is its paper's (section 4); the
 #: others keep more, since what is dropped at random has to be made up for by a rank again.
@@ -51,10 +49,10 @@ class Way:
             raise AdapterError("; ".join(faults) + ".")
 
     def _faults(self) -> Iterator[str]:
-        if self.method not in METHODS:
-            hint = near(str(self.method), METHODS).strip()
+        if self.method not in BLENDS:
+            hint = near(str(self.method), BLENDS).strip()
             told = f" ({hint})" if hint else ""
-            yield f"--method {self.method}: expected one of {', '.join(METHODS)}{told}"
+            yield f"--method {self.method}: expected one of {', '.join(BLENDS)}{told}"
         yield rank_fault(self.rank)
         if self.density is not None and self.method == "sum":
             yield "--density: a sum keeps every entry; it belongs to --method ties, dare, magnitude"
