@@ -5,6 +5,7 @@ Knows no IPython and no parser: the router, the help and the completion all read
 
 from __future__ import annotations
 
+import enum
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -58,6 +59,39 @@ _PLACEHOLDERS: dict[Any, str] = {
 }
 
 
+class Thing(enum.Enum):
+    """What a notebook or a disk has names for, so that TAB can offer them."""
+
+    ADAPTER = "an adapter"
+    MODULE = "the last part of a module's path, as q_proj"
+    MODEL = "a variable that holds a model"
+    TOKENIZER = "a variable that holds a tokenizer"
+    VARIABLE = "any variable"
+    SAVED = "an adapter that was saved at home"
+    FOLDER = "a folder"
+    FILE = "a folder or a file"
+
+
+@dataclass(frozen=True)
+class Completes:
+    """What TAB offers for a word, or for a flag's value.
+
+    `words` stand as they are and alone; `below` stands in their place where the cell holds rows.
+    `things` are names that the notebook has; `several` of them go with commas, and with `weighed`
+    each has a number behind an equals sign.
+    """
+
+    words: tuple[str, ...] = ()
+    things: tuple[Thing, ...] = ()
+    below: tuple[str, ...] | None = None
+    several: bool = False
+    weighed: bool = False
+
+
+AN_ADAPTER = Completes(things=(Thing.ADAPTER,))
+A_FOLDER = Completes(things=(Thing.FOLDER,))
+
+
 @dataclass(frozen=True)
 class Argument:
     """One word (`NAME`) or one flag (`--batch-size`) of a verb.
@@ -65,7 +99,7 @@ class Argument:
     `kind` turns what was typed into a value; None is a switch, which takes none.
     `many` is argparse's count: "?" at most one, "*" any number, "+" at least one. `short_for` makes
     a switch the short way to give another flag a value, by that flag's keyword: `--4bit` is
-    `--bits 4`.
+    `--bits 4`. `completes` is what TAB offers for it.
     """
 
     name: str
@@ -74,6 +108,7 @@ class Argument:
     many: str | None = None
     placeholder: str | None = None
     short_for: tuple[str, Any] | None = None
+    completes: Completes = Completes()
 
     @property
     def is_flag(self) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lora_magic.magics.verb import Argument, Call, Verb, number, whole
+from lora_magic.adapters.methods import BLENDS
+from lora_magic.magics.verb import Argument, Call, Completes, Thing, Verb, number, whole
 
 
 def run(call: Call) -> object:
@@ -18,8 +19,18 @@ VERB = Verb(
     changes=True,
     arguments=(
         Argument("NEW", "the new adapter's name"),
-        Argument("WEIGHTS", "adapters with their weights, as a=0.7 b=-0.3", many="*"),
-        Argument("--method", "sum, ties, dare or magnitude; sum is exact", placeholder="METHOD"),
+        Argument(
+            "WEIGHTS",
+            "adapters with their weights, as a=0.7 b=-0.3",
+            many="*",
+            completes=Completes(things=(Thing.ADAPTER,), weighed=True),
+        ),
+        Argument(
+            "--method",
+            "sum, ties, dare or magnitude; sum is exact",
+            placeholder="METHOD",
+            completes=Completes(BLENDS),
+        ),
         Argument("--rank", "cut ΔW to the best one of this rank", whole, placeholder="R"),
         Argument("--density", "share of entries that ties, dare and magnitude keep", number),
         Argument("--seed", "of the entries that dare drops", whole),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from lora_magic.adapters.spec import BASE_NAME
 from lora_magic.magics.prompts import several_prompts
-from lora_magic.magics.verb import ANSWERING, Argument, Call, Verb, names
+from lora_magic.magics.verb import ANSWERING, Argument, Call, Completes, Thing, Verb, names
 
 
 def run(call: Call) -> object:
@@ -18,7 +19,12 @@ VERB = Verb(
     prompt=True,
     body="prompts with blank lines between them",
     arguments=(
-        Argument("--adapters", "which ones; all unless given", names),
+        Argument(
+            "--adapters",
+            "which ones; all unless given",
+            names,
+            completes=Completes((BASE_NAME,), (Thing.ADAPTER,), several=True),
+        ),
         *ANSWERING,
     ),
     examples=(

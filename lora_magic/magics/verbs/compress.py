@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lora_magic.magics.verb import Argument, Call, Verb, number, whole
+from lora_magic.magics.verb import AN_ADAPTER, Argument, Call, Verb, number, whole
 
 
 def run(call: Call) -> object:
@@ -16,7 +16,7 @@ VERB = Verb(
     run=run,
     changes=True,
     arguments=(
-        Argument("NAME", "an adapter; the active one unless given", many="?"),
+        Argument("NAME", "an adapter; the active one unless given", many="?", completes=AN_ADAPTER),
         Argument("NEW", "the new one's name; NAME_r4 or NAME_e95 unless given", many="?"),
         Argument("--rank", "the new rank of every module", whole, placeholder="R"),
         Argument("--energy", "or the share of Σσ² that each module keeps", number),

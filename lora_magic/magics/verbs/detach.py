@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lora_magic.magics.verb import Argument, Call, Verb
+from lora_magic.magics.verb import AN_ADAPTER, Argument, Call, Verb
 
 
 def run(call: Call) -> object:
@@ -15,6 +15,6 @@ VERB = Verb(
     summary="take an adapter away",
     run=run,
     changes=True,
-    arguments=(Argument("NAME", "the adapter's name"),),
+    arguments=(Argument("NAME", "the adapter's name", completes=AN_ADAPTER),),
     examples=("%lora detach pirate",),
 )

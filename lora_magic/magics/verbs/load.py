@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
+from lora_magic.base.options import BITS, DEMO, DEVICES, DTYPES, KINDS
 from lora_magic.magics.variables import labels
-from lora_magic.magics.verb import Argument, Call, Verb, whole
+from lora_magic.magics.verb import A_FOLDER, Argument, Call, Completes, Thing, Verb, whole
 
 
 def bits(seen: str) -> int:
@@ -27,14 +28,40 @@ VERB = Verb(
     run=run,
     changes=True,
     arguments=(
-        Argument("MODEL", "demo, a hub id such as owner/model, or a folder"),
-        Argument("--bits", "4 (NF4) or 8 (int8): quantise the base", bits, placeholder="4|8"),
+        Argument(
+            "MODEL",
+            "demo, a hub id such as owner/model, or a folder",
+            completes=Completes((DEMO,), (Thing.FOLDER,)),
+        ),
+        Argument(
+            "--bits",
+            "4 (NF4) or 8 (int8): quantise the base",
+            bits,
+            placeholder="4|8",
+            completes=Completes(tuple(map(str, BITS))),
+        ),
         Argument("--4bit", "the same as --bits 4", kind=None, short_for=("bits", 4)),
-        Argument("--dtype", "the weights' type; chosen for the device unless given"),
-        Argument("--device", "where it runs; a GPU if there is one"),
-        Argument("--task", "causal, or classification", placeholder="TASK"),
-        Argument("--labels", "a classifier's", placeholder="NAMES|VAR|N"),
-        Argument("--home", "where adapters are kept; .lora_magic here", placeholder="DIR"),
+        Argument(
+            "--dtype",
+            "the weights' type; chosen for the device unless given",
+            completes=Completes(tuple(DTYPES)),
+        ),
+        Argument("--device", "where it runs; a GPU if there is one", completes=Completes(DEVICES)),
+        Argument(
+            "--task", "causal, or classification", placeholder="TASK", completes=Completes(KINDS)
+        ),
+        Argument(
+            "--labels",
+            "a classifier's",
+            placeholder="NAMES|VAR|N",
+            completes=Completes(things=(Thing.VARIABLE,)),
+        ),
+        Argument(
+            "--home",
+            "where adapters are kept; .lora_magic here",
+            placeholder="DIR",
+            completes=A_FOLDER,
+        ),
         Argument("--trust-remote-code", "run the code that comes with the model", kind=None),
         Argument("--replace", "even if trained adapters are not saved", kind=None),
     ),

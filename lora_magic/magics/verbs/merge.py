@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lora_magic.magics.verb import Argument, Call, Verb
+from lora_magic.magics.verb import AN_ADAPTER, Argument, Call, Verb
 
 
 def run(call: Call) -> object:
@@ -15,6 +15,8 @@ VERB = Verb(
     summary="fold ΔW into the weights; unmerge takes it back bit for bit",
     run=run,
     changes=True,
-    arguments=(Argument("NAME", "an adapter; the active one unless given", many="?"),),
+    arguments=(
+        Argument("NAME", "an adapter; the active one unless given", many="?", completes=AN_ADAPTER),
+    ),
     examples=("%lora merge pirate",),
 )

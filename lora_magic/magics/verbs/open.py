@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lora_magic.magics.verb import Argument, Call, Verb
+from lora_magic.magics.verb import Argument, Call, Completes, Thing, Verb
 
 
 def run(call: Call) -> object:
@@ -16,7 +16,11 @@ VERB = Verb(
     run=run,
     changes=True,
     arguments=(
-        Argument("FOLDER", "where it lies, or a hub id"),
+        Argument(
+            "FOLDER",
+            "where it lies, or a hub id",
+            completes=Completes(things=(Thing.SAVED, Thing.FOLDER)),
+        ),
         Argument("NAME", "what to call it; the folder's name unless given", many="?"),
         Argument("--other-base", "even if it was made for another base", kind=None),
         Argument("--replace", "put it in the place of another of that name", kind=None),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lora_magic.magics.verb import Argument, Call, Verb, whole
+from lora_magic.magics.verb import AN_ADAPTER, Argument, Call, Verb, whole
+from lora_magic.magics.verbs.attach import METHOD, TARGETS
 
 
 def run(call: Call) -> object:
@@ -15,10 +16,12 @@ VERB = Verb(
     summary="trainable parameters against the base's",
     run=run,
     arguments=(
-        Argument("NAME", "an adapter; the active one unless given", many="?"),
-        Argument("--method", "as if it were of this method", placeholder="METHOD"),
+        Argument("NAME", "an adapter; the active one unless given", many="?", completes=AN_ADAPTER),
+        Argument(
+            "--method", "as if it were of this method", placeholder="METHOD", completes=METHOD
+        ),
         Argument("--rank", "as if it had this rank", whole, placeholder="R"),
-        Argument("--targets", "as if it had these targets"),
+        Argument("--targets", "as if it had these targets", completes=TARGETS),
         Argument("--virtual-tokens", "as if a prefix or prompt had so many", whole),
     ),
     examples=(

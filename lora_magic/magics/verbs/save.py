@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lora_magic.magics.verb import Argument, Call, Verb
+from lora_magic.magics.verb import A_FOLDER, AN_ADAPTER, Argument, Call, Verb
 
 
 def run(call: Call) -> object:
@@ -16,8 +16,10 @@ VERB = Verb(
     run=run,
     changes=True,
     arguments=(
-        Argument("NAME", "an adapter; the active one unless given", many="?"),
-        Argument("FOLDER", "where; .lora_magic/adapters/NAME unless given", many="?"),
+        Argument("NAME", "an adapter; the active one unless given", many="?", completes=AN_ADAPTER),
+        Argument(
+            "FOLDER", "where; .lora_magic/adapters/NAME unless given", many="?", completes=A_FOLDER
+        ),
     ),
     examples=("%lora save pirate", "%lora save pirate out/pirate"),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lora_magic.magics.verb import Argument, Call, Verb
+from lora_magic.magics.verb import AN_ADAPTER, Argument, Call, Completes, Thing, Verb
 
 
 def run(call: Call) -> object:
@@ -15,8 +15,12 @@ VERB = Verb(
     summary="singular values of ΔW, module by module",
     run=run,
     arguments=(
-        Argument("NAME", "adapters; the active one unless given", many="*"),
-        Argument("--module", "only modules with this in their name"),
+        Argument("NAME", "adapters; the active one unless given", many="*", completes=AN_ADAPTER),
+        Argument(
+            "--module",
+            "only modules with this in their name",
+            completes=Completes(things=(Thing.MODULE,)),
+        ),
     ),
     examples=("%lora spectrum pirate",),
 )

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from lora_magic.base.prompt import FORMS as TEMPLATES
 from lora_magic.errors import CommandError
 from lora_magic.magics.variables import data
 from lora_magic.magics.verb import (
+    AN_ADAPTER,
     Argument,
     Call,
+    Completes,
+    Thing,
     Verb,
     count_or_share,
     number,
     whole,
 )
+from lora_magic.training.files import FILE_FORMATS
+from lora_magic.training.rows import FORMATS
+from lora_magic.training.spec import OPTIMIZERS
 
 
 def run(call: Call) -> object:
@@ -46,10 +53,19 @@ VERB = Verb(
     trains=True,
     body="rows: prompt => completion, JSONL, or blocks of text",
     arguments=(
-        Argument("NAME", "the adapter's name"),
-        Argument("--data", "a variable, or a file", placeholder="VAR|PATH"),
+        Argument("NAME", "the adapter's name", completes=AN_ADAPTER),
+        Argument(
+            "--data",
+            "a variable, or a file",
+            placeholder="VAR|PATH",
+            completes=Completes(things=(Thing.VARIABLE, Thing.FILE)),
+        ),
         Argument("--columns", 'which columns, as "body => reply"'),
-        Argument("--format", "how the rows are written, if it can be read two ways"),
+        Argument(
+            "--format",
+            "how the rows are written, if it can be read two ways",
+            completes=Completes(FILE_FORMATS, below=FORMATS),
+        ),
         Argument("--epochs", "times through the rows", number),
         Argument("--steps", "optimizer steps", whole),
         Argument("--lr", "learning rate", number),
@@ -58,8 +74,13 @@ VERB = Verb(
         Argument("--eval", "rows held out, a number or a share", count_or_share),
         Argument("--seed", "of the order of the rows", whole),
         Argument("--lora-plus", "B learns at so many times A's rate; 16 is usual", number),
-        Argument("--optimizer", "adamw, paged-adamw or paged-adamw-8bit", placeholder="NAME"),
-        Argument("--template", "the prompt's form, chat or plain"),
+        Argument(
+            "--optimizer",
+            "adamw, paged-adamw or paged-adamw-8bit",
+            placeholder="NAME",
+            completes=Completes(OPTIMIZERS),
+        ),
+        Argument("--template", "the prompt's form, chat or plain", completes=Completes(TEMPLATES)),
         Argument("--system", "a system message before each prompt"),
         Argument("--more", "go on from where it stands, not from its beginning", kind=None),
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lora_magic.magics.variables import variable
-from lora_magic.magics.verb import Argument, Call, Verb
+from lora_magic.magics.verb import Argument, Call, Completes, Thing, Verb
 
 
 def run(call: Call) -> object:
@@ -26,8 +26,17 @@ VERB = Verb(
     run=run,
     changes=True,
     arguments=(
-        Argument("VAR", "the variable that holds the model"),
-        Argument("TOKENIZER", "the variable that holds its tokenizer", many="?"),
+        Argument(
+            "VAR",
+            "the variable that holds the model",
+            completes=Completes(things=(Thing.MODEL, Thing.VARIABLE)),
+        ),
+        Argument(
+            "TOKENIZER",
+            "the variable that holds its tokenizer",
+            many="?",
+            completes=Completes(things=(Thing.TOKENIZER, Thing.VARIABLE)),
+        ),
         Argument("--replace", "even if trained adapters are not saved", kind=None),
     ),
     examples=("%lora use model tokenizer",),
