@@ -1,11 +1,16 @@
-"""A real ipykernel for tests: run cells, press ■, see what a notebook would see."""
+"""A real ipykernel for tests: run cells, press ■ and buttons, see what a notebook would see.
+
+Speaks Jupyter's messages as JupyterLab does; knows no lora_magic.
+"""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from queue import Empty
 from typing import Any
 
@@ -29,13 +34,21 @@ class Ran:
 
 
 class Kernel:
-    """One running kernel and its client."""
+    """One running kernel and its client.
+
+    `widgets` holds what a front end knows of ipywidgets: comm id → the widget's state, as far as
+    `run`, `finish` or `wait_for` have read what the kernel sent.
+    """
 
     def __init__(self, manager: KernelManager) -> None:
         self.manager = manager
         self.client = manager.client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=PATIENCE)
+        self.widgets: dict[str, dict[str, Any]] = {}
+        info = self.client.kernel_info(reply=True, timeout=PATIENCE)["content"]
+        self.has_subshells = "kernel subshells" in info.get("supported_features", [])
+        self._subshell: str | None = None
         self._statuses: dict[str, str] = {}
 
     def run(self, code: str) -> Ran:
@@ -72,7 +85,10 @@ class Kernel:
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             message = self._next()
-            if message is not None and text in str(message["content"]):
+            # The cell's own code comes back as well, as an `execute_input`.
+            if message is None or message["msg_type"] == "execute_input":
+                continue
+            if message["parent_header"].get("msg_id") == sent and text in str(message["content"]):
                 return
         raise AssertionError(f"never saw {text!r}")
 
@@ -80,11 +96,44 @@ class Kernel:
         """Press ■."""
         self.manager.interrupt_kernel()
 
+    def widget(self, model: str, **state: object) -> str:
+        """The comm id of the newest widget of that model, `ButtonModel` say, with that state."""
+        wanted = {"_model_name": model, **state}
+        for comm_id, found in reversed(self.widgets.items()):
+            if wanted.items() <= {key: found.get(key) for key in wanted}.items():
+                return comm_id
+        models = [found["_model_name"] for found in self.widgets.values()]
+        raise AssertionError(f"no {wanted} among {models}")
+
+    def press(self, comm_id: str) -> None:
+        """Press a button: heard at once where the kernel has subshells, else after the cell."""
+        self._tell(comm_id, {"method": "custom", "content": {"event": "click"}})
+
+    def move(self, comm_id: str, **state: object) -> None:
+        """Move a slider, type into a box, tick a box: whatever sets a widget's state."""
+        self._tell(comm_id, {"method": "update", "state": state, "buffer_paths": []})
+
+    def _tell(self, comm_id: str, data: dict[str, Any]) -> None:
+        # JupyterLab 4.4 and later send what widgets hear over one subshell for all of them.
+        message = self.client.session.msg("comm_msg", {"comm_id": comm_id, "data": data})
+        if self.has_subshells:
+            message["header"]["subshell_id"] = self._subshell_of_widgets()
+        self.client.shell_channel.send(message)
+
+    def _subshell_of_widgets(self) -> str:
+        if self._subshell is None:
+            self.client.control_channel.send(self.client.session.msg("create_subshell_request"))
+            reply = self.client.get_control_msg(timeout=PATIENCE)["content"]
+            assert reply["status"] == "ok", reply
+            self._subshell = reply["subshell_id"]
+        return self._subshell
+
     def _next(self) -> dict[str, Any] | None:
         try:
             found: dict[str, Any] = self.client.get_iopub_msg(timeout=1)
         except Empty:
             return None
+        _follow(self.widgets, found["msg_type"], found["content"])
         return found
 
     def status(self, sent: str) -> str:
@@ -111,11 +160,27 @@ def _gather(ran: Ran, marks: dict[str, int], kind: str, content: dict[str, Any])
         ran.displays.append(content["data"])
 
 
+def _follow(widgets: dict[str, dict[str, Any]], kind: str, content: dict[str, Any]) -> None:
+    """Keep the widgets' states as the kernel tells them."""
+    if kind == "comm_open" and content["target_name"] == "jupyter.widget":
+        widgets[content["comm_id"]] = dict(content["data"]["state"])
+    elif kind == "comm_msg" and content["comm_id"] in widgets:
+        widgets[content["comm_id"]] |= content["data"].get("state", {})
+    elif kind == "comm_close":
+        widgets.pop(content["comm_id"], None)
+
+
 @contextmanager
-def kernel(folder: str) -> Iterator[Kernel]:
-    """A kernel in `folder`, gone afterwards."""
+def kernel(folder: str, *, libraries: Path | None = None) -> Iterator[Kernel]:
+    """A kernel in `folder`, gone afterwards; what `libraries` holds goes before what is installed.
+
+    `pip install --no-deps --target LIBRARIES ipykernel==6.31.*` makes such a folder.
+    """
+    found_first = [str(libraries)] if libraries else []
+    path = os.pathsep.join([*found_first, *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, **({"PYTHONPATH": path} if path else {})}
     manager = KernelManager(kernel_name="python3")
-    manager.start_kernel(cwd=folder)
+    manager.start_kernel(cwd=folder, env=environment)
     made = Kernel(manager)
     try:
         yield made

@@ -1,8 +1,15 @@
-"""In a real kernel: ■ in the middle of a training, an error in the middle of Run All."""
+"""In a real kernel: ■ in the middle of a training, an error in the middle of Run All.
+
+Other releases of ipykernel than the installed one are tested too where `IPYKERNELS` names folders
+that hold them (`pip install --no-deps --target FOLDER ipykernel==6.31.*`), as a PATH does.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from importlib.metadata import distributions, version
+from pathlib import Path
 
 import pytest
 
@@ -12,9 +19,20 @@ from tests.notebooks.kernel import Kernel, kernel
 BODY = "\nWhere is the library? => Arr!\nWhat is for dinner? => Fish, matey!"
 
 
-@pytest.fixture(scope="module")
-def running(saved_model: Saver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
-    with kernel(str(tmp_path_factory.mktemp("kernel"))) as made:
+def kernels() -> dict[str, Path | None]:
+    """Releases of ipykernel and where they lie; the installed one, wherever it lies."""
+    folders = filter(None, os.environ.get("IPYKERNELS", "").split(os.pathsep))
+    held = {found.version: Path(path) for path in folders for found in distributions(path=[path])}
+    return {**held, version("ipykernel"): None}
+
+
+@pytest.fixture(scope="module", params=kernels().items(), ids=lambda release: release[0])
+def running(
+    request: pytest.FixtureRequest, saved_model: Saver, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Kernel]:
+    release, libraries = request.param
+    with kernel(str(tmp_path_factory.mktemp("kernel")), libraries=libraries) as made:
+        assert value(made, "__import__('ipykernel').__version__") == repr(release)
         made.run("import torch; torch.set_num_threads(1)")
         made.run("%load_ext lora_magic")
         assert made.run(f"%lora load {saved_model()}").status == "ok"
@@ -83,3 +101,43 @@ def test_unloading_and_loading_again_keeps_the_session(running: Kernel) -> None:
     assert "%lora` not found" in str(running.run("%lora"))
     running.run("%load_ext lora_magic")
     assert "kept" in running.run("%lora").text
+
+
+#: A cell that is busy until its button is pressed, for two seconds at most; the button is `knob`.
+BUSY = """
+import threading, time, ipywidgets
+pressed, knob = threading.Event(), ipywidgets.Button(description="Stop")
+knob.on_click(lambda _: pressed.set())
+{routed}
+display(knob)
+print("press it")
+reached = any(pressed.wait(0.05) for _ in range(40))
+"""
+
+#: Since 7.4 a comm sends what its front end says to the shell that the comm last spoke from, which
+#: is the busy one; this has it go where the front end sent it. Older comms do not ask.
+ROUTED = "knob.comm._reply_subshell_for = lambda data, default: default"
+
+
+def reaches(running: Kernel, routed: str) -> bool:
+    """Whether a button that is pressed while its cell runs is heard by that cell."""
+    cell = running.start(BUSY.format(routed=routed))
+    running.wait_for(cell, "press it")
+    running.press(running.widget("ButtonModel", description="Stop"))
+    assert running.finish(cell).status == "ok"
+    heard = value(running, "reached") == "True"
+    # Late or not, every press is heard: the shell takes its messages in turn.
+    assert value(running, "pressed.is_set()") == "True"
+    return heard
+
+
+def test_a_button_reaches_a_busy_cell_where_the_kernel_has_subshells(running: Kernel) -> None:
+    assert reaches(running, ROUTED) == running.has_subshells
+
+
+def test_a_button_needs_its_route_where_comms_choose_one(running: Kernel) -> None:
+    chooses = "hasattr(__import__('ipykernel').comm.comm.BaseComm, '_reply_subshell_for')"
+    if value(running, chooses) == "True":
+        assert not reaches(running, "")
+    else:
+        assert reaches(running, "") == running.has_subshells
