@@ -7,6 +7,7 @@ leads       words people try, and the verb each leads to
 words       a line into words: quotes, comments, `{name}`
 parser      words into arguments, with help and near misses
 lines       what a cell's text needs before IPython reads it
+completion  what TAB offers; `completer` is how IPython asks
 places      whether anybody uses a magic's value
 show        receipts at once, values where nobody else would show them
 live        a training run, followed in one place

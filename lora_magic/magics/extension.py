@@ -1,13 +1,14 @@
 """What `%load_ext lora_magic` puts into a shell, and `%unload_ext` takes out again.
 
-The magics, one pass over a cell's lines, one over its tokens, one over its tree. The session is
-not part of it: that stays on the shell. Both calls may be made twice.
+The magics, one pass over a cell's lines, one over its tokens, one over its tree, and what TAB
+offers. The session is not part of it: that stays on the shell. Both calls may be made twice.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from lora_magic.magics.completer import completer_hook
 from lora_magic.magics.first_cell import remember
 from lora_magic.magics.lines import LoraLine, lift_cell_magic
 from lora_magic.magics.places import MAGICS, Marker
@@ -26,6 +27,7 @@ def load(shell: Any) -> None:
         (shell.input_transformers_cleanup, lift_cell_magic),
         (shell.input_transformer_manager.token_transformers, LoraLine),
         (shell.ast_transformers, Marker()),
+        completer_hook(shell),
     ]
     for held, hook in hooks:
         held.append(hook)

@@ -12,6 +12,9 @@ from typing import Any
 from lora_magic.errors import CommandError, near
 from lora_magic.magics.words import names_of
 
+MODELS = ("PreTrainedModel", "PeftModel")
+TOKENIZERS = ("PreTrainedTokenizerBase",)
+
 
 def variable(name: str, variables: Mapping[str, Any]) -> Any:
     """The variable of that name, or an attribute of one (`s.model`).
@@ -79,13 +82,14 @@ def labels(source: str, variables: Mapping[str, Any]) -> Any:
 
 def models_in(variables: Mapping[str, Any]) -> list[str]:
     """What `%lora use` could take: each model's name, with a tokenizer's if there is just one."""
-    models = _of_class(variables, ("PreTrainedModel", "PeftModel"))
-    tokenizers = _of_class(variables, ("PreTrainedTokenizerBase",))
+    models = of_class(variables, MODELS)
+    tokenizers = of_class(variables, TOKENIZERS)
     with_it = f" {tokenizers[0]}" if len(tokenizers) == 1 else ""
     return [name + with_it for name in models]
 
 
-def _of_class(variables: Mapping[str, Any], classes: tuple[str, ...]) -> list[str]:
+def of_class(variables: Mapping[str, Any], classes: tuple[str, ...]) -> list[str]:
+    """The variables that hold an object of one of these classes, which are known by name."""
     return [
         name
         for name in names_of(variables)

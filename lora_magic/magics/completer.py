@@ -1,0 +1,147 @@
+"""IPython's TAB: how it asks, where the names come from, and what it is told.
+
+Since 8.6 IPython asks a matcher, which is shown the whole cell. Before that (Colab) it asks what
+completes a magic's arguments, and shows it the line alone; the `complete_command` hook of that time
+would be no help, since what it finds is mixed with what jedi makes of the line as Python.
+
+Knows IPython's completer, the shell's variables and the session, if there is one: no session is
+made, no base loaded and no torch imported for a TAB.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+from lora_magic.magics.completion import Offer, offer
+from lora_magic.magics.shell import KEPT_AS
+from lora_magic.magics.variables import MODELS, TOKENIZERS, of_class
+from lora_magic.magics.verb import Thing
+from lora_magic.magics.verbs import VERBS
+from lora_magic.magics.words import names_of
+
+try:
+    from IPython.core.completer import SimpleCompletion, context_matcher
+except ImportError:  # before 8.6
+    context_matcher = None
+
+
+_NO_VALUES = (ModuleType, type, FunctionType, BuiltinFunctionType, MethodType)
+
+
+def completer_hook(shell: Any) -> tuple[list[Any], Callable[..., Any]]:
+    """The list in which this IPython keeps what completes, and what is ours to put into it."""
+    if context_matcher is None:
+        return shell.Completer.magic_arg_matchers, _of_a_line(shell)
+    return shell.Completer.custom_matchers, _of_a_cell(shell)
+
+
+def _of_a_cell(shell: Any) -> Callable[..., Any]:
+    @context_matcher(identifier="lora_magic", priority=200)  # type: ignore[untyped-decorator]
+    def lora_magic(context: Any) -> dict[str, Any]:
+        lines = context.full_text.split("\n")
+        here = lines[context.cursor_line][: context.cursor_position]
+        found = _found(shell, "\n".join([*lines[: context.cursor_line], here]))
+        if found is None:
+            return {"completions": []}
+        completions = [SimpleCompletion(c.text, type=c.kind) for c in found.candidates]
+        return {
+            "completions": completions or _Nothing(),
+            "matched_fragment": found.fragment,
+            "ordered": True,
+            "suppress": True,
+        }
+
+    matcher: Callable[..., Any] = lora_magic
+    return matcher
+
+
+class _Nothing:
+    """No completions, in a way that still keeps IPython from asking others.
+
+    It lets a matcher suppress the rest only where that matcher has any, which it sees by a length.
+    """
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+
+def _of_a_line(shell: Any) -> Callable[..., Any]:
+    def lora_magic(line: str) -> list[str]:
+        before = shell.Completer.text_until_cursor
+        found = _found(shell, before)
+        if found is None:
+            return []
+        # IPython replaces what its own splitter finds, which is the end of our fragment.
+        piece = shell.Completer.splitter.split_line(before)
+        head = found.fragment[: max(len(found.fragment) - len(piece), 0)]
+        texts = [candidate.text for candidate in found.candidates]
+        ends = [text[len(head) :] for text in texts if text.lower().startswith(head.lower())]
+        # An empty answer would let jedi at the line; what is there already changes nothing.
+        return ends or [piece]
+
+    return lora_magic
+
+
+def _found(shell: Any, before: str) -> Offer | None:
+    try:
+        return offer(before, VERBS, _Names(shell))
+    except Exception:  # noqa: BLE001  # a TAB must not print a traceback into what is being typed
+        return None
+
+
+class _Names:
+    """The names that a shell, its session and the disk have just now."""
+
+    def __init__(self, shell: Any) -> None:
+        self._variables = shell.user_ns
+        self._session = getattr(shell, KEPT_AS, None)
+
+    def names(self, thing: Thing, begun: str) -> Iterable[str]:
+        """All names of that kind; of folders and files those that go on from `begun`."""
+        if thing in (Thing.FOLDER, Thing.FILE):
+            return _paths(begun, files=thing is Thing.FILE)
+        if thing is Thing.VARIABLE:
+            return [name for name in names_of(self._variables) if self._holds(name)]
+        if thing in (Thing.MODEL, Thing.TOKENIZER):
+            classes = MODELS if thing is Thing.MODEL else TOKENIZERS
+            return of_class(self._variables, classes)
+        return self._of_the_session(thing)
+
+    def _holds(self, name: str) -> bool:
+        """Whether it holds a value, and is no module, class or function."""
+        return not isinstance(self._variables[name], _NO_VALUES)
+
+    def _of_the_session(self, thing: Thing) -> list[str]:
+        if self._session is None:
+            return []
+        # It came with torch, so that this loads nothing more.
+        from lora_magic.state import naming
+
+        ask = {
+            Thing.ADAPTER: naming.adapters,
+            Thing.MODULE: naming.modules,
+            Thing.SAVED: naming.saved,
+        }
+        return ask[thing](self._session)
+
+
+def _paths(begun: str, *, files: bool) -> list[str]:
+    """Folders, and with `files` files, that go on from a path as it was typed."""
+    folder = begun[: begun.rfind("/") + 1]
+    name = begun[len(folder) :]
+    try:
+        with os.scandir(os.path.expanduser(folder) or ".") as entries:
+            found = sorted((e.name, e.is_dir()) for e in entries)
+    except (OSError, ValueError):
+        return []
+    return [
+        folder + entry + "/" * is_folder
+        for entry, is_folder in found
+        if (is_folder or files) and (name.startswith(".") or not entry.startswith("."))
+    ]
