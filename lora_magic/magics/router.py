@@ -127,6 +127,12 @@ def overview() -> str:
     )
 
 
+# What `%lora?` shows. IPython's help reads the text of a function, and so cannot ask for it later;
+# the verbs' table is light.
+LoraMagics.lora.__doc__ = overview()
+LoraMagics.lora_train.__doc__ = help_for(VERBS["train"])
+
+
 def _without_semicolon(line: str) -> tuple[str, bool]:
     line = line.strip()
     return (line[:-1].rstrip(), True) if line.endswith(";") else (line, False)
