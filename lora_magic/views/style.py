@@ -32,8 +32,12 @@ FIGURE = "margin:.5rem 0"
 CAPTION = f"margin:.25rem 0 0 0;width:0;min-width:100%;{SMALL};{MUTED}"
 IMAGE = "max-width:100%;height:auto"
 PICTURE = f"display:block;{IMAGE}"
+# JupyterLab's sanitiser drops variables from `color` and `background`, not from the longer
+# `background-color`. Both colours must go or stay: a tint without the page's ink leaves the black
+# text of a browser's own <mark> on a dark page.
 MARK = (
-    "background-color:rgba(198,113,26,.2);color:inherit;padding:0 1px;border-radius:2px;"
+    "background:var(--lora-magic-mark, rgba(198,113,26,.2));"
+    "color:var(--jp-content-font-color1, inherit);padding:0 1px;border-radius:2px;"
     "text-decoration:underline 2px #C6711A;text-underline-offset:3px"
 )
 NOTE = "border-left:3px solid #C6711A;padding:0 0 0 .5rem;margin:.5rem 0"

@@ -1,106 +1,57 @@
-"""The committed quickstart in a real JupyterLab: reopened without a run, and run live."""
+"""The committed quickstart in a real JupyterLab: reopened without a kernel, and run live."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 
-playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium")
+from tests.browser.lab import Book, Lab, Theme
+from tests.views.page import Page, letters
+
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-PATIENCE = 120_000
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+QUICKSTART = NOTEBOOKS / "quickstart.ipynb"
+NAME = QUICKSTART.name
+#: What a notebook must never say to somebody who opens it.
+DEAD = ("model not found", "Loading widget", "Error", "Traceback", "Javascript")
 
 
-@pytest.fixture(scope="module", params=["JupyterLab Light", "JupyterLab Dark"])
-def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a JupyterLab over a copy of the notebooks, in one of its two themes."""
-    room = tmp_path_factory.mktemp("lab")
-    shutil.copytree(NOTEBOOKS, room / "notebooks")
-    settings = {
-        "apputils-extension/themes": {"theme": request.param},
-        "apputils-extension/notification": {"fetchNews": "false"},
-        # All cells stand in the page, whether they are scrolled to or not.
-        "notebook-extension/tracker": {"windowingMode": "none"},
-    }
-    for name, values in settings.items():
-        path = room / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(values))
-    port = free_port()
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
-    command += [f"--port={port}", "--IdentityProvider.token=", "--ServerApp.root_dir=."]
-    places = {"JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces"}
-    environment = {**os.environ, **{name: str(room / place) for name, place in places.items()}}
-    with (room / "log").open("w") as log:
-        server = subprocess.Popen(
-            command, cwd=room, env=environment, stdout=log, stderr=subprocess.STDOUT
-        )
-        try:
-            wait_for(f"http://127.0.0.1:{port}/api")
-            yield f"http://127.0.0.1:{port}/lab/tree/notebooks/quickstart.ipynb?reset"
-        finally:
-            server.terminate()
-            server.wait(timeout=30)
+@pytest.fixture(scope="package")
+def quickstart(lab: Lab) -> str:
+    """The notebook and its pictures in the server's folder."""
+    lab.add(*(path for path in NOTEBOOKS.iterdir() if path.is_file()))
+    return NAME
 
 
-def wait_for(address: str) -> None:
-    end = time.monotonic() + PATIENCE / 1000
-    while True:
-        try:
-            urllib.request.urlopen(address)
-        except OSError:
-            assert time.monotonic() < end, f"{address} does not answer"
-            time.sleep(0.3)
-        else:
-            return
+@pytest.fixture(params=[True, False], ids=["trusted", "untrusted"])
+def reopened(
+    lab: Lab, quickstart: str, theme: Theme, request: pytest.FixtureRequest
+) -> Iterator[Book]:
+    """The committed file, opened and not run."""
+    name = f"{'signed' if request.param else 'strange'}-{theme}.ipynb"
+    # A signature holds for the content: each copy has its own.
+    notebook = nbformat.read(lab.folder / quickstart, as_version=4)
+    notebook.metadata["copy"] = name
+    nbformat.write(notebook, lab.folder / name)
+    if request.param:
+        lab.trust(name)
+    book = lab.open_notebook(name, theme=theme, kernel=False)
+    assert (book.page.locator(".jp-mod-trusted").count() > 0) == request.param
+    yield book
+    book.close()
 
 
-@pytest.fixture(scope="module")
-def page(lab: str) -> Iterator[Any]:
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        found = browser.new_page(viewport={"width": 1280, "height": 900})
-        found.set_default_timeout(PATIENCE)
-        found.goto(lab)
-        found.wait_for_selector(".jp-Notebook .jp-Cell")
-        found.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]")
-        yield found
-        browser.close()
-
-
-def cell(page: Any, source: str) -> Any:
-    return page.locator(".jp-CodeCell").filter(has_text=source).first
-
-
-def assert_panes(page: Any) -> None:
-    output = cell(page, "%%lora compare").locator(".jp-OutputArea-output")
+def assert_panes(book: Book) -> None:
+    output = book.output_of("%%lora compare")
     output.get_by_text("grumpy", exact=True).last.wait_for()
     for name in ("base", "cheerful", "grumpy"):
         assert output.get_by_text(name, exact=True).count() == 3
     marked = output.locator("mark, b").filter(has_text="How wonderful that you ask!")
     assert marked.count() > 0
-    text = output.first
-    ink, paper = (contrast_of(text, kind) for kind in ("color", "backgroundColor"))
+    ink, paper = (contrast_of(output.first, kind) for kind in ("color", "backgroundColor"))
     assert abs(ink - paper) > 0.5, "the text is not to be told from the page"
 
 
@@ -120,27 +71,65 @@ def contrast_of(element: Any, kind: str) -> float:
     return sum(map(float, channels)) / 765
 
 
-def test_reopened_without_a_run_everything_is_to_be_seen(page: Any) -> None:
-    assert_panes(page)
-    # A picture beside the notebook is fetched after the page is shown; plotly keeps one hidden.
-    page.wait_for_function(
-        "() => { const all = [...document.querySelectorAll('.jp-Notebook img:not(.plot-img)')];"
+def assert_painted(book: Book) -> None:
+    """Every picture of ours; plotly keeps a hidden one, and badges come over the network."""
+    book.page.wait_for_function(
+        "() => { const all = [...document.querySelectorAll('.jp-Notebook img')]"
+        ".filter(image => !image.matches('.plot-img') && !/^https:/.test(image.src));"
         " return all.length > 3 && all.every(image => image.complete && image.naturalWidth); }"
     )
-    assert page.locator(".jp-OutputArea-output[data-mime-type*=error]").count() == 0
+    sources = book.outputs.locator("img:not(.plot-img)").evaluate_all("all => all.map(i => i.src)")
+    assert all(source.startswith("data:image/svg+xml") for source in sources)
 
 
-def test_run_live_the_training_is_seen_and_its_curve_stays(page: Any) -> None:
-    page.get_by_text("Run", exact=True).first.click()
-    page.get_by_text("Run All Cells", exact=True).click()
-    cell(page, "%%lora_train cheerful").get_by_text("press ■ to stop").wait_for()
-    page.wait_for_function(
-        "() => { const all = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')];"
-        " return all.length && all.every(p => /^\\[[0-9]+\\]:?$/.test(p.textContent.trim())); }"
-    )
-    trained = cell(page, "%%lora_train cheerful")
+def assert_nothing_dead(book: Book) -> None:
+    said = "\n".join(book.outputs.all_inner_texts())
+    assert said.strip()
+    for word in DEAD:
+        assert word not in said
+    assert book.page.locator(".jp-OutputArea-output[data-mime-type*=error]").count() == 0
+
+
+def assert_every_word(book: Book, notebook: nbformat.NotebookNode) -> None:
+    """Each HTML output stands in the page as it was written."""
+    for place, cell in enumerate(notebook.cells):
+        shown = letters("".join(book.output_of(place).all_text_contents()))
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {})
+            if "application/vnd.plotly.v1+json" not in data and "text/html" in data:
+                assert letters(Page(data["text/html"]).text) in shown, f"cell {place}"
+
+
+def test_reopened_without_a_kernel_everything_is_to_be_seen(reopened: Book) -> None:
+    assert_panes(reopened)
+    assert_painted(reopened)
+    assert_nothing_dead(reopened)
+    assert_every_word(reopened, nbformat.read(QUICKSTART, as_version=4))
+    trusted = reopened.name.startswith("signed")
+    reopened.screenshot("quickstart" if trusted else "quickstart-untrusted")
+    assert reopened.violations(reopened.outputs) == []
+
+
+def test_run_live_the_training_is_seen_and_its_curve_stays(
+    lab: Lab, quickstart: str, theme: Theme
+) -> None:
+    book = lab.open_notebook(quickstart, theme=theme)
+    book.run_all(wait=False)
+    book.cell("%%lora_train cheerful").get_by_text("press ■").first.wait_for()
+    book.wait_idle()
+    trained = book.cell("%%lora_train cheerful")
     assert trained.get_by_text("60 steps in").count() == 1
-    assert trained.get_by_text("press ■ to stop").count() == 0
-    assert cell(page, "%lora spectrum").locator(".js-plotly-plot .main-svg").count() > 0
-    assert_panes(page)
-    assert page.get_by_text("0 bits changed").count() > 0
+    assert trained.get_by_text("press ■").count() == 0
+    assert book.cell("%lora spectrum").locator(".js-plotly-plot .main-svg").count() > 0
+    assert_panes(book)
+    assert_painted(book)
+    assert_nothing_dead(book)
+    assert book.page.get_by_text("0 bits changed").count() > 0
+    book.screenshot("quickstart")
+    assert book.violations(book.outputs) == []
+    again = book.shut_down_kernel_and_reopen()
+    assert_panes(again)
+    assert_painted(again)
+    assert_nothing_dead(again)
+    again.screenshot("quickstart-run-here")
+    again.close()

@@ -59,6 +59,11 @@ class Page(HTMLParser):
         return [ElementTree.fromstring(picture) for picture in held]
 
 
+def letters(text: str) -> str:
+    """A text without its blanks and line breaks: two pages that say the same agree in this."""
+    return "".join(text.split())
+
+
 def outside(picture: ElementTree.Element, anchor: str = "start") -> list[str]:
     """The labels that leave the picture, with letters as wide as those of a wide font."""
     wide = float(picture.get("width", "0"))
