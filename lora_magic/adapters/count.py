@@ -88,12 +88,22 @@ class Ratio:
         names = ["module", "outputs", "inputs", "rank", "formula", "trainable"]
         return frame(rows, names)
 
+    @property
+    def matrices(self) -> tuple[str, ...]:
+        """The kinds of matrices that get a B·A, by the last parts of their names."""
+        return tuple(dict.fromkeys(_kind(count) for count in self.modules if count.rank))
+
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None
     ) -> dict[str, object]:
+        return self.bundle()
+
+    def bundle(self, matrix: str | None = None) -> dict[str, object]:
+        """The display, with the picture of the largest of the `matrices`, or of the one named."""
         from lora_magic.views import ratio
 
-        largest = max(self.modules, key=lambda count: count.outputs * count.inputs)
+        drawn = [c for c in self.modules if _kind(c) == matrix and c.rank] or self.modules
+        largest = max(drawn, key=lambda count: count.outputs * count.inputs)
         low = (largest.outputs, largest.inputs, largest.rank) if largest.rank else None
         return ratio.bundle(
             title=self.line,
@@ -112,10 +122,17 @@ class Ratio:
             ],
             facts=[
                 ("method", f"{self.spec.line}; {METHODS[self.spec.method].storage}"),
-                ("largest module", f"{largest.module}, {largest.outputs:,} × {largest.inputs:,}"),
+                (
+                    "largest module" if matrix is None else "drawn",
+                    f"{largest.module}, {largest.outputs:,} × {largest.inputs:,}",
+                ),
             ],
             example=low,
         )
+
+
+def _kind(count: ModuleCount) -> str:
+    return count.module.rpartition(".")[2]
 
 
 def _less(times: float) -> str:

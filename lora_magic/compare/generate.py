@@ -6,7 +6,7 @@ Knows a model and a tokenizer as they stand; knows no adapter and no slot.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,9 @@ from lora_magic.interrupts import undisturbed
 
 from .limits import check_flags, new_tokens
 from .noise import SharedNoise
+
+#: Called after each new token with a function that gives each row's text so far; true ends it.
+Watch = Callable[[Callable[[], list[str]]], bool]
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ def generate(
     temperature: float = 0.0,
     seed: int = 0,
     context: int | None = None,
+    watch: Watch | None = None,
 ) -> list[Generation]:
     """Answers to rows of token ids, in one batch, left-padded under a mask.
 
@@ -50,7 +54,8 @@ def generate(
     or one set a row. `max_new_tokens` defaults to 200; `context` (default: the config's) is never
     passed, counted from the longest row. The base's generation config (sampling, penalties, forced
     tokens) has no say. The model is left as found: its flags, its generation config, its hooks, and
-    the global random state.
+    the global random state. `watch` is called after each new token with each row's text so far;
+    true ends all answers there.
 
     Raises `PromptError` for max_new_tokens < 1 or a temperature below 0.
     """
@@ -61,6 +66,14 @@ def generate(
     limit = new_tokens(longest, context or context_of(model), max_new_tokens)
     ids, mask = _padded(inputs, longest, tokenizer.pad_token_id or 0, model.device)
     stops = _stops(stop_ids, len(inputs))
+
+    def answers(written: Tensor) -> list[Generation]:
+        rows = written[:, longest:].tolist()
+        return [_answer(tokenizer, row, set(stop)) for row, stop in zip(rows, stops, strict=True)]
+
+    criteria: list[Any] = [_Stops(stops, model.device)]
+    if watch is not None:
+        criteria.append(_Watched(watch, answers))
     with answering(model):
         written = model.generate(
             input_ids=ids,
@@ -70,10 +83,9 @@ def generate(
                 max_new_tokens=limit, do_sample=False, use_cache=True, disable_compile=True
             ),
             logits_processor=[SharedNoise(temperature, seed)] if temperature > 0 else [],
-            stopping_criteria=[_Stops(stops, model.device)],
+            stopping_criteria=criteria,
         )
-    rows = written[:, longest:].tolist()
-    return [_answer(tokenizer, row, set(stop)) for row, stop in zip(rows, stops, strict=True)]
+    return answers(written)
 
 
 @torch.no_grad()
@@ -131,6 +143,20 @@ class _Stops:
 
     def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:
         return (input_ids[:, -1:] == self._table).any(dim=1)
+
+
+class _Watched:
+    """A stopping criterion that shows the answers so far, and stops them all where it is told to.
+
+    Texts are made only when they are asked for: whoever follows may look at a few tokens alone.
+    """
+
+    def __init__(self, watch: Watch, answers: Callable[[Tensor], list[Generation]]) -> None:
+        self._watch, self._answers = watch, answers
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:
+        end = self._watch(lambda: [answer.text for answer in self._answers(input_ids)])
+        return torch.full((len(input_ids),), end, device=input_ids.device)
 
 
 def _stops(given: Sequence[int] | Sequence[Sequence[int]], rows: int) -> list[list[int]]:

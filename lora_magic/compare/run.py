@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +25,14 @@ from lora_magic.lowrank.stack import StackedLinear
 # Offered here too: a session runs both.
 from .ask import ask as ask
 from .comparison import Comparison, Pane
-from .generate import Generation, first_logits, generate
+from .generate import Generation, Watch, first_logits, generate
 from .limits import check_flags, check_known, check_lengths
+
+#: Answers that are being written: the prompt, and (adapter, text so far) of those that write now.
+Written = tuple[str, tuple[tuple[str, str], ...]]
+
+#: Called after each new token with a function that gives what is `Written`; true ends it.
+Follow = Callable[[Callable[[], Written]], bool]
 
 UNCHANGED = "first logits identical to base: this adapter changes nothing yet"
 BROKEN = "logits are not finite: the adapter's weights have diverged"
@@ -58,13 +64,15 @@ def compare(
     temperature: float = 0.0,
     seed: int = 0,
     context: int | None = None,
+    watch: Follow | None = None,
 ) -> Comparison:
     """Every prompt under every voice; the first voice is the base that the others are set beside.
 
     Each prompt is one batched pass when every voice has `deltas`, so that an answer does not depend
     on which other prompts stand in the cell; else the voices answer one after the other. Draws are
-    those of `generate`, with the same noise in every pane. The slots and the model are left as
-    found, after an error or an interrupt too.
+    those of `generate`, with the same noise in every pane. `watch` follows the answers while they
+    are written, and may end them early. The slots and the model are left as found, after an error
+    or an interrupt too.
 
     Raises `PromptError`, before anything runs, for no prompt, an empty one, one that fills the
     context, max_new_tokens < 1 or a temperature below 0.
@@ -81,7 +89,7 @@ def compare(
         "seed": seed,
         "context": context,
     }
-    stage = _Stage(model, slots, tokenizer, tuple(voices), _stack(slots, voices), draw)
+    stage = _Stage(model, slots, tokenizer, tuple(voices), _stack(slots, voices), draw, watch)
     panes = [
         pane
         for prompt, inputs in zip(asked, rows, strict=True)
@@ -100,6 +108,7 @@ class _Stage:
     voices: tuple[Voice, ...]
     stack: Mapping[str, nn.Module] | None
     draw: Mapping[str, Any]
+    watch: Follow | None
 
     def panes(self, prompt: str, inputs: Sequence[Sequence[int]]) -> list[Pane]:
         """One prompt's panes, given its token ids for each voice."""
@@ -107,10 +116,10 @@ class _Stage:
             made = [
                 answer
                 for voice, ids in zip(self.voices, inputs, strict=True)
-                for answer in self._answers(voice.replacements, [voice], [ids])
+                for answer in self._answers(prompt, voice.replacements, [voice], [ids])
             ]
         else:
-            made = self._answers(self.stack, self.voices, inputs)
+            made = self._answers(prompt, self.stack, self.voices, inputs)
         changes = self._changes(inputs)
         return [
             Pane(
@@ -129,6 +138,7 @@ class _Stage:
 
     def _answers(
         self,
+        prompt: str,
         standing: Mapping[str, nn.Module],
         voices: Sequence[Voice],
         inputs: Sequence[Sequence[int]],
@@ -137,9 +147,18 @@ class _Stage:
         start = time.perf_counter()
         with self.slots.held(standing):
             stops = [voice.form.stop_ids for voice in voices]
-            made = generate(self.model, self.tokenizer, inputs, stop_ids=stops, **self.draw)
+            watch = self._following(prompt, [voice.name for voice in voices])
+            made = generate(
+                self.model, self.tokenizer, inputs, stop_ids=stops, watch=watch, **self.draw
+            )
         seconds = time.perf_counter() - start
         return [(answer, seconds) for answer in made]
+
+    def _following(self, prompt: str, names: Sequence[str]) -> Watch | None:
+        if self.watch is None:
+            return None
+        follow = self.watch
+        return lambda texts: follow(lambda: (prompt, tuple(zip(names, texts(), strict=True))))
 
     def _changes(self, inputs: Sequence[Sequence[int]]) -> list[float]:
         """max |Δ| of the first logits against the base on the same tokens, for each voice.

@@ -1,7 +1,8 @@
 """What `%load_ext lora_magic` puts into a shell, and `%unload_ext` takes out again.
 
-The magics, one pass over a cell's lines, one over its tokens, one over its tree, and what TAB
-offers. The session is not part of it: that stays on the shell. Both calls may be made twice.
+The magics, one pass over a cell's lines, one over its tokens, one over its tree, what TAB offers,
+and how controls are displayed. The session is not part of it: that stays on the shell. Both calls
+may be made twice.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from lora_magic.magics.first_cell import remember
 from lora_magic.magics.lines import LoraLine, lift_cell_magic
 from lora_magic.magics.places import MAGICS, Marker
 from lora_magic.magics.router import LoraMagics
-from lora_magic.magics.show import say
+from lora_magic.magics.show import say, show_panel
 
+#: The type of the controls, which need more than one output; by name, since it imports torch.
+PANEL = ("lora_magic.state.panel", "Panel")
 KEPT_AS = "_lora_magic_hooks"
 
 
@@ -31,6 +34,8 @@ def load(shell: Any) -> None:
     ]
     for held, hook in hooks:
         held.append(hook)
+    controls = shell.display_formatter.ipython_display_formatter
+    controls.for_type_by_name(*PANEL, show_panel)
     # Kept with the shell: after a reload of our modules these are the only names for them.
     setattr(shell, KEPT_AS, hooks)
     for line in remember(shell):
@@ -48,5 +53,6 @@ def unload(shell: Any) -> None:
     for name in MAGICS:
         shell.magics_manager.magics["line"].pop(name, None)
         shell.magics_manager.magics["cell"].pop(name, None)
+    shell.display_formatter.ipython_display_formatter.pop(".".join(PANEL), None)
     shell.magics_manager.registry.pop(LoraMagics.__name__, None)
     setattr(shell, KEPT_AS, None)

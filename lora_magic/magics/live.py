@@ -1,62 +1,76 @@
 """A training run followed in one place of the cell.
 
-In a notebook a single display is rewritten, at most five times a second, and ends as the summary's
-own static form; a terminal gets plain lines. Knows the plain values that a run reports, and
-nothing of how it trains.
+In a notebook a single display is rewritten, at most five times a second and for at most a hundredth
+of the run's time, and ends as the summary's own static form; a terminal, or a notebook that a
+program runs, gets plain lines. Knows the plain values that a run reports, and nothing of how it
+trains.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
-from lora_magic.magics.show import say
+from lora_magic.magics.show import has_person, say
 
 if TYPE_CHECKING:
     from lora_magic.training.reporter import RunPlan, StepPoint
     from lora_magic.training.summary import RunSummary
+    from lora_magic.views.controls.stop import StopButton
 
-PAUSE = 0.2  # seconds between two pictures of a run
+PAUSE = 0.2  # seconds between two pictures of a run, at least
+SHARE = 0.01  # of the run's time that its pictures may take
+#: What stands where a button was: an output that draws nothing.
+_NOTHING = {"text/html": "", "text/plain": ""}
 
 
 def reporter_for(shell: Any) -> LiveReporter | TerminalReporter:
-    """What follows a run here: a display where a kernel is, lines in a terminal."""
-    in_notebook = getattr(shell, "kernel", None) is not None
-    return LiveReporter() if in_notebook else TerminalReporter()
+    """What follows a run here: a display where a person sees it, lines where not."""
+    return LiveReporter(shell) if has_person() else TerminalReporter()
 
 
 class LiveReporter:
     """Follows one run: `start`, a `step` each, `finish`.
 
     `close` comes after every run, and leaves a static line where one ended in an error or in an
-    interrupt, without a summary.
+    interrupt, without a summary. `stop` is set by the button, where there is one.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, shell: Any, clock: Callable[[], float] = time.monotonic) -> None:
         self.finished = False
-        self._clock = clock
+        self.stop = threading.Event()
+        self._shell, self._clock = shell, clock
         self._handle: Any = None
-        self._shown_at: float | None = None
+        self._next = 0.0
         self._title = "Training"
         self._last: StepPoint | None = None
         self._losses: list[float] = []
+        self._button: StopButton | None = None
+        self._button_handle: Any = None
 
     def start(self, plan: RunPlan) -> None:
         """Print the plan's line: what will be trained, and with which defaults."""
         self._title = f"Training {plan.adapter}"
         say(plan.line)
+        if hears_while_busy(self._shell):
+            from lora_magic.views.controls.stop import StopButton
+
+            self._button = StopButton(self.stop.set)
 
     def step(self, point: StepPoint) -> None:
-        """Show a step, unless the last one shown is too fresh."""
+        """Show a step, unless the last one shown is too fresh, or showing it cost too much."""
         self._last = point
         self._losses.append(point.loss)
-        now = self._clock()
-        if self._shown_at is None or now - self._shown_at >= PAUSE:
-            self._shown_at = now
-            self._put({"text/html": self._page(point), "text/plain": line_of(point)})
+        began = self._clock()
+        if began < self._next:
+            return
+        self._put({"text/html": self._page(point), "text/plain": line_of(point)})
+        self._offer_button()
+        self._next = began + max(PAUSE, (self._clock() - began) / SHARE)
 
     def finish(self, summary: RunSummary) -> None:
         """Replace the progress by the summary's static form."""
@@ -65,12 +79,22 @@ class LiveReporter:
         self.finished = True
 
     def close(self) -> None:
-        """Leave the last step as a still line, if the run did not come to its summary."""
+        """Take the button away; leave the last step as a line, if there came no summary."""
         if not self.finished and self._last is not None:
             self._put({"text/plain": f"{self._title} was not finished: {line_of(self._last)}"})
+        if self._button_handle is not None:
+            self._button_handle.update(_NOTHING, raw=True)
+        if self._button is not None:
+            self._button.close()
+
+    def _offer_button(self) -> None:
+        """Show the button once a front end is seen that sends clicks past a busy cell: there is
+        never a dead one."""
+        if self._button and self._button_handle is None and heard_while_busy(self._shell):
+            self._button_handle = display(self._button.output, raw=True, display_id=True)
 
     def _page(self, point: StepPoint) -> str:
-        from lora_magic.views.training import progress_html
+        from lora_magic.views.training import STOP, progress_html
 
         return progress_html(
             title=self._title,
@@ -80,6 +104,9 @@ class LiveReporter:
             total=point.total,
             seconds_left=point.seconds_left,
             tokens_per_second=point.tokens_per_second,
+            memory=point.memory,
+            held_out=point.held_out,
+            stop=STOP if self._button_handle is None else "",
         )
 
     def _put(self, bundle: dict[str, Any]) -> None:
@@ -87,6 +114,17 @@ class LiveReporter:
             self._handle = display(bundle, raw=True, display_id=True)
         else:
             self._handle.update(bundle, raw=True)
+
+
+def hears_while_busy(shell: Any) -> bool:
+    """Can this kernel take a message while a cell is busy? From ipykernel 7 on, by a subshell."""
+    return bool(getattr(shell.kernel, "_supports_kernel_subshells", False))
+
+
+def heard_while_busy(shell: Any) -> bool:
+    """Has a front end made a subshell? JupyterLab does, for its widgets, from 4.4 on."""
+    manager = getattr(getattr(shell.kernel, "shell_channel_thread", None), "_manager", None)
+    return manager is not None and bool(manager.list_subshell())
 
 
 class TerminalReporter:

@@ -25,7 +25,7 @@ from lora_magic.magics.notes import notes_on
 from lora_magic.magics.parser import help_for, parse
 from lora_magic.magics.places import Place
 from lora_magic.magics.shell import session_for
-from lora_magic.magics.show import say, show
+from lora_magic.magics.show import has_person, say, show, show_below
 from lora_magic.magics.verb import Call, Verb
 from lora_magic.magics.verbs import VERBS
 from lora_magic.magics.words import expand
@@ -101,6 +101,8 @@ def _carried_out(shell: Any, marked: str, cell: str | None, local: Mapping[str, 
     if parsed.out is not None:
         shell.user_ns[parsed.out] = value
         place = Place.VALUE
+    if verb.controls is not None and place is Place.LAST and not silent and has_person():
+        show_below(shell, verb.controls(call))
     kept = show(
         value,
         changes=verb.changes,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from IPython.core.getipython import get_ipython
 from IPython.display import display
 
 from lora_magic.magics.places import Place
@@ -40,6 +41,35 @@ def receipt(value: Any) -> None:
         display(value)
     else:
         display({"text/plain": value.line}, raw=True)
+
+
+def show_panel(panel: Any) -> None:
+    """Display a panel's outputs one after the other; IPython calls this for a panel."""
+    if has_person():
+        for bundle in panel.outputs():
+            display(bundle, raw=True)
+    else:
+        say(repr(panel))
+
+
+def has_person() -> bool:
+    """Does a notebook with a person before it show what is displayed?
+
+    Not in a terminal, and not where a program runs a notebook: that answers no questions, and says
+    so with every cell. A control that nobody can use would stay in its file for nothing.
+    """
+    shell = get_ipython()
+    return bool(getattr(getattr(shell, "kernel", None), "_allow_stdin", False))
+
+
+def show_below(shell: Any, panel: Any) -> None:
+    """Display a panel when the cell is done, below the value that the cell displays at its end."""
+
+    def once(*_: object) -> None:
+        shell.events.unregister("post_run_cell", once)
+        display(panel)
+
+    shell.events.register("post_run_cell", once)
 
 
 def say(text: str) -> None:

@@ -161,8 +161,8 @@ class Verb:
 
     `changes` says that it leaves the session changed and so prints a receipt; `prompt` that what
     follows the flags is text, not words; `body` what the cell under `%%lora NAME` holds, or None
-    where there is nothing to hold; `trains` that a run is to be followed while it lasts. `notes`
-    are lines at the end of its help.
+    where there is nothing to hold; `trains` that a run is to be followed while it lasts; `controls`
+    makes the controls that stand beside its record. `notes` are lines at the end of its help.
     """
 
     name: str
@@ -173,6 +173,7 @@ class Verb:
     prompt: bool = False
     body: str | None = None
     trains: bool = False
+    controls: Callable[[Call], object] | None = None
     examples: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 

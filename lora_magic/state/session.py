@@ -27,7 +27,7 @@ from lora_magic.compare import classify as classifying
 from lora_magic.compare.answer import Answer
 from lora_magic.compare.ask import ask
 from lora_magic.compare.comparison import Comparison
-from lora_magic.compare.run import compare
+from lora_magic.compare.run import Follow, compare
 from lora_magic.compare.verdict import Classification, Verdict
 from lora_magic.errors import AdapterError, CommandError, listed
 from lora_magic.lowrank.spectrum import Spectrum
@@ -38,6 +38,7 @@ from lora_magic.training.summary import RunSummary
 
 from . import adopt, combining, looking, merging
 from .holdings import Holdings
+from .panel import Panel
 from .receipt import Receipt
 from .settled import settled
 from .status import Status
@@ -456,11 +457,14 @@ class Session:
         max_new_tokens: int | None = None,
         temperature: float = 0.0,
         seed: int = 0,
+        watch: Follow | None = None,
     ) -> Comparison | Classification:
         """The same prompts answered by the base and by each adapter, with the same seed.
 
         A list of prompts may be given as one argument. Of a classifier it is the probabilities of
-        each text's labels that stand side by side.
+        each text's labels that stand side by side. `watch` is called after each new token with a
+        function that gives the prompt and (adapter, text so far) of the answers being written; if
+        it returns true they end there.
         """
         base = self._held.base
         voices = looking.voices(self._held, adapters)
@@ -486,6 +490,7 @@ class Session:
             temperature=temperature,
             seed=seed,
             context=looking.room(self._held, [voice.name for voice in voices]),
+            watch=watch,
         )
 
     def ratio(
@@ -514,6 +519,16 @@ class Session:
     def spectrum(self, *names: str, module: str | None = None) -> Spectrum:
         """The singular values of ΔW of adapters, module by module, from their factors."""
         return looking.spectrum(self._held, names, module)
+
+    def panel(self, view: str | None = None, **start: Any) -> Panel:
+        """Controls: ratio, spectrum and comparison in tabs under the status, or one `view` of them.
+
+        They call the session as a cell would, and offer what is there at any time. `start` is what
+        they begin with: `adapter`, `method`, `rank`, `targets` for "ratio"; `adapters` for
+        "spectrum"; `prompt`, `adapters`, `temperature`, `max_new_tokens`, `seed` for "compare".
+        Needs a notebook to be drawn in. Raises `CommandError` for another view.
+        """
+        return Panel(self, view, start)
 
     # Merging
 

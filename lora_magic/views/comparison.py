@@ -33,6 +33,12 @@ def bundle(*, groups: Sequence[tuple[str, Sequence[Pane]]]) -> dict[str, object]
     return {"text/plain": plain, "text/html": str(page)}
 
 
+def progress_html(*, prompt: str, panes: Sequence[tuple[str, str | None]]) -> str:
+    """The page of answers that are being written: (adapter, text so far, None before its turn)."""
+    grid = tag("div", *(_begun(name, text) for name, text in panes), style=_GRID)
+    return str(frame(_prompt(prompt, "answering …"), grid, label="Answers being written"))
+
+
 def answer_bundle(
     *, prompt: str, adapter: str, text: str, tokens: int, seconds: float, ended: bool
 ) -> dict[str, object]:
@@ -62,7 +68,6 @@ def _prompt(prompt: str, manner: str = "") -> Markup:
 
 def _pane(pane: Pane) -> Markup:
     name = str(pane["adapter"])
-    colour = GREY if name == BASE else BLUE
     note = str(pane.get("note") or "")
     return tag(
         "div",
@@ -70,10 +75,26 @@ def _pane(pane: Pane) -> Markup:
         tag("div", *(note_of(note)), style="margin:0") if note else "",
         tag("div", _words(pane), style=_TEXT),
         tag("p", _unbroken(_facts(pane)), style=_FOOT),
-        style=f"{_PANE};border-top:3px solid {colour}",
+        style=f"{_PANE};border-top:3px solid {_colour(name)}",
         role="group",
         aria_label=f"Answer of {one_line(name)}",
     )
+
+
+def _begun(name: str, text: str | None) -> Markup:
+    said = tag("em", "waiting") if text is None else paragraphs(text)
+    return tag(
+        "div",
+        tag("p", tag("strong", name), style=LINE),
+        tag("div", said, style=_TEXT),
+        style=f"{_PANE};border-top:3px solid {_colour(name)}",
+        role="group",
+        aria_label=f"Answer of {one_line(name)}, being written",
+    )
+
+
+def _colour(name: str) -> str:
+    return GREY if name == BASE else BLUE
 
 
 def note_of(note: str) -> list[Markup]:

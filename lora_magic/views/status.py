@@ -12,7 +12,7 @@ from lora_magic.views.style import LINE, MUTED, SMALL, code, frame, heading
 from lora_magic.views.text import one_line, plain_table
 
 AdapterLine = tuple[str, str, str, bool]
-_CELL = "text-align:left;vertical-align:top"
+_CELL = "text-align:left;vertical-align:top;padding:.2em .8em .2em 0"
 _NAME = f"{_CELL};font-weight:inherit;{MUTED}"
 _PLAIN_ROW = "background:none"
 _CAPTION = f"text-align:left;caption-side:top;padding:0;{SMALL};{MUTED}"

@@ -16,6 +16,8 @@ _TABLE = (
     "font-size:.875em;font-variant-numeric:tabular-nums"
 )
 _LEFT = "text-align:left"
+# A page's own sheet gives room to the tables of its outputs, and not to those of its controls.
+_ROOM = "padding:.3em .6em"
 _CAPTION = f"text-align:left;caption-side:top;padding:.25rem 0;font-size:1em;{MUTED}"
 
 
@@ -55,5 +57,5 @@ def facts_table(caption: str, facts: Sequence[tuple[str, str]]) -> Markup:
 
 def _cell(kind: str, content: str, left: bool, scope: str | None = None) -> Markup:
     light = ";font-weight:inherit;white-space:nowrap" if scope == "row" else ""
-    style = f"{_LEFT}{light}" if left else None
+    style = f"{_ROOM};{_LEFT}{light}" if left else _ROOM
     return tag(kind, content, scope=scope, align=None if left else "right", style=style)

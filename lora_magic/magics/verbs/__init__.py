@@ -13,6 +13,7 @@ from lora_magic.magics.verbs import (
     load,
     merge,
     open,  # the verb's name; the builtin is not used here
+    panel,
     ratio,
     reset,
     save,
@@ -39,6 +40,7 @@ VERBS: dict[str, Verb] = {
         status,
         ratio,
         spectrum,
+        panel,
         merge,
         unmerge,
         blend,

@@ -12,10 +12,16 @@ def run(call: Call) -> object:
     return call.session.compare(*several_prompts(VERB, call), **call.flags)
 
 
+def controls(call: Call) -> object:
+    """Controls that begin with what was asked."""
+    return call.session.panel("compare", prompt=several_prompts(VERB, call)[0], **call.flags)
+
+
 VERB = Verb(
     name="compare",
     summary="answers side by side, base and adapters",
     run=run,
+    controls=controls,
     prompt=True,
     body="prompts with blank lines between them",
     arguments=(

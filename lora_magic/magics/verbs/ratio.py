@@ -11,10 +11,16 @@ def run(call: Call) -> object:
     return call.session.ratio(**call.words, **call.flags)
 
 
+def controls(call: Call) -> object:
+    """Controls that begin with what was asked about."""
+    return call.session.panel("ratio", adapter=call.words.get("name"), **call.flags)
+
+
 VERB = Verb(
     name="ratio",
     summary="trainable parameters against the base's",
     run=run,
+    controls=controls,
     arguments=(
         Argument("NAME", "an adapter; the active one unless given", many="?", completes=AN_ADAPTER),
         Argument(

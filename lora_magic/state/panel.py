@@ -1,0 +1,261 @@
+"""Controls over a session: what is chosen in them becomes a verb, what the verb says is shown.
+
+Each control calls the session as a cell would. Knows the session and what can be chosen in it; how
+controls look and behave it leaves to the views.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lora_magic.adapters.methods import METHODS
+from lora_magic.adapters.spec import ALL_LINEAR, ATTENTION, BASE_NAME, AdapterSpec
+from lora_magic.adapters.targets import leaf_names, resolve, shape_of
+from lora_magic.errors import AdapterError, CommandError, near
+
+from .looking import PROMPT
+from .wanted import wanted
+
+if TYPE_CHECKING:
+    from lora_magic.views.controls.compare import Asked, CompareControls, Follow
+    from lora_magic.views.controls.ratio import Choices, Plan, RatioControls
+    from lora_magic.views.controls.spectrum import SpectrumControls
+
+    from .session import Session
+
+#: The controls that there are, by the verb whose record they stand beside.
+VIEWS = {
+    "ratio": "What other ranks, targets and methods would train; nothing is attached.",
+    "spectrum": "The same for other adapters and modules.",
+    "compare": "Ask something else.",
+}
+TITLE = "Ratio, spectrum and comparison of this session."
+
+
+class Panel:
+    """The controls of one verb, or those of all three in tabs under the session's status.
+
+    It stays with the session: after every verb it offers what is there then.
+    """
+
+    def __init__(self, session: Session, view: str | None, start: Mapping[str, Any]) -> None:
+        if view is not None and view not in VIEWS:
+            raise CommandError(
+                f"panel {view!r}: expected one of {', '.join(VIEWS)}, or nothing for all of them."
+                f"{near(str(view), VIEWS)}"
+            )
+        self._session, self._view, self._start = session, view, dict(start)
+        self._busy = False
+        self._base: object = None
+        self._histories: object = None
+        self._ratio: RatioControls | None = None
+        self._spectrum: SpectrumControls | None = None
+        self._compare: CompareControls | None = None
+        if view is None:
+            from lora_magic.views.controls.panel import PanelControls
+
+            self._panel = PanelControls()
+            self._refresh()
+            self.widget = self._panel.widget
+        else:
+            self.widget = self._make(view)
+            self._know()
+        session._turns.listen(self._changed)
+
+    @property
+    def title(self) -> str:
+        """What the controls are for."""
+        return TITLE if self._view is None else VIEWS[self._view]
+
+    def outputs(self) -> list[dict[str, Any]]:
+        """The MIME bundles to display, one after the other."""
+        from lora_magic.views.controls.shown import outputs
+
+        record = self._session.status()._repr_mimebundle_() if self._view is None else None
+        return outputs(self.widget, self.title, record)
+
+    def __repr__(self) -> str:
+        status = "" if self._view else f"{self._session.status()!r}\n"
+        return f"{status}{self.title} The controls need a notebook."
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        """The controls alone, for a shell without the extension."""
+        return {**self.outputs()[-1], "text/plain": repr(self)}
+
+    # What goes on in the session
+
+    def _changed(self) -> None:
+        # What a control asks for is a verb, too, whose end is told to all.
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            self._refresh()
+        finally:
+            self._busy = False
+
+    def _refresh(self) -> None:
+        """Offer what is there now."""
+        session = self._session
+        if session._held.empty or self._base_now != self._base:
+            self._ratio = self._spectrum = self._compare = None
+        if self._view is None:
+            self._panel.show(_page_of(session.status()), self._tabs())
+        if self._spectrum is not None:
+            self._spectrum.offer(self._with_spectrum())
+            if self._histories != self._histories_now and self._spectrum.page.html:
+                self._spectrum.refresh()
+        if self._compare is not None:
+            self._compare.offer(list(session.adapters))
+        self._know()
+
+    def _know(self) -> None:
+        self._base, self._histories = self._base_now, self._histories_now
+
+    @property
+    def _base_now(self) -> object:
+        held = self._session._held
+        return None if held.empty else (held.key, id(held.base.model))
+
+    @property
+    def _histories_now(self) -> object:
+        return {name: record.history for name, record in self._session.adapters.items()}
+
+    def _tabs(self) -> dict[str, Any]:
+        if self._session._held.empty:
+            return {}
+        fresh = self._ratio is None
+        tabs = {name.capitalize(): self._make(name) for name in VIEWS}
+        if fresh and self._ratio is not None and self._spectrum is not None:
+            self._ratio.refresh()
+            self._spectrum.refresh()
+        return tabs
+
+    def _make(self, view: str) -> Any:
+        """The widget of one verb's controls, made at the first time."""
+        if view == "ratio":
+            self._ratio = self._ratio or self._ratio_controls()
+            return self._ratio.widget
+        if view == "spectrum":
+            self._spectrum = self._spectrum or self._spectrum_controls()
+            return self._spectrum.widget
+        self._compare = self._compare or self._compare_controls()
+        return self._compare.widget
+
+    # Ratio
+
+    def _ratio_controls(self) -> RatioControls:
+        from lora_magic.views.controls.ratio import RatioControls
+
+        return RatioControls(self._choices(), self._recount)
+
+    def _choices(self) -> Choices:
+        from lora_magic.views.controls.ratio import Choices
+
+        held = self._session._held
+        model, head = held.slots.pristine(), held.base.task.head
+        linear = resolve(model, ALL_LINEAR, head)
+        begin = self._spec()
+        usual = wanted("plan", held.base.recipe, {}).targets
+        sets: dict[str, Sequence[str]] = {}
+        for name in dict.fromkeys((usual, ATTENTION, ALL_LINEAR, begin.targets)):
+            try:
+                sets[name] = leaf_names(resolve(model, name, head))
+            except AdapterError:
+                continue  # A base without attention, or targets that are not low-rank's.
+        return Choices(
+            methods=list(METHODS),
+            largest_rank=max(min(shape_of(model.get_submodule(path))) for path in linear),
+            kinds=leaf_names(linear),
+            sets=sets,
+            method=begin.method,
+            rank=begin.rank or held.base.recipe.rank,
+            targets=begin.targets if begin.targets in sets else usual,
+        )
+
+    def _spec(self) -> AdapterSpec:
+        """What the controls begin with: what was asked about, else the active adapter."""
+        flags = {k: self._start.get(k) for k in ("method", "rank", "targets")}
+        return self._session.ratio(self._start.get("adapter"), **flags).spec
+
+    def _recount(self, method: str, rank: int, targets: str, matrix: str | None) -> Plan:
+        from lora_magic.views.controls.ratio import Plan
+
+        reads = METHODS[method].takes
+        asked: dict[str, Any] = {"method": method}
+        asked |= {"rank": rank} if "rank" in reads else {}
+        # IA3 and the bottlenecks have modules of their own that are usual.
+        asked |= {"targets": targets} if "targets" in reads and method in _BY_MATRIX else {}
+        found = self._session.ratio(**asked)
+        page = str(found.bundle(matrix)["text/html"])
+        offered = frozenset(asked) - {"method"}
+        return Plan(page, found.matrices, offered)
+
+    # Spectrum
+
+    def _spectrum_controls(self) -> SpectrumControls:
+        from lora_magic.views.controls.spectrum import ALL, SpectrumControls
+
+        asked = list(self._start.get("adapters") or [])
+        start = asked[0] if len(asked) == 1 else ALL
+        return SpectrumControls(self._with_spectrum(), self._look, start)
+
+    def _with_spectrum(self) -> dict[str, list[str]]:
+        """For each adapter with a ΔW the kinds of its modules, then each by its path."""
+        held = self._session._held
+        return {
+            name: [*leaf_names(attached.replacements), *attached.replacements]
+            for name, attached in held.attached.items()
+            if not attached.method.no_spectrum
+        }
+
+    def _look(self, adapter: str | None, module: str | None) -> str:
+        names = [adapter] if adapter is not None else list(self._with_spectrum())
+        return _page_of(self._session.spectrum(*names, module=module))
+
+    # Comparison
+
+    def _compare_controls(self) -> CompareControls:
+        from lora_magic.views.controls.compare import Asked, CompareControls
+
+        given = {k: v for k, v in self._start.items() if k in _DRAWN and v is not None}
+        adapters = tuple(n for n in self._start.get("adapters") or () if n != BASE_NAME)
+        start = Asked(self._start.get("prompt") or PROMPT, adapters, **given)
+        draws = not self._session._held.base.task.classifies
+        return CompareControls(list(self._session.adapters), self._answer, start, draws=draws)
+
+    def _answer(self, asked: Asked, follow: Follow) -> str:
+        names = [BASE_NAME, *asked.adapters]
+        if self._session._held.base.task.classifies:
+            return _page_of(self._session.compare(asked.prompt, adapters=names))
+        seen: dict[str, str] = {}
+        found = self._session.compare(
+            asked.prompt,
+            adapters=names,
+            temperature=asked.temperature,
+            max_new_tokens=asked.max_new_tokens,
+            seed=asked.seed,
+            watch=lambda written: follow(lambda: _so_far(names, seen, *written())),
+        )
+        return _page_of(found)
+
+
+#: How tokens are drawn.
+_DRAWN = ("temperature", "max_new_tokens", "seed")
+#: The methods whose targets are matrices to be chosen.
+_BY_MATRIX = ("lora", "adalora")
+
+
+def _so_far(
+    names: Sequence[str], seen: dict[str, str], prompt: str, texts: Sequence[tuple[str, str]]
+) -> str:
+    """The page of the answers so far: those being written, those before them, those to come."""
+    from lora_magic.views.comparison import progress_html
+
+    seen.update(texts)
+    return progress_html(prompt=prompt, panes=[(name, seen.get(name)) for name in names])
+
+
+def _page_of(result: Any) -> str:
+    return str(result._repr_mimebundle_()["text/html"])

@@ -1,0 +1,147 @@
+"""A prompt, who answers it and how, and the answers as they are written.
+
+The answers are made in a thread of their own, so that Stop is heard in every front end. Knows
+names and pages; what is asked, a function answers.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ipywidgets
+
+from lora_magic.views.controls.parts import Page, name_of, named, row
+
+PAUSE = 0.2  # seconds between two pages of the answers so far
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a person asked: the prompt, the adapters, and how the tokens are drawn."""
+
+    prompt: str
+    adapters: tuple[str, ...]
+    temperature: float = 0.0
+    max_new_tokens: int | None = None
+    seed: int = 0
+
+
+#: Shows the page that it is given a function for, if it is time to; true asks for the end.
+Follow = Callable[[Callable[[], str]], bool]
+
+#: What was asked, and who follows, to the page of the answers.
+Answer = Callable[[Asked, Follow], str]
+
+
+class CompareControls:
+    """A prompt box, a tick for each adapter, temperature, length and seed, and Generate.
+
+    Of a classifier nothing is drawn: it `draws` no tokens, and those controls are left out.
+    """
+
+    def __init__(
+        self,
+        adapters: Sequence[str],
+        answer: Answer,
+        start: Asked,
+        *,
+        draws: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._answer, self._clock = answer, clock
+        self._stop = threading.Event()
+        self._work: threading.Thread | None = None
+        self.page = Page()
+        self.prompt = named(
+            ipywidgets.Textarea, "Prompt", "min(40rem, 100%)", value=start.prompt, rows=2
+        )
+        self.temperature = named(
+            ipywidgets.FloatSlider,
+            "Temperature",
+            "20rem",
+            min=0.0,
+            max=2.0,
+            step=0.05,
+            value=min(2.0, start.temperature),
+            continuous_update=False,
+        )
+        self.length = named(
+            ipywidgets.BoundedIntText,
+            "New tokens, at most",
+            "14rem",
+            min=1,
+            max=100_000,
+            value=start.max_new_tokens or 200,
+        )
+        self.seed = named(
+            ipywidgets.BoundedIntText, "Seed", "11rem", min=0, max=2**31 - 1, value=start.seed
+        )
+        self.generate = ipywidgets.Button(description="Generate", button_style="primary")
+        self.stop = ipywidgets.Button(description="Stop", disabled=True)
+        self._ticks = row()
+        self.boxes: dict[str, Any] = {}
+        self.offer(adapters, start.adapters)
+        drawn = [row(self.temperature, self.length, self.seed)] if draws else []
+        self.widget = ipywidgets.VBox(
+            [self.prompt, self._ticks, *drawn, row(self.generate, self.stop), self.page.widget]
+        )
+        self.generate.on_click(lambda _: self._generate())
+        self.stop.on_click(lambda _: self._stop.set())
+
+    def offer(self, adapters: Sequence[str], ticked: Sequence[str] = ()) -> None:
+        """Other adapters to tick; the ticks of those that stay are kept, new ones are ticked."""
+        known, wanted = self.boxes, set(ticked) or set(adapters)
+        self.boxes = {
+            name: ipywidgets.Checkbox(
+                value=known[name].value if name in known else name in wanted,
+                description=name_of(name),
+                indent=False,
+                layout=ipywidgets.Layout(width="auto"),
+            )
+            for name in adapters
+        }
+        self._ticks.children = tuple(self.boxes.values())
+
+    @property
+    def asked(self) -> Asked:
+        """What the controls say now."""
+        return Asked(
+            str(self.prompt.value),
+            tuple(name for name, box in self.boxes.items() if box.value),
+            float(self.temperature.value),
+            int(self.length.value),
+            int(self.seed.value),
+        )
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Wait until the answers are there."""
+        if self._work is not None:
+            self._work.join(seconds)
+
+    def _generate(self) -> None:
+        if self._work is not None and self._work.is_alive():
+            return
+        self._stop.clear()
+        self.generate.disabled, self.stop.disabled = True, False
+        # As a daemon: a kernel that is shut down does not wait for the last token.
+        self._work = threading.Thread(target=self._run, args=(self.asked,), daemon=True)
+        self._work.start()
+
+    def _run(self, asked: Asked) -> None:
+        shown = [self._clock() - PAUSE]
+
+        def follow(page: Callable[[], str]) -> bool:
+            now = self._clock()
+            if now - shown[0] >= PAUSE:
+                shown[0] = now
+                self.page.put(page())
+            return self._stop.is_set()
+
+        try:
+            self.page.show(lambda: self._answer(asked, follow))
+        finally:
+            self.generate.disabled, self.stop.disabled = False, True

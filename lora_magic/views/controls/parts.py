@@ -1,0 +1,94 @@
+"""What every control is made of: a page, a line for what went wrong, and boxes that wrap.
+
+Works with ipywidgets 7.7 and 8; the two differ in that the older one reads a description as HTML.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from typing import Any
+
+import ipywidgets
+
+from lora_magic.errors import LoraMagicError
+from lora_magic.views.html import tag
+from lora_magic.views.style import NOTE
+from lora_magic.views.text import one_line
+
+#: A name takes the room that it needs, in front of its control.
+_NAMED = {"description_width": "initial"}
+_READS_HTML = int(ipywidgets.__version__.partition(".")[0]) < 8
+
+
+def name_of(text: str) -> str:
+    """`text` as a control's name: one line of plain text, whatever it holds."""
+    return html.escape(one_line(text)) if _READS_HTML else one_line(text)
+
+
+def named(kind: type, name: str, width: str = "auto", **values: Any) -> Any:
+    """A control with a name in front of it."""
+    return kind(
+        description=name_of(name),
+        style=dict(_NAMED),
+        layout=ipywidgets.Layout(width=width, max_width="100%"),
+        **values,
+    )
+
+
+def row(*controls: Any) -> Any:
+    """Controls beside each other, in as many lines as the page needs."""
+    layout = ipywidgets.Layout(flex_flow="row wrap", align_items="center", grid_gap="4px 16px")
+    return ipywidgets.HBox(controls, layout=layout)
+
+
+def set_options(picker: Any, options: Any, value: Any) -> None:
+    """Other options for a picker. It passes through the first of them: its listeners, and those of
+    what it leads to, have to be told to wait."""
+    if list(picker.options) != list(options):
+        picker.options = options
+    picker.value = value
+
+
+class Page:
+    """A place for a display, and above it one for what went wrong."""
+
+    def __init__(self) -> None:
+        self._said = ipywidgets.HTML()
+        self._page = ipywidgets.HTML()
+        self.widget = ipywidgets.VBox([self._said, self._page])
+
+    @property
+    def html(self) -> str:
+        """What is shown."""
+        return str(self._page.value)
+
+    @property
+    def said(self) -> str:
+        """What is said above it."""
+        return str(self._said.value)
+
+    def put(self, html: str) -> None:
+        """Show a display; whatever was said above it is over."""
+        self._page.value = html
+        self._said.value = ""
+
+    def say(self, text: str) -> None:
+        """Say one line, and leave the display as it is."""
+        self._said.value = str(tag("div", text, style=NOTE, role="status")) if text else ""
+
+    def show(self, asked: Callable[[], str]) -> None:
+        """Put what `asked` returns, or say why there is nothing.
+
+        A person's mistake is a line, as in a cell; a fault of ours is a line, too, and is raised
+        for the log that the kernel keeps.
+        """
+        try:
+            page = asked()
+        except LoraMagicError as error:
+            self.say(str(error))
+        except Exception as error:
+            self.say(f"{type(error).__name__}: {error}. This is a fault of lora_magic.")
+            raise
+        else:
+            self.put(page)
