@@ -136,7 +136,7 @@ def test_a_button_reaches_a_busy_cell_where_the_kernel_has_subshells(running: Ke
 
 
 def test_a_button_needs_its_route_where_comms_choose_one(running: Kernel) -> None:
-    chooses = "hasattr(__import__('ipykernel').comm.comm.BaseComm, '_reply_subshell_for')"
+    chooses = "hasattr(__import__('ipykernel.comm').comm.Comm, '_reply_subshell_for')"
     if value(running, chooses) == "True":
         assert not reaches(running, "")
     else:
