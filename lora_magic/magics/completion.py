@@ -226,7 +226,7 @@ class _Behind:
         names = [(word, "keyword") for word in self._fixed(completes)]
         names += self._things(completes.things, begun)
         fitting = [
-            (_doubled(name) if is_open else quoted(name), kind)
+            (_doubled(name) if is_open else _in_quotes(name, begun, fragment), kind)
             for name, kind in names
             if name.lower().startswith(begun.lower())
         ]
@@ -272,6 +272,17 @@ def _unquoted(typed: str) -> tuple[str, str, bool] | None:
         return typed, next_word(typed)[0], False
     except CommandError:
         return None  # a quote is open in the middle
+
+
+def _in_quotes(name: str, begun: str, typed: str) -> str:
+    """A path as a word; quotes that are closed already stay, so that what was typed goes on.
+
+    >>> _in_quotes("my data/rows.csv", "my data/", '"my data/"')
+    '"my data/"rows.csv'
+    """
+    rest = name.removeprefix(begun)
+    goes_on = name != rest and quoted(rest) == rest and typed != begun
+    return typed + rest if goes_on else quoted(name)
 
 
 def _doubled(name: str) -> str:
