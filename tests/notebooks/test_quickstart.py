@@ -9,6 +9,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from tests.views.page import weight
+
 PROJECT = Path(__file__).parents[2]
 QUICKSTART = PROJECT / "notebooks" / "quickstart.ipynb"
 
@@ -117,3 +119,15 @@ def test_the_spectrum_is_a_chart_everywhere(executed: nbformat.NotebookNode) -> 
     data = cells[0].outputs[0].data
     assert {"application/vnd.plotly.v1+json", "text/html", "text/plain"} <= set(data)
     assert "data:image/svg+xml" in data["text/html"]
+
+
+def test_no_output_of_a_run_takes_more_than_60_kb(executed: nbformat.NotebookNode) -> None:
+    sizes = {
+        f"{cell.source.splitlines()[0]} #{place}": weight(dict(output.get("data", {})))
+        for cell in executed.cells
+        if cell.cell_type == "code"
+        for place, output in enumerate(cell.outputs)
+    }
+    for verb in ("%lora ratio", "%lora spectrum", "%%lora compare", "%%lora_train", "%lora #"):
+        assert any(name.startswith(verb) for name in sizes)
+    assert max(sizes.values()) <= 60_000
