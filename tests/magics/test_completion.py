@@ -31,6 +31,7 @@ from lora_magic.magics.shell import KEPT_AS
 from lora_magic.magics.verb import Thing
 from lora_magic.magics.verbs import VERBS
 from lora_magic.magics.words import expand, split
+from lora_magic.state.panel import VIEWS
 from lora_magic.state.session import Session
 from lora_magic.state.wanted import wanted
 from lora_magic.training.files import read_file
@@ -301,6 +302,10 @@ def test_a_choice_that_is_offered_is_one_that_is_accepted(line: str) -> None:
     assert len(words) == count
     assert not any(map(refused, words))
     assert refused("bogus")
+
+
+def test_the_panels_views_are_those_that_there_are() -> None:
+    assert offered("%lora panel ") == list(VIEWS)
 
 
 def test_every_flag_that_takes_one_of_a_few_words_is_checked_above() -> None:
