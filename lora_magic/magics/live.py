@@ -30,7 +30,7 @@ _NOTHING = {"text/html": "", "text/plain": ""}
 
 def reporter_for(shell: Any) -> LiveReporter | TerminalReporter:
     """What follows a run here: a display where a person sees it, lines where not."""
-    return LiveReporter(shell) if has_person() else TerminalReporter()
+    return LiveReporter(shell) if has_person(shell) else TerminalReporter()
 
 
 class LiveReporter:
@@ -145,8 +145,8 @@ class TerminalReporter:
         self._lines.step(point)
 
     def finish(self, summary: RunSummary) -> None:
-        """The summary's line, which is the receipt."""
-        self._lines.finish(summary)
+        """The receipt: the summary's line, in a notebook that a program runs its static form."""
+        display(summary)
         self.finished = True
 
     def close(self) -> None:

@@ -101,8 +101,9 @@ def _carried_out(shell: Any, marked: str, cell: str | None, local: Mapping[str, 
     if parsed.out is not None:
         shell.user_ns[parsed.out] = value
         place = Place.VALUE
-    if verb.controls is not None and place is Place.LAST and not silent and has_person():
-        show_below(shell, verb.controls(call))
+    controls = verb.controls
+    if controls is not None and place is Place.LAST and not silent and has_person(shell):
+        show_below(shell, lambda: controls(call))
     kept = show(
         value,
         changes=verb.changes,

@@ -6,6 +6,7 @@ Knows IPython's display, and of a record that it has a line or a rich form.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from IPython.core.getipython import get_ipython
@@ -45,29 +46,28 @@ def receipt(value: Any) -> None:
 
 def show_panel(panel: Any) -> None:
     """Display a panel's outputs one after the other; IPython calls this for a panel."""
-    if has_person():
+    if has_person(get_ipython()):
         for bundle in panel.outputs():
             display(bundle, raw=True)
     else:
         say(repr(panel))
 
 
-def has_person() -> bool:
+def has_person(shell: Any) -> bool:
     """Does a notebook with a person before it show what is displayed?
 
     Not in a terminal, and not where a program runs a notebook: that answers no questions, and says
     so with every cell. A control that nobody can use would stay in its file for nothing.
     """
-    shell = get_ipython()
     return bool(getattr(getattr(shell, "kernel", None), "_allow_stdin", False))
 
 
-def show_below(shell: Any, panel: Any) -> None:
-    """Display a panel when the cell is done, below the value that the cell displays at its end."""
+def show_below(shell: Any, make: Callable[[], object]) -> None:
+    """Make a panel and display it when the cell is done, below the value that the cell displays."""
 
     def once(*_: object) -> None:
         shell.events.unregister("post_run_cell", once)
-        display(panel)
+        display(make())
 
     shell.events.register("post_run_cell", once)
 

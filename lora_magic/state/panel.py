@@ -133,7 +133,11 @@ class Panel:
         return tabs
 
     def _make(self, view: str) -> Any:
-        """The widget of one verb's controls, made at the first time."""
+        """The widget of one verb's controls, made at the first time.
+
+        Raises `StateError` where no base is loaded.
+        """
+        _ = self._session._held.base
         if view == "ratio":
             self._ratio = self._ratio or self._ratio_controls()
             return self._ratio.widget

@@ -76,7 +76,8 @@ class SilentReporter:
 
 
 class LineReporter:
-    """One line at the start, one every `every` seconds, one for the last step, one at the end."""
+    """One line at the start, one every `every` seconds, one at the end; in a run that had such lines
+    one for its last step, too."""
 
     def __init__(
         self,
@@ -85,19 +86,20 @@ class LineReporter:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._write, self._every, self._clock = write, every, clock
-        self._said = clock()
+        self._said, self._short = clock(), True
 
     def start(self, plan: RunPlan) -> None:
         """The plan's line."""
-        self._said = self._clock()
+        self._said, self._short = self._clock(), True
         self._write(plan.line)
 
     def step(self, point: StepPoint) -> None:
         """Step, loss, speed and time left, if it is time for a line."""
         now = self._clock()
-        if point.step < point.total and now - self._said < self._every:
+        last = point.step == point.total and not self._short
+        if not last and now - self._said < self._every:
             return
-        self._said = now
+        self._said, self._short = now, False
         held = f" (held out {point.held_out[-1][1]:.3f})" if point.held_out else ""
         self._write(
             f"step {point.step}/{point.total}, loss {point.loss:.3f}{held}, "

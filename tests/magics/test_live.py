@@ -11,7 +11,26 @@ from IPython.utils.capture import capture_output
 from lora_magic.errors import TrainingStopped
 from lora_magic.magics.live import LiveReporter, TerminalReporter, reporter_for
 
+WIDGET = "application/vnd.jupyter.widget-view+json"
 PLAN = SimpleNamespace(adapter="pirate", line="2 examples, 60 steps", steps=60)
+
+
+#: A kernel with a person before it; one whose notebook a program runs; a kernel without subshells.
+KERNEL = SimpleNamespace(_allow_stdin=True)
+UNATTENDED = SimpleNamespace(_allow_stdin=False)
+SHELL = SimpleNamespace(kernel=KERNEL)
+
+
+class Subshells:
+    """A kernel that can make subshells, and those that a front end has made."""
+
+    _allow_stdin = True
+    _supports_kernel_subshells = True
+
+    def __init__(self) -> None:
+        self.made: list[str] = []
+        manager = SimpleNamespace(list_subshell=lambda: self.made)
+        self.shell_channel_thread = SimpleNamespace(_manager=manager)
 
 
 class Summary:
@@ -23,7 +42,14 @@ class Summary:
 
 def point(step: int) -> SimpleNamespace:
     return SimpleNamespace(
-        step=step, total=60, loss=3.0, elapsed=0.1, seconds_left=5.0, tokens_per_second=900.0
+        step=step,
+        total=60,
+        loss=3.0,
+        elapsed=0.1,
+        seconds_left=5.0,
+        tokens_per_second=900.0,
+        memory=512_000_000,
+        held_out=((0, 2.5),),
     )
 
 
@@ -31,7 +57,7 @@ def test_at_most_five_pictures_a_second_in_one_place(
     shell: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
-    live = LiveReporter(clock=lambda: now)
+    live = LiveReporter(SHELL, clock=lambda: now)
     with capture_output() as seen:
         live.start(PLAN)
         for step in range(1, 101):
@@ -49,7 +75,7 @@ def test_at_most_five_pictures_a_second_in_one_place(
 
 
 def test_a_run_that_breaks_leaves_a_still_line(shell: Any) -> None:
-    live = LiveReporter(clock=lambda: 0.0)
+    live = LiveReporter(SHELL, clock=lambda: 0.0)
     with capture_output() as seen:
         live.start(PLAN)
         live.step(point(1))
@@ -61,7 +87,7 @@ def test_a_run_that_breaks_leaves_a_still_line(shell: Any) -> None:
 
 
 def test_a_finished_run_is_not_closed_again(shell: Any) -> None:
-    live = LiveReporter()
+    live = LiveReporter(SHELL)
     with capture_output() as seen:
         live.step(point(1))
         live.finish(Summary())
@@ -71,7 +97,8 @@ def test_a_finished_run_is_not_closed_again(shell: Any) -> None:
 
 def test_a_kernel_gets_a_display_and_a_terminal_gets_lines(shell: Any) -> None:
     assert isinstance(reporter_for(shell), TerminalReporter)
-    assert isinstance(reporter_for(SimpleNamespace(kernel=object())), LiveReporter)
+    assert isinstance(reporter_for(SHELL), LiveReporter)
+    assert isinstance(reporter_for(SimpleNamespace(kernel=UNATTENDED)), TerminalReporter)
 
 
 def _training(ends_in: BaseException | None) -> Any:
@@ -86,10 +113,10 @@ def _training(ends_in: BaseException | None) -> Any:
     return train
 
 
-@pytest.mark.parametrize("kernel", [False, True])
-def test_a_run_shows_its_receipt_once(shell: Any, session: Any, kernel: bool) -> None:
+@pytest.mark.parametrize("kernel", [None, KERNEL, UNATTENDED])
+def test_a_run_shows_its_receipt_once(shell: Any, session: Any, kernel: Any) -> None:
     if kernel:
-        shell.kernel = object()
+        shell.kernel = kernel
     session.answers["train"] = _training(None)
     seen = shell.run("%%lora_train pirate\na => b")
     everything = seen.printed + "".join(seen.lines)
@@ -99,7 +126,7 @@ def test_a_run_shows_its_receipt_once(shell: Any, session: Any, kernel: bool) ->
 
 
 def test_a_stopped_run_is_static_before_the_error_stops_the_cells(shell: Any, session: Any) -> None:
-    shell.kernel = object()
+    shell.kernel = KERNEL
     session.answers["train"] = _training(TrainingStopped("Stopped at step 1"))
     with capture_output() as seen:
         ran = shell.run_cell("%%lora_train pirate\na => b")
@@ -110,3 +137,76 @@ def test_a_stopped_run_is_static_before_the_error_stops_the_cells(shell: Any, se
 def test_a_silenced_run_has_no_reporter(shell: Any, session: Any) -> None:
     shell.run("%%lora_train pirate;\na => b")
     assert session.last[2]["reporter"] is None
+
+
+def test_pictures_that_are_slow_to_make_take_a_hundredth_of_the_run(
+    shell: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, shown = [0.0], 0
+    live = LiveReporter(SHELL, clock=lambda: now[0])
+
+    def slow(bundle: Any) -> None:
+        nonlocal shown
+        shown += 1
+        now[0] += 0.05
+
+    monkeypatch.setattr(live, "_put", slow)
+    live.start(PLAN)
+    for step in range(1, 6001):
+        now[0] += 0.01
+        live.step(point(step))
+    spent = 0.05 * shown
+    assert shown >= 10
+    # The first picture comes at once, before there is a run to take a share of.
+    assert (spent - 0.05) / now[0] <= 0.01
+
+
+def test_where_no_click_is_heard_there_is_no_button(shell: Any) -> None:
+    kernel = Subshells()
+    for quiet in (KERNEL, kernel):
+        live = LiveReporter(SimpleNamespace(kernel=quiet), clock=lambda: 0.0)
+        with capture_output() as seen:
+            live.start(PLAN)
+            live.step(point(1))
+            live.finish(Summary())
+            live.close()
+        assert not any(WIDGET in output.data for output in seen.outputs)
+        assert "press ■ to stop after this step" in seen.outputs[0].data["text/html"]
+
+
+def test_a_button_comes_once_a_front_end_can_send_its_click_and_goes_with_the_run(
+    shell: Any,
+) -> None:
+    kernel, now = Subshells(), [0.0]
+    live = LiveReporter(SimpleNamespace(kernel=kernel), clock=lambda: now[0])
+    with capture_output() as seen:
+        live.start(PLAN)
+        live.step(point(1))
+        kernel.made.append("one")
+        for step in (2, 3):
+            now[0] += 1.0
+            live.step(point(step))
+        button = live._button
+        assert button is not None
+        assert not live.stop.is_set()
+        button.button.click()
+        assert live.stop.is_set()
+        live.finish(Summary())
+        live.close()
+    widgets = [output for output in seen.outputs if WIDGET in output.data]
+    assert len(widgets) == 1
+    assert "press ■" not in seen.outputs[3].data["text/html"]
+    # What stays in the cell: the static form, and an output that draws nothing in the button's
+    # place.
+    last = {output.transient["display_id"]: output.data for output in seen.outputs}
+    assert [data["text/html"] for data in last.values()] == ["<b>static</b>", ""]
+
+
+def test_a_picture_tells_memory_and_the_held_out_loss(shell: Any) -> None:
+    live = LiveReporter(SHELL, clock=lambda: 0.0)
+    with capture_output() as seen:
+        live.start(PLAN)
+        live.step(point(1))
+    page = seen.outputs[0].data["text/html"]
+    assert "memory 512 MB at the peak" in page
+    assert "held out 2.50" in page

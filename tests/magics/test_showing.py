@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+from lora_magic.errors import StateError
 
 CHANGING = {
     "load demo": "load",
@@ -109,3 +112,96 @@ def test_a_record_without_a_rich_form_shows_its_line(shell: Any, session: Any) -
 
     session.answers["swap"] = Plain()
     assert shell.run("%lora swap pirate").lines == ["swapped"]
+
+
+class Controls:
+    """What a session's panel is to the shell: outputs, one after the other."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"{self.name} in words"
+
+    def outputs(self) -> list[dict[str, Any]]:
+        return [{"text/plain": f"{self.name} {part}"} for part in ("line", "controls")]
+
+
+Controls.__module__, Controls.__qualname__, Controls.__name__ = (
+    "lora_magic.state.panel",
+    "Panel",
+    "Panel",
+)
+
+
+@pytest.fixture
+def before_a_person(shell: Any, session: Any) -> Any:
+    """The shell of a notebook that a person looks at."""
+    shell.kernel = SimpleNamespace(_allow_stdin=True)
+    session.answers["panel"] = lambda view=None, **start: Controls(view or "panel")
+    return shell
+
+
+@pytest.mark.parametrize(
+    ("line", "view", "start"),
+    [
+        ("ratio pirate --rank 4", "ratio", {"adapter": "pirate", "rank": 4}),
+        ("spectrum pirate", "spectrum", {"adapters": ["pirate"]}),
+        (
+            "compare --seed 3 --adapters pirate Who?",
+            "compare",
+            {"prompt": "Who?", "seed": 3, "adapters": ["pirate"]},
+        ),
+    ],
+)
+def test_controls_stand_below_the_record_at_the_end_of_a_cell(
+    before_a_person: Any, session: Any, line: str, view: str, start: dict[str, Any]
+) -> None:
+    verb = line.split()[0]
+    seen = before_a_person.run(f"%lora {line}")
+    assert seen.lines == [f"{verb} done", f"{view} line", f"{view} controls"]
+    assert ("panel", (view,), start) in session.calls
+    # The value of the cell is the record's still.
+    assert seen.result.verb == verb
+    # And the next cell shows nothing of it.
+    assert before_a_person.run("1").lines == ["1"]
+
+
+def test_nowhere_else_do_controls_stand(before_a_person: Any) -> None:
+    run = before_a_person.run
+    assert run("%lora ratio;").lines == []
+    assert run("x = %lora ratio").lines == []
+    assert run("%lora ratio\nx = 1").lines == ["ratio done"]
+    assert run("for i in range(3):\n    %lora ratio").lines == ["ratio done"] * 3
+    assert run("%lora status").lines == ["status done"]
+    before_a_person.kernel = SimpleNamespace(_allow_stdin=False)
+    assert run("%lora ratio").lines == ["ratio done"]
+    del before_a_person.kernel
+    assert run("%lora ratio").lines == ["ratio done"]
+
+
+def test_a_panel_is_displayed_whoever_displays_it(before_a_person: Any) -> None:
+    run = before_a_person.run
+    wanted = ["panel line", "panel controls"]
+    assert run("%lora panel").lines == wanted
+    assert run("p = %lora panel").lines == []
+    assert run("p").lines == wanted
+    assert run("%lora panel\nx = 1").lines == wanted
+    assert run("from IPython.display import display; display(p)").lines == wanted
+    before_a_person.kernel = SimpleNamespace(_allow_stdin=False)
+    seen = run("p")
+    assert (seen.lines, seen.printed) == ([], "panel in words\n")
+    run("%unload_ext lora_magic")
+    assert run("p").lines == ["panel in words"]
+
+
+def test_a_verb_that_fails_leaves_no_controls_for_the_next_cell(
+    before_a_person: Any, session: Any
+) -> None:
+    def fails(*args: Any, **kwargs: Any) -> Any:
+        raise StateError("no base model is loaded")
+
+    session.answers["ratio"] = fails
+    with pytest.raises(StateError):
+        before_a_person.run("%lora ratio")
+    assert before_a_person.run("1").lines == ["1"]

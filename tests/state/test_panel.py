@@ -1,0 +1,296 @@
+"""Controls over a real session: each choice is the verb's own answer, and nothing else changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch.overrides import TorchFunctionMode
+
+from lora_magic.adapters.methods import METHODS
+from lora_magic.errors import CommandError, LoraMagicError, StateError
+from lora_magic.state.panel import VIEWS
+from lora_magic.state.session import Session
+from tests.classifiers import saved, tiny_of
+from tests.conftest import Saver, perturb
+from tests.state.shared import snapshot
+
+PATIENCE = 60
+
+
+@pytest.fixture
+def ready(session: Session) -> Session:
+    """Two adapters that change something, the second one active."""
+    for name, rank in (("one", 2), ("two", 3)):
+        session.attach(name, rank=rank, targets="q_proj,v_proj")
+        perturb(session, name)
+    return session
+
+
+def page_of(result: Any) -> str:
+    return str(result._repr_mimebundle_()["text/html"])
+
+
+def test_the_rank_slider_says_what_an_adapter_of_that_rank_would_train(ready: Session) -> None:
+    controls = ready.panel("ratio")._ratio
+    for rank in (1, 4, 8):
+        controls.rank.value = rank
+        made = ready.attach(f"of_{rank}", rank=rank, targets="q_proj,v_proj")
+        assert f"{made.trainable:,} trainable of" in controls.page.html
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_can_be_chosen_and_says_what_the_verb_says(
+    ready: Session, method: str
+) -> None:
+    controls = ready.panel("ratio")._ratio
+    controls.method.value = method
+    controls.refresh()
+    reads = METHODS[method].takes
+    flags: dict[str, Any] = {"rank": 3} if "rank" in reads else {}
+    flags |= {"targets": "q_proj,v_proj"} if method in ("lora", "adalora") else {}
+    try:
+        wanted = ready.ratio(method=method, **flags).line
+    except LoraMagicError as error:
+        assert str(error).partition("'")[0] in controls.page.said.replace("&#x27;", "'")
+    else:
+        assert wanted in controls.page.html
+        assert controls.page.said == ""
+
+
+def test_counting_touches_neither_the_model_nor_a_slot(ready: Session) -> None:
+    class Nothing(TorchFunctionMode):
+        """No function of torch may be called on a tensor; asking for its shape is none."""
+
+        def __torch_function__(
+            self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            name = getattr(function, "__name__", "")
+            assert name in ("__get__", "numel", "size", "dim", "data_ptr"), name
+            return function(*args, **(kwargs or {}))
+
+    controls = ready.panel("ratio")._ratio
+    before = snapshot(ready)
+    places = [dict(module._modules) for module in ready.model.modules()]
+    writes: list[Any] = []
+    slots = ready._held.slots
+    slots.write = lambda modules: writes.append(modules)  # type: ignore[method-assign]
+    with Nothing():
+        controls.rank.value = 1
+        controls.targets.value = "all-linear"
+        controls.typed.value = 5
+    del slots.write
+    assert writes == []
+    assert [dict(module._modules) for module in ready.model.modules()] == places
+    assert snapshot(ready) == before
+
+
+def test_the_picture_is_of_the_matrix_that_is_picked(saved_model: Saver) -> None:
+    session = Session()
+    session.load(str(saved_model("gpt2")))
+    controls = session.panel("ratio", targets="all-linear", rank=2)._ratio
+    shapes = {
+        row.module.rpartition(".")[2]: (row.outputs, row.inputs)
+        for row in session.ratio(targets="all-linear", rank=2).modules
+    }
+    assert set(controls.matrix.options) == set(shapes)
+    for kind, (d, k) in shapes.items():
+        controls.matrix.value = kind
+        controls.refresh()
+        assert f"{2 * (d + k):,} of d·k = {d * k:,}" in controls.page.html
+
+
+def test_the_controls_begin_with_what_was_asked_about(ready: Session) -> None:
+    ratio = ready.panel("ratio", adapter="one", rank=8)._ratio
+    assert (ratio.method.value, ratio.rank.value, ratio.targets.value) == (
+        "lora",
+        8,
+        "q_proj,v_proj",
+    )
+    assert ready.panel("ratio", method="houlsby")._ratio.method.value == "houlsby"
+    assert ready.panel("spectrum", adapters=["one"])._spectrum.adapter.value == "one"
+    compare = ready.panel("compare", prompt="Hi", adapters=["base", "two"], temperature=0.5)
+    asked = compare._compare.asked
+    assert (asked.prompt, asked.adapters, asked.temperature) == ("Hi", ("two",), 0.5)
+
+
+def test_a_spectrum_that_is_picked_is_the_verbs_own(ready: Session) -> None:
+    controls = ready.panel("spectrum")._spectrum
+    controls.adapter.value = "one"
+    assert controls.page.html == page_of(ready.spectrum("one"))
+    controls.module.value = "q_proj"
+    assert controls.page.html == page_of(ready.spectrum("one", module="q_proj"))
+    path = "model.layers.1.self_attn.v_proj"
+    controls.module.value = path
+    assert controls.page.html == page_of(ready.spectrum("one", module=path))
+    controls.adapter.value = "all"
+    assert "two" in controls.page.html
+
+
+def test_generate_answers_as_the_verb_does_and_shows_it_while_it_is_written(
+    ready: Session,
+) -> None:
+    controls = ready.panel("compare", prompt="Hello there", max_new_tokens=8, seed=3)._compare
+    controls.temperature.value = 0.9
+    controls.boxes["two"].value = False
+    pages: list[str] = []
+    controls._clock = iter(range(10_000)).__next__
+    put = controls.page.put
+    controls.page.put = lambda page: (pages.append(page), put(page))
+    before = snapshot(ready)
+    controls.generate.click()
+    controls.wait(PATIENCE)
+    assert snapshot(ready) == before
+    wanted = ready.compare(
+        "Hello there", adapters=["one"], temperature=0.9, max_new_tokens=8, seed=3
+    )
+    for pane in wanted.panes:
+        assert pane.text.split()[0] in pages[-1]
+    assert "two" not in pages[-1]
+    assert len(pages) == 9
+    assert all("answering …" in page for page in pages[:-1])
+    assert len(pages[0]) < len(pages[-2])
+
+
+def test_stop_ends_the_answers_and_leaves_the_session_as_it_was(ready: Session) -> None:
+    controls = ready.panel("compare", prompt="Hello", max_new_tokens=50)._compare
+    before = snapshot(ready)
+    follow = controls._clock
+    calls: list[int] = []
+
+    def clock() -> float:
+        calls.append(1)
+        if len(calls) == 4:
+            controls.stop.click()
+        return follow()
+
+    controls._clock = clock
+    controls.generate.click()
+    controls.wait(PATIENCE)
+    assert "3 tokens" in controls.page.html.replace("\u00a0", " ")
+    assert "did not end by itself" in controls.page.html.replace("\u00a0", " ")
+    assert snapshot(ready) == before
+
+
+def test_voices_that_cannot_share_a_pass_are_shown_one_after_the_other(ready: Session) -> None:
+    ready.attach("three", method="ia3")
+    controls = ready.panel("compare", prompt="Hello", max_new_tokens=3)._compare
+    pages: list[str] = []
+    controls._clock = iter(range(10_000)).__next__
+    put = controls.page.put
+    controls.page.put = lambda page: (pages.append(page), put(page))
+    controls.generate.click()
+    controls.wait(PATIENCE)
+    waiting = [page.count("waiting") for page in pages[:-1]]
+    assert waiting == sorted(waiting, reverse=True)
+    assert (waiting[0], waiting[-1]) == (3, 0)
+
+
+def test_a_mistake_in_a_control_is_its_line(ready: Session) -> None:
+    controls = ready.panel("compare", prompt="  ")._compare
+    controls.prompt.value = "   "
+    controls.generate.click()
+    controls.wait(PATIENCE)
+    assert "prompt" in controls.page.said
+    ratio = ready.panel("ratio")._ratio
+    ratio.typed.value = 16
+    ready.reset()
+    ratio.rank.value = 4
+    assert "no base model is loaded" in ratio.page.said
+
+
+def test_the_panel_says_what_is_loaded_active_and_merged_at_any_time(
+    saved_model: Saver,
+) -> None:
+    session = Session()
+    panel = session.panel()
+    top = panel._panel.top
+    assert "No base yet" in top.html
+    assert len(panel.widget.children) == 1
+    session.load(str(saved_model()))
+    assert len(panel._panel.tabs.children) == len(VIEWS)
+    session.attach("one", rank=2)
+    assert page_of(session.status()) in top.html
+    assert list(panel._spectrum.adapter.options) == ["all", "one"]
+    perturb(session, "one")
+    session.attach("two", rank=2)
+    session.swap("one")
+    assert page_of(session.status()) in top.html
+    assert list(panel._compare.boxes) == ["one", "two"]
+    session.merge("one")
+    assert page_of(session.status()) in top.html
+    session.unmerge()
+    session.detach("two")
+    assert list(panel._compare.boxes) == ["one"]
+    session.reset()
+    assert "No base yet" in top.html
+    assert len(panel.widget.children) == 1
+
+
+def test_another_base_brings_its_own_modules_into_the_panel(saved_model: Saver) -> None:
+    session = Session()
+    session.load(str(saved_model()))
+    panel = session.panel()
+    assert "q_proj" in [box.description for box in panel._ratio.boxes]
+    session.load(str(saved_model("gpt2")))
+    assert "c_attn" in [box.description for box in panel._ratio.boxes]
+    assert "q_proj" not in [box.description for box in panel._ratio.boxes]
+
+
+def test_a_spectrum_on_the_page_follows_the_training(ready: Session) -> None:
+    panel = ready.panel()
+    before = panel._spectrum.page.html
+    ready.swap("base")
+    assert panel._spectrum.page.html == before
+    ready.train("one", text="Where? => Here.", steps=2)
+    assert panel._spectrum.page.html != before
+
+
+def test_a_panel_that_was_thrown_away_is_no_burden(ready: Session) -> None:
+    class Dropped:
+        def hear(self) -> None:
+            raise AssertionError
+
+    ready._turns.listen(Dropped().hear)
+    ready.swap("base")
+
+
+def test_while_a_verb_runs_a_control_says_so(ready: Session) -> None:
+    controls = ready.panel("spectrum")._spectrum
+    controls.adapter.value = "one"
+    compare = ready.panel("compare", prompt="Hello")._compare
+    with ready._turns.turn("train"):
+        compare.generate.click()
+        compare.wait(PATIENCE)
+    assert "busy with train" in compare.page.said
+
+
+def test_of_a_classifier_the_controls_show_probabilities(tmp_path: Any) -> None:
+    session = Session()
+    folder = saved(tiny_of("causal", "llama"), tmp_path / "base")
+    session.load(folder, task="classification", labels="day,night")
+    session.attach("sky", rank=2)
+    controls = session.panel("compare", prompt="good")._compare
+    controls.generate.click()
+    controls.wait(PATIENCE)
+    assert controls.page.said == ""
+    assert "%" in controls.page.html
+
+
+def test_another_view_is_refused_with_those_there_are(session: Session) -> None:
+    with pytest.raises(CommandError, match=r"ratio, spectrum, compare.*'spectrum'"):
+        session.panel("spectrm")
+
+
+def test_without_a_base_one_view_is_refused() -> None:
+    for view in VIEWS:
+        with pytest.raises(StateError, match="no base model is loaded"):
+            Session().panel(view)
+
+
+def test_a_panel_in_words_says_what_the_session_holds(ready: Session) -> None:
+    words = repr(ready.panel())
+    assert "two" in words
+    assert "notebook" in words
+    assert torch.is_grad_enabled()

@@ -1,0 +1,127 @@
+"""One at a time: whoever comes second waits, or is told."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from lora_magic.errors import StateError
+from lora_magic.state.session import Session
+from lora_magic.state.turns import Turns
+from tests.conftest import perturb
+
+PATIENCE = 30
+
+
+class Other:
+    """A block in another thread, that ends when it is told to."""
+
+    def __init__(self, work: Callable[[Callable[[], object]], object]) -> None:
+        self.reached, self.go_on = threading.Event(), threading.Event()
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
+        self._thread.start()
+
+    def _run(self, work: Callable[[Callable[[], object]], object]) -> None:
+        try:
+            work(self._stay)
+        except BaseException as error:
+            self.error = error
+
+    def _stay(self) -> None:
+        self.reached.set()
+        assert self.go_on.wait(PATIENCE)
+
+    def end(self) -> None:
+        self.go_on.set()
+        self._thread.join(PATIENCE)
+
+
+def have(turns: Turns, doing: str) -> Callable[[Callable[[], object]], object]:
+    def work(stay: Callable[[], object]) -> None:
+        with turns.turn(doing):
+            stay()
+
+    return work
+
+
+def test_a_second_thread_is_told_what_the_session_is_busy_with() -> None:
+    turns = Turns()
+    with turns.turn("train"):
+        other = Other(have(turns, "compare"))
+        other.end()
+    assert isinstance(other.error, StateError)
+    assert "busy with train" in str(other.error)
+
+
+def test_the_main_thread_waits_for_its_turn() -> None:
+    turns = Turns()
+    other = Other(have(turns, "compare"))
+    assert other.reached.wait(PATIENCE)
+    order: list[str] = []
+    threading.Timer(0.2, lambda: (order.append("other"), other.go_on.set())).start()
+    with turns.turn("train"):
+        order.append("main")
+    assert order == ["other", "main"]
+    other.end()
+
+
+def test_a_turn_ends_with_an_error_too_and_may_be_taken_twice_by_one() -> None:
+    turns = Turns()
+    with pytest.raises(ZeroDivisionError), turns.turn("train"), turns.turn("ask"):
+        raise ZeroDivisionError
+    other = Other(have(turns, "compare"))
+    assert other.reached.wait(PATIENCE)
+    other.end()
+    assert other.error is None
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.heard = 0
+
+    def hear(self) -> None:
+        self.heard += 1
+
+
+def test_listeners_hear_of_every_verb_also_of_one_that_failed(session: Session) -> None:
+    listener = Listener()
+    session._turns.listen(listener.hear)
+    session.attach("one", rank=2)
+    session.swap("base")
+    with pytest.raises(Exception, match="nobody"):
+        session.swap("nobody")
+    assert listener.heard == 3
+
+
+def test_a_listener_that_is_gone_is_forgotten(session: Session) -> None:
+    session._turns.listen(Listener().hear)
+    session.attach("one", rank=2)
+    assert session._turns._listeners == []
+
+
+def test_while_an_answer_is_written_another_thread_changes_nothing(session: Session) -> None:
+    session.attach("one", rank=2)
+    perturb(session, "one")
+    alone = session.compare("Hello", max_new_tokens=6)
+    refused: list[BaseException | None] = []
+
+    def meanwhile(written: object) -> bool:
+        if not refused:
+            other = Other(lambda stay: session.swap("base"))
+            other.end()
+            refused.append(other.error)
+        return False
+
+    found = session.compare("Hello", max_new_tokens=6, watch=meanwhile)
+    assert isinstance(refused[0], StateError)
+    assert "busy with compare" in str(refused[0])
+    assert [pane.text for pane in found.panes] == [pane.text for pane in alone.panes]
+    assert session.active == "one"
+    # Counting touches no slot, so that it needs no turn.
+    counted = Other(lambda stay: session.ratio(rank=4))
+    with session._turns.turn("train"):
+        counted.end()
+    assert counted.error is None
