@@ -115,7 +115,8 @@ class _Names:
 
     def _holds(self, name: str) -> bool:
         """Whether it holds a value, and is no module, class or function."""
-        return not isinstance(self._variables[name], _NO_VALUES)
+        # By the type itself: an object may answer for its class by code of its own.
+        return not issubclass(type(self._variables[name]), _NO_VALUES)
 
     def _of_the_session(self, thing: Thing) -> list[str]:
         if self._session is None:

@@ -76,8 +76,10 @@ class SilentReporter:
 
 
 class LineReporter:
-    """One line at the start, one every `every` seconds, one at the end; in a run that had such lines
-    one for its last step, too."""
+    """One line at the start, one every `every` seconds, one at the end.
+
+    A run long enough for lines in between has one for its last step, too.
+    """
 
     def __init__(
         self,

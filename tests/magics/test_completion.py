@@ -150,6 +150,7 @@ FREE = [
     "%lora ask What's at",
     "%lora ask What is ",
     "%lora ask --seed 3 What is --te",
+    "%lora ask -- ",
     "%lora ask -- --te",
     '%lora ask "What is a',
     "%lora compare --adapters base,pirate pi",
@@ -547,7 +548,13 @@ def test_an_object_that_cannot_be_looked_at_is_no_error(full: Any, capsys: Any) 
             raise RuntimeError("not you")
 
     full.user_ns["odd"] = Odd()
-    assert pressed(full, "%lora use odd_one") == []
+    assert pressed(full, "%lora use od") == ["%lora use odd"]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_session_that_cannot_be_asked_leaves_the_line_to_ipython(full: Any, capsys: Any) -> None:
+    setattr(full, KEPT_AS, object())
+    assert pressed(full, "%lora detach nobody_h") == []
     assert pressed(full, "%lora att") == ["%lora attach"]
     assert capsys.readouterr().err == ""
 
