@@ -139,7 +139,7 @@ def _paths(begun: str, *, files: bool) -> list[str]:
     try:
         with os.scandir(os.path.expanduser(folder) or ".") as entries:
             found = sorted((e.name, e.is_dir()) for e in entries)
-    except (OSError, ValueError):
+    except OSError:
         return []
     return [
         folder + entry + "/" * is_folder

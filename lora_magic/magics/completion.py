@@ -186,7 +186,7 @@ class _Behind:
         at = min(len(self._words), len(self._places) - 1)
         place = self._places[at] if self._places else None
         if place is None or (at < len(self._words) and place.many not in ("*", "+")):
-            return _those(typed, () if typed else self._left())
+            return NOTHING if typed or self._ended else _those("", self._left())
         before = self._words[at:]
         found = self._value(place.completes, typed, before)
         needed = place.many is None or (place.many == "+" and not before)

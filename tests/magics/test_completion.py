@@ -152,6 +152,7 @@ FREE = [
     "%lora ask --seed 3 What is --te",
     "%lora ask -- ",
     "%lora ask -- --te",
+    "%lora merge -- pirate ",
     '%lora ask "What is a',
     "%lora compare --adapters base,pirate pi",
     "%%lora_train pirate\n%lora at",
@@ -227,6 +228,7 @@ def test_a_flag_waits_until_the_names_are_there() -> None:
         ("%lora blend mild pirate=0.4 f", ["formal="]),
         ("%lora spectrum pirate f", ["formal"]),
         ("%lora spectrum --module q", ["q_proj"]),
+        ("%lora spectrum -- --module ", ["pirate", "formal"]),
         ("%lora attach x --targets ", ["attention", "all-linear", "re:", *THERE[Thing.MODULE]]),
         ("%lora attach x --targets q_proj,", ["v_proj", "up_proj"]),
         ('%lora attach x --targets "q_proj, v', ["v_proj"]),
@@ -505,6 +507,12 @@ def test_an_adapter_that_was_saved_is_offered_by_its_name(full: Any) -> None:
     assert pressed(full, "%lora detach pi") == ["%lora detach pirate"]
 
 
+def test_modules_classes_and_functions_are_no_data(full: Any) -> None:
+    full.run("import random as row_a\nclass row_b: pass\ndef row_c(): pass\nrow_d = [].append")
+    full.run("row_e = []")
+    assert pressed(full, "%lora train pirate --data ro") == ["%lora train pirate --data row_e"]
+
+
 def test_models_of_the_notebook_come_first(full: Any) -> None:
     session: Session = getattr(full, KEPT_AS)
     full.user_ns.update(a_row=1, my_model=session.model, my_tokenizer=session.tokenizer)
@@ -528,6 +536,15 @@ def test_a_path_that_is_completed_is_read_as_that_file(shell: Any, name: str) ->
     assert expand(split(line)[-1], {}) == name
 
 
+def test_what_is_quoted_or_doubled_already_goes_on(shell: Any) -> None:
+    Path("my data").mkdir()
+    Path("my data/rows.csv").write_text("")
+    Path("b{r}.csv").write_text("")
+    for typed, whole in [('"my data/"r', '"my data/"rows.csv'), ("b{{", "b{{r}}.csv")]:
+        start = "%lora train x --data "
+        assert pressed(shell, start + typed) == [start + whole]
+
+
 def test_folders_end_in_a_slash_and_hidden_ones_wait_for_their_dot(shell: Any) -> None:
     for folder in ["data", ".kept", "my data"]:
         Path(folder).mkdir()
@@ -536,9 +553,19 @@ def test_folders_end_in_a_slash_and_hidden_ones_wait_for_their_dot(shell: Any) -
     assert pressed(shell, "%lora save pirate ")[:2] == [f"%lora save pirate {f}" for f in folders]
     assert pressed(shell, "%lora load .k") == ["%lora load .kept/"]
     assert pressed(shell, '%lora load "my d') == ['%lora load "my data/']
+    assert pressed(shell, '%lora load "my data"/') == []
     assert pressed(shell, "%lora load r") == []
     assert pressed(shell, "%lora train x --data r") == ["%lora train x --data rows.csv"]
-    assert pressed(shell, "%lora train x --data nowhere/") == []
+    shell.run("for_all = 1")
+    assert pressed(shell, "%lora train x --data nowhere/for_a") == []
+
+
+def test_a_path_from_the_persons_home_stays_short(
+    shell: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("people/me/my_models").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(Path("people/me").absolute()))
+    assert pressed(shell, "%lora load ~/my") == ["%lora load ~/my_models/"]
 
 
 def test_an_object_that_cannot_be_looked_at_is_no_error(full: Any, capsys: Any) -> None:

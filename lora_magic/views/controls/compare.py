@@ -55,6 +55,7 @@ class CompareControls:
         self._answer, self._clock = answer, clock
         self._stop = threading.Event()
         self._work: threading.Thread | None = None
+        self._answering = False
         self.page = Page()
         self.prompt = named(
             ipywidgets.Textarea, "Prompt", "min(40rem, 100%)", value=start.prompt, rows=2
@@ -123,8 +124,9 @@ class CompareControls:
             self._work.join(seconds)
 
     def _generate(self) -> None:
-        if self._work is not None and self._work.is_alive():
+        if self._answering:
             return
+        self._answering = True
         self._stop.clear()
         self.generate.disabled, self.stop.disabled = True, False
         # As a daemon: a kernel that is shut down does not wait for the last token.
@@ -144,4 +146,5 @@ class CompareControls:
         try:
             self.page.show(lambda: self._answer(asked, follow))
         finally:
+            self._answering = False
             self.generate.disabled, self.stop.disabled = False, True

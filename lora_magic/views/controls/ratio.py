@@ -15,6 +15,8 @@ from lora_magic.views.controls.parts import Page, name_of, named, row, set_optio
 
 #: More kinds of modules than this are not given a box each.
 BOXES = 16
+#: The slider's last rank; a larger one is typed.
+SLIDES_TO = 256
 OWN = "as ticked"
 
 
@@ -57,16 +59,16 @@ class RatioControls:
         self.method = named(
             ipywidgets.Dropdown, "Method", options=list(choices.methods), value=choices.method
         )
-        self._powers = powers(choices.largest_rank)
         self.rank = named(
-            ipywidgets.SelectionSlider,
+            ipywidgets.IntSlider,
             "Rank",
             "22rem",
-            options=sorted({*self._powers, choices.rank}),
+            min=1,
+            max=max(choices.rank, min(SLIDES_TO, choices.largest_rank)),
             value=choices.rank,
         )
         # A slider's handle has no name of its own in ipywidgets; this field says the same rank,
-        # and takes those that the slider passes over.
+        # and takes those that the slider does not reach.
         self.typed = named(
             ipywidgets.BoundedIntText,
             "Rank, typed",
@@ -141,8 +143,8 @@ class RatioControls:
             return
         self._busy = True
         try:
-            set_options(self.rank, sorted({*self._powers, rank}), rank)
-            self.typed.value = rank
+            self.rank.max = max(self.rank.max, rank)
+            self.rank.value = self.typed.value = rank
         finally:
             self._busy = False
         self.refresh()
@@ -171,13 +173,3 @@ class RatioControls:
         finally:
             self._busy = False
         self.refresh()
-
-
-def powers(largest: int) -> list[int]:
-    """The powers of two up to the largest rank, and that.
-
-    >>> powers(12)
-    [1, 2, 4, 8, 12]
-    """
-    found = [2**place for place in range(largest.bit_length()) if 2**place <= largest]
-    return sorted({*found, largest})

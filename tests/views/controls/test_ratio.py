@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lora_magic.errors import AdapterError
-from lora_magic.views.controls.ratio import BOXES, OWN, Choices, Plan, RatioControls, powers
+from lora_magic.views.controls.ratio import BOXES, OWN, SLIDES_TO, Choices, Plan, RatioControls
 
 READS = {"lora": frozenset({"rank", "targets"}), "bitfit": frozenset()}
 
@@ -83,11 +83,8 @@ def test_a_rank_is_the_same_in_both_of_its_controls(
 ) -> None:
     controls.typed.value = 37
     assert (controls.rank.value, controls.typed.value) == (37, 37)
-    assert 37 in controls.rank.options
     controls.rank.value = 16
     assert controls.typed.value == 16
-    # The slider has its own steps again.
-    assert list(controls.rank.options) == powers(100)
     assert [rank for _, rank, _, _ in counter.asked] == [37, 16]
 
 
@@ -149,7 +146,13 @@ def test_of_very_many_kinds_of_modules_the_sets_can_still_be_chosen(counter: Cou
     assert controls.targets.value == "q,v"
 
 
-def test_the_ranks_of_the_slider_double() -> None:
-    assert powers(1) == [1]
-    assert powers(64) == [1, 2, 4, 8, 16, 32, 64]
-    assert powers(100) == [1, 2, 4, 8, 16, 32, 64, 100]
+def test_a_rank_beyond_the_slider_is_typed_and_the_slider_then_reaches_it(
+    counter: Counter,
+) -> None:
+    controls = RatioControls(choices(largest_rank=4096), counter)
+    assert (controls.rank.max, controls.typed.max) == (SLIDES_TO, 4096)
+    controls.typed.value = 1024
+    assert (controls.rank.value, controls.rank.max) == (1024, 1024)
+    assert counter.asked[-1][1] == 1024
+    small = RatioControls(choices(largest_rank=12), counter)
+    assert (small.rank.min, small.rank.max) == (1, 12)
