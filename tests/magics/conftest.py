@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 from collections.abc import Iterator
 from contextlib import redirect_stdout
@@ -107,6 +108,8 @@ def bare_shell(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Testi
     shell = TestingShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
     yield shell
     TestingShell.clear_instance()
+    # Else hundreds of shells are kept to the end of the run, and each then collects all garbage.
+    atexit.unregister(shell.atexit_operations)
 
 
 @pytest.fixture
