@@ -150,7 +150,7 @@ class _Behind:
         if waiting is not None:
             return self._value(waiting.completes, typed)
         is_flag = typed.startswith("-") and not self._ended
-        if self._verb.prompt and (self._words or self._ended or (typed and not is_flag)):
+        if self._verb.prompt and (self._words or (typed and not is_flag)):
             return NOTHING
         return self._flag(typed) if is_flag else self._word(typed)
 

@@ -185,6 +185,6 @@ def test_reopened_without_a_kernel_the_records_stand_and_nothing_is_dead(book: B
     assert "run this cell again" in said
     assert again.output_of(PANEL).get_by_text("unchanged ✓").is_visible()
     again.screenshot("controls")
-    assert again.output_of(SPECTRUM).locator(".js-plotly-plot .main-svg").count() > 0
+    assert again.output_of(SPECTRUM).locator(".main-svg:visible, .plot-img:visible").count() > 0
     assert again.violations(again.outputs) == []
     again.close()

@@ -152,7 +152,7 @@ FREE = [
     "%lora ask --seed 3 What is --te",
     "%lora ask -- ",
     "%lora ask -- --te",
-    "%lora merge -- pirate ",
+    "%lora compress -- pirate small ",
     '%lora ask "What is a',
     "%lora compare --adapters base,pirate pi",
     "%%lora_train pirate\n%lora at",

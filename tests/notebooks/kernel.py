@@ -105,6 +105,13 @@ class Kernel:
         models = [found["_model_name"] for found in self.widgets.values()]
         raise AssertionError(f"no {wanted} among {models}")
 
+    def wait_for_widget(self, text: str) -> None:
+        """Wait until the value of some widget holds a text."""
+        end = time.monotonic() + PATIENCE
+        while not any(text in str(state.get("value")) for state in self.widgets.values()):
+            assert time.monotonic() < end, f"no widget ever said {text!r}"
+            self._next()
+
     def press(self, comm_id: str) -> None:
         """Press a button: heard at once where the kernel has subshells, else after the cell."""
         self._tell(comm_id, {"method": "custom", "content": {"event": "click"}})
@@ -134,6 +141,9 @@ class Kernel:
         except Empty:
             return None
         _follow(self.widgets, found["msg_type"], found["content"])
+        if self.widgets and self.has_subshells:
+            # As a front end does when it first sees a widget.
+            self._subshell_of_widgets()
         return found
 
     def status(self, sent: str) -> str:

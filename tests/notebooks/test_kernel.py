@@ -50,8 +50,10 @@ def test_a_training_shows_one_place_that_is_static_at_the_end(running: Kernel) -
     ran = running.run("%%lora_train one --steps 5" + BODY)
     assert ran.status == "ok"
     assert "2 rows" in ran.printed
-    assert len(ran.displays) == 1
-    assert "5 steps" in ran.displays[0]["text/plain"]
+    shown, *rest = ran.displays
+    assert "5 steps" in shown["text/plain"]
+    # Where a Stop button was, nothing is drawn.
+    assert all(not any(left.values()) for left in rest)
     assert "widget-view" not in str(ran.displays)
 
 
@@ -142,3 +144,39 @@ def test_a_button_needs_its_route_where_comms_choose_one(running: Kernel) -> Non
         assert not reaches(running, "")
     else:
         assert reaches(running, "") == running.has_subshells
+
+
+def test_the_stop_button_ends_a_training_where_a_click_can_come_through(running: Kernel) -> None:
+    running.run("%lora attach one --rank 2")
+    training = running.start("%%lora_train one --steps 100000" + BODY)
+    if running.has_subshells:
+        running.wait_for(training, "widget-view")
+        running.press(running.widget("ButtonModel", tooltip="Stop after this step"))
+    else:
+        running.wait_for(training, "press ■")
+        running.stop()
+    ran = running.finish(training)
+    assert "TrainingStopped" in ran.errors[0]
+    # Nothing of a widget stays in the cell.
+    assert "widget-view" not in str(ran.displays)
+    tooltips = [state.get("tooltip") for state in running.widgets.values()]
+    assert "Stop after this step" not in tooltips
+    running.run("import lora_magic")
+    assert value(running, "bool(lora_magic.session().verify())") == "True"
+
+
+def test_controls_answer_to_a_front_end(running: Kernel) -> None:
+    running.run("%lora attach one --rank 2")
+    ran = running.run("%lora ratio one")
+    assert ["widget-view" in str(shown) for shown in ran.displays] == [False, False, True]
+    running.run("import lora_magic")
+    wanted = value(running, "f'{lora_magic.session().ratio(rank=7).trainable_parameters:,}'")
+    running.move(running.widget("IntSliderModel", description="Rank"), value=7)
+    running.wait_for_widget(f"{wanted[1:-1]} trainable of")
+    running.run("%lora compare --max-new-tokens 3 Hello")
+    running.press(running.widget("ButtonModel", description="Generate"))
+    running.wait_for_widget("3\u00a0tokens")
+    running.run("%lora panel")
+    running.run("%lora merge one")
+    running.wait_for_widget("%lora unmerge")
+    running.run("%lora unmerge")
