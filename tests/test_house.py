@@ -38,7 +38,7 @@ OPEN = {"errors", "interrupts", "frames", "paths", "checks"}
 OWNERS = {
     "peft": ("adapters/bridge/",),
     "plotly": ("views/",),
-    "ipywidgets": ("views/",),
+    "ipywidgets": ("views/controls/",),
     "IPython": ("magics/",),
     "bitsandbytes": ("base/",),
 }

@@ -10,6 +10,7 @@
     panels      the spectra of many modules, gathered by projection
     and one file per result: spectrum, comparison, compression, ratio, training, receipt, merge,
     status, verification
+    controls    sliders, pickers and boxes, which alone know ipywidgets
 
 Every `bundle(...)` returns a MIME bundle: text/plain, text/html, and for charts the plotly type.
 """

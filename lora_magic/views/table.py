@@ -16,8 +16,9 @@ _TABLE = (
     "font-size:.875em;font-variant-numeric:tabular-nums"
 )
 _LEFT = "text-align:left"
-# A page's own sheet gives room to the tables of its outputs, and not to those of its controls.
-_ROOM = "padding:.3em .6em"
+# Pixels. A page's own sheet gives room to the tables of its outputs, and not to those of its
+# controls; as an attribute of the table it is written once.
+_ROOM = 5
 _CAPTION = f"text-align:left;caption-side:top;padding:.25rem 0;font-size:1em;{MUTED}"
 
 
@@ -42,6 +43,7 @@ def table(
         tag("thead", head),
         tag("tbody", *body),
         style=_TABLE,
+        cellpadding=_ROOM,
     )
 
 
@@ -52,10 +54,16 @@ def facts_table(caption: str, facts: Sequence[tuple[str, str]]) -> Markup:
     rows = joined(
         tag("tr", _cell("th", name, True, "row"), _cell("td", value, True)) for name, value in facts
     )
-    return tag("table", tag("caption", caption, style=_CAPTION), tag("tbody", rows), style=_TABLE)
+    return tag(
+        "table",
+        tag("caption", caption, style=_CAPTION),
+        tag("tbody", rows),
+        style=_TABLE,
+        cellpadding=_ROOM,
+    )
 
 
 def _cell(kind: str, content: str, left: bool, scope: str | None = None) -> Markup:
     light = ";font-weight:inherit;white-space:nowrap" if scope == "row" else ""
-    style = f"{_ROOM};{_LEFT}{light}" if left else _ROOM
+    style = f"{_LEFT}{light}" if left else None
     return tag(kind, content, scope=scope, align=None if left else "right", style=style)

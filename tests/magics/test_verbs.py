@@ -90,6 +90,8 @@ CALLS = [
         "ratio calm --rank 64 --targets q",
         ("ratio", (), {"name": "calm", "rank": 64, "targets": "q"}),
     ),
+    ("panel", ("panel", (None,), {})),
+    ("panel ratio", ("panel", ("ratio",), {})),
     ("spectrum", ("spectrum", (), {})),
     ("spectrum a b --module q_proj", ("spectrum", ("a", "b"), {"module": "q_proj"})),
     ("merge", ("merge", (), {})),
