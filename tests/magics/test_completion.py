@@ -543,6 +543,10 @@ def test_what_is_quoted_or_doubled_already_goes_on(shell: Any) -> None:
     for typed, whole in [('"my data/"r', '"my data/"rows.csv'), ("b{{", "b{{r}}.csv")]:
         start = "%lora train x --data "
         assert pressed(shell, start + typed) == [start + whole]
+    # Where the quotes have to move, an older IPython, which replaces less, is offered nothing.
+    Path("my data/two words.csv").write_text("")
+    for line in pressed(shell, '%lora train x --data "my data/"'):
+        assert Path(split(line)[-1]).is_file()
 
 
 def test_folders_end_in_a_slash_and_hidden_ones_wait_for_their_dot(shell: Any) -> None:
