@@ -22,10 +22,11 @@ from lora_magic.magics.first_cell import place_in
 from lora_magic.magics.leads import lead
 from lora_magic.magics.live import reporter_for
 from lora_magic.magics.notes import notes_on
+from lora_magic.magics.panels import show_below
 from lora_magic.magics.parser import help_for, parse
 from lora_magic.magics.places import Place
 from lora_magic.magics.shell import session_for
-from lora_magic.magics.show import has_person, say, show, show_below
+from lora_magic.magics.show import has_person, say, show
 from lora_magic.magics.verb import Call, Verb
 from lora_magic.magics.verbs import VERBS
 from lora_magic.magics.words import expand

@@ -6,10 +6,8 @@ Knows IPython's display, and of a record that it has a line or a rich form.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from typing import Any
 
-from IPython.core.getipython import get_ipython
 from IPython.display import display
 
 from lora_magic.magics.places import Place
@@ -44,15 +42,6 @@ def receipt(value: Any) -> None:
         display({"text/plain": value.line}, raw=True)
 
 
-def show_panel(panel: Any) -> None:
-    """Display a panel's outputs one after the other; IPython calls this for a panel."""
-    if has_person(get_ipython()):
-        for bundle in panel.outputs():
-            display(bundle, raw=True)
-    else:
-        say(repr(panel))
-
-
 def has_person(shell: Any) -> bool:
     """Does a notebook with a person before it show what is displayed?
 
@@ -60,16 +49,6 @@ def has_person(shell: Any) -> bool:
     so with every cell. A control that nobody can use would stay in its file for nothing.
     """
     return bool(getattr(getattr(shell, "kernel", None), "_allow_stdin", False))
-
-
-def show_below(shell: Any, make: Callable[[], object]) -> None:
-    """Make a panel and display it when the cell is done, below the value that the cell displays."""
-
-    def once(*_: object) -> None:
-        shell.events.unregister("post_run_cell", once)
-        display(make())
-
-    shell.events.register("post_run_cell", once)
 
 
 def say(text: str) -> None:

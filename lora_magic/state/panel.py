@@ -6,7 +6,7 @@ controls look and behave it leaves to the views.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lora_magic.adapters.methods import METHODS
@@ -46,7 +46,7 @@ class Panel:
                 f"{near(str(view), VIEWS)}"
             )
         self._session, self._view, self._start = session, view, dict(start)
-        self._busy = False
+        self._busy = self._closed = False
         self._base: object = None
         self._histories: object = None
         self._ratio: RatioControls | None = None
@@ -83,11 +83,19 @@ class Panel:
         """The controls alone, for a shell without the extension."""
         return {**self.outputs()[-1], "text/plain": repr(self)}
 
+    def close(self) -> None:
+        """Take the controls away, and hear of the session no more. May be called twice."""
+        from lora_magic.views.controls.parts import close
+
+        self._closed = True
+        self._drop()()
+        close(self.widget)
+
     # What goes on in the session
 
     def _changed(self) -> None:
         # What a control asks for is a verb, too, whose end is told to all.
-        if self._busy:
+        if self._busy or self._closed:
             return
         self._busy = True
         try:
@@ -98,10 +106,12 @@ class Panel:
     def _refresh(self) -> None:
         """Offer what is there now."""
         session = self._session
-        if session._held.empty or self._base_now != self._base:
-            self._ratio = self._spectrum = self._compare = None
+        another = session._held.empty or self._base_now != self._base
+        drop = self._drop() if another and self._view is None else None
         if self._view is None:
             self._panel.show(_page_of(session.status()), self._tabs())
+        if drop is not None:
+            drop()
         if self._spectrum is not None:
             self._spectrum.offer(self._with_spectrum())
             if self._histories != self._histories_now and self._spectrum.page.html:
@@ -109,6 +119,21 @@ class Panel:
         if self._compare is not None:
             self._compare.offer(list(session.adapters))
         self._know()
+
+    def _drop(self) -> Callable[[], None]:
+        """Forget the controls that were made; what is returned closes them."""
+        from lora_magic.views.controls.parts import close
+
+        made = [one for one in (self._ratio, self._spectrum, self._compare) if one is not None]
+        if self._compare is not None:
+            self._compare.stop_answering()
+        self._ratio = self._spectrum = self._compare = None
+
+        def closing() -> None:
+            for one in made:
+                close(one.widget)
+
+        return closing
 
     def _know(self) -> None:
         self._base, self._histories = self._base_now, self._histories_now

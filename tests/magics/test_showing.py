@@ -123,6 +123,11 @@ class Controls:
     def __repr__(self) -> str:
         return f"{self.name} in words"
 
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
     def outputs(self) -> list[dict[str, Any]]:
         return [{"text/plain": f"{self.name} {part}"} for part in ("line", "controls")]
 
@@ -205,3 +210,38 @@ def test_a_verb_that_fails_leaves_no_controls_for_the_next_cell(
     with pytest.raises(StateError):
         before_a_person.run("%lora ratio")
     assert before_a_person.run("1").lines == ["1"]
+
+
+def test_a_cell_that_is_run_again_closes_the_controls_that_it_showed(
+    before_a_person: Any, session: Any
+) -> None:
+    made: list[Controls] = []
+
+    def panel(view: str | None = None, **start: Any) -> Controls:
+        made.append(Controls(view or "panel"))
+        return made[-1]
+
+    def run(cell: str, code: str) -> None:
+        parent = {"metadata": {"cellId": cell}, "header": {"msg_id": f"run {len(runs)}"}}
+        runs.append(cell)
+        before_a_person.get_parent = lambda: parent
+        before_a_person.run(code)
+
+    runs: list[str] = []
+    session.answers["panel"] = panel
+    run("a", "%lora ratio")
+    run("b", "%lora panel\n%lora panel")
+    assert [one.closed for one in made] == [False] * 3
+    run("a", "%lora ratio")
+    assert [one.closed for one in made] == [True, False, False, False]
+    run("b", "%lora panel")
+    assert [one.closed for one in made] == [True, True, True, False, False]
+    # What is kept by a name may be shown again, and in two places.
+    run("c", "p = %lora panel\np")
+    run("d", "p")
+    run("d", "p")
+    run("c", "1")
+    run("c", "p")
+    assert not made[-1].closed
+    run("a", "1")
+    assert not made[3].closed

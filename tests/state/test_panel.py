@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ipywidgets
 import pytest
 import torch
 from torch.overrides import TorchFunctionMode
@@ -293,3 +294,47 @@ def test_a_panel_in_words_says_what_the_session_holds(ready: Session) -> None:
     assert "two" in words
     assert "notebook" in words
     assert torch.is_grad_enabled()
+
+
+def test_a_panel_that_is_closed_leaves_nothing_behind_and_hears_nothing(ready: Session) -> None:
+    def living() -> int:
+        # ipywidgets 8 keeps them in a dict of its own, 7 in a trait of the class.
+        kept = getattr(ipywidgets.widget, "_instances", None)
+        return len(ipywidgets.Widget.widgets if kept is None else kept)
+
+    before = living()
+    for view in (None, *VIEWS):
+        panel = ready.panel(view)
+        assert living() > before
+        panel.close()
+        panel.close()
+        assert living() == before
+        ready.swap("one")
+        assert living() == before
+
+
+def test_another_base_leaves_none_of_the_old_controls_behind(saved_model: Saver) -> None:
+    session = Session()
+    session.load(str(saved_model()))
+    panel = session.panel()
+    old = panel._ratio.widget
+    session.load(str(saved_model("gpt2")))
+    assert old.comm is None
+    assert panel._ratio.widget.comm is not None
+
+
+def test_closing_a_panel_ends_the_answers_that_it_writes(ready: Session) -> None:
+    panel = ready.panel("compare", prompt="Hello", max_new_tokens=100)
+    controls = panel._compare
+    clock, calls = controls._clock, []
+
+    def closing() -> float:
+        calls.append(1)
+        if len(calls) == 4:
+            panel.close()
+        return clock()
+
+    controls._clock = closing
+    controls.generate.click()
+    controls.wait(PATIENCE)
+    assert len(calls) < 10

@@ -14,7 +14,7 @@ from typing import Any
 
 import ipywidgets
 
-from lora_magic.views.controls.parts import Page, name_of, named, row
+from lora_magic.views.controls.parts import Page, close, named, row, tick
 
 PAUSE = 0.2  # seconds between two pages of the answers so far
 
@@ -91,21 +91,15 @@ class CompareControls:
             [self.prompt, self._ticks, *drawn, row(self.generate, self.stop), self.page.widget]
         )
         self.generate.on_click(lambda _: self._generate())
-        self.stop.on_click(lambda _: self._stop.set())
+        self.stop.on_click(lambda _: self.stop_answering())
 
     def offer(self, adapters: Sequence[str], ticked: Sequence[str] = ()) -> None:
         """Other adapters to tick; the ticks of those that stay are kept, new ones are ticked."""
         known, wanted = self.boxes, set(ticked) or set(adapters)
-        self.boxes = {
-            name: ipywidgets.Checkbox(
-                value=known[name].value if name in known else name in wanted,
-                description=name_of(name),
-                indent=False,
-                layout=ipywidgets.Layout(width="auto"),
-            )
-            for name in adapters
-        }
+        self.boxes = {name: known.get(name) or tick(name, name in wanted) for name in adapters}
         self._ticks.children = tuple(self.boxes.values())
+        for name in known.keys() - self.boxes.keys():
+            close(known[name])
 
     @property
     def asked(self) -> Asked:
@@ -117,6 +111,10 @@ class CompareControls:
             int(self.length.value),
             int(self.seed.value),
         )
+
+    def stop_answering(self) -> None:
+        """End the answers after the token in hand; nothing where none are written."""
+        self._stop.set()
 
     def wait(self, seconds: float | None = None) -> None:
         """Wait until the answers are there."""

@@ -36,6 +36,12 @@ def named(kind: type, name: str, width: str = "auto", **values: Any) -> Any:
     )
 
 
+def tick(name: str, ticked: bool) -> Any:
+    """A box to tick, with its name behind it."""
+    layout = ipywidgets.Layout(width="auto")
+    return ipywidgets.Checkbox(value=ticked, description=name_of(name), indent=False, layout=layout)
+
+
 def row(*controls: Any) -> Any:
     """Controls beside each other, in as many lines as the page needs."""
     layout = ipywidgets.Layout(flex_flow="row wrap", align_items="center", grid_gap="4px 16px")
@@ -48,6 +54,15 @@ def set_options(picker: Any, options: Any, value: Any) -> None:
     if list(picker.options) != list(options):
         picker.options = options
     picker.value = value
+
+
+def close(widget: Any) -> None:
+    """Let go of a control and of all that is in it, also what ipywidgets made beside it."""
+    for child in getattr(widget, "children", ()):
+        close(child)
+    for part in (widget.layout, getattr(widget, "style", None), widget):
+        if part is not None:
+            part.close()
 
 
 class Page:

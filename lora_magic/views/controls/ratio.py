@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import ipywidgets
 
-from lora_magic.views.controls.parts import Page, name_of, named, row, set_options
+from lora_magic.views.controls.parts import Page, named, row, set_options, tick
 
 #: More kinds of modules than this are not given a box each.
 BOXES = 16
@@ -81,7 +80,7 @@ class RatioControls:
         chosen = choices.targets if choices.targets in self._sets else OWN
         self.targets = named(ipywidgets.Dropdown, "Targets", options=names, value=chosen)
         ticked = self._sets.get(chosen) or choices.targets.split(",")
-        self.boxes = [self._box(kind, kind in ticked) for kind in self._kinds[:BOXES]]
+        self.boxes = [tick(kind, kind in ticked) for kind in self._kinds[:BOXES]]
         self.matrix = named(ipywidgets.Dropdown, "Picture of", options=["–"], value="–")
         self.widget = ipywidgets.VBox(
             [
@@ -101,13 +100,6 @@ class RatioControls:
         self.targets.observe(lambda change: self._picked(change.new), "value")
         for box in self.boxes:
             box.observe(lambda _: self._ticked(), "value")
-
-    @staticmethod
-    def _box(kind: str, ticked: bool) -> Any:
-        layout = ipywidgets.Layout(width="auto")
-        return ipywidgets.Checkbox(
-            value=ticked, description=name_of(kind), indent=False, layout=layout
-        )
 
     def refresh(self) -> None:
         """Count anew and show it."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import ipywidgets
 
+from lora_magic.views.controls.parts import close
 from lora_magic.views.controls.shown import view
 from lora_magic.views.html import tag
 from lora_magic.views.style import MUTED, SMALL
@@ -34,8 +35,7 @@ class StopButton:
 
     def close(self) -> None:
         """Let go of what the front end holds. May be called twice."""
-        for part in (self.button, self._words, self.widget):
-            part.close()
+        close(self.widget)
 
     def _press(self) -> None:
         self.button.disabled = True
