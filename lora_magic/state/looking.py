@@ -88,15 +88,26 @@ def _voice(held: Holdings, name: str) -> Voice:
 def ratio(held: Holdings, name: str | None, flags: Mapping[str, Any]) -> Ratio:
     """The counts of an adapter as it is, or of one that `flags` of `attach` would make."""
     base = held.base
-    chosen = name or (held.active if held.active in held.attached else None)
-    there = held.named(chosen) if chosen else None
-    asked = {flag: value for flag, value in flags.items() if value is not None}
-    if there is not None and not asked:
+    there = _meant(held, name)
+    if there is not None and all(value is None for value in flags.values()):
         return Ratio(there.name, there.spec, base.parameters, there.counts)
-    spec = _as_if(there, asked, named=name is not None)
-    spec = wanted("plan", base.recipe, asked) if spec is None else spec
+    spec = spec_of(held, name, flags)
     counts = planned(held.slots.pristine(), spec, base.task.head)
     return Ratio(None, spec, base.parameters, counts)
+
+
+def spec_of(held: Holdings, name: str | None, flags: Mapping[str, Any]) -> AdapterSpec:
+    """The spec of an adapter, or the active one, with what `flags` of `attach` would change in it;
+    else that of a new one."""
+    asked = {flag: value for flag, value in flags.items() if value is not None}
+    spec = _as_if(_meant(held, name), asked, named=name is not None)
+    return wanted("plan", held.base.recipe, asked) if spec is None else spec
+
+
+def _meant(held: Holdings, name: str | None) -> Attached | None:
+    """The adapter of that name, else the active one, if one adapter alone is."""
+    chosen = name or (held.active if held.active in held.attached else None)
+    return held.named(chosen) if chosen else None
 
 
 def _as_if(there: Attached | None, asked: Mapping[str, Any], *, named: bool) -> AdapterSpec | None:

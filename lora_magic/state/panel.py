@@ -14,7 +14,7 @@ from lora_magic.adapters.spec import ALL_LINEAR, ATTENTION, BASE_NAME, AdapterSp
 from lora_magic.adapters.targets import leaf_names, resolve, shape_of
 from lora_magic.errors import AdapterError, CommandError, near
 
-from .looking import PROMPT
+from .looking import PROMPT, spec_of
 from .wanted import wanted
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ class Panel:
     def _spec(self) -> AdapterSpec:
         """What the controls begin with: what was asked about, else the active adapter."""
         flags = {k: self._start.get(k) for k in ("method", "rank", "targets")}
-        return self._session.ratio(self._start.get("adapter"), **flags).spec
+        return spec_of(self._session._held, self._start.get("adapter"), flags)
 
     def _recount(self, method: str, rank: int, targets: str, matrix: str | None) -> Plan:
         from lora_magic.views.controls.ratio import Plan

@@ -5,8 +5,9 @@ Knows names and numbers; what a choice comes to, the function `recount` says.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import ipywidgets
 
@@ -17,6 +18,7 @@ BOXES = 16
 #: The slider's last rank; a larger one is typed.
 SLIDES_TO = 256
 OWN = "as ticked"
+NONE = "–"
 
 
 @dataclass(frozen=True)
@@ -55,33 +57,16 @@ class RatioControls:
     def __init__(self, choices: Choices, recount: Recount) -> None:
         self._recount, self._sets, self._kinds = recount, dict(choices.sets), list(choices.kinds)
         self.page = Page()
-        self.method = named(
-            ipywidgets.Dropdown, "Method", options=list(choices.methods), value=choices.method
-        )
-        self.rank = named(
-            ipywidgets.IntSlider,
-            "Rank",
-            "22rem",
-            min=1,
-            max=max(choices.rank, min(SLIDES_TO, choices.largest_rank)),
-            value=choices.rank,
-        )
-        # A slider's handle has no name of its own in ipywidgets; this field says the same rank,
-        # and takes those that the slider does not reach.
-        self.typed = named(
-            ipywidgets.BoundedIntText,
-            "Rank, typed",
-            "11rem",
-            min=1,
-            max=choices.largest_rank,
-            value=choices.rank,
-        )
-        names = [*self._sets, OWN]
+        methods = list(choices.methods)
+        self.method = named(ipywidgets.Dropdown, "Method", options=methods, value=choices.method)
+        self.rank, self.typed = _ranks(choices)
         chosen = choices.targets if choices.targets in self._sets else OWN
-        self.targets = named(ipywidgets.Dropdown, "Targets", options=names, value=chosen)
+        self.targets = named(
+            ipywidgets.Dropdown, "Targets", options=[*self._sets, OWN], value=chosen
+        )
         ticked = self._sets.get(chosen) or choices.targets.split(",")
         self.boxes = [tick(kind, kind in ticked) for kind in self._kinds[:BOXES]]
-        self.matrix = named(ipywidgets.Dropdown, "Picture of", options=["–"], value="–")
+        self.matrix = named(ipywidgets.Dropdown, "Picture of", options=[NONE], value=NONE)
         self.widget = ipywidgets.VBox(
             [
                 row(self.method, self.rank, self.typed),
@@ -91,77 +76,90 @@ class RatioControls:
             ]
         )
         self._busy = False
+        self.refresh()
         # What can be picked is known at once; the page is for the first choice.
-        self._page()
+        self.page.put("")
+        self._listen()
+
+    def _listen(self) -> None:
         for control in (self.method, self.matrix):
             control.observe(lambda _: self.refresh(), "value")
-        self.rank.observe(lambda change: self._ranked(change.new), "value")
-        self.typed.observe(lambda change: self._ranked(change.new), "value")
-        self.targets.observe(lambda change: self._picked(change.new), "value")
+        for control in (self.rank, self.typed):
+            control.observe(lambda change: self._react(lambda: self._set_rank(change.new)), "value")
+        self.targets.observe(lambda _: self._react(self._tick_set), "value")
         for box in self.boxes:
-            box.observe(lambda _: self._ticked(), "value")
+            box.observe(lambda _: self._react(self._name_set), "value")
 
     def refresh(self) -> None:
         """Count anew and show it."""
+        self._react(lambda: None)
+
+    def _react(self, change: Callable[[], None]) -> None:
+        """Change what a choice changes beside itself, and count once.
+
+        Controls that are changed here call for it again: they are not heard.
+        """
         if self._busy:
             return
         self._busy = True
         try:
+            change()
             self.page.show(self._page)
         finally:
             self._busy = False
 
     def _page(self) -> str:
-        chosen = None if self.matrix.value == "–" else str(self.matrix.value)
+        chosen = None if self.matrix.value == NONE else str(self.matrix.value)
         plan = self._recount(str(self.method.value), int(self.rank.value), self._asked(), chosen)
         for control in (self.rank, self.typed):
             control.disabled = "rank" not in plan.reads
         for control in (self.targets, *self.boxes):
             control.disabled = "targets" not in plan.reads
-        options = [*plan.matrices] or ["–"]
+        options = [*plan.matrices] or [NONE]
         set_options(self.matrix, options, chosen if chosen in options else options[0])
-        self.matrix.disabled = options == ["–"]
+        self.matrix.disabled = options == [NONE]
         return plan.page
 
     def _asked(self) -> str:
         if self.targets.value != OWN:
             return str(self.targets.value)
-        ticked = [kind for kind, box in zip(self._kinds, self.boxes, strict=False) if box.value]
-        return ",".join(ticked)
+        return ",".join(kind for kind, box in self._ticks() if box.value)
 
-    def _ranked(self, rank: int) -> None:
-        """One rank in both of its controls; then count."""
-        if self._busy:
-            return
-        self._busy = True
-        try:
-            self.rank.max = max(self.rank.max, rank)
-            self.rank.value = self.typed.value = rank
-        finally:
-            self._busy = False
-        self.refresh()
+    def _ticks(self) -> Iterable[tuple[str, Any]]:
+        # Of very many kinds only the first have boxes.
+        return zip(self._kinds, self.boxes, strict=False)
 
-    def _picked(self, name: str) -> None:
-        """Tick what the set holds; then count."""
-        if self._busy:
-            return
-        self._busy = True
-        try:
-            for kind, box in zip(self._kinds, self.boxes, strict=False):
-                box.value = box.value if name == OWN else kind in self._sets[name]
-        finally:
-            self._busy = False
-        self.refresh()
+    def _set_rank(self, rank: int) -> None:
+        """One rank in both of its controls."""
+        self.rank.max = max(self.rank.max, rank)
+        self.rank.value = self.typed.value = rank
 
-    def _ticked(self) -> None:
-        """Name the set that is ticked, if there is one; then count."""
-        if self._busy:
-            return
-        self._busy = True
-        try:
-            ticked = {k for k, box in zip(self._kinds, self.boxes, strict=False) if box.value}
-            found = (name for name, kinds in self._sets.items() if set(kinds) == ticked)
-            self.targets.value = next(found, OWN)
-        finally:
-            self._busy = False
-        self.refresh()
+    def _tick_set(self) -> None:
+        """Tick what the set that was picked holds."""
+        for kind, box in self._ticks():
+            box.value = box.value if self.targets.value == OWN else kind in self._set
+
+    @property
+    def _set(self) -> Sequence[str]:
+        return self._sets[str(self.targets.value)]
+
+    def _name_set(self) -> None:
+        """Name the set that is ticked, if there is one."""
+        ticked = {kind for kind, box in self._ticks() if box.value}
+        found = (name for name, kinds in self._sets.items() if set(kinds) == ticked)
+        self.targets.value = next(found, OWN)
+
+
+def _ranks(choices: Choices) -> tuple[Any, Any]:
+    """A slider, and a field beside it for the same rank.
+
+    A slider's handle has no name of its own in ipywidgets; the field has one, and takes the ranks
+    that the slider does not reach.
+    """
+    reach = max(choices.rank, min(SLIDES_TO, choices.largest_rank))
+    slider = named(ipywidgets.IntSlider, "Rank", "22rem", min=1, max=reach, value=choices.rank)
+    largest = max(choices.rank, choices.largest_rank)
+    field = named(
+        ipywidgets.BoundedIntText, "Rank, typed", "11rem", min=1, max=largest, value=choices.rank
+    )
+    return slider, field
