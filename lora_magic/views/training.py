@@ -43,8 +43,7 @@ def progress_html(
     Times are in seconds, `memory` in bytes, `held_out` (steps taken, loss); `stop` says how to end
     the run, nothing where a control beside it does.
     """
-    state = _state(losses, step, total, (elapsed, seconds_left), tokens_per_second)
-    state += [f"held out {numbers.figures(held_out[-1][1])}"] if held_out else []
+    state = _state(losses, held_out, step, total, (elapsed, seconds_left), tokens_per_second)
     state += [f"memory {numbers.size(memory)} at the peak"] if memory else []
     return str(
         frame(
@@ -86,6 +85,7 @@ def _head(title: str, text: str, small: bool = False) -> list[Markup]:
 
 def _state(
     losses: Sequence[float],
+    held_out: HeldOut,
     step: int,
     total: int,
     times: tuple[float | None, float | None],
@@ -94,6 +94,8 @@ def _state(
     parts = [f"step {step:,} of {total:,}"]
     if losses:
         parts.append(f"loss {numbers.figures(losses[-1])}")
+    if held_out:
+        parts.append(f"held out {numbers.figures(held_out[-1][1])}")
     if tokens_per_second is not None:
         parts.append(f"{numbers.count(tokens_per_second)} tokens a second")
     for seconds, word in zip(times, ("so far", "left"), strict=True):
