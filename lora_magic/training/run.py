@@ -195,11 +195,11 @@ class _Run:
             len(self.train[index].tokens) for part in self.steps[done - 1] for index in part
         )
         now = time.perf_counter()
+        elapsed = now - self._began
         if done in self._between:
             self._measured()
             # The speed is that of training.
             self._began += time.perf_counter() - now
-        elapsed = now - self._began
         left = elapsed / done * (total - done)
         speed = self._tokens / elapsed if elapsed else 0.0
         memory = peak_memory(next(self.model.parameters()).device)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 import pytest
 import torch
@@ -16,10 +17,11 @@ from torch.nn.functional import cross_entropy
 from lora_magic.base.recipe import SMALL
 from lora_magic.errors import TrainingError
 from lora_magic.training import batches
+from lora_magic.training import run as run_module
 from lora_magic.training.encode import Example
 from lora_magic.training.reporter import RunPlan, StepPoint
 from lora_magic.training.rows import Row
-from lora_magic.training.run import run
+from lora_magic.training.run import _Run, run
 from lora_magic.training.spec import TrainSpec, plan
 from lora_magic.training.summary import RunSummary
 from tests.tiny import ARCHITECTURES
@@ -321,6 +323,38 @@ def test_held_out_rows_are_measured_in_between_and_that_changes_no_bit(
     monkeypatch.setattr(batches, "between", lambda steps, held: frozenset())
     run("a", unmeasured, TOKENIZER, data, spec)
     assert all(torch.equal(weights(model)[k], w) for k, w in weights(unmeasured).items())
+
+
+def test_the_times_of_a_step_leave_out_what_measuring_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [1000.0]
+
+    class Clock:
+        """A step takes a second, measuring the held-out rows a hundred."""
+
+        @staticmethod
+        def perf_counter() -> float:
+            return now[0]
+
+    def a_second(step: int) -> None:
+        now[0] += 1
+
+    measured = _Run._held_out
+
+    def held_out(self: _Run) -> Any:
+        now[0] += 100
+        return measured(self)
+
+    monkeypatch.setattr(run_module, "time", Clock)
+    monkeypatch.setattr(_Run, "_held_out", held_out)
+    listener = Listener(a_second)
+    spec = spec_of(steps=20, batch=3, passes=2, eval=2)
+    run("a", adapted(), TOKENIZER, encoded(), spec, reporter=listener)
+    assert len(listener.points[-1].held_out) > 3
+    # The listener's second comes after it was told.
+    assert [point.elapsed for point in listener.points] == list(range(20))
+    assert all(point.seconds_left >= 0 for point in listener.points)
 
 
 def test_memory_is_told_with_every_step_and_never_falls() -> None:
