@@ -115,6 +115,8 @@ def _progress(text: str) -> Bundle:
         total=60,
         seconds_left=7.4,
         tokens_per_second=1312.0,
+        memory=512_000_000,
+        held_out=[(0, 3.5), (2, 1.8)],
     )
     return {"text/html": page, "text/plain": ""}
 
@@ -165,7 +167,7 @@ ALL: dict[str, Callable[[str], Bundle]] = {
     "ratio": _ratio,
     "progress": _progress,
     "training": lambda text: training.summary_bundle(
-        title=text, line=text, losses=[3.0, 2.0], facts=[(text, text)]
+        title=text, line=text, losses=[3.0, 2.0], facts=[(text, text)], held_out=[(0, 3.5)]
     ),
     "receipt": lambda text: receipt.bundle(
         line=text,

@@ -97,3 +97,31 @@ def test_odd_losses_break_nothing(losses: list[float]) -> None:
     page = Page(summary_bundle(title="t", line="l", losses=losses)["text/html"])
     assert "nan" not in page.markup
     assert "inf" not in page.markup
+
+
+def test_a_run_under_way_tells_the_held_out_loss_and_the_memory() -> None:
+    page = progress(held_out=[(0, 3.2), (1, 2.25)], memory=512_000_000, stop="")
+    for part in ("loss 2.00 · held out 2.25", "memory 512 MB at the peak", "squares: the held-out"):
+        assert part in page.text
+    assert STOP not in page.text
+    assert "held" not in progress().text
+
+
+def test_held_out_losses_stand_at_their_steps_on_the_same_axes() -> None:
+    losses = [3.0, 2.5, 1.0, 2.0, 0.5]
+    held = [(0, 4.0), (3, 1.0), (5, 0.25)]
+    bundle = summary_bundle(title="t", line="l", losses=losses, held_out=held)
+    (picture,) = Page(bundle["text/html"]).pictures()
+    raw = next(p.get("d", "") for p in picture if p.get("stroke-width") == "1")
+    line = [tuple(map(float, pair)) for pair in re.findall(r"([\d.]+),([\d.]+)", raw)]
+    boxes = [p for p in picture if p.tag.endswith("rect")]
+    marks = [(float(b.get("x", "")) + 3, float(b.get("y", "")) + 3) for b in boxes]
+    # At the third step, and where the loss was 1, the square is on the line; the one before the
+    # first step stands at the first.
+    assert marks[1] == pytest.approx(line[2], abs=0.11)
+    assert [x for x, _ in marks] == pytest.approx([line[0][0], line[2][0], line[4][0]], abs=0.11)
+    unit = (line[0][1] - line[4][1]) / (losses[0] - losses[4])
+    for (_, y), (_, loss) in zip(marks, held, strict=True):
+        assert y - line[0][1] == pytest.approx(unit * (loss - losses[0]), abs=0.25)
+    assert outside(picture) == []
+    assert "held out 4.00 to 0.250" in Page(bundle["text/html"]).named("img")[0]["alt"]
