@@ -34,7 +34,8 @@ def settled(
 
     @wraps(verb)
     def run(self: Session, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        with self._turns.turn(verb.__name__):
+        with self._turns.turn():
+            self._turns.doing = verb.__name__
             grad, threads = torch.is_grad_enabled(), torch.get_num_threads()
             try:
                 return verb(self, *args, **kwargs)

@@ -6,9 +6,10 @@ an answer has the model's slots to itself. Knows threads; knows no verb and no m
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from weakref import WeakMethod
 
 from lora_magic.errors import StateError
@@ -18,45 +19,47 @@ class Turns:
     """Who may use a session now, and who wants to hear that it was used.
 
     The main thread waits for its turn, since a cell has nothing better to do and ■ ends the
-    waiting; any other thread is told that the session is busy.
+    waiting; any other thread is told that the session is busy. `doing` is what it is told: whoever
+    has the turn says it.
     """
 
     def __init__(self) -> None:
+        self.doing = ""
         self._lock = threading.RLock()
-        self._doing = ""
         self._listeners: list[WeakMethod[Callable[[], None]]] = []
 
-    @contextmanager
-    def turn(self, doing: str) -> Iterator[None]:
-        """Have the session for the length of a block; `doing` is what others are told.
+    def turn(self) -> AbstractContextManager[object]:
+        """Have the session for the length of a `with`.
 
         Raises `StateError` off the main thread while another one has it.
         """
         if threading.current_thread() is threading.main_thread():
-            # As a statement: no interrupt falls between taking the lock and the block.
-            with self._lock:
-                self._doing = doing
-                yield
-            return
+            # The lock itself: between taking it and the block, and between the block and giving it
+            # back, no interrupt falls, as it would in a generator or a method of ours.
+            return self._lock
         if not self._lock.acquire(blocking=False):
             raise StateError(
-                f"the session is busy with {self._doing}; try again when that has ended."
+                f"the session is busy with {self.doing}; try again when that has ended."
             )
-        try:
-            self._doing = doing
-            yield
-        finally:
-            self._lock.release()
+        taken = ExitStack()
+        taken.callback(self._lock.release)
+        return taken
 
     def listen(self, changed: Callable[[], None]) -> None:
         """Call a method after every verb, for as long as its object lives."""
         self._listeners.append(WeakMethod(changed))
 
     def tell(self) -> None:
-        """Tell the listeners that a verb has ended; those whose objects are gone are forgotten."""
+        """Tell the listeners that a verb has ended; those whose objects are gone are forgotten.
+
+        The verb has done what it did: what goes wrong in a listener is logged, and not raised.
+        """
         for reference in list(self._listeners):
             method = reference()
             if method is None:
                 self._listeners.remove(reference)
-            else:
+                continue
+            try:
                 method()
+            except Exception:
+                logging.getLogger(__name__).exception("a control could not follow the session")

@@ -260,7 +260,8 @@ def test_while_a_verb_runs_a_control_says_so(ready: Session) -> None:
     controls = ready.panel("spectrum")._spectrum
     controls.adapter.value = "one"
     compare = ready.panel("compare", prompt="Hello")._compare
-    with ready._turns.turn("train"):
+    with ready._turns.turn():
+        ready._turns.doing = "train"
         compare.generate.click()
         compare.wait(PATIENCE)
     assert "busy with train" in compare.page.said

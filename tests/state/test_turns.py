@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
 import pytest
 
-from lora_magic.errors import StateError
+from lora_magic.errors import AdapterError, StateError
 from lora_magic.state.session import Session
 from lora_magic.state.turns import Turns
 from tests.conftest import perturb
@@ -41,7 +44,8 @@ class Other:
 
 def have(turns: Turns, doing: str) -> Callable[[Callable[[], object]], object]:
     def work(stay: Callable[[], object]) -> None:
-        with turns.turn(doing):
+        with turns.turn():
+            turns.doing = doing
             stay()
 
     return work
@@ -49,7 +53,8 @@ def have(turns: Turns, doing: str) -> Callable[[Callable[[], object]], object]:
 
 def test_a_second_thread_is_told_what_the_session_is_busy_with() -> None:
     turns = Turns()
-    with turns.turn("train"):
+    with turns.turn():
+        turns.doing = "train"
         other = Other(have(turns, "compare"))
         other.end()
     assert isinstance(other.error, StateError)
@@ -62,7 +67,7 @@ def test_the_main_thread_waits_for_its_turn() -> None:
     assert other.reached.wait(PATIENCE)
     order: list[str] = []
     threading.Timer(0.2, lambda: (order.append("other"), other.go_on.set())).start()
-    with turns.turn("train"):
+    with turns.turn():
         order.append("main")
     assert order == ["other", "main"]
     other.end()
@@ -70,12 +75,42 @@ def test_the_main_thread_waits_for_its_turn() -> None:
 
 def test_a_turn_ends_with_an_error_too_and_may_be_taken_twice_by_one() -> None:
     turns = Turns()
-    with pytest.raises(ZeroDivisionError), turns.turn("train"), turns.turn("ask"):
+    with pytest.raises(ZeroDivisionError), turns.turn(), turns.turn():
         raise ZeroDivisionError
     other = Other(have(turns, "compare"))
     assert other.reached.wait(PATIENCE)
     other.end()
     assert other.error is None
+
+
+def test_a_verb_that_is_interrupted_anywhere_has_no_turn_left(session: Session) -> None:
+    """Not even while the error is kept, and with it every frame, as a notebook keeps it."""
+
+    def begun_or_ended(frame: FrameType, event: str, argument: object) -> Any:
+        if frame.f_code.co_filename.endswith(("contextlib.py", "turns.py", "settled.py")):
+            if event == "return":
+                returned.append(frame.f_code.co_name)
+                if len(returned) == at:
+                    raise KeyboardInterrupt
+            return begun_or_ended
+        return None
+
+    at, kept = 0, []
+    returned: list[str] = [""]
+    before = sys.gettrace()
+    while len(returned) >= at:
+        at, returned = at + 1, []
+        sys.settrace(begun_or_ended)
+        try:
+            session.swap("base")
+        except KeyboardInterrupt as stopped:
+            kept.append(stopped)
+        finally:
+            sys.settrace(before)
+        other = Other(have(session._turns, "compare"))
+        other.end()
+        assert other.error is None, returned
+    assert len(kept) > 5
 
 
 class Listener:
@@ -94,6 +129,23 @@ def test_listeners_hear_of_every_verb_also_of_one_that_failed(session: Session) 
     with pytest.raises(Exception, match="nobody"):
         session.swap("nobody")
     assert listener.heard == 3
+
+
+def test_a_fault_of_a_listener_is_logged_and_the_verb_is_done(
+    session: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Faulty(Listener):
+        def hear(self) -> None:
+            raise ZeroDivisionError
+
+    faulty, listener = Faulty(), Listener()
+    session._turns.listen(faulty.hear)
+    session._turns.listen(listener.hear)
+    assert session.attach("one", rank=2).name == "one"
+    assert "ZeroDivisionError" in caplog.text
+    assert listener.heard == 1
+    with pytest.raises(AdapterError, match="nobody"):
+        session.swap("nobody")
 
 
 def test_a_listener_that_is_gone_is_forgotten(session: Session) -> None:
@@ -122,6 +174,6 @@ def test_while_an_answer_is_written_another_thread_changes_nothing(session: Sess
     assert session.active == "one"
     # Counting touches no slot, so that it needs no turn.
     counted = Other(lambda stay: session.ratio(rank=4))
-    with session._turns.turn("train"):
+    with session._turns.turn():
         counted.end()
     assert counted.error is None
