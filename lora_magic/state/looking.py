@@ -26,7 +26,7 @@ PROMPT = "What does a fox eat?"
 def voices(held: Holdings, adapters: str | Sequence[str] | None) -> list[Voice]:
     """The base and the adapters named, or all of them, as a comparison's columns."""
     held.base.needs_tokenizer()
-    names = list(held.attached) if adapters is None else _names(adapters)
+    names = list(held.attached) if adapters is None else adapter_names(adapters)
     if adapters is None and len(held.together) > 1:
         names.append(held.active)
     return [_voice(held, name) for name in dict.fromkeys([BASE_NAME, *names])]
@@ -59,7 +59,8 @@ def flat(prompts: Sequence[Any]) -> list[str]:
     return asked
 
 
-def _names(adapters: str | Sequence[str]) -> list[str]:
+def adapter_names(adapters: str | Sequence[str]) -> list[str]:
+    """The names that were given, as a list or with commas; they need not be attached."""
     parts = adapters.split(",") if isinstance(adapters, str) else adapters
     if not isinstance(parts, Sequence) or not all(isinstance(part, str) for part in parts):
         raise AdapterError(f"adapters {adapters!r}: expected names, as in adapters=['pirate'].")

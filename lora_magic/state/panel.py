@@ -14,7 +14,7 @@ from lora_magic.adapters.spec import ALL_LINEAR, ATTENTION, BASE_NAME, AdapterSp
 from lora_magic.adapters.targets import leaf_names, resolve, shape_of
 from lora_magic.errors import AdapterError, CommandError, near
 
-from .looking import PROMPT, spec_of
+from .looking import PROMPT, adapter_names, spec_of
 from .wanted import wanted
 
 if TYPE_CHECKING:
@@ -46,22 +46,26 @@ class Panel:
                 f"{near(str(view), VIEWS)}"
             )
         self._session, self._view, self._start = session, view, dict(start)
-        self._busy = self._closed = False
+        self._busy = False
         self._base: object = None
         self._histories: object = None
         self._ratio: RatioControls | None = None
         self._spectrum: SpectrumControls | None = None
         self._compare: CompareControls | None = None
-        if view is None:
+        self._open()
+        session._turns.listen(self._changed)
+
+    def _open(self) -> None:
+        if self._view is None:
             from lora_magic.views.controls.panel import PanelControls
 
             self._panel = PanelControls()
             self._refresh()
             self.widget = self._panel.widget
         else:
-            self.widget = self._make(view)
+            self.widget = self._make(self._view)
             self._know()
-        session._turns.listen(self._changed)
+        self._closed = False
 
     @property
     def title(self) -> str:
@@ -69,9 +73,11 @@ class Panel:
         return TITLE if self._view is None else VIEWS[self._view]
 
     def outputs(self) -> list[dict[str, Any]]:
-        """The MIME bundles to display, one after the other."""
+        """The MIME bundles to display, one after the other. Closed controls are made anew."""
         from lora_magic.views.controls.shown import outputs
 
+        if self._closed:
+            self._open()
         record = self._session.status()._repr_mimebundle_() if self._view is None else None
         return outputs(self.widget, self.title, record)
 
@@ -117,7 +123,7 @@ class Panel:
             if self._histories != self._histories_now and self._spectrum.page.html:
                 self._spectrum.refresh()
         if self._compare is not None:
-            self._compare.offer(list(session.adapters))
+            self._compare.offer(self._answering())
         self._know()
 
     def _drop(self) -> Callable[[], None]:
@@ -171,6 +177,11 @@ class Panel:
             return self._spectrum.widget
         self._compare = self._compare or self._compare_controls()
         return self._compare.widget
+
+    def _asked_adapters(self) -> list[str]:
+        """The adapters to begin with, given as a list, or as names with commas."""
+        given = self._start.get("adapters")
+        return adapter_names(given) if given else []
 
     # Ratio
 
@@ -226,7 +237,7 @@ class Panel:
     def _spectrum_controls(self) -> SpectrumControls:
         from lora_magic.views.controls.spectrum import ALL, SpectrumControls
 
-        asked = list(self._start.get("adapters") or [])
+        asked = self._asked_adapters()
         start = asked[0] if len(asked) == 1 else ALL
         return SpectrumControls(self._with_spectrum(), self._look, start)
 
@@ -249,10 +260,16 @@ class Panel:
         from lora_magic.views.controls.compare import Asked, CompareControls
 
         given = {k: v for k, v in self._start.items() if k in _DRAWN and v is not None}
-        adapters = tuple(n for n in self._start.get("adapters") or () if n != BASE_NAME)
+        adapters = tuple(n for n in self._asked_adapters() if n != BASE_NAME)
         start = Asked(self._start.get("prompt") or PROMPT, adapters, **given)
         draws = not self._session._held.base.task.classifies
-        return CompareControls(list(self._session.adapters), self._answer, start, draws=draws)
+        return CompareControls(self._answering(), self._answer, start, draws=draws)
+
+    def _answering(self) -> list[str]:
+        """Those that can answer beside the base: each adapter, and several that are active
+        together."""
+        held = self._session._held
+        return [*held.attached, *([held.active] if len(held.together) > 1 else [])]
 
     def _answer(self, asked: Asked, follow: Follow) -> str:
         names = [BASE_NAME, *asked.adapters]

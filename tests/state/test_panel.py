@@ -13,6 +13,7 @@ from lora_magic.adapters.methods import METHODS
 from lora_magic.errors import CommandError, StateError
 from lora_magic.state.panel import VIEWS
 from lora_magic.state.session import Session
+from lora_magic.views.controls.shown import MIME
 from tests.classifiers import saved, tiny_of
 from tests.conftest import Saver, perturb
 from tests.state.shared import snapshot
@@ -339,3 +340,35 @@ def test_closing_a_panel_ends_the_answers_that_it_writes(ready: Session) -> None
     controls.generate.click()
     controls.wait(PATIENCE)
     assert len(calls) < 10
+
+
+@pytest.mark.parametrize("view", [None, *VIEWS])
+def test_a_panel_that_was_closed_is_made_anew_where_it_is_shown_again(
+    ready: Session, view: str | None
+) -> None:
+    panel = ready.panel(view)
+    panel.close()
+    ready.attach("three", rank=2)
+    assert panel.outputs()[-1][MIME]["model_id"] == panel.widget.model_id
+    ready.swap("one")
+    if view in (None, "compare"):
+        assert list(panel._compare.boxes) == ["one", "two", "three"]
+
+
+def test_several_that_are_active_together_can_answer_too(ready: Session) -> None:
+    ready.swap("one=0.7,two=0.3")
+    controls = ready.panel("compare", prompt="Hello", max_new_tokens=2)._compare
+    assert list(controls.boxes) == ["one", "two", "one=0.7,two=0.3"]
+    controls.generate.click()
+    controls.wait(PATIENCE)
+    assert controls.page.said == ""
+    assert "one=0.7,two=0.3" in controls.page.html
+    ready.swap("one")
+    assert list(controls.boxes) == ["one", "two"]
+
+
+def test_adapters_to_begin_with_may_have_commas_as_everywhere(ready: Session) -> None:
+    ready.attach("three", rank=2)
+    compare = ready.panel("compare", adapters="base,one,three")._compare
+    assert compare.asked.adapters == ("one", "three")
+    assert ready.panel("spectrum", adapters="two")._spectrum.adapter.value == "two"

@@ -55,7 +55,6 @@ class CompareControls:
         self._answer, self._clock = answer, clock
         self._stop = threading.Event()
         self._work: threading.Thread | None = None
-        self._answering = False
         self.page = Page()
         self.prompt = named(
             ipywidgets.Textarea, "Prompt", "min(40rem, 100%)", value=start.prompt, rows=2
@@ -122,16 +121,16 @@ class CompareControls:
             self._work.join(seconds)
 
     def _generate(self) -> None:
-        if self._answering:
+        if self._work is not None and self._work.is_alive():
             return
-        self._answering = True
         self._stop.clear()
-        self.generate.disabled, self.stop.disabled = True, False
         # As a daemon: a kernel that is shut down does not wait for the last token.
         self._work = threading.Thread(target=self._run, args=(self.asked,), daemon=True)
         self._work.start()
 
     def _run(self, asked: Asked) -> None:
+        # Here, where no interrupt falls: who disables a button has to be there to enable it.
+        self.generate.disabled, self.stop.disabled = True, False
         shown = [self._clock() - PAUSE]
 
         def follow(page: Callable[[], str]) -> bool:
@@ -144,5 +143,4 @@ class CompareControls:
         try:
             self.page.show(lambda: self._answer(asked, follow))
         finally:
-            self._answering = False
             self.generate.disabled, self.stop.disabled = False, True

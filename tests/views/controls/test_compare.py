@@ -103,6 +103,22 @@ def test_stop_is_heard_while_it_is_written_and_only_then(
     assert controls.page.html == "<p>6 in all</p>"
 
 
+def test_an_interrupt_before_the_answers_are_begun_leaves_them_usable(
+    controls: CompareControls, answerer: Answerer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(thread: threading.Thread) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            controls.generate.click()
+    assert (controls.generate.disabled, controls.stop.disabled) == (False, True)
+    controls.generate.click()
+    controls.wait(20)
+    assert len(answerer.asked) == 1
+
+
 def test_a_mistake_is_a_line_and_they_can_be_used_again(controls: CompareControls) -> None:
     controls.prompt.value = ""
     controls.generate.click()
