@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lora_magic.adapters.methods import METHODS
 from lora_magic.adapters.spec import ALL_LINEAR, ATTENTION, BASE_NAME, AdapterSpec
 from lora_magic.adapters.targets import leaf_names, resolve, shape_of
-from lora_magic.errors import AdapterError, CommandError, near
+from lora_magic.errors import AdapterError, CommandError, listed, near
 
 from .looking import PROMPT, adapter_names, spec_of
 from .wanted import wanted
@@ -30,6 +30,8 @@ VIEWS = {
     "spectrum": "The same for other adapters and modules.",
     "compare": "Ask something else.",
 }
+#: Σ d·k·min(d, k) of the dense ΔW whose singular values are had unasked: about a second's work.
+AT_ONCE = 4e9
 TITLE = "Ratio, spectrum and comparison of this session."
 
 
@@ -120,8 +122,10 @@ class Panel:
             drop()
         if self._spectrum is not None:
             self._spectrum.offer(self._with_spectrum())
-            if self._histories != self._histories_now and self._spectrum.page.html:
-                self._spectrum.refresh()
+            # A control alone has an empty page at first: the record above says the same.
+            told = self._view is None or self._spectrum.page.html
+            if told and (another or self._histories != self._histories_now):
+                self._follow(self._spectrum)
         if self._compare is not None:
             self._compare.offer(self._answering())
         self._know()
@@ -158,9 +162,8 @@ class Panel:
             return {}
         fresh = self._ratio is None
         tabs = {name.capitalize(): self._make(name) for name in VIEWS}
-        if fresh and self._ratio is not None and self._spectrum is not None:
+        if fresh and self._ratio is not None:
             self._ratio.refresh()
-            self._spectrum.refresh()
         return tabs
 
     def _make(self, view: str) -> Any:
@@ -249,6 +252,22 @@ class Panel:
             for name, attached in held.attached.items()
             if not attached.method.no_spectrum
         }
+
+    def _follow(self, controls: SpectrumControls) -> None:
+        """Show the spectra as they are now, where that keeps nobody waiting."""
+        picked = controls.picked
+        held = self._session._held.attached
+        names = self._with_spectrum() if picked is None else [picked]
+        dense = [held[name] for name in names if held[name].stackable() is None]
+        sizes = [(count.outputs, count.inputs) for one in dense for count in one.counts]
+        if sum(d * k * min(d, k) for d, k in sizes) <= AT_ONCE:
+            controls.refresh()
+        else:
+            controls.page.put("")
+            controls.page.say(
+                f"ΔW of {listed(one.name for one in dense)} is dense, so that its singular values "
+                "take a while: pick an adapter or modules to have them computed."
+            )
 
     def _look(self, adapter: str | None, module: str | None) -> str:
         names = [adapter] if adapter is not None else list(self._with_spectrum())

@@ -11,6 +11,8 @@ from torch.overrides import TorchFunctionMode
 
 from lora_magic.adapters.methods import METHODS
 from lora_magic.errors import CommandError, StateError
+from lora_magic.lowrank.dense import DenseUpdate
+from lora_magic.state import panel as panel_module
 from lora_magic.state.panel import VIEWS
 from lora_magic.state.session import Session
 from lora_magic.views.controls.shown import MIME
@@ -246,6 +248,42 @@ def test_a_spectrum_on_the_page_follows_the_training(ready: Session) -> None:
     assert panel._spectrum.page.html == before
     ready.train("one", text="Where? => Here.", steps=2)
     assert panel._spectrum.page.html != before
+
+
+def test_a_dense_spectrum_of_some_size_waits_until_it_is_asked_for(
+    ready: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worked: list[int] = []
+    values = DenseUpdate.singular_values
+
+    def counted(update: DenseUpdate) -> torch.Tensor:
+        worked.append(1)
+        return values(update)
+
+    monkeypatch.setattr(DenseUpdate, "singular_values", counted)
+    made = ready.attach("magnitudes", rank=2, dora=True)
+    perturb(ready, "magnitudes")
+    small = ready.panel()
+    assert len(worked) == len(made.modules)
+    small.close()
+    monkeypatch.setattr(panel_module, "AT_ONCE", 1)
+    spectrum = ready.panel()._spectrum
+    ready.attach("three", rank=2)
+    assert len(worked) == len(made.modules)
+    assert "magnitudes is dense" in spectrum.page.said
+    assert spectrum.page.html == ""
+    spectrum.adapter.value = "magnitudes"
+    assert len(worked) == 2 * len(made.modules)
+    assert spectrum.page.html == page_of(ready.spectrum("magnitudes"))
+    # Factors are quick at any size.
+    spectrum.adapter.value = "one"
+    before = spectrum.page.html
+    ready.train("one", text="Where? => Here.", steps=2)
+    assert spectrum.page.html == page_of(ready.spectrum("one")) != before
+    ready.detach("magnitudes")
+    spectrum.adapter.value = "all"
+    ready.detach("two")
+    assert spectrum.page.html == page_of(ready.spectrum("one", "three"))
 
 
 def test_a_panel_that_was_thrown_away_is_no_burden(ready: Session) -> None:

@@ -60,12 +60,15 @@ class SpectrumControls:
         self._offer_modules()
         self.refresh()
 
+    @property
+    def picked(self) -> str | None:
+        """The adapter that is picked; None for all of them."""
+        return self._chosen(self.adapter)
+
     def refresh(self) -> None:
         """Look anew and show it."""
         if not self._busy:
-            self.page.show(
-                lambda: self._look(self._chosen(self.adapter), self._chosen(self.module))
-            )
+            self.page.show(lambda: self._look(self.picked, self._chosen(self.module)))
 
     @staticmethod
     def _chosen(picker: ipywidgets.Dropdown) -> str | None:
