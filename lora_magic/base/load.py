@@ -247,11 +247,18 @@ def _read(
     made = classifier.task_from(model, drawn)
     unused = len(read["unexpected_keys"])
     remarks = (
-        f"{unused} tensors of its files are not used by this config" if unused else "",
+        _left_out(unused),
         classifier.remark(made, renamed),
     )
     known = tokenizer if len(tokenizer) > 1 else None
     return _Read(model, known, made, tuple(filter(None, remarks)))
+
+
+def _left_out(tensors: int) -> str:
+    if not tensors:
+        return ""
+    these = "1 tensor of its files is" if tensors == 1 else f"{tensors} tensors of its files are"
+    return f"{these} not used by this config"
 
 
 def _refuse_gaps(name: str, model: Any, read: Mapping[str, Any], drawn: Sequence[str]) -> None:

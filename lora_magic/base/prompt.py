@@ -63,7 +63,7 @@ class PromptForm:
         if not isinstance(prompt, str):
             raise PromptError(f"the prompt is a {type(prompt).__name__}; expected text.")
         if not prompt.strip():
-            raise PromptError("the prompt is empty; type it after the verb.")
+            raise PromptError("the prompt is empty; type what the model is to read.")
         ids = self.encode_messages(tokenizer, [{"role": "user", "content": prompt}])
         if not ids:
             raise PromptError(

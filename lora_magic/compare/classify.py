@@ -99,7 +99,7 @@ def _read(model: Any, tokenizer: Any, prompt: str, context: int | None) -> tuple
     if not isinstance(prompt, str):
         raise PromptError(f"the text is a {type(prompt).__name__}; expected text.")
     if not prompt.strip():
-        raise PromptError("the text is empty; type it after the verb.")
+        raise PromptError("the text is empty; type what the model is to read.")
     longest = context or context_of(model) or 10**9
     ids, cut = classified_ids(tokenizer, prompt, longest)
     if not ids:

@@ -18,6 +18,8 @@ BASE = "base"
 _GRID = "display:grid;grid-template-columns:repeat(auto-fit, minmax(15rem, 1fr));gap:.75rem"
 _PANE = f"border:{RULE};border-radius:6px;padding:.5rem .75rem;display:flex;flex-direction:column"
 _TEXT = "white-space:pre-wrap;overflow-wrap:anywhere;margin:.25rem 0 .75rem 0;flex:1"
+# A name may be 64 letters without a break.
+_NAME = f"{LINE};overflow-wrap:anywhere"
 _FOOT = f"margin:0;{SMALL};{MUTED}"
 
 
@@ -63,7 +65,9 @@ def _group(prompt: str, panes: Sequence[Pane]) -> list[Markup]:
 
 def _prompt(prompt: str, manner: str = "") -> Markup:
     small = tag("span", f"  {manner}", style=f"{SMALL};{MUTED}") if manner else ""
-    return tag("p", tag("strong", paragraphs(prompt)), " ", small, style=f"{LINE};margin-top:.5rem")
+    return tag(
+        "p", tag("strong", paragraphs(prompt)), " ", small, style=f"{_NAME};margin-top:.5rem"
+    )
 
 
 def _pane(pane: Pane) -> Markup:
@@ -71,7 +75,7 @@ def _pane(pane: Pane) -> Markup:
     note = str(pane.get("note") or "")
     return tag(
         "div",
-        tag("p", tag("strong", name), style=LINE),
+        tag("p", tag("strong", name), style=_NAME),
         tag("div", *(note_of(note)), style="margin:0") if note else "",
         tag("div", _words(pane), style=_TEXT),
         tag("p", _unbroken(_facts(pane)), style=_FOOT),
@@ -85,7 +89,7 @@ def _begun(name: str, text: str | None) -> Markup:
     said = tag("em", "waiting") if text is None else paragraphs(text)
     return tag(
         "div",
-        tag("p", tag("strong", name), style=LINE),
+        tag("p", tag("strong", name), style=_NAME),
         tag("div", said, style=_TEXT),
         style=f"{_PANE};border-top:3px solid {_colour(name)}",
         role="group",

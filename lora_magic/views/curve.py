@@ -46,8 +46,10 @@ def loss_curve(
         *_squares([(across(step), up(loss)) for step, loss in measured]),
     ]
     if math.isfinite(losses[-1]):
-        x, y = across(len(losses)), up(losses[-1])
-        shapes.append(svg.label(x + 6, y + 4, figures(losses[-1]), size=12, weight="600"))
+        x, y = across(len(losses)), up(losses[-1]) + 4
+        # Before its end a run's label would be struck through by the axis.
+        y = min(y, BOTTOM - 5) if x < RIGHT else y
+        shapes.append(svg.label(x + 6, y, figures(losses[-1]), size=12, weight="600"))
     said = f"Loss over {len(losses)} steps, from {figures(finite[0])} to {figures(finite[-1])}"
     if measured:
         said += f"; held out {figures(measured[0][1])} to {figures(measured[-1][1])}"
@@ -108,5 +110,6 @@ def _axes(across: Scale, up: Scale, last: int) -> list[Markup]:
         svg.labels("end", [(LEFT - 6, y + 4, text) for y, text in rows]),
         svg.rules([((LEFT, BOTTOM), (RIGHT, BOTTOM))], ".5"),
         svg.labels("middle", places),
-        svg.label(RIGHT + 22, BOTTOM + 16, "steps"),
+        # Behind the last step, whose number is centred at the axis' end.
+        svg.label(RIGHT + max(22, 10 + 4 * len(f"{last:,}")), BOTTOM + 16, "steps"),
     ]

@@ -61,9 +61,29 @@ def bundle(
         notes = {key: _note(rows) for key, rows in by_projection(summary).items()}
         below = _below(summary, aggregated=bool(shown[0].band))
         result["application/vnd.plotly.v1+json"] = spectrum_plotly.figure(
-            title, shown, notes, *below
+            title, shown, notes, *below, said=_beside(series, panels)
         )
     return result
+
+
+def _beside(series: Sequence[Series], panels: Sequence[Panel]) -> list[str]:
+    """What the figure does not say by itself: what a band is, and what is not drawn.
+
+    A front end that draws the figure does not show the page, and no line of it may be long.
+    """
+    words = ["Line: median over layers; band: smallest to largest."] if panels[0].band else []
+    if len(panels) > PANELS:
+        words.append(_first(panels))
+    if zero := zero_modules(series):
+        names = list(dict.fromkeys(shortened(one_line(name), 24) for name, _ in zero))
+        more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+        count = "1 module" if len(zero) == 1 else f"{len(zero)} modules"
+        words.append(f"ΔW is zero, and not drawn, in {count} of {', '.join(names[:2])}{more}.")
+    return words
+
+
+def _first(panels: Sequence[Panel]) -> str:
+    return f"The first {PANELS} of {len(panels)} panels are drawn; name fewer adapters."
 
 
 def _words(series: Sequence[Series], panels: Sequence[Panel]) -> list[str]:
@@ -83,7 +103,7 @@ def _words(series: Sequence[Series], panels: Sequence[Panel]) -> list[str]:
     else:
         words.append("σ over its index, one line a layer, the same logarithmic scale throughout.")
     if len(panels) > PANELS:
-        words.append(f"The first {PANELS} of {len(panels)} panels are drawn; name fewer adapters.")
+        words.append(_first(panels))
     if zero:
         names = ", ".join(one_line(f"{path} ({name})") for name, path in zero[:3])
         more = f" and {len(zero) - 3} more" if len(zero) > 3 else ""
@@ -101,7 +121,8 @@ def _tables(summary: Sequence[Mapping[str, object]], aggregated: bool) -> Markup
     caption = f"The first {ROWS} of {len(summary)} modules" if rest else "Each module"
     tail = line(f"and {rest} more: .summary() has every row", muted=True) if rest else ""
     whole = table(f"{caption}. {_READING}", _HEADER, rows, left=2)
-    return details(f"Table: {len(summary)} modules", whole, tail)
+    modules = "1 module" if len(summary) == 1 else f"{len(summary)} modules"
+    return details(f"Table: {modules}", whole, tail)
 
 
 def _below(

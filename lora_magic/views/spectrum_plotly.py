@@ -23,6 +23,9 @@ COLUMNS = 4
 # Pixels. The foot of the panels holds the labels of their axes and the air above the table.
 _ROW_HEIGHT, _TOP, _FOOT, _BOTTOM = 190, 84, 52, 12
 _HEAD, _LINE = 28, 24
+# A line below the title, and the title itself: from the top, however many lines follow it.
+_SAID = 20
+_HIGH = {"y": 1, "yref": "container", "yanchor": "top", "pad": {"t": 24}}
 # A head that wraps in a narrow page takes a second line, else the table would scroll.
 _SPARE = 20
 # The longest text of a cell: as the titles of the panels.
@@ -75,11 +78,13 @@ def figure(
     header: Sequence[str] = (),
     cells: Sequence[Sequence[str]] = (),
     left: int = 1,
+    *,
+    said: Sequence[str] = (),
 ) -> dict[str, object]:
     """The figure as plotly's JSON.
 
     `notes`: second lines by (adapter, projection). `header`, `cells`: the table, by rows, without
-    which there is none; its first `left` columns stand to the left.
+    which there is none; its first `left` columns stand to the left. `said`: lines below the title.
     """
     import plotly.graph_objects as go
 
@@ -88,7 +93,7 @@ def figure(
     low, high = log_range([value for panel in panels for value in panel.values()])
     several = len({panel.adapter for panel in panels}) > 1
     inside, below = _heights(rows, len(cells))
-    layout = _layout(title, inside)
+    layout = _layout(title, said, inside)
     layout["showlegend"] = not panels[0].band
     traces: list[dict[str, Any]] = []
     for place, panel in enumerate(panels):
@@ -121,12 +126,20 @@ def _heights(rows: int, lines: int) -> tuple[int, int]:
     return _ROW_HEIGHT * rows + below, below
 
 
-def _layout(title: str, inside: int) -> dict[str, Any]:
+def _layout(title: str, said: Sequence[str], inside: int) -> dict[str, Any]:
+    lines = [words(title), *(f"<span style='font-size:12px'>{words(one)}</span>" for one in said)]
+    top = _TOP + _SAID * len(said)
     return {
         "template": _TEMPLATE,
-        "title": {"text": words(title), "x": 0, "xref": "paper", "font": {"size": 15}},
-        "height": inside + _TOP + _BOTTOM,
-        "margin": {"l": 56, "r": 16, "t": _TOP, "b": _BOTTOM},
+        "title": {
+            "text": "<br>".join(lines),
+            "x": 0,
+            "xref": "paper",
+            "font": {"size": 15},
+            **_HIGH,
+        },
+        "height": inside + top + _BOTTOM,
+        "margin": {"l": 56, "r": 16, "t": top, "b": _BOTTOM},
         # At the right, where no width of the page lets it touch the table.
         "legend": {"x": 1.01, "xanchor": "left", "y": 1, "yanchor": "top", "tracegroupgap": 0},
         "annotations": [],

@@ -257,6 +257,9 @@ def test_a_folder_without_a_tokenizer_says_what_to_type(tmp_path: Path, saved_mo
 def test_a_config_that_leaves_weights_unused_says_so(tmp_path: Path, saved_model: Saver) -> None:
     shorter = changed_config(saved_model(), tmp_path / "shorter", num_hidden_layers=1)
     assert "tensors of its files are not used by this config" in load(shorter).placement.reason
+    # The output head is what a classifier has no use for.
+    classifier = load(str(saved_model()), task="classification", labels="good,bad")
+    assert "1 tensor of its files is not used by this config" in classifier.placement.reason
 
 
 def test_a_pointer_of_git_lfs_says_what_to_type(tmp_path: Path, saved_model: Saver) -> None:

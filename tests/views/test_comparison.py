@@ -84,6 +84,17 @@ def test_the_panes_wrap_and_each_is_named() -> None:
     assert "Answer of pirate" in names
 
 
+def test_a_name_or_a_prompt_without_a_blank_breaks_inside_its_pane() -> None:
+    name = "a" * 64
+    panes = [pane(name, WORDS)]
+    written = comparison.progress_html(prompt=name, panes=[(name, None)])
+    whole = comparison.bundle(groups=[(name, panes)])["text/html"]
+    for shown in (Page(whole), Page(written)):
+        told = re.findall(f"<p ([^>]*)><strong>{name}", shown.markup)
+        assert len(told) == 2
+        assert all("overflow-wrap:anywhere" in style for style in told)
+
+
 def test_the_plain_form_holds_each_prompt_name_and_answer() -> None:
     groups = [("Pie?", [pane("base", WORDS)]), ("Fox?", [pane("pirate", WORDS)])]
     plain = str(comparison.bundle(groups=groups)["text/plain"])

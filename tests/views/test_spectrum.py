@@ -123,6 +123,36 @@ def test_an_output_stays_under_sixty_kilobytes(
     assert weight(shown(series)) < 60_000
 
 
+def title_of(bundle: dict[str, Any]) -> str:
+    return str(bundle[PLOTLY]["layout"]["title"]["text"])
+
+
+def test_the_chart_says_what_a_band_is_and_what_it_leaves_out() -> None:
+    """A front end that draws the chart does not show the page and its sentences."""
+    several = shown(modules(4, LLAMA[:1]))
+    assert title_of(several) == "Spectra"
+    assert "median" in title_of(shown(modules(32, LLAMA, rank=16)))
+    many = modules(2, tuple(f"kind_{chr(97 + n)}" for n in range(26)))
+    assert f"first {PANELS} of 26 panels" in title_of(shown(many))
+    new = [("<new>", path, [0.0] * 8) for _, path, _ in modules(4, LLAMA[:1])]
+    assert "4 modules of &lt;new&gt;" in title_of(shown([*modules(4, LLAMA[:1]), *new]))
+
+
+def test_each_line_below_the_charts_title_has_its_room() -> None:
+    plain, told = shown(modules(4, LLAMA[:1])), shown(modules(32, LLAMA, rank=16))
+    tops = [one[PLOTLY]["layout"]["margin"]["t"] for one in (plain, told)]
+    assert tops[1] - tops[0] >= 12 * 1.3
+    layout = told[PLOTLY]["layout"]
+    inside = layout["height"] - layout["margin"]["t"] - layout["margin"]["b"]
+    assert inside > 190
+
+
+def test_one_module_is_told_as_one() -> None:
+    text = Page(shown(modules(1, LLAMA[:1]))["text/html"]).text
+    assert "Table: 1 module" in text
+    assert "1 modules" not in text
+
+
 def test_more_panels_than_fit_are_counted() -> None:
     series = modules(2, tuple(f"kind_{chr(97 + n)}" for n in range(26)))
     bundle = shown(series)

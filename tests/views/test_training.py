@@ -45,6 +45,24 @@ def test_no_label_of_the_curve_is_cut(last: float, steps: int) -> None:
     assert outside(picture) == []
 
 
+@pytest.mark.parametrize("total", [2, 60, 100_000, 1_000_000])
+def test_the_last_step_and_the_name_of_its_axis_stand_apart(total: int) -> None:
+    (picture,) = progress(losses=[1.0, 0.5], total=total).drawings()
+    places = [text for text in picture.iter() if text.tag == "text"]
+    texts = {"".join(text.itertext()): float(text.get("x", "nan")) for text in places}
+    # The number is centred at its place, with letters as wide as those of a wide font.
+    end = texts[f"{total:,}"] + 0.6 * 11 * len(f"{total:,}") / 2
+    assert texts["steps"] > end
+
+
+def test_the_axis_does_not_strike_through_the_loss_of_a_run_under_way() -> None:
+    (picture,) = progress(losses=[1.0, 1e-4], total=60).drawings()
+    (label,) = [t for t in picture.iter() if t.get("font-weight")]
+    lines = [part.get("d", "") for part in picture if part.get("stroke") == "currentColor"]
+    axis = max(float(y) for line in lines for y in re.findall(r",([\d.]+)", line))
+    assert float(label.get("y", "nan")) < axis - 2
+
+
 def test_the_curve_is_linear_in_the_losses() -> None:
     losses = [3.0, 2.5, 1.0, 2.0, 0.5]
     (picture,) = Page(summary_bundle(title="t", line="l", losses=losses)["text/html"]).pictures()

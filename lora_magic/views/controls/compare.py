@@ -57,7 +57,7 @@ class CompareControls:
         self._work: threading.Thread | None = None
         self.page = Page()
         self.prompt = named(
-            ipywidgets.Textarea, "Prompt", "min(40rem, 100%)", value=start.prompt, rows=2
+            ipywidgets.Textarea, "Prompt", "min(40rem, 100% - 4px)", value=start.prompt, rows=2
         )
         self.temperature = named(
             ipywidgets.FloatSlider,
