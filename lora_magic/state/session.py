@@ -69,8 +69,12 @@ class Session:
 
     @property
     def model(self) -> Any:
-        """The base model's own object, with the active adapter's modules in its slots."""
-        return self._held.base.model
+        """The base model's own object, with the active adapter's modules in its slots.
+
+        Waits for a control that answers, since others stand there meanwhile.
+        """
+        with self._turns.turn():
+            return self._held.base.model
 
     @property
     def tokenizer(self) -> Any:
@@ -105,12 +109,14 @@ class Session:
         Rereads every parameter and buffer, tied and quantised state too; `quick` compares
         pointers and version counters only, and says so.
         """
-        found = self._held.base.fingerprint.verify(quick)
-        strangers = tuple(f"{path} (another module)" for path in self._held.slots.strangers())
-        found = replaced(found, changed=(*found.changed, *strangers))
-        if not quick:
-            self._held.changed = not found
-        return found
+        # A slot that is being written would be taken for a stranger's.
+        with self._turns.turn():
+            found = self._held.base.fingerprint.verify(quick)
+            strangers = tuple(f"{path} (another module)" for path in self._held.slots.strangers())
+            found = replaced(found, changed=(*found.changed, *strangers))
+            if not quick:
+                self._held.changed = not found
+            return found
 
     # The base
 

@@ -177,3 +177,24 @@ def test_while_an_answer_is_written_another_thread_changes_nothing(session: Sess
     with session._turns.turn():
         counted.end()
     assert counted.error is None
+
+
+@pytest.mark.parametrize("look", ["model", "verify", "status"])
+def test_a_cell_that_looks_at_the_model_waits_for_the_answer_in_hand(
+    session: Session, look: str
+) -> None:
+    session.attach("one", rank=2)
+    perturb(session, "one")
+
+    def answering(stay: Callable[[], object]) -> None:
+        session.compare("Hello", max_new_tokens=1, watch=lambda written: bool(stay()))
+
+    other = Other(answering)
+    assert other.reached.wait(PATIENCE)
+    threading.Timer(0.2, other.go_on.set).start()
+    found = getattr(session, look)
+    if look != "model":
+        found()
+    standing = session._held.slots.written == session._held.standing
+    other.end()
+    assert standing
