@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 PAUSE = 0.2  # seconds between two pictures of a run, at least
 # Of the run's time that its pictures may take: with the steps between them at most a hundredth.
 SHARE = 0.009
+PICTURES = "lora_magic.views.training"
 #: What stands where a button was: an output that draws nothing.
 _NOTHING = {"text/html": "", "text/plain": ""}
 
@@ -57,6 +59,9 @@ class LiveReporter:
         """Print the plan's line: what will be trained, and with which defaults."""
         self._title = f"Training {plan.adapter}"
         say(plan.line)
+        # Loaded before the run: a first picture that waits for it is paid for out of the run's
+        # hundredth, and the second one comes seconds later.
+        import_module(PICTURES)
         if hears_while_busy(self._shell):
             from lora_magic.views.controls.stop import StopButton
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -159,6 +161,22 @@ def test_pictures_that_are_slow_to_make_take_a_hundredth_of_the_run(
     assert shown >= 10
     # The first picture comes at once, before there is a run to take a share of.
     assert (spent - 0.05) / now[0] <= 0.01
+
+
+def test_what_pictures_need_is_loaded_before_the_first_step() -> None:
+    """In a fresh interpreter, since these tests have loaded it long ago."""
+    code = """
+import sys
+from tests.magics.test_live import PLAN, SHELL, LiveReporter, point
+live = LiveReporter(SHELL)
+live.start(PLAN)
+before = set(sys.modules)
+live.step(point(1))
+print(*(set(sys.modules) - before))
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = ran.stdout.splitlines()[-1].split()
+    assert [name for name in loaded if name.startswith("lora_magic")] == []
 
 
 def test_where_no_click_is_heard_there_is_no_button(shell: Any) -> None:
