@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -174,7 +175,10 @@ before = set(sys.modules)
 live.step(point(1))
 print(*(set(sys.modules) - before))
 """
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    root = Path(__file__).parents[2]
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
     loaded = ran.stdout.splitlines()[-1].split()
     assert [name for name in loaded if name.startswith("lora_magic")] == []
 
