@@ -15,6 +15,8 @@ from IPython.display import display
 
 from lora_magic.magics.show import has_person, say
 
+#: How many panels live where it cannot be told which of them are still to be seen.
+MANY = 20
 KEPT_AS = "_lora_magic_panels"
 
 
@@ -42,12 +44,17 @@ def show_below(shell: Any, make: Callable[[], object]) -> None:
 def _note(shell: Any, panel: Any) -> None:
     """Remember the cell that shows a panel, and close what the same cell showed when it ran last.
 
-    A panel that another cell shows, too, stays. Not every front end names its cells.
+    A panel that another cell shows, too, stays. Not every front end names its cells: there the
+    last `MANY` panels live.
     """
     cell, run = _running(shell)
+    shown: dict[str | None, tuple[str, list[Any]]] = shell.__dict__.setdefault(KEPT_AS, {})
     if cell is None:
+        _, panels = shown.get(None, ("", []))
+        for old in panels[:-MANY]:
+            old.close()
+        shown[None] = ("", [*(one for one in panels[-MANY:] if one is not panel), panel])
         return
-    shown: dict[str, tuple[str, list[Any]]] = shell.__dict__.setdefault(KEPT_AS, {})
     last, panels = shown.get(cell, (run, []))
     if last != run:
         del shown[cell]

@@ -47,6 +47,12 @@ class Panel:
                 f"panel {view!r}: expected one of {', '.join(VIEWS)}, or nothing for all of them."
                 f"{near(str(view), VIEWS)}"
             )
+        odd = [name for name in start if name not in _STARTS]
+        if odd:
+            raise CommandError(
+                f"panel: {odd[0]} is nothing to begin with; expected one of "
+                f"{', '.join(_STARTS)}.{near(odd[0], _STARTS)}"
+            )
         self._session, self._view, self._start = session, view, dict(start)
         self._busy = False
         self._base: object = None
@@ -230,6 +236,8 @@ class Panel:
         asked |= {"rank": rank} if "rank" in reads else {}
         # IA3 and the bottlenecks have modules of their own that are usual.
         asked |= {"targets": targets} if "targets" in reads and method in _BY_MATRIX else {}
+        tokens = self._start.get("virtual_tokens")
+        asked |= {"virtual_tokens": tokens} if "virtual_tokens" in reads and tokens else {}
         found = self._session.ratio(**asked)
         page = str(found.bundle(matrix)["text/html"])
         offered = frozenset(asked) - {"method"}
@@ -271,7 +279,8 @@ class Panel:
 
     def _look(self, adapter: str | None, module: str | None) -> str:
         names = [adapter] if adapter is not None else list(self._with_spectrum())
-        return _page_of(self._session.spectrum(*names, module=module))
+        with self._session._turns.at_once():
+            return _page_of(self._session.spectrum(*names, module=module))
 
     # Comparison
 
@@ -279,7 +288,8 @@ class Panel:
         from lora_magic.views.controls.compare import Asked, CompareControls
 
         given = {k: v for k, v in self._start.items() if k in _DRAWN and v is not None}
-        adapters = tuple(n for n in self._asked_adapters() if n != BASE_NAME)
+        named = self._start.get("adapters") is not None
+        adapters = tuple(n for n in self._asked_adapters() if n != BASE_NAME) if named else None
         start = Asked(self._start.get("prompt") or PROMPT, adapters, **given)
         draws = not self._session._held.base.task.classifies
         return CompareControls(self._answering(), self._answer, start, draws=draws)
@@ -291,7 +301,7 @@ class Panel:
         return [*held.attached, *([held.active] if len(held.together) > 1 else [])]
 
     def _answer(self, asked: Asked, follow: Follow) -> str:
-        names = [BASE_NAME, *asked.adapters]
+        names = [BASE_NAME, *(asked.adapters or ())]
         if self._session._held.base.task.classifies:
             return _page_of(self._session.compare(asked.prompt, adapters=names))
         seen: dict[str, str] = {}
@@ -306,6 +316,11 @@ class Panel:
         return _page_of(found)
 
 
+#: What controls can begin with.
+_STARTS = (
+    *("adapter", "method", "rank", "targets", "virtual_tokens"),
+    *("adapters", "prompt", "temperature", "max_new_tokens", "seed"),
+)
 #: How tokens are drawn.
 _DRAWN = ("temperature", "max_new_tokens", "seed")
 #: The methods whose targets are matrices to be chosen.

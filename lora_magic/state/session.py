@@ -71,7 +71,8 @@ class Session:
     def model(self) -> Any:
         """The base model's own object, with the active adapter's modules in its slots.
 
-        Waits for a control that answers, since others stand there meanwhile.
+        Waits for a control that answers, since others stand there meanwhile; off the main thread it
+        raises `StateError` instead, as `verify` and every verb do.
         """
         with self._turns.turn():
             return self._held.base.model
@@ -530,9 +531,9 @@ class Session:
         """Controls: ratio, spectrum and comparison in tabs under the status, or one `view` of them.
 
         They call the session as a cell would, and offer what is there at any time. `start` is what
-        they begin with: `adapter`, `method`, `rank`, `targets` for "ratio"; `adapters` for
-        "spectrum"; `prompt`, `adapters`, `temperature`, `max_new_tokens`, `seed` for "compare".
-        Needs a notebook to be drawn in. Raises `CommandError` for another view.
+        they begin with: `adapter`, `method`, `rank`, `targets`, `virtual_tokens` for "ratio";
+        `adapters` for "spectrum"; `prompt`, `adapters`, `temperature`, `max_new_tokens`, `seed` for
+        "compare". Needs a notebook to be drawn in. Raises `CommandError` for anything else.
         """
         return Panel(self, view, start)
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from weakref import WeakMethod
 
 from lora_magic.errors import StateError
@@ -26,14 +26,16 @@ class Turns:
     def __init__(self) -> None:
         self.doing = ""
         self._lock = threading.RLock()
+        self._local = threading.local()
         self._listeners: list[WeakMethod[Callable[[], None]]] = []
 
     def turn(self) -> AbstractContextManager[object]:
         """Have the session for the length of a `with`.
 
-        Raises `StateError` off the main thread while another one has it.
+        Raises `StateError` off the main thread, or `at_once`, while another thread has it.
         """
-        if threading.current_thread() is threading.main_thread():
+        hurried = getattr(self._local, "hurried", False)
+        if threading.current_thread() is threading.main_thread() and not hurried:
             # The lock itself: between taking it and the block, and between the block and giving it
             # back, no interrupt falls, as it would in a generator or a method of ours.
             return self._lock
@@ -44,6 +46,19 @@ class Turns:
         taken = ExitStack()
         taken.callback(self._lock.release)
         return taken
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Within this nobody waits for a turn, the main thread neither.
+
+        Where a kernel has no subshells, a control's callback runs there: what waits in it keeps
+        the next callback waiting, which may be the Stop that would end its waiting.
+        """
+        self._local.hurried = True
+        try:
+            yield
+        finally:
+            self._local.hurried = False
 
     def listen(self, changed: Callable[[], None]) -> None:
         """Call a method after every verb, for as long as its object lives."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from lora_magic.errors import StateError
+from lora_magic.magics.panels import MANY
 
 CHANGING = {
     "load demo": "load",
@@ -245,3 +246,19 @@ def test_a_cell_that_is_run_again_closes_the_controls_that_it_showed(
     assert not made[-1].closed
     run("a", "1")
     assert not made[3].closed
+
+
+def test_where_cells_have_no_names_only_so_many_panels_live(
+    before_a_person: Any, session: Any
+) -> None:
+    made: list[Controls] = []
+
+    def panel(view: str | None = None, **start: Any) -> Controls:
+        made.append(Controls(view or "panel"))
+        return made[-1]
+
+    session.answers["panel"] = panel
+    for _ in range(MANY + 3):
+        before_a_person.run("%lora panel")
+    assert sum(not one.closed for one in made) <= MANY + 1
+    assert not made[-1].closed

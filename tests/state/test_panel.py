@@ -410,3 +410,20 @@ def test_adapters_to_begin_with_may_have_commas_as_everywhere(ready: Session) ->
     compare = ready.panel("compare", adapters="base,one,three")._compare
     assert compare.asked.adapters == ("one", "three")
     assert ready.panel("spectrum", adapters="two")._spectrum.adapter.value == "two"
+
+
+def test_what_controls_cannot_begin_with_is_refused(ready: Session) -> None:
+    with pytest.raises(CommandError, match=r"rnk is nothing to begin with.*'rank'"):
+        ready.panel("ratio", rnk=3)
+
+
+def test_virtual_tokens_that_were_asked_about_are_counted(ready: Session) -> None:
+    controls = ready.panel("ratio", method="prefix", virtual_tokens=20)._ratio
+    controls.refresh()
+    wanted = ready.ratio(method="prefix", virtual_tokens=20).trainable_parameters
+    assert f"{wanted:,} trainable of" in controls.page.html
+
+
+def test_of_base_alone_no_box_is_ticked(ready: Session) -> None:
+    assert ready.panel("compare", adapters=["base"])._compare.asked.adapters == ()
+    assert ready.panel("compare")._compare.asked.adapters == ("one", "two")

@@ -198,3 +198,13 @@ def test_a_cell_that_looks_at_the_model_waits_for_the_answer_in_hand(
     standing = session._held.slots.written == session._held.standing
     other.end()
     assert standing
+
+
+def test_what_a_control_asks_for_at_once_waits_for_nobody(session: Session) -> None:
+    other = Other(have(session._turns, "compare"))
+    assert other.reached.wait(PATIENCE)
+    with pytest.raises(StateError, match="busy with compare"), session._turns.at_once():
+        session.attach("one", rank=2)
+    other.end()
+    # And it is over with it.
+    assert session.attach("one", rank=2).name == "one"

@@ -21,10 +21,11 @@ PAUSE = 0.2  # seconds between two pages of the answers so far
 
 @dataclass(frozen=True)
 class Asked:
-    """What a person asked: the prompt, the adapters, and how the tokens are drawn."""
+    """What a person asked: the prompt, the adapters (None for all that there are), and how the
+    tokens are drawn."""
 
     prompt: str
-    adapters: tuple[str, ...]
+    adapters: tuple[str, ...] | None = None
     temperature: float = 0.0
     max_new_tokens: int | None = None
     seed: int = 0
@@ -55,6 +56,7 @@ class CompareControls:
         self._answer, self._clock = answer, clock
         self._stop = threading.Event()
         self._work: threading.Thread | None = None
+        self._writing = threading.Lock()
         self.page = Page()
         self.prompt = named(
             ipywidgets.Textarea, "Prompt", "min(40rem, 100% - 4px)", value=start.prompt, rows=2
@@ -92,9 +94,9 @@ class CompareControls:
         self.generate.on_click(lambda _: self._generate())
         self.stop.on_click(lambda _: self.stop_answering())
 
-    def offer(self, adapters: Sequence[str], ticked: Sequence[str] = ()) -> None:
+    def offer(self, adapters: Sequence[str], ticked: Sequence[str] | None = None) -> None:
         """Other adapters to tick; the ticks of those that stay are kept, new ones are ticked."""
-        known, wanted = self.boxes, set(ticked) or set(adapters)
+        known, wanted = self.boxes, set(adapters if ticked is None else ticked)
         self.boxes = {name: known.get(name) or tick(name, name in wanted) for name in adapters}
         self._ticks.children = tuple(self.boxes.values())
         for name in known.keys() - self.boxes.keys():
@@ -115,21 +117,24 @@ class CompareControls:
         """End the answers after the token in hand; nothing where none are written."""
         self._stop.set()
 
-    def wait(self, seconds: float | None = None) -> None:
+    def wait(self, seconds: float = -1) -> None:
         """Wait until the answers are there."""
         if self._work is not None:
-            self._work.join(seconds)
+            self._work.join(None if seconds < 0 else seconds)
+        if self._writing.acquire(timeout=seconds):
+            self._writing.release()
 
     def _generate(self) -> None:
-        if self._work is not None and self._work.is_alive():
-            return
-        self._stop.clear()
         # As a daemon: a kernel that is shut down does not wait for the last token.
-        self._work = threading.Thread(target=self._run, args=(self.asked,), daemon=True)
-        self._work.start()
+        work = threading.Thread(target=self._run, args=(self.asked,), daemon=True)
+        work.start()
+        self._work = work
 
     def _run(self, asked: Asked) -> None:
         # Here, where no interrupt falls: who disables a button has to be there to enable it.
+        if not self._writing.acquire(blocking=False):
+            return  # Pressed twice.
+        self._stop.clear()
         self.generate.disabled, self.stop.disabled = True, False
         shown = [self._clock() - PAUSE]
 
@@ -143,4 +148,6 @@ class CompareControls:
         try:
             self.page.show(lambda: self._answer(asked, follow))
         finally:
+            # First, so that whoever sees the button enabled can press it.
+            self._writing.release()
             self.generate.disabled, self.stop.disabled = False, True

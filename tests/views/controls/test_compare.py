@@ -10,7 +10,7 @@ import pytest
 from lora_magic.errors import PromptError
 from lora_magic.views.controls.compare import PAUSE, Asked, CompareControls, Follow
 
-START = Asked("What?", (), 0.5, 20, 7)
+START = Asked("What?", None, 0.5, 20, 7)
 
 
 class Answerer:
@@ -155,3 +155,29 @@ def test_a_classifier_draws_nothing_and_has_no_controls_for_it(answerer: Answere
         "New tokens, at most",
         "Seed",
     }
+
+
+@pytest.mark.parametrize(
+    ("start", "ticked"), [(None, ("one", "two")), ((), ()), (("two",), ("two",))]
+)
+def test_they_begin_with_the_ticks_that_were_asked_for(
+    answerer: Answerer, start: tuple[str, ...] | None, ticked: tuple[str, ...]
+) -> None:
+    assert CompareControls(["one", "two"], answerer, Asked("Who?", start)).asked.adapters == ticked
+
+
+def test_once_a_button_can_be_pressed_again_a_press_counts(
+    controls: CompareControls, answerer: Answerer
+) -> None:
+    pressed: list[bool] = []
+
+    def enabled(change: object) -> None:
+        if not controls.generate.disabled and len(pressed) < 3:
+            pressed.append(True)
+            controls.generate.click()
+
+    controls.generate.observe(enabled, "disabled")
+    controls.generate.click()
+    for _ in range(4):
+        controls.wait(20)
+    assert len(answerer.asked) == 4
