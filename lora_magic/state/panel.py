@@ -72,6 +72,8 @@ class Panel:
             self.widget = self._panel.widget
         else:
             self.widget = self._make(self._view)
+            if not self._start:
+                self._fill()
             self._know()
         self._closed = False
 
@@ -187,6 +189,14 @@ class Panel:
         self._compare = self._compare or self._compare_controls()
         return self._compare.widget
 
+    def _fill(self) -> None:
+        """Show the first choice. Controls that begin with something stand below its record, which
+        says the same; these stand alone."""
+        if self._ratio is not None:
+            self._ratio.refresh()
+        if self._spectrum is not None:
+            self._follow(self._spectrum)
+
     def _asked_adapters(self) -> list[str]:
         """The adapters to begin with, given as a list, or as names with commas."""
         given = self._start.get("adapters")
@@ -249,6 +259,9 @@ class Panel:
         from lora_magic.views.controls.spectrum import ALL, SpectrumControls
 
         asked = self._asked_adapters()
+        if self._view is not None and not asked:
+            # As the verb does, whose record stands above.
+            asked = list(self._session._held.together)
         start = asked[0] if len(asked) == 1 else ALL
         return SpectrumControls(self._with_spectrum(), self._look, start)
 

@@ -131,6 +131,26 @@ def test_a_spectrum_that_is_picked_is_the_verbs_own(ready: Session) -> None:
     assert "two" in controls.page.html
 
 
+def test_a_spectrum_begins_with_the_adapters_that_the_verb_shows(ready: Session) -> None:
+    for flags in ({}, {"adapters": ()}):
+        assert ready.panel("spectrum", **flags)._spectrum.adapter.value == "two"
+    ready.swap("one")
+    assert ready.panel("spectrum")._spectrum.adapter.value == "one"
+    ready.swap("one=0.5,two=0.5")
+    assert ready.panel("spectrum")._spectrum.adapter.value == "all"
+    ready.swap("base")
+    assert ready.panel("spectrum")._spectrum.adapter.value == "all"
+
+
+def test_controls_without_a_record_above_them_show_their_first_choice(ready: Session) -> None:
+    assert ready.ratio(method="lora", rank=3, targets="q_proj,v_proj").line in (
+        ready.panel("ratio")._ratio.page.html
+    )
+    assert ready.panel("spectrum")._spectrum.page.html == page_of(ready.spectrum("two"))
+    assert ready.panel("ratio", adapter=None)._ratio.page.html == ""
+    assert ready.panel("spectrum", adapters=())._spectrum.page.html == ""
+
+
 def test_generate_answers_as_the_verb_does_and_shows_it_while_it_is_written(
     ready: Session,
 ) -> None:
