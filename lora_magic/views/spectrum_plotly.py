@@ -20,6 +20,8 @@ from lora_magic.views.style import BLUE, GREY, ramp
 from lora_magic.views.text import one_line, shortened, width
 
 COLUMNS = 4
+#: One for each layer that has a line of its own.
+SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "x", "star", "triangle-down")
 # Pixels. The foot of the panels holds the labels of their axes and the air above the table.
 _ROW_HEIGHT, _TOP, _FOOT, _BOTTOM = 190, 84, 52, 12
 _HEAD, _LINE = 28, 24
@@ -227,13 +229,18 @@ def _traces(panel: Panel, first: bool) -> list[dict[str, Any]]:
             {
                 **_trace(words(curve.module), curve.indices, curve.sigmas),
                 "line": {"color": colour},
+                # Layers are told apart by shape, too.
+                "mode": "lines+markers" if len(curve.indices) > 1 else "markers",
+                "marker": {"symbol": SYMBOLS[place % len(SYMBOLS)], "size": 7},
                 "name": words(
                     shortened(f"layer {curve.layer}" if curve.layer else curve.module, 24)
                 ),
                 "legendgroup": words(curve.layer or curve.module),
                 "showlegend": first,
             }
-            for curve, colour in zip(panel.curves, ramp(len(panel.curves)), strict=True)
+            for place, (curve, colour) in enumerate(
+                zip(panel.curves, ramp(len(panel.curves)), strict=True)
+            )
         ]
     band = panel.band
     edge = {"line": {"width": 0}}

@@ -341,3 +341,9 @@ def test_importing_the_views_loads_no_plotly() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_layers_are_told_apart_by_shape_and_not_by_colour_alone() -> None:
+    chart = shown(modules(8, LLAMA[:1]))[PLOTLY]
+    shapes = [one["marker"]["symbol"] for one in chart["data"] if one["type"] == "scatter"]
+    assert len(set(shapes)) == len(shapes) == 8

@@ -14,7 +14,7 @@ from typing import Any
 
 import ipywidgets
 
-from lora_magic.views.controls.parts import Page, close, named, row, tick
+from lora_magic.views.controls.parts import Page, button, close, named, row, tick
 
 PAUSE = 0.2  # seconds between two pages of the answers so far
 
@@ -82,8 +82,8 @@ class CompareControls:
         self.seed = named(
             ipywidgets.BoundedIntText, "Seed", "11rem", min=0, max=2**31 - 1, value=start.seed
         )
-        self.generate = ipywidgets.Button(description="Generate", button_style="primary")
-        self.stop = ipywidgets.Button(description="Stop", disabled=True)
+        self.generate = button("Generate", button_style="primary")
+        self.stop = button("Stop", disabled=True)
         self._ticks = row()
         self.boxes: dict[str, Any] = {}
         self.offer(adapters, start.adapters)

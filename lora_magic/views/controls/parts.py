@@ -28,18 +28,32 @@ def name_of(text: str) -> str:
 
 def named(kind: type, name: str, width: str = "auto", **values: Any) -> Any:
     """A control with a name in front of it."""
-    return kind(
-        description=name_of(name),
-        style=dict(_NAMED),
-        layout=ipywidgets.Layout(width=width, max_width="100%"),
-        **values,
-    )
+    layout = ipywidgets.Layout(width=width, max_width="100%")
+    control = kind(description=name_of(name), style=dict(_NAMED), layout=layout, **values)
+    return let_through(control)
+
+
+def button(name: str, **values: Any) -> Any:
+    """A button with its name on it."""
+    return let_through(ipywidgets.Button(description=name, **values))
+
+
+def let_through(control: Any) -> Any:
+    """The control, heard while a cell is busy on ipykernel 7.4 too.
+
+    That hands what comes for a comm to the shell that last wrote to it, which is the busy one.
+    """
+    comm: Any = getattr(control, "comm", None)
+    if hasattr(type(comm), "_reply_subshell_for"):
+        comm._reply_subshell_for = lambda data, default: default
+    return control
 
 
 def tick(name: str, ticked: bool) -> Any:
     """A box to tick, with its name behind it."""
     layout = ipywidgets.Layout(width="auto")
-    return ipywidgets.Checkbox(value=ticked, description=name_of(name), indent=False, layout=layout)
+    box = ipywidgets.Checkbox(value=ticked, description=name_of(name), indent=False, layout=layout)
+    return let_through(box)
 
 
 def row(*controls: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import ipywidgets
 
-from lora_magic.views.controls.parts import close
+from lora_magic.views.controls.parts import button, close
 from lora_magic.views.controls.shown import view
 from lora_magic.views.html import tag
 from lora_magic.views.style import MUTED, SMALL
@@ -21,12 +21,11 @@ class StopButton:
 
     def __init__(self, pressed: Callable[[], None]) -> None:
         self._pressed = pressed
-        self.button = ipywidgets.Button(description="Stop", tooltip="Stop after this step")
+        self.button = button("Stop", tooltip="Stop after this step")
         self._words = ipywidgets.HTML()
         self._say("or press ■: the run ends after the step in hand and keeps what it learned")
         self.widget = ipywidgets.HBox([self.button, self._words])
         self.button.on_click(lambda _: self._press())
-        _let_through(self.button)
 
     @property
     def output(self) -> dict[str, Any]:
@@ -44,13 +43,3 @@ class StopButton:
 
     def _say(self, words: str) -> None:
         self._words.value = str(tag("span", words, style=f"{SMALL};{MUTED}"))
-
-
-def _let_through(widget: Any) -> None:
-    """Let a click reach us while a cell is busy, on ipykernel 7.4.
-
-    It hands what comes for a comm to the shell that last wrote to it, which is the busy one.
-    """
-    comm: Any = getattr(widget, "comm", None)
-    if hasattr(type(comm), "_reply_subshell_for"):
-        comm._reply_subshell_for = lambda data, default: default
