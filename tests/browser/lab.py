@@ -242,11 +242,8 @@ class Book:
         """A picture of an element, or of the whole notebook however long."""
         SCREENSHOTS.mkdir(exist_ok=True)
         path = SCREENSHOTS / f"{name}-{self.theme}-{self.state}.png"
-        if element is not None:
-            element.screenshot(path=path)
-            return path
         with self._whole():
-            self.page.screenshot(path=path)
+            (self.page if element is None else element).screenshot(path=path)
         return path
 
     def violations(self, elements: Any) -> list[str]:
