@@ -10,6 +10,7 @@ lines       what a cell's text needs before IPython reads it
 completion  what TAB offers; `completer` is how IPython asks
 places      whether anybody uses a magic's value
 show        receipts at once, values where nobody else would show them
+panels      where controls are shown, and which of them live
 live        a training run, followed in one place
 shell       the session that a shell keeps
 """

@@ -1,11 +1,12 @@
 """What following a run in a notebook costs: its share of the run's time, and updates a second.
 
-    python tests/benchmarks/panel_cost.py
+    python -m tests.benchmarks.panel_cost
 
 In a real kernel the embedded model is trained for some seconds, alternately with the live panel and
-without anything shown. The share is the time inside the panel's own code over that of the run; the
-ratio of the two runs' times, which wobbles more, stands beside it. Limits: 1 % of the time and 5
-updates a second.
+without anything shown. The share is the time inside the panel's own code at each step over that of
+the run: what it loads before the first and the record after the last are not in it. The ratio of
+the two runs' times, which wobbles more, stands beside it. Limits: 1 % of the time and 5 updates a
+second.
 """
 
 from __future__ import annotations

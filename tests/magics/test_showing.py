@@ -148,6 +148,19 @@ def before_a_person(shell: Any, session: Any) -> Any:
     return shell
 
 
+@pytest.fixture
+def made(before_a_person: Any, session: Any) -> list[Controls]:
+    """The panels that are made, in their order."""
+    found: list[Controls] = []
+
+    def panel(view: str | None = None, **start: Any) -> Controls:
+        found.append(Controls(view or "panel"))
+        return found[-1]
+
+    session.answers["panel"] = panel
+    return found
+
+
 @pytest.mark.parametrize(
     ("line", "view", "start"),
     [
@@ -214,14 +227,8 @@ def test_a_verb_that_fails_leaves_no_controls_for_the_next_cell(
 
 
 def test_a_cell_that_is_run_again_closes_the_controls_that_it_showed(
-    before_a_person: Any, session: Any
+    before_a_person: Any, made: list[Controls]
 ) -> None:
-    made: list[Controls] = []
-
-    def panel(view: str | None = None, **start: Any) -> Controls:
-        made.append(Controls(view or "panel"))
-        return made[-1]
-
     def run(cell: str, code: str) -> None:
         parent = {"metadata": {"cellId": cell}, "header": {"msg_id": f"run {len(runs)}"}}
         runs.append(cell)
@@ -229,7 +236,6 @@ def test_a_cell_that_is_run_again_closes_the_controls_that_it_showed(
         before_a_person.run(code)
 
     runs: list[str] = []
-    session.answers["panel"] = panel
     run("a", "%lora ratio")
     run("b", "%lora panel\n%lora panel")
     assert [one.closed for one in made] == [False] * 3
@@ -249,15 +255,8 @@ def test_a_cell_that_is_run_again_closes_the_controls_that_it_showed(
 
 
 def test_where_cells_have_no_names_only_so_many_panels_live(
-    before_a_person: Any, session: Any
+    before_a_person: Any, made: list[Controls]
 ) -> None:
-    made: list[Controls] = []
-
-    def panel(view: str | None = None, **start: Any) -> Controls:
-        made.append(Controls(view or "panel"))
-        return made[-1]
-
-    session.answers["panel"] = panel
     for _ in range(MANY + 3):
         before_a_person.run("%lora panel")
     assert sum(not one.closed for one in made) <= MANY + 1

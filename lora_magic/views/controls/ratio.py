@@ -136,12 +136,10 @@ class RatioControls:
 
     def _tick_set(self) -> None:
         """Tick what the set that was picked holds."""
-        for kind, box in self._ticks():
-            box.value = box.value if self.targets.value == OWN else kind in self._set
-
-    @property
-    def _set(self) -> Sequence[str]:
-        return self._sets[str(self.targets.value)]
+        if self.targets.value != OWN:
+            held = self._sets[str(self.targets.value)]
+            for kind, box in self._ticks():
+                box.value = kind in held
 
     def _name_set(self) -> None:
         """Name the set that is ticked, if there is one."""
