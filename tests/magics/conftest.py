@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import atexit
 import io
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -14,6 +17,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
+import lora_magic
 from lora_magic.magics.shell import KEPT_AS
 
 
@@ -124,3 +128,16 @@ def shell(bare_shell: TestingShell) -> TestingShell:
 def session(shell: TestingShell) -> FakeSession:
     kept: FakeSession = getattr(shell, KEPT_AS)
     return kept
+
+
+def run_alone(code: str, home: Path) -> None:
+    """Run code in a Python of its own, with nothing loaded and IPython's files in `home`."""
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=Path(lora_magic.__file__).parents[1],
+        env={"IPYTHONDIR": str(home), "PATH": ""},
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -38,6 +36,7 @@ from lora_magic.training.files import read_file
 from lora_magic.training.rows import read_text
 from lora_magic.training.spec import plan
 from tests.conftest import Saver
+from tests.magics.conftest import run_alone
 from tests.tiny import tiny_tokenizer
 
 THERE = {
@@ -632,15 +631,7 @@ heavy = ["torch", "transformers", "peft", "numpy", "pandas", "plotly", "ipywidge
 found = [name for name in heavy if name in sys.modules]
 assert not found, found
 """
-    ran = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        cwd=Path(lora_magic.__file__).parents[1],
-        env={"IPYTHONDIR": str(tmp_path), "PATH": ""},
-        timeout=120,
-    )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+    run_alone(code, tmp_path)
 
 
 # Help

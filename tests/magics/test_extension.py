@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 import lora_magic
 from lora_magic.errors import LoraMagicError, StateError
 from lora_magic.magics.shell import KEPT_AS
+from tests.magics.conftest import run_alone
 
 HEAVY = ["torch", "transformers", "peft", "bitsandbytes", "plotly", "ipywidgets", "pandas", "numpy"]
 
@@ -34,15 +34,7 @@ def test_loading_the_extension_loads_nothing_heavy(code: str, tmp_path: Path) ->
     code += (
         f"\nimport sys\nfound = [m for m in {HEAVY} if m in sys.modules]\nassert not found, found"
     )
-    ran = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        cwd=Path(lora_magic.__file__).parents[1],
-        env={"IPYTHONDIR": str(tmp_path), "PATH": ""},
-        timeout=60,
-    )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+    run_alone(code, tmp_path)
 
 
 def _hooks(shell: Any) -> list[Any]:
