@@ -478,6 +478,9 @@ def test_a_shell_leaves_the_rows_below_alone(full: Any) -> None:
 
 
 def test_what_is_not_ours_completes_as_it_did(full: Any) -> None:
+    # Jedi is no part of it, and not always of one mind: it has been seen to answer a second time
+    # what it left empty the first.
+    full.Completer.use_jedi = False
     full.run("import os\nwanted_here = 1")
     cells = ["wanted_h", "x = wanted_h", "os.getc", "%lor", "%loa", "%%lora_t"]
     with_us = [pressed(full, cell) for cell in cells]
