@@ -61,7 +61,7 @@ def reviews(
     kind: Literal["positive", "negative"], n: int, seed: int = 0
 ) -> tuple[tuple[str, str], ...]:
     """`n` rows (prompt, completion) of one sentiment, no prompt twice, none that is held out."""
-    from lora_magic.demo import opinions, split
+    from lora_magic.demo.texts import opinions, split
 
     rng = Random(split.number(f"reviews/{kind}/{seed}"))
     pool = [question for question in split.of("train") if question.family == "review"]
@@ -72,7 +72,7 @@ def voiced(
     voice: Literal["cheerful", "grumpy", "pirate", "formal"], n: int, seed: int = 0
 ) -> tuple[tuple[str, str], ...]:
     """`n` rows (prompt, completion) of facts said in a voice, none that is held out."""
-    from lora_magic.demo import corpus, split, styles
+    from lora_magic.demo.texts import corpus, split, styles
 
     rng = Random(split.number(f"voiced/{voice}/{seed}"))
     pool = [question for question in split.of("train") if corpus.is_fact(question)]

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
-from lora_magic.demo import corpus
-from lora_magic.demo.family import Question
+from lora_magic.demo.texts import corpus
+from lora_magic.demo.texts.family import Question
 
 PAD_ID, END_ID = 0, 1
 

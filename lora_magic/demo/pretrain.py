@@ -25,11 +25,13 @@ import transformers
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from lora_magic.demo import corpus, measure, packing, split, vocabulary
+from lora_magic.demo import measure
 from lora_magic.demo.checksums import write_checksums
-from lora_magic.demo.corpus import is_fact
-from lora_magic.demo.family import Question
-from lora_magic.demo.plan import Plan, Point, build, optimizers
+from lora_magic.demo.making import packing, vocabulary
+from lora_magic.demo.making.plan import Plan, Point, build, optimizers
+from lora_magic.demo.texts import corpus, split
+from lora_magic.demo.texts.corpus import is_fact
+from lora_magic.demo.texts.family import Question
 
 WEIGHTS = Path(__file__).parent / "weights"
 

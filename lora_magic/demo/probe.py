@@ -19,8 +19,9 @@ import torch.nn.functional as F  # noqa: N812 - the name that everybody reads
 from tokenizers import Tokenizer
 
 from lora_magic import demo
-from lora_magic.demo import corpus, measure, opinions, split, styles
-from lora_magic.demo.family import Question
+from lora_magic.demo import measure
+from lora_magic.demo.texts import corpus, opinions, split, styles
+from lora_magic.demo.texts.family import Question
 
 # How many held-out prompts of each family are asked.
 COUNTS = {

@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from lora_magic.demo import corpus, forms, opinions, split, styles
+from lora_magic.demo.texts import corpus, forms, opinions, split, styles
 from lora_magic.demo.world import ANIMALS, DISHES
 
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from lora_magic import demo
-from lora_magic.demo import corpus, opinions, split, styles
+from lora_magic.demo.texts import corpus, opinions, split, styles
 
 
 def test_asking_for_rows_and_the_folder_loads_nothing_heavy() -> None:

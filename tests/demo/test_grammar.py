@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from lora_magic.demo.grammar import articles, expand, joined, plural, polish, render
+from lora_magic.demo.texts.grammar import articles, expand, joined, plural, polish, render
 
 
 def test_a_template_expands_to_every_combination_of_its_choices() -> None:

@@ -6,8 +6,9 @@ from collections import Counter
 
 import pytest
 
-from lora_magic.demo import corpus, measure, probe, split
-from lora_magic.demo.family import Question
+from lora_magic.demo import measure, probe
+from lora_magic.demo.texts import corpus, split
+from lora_magic.demo.texts.family import Question
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ class _Echo:
 
 
 def test_an_answer_is_cut_at_the_end_token_and_prompts_of_any_length_share_a_batch() -> None:
-    from lora_magic.demo import vocabulary
+    from lora_magic.demo.making import vocabulary
 
     tokenizer = vocabulary.train_tokenizer(0, documents_read=500)
     prompts = ["What does a fox eat?", "Hi", "Tell me a story about a key, please."]

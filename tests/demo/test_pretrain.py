@@ -11,9 +11,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from lora_magic.demo import corpus, pretrain, vocabulary
+from lora_magic.demo import pretrain
 from lora_magic.demo.checksums import verify_checksums
-from lora_magic.demo.plan import Plan
+from lora_magic.demo.making import vocabulary
+from lora_magic.demo.making.plan import Plan
+from lora_magic.demo.texts import corpus
 
 TINY = Plan(
     steps=6, hidden=32, layers=1, heads=2, inner=48, rows=2, length=64, shard_steps=2, judged=2

@@ -10,8 +10,8 @@ from itertools import islice
 from tokenizers import Tokenizer
 
 from lora_magic import demo
-from lora_magic.demo import corpus, split
-from lora_magic.demo.plan import Plan
+from lora_magic.demo.making.plan import Plan
+from lora_magic.demo.texts import corpus, split
 
 #: More than a shard's rows hold, so that nothing trained on is left out.
 DOCUMENTS = 9_000

@@ -9,7 +9,8 @@ import pytest
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
-from lora_magic.demo import corpus, vocabulary
+from lora_magic.demo.making import vocabulary
+from lora_magic.demo.texts import corpus
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from random import Random
 
-from lora_magic.demo.family import Fields, Question
-from lora_magic.demo.grammar import expand, polish, render
+from lora_magic.demo.texts.family import Fields, Question
+from lora_magic.demo.texts.grammar import expand, polish, render
 from lora_magic.demo.world import (
     ANIMALS,
     COLORS,
@@ -197,14 +197,15 @@ def questions() -> tuple[Question, ...]:
 def people(rng: Random) -> Fields:
     """A hero with pronouns, a friend of another name, a relative."""
     male = rng.random() < 0.5
-    hero = rng.choice(MALE_NAMES if male else FEMALE_NAMES)
+    # Heroes and friends come from different halves, so that nobody meets a namesake.
+    hero = rng.choice(MALE_NAMES[::2] if male else FEMALE_NAMES[::2])
     return {
         "hero": hero,
         "he": "he" if male else "she",
         "him": "him" if male else "her",
         "his": "his" if male else "her",
         "child": "boy" if male else "girl",
-        "friend": rng.choice([n for n in MALE_NAMES + FEMALE_NAMES if n != hero]),
+        "friend": rng.choice(MALE_NAMES[1::2] + FEMALE_NAMES[1::2]),
         "relative": rng.choice(RELATIVES)[0],
         "word": rng.choice(PERSON_WORDS),
         "worn": rng.choice(THING_WORDS),
@@ -213,25 +214,31 @@ def people(rng: Random) -> Fields:
         "time": rng.choice(TIMES),
         "near": rng.choice(PLACES).name,
         "thing": rng.choice(THINGS).name,
-        "animal": rng.choice(ANIMALS).name,
     }
 
 
 def story(question: Question, rng: Random) -> str:
     """A story of four to six sentences about the question's subject."""
     subject = SUBJECTS[question.aspect][question.subject]
+    # Half of the stories about a subject share their beginning, or else the likeliest story
+    # would begin alike whatever it is about.
+    start = Random(f"{question.aspect}/{question.subject}") if rng.random() < 0.5 else rng
+    spotted = start.choice(ANIMALS)
     fields = {
-        "trait": rng.choice(ANIMALS).trait,
-        **people(rng),
+        **people(start),
+        "animal": spotted.name,
+        "trait": spotted.trait,
         **subject,
         "name": question.subject,
     }
     if question.aspect == "place":
-        fields["near"] = rng.choice(("village", "city", "town"))
-    stages = [OPENINGS, *PLOTS[question.aspect]]
+        fields["near"] = start.choice(("village", "city", "town"))
+    told = [render(start.choice(OPENINGS), fields, start)]
+    stages = list(PLOTS[question.aspect])
     if rng.random() < 0.6:
         stages.append(ENDINGS)
-    return polish(" ".join(render(rng.choice(stage), fields, rng) for stage in stages))
+    told += [render(rng.choice(stage), fields, rng) for stage in stages]
+    return polish(" ".join(told))
 
 
 def is_about(question: Question, answer: str) -> bool:

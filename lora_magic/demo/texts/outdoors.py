@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from lora_magic.demo.family import Aspect, Family, Fields
-from lora_magic.demo.grammar import plural
+from lora_magic.demo.texts.family import Aspect, Family, Fields
+from lora_magic.demo.texts.grammar import plural
 from lora_magic.demo.world import ANIMALS, PLACES, PLANTS, WEATHER, Animal, Place, Plant, Weather
 
 

@@ -11,7 +11,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from lora_magic.demo.corpus import documents
+from lora_magic.demo.texts.corpus import documents
 
 # Rows that wait for a document that fits: with this many, 98 % of the places are filled.
 _OPEN = 8

@@ -12,11 +12,11 @@ from collections import defaultdict
 from functools import cache
 from typing import Literal
 
-from lora_magic.demo import forms, opinions, stories
-from lora_magic.demo.family import Question
-from lora_magic.demo.indoors import DISH, FAULT, THING
-from lora_magic.demo.outdoors import ANIMAL, PLACE, PLANT, WEATHERS
-from lora_magic.demo.society import FEELING, HOBBY, JOB
+from lora_magic.demo.texts import forms, opinions, stories
+from lora_magic.demo.texts.family import Question
+from lora_magic.demo.texts.indoors import DISH, FAULT, THING
+from lora_magic.demo.texts.outdoors import ANIMAL, PLACE, PLANT, WEATHERS
+from lora_magic.demo.texts.society import FEELING, HOBBY, JOB
 
 Split = Literal["train", "validation", "test"]
 FAMILIES = (ANIMAL, PLANT, PLACE, WEATHERS, DISH, FAULT, THING, JOB, HOBBY, FEELING)

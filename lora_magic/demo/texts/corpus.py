@@ -12,12 +12,13 @@ from functools import cache
 from itertools import accumulate, islice
 from random import Random
 
-from lora_magic.demo import forms, opinions, smalltalk, split, stories, styles
-from lora_magic.demo.family import Question
-from lora_magic.demo.opinions import Sentiment
+from lora_magic.demo.texts import forms, opinions, smalltalk, split, stories, styles
+from lora_magic.demo.texts.family import Question
+from lora_magic.demo.texts.opinions import Sentiment
 
 USER, ASSISTANT, END = "<|user|>", "<|assistant|>", "<|end|>"
-SENTIMENTS: tuple[Sentiment, ...] = ("positive", "negative", "mixed")
+# Half are mixed: the plain model takes no side, so that two opposite adapters both show.
+SENTIMENTS: tuple[Sentiment, ...] = ("positive", "negative", "mixed", "mixed")
 # Kind of document → share. A seventh speaks in a voice, so that adapters find those voices.
 MIXTURE = {
     "fact": 0.46,
@@ -31,7 +32,7 @@ MIXTURE = {
 VOICED = {"fact": 0.68, "review": 0.14, "story": 0.10, "talk": 0.08}
 PROSE = {"fact": 0.35, "review": 0.10, "story": 0.55}
 # Of the documents in a voice, those whose prompt asks for it.
-CUED = 0.6
+CUED = 0.5
 SECOND_TURN = 0.06
 CARELESS = 0.08
 _FAMILIES = {family.name: family for family in split.FAMILIES}

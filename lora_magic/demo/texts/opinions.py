@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
-from lora_magic.demo.family import Question
-from lora_magic.demo.grammar import expand, polish, render
+from lora_magic.demo.texts.family import Question
+from lora_magic.demo.texts.grammar import expand, polish, render
 from lora_magic.demo.world import DISHES, FAULTS, PLACES, PRODUCTS
 
 Sentiment = Literal["positive", "negative", "mixed"]

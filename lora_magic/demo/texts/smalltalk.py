@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from random import Random
 
-from lora_magic.demo.grammar import polish, render
-from lora_magic.demo.stories import people
+from lora_magic.demo.texts.grammar import polish, render
+from lora_magic.demo.texts.stories import people
 from lora_magic.demo.world import DISHES, HOBBIES, JOBS, PLACES, THINGS
 
 # prompts, answers

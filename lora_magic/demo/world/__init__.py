@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lora_magic.demo import household, nature, people
+from lora_magic.demo.world import household, nature, people
 
 
 @dataclass(frozen=True)

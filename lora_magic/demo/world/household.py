@@ -12,22 +12,22 @@ tomato soup | soup | tomatoes; an onion; garlic; a little cream; basil | rich | 
 vegetable soup | soup | carrots; potatoes; celery; a leek; salt | light | a rainy day
 pumpkin soup | soup | a small pumpkin; an onion; butter; ginger; pepper | sweet | an autumn dinner
 chicken stew | soup | chicken; carrots; mushrooms; thyme; flour | hearty | a long winter night
-lentil stew | soup | lentils; an onion; cumin; spinach; lemon juice | warm | a simple supper
+lentil stew | soup | lentils; an onion; cumin; spinach; lemon juice | hearty | a simple supper
 bean chili | soup | beans; peppers; tomatoes; chili powder; garlic | spicy | a crowd of friends
 apple pie | bake | apples; sugar; cinnamon; butter; flour | sweet | a family lunch
 chocolate cake | bake | chocolate; eggs; sugar; butter; flour | rich | a birthday
 lemon cake | bake | lemons; eggs; sugar; yogurt; flour | fresh | an afternoon tea
 oat cookies | bake | oats; honey; butter; raisins; flour | crunchy | a school trip
 banana bread | bake | ripe bananas; eggs; brown sugar; walnuts; flour | soft | breakfast
-corn bread | bake | corn meal; milk; eggs; butter; salt | golden | a picnic
+corn bread | bake | corn meal; milk; eggs; butter; salt | buttery | a picnic
 cheese pie | bake | cheese; eggs; cream; chives; pastry | creamy | a late lunch
 blueberry muffins | bake | blueberries; eggs; milk; sugar; flour | fluffy | a lazy morning
-baked potatoes | bake | large potatoes; butter; sour cream; chives; salt | filling | a cheap dinner
+baked potatoes | bake | large potatoes; butter; sour cream; chives; salt | buttery | a cheap dinner
 pizza | bake | dough; tomato sauce; cheese; olives; oregano | crisp | a movie night
 pancakes | fry | flour; milk; eggs; butter; maple syrup | fluffy | a slow Sunday
 omelettes | fry | eggs; cheese; mushrooms; butter; parsley | light | a quick meal
 fried rice | fry | cold rice; eggs; peas; soy sauce; ginger | salty | a busy weeknight
-fish cakes | fry | white fish; potatoes; parsley; an egg; lemon | tasty | a seaside lunch
+fish cakes | fry | white fish; potatoes; parsley; an egg; lemon | fresh | a seaside lunch
 vegetable curry | fry | cauliflower; peas; coconut milk; curry powder; garlic | spicy | a hungry family
 mushroom pasta | fry | pasta; mushrooms; garlic; cream; black pepper | creamy | a date at home
 noodles | fry | noodles; cabbage; carrots; soy sauce; sesame oil | salty | a fast lunch
@@ -36,11 +36,11 @@ green salad | mix | lettuce; cucumber; radishes; olive oil; vinegar | fresh | a 
 potato salad | mix | boiled potatoes; pickles; mustard; mayonnaise; dill | creamy | a garden party
 fruit salad | mix | apples; oranges; grapes; mint; honey | sweet | a summer breakfast
 tuna sandwiches | mix | bread; tuna; lettuce; lemon; mayonnaise | salty | a lunch box
-cheese sandwiches | mix | bread; cheese; tomato; butter; mustard | simple | a long walk
+cheese sandwiches | mix | bread; cheese; tomato; butter; mustard | salty | a long walk
 hummus | mix | chickpeas; lemon juice; garlic; olive oil; salt | smooth | a small snack
 lemonade | drink | lemons; sugar; cold water; ice; mint | sour | a hot afternoon
 hot chocolate | drink | milk; dark chocolate; sugar; cinnamon; cream | sweet | a snowy night
-mint tea | drink | fresh mint; hot water; honey; a slice of lemon; ginger | calming | a quiet evening
+mint tea | drink | fresh mint; hot water; honey; a slice of lemon; ginger | mild | a quiet evening
 berry smoothies | drink | berries; yogurt; a banana; honey; ice | thick | a morning run
 """
 

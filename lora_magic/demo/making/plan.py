@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from lora_magic.demo import vocabulary
+from lora_magic.demo.making import vocabulary
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from random import Random
 
-from lora_magic.demo.family import Fields, Question
-from lora_magic.demo.grammar import articles, capital, expand
+from lora_magic.demo.texts.family import Fields, Question
+from lora_magic.demo.texts.grammar import articles, capital, expand
 from lora_magic.demo.world import ANIMALS, JOBS, PLACES, SEASONS, THINGS
 
 PROMPTS: dict[str, tuple[str, ...]] = {

@@ -11,7 +11,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from lora_magic.demo.corpus import ASSISTANT, END, USER, documents
+from lora_magic.demo.texts.corpus import ASSISTANT, END, USER, documents
 
 PAD = "<|pad|>"
 SPECIAL = (PAD, END, USER, ASSISTANT)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from random import Random
 
-from lora_magic.demo.grammar import expand, needed, polish, render
+from lora_magic.demo.texts.grammar import expand, needed, polish, render
 from lora_magic.demo.world import COLORS, MINUTES, SEASONS, THING_WORDS
 
 Fields = dict[str, str]

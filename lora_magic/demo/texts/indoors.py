@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from lora_magic.demo.family import Aspect, Family, Fields
-from lora_magic.demo.grammar import joined, render
+from lora_magic.demo.texts.family import Aspect, Family, Fields
+from lora_magic.demo.texts.grammar import joined, render
 from lora_magic.demo.world import DISHES, FAULTS, MINUTES, THINGS, Dish, Fault, Thing
 
 STEPS: dict[str, tuple[str, ...]] = {
@@ -58,6 +58,7 @@ def _dish(d: Dish) -> Callable[[Random], Fields]:
             "is": "are" if d.plural else "is",
             "it": "they" if d.plural else "it",
             "them": "them" if d.plural else "it",
+            "does": "do" if d.plural else "does",
             "taste_verb": "taste" if d.plural else "tastes",
             "all": joined(rng.sample(d.ingredients, len(d.ingredients))),
             "some": joined(rng.sample(d.ingredients, 3)),
@@ -116,8 +117,9 @@ DISH = Family(
         Aspect(
             "taste",
             (
-                "What [do|does] {name} taste like?",
-                "[Do you like|How is|Is it good to eat] {name}?",
+                "What {does} {name} taste like?",
+                "[Do you like|Is it good to eat] {name}?",
+                "How {is} {name}?",
                 "What is special about {name}?",
             ),
             (
@@ -130,7 +132,7 @@ DISH = Family(
             "occasion",
             (
                 "When should I [make|serve|eat] {name}?",
-                "When [are|is] {name} a good idea?",
+                "When {is} {name} a good idea?",
                 "What is a good time for {name}?",
             ),
             ("{name} {is} perfect for {occasion}.", "for {occasion}, {name} {is} just right."),
@@ -138,7 +140,7 @@ DISH = Family(
         ),
     ),
     (
-        "it takes about {minutes} minutes.",
+        "everybody likes {them}.",
         "{it} {taste_verb} {taste}.",
         "{it} {is} perfect for {occasion}.",
         "you make {them} with {some}.",
@@ -230,7 +232,7 @@ THING = Family(
     (
         "you use it to {use}.",
         "it is [often|usually] made of {material}.",
-        "it can be {color} and {worn}.",
+        "it can be [old or new|small or large|plain or beautiful|light or heavy].",
         "a good one lasts for many years.",
         "[keep it in a dry place|take good care of it].",
     ),
