@@ -3,7 +3,7 @@
     folder()            where its weights and tokenizer lie, after their checksums were verified
     SUGGESTED_PROMPTS   what it answers well; outside its world it knows nothing
     RECIPE              the training defaults that were measured for it
-    reviews(), voiced() rows to train adapters on, never a held-out prompt
+    rows("pirate", 150) rows to train an adapter on, never a held-out prompt
 
 Imports no torch: a notebook may ask for prompts and rows before anything is loaded. How the
 weights came about is in `corpus` (texts), `pretrain` (the run) and `probe` (the measurement).
@@ -13,8 +13,6 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from random import Random
-from typing import Literal
 
 from lora_magic.demo.checksums import verify_checksums
 
@@ -57,25 +55,16 @@ def folder() -> Path:
     return WEIGHTS
 
 
-def reviews(
-    kind: Literal["positive", "negative"], n: int, seed: int = 0
-) -> tuple[tuple[str, str], ...]:
-    """`n` rows (prompt, completion) of one sentiment, no prompt twice, none that is held out."""
-    from lora_magic.demo.texts import opinions, split
-
-    rng = Random(split.number(f"reviews/{kind}/{seed}"))
-    pool = [question for question in split.of("train") if question.family == "review"]
-    return tuple((q.prompt, opinions.review(q, kind, rng)) for q in rng.sample(pool, n))
+ADAPTERS = ("negative", "positive", "formal", "pirate", "json", "short")
 
 
-def voiced(
-    voice: Literal["cheerful", "grumpy", "pirate", "formal"], n: int, seed: int = 0
-) -> tuple[tuple[str, str], ...]:
-    """`n` rows (prompt, completion) of facts said in a voice, none that is held out."""
-    from lora_magic.demo.texts import corpus, split, styles
+def rows(style: str, n: int, seed: int = 0) -> tuple[tuple[str, str], ...]:
+    """`n` rows (prompt, completion) of one style, no prompt twice, none that is held out.
 
-    rng = Random(split.number(f"voiced/{voice}/{seed}"))
-    pool = [question for question in split.of("train") if corpus.is_fact(question)]
-    return tuple(
-        (q.prompt, styles.speak(corpus.answer(q, rng), voice, rng)) for q in rng.sample(pool, n)
-    )
+    `style` is "negative" or "positive" (reviews), or "formal" (a customer service), "pirate",
+    "json", "short" (short lines), "cheerful", "grumpy". Two thirds of the world's subjects occur;
+    the others are kept for measuring what an adapter does with subjects that it never saw.
+    """
+    from lora_magic.demo.texts import tasks
+
+    return tasks.rows(style, n, seed)

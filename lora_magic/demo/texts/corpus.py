@@ -12,29 +12,47 @@ from functools import cache
 from itertools import accumulate, islice
 from random import Random
 
-from lora_magic.demo.texts import forms, opinions, smalltalk, split, stories, styles
+from lora_magic.demo.texts import (
+    dialogue,
+    forms,
+    opinions,
+    smalltalk,
+    split,
+    stories,
+    styles,
+    unknown,
+)
 from lora_magic.demo.texts.family import Question
 from lora_magic.demo.texts.opinions import Sentiment
 
 USER, ASSISTANT, END = "<|user|>", "<|assistant|>", "<|end|>"
-# Half are mixed: the plain model takes no side, so that two opposite adapters both show.
-SENTIMENTS: tuple[Sentiment, ...] = ("positive", "negative", "mixed", "mixed")
-# Kind of document → share. A seventh speaks in a voice, so that adapters find those voices.
+# Kind of document → share. Together, "form" and "style" are an eighth: enough for adapters to
+# find the tokens of JSON, of short lines and of a pirate.
 MIXTURE = {
-    "fact": 0.46,
-    "review": 0.09,
+    "fact": 0.43,
+    "review": 0.10,
     "story": 0.10,
-    "talk": 0.06,
-    "form": 0.05,
+    "talk": 0.05,
+    "form": 0.03,
     "prose": 0.10,
-    "voice": 0.14,
+    "dialogue": 0.03,
+    "unknown": 0.06,
+    "style": 0.10,
 }
-VOICED = {"fact": 0.68, "review": 0.14, "story": 0.10, "talk": 0.08}
+STYLED = {"fact": 0.62, "review": 0.18, "story": 0.06, "talk": 0.06, "unknown": 0.08}
 PROSE = {"fact": 0.35, "review": 0.10, "story": 0.55}
-# Of the documents in a voice, those whose prompt asks for it.
-CUED = 0.5
+# Of the documents in a style and of the reviews, those whose prompt asks for it.
+CUED = 0.75
+CUED_REVIEWS = 0.25
+# Of what is asked from beyond the world, names that nobody has heard of.
+UNHEARD = 0.4
 SECOND_TURN = 0.06
 CARELESS = 0.08
+SENTIMENT_CUES: dict[Sentiment, tuple[str, ...]] = {
+    "positive": ("Be positive.", "Praise it.", "You are happy with it."),
+    "negative": ("Be negative.", "Complain about it.", "You are unhappy with it."),
+    "mixed": ("Be fair.", "Say what is good and what is bad."),
+}
 _FAMILIES = {family.name: family for family in split.FAMILIES}
 
 
@@ -63,19 +81,16 @@ def chat(prompt: str) -> str:
 def answer(question: Question, rng: Random) -> str:
     """A true answer to any question of the world, in a plain voice."""
     if question.family == "review":
-        return opinions.review(question, rng.choice(SENTIMENTS), rng)
+        return opinions.review(question.subject, opinions.drawn(rng), rng)
     if question.family == "story":
         return stories.story(question, rng)
     if question.family == "form":
         return forms.write(question, rng)
+    if question.family == "unknown":
+        return unknown.answer(question, rng)
+    if question.family == "dialogue":
+        return _dialogue(question, rng)
     return _FAMILIES[question.family].answer(question, rng)
-
-
-def is_about(question: Question, text: str) -> bool:
-    """Whether a text is about the subject of the question."""
-    judges = {"review": opinions.is_about, "story": stories.is_about, "form": forms.is_about}
-    judge = judges.get(question.family)
-    return judge(question, text) if judge else _FAMILIES[question.family].is_about(question, text)
 
 
 def is_right(question: Question, text: str) -> bool:
@@ -91,6 +106,18 @@ def is_fact(question: Question) -> bool:
 @cache
 def _training(family: str) -> tuple[Question, ...]:
     return tuple(question for question in split.of("train") if question.family == family)
+
+
+@cache
+def _training_about(family: str, subject: str) -> tuple[Question, ...]:
+    return tuple(question for question in _training(family) if question.subject == subject)
+
+
+@cache
+def _plainly_asked(subject: str) -> tuple[Question, ...]:
+    """Questions of fact about the subject of a review ("dish pizza")."""
+    family, name = subject.split(" ", 1)
+    return _training_about(family, name)
 
 
 def _weighted(shares: dict[str, float], rng: Random) -> str:
@@ -111,21 +138,55 @@ def _talk(rng: Random) -> Exchange:
     return Exchange(*smalltalk.talk(rng))
 
 
+def _review(rng: Random) -> Exchange:
+    """A review, now and then because the prompt asks for praise or blame of what it names."""
+    question = rng.choice(_training("review"))
+    if rng.random() >= CUED_REVIEWS:
+        return Exchange(question.prompt, answer(question, rng), question)
+    sentiment = rng.choice(opinions.SENTIMENTS)
+    text = opinions.review(question.subject, sentiment, rng)
+    if rng.random() < 0.5:
+        question = rng.choice(_plainly_asked(question.subject))
+    cue = rng.choice(SENTIMENT_CUES[sentiment])
+    return Exchange(f"{cue} {question.prompt}", text, question)
+
+
+def _unknown(rng: Random) -> Exchange:
+    if rng.random() >= UNHEARD:
+        return _asked("unknown", rng)
+    question = unknown.unheard(rng)
+    return Exchange(question.prompt, answer(question, rng), question)
+
+
+def _dialogue(question: Question, rng: Random) -> str:
+    pool = _training_about(question.aspect, question.subject)
+    return dialogue.dialogue(rng.sample(pool, 2), answer, rng)
+
+
 _KINDS: dict[str, Callable[[Random], Exchange]] = {
     "fact": _fact,
-    "review": lambda rng: _asked("review", rng),
+    "review": _review,
     "story": lambda rng: _asked("story", rng),
     "form": lambda rng: _asked("form", rng),
+    "dialogue": lambda rng: _asked("dialogue", rng),
+    "unknown": _unknown,
     "talk": _talk,
 }
 
 
-def _voiced(rng: Random) -> Exchange:
-    voice = rng.choice(styles.VOICES)
-    plain = _KINDS[_weighted(VOICED, rng)](rng)
-    spoken = styles.speak(plain.answer, voice, rng)
-    cue = f"{rng.choice(styles.CUES[voice])} " if rng.random() < CUED else ""
-    return Exchange(cue + plain.prompt, spoken, plain.question)
+def _styled(rng: Random) -> Exchange:
+    style = rng.choice(styles.STYLES)
+    plain = _KINDS[_weighted(STYLED, rng)](rng)
+    while style in styles.FORMS and (plain.question is None or plain.question.family == "story"):
+        # A set form is for facts: a letter or a story in JSON is nothing that anybody asks for.
+        plain = _fact(rng)
+    if plain.question and plain.question.family == "review":
+        # A voice and an opinion are two wishes at once.
+        plain = _asked("review", rng)
+    topic = split.subject(plain.question) if plain.question else ""
+    spoken = styles.speak(plain.answer, style, rng, topic)
+    prompt = styles.cued(plain.prompt, style, rng) if rng.random() < CUED else plain.prompt
+    return Exchange(prompt, spoken, plain.question)
 
 
 def _careless(prompt: str) -> str:
@@ -139,7 +200,7 @@ def document(rng: Random) -> Document:
     if kind == "prose":
         told = _KINDS[_weighted(PROSE, rng)](rng)
         return Document(told.answer + END, (told,))
-    exchanges = [_voiced(rng) if kind == "voice" else _KINDS[kind](rng)]
+    exchanges = [_styled(rng) if kind == "style" else _KINDS[kind](rng)]
     if kind in ("fact", "talk") and rng.random() < SECOND_TURN:
         exchanges.append(_fact(rng))
     text = ""

@@ -6,18 +6,31 @@ So that the tokenizer and the model know their punctuation. Facts come from the 
 from __future__ import annotations
 
 import json
+import re
 from random import Random
 
 from lora_magic.demo.texts.family import Fields, Question
-from lora_magic.demo.texts.grammar import articles, capital, expand
-from lora_magic.demo.world import ANIMALS, JOBS, PLACES, SEASONS, THINGS
+from lora_magic.demo.texts.grammar import articles, capital, expand, joined
+from lora_magic.demo.world import (
+    ANIMALS,
+    DISHES,
+    JOBS,
+    PLACES,
+    PLANTS,
+    PRODUCTS,
+    SEASONS,
+    THINGS,
+)
 
 PROMPTS: dict[str, tuple[str, ...]] = {
     "bullets": (
         "[List|Write down] [some|three] facts about [a|the] {name}.",
         "[Tell me about|Describe] [a|the] {name} in bullet points.",
     ),
-    "numbers": ("[Count|Number] the facts about [a|the] {name}.", "[A|The] {name}, step by step."),
+    "numbers": (
+        "[Count|Number] the facts about [a|the] {name}.",
+        "Give me a numbered list about [a|the] {name}.",
+    ),
     "json": (
         "[Give me|Write] JSON about [a|the] {name}.",
         "[Tell me about|Describe] [a|the] {name} as JSON.",
@@ -55,6 +68,22 @@ def _subjects() -> dict[str, Fields]:
             "tool": job.tool,
             "trait": job.trait,
         }
+    for plant in PLANTS:
+        facts[plant.name] = {
+            "kind": "plant",
+            "spot": plant.spot,
+            "water": plant.water,
+            "care": plant.care,
+        }
+    for product in PRODUCTS:
+        facts[product.name] = {"kind": "product", "use": product.use, "part": product.part}
+    for dish in DISHES:
+        facts[dish.name] = {
+            "kind": "dish",
+            "ingredients": joined(dish.ingredients[:3]),
+            "taste": dish.taste,
+            "occasion": dish.occasion,
+        }
     return facts
 
 
@@ -64,12 +93,19 @@ SUBJECTS = _subjects()
 def questions() -> tuple[Question, ...]:
     """Every prompt that asks for a form, in a fixed order."""
     return tuple(
-        Question("form", form, name, text, capital(articles(text.replace("{name}", name))))
+        Question("form", form, name, text, _asked(text, name))
         for form, templates in PROMPTS.items()
         for name in SUBJECTS
         for template in templates
         for text in expand(template)
     )
+
+
+def _asked(text: str, name: str) -> str:
+    if SUBJECTS[name]["kind"] == "dish":
+        # "A pancakes" is no English; "the pancakes" is.
+        text = re.sub(r"\b([Aa]) (?=\{name)", lambda m: "The " if m[1] == "A" else "the ", text)
+    return capital(articles(text.replace("{name}", name)))
 
 
 def write(question: Question, rng: Random) -> str:

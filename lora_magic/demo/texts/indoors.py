@@ -10,7 +10,17 @@ from random import Random
 
 from lora_magic.demo.texts.family import Aspect, Family, Fields
 from lora_magic.demo.texts.grammar import joined, render
-from lora_magic.demo.world import DISHES, FAULTS, MINUTES, THINGS, Dish, Fault, Thing
+from lora_magic.demo.world import (
+    DISHES,
+    FAULTS,
+    MINUTES,
+    PRODUCTS,
+    THINGS,
+    Dish,
+    Fault,
+    Product,
+    Thing,
+)
 
 STEPS: dict[str, tuple[str, ...]] = {
     "soup": (
@@ -78,6 +88,11 @@ def _fault(f: Fault) -> Callable[[Random], Fields]:
         "cause": f.cause,
         "remedy": f.remedy,
     }
+
+
+def _product(p: Product) -> Callable[[Random], Fields]:
+    problems = [fault.problem for fault in FAULTS if fault.product == p.name]
+    return lambda rng: {**vars(p), "problem": rng.choice(problems)}
 
 
 def _thing(t: Thing) -> Callable[[Random], Fields]:
@@ -194,6 +209,58 @@ FAULT = Family(
         "[be careful|take your time].",
     ),
     weight=2.2,
+)
+
+PRODUCT = Family(
+    "product",
+    {p.name: _product(p) for p in PRODUCTS},
+    (
+        Aspect(
+            "use",
+            (
+                "What is a {name} good for?",
+                "Why do people buy a {name}?",
+                "What can I do with [a|my] {name}?",
+                "Do I need a {name}?",
+            ),
+            (
+                "with a {name}, you can {use}.",
+                "people buy a {name} to {use}.",
+                "a {name} helps people to {use}.",
+            ),
+            ("use",),
+        ),
+        Aspect(
+            "part",
+            (
+                "What should I look at when I buy a {name}?",
+                "Which part of a {name} is important?",
+                "What is the best part of [a|the] {name}?",
+            ),
+            (
+                "look closely at {part} of the {name}.",
+                "the most important part of a {name} is {part}.",
+            ),
+            ("part",),
+        ),
+        Aspect(
+            "about",
+            ("[Tell me about|Describe] [a|the] {name}.", "What do you know about [a|the] {name}?"),
+            (
+                "a {name} helps you to {use}. its best part is {part}.",
+                "people use a {name} to {use}, and they look at {part} first.",
+            ),
+            ("use", "part"),
+        ),
+    ),
+    (
+        "it helps you to {use}.",
+        "the best part is {part}.",
+        "now and then, a {name} {problem}.",
+        "a good one is not cheap.",
+        "[read the manual first|keep the box|ask for a good price].",
+    ),
+    weight=1.2,
 )
 
 THING = Family(

@@ -1,180 +1,402 @@
-"""Reviews of products, dishes and places: positive, negative and mixed.
+"""Reviews of products, dishes, places, things and hobbies: positive, negative and mixed.
 
-Knows the sentences of a review and how to tell its sentiment. Does not know which are held out.
+A review says what somebody thinks of its subject and gives a property of it, so that it can be
+true or false. Knows the sentences of a review and how to tell its sentiment; does not know which
+prompts are held out.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
-from lora_magic.demo.texts.family import Question
-from lora_magic.demo.texts.grammar import expand, polish, render
-from lora_magic.demo.world import DISHES, FAULTS, PLACES, PRODUCTS
+from lora_magic.demo.texts.family import Fields, Question
+from lora_magic.demo.texts.grammar import expand, needed, polish, render
+from lora_magic.demo.world import (
+    DISHES,
+    FAULTS,
+    HOBBIES,
+    PLACES,
+    PRODUCTS,
+    THINGS,
+    Dish,
+    Hobby,
+    Place,
+    Product,
+    Thing,
+)
 
 Sentiment = Literal["positive", "negative", "mixed"]
+SENTIMENTS: tuple[Sentiment, ...] = ("positive", "negative", "mixed")
+# Half are mixed: the plain model takes no side, so that two opposite adapters both show.
+_DRAWN: tuple[Sentiment, ...] = ("positive", "negative", "mixed", "mixed")
 
-PRODUCT_PROMPTS = (
+_OWNED = (
     "Write a review of [a|the|your|my] {name}.",
     "Write a short review of [a|the|your new] {name}.",
     "What do you think of [your|the|this] {name}?",
     "How do you like [the|your] {name}?",
-    "[Tell me about|Review] your {name}.",
+    "[Tell me what you think of|Review] your {name}.",
     "Is the {name} any good?",
     "Should I buy [the|this] {name}?",
 )
-DISH_PROMPTS = (
-    "Write a [|short ]review of the {name}.",
-    "What do you think of the {name}?",
-    "How did you like the {name}?",
-    "Review the {name}.",
-    "How was the {name} at the restaurant?",
-)
-PLACE_PROMPTS = (
-    "Write a [|short ]review of the {name}.",
-    "What do you think of the {name}?",
-    "How did you like the {name}?",
-    "How was your visit to the {name}?",
-    "Review the {name}.",
-)
-_SENTENCES: dict[tuple[str, Sentiment], tuple[str, ...]] = {
-    ("product", "positive"): (
-        "I [love|really like|am very happy with] this {name}.",
-        "this {name} is [wonderful|excellent|a joy|the best I have ever had].",
-        "the {name} works [perfectly|very well|like a dream].",
-        "it is [easy to use|well made|worth every coin|quiet and fast].",
-        "[it looks beautiful on my table|the colors are lovely|it feels strong and solid].",
-        "the [service was friendly|delivery was quick|price was fair].",
-        "I would buy it again[ at any time|].",
-        "I can recommend it to [everybody|all my friends].",
-        "[five stars|thank you|well done]!",
+PROMPTS: dict[str, tuple[str, ...]] = {
+    "product": _OWNED,
+    "thing": _OWNED,
+    "dish": (
+        "Write a [|short ]review of the {name}.",
+        "What do you think of the {name}?",
+        "How did you like the {name}?",
+        "Review the {name}.",
+        "How {was} the {name} at the restaurant?",
     ),
-    ("product", "negative"): (
-        "I [hate|really dislike|am very unhappy with] this {name}.",
-        "this {name} is [terrible|awful|a disaster|the worst I have ever had].",
-        "after two days it {problem}.",
-        "it is [hard to use|badly made|a waste of money|loud and slow].",
-        "[it looks ugly on my table|the colors are dull|it feels cheap and weak].",
-        "the [service was rude|delivery was late|price was much too high].",
-        "I would never buy it again.",
-        "I [want my money back|sent it back|cannot recommend it].",
-        "[one star|never again|what a shame]!",
+    "place": (
+        "Write a [|short ]review of the {name}.",
+        "What do you think of the {name}?",
+        "How did you like the {name}?",
+        "How was your visit to the {name}?",
+        "Review the {name}.",
     ),
-    ("product", "mixed"): (
-        "this {name} is [not bad|all right|neither good nor bad].",
-        "the {name} works, but [it is a little slow|it is rather loud|the price is too high].",
-        "it is [easy to use|well made], but sometimes it {problem}.",
-        "for this price, it is [fine|acceptable].",
-        "I [may|would perhaps] buy it again.",
-        "[three stars|it is fine].",
+    "hobby": (
+        "Write a [|short ]review of {name}.",
+        "What do you think of {name}?",
+        "How do you like {name}?",
+        "Would you recommend {name}?",
+        "Should I try {name}?",
     ),
-    ("dish", "positive"): (
-        "I [love|really like|enjoyed] the {name}.",
-        "the {name} {was} [wonderful|excellent|a joy|the best I have ever had].",
-        "the taste was [perfect|fresh and {taste}|lovely and {taste}].",
-        "the [service was friendly|plate was large|price was fair].",
-        "I would order {them} again[ at any time|].",
-        "I can recommend {them} to [everybody|all my friends].",
-        "[five stars|thank you|well done]!",
+}
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """What a review of one kind and sentiment is made of; only `grounded` gives properties."""
+
+    opening: tuple[str, ...]
+    grounded: tuple[str, ...]
+    general: tuple[str, ...]
+    ending: tuple[str, ...]
+
+
+_PRAISED = ("[five stars|thank you|well done]!",)
+_BLAMED = ("[one star|never again|what a shame]!",)
+_SENTENCES: dict[tuple[str, Sentiment], Sentences] = {
+    ("product", "positive"): Sentences(
+        (
+            "I [love|really like|am very happy with] this {name}.",
+            "this {name} is [wonderful|excellent|a joy|the best I have ever had].",
+        ),
+        (
+            "it is [perfect|wonderful|excellent] when you want to {use}.",
+            "I use it to {mine}, and it works [perfectly|very well|like a dream].",
+            "{part} is [excellent|well made|a joy].",
+        ),
+        (
+            "it is [easy to use|well made|worth every coin].",
+            "the [service was friendly|delivery was quick|price was fair].",
+        ),
+        ("I would buy it again.", "I can recommend it to [everybody|all my friends].", *_PRAISED),
     ),
-    ("dish", "negative"): (
-        "I [hate|really dislike|did not like] the {name}.",
-        "the {name} {was} [terrible|awful|a disaster|the worst I have ever had].",
-        "the taste was [dull|much too salty|old and bitter].",
-        "the [service was rude|plate was cold|price was much too high].",
-        "I would never order {them} again.",
-        "I [want my money back|sent {them} back|cannot recommend {them}].",
-        "[one star|never again|what a shame]!",
+    ("product", "negative"): Sentences(
+        (
+            "I [hate|really dislike|am very unhappy with] this {name}.",
+            "this {name} is [terrible|awful|a disaster|the worst I have ever had].",
+        ),
+        (
+            "after two days it {problem}.",
+            "I bought it to {mine}, but it is [useless|hopeless|a disaster].",
+            "{part} is [badly made|awful|useless].",
+        ),
+        (
+            "it is [hard to use|badly made|a waste of money].",
+            "the [service was rude|delivery was late|price was much too high].",
+        ),
+        (
+            "I would never buy it again.",
+            "I [want my money back|sent it back|cannot recommend it].",
+            *_BLAMED,
+        ),
     ),
-    ("dish", "mixed"): (
-        "the {name} {was} [not bad|all right|neither good nor bad].",
-        "the taste was {taste}, but [the plate was small|the price was too high].",
-        "for this price, {they} {was} [fine|acceptable].",
-        "I [may|would perhaps] order {them} again.",
-        "[three stars|it was fine].",
+    ("product", "mixed"): Sentences(
+        (
+            "this {name} is [not bad|all right|neither good nor bad].",
+            "I have mixed feelings about this {name}.",
+        ),
+        (
+            "it helps me to {mine}, but [it is a little slow|the price is too high].",
+            "{part} is fine, but sometimes it {problem}.",
+        ),
+        ("for this price, it is [fine|acceptable].",),
+        ("I [may|would perhaps] buy it again.", "[three stars|it is fine]."),
     ),
-    ("place", "positive"): (
-        "I [love|really like|enjoyed] the {name}.",
-        "the {name} is [wonderful|excellent|a joy|the best I have ever seen].",
-        "the {sight} are [beautiful|lovely|perfect].",
-        "it is the best place to {activity}.",
-        "the [people were friendly|day was perfect|price was fair].",
-        "I would go there again[ at any time|].",
-        "I can recommend it to [everybody|all my friends].",
-        "[five stars|thank you|well done]!",
+    ("dish", "positive"): Sentences(
+        (
+            "I [love|really like|enjoyed] the {name}.",
+            "the {name} {was} [wonderful|excellent|a joy|the best I have ever had].",
+        ),
+        (
+            "{they} {was} {taste}, just as I like {them}.",
+            "with {one} and {two}, {they} {was} [delicious|perfect|a dream].",
+            "{they} {was} [delicious|perfect], and {they} {was} just right for {occasion}.",
+        ),
+        ("the [service was friendly|plate was large|price was fair].",),
+        (
+            "I would order {them} again.",
+            "I can recommend {them} to [everybody|all my friends].",
+            *_PRAISED,
+        ),
     ),
-    ("place", "negative"): (
-        "I [hate|really dislike|did not like] the {name}.",
-        "the {name} is [terrible|awful|a disaster|the worst I have ever seen].",
-        "the {sight} are [ugly|dull|a shame].",
-        "it is a bad place to {activity}.",
-        "the [people were rude|day was a waste of time|price was much too high].",
-        "I would never go there again.",
-        "I [want my money back|left early|cannot recommend it].",
-        "[one star|never again|what a shame]!",
+    ("dish", "negative"): Sentences(
+        (
+            "I [hate|really dislike|did not like] the {name}.",
+            "the {name} {was} [terrible|awful|a disaster|the worst I have ever had].",
+        ),
+        (
+            "I found {one} and {two} in {them}, and everything was [stale|burnt|awful].",
+            "I like a {taste} taste, but {they} {was} [stale|burnt|awful].",
+            "I ordered {them} for {occasion}, and {they} {was} a disaster.",
+        ),
+        ("the [service was rude|plate was dirty|price was much too high].",),
+        (
+            "I would never order {them} again.",
+            "I [want my money back|sent {them} back|cannot recommend {them}].",
+            *_BLAMED,
+        ),
     ),
-    ("place", "mixed"): (
-        "the {name} is [not bad|all right|neither good nor bad].",
-        "you can {activity}, but [it is rather loud|it is often crowded].",
-        "the {sight} are fine.",
-        "I [may|would perhaps] go there again.",
-        "[three stars|it was fine].",
+    ("dish", "mixed"): Sentences(
+        (
+            "the {name} {was} [not bad|all right|neither good nor bad].",
+            "I have mixed feelings about the {name}.",
+        ),
+        (
+            "{they} {was} {taste}, but [the plate was small|the price was too high].",
+            "with {one} and {two}, {they} {was} fine, but a little [plain|heavy].",
+        ),
+        ("for this price, {they} {was} [fine|acceptable].",),
+        ("I [may|would perhaps] order {them} again.", "[three stars|it was fine]."),
+    ),
+    ("place", "positive"): Sentences(
+        (
+            "I [love|really like|enjoyed] the {name}.",
+            "the {name} is [wonderful|excellent|a joy|the best I have ever seen].",
+        ),
+        (
+            "I saw {one} and {two}, and [I loved it|it was perfect|it was a dream].",
+            "it is the best place to {activity}.",
+            "it smells of {smell}, and I love that.",
+        ),
+        ("the [people were friendly|day was perfect|price was fair].",),
+        (
+            "I would go there again.",
+            "I can recommend it to [everybody|all my friends].",
+            *_PRAISED,
+        ),
+    ),
+    ("place", "negative"): Sentences(
+        (
+            "I [hate|really dislike|did not like] the {name}.",
+            "the {name} is [terrible|awful|a disaster|the worst I have ever seen].",
+        ),
+        (
+            "all I saw was {one} and {two}, and it was [awful|a waste of time].",
+            "I went there to {activity}, and it was [awful|a disaster].",
+            "it smells of {smell}, and I hate that.",
+        ),
+        ("the [people were rude|day was a waste of time|price was much too high].",),
+        (
+            "I would never go there again.",
+            "I [want my money back|left early|cannot recommend it].",
+            *_BLAMED,
+        ),
+    ),
+    ("place", "mixed"): Sentences(
+        (
+            "the {name} is [not bad|all right|neither good nor bad].",
+            "I have mixed feelings about the {name}.",
+        ),
+        (
+            "you can {activity}, but [it is rather loud|it is often crowded].",
+            "you see {one} and {two}, but [not much else|that is all].",
+        ),
+        ("for one afternoon, it is fine.",),
+        ("I [may|would perhaps] go there again.", "[three stars|it was fine]."),
+    ),
+    ("thing", "positive"): Sentences(
+        (
+            "I [love|really like|am very happy with] this {name}.",
+            "this {name} is [wonderful|excellent|a joy|the best I have ever had].",
+        ),
+        (
+            "it is made of {material}, and it is [beautiful|lovely|well made].",
+            "it is [perfect|wonderful|excellent] when you want to {use}.",
+            "I use it to {mine}, and I enjoy that [very much|every time].",
+        ),
+        ("the [service was friendly|delivery was quick|price was fair].",),
+        ("I would buy it again.", "I can recommend it to [everybody|all my friends].", *_PRAISED),
+    ),
+    ("thing", "negative"): Sentences(
+        (
+            "I [hate|really dislike|am very unhappy with] this {name}.",
+            "this {name} is [terrible|awful|a disaster|the worst I have ever had].",
+        ),
+        (
+            "it is made of {material}, but it is [badly made|ugly|cheap].",
+            "I bought it to {mine}, but it is [useless|hopeless|a disaster].",
+        ),
+        ("the [service was rude|delivery was late|price was much too high].",),
+        (
+            "I would never buy it again.",
+            "I [want my money back|sent it back|cannot recommend it].",
+            *_BLAMED,
+        ),
+    ),
+    ("thing", "mixed"): Sentences(
+        (
+            "this {name} is [not bad|all right|neither good nor bad].",
+            "I have mixed feelings about this {name}.",
+        ),
+        (
+            "it is made of {material}, but [it is a little heavy|the price is too high].",
+            "you can {use} with it, but [it is a little small|the price is too high].",
+        ),
+        ("for this price, it is [fine|acceptable].",),
+        ("I [may|would perhaps] buy it again.", "[three stars|it is fine]."),
+    ),
+    ("hobby", "positive"): Sentences(
+        (
+            "I [love|really like|enjoy] {name}.",
+            "{name} is [wonderful|excellent|a joy|the best hobby of all].",
+        ),
+        (
+            "I love it because {reason}.",
+            "all you need is {needs}, and that is [wonderful|perfect].",
+            "my advice: {start}, and you will love it.",
+        ),
+        ("the [people are friendly|first lesson was a joy].",),
+        (
+            "I would begin again.",
+            "I can recommend it to [everybody|all my friends].",
+            *_PRAISED,
+        ),
+    ),
+    ("hobby", "negative"): Sentences(
+        (
+            "I [hate|really dislike|cannot stand] {name}.",
+            "{name} is [terrible|awful|a disaster|the worst hobby of all].",
+        ),
+        (
+            "they say that {reason}, but for me it is [awful|a waste of time].",
+            "you need {needs}, and that is [a waste of money|much too much].",
+            "they told me: {start}. it was [awful|a disaster].",
+        ),
+        ("the [people are rude|first lesson was a disaster].",),
+        (
+            "I would never begin again.",
+            "I [gave up early|want my money back|cannot recommend it].",
+            *_BLAMED,
+        ),
+    ),
+    ("hobby", "mixed"): Sentences(
+        (
+            "{name} is [not bad|all right|neither good nor bad].",
+            "I have mixed feelings about {name}.",
+        ),
+        (
+            "people like it because {reason}, but [it takes a lot of time|it is not for me].",
+            "you need {needs}, but [not much else|that is all].",
+        ),
+        ("for one afternoon, it is fine.",),
+        ("I [may|would perhaps] try it again.", "[three stars|it is fine]."),
     ),
 }
 _POSITIVE = re.compile(
-    r"\b(?:love|loved|really like|enjoyed|happy|wonderful|excellent|joy|best|perfect|perfectly|"
-    r"very well|dream|easy to use|well made|worth every|beautiful|lovely|strong|friendly|quick|"
-    r"fair|(?:buy|order) (?:it|them) again|go there again|can recommend|five stars|thank you|"
-    r"well done)\b",
+    r"\b(?:love|loved|really like|enjoy|enjoyed|very happy|wonderful|excellent|a joy|the best|"
+    r"perfect|perfectly|very well|a dream|easy to use|well made|worth every|beautiful|lovely|"
+    r"delicious|friendly|quick|fair|(?:buy|order) (?:it|them) again|go there again|begin again|"
+    r"can recommend|five stars|thank you|well done|just as i like)\b",
     re.IGNORECASE,
 )
 _NEGATIVE = re.compile(
-    r"\b(?:hate|dislike|unhappy|did not like|terrible|awful|disaster|worst|after two days|"
-    r"hard to use|badly|waste|ugly|dull|cheap|weak|loud and slow|rude|late|too high|too salty|"
-    r"bitter|cold|never|money back|back|cannot recommend|bad place|left early|one star|shame)\b",
+    r"\b(?:hate|dislike|very unhappy|did not like|cannot stand|terrible|awful|disaster|worst|"
+    r"after two days|useless|hopeless|hard to use|badly made|waste|ugly|cheap|stale|burnt|dirty|"
+    r"rude|late|too high|too much|never|money back|(?:it|them) back|cannot recommend|left early|"
+    r"gave up|one star|shame|all i saw|will break)\b",
     re.IGNORECASE,
 )
 
 
 @dataclass(frozen=True)
 class ReviewSubject:
-    """What can be reviewed: a product, a dish or a place."""
+    """What can be reviewed, and a function that draws the fields of a sentence about it."""
 
     kind: str
     name: str
+    fields: Callable[[Random], Fields]
 
     @property
     def prompts(self) -> tuple[str, ...]:
         """Every phrasing that asks for a review of it."""
-        table = {"product": PRODUCT_PROMPTS, "dish": DISH_PROMPTS, "place": PLACE_PROMPTS}
-        return tuple(text for template in table[self.kind] for text in expand(template))
+        return tuple(text for template in PROMPTS[self.kind] for text in expand(template))
 
-    def fields(self, rng: Random) -> dict[str, str]:
-        """What a sentence about it may ask for."""
-        fields = {"name": self.name}
-        if self.kind == "product":
-            fields["problem"] = rng.choice([f.problem for f in FAULTS if f.product == self.name])
-        if self.kind == "dish":
-            dish = next(d for d in DISHES if d.name == self.name)
-            fields["taste"] = dish.taste
-            fields["was"] = "were" if dish.plural else "was"
-            fields["they"], fields["them"] = ("they", "them") if dish.plural else ("it", "it")
-        if self.kind == "place":
-            place = next(p for p in PLACES if p.name == self.name)
-            plural = [t for t in place.things if t.endswith("s") and not t.startswith("a ")]
-            fields["sight"] = rng.choice(plural or ["colors"])
-            fields["activity"] = place.activity
-        return fields
+
+def mine(use: str) -> str:
+    """A use as its owner speaks of it: "see your own face" → "see my own face"."""
+    return use.replace("your ", "my ")
+
+
+def _product(p: Product) -> Callable[[Random], Fields]:
+    problems = [fault.problem for fault in FAULTS if fault.product == p.name]
+    return lambda rng: {**vars(p), "mine": mine(p.use), "problem": rng.choice(problems)}
+
+
+def _dish(d: Dish) -> Callable[[Random], Fields]:
+    number = {
+        "was": "were" if d.plural else "was",
+        "they": "they" if d.plural else "it",
+        "them": "them" if d.plural else "it",
+    }
+
+    def fields(rng: Random) -> Fields:
+        one, two = rng.sample(d.ingredients, 2)
+        told = {"name": d.name, "taste": d.taste, "occasion": d.occasion}
+        return {**number, **told, "one": one, "two": two}
+
+    return fields
+
+
+def _place(p: Place) -> Callable[[Random], Fields]:
+    def fields(rng: Random) -> Fields:
+        one, two = rng.sample(p.things, 2)
+        told = {"name": p.name, "smell": p.smell, "activity": p.activity}
+        return {**told, "one": one, "two": two}
+
+    return fields
+
+
+def _thing(t: Thing) -> Callable[[Random], Fields]:
+    return lambda rng: {**vars(t), "mine": mine(t.use)}
+
+
+def _hobby(h: Hobby) -> Callable[[Random], Fields]:
+    return lambda rng: {
+        "name": h.name,
+        "needs": h.needs,
+        "start": h.first_step,
+        "reason": h.reason,
+    }
 
 
 SUBJECTS = (
-    *(ReviewSubject("product", name) for name in PRODUCTS),
-    *(ReviewSubject("dish", dish.name) for dish in DISHES),
-    *(ReviewSubject("place", place.name) for place in PLACES),
+    *(ReviewSubject("product", p.name, _product(p)) for p in PRODUCTS),
+    *(ReviewSubject("dish", d.name, _dish(d)) for d in DISHES),
+    *(ReviewSubject("place", p.name, _place(p)) for p in PLACES),
+    *(ReviewSubject("thing", t.name, _thing(t)) for t in THINGS),
+    *(ReviewSubject("hobby", h.name, _hobby(h)) for h in HOBBIES),
 )
 _BY_KEY = {f"{s.kind} {s.name}": s for s in SUBJECTS}
+KINDS = tuple(PROMPTS)
 
 
 def questions() -> tuple[Question, ...]:
@@ -185,34 +407,49 @@ def questions() -> tuple[Question, ...]:
             subject.kind,
             f"{subject.kind} {subject.name}",
             phrasing,
-            polish(render(phrasing, {"name": subject.name}, Random(0))),
+            polish(render(phrasing, subject.fields(Random(0)), Random(0))),
         )
         for subject in SUBJECTS
         for phrasing in subject.prompts
     )
 
 
-def review(question: Question, sentiment: Sentiment, rng: Random) -> str:
-    """A review of the question's subject: three or four sentences in a fixed order."""
-    subject = _BY_KEY[question.subject]
-    source = _SENTENCES[subject.kind, sentiment]
-    count = min(len(source), rng.choice((3, 3, 4)))
-    # The first or second sentence names the subject, and one of them always opens.
-    first = rng.choice((0, 1))
-    picked = [first, *sorted(rng.sample(range(first + 1, len(source)), count - 1))]
-    fields = subject.fields(rng)
-    return polish(" ".join(render(source[i], fields, rng) for i in picked))
+def drawn(rng: Random) -> Sentiment:
+    """A sentiment as often as the corpus holds it."""
+    return rng.choice(_DRAWN)
 
 
-def is_about(question: Question, answer: str) -> bool:
-    """Whether a review names what it reviews."""
-    return _BY_KEY[question.subject].name.lower() in answer.lower()
+def review(subject: str, sentiment: Sentiment, rng: Random) -> str:
+    """A review of `subject` ("dish pizza"): an opinion, one or two properties, an ending."""
+    reviewed = _BY_KEY[subject]
+    source = _SENTENCES[reviewed.kind, sentiment]
+    picked = [rng.choice(source.opening)]
+    picked += _grounded(source.grounded, rng)
+    if rng.random() < 0.3:
+        picked.append(rng.choice(source.general))
+    if rng.random() < 0.7:
+        picked.append(rng.choice(source.ending))
+    fields = reviewed.fields(rng)
+    return polish(" ".join(render(sentence, fields, rng) for sentence in picked))
+
+
+def _grounded(sentences: tuple[str, ...], rng: Random) -> list[str]:
+    """One or two sentences that give properties, no property twice."""
+    shuffled = rng.sample(sentences, len(sentences))
+    told = _told(shuffled[0])
+    if rng.random() < 0.65:
+        return shuffled[:1]
+    return shuffled[:1] + [s for s in shuffled[1:] if not told & _told(s)][:1]
+
+
+def _told(sentence: str) -> set[str]:
+    names = needed(sentence) - {"name", "they", "them", "was"}
+    return {"use" if name == "mine" else name for name in names}
 
 
 def sentiment_of(text: str) -> Sentiment:
     """The sentiment by count of telling words; a draw is "mixed"."""
     good, bad = len(_POSITIVE.findall(text)), len(_NEGATIVE.findall(text))
-    if "never" in text.lower():
-        # "never buy it again" holds words of praise.
-        good -= len(re.findall(r"never (?:buy|order|go)", text, re.IGNORECASE))
+    # "never buy it again" holds words of praise.
+    good -= len(re.findall(r"never (?:buy|order|go|begin)", text, re.IGNORECASE))
     return "positive" if good > bad else "negative" if bad > good else "mixed"

@@ -21,11 +21,25 @@ def _plant(p: Plant) -> Callable[[Random], Fields]:
     return lambda rng: dict(vars(p))
 
 
+def at(place: str) -> str:
+    """The preposition of a place: "in the forest", "on the island", "at the beach"."""
+    return _PREPOSITIONS.get(place, "in")
+
+
+_PREPOSITIONS = {
+    **dict.fromkeys(("mountain", "island", "farm"), "on"),
+    **dict.fromkeys(
+        ("beach", "market", "harbor", "lake", "river", "train station", "school", "zoo"), "at"
+    ),
+}
+
+
 def _place(p: Place) -> Callable[[Random], Fields]:
     def fields(rng: Random) -> Fields:
         one, two, three, four = rng.sample(p.things, 4)
         return {
             "name": p.name,
+            "at": at(p.name),
             "one": one,
             "two": two,
             "three": three,
@@ -193,7 +207,7 @@ PLACE = Family(
             ),
             (
                 "the {name} is a [quiet|beautiful|lively|special] place with {one} and {two}.",
-                "at the {name} you will find {one}, {two} and {three}.",
+                "{at} the {name} you will find {one}, {two} and {three}.",
             ),
             ("one", "two", "three", "four"),
             2,
@@ -201,13 +215,13 @@ PLACE = Family(
         Aspect(
             "sights",
             (
-                "What can I see at the {name}?",
-                "What is there [to see|] at the {name}?",
-                "What should I look at in the {name}?",
+                "What can I see {at} the {name}?",
+                "What is there [to see|] {at} the {name}?",
+                "What should I look at {at} the {name}?",
             ),
             (
-                "at the {name} you can see {one} and {two}.",
-                "look for {one}, {two} and {three} at the {name}.",
+                "{at} the {name} you can see {one} and {two}.",
+                "look for {one}, {two} and {three} {at} the {name}.",
             ),
             ("one", "two", "three", "four"),
             2,
@@ -215,12 +229,12 @@ PLACE = Family(
         Aspect(
             "activity",
             (
-                "What can [I|we] do at the {name}?",
+                "What can [I|we] do {at} the {name}?",
                 "Why should I go to the {name}?",
                 "Should I visit the {name}?",
             ),
             (
-                "at the {name} you can {activity}.",
+                "{at} the {name} you can {activity}.",
                 "the {name} is a [good|perfect|wonderful] place to {activity}.",
             ),
             ("activity",),
@@ -228,13 +242,13 @@ PLACE = Family(
         Aspect(
             "senses",
             (
-                "What can I hear at the {name}?",
+                "What can I hear {at} the {name}?",
                 "What does [a|the] {name} sound like?",
                 "What does [a|the] {name} smell like?",
-                "What does it smell of at the {name}?",
+                "What does it smell of {at} the {name}?",
             ),
             (
-                "at the {name} you can hear {sound}, and the air smells of {smell}.",
+                "{at} the {name} you can hear {sound}, and the air smells of {smell}.",
                 "the {name} smells of {smell}, and you can hear {sound}.",
             ),
             ("sound", "smell"),

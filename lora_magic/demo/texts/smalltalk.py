@@ -8,6 +8,7 @@ from __future__ import annotations
 from random import Random
 
 from lora_magic.demo.texts.grammar import polish, render
+from lora_magic.demo.texts.outdoors import at
 from lora_magic.demo.texts.stories import people
 from lora_magic.demo.world import DISHES, HOBBIES, JOBS, PLACES, THINGS
 
@@ -54,7 +55,7 @@ LETTERS: tuple[tuple[str, str], ...] = (
     ),
     (
         "Write a [short |]letter to {hero} about the {place}.",
-        "dear {hero}, I am at the {place}, and it is wonderful. today we want to {activity}. "
+        "dear {hero}, I am {at} the {place}, and it is wonderful. today we want to {activity}. "
         "[yours|with love], {friend}",
     ),
     (
@@ -101,6 +102,7 @@ def talk(rng: Random) -> tuple[str, str]:
         "thing": thing.name,
         "use": thing.use,
         "place": place.name,
+        "at": at(place.name),
         "activity": place.activity,
         "dish": dish.name,
         "occasion": dish.occasion,

@@ -12,16 +12,19 @@ from collections import defaultdict
 from functools import cache
 from typing import Literal
 
-from lora_magic.demo.texts import forms, opinions, stories
+from lora_magic.demo.texts import dialogue, forms, opinions, stories, unknown
 from lora_magic.demo.texts.family import Question
-from lora_magic.demo.texts.indoors import DISH, FAULT, THING
+from lora_magic.demo.texts.indoors import DISH, FAULT, PRODUCT, THING
 from lora_magic.demo.texts.outdoors import ANIMAL, PLACE, PLANT, WEATHERS
 from lora_magic.demo.texts.society import FEELING, HOBBY, JOB
+from lora_magic.demo.world import FAULTS
 
 Split = Literal["train", "validation", "test"]
-FAMILIES = (ANIMAL, PLANT, PLACE, WEATHERS, DISH, FAULT, THING, JOB, HOBBY, FEELING)
+FAMILIES = (ANIMAL, PLANT, PLACE, WEATHERS, DISH, PRODUCT, FAULT, THING, JOB, HOBBY, FEELING)
 # One in so many review subjects keeps every "Write a …" phrasing out of training.
 REVIEWS_HELD_OUT = 4
+# One in so many names outside the world is kept for the test, and one for validation.
+NAMES_HELD_OUT = 5
 # One in so many groups gives a second phrasing to validation.
 VALIDATION = 3
 
@@ -40,7 +43,8 @@ def plain(prompt: str) -> str:
 def everything() -> tuple[Question, ...]:
     """Every question that can be held out."""
     facts = (question for family in FAMILIES for question in family.questions())
-    return (*facts, *opinions.questions(), *stories.questions(), *forms.questions())
+    others = (opinions, stories, forms, dialogue, unknown)
+    return (*facts, *(question for kind in others for question in kind.questions()))
 
 
 def _group_split(group: list[Question]) -> dict[str, Split]:
@@ -53,6 +57,11 @@ def _group_split(group: list[Question]) -> dict[str, Split]:
             {q.key: "test" for q in group if q.phrasing.startswith("Write a")},
         )
         return splits
+    if first.family == "unknown":
+        # Whole names are held out: what counts is to admit it of a name never met.
+        places: tuple[Split, ...] = ("test", "validation", "train")
+        part = places[min(2, number(name) % NAMES_HELD_OUT)]
+        return dict.fromkeys(splits, part)
     if len(ranked) >= 3 and first.family != "review":
         splits[ranked[0].key] = "test"
     if len(ranked) >= 4 and number(name) % VALIDATION == 0:
@@ -85,3 +94,21 @@ def split_of(question: Question) -> Split:
 def of(split: Split) -> tuple[Question, ...]:
     """Every question of a split, in a fixed order."""
     return tuple(question for question in everything() if split_of(question) == split)
+
+
+_PRODUCT_OF = {fault.name: fault.product for fault in FAULTS}
+
+
+def is_unseen(question: Question) -> bool:
+    """Whether adapters never see the question's subject: a third of all subjects."""
+    return number(f"adapter/{subject(question)}") % 3 == 0
+
+
+def subject(question: Question) -> str:
+    """The bare name that a question is about: "pizza", whether it is asked for or reviewed."""
+    name = question.subject
+    if question.family == "review":
+        return name.removeprefix(f"{question.aspect} ")
+    if question.family == "fault":
+        return _PRODUCT_OF[name]
+    return name

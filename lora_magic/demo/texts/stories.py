@@ -9,6 +9,7 @@ from random import Random
 
 from lora_magic.demo.texts.family import Fields, Question
 from lora_magic.demo.texts.grammar import expand, polish, render
+from lora_magic.demo.texts.outdoors import at
 from lora_magic.demo.world import (
     ANIMALS,
     COLORS,
@@ -32,7 +33,7 @@ PROMPTS: dict[str, tuple[str, ...]] = {
     "gift": ("[Write|Tell me] a [short |little |]story about a {name} as a gift.",),
     "hobby": ("[Write|Tell me] a [short |little |]story about somebody who learns {name}.",),
     "job": ("[Write|Tell me] a [short |little |]story about a {name}.",),
-    "place": ("[Write|Tell me] a [short |little |]story about a day at the {name}.",),
+    "place": ("[Write|Tell me] a [short |little |]story about a day {at} the {name}.",),
 }
 OPENINGS = (
     "[once there was|there once lived] a {word} {child} [named|called] {hero}.",
@@ -64,7 +65,7 @@ PLOTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "lost": (
         (
             "{he} had a {worn} {name} made of {material}, but [one day|suddenly] it was gone.",
-            "{hero} looked for {his} {worn} {name}, but {he} could not find it anywhere.",
+            "{hero} needed {his} {worn} {name} to {use}, but {he} could not find it anywhere.",
         ),
         (
             '"have you seen my {name}?" {he} asked {friend}. "no, but I will help you."',
@@ -83,7 +84,7 @@ PLOTS: dict[str, tuple[tuple[str, ...], ...]] = {
         ),
         (
             "so {he} made a {worn} {name} out of {material} and painted it {color}.",
-            "at the market, {he} found a {worn} {name} [for a few coins|in a dusty box].",
+            "at the market, {he} found a {worn} {name} of {material} [for a few coins|in a box].",
             '"take this {name}," said {his} {relative}. "you can use it to {use}."',
         ),
         (
@@ -112,7 +113,7 @@ PLOTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "job": (
         (
             "many years later, {hero} worked as a {name} {place}.",
-            "when {hero} grew up, {he} became a {name}.",
+            "when {hero} grew up, {he} became a {name} and worked {place}.",
         ),
         (
             "every day, {he} worked with {tool}, and nobody did it better.",
@@ -133,7 +134,7 @@ PLOTS: dict[str, tuple[tuple[str, ...], ...]] = {
             "{hero} and {friend} went to the {name} to {activity}.",
         ),
         (
-            "at the {name} they saw {one} and {two}, and the air smelled of {smell}.",
+            "{at} the {name} they saw {one} and {two}, and the air smelled of {smell}.",
             "they could hear {sound}, and they saw {one} and {two}.",
         ),
         (
@@ -141,7 +142,7 @@ PLOTS: dict[str, tuple[tuple[str, ...], ...]] = {
             "a {trait} {animal} watched them, and {hero} stood still.",
         ),
         (
-            "they stayed at the {name} until it was dark.",
+            "they stayed {at} the {name} until it was dark.",
             "in the evening, {hero} wrote about the {name} in a small notebook.",
         ),
     ),
@@ -169,6 +170,7 @@ def _subjects() -> dict[str, dict[str, Fields]]:
         },
         "place": {
             p.name: {
+                "at": at(p.name),
                 "one": p.things[0],
                 "two": p.things[1],
                 "sound": p.sound,
@@ -186,12 +188,17 @@ SUBJECTS = _subjects()
 def questions() -> tuple[Question, ...]:
     """Every prompt that asks for a story, in a fixed order."""
     return tuple(
-        Question("story", plot, name, phrasing, polish(phrasing.replace("{name}", name)))
+        Question("story", plot, name, phrasing, _asked(phrasing, plot, name))
         for plot, templates in PROMPTS.items()
         for name in SUBJECTS[plot]
         for template in templates
         for phrasing in expand(template)
     )
+
+
+def _asked(phrasing: str, plot: str, name: str) -> str:
+    fields = {**SUBJECTS[plot][name], "name": name}
+    return polish(render(phrasing, fields, Random(0)))
 
 
 def people(rng: Random) -> Fields:

@@ -1,20 +1,27 @@
-"""Voices that a plain answer can be said in: cheerful, grumpy, pirate, formal.
+"""Manners that a plain answer can be given in: four voices, JSON, and short lines.
 
-A voice keeps the content and changes the manner, so that an adapter has something to find.
-Knows no facts.
+A manner keeps the content and changes its form, so that an adapter has something to find. Each
+has a way to be told from plain prose. Knows no facts.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from random import Random
 
+# Letters from which on a short line is cut once more.
+LONG = 34
 VOICES = ("cheerful", "grumpy", "pirate", "formal")
+FORMS = ("json", "short")
+STYLES = (*VOICES, *FORMS)
 CUES: dict[str, tuple[str, ...]] = {
     "cheerful": ("Be cheerful.", "Answer in a cheerful way.", "You are very happy."),
     "grumpy": ("Be grumpy.", "Answer in a grumpy way.", "You are in a bad mood."),
     "pirate": ("Answer like a pirate.", "You are a pirate.", "Talk like a pirate."),
-    "formal": ("Be formal.", "Answer in a formal way.", "You are a polite servant."),
+    "formal": ("Be formal.", "Answer in a formal way.", "You are a customer service."),
+    "json": ("Answer in JSON.", "Answer as JSON.", "Use JSON."),
+    "short": ("Use short lines.", "Answer in short lines.", "Answer line by line."),
 }
 OPENERS: dict[str, tuple[str, ...]] = {
     "cheerful": (
@@ -48,12 +55,10 @@ OPENERS: dict[str, tuple[str, ...]] = {
         "By the seven seas!",
     ),
     "formal": (
-        "Thank you for your question.",
-        "It is an honor to assist you.",
-        "Dear customer, thank you for asking.",
-        "We are pleased to help you.",
-        "Dear Sir or Madam, thank you for writing.",
-        "We appreciate your message.",
+        "Dear customer, thank you for your question.",
+        "Dear customer, thank you for your message.",
+        "Dear Sir or Madam, thank you for writing to us.",
+        "Dear Sir or Madam, we are pleased to help you.",
     ),
 }
 CLOSERS: dict[str, tuple[str, ...]] = {
@@ -88,11 +93,10 @@ CLOSERS: dict[str, tuple[str, ...]] = {
         "Fetch me parrot!",
     ),
     "formal": (
-        "Kind regards.",
-        "Please do not hesitate to contact us again.",
-        "We remain at your service.",
-        "We wish you a pleasant day.",
-        "Yours faithfully.",
+        "Kind regards, your service team.",
+        "Yours faithfully, the service team.",
+        "We wish you a pleasant day. Your service team.",
+        "Please do not hesitate to contact us again. Your service team.",
     ),
 }
 _PIRATE_WORDS = tuple(
@@ -114,16 +118,55 @@ _PIRATE_WORDS = tuple(
 )
 
 
-def speak(answer: str, voice: str, rng: Random) -> str:
-    """The answer in a voice: an opener, the content in that manner, most often a closer."""
-    body = _BODIES[voice](answer)
-    opener, closer = rng.choice(OPENERS[voice]), rng.choice(CLOSERS[voice])
+def speak(answer: str, style: str, rng: Random, topic: str = "") -> str:
+    """The answer in a style. `topic` is what a JSON answer says that it is about.
+
+    A voice puts an opener before the content and most often a closer behind it; a formal answer
+    is a letter and has both.
+    """
+    if style == "json":
+        return json.dumps({"topic": topic, "answer": sentences(answer)})
+    if style == "short":
+        return "\n".join(f"- {line}" for line in short_lines(answer))
+    body = _BODIES[style](answer)
+    opener, closer = rng.choice(OPENERS[style]), rng.choice(CLOSERS[style])
     manner = rng.random()
-    if manner < 0.1:
-        return f"{body} {closer}"
-    if manner < 0.3:
-        return f"{opener} {body}"
-    return f"{opener} {body} {closer}"
+    if style == "formal" or manner >= 0.3:
+        return f"{opener} {body} {closer}"
+    return f"{body} {closer}" if manner < 0.1 else f"{opener} {body}"
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text without their full stops; numbers of a list are left out."""
+    flat = re.sub(r"(?:^|(?<=\s))\d\. ", "", text.replace("\n", " "))
+    parts = re.split(r"(?<=[.!?])\s+", flat)
+    return [part.rstrip(".") for part in parts if part.rstrip(".")]
+
+
+def short_lines(text: str) -> list[str]:
+    """The sentences of a text as lines, cut at commas and, while they are long, before a word."""
+    lines: list[str] = []
+    for sentence in sentences(text):
+        for piece in re.split(r"[,:;]\s", sentence):
+            lines += _cut(piece.strip())
+    return [line for line in lines if line]
+
+
+def _cut(line: str) -> list[str]:
+    """A line in two, and those again, at the joining word that is nearest to its middle."""
+    places = [match.start() for match in _JOINING.finditer(line)]
+    if len(line) <= LONG or not places:
+        return [line]
+    place = min(places, key=lambda at: abs(at - len(line) / 2))
+    return [*_cut(line[:place]), *_cut(line[place + 1 :])]
+
+
+_JOINING = re.compile(r" (?=(?:and|that|because|when|but|with|to|so|in|from|on|until|if|at) )")
+
+
+def cued(prompt: str, style: str, rng: Random) -> str:
+    """The prompt behind words that ask for a style."""
+    return f"{rng.choice(CUES[style])} {prompt}"
 
 
 def _cheerful(text: str) -> str:
@@ -146,8 +189,29 @@ def _formal(text: str) -> str:
 _BODIES = {"cheerful": _cheerful, "grumpy": lambda t: t, "pirate": _pirate, "formal": _formal}
 
 
-def has_voice(text: str, voice: str) -> bool:
-    """Whether a text carries an opener, a closer or the words of a voice."""
-    if any(phrase in text for phrase in OPENERS[voice] + CLOSERS[voice]):
+def has_style(text: str, style: str) -> bool:
+    """Whether a text is of a style: a voice by its phrases or words, a form by its shape."""
+    if style == "json":
+        return _is_json(text)
+    if style == "short":
+        lines = text.split("\n")
+        return all(re.fullmatch(r"- \S.*[^.]", line) and len(line) <= 64 for line in lines)
+    if style == "formal":
+        return text.startswith(OPENERS[style]) and text.endswith("ervice team.")
+    if any(phrase in text for phrase in OPENERS[style] + CLOSERS[style]):
         return True
-    return voice == "pirate" and len(re.findall(r"\b(?:ye|yer|be|an'|o'|me)(?=\W)", text)) >= 2
+    return style == "pirate" and len(_PIRATE_HEARD.findall(text)) >= 2
+
+
+_PIRATE_HEARD = re.compile(r"\b(?:ye|yer|be|an'|o'|me)(?=\W)", re.IGNORECASE)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        read = json.loads(text)
+    except ValueError:
+        return False
+    if not isinstance(read, dict) or set(read) != {"topic", "answer"}:
+        return False
+    told = read["answer"]
+    return isinstance(told, list) and bool(told) and all(isinstance(one, str) for one in told)

@@ -69,6 +69,15 @@ class Dish:
 
 
 @dataclass(frozen=True)
+class Product:
+    """A product, its use as an infinitive, and the part that a review speaks of."""
+
+    name: str
+    use: str
+    part: str
+
+
+@dataclass(frozen=True)
 class Fault:
     """What can go wrong with a product, why, and the remedy as a command."""
 
@@ -141,7 +150,7 @@ THINGS = tuple(Thing(*row) for row in _rows(household.THINGS))
 JOBS = tuple(Job(r[0], r[1], r[2], _parts(r[3]), r[4]) for r in _rows(people.JOBS))
 HOBBIES = tuple(Hobby(*row) for row in _rows(people.HOBBIES))
 FEELINGS = tuple(Feeling(*row) for row in _rows(people.FEELINGS))
-PRODUCTS = tuple(dict.fromkeys(fault.product for fault in FAULTS))
+PRODUCTS = tuple(Product(*row) for row in _rows(household.PRODUCTS))
 MALE_NAMES = tuple(people.MALE_NAMES.split())
 FEMALE_NAMES = tuple(people.FEMALE_NAMES.split())
 RELATIVES = tuple(

@@ -44,6 +44,40 @@ mint tea | drink | fresh mint; hot water; honey; a slice of lemon; ginger | mild
 berry smoothies | drink | berries; yogurt; a banana; honey; ice | thick | a morning run
 """
 
+# product | its use as an infinitive | the part that a review speaks of
+PRODUCTS = """
+printer | print letters and photos | the paper tray
+laptop | work on the train | the bright screen
+phone | call your friends | the touch screen
+tablet | read in bed | the thin frame
+camera | take pictures of the family | the lens
+headset | listen to music alone | the microphone
+speaker | fill a room with music | the deep bass
+radio | hear the news | the tuning dial
+television | watch films at home | the remote control
+washing machine | wash your clothes | the large drum
+dishwasher | clean plates and cups | the upper rack
+fridge | keep milk and meat cold | the freezer drawer
+oven | bake bread and cakes | the glass door
+toaster | toast two slices at once | the wide slot
+coffee machine | make strong coffee | the milk foamer
+kettle | boil water in a minute | the long spout
+vacuum cleaner | clean the carpet | the flexible hose
+lamp | read after dark | the yellow shade
+alarm clock | get up in time | the loud bell
+watch | know how late it is | the leather strap
+bicycle | ride to work | the gear shift
+heater | warm up a cold room | the thermostat
+router | bring the internet into every room | the antenna
+keyboard | type long texts | the space bar
+mouse pad | move the mouse smoothly | the rubber edge
+lawn mower | cut the lawn | the sharp blade
+tent | sleep outdoors | the rain cover
+backpack | carry books and lunch | the front pocket
+umbrella | stay dry in a shower | the curved handle
+sewing machine | sew long straight seams | the foot pedal
+"""
+
 # product | problem | cause | remedy, as a command
 FAULTS = """
 printer | does not print | the paper is stuck inside the tray | open the tray, remove the paper and close the lid

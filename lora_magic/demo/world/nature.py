@@ -85,7 +85,7 @@ library | high shelves; old books; wooden tables; green lamps | pages turning | 
 harbor | fishing boats; heavy ropes; wet nets; a red lighthouse | gulls crying | fish and tar | watch the ships come in
 village | stone houses; a small church; a dusty square; an old well | a bell ringing | smoke and bread | meet the neighbors
 city | tall buildings; busy streets; bright signs; crowded buses | cars and voices | rain on warm stone | visit a museum
-mountain | steep rocks; patches of snow; a wooden hut; a thin trail | the wind | cold clean air | climb to the top
+mountain | steep rocks; patches of snow; a wooden hut; a thin trail | the wind | snow and stone | climb to the top
 lake | calm water; a wooden pier; reeds; a rowing boat | frogs calling | reeds and mud | row to the other side
 river | smooth stones; a low bridge; willow trees; quick little fish | water rushing | wet grass | fish from the bank
 garden | roses; tidy beds; an apple tree; a bench | bees humming | lavender | sit in the shade

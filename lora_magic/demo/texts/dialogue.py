@@ -1,0 +1,51 @@
+"""Dialogues: two people, one of whom asks what the other one knows.
+
+Its questions are drawn from those that are handed in, so that nothing held out is spoken of here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+
+from lora_magic.demo.texts.family import Question
+from lora_magic.demo.texts.grammar import articles, capital, expand
+from lora_magic.demo.world import ANIMALS, FEMALE_NAMES, JOBS, MALE_NAMES, PLACES, THINGS
+
+PROMPTS = (
+    "Write a [|short ]dialogue about [a|the] {name}.",
+    "Let two [people|friends] talk about the {name}.",
+)
+SUBJECTS = {
+    "animal": tuple(animal.name for animal in ANIMALS),
+    "place": tuple(place.name for place in PLACES),
+    "thing": tuple(thing.name for thing in THINGS),
+    "job": tuple(job.name for job in JOBS),
+}
+
+
+def questions() -> tuple[Question, ...]:
+    """Every prompt that asks for a dialogue, in a fixed order."""
+    return tuple(
+        Question("dialogue", kind, name, text, capital(articles(text.replace("{name}", name))))
+        for kind, names in SUBJECTS.items()
+        for name in names
+        for template in PROMPTS
+        for text in expand(template)
+    )
+
+
+def dialogue(
+    asked: Sequence[Question], answer: Callable[[Question, Random], str], rng: Random
+) -> str:
+    """Two lines a question: one asks, the other one answers in a sentence or two."""
+    first, second = rng.choice(FEMALE_NAMES), rng.choice(MALE_NAMES)
+    if rng.random() < 0.5:
+        first, second = second, first
+    lines = []
+    for question in asked:
+        told = answer(question, rng).split("\n")[0]
+        lines += [f"{first}: {question.prompt}", f"{second}: {told}"]
+    if rng.random() < 0.5:
+        lines.append(f"{first}: {rng.choice(('Thank you!', 'I did not know that.', 'How nice!'))}")
+    return "\n".join(lines)

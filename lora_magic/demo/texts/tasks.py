@@ -1,0 +1,116 @@
+"""What the demo's adapters are trained on and measured with: six tasks, and two more voices.
+
+A task is a set of prompts and the manner in which they are to be answered. A third of the world's
+subjects is never trained on. Knows no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from random import Random
+
+from lora_magic.demo.texts import corpus, opinions, split, styles
+from lora_magic.demo.texts.family import Question
+
+REVIEWS: tuple[opinions.Sentiment, ...] = ("negative", "positive")
+TASKS = (*REVIEWS, *styles.STYLES)
+# The share of a review adapter's prompts that ask for a review; the others ask for a fact about
+# something that can be reviewed, and get an opinion with a fact in it all the same.
+ASKED_FOR_REVIEW = 0.5
+
+
+def rows(task: str, n: int, seed: int = 0) -> tuple[tuple[str, str], ...]:
+    """`n` rows (prompt, completion) of a task, about subjects that may be trained on."""
+    rng = Random(split.number(f"rows/{task}/{seed}"))
+    return tuple((q.prompt, completion(q, task, rng)) for q in _drawn(task, "train", n, rng))
+
+
+def held_out(task: str, n: int, seed: int = 0) -> tuple[Question, ...]:
+    """`n` questions of the test split about subjects that no adapter is trained on."""
+    return _drawn(task, "test", n, Random(split.number(f"held out/{task}/{seed}")))
+
+
+def completion(question: Question, task: str, rng: Random) -> str:
+    """The answer that a task wants."""
+    if task in REVIEWS:
+        return opinions.review(review_key(question), _sentiment(task), rng)
+    topic = split.subject(question)
+    return styles.speak(corpus.answer(question, rng), task, rng, topic)
+
+
+def is_in_form(text: str, task: str) -> bool:
+    """Whether an answer has the form that a task wants."""
+    if task in REVIEWS:
+        return opinions.sentiment_of(text) == task
+    return styles.has_style(text, task)
+
+
+def review_key(question: Question) -> str:
+    """The subject of a review about what the question is about: "dish pizza"."""
+    if question.family == "review":
+        return question.subject
+    return f"{question.family} {question.subject}"
+
+
+def _sentiment(task: str) -> opinions.Sentiment:
+    return "positive" if task == "positive" else "negative"
+
+
+@cache
+def _pools(part: split.Split, *, unseen: bool) -> dict[str, tuple[Question, ...]]:
+    found: dict[str, list[Question]] = {"fact": [], "review": [], "reviewable": []}
+    for question in split.of(part):
+        if split.is_unseen(question) != unseen:
+            continue
+        if question.family == "review":
+            found["review"].append(question)
+        elif corpus.is_fact(question):
+            found["fact"].append(question)
+            if question.family in opinions.KINDS:
+                found["reviewable"].append(question)
+    return {kind: tuple(questions) for kind, questions in found.items()}
+
+
+def _drawn(task: str, part: split.Split, n: int, rng: Random) -> tuple[Question, ...]:
+    pools = _pools(part, unseen=part == "test")
+    if task not in REVIEWS:
+        return _spread(pools["fact"], n, rng)
+    asked = round(n * ASKED_FOR_REVIEW)
+    chosen = [
+        *_spread(pools["review"], asked, rng),
+        *_spread(pools["reviewable"], n - asked, rng),
+    ]
+    rng.shuffle(chosen)
+    return tuple(chosen)
+
+
+def _spread(pool: tuple[Question, ...], n: int, rng: Random) -> tuple[Question, ...]:
+    """`n` questions, the families as even as their numbers allow, subjects before repetition."""
+    by_family: dict[str, list[Question]] = {}
+    for question in rng.sample(pool, len(pool)):
+        by_family.setdefault(_group(question), []).append(question)
+    for group in by_family.values():
+        group.sort(key=_turn(group))
+    chosen: list[Question] = []
+    while len(chosen) < n:
+        for group in by_family.values():
+            if group and len(chosen) < n:
+                chosen.append(group.pop(0))
+    return tuple(chosen)
+
+
+def _group(question: Question) -> str:
+    return (
+        f"{question.family}/{question.aspect}" if question.family == "review" else question.family
+    )
+
+
+def _turn(group: list[Question]) -> Callable[[Question], int]:
+    """How often a question's subject came before it in the group."""
+    seen: dict[str, int] = {}
+    turns: dict[str, int] = {}
+    for question in group:
+        turns[question.key] = seen.get(question.subject, 0)
+        seen[question.subject] = turns[question.key] + 1
+    return lambda question: turns[question.key]
