@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from tokenizers import Tokenizer
 
+from lora_magic import demo
 from lora_magic.demo.texts import corpus
 from lora_magic.demo.texts.family import Question
 
@@ -34,7 +36,6 @@ class Score:
     prompts: int
     ended: float
     repeating: float
-    about: float
     right: float
 
 
@@ -54,8 +55,8 @@ def complete(
         rows = [[PAD_ID] * (width - len(ids)) + ids for ids in encoded]
         mask = [[0] * (width - len(ids)) + [1] * len(ids) for ids in encoded]
         produced = model.generate(
-            input_ids=torch.tensor(rows),
-            attention_mask=torch.tensor(mask),
+            input_ids=torch.tensor(rows, device=model.device),
+            attention_mask=torch.tensor(mask, device=model.device),
             max_new_tokens=max_new_tokens,
             do_sample=False,
             pad_token_id=PAD_ID,
@@ -89,16 +90,29 @@ def repeats(text: str, n: int = 4) -> bool:
     return len(set(runs)) < len(runs)
 
 
+def has_right_answer(question: Question) -> bool:
+    """Whether one thing is the right answer: a fact, or that it is not known."""
+    return corpus.is_fact(question) or question.family == "unknown"
+
+
 def score(answered: Sequence[Answered]) -> Score:
     """All shares over a set of answers; raises `ValueError` if there is none."""
     if not answered:
         raise ValueError("no answers to score")
-    facts = [a for a in answered if corpus.is_fact(a.question)]
+    facts = [a for a in answered if has_right_answer(a.question)]
     count = len(answered)
     return Score(
         prompts=count,
         ended=sum(a.ended for a in answered) / count,
         repeating=sum(repeats(a.text) for a in answered) / count,
-        about=sum(corpus.is_about(a.question, a.text) for a in answered) / count,
         right=sum(corpus.is_right(a.question, a.text) for a in facts) / max(1, len(facts)),
     )
+
+
+def load(folder: Path | None = None) -> tuple[Any, Tokenizer]:
+    """The embedded model in float32 and its tokenizer; or another one that was made here."""
+    from transformers import AutoModelForCausalLM
+
+    path = folder or demo.folder()
+    model = AutoModelForCausalLM.from_pretrained(str(path), dtype=torch.float32).eval()
+    return model, Tokenizer.from_file(str(path / "tokenizer.json"))

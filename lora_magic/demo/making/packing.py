@@ -26,6 +26,10 @@ class Batch:
     positions: Tensor
     labels: Tensor
 
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device."""
+        return Batch(*(part.to(device) for part in vars(self).values()))
+
 
 @dataclass(frozen=True, eq=False)
 class Shard:

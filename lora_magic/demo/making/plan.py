@@ -35,7 +35,7 @@ class Plan:
     warmup: int = 60
     steady: float = 0.4
     shard_steps: int = 250
-    judged: int = 100
+    judged: int = 200
 
     def factor(self, step: int) -> float:
         """The share of the full rate at a step counted from 0."""
@@ -53,6 +53,14 @@ class Point:
     loss: float
     right: float
     ended: float
+    seconds: float = 0.0
+
+
+SIZES = {
+    "shipped": Plan(),
+    # For whoever has a GPU: 30 million parameters, on ten times the tokens.
+    "larger": Plan(steps=40_000, hidden=512, layers=8, heads=8, inner=1408, rows=48, rate=2e-3),
+}
 
 
 def build(plan: Plan) -> LlamaForCausalLM:

@@ -94,12 +94,14 @@ def answer(question: Question, rng: Random) -> str:
 
 
 def is_right(question: Question, text: str) -> bool:
-    """Whether a text states the fact that was asked for (families of facts only)."""
-    return _FAMILIES[question.family].is_right(question, text)
+    """Whether a text states the fact that was asked for, or admits that it lies outside."""
+    if question.family == "unknown":
+        return unknown.is_admitted(text)
+    return not unknown.is_admitted(text) and _FAMILIES[question.family].is_right(question, text)
 
 
 def is_fact(question: Question) -> bool:
-    """Whether a question has one right fact as its answer."""
+    """Whether a question has a fact of the world as its right answer."""
     return question.family in _FAMILIES
 
 

@@ -1,0 +1,250 @@
+"""Whether an answer is about the right subject and says something true about it.
+
+Works on words alone, for every family of prompts and for every style: capitals, punctuation, the
+brackets of JSON, the lines of a list and a pirate's "be" and "ye" make no difference. A true answer
+states a property that the tables of the world give its subject, and none that they give only to
+something else of its kind. It reads no grammar and does not see a "not". Knows no model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+
+from lora_magic.demo.texts import forms, split, unknown
+from lora_magic.demo.texts.family import Question
+from lora_magic.demo.texts.grammar import plural
+from lora_magic.demo.world import (
+    ANIMALS,
+    DISHES,
+    FAULTS,
+    FEELINGS,
+    HOBBIES,
+    JOBS,
+    PLACES,
+    PLANTS,
+    PRODUCTS,
+    THINGS,
+    WEATHER,
+    Dish,
+)
+
+Words = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is right about an answer."""
+
+    subject: bool
+    true: bool
+
+    @property
+    def right(self) -> bool:
+        """Both at once."""
+        return self.subject and self.true
+
+
+# What a voice turns into something else, and words that it drops or adds.
+_SAME = {
+    "ye": "you",
+    "yer": "my",
+    "your": "my",
+    "me": "my",
+    "is": "be",
+    "are": "be",
+    "an'": "and",
+    "o'": "of",
+    "landlubbers": "people",
+    "mateys": "friends",
+    "matey": "friend",
+    "may": "can",
+    "presumably": "maybe",
+}
+_DROPPED = {"a", "an", "the", "please"}
+_WORD = re.compile(r"[a-z0-9]+(?:['-][a-z0-9]+)*'?")
+# A property of one word is common; that of another subject counts only behind one of these.
+_BEFORE = frozenset(
+    [
+        "be",
+        "being",
+        "very",
+        "was",
+        "were",
+        "taste",
+        "tastes",
+        "eat",
+        "eats",
+        "mostly",
+        "on",
+        "of",
+        "for",
+        "need",
+        "needs",
+        "with",
+        "add",
+    ]
+)
+# Sentences of the texts that hold such words and say nothing of the subject.
+_IDLE = tuple(
+    tuple(text.split())
+    for text in (
+        "very busy",
+        "butter pan",
+        "heat little oil",
+        "everything fresh at market",
+        "be fine",
+        "was fine",
+        "were fine",
+    )
+)
+
+
+def words(text: str) -> Words:
+    """The words of a text as every style has them: "Ye be clever!" → ("you", "be", "clever")."""
+    found = []
+    for word in _WORD.findall(text.lower()):
+        kept = word if word in ("an'", "o'") else word.strip("'") if word[-2:] != "n'" else word
+        if re.fullmatch(r"[\w-]{3,}in'", kept):
+            kept = kept[:-1] + "g"
+        kept = _SAME.get(kept, kept)
+        if kept not in _DROPPED:
+            found.append(kept)
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the world holds of one subject: its names and its properties, as words."""
+
+    names: tuple[Words, ...]
+    properties: tuple[Words, ...]
+    # Those that count wherever they stand, though they are one word: what a dish is made of.
+    anywhere: frozenset[Words] = frozenset()
+
+
+def _known(name: str, *properties: str) -> Known:
+    return Known((words(name), words(plural(name))), tuple(words(p) for p in properties))
+
+
+def _dish(d: Dish) -> Known:
+    known = _known(d.name, *d.ingredients, d.taste, d.occasion)
+    return replace(known, anywhere=frozenset(words(item) for item in d.ingredients))
+
+
+@cache
+def _world() -> Mapping[str, Mapping[str, Known]]:
+    """Kind → subject → what is known of it."""
+    products = {}
+    for p in PRODUCTS:
+        problems = [fault.problem for fault in FAULTS if fault.product == p.name]
+        products[p.name] = _known(p.name, p.use, p.part, *problems)
+    uses = {p.name: (p.use, p.part) for p in PRODUCTS}
+    return {
+        "animal": {a.name: _known(a.name, a.habitat, a.food, a.trait, a.action) for a in ANIMALS},
+        "plant": {p.name: _known(p.name, p.spot, p.water, p.care) for p in PLANTS},
+        "place": {p.name: _known(p.name, *p.things, p.sound, p.smell, p.activity) for p in PLACES},
+        "weather": {w.name: _known(w.name, *w.signs, w.wear, w.activity) for w in WEATHER},
+        "dish": {d.name: _dish(d) for d in DISHES},
+        "product": products,
+        "fault": {f.name: _known(f.product, f.cause, f.remedy, *uses[f.product]) for f in FAULTS},
+        "thing": {t.name: _known(t.name, t.material, t.use) for t in THINGS},
+        "job": {j.name: _known(j.name, j.place, j.tool, j.trait, *j.tasks) for j in JOBS},
+        "hobby": {h.name: _known(h.name, h.needs, h.first_step, h.reason) for h in HOBBIES},
+        "feeling": {f.name: _known(f.name, f.moment, f.advice, f.comfort) for f in FEELINGS},
+    }
+
+
+_PLOTS = {"lost": "thing", "gift": "thing"}
+
+
+def kind_of(question: Question) -> str:
+    """The kind of thing that a question is about: "animal" for a story about a fox too."""
+    if question.family in ("review", "dialogue"):
+        return question.aspect
+    if question.family == "story":
+        return _PLOTS.get(question.aspect, question.aspect)
+    if question.family == "form":
+        return forms.SUBJECTS[question.subject]["kind"]
+    return question.family
+
+
+def judge(question: Question, text: str) -> Verdict:
+    """Whether a text answers a question about the right subject, and truly."""
+    admits = unknown.is_admitted(text)
+    if question.family == "unknown":
+        return Verdict(admits, admits)
+    if admits:
+        return Verdict(subject=False, true=False)
+    kind = kind_of(question)
+    name = question.subject if kind == "fault" else split.subject(question)
+    said, own = words(text), _world()[kind][name]
+    told = [found for found in own.properties if _places(found, said)]
+    free = _free(said, (*own.properties, *own.names, *_IDLE))
+    # In a story people have traits too: only what takes more words is told of the subject alone.
+    shortest = 2 if question.family == "story" else 1
+    others = [known for other, known in _world()[kind].items() if other != name]
+    return Verdict(
+        subject=_is_about(own, others, said, free, told=bool(told), kind=kind),
+        true=bool(told) and not any(_claimed(known, said, free, shortest) for known in others),
+    )
+
+
+def _places(part: Words, said: Words) -> list[int]:
+    """Where the words of `part` stand in a text, one behind the other."""
+    return [i for i in range(len(said) - len(part) + 1) if said[i : i + len(part)] == part]
+
+
+def _free(said: Words, parts: Iterable[Words]) -> list[bool]:
+    """For each word whether it belongs to none of the parts."""
+    free = [True] * len(said)
+    for part in parts:
+        for start in _places(part, said):
+            free[start : start + len(part)] = [False] * len(part)
+    return free
+
+
+def _claimed(known: Known, said: Words, free: list[bool], shortest: int) -> bool:
+    """Whether a text gives its subject a property that belongs to another one."""
+    for part in known.properties:
+        if len(part) < shortest:
+            continue
+        for start in _places(part, said):
+            if not any(free[start : start + len(part)]):
+                continue
+            alone = len(part) == 1 and part not in known.anywhere
+            if not alone or (start > 0 and said[start - 1] in _BEFORE):
+                return True
+    return False
+
+
+def _is_about(
+    own: Known, others: list[Known], said: Words, free: list[bool], *, told: bool, kind: str
+) -> bool:
+    """Named as often as any other of its kind, or, where none is named, told by a property."""
+    mentions = max(len(_places(name, said)) for name in own.names)
+    rivals = max((_named(known, said, free, kind) for known in others), default=0)
+    own_names = {name for name in own.names}
+    if any(set(known.names) & own_names for known in others):
+        # Two faults of one product share its name.
+        rivals = min(rivals, mentions)
+    return mentions >= max(1, rivals) or (told and rivals == 0)
+
+
+def _named(known: Known, said: Words, free: list[bool], kind: str) -> int:
+    """How often another subject is named; an adjective only where it stands as one."""
+    count = 0
+    for name in known.names:
+        for start in _places(name, said):
+            if not any(free[start : start + len(name)]):
+                continue
+            before = said[start - 1] if start else ""
+            behind = said[start + len(name)] if start + len(name) < len(said) else ""
+            if kind == "weather" and behind != "day" and before != "be":
+                continue
+            if kind == "feeling" and before not in ("feel", "be", "people"):
+                continue
+            count += 1
+    return count

@@ -1,0 +1,205 @@
+"""One pretraining run: the model, its optimizers, where it stands, and the best weights so far.
+
+Fixed steps, a fixed seed, and an order pinned by the step alone, so that a run that was stopped
+goes on to the same weights bit for bit. Muon for the matrices, AdamW for the rest (K. Jordan et
+al., "Muon", 2024), bf16 arithmetic, whole documents packed with a mask. Knows the corpus through
+packed shards; knows no files but its own folder.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import tokenizers
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name that everybody reads
+import transformers
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from lora_magic.demo import measure
+from lora_magic.demo.making import packing, vocabulary
+from lora_magic.demo.making.plan import Plan, Point, build, optimizers
+from lora_magic.demo.texts import corpus, split
+from lora_magic.demo.texts.family import Question
+
+# Of the questions that weights are chosen by, those about what the world does not hold.
+_UNKNOWN = 0.1
+
+
+@cache
+def validation(count: int) -> tuple[Question, ...]:
+    """The questions that the best weights are chosen by; none of them is in the test."""
+    pool = split.of("validation")
+    facts = [question for question in pool if corpus.is_fact(question)]
+    unknown = [question for question in pool if question.family == "unknown"]
+    rng, few = Random(0), round(count * _UNKNOWN)
+    return (*rng.sample(facts, count - few), *rng.sample(unknown, few))
+
+
+class Run:
+    """One pretraining run in a folder of its own; begun there before, it goes on from there."""
+
+    def __init__(self, plan: Plan, work: Path) -> None:
+        self.plan, self.work = plan, work
+        work.mkdir(parents=True, exist_ok=True)
+        self.tokenizer = self._tokenizer()
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.model = build(plan).to(self.device)
+        self.optimizers = optimizers(self.model, plan)
+        self.base_rates = [[g["lr"] for g in o.param_groups] for o in self.optimizers]
+        self.step = self.tokens = 0
+        self.seconds = 0.0
+        self.curve: list[Point] = []
+        self.best: dict[str, Tensor] = {}
+        self.best_point: Point | None = None
+        self.sessions: list[dict[str, Any]] = []
+        self._shard: tuple[int, packing.Shard] | None = None
+        self._resume()
+
+    def _tokenizer(self) -> Tokenizer:
+        path = self.work / "tokenizer.json"
+        if not path.exists():
+            trained = vocabulary.train_tokenizer(self.plan.seed)
+            trained.save(str(path))
+        return Tokenizer.from_file(str(path))
+
+    def _resume(self) -> None:
+        path = self.work / "state.pt"
+        if not path.exists():
+            return
+        state = torch.load(path, weights_only=True, map_location=self.device)
+        # The number of steps alone may differ: then the fall of the rate ends elsewhere.
+        kept = replace(Plan(**state["plan"]), steps=self.plan.steps)
+        if kept != self.plan:
+            raise SystemExit(f"{path} belongs to {kept}; give --work another folder")
+        self.model.load_state_dict(state["model"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.step, self.tokens, self.seconds = state["step"], state["tokens"], state["seconds"]
+        self.curve = [Point(**point) for point in state["curve"]]
+        self.best = state["best"]
+        self.best_point = Point(**state["best_point"]) if state["best_point"] else None
+        self.sessions = state["sessions"]
+
+    def keep(self) -> None:
+        """Write the whole state under another name, then rename it: never half a checkpoint."""
+        state = {
+            "plan": asdict(self.plan),
+            "model": self.model.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "step": self.step,
+            "tokens": self.tokens,
+            "seconds": self.seconds,
+            "curve": [asdict(point) for point in self.curve],
+            "best": self.best,
+            "best_point": asdict(self.best_point) if self.best_point else None,
+            "sessions": self.sessions,
+        }
+        torch.save(state, self.work / "state.tmp")
+        os.replace(self.work / "state.tmp", self.work / "state.pt")
+
+    def begin(self) -> None:
+        """Note down with what the run goes on from here."""
+        versions = {
+            "from_step": self.step,
+            "planned_steps": self.plan.steps,
+            "device": str(self.device),
+            "threads": torch.get_num_threads(),
+            "python": platform.python_version(),
+            # A plain text: torch's own version type cannot be read back from a checkpoint.
+            "torch": str(torch.__version__),
+            "transformers": transformers.__version__,
+            "tokenizers": tokenizers.__version__,
+        }
+        self.sessions.append(versions)
+
+    def batch(self) -> packing.Batch:
+        """The batch of the present step; the order is pinned by the step alone."""
+        plan = self.plan
+        number, place = divmod(self.step, plan.shard_steps)
+        if self._shard is None or self._shard[0] != number:
+            rows = plan.rows * plan.shard_steps
+            made = packing.shard(self.tokenizer, plan.seed, number, rows, plan.length)
+            self._shard = (number, made)
+        rows_of_step = slice(place * plan.rows, (place + 1) * plan.rows)
+        return self._shard[1].batch(rows_of_step).to(self.device)
+
+    def rates(self) -> None:
+        """Set the rates of the present step."""
+        factor = self.plan.factor(self.step)
+        for optimizer, rates in zip(self.optimizers, self.base_rates, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * factor
+
+    def validate(self, loss: float) -> Point:
+        """Measure the right-fact score and keep the weights if none were better."""
+        self.model.eval()
+        asked = validation(self.plan.judged)
+        score = measure.score(measure.answers(self.model, self.tokenizer, asked, 48))
+        self.model.train()
+        point = Point(self.step, self.tokens, loss, score.right, score.ended, round(self.seconds))
+        self.curve.append(point)
+        # A draw goes to the later weights: their rate is smaller.
+        if self.best_point is None or point.right >= self.best_point.right:
+            self.best_point = point
+            self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        return point
+
+
+def loss_of(model: nn.Module, batch: packing.Batch) -> Tensor:
+    """Mean cross-entropy of the next token, bf16 inside, float32 at the end."""
+    with torch.autocast(batch.tokens.device.type, dtype=torch.bfloat16):
+        logits = model(
+            input_ids=batch.tokens,
+            attention_mask=batch.mask,
+            position_ids=batch.positions,
+            use_cache=False,
+        ).logits
+    return F.cross_entropy(
+        logits[:, :-1].flatten(0, 1).float(), batch.labels[:, 1:].flatten(), ignore_index=-100
+    )
+
+
+def train(
+    run: Run,
+    every: int = 500,
+    stop: int | None = None,
+    *,
+    compiled: bool = True,
+    shown: Callable[[Run, float], None] | None = None,
+) -> None:
+    """Go on to the last step, or to `stop`; validate and keep the state at every `every` steps.
+
+    `shown` is called after each step with the run and its smoothed loss.
+    """
+    loss_function = torch.compile(loss_of) if compiled else loss_of
+    smooth = 0.0
+    parameters = list(run.model.parameters())
+    while run.step < (stop or run.plan.steps):
+        begun = time.perf_counter()
+        batch = run.batch()
+        run.rates()
+        loss = loss_function(run.model, batch)
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        for optimizer in run.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        run.step += 1
+        run.tokens += int((batch.labels != -100).sum())
+        smooth = loss.item() if not smooth else 0.98 * smooth + 0.02 * loss.item()
+        run.seconds += time.perf_counter() - begun
+        if run.step % every == 0 or run.step == run.plan.steps:
+            run.validate(round(smooth, 4))
+            run.keep()
+        if shown:
+            shown(run, smooth)

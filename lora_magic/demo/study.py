@@ -1,0 +1,84 @@
+"""Which shape for the embedded model: `python -m lora_magic.demo.study`.
+
+Each shape gets the same time on one thread, with a schedule that ends with it. What counts is the
+share of right facts on validation prompts, and what an adapter leaves of it. Knows shapes and the
+clock; what a run is, is in `making.run`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lora_magic.demo.making.plan import Plan
+from lora_magic.demo.making.run import Run, train
+
+# hidden width, layers, heads, inner width
+SHAPES = {
+    "192x4": (192, 4, 6, 512),
+    "256x4": (256, 4, 8, 704),
+    "256x6": (256, 6, 8, 704),
+    "320x4": (320, 4, 10, 864),
+}
+_TIMED = 40
+
+
+def shape(name: str, steps: int) -> Plan:
+    """The plan of a shape for so many steps."""
+    hidden, layers, heads, inner = SHAPES[name]
+    return replace(Plan(), steps=steps, hidden=hidden, layers=layers, heads=heads, inner=inner)
+
+
+def steps_within(name: str, seconds: float, work: Path) -> int:
+    """How many steps of a shape fit into a time, measured on its first steps."""
+    run = Run(shape(name, 10_000), work / "timing" / name)
+    train(run, every=10**9, stop=10)
+    begun = time.perf_counter()
+    train(run, every=10**9, stop=10 + _TIMED)
+    # The second call compiles nothing anew, but draws the steps' texts like any other.
+    return round(seconds * _TIMED / (time.perf_counter() - begun))
+
+
+def measured(name: str, seconds: float, work: Path) -> dict[str, Any]:
+    """One shape trained for the time; its last point and its size."""
+    run = Run(shape(name, steps_within(name, seconds, work)), work / name)
+    run.begin()
+    train(run, every=max(1, run.plan.steps // 8))
+    return {
+        "shape": name,
+        "parameters": sum(p.numel() for p in run.model.parameters()),
+        "steps": run.step,
+        "tokens": run.tokens,
+        "seconds": round(run.seconds),
+        "curve": [asdict(point) for point in run.curve],
+        "versions": run.sessions[-1],
+    }
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Train the shapes one after another and write what came out."""
+    parser = argparse.ArgumentParser(prog="python -m lora_magic.demo.study", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=12.0, help="for each shape")
+    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
+    parser.add_argument("--work", type=Path, default=Path(".lora_magic/study"))
+    flags = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    for name in flags.shapes:
+        told = measured(name, flags.minutes * 60, flags.work)
+        (flags.work / f"{name}.json").write_text(json.dumps(told, indent=1) + "\n")
+        last = told["curve"][-1]
+        print(
+            f"{name}: {told['parameters']:,} parameters, {told['tokens'] / 1e6:.1f}M tokens, "
+            f"loss {last['loss']}, right {last['right']:.1%}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
