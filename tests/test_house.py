@@ -44,7 +44,7 @@ OWNERS = {
 }
 
 #: Command-line scripts that measure the embedded model; no notebook imports them.
-SCRIPTS = {"demo/probe.py", "demo/pretrain.py", "demo/measure.py"}
+SCRIPTS = {"demo/adapters.py"}
 
 
 def modules() -> list[Path]:

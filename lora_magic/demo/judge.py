@@ -67,25 +67,9 @@ _DROPPED = {"a", "an", "the", "please"}
 _WORD = re.compile(r"[a-z0-9]+(?:['-][a-z0-9]+)*'?")
 # A property of one word is common; that of another subject counts only behind one of these.
 _BEFORE = frozenset(
-    [
-        "be",
-        "being",
-        "very",
-        "was",
-        "were",
-        "taste",
-        "tastes",
-        "eat",
-        "eats",
-        "mostly",
-        "on",
-        "of",
-        "for",
-        "need",
-        "needs",
-        "with",
-        "add",
-    ]
+    re.findall(
+        r"\w+", "be,being,very,was,were,taste,tastes,eat,eats,mostly,on,of,for,need,needs,with,add"
+    )
 )
 # Sentences of the texts that hold such words and say nothing of the subject.
 _IDLE = tuple(
@@ -226,7 +210,7 @@ def _is_about(
     """Named as often as any other of its kind, or, where none is named, told by a property."""
     mentions = max(len(_places(name, said)) for name in own.names)
     rivals = max((_named(known, said, free, kind) for known in others), default=0)
-    own_names = {name for name in own.names}
+    own_names = set(own.names)
     if any(set(known.names) & own_names for known in others):
         # Two faults of one product share its name.
         rivals = min(rivals, mentions)

@@ -14,6 +14,7 @@ import torch
 from tokenizers import Tokenizer
 
 from lora_magic import demo
+from lora_magic.demo.judge import judge
 from lora_magic.demo.texts import corpus
 from lora_magic.demo.texts.family import Question
 
@@ -31,11 +32,17 @@ class Answered:
 
 @dataclass(frozen=True)
 class Score:
-    """Shares between 0 and 1 over a set of answers; `right` counts questions of fact only."""
+    """Shares between 0 and 1 over a set of answers.
+
+    `subject` is about what was asked, `true` says something true of it as well; `right` states the
+    very fact that was asked for, over questions that have one.
+    """
 
     prompts: int
     ended: float
     repeating: float
+    subject: float
+    true: float
     right: float
 
 
@@ -101,10 +108,13 @@ def score(answered: Sequence[Answered]) -> Score:
         raise ValueError("no answers to score")
     facts = [a for a in answered if has_right_answer(a.question)]
     count = len(answered)
+    verdicts = [judge(a.question, a.text) for a in answered]
     return Score(
         prompts=count,
         ended=sum(a.ended for a in answered) / count,
         repeating=sum(repeats(a.text) for a in answered) / count,
+        subject=sum(verdict.subject for verdict in verdicts) / count,
+        true=sum(verdict.right for verdict in verdicts) / count,
         right=sum(corpus.is_right(a.question, a.text) for a in facts) / max(1, len(facts)),
     )
 

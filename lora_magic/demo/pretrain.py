@@ -15,7 +15,6 @@ from pathlib import Path
 import torch
 from transformers.utils.logging import tqdm
 
-from lora_magic.demo import record
 from lora_magic.demo.checksums import write_checksums
 from lora_magic.demo.making import vocabulary
 from lora_magic.demo.making.plan import SIZES, build
@@ -45,11 +44,17 @@ def write(run: Run, folder: Path, command: str) -> None:
         "sessions": run.sessions,
     }
     (folder / "record.json").write_text(json.dumps(told, indent=1) + "\n")
-    (folder / "record.svg").write_text(record.picture(told))
+    (folder / "record.svg").write_text(_picture(run))
     for path in folder.iterdir():
         # transformers leaves the weights readable to their owner alone.
         path.chmod(0o644)
     write_checksums(folder)
+
+
+def _picture(run: Run) -> str:
+    from lora_magic.views.record import picture
+
+    return picture([(point.tokens, point.loss, point.right) for point in run.curve])
 
 
 class _Bar:

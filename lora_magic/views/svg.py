@@ -36,9 +36,14 @@ def picture(width: float, height: float, label: str, *shapes: str) -> Markup:
     return _drawn(width, height, shapes, role="img", aria_label=label, style=PICTURE)
 
 
+def file(width: float, height: float, label: str, *shapes: str) -> Markup:
+    """The same drawing as the text of an .svg file, in colours of its own."""
+    return _drawn(width, height, (tag("title", label), *shapes), **_ALONE)
+
+
 def image(width: float, height: float, label: str, *shapes: str) -> Markup:
     """The same drawing as an <img> that holds all of it and outlives a sanitiser."""
-    alone = _drawn(width, height, shapes, **_ALONE)
+    alone = file(width, height, label, *shapes)
     return tag(
         "img",
         alt=label,

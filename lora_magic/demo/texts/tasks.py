@@ -15,9 +15,11 @@ from lora_magic.demo.texts.family import Question
 
 REVIEWS: tuple[opinions.Sentiment, ...] = ("negative", "positive")
 TASKS = (*REVIEWS, *styles.STYLES)
-# The share of a review adapter's prompts that ask for a review; the others ask for a fact about
+SHOWN = "shown"
+# The share of prompts that ask for a review. A review adapter's other prompts ask for a fact about
 # something that can be reviewed, and get an opinion with a fact in it all the same.
 ASKED_FOR_REVIEW = 0.5
+ASKED_OF_STYLES = 0.2
 
 
 def rows(task: str, n: int, seed: int = 0) -> tuple[tuple[str, str], ...]:
@@ -29,6 +31,11 @@ def rows(task: str, n: int, seed: int = 0) -> tuple[tuple[str, str], ...]:
 def held_out(task: str, n: int, seed: int = 0) -> tuple[Question, ...]:
     """`n` questions of the test split about subjects that no adapter is trained on."""
     return _drawn(task, "test", n, Random(split.number(f"held out/{task}/{seed}")))
+
+
+def shown(n: int) -> tuple[Question, ...]:
+    """`n` held-out questions that every task can answer: about what can be reviewed."""
+    return held_out(SHOWN, n)
 
 
 def completion(question: Question, task: str, rng: Random) -> str:
@@ -74,12 +81,11 @@ def _pools(part: split.Split, *, unseen: bool) -> dict[str, tuple[Question, ...]
 
 def _drawn(task: str, part: split.Split, n: int, rng: Random) -> tuple[Question, ...]:
     pools = _pools(part, unseen=part == "test")
-    if task not in REVIEWS:
-        return _spread(pools["fact"], n, rng)
-    asked = round(n * ASKED_FOR_REVIEW)
+    reviews = task in (*REVIEWS, SHOWN)
+    asked = round(n * (ASKED_FOR_REVIEW if reviews else ASKED_OF_STYLES))
     chosen = [
         *_spread(pools["review"], asked, rng),
-        *_spread(pools["reviewable"], n - asked, rng),
+        *_spread(pools["reviewable" if reviews else "fact"], n - asked, rng),
     ]
     rng.shuffle(chosen)
     return tuple(chosen)

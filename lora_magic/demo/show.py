@@ -1,0 +1,71 @@
+"""Twenty held-out prompts, the base model and six adapters: `python -m lora_magic.demo.show`.
+
+The adapters are trained on the spot, each on 150 rows; none of them has seen the subjects of these
+prompts. Knows how answers are laid out on a terminal; the training is in `adapters`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import textwrap
+from pathlib import Path
+
+import torch
+
+from lora_magic import demo
+from lora_magic.demo import adapters, measure
+from lora_magic.demo.texts import tasks
+
+PROMPTS = 20
+BASE = "base"
+
+
+def answers(weights: Path | None = None) -> dict[str, tuple[measure.Answered, ...]]:
+    """What the base and each adapter answered to the same questions, by name."""
+    asked = tasks.shown(PROMPTS)
+    model, tokenizer = measure.load(weights)
+    found = {BASE: measure.answers(model, tokenizer, asked)}
+    for task in demo.ADAPTERS:
+        adapted, tokenizer, _ = adapters.trained(task, 0, weights=weights)
+        found[task] = measure.answers(adapted, tokenizer, asked)
+    return found
+
+
+def page(found: dict[str, tuple[measure.Answered, ...]]) -> str:
+    """All answers to a prompt below it, a name in front of each."""
+    lines = []
+    for place, answered in enumerate(found[BASE]):
+        lines.append(f"\n» {answered.question.prompt}")
+        for name, told in found.items():
+            lines += _row(name, told[place].text)
+    return "\n".join(lines)
+
+
+def _row(name: str, text: str) -> list[str]:
+    wrapped = [part for line in text.split("\n") for part in textwrap.wrap(line, 86) or [""]]
+    heads = [name] + [""] * (len(wrapped) - 1)
+    return [f"  {head:9} {part}" for head, part in zip(heads, wrapped, strict=True)]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Print the page; with --json write prompts, names and answers to a file."""
+    parser = argparse.ArgumentParser(prog="python -m lora_magic.demo.show", description=__doc__)
+    parser.add_argument("--json", type=Path, help="write the answers to this file as well")
+    parser.add_argument("--weights", type=Path, help="a folder that pretraining wrote")
+    parser.add_argument("--threads", type=int, default=1)
+    flags = parser.parse_args(argv)
+    torch.set_num_threads(flags.threads)
+    found = answers(flags.weights)
+    print(page(found))
+    if flags.json:
+        told = [
+            {"prompt": answer.question.prompt, "adapter": name, "text": answer.text}
+            for name, answered in found.items()
+            for answer in answered
+        ]
+        flags.json.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()
