@@ -26,21 +26,12 @@ def test_the_same_shard_gives_the_same_documents_and_another_does_not() -> None:
 
 
 @pytest.mark.parametrize("family", split.FAMILIES, ids=lambda family: family.name)
-def test_every_answer_of_the_generator_is_right_and_about_its_subject(family: object) -> None:
+def test_every_answer_of_the_generator_states_what_was_asked(family: object) -> None:
     rng = Random(0)
     for question in split.everything():
         if question.family == family.name:  # type: ignore[attr-defined]
             answer = corpus.answer(question, rng)
             assert corpus.is_right(question, answer), (question.prompt, answer)
-            assert corpus.is_about(question, answer), (question.prompt, answer)
-
-
-def test_an_answer_about_another_animal_is_neither_right_nor_about_the_subject() -> None:
-    asked = next(q for q in split.everything() if q.prompt == "What does a fox eat?")
-    wrong = "A parrot eats fruit and seeds. It repeats every word it hears."
-    assert not corpus.is_right(asked, wrong)
-    assert not corpus.is_about(asked, wrong)
-    assert corpus.is_right(asked, "A fox eats berries and mice.")
 
 
 def test_names_in_the_tables_are_unique() -> None:
@@ -57,15 +48,16 @@ def test_texts_hold_no_leftover_of_a_template(sample: list[corpus.Document]) -> 
         assert not re.search(r"\b[Aa]n (?:fox|useful|small)\b", bare), document.text
 
 
-def test_a_tenth_to_a_sixth_of_the_documents_speak_in_a_voice(
+def test_a_tenth_to_three_twentieths_of_the_documents_are_no_plain_prose(
     sample: list[corpus.Document],
 ) -> None:
-    spoken = sum(
-        any(styles.has_voice(exchange.answer, voice) for voice in styles.VOICES)
-        for document in sample
-        for exchange in document.exchanges[:1]
+    other = sum(
+        (made.question is not None and made.question.family == "form")
+        or any(styles.has_style(made.answer, style) for style in styles.STYLES)
+        for made in (document.exchanges[0] for document in sample)
+        if not (made.question is None and made.answer.startswith("- "))
     )
-    assert 0.10 < spoken / len(sample) < 0.17
+    assert 0.10 < other / len(sample) < 0.15
 
 
 def test_every_family_and_every_kind_occurs(sample: list[corpus.Document]) -> None:
@@ -74,7 +66,8 @@ def test_every_family_and_every_kind_occurs(sample: list[corpus.Document]) -> No
         for document in sample
         for exchange in document.exchanges
     )
-    expected = {*(family.name for family in split.FAMILIES), "review", "story", "form", "talk"}
+    others = {"review", "story", "form", "talk", "dialogue", "unknown"}
+    expected = {*(family.name for family in split.FAMILIES), *others}
     assert set(seen) == expected
 
 
@@ -89,10 +82,17 @@ def test_json_answers_are_json_and_name_their_subject() -> None:
 @pytest.mark.parametrize("kind", ["positive", "negative"])
 def test_the_judge_of_reviews_agrees_with_the_generator(kind: opinions.Sentiment) -> None:
     rng = Random(0)
-    for question in opinions.questions():
-        text = opinions.review(question, kind, rng)
-        assert opinions.sentiment_of(text) == kind, text
-        assert opinions.is_about(question, text) or len(text) > 0
+    for subject in opinions.SUBJECTS:
+        for _ in range(12):
+            text = opinions.review(f"{subject.kind} {subject.name}", kind, rng)
+            assert opinions.sentiment_of(text) == kind, text
+
+
+def test_a_review_gives_no_property_twice() -> None:
+    rng = Random(0)
+    for _ in range(400):
+        text = opinions.review("product lamp", "positive", rng)
+        assert text.count("read after dark") <= 1, text
 
 
 @pytest.mark.parametrize(
@@ -105,13 +105,3 @@ def test_the_judge_of_reviews_agrees_with_the_generator(kind: opinions.Sentiment
 )
 def test_sentiment_is_told_by_words(text: str, sentiment: str) -> None:
     assert opinions.sentiment_of(text) == sentiment
-
-
-@pytest.mark.parametrize("voice", styles.VOICES)
-def test_a_voice_is_heard_and_keeps_the_content(voice: str) -> None:
-    plain = "A fox eats berries. It lives in the forest."
-    for seed in range(40):
-        spoken = styles.speak(plain, voice, Random(seed))
-        assert styles.has_voice(spoken, voice)
-        assert "fox eats berries" in spoken
-    assert not styles.has_voice(plain, voice)

@@ -9,42 +9,17 @@ import sys
 import pytest
 
 from lora_magic import demo
-from lora_magic.demo.texts import corpus, opinions, split, styles
+from lora_magic.demo.texts import corpus, split
 
 
 def test_asking_for_rows_and_the_folder_loads_nothing_heavy() -> None:
     code = (
-        "import sys; from lora_magic import demo; demo.folder(); demo.reviews('positive', 5);"
-        "demo.voiced('grumpy', 5);"
+        "import sys; from lora_magic import demo; demo.folder(); demo.rows('positive', 5);"
+        "demo.rows('grumpy', 5);"
         "heavy = {'torch', 'transformers', 'peft', 'numpy', 'tokenizers'} & set(sys.modules);"
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-@pytest.mark.parametrize("kind", ["positive", "negative"])
-def test_rows_of_reviews_are_of_one_sentiment_and_never_held_out(
-    kind: opinions.Sentiment,
-) -> None:
-    rows = demo.reviews(kind, 80, seed=0)  # type: ignore[arg-type] # "mixed" is not asked for
-    assert len({prompt for prompt, _ in rows}) == 80
-    assert all(opinions.sentiment_of(completion) == kind for _, completion in rows)
-    trained = {question.prompt for question in split.of("train")}
-    assert all(prompt in trained for prompt, _ in rows)
-
-
-@pytest.mark.parametrize("voice", styles.VOICES)
-def test_rows_in_a_voice_carry_it_and_are_never_held_out(voice: str) -> None:
-    rows = demo.voiced(voice, 20)  # type: ignore[arg-type] # VOICES holds these literals
-    trained = {question.prompt for question in split.of("train")}
-    for prompt, completion in rows:
-        assert styles.has_voice(completion, voice)
-        assert prompt in trained
-
-
-def test_the_seed_decides_the_rows() -> None:
-    assert demo.reviews("positive", 8, seed=1) == demo.reviews("positive", 8, seed=1)
-    assert demo.reviews("positive", 8, seed=1) != demo.reviews("positive", 8, seed=2)
 
 
 def test_the_shipped_files_are_whole_and_at_most_twelve_megabytes() -> None:

@@ -40,7 +40,9 @@ def test_shares_are_counted_over_their_own_questions() -> None:
         measure.Answered(story, "A key was gone. A key was gone and never found.", True),
     ]
     score = measure.score(answered)
-    assert score == measure.Score(prompts=4, ended=3 / 4, repeating=1 / 4, about=3 / 4, right=1 / 3)
+    assert score == measure.Score(
+        prompts=4, ended=3 / 4, repeating=1 / 4, subject=3 / 4, true=1 / 4, right=1 / 3
+    )
 
 
 def test_no_answers_cannot_be_scored() -> None:
@@ -54,17 +56,14 @@ def test_the_probe_asks_over_two_hundred_held_out_prompts_of_every_family() -> N
     assert len({question.key for question in asked}) == len(asked)
     assert all(split.split_of(question) == "test" for question in asked)
     families = Counter(question.family for question in asked)
-    assert set(families) == {*(f.name for f in split.FAMILIES), "review", "story", "form"}
-
-
-def test_reviews_are_probed_on_fifteen_held_out_subjects() -> None:
-    asked = probe.review_questions()
-    assert len({question.subject for question in asked}) == 15
-    assert all(split.split_of(q) == "test" and q.prompt.startswith("Write a") for q in asked)
+    others = {"review", "story", "form", "dialogue", "unknown"}
+    assert set(families) == {*(f.name for f in split.FAMILIES), *others}
 
 
 class _Echo:
     """Answers every prompt with its own tokens, then the end token."""
+
+    device = "cpu"
 
     def generate(self, input_ids, max_new_tokens, **kwargs):  # type: ignore[no-untyped-def]
         import torch

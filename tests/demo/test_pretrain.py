@@ -6,16 +6,18 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from lora_magic.demo import pretrain
+from lora_magic.demo import measure, pretrain
 from lora_magic.demo.checksums import verify_checksums
 from lora_magic.demo.making import vocabulary
 from lora_magic.demo.making.plan import Plan
-from lora_magic.demo.texts import corpus
+from lora_magic.demo.making.run import Run, loss_of, train, validation
+from lora_magic.demo.texts import corpus, split
 
 TINY = Plan(
     steps=6, hidden=32, layers=1, heads=2, inner=48, rows=2, length=64, shard_steps=2, judged=2
@@ -23,44 +25,44 @@ TINY = Plan(
 
 
 @pytest.fixture(scope="module")
-def straight(tmp_path_factory: pytest.TempPathFactory) -> pretrain.Run:
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Run:
     work = tmp_path_factory.mktemp("straight")
     # A small vocabulary's training text: the real one takes ten seconds.
     vocabulary.train_tokenizer(0, documents_read=2000).save(str(work / "tokenizer.json"))
-    run = pretrain.Run(TINY, work)
-    pretrain.train(run, every=3, compiled=False)
+    run = Run(TINY, work)
+    train(run, every=3, compiled=False)
     return run
 
 
 def test_a_resumed_run_gives_the_weights_of_one_that_never_stopped(
-    straight: pretrain.Run, tmp_path: Path
+    straight: Run, tmp_path: Path
 ) -> None:
     shutil.copy(straight.work / "tokenizer.json", tmp_path)
-    stopped = pretrain.Run(TINY, tmp_path)
+    stopped = Run(TINY, tmp_path)
     stopped.begin()
-    pretrain.train(stopped, every=3, stop=3, compiled=False)
-    resumed = pretrain.Run(TINY, tmp_path)
+    train(stopped, every=3, stop=3, compiled=False)
+    resumed = Run(TINY, tmp_path)
     assert resumed.step == 3
     assert resumed.sessions == stopped.sessions
-    pretrain.train(resumed, every=3, compiled=False)
+    train(resumed, every=3, compiled=False)
     for name, tensor in straight.model.state_dict().items():
         assert torch.equal(tensor, resumed.model.state_dict()[name]), name
     assert resumed.tokens == straight.tokens
     assert [point.step for point in resumed.curve] == [3, 6]
 
 
-def test_a_checkpoint_of_another_plan_is_refused(straight: pretrain.Run) -> None:
+def test_a_checkpoint_of_another_plan_is_refused(straight: Run) -> None:
     with pytest.raises(SystemExit, match="--work"):
-        pretrain.Run(replace(TINY, hidden=64), straight.work)
+        Run(replace(TINY, hidden=64), straight.work)
 
 
-def test_training_lowers_the_loss(straight: pretrain.Run, tmp_path: Path) -> None:
+def test_training_lowers_the_loss(straight: Run, tmp_path: Path) -> None:
     shutil.copy(straight.work / "tokenizer.json", tmp_path)
-    run = pretrain.Run(replace(TINY, steps=31, warmup=4), tmp_path)
-    first = pretrain.loss_of(run.model, run.batch()).item()
-    pretrain.train(run, every=100, stop=30, compiled=False)
+    run = Run(replace(TINY, steps=31, warmup=4), tmp_path)
+    first = loss_of(run.model, run.batch()).item()
+    train(run, every=100, stop=30, compiled=False)
     run.step = 0
-    assert pretrain.loss_of(run.model, run.batch()).item() < first - 1
+    assert loss_of(run.model, run.batch()).item() < first - 1
 
 
 def test_the_rate_warms_up_stays_and_falls_to_a_fiftieth() -> None:
@@ -73,15 +75,16 @@ def test_the_rate_warms_up_stays_and_falls_to_a_fiftieth() -> None:
     assert falling == sorted(falling, reverse=True)
 
 
-def test_validation_prompts_are_facts_of_the_validation_split() -> None:
-    asked = pretrain.validation(100)
+def test_validation_prompts_are_of_the_validation_split_and_have_a_right_answer() -> None:
+    asked = validation(100)
     assert len(set(asked)) == 100
-    assert all(pretrain.split.split_of(question) == "validation" for question in asked)
-    assert all(corpus.is_fact(question) for question in asked)
+    assert all(split.split_of(question) == "validation" for question in asked)
+    assert all(measure.has_right_answer(question) for question in asked)
+    assert sum(question.family == "unknown" for question in asked) == 10
 
 
 def test_what_is_written_is_loaded_by_transformers_and_verified(
-    straight: pretrain.Run, tmp_path: Path
+    straight: Run, tmp_path: Path
 ) -> None:
     pretrain.write(straight, tmp_path, "a command")
     verify_checksums(tmp_path)
@@ -95,3 +98,4 @@ def test_what_is_written_is_loaded_by_transformers_and_verified(
     assert record["steps"] == 6
     assert record["tokens"] == straight.tokens
     assert [point["step"] for point in record["curve"]] == [3, 6]
+    assert ElementTree.parse(tmp_path / "record.svg").getroot().tag.endswith("svg")

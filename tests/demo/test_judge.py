@@ -1,0 +1,97 @@
+"""The judge of answers: what the generator says is right, what it says of others is not."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from random import Random
+
+import pytest
+
+from lora_magic.demo.judge import Verdict, judge, words
+from lora_magic.demo.texts import corpus, split, styles
+from lora_magic.demo.texts.family import Question
+
+KINDS = sorted({question.family for question in split.everything()})
+
+
+def _questions(family: str, count: int, seed: int = 0) -> list[Question]:
+    pool = [question for question in split.everything() if question.family == family]
+    return Random(seed).sample(pool, min(count, len(pool)))
+
+
+def _question(prompt: str) -> Question:
+    return next(question for question in split.everything() if question.prompt == prompt)
+
+
+@pytest.mark.parametrize("family", KINDS)
+def test_a_true_answer_of_every_family_is_right(family: str) -> None:
+    rng = Random(0)
+    for question in _questions(family, 250):
+        text = corpus.answer(question, rng)
+        assert judge(question, text).right, (question.prompt, text)
+
+
+@pytest.mark.parametrize("style", styles.STYLES)
+def test_a_style_makes_no_difference(style: str) -> None:
+    rng = Random(1)
+    facts = [q for q in Random(2).sample(split.everything(), 6000) if corpus.is_fact(q)]
+    for question in facts[:500]:
+        text = corpus.answer(question, rng)
+        spoken = styles.speak(text, style, rng, split.subject(question))
+        assert judge(question, spoken) == judge(question, text), spoken
+
+
+@pytest.mark.parametrize("family", [kind for kind in KINDS if kind != "unknown"])
+def test_an_answer_about_another_subject_is_not_right(family: str) -> None:
+    groups: dict[str, list[Question]] = defaultdict(list)
+    for question in _questions(family, 600, seed=3):
+        groups[question.aspect].append(question)
+    rng, tried = Random(4), 0
+    for group in groups.values():
+        for asked, other in itertools.pairwise(group):
+            if split.subject(asked) == split.subject(other):
+                continue
+            tried += 1
+            text = corpus.answer(other, rng)
+            assert not judge(asked, text).right, (asked.prompt, text)
+    assert tried > 20
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text", "expected"),
+    [
+        ("What does a fox eat?", "A fox eats berries and mice.", Verdict(True, True)),
+        ("What does a fox eat?", "It eats berries and mice.", Verdict(True, True)),
+        ("What does a fox eat?", "A fox be clever, ye see.", Verdict(True, True)),
+        ("What does a fox eat?", "A fox eats bamboo.", Verdict(True, False)),
+        ("What does a fox eat?", "A fox is clever. It eats bamboo.", Verdict(True, False)),
+        ("What does a fox eat?", "A parrot eats fruit and seeds.", Verdict(False, False)),
+        ("What does a fox eat?", "A fox is a thing.", Verdict(True, False)),
+        ("What does a fox eat?", "I do not know this animal.", Verdict(False, False)),
+        ("What is in pizza?", "Dough, cheese and olives.", Verdict(True, True)),
+        ("What is in pizza?", "For pizza you need dough and eggs.", Verdict(True, False)),
+        ("What does a zebra eat?", "I do not know that.", Verdict(True, True)),
+        ("What does a zebra eat?", "A zebra eats grass.", Verdict(False, False)),
+    ],
+)
+def test_verdicts_told_by_hand(prompt: str, text: str, expected: Verdict) -> None:
+    known = {question.prompt: question for question in split.everything()}
+    if prompt not in known:
+        pytest.skip(f"{prompt} is not asked in this world")
+    assert judge(known[prompt], text) == expected
+
+
+def test_two_faults_of_one_product_are_told_apart() -> None:
+    asked = _question("My printer does not print. What should I do?")
+    right = "Open the tray, remove the paper and close the lid."
+    wrong = "Maybe the ink is empty. To fix the printer, replace the ink and print a test page."
+    assert judge(asked, right) == Verdict(subject=True, true=True)
+    assert judge(asked, wrong) == Verdict(subject=True, true=False)
+
+
+def test_words_are_the_same_in_every_voice() -> None:
+    assert words("Ye be clever, an' yer friends be sittin' here!") == words(
+        "you are clever and your friends is sitting HERE"
+    )
+    assert words("- the fox\n- a fox") == ("fox", "fox")
