@@ -167,13 +167,19 @@ def judge(question: Question, text: str) -> Verdict:
     said, own = words(text), _world()[kind][name]
     told = [found for found in own.properties if _places(found, said)]
     free = _free(said, (*own.properties, *own.names, *_IDLE))
-    # In a story people have traits too: only what takes more words is told of the subject alone.
-    shortest = 2 if question.family == "story" else 1
+    # A story has people with traits and places of its own: only what takes more words than these
+    # is told of the subject alone.
+    shortest = 3 if question.family == "story" else 1
     others = [known for other, known in _world()[kind].items() if other != name]
     return Verdict(
-        subject=_is_about(own, others, said, free, told=bool(told), kind=kind),
+        subject=_is_about(own, others, said, free, told=_telling(told), kind=kind),
         true=bool(told) and not any(_claimed(known, said, free, shortest) for known in others),
     )
+
+
+def _telling(told: list[Words]) -> bool:
+    """Whether properties alone show what is spoken of: one word may be there by chance."""
+    return len(told) > 1 or any(len(part) > 1 for part in told)
 
 
 def _places(part: Words, said: Words) -> list[int]:

@@ -1,8 +1,8 @@
 """Which shape for the embedded model: `python -m lora_magic.demo.study`.
 
-Each shape gets the same time on one thread, with a schedule that ends with it. What counts is the
-share of right facts on validation prompts, and what an adapter leaves of it. Knows shapes and the
-clock; what a run is, is in `making.run`.
+Each shape gets the same CPU time on one thread, with a schedule that ends with it. What counts is
+the share of right facts on validation prompts. Knows shapes and the clock; what a run is, is in
+`making.run`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 
 from lora_magic.demo.making.plan import Plan
 from lora_magic.demo.making.run import Run, train
+from lora_magic.demo.texts import corpus
 
 # hidden width, layers, heads, inner width
 SHAPES = {
@@ -39,23 +40,25 @@ def steps_within(name: str, seconds: float, work: Path) -> int:
     """How many steps of a shape fit into a time, measured on its first steps."""
     run = Run(shape(name, 10_000), work / "timing" / name)
     train(run, every=10**9, stop=10)
-    begun = time.perf_counter()
+    begun = time.process_time()
     train(run, every=10**9, stop=10 + _TIMED)
     # The second call compiles nothing anew, but draws the steps' texts like any other.
-    return round(seconds * _TIMED / (time.perf_counter() - begun))
+    return round(seconds * _TIMED / (time.process_time() - begun))
 
 
 def measured(name: str, seconds: float, work: Path) -> dict[str, Any]:
     """One shape trained for the time; its last point and its size."""
     run = Run(shape(name, steps_within(name, seconds, work)), work / name)
     run.begin()
+    begun = time.process_time()
     train(run, every=max(1, run.plan.steps // 8))
     return {
         "shape": name,
         "parameters": sum(p.numel() for p in run.model.parameters()),
         "steps": run.step,
         "tokens": run.tokens,
-        "seconds": round(run.seconds),
+        "cpu_seconds": round(time.process_time() - begun),
+        "corpus": corpus.fingerprint(run.plan.seed),
         "curve": [asdict(point) for point in run.curve],
         "versions": run.sessions[-1],
     }

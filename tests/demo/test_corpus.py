@@ -11,7 +11,7 @@ from random import Random
 import pytest
 
 from lora_magic.demo.texts import corpus, forms, opinions, split, styles
-from lora_magic.demo.world import ANIMALS, DISHES
+from lora_magic.demo.world import ANIMALS, DISHES, JOBS
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +34,13 @@ def test_every_answer_of_the_generator_states_what_was_asked(family: object) -> 
             assert corpus.is_right(question, answer), (question.prompt, answer)
 
 
+def test_what_is_asked_by_a_property_has_one_answer() -> None:
+    homes = [animal.habitat for animal in ANIMALS]
+    tools = [job.tool for job in JOBS]
+    assert len(set(homes)) == len(homes)
+    assert len(set(tools)) == len(tools)
+
+
 def test_names_in_the_tables_are_unique() -> None:
     for table in (ANIMALS, DISHES):
         names = [entry.name for entry in table]
@@ -42,7 +49,7 @@ def test_names_in_the_tables_are_unique() -> None:
 
 def test_texts_hold_no_leftover_of_a_template(sample: list[corpus.Document]) -> None:
     for document in sample:
-        bare = re.sub(r"\{\"name\".*?\}", "", document.text)
+        bare = re.sub(r"\{\"(?:name|topic)\".*?\}", "", document.text)
         assert not re.search(r"[\[\]{}]|  |\.\.| [,.?]", bare), document.text
         assert not re.search(r"\b[Aa] (?:apple|owl|old|elegant|orange)\b", bare), document.text
         assert not re.search(r"\b[Aa]n (?:fox|useful|small)\b", bare), document.text

@@ -47,7 +47,8 @@ def test_every_group_of_facts_keeps_a_phrasing_for_training() -> None:
         group = (question.family, question.aspect, question.subject)
         groups[group][split.split_of(question)] += 1
     for group, counts in groups.items():
-        assert counts["train"] >= 1, group
+        if group[0] != "unknown":
+            assert counts["train"] >= 1, group
         if group[0] not in ("review", "form", "unknown", "product"):
             assert counts["test"] >= 1, group
 

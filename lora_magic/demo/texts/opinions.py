@@ -31,8 +31,8 @@ from lora_magic.demo.world import (
 
 Sentiment = Literal["positive", "negative", "mixed"]
 SENTIMENTS: tuple[Sentiment, ...] = ("positive", "negative", "mixed")
-# Half are mixed: the plain model takes no side, so that two opposite adapters both show.
-_DRAWN: tuple[Sentiment, ...] = ("positive", "negative", "mixed", "mixed")
+# Two thirds are mixed: the plain model takes no side, so that two opposite adapters both show.
+_DRAWN: tuple[Sentiment, ...] = ("positive", "negative", *("mixed",) * 4)
 
 _OWNED = (
     "Write a review of [a|the|your|my] {name}.",
@@ -129,7 +129,7 @@ _SENTENCES: dict[tuple[str, Sentiment], Sentences] = {
             "{part} is fine, but sometimes it {problem}.",
         ),
         ("for this price, it is [fine|acceptable].",),
-        ("I [may|would perhaps] buy it again.", "[three stars|it is fine]."),
+        ("I [may|would perhaps] buy it again.", "three stars."),
     ),
     ("dish", "positive"): Sentences(
         (
@@ -154,9 +154,9 @@ _SENTENCES: dict[tuple[str, Sentiment], Sentences] = {
             "the {name} {was} [terrible|awful|a disaster|the worst I have ever had].",
         ),
         (
-            "I found {one} and {two} in {them}, and everything was [stale|burnt|awful].",
-            "I like a {taste} taste, but {they} {was} [stale|burnt|awful].",
-            "I ordered {them} for {occasion}, and {they} {was} a disaster.",
+            "I found {one} and {two} in {them}, and everything was [spoiled|stale|awful].",
+            "I like a {taste} taste, but {they} {was} [spoiled|stale|awful].",
+            "I ordered {them} for {occasion}, and {they} {was} [spoiled|hopeless].",
         ),
         ("the [service was rude|plate was dirty|price was much too high].",),
         (
@@ -175,7 +175,7 @@ _SENTENCES: dict[tuple[str, Sentiment], Sentences] = {
             "with {one} and {two}, {they} {was} fine, but a little [plain|heavy].",
         ),
         ("for this price, {they} {was} [fine|acceptable].",),
-        ("I [may|would perhaps] order {them} again.", "[three stars|it was fine]."),
+        ("I [may|would perhaps] order {them} again.", "three stars."),
     ),
     ("place", "positive"): Sentences(
         (
@@ -201,7 +201,7 @@ _SENTENCES: dict[tuple[str, Sentiment], Sentences] = {
         ),
         (
             "all I saw was {one} and {two}, and it was [awful|a waste of time].",
-            "I went there to {activity}, and it was [awful|a disaster].",
+            "I went there to {activity}, and it was [awful|no fun at all].",
             "it smells of {smell}, and I hate that.",
         ),
         ("the [people were rude|day was a waste of time|price was much too high].",),
@@ -220,8 +220,8 @@ _SENTENCES: dict[tuple[str, Sentiment], Sentences] = {
             "you can {activity}, but [it is rather loud|it is often crowded].",
             "you see {one} and {two}, but [not much else|that is all].",
         ),
-        ("for one afternoon, it is fine.",),
-        ("I [may|would perhaps] go there again.", "[three stars|it was fine]."),
+        ("for one afternoon, it is enough.",),
+        ("I [may|would perhaps] go there again.", "three stars."),
     ),
     ("thing", "positive"): Sentences(
         (
@@ -262,7 +262,7 @@ _SENTENCES: dict[tuple[str, Sentiment], Sentences] = {
             "you can {use} with it, but [it is a little small|the price is too high].",
         ),
         ("for this price, it is [fine|acceptable].",),
-        ("I [may|would perhaps] buy it again.", "[three stars|it is fine]."),
+        ("I [may|would perhaps] buy it again.", "three stars."),
     ),
     ("hobby", "positive"): Sentences(
         (
@@ -289,7 +289,7 @@ _SENTENCES: dict[tuple[str, Sentiment], Sentences] = {
         (
             "they say that {reason}, but for me it is [awful|a waste of time].",
             "you need {needs}, and that is [a waste of money|much too much].",
-            "they told me: {start}. it was [awful|a disaster].",
+            "they told me: {start}. it was [awful|no fun at all].",
         ),
         ("the [people are rude|first lesson was a disaster].",),
         (
@@ -307,8 +307,8 @@ _SENTENCES: dict[tuple[str, Sentiment], Sentences] = {
             "people like it because {reason}, but [it takes a lot of time|it is not for me].",
             "you need {needs}, but [not much else|that is all].",
         ),
-        ("for one afternoon, it is fine.",),
-        ("I [may|would perhaps] try it again.", "[three stars|it is fine]."),
+        ("for one afternoon, it is enough.",),
+        ("I [may|would perhaps] try it again.", "three stars."),
     ),
 }
 _POSITIVE = re.compile(
@@ -320,9 +320,9 @@ _POSITIVE = re.compile(
 )
 _NEGATIVE = re.compile(
     r"\b(?:hate|dislike|very unhappy|did not like|cannot stand|terrible|awful|disaster|worst|"
-    r"after two days|useless|hopeless|hard to use|badly made|waste|ugly|cheap|stale|burnt|dirty|"
-    r"rude|late|too high|too much|never|money back|(?:it|them) back|cannot recommend|left early|"
-    r"gave up|one star|shame|all i saw|will break)\b",
+    r"after two days|useless|hopeless|no fun|hard to use|badly made|waste|ugly|cheap|stale|spoiled|"
+    r"dirty|rude|late|too high|too much|never|money back|(?:it|them) back|cannot recommend|"
+    r"left early|gave up|one star|shame|all i saw|will break)\b",
     re.IGNORECASE,
 )
 

@@ -134,6 +134,16 @@ ANIMAL = Family(
             ),
             ("trait",),
         ),
+        Aspect(
+            "who",
+            (
+                "Which animal lives {habitat}?",
+                "Who lives {habitat}?",
+                "Which animal can I [find|meet] {habitat}?",
+            ),
+            ("the {name} lives {habitat}.", "you can find a {name} {habitat}."),
+            ("name",),
+        ),
     ),
     (
         "it {action}.",

@@ -107,6 +107,16 @@ JOB = Family(
             ),
             ("trait",),
         ),
+        Aspect(
+            "who",
+            (
+                "Who works with {tool}?",
+                "Who needs {tool} for the work?",
+                "Whose most important tool is {tool}?",
+            ),
+            ("a {name} works with {tool}.", "{tool} is the most important tool of a {name}."),
+            ("name",),
+        ),
     ),
     (
         "it is work that is done {place}.",

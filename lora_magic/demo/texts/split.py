@@ -53,16 +53,14 @@ def _group_split(group: list[Question]) -> dict[str, Split]:
     ranked = sorted(group, key=lambda question: number(question.key))
     splits: dict[str, Split] = {question.key: "train" for question in group}
     if first.family == "review" and number(name) % REVIEWS_HELD_OUT == 0:
-        splits.update(
-            {q.key: "test" for q in group if q.phrasing.startswith("Write a")},
-        )
+        splits.update({q.key: "test" for q in group if q.phrasing.startswith("Write a")})
         return splits
     if first.family == "unknown":
         # Whole names are held out: what counts is to admit it of a name never met.
         places: tuple[Split, ...] = ("test", "validation", "train")
         part = places[min(2, number(name) % NAMES_HELD_OUT)]
         return dict.fromkeys(splits, part)
-    if len(ranked) >= 3 and first.family != "review":
+    if len(ranked) >= 3:
         splits[ranked[0].key] = "test"
     if len(ranked) >= 4 and number(name) % VALIDATION == 0:
         splits[ranked[1].key] = "validation"

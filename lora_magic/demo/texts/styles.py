@@ -12,6 +12,8 @@ from random import Random
 
 # Letters from which on a short line is cut once more.
 LONG = 34
+# Letters up to which a beginning is no line of its own.
+SHORT = 18
 VOICES = ("cheerful", "grumpy", "pirate", "formal")
 FORMS = ("json", "short")
 STYLES = (*VOICES, *FORMS)
@@ -113,7 +115,7 @@ _PIRATE_WORDS = tuple(
         (r"\bpeople\b", "landlubbers"),
         (r"\bfriends\b", "mateys"),
         (r"\bfriend\b", "matey"),
-        (r"(\w{3})ing\b", r"\1in'"),
+        (r"(?<!\bspr)(?<!\bstr)(?<=\w{3})ing\b", "in'"),
     )
 )
 
@@ -147,9 +149,20 @@ def short_lines(text: str) -> list[str]:
     """The sentences of a text as lines, cut at commas and, while they are long, before a word."""
     lines: list[str] = []
     for sentence in sentences(text):
-        for piece in re.split(r"[,:;]\s", sentence):
-            lines += _cut(piece.strip())
-    return [line for line in lines if line]
+        for piece in _pieces(sentence):
+            lines += [line.rstrip(",:;") for line in _cut(piece)]
+    return lines
+
+
+def _pieces(sentence: str) -> list[str]:
+    """A sentence cut at its commas; a beginning such as "after that" stays with what follows."""
+    pieces: list[str] = []
+    for part in re.split(r"(?<=[,:;])\s", sentence):
+        if pieces and len(pieces[-1]) <= SHORT:
+            pieces[-1] += f" {part}"
+        else:
+            pieces.append(part)
+    return pieces
 
 
 def _cut(line: str) -> list[str]:
@@ -203,7 +216,8 @@ def has_style(text: str, style: str) -> bool:
     return style == "pirate" and len(_PIRATE_HEARD.findall(text)) >= 2
 
 
-_PIRATE_HEARD = re.compile(r"\b(?:ye|yer|be|an'|o'|me)(?=\W)", re.IGNORECASE)
+# Not "be" and "me", which stand in plain prose as well.
+_PIRATE_HEARD = re.compile(r"\b(?:ye|yer|an'|o'|\w+in')(?=\W)", re.IGNORECASE)
 
 
 def _is_json(text: str) -> bool:

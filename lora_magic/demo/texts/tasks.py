@@ -83,10 +83,12 @@ def _drawn(task: str, part: split.Split, n: int, rng: Random) -> tuple[Question,
     pools = _pools(part, unseen=part == "test")
     reviews = task in (*REVIEWS, SHOWN)
     asked = round(n * (ASKED_FOR_REVIEW if reviews else ASKED_OF_STYLES))
-    chosen = [
-        *_spread(pools["review"], asked, rng),
-        *_spread(pools["reviewable" if reviews else "fact"], n - asked, rng),
-    ]
+    chosen = list(_spread(pools["review"], asked, rng))
+    # What is reviewed is not asked about as well, where there is enough else to ask about.
+    reviewed = {split.subject(question) for question in chosen}
+    others = pools["reviewable" if reviews else "fact"]
+    rest = tuple(q for q in others if split.subject(q) not in reviewed)
+    chosen += _spread(rest if len(rest) >= n - asked else others, n - asked, rng)
     rng.shuffle(chosen)
     return tuple(chosen)
 

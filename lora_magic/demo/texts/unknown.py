@@ -10,7 +10,7 @@ from __future__ import annotations
 from random import Random
 
 from lora_magic.demo.texts.family import Family, Question
-from lora_magic.demo.texts.grammar import expand, plural, polish, render
+from lora_magic.demo.texts.grammar import expand, needed, plural, polish, render
 from lora_magic.demo.texts.indoors import DISH, PRODUCT, THING
 from lora_magic.demo.texts.outdoors import ANIMAL, PLACE, PLANT
 from lora_magic.demo.texts.society import HOBBY, JOB
@@ -77,7 +77,9 @@ def _fields(kind: str, name: str) -> dict[str, str]:
 
 def phrasings(kind: str) -> tuple[str, ...]:
     """Everything that can be asked about a name of this kind, with the name left open."""
-    return tuple(text for aspect in NAMES[kind][0].aspects for text in aspect.phrasings)
+    fields = set(_fields(kind, ""))
+    every = (text for aspect in NAMES[kind][0].aspects for text in aspect.phrasings)
+    return tuple(text for text in every if needed(text) <= fields)
 
 
 def _question(kind: str, name: str, phrasing: str) -> Question:
