@@ -29,7 +29,8 @@ class Holdings:
     """One base, its adapters, which is active, what is merged.
 
     `key` is what the base was asked for by, so that the same load is recognised; `changed` is
-    what the last full check of the base found.
+    what the last full check of the base found; `base_scores` are figures of the bare base by what
+    they measure, which stay as they are as long as it is held.
     """
 
     def __init__(self) -> None:
@@ -38,6 +39,7 @@ class Holdings:
         self.active = BASE_NAME
         self.merged: str | None = None
         self.changed = False
+        self.base_scores: dict[object, tuple[float, ...]] = {}
         self._base: BaseModel | None = None
         self._slots: Slots | None = None
         self._form: PromptForm | None = None
@@ -84,7 +86,7 @@ class Holdings:
             self.slots.write({})
             self._base.release()
             self._base, self._slots, self._form, self.key = None, None, None, ()
-            self.changed = False
+            self.changed, self.base_scores = False, {}
             self._standing, self.attached, self.active, self.merged = {}, {}, BASE_NAME, None
         # A model's modules refer to each other: without this their memory stays.
         gc.collect()

@@ -16,11 +16,14 @@ from lora_magic.compare.limits import check_known
 from lora_magic.errors import CommandError, TrainingStopped
 from lora_magic.training import encode, run
 from lora_magic.training.encode import Encoded
-from lora_magic.training.reporter import Reporter
+from lora_magic.training.kept import Kept, recorded
+from lora_magic.training.reporter import Reporter, SilentReporter
 from lora_magic.training.row import Row
 from lora_magic.training.spec import TrainSpec, plan
+from lora_magic.training.stop import Stop
 from lora_magic.training.summary import RunSummary
 
+from . import content
 from .holdings import Holdings
 
 
@@ -37,8 +40,10 @@ def train(
 ) -> RunSummary:
     """Train from the adapter's recorded beginning, or with `more` from where it stands.
 
-    Raises `TrainingStopped` after a person ended the run: the adapter keeps its steps. After any
-    other error its weights are what they were.
+    What the adapter kept of its base is measured when all else is done and recorded, so that
+    nothing that happens to that number can happen to the training. Raises `TrainingStopped` after a
+    person ended the run: the adapter keeps its steps. After any other error of the run its weights
+    are what they were.
     """
     tokenizer = held.base.needs_tokenizer()
     form = _form(held, attached if more else None, template, system)
@@ -51,16 +56,53 @@ def train(
     else:
         encoded = encode.encode(rows, tokenizer, form, spec.max_length)
     check_known([example.tokens for example in encoded.examples], held.base.model)
-    summary = _run(held, attached, encoded, spec, more, reporter)
+    listener = reporter or SilentReporter()
+    summary = _run(held, attached, encoded, spec, more, _Awaiting(listener))
     attached.form = form
     attached.history = _history(_before(attached.history, more), summary)
     attached.saved_to = None
+    attached.run = _told(summary, flags)
+    summary = _with_kept(held, attached, summary, listener)
     attached.run = _told(summary, flags)
     if summary.stopped:
         raise TrainingStopped(
             f"{attached.name} stopped after step {summary.steps} of {summary.planned_steps}; "
             "it keeps what it learned. To go on, run the cell again with --more."
         )
+    return summary
+
+
+class _Awaiting:
+    """Tells a reporter all of a run but its end: what was kept is a part of the receipt."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self.start, self.step = reporter.start, reporter.step
+        self.stop = getattr(reporter, "stop", None)
+
+    def finish(self, summary: RunSummary) -> None:
+        """Nothing yet."""
+
+
+def _with_kept(
+    held: Holdings, attached: Attached, summary: RunSummary, reporter: Reporter
+) -> RunSummary:
+    """The summary with what the adapter kept of its base; then the reporter has it, too.
+
+    ■ ends the measuring as it ends a run: the first one where it stands next, a second at once,
+    and then the receipt is shown all the same.
+    """
+    if held.base.task.classifies:
+        reporter.finish(summary)
+        return summary
+    # A button that has ended the run stays pressed.
+    stop = Stop(None if summary.stopped else getattr(reporter, "stop", None))
+    kept: Kept = content.unmeasured(held)
+    try:
+        with stop:
+            kept = content.measured(held, attached, lambda: stop.wanted, brief=summary.stopped)
+    finally:
+        summary = replace(summary, kept=kept)
+        reporter.finish(summary)
     return summary
 
 
@@ -99,7 +141,7 @@ def _run(
     encoded: Encoded,
     spec: TrainSpec,
     more: bool,
-    reporter: Reporter | None,
+    reporter: Reporter,
 ) -> RunSummary:
     before = attached.state()
     base = held.base
@@ -156,5 +198,6 @@ def _told(summary: RunSummary, flags: Mapping[str, Any]) -> dict[str, Any]:
         "last_loss": summary.last_loss,
         "held_out_before": summary.held_out_before,
         "held_out_after": summary.held_out_after,
+        "kept": recorded(summary.kept),
         "flags": {key: value for key, value in flags.items() if value is not None},
     }

@@ -12,6 +12,7 @@ from typing import Any
 from lora_magic.frames import frame
 
 from .accuracy import Accuracy
+from .kept import Kept
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class RunSummary:
     sha256 of the rows. Of a run that `classifies` the losses are means over examples,
     `trained_tokens` counts labels, and the accuracies are of the held-out examples. `told` is what
     the adapter's method has to tell: the ranks that AdaLoRA ended with. `held_out_losses` are
-    (steps taken, loss), the first before the run and the last after it.
+    (steps taken, loss), the first before the run and the last after it. `kept` is what the adapter
+    kept of its base, None of a classifier and before it is measured; `seconds` are without that.
     """
 
     adapter: str
@@ -52,6 +54,7 @@ class RunSummary:
     accuracy_after: Accuracy | None = None
     told: tuple[tuple[str, str], ...] = ()
     held_out_losses: tuple[tuple[int, float], ...] = ()
+    kept: Kept | None = None
 
     @property
     def first_loss(self) -> float | None:
@@ -68,7 +71,8 @@ class RunSummary:
         """A one-line receipt.
 
         >>> summary.line  # doctest: +SKIP
-        'pirate: 60 steps in 7.9 s, loss 3.41 → 0.62, 10 rows, 312 tokens trained'
+        'pirate: 60 steps in 7.9 s, loss 3.41 → 0.62, 10 rows, 312 tokens trained; content: 23 of 24
+        about the right subject (base 24)'
         """
         steps = f"{self.steps} step{'s' * (self.steps != 1)}"
         if self.stopped:
@@ -85,7 +89,8 @@ class RunSummary:
         if not self.classifies:
             parts.append(f"{self.trained_tokens:,} tokens trained")
         parts += [f"{count} {what}" for count, what in self._losses_of_data() if count]
-        return ", ".join(parts)
+        told = ", ".join(parts)
+        return f"{told}; {self.kept.line}" if self.kept else told
 
     def _losses_of_data(self) -> tuple[tuple[int, str], ...]:
         return (self.cut, "cut"), (self.empty, "empty")
@@ -110,7 +115,8 @@ class RunSummary:
             pair = (self.held_out_before, self.held_out_after)
             told = " → ".join("not measured" if loss is None else f"{loss:.3f}" for loss in pair)
             shown.append(("held-out loss", told))
-        return (*shown, *self._accuracy_facts(), *self.told)
+        kept = self.kept.facts if self.kept else ()
+        return (*shown, *self._accuracy_facts(), *kept, *self.told)
 
     def _accuracy_facts(self) -> list[tuple[str, str]]:
         """The held-out accuracy, of all labels and of each, with the examples that it is over."""

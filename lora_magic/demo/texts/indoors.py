@@ -204,7 +204,7 @@ FAULT = Family(
         "{remedy}.",
         "[usually|often] {cause}.",
         "if that does not help, [ask a friend|take it to a shop|read the manual].",
-        "then it should work again.",
+        "this happens to many people.",
         "it only takes {minutes} minutes.",
         "[be careful|take your time].",
     ),

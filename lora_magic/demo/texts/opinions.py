@@ -155,7 +155,7 @@ _SENTENCES: dict[tuple[str, Sentiment], Sentences] = {
         ),
         (
             "I found {one} and {two} in {them}, and everything was [spoiled|stale|awful].",
-            "I like a {taste} taste, but {they} {was} [spoiled|stale|awful].",
+            "I like {them} {taste}, but {they} {was} [spoiled|stale|awful].",
             "I ordered {them} for {occasion}, and {they} {was} [spoiled|hopeless].",
         ),
         ("the [service was rude|plate was dirty|price was much too high].",),
@@ -259,7 +259,7 @@ _SENTENCES: dict[tuple[str, Sentiment], Sentences] = {
         ),
         (
             "it is made of {material}, but [it is a little heavy|the price is too high].",
-            "you can {use} with it, but [it is a little small|the price is too high].",
+            "you can {use} with it, but [it is a little small|it looks rather plain].",
         ),
         ("for this price, it is [fine|acceptable].",),
         ("I [may|would perhaps] buy it again.", "three stars."),

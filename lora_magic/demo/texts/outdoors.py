@@ -272,7 +272,7 @@ PLACE = Family(
         "you can hear {sound}.",
         "it is a [good|perfect|wonderful] place to {activity}.",
         "in {season}, it is [quiet|busy|beautiful|crowded].",
-        "[do not miss|look for] {four}.",
+        "look for {four}.",
     ),
     weight=1.6,
 )

@@ -123,7 +123,7 @@ JOB = Family(
         "a good {name} is {trait}.",
         "the most important tool is {tool}.",
         "on most days, a {name} {three}.",
-        "it is [hard|interesting|important] work, but "
+        "it is [hard|interesting|important] work, and "
         "[people are grateful|it is never boring|the days are long].",
     ),
     weight=1.7,

@@ -40,7 +40,7 @@ vet | in a clinic | a warm blanket | treats sick pets; visits farms; calms frigh
 actor | in a theater | a costume | learns the lines; plays many roles; bows at the end | lively
 dancer | on a stage | soft shoes | stretches every morning; learns the steps; moves with the music | graceful
 beekeeper | in the orchard | a smoker | opens the hives; collects honey; protects the bees | calm
-lighthouse keeper | on a lonely island | a lamp | lights the lamp; watches the storm; guides the ships | lonely
+lighthouse keeper | on a lonely island | a lamp | lights the lamp; watches the storm; guides the ships | watchful
 miller | in a windmill | heavy stones | grinds the grain; fills the sacks; turns the sails into the wind | strong
 blacksmith | in a forge | a hammer and fire | heats the iron; bends hot metal; makes tools | strong
 programmer | in an office | a computer | writes code; finds mistakes; explains things to the team | patient
