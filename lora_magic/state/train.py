@@ -63,7 +63,6 @@ def train(
     attached.saved_to = None
     attached.run = _told(summary, flags)
     summary = _with_kept(held, attached, summary, listener)
-    attached.run = _told(summary, flags)
     if summary.stopped:
         raise TrainingStopped(
             f"{attached.name} stopped after step {summary.steps} of {summary.planned_steps}; "
@@ -86,7 +85,7 @@ class _Awaiting:
 def _with_kept(
     held: Holdings, attached: Attached, summary: RunSummary, reporter: Reporter
 ) -> RunSummary:
-    """The summary with what the adapter kept of its base; then the reporter has it, too.
+    """The summary with what the adapter kept of its base, for its card and for the reporter, too.
 
     ■ ends the measuring as it ends a run: the first one where it stands next, a second at once,
     and then the receipt is shown all the same.
@@ -101,6 +100,7 @@ def _with_kept(
         with stop:
             kept = content.measured(held, attached, lambda: stop.wanted, brief=summary.stopped)
     finally:
+        attached.run["kept"] = recorded(kept)
         summary = replace(summary, kept=kept)
         reporter.finish(summary)
     return summary
@@ -198,6 +198,5 @@ def _told(summary: RunSummary, flags: Mapping[str, Any]) -> dict[str, Any]:
         "last_loss": summary.last_loss,
         "held_out_before": summary.held_out_before,
         "held_out_after": summary.held_out_after,
-        "kept": recorded(summary.kept),
         "flags": {key: value for key, value in flags.items() if value is not None},
     }

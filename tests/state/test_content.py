@@ -1,0 +1,448 @@
+"""What an adapter kept of its base: the numbers are right, and nothing else is moved by them."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lora_magic.compare.generate import generate
+from lora_magic.demo.judge import judge
+from lora_magic.demo.sample import QUESTIONS
+from lora_magic.errors import TrainingStopped
+from lora_magic.state import content
+from lora_magic.state.general import TEXTS
+from lora_magic.state.session import Session
+from lora_magic.training.kept import Content, GeneralText, Unmeasured
+from lora_magic.training.reporter import RunPlan, StepPoint
+from lora_magic.training.summary import RunSummary
+from tests.classifiers import saved, tiny_of
+from tests.conftest import REORDERED, Saver
+from tests.state.shared import ROWS, snapshot
+from tests.state.variants import VARIANTS, on
+from tests.tiny import ARCHITECTURES, tiny_model, tiny_tokenizer
+
+#: One answer to whatever is asked, which is about nothing.
+SILENCED = "\n".join(f"{question.prompt} => Arr!" for question in QUESTIONS[:8])
+
+#: The rates at which a few steps spoil some answers of the embedded model and spare others.
+FAST = {"lora": 5e-3, "prefix": 8e-2, "prompt": 5e-2}
+
+
+@pytest.fixture
+def embedded() -> Iterator[Session]:
+    made = Session()
+    made.load("demo")
+    made.attach("one")
+    yield made
+    made.reset()
+
+
+class Follower:
+    """A reporter that keeps the summary, and can press a button after a step."""
+
+    def __init__(self, presses_after: int | None = None) -> None:
+        self.stop = threading.Event()
+        self.told: list[RunSummary] = []
+        self._presses_after = presses_after
+
+    def start(self, plan: RunPlan) -> None: ...
+
+    def step(self, point: StepPoint) -> None:
+        if point.step == self._presses_after:
+            self.stop.set()
+
+    def finish(self, summary: RunSummary) -> None:
+        self.told.append(summary)
+
+
+def kept(session: Session, name: str, **flags: Any) -> Any:
+    return session.train(name, **{"text": ROWS, "steps": 2, **flags}).kept
+
+
+def loss_one_by_one(session: Session, most: int) -> tuple[float, int]:
+    """The sample's loss under what is in force, each text alone, by transformers' own loss."""
+    total, count = 0.0, 0
+    for text in TEXTS:
+        ids = session.tokenizer(text, return_tensors="pt")["input_ids"][:, :most]
+        with torch.no_grad():
+            loss = float(session.model(input_ids=ids, labels=ids).loss)
+        total, count = total + loss * (ids.shape[1] - 1), count + ids.shape[1] - 1
+    return total / count, count
+
+
+# The numbers
+
+
+def counted_one_by_one(session: Session) -> tuple[int, int]:
+    """Each question asked alone: about the right subject, and true besides."""
+    flags = {"max_new_tokens": content.NEW_TOKENS}
+    answers: list[Any] = [session.ask(question.prompt, **flags) for question in QUESTIONS]
+    found = [judge(q, answer.text) for q, answer in zip(QUESTIONS, answers, strict=True)]
+    return sum(verdict.subject for verdict in found), sum(verdict.right for verdict in found)
+
+
+def test_the_embedded_model_is_asked_and_judged(embedded: Session) -> None:
+    found = kept(embedded, "one", text=SILENCED, steps=30)
+    embedded.swap("base")
+    assert (found.base_subject, found.base_right) == counted_one_by_one(embedded)
+    # The weights that ship know their world; an adapter that only ever says "Arr!" tells nothing.
+    assert found.base_right >= 16
+    assert (found.asked, found.subject, found.right) == (24, 0, 0)
+
+
+@pytest.mark.parametrize("method", ["lora", "prefix", "prompt"])
+def test_the_answers_counted_are_those_that_a_person_gets(embedded: Session, method: str) -> None:
+    embedded.attach("two", **VARIANTS[method])
+    found = kept(embedded, "two", text=SILENCED, steps=7, lr=FAST[method])
+    assert (found.subject, found.right) == counted_one_by_one(embedded)
+
+
+def test_an_adapter_that_learned_nothing_kept_all(embedded: Session) -> None:
+    found = kept(embedded, "one", lr=1e-30)
+    assert (found.subject, found.right) == (found.base_subject, found.base_right)
+
+
+def test_an_adapter_is_asked_in_the_form_that_it_was_trained_in(
+    embedded: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[int]] = []
+
+    def listening(model: Any, tokenizer: Any, inputs: list[list[int]], **flags: Any) -> Any:
+        asked.append(inputs[0])
+        return generate(model, tokenizer, inputs, **flags)
+
+    monkeypatch.setattr(content, "generate", listening)
+    kept(embedded, "one", template="plain")
+    tokenizer, prompt = embedded.tokenizer, QUESTIONS[0].prompt
+    chat = tokenizer.apply_chat_template(
+        [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
+    )
+    for ids, text in zip(asked, (chat, prompt + "\n"), strict=True):
+        assert ids == tokenizer(text, add_special_tokens=text != chat)["input_ids"]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_another_base_reads_general_text_and_so_does_the_adapter(
+    architecture: str, saved_model: Saver
+) -> None:
+    session = Session()
+    session.load(str(saved_model(architecture)))
+    session.attach("one", rank=2)
+    holds(session, kept(session, "one", lr=3e-2, steps=4), most=128)
+
+
+@pytest.mark.parametrize("name", [name for name in VARIANTS if name != "loftq"])
+def test_the_numbers_are_right_for_every_method(name: str, saved_model: Saver) -> None:
+    session = Session()
+    session.load(str(saved_model("gpt2" if name in ("bias", "bitfit") else "llama")))
+    flags = on(name, "c_attn" if name in ("bias", "bitfit") else "q_proj")
+    session.attach("one", **flags)
+    tokens = session._held.attached["one"].tokens
+    holds(session, kept(session, "one", lr=3e-2, steps=10), most=128 - tokens)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_the_numbers_are_right_on_a_quantised_base(bits: int, saved_model: Saver) -> None:
+    session = Session()
+    session.load(str(saved_model(hidden_size=64)), bits=bits)
+    session.attach("one", rank=2)
+    holds(session, kept(session, "one", lr=3e-2), most=128)
+
+
+def holds(session: Session, found: Any, most: int) -> None:
+    """The numbers are those of each text read alone, and the adapter made a difference."""
+    own, tokens = loss_one_by_one(session, most)
+    session.swap("base")
+    base, _ = loss_one_by_one(session, most)
+    assert isinstance(found, GeneralText)
+    assert found.tokens == tokens
+    assert found.loss == pytest.approx(own, abs=REORDERED)
+    assert found.base_loss == pytest.approx(base, abs=REORDERED)
+    assert found.loss != found.base_loss
+    assert session.verify()
+
+
+def test_an_adapter_that_changes_nothing_loses_exactly_what_its_base_loses(
+    session: Session,
+) -> None:
+    session.attach("one", rank=2)
+    assert kept(session, "one", lr=1e-30).change == 0
+
+
+def test_texts_are_cut_to_a_short_context_for_both_alike(saved_model: Saver) -> None:
+    session = Session()
+    session.load(str(saved_model(max_position_embeddings=24)))
+    session.attach("one", method="prefix", virtual_tokens=3)
+    holds(session, kept(session, "one", text="a => b"), most=21)
+    # The next adapter leaves more room, and is set beside the base in the same room.
+    session.attach("two", rank=2)
+    holds(session, kept(session, "two", text="a => b", lr=3e-2), most=24)
+
+
+def test_a_classifier_has_no_such_number(tmp_path: Path) -> None:
+    session = Session()
+    folder = saved(tiny_of("causal", "llama"), tmp_path / "base")
+    session.load(folder, task="classification", labels="day,night")
+    session.attach("sky", rank=2)
+    follower = Follower()
+    summary = session.train("sky", text="sun => day\nmoon => night", steps=1, reporter=follower)
+    assert summary.kept is None
+    assert summary.line.endswith("2 rows")
+    assert follower.told == [summary]
+
+
+# Where it is told
+
+
+def test_it_is_told_in_the_receipt_and_kept_in_the_card(session: Session) -> None:
+    follower = Follower()
+    session.attach("one", rank=2)
+    summary = session.train("one", text=ROWS, steps=2, reporter=follower)
+    assert follower.told == [summary]
+    assert isinstance(summary.kept, GeneralText)
+    assert summary.line.endswith(f"; {summary.kept.line}")
+    session.save("one", "there")
+    card = json.loads(Path("there/lora_magic.json").read_text(encoding="utf-8"))
+    told = card["run"]["kept"]
+    assert told == {
+        "what": "general text",
+        "tokens": summary.kept.tokens,
+        "base_loss": summary.kept.base_loss,
+        "loss": summary.kept.loss,
+    }
+    session.open("there", "again")
+    assert session._held.attached["again"].run["kept"] == told
+
+
+# The base is measured once
+
+
+def passes(monkeypatch: pytest.MonkeyPatch, name: str) -> list[object]:
+    """What is measured from now on, one entry for each time."""
+    real, seen = getattr(content, name), []
+
+    def counting(*given: Any, **flags: Any) -> Any:
+        seen.append(given)
+        return real(*given, **flags)
+
+    monkeypatch.setattr(content, name, counting)
+    return seen
+
+
+def test_of_one_base_the_figure_is_taken_once(
+    session: Session, saved_model: Saver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = passes(monkeypatch, "_loss")
+    session.attach("one", rank=2)
+    first = kept(session, "one")
+    session.attach("two", rank=3)
+    second = kept(session, "two")
+    assert len(seen) == 3
+    assert first.base_loss == second.base_loss
+    session.load(str(saved_model(seed=1)), replace=True)
+    session.attach("one", rank=2)
+    assert kept(session, "one").base_loss != first.base_loss
+    assert len(seen) == 5
+
+
+def test_the_embedded_base_answers_once(embedded: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = passes(monkeypatch, "generate")
+    for _ in range(2):
+        kept(embedded, "one")
+    assert len(seen) == 3
+
+
+# Measuring changes nothing
+
+
+def states() -> tuple[Any, ...]:
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return random.getstate(), torch.get_rng_state().tolist(), [state.tolist() for state in cuda]
+
+
+@pytest.mark.parametrize("base", ["demo", "tiny"])
+@pytest.mark.parametrize("method", ["lora", "dora", "prefix", "houlsby", "full", "adalora"])
+def test_a_training_has_the_same_bits_with_and_without_it(
+    base: str, method: str, saved_model: Saver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "demo" if base == "demo" else str(saved_model())
+    dropped = {"dropout": 0.1} if method in ("lora", "dora") else {}
+    ends = []
+    for measuring in (True, False):
+        if not measuring:
+            monkeypatch.setattr(content, "measured", lambda *_, **__: Unmeasured("content", "off"))
+        session = Session()
+        session.load(name)
+        session.attach("one", **VARIANTS[method], **dropped)
+        torch.manual_seed(7)
+        random.seed(7)
+        first = session.train("one", text=ROWS, steps=10)
+        assert isinstance(first.kept, Unmeasured) is not measuring
+        at = states()
+        session.train("one", text=ROWS, steps=10, more=True)
+        weights = {k: v.tolist() for k, v in session._held.attached["one"].state().items()}
+        ends.append((at, states(), first.losses, weights))
+        assert session.verify()
+        session.reset()
+    assert ends[0] == ends[1]
+
+
+@pytest.mark.parametrize("method", ["lora", "prompt", "houlsby"])
+@pytest.mark.parametrize("base", ["demo", "tiny"])
+def test_the_model_is_left_as_found(base: str, method: str, saved_model: Saver) -> None:
+    session = Session()
+    session.load("demo" if base == "demo" else str(saved_model()))
+    session.attach("one", **VARIANTS[method])
+    model, held = session.model, session._held
+    model.config.use_cache = False
+    before, at, config = snapshot(session), states(), model.generation_config
+    threads, slots = torch.get_num_threads(), held.slots.written
+    found = content.measured(held, held.attached["one"], lambda: False)
+    assert not isinstance(found, Unmeasured)
+    assert snapshot(session) == before
+    assert states() == at
+    assert model.generation_config is config
+    assert torch.get_num_threads() == threads
+    assert held.slots.written == slots
+    session.reset()
+
+
+# A person stops it
+
+
+def in_the_middle(monkeypatch: pytest.MonkeyPatch, press: Callable[[], None]) -> None:
+    """Press ■ while an adapter, or its base, is being measured."""
+    real = content.evaluating
+
+    def pressed(model: Any) -> Any:
+        press()
+        return real(model)
+
+    monkeypatch.setattr(content, "evaluating", pressed)
+
+
+def interrupt(times: int) -> Callable[[], None]:
+    return lambda: [signal.raise_signal(signal.SIGINT) for _ in range(times)] and None
+
+
+def test_an_interrupt_leaves_the_number_out_and_the_training_in(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_the_middle(monkeypatch, interrupt(1))
+    follower = Follower()
+    session.attach("one", rank=2)
+    summary = session.train("one", text=ROWS, steps=2, reporter=follower)
+    assert summary.kept == Unmeasured("general text", "stopped")
+    assert "general text: not measured (stopped)" in summary.line
+    assert follower.told == [summary]
+    assert session.adapters["one"].history.steps == 2
+    assert session._held.attached["one"].run["kept"]["why"] == "stopped"
+    assert session.verify()
+
+
+def test_a_second_interrupt_is_heard_at_once_and_the_receipt_is_shown_all_the_same(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_the_middle(monkeypatch, interrupt(2))
+    follower = Follower()
+    session.attach("one", rank=2)
+    with pytest.raises(KeyboardInterrupt):
+        session.train("one", text=ROWS, steps=2, reporter=follower)
+    (summary,) = follower.told
+    assert summary.kept == Unmeasured("general text", "stopped")
+    assert session.adapters["one"].history.steps == 2
+    assert session._held.slots.written == session._held.attached["one"].replacements
+    assert session.verify()
+
+
+def test_the_button_ends_the_measuring_too(
+    embedded: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follower, real = Follower(), generate
+
+    def pressed(*given: Any, **flags: Any) -> Any:
+        follower.stop.set()
+        return real(*given, **flags)
+
+    monkeypatch.setattr(content, "generate", pressed)
+    summary = embedded.train("one", text=ROWS, steps=2, reporter=follower)
+    assert summary.kept == Unmeasured("content", "stopped")
+    assert embedded.adapters["one"].history.steps == 2
+    follower.stop.clear()
+    monkeypatch.setattr(content, "generate", real)
+    assert isinstance(kept(embedded, "one", reporter=follower), Content)
+
+
+def test_a_run_that_was_stopped_is_measured_where_that_is_quick(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session.attach("one", rank=2)
+    seen = passes(monkeypatch, "_loss")
+    for quick in (True, False):
+        if not quick:
+            monkeypatch.setattr(content, "SMALL", 0)
+        follower = Follower(presses_after=2)
+        with pytest.raises(TrainingStopped):
+            session.train("one", text=ROWS, steps=9, reporter=follower)
+        (summary,) = follower.told
+        assert (summary.stopped, summary.steps) == (True, 2)
+        assert isinstance(summary.kept, GeneralText if quick else Unmeasured)
+    assert len(seen) == 2
+
+
+# What can go wrong
+
+
+def test_a_tokenizer_whose_tokens_the_model_does_not_know_is_told() -> None:
+    session = Session()
+    # The rows are bytes alone, whose tokens are the first; the sample has words.
+    session.use(tiny_model(vocab_size=300), tiny_tokenizer())
+    session.attach("one", rank=2)
+    summary = session.train("one", text="x => q", steps=1)
+    assert isinstance(summary.kept, Unmeasured)
+    assert "the model knows 300" in summary.kept.why
+    assert session.adapters["one"].history.steps == 1
+
+
+def test_no_memory_for_it_is_no_memory_for_it_alone(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(content, "_loss", failing(torch.OutOfMemoryError("it is full")))
+    session.attach("one", rank=2)
+    assert kept(session, "one") == Unmeasured("general text", "out of memory")
+
+
+def test_a_loss_that_is_no_number_is_not_told_as_one(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(content, "_loss", lambda *_: float("nan"))
+    session.attach("one", rank=2)
+    found = kept(session, "one")
+    assert isinstance(found, Unmeasured)
+    assert "no finite number" in found.why
+
+
+def test_a_fault_of_ours_ends_no_training_and_is_not_passed_over(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(content, "_loss", failing(KeyError("a fault")))
+    session.attach("one", rank=2)
+    with pytest.warns(RuntimeWarning, match=r"one is trained; .*KeyError: 'a fault'"):
+        found = kept(session, "one")
+    assert found == Unmeasured("general text", "KeyError: 'a fault'")
+    assert session.adapters["one"].history.steps == 2
+
+
+def failing(error: Exception) -> Callable[..., float]:
+    def fail(*_: object) -> float:
+        raise error
+
+    return fail
