@@ -105,12 +105,22 @@ class Known:
 
     names: tuple[Words, ...]
     properties: tuple[Words, ...]
+    # Pieces of properties: "berries" and "mice" of "berries and mice", "forest" of "in the forest".
+    pieces: tuple[Words, ...]
     # Those that count wherever they stand, though they are one word: what a dish is made of.
     anywhere: frozenset[Words] = frozenset()
 
 
 def _known(name: str, *properties: str) -> Known:
-    return Known((words(name), words(plural(name))), tuple(words(p) for p in properties))
+    pieces = {words(piece) for p in properties for piece in _PARTED.split(p)} - {()}
+    return Known(
+        (words(name), words(plural(name))), tuple(words(p) for p in properties), tuple(pieces)
+    )
+
+
+_PARTED = re.compile(
+    r",\s*|\s*\band\b\s*|^(?:in|on|at|near|under|among|along|against|beside|to)\b\s*"
+)
 
 
 def _dish(d: Dish) -> Known:
@@ -165,8 +175,10 @@ def judge(question: Question, text: str) -> Verdict:
     kind = kind_of(question)
     name = question.subject if kind == "fault" else split.subject(question)
     said, own = words(text), _world()[kind][name]
-    told = [found for found in own.properties if _places(found, said)]
-    free = _free(said, (*own.properties, *own.names, *_IDLE))
+    named = _free(said, own.names)
+    told = {part for part in own.properties if _told(part, said, named)}
+    told |= {p for p in own.pieces if _told(p, said, named, behind=p not in own.anywhere)}
+    free = _free(said, (*own.properties, *own.pieces, *own.names, *_IDLE))
     # A story has people with traits and places of its own: only what takes more words than these
     # is told of the subject alone.
     shortest = 3 if question.family == "story" else 1
@@ -177,9 +189,22 @@ def judge(question: Question, text: str) -> Verdict:
     )
 
 
-def _telling(told: list[Words]) -> bool:
+def _telling(told: set[Words]) -> bool:
     """Whether properties alone show what is spoken of: one word may be there by chance."""
     return len(told) > 1 or any(len(part) > 1 for part in told)
+
+
+def _told(part: Words, said: Words, named: list[bool], *, behind: bool = False) -> bool:
+    """Whether a text has these words outside the subject's name: "cheese" not in "cheese pie".
+
+    `behind`: if it is one word, it has to stand behind a word that gives properties.
+    """
+    for start in _places(part, said):
+        if not any(named[start : start + len(part)]):
+            continue
+        if not behind or len(part) > 1 or (start > 0 and said[start - 1] in _BEFORE):
+            return True
+    return False
 
 
 def _places(part: Words, said: Words) -> list[int]:
