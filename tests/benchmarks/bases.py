@@ -14,7 +14,7 @@ from lora_magic.state.session import Session
 
 def rows(seed: int, count: int = 200) -> list[tuple[str, str]]:
     """Facts in a pirate's voice, none of them held out from the embedded model's own probe."""
-    return list(demo.voiced("pirate", count, seed=seed))
+    return list(demo.rows("pirate", count, seed=seed))
 
 
 def plain() -> Session:

@@ -1,0 +1,53 @@
+"""The page that shows base and adapters beside each other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lora_magic import demo
+from lora_magic.demo import adapters, measure, show
+from lora_magic.demo.texts import tasks
+
+
+def _found() -> dict[str, tuple[measure.Answered, ...]]:
+    asked = tasks.shown(2)
+    return {
+        name: tuple(measure.Answered(q, f"{name} on {i}\n" + "long " * 40, True) for i, q in pairs)
+        for name in ("base", "json")
+        for pairs in [list(enumerate(asked))]
+    }
+
+
+def test_each_prompt_has_every_answer_below_it_with_its_name() -> None:
+    text = show.page(_found())
+    for place, question in enumerate(tasks.shown(2)):
+        block = text.split("» ")[place + 1]
+        assert block.startswith(question.prompt)
+        assert f"base      base on {place}" in block
+        assert f"json      json on {place}" in block
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_the_file_holds_every_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(show, "answers", lambda weights: _found())
+    show.main(["--json", str(tmp_path / "x.json")])
+    told = json.loads((tmp_path / "x.json").read_text())
+    assert [(row["adapter"], row["text"].split("\n")[0]) for row in told] == [
+        ("base", "base on 0"),
+        ("base", "base on 1"),
+        ("json", "json on 0"),
+        ("json", "json on 1"),
+    ]
+    assert "» " in capsys.readouterr().out
+
+
+def test_twenty_prompts_and_six_adapters() -> None:
+    assert show.PROMPTS == len(set(tasks.shown(show.PROMPTS))) == 20
+    assert len(demo.ADAPTERS) == 6
+    assert set(demo.ADAPTERS) <= set(tasks.TASKS)
+    assert adapters.ROWS == 150
