@@ -22,13 +22,13 @@ class Plan:
     falls in a line to `rate`/50. Muon's is `muon` times as large.
     """
 
-    steps: int = 11_500
+    steps: int = 20_000
     seed: int = 0
     hidden: int = 192
     layers: int = 4
     heads: int = 6
     inner: int = 512
-    rows: int = 6
+    rows: int = 8
     length: int = 256
     rate: float = 3e-3
     muon: float = 4.0
