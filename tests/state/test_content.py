@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import signal
@@ -26,6 +27,7 @@ from lora_magic.training.summary import RunSummary
 from tests.classifiers import saved, tiny_of
 from tests.conftest import REORDERED, Saver
 from tests.state.shared import ROWS, snapshot
+from tests.state.test_interrupts import POINTS, Lines
 from tests.state.variants import VARIANTS, on
 from tests.tiny import ARCHITECTURES, tiny_model, tiny_tokenizer
 
@@ -363,6 +365,37 @@ def test_a_second_interrupt_is_heard_at_once_and_the_receipt_is_shown_all_the_sa
     assert session.verify()
 
 
+def test_an_interrupt_at_any_line_of_it_leaves_everything_in_place(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = content.measured
+    session.attach("one", method="prefix", virtual_tokens=3)
+    config, attached = session.model.generation_config, session._held.attached["one"]
+
+    def trained(at: int | None) -> int:
+        lines, follower = Lines(at), Follower()
+
+        def measured(*given: Any, **flags: Any) -> Any:
+            with lines:
+                return real(*given, **flags)
+
+        monkeypatch.setattr(content, "measured", measured)
+        session._held.base_scores.clear()
+        # An interrupt that falls where something is put back is heard once that has been done.
+        with contextlib.suppress(KeyboardInterrupt):
+            session.train("one", text=ROWS, steps=1, reporter=follower)
+        assert len(follower.told) == 1
+        assert attached.history.steps == 1
+        assert session._held.slots.written == attached.replacements
+        assert session.model.generation_config is config
+        assert session.verify()
+        return lines.seen
+
+    count = trained(None)
+    for point in range(POINTS):
+        trained(1 + point * count // POINTS)
+
+
 def test_the_button_ends_the_measuring_too(
     embedded: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -410,6 +443,19 @@ def test_a_tokenizer_whose_tokens_the_model_does_not_know_is_told() -> None:
     assert isinstance(summary.kept, Unmeasured)
     assert "the model knows 300" in summary.kept.why
     assert session.adapters["one"].history.steps == 1
+
+
+@pytest.mark.parametrize(("texts", "tokens"), [(("", "no"), 1), (("", "n"), None)])
+def test_a_text_without_a_token_to_predict_is_passed_over(
+    texts: tuple[str, ...], tokens: int | None, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(content, "TEXTS", texts)
+    session.attach("one", rank=2)
+    found = kept(session, "one")
+    if tokens is None:
+        assert found == Unmeasured("general text", "the tokenizer makes no tokens of plain English")
+    else:
+        assert found.tokens == tokens
 
 
 def test_no_memory_for_it_is_no_memory_for_it_alone(

@@ -6,6 +6,7 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
+from lora_magic.training.kept import Content
 from lora_magic.training.reporter import LineReporter, RunPlan, SilentReporter, StepPoint
 from lora_magic.training.summary import RunSummary, duration
 
@@ -54,6 +55,18 @@ def test_the_receipt_tells_a_stop_what_was_held_out_and_what_was_lost() -> None:
     assert line.startswith("pirate: stopped after 3 of 60 steps, in 7.9 s, loss 3.41 → 0.62, ")
     assert "held out 3.00 → 2.00" in line
     assert line.endswith("1 cut, 2 empty")
+
+
+def test_what_was_kept_of_the_base_stands_beside_the_loss() -> None:
+    summary = replace(SUMMARY, cut=1, kept=Content(24, 23, 20, 24, 22))
+    assert summary.line.endswith(
+        "tokens trained, 1 cut; content: 23 of 24 about the right subject (base 24)"
+    )
+    assert ("and true", "20 (base 22)") in summary.facts
+    bundle = summary._repr_mimebundle_()
+    for form in ("text/plain", "text/html"):
+        assert "content: 23 of 24 about the right subject (base 24)" in str(bundle[form])
+    assert "20 (base 22)" in str(bundle["text/html"])
 
 
 def test_a_summary_is_a_value() -> None:
