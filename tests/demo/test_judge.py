@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections import defaultdict
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -12,6 +14,7 @@ from lora_magic.demo.judge import Verdict, judge, words
 from lora_magic.demo.texts import corpus, split, styles
 from lora_magic.demo.texts.family import Question
 
+LABELS = Path(__file__).parent / "reading" / "labels.json"
 KINDS = sorted({question.family for question in split.everything()})
 
 
@@ -80,6 +83,20 @@ def test_verdicts_told_by_hand(prompt: str, text: str, expected: Verdict) -> Non
     if prompt not in known:
         pytest.skip(f"{prompt} is not asked in this world")
     assert judge(known[prompt], text) == expected
+
+
+@pytest.mark.parametrize("reader", ["first", "second"])
+def test_it_agrees_with_readers_on_95_of_100_answers_that_it_was_not_written_by(
+    reader: str,
+) -> None:
+    labels = json.loads(LABELS.read_text(encoding="utf-8"))
+    assert len(labels) == 100
+    asked = {question.key: question for question in split.everything()}
+    told = [row[reader]["subject"] and row[reader]["true"] for row in labels]
+    seen = [judge(asked[row["key"]], row["text"]).right for row in labels]
+    # A judge that says yes to all would be right as often as the readers are.
+    assert 0.3 < sum(told) / len(told) < 0.8
+    assert sum(one == other for one, other in zip(told, seen, strict=True)) >= 95
 
 
 def test_two_faults_of_one_product_are_told_apart() -> None:
