@@ -45,10 +45,24 @@ def write(run: Run, folder: Path, command: str) -> None:
     }
     (folder / "record.json").write_text(json.dumps(told, indent=1) + "\n")
     (folder / "record.svg").write_text(_picture(run))
+    (folder / "larger.json").write_text(json.dumps(larger(), indent=1) + "\n")
     for path in folder.iterdir():
         # transformers leaves the weights readable to their owner alone.
         path.chmod(0o644)
     write_checksums(folder)
+
+
+def larger() -> dict[str, object]:
+    """The recipe of the model that does not ship, for whoever has a GPU."""
+    plan = SIZES["larger"]
+    with torch.device("meta"):
+        parameters = sum(p.numel() for p in build(plan).parameters())
+    return {
+        "command": "python -m lora_magic.demo.pretrain --size larger",
+        "plan": asdict(plan),
+        "parameters": parameters,
+        "tokens, about": plan.steps * plan.rows * plan.length,
+    }
 
 
 def _picture(run: Run) -> str:

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from lora_magic.demo import measure, pretrain
 from lora_magic.demo.checksums import verify_checksums
 from lora_magic.demo.making import vocabulary
-from lora_magic.demo.making.plan import Plan
+from lora_magic.demo.making.plan import SIZES, Plan
 from lora_magic.demo.making.run import Run, loss_of, train, validation
 from lora_magic.demo.texts import corpus, split
 
@@ -58,9 +58,9 @@ def test_a_checkpoint_of_another_plan_is_refused(straight: Run) -> None:
 
 def test_training_lowers_the_loss(straight: Run, tmp_path: Path) -> None:
     shutil.copy(straight.work / "tokenizer.json", tmp_path)
-    run = Run(replace(TINY, steps=31, warmup=4), tmp_path)
+    run = Run(replace(TINY, steps=61, warmup=4), tmp_path)
     first = loss_of(run.model, run.batch()).item()
-    train(run, every=100, stop=30, compiled=False)
+    train(run, every=100, stop=60, compiled=False)
     run.step = 0
     assert loss_of(run.model, run.batch()).item() < first - 1
 
@@ -98,4 +98,10 @@ def test_what_is_written_is_loaded_by_transformers_and_verified(
     assert record["steps"] == 6
     assert record["tokens"] == straight.tokens
     assert [point["step"] for point in record["curve"]] == [3, 6]
+    larger = json.loads((tmp_path / "larger.json").read_text())
+    assert Plan(**larger["plan"]) == SIZES["larger"]
+    # Embeddings once, since they are tied; per layer four of h × h, three of h × f, two norms.
+    hidden, inner, layers = 512, 1408, 9
+    each = 4 * hidden**2 + 3 * hidden * inner + 2 * hidden
+    assert larger["parameters"] == 2048 * hidden + layers * each + hidden == 29_959_680
     assert ElementTree.parse(tmp_path / "record.svg").getroot().tag.endswith("svg")
