@@ -79,7 +79,8 @@ def unmeasured(held: Holdings, why: str = "stopped") -> Unmeasured:
 
 
 def _is_embedded(held: Holdings) -> bool:
-    return held.base.name == DEMO
+    # Not by its name alone: a live model may be called so, too.
+    return held.key[:2] == ("load", DEMO)
 
 
 def _is_quick(held: Holdings) -> bool:

@@ -172,6 +172,15 @@ def holds(session: Session, found: Any, most: int) -> None:
     assert session.verify()
 
 
+def test_a_live_model_that_is_called_demo_is_not_asked_about_the_demo_world() -> None:
+    model = tiny_model()
+    model.config.name_or_path = "demo"  # type: ignore[union-attr]  # a config, not a tensor
+    session = Session()
+    assert session.use(model, tiny_tokenizer()).name == "demo"
+    session.attach("one", rank=2)
+    assert isinstance(kept(session, "one"), GeneralText)
+
+
 def test_an_adapter_that_changes_nothing_loses_exactly_what_its_base_loses(
     session: Session,
 ) -> None:
