@@ -32,11 +32,11 @@ class Content:
         """For a receipt.
 
         >>> Content(24, 23, 20, 24, 22).line
-        'content: 23 of 24 about the right subject (base 24)'
+        'content: 23 of 24 about the right subject, 20 true (base 24, 22)'
         """
         return (
-            f"{self.what}: {self.subject} of {self.asked} about the right subject "
-            f"(base {self.base_subject})"
+            f"{self.what}: {self.subject} of {self.asked} about the right subject, "
+            f"{self.right} true (base {self.base_subject}, {self.base_right})"
         )
 
     @property

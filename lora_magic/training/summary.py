@@ -72,7 +72,7 @@ class RunSummary:
 
         >>> summary.line  # doctest: +SKIP
         'pirate: 60 steps in 7.9 s, loss 3.41 → 0.62, 10 rows, 312 tokens trained; content: 23 of 24
-        about the right subject (base 24)'
+        about the right subject, 20 true (base 24, 22)'
         """
         steps = f"{self.steps} step{'s' * (self.steps != 1)}"
         if self.stopped:

@@ -15,7 +15,7 @@ GENERAL = GeneralText(tokens=338, base_loss=3.2099, loss=3.3401)
 @pytest.mark.parametrize(
     ("kept", "line"),
     [
-        (CONTENT, "content: 23 of 24 about the right subject (base 24)"),
+        (CONTENT, "content: 23 of 24 about the right subject, 20 true (base 24, 22)"),
         (GENERAL, "general text: loss 3.21 → 3.34 (+0.13)"),
         (Unmeasured("content", "stopped"), "content: not measured (stopped)"),
     ],

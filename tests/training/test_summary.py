@@ -60,12 +60,14 @@ def test_the_receipt_tells_a_stop_what_was_held_out_and_what_was_lost() -> None:
 def test_what_was_kept_of_the_base_stands_beside_the_loss() -> None:
     summary = replace(SUMMARY, cut=1, kept=Content(24, 23, 20, 24, 22))
     assert summary.line.endswith(
-        "tokens trained, 1 cut; content: 23 of 24 about the right subject (base 24)"
+        "tokens trained, 1 cut; content: 23 of 24 about the right subject, 20 true (base 24, 22)"
     )
     assert ("and true", "20 (base 22)") in summary.facts
     bundle = summary._repr_mimebundle_()
     for form in ("text/plain", "text/html"):
-        assert "content: 23 of 24 about the right subject (base 24)" in str(bundle[form])
+        assert "content: 23 of 24 about the right subject, 20 true (base 24, 22)" in str(
+            bundle[form]
+        )
     assert "20 (base 22)" in str(bundle["text/html"])
 
 
