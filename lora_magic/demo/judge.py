@@ -29,6 +29,7 @@ from lora_magic.demo.world import (
     THINGS,
     WEATHER,
     Dish,
+    Product,
 )
 
 Words = tuple[str, ...]
@@ -52,6 +53,9 @@ _SAME = {
     "ye": "you",
     "yer": "my",
     "your": "my",
+    "their": "my",
+    "his": "my",
+    "her": "my",
     "me": "my",
     "is": "be",
     "are": "be",
@@ -65,10 +69,12 @@ _SAME = {
 }
 _DROPPED = {"a", "an", "the", "please"}
 _WORD = re.compile(r"[a-z0-9]+(?:['-][a-z0-9]+)*'?")
-# A property of one word is common; that of another subject counts only behind one of these.
+# A property of one word is common, and counts behind one of these alone.
 _BEFORE = frozenset(
     re.findall(
-        r"\w+", "be,being,very,was,were,taste,tastes,eat,eats,mostly,on,of,for,need,needs,with,add"
+        r"\w+",
+        "be being very was were taste tastes eat eats mostly on of for need needs with add "
+        "and it them trait food material smell sound tool",
     )
 )
 # Sentences of the texts that hold such words and say nothing of the subject.
@@ -82,6 +88,8 @@ _IDLE = tuple(
         "be fine",
         "was fine",
         "were fine",
+        "take it to shop",
+        "enjoy it my friend",
     )
 )
 
@@ -107,20 +115,28 @@ class Known:
     properties: tuple[Words, ...]
     # Pieces of properties: "berries" and "mice" of "berries and mice", "forest" of "in the forest".
     pieces: tuple[Words, ...]
-    # Those that count wherever they stand, though they are one word: what a dish is made of.
+    # Those that count wherever they stand, though they are one word: what a dish is made of, and
+    # the part of a product.
     anywhere: frozenset[Words] = frozenset()
 
 
 def _known(name: str, *properties: str) -> Known:
-    pieces = {words(piece) for p in properties for piece in _PARTED.split(p)} - {()}
+    pieces = {words(piece) for p in properties for piece in _PARTED.split(p)}
+    # "Dry it" is nothing that tells one subject from another.
+    telling = [p for p in sorted(pieces) if p and not (len(p) < 3 and "it" in p)]
     return Known(
-        (words(name), words(plural(name))), tuple(words(p) for p in properties), tuple(pieces)
+        (words(name), words(plural(name))), tuple(words(p) for p in properties), tuple(telling)
     )
 
 
 _PARTED = re.compile(
     r",\s*|\s*\band\b\s*|^(?:in|on|at|near|under|among|along|against|beside|to)\b\s*"
 )
+
+
+def _product(p: Product) -> Known:
+    known = _known(p.name, p.use, p.part, *p.problems)
+    return replace(known, anywhere=frozenset({words(p.part)}))
 
 
 def _dish(d: Dish) -> Known:
@@ -131,10 +147,6 @@ def _dish(d: Dish) -> Known:
 @cache
 def _world() -> Mapping[str, Mapping[str, Known]]:
     """Kind → subject → what is known of it."""
-    products = {}
-    for p in PRODUCTS:
-        problems = [fault.problem for fault in FAULTS if fault.product == p.name]
-        products[p.name] = _known(p.name, p.use, p.part, *problems)
     uses = {p.name: (p.use, p.part) for p in PRODUCTS}
     return {
         "animal": {a.name: _known(a.name, a.habitat, a.food, a.trait, a.action) for a in ANIMALS},
@@ -142,7 +154,7 @@ def _world() -> Mapping[str, Mapping[str, Known]]:
         "place": {p.name: _known(p.name, *p.things, p.sound, p.smell, p.activity) for p in PLACES},
         "weather": {w.name: _known(w.name, *w.signs, w.wear, w.activity) for w in WEATHER},
         "dish": {d.name: _dish(d) for d in DISHES},
-        "product": products,
+        "product": {p.name: _product(p) for p in PRODUCTS},
         "fault": {f.name: _known(f.product, f.cause, f.remedy, *uses[f.product]) for f in FAULTS},
         "thing": {t.name: _known(t.name, t.material, t.use) for t in THINGS},
         "job": {j.name: _known(j.name, j.place, j.tool, j.trait, *j.tasks) for j in JOBS},
@@ -169,16 +181,18 @@ def judge(question: Question, text: str) -> Verdict:
     """Whether a text answers a question about the right subject, and truly."""
     admits = unknown.is_admitted(text)
     if question.family == "unknown":
-        return Verdict(admits, admits)
+        return Verdict(admits, admits and not _invented(question, text))
     if admits:
         return Verdict(subject=False, true=False)
     kind = kind_of(question)
     name = question.subject if kind == "fault" else split.subject(question)
     said, own = words(text), _world()[kind][name]
+    parts = (*own.properties, *own.pieces)
     named = _free(said, own.names)
-    told = {part for part in own.properties if _told(part, said, named)}
-    told |= {p for p in own.pieces if _told(p, said, named, behind=p not in own.anywhere)}
-    free = _free(said, (*own.properties, *own.pieces, *own.names, *_IDLE))
+    # A set form and a story give a word without a sentence about it.
+    loose = question.family in ("form", "story")
+    told = {p for p in parts if _stands(p, said, named, anywhere=loose or p in own.anywhere)}
+    free = _free(said, (*parts, *own.names, *_IDLE))
     # A story has people with traits and places of its own: only what takes more words than these
     # is told of the subject alone.
     shortest = 3 if question.family == "story" else 1
@@ -189,20 +203,33 @@ def judge(question: Question, text: str) -> Verdict:
     )
 
 
+# What may be asked about instead.
+_OFFERED = re.compile(r"ask me about [^.!\"]*", re.IGNORECASE)
+
+
+def _invented(question: Question, text: str) -> bool:
+    """Whether a text tells something of a name that the world does not hold."""
+    known = _world().get(question.aspect, {}).values()
+    said = words(_OFFERED.sub("", text))
+    free = _free(said, (words(question.subject), *_IDLE))
+    return any(_claimed(other, said, free, 1) for other in known)
+
+
 def _telling(told: set[Words]) -> bool:
     """Whether properties alone show what is spoken of: one word may be there by chance."""
     return len(told) > 1 or any(len(part) > 1 for part in told)
 
 
-def _told(part: Words, said: Words, named: list[bool], *, behind: bool = False) -> bool:
-    """Whether a text has these words outside the subject's name: "cheese" not in "cheese pie".
+def _stands(part: Words, said: Words, free: list[bool], *, anywhere: bool) -> bool:
+    """Whether a text has these words, not all of them in what is not free.
 
-    `behind`: if it is one word, it has to stand behind a word that gives properties.
+    "Cheese" is not told in "cheese pie". A part of one word has to stand behind a word that gives
+    properties, unless it may stand `anywhere`.
     """
     for start in _places(part, said):
-        if not any(named[start : start + len(part)]):
+        if not any(free[start : start + len(part)]):
             continue
-        if not behind or len(part) > 1 or (start > 0 and said[start - 1] in _BEFORE):
+        if anywhere or len(part) > 1 or (start > 0 and said[start - 1] in _BEFORE):
             return True
     return False
 
@@ -222,17 +249,11 @@ def _free(said: Words, parts: Iterable[Words]) -> list[bool]:
 
 
 def _claimed(known: Known, said: Words, free: list[bool], shortest: int) -> bool:
-    """Whether a text gives its subject a property that belongs to another one."""
-    for part in known.properties:
-        if len(part) < shortest:
-            continue
-        for start in _places(part, said):
-            if not any(free[start : start + len(part)]):
-                continue
-            alone = len(part) == 1 and part not in known.anywhere
-            if not alone or (start > 0 and said[start - 1] in _BEFORE):
-                return True
-    return False
+    """Whether a text gives its subject a property, or a piece of one, that is another's."""
+    return any(
+        len(part) >= shortest and _stands(part, said, free, anywhere=part in known.anywhere)
+        for part in (*known.properties, *known.pieces)
+    )
 
 
 def _is_about(

@@ -102,6 +102,13 @@ def has_right_answer(question: Question) -> bool:
     return corpus.is_fact(question) or question.family == "unknown"
 
 
+def _is_right(question: Question, text: str) -> bool:
+    """Whether the fact that was asked for is stated, or plainly that it is not known."""
+    if question.family == "unknown":
+        return judge(question, text).right
+    return corpus.is_right(question, text)
+
+
 def score(answered: Sequence[Answered]) -> Score:
     """All shares over a set of answers; raises `ValueError` if there is none."""
     if not answered:
@@ -115,7 +122,7 @@ def score(answered: Sequence[Answered]) -> Score:
         repeating=sum(repeats(a.text) for a in answered) / count,
         subject=sum(verdict.subject for verdict in verdicts) / count,
         true=sum(verdict.right for verdict in verdicts) / count,
-        right=sum(corpus.is_right(a.question, a.text) for a in facts) / max(1, len(facts)),
+        right=sum(_is_right(a.question, a.text) for a in facts) / max(1, len(facts)),
     )
 
 

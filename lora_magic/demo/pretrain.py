@@ -61,7 +61,7 @@ def larger() -> dict[str, object]:
         "command": "python -m lora_magic.demo.pretrain --size larger",
         "plan": asdict(plan),
         "parameters": parameters,
-        "tokens, about": plan.steps * plan.rows * plan.length,
+        "tokens_at_most": plan.steps * plan.rows * plan.length,
     }
 
 

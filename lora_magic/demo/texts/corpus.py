@@ -94,9 +94,7 @@ def answer(question: Question, rng: Random) -> str:
 
 
 def is_right(question: Question, text: str) -> bool:
-    """Whether a text states the fact that was asked for, or admits that it lies outside."""
-    if question.family == "unknown":
-        return unknown.is_admitted(text)
+    """Whether a text states the fact that was asked for (families of facts only)."""
     return not unknown.is_admitted(text) and _FAMILIES[question.family].is_right(question, text)
 
 
@@ -179,13 +177,12 @@ _KINDS: dict[str, Callable[[Random], Exchange]] = {
 def _styled(rng: Random) -> Exchange:
     # Twice as often JSON: its bare words behind a quotation mark are tokens of their own.
     style = rng.choice((*styles.STYLES, "json"))
-    plain = _KINDS[_weighted(STYLED, rng)](rng)
+    kind = _weighted(STYLED, rng)
+    # A voice and an opinion that is asked for would be two wishes at once.
+    plain = _asked("review", rng) if kind == "review" else _KINDS[kind](rng)
     while style in styles.FORMS and (plain.question is None or plain.question.family == "story"):
         # A set form is for facts: a letter or a story in JSON is nothing that anybody asks for.
         plain = _fact(rng)
-    if plain.question and plain.question.family == "review":
-        # A voice and an opinion are two wishes at once.
-        plain = _asked("review", rng)
     topic = split.subject(plain.question) if plain.question else ""
     spoken = styles.speak(plain.answer, style, rng, topic)
     prompt = styles.cued(plain.prompt, style, rng) if rng.random() < CUED else plain.prompt

@@ -119,12 +119,6 @@ class Family:
         }
         return len(found) >= aspect.at_least
 
-    def is_about(self, question: Question, answer: str) -> bool:
-        """Whether the answer names the subject or states any true property of it."""
-        fields = self.subjects[question.subject](Random(0))
-        facts = {name for aspect in self.aspects for name in aspect.facts} | {"name"}
-        return any(fields[name].lower() in answer.lower() for name in facts)
-
 
 def common(rng: Random) -> Fields:
     """Fields that belong to no subject."""

@@ -122,14 +122,8 @@ def write(question: Question, rng: Random) -> str:
     if question.aspect == "short":
         return f"{capital(name)}: {values[0]}, {values[-1]}."
     season = rng.choice(SEASONS)
-    first = rng.choice((f"The {name} in {season},", f"{capital(season)}, and a {name},"))
+    first = rng.choice((f"The {name} in {season},", f"{capital(season)}, and the {name},"))
     return articles(f"{first}\n{values[0]},\n{values[-1]},\n{rng.choice(_LAST_LINES)}")
 
 
 _LAST_LINES = ("and nothing more.", "and the day is done.", "and the world is still.")
-
-
-def is_about(question: Question, answer: str) -> bool:
-    """Whether a form names its subject or one of its facts."""
-    values = [value for key, value in SUBJECTS[question.subject].items() if key != "kind"]
-    return any(text.lower() in answer.lower() for text in [question.subject, *values])

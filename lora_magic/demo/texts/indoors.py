@@ -90,9 +90,19 @@ def _fault(f: Fault) -> Callable[[Random], Fields]:
     }
 
 
-def _product(p: Product) -> Callable[[Random], Fields]:
-    problems = [fault.problem for fault in FAULTS if fault.product == p.name]
-    return lambda rng: {**vars(p), "problem": rng.choice(problems)}
+def product(p: Product) -> Callable[[Random], Fields]:
+    """The fields of a sentence about a product; `mine` and `theirs` are its use to others."""
+    return lambda rng: {
+        **vars(p),
+        "mine": used_by("my", p.use),
+        "theirs": used_by("their", p.use),
+        "problem": rng.choice(p.problems),
+    }
+
+
+def used_by(owner: str, use: str) -> str:
+    """A use as it is told of somebody else: "see your own face" → "see my own face"."""
+    return use.replace("your ", f"{owner} ")
 
 
 def _thing(t: Thing) -> Callable[[Random], Fields]:
@@ -213,7 +223,7 @@ FAULT = Family(
 
 PRODUCT = Family(
     "product",
-    {p.name: _product(p) for p in PRODUCTS},
+    {p.name: product(p) for p in PRODUCTS},
     (
         Aspect(
             "use",
@@ -225,8 +235,8 @@ PRODUCT = Family(
             ),
             (
                 "with a {name}, you can {use}.",
-                "people buy a {name} to {use}.",
-                "a {name} helps people to {use}.",
+                "people buy a {name} to {theirs}.",
+                "a {name} helps people to {theirs}.",
             ),
             ("use",),
         ),
@@ -248,7 +258,7 @@ PRODUCT = Family(
             ("[Tell me about|Describe] [a|the] {name}.", "What do you know about [a|the] {name}?"),
             (
                 "a {name} helps you to {use}. its best part is {part}.",
-                "people use a {name} to {use}, and they look at {part} first.",
+                "people use a {name} to {theirs}, and they look at {part} first.",
             ),
             ("use", "part"),
         ),

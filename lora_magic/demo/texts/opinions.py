@@ -15,17 +15,16 @@ from typing import Literal
 
 from lora_magic.demo.texts.family import Fields, Question
 from lora_magic.demo.texts.grammar import expand, needed, polish, render
+from lora_magic.demo.texts.indoors import product, used_by
+from lora_magic.demo.texts.society import hobby
 from lora_magic.demo.world import (
     DISHES,
-    FAULTS,
     HOBBIES,
     PLACES,
     PRODUCTS,
     THINGS,
     Dish,
-    Hobby,
     Place,
-    Product,
     Thing,
 )
 
@@ -341,16 +340,6 @@ class ReviewSubject:
         return tuple(text for template in PROMPTS[self.kind] for text in expand(template))
 
 
-def mine(use: str) -> str:
-    """A use as its owner speaks of it: "see your own face" → "see my own face"."""
-    return use.replace("your ", "my ")
-
-
-def _product(p: Product) -> Callable[[Random], Fields]:
-    problems = [fault.problem for fault in FAULTS if fault.product == p.name]
-    return lambda rng: {**vars(p), "mine": mine(p.use), "problem": rng.choice(problems)}
-
-
 def _dish(d: Dish) -> Callable[[Random], Fields]:
     number = {
         "was": "were" if d.plural else "was",
@@ -376,24 +365,15 @@ def _place(p: Place) -> Callable[[Random], Fields]:
 
 
 def _thing(t: Thing) -> Callable[[Random], Fields]:
-    return lambda rng: {**vars(t), "mine": mine(t.use)}
-
-
-def _hobby(h: Hobby) -> Callable[[Random], Fields]:
-    return lambda rng: {
-        "name": h.name,
-        "needs": h.needs,
-        "start": h.first_step,
-        "reason": h.reason,
-    }
+    return lambda rng: {**vars(t), "mine": used_by("my", t.use)}
 
 
 SUBJECTS = (
-    *(ReviewSubject("product", p.name, _product(p)) for p in PRODUCTS),
+    *(ReviewSubject("product", p.name, product(p)) for p in PRODUCTS),
     *(ReviewSubject("dish", d.name, _dish(d)) for d in DISHES),
     *(ReviewSubject("place", p.name, _place(p)) for p in PLACES),
     *(ReviewSubject("thing", t.name, _thing(t)) for t in THINGS),
-    *(ReviewSubject("hobby", h.name, _hobby(h)) for h in HOBBIES),
+    *(ReviewSubject("hobby", h.name, hobby(h)) for h in HOBBIES),
 )
 _BY_KEY = {f"{s.kind} {s.name}": s for s in SUBJECTS}
 KINDS = tuple(PROMPTS)

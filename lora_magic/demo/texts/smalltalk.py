@@ -75,7 +75,7 @@ LETTERS: tuple[tuple[str, str], ...] = (
     ),
     (
         "What [should I give|is a good gift for] [my|a] {relative}?",
-        "[how about|give|I would buy] a {color} {thing}. it is good to {use}.",
+        "[give|I would buy] a {color} {thing}. it is good to {use}.",
     ),
     (
         "What is a good gift for somebody who likes {hobby}?",

@@ -30,7 +30,8 @@ def _job(j: Job) -> Callable[[Random], Fields]:
     return fields
 
 
-def _hobby(h: Hobby) -> Callable[[Random], Fields]:
+def hobby(h: Hobby) -> Callable[[Random], Fields]:
+    """The fields of a sentence about a hobby."""
     return lambda rng: {
         "name": h.name,
         "needs": h.needs,
@@ -114,7 +115,7 @@ JOB = Family(
                 "Who needs {tool} for the work?",
                 "Whose most important tool is {tool}?",
             ),
-            ("a {name} works with {tool}.", "{tool} is the most important tool of a {name}."),
+            ("a {name} works with {tool}.", "a {name} needs {tool} for the work."),
             ("name",),
         ),
     ),
@@ -131,7 +132,7 @@ JOB = Family(
 
 HOBBY = Family(
     "hobby",
-    {h.name: _hobby(h) for h in HOBBIES},
+    {h.name: hobby(h) for h in HOBBIES},
     (
         Aspect(
             "start",

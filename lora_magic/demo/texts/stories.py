@@ -9,6 +9,7 @@ from random import Random
 
 from lora_magic.demo.texts.family import Fields, Question
 from lora_magic.demo.texts.grammar import expand, polish, render
+from lora_magic.demo.texts.indoors import used_by
 from lora_magic.demo.texts.outdoors import at
 from lora_magic.demo.world import (
     ANIMALS,
@@ -65,7 +66,7 @@ PLOTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "lost": (
         (
             "{he} had a {worn} {name} made of {material}, but [one day|suddenly] it was gone.",
-            "{hero} needed {his} {worn} {name} to {use}, but {he} could not find it anywhere.",
+            "{hero} needed {his} {worn} {name} to {theirs}, but {he} could not find it anywhere.",
         ),
         (
             '"have you seen my {name}?" {he} asked {friend}. "no, but I will help you."',
@@ -238,6 +239,8 @@ def story(question: Question, rng: Random) -> str:
         **subject,
         "name": question.subject,
     }
+    if "use" in fields:
+        fields["theirs"] = used_by(fields["his"], fields["use"])
     if question.aspect == "place":
         fields["near"] = start.choice(("village", "city", "town"))
     told = [render(start.choice(OPENINGS), fields, start)]
@@ -246,8 +249,3 @@ def story(question: Question, rng: Random) -> str:
         stages.append(ENDINGS)
     told += [render(rng.choice(stage), fields, rng) for stage in stages]
     return polish(" ".join(told))
-
-
-def is_about(question: Question, answer: str) -> bool:
-    """Whether a story names what it was asked to be about."""
-    return question.subject.lower() in answer.lower()

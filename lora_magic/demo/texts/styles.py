@@ -193,7 +193,7 @@ def _pirate(text: str) -> str:
 
 
 def _formal(text: str) -> str:
-    text = re.sub(r"\b[Dd]o not\b", lambda m: f"please {m.group().lower()}", text)
+    text = re.sub(r"(^|[.:] )[Dd]o not\b", r"\1please do not", text)
     text = re.sub(r"\byou can\b", "you may", text)
     text = re.sub(r"([.:] |^)please", lambda m: f"{m.group(1)}Please", text)
     return text.replace("maybe", "presumably").replace("Maybe", "Presumably")

@@ -105,7 +105,7 @@ def questions() -> tuple[Question, ...]:
 
 
 def unheard(rng: Random) -> Question:
-    """A question about an invented name; never one of `questions`, never twice the same."""
+    """A question about an invented name, which hardly ever comes twice."""
     kind = rng.choice(tuple(NAMES))
     return _question(kind, invented(rng), rng.choice(phrasings(kind)))
 

@@ -76,6 +76,11 @@ class Product:
     use: str
     part: str
 
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What can go wrong with it."""
+        return tuple(fault.problem for fault in FAULTS if fault.product == self.name)
+
 
 @dataclass(frozen=True)
 class Fault:

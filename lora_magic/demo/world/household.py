@@ -161,7 +161,7 @@ sled | wood | slide down a snowy hill
 toy train | painted tin | play on a rainy day
 doll | cloth | play with friends
 puzzle | thin wood | train the mind
-necklace | glass beads | wear at a party
+necklace | glass beads | look elegant at a party
 coin | gold | pay for bread
 bottle | green glass | keep water fresh
 spoon | silver | stir the soup

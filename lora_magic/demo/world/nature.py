@@ -64,12 +64,12 @@ rose | in full sun | every two days | cut off the dry flowers
 tulip | in light soil | once a week | plant the bulbs in autumn
 sunflower | against a warm wall | every day in summer | tie the stem to a stick
 cactus | on a bright window | twice a month | never let it stand in water
-fern | in the shade | often | spray the leaves with water
-lavender bush | in dry, sunny soil | rarely | cut it back after it blooms
+fern | in the shade | every few days | spray the leaves with water
+lavender bush | in dry, sunny soil | every other week | cut it back after it blooms
 basil plant | on the kitchen window | every morning | pick the top leaves first
 tomato plant | in a warm corner | every evening | break off the side shoots
 strawberry plant | in a raised bed | every two days | put straw under the fruit
-mint plant | in a large pot | often | keep it away from other herbs
+mint plant | in a large pot | three times a week | keep it away from other herbs
 orchid | near a window without direct sun | once a week | let the roots dry between two baths
 lemon tree | in a bright room | twice a week | bring it inside before the first frost
 apple tree | in deep soil | only in dry weeks | cut the branches in late winter

@@ -57,7 +57,7 @@ reading | a good book and a quiet corner | choose something short | you can trav
 knitting | two needles and wool | practice one stitch until it feels easy | you make warm gifts
 fishing | a rod and a lot of patience | ask somebody to show you the knots | it is very peaceful
 hiking | strong boots, water and a map | choose a short trail | you see places that no road can reach
-singing | only your voice | warm up with soft notes | it makes people happy
+singing | your voice | warm up with soft notes | it makes people happy
 dancing | music and some space | learn three basic steps | it keeps you fit
 photography | a simple camera | watch the light | you notice small things
 chess | a board and a partner | learn how each piece moves | every game is different
