@@ -64,7 +64,11 @@ def rows(style: str, n: int, seed: int = 0) -> tuple[tuple[str, str], ...]:
     `style` is "negative" or "positive" (reviews), or "formal" (a customer service), "pirate",
     "json", "short" (short lines), "cheerful", "grumpy". Two thirds of the world's subjects occur;
     the others are kept for measuring what an adapter does with subjects that it never saw.
+    Raises `lora_magic.errors.DataError` for more rows than the world has, or another style.
     """
     from lora_magic.demo.texts import tasks
+    from lora_magic.errors import DataError
 
+    if style not in tasks.TASKS:
+        raise DataError(f"no style {style!r}; expected one of {', '.join(tasks.TASKS)}.")
     return tasks.rows(style, n, seed)

@@ -17,6 +17,7 @@ from lora_magic import demo
 from lora_magic.demo.judge import judge
 from lora_magic.demo.texts import corpus
 from lora_magic.demo.texts.family import Question
+from lora_magic.errors import BaseModelError
 
 PAD_ID, END_ID = 0, 1
 
@@ -131,5 +132,7 @@ def load(folder: Path | None = None) -> tuple[Any, Tokenizer]:
     from transformers import AutoModelForCausalLM
 
     path = folder or demo.folder()
+    if not (path / "model.safetensors").is_file():
+        raise BaseModelError(f"no weights in {path}; expected a folder that pretraining wrote.")
     model = AutoModelForCausalLM.from_pretrained(str(path), dtype=torch.float32).eval()
     return model, Tokenizer.from_file(str(path / "tokenizer.json"))

@@ -9,37 +9,44 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 from transformers.utils.logging import tqdm
 
+from lora_magic.demo import command, measure, probe
 from lora_magic.demo.checksums import write_checksums
 from lora_magic.demo.making import vocabulary
 from lora_magic.demo.making.plan import SIZES, build
 from lora_magic.demo.making.run import Run, train
-from lora_magic.demo.texts import corpus
 
 WEIGHTS = Path(__file__).parent / "weights"
 
 
 def write(run: Run, folder: Path, command: str) -> None:
-    """Write the best weights in bf16, the tokenizer, the record and its picture, the checksums."""
+    """Write the best weights in bf16, the tokenizer, the record and its picture, the checksums.
+
+    The record ends with the score on the test prompts, which nothing was chosen by.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     model = build(run.plan)
     model.load_state_dict(run.best)
     model.to(torch.bfloat16).save_pretrained(str(folder))
     vocabulary.save(run.tokenizer, folder)
+    answered = measure.answers(model.float().eval(), run.tokenizer, probe.test_questions())
     told = {
         "command": command,
         "plan": asdict(run.plan),
-        "corpus": corpus.fingerprint(run.plan.seed),
+        "corpus": run.corpus,
         "parameters": sum(p.numel() for p in model.parameters()),
         "steps": run.step,
         "tokens": run.tokens,
         "minutes": round(run.seconds / 60, 1),
         "chosen": asdict(run.best_point) if run.best_point else None,
+        "test": {name: round(x, 4) for name, x in asdict(measure.score(answered)).items()},
         "curve": [asdict(point) for point in run.curve],
         "sessions": run.sessions,
     }
@@ -77,9 +84,9 @@ class _Bar:
     def __init__(self, run: Run) -> None:
         self._bar = tqdm(total=run.plan.steps, initial=run.step, unit="step", mininterval=1.0)
 
-    def __call__(self, run: Run, loss: float) -> None:
+    def __call__(self, run: Run) -> None:
         right = f"{run.curve[-1].right:.1%}" if run.curve else "not yet measured"
-        told = f"loss {loss:.3f}, right facts {right}, {run.tokens / 1e6:.1f}M tokens"
+        told = f"loss {run.smooth:.3f}, right facts {right}, {run.tokens / 1e6:.1f}M tokens"
         self._bar.set_postfix_str(told, refresh=False)
         self._bar.update()
 
@@ -87,41 +94,61 @@ class _Bar:
         self._bar.close()
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Train to the end, or go on with it, and write the weights."""
+def flags_of(argv: list[str] | None) -> argparse.Namespace:
+    """The command line, with the plan that it asks for and the folders that go with it."""
     parser = argparse.ArgumentParser(prog="python -m lora_magic.demo.pretrain", description=__doc__)
     parser.add_argument("--size", choices=SIZES, default="shipped")
-    parser.add_argument("--steps", type=int, help="optimizer steps in all")
-    parser.add_argument("--stop", type=int, help="pause at this step, without writing weights")
-    parser.add_argument("--every", type=int, default=500, help="steps between two checkpoints")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--steps", type=command.positive, help="optimizer steps in all")
+    parser.add_argument("--stop", type=command.positive, help="pause at this step")
+    parser.add_argument("--every", type=command.positive, default=500, help="steps a checkpoint")
+    parser.add_argument("--threads", type=command.positive, default=2)
     parser.add_argument("--work", type=Path, help="where checkpoints lie")
     parser.add_argument("--out", type=Path, help="where the weights go")
     flags = parser.parse_args(argv)
+    flags.plan = SIZES[flags.size]
+    if flags.steps:
+        flags.plan = replace(flags.plan, steps=flags.steps)
+    flags.work = flags.work or Path(".lora_magic/pretrain") / flags.size
+    # Only the very run that ships writes over what ships.
+    ships = flags.plan == SIZES["shipped"]
+    flags.out = flags.out or (WEIGHTS if ships else flags.work / "weights")
+    return flags
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Train to the end, or go on with it, and write the weights."""
+    flags = flags_of(argv)
     torch.set_num_threads(flags.threads)
-    plan = SIZES[flags.size]
-    plan = replace(plan, steps=flags.steps or plan.steps)
-    work = flags.work or Path(".lora_magic/pretrain") / flags.size
-    # The larger one is never written over the one that ships.
-    out = flags.out or (WEIGHTS if flags.size == "shipped" else work / "weights")
-    run = Run(plan, work)
+    run = Run(flags.plan, flags.work)
+    if run.step > run.plan.steps:
+        raise SystemExit(
+            f"{flags.work} is at step {run.step} already; give --steps more, or --work another "
+            "folder"
+        )
     print(f"{sum(p.numel() for p in run.model.parameters()):,} parameters, {run.plan}", flush=True)
-    if run.step < plan.steps:
+    if run.step < run.plan.steps:
         run.begin()
     bar = _Bar(run)
     try:
         train(run, flags.every, flags.stop, shown=bar)
     except KeyboardInterrupt:
         raise SystemExit(
-            f"stopped at step {run.step}; the same command goes on from the last "
-            f"checkpoint in {work}"
+            f"stopped at step {run.step}; the same command goes on from the last checkpoint in "
+            f"{flags.work}"
         ) from None
     finally:
         bar.close()
-    if run.step == plan.steps:
-        write(run, out, f"python -m lora_magic.demo.pretrain --size {flags.size}")
-        print(f"weights written to {out}; chosen: {run.best_point}")
+    if run.step < run.plan.steps:
+        print(f"paused at step {run.step} of {run.plan.steps}; the state is in {flags.work}")
+        return
+    write(run, flags.out, shlex.join(["python", "-m", "lora_magic.demo.pretrain", *given(argv)]))
+    print(f"weights written to {flags.out}; chosen: {run.best_point}")
+
+
+def given(argv: list[str] | None) -> list[str]:
+    """The flags as they were typed."""
+    return list(sys.argv[1:] if argv is None else argv)
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

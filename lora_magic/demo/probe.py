@@ -14,7 +14,7 @@ from random import Random
 
 import torch
 
-from lora_magic.demo import measure
+from lora_magic.demo import command, measure
 from lora_magic.demo.judge import judge
 from lora_magic.demo.texts import split
 from lora_magic.demo.texts.family import Question
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m lora_magic.demo.probe", description=__doc__)
     parser.add_argument("--answers", action="store_true", help="print what was answered")
     parser.add_argument("--weights", type=Path, help="a folder that pretraining wrote")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=command.positive, default=1)
     flags = parser.parse_args(argv)
     torch.set_num_threads(flags.threads)
     model, tokenizer = measure.load(flags.weights)
@@ -70,4 +70,4 @@ def _show(name: str, answered: Sequence[measure.Answered]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

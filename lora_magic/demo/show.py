@@ -7,6 +7,7 @@ prompts. Knows how answers are laid out on a terminal; the training is in `adapt
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import textwrap
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import torch
 
 from lora_magic import demo
-from lora_magic.demo import adapters, measure
+from lora_magic.demo import adapters, command, measure
 from lora_magic.demo.texts import tasks
 
 PROMPTS = 20
@@ -48,24 +49,34 @@ def _row(name: str, text: str) -> list[str]:
     return [f"  {head:9} {part}" for head, part in zip(heads, wrapped, strict=True)]
 
 
+def listed(found: dict[str, tuple[measure.Answered, ...]]) -> list[dict[str, str]]:
+    """Every answer with its prompt and who gave it."""
+    return [
+        {"prompt": answer.question.prompt, "adapter": name, "text": answer.text}
+        for name, answered in found.items()
+        for answer in answered
+    ]
+
+
+def weights_sum(folder: Path) -> str:
+    """The sha256 of the weights that the answers are of."""
+    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+
+
 def main(argv: list[str] | None = None) -> None:
     """Print the page; with --json write prompts, names and answers to a file."""
     parser = argparse.ArgumentParser(prog="python -m lora_magic.demo.show", description=__doc__)
-    parser.add_argument("--json", type=Path, help="write the answers to this file as well")
+    parser.add_argument("--json", type=command.new_file, help="a file for the answers as well")
     parser.add_argument("--weights", type=Path, help="a folder that pretraining wrote")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=command.positive, default=1)
     flags = parser.parse_args(argv)
     torch.set_num_threads(flags.threads)
     found = answers(flags.weights)
     print(page(found))
     if flags.json:
-        told = [
-            {"prompt": answer.question.prompt, "adapter": name, "text": answer.text}
-            for name, answered in found.items()
-            for answer in answered
-        ]
+        told = {"weights": weights_sum(flags.weights or demo.WEIGHTS), "answers": listed(found)}
         flags.json.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from lora_magic.demo import command
 from lora_magic.demo.making.plan import Plan
 from lora_magic.demo.making.run import Run, train
 from lora_magic.demo.texts import corpus
@@ -42,13 +43,15 @@ def steps_within(name: str, seconds: float, work: Path) -> int:
     train(run, every=10**9, stop=10)
     begun = time.process_time()
     train(run, every=10**9, stop=10 + _TIMED)
-    # The second call compiles nothing anew, but draws the steps' texts like any other.
+    # Compiling is over by then; the texts of a shard, a second or two, are not counted.
     return round(seconds * _TIMED / (time.process_time() - begun))
 
 
 def measured(name: str, seconds: float, work: Path) -> dict[str, Any]:
     """One shape trained for the time; its last point and its size."""
     run = Run(shape(name, steps_within(name, seconds, work)), work / name)
+    if run.step:
+        raise SystemExit(f"{work / name} holds a run already; give --work another folder")
     run.begin()
     begun = time.process_time()
     train(run, every=max(1, run.plan.steps // 8))
@@ -84,4 +87,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

@@ -55,6 +55,22 @@ def test_texts_hold_no_leftover_of_a_template(sample: list[corpus.Document]) -> 
         assert not re.search(r"\b[Aa]n (?:fox|useful|small)\b", bare), document.text
 
 
+def test_articles_and_verbs_agree_with_their_nouns(sample: list[corpus.Document]) -> None:
+    """By a rule of its own: vowels as they are spoken, and plurals by their tables."""
+    spoken_as_consonant = ("use", "uni", "one", "eu")
+    several = [dish.name for dish in DISHES if dish.plural]
+    single = [dish.name for dish in DISHES if not dish.plural]
+    wrong = "|".join([*(f"{name} is" for name in several), *(f"{name} are" for name in single)])
+    for document in sample:
+        text = document.text.lower()
+        for article, word in re.findall(r"\b(an?) ([a-z]+)", text):
+            vowel = word[0] in "aeiou" and not word.startswith(spoken_as_consonant)
+            silent = word.startswith(("hour", "honest"))
+            assert (article == "an") == (vowel or silent), (article, word)
+        found = re.search(rf"(?<![a-z] )\b(?:{wrong})\b", text)
+        assert not found, document.text
+
+
 def test_a_tenth_to_three_twentieths_of_the_documents_are_no_plain_prose(
     sample: list[corpus.Document],
 ) -> None:

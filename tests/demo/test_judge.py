@@ -15,6 +15,8 @@ from lora_magic.demo.texts import corpus, split, styles
 from lora_magic.demo.texts.family import Question
 
 LABELS = Path(__file__).parent / "reading" / "labels.json"
+#: A prompt about an animal that the world does not hold.
+BEYOND = next(q.prompt for q in split.of("test") if q.family == "unknown" and q.aspect == "animal")
 KINDS = sorted({question.family for question in split.everything()})
 
 
@@ -74,15 +76,15 @@ def test_an_answer_about_another_subject_is_not_right(family: str) -> None:
         ("What does a fox eat?", "I do not know this animal.", Verdict(False, False)),
         ("What is in pizza?", "Dough, cheese and olives.", Verdict(True, True)),
         ("What is in pizza?", "For pizza you need dough and eggs.", Verdict(True, False)),
-        ("What does a zebra eat?", "I do not know that.", Verdict(True, True)),
-        ("What does a zebra eat?", "A zebra eats grass.", Verdict(False, False)),
+        ("What does a fox eat?", "A fox eats berries and fish.", Verdict(True, False)),
+        ("What does a fox eat?", "A fox eats carrots. It is clever.", Verdict(True, False)),
+        (BEYOND, "I do not know that. Ask me about noodles.", Verdict(True, True)),
+        (BEYOND, "I do not know it. It eats fruit and seeds.", Verdict(True, False)),
+        (BEYOND, "It eats grass.", Verdict(False, False)),
     ],
 )
 def test_verdicts_told_by_hand(prompt: str, text: str, expected: Verdict) -> None:
-    known = {question.prompt: question for question in split.everything()}
-    if prompt not in known:
-        pytest.skip(f"{prompt} is not asked in this world")
-    assert judge(known[prompt], text) == expected
+    assert judge(_question(prompt), text) == expected
 
 
 @pytest.mark.parametrize("reader", ["first", "second"])

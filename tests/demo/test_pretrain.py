@@ -56,6 +56,62 @@ def test_a_checkpoint_of_another_plan_is_refused(straight: Run) -> None:
         Run(replace(TINY, hidden=64), straight.work)
 
 
+def test_a_checkpoint_of_other_texts_is_refused(
+    straight: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corpus, "fingerprint", lambda seed: "other")
+    with pytest.raises(SystemExit, match="other texts"):
+        Run(TINY, straight.work)
+
+
+def test_a_pause_keeps_every_step(straight: Run, tmp_path: Path) -> None:
+    shutil.copy(straight.work / "tokenizer.json", tmp_path)
+    paused = Run(TINY, tmp_path)
+    train(paused, every=100, stop=4, compiled=False)
+    again = Run(TINY, tmp_path)
+    assert again.step == 4
+    assert again.smooth == paused.smooth
+
+
+def test_only_the_run_that_ships_writes_over_what_ships(tmp_path: Path) -> None:
+    assert pretrain.flags_of([]).out == pretrain.WEIGHTS
+    for typed in (["--steps", "100"], ["--size", "larger"], ["--work", "x", "--steps", "9"]):
+        flags = pretrain.flags_of(typed)
+        assert flags.out == flags.work / "weights"
+    assert pretrain.flags_of(["--out", str(tmp_path)]).out == tmp_path
+
+
+@pytest.mark.parametrize("typed", [["--steps", "0"], ["--every", "0"], ["--stop", "-3"]])
+def test_flags_that_make_no_run_are_refused(
+    typed: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        pretrain.flags_of(typed)
+    assert "expected 1 or more" in capsys.readouterr().err
+
+
+def test_the_command_pauses_goes_on_and_writes(
+    straight: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(pretrain.SIZES, "shipped", TINY)
+    plain = pretrain.train
+    monkeypatch.setattr(pretrain, "train", lambda *a, **k: plain(*a, **k, compiled=False))
+    monkeypatch.setattr(pretrain.probe, "test_questions", lambda: validation(4))
+    (tmp_path / "work").mkdir()
+    shutil.copy(straight.work / "tokenizer.json", tmp_path / "work")
+    typed = ["--work", str(tmp_path / "work"), "--out", str(tmp_path / "out"), "--every", "3"]
+    pretrain.main([*typed, "--stop", "2"])
+    assert not (tmp_path / "out").exists()
+    pretrain.main(typed)
+    verify_checksums(tmp_path / "out")
+    record = json.loads((tmp_path / "out" / "record.json").read_text())
+    assert record["command"].endswith(f"--out {tmp_path / 'out'} --every 3")
+    assert [session["from_step"] for session in record["sessions"]] == [0, 2]
+    assert record["test"]["prompts"] == 4
+    with pytest.raises(SystemExit, match="at step 6 already"):
+        pretrain.main([*typed, "--steps", "5"])
+
+
 def test_training_lowers_the_loss(straight: Run, tmp_path: Path) -> None:
     shutil.copy(straight.work / "tokenizer.json", tmp_path)
     run = Run(replace(TINY, steps=61, warmup=4), tmp_path)

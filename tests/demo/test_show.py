@@ -10,6 +10,7 @@ import pytest
 from lora_magic import demo
 from lora_magic.demo import adapters, measure, show
 from lora_magic.demo.texts import tasks
+from lora_magic.errors import BaseModelError
 
 
 def _found() -> dict[str, tuple[measure.Answered, ...]]:
@@ -37,7 +38,8 @@ def test_the_file_holds_every_answer(
     monkeypatch.setattr(show, "answers", lambda weights: _found())
     show.main(["--json", str(tmp_path / "x.json")])
     told = json.loads((tmp_path / "x.json").read_text())
-    assert [(row["adapter"], row["text"].split("\n")[0]) for row in told] == [
+    assert told["weights"] in (demo.WEIGHTS / "SHA256SUMS").read_text()
+    assert [(row["adapter"], row["text"].split("\n")[0]) for row in told["answers"]] == [
         ("base", "base on 0"),
         ("base", "base on 1"),
         ("json", "json on 0"),
@@ -51,3 +53,13 @@ def test_twenty_prompts_and_six_adapters() -> None:
     assert len(demo.ADAPTERS) == 6
     assert set(demo.ADAPTERS) <= set(tasks.TASKS)
     assert adapters.ROWS == 150
+
+
+def test_a_folder_that_is_not_there_is_told_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        show.main(["--json", str(tmp_path / "none" / "x.json")])
+    assert "there is no folder" in capsys.readouterr().err
+    with pytest.raises(BaseModelError, match="no weights in"):
+        show.main(["--weights", str(tmp_path)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from tokenizers import Tokenizer
@@ -14,7 +15,21 @@ from lora_magic.demo.making.plan import Plan
 from lora_magic.demo.texts import corpus, split
 
 #: More than a shard's rows hold, so that nothing trained on is left out.
-DOCUMENTS = 9_000
+DOCUMENTS = 13_000
+
+
+def _asked(text: str) -> Iterator[str]:
+    """Every prompt in a text, read back from the text itself: turns, and lines of a dialogue."""
+    yield from re.findall(r"<\|user\|>(.*?)<\|assistant\|>", text, re.DOTALL)
+    yield from re.findall(r"^[A-Z][a-z]+: (.*)$", re.sub(r"<\|[a-z]+\|>", "\n", text), re.MULTILINE)
+
+
+def _bare(words: str, cues: Sequence[str]) -> Iterator[str]:
+    """A prompt's words, and what is left behind one cue, two cues and so on ("Be grumpy.")."""
+    yield words
+    for cue in cues:
+        if words.startswith(f"{cue} "):
+            yield from _bare(words.removeprefix(f"{cue} "), cues)
 
 
 def test_nothing_held_out_is_in_any_shard_that_the_weights_were_trained_on() -> None:
@@ -26,12 +41,22 @@ def test_nothing_held_out_is_in_any_shard_that_the_weights_were_trained_on() -> 
     for shard in range(plan.steps // plan.shard_steps):
         for document in islice(corpus.documents(plan.seed, shard), DOCUMENTS):
             assert document.text not in kept
-            # Read back from the text itself, not from the record of how it was made.
-            for prompt in re.findall(r"<\|user\|>(.*?)<\|assistant\|>", document.text, re.DOTALL):
-                words = split.plain(prompt)
-                # A cue such as "Be grumpy." may stand before the prompt.
-                bare = {words, *(words.removeprefix(cue).strip() for cue in cues)}
-                assert held.isdisjoint(bare), prompt
+            for prompt in _asked(document.text):
+                assert held.isdisjoint(_bare(split.plain(prompt), cues)), prompt
+
+
+def test_a_held_out_prompt_would_be_found_wherever_it_stands() -> None:
+    (prompt, *_) = (question.prompt for question in split.of("test"))
+    cue = corpus.styles.CUES["json"][0]
+    for text in (
+        corpus.chat(prompt),
+        corpus.chat(f"{cue} Be negative. {prompt}"),
+        corpus.chat("Hello.") + f"Anna: {prompt}\nTom: Yes.",
+        corpus.chat("Hello.") + "Hi." + corpus.END + corpus.chat(prompt.lower().rstrip(".?")),
+    ):
+        cues = [split.plain(cue), split.plain("Be negative.")]
+        found = {bare for asked in _asked(text) for bare in _bare(split.plain(asked), cues)}
+        assert split.plain(prompt) in found, text
 
 
 def test_so_many_documents_are_more_than_a_shard_holds() -> None:

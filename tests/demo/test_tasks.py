@@ -7,6 +7,7 @@ import pytest
 from lora_magic import demo
 from lora_magic.demo.judge import judge
 from lora_magic.demo.texts import split, tasks
+from lora_magic.errors import DataError
 
 
 @pytest.mark.parametrize("task", tasks.TASKS)
@@ -62,3 +63,18 @@ def test_half_of_the_prompts_that_are_shown_ask_for_a_review() -> None:
 def test_the_seed_decides_the_rows() -> None:
     assert demo.rows("positive", 8, seed=1) == demo.rows("positive", 8, seed=1)
     assert demo.rows("positive", 8, seed=1) != demo.rows("positive", 8, seed=2)
+
+
+def test_more_rows_than_the_world_has_are_refused() -> None:
+    with pytest.raises(DataError, match="need 2250 prompts of one kind; there are [0-9]+"):
+        demo.rows("pirate", 11_250)
+    with pytest.raises(DataError, match="'pirat'; expected one of"):
+        demo.rows("pirat", 5)
+
+
+def test_recipes_are_chosen_on_other_prompts_than_those_that_are_reported() -> None:
+    for task in demo.ADAPTERS:
+        reported = {question.key for question in tasks.held_out(task, 30)}
+        chosen_by = tasks.held_out(task, 30, part="validation")
+        assert reported.isdisjoint(question.key for question in chosen_by)
+        assert all(split.is_unseen(question) for question in chosen_by)

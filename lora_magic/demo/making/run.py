@@ -62,6 +62,8 @@ class Run:
         self.best: dict[str, Tensor] = {}
         self.best_point: Point | None = None
         self.sessions: list[dict[str, Any]] = []
+        self.smooth = 0.0
+        self.corpus = corpus.fingerprint(plan.seed)
         self._shard: tuple[int, packing.Shard] | None = None
         self._resume()
 
@@ -81,6 +83,8 @@ class Run:
         kept = replace(Plan(**state["plan"]), steps=self.plan.steps)
         if kept != self.plan:
             raise SystemExit(f"{path} belongs to {kept}; give --work another folder")
+        if state["corpus"] != self.corpus:
+            raise SystemExit(f"{path} was made of other texts; give --work another folder")
         self.model.load_state_dict(state["model"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
@@ -88,7 +92,7 @@ class Run:
         self.curve = [Point(**point) for point in state["curve"]]
         self.best = state["best"]
         self.best_point = Point(**state["best_point"]) if state["best_point"] else None
-        self.sessions = state["sessions"]
+        self.sessions, self.smooth = state["sessions"], state["smooth"]
 
     def keep(self) -> None:
         """Write the whole state under another name, then rename it: never half a checkpoint."""
@@ -103,6 +107,8 @@ class Run:
             "best": self.best,
             "best_point": asdict(self.best_point) if self.best_point else None,
             "sessions": self.sessions,
+            "smooth": self.smooth,
+            "corpus": self.corpus,
         }
         torch.save(state, self.work / "state.tmp")
         os.replace(self.work / "state.tmp", self.work / "state.pt")
@@ -112,7 +118,7 @@ class Run:
         versions = {
             "from_step": self.step,
             "planned_steps": self.plan.steps,
-            "device": str(self.device),
+            "device": _name(self.device),
             "threads": torch.get_num_threads(),
             "python": platform.python_version(),
             # A plain text: torch's own version type cannot be read back from a checkpoint.
@@ -140,19 +146,24 @@ class Run:
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * factor
 
-    def validate(self, loss: float) -> Point:
+    def validate(self) -> Point:
         """Measure the right-fact score and keep the weights if none were better."""
         self.model.eval()
         asked = validation(self.plan.judged)
         score = measure.score(measure.answers(self.model, self.tokenizer, asked, 48))
         self.model.train()
-        point = Point(self.step, self.tokens, loss, score.right, score.ended, round(self.seconds))
+        loss, seconds = round(self.smooth, 4), round(self.seconds)
+        point = Point(self.step, self.tokens, loss, score.right, score.ended, seconds)
         self.curve.append(point)
         # A draw goes to the later weights: their rate is smaller.
         if self.best_point is None or point.right >= self.best_point.right:
             self.best_point = point
             self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         return point
+
+
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
 def loss_of(model: nn.Module, batch: packing.Batch) -> Tensor:
@@ -175,16 +186,16 @@ def train(
     stop: int | None = None,
     *,
     compiled: bool = True,
-    shown: Callable[[Run, float], None] | None = None,
+    shown: Callable[[Run], None] | None = None,
 ) -> None:
-    """Go on to the last step, or to `stop`; validate and keep the state at every `every` steps.
+    """Go on to the last step, or to `stop`; validate and keep the state every `every` steps.
 
-    `shown` is called after each step with the run and its smoothed loss.
+    `shown` is called after each step.
     """
     loss_function = torch.compile(loss_of) if compiled else loss_of
-    smooth = 0.0
+    last = min(stop or run.plan.steps, run.plan.steps)
     parameters = list(run.model.parameters())
-    while run.step < (stop or run.plan.steps):
+    while run.step < last:
         begun = time.perf_counter()
         batch = run.batch()
         run.rates()
@@ -196,10 +207,12 @@ def train(
             optimizer.zero_grad()
         run.step += 1
         run.tokens += int((batch.labels != -100).sum())
-        smooth = loss.item() if not smooth else 0.98 * smooth + 0.02 * loss.item()
-        run.seconds += time.perf_counter() - begun
+        run.smooth = 0.98 * run.smooth + 0.02 * loss.item() if run.smooth else loss.item()
         if run.step % every == 0 or run.step == run.plan.steps:
-            run.validate(round(smooth, 4))
+            run.validate()
+        # What measuring takes belongs to the run as well.
+        run.seconds += time.perf_counter() - begun
+        if run.step % every == 0 or run.step == last:
             run.keep()
         if shown:
-            shown(run, smooth)
+            shown(run)

@@ -218,10 +218,20 @@ def documents(seed: int, shard: int) -> Iterator[Document]:
         yield document(rng)
 
 
+@cache
 def fingerprint(seed: int, count: int = 1000) -> str:
-    """The sha256 of the stream's first documents: whether this generator made those weights."""
-    first = (made.text for made in islice(documents(seed, 0), count))
-    return hashlib.sha256("\n".join(first).encode()).hexdigest()
+    """The sha256 of what the generator gives: whether it is the one that made some weights.
+
+    Over the stream's first documents, and over every question with an answer and its part of the
+    split, so that no row of a table and no sentence can change unseen for long.
+    """
+    rng, digest = Random(seed), hashlib.sha256()
+    for made in islice(documents(seed, 0), count):
+        digest.update(made.text.encode())
+    for question in split.everything():
+        told = f"{split.split_of(question)}\n{question.prompt}\n{answer(question, rng)}\n"
+        digest.update(told.encode())
+    return digest.hexdigest()
 
 
 def held_out(which: split.Split) -> tuple[Document, ...]:

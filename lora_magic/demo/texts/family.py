@@ -114,9 +114,9 @@ class Family:
         """Whether the answer states the fact that was asked for."""
         aspect = self.aspect(question.aspect)
         fields = self.subjects[question.subject](Random(0))
-        found = {
-            fields[name].lower() for name in aspect.facts if fields[name].lower() in answer.lower()
-        }
+        # What "you" do with your things, people do with theirs.
+        told = answer.lower().replace("their ", "your ")
+        found = {fields[name].lower() for name in aspect.facts if fields[name].lower() in told}
         return len(found) >= aspect.at_least
 
 

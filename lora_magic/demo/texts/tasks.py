@@ -12,6 +12,7 @@ from random import Random
 
 from lora_magic.demo.texts import corpus, opinions, split, styles
 from lora_magic.demo.texts.family import Question
+from lora_magic.errors import DataError
 
 REVIEWS: tuple[opinions.Sentiment, ...] = ("negative", "positive")
 TASKS = (*REVIEWS, *styles.STYLES)
@@ -28,9 +29,12 @@ def rows(task: str, n: int, seed: int = 0) -> tuple[tuple[str, str], ...]:
     return tuple((q.prompt, completion(q, task, rng)) for q in _drawn(task, "train", n, rng))
 
 
-def held_out(task: str, n: int, seed: int = 0) -> tuple[Question, ...]:
-    """`n` questions of the test split about subjects that no adapter is trained on."""
-    return _drawn(task, "test", n, Random(split.number(f"held out/{task}/{seed}")))
+def held_out(task: str, n: int, seed: int = 0, part: split.Split = "test") -> tuple[Question, ...]:
+    """`n` held-out questions about subjects that no adapter is trained on.
+
+    Recipes are chosen with those of the "validation" part, and told of with those of the test.
+    """
+    return _drawn(task, part, n, Random(split.number(f"held out/{task}/{seed}")))
 
 
 def shown(n: int) -> tuple[Question, ...]:
@@ -80,7 +84,7 @@ def _pools(part: split.Split, *, unseen: bool) -> dict[str, tuple[Question, ...]
 
 
 def _drawn(task: str, part: split.Split, n: int, rng: Random) -> tuple[Question, ...]:
-    pools = _pools(part, unseen=part == "test")
+    pools = _pools(part, unseen=part != "train")
     reviews = task in (*REVIEWS, SHOWN)
     asked = round(n * (ASKED_FOR_REVIEW if reviews else ASKED_OF_STYLES))
     chosen = list(_spread(pools["review"], asked, rng))
@@ -100,6 +104,10 @@ def _spread(pool: tuple[Question, ...], n: int, rng: Random) -> tuple[Question, 
         by_family.setdefault(_group(question), []).append(question)
     for group in by_family.values():
         group.sort(key=_turn(group))
+    if n > len(pool):
+        raise DataError(
+            f"so many rows need {n} prompts of one kind; there are {len(pool)}. Ask for fewer rows."
+        )
     chosen: list[Question] = []
     while len(chosen) < n:
         for group in by_family.values():

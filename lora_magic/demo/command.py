@@ -1,0 +1,37 @@
+"""What the command lines of the demo share: flags that are checked, and errors in one line.
+
+Knows argparse; does not know what a command does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from lora_magic.errors import LoraMagicError
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a command; a person's mistake ends it with one line and no traceback."""
+    try:
+        main()
+    except LoraMagicError as error:
+        sys.exit(str(error))
+
+
+def positive(text: str) -> int:
+    """A whole number from 1, for argparse."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is too few; expected 1 or more")
+    return number
+
+
+def new_file(text: str) -> Path:
+    """A path in a folder that is there, for argparse: before all the work, not behind it."""
+    path = Path(text)
+    if not path.resolve().parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {path.resolve().parent}")
+    return path
