@@ -22,7 +22,7 @@ class Plan:
     falls in a line to `rate`/50. Muon's is `muon` times as large.
     """
 
-    steps: int = 20_000
+    steps: int = 14_000
     seed: int = 0
     hidden: int = 192
     layers: int = 4

@@ -159,8 +159,12 @@ def _unknown(rng: Random) -> Exchange:
 
 
 def _dialogue(question: Question, rng: Random) -> str:
-    pool = _training_about(question.aspect, question.subject)
-    return dialogue.dialogue(rng.sample(pool, 2), answer, rng)
+    # Two aspects, so that nobody asks or hears the same twice.
+    by_aspect: dict[str, list[Question]] = {}
+    for asked in _training_about(question.aspect, question.subject):
+        by_aspect.setdefault(asked.aspect, []).append(asked)
+    aspects = rng.sample(sorted(by_aspect), 2)
+    return dialogue.dialogue([rng.choice(by_aspect[name]) for name in aspects], answer, rng)
 
 
 _KINDS: dict[str, Callable[[Random], Exchange]] = {
