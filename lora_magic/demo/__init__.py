@@ -6,7 +6,8 @@
     rows("pirate", 150) rows to train an adapter on, never a held-out prompt
 
 Imports no torch: a notebook may ask for prompts and rows before anything is loaded. How the
-weights came about is in `corpus` (texts), `pretrain` (the run) and `probe` (the measurement).
+weights came about is in `texts`, `making` and `pretrain`; what they can do, in `probe`, `adapters`
+and `show`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ SUGGESTED_PROMPTS: tuple[str, ...] = (
     "Write a short story about a lost compass.",
 )
 
-# Learning rate, optimizer steps, rows a step, rank r, alpha, target modules: measured by `probe`.
+# Learning rate, optimizer steps, rows a step, rank r, alpha, target modules: measured by `adapters`.
 RECIPE: dict[str, float | int | str] = {
     "learning_rate": 4e-3,
     "steps": 60,

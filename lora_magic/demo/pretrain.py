@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -141,13 +140,19 @@ def main(argv: list[str] | None = None) -> None:
     if run.step < run.plan.steps:
         print(f"paused at step {run.step} of {run.plan.steps}; the state is in {flags.work}")
         return
-    write(run, flags.out, shlex.join(["python", "-m", "lora_magic.demo.pretrain", *given(argv)]))
+    write(run, flags.out, command_of(flags))
     print(f"weights written to {flags.out}; chosen: {run.best_point}")
 
 
-def given(argv: list[str] | None) -> list[str]:
-    """The flags as they were typed."""
-    return list(sys.argv[1:] if argv is None else argv)
+def command_of(flags: argparse.Namespace) -> str:
+    """The command that makes these weights: what decides them, and no folder."""
+    typed = ["python", "-m", "lora_magic.demo.pretrain"]
+    if flags.size != "shipped":
+        typed += ["--size", flags.size]
+    if flags.steps:
+        typed += ["--steps", str(flags.steps)]
+    # The sums of a matrix product depend on how many threads share it.
+    return shlex.join([*typed, "--threads", str(flags.threads)])
 
 
 if __name__ == "__main__":
