@@ -34,7 +34,7 @@ SUGGESTED_PROMPTS: tuple[str, ...] = (
     "Write a short story about a lost compass.",
 )
 
-# Learning rate, optimizer steps, rows a step, rank r, alpha, target modules: measured by `adapters`.
+# Learning rate, optimizer steps, rows a step, rank r, alpha, targets: measured by `adapters`.
 RECIPE: dict[str, float | int | str] = {
     "learning_rate": 4e-3,
     "steps": 60,

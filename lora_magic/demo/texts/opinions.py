@@ -153,8 +153,8 @@ _SENTENCES: dict[tuple[str, Sentiment], Sentences] = {
             "the {name} {was} [terrible|awful|a disaster|the worst I have ever had].",
         ),
         (
-            "I found {one} and {two} in {them}, and everything was [spoiled|stale|awful].",
-            "I like {them} {taste}, but {they} {was} [spoiled|stale|awful].",
+            "I found {one} and {two} in {them}, and everything was [spoiled|stale].",
+            "{they} {was} {taste}, but [spoiled|stale].",
             "I ordered {them} for {occasion}, and {they} {was} [spoiled|hopeless].",
         ),
         ("the [service was rude|plate was dirty|price was much too high].",),
