@@ -196,11 +196,11 @@ def main(argv: list[str] | None = None) -> None:
 
 def _show(found: Sequence[Taken], base: Sequence[Taken]) -> None:
     columns = ("form", "content", "both")
-    figures = [" ".join(f"{getattr(taken, c):4}" for taken in found) for c in columns]
+    figures = [" ".join(f"{getattr(one, c):4}" for one in found) for c in columns]
     line = "  ".join(f"{figure:>14}" for figure in figures)
-    verdict = "takes" if all(taken.passes for taken in found) else "misses"
-    floor = " ".join(str(taken.form) for taken in base)
-    cpu = max(taken.cpu for taken in found)
+    verdict = "takes" if all(one.passes for one in found) else "misses"
+    floor = " ".join(str(one.form) for one in base)
+    cpu = max(one.cpu for one in found)
     print(f"{found[0].task:9} {line}  {cpu:4.0f}  {verdict:6}  ({floor})", flush=True)
 
 
