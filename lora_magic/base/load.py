@@ -200,7 +200,6 @@ def _read(
         AutoConfig,
         AutoModelForCausalLM,
         AutoModelForSequenceClassification,
-        AutoTokenizer,
     )
 
     options: dict[str, Any] = {"local_files_only": local, "trust_remote_code": trust}
@@ -209,13 +208,7 @@ def _read(
         _refuse_pointers(name, Path(source))
     placed: dict[str, Any] = {"device_map": {"": device}} if device.type == "cuda" else {}
     loader, renamed = AutoModelForCausalLM, ""
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, **options)
-    except _REFUSALS as error:
-        raise BaseModelError(
-            f"{name}: its tokenizer cannot be read ({sentence(error)}). With a tokenizer of your "
-            "own, load the model yourself and type: %lora use model tokenizer"
-        ) from error
+    tokenizer = _tokenizer(name, source, options)
     try:
         if task == "classification":
             loader = AutoModelForSequenceClassification
@@ -237,11 +230,7 @@ def _read(
             )
     except _REFUSALS as error:
         raise BaseModelError(_unreadable(name, task, error)) from error
-    if bits is not None and quantise.quantised(model) is None:
-        raise BaseModelError(
-            f"--bits {bits}: {type(model).__name__} has no linear layer that can be quantised; "
-            f"type: %lora load {quoted(name)}"
-        )
+    _refuse_unquantised(name, model, bits)
     drawn = classifier.drawn(model, read)
     _refuse_gaps(name, model, read, drawn)
     made = classifier.task_from(model, drawn)
@@ -252,6 +241,26 @@ def _read(
     )
     known = tokenizer if len(tokenizer) > 1 else None
     return _Read(model, known, made, tuple(filter(None, remarks)))
+
+
+def _tokenizer(name: str, source: str, options: Mapping[str, Any]) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(source, **options)
+    except _REFUSALS as error:
+        raise BaseModelError(
+            f"{name}: its tokenizer cannot be read ({sentence(error)}). With a tokenizer of your "
+            "own, load the model yourself and type: %lora use model tokenizer"
+        ) from error
+
+
+def _refuse_unquantised(name: str, model: nn.Module, bits: int | None) -> None:
+    if bits is not None and quantise.quantised(model) is None:
+        raise BaseModelError(
+            f"--bits {bits}: {type(model).__name__} has no linear layer that can be quantised; "
+            f"type: %lora load {quoted(name)}"
+        )
 
 
 def _left_out(tensors: int) -> str:
