@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
+import shutil
 import textwrap
 from pathlib import Path
 
@@ -20,6 +22,8 @@ from lora_magic.demo.texts import tasks
 
 PROMPTS = 20
 BASE = "base"
+# The least width of a column that reads well, and the space between two.
+COLUMN, GAP = 30, 3
 
 
 def answers(weights: Path | None = None) -> dict[str, tuple[measure.Answered, ...]]:
@@ -33,20 +37,26 @@ def answers(weights: Path | None = None) -> dict[str, tuple[measure.Answered, ..
     return found
 
 
-def page(found: dict[str, tuple[measure.Answered, ...]]) -> str:
-    """All answers to a prompt below it, a name in front of each."""
-    lines = []
+def page(found: dict[str, tuple[measure.Answered, ...]], width: int) -> str:
+    """All answers to a prompt side by side below it, as many beside each other as `width` holds."""
+    lines, names, beside = [], list(found), max(1, width // COLUMN)
     for place, answered in enumerate(found[BASE]):
         lines.append(f"\n» {answered.question.prompt}")
-        for name, told in found.items():
-            lines += _row(name, told[place].text)
+        for first in range(0, len(names), beside):
+            band = names[first : first + beside]
+            lines += _band({name: found[name][place].text for name in band}, width // beside)
     return "\n".join(lines)
 
 
-def _row(name: str, text: str) -> list[str]:
-    wrapped = [part for line in text.split("\n") for part in textwrap.wrap(line, 86) or [""]]
-    heads = [name] + [""] * (len(wrapped) - 1)
-    return [f"  {head:9} {part}" for head, part in zip(heads, wrapped, strict=True)]
+def _band(texts: dict[str, str], width: int) -> list[str]:
+    """Texts in columns of one width, a name over each."""
+    columns = [[name.upper(), *_wrapped(text, width - GAP)] for name, text in texts.items()]
+    rows = itertools.zip_longest(*columns, fillvalue="")
+    return ["", *("".join(cell.ljust(width) for cell in row).rstrip() for row in rows)]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return [part for line in text.split("\n") for part in textwrap.wrap(line, width) or [""]]
 
 
 def listed(found: dict[str, tuple[measure.Answered, ...]]) -> list[dict[str, str]]:
@@ -68,11 +78,17 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m lora_magic.demo.show", description=__doc__)
     parser.add_argument("--json", type=command.new_file, help="a file for the answers as well")
     parser.add_argument("--weights", type=Path, help="a folder that pretraining wrote")
+    parser.add_argument(
+        "--width",
+        type=command.positive,
+        default=shutil.get_terminal_size().columns,
+        help="of the page in characters, instead of the terminal's; 210 holds all seven",
+    )
     parser.add_argument("--threads", type=command.positive, default=1)
     flags = parser.parse_args(argv)
     torch.set_num_threads(flags.threads)
     found = answers(flags.weights)
-    print(page(found))
+    print(page(found, flags.width))
     if flags.json:
         told = {"weights": weights_sum(flags.weights or demo.WEIGHTS), "answers": listed(found)}
         flags.json.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")

@@ -22,14 +22,21 @@ def _found() -> dict[str, tuple[measure.Answered, ...]]:
     }
 
 
-def test_each_prompt_has_every_answer_below_it_with_its_name() -> None:
-    text = show.page(_found())
+@pytest.mark.parametrize(("width", "beside"), [(20, 1), (59, 1), (60, 2), (200, 2)])
+def test_each_prompt_has_its_answers_side_by_side(width: int, beside: int) -> None:
+    text = show.page(_found(), width)
+    assert max(map(len, text.splitlines())) <= max(width, len("» ") + 60)
     for place, question in enumerate(tasks.shown(2)):
-        block = text.split("» ")[place + 1]
-        assert block.startswith(question.prompt)
-        assert f"base      base on {place}" in block
-        assert f"json      json on {place}" in block
-    assert max(map(len, text.splitlines())) <= 100
+        lines = text.split("» ")[place + 1].splitlines()
+        assert lines[0] == question.prompt
+        heads = [line.split() for line in lines if line.isupper()]
+        assert heads == ([["BASE", "JSON"]] if beside == 2 else [["BASE"], ["JSON"]])
+        for name in ("base", "json"):
+            assert f"{name} on {place}" in text
+        both = any(f"base on {place}" in line and f"json on {place}" in line for line in lines)
+        assert both == (beside == 2)
+        # Nothing of an answer is lost in the columns.
+        assert sum(line.split().count("long") for line in lines) == 80
 
 
 def test_the_file_holds_every_answer(
