@@ -88,17 +88,17 @@ def test_verdicts_told_by_hand(prompt: str, text: str, expected: Verdict) -> Non
 
 
 @pytest.mark.parametrize("reader", ["first", "second"])
-def test_it_agrees_with_readers_on_95_of_100_answers_that_it_was_not_written_by(
+def test_it_agrees_with_readers_on_95_percent_of_answers_that_it_was_not_written_by(
     reader: str,
 ) -> None:
     labels = json.loads(LABELS.read_text(encoding="utf-8"))
-    assert len(labels) == 100
+    assert len(labels) == 160
     asked = {question.key: question for question in split.everything()}
     told = [row[reader]["subject"] and row[reader]["true"] for row in labels]
     seen = [judge(asked[row["key"]], row["text"]).right for row in labels]
     # A judge that says yes to all would be right as often as the readers are.
     assert 0.3 < sum(told) / len(told) < 0.8
-    assert sum(one == other for one, other in zip(told, seen, strict=True)) >= 95
+    assert sum(one == other for one, other in zip(told, seen, strict=True)) >= 152
 
 
 def test_two_faults_of_one_product_are_told_apart() -> None:
