@@ -1,4 +1,4 @@
-"""What the command lines of the demo share: flags that are checked, and errors in one line.
+"""What the command lines of the demo share: flags that are checked, errors in one line, quiet.
 
 Knows argparse; does not know what a command does.
 """
@@ -6,7 +6,9 @@ Knows argparse; does not know what a command does.
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,11 +16,19 @@ from lora_magic.errors import LoraMagicError
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a command; a person's mistake ends it with one line and no traceback."""
+    """Run a command; a person's mistake ends it with one line and no traceback.
+
+    What the libraries tell of themselves meanwhile is no part of its page.
+    """
+    logging.disable(logging.WARNING)
     try:
-        main()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            main()
     except LoraMagicError as error:
         sys.exit(str(error))
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def positive(text: str) -> int:

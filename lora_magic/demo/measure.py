@@ -130,9 +130,17 @@ def score(answered: Sequence[Answered]) -> Score:
 def load(folder: Path | None = None) -> tuple[Any, Tokenizer]:
     """The embedded model in float32 and its tokenizer; or another one that was made here."""
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
     path = folder or demo.folder()
     if not (path / "model.safetensors").is_file():
         raise BaseModelError(f"no weights in {path}; expected a folder that pretraining wrote.")
-    model = AutoModelForCausalLM.from_pretrained(str(path), dtype=torch.float32).eval()
+    bar = logging.is_progress_bar_enabled()
+    # Four megabytes are there before a bar could be read.
+    logging.disable_progress_bar()
+    try:
+        model = AutoModelForCausalLM.from_pretrained(str(path), dtype=torch.float32).eval()
+    finally:
+        if bar:
+            logging.enable_progress_bar()
     return model, Tokenizer.from_file(str(path / "tokenizer.json"))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,20 @@ def test_other_errors_are_not_hidden() -> None:
 
     with pytest.raises(ZeroDivisionError):
         command.run(main)
+
+
+def test_only_a_commands_own_words_are_seen(
+    capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    def main() -> None:
+        logging.getLogger("some.library").warning("look at me")
+        warnings.warn("soon", FutureWarning, stacklevel=1)
+        print("figures")
+
+    command.run(main)
+    assert capsys.readouterr() == ("figures\n", "")
+    assert not recwarn
+    assert logging.getLogger("some.library").isEnabledFor(logging.WARNING)
 
 
 @pytest.mark.parametrize("script", ["adapters", "pretrain", "probe", "show", "study"])
