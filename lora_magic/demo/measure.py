@@ -98,6 +98,17 @@ def repeats(text: str, n: int = 4) -> bool:
     return len(set(runs)) < len(runs)
 
 
+def says_twice(question: Question, text: str) -> bool:
+    """Whether an answer repeats itself: a run of words, or of a dialogue a whole line.
+
+    In a dialogue the words of a question are bound to come again in its answer.
+    """
+    if question.family != "dialogue":
+        return repeats(text)
+    lines = [line.split(": ", 1)[-1] for line in text.split("\n")]
+    return len(set(lines)) < len(lines)
+
+
 def has_right_answer(question: Question) -> bool:
     """Whether one thing is the right answer: a fact, or that it is not known."""
     return corpus.is_fact(question) or question.family == "unknown"
@@ -120,7 +131,7 @@ def score(answered: Sequence[Answered]) -> Score:
     return Score(
         prompts=count,
         ended=sum(a.ended for a in answered) / count,
-        repeating=sum(repeats(a.text) for a in answered) / count,
+        repeating=sum(says_twice(a.question, a.text) for a in answered) / count,
         subject=sum(verdict.subject for verdict in verdicts) / count,
         true=sum(verdict.right for verdict in verdicts) / count,
         right=sum(_is_right(a.question, a.text) for a in facts) / max(1, len(facts)),

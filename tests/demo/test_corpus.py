@@ -47,6 +47,42 @@ def test_names_in_the_tables_are_unique() -> None:
         assert len(names) == len(set(names))
 
 
+def test_a_dialogue_is_between_two_people_and_nothing_is_asked_or_said_twice() -> None:
+    rng = Random(0)
+    for question in rng.sample([q for q in split.everything() if q.family == "dialogue"], 600):
+        lines = [line.split(": ", 1) for line in corpus.answer(question, rng).split("\n")]
+        first, second = lines[0][0], lines[1][0]
+        assert first != second
+        assert [name for name, _ in lines] == [first, second, first, second, first][: len(lines)]
+        told = [text for _, text in lines]
+        assert len(set(told)) == len(told), lines
+        after_the_lead = [re.split(r"(?<=[.!?]) ", text)[1:] for text in told]
+        sentences = [sentence for rest in after_the_lead for sentence in rest]
+        assert len(set(sentences)) == len(sentences), lines
+
+
+def test_half_of_the_dialogues_about_a_subject_begin_alike() -> None:
+    # Greedy decoding follows what is likeliest: one beginning has to be.
+    question = next(q for q in split.everything() if q.family == "dialogue")
+    rng = Random(0)
+    begun = Counter(corpus.answer(question, rng).split("\n")[0] for _ in range(200))
+    assert 80 <= begun.most_common(1)[0][1] <= 130
+    assert len(begun) > 50
+
+
+def test_what_was_told_of_a_dish_is_not_told_again() -> None:
+    rng = Random(0)
+    for dish in DISHES:
+        asked = next(
+            q
+            for q in split.everything()
+            if (q.family, q.aspect, q.subject) == ("dish", "needs", dish.name)
+        )
+        for _ in range(10):
+            text = corpus.answer(asked, rng)
+            assert "You make" not in text
+
+
 def test_texts_hold_no_leftover_of_a_template(sample: list[corpus.Document]) -> None:
     for document in sample:
         bare = re.sub(r"\{\"(?:name|topic)\".*?\}", "", document.text)
@@ -116,6 +152,32 @@ def test_a_review_gives_no_property_twice() -> None:
     for _ in range(400):
         text = opinions.review("product lamp", "positive", rng)
         assert text.count("read after dark") <= 1, text
+
+
+def test_a_review_seldom_says_one_opinion_twice() -> None:
+    rng, twice, told = Random(0), 0, 0
+    for question in rng.sample([q for q in split.everything() if q.family == "review"], 1000):
+        said = re.findall(
+            r"wonderful|excellent|a joy|perfect|awful|disaster|useless|hopeless|badly made|waste",
+            corpus.answer(question, rng),
+        )
+        told += bool(said)
+        twice += len(set(said)) < len(said)
+    assert told > 200
+    # An opinion that a sentence has but one word for may come again.
+    assert twice <= told // 50
+
+
+def test_drinks_come_in_a_glass() -> None:
+    rng = Random(0)
+    for dish in DISHES:
+        texts = " ".join(
+            opinions.review(f"dish {dish.name}", kind, rng)
+            for kind in opinions.SENTIMENTS
+            for _ in range(40)
+        )
+        drink = dish.method == "drink"
+        assert ("glass" in texts, "plate" in texts) == (drink, not drink), dish.name
 
 
 @pytest.mark.parametrize(

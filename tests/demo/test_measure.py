@@ -30,6 +30,19 @@ def _question(prompt: str) -> Question:
     return next(q for q in split.everything() if q.prompt == prompt)
 
 
+@pytest.mark.parametrize(
+    ("text", "repeated"),
+    [
+        ("Ben: What is it made of?\nMia: It is made of oak.\nBen: Thank you!", False),
+        ("Ben: Where is it?\nMia: Here.\nBen: Where is it?\nMia: Here. Look.", True),
+        ("Ben: Where is it?\nMia: Where is it?", True),
+    ],
+)
+def test_a_dialogue_repeats_itself_by_a_line(text: str, repeated: bool) -> None:
+    asked = next(question for question in split.everything() if question.family == "dialogue")
+    assert measure.says_twice(asked, text) is repeated
+
+
 def test_shares_are_counted_over_their_own_questions() -> None:
     fox = _question("What does a fox eat?")
     story = _question("Write a short story about a lost key.")

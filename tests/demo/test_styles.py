@@ -56,6 +56,14 @@ def test_short_lines_are_short_and_nothing_is_lost() -> None:
         assert words(" ".join(lines)) == words(" ".join(styles.sentences(text)))
 
 
+def test_a_fixed_phrase_is_not_torn() -> None:
+    lines = styles.short_lines("Now and then, a toaster burns the bread. It is cheap and then old.")
+    assert lines == ["Now and then, a toaster burns the bread", "It is cheap and then old"]
+    cut = styles.short_lines("Now and then, every bread in the toaster is burned when it is dry.")
+    assert cut[0].startswith("Now and then")
+    assert len(cut) > 1
+
+
 def test_a_formal_answer_is_a_letter_from_its_first_to_its_last_words() -> None:
     letter = styles.speak(PLAIN, "formal", Random(0))
     assert styles.has_style(letter, "formal")

@@ -161,10 +161,13 @@ def _unknown(rng: Random) -> Exchange:
 def _dialogue(question: Question, rng: Random) -> str:
     # Two aspects, so that nobody asks or hears the same twice.
     by_aspect: dict[str, list[Question]] = {}
-    for asked in _training_about(question.aspect, question.subject):
-        by_aspect.setdefault(asked.aspect, []).append(asked)
-    aspects = rng.sample(sorted(by_aspect), 2)
-    return dialogue.dialogue([rng.choice(by_aspect[name]) for name in aspects], answer, rng)
+    for one in _training_about(question.aspect, question.subject):
+        by_aspect.setdefault(one.aspect, []).append(one)
+    # Half of the dialogues about a subject share people and questions, as its stories share their
+    # beginning: of many that are alike in likelihood, the likeliest would repeat what was said.
+    start = Random(f"dialogue/{question.subject}") if rng.random() < 0.5 else rng
+    asked = [start.choice(by_aspect[name]) for name in start.sample(sorted(by_aspect), 2)]
+    return dialogue.dialogue(asked, answer, start, rng)
 
 
 _KINDS: dict[str, Callable[[Random], Exchange]] = {

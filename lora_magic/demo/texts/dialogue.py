@@ -5,6 +5,7 @@ Its questions are drawn from those that are handed in, so that nothing held out 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from random import Random
 
@@ -36,16 +37,32 @@ def questions() -> tuple[Question, ...]:
 
 
 def dialogue(
-    asked: Sequence[Question], answer: Callable[[Question, Random], str], rng: Random
+    asked: Sequence[Question],
+    answer: Callable[[Question, Random], str],
+    start: Random,
+    rng: Random,
 ) -> str:
-    """Two lines a question: one asks, the other one answers in a sentence or two."""
-    first, second = rng.choice(FEMALE_NAMES), rng.choice(MALE_NAMES)
-    if rng.random() < 0.5:
+    """Two lines a question: one asks, the other one answers in a sentence or two.
+
+    `start` draws who speaks.
+    """
+    # Partners are fixed, or else the likeliest name of the second would be that of the first.
+    first, second = start.choice(tuple(zip(FEMALE_NAMES, MALE_NAMES, strict=False)))
+    if start.random() < 0.5:
         first, second = second, first
-    lines = []
+    lines: list[str] = []
+    said: set[str] = set()
     for question in asked:
-        told = answer(question, rng).split("\n")[0]
+        told = _unsaid(answer(question, rng).split("\n")[0], said)
         lines += [f"{first}: {question.prompt}", f"{second}: {told}"]
     if rng.random() < 0.5:
         lines.append(f"{first}: {rng.choice(('Thank you!', 'I did not know that.', 'How nice!'))}")
     return "\n".join(lines)
+
+
+def _unsaid(text: str, said: set[str]) -> str:
+    """A text without what was said before it, but for its first sentence, which was asked for."""
+    lead, *rest = re.split(r"(?<=[.!?]) ", text)
+    kept = [lead, *(sentence for sentence in rest if sentence not in said)]
+    said.update(kept)
+    return " ".join(kept)

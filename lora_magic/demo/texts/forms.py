@@ -121,6 +121,8 @@ def write(question: Question, rng: Random) -> str:
     values = [value for key, value in facts.items() if key != "kind"]
     if question.aspect == "short":
         return f"{capital(name)}: {values[0]}, {values[-1]}."
+    if "use" in facts:
+        values[values.index(facts["use"])] = f"to {facts['use']}"
     season = rng.choice(SEASONS)
     first = rng.choice((f"The {name} in {season},", f"{capital(season)}, and the {name},"))
     return articles(f"{first}\n{values[0]},\n{values[-1]},\n{rng.choice(_LAST_LINES)}")

@@ -140,7 +140,7 @@ _SENTENCES: dict[tuple[str, Sentiment], Sentences] = {
             "with {one} and {two}, {they} {was} [delicious|perfect|a dream].",
             "{they} {was} [delicious|perfect], and {they} {was} just right for {occasion}.",
         ),
-        ("the [service was friendly|plate was large|price was fair].",),
+        ("the [service was friendly|{ware} was large|price was fair].",),
         (
             "I would order {them} again.",
             "I can recommend {them} to [everybody|all my friends].",
@@ -157,7 +157,7 @@ _SENTENCES: dict[tuple[str, Sentiment], Sentences] = {
             "{they} {was} {taste}, but [spoiled|stale].",
             "I ordered {them} for {occasion}, and {they} {was} [spoiled|hopeless].",
         ),
-        ("the [service was rude|plate was dirty|price was much too high].",),
+        ("the [service was rude|{ware} was dirty|price was much too high].",),
         (
             "I would never order {them} again.",
             "I [want my money back|sent {them} back|cannot recommend {them}].",
@@ -170,7 +170,7 @@ _SENTENCES: dict[tuple[str, Sentiment], Sentences] = {
             "I have mixed feelings about the {name}.",
         ),
         (
-            "{they} {was} {taste}, but [the plate was small|the price was too high].",
+            "{they} {was} {taste}, but [the {ware} was small|the price was too high].",
             "with {one} and {two}, {they} {was} fine, but a little [plain|heavy].",
         ),
         ("for this price, {they} {was} [fine|acceptable].",),
@@ -345,6 +345,7 @@ def _dish(d: Dish) -> Callable[[Random], Fields]:
         "was": "were" if d.plural else "was",
         "they": "they" if d.plural else "it",
         "them": "them" if d.plural else "it",
+        "ware": "glass" if d.method == "drink" else "plate",
     }
 
     def fields(rng: Random) -> Fields:
@@ -377,6 +378,7 @@ SUBJECTS = (
 )
 _BY_KEY = {f"{s.kind} {s.name}": s for s in SUBJECTS}
 KINDS = tuple(PROMPTS)
+_TRIES = 12
 
 
 def questions() -> tuple[Question, ...]:
@@ -410,7 +412,25 @@ def review(subject: str, sentiment: Sentiment, rng: Random) -> str:
     if rng.random() < 0.7:
         picked.append(rng.choice(source.ending))
     fields = reviewed.fields(rng)
-    return polish(" ".join(render(sentence, fields, rng) for sentence in picked))
+    told: list[str] = []
+    for sentence in picked:
+        told.append(_another(sentence, fields, told, rng))
+    return polish(" ".join(told))
+
+
+def _another(sentence: str, fields: Fields, told: list[str], rng: Random) -> str:
+    """A sentence rendered, where it can be with no word of opinion that was used before."""
+    used = _opinions(" ".join(told))
+    for _ in range(_TRIES):
+        text = render(sentence, fields, rng)
+        if not used & _opinions(text):
+            break
+    return text
+
+
+def _opinions(text: str) -> set[str]:
+    found = _POSITIVE.findall(text) + _NEGATIVE.findall(text)
+    return {word.lower().removesuffix("ly") for word in found}
 
 
 def _grounded(sentences: tuple[str, ...], rng: Random) -> list[str]:
@@ -423,7 +443,7 @@ def _grounded(sentences: tuple[str, ...], rng: Random) -> list[str]:
 
 
 def _told(sentence: str) -> set[str]:
-    names = needed(sentence) - {"name", "they", "them", "was"}
+    names = needed(sentence) - {"name", "they", "them", "was", "ware"}
     return {"use" if name == "mine" else name for name in names}
 
 

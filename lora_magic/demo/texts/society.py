@@ -176,7 +176,7 @@ HOBBY = Family(
         "ask a friend to join you.",
         "[half an hour|ten minutes] a day is enough.",
     ),
-    weight=1.1,
+    weight=1.4,
 )
 
 FEELING = Family(

@@ -25,6 +25,7 @@ from lora_magic.demo.world import (
     THING_WORDS,
     THINGS,
     TIMES,
+    Animal,
 )
 
 # What a story of each plot can be asked for with; {name} is its subject.
@@ -35,6 +36,11 @@ PROMPTS: dict[str, tuple[str, ...]] = {
     "hobby": ("[Write|Tell me] a [short |little |]story about somebody who learns {name}.",),
     "job": ("[Write|Tell me] a [short |little |]story about a {name}.",),
     "place": ("[Write|Tell me] a [short |little |]story about a day {at} the {name}.",),
+}
+# Places where neither grass nor animals are met with.
+_UNDER_A_ROOF = {
+    *("library", "castle", "train station", "school", "museum", "cafe", "theater", "bakery"),
+    *("workshop", "hospital", "attic"),
 }
 OPENINGS = (
     "[once there was|there once lived] a {word} {child} [named|called] {hero}.",
@@ -139,8 +145,8 @@ PLOTS: dict[str, tuple[tuple[str, ...], ...]] = {
             "they could hear {sound}, and they saw {one} and {two}.",
         ),
         (
-            '"look over there," said {friend}. it was a {worn} {thing} half hidden in the grass.',
-            "a {trait} {animal} watched them, and {hero} stood still.",
+            '"look over there," said {friend}. it was a {worn} {thing} half hidden {hidden}.',
+            "{watched}, and {hero} stood still.",
         ),
         (
             "they stayed {at} the {name} until it was dark.",
@@ -220,9 +226,16 @@ def people(rng: Random) -> Fields:
         "color": rng.choice(COLORS),
         "season": rng.choice(SEASONS),
         "time": rng.choice(TIMES),
-        "near": rng.choice(PLACES).name,
+        "near": rng.choice([place.name for place in PLACES if place.name != "attic"]),
         "thing": rng.choice(THINGS).name,
     }
+
+
+def _surroundings(place: str, spotted: Animal) -> Fields:
+    """Where a thing lies hidden at a place, and who watches."""
+    if place in _UNDER_A_ROOF:
+        return {"hidden": "behind a door", "watched": "suddenly it was very quiet"}
+    return {"hidden": "in the grass", "watched": f"a {spotted.trait} {spotted.name} watched them"}
 
 
 def story(question: Question, rng: Random) -> str:
@@ -234,8 +247,6 @@ def story(question: Question, rng: Random) -> str:
     spotted = start.choice(ANIMALS)
     fields = {
         **people(start),
-        "animal": spotted.name,
-        "trait": spotted.trait,
         **subject,
         "name": question.subject,
     }
@@ -243,6 +254,7 @@ def story(question: Question, rng: Random) -> str:
         fields["theirs"] = used_by(fields["his"], fields["use"])
     if question.aspect == "place":
         fields["near"] = start.choice(("village", "city", "town"))
+        fields |= _surroundings(question.subject, spotted)
     told = [render(start.choice(OPENINGS), fields, start)]
     stages = list(PLOTS[question.aspect])
     if rng.random() < 0.6:

@@ -174,7 +174,9 @@ def _cut(line: str) -> list[str]:
     return [*_cut(line[:place]), *_cut(line[place + 1 :])]
 
 
-_JOINING = re.compile(r" (?=(?:and|that|because|when|but|with|to|so|in|from|on|until|if|at) )")
+_JOINING = re.compile(
+    r"(?<!\b[Nn]ow) (?=(?:and|that|because|when|but|with|to|so|in|from|on|until|if|at) )"
+)
 
 
 def cued(prompt: str, style: str, rng: Random) -> str:
