@@ -24,10 +24,11 @@ from lora_magic import demo
 from lora_magic.demo import command, measure
 from lora_magic.demo.judge import judge
 from lora_magic.demo.texts import corpus, split, tasks
+from lora_magic.errors import AdapterError
 
 ROWS, PROMPTS, SEEDS = 150, 30, 3
 # What counts as taken, of 30, and how much CPU time an adapter may take.
-FORM, CONTENT, SECONDS = 28, 24, 60.0
+MIN_IN_FORM, MIN_TRUE, SECONDS = 28, 24, 60.0
 Rows = Sequence[tuple[str, str]]
 
 
@@ -44,7 +45,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Taken:
+class AdapterScore:
     """What came of one adapter: answers in the form, with true content, both; its CPU time."""
 
     task: str
@@ -57,7 +58,7 @@ class Taken:
     @property
     def passes(self) -> bool:
         """Whether the adapter took in time, and the content stayed."""
-        return self.form >= FORM and self.content >= CONTENT and self.cpu <= SECONDS
+        return self.form >= MIN_IN_FORM and self.content >= MIN_TRUE and self.cpu <= SECONDS
 
 
 def encoded(tokenizer: Tokenizer, rows: Rows) -> list[tuple[list[int], list[int]]]:
@@ -81,7 +82,7 @@ def train(
 
     recipe = recipe or Recipe()
     torch.manual_seed(seed)
-    targets = recipe.targets if recipe.targets == "all-linear" else recipe.targets.split(",")
+    targets = _targets(model, recipe.targets)
     config = LoraConfig(
         r=recipe.rank,
         lora_alpha=recipe.alpha,
@@ -107,6 +108,20 @@ def train(
     return adapted.eval()
 
 
+def _targets(model: Any, typed: str) -> str | list[str]:
+    """Target modules as PEFT takes them; raises for a name that no layer has."""
+    if typed == "all-linear":
+        return typed
+    linear = (n for n, module in model.named_modules() if isinstance(module, torch.nn.Linear))
+    known = sorted({name.rsplit(".", 1)[-1] for name in linear} - {"lm_head"})
+    for name in typed.split(","):
+        if name not in known:
+            raise AdapterError(
+                f"no target modules {name!r}; expected all-linear, or some of {','.join(known)}."
+            )
+    return typed.split(",")
+
+
 def _loss(model: Any, pairs: list[tuple[list[int], list[int]]]) -> torch.Tensor:
     width = max(len(tokens) for tokens, _ in pairs)
     tokens = torch.tensor([t + [measure.PAD_ID] * (width - len(t)) for t, _ in pairs])
@@ -126,25 +141,27 @@ def trained(
     return adapted, tokenizer, time.process_time() - begun
 
 
-def taken(
+def evaluate(
     task: str,
     seed: int,
     recipe: Recipe | None = None,
     weights: Path | None = None,
     part: split.Split = "test",
-) -> tuple[Taken, tuple[measure.Answered, ...]]:
+) -> tuple[AdapterScore, tuple[measure.Answered, ...]]:
     """One adapter trained and asked: its figures, and what it answered."""
     adapted, tokenizer, cpu = trained(task, seed, recipe, weights)
     answered = measure.answers(adapted, tokenizer, tasks.held_out(task, PROMPTS, seed, part))
-    return told(task, seed, answered, cpu), answered
+    return scored(task, seed, answered, cpu), answered
 
 
-def told(task: str, seed: int, answered: Sequence[measure.Answered], cpu: float = 0.0) -> Taken:
+def scored(
+    task: str, seed: int, answered: Sequence[measure.Answered], cpu: float = 0.0
+) -> AdapterScore:
     """The figures of answers to a task's prompts; an answer that does not end has no form."""
     form = [in_form(answer, task) for answer in answered]
     content = [judge(a.question, a.text).right for a in answered]
     both = sum(one and other for one, other in zip(form, content, strict=True))
-    return Taken(task, seed, sum(form), sum(content), both, cpu)
+    return AdapterScore(task, seed, sum(form), sum(content), both, cpu)
 
 
 def in_form(answer: measure.Answered, task: str) -> bool:
@@ -152,11 +169,11 @@ def in_form(answer: measure.Answered, task: str) -> bool:
     return answer.ended and tasks.is_in_form(answer.text, task)
 
 
-def base_row(task: str, seeds: int, weights: Path | None, part: split.Split) -> list[Taken]:
+def base_row(task: str, seeds: int, weights: Path | None, part: split.Split) -> list[AdapterScore]:
     """What the base alone does on a task's prompts: the floor of its figures."""
     model, tokenizer = measure.load(weights)
     return [
-        told(task, s, measure.answers(model, tokenizer, tasks.held_out(task, PROMPTS, s, part)))
+        scored(task, s, measure.answers(model, tokenizer, tasks.held_out(task, PROMPTS, s, part)))
         for s in range(seeds)
     ]
 
@@ -186,7 +203,7 @@ def main(argv: list[str] | None = None) -> None:
     print(f"{'adapter':9} {'form':>14} {'content':>14} {'both':>14}  CPU s   (base's form)")
     for task in flags.tasks:
         found = [
-            taken(task, seed, recipe, flags.weights, flags.part) for seed in range(flags.seeds)
+            evaluate(task, seed, recipe, flags.weights, flags.part) for seed in range(flags.seeds)
         ]
         base = base_row(task, flags.seeds, flags.weights, flags.part)
         _show([figures for figures, _ in found], base)
@@ -194,7 +211,7 @@ def main(argv: list[str] | None = None) -> None:
             _show_answers(task, found[0][1])
 
 
-def _show(found: Sequence[Taken], base: Sequence[Taken]) -> None:
+def _show(found: Sequence[AdapterScore], base: Sequence[AdapterScore]) -> None:
     columns = ("form", "content", "both")
     figures = [" ".join(f"{getattr(one, c):4}" for one in found) for c in columns]
     line = "  ".join(f"{figure:>14}" for figure in figures)

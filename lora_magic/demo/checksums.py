@@ -30,7 +30,7 @@ def verify_checksums(folder: Path) -> None:
     if not listing.is_file():
         raise BaseModelError(
             f"the embedded base model is not in {folder}: {NAME} is missing; "
-            "install lora_magic again: pip install --force-reinstall --no-deps lora_magic"
+            "in the clone that it came from, type: pip install --force-reinstall --no-deps ."
         )
     faults = []
     for line in listing.read_text().splitlines():
@@ -43,5 +43,5 @@ def verify_checksums(folder: Path) -> None:
     if faults:
         raise BaseModelError(
             f"the embedded base model in {folder} is damaged: {'; '.join(faults)}; "
-            "install lora_magic again: pip install --force-reinstall --no-deps lora_magic"
+            "in the clone that it came from, type: pip install --force-reinstall --no-deps ."
         )

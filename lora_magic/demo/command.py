@@ -14,6 +14,8 @@ from pathlib import Path
 
 from lora_magic.errors import LoraMagicError
 
+_NARROWEST = 20
+
 
 def run(main: Callable[[], None]) -> None:
     """Run a command; a person's mistake ends it with one line and no traceback.
@@ -27,6 +29,8 @@ def run(main: Callable[[], None]) -> None:
             main()
     except LoraMagicError as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("stopped")
     finally:
         logging.disable(logging.NOTSET)
 
@@ -39,9 +43,27 @@ def positive(text: str) -> int:
     return number
 
 
+def above_zero(text: str) -> float:
+    """A number above 0, for argparse."""
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no amount; expected a number above 0")
+    return number
+
+
+def width(text: str) -> int:
+    """Characters of a page, for argparse."""
+    number = positive(text)
+    if number < _NARROWEST:
+        raise argparse.ArgumentTypeError(f"{number} is too narrow; expected {_NARROWEST} or more")
+    return number
+
+
 def new_file(text: str) -> Path:
     """A path in a folder that is there, for argparse: before all the work, not behind it."""
     path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{path} is a folder; expected a file in it")
     if not path.resolve().parent.is_dir():
         raise argparse.ArgumentTypeError(f"there is no folder {path.resolve().parent}")
     return path

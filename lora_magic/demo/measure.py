@@ -5,6 +5,7 @@ Knows generation and counting; knows neither training nor adapters.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +36,9 @@ class Answered:
 class Score:
     """Shares between 0 and 1 over a set of answers.
 
-    `subject` is about what was asked, `true` says something true of it as well; `right` states the
-    very fact that was asked for, over questions that have one.
+    `ended` stopped before the limit, `repeating` says something twice (`says_twice`), `subject` is
+    about what was asked, `true` says something true of it as well; `right` states the very fact
+    that was asked for, or admits not to know it, over questions that have one right answer.
     """
 
     prompts: int
@@ -99,14 +101,16 @@ def repeats(text: str, n: int = 4) -> bool:
 
 
 def says_twice(question: Question, text: str) -> bool:
-    """Whether an answer repeats itself: a run of words, or of a dialogue a whole line.
+    """Whether an answer repeats itself: a run of words, or of a dialogue a line or a sentence.
 
-    In a dialogue the words of a question are bound to come again in its answer.
+    In a dialogue the words of a question are bound to come again in its answer, and the first
+    sentence of an answer may have been said beside another one before.
     """
     if question.family != "dialogue":
         return repeats(text)
     lines = [line.split(": ", 1)[-1] for line in text.split("\n")]
-    return len(set(lines)) < len(lines)
+    further = [s for line in lines for s in re.split(r"(?<=[.!?]) ", line)[1:]]
+    return len(set(lines)) < len(lines) or len(set(further)) < len(further)
 
 
 def has_right_answer(question: Question) -> bool:
@@ -145,7 +149,10 @@ def load(folder: Path | None = None) -> tuple[Any, Tokenizer]:
 
     path = folder or demo.folder()
     if not (path / "model.safetensors").is_file():
-        raise BaseModelError(f"no weights in {path}; expected a folder that pretraining wrote.")
+        raise BaseModelError(
+            f"no weights in {path}; expected a folder that pretraining wrote: "
+            "python -m lora_magic.demo.pretrain --out FOLDER"
+        )
     bar = logging.is_progress_bar_enabled()
     # Four megabytes are there before a bar could be read.
     logging.disable_progress_bar()

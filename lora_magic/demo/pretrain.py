@@ -2,6 +2,7 @@
 
 One command; stopped with Ctrl-C and started again, it goes on from its last checkpoint. On a GPU
 it is the same script. `--size larger` makes a model of 30 million parameters, which does not ship.
+Steps are compiled by torch, which needs a C++ compiler (on a GPU, Triton); `--eager` does without.
 The run itself is in `making.run`; this file knows the flags, the bar, and what is written.
 """
 
@@ -16,16 +17,18 @@ from pathlib import Path
 import torch
 from transformers.utils.logging import tqdm
 
+from lora_magic import demo
 from lora_magic.demo import command, measure, probe
 from lora_magic.demo.checksums import write_checksums
 from lora_magic.demo.making import vocabulary
 from lora_magic.demo.making.plan import SIZES, build
 from lora_magic.demo.making.run import Run, train
+from lora_magic.errors import TrainingError
 
-WEIGHTS = Path(__file__).parent / "weights"
+RECORD = "record.json"
 
 
-def write(run: Run, folder: Path, command: str) -> None:
+def write(run: Run, folder: Path, typed: str) -> None:
     """Write the best weights in bf16, the tokenizer, the record and its picture, the checksums.
 
     The record ends with the score on the test prompts, which nothing was chosen by.
@@ -37,7 +40,7 @@ def write(run: Run, folder: Path, command: str) -> None:
     vocabulary.save(run.tokenizer, folder)
     answered = measure.answers(model.float().eval(), run.tokenizer, probe.test_questions())
     told = {
-        "command": command,
+        "command": typed,
         "plan": asdict(run.plan),
         "corpus": run.corpus,
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -49,12 +52,11 @@ def write(run: Run, folder: Path, command: str) -> None:
         "curve": [asdict(point) for point in run.curve],
         "sessions": run.sessions,
     }
-    (folder / "record.json").write_text(json.dumps(told, indent=1) + "\n")
-    (folder / "record.svg").write_text(_picture(run))
-    (folder / "larger.json").write_text(json.dumps(larger(), indent=1) + "\n")
-    for path in folder.iterdir():
-        # transformers leaves the weights readable to their owner alone.
-        path.chmod(0o644)
+    (folder / RECORD).write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+    (folder / "record.svg").write_text(_picture(run), "utf-8")
+    (folder / "larger.json").write_text(json.dumps(larger(), indent=1) + "\n", "utf-8")
+    # transformers leaves the weights readable to their owner alone.
+    (folder / "model.safetensors").chmod(0o644)
     write_checksums(folder)
 
 
@@ -102,7 +104,8 @@ def flags_of(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--every", type=command.positive, default=500, help="steps a checkpoint")
     parser.add_argument("--threads", type=command.positive, default=2)
     parser.add_argument("--work", type=Path, help="where checkpoints lie")
-    parser.add_argument("--out", type=Path, help="where the weights go")
+    parser.add_argument("--out", type=_out, help="where the weights go")
+    parser.add_argument("--eager", action="store_true", help="do not compile: slower, no compiler")
     flags = parser.parse_args(argv)
     flags.plan = SIZES[flags.size]
     if flags.steps:
@@ -110,8 +113,18 @@ def flags_of(argv: list[str] | None) -> argparse.Namespace:
     flags.work = flags.work or Path(".lora_magic/pretrain") / flags.size
     # Only the very run that ships writes over what ships.
     ships = flags.plan == SIZES["shipped"]
-    flags.out = flags.out or (WEIGHTS if ships else flags.work / "weights")
+    flags.out = flags.out or (demo.WEIGHTS if ships else flags.work / "weights")
     return flags
+
+
+def _out(text: str) -> Path:
+    """A folder for weights: a new one, an empty one, or one that holds weights of a run."""
+    path = Path(text)
+    if path.exists() and not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{path} is a file; expected a folder")
+    if path.is_dir() and any(path.iterdir()) and not (path / RECORD).is_file():
+        raise argparse.ArgumentTypeError(f"{path} holds other files; expected a folder of its own")
+    return path
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -124,12 +137,19 @@ def main(argv: list[str] | None = None) -> None:
             f"{flags.work} is at step {run.step} already; give --steps more, or --work another "
             "folder"
         )
-    print(f"{sum(p.numel() for p in run.model.parameters()):,} parameters, {run.plan}", flush=True)
+    print(f"{sum(p.numel() for p in run.model.parameters()):,} parameters, {run.plan}")
+    print(f"the weights go to {flags.out}", flush=True)
+    others = {one["planned_steps"] for one in run.sessions} - {run.plan.steps}
+    if others and flags.out == demo.WEIGHTS:
+        raise TrainingError(
+            f"{flags.work} was planned for {others.pop()} steps before, expected "
+            f"{run.plan.steps} throughout for the weights that ship; give --out a folder."
+        )
     if run.step < run.plan.steps:
         run.begin()
     bar = _Bar(run)
     try:
-        train(run, flags.every, flags.stop, shown=bar)
+        train(run, flags.every, flags.stop, compiled=not flags.eager, shown=bar)
     except KeyboardInterrupt:
         raise SystemExit(
             f"stopped at step {run.step}; the same command goes on from the last checkpoint in "
@@ -151,8 +171,9 @@ def command_of(flags: argparse.Namespace) -> str:
         typed += ["--size", flags.size]
     if flags.steps:
         typed += ["--steps", str(flags.steps)]
-    # The sums of a matrix product depend on how many threads share it.
-    return shlex.join([*typed, "--threads", str(flags.threads)])
+    # The sums of a matrix product depend on how many threads share it, and on how it is compiled.
+    typed += ["--threads", str(flags.threads)]
+    return shlex.join([*typed, *(["--eager"] if flags.eager else [])])
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--weights", type=Path, help="a folder that pretraining wrote")
     parser.add_argument(
         "--width",
-        type=command.positive,
+        type=command.width,
         default=shutil.get_terminal_size().columns,
         help="of the page in characters, instead of the terminal's; 210 holds all seven",
     )
@@ -91,7 +91,7 @@ def main(argv: list[str] | None = None) -> None:
     print(page(found, flags.width))
     if flags.json:
         told = {"weights": weights_sum(flags.weights or demo.WEIGHTS), "answers": listed(found)}
-        flags.json.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+        flags.json.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

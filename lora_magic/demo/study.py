@@ -12,6 +12,7 @@ import json
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -20,9 +21,12 @@ from lora_magic.demo import command
 from lora_magic.demo.making.plan import Plan
 from lora_magic.demo.making.run import Run, train
 from lora_magic.demo.texts import corpus
+from lora_magic.errors import TrainingError
 
 # hidden width, layers, heads, inner width
 SHAPES = {
+    "128x4": (128, 4, 4, 352),
+    "192x3": (192, 3, 6, 512),
     "192x4": (192, 4, 6, 512),
     "256x4": (256, 4, 8, 704),
     "256x6": (256, 6, 8, 704),
@@ -37,21 +41,22 @@ def shape(name: str, steps: int) -> Plan:
     return replace(Plan(), steps=steps, hidden=hidden, layers=layers, heads=heads, inner=inner)
 
 
-def steps_within(name: str, seconds: float, work: Path) -> int:
+def steps_within(name: str, seconds: float) -> int:
     """How many steps of a shape fit into a time, measured on its first steps."""
-    run = Run(shape(name, 10_000), work / "timing" / name)
-    train(run, every=10**9, stop=10)
-    begun = time.process_time()
-    train(run, every=10**9, stop=10 + _TIMED)
-    # Compiling is over by then; the texts of a shard, a second or two, are not counted.
-    return round(seconds * _TIMED / (time.process_time() - begun))
+    with TemporaryDirectory() as work:
+        run = Run(shape(name, 10_000), Path(work))
+        train(run, every=10**9, stop=10)
+        begun = time.process_time()
+        train(run, every=10**9, stop=10 + _TIMED)
+        # Compiling is over by then; the texts of a shard, a second or two, are not counted.
+        return round(seconds * _TIMED / (time.process_time() - begun))
 
 
 def measured(name: str, seconds: float, work: Path) -> dict[str, Any]:
     """One shape trained for the time; its last point and its size."""
-    run = Run(shape(name, steps_within(name, seconds, work)), work / name)
-    if run.step:
-        raise SystemExit(f"{work / name} holds a run already; give --work another folder")
+    if (work / name / "state.pt").exists():
+        raise TrainingError(f"{work / name} holds a run already; give --work another folder.")
+    run = Run(shape(name, steps_within(name, seconds)), work / name)
     run.begin()
     begun = time.process_time()
     train(run, every=max(1, run.plan.steps // 8))
@@ -70,14 +75,14 @@ def measured(name: str, seconds: float, work: Path) -> dict[str, Any]:
 def main(argv: list[str] | None = None) -> None:
     """Train the shapes one after another and write what came out."""
     parser = argparse.ArgumentParser(prog="python -m lora_magic.demo.study", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=12.0, help="for each shape")
+    parser.add_argument("--minutes", type=command.above_zero, default=8.0, help="for each shape")
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
     parser.add_argument("--work", type=Path, default=Path(".lora_magic/study"))
     flags = parser.parse_args(argv)
     torch.set_num_threads(1)
     for name in flags.shapes:
         told = measured(name, flags.minutes * 60, flags.work)
-        (flags.work / f"{name}.json").write_text(json.dumps(told, indent=1) + "\n")
+        (flags.work / f"{name}.json").write_text(json.dumps(told, indent=1) + "\n", "utf-8")
         last = told["curve"][-1]
         print(
             f"{name}: {told['parameters']:,} parameters, {told['tokens'] / 1e6:.1f}M tokens, "

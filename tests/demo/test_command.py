@@ -6,12 +6,13 @@ import logging
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from lora_magic.demo import command
-from lora_magic.errors import DataError
+from lora_magic.demo import adapters, command, show, study
+from lora_magic.errors import AdapterError, DataError
 
 
 def test_our_own_errors_end_a_command_in_one_line() -> None:
@@ -43,6 +44,40 @@ def test_only_a_commands_own_words_are_seen(
     assert capsys.readouterr() == ("figures\n", "")
     assert not recwarn
     assert logging.getLogger("some.library").isEnabledFor(logging.WARNING)
+
+
+def test_a_command_is_stopped_without_a_traceback() -> None:
+    def main() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit, match="stopped"):
+        command.run(main)
+
+
+@pytest.mark.parametrize(
+    ("main", "typed", "told"),
+    [
+        (study.main, ["--minutes", "0"], "expected a number above 0"),
+        (study.main, ["--minutes", "nan"], "expected a number above 0"),
+        (show.main, ["--json", "."], "is a folder"),
+        (show.main, ["--width", "2"], "expected 20 or more"),
+        (adapters.main, ["--seeds", "0"], "expected 1 or more"),
+    ],
+)
+def test_a_mistake_is_told_before_the_work(
+    main: Callable[[list[str]], None],
+    typed: list[str],
+    told: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(typed)
+    assert told in capsys.readouterr().err
+
+
+def test_target_modules_that_are_not_there_are_told() -> None:
+    with pytest.raises(AdapterError, match=r"'q_prj'; expected all-linear, or some of .*q_proj"):
+        adapters.main(["--targets", "q_prj", "--seeds", "1"])
 
 
 @pytest.mark.parametrize("script", ["adapters", "pretrain", "probe", "show", "study"])

@@ -88,7 +88,7 @@ def test_verdicts_told_by_hand(prompt: str, text: str, expected: Verdict) -> Non
 
 
 @pytest.mark.parametrize("reader", ["first", "second"])
-def test_it_agrees_with_readers_on_95_percent_of_answers_that_it_was_not_written_by(
+def test_it_agrees_with_readers_on_95_percent_of_answers_that_it_was_not_written_from(
     reader: str,
 ) -> None:
     labels = json.loads(LABELS.read_text(encoding="utf-8"))

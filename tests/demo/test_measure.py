@@ -36,6 +36,8 @@ def _question(prompt: str) -> Question:
         ("Ben: What is it made of?\nMia: It is made of oak.\nBen: Thank you!", False),
         ("Ben: Where is it?\nMia: Here.\nBen: Where is it?\nMia: Here. Look.", True),
         ("Ben: Where is it?\nMia: Where is it?", True),
+        ("Ben: A?\nMia: It eats corn. It is clever.\nBen: B?\nMia: It is shy. It is clever.", True),
+        ("Ben: A?\nMia: It eats. It is clever.\nBen: B?\nMia: It is clever. It sings.", False),
     ],
 )
 def test_a_dialogue_repeats_itself_by_a_line(text: str, repeated: bool) -> None:

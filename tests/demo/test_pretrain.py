@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -12,12 +13,14 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from lora_magic import demo
 from lora_magic.demo import measure, pretrain
 from lora_magic.demo.checksums import verify_checksums
 from lora_magic.demo.making import vocabulary
 from lora_magic.demo.making.plan import SIZES, Plan
 from lora_magic.demo.making.run import Run, loss_of, train, validation
 from lora_magic.demo.texts import corpus, split
+from lora_magic.errors import TrainingError
 
 TINY = Plan(
     steps=6, hidden=32, layers=1, heads=2, inner=48, rows=2, length=64, shard_steps=2, judged=2
@@ -52,7 +55,7 @@ def test_a_resumed_run_gives_the_weights_of_one_that_never_stopped(
 
 
 def test_a_checkpoint_of_another_plan_is_refused(straight: Run) -> None:
-    with pytest.raises(SystemExit, match="--work"):
+    with pytest.raises(TrainingError, match="--work"):
         Run(replace(TINY, hidden=64), straight.work)
 
 
@@ -60,7 +63,7 @@ def test_a_checkpoint_of_other_texts_is_refused(
     straight: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(corpus, "fingerprint", lambda seed: "other")
-    with pytest.raises(SystemExit, match="other texts"):
+    with pytest.raises(TrainingError, match="other texts"):
         Run(TINY, straight.work)
 
 
@@ -74,7 +77,7 @@ def test_a_pause_keeps_every_step(straight: Run, tmp_path: Path) -> None:
 
 
 def test_only_the_run_that_ships_writes_over_what_ships(tmp_path: Path) -> None:
-    assert pretrain.flags_of([]).out == pretrain.WEIGHTS
+    assert pretrain.flags_of([]).out == demo.WEIGHTS
     for typed in (["--steps", "100"], ["--size", "larger"], ["--work", "x", "--steps", "9"]):
         flags = pretrain.flags_of(typed)
         assert flags.out == flags.work / "weights"
@@ -95,7 +98,7 @@ def test_the_command_pauses_goes_on_and_writes(
 ) -> None:
     monkeypatch.setitem(pretrain.SIZES, "shipped", TINY)
     plain = pretrain.train
-    monkeypatch.setattr(pretrain, "train", lambda *a, **k: plain(*a, **k, compiled=False))
+    monkeypatch.setattr(pretrain, "train", lambda *a, **k: plain(*a, **{**k, "compiled": False}))
     monkeypatch.setattr(pretrain.probe, "test_questions", lambda: validation(4))
     (tmp_path / "work").mkdir()
     shutil.copy(straight.work / "tokenizer.json", tmp_path / "work")
@@ -110,6 +113,58 @@ def test_the_command_pauses_goes_on_and_writes(
     assert record["test"]["prompts"] == 4
     with pytest.raises(SystemExit, match="at step 6 already"):
         pretrain.main([*typed, "--steps", "5"])
+
+
+def test_fewer_steps_than_planned_end_with_a_measured_score(straight: Run, tmp_path: Path) -> None:
+    shutil.copy(straight.work / "tokenizer.json", tmp_path)
+    train(Run(TINY, tmp_path), every=100, stop=4, compiled=False)
+    shortened = Run(replace(TINY, steps=4), tmp_path)
+    train(shortened, every=100, compiled=False)
+    assert [point.step for point in shortened.curve] == [4]
+    assert shortened.best
+    assert Run(replace(TINY, steps=4), tmp_path).best
+
+
+def test_a_run_of_several_plans_does_not_write_over_what_ships(
+    straight: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(pretrain.SIZES, "shipped", TINY)
+    monkeypatch.setattr(demo, "WEIGHTS", tmp_path / "shipped")
+    shutil.copy(straight.work / "tokenizer.json", tmp_path)
+    typed = ["--work", str(tmp_path), "--eager"]
+    pretrain.main([*typed, "--steps", "20", "--stop", "2", "--out", str(tmp_path / "out")])
+    with pytest.raises(TrainingError, match="planned for 20 steps"):
+        pretrain.main(typed)
+    assert not (tmp_path / "shipped").exists()
+
+
+def test_a_vocabulary_of_other_texts_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        vocabulary,
+        "train_tokenizer",
+        partial(vocabulary.train_tokenizer, documents_read=2000),
+    )
+    Run(TINY, tmp_path)
+    first = (tmp_path / "tokenizer.json").stat().st_mtime_ns
+    Run(TINY, tmp_path)
+    assert (tmp_path / "tokenizer.json").stat().st_mtime_ns == first
+    monkeypatch.setattr(corpus, "fingerprint", lambda seed: "other")
+    Run(TINY, tmp_path)
+    assert (tmp_path / "tokenizer.json").stat().st_mtime_ns > first
+
+
+def test_weights_go_to_a_folder_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "note").write_text("mine")
+    for folder in (tmp_path, tmp_path / "note"):
+        with pytest.raises(SystemExit):
+            pretrain.flags_of(["--out", str(folder)])
+        assert "expected a folder" in capsys.readouterr().err
+    (tmp_path / "new").mkdir()
+    assert pretrain.flags_of(["--out", str(tmp_path / "new")]).out == tmp_path / "new"
 
 
 def test_training_lowers_the_loss(straight: Run, tmp_path: Path) -> None:

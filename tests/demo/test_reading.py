@@ -1,4 +1,4 @@
-"""The 140 answers that two people read: theirs are the shipped weights', and few of them fail."""
+"""The 140 answers that two readers judged are the shipped weights', and few of them fail."""
 
 from __future__ import annotations
 

@@ -10,25 +10,26 @@ import pytest
 from lora_magic.demo import study
 from lora_magic.demo.making import vocabulary
 from lora_magic.demo.texts import corpus
+from lora_magic.errors import TrainingError
 
 
 def test_twice_the_time_buys_twice_the_steps(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = iter(range(0, 1000, 8))
     monkeypatch.setattr(study, "Run", lambda plan, work: None)
     monkeypatch.setattr(study, "train", lambda run, every, stop: None)
     monkeypatch.setattr(study.time, "process_time", lambda: next(clock))
     # Forty steps take eight seconds of this clock.
-    assert study.steps_within("192x4", 80, tmp_path) == 400
-    assert study.steps_within("192x4", 160, tmp_path) == 800
+    assert study.steps_within("192x4", 80) == 400
+    assert study.steps_within("192x4", 160) == 800
 
 
 def test_a_shape_is_trained_to_its_end_and_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(study.SHAPES, "tiny", (32, 1, 2, 48))
-    monkeypatch.setattr(study, "steps_within", lambda name, seconds, work: 8)
+    monkeypatch.setattr(study, "steps_within", lambda name, seconds: 8)
     plain = study.train
     monkeypatch.setattr(study, "train", lambda run, every: plain(run, every, compiled=False))
     (tmp_path / "tiny").mkdir()
@@ -39,6 +40,8 @@ def test_a_shape_is_trained_to_its_end_and_told(
     assert told["steps"] == 8
     assert [point["step"] for point in told["curve"]] == list(range(1, 9))
     assert told["corpus"] == corpus.fingerprint(0)
+    with pytest.raises(TrainingError, match="holds a run already"):
+        study.main(["--shapes", "tiny", "--work", str(tmp_path)])
     assert told["parameters"] == 2048 * 32 + 4 * 32 * 32 + 3 * 32 * 48 + 3 * 32
 
 

@@ -58,7 +58,7 @@ class Point:
 
 SIZES = {
     "shipped": Plan(),
-    # For whoever has a GPU: 30 million parameters, on ten times the tokens.
+    # For whoever has a GPU: 30 million parameters, on seventeen times the tokens.
     "larger": Plan(steps=40_000, hidden=512, layers=9, heads=8, inner=1408, rows=48, rate=2e-3),
 }
 

@@ -30,6 +30,7 @@ from lora_magic.demo.making import packing, vocabulary
 from lora_magic.demo.making.plan import Plan, Point, build, optimizers
 from lora_magic.demo.texts import corpus, split
 from lora_magic.demo.texts.family import Question
+from lora_magic.errors import TrainingError
 
 # Of the questions that weights are chosen by, those about what the world does not hold.
 _UNKNOWN = 0.1
@@ -51,6 +52,7 @@ class Run:
     def __init__(self, plan: Plan, work: Path) -> None:
         self.plan, self.work = plan, work
         work.mkdir(parents=True, exist_ok=True)
+        self.corpus = corpus.fingerprint(plan.seed)
         self.tokenizer = self._tokenizer()
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = build(plan).to(self.device)
@@ -63,15 +65,18 @@ class Run:
         self.best_point: Point | None = None
         self.sessions: list[dict[str, Any]] = []
         self.smooth = 0.0
-        self.corpus = corpus.fingerprint(plan.seed)
         self._shard: tuple[int, packing.Shard] | None = None
         self._resume()
 
     def _tokenizer(self) -> Tokenizer:
-        path = self.work / "tokenizer.json"
-        if not path.exists():
+        """The vocabulary of these texts; one that was put into the folder is taken as it is."""
+        path, texts = self.work / "tokenizer.json", self.work / "tokenizer.corpus"
+        stale = texts.exists() and texts.read_text() != self.corpus
+        if stale or not path.exists():
             trained = vocabulary.train_tokenizer(self.plan.seed)
-            trained.save(str(path))
+            trained.save(str(self.work / "tokenizer.tmp"))
+            texts.write_text(self.corpus)
+            os.replace(self.work / "tokenizer.tmp", path)
         return Tokenizer.from_file(str(path))
 
     def _resume(self) -> None:
@@ -82,9 +87,11 @@ class Run:
         # The number of steps alone may differ: then the fall of the rate ends elsewhere.
         kept = replace(Plan(**state["plan"]), steps=self.plan.steps)
         if kept != self.plan:
-            raise SystemExit(f"{path} belongs to {kept}; give --work another folder")
+            raise TrainingError(
+                f"{path} belongs to {kept}, expected {self.plan}; give --work another folder."
+            )
         if state["corpus"] != self.corpus:
-            raise SystemExit(f"{path} was made of other texts; give --work another folder")
+            raise TrainingError(f"{path} was made of other texts; give --work another folder.")
         self.model.load_state_dict(state["model"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
@@ -216,3 +223,7 @@ def train(
             run.keep()
         if shown:
             shown(run)
+    # A pause may have become the end since, by a plan of fewer steps.
+    if run.step == run.plan.steps and (not run.curve or run.curve[-1].step < run.step):
+        run.validate()
+        run.keep()

@@ -21,6 +21,9 @@ SHOWN = "shown"
 # something that can be reviewed, and get an opinion with a fact in it all the same.
 ASKED_FOR_REVIEW = 0.5
 ASKED_OF_STYLES = 0.2
+# The prompts of seed 0 were read with earlier weights, and what was seen there was mended in the
+# texts: they would no longer be held out.
+_SHOWN_SEED = 1
 
 
 def rows(task: str, n: int, seed: int = 0) -> tuple[tuple[str, str], ...]:
@@ -39,7 +42,7 @@ def held_out(task: str, n: int, seed: int = 0, part: split.Split = "test") -> tu
 
 def shown(n: int) -> tuple[Question, ...]:
     """`n` held-out questions that every task can answer: about what can be reviewed."""
-    return held_out(SHOWN, n)
+    return held_out(SHOWN, n, _SHOWN_SEED)
 
 
 def completion(question: Question, task: str, rng: Random) -> str:
