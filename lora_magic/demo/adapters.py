@@ -8,7 +8,6 @@ not depend on the rest of the package.
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -180,7 +179,7 @@ def base_row(task: str, seeds: int, weights: Path | None, part: split.Split) -> 
 
 def main(argv: list[str] | None = None) -> None:
     """Print the table, and with --answers what was answered."""
-    parser = argparse.ArgumentParser(prog="python -m lora_magic.demo.adapters", description=__doc__)
+    parser = command.parser("adapters", __doc__)
     parser.add_argument("--tasks", nargs="+", choices=tasks.TASKS, default=list(demo.ADAPTERS))
     parser.add_argument("--seeds", type=command.positive, default=SEEDS)
     parser.add_argument("--rate", type=float, default=Recipe.rate)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -31,8 +32,19 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit("stopped")
+    except BrokenPipeError:
+        # Whoever read the page has seen enough; Python would complain of it once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     finally:
         logging.disable(logging.NOTSET)
+
+
+def parser(name: str, about: str) -> argparse.ArgumentParser:
+    """The parser of a command; flags are typed in full, or "--step 5" would pass for "--steps"."""
+    return argparse.ArgumentParser(
+        prog=f"python -m lora_magic.demo.{name}", description=about, allow_abbrev=False
+    )
 
 
 def positive(text: str) -> int:

@@ -97,7 +97,7 @@ class _Bar:
 
 def flags_of(argv: list[str] | None) -> argparse.Namespace:
     """The command line, with the plan that it asks for and the folders that go with it."""
-    parser = argparse.ArgumentParser(prog="python -m lora_magic.demo.pretrain", description=__doc__)
+    parser = command.parser("pretrain", __doc__)
     parser.add_argument("--size", choices=SIZES, default="shipped")
     parser.add_argument("--steps", type=command.positive, help="optimizer steps in all")
     parser.add_argument("--stop", type=command.positive, help="pause at this step")

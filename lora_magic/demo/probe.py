@@ -7,7 +7,6 @@ the fact that was asked for or admit that it is not known. What adapters do is i
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
@@ -42,7 +41,7 @@ def test_questions() -> tuple[Question, ...]:
 
 def main(argv: list[str] | None = None) -> None:
     """Print every figure, and the answers themselves with --answers."""
-    parser = argparse.ArgumentParser(prog="python -m lora_magic.demo.probe", description=__doc__)
+    parser = command.parser("probe", __doc__)
     parser.add_argument("--answers", action="store_true", help="print what was answered")
     parser.add_argument("--weights", type=Path, help="a folder that pretraining wrote")
     parser.add_argument("--threads", type=command.positive, default=1)

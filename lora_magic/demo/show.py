@@ -6,7 +6,6 @@ prompts. Knows how answers are laid out on a terminal; the training is in `adapt
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import itertools
 import json
@@ -75,7 +74,7 @@ def weights_sum(folder: Path) -> str:
 
 def main(argv: list[str] | None = None) -> None:
     """Print the page; with --json write prompts, names and answers to a file."""
-    parser = argparse.ArgumentParser(prog="python -m lora_magic.demo.show", description=__doc__)
+    parser = command.parser("show", __doc__)
     parser.add_argument("--json", type=command.new_file, help="a file for the answers as well")
     parser.add_argument("--weights", type=Path, help="a folder that pretraining wrote")
     parser.add_argument(

@@ -7,7 +7,6 @@ the share of right facts on validation prompts. Knows shapes and the clock; what
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from dataclasses import asdict, replace
@@ -74,7 +73,7 @@ def measured(name: str, seconds: float, work: Path) -> dict[str, Any]:
 
 def main(argv: list[str] | None = None) -> None:
     """Train the shapes one after another and write what came out."""
-    parser = argparse.ArgumentParser(prog="python -m lora_magic.demo.study", description=__doc__)
+    parser = command.parser("study", __doc__)
     parser.add_argument("--minutes", type=command.above_zero, default=8.0, help="for each shape")
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
     parser.add_argument("--work", type=Path, default=Path(".lora_magic/study"))

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 Facts = tuple[tuple[str, str], ...]
+_FORGOTTEN = "much is forgotten: try more rows, fewer --steps or a smaller --lr"
 
 
 @dataclass(frozen=True)
@@ -29,15 +30,16 @@ class Content:
 
     @property
     def line(self) -> str:
-        """For a receipt.
+        """For a receipt; where less than half of what was true is left, with what to try.
 
         >>> Content(24, 23, 20, 24, 22).line
         'content: 23 of 24 about the right subject, 20 true (base 24, 22)'
         """
-        return (
+        told = (
             f"{self.what}: {self.subject} of {self.asked} about the right subject, "
             f"{self.right} true (base {self.base_subject}, {self.base_right})"
         )
+        return f"{told}; {_FORGOTTEN}" if 2 * self.right < self.base_right else told
 
     @property
     def facts(self) -> Facts:

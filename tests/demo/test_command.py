@@ -62,6 +62,7 @@ def test_a_command_is_stopped_without_a_traceback() -> None:
         (show.main, ["--json", "."], "is a folder"),
         (show.main, ["--width", "2"], "expected 20 or more"),
         (adapters.main, ["--seeds", "0"], "expected 1 or more"),
+        (adapters.main, ["--step", "5"], "unrecognized arguments"),
     ],
 )
 def test_a_mistake_is_told_before_the_work(
@@ -78,6 +79,22 @@ def test_a_mistake_is_told_before_the_work(
 def test_target_modules_that_are_not_there_are_told() -> None:
     with pytest.raises(AdapterError, match=r"'q_prj'; expected all-linear, or some of .*q_proj"):
         adapters.main(["--targets", "q_prj", "--seeds", "1"])
+
+
+def test_a_reader_who_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    script = tmp_path / "long.py"
+    script.write_text(
+        "from lora_magic.demo import command\n"
+        "command.run(lambda: [print('line', n) for n in range(100_000)])\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        assert process.stdout.readline() == "line 0\n"
+        process.stdout.close()
+        assert process.stderr.read() == ""
 
 
 @pytest.mark.parametrize("script", ["adapters", "pretrain", "probe", "show", "study"])

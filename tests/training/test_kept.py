@@ -24,6 +24,14 @@ def test_each_is_told_in_a_line(kept: Kept, line: str) -> None:
     assert kept.line == line
 
 
+@pytest.mark.parametrize(("right", "told"), [(0, True), (10, True), (11, False), (22, False)])
+def test_what_to_try_is_told_where_less_than_half_is_left(right: int, told: bool) -> None:
+    line = Content(asked=24, subject=23, right=right, base_subject=24, base_right=22).line
+    assert (
+        line.endswith("; much is forgotten: try more rows, fewer --steps or a smaller --lr") is told
+    )
+
+
 @pytest.mark.parametrize(
     ("loss", "told"),
     [(3.0, "(-0.21)"), (3.21, "(+0.00)"), (3.2099, "(+0.00)"), (4.0, "(+0.79)")],
