@@ -43,7 +43,7 @@ def file(width: float, height: float, label: str, *shapes: str) -> Markup:
 
 def image(width: float, height: float, label: str, *shapes: str) -> Markup:
     """The same drawing as an <img> that holds all of it and outlives a sanitiser."""
-    alone = file(width, height, label, *shapes)
+    alone = _drawn(width, height, shapes, **_ALONE)
     return tag(
         "img",
         alt=label,
