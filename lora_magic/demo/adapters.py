@@ -41,6 +41,7 @@ class Recipe:
     rank: int = int(demo.RECIPE["rank"])
     alpha: int = int(demo.RECIPE["alpha"])
     targets: str = str(demo.RECIPE["targets"])
+    rows: int = ROWS
 
 
 @dataclass(frozen=True)
@@ -135,8 +136,9 @@ def trained(
 ) -> tuple[Any, Tokenizer, float]:
     """The embedded model with an adapter for a task, its tokenizer, and the CPU seconds."""
     model, tokenizer = measure.load(weights)
+    recipe = recipe or Recipe()
     begun = time.process_time()
-    adapted = train(model, tokenizer, tasks.rows(task, ROWS, seed), seed, recipe)
+    adapted = train(model, tokenizer, tasks.rows(task, recipe.rows, seed), seed, recipe)
     return adapted, tokenizer, time.process_time() - begun
 
 
@@ -185,6 +187,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--rate", type=float, default=Recipe.rate)
     parser.add_argument("--steps", type=command.positive, default=Recipe.steps)
     parser.add_argument("--rank", type=command.positive, default=Recipe.rank)
+    parser.add_argument("--rows", type=command.positive, default=Recipe.rows)
     parser.add_argument("--targets", default=Recipe.targets)
     parser.add_argument(
         "--part",
@@ -197,8 +200,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--answers", action="store_true", help="print what was answered")
     flags = parser.parse_args(argv)
     torch.set_num_threads(flags.threads)
-    recipe = Recipe(rate=flags.rate, steps=flags.steps, rank=flags.rank, targets=flags.targets)
-    print(f"{recipe}, {ROWS} rows; of {PROMPTS} {flags.part} prompts, {flags.seeds} seeds")
+    recipe = Recipe(
+        flags.rate, flags.steps, rank=flags.rank, targets=flags.targets, rows=flags.rows
+    )
+    print(f"{recipe}; of {PROMPTS} {flags.part} prompts, {flags.seeds} seeds")
     print(f"{'adapter':9} {'form':>14} {'content':>14} {'both':>14}  CPU s   (base's form)")
     for task in flags.tasks:
         found = [
