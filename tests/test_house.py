@@ -29,10 +29,11 @@ BELOW = {
     "frames": set(),
     "paths": set(),
     "checks": set(),
+    "versions": set(),
 }
 
 #: Single files at the bottom, open to every room.
-OPEN = {"errors", "interrupts", "frames", "paths", "checks"}
+OPEN = {"errors", "interrupts", "frames", "paths", "checks", "versions"}
 
 #: Libraries with one owner: a room, or one file.
 OWNERS = {

@@ -25,6 +25,7 @@ from .methods import METHODS
 from .places import FROM_WEIGHTS, Layer, layers_of, own_of
 from .slots import ROOT, Slots
 from .spec import AdapterSpec
+from .trial import check_runs
 
 
 @dataclass
@@ -66,6 +67,7 @@ def whole(base: BaseModel, slots: Slots, spec: AdapterSpec, built: Built) -> Bui
         own = own_of(base.model, spec, built.layers, base.task.head)
         _tune(base.model, built, own)
         built.formulas = by_formula(base.model, spec, built.layers, base.task.head)
+    check_runs(base.model, slots, built.replacements, METHODS[spec.method].title)
     return built
 
 
@@ -183,7 +185,7 @@ def _begin_at(base: BaseModel, slots: Slots, spec: AdapterSpec, path: str, layer
 def _virtual(base: BaseModel, slots: Slots, spec: AdapterSpec) -> Built:
     """Prefix and prompt tuning; both start from words of the base's own vocabulary."""
     model = base.model
-    prefix.refuse_without_cache(model, METHODS[spec.method].title)
+    name = prefix.cache_name(model, METHODS[spec.method].title)
     if spec.virtual_tokens >= base.context:
         raise AdapterError(
             f"--virtual-tokens {spec.virtual_tokens}: the base's context is {base.context} tokens; "
@@ -191,10 +193,11 @@ def _virtual(base: BaseModel, slots: Slots, spec: AdapterSpec) -> Built:
         )
     root: prefix.VirtualTokens
     if spec.method == "prompt":
-        root = prefix.Prompt(prefix.embedding(prefix.drawn_words(model, spec.virtual_tokens)))
+        words = prefix.drawn_words(model, spec.virtual_tokens)
+        root = prefix.Prompt(prefix.embedding(words), name)
     else:
-        keys, layers, heads = prefix.drawn_cache(model, spec.virtual_tokens)
-        root = prefix.Prefix(prefix.embedding(keys), layers, heads)
+        keys, layers, heads = prefix.drawn_cache(model, name, spec.virtual_tokens)
+        root = prefix.Prefix(prefix.embedding(keys), name, layers, heads)
     return Built({ROOT: root}, (Layer(ROOT),))
 
 

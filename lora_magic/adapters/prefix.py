@@ -9,12 +9,17 @@ Knows a decoder's cache; knows no PEFT, no adapter and no session.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lora_magic.base.modes import evaluating
 from lora_magic.errors import AdapterError, listed
+from lora_magic.versions import untested
+
+from .trial import one_token
 
 #: Marks a cache that serves one pass. Some models hand back what they were given also where they
 #: were told to keep none, and `generate` then gives it to the next pass beside the whole text.
@@ -24,12 +29,13 @@ _ONCE = "_lora_magic_once"
 class VirtualTokens(nn.Module):
     """What stands at the root while n virtual tokens are in force.
 
-    Subclasses say what the cache holds for them. `embedding` [n, width] is float32.
+    Subclasses say what the cache holds for them. `embedding` [n, width] is float32; `cache_name`
+    is what the model's forward calls its cache.
     """
 
-    def __init__(self, embedding: nn.Parameter) -> None:
+    def __init__(self, embedding: nn.Parameter, cache_name: str) -> None:
         super().__init__()
-        self.embedding = embedding
+        self.embedding, self.cache_name = embedding, cache_name
 
     @property
     def count(self) -> int:
@@ -44,14 +50,14 @@ class VirtualTokens(nn.Module):
         self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments of the model's forward, with the virtual tokens in its cache."""
-        given = inspect.signature(model.forward).bind_partial(*args, **kwargs).arguments
-        told = {**{k: v for k, v in given.items() if k != "kwargs"}, **given.get("kwargs", {})}
+        told = _by_name(model, args, kwargs)
         tokens = told.get("input_ids")
         tokens = told["inputs_embeds"] if tokens is None else tokens
         rows, length = tokens.shape[:2]
-        cache = told.get("past_key_values")
+        given = _cache_in(told)
+        cache = None if given is None else told[given]
         if cache is None or getattr(cache, _ONCE, False):
-            cache = told["past_key_values"] = empty_cache(model)
+            cache = told[given or self.cache_name] = empty_cache(model)
             setattr(cache, _ONCE, not _keeps_cache(model, told))
         if cache.get_seq_length() == 0:
             self.fill(model, cache, rows)
@@ -70,8 +76,10 @@ class Prefix(VirtualTokens):
     `embedding` is [n, L·2·heads·size] in PEFT's order: layer by layer keys, then values.
     """
 
-    def __init__(self, embedding: nn.Parameter, layers: int, heads: int) -> None:
-        super().__init__(embedding)
+    def __init__(
+        self, embedding: nn.Parameter, cache_name: str, layers: int, heads: int
+    ) -> None:
+        super().__init__(embedding, cache_name)
         self.layers, self.heads = layers, heads
 
     def fill(self, model: Any, cache: Any, rows: int) -> None:
@@ -93,8 +101,27 @@ class Prompt(VirtualTokens):
     def fill(self, model: Any, cache: Any, rows: int) -> None:
         """The keys and values that the model's own layers make of the embeddings."""
         embeds = self.embedding.to(model.dtype)[None]
-        model.base_model(inputs_embeds=embeds, past_key_values=cache, use_cache=True)
+        model.base_model(inputs_embeds=embeds, **{self.cache_name: cache}, use_cache=True)
         cache.batch_repeat_interleave(rows)
+
+
+def _by_name(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> dict[str, Any]:
+    """The arguments of a call by name, without those that are None: a forward's own defaults."""
+    given = inspect.signature(model.forward).bind_partial(*args, **kwargs).arguments
+    told = {**{k: v for k, v in given.items() if k != "kwargs"}, **given.get("kwargs", {})}
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _cache_in(named: Mapping[str, Any]) -> str | None:
+    """The name of transformers' cache among arguments or outputs.
+
+    Found by its type: the name has changed before (`past_key_values` is `cache` from 5.24 on).
+    """
+    from transformers import Cache
+
+    return next((name for name, value in named.items() if isinstance(value, Cache)), None)
 
 
 def _keeps_cache(model: Any, told: dict[str, Any]) -> bool:
@@ -110,22 +137,35 @@ def empty_cache(model: nn.Module) -> Any:
     return DynamicCache(config=model.config)
 
 
-def refuse_without_cache(model: Any, title: str) -> None:
-    """Raise `AdapterError` for a model that does not answer from a cache of keys and values.
+@torch.no_grad()
+def cache_name(model: Any, title: str) -> str:
+    """What the model's forward calls its cache of keys and values, found by running one token.
 
-    Asked by running one token: what a config promises is not always kept.
+    The model's own answer holds the cache under that name; handed in under it, an empty one must
+    come back with one position. Neither a signature nor a config is asked: what they promise is
+    not always kept. Raises `AdapterError` for a model that keeps no keys and values.
     """
+    told = {**one_token(model), "use_cache": True, "return_dict": True}
     cache = empty_cache(model)
-    takes = "past_key_values" in inspect.signature(model.forward).parameters
-    token = torch.zeros(1, 1, dtype=torch.long, device=model.device)
-    if takes:
-        with torch.no_grad():
-            model(input_ids=token, past_key_values=cache, use_cache=True)
-    if not takes or cache.get_seq_length() != 1:
+    with evaluating(model):
+        name = _cache_in(model(**told))
+        if name is not None:
+            model(**told, **{name: cache})
+    if name is None or not _positions(cache):
         raise AdapterError(
-            f"{title} stands in a decoder's cache of keys and values, and {type(model).__name__} "
-            "keeps none; use another method: %lora attach NAME --method lora"
+            f"{title} needs a decoder's cache of keys and values, and {type(model).__name__} "
+            f"keeps none{untested('transformers')}; use another method: "
+            "%lora attach NAME --method lora"
         )
+    return name
+
+
+def _positions(cache: Any) -> int:
+    """How many positions a cache holds; 0 for one that holds no keys and values at all."""
+    try:
+        return int(cache.get_seq_length())
+    except ValueError:  # transformers' answer for a cache of recurrent states alone
+        return 0
 
 
 def embedding(tensor: Tensor) -> nn.Parameter:
@@ -144,16 +184,24 @@ def drawn_words(model: Any, count: int) -> Tensor:
 
 
 @torch.no_grad()
-def drawn_cache(model: Any, count: int) -> tuple[Tensor, int, int]:
+def drawn_cache(model: Any, name: str, count: int) -> tuple[Tensor, int, int]:
     """Keys and values [count, L·2·heads·size] that the model makes of drawn words, L, and heads.
+
+    `name` is what its forward calls its cache.
 
     Trained at once from noise a prefix is unstable; activations of real words are the better start
     (Li and Liang 2021, section 7.4). Raises `AdapterError` where the layers differ in their sizes.
     """
     cache = empty_cache(model)
     words = drawn_words(model, count).to(model.dtype)[None]
-    model.base_model(inputs_embeds=words, past_key_values=cache, use_cache=True)
-    parts = [part[0] for layer in cache.layers for part in (layer.keys, layer.values)]
+    model.base_model(inputs_embeds=words, **{name: cache}, use_cache=True)
+    pairs = [(getattr(layer, "keys", None), getattr(layer, "values", None)) for layer in cache.layers]
+    if any(part is None for pair in pairs for part in pair):
+        raise AdapterError(
+            f"some layers of {type(model).__name__} keep no keys and values, so a prefix has no "
+            "place in them; use --method prompt."
+        )
+    parts = [part[0] for pair in pairs for part in pair]
     shapes = {tuple(part.shape) for part in parts}
     if len(shapes) != 1:
         raise AdapterError(

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from lora_magic.adapters.slots import Slots
 from lora_magic.base.model import context_of
+from lora_magic.base.modes import evaluating
 from lora_magic.base.prompt import classified_ids
 from lora_magic.errors import PromptError
 
-from .generate import evaluating
 from .limits import check_known
 from .run import Voice
 from .verdict import Classification, Verdict

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lora_magic.base.model import context_of
-from lora_magic.base.threads import fitting_threads
+from lora_magic.base.modes import evaluating
 from lora_magic.interrupts import undisturbed
 
 from .limits import check_flags, new_tokens
@@ -117,20 +117,6 @@ def answering(model: Any) -> Iterator[None]:
     finally:
         with undisturbed():
             model.generation_config = kept
-
-
-@contextmanager
-def evaluating(model: Any) -> Iterator[None]:
-    """Evaluation mode and no more threads than the model is worth; after it all is as found."""
-    flags = [(module, module.training) for module in model.modules()]
-    try:
-        model.eval()
-        with fitting_threads(model):
-            yield
-    finally:
-        with undisturbed():
-            for module, training in flags:
-                module.training = training
 
 
 class _Stops:

@@ -19,9 +19,10 @@ from torch import nn
 
 from lora_magic.adapters.attached import Attached
 from lora_magic.adapters.spec import BASE_NAME
+from lora_magic.base.modes import evaluating
 from lora_magic.base.options import DEMO
 from lora_magic.base.threads import SMALL
-from lora_magic.compare.generate import evaluating, generate
+from lora_magic.compare.generate import generate
 from lora_magic.compare.limits import check_known, check_lengths
 from lora_magic.errors import LoraMagicError, PromptError, sentence
 from lora_magic.training.encode import IGNORED, Example, collate

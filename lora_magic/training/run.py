@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from lora_magic.base.memory import peak_memory
+from lora_magic.base.modes import evaluating
 from lora_magic.base.threads import fitting_threads
 from lora_magic.errors import TrainingError, listed
 
@@ -227,21 +228,15 @@ class _Run:
         if not self.held:
             return _UNMEASURED
         size = self.spec.pass_size
-        modes = [(module, module.training) for module in self.model.modules()]
         total, tokens = 0.0, 0
         given: list[int] = []
-        self.model.eval()
-        try:
-            with torch.no_grad():
-                for at in range(0, len(self.held), size):
-                    if self.stop.wanted:
-                        return _UNMEASURED
-                    loss, count, answers = self._loss_of(self.held[at : at + size])
-                    total, tokens = total + loss * count, tokens + count
-                    given += answers
-        finally:
-            for module, training in modes:
-                module.training = training
+        with evaluating(self.model), torch.no_grad():
+            for at in range(0, len(self.held), size):
+                if self.stop.wanted:
+                    return _UNMEASURED
+                loss, count, answers = self._loss_of(self.held[at : at + size])
+                total, tokens = total + loss * count, tokens + count
+                given += answers
         return _Measured(total / tokens, self._accuracy(given))
 
     def _accuracy(self, given: Sequence[int]) -> Accuracy | None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from lora_magic.adapters.attached import Attached
-from lora_magic.adapters.prefix import Prefix, Prompt, drawn_cache, drawn_words
+from lora_magic.adapters.prefix import Prefix, Prompt, cache_name, drawn_cache, drawn_words
 from lora_magic.adapters.slots import ROOT, Slots
 from lora_magic.base.load import use
 from lora_magic.base.model import BaseModel
@@ -202,7 +202,7 @@ def test_a_prefix_starts_from_what_the_model_makes_of_words() -> None:
     base, _ = based("llama")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        stacked, layers, heads = drawn_cache(base.model, 5)
+        stacked, layers, heads = drawn_cache(base.model, cache_name(base.model, "prefix"), 5)
         torch.manual_seed(1)
         words = drawn_words(base.model, 5)
     assert (layers, heads, tuple(stacked.shape)) == (2, 2, (5, 2 * 2 * 2 * 8))
@@ -210,7 +210,7 @@ def test_a_prefix_starts_from_what_the_model_makes_of_words() -> None:
     with torch.no_grad():
         base.model.base_model(inputs_embeds=words[None], past_key_values=cache, use_cache=True)
     again = DynamicCache(config=base.model.config)
-    Prefix(torch.nn.Parameter(stacked), layers, heads).fill(base.model, again, 1)
+    Prefix(torch.nn.Parameter(stacked), "", layers, heads).fill(base.model, again, 1)
     for one, other in zip(cache.layers, again.layers, strict=True):
         assert torch.equal(one.keys, other.keys)
         assert torch.equal(one.values, other.values)

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 
 from lora_magic.errors import AdapterError, sentence
+from lora_magic.versions import untested
 
 # bitsandbytes, which peft imports, warns of an optional CPU kernel: no concern of the cell's.
 _noisy = logging.getLogger("bitsandbytes")
@@ -31,7 +32,9 @@ def translated(doing: str) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     except (ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise AdapterError(f"{doing}: PEFT refuses: {sentence(error)}.") from error
+        raise AdapterError(
+            f"{doing}: PEFT refuses: {sentence(error)}{untested('peft', 'transformers')}."
+        ) from error
 
 
 __all__ = ["VERSION", "peft", "translated"]

@@ -1,0 +1,47 @@
+"""An adapter's trial: one token through the base with the adapter in place, before anybody has it.
+
+A release that changed under us shows here, with its name, and not in the middle of a training.
+Knows slots and modules; knows no method by name, no session and no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from lora_magic.base.modes import evaluating
+from lora_magic.errors import AdapterError, sentence
+from lora_magic.versions import untested
+
+from .slots import Slots
+
+
+def one_token(model: Any) -> dict[str, Any]:
+    """The arguments of a forward pass over one row of one token."""
+    return {"input_ids": torch.zeros(1, 1, dtype=torch.long, device=model.device)}
+
+
+def check_runs(model: Any, slots: Slots, replacements: Mapping[str, nn.Module], title: str) -> None:
+    """Raise `AdapterError` if one token passes through the bare base but not through the adapter."""
+    error = _fault(model, slots, replacements)
+    if error is None or _fault(model, slots, {}) is not None:
+        return
+    raise AdapterError(
+        f"{title} failed its trial on one token in {type(model).__name__}: "
+        f"{type(error).__name__}: {sentence(error)}{untested('peft', 'transformers')}. "
+        "Choose another --method or other --targets."
+    ) from error
+
+
+def _fault(model: Any, slots: Slots, replacements: Mapping[str, nn.Module]) -> Exception | None:
+    try:
+        with slots.held(replacements), evaluating(model), torch.no_grad():
+            model(**one_token(model))
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a library's release may raise is the answer
+        return error
+    return None
