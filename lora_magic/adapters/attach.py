@@ -22,10 +22,12 @@ from .attached import Attached, History
 from .build import Built, build, peft_layers, whole
 from .count import ModuleCount
 from .effect import PEFT_NAME
+from .methods import METHODS
 from .prefix import VirtualTokens
 from .slots import Slots
 from .spec import ALL_LINEAR, AdapterSpec
 from .targets import resolve, shortest
+from .trial import check_runs
 from .tuned import Tuned, every_bias, every_norm
 
 
@@ -209,6 +211,8 @@ def _attached(
         base_parameters=base.parameters,
     )
     attached.collect(slots)
+    # After the tensors are collected: a forward pass may put others beside them (DoRA on 4 bits).
+    check_runs(base.model, slots, built.replacements, METHODS[spec.method].title)
     held: dict[str, int] = {}
     for key, tensor in attached.tensors():
         path = _path_of(key, built.replacements)

@@ -25,7 +25,6 @@ from .methods import METHODS
 from .places import FROM_WEIGHTS, Layer, layers_of, own_of
 from .slots import ROOT, Slots
 from .spec import AdapterSpec
-from .trial import check_runs
 
 
 @dataclass
@@ -67,7 +66,6 @@ def whole(base: BaseModel, slots: Slots, spec: AdapterSpec, built: Built) -> Bui
         own = own_of(base.model, spec, built.layers, base.task.head)
         _tune(base.model, built, own)
         built.formulas = by_formula(base.model, spec, built.layers, base.task.head)
-    check_runs(base.model, slots, built.replacements, METHODS[spec.method].title)
     return built
 
 
