@@ -76,9 +76,7 @@ class Prefix(VirtualTokens):
     `embedding` is [n, L·2·heads·size] in PEFT's order: layer by layer keys, then values.
     """
 
-    def __init__(
-        self, embedding: nn.Parameter, cache_name: str, layers: int, heads: int
-    ) -> None:
+    def __init__(self, embedding: nn.Parameter, cache_name: str, layers: int, heads: int) -> None:
         super().__init__(embedding, cache_name)
         self.layers, self.heads = layers, heads
 
@@ -105,13 +103,11 @@ class Prompt(VirtualTokens):
         cache.batch_repeat_interleave(rows)
 
 
-def _by_name(
-    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> dict[str, Any]:
+def _by_name(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """The arguments of a call by name, without those that are None: a forward's own defaults."""
-    given = inspect.signature(model.forward).bind_partial(*args, **kwargs).arguments
-    told = {**{k: v for k, v in given.items() if k != "kwargs"}, **given.get("kwargs", {})}
-    return {name: value for name, value in told.items() if value is not None}
+    # What came by position gets its name; what has one keeps it, in the signature or not.
+    placed = inspect.signature(model.forward).bind_partial(*args).arguments
+    return {name: value for name, value in {**placed, **kwargs}.items() if value is not None}
 
 
 def _cache_in(named: Mapping[str, Any]) -> str | None:
@@ -195,13 +191,13 @@ def drawn_cache(model: Any, name: str, count: int) -> tuple[Tensor, int, int]:
     cache = empty_cache(model)
     words = drawn_words(model, count).to(model.dtype)[None]
     model.base_model(inputs_embeds=words, **{name: cache}, use_cache=True)
-    pairs = [(getattr(layer, "keys", None), getattr(layer, "values", None)) for layer in cache.layers]
-    if any(part is None for pair in pairs for part in pair):
+    found = [getattr(layer, kind, None) for layer in cache.layers for kind in ("keys", "values")]
+    parts = [part[0] for part in found if part is not None]
+    if len(parts) < len(found):
         raise AdapterError(
             f"some layers of {type(model).__name__} keep no keys and values, so a prefix has no "
             "place in them; use --method prompt."
         )
-    parts = [part[0] for pair in pairs for part in pair]
     shapes = {tuple(part.shape) for part in parts}
     if len(shapes) != 1:
         raise AdapterError(

@@ -25,7 +25,7 @@ def one_token(model: Any) -> dict[str, Any]:
 
 
 def check_runs(model: Any, slots: Slots, replacements: Mapping[str, nn.Module], title: str) -> None:
-    """Raise `AdapterError` if one token passes through the bare base but not through the adapter."""
+    """Raise `AdapterError` if one token passes the bare base but not the adapter."""
     error = _fault(model, slots, replacements)
     if error is None or _fault(model, slots, {}) is not None:
         return

@@ -48,9 +48,7 @@ def load(session: Session, release: Path, tmp_path: Path, labels: bool = False) 
 
 
 @pytest.mark.parametrize("folder", ADAPTERS, ids=lambda path: f"{path.parts[-3]}-{path.name}")
-def test_a_saved_adapter_answers_as_it_did(
-    folder: Path, session: Session, tmp_path: Path
-) -> None:
+def test_a_saved_adapter_answers_as_it_did(folder: Path, session: Session, tmp_path: Path) -> None:
     release = folder.parents[1]
     kept = load_file(release / "logits.safetensors")
     load(session, release, tmp_path, labels=folder.name == "labels")
