@@ -97,7 +97,7 @@ def refuse_rank(model: nn.Module, paths: Iterable[str], rank: int) -> None:
         if rank > min(outputs, inputs):
             raise AdapterError(
                 f"rank {rank} is more than {path} has ({outputs} × {inputs}); "
-                f"expected at most {min(outputs, inputs)}, for example --rank 8."
+                f"expected at most {min(outputs, inputs)}, for example --rank {min(8, outputs, inputs)}."
             )
 
 
