@@ -96,8 +96,8 @@ def refuse_rank(model: nn.Module, paths: Iterable[str], rank: int) -> None:
         outputs, inputs = shape_of(model.get_submodule(path))
         if rank > min(outputs, inputs):
             raise AdapterError(
-                f"rank {rank} is more than {path} has ({outputs} × {inputs}); "
-                f"expected at most {min(outputs, inputs)}, for example --rank {min(8, outputs, inputs)}."
+                f"rank {rank} is more than {path} has ({outputs} × {inputs}); expected at most "
+                f"{min(outputs, inputs)}, for example --rank {min(8, outputs, inputs)}."
             )
 
 

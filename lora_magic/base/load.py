@@ -76,7 +76,7 @@ def load(
         placement=placement,
         recipe=recipe,
         task=read.task,
-        source=Source(source, getattr(model.config, "_commit_hash", None)),
+        source=Source.of(source),
     )
 
 

@@ -23,10 +23,22 @@ _INDEX = "model.safetensors.index.json"
 
 @dataclass(frozen=True)
 class Source:
-    """Where a base was read from: a folder, or a hub id at a revision (None for the newest)."""
+    """The folder that a base was read from: its own, or the hub's snapshot of it here."""
 
     place: str
-    revision: str | None = None
+
+    @classmethod
+    def of(cls, place: str) -> Source:
+        """That of a base just read from a folder or a hub id.
+
+        Asked then, since the snapshot that a hub id stands for changes with the next download.
+        """
+        from huggingface_hub import try_to_load_from_cache
+
+        if Path(place).is_dir():
+            return cls(place)
+        config = try_to_load_from_cache(place, "config.json")
+        return cls(str(Path(config).parent) if isinstance(config, str) else place)
 
     def read(self, model: nn.Module, names: Sequence[str]) -> Tensor:
         """The tensor that was read into a parameter of the model, as it is stored, on the CPU.
@@ -67,13 +79,8 @@ class Source:
             return dict.fromkeys(opened.keys(), whole)
 
     def _file(self, name: str) -> Path | None:
-        folder = Path(self.place)
-        if folder.is_dir():
-            return folder / name if (folder / name).is_file() else None
-        from huggingface_hub import try_to_load_from_cache
-
-        cached = try_to_load_from_cache(self.place, name, revision=self.revision)
-        return Path(cached) if isinstance(cached, str) else None
+        file = Path(self.place, name)
+        return file if file.is_file() else None
 
 
 def _key(model: Any, names: Sequence[str], keys: Mapping[str, Path]) -> str | None:

@@ -246,6 +246,6 @@ def test_a_model_that_keeps_keys_in_some_layers_only_is_refused(method: str, why
     session.use(hybrid(), tiny_tokenizer())
     with pytest.raises(AdapterError, match=why):
         session.attach("one", method=method)
-    session.attach("other", rank=4)
+    session.attach("other", targets="q_proj,v_proj", rank=4)
     assert session.verify()
     session.reset()

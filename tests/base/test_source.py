@@ -121,21 +121,23 @@ def test_names_that_transformers_changes_when_it_reads_are_followed(tmp_path: Pa
     assert torch.equal(base.source_weight(query), model.get_submodule(query).weight)
 
 
-def test_the_hub_s_cache_is_read_at_the_revision_that_was_loaded(
+def test_the_hub_s_cache_is_read_at_the_snapshot_that_was_loaded(
     tmp_path: Path, saved_model: Saver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[str, str, str | None]] = []
-
-    def cached(place: str, name: str, revision: str | None = None) -> object:
-        asked.append((place, name, revision))
-        file = saved_model() / name
-        return str(file) if file.is_file() else None
-
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", cached)
-    source = Source("some/model", "abc")
+    """The cache as the hub's library lays it out; a later download points `main` elsewhere."""
+    main = tmp_path / "models--some--model" / "refs" / "main"
+    snapshots = tmp_path / "models--some--model" / "snapshots"
+    shutil.copytree(saved_model(), snapshots / "abc")
+    shutil.copytree(saved_model(tie_word_embeddings=True), snapshots / "def")
+    main.parent.mkdir()
+    main.write_text("abc")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    source = Source.of("some/model")
+    main.write_text("def")
+    (snapshots / "def" / "model.safetensors").unlink()
     found = source.read(tiny_model(), ("model.norm.weight",))
     assert torch.equal(found, tiny_model().get_submodule("model.norm").weight)
-    assert ("some/model", "model.safetensors", "abc") in asked
+    assert Path(source.place) == snapshots / "abc"
 
 
 def test_what_is_gone_or_was_never_there_is_said_with_the_way_out(

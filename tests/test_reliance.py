@@ -1,0 +1,510 @@
+"""What the code relies on in its libraries beyond their documented interface, each line by name.
+
+A release that changes one of these fails here first, with the name, the file and what it is for.
+Decided by behaviour elsewhere (and so not listed): what a forward calls its cache, whether a method
+runs on a base (`adapters/trial.py`), whether bitsandbytes misreads a layer (`base/quantise.py`).
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ipykernel
+import pytest
+import torch
+from torch import nn
+
+from tests.tiny import tiny_model
+
+PACKAGE = Path(__file__).parent.parent / "lora_magic"
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "peft",
+    "accelerate",
+    "bitsandbytes",
+    "safetensors",
+    "huggingface_hub",
+    "IPython",
+    "ipykernel",
+    "ipywidgets",
+    "plotly",
+)
+
+
+@dataclass(frozen=True)
+class Reliance:
+    """One thing relied on: whose, its name, the file that does, what for, and whether it holds."""
+
+    library: str
+    name: str
+    where: str
+    what_for: str
+    holds: Callable[[], bool]
+
+
+# How each is looked at
+
+
+def trainer(name: str) -> Callable[[], bool]:
+    """Does the Trainer itself have this method, so that ours takes its place?"""
+
+    def holds() -> bool:
+        from transformers import Trainer
+
+        return callable(getattr(Trainer, name, None))
+
+    return holds
+
+
+def states_are_shared() -> bool:
+    from accelerate.state import AcceleratorState, GradientState, PartialState
+
+    states = (PartialState, AcceleratorState, GradientState)
+    return all(isinstance(state._shared_state, dict) for state in states)
+
+
+def one_gpu_can_be_set() -> bool:
+    from transformers import TrainingArguments
+
+    arguments = TrainingArguments(output_dir="x", use_cpu=True, report_to=[])
+    assert arguments.n_gpu is not None  # sets the private one
+    arguments._n_gpu = 7
+    return bool(arguments.n_gpu == 7)
+
+
+def loss_kwargs_are_told() -> bool:
+    from transformers import Trainer
+
+    return "model_accepts_loss_kwargs" in inspect.getsource(Trainer)
+
+
+def adapters_are_told() -> bool:
+    """A quantised model is refused by the Trainer unless it has adapters, by this flag."""
+    from transformers import trainer, trainer_utils
+
+    sources = [inspect.getsource(module) for module in (trainer, trainer_utils)]
+    return any("_hf_peft_config_loaded" in source for source in sources)
+
+
+def last_logits_alone_can_be_asked_for() -> bool:
+    """Only memory depends on it: without it all logits are computed, and the last one read."""
+    model: Any = tiny_model("llama")
+    with torch.no_grad():
+        return bool(
+            model(torch.zeros(1, 4, dtype=torch.long), logits_to_keep=1).logits.shape[1] == 1
+        )
+
+
+def renames_are_told() -> bool:
+    from transformers.conversion_mapping import get_model_conversion_mapping
+    from transformers.core_model_loading import WeightRenaming, rename_source_key
+
+    changes = [WeightRenaming("^old", "new")]
+    assert isinstance(get_model_conversion_mapping(tiny_model("llama")), list)
+    return str(rename_source_key("old.weight", changes, [], "model", {})[0]) == "new.weight"
+
+
+def notebook_callback_exists() -> bool:
+    from transformers.utils.notebook import NotebookProgressCallback
+
+    return isinstance(NotebookProgressCallback, type)
+
+
+def wrapped(**options: Any) -> Any:
+    """A captured layer of PEFT's, and its wrapper."""
+    import peft
+
+    kind = options.pop("kind", peft.LoraConfig)
+    config = kind(target_modules=["q_proj"], task_type="CAUSAL_LM", **options)
+    wrapper = peft.get_peft_model(tiny_model("llama"), config)
+    return wrapper, wrapper.base_model.model.model.layers[0].self_attn.q_proj
+
+
+def lora_is_laid_out() -> bool:
+    _, layer = wrapped(r=2, lora_alpha=6)
+    parts = layer.lora_A["default"].weight.shape, layer.lora_B["default"].weight.shape
+    return parts == ((2, 32), (32, 2)) and layer.scaling["default"] == 3 and layer.r["default"] == 2
+
+
+def dora_is_laid_out() -> bool:
+    _, layer = wrapped(r=2, use_dora=True)
+    magnitude = layer.lora_magnitude_vector["default"]
+    return {"base_layer", "lora_A", "lora_B", "scaling"} <= set(
+        inspect.signature(magnitude.update_layer).parameters
+    )
+
+
+def adalora_is_laid_out() -> bool:
+    import peft
+
+    wrapper, layer = wrapped(kind=peft.AdaLoraConfig, init_r=3, target_r=2, total_step=50)
+    allocator = peft.tuners.adalora.layer.RankAllocator
+    allocator(wrapper.model, wrapper.peft_config["default"], "default")
+    asked = inspect.signature(allocator.update_and_allocate).parameters
+    ready = callable(allocator.mask_using_rank_pattern) and "force_mask" in asked
+    return ready and layer.lora_E["default"].shape == (3, 1) and "default" in layer.ranknum
+
+
+def ia3_is_laid_out() -> bool:
+    import peft
+
+    _, layer = wrapped(kind=peft.IA3Config, feedforward_modules=[])
+    return layer.ia3_l["default"].shape == (32, 1) and layer.is_feedforward is False
+
+
+def targets_are_told() -> bool:
+    wrapper, _ = wrapped(r=2)
+    named: list[str] = wrapper.base_model.targeted_module_names
+    return len(named) == 2 and named[0].endswith("q_proj")
+
+
+def a_mark_is_left() -> bool:
+    wrapper, _ = wrapped(r=2)
+    return "peft_config" in vars(wrapper.base_model.model)
+
+
+def ia3_targets_are_listed() -> bool:
+    import peft
+
+    table = peft.utils.constants.TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING
+    return bool(table["llama"] == ["k_proj", "v_proj", "down_proj"])
+
+
+def layers_are_known_by_class() -> bool:
+    import peft
+
+    return isinstance(wrapped(r=2)[1], peft.tuners.tuners_utils.BaseTunerLayer)
+
+
+def eva_asks() -> bool:
+    import peft
+
+    asked = set(inspect.signature(peft.get_eva_state_dict).parameters)
+    return {"prepare_model_inputs_fn", "prepare_layer_inputs_fn"} <= asked
+
+
+def packed() -> Any:
+    import bitsandbytes
+
+    layer = bitsandbytes.nn.Linear4bit(64, 64, compress_statistics=True, quant_type="nf4")
+    return layer.to("cpu")
+
+
+def packed_weights_hold_their_state() -> bool:
+    state = packed().weight.quant_state
+    inner = state.state2
+    told = (state.absmax, state.code, state.offset, inner.absmax, inner.code)
+    return all(isinstance(part, torch.Tensor) for part in told) and len(state.shape) == 2
+
+
+def repacking_can_be_spared() -> bool:
+    """Without this switch, an eval forward on some CPUs makes 4-bit weights unreadable for good."""
+    from bitsandbytes.nn import modules
+
+    source = inspect.getsource(modules)
+    return "support_avx512bf16_for_cpu" in source and "packing_format_for_cpu" in source
+
+
+def eight_bits_hold_their_scales() -> bool:
+    import bitsandbytes
+
+    layer = bitsandbytes.nn.Linear8bitLt(64, 64, has_fp16_weights=False).to("cpu")
+    place = layer.state if layer.state.SCB is not None else layer.weight
+    return isinstance(place.SCB, torch.Tensor) and layer.weight.dtype == torch.int8
+
+
+def paged_optimizers_exist() -> bool:
+    import bitsandbytes
+
+    return all(hasattr(bitsandbytes.optim, f"PagedAdamW{bits}bit") for bits in (8, 32))
+
+
+def module_tables_are_dicts() -> bool:
+    module = nn.LayerNorm(2)
+    tables = (module._modules, module._parameters, module._buffers, module._forward_hooks)
+    return all(isinstance(table, dict) for table in tables)
+
+
+def versions_count_writes() -> bool:
+    tensor = torch.zeros(1)
+    before = tensor._version
+    tensor.add_(1)
+    return tensor._version == before + 1
+
+
+def one_shell_hears_all() -> bool:
+    """Where ipykernel sends comm messages to a shell, this is the name of the one that chooses."""
+    from ipykernel.comm import Comm
+    from ipykernel.kernelbase import Kernel
+
+    subshells = hasattr(Kernel, "_supports_kernel_subshells")
+    return subshells == (int(ipykernel.__version__.partition(".")[0]) >= 7) and (
+        subshells or not hasattr(Comm, "_reply_subshell_for")
+    )
+
+
+def a_person_can_be_asked() -> bool:
+    from ipykernel.kernelbase import Kernel
+
+    return "_allow_stdin" in vars(Kernel)
+
+
+def subshells_have_a_manager() -> bool:
+    try:
+        from ipykernel.subshell_manager import SubshellManager
+    except ImportError:  # before ipykernel 7 there are no subshells, and none are asked for
+        return True
+    from ipykernel import shellchannel
+
+    source = inspect.getsource(shellchannel)
+    return "_manager" in source and callable(SubshellManager.list_subshell)
+
+
+def lines_can_be_joined() -> bool:
+    from IPython.core import inputtransformer2 as it
+
+    joined = it.assemble_continued_line(["a \\\n", "b\n"], (0, 0), 1)
+    return joined == "a  b" and it.find_end_of_continued_line(["a \\\n", "b\n"], 0) == 1
+
+
+def a_pass_has_a_place() -> bool:
+    from IPython.core.inputtransformer2 import HelpEnd, MagicAssign, TokenTransformBase
+
+    return HelpEnd.priority == 5 and MagicAssign.priority == TokenTransformBase.priority == 10
+
+
+def completers_are_lists() -> bool:
+    from IPython.core import completer
+
+    new = hasattr(completer, "context_matcher")
+    source = inspect.getsource(completer)
+    return "custom_matchers" in source if new else "magic_arg_matchers" in source
+
+
+def history_is_kept() -> bool:
+    from IPython.core.history import HistoryManager
+
+    return {"input_hist_parsed", "input_hist_raw"} <= set(dir(HistoryManager))
+
+
+def the_router_can_be_removed() -> bool:
+    from IPython.core.magic import MagicsManager
+
+    return {"magics", "registry"} <= set(dir(MagicsManager))
+
+
+RELIED = [
+    Reliance(
+        "torch", "_modules", "adapters/slots.py", "a slot is a dict entry", module_tables_are_dicts
+    ),
+    Reliance("torch", "_parameters", "adapters/merge.py", "likewise", module_tables_are_dicts),
+    Reliance("torch", "_buffers", "base/fingerprint.py", "likewise", module_tables_are_dicts),
+    Reliance(
+        "torch", "_forward_hooks", "adapters/bridge/capture.py", "likewise", module_tables_are_dicts
+    ),
+    Reliance("torch", "_version", "base/fingerprint.py", "verify --quick", versions_count_writes),
+    *(
+        Reliance("transformers", name, "training/trainer.py", "ours takes its place", trainer(name))
+        for name in (
+            "_move_model_to_device",
+            "_get_train_sampler",
+            "get_batch_samples",
+            "compute_loss",
+            "training_step",
+        )
+    ),
+    Reliance("transformers", "_n_gpu", "training/trainer.py", "one device", one_gpu_can_be_set),
+    Reliance(
+        "transformers",
+        "model_accepts_loss_kwargs",
+        "training/trainer.py",
+        "a classifier's mean of a pass",
+        loss_kwargs_are_told,
+    ),
+    Reliance(
+        "transformers",
+        "_hf_peft_config_loaded",
+        "training/trainer.py",
+        "a quantised base is trained",
+        adapters_are_told,
+    ),
+    Reliance(
+        "transformers",
+        "logits_to_keep",
+        "compare/generate.py",
+        "memory of the first logits",
+        last_logits_alone_can_be_asked_for,
+    ),
+    Reliance(
+        "transformers",
+        "conversion_mapping, core_model_loading",
+        "base/source.py",
+        "LoftQ's unquantised weights",
+        renames_are_told,
+    ),
+    Reliance(
+        "transformers",
+        "utils.notebook",
+        "training/trainer.py",
+        "silence",
+        notebook_callback_exists,
+    ),
+    Reliance(
+        "accelerate", "state, _shared_state", "training/trainer.py", "put back", states_are_shared
+    ),
+    Reliance("peft", "lora_A, lora_B, scaling, r", "adapters/effect.py", "ΔW", lora_is_laid_out),
+    Reliance(
+        "peft", "lora_magnitude_vector", "adapters/build.py", "DoRA's start", dora_is_laid_out
+    ),
+    Reliance(
+        "peft", "lora_E, RankAllocator", "adapters/bridge/runs.py", "AdaLoRA", adalora_is_laid_out
+    ),
+    Reliance("peft", "ia3_l", "adapters/effect.py", "(IA)³'s ΔW", ia3_is_laid_out),
+    Reliance("peft", "targeted_module_names", "adapters/build.py", "targets", targets_are_told),
+    Reliance(
+        "peft", "peft_config on the base", "adapters/bridge/capture.py", "forgotten", a_mark_is_left
+    ),
+    Reliance(
+        "peft", "utils.constants", "adapters/bridge/configs.py", "(IA)³", ia3_targets_are_listed
+    ),
+    Reliance(
+        "peft",
+        "tuners_utils.BaseTunerLayer",
+        "adapters/bridge/unwrap.py",
+        "use",
+        layers_are_known_by_class,
+    ),
+    Reliance("peft", "get_eva_state_dict", "adapters/bridge/runs.py", "EVA's start", eva_asks),
+    Reliance(
+        "bitsandbytes", "quant_state", "base/quantise.py", "4 bits", packed_weights_hold_their_state
+    ),
+    Reliance("bitsandbytes", "SCB", "base/quantise.py", "8 bits", eight_bits_hold_their_scales),
+    Reliance(
+        "bitsandbytes",
+        "support_avx512bf16_for_cpu",
+        "base/quantise.py",
+        "weights stay readable",
+        repacking_can_be_spared,
+    ),
+    Reliance(
+        "bitsandbytes", "PagedAdamW", "base/quantise.py", "--optimizer", paged_optimizers_exist
+    ),
+    Reliance(
+        "ipykernel", "_allow_stdin", "magics/show.py", "is there a person", a_person_can_be_asked
+    ),
+    Reliance(
+        "ipykernel", "_reply_subshell_for", "views/controls/parts.py", "Stop", one_shell_hears_all
+    ),
+    Reliance(
+        "ipykernel", "_supports_kernel_subshells", "magics/live.py", "Stop", one_shell_hears_all
+    ),
+    Reliance("ipykernel", "_manager", "magics/live.py", "Stop", subshells_have_a_manager),
+    Reliance("IPython", "inputtransformer2", "magics/lines.py", "raw prompts", lines_can_be_joined),
+    Reliance(
+        "IPython", "priority", "magics/lines.py", "before help and magics", a_pass_has_a_place
+    ),
+    Reliance("IPython", "custom_matchers", "magics/completer.py", "TAB", completers_are_lists),
+    Reliance(
+        "IPython", "input_hist_raw", "magics/first_cell.py", "the first cell", history_is_kept
+    ),
+    Reliance(
+        "IPython", "magics, registry", "magics/extension.py", "unload", the_router_can_be_removed
+    ),
+]
+
+
+@pytest.mark.parametrize("one", RELIED, ids=lambda one: f"{one.library} {one.name}, {one.where}")
+def test_it_is_as_we_rely_on(one: Reliance) -> None:
+    assert one.holds(), f"{one.library}: {one.name}, for {one.what_for} in {one.where}"
+    assert (PACKAGE / one.where).is_file()
+
+
+def trees() -> Iterator[tuple[str, ast.Module]]:
+    for path in PACKAGE.rglob("*.py"):
+        yield path.relative_to(PACKAGE).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def own_names() -> set[str]:
+    """Private names that the package gives itself."""
+    found = set()
+    for _, tree in trees():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                found.add(node.name)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                found.add(node.id)
+            elif isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("self", "cls"):
+                if isinstance(node.ctx, ast.Store):
+                    found.add(node.attr)
+            elif isinstance(node, ast.Constant) and str(node.value).startswith("_lora_magic"):
+                found.add(str(node.value))
+    return found - {"_modules", "_parameters", "_buffers"}
+
+
+def private(node: ast.AST) -> str | None:
+    """A private name that a node reads: `x._name`, or `getattr(x, "_name")`."""
+    name = None
+    if isinstance(node, ast.Attribute):
+        name = node.attr
+    elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr", "vars"):
+        parts = [a.value for a in node.args if isinstance(a, ast.Constant)]
+        name = str(parts[0]) if parts else None
+    hidden = name is not None and name.startswith("_") and not name.startswith("__")
+    return name if hidden else None
+
+
+def test_every_private_name_of_a_library_is_listed() -> None:
+    listed = {part for one in RELIED for part in one.name.replace(",", " ").split()}
+    own = own_names()
+    unlisted = {
+        f"{where}: {name}"
+        for where, tree in trees()
+        if not where.startswith("demo/")
+        for node in ast.walk(tree)
+        if (name := private(node)) and name not in own and name not in listed
+    }
+    assert unlisted == set()
+
+
+#: Modules below a library's top that its documentation tells people to import from.
+PUBLIC = {
+    "IPython.core.getipython",
+    "IPython.core.magic",
+    "IPython.display",
+    "huggingface_hub.errors",
+    "plotly.graph_objects",
+    "safetensors.torch",
+    "torch.func",
+    "torch.nn.functional",
+    "torch.utils.data",
+    "torch.utils.hooks",
+    "transformers.utils.logging",
+    "transformers.utils",
+}
+
+
+def test_every_inner_module_of_a_library_is_listed() -> None:
+    listed = {part for one in RELIED for part in one.name.replace(",", " ").split()}
+    unlisted = set()
+    for where, tree in trees():
+        if where.startswith("demo/"):
+            continue
+        for node in ast.walk(tree):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [str(node.module)]
+            unlisted |= {
+                f"{where}: {name}"
+                for name in names
+                if name.partition(".")[0] in LIBRARIES
+                and "." in name
+                and name not in PUBLIC
+                and not any(name.endswith(part) for part in listed)
+            }
+    assert unlisted == set()
