@@ -142,7 +142,8 @@ def broken_off(session: Session, rng: Dice, error: Exception | None) -> str:
 
 
 @pytest.mark.parametrize("kind", BASES)
-def test_three_hundred_steps_leave_the_base_bit_for_bit(kind: str, saved_model: Saver) -> None:
+@pytest.mark.parametrize("steps", [STEPS, pytest.param(10 * STEPS, marks=pytest.mark.long)])
+def test_a_walk_leaves_the_base_bit_for_bit(steps: int, kind: str, saved_model: Saver) -> None:
     told, bits = BASES[kind]
     session = Session()
     session.load(str(saved_model(**told)), bits=bits)
@@ -150,8 +151,8 @@ def test_three_hundred_steps_leave_the_base_bit_for_bit(kind: str, saved_model: 
     start = {name: t.clone() for name, t in session.model.state_dict().items()}
     rng, seen = Dice(kind), []
     # Where a method is still untrained after that, on until it is: its turn depends on the dice.
-    for number in range(10 * STEPS):
-        if number >= STEPS and not rng.left:
+    for number in range(10 * steps):
+        if number >= steps and not rng.left:
             break
         if number % 10 == 9:
             error = InjectedError("full disk") if number % 20 == 9 else None
