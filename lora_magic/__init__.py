@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lora_magic.adapters.attached import Adapter as Adapter
+    from lora_magic.adapters.live_adapter import Adapter as Adapter
     from lora_magic.adapters.merge import MergeReport as MergeReport
     from lora_magic.adapters.spec import AdapterSpec as AdapterSpec
     from lora_magic.compare.comparison import Comparison as Comparison
@@ -25,7 +25,7 @@ __version__ = "0.1.0"
 
 # Where each public name lives.
 _HOMES = {
-    "Adapter": "lora_magic.adapters.attached",
+    "Adapter": "lora_magic.adapters.live_adapter",
     "AdapterSpec": "lora_magic.adapters.spec",
     "Comparison": "lora_magic.compare.comparison",
     "LoraMagicError": "lora_magic.errors",

@@ -69,7 +69,7 @@ def perturb(session: Session, name: str, size: float = 0.02, seed: int = 0) -> N
     """Give an adapter a ΔW without training it: B drawn from a Gaussian."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for tensor_name, tensor in session._held.attached[name].tensors():
+        for tensor_name, tensor in session._state.attached[name].tensors():
             if "lora_B" in tensor_name or "embedding_B" in tensor_name:
                 tensor.copy_(torch.randn(tensor.shape, generator=generator) * size)
 

@@ -81,7 +81,14 @@ def test_what_those_need_in_turn_is_pinned_too(python: str, system: str) -> None
     where = environment(python, system)
     loose = {
         f"{library} needs {requirement}"
-        for library in ("transformers", "peft", "accelerate", "bitsandbytes", "ipywidgets", "plotly")
+        for library in (
+            "transformers",
+            "peft",
+            "accelerate",
+            "bitsandbytes",
+            "ipywidgets",
+            "plotly",
+        )
         for requirement in map(Requirement, requires(library) or [])
         if requirement.marker is None or requirement.marker.evaluate(where)
         if len(pinned(requirement.name, where)) != 1

@@ -358,14 +358,14 @@ RELIED = [
     Reliance(
         "accelerate", "state, _shared_state", "training/trainer.py", "put back", states_are_shared
     ),
-    Reliance("peft", "lora_A, lora_B, scaling, r", "adapters/effect.py", "ΔW", lora_is_laid_out),
+    Reliance("peft", "lora_A, lora_B, scaling, r", "adapters/delta.py", "ΔW", lora_is_laid_out),
     Reliance(
         "peft", "lora_magnitude_vector", "adapters/build.py", "DoRA's start", dora_is_laid_out
     ),
     Reliance(
         "peft", "lora_E, RankAllocator", "adapters/bridge/runs.py", "AdaLoRA", adalora_is_laid_out
     ),
-    Reliance("peft", "ia3_l", "adapters/effect.py", "(IA)³'s ΔW", ia3_is_laid_out),
+    Reliance("peft", "ia3_l", "adapters/delta.py", "(IA)³'s ΔW", ia3_is_laid_out),
     Reliance("peft", "targeted_module_names", "adapters/build.py", "targets", targets_are_told),
     Reliance(
         "peft", "peft_config on the base", "adapters/bridge/capture.py", "forgotten", a_mark_is_left
@@ -399,12 +399,12 @@ RELIED = [
         "ipykernel", "_allow_stdin", "magics/show.py", "is there a person", a_person_can_be_asked
     ),
     Reliance(
-        "ipykernel", "_reply_subshell_for", "views/controls/parts.py", "Stop", one_shell_hears_all
+        "ipykernel", "_reply_subshell_for", "views/controls/widgets.py", "Stop", one_shell_hears_all
     ),
     Reliance(
-        "ipykernel", "_supports_kernel_subshells", "magics/live.py", "Stop", one_shell_hears_all
+        "ipykernel", "_supports_kernel_subshells", "magics/progress.py", "Stop", one_shell_hears_all
     ),
-    Reliance("ipykernel", "_manager", "magics/live.py", "Stop", subshells_have_a_manager),
+    Reliance("ipykernel", "_manager", "magics/progress.py", "Stop", subshells_have_a_manager),
     Reliance("IPython", "inputtransformer2", "magics/lines.py", "raw prompts", lines_can_be_joined),
     Reliance(
         "IPython", "priority", "magics/lines.py", "before help and magics", a_pass_has_a_place

@@ -18,20 +18,20 @@ from lora_magic.errors import AdapterError, listed
 from lora_magic.lowrank.factors import LowRank
 
 from . import bridge
-from .attached import Attached, History
 from .build import Built, build, peft_layers, whole
 from .count import ModuleCount
-from .effect import PEFT_NAME
+from .delta import PEFT_NAME
+from .live_adapter import History, LiveAdapter
 from .methods import METHODS
 from .prefix import VirtualTokens
 from .slots import Slots
 from .spec import ALL_LINEAR, AdapterSpec
 from .targets import resolve, shortest
+from .trainable_copy import TrainableCopy, every_bias, every_norm
 from .trial import check_runs
-from .tuned import Tuned, every_bias, every_norm
 
 
-def create(base: BaseModel, slots: Slots, name: str, spec: AdapterSpec) -> Attached:
+def create(base: BaseModel, slots: Slots, name: str, spec: AdapterSpec) -> LiveAdapter:
     """A fresh adapter, drawn from the spec's seed.
 
     Raises `AdapterError` for targets that match nothing, a rank beyond a target's size, and
@@ -47,7 +47,7 @@ def from_peft(
     config: Any,
     state: Mapping[str, Tensor],
     spec: AdapterSpec,
-) -> Attached:
+) -> LiveAdapter:
     """An adapter from the config and tensors of PEFT's file, for the layers that PEFT has.
 
     All faults of the tensors come in one `AdapterError`.
@@ -59,7 +59,7 @@ def from_peft(
 
 
 def load_peft(
-    base: BaseModel, slots: Slots, attached: Attached, state: Mapping[str, Tensor]
+    base: BaseModel, slots: Slots, attached: LiveAdapter, state: Mapping[str, Tensor]
 ) -> None:
     """Write the tensors of PEFT's file into an adapter; all their faults in one `AdapterError`."""
     beside = {
@@ -80,8 +80,8 @@ def load_peft(
 
 def from_tensors(
     base: BaseModel, slots: Slots, name: str, spec: AdapterSpec, state: Mapping[str, Tensor]
-) -> Attached:
-    """An adapter from our own tensors, named as `Attached.tensors` names them."""
+) -> LiveAdapter:
+    """An adapter from our own tensors, named as `LiveAdapter.tensors` names them."""
     attached = create(base, slots, name, spec)
     _refuse_faults(base, name, attached.state(), state)
     attached.set_state(state)
@@ -97,13 +97,13 @@ def from_updates(
     *,
     seed: int,
     parents: tuple[str, ...],
-) -> Attached:
+) -> LiveAdapter:
     """A plain LoRA whose ΔW are these updates, rank by module; the scale goes into B.
 
     `tuned` are parameters of the base trained themselves, by module path and name: biases, norms
     and a head, and no others. Raises `AdapterError` for no updates.
     """
-    with slots.held({}):
+    with slots.using({}):
         spec = _spec_of(base, updates, tuned, seed)
     attached = create(base, slots, name, spec)
     with torch.no_grad():
@@ -170,17 +170,17 @@ def _parts(layer: Any) -> tuple[Tensor, Tensor]:
     return layer.lora_embedding_A[PEFT_NAME], layer.lora_embedding_B[PEFT_NAME]
 
 
-def tuned_of(attached: Attached) -> dict[str, Tuned]:
+def tuned_of(attached: LiveAdapter) -> dict[str, TrainableCopy]:
     """The modules whose own parameters an adapter trains, by path: below PEFT's layers too."""
     found = {}
     for path, module in attached.replacements.items():
-        inner = module if isinstance(module, Tuned) else getattr(module, "base_layer", None)
-        if isinstance(inner, Tuned):
+        inner = module if isinstance(module, TrainableCopy) else getattr(module, "base_layer", None)
+        if isinstance(inner, TrainableCopy):
             found[path] = inner
     return found
 
 
-def changes(attached: Attached) -> bool:
+def changes(attached: LiveAdapter) -> bool:
     """Does the adapter change any answer? A fresh LoRA does not: its B is zero."""
     layers = list(attached.replacements.values())
     if any(isinstance(layer, VirtualTokens) for layer in layers):
@@ -197,10 +197,10 @@ def changes(attached: Attached) -> bool:
 
 def _attached(
     base: BaseModel, slots: Slots, name: str, spec: AdapterSpec, built: Built
-) -> Attached:
+) -> LiveAdapter:
     if built.wrapper is not None:
         bridge.name_base(built.wrapper, base.name)
-    attached = Attached(
+    attached = LiveAdapter(
         name=name,
         spec=spec,
         wrapper=built.wrapper,
@@ -236,7 +236,7 @@ def _with(count: ModuleCount, tensors: int) -> ModuleCount:
     return replace(count, module=count.module or "virtual tokens", tensors=tensors)
 
 
-def finished(attached: Attached) -> Attached:
+def finished(attached: LiveAdapter) -> LiveAdapter:
     """An adapter whose tensors have been read: this is where a training begins."""
     attached.start = attached.state()
     attached.history = History(elsewhere=changes(attached))

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from lora_magic.errors import AdapterError
 
-from .replacement import Replacement
+from .adapter_layer import AdapterLayer
 from .targets import carries_lora, is_attention, shape_of
 
 
-class Bottleneck(Replacement):
+class Bottleneck(AdapterLayer):
     """h ← h + W_up·relu(W_down·h + b_down) + b_up, on the output h of a module of the base.
 
     W_down is r×d, normal with std 1/√d; W_up is d×r, zero at first with both biases, so that the

@@ -18,11 +18,11 @@ from lora_magic.errors import AdapterError, listed
 from lora_magic.lowrank.factors import LowRank
 from lora_magic.lowrank.loftq import residual_factors
 
-from . import bottleneck, bridge, prefix, residual, tuned
+from . import bottleneck, bridge, prefix, residual, trainable_copy
 from .count import ModuleCount, by_formula, width_at
-from .effect import PEFT_NAME, outputs_first, start
+from .delta import PEFT_NAME, outputs_first, start
 from .methods import METHODS
-from .places import FROM_WEIGHTS, Layer, layers_of, own_of
+from .sites import FROM_WEIGHTS, Layer, layers_of, own_of
 from .slots import ROOT, Slots
 from .spec import AdapterSpec
 
@@ -52,7 +52,7 @@ def build(base: BaseModel, slots: Slots, spec: AdapterSpec) -> Built:
             f"--method {method.name} on a quantised base: {method.not_quantised}; load it without "
             "--bits, or use --method lora."
         )
-    with slots.held({}), torch.random.fork_rng():
+    with slots.using({}), torch.random.fork_rng():
         torch.manual_seed(spec.seed)
         return whole(base, slots, spec, _BUILDERS[spec.method](base, slots, spec))
 
@@ -62,7 +62,7 @@ def whole(base: BaseModel, slots: Slots, spec: AdapterSpec, built: Built) -> Bui
 
     A classifier's head is among it: every adapter trains it and keeps it as its own.
     """
-    with slots.held({}):
+    with slots.using({}):
         own = own_of(base.model, spec, built.layers, base.task.head)
         _tune(base.model, built, own)
         built.formulas = by_formula(base.model, spec, built.layers, base.task.head)
@@ -125,7 +125,7 @@ def _whole_magnitude(layer: Any) -> None:
 def _keep_apart(original: nn.Module, layer: Any) -> None:
     """Give DoRA on 4 bits a base layer of its own: PEFT writes the weight anew at each forward."""
     if quantised_bits(original):
-        layer.base_layer = tuned.shell(original)
+        layer.base_layer = trainable_copy.shell(original)
 
 
 # Where LoRA starts from W0
@@ -174,7 +174,7 @@ def _begin_at(base: BaseModel, slots: Slots, spec: AdapterSpec, path: str, layer
         layer.lora_B[PEFT_NAME].weight.copy_(first.up)
     if spec.init != "loftq":
         now = LowRank(layer.lora_A[PEFT_NAME].weight, layer.lora_B[PEFT_NAME].weight, scaling)
-        residual.take_off(layer, slots.original(path), now)
+        residual.subtract_init(layer, slots.original(path), now)
 
 
 # What PEFT lacks
@@ -231,7 +231,7 @@ _BUILDERS: dict[str, Callable[[BaseModel, Slots, AdapterSpec], Built]] = {
 
 def _tune(model: nn.Module, built: Built, names: Mapping[str, list[str]]) -> None:
     """Train these parameters of the base as well: below the method's layer where one stands."""
-    for path, module in tuned.tune(model, names).items():
+    for path, module in trainable_copy.tune(model, names).items():
         there: Any = built.replacements.get(path)
         if there is None:
             built.replacements[path] = module

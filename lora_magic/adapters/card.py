@@ -19,7 +19,7 @@ from lora_magic.base.prompt import PromptForm
 from lora_magic.errors import AdapterError
 from lora_magic.paths import quoted
 
-from .attached import Attached, History
+from .live_adapter import History, LiveAdapter
 from .methods import METHODS
 from .spec import AdapterSpec, spec_from
 
@@ -108,7 +108,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def write(base: BaseModel, attached: Attached, folder: Path) -> None:
+def write(base: BaseModel, attached: LiveAdapter, folder: Path) -> None:
     """Write both files of an adapter's card."""
     fields = {
         "name": attached.name,
@@ -132,7 +132,7 @@ def write(base: BaseModel, attached: Attached, folder: Path) -> None:
     (folder / "README.md").write_text(_page(base, attached), encoding="utf-8")
 
 
-def _page(base: BaseModel, attached: Attached) -> str:
+def _page(base: BaseModel, attached: LiveAdapter) -> str:
     """A page in the form that the hub reads: a head of fields, then text."""
     method = METHODS[attached.spec.method]
     record = attached.record()

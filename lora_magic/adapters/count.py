@@ -16,8 +16,8 @@ from lora_magic.frames import frame
 
 from .bottleneck import width_of
 from .methods import METHODS
-from .places import Layer, layers_of, own_of
 from .prefix import formula
+from .sites import Layer, layers_of, own_of
 from .slots import ROOT
 from .spec import AdapterSpec
 from .targets import carries_lora, shape_of
@@ -42,7 +42,7 @@ class ModuleCount:
 
 
 @dataclass(frozen=True)
-class Ratio:
+class ParameterCount:
     """Trainable parameters against the base's, module by module.
 
     `adapter` is None for a plan: nothing of that spec is attached, and `tensors` are then counted

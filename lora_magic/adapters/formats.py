@@ -22,12 +22,12 @@ from lora_magic.base.model import BaseModel
 from lora_magic.errors import AdapterError, listed
 from lora_magic.lowrank.factors import LowRank
 
-from . import attach, bridge, tuned
-from .attached import Attached
-from .effect import PEFT_NAME
+from . import attach, bridge, trainable_copy
+from .delta import PEFT_NAME
+from .live_adapter import LiveAdapter
 from .methods import METHODS
 from .prefix import VirtualTokens
-from .residual import Residual, take_off
+from .residual import Residual, subtract_init
 from .slots import ROOT, Slots
 from .spec import AdapterSpec, spec_from
 
@@ -38,7 +38,7 @@ _VIRTUAL = "prompt_embeddings"
 _PREFIX = "base_model.model."
 
 
-def write(base: BaseModel, slots: Slots, attached: Attached, folder: Path) -> None:
+def write(base: BaseModel, slots: Slots, attached: LiveAdapter, folder: Path) -> None:
     """Write config and tensors of an adapter into an empty folder."""
     if not METHODS[attached.spec.method].peft or (ROOT in attached.replacements and base.task.head):
         _write_own(base, attached, folder)
@@ -62,7 +62,7 @@ def write(base: BaseModel, slots: Slots, attached: Attached, folder: Path) -> No
     bridge.write(config, {**state, **extras}, folder)
 
 
-def _write_own(base: BaseModel, attached: Attached, folder: Path) -> None:
+def _write_own(base: BaseModel, attached: LiveAdapter, folder: Path) -> None:
     config = {
         "peft_type": OWN_TYPE,
         "base_model_name_or_path": base.name,
@@ -73,7 +73,7 @@ def _write_own(base: BaseModel, attached: Attached, folder: Path) -> None:
     bridge.write_tensors(attached.state(), folder)
 
 
-def _extras(attached: Attached) -> tuple[dict[str, Tensor], list[str]]:
+def _extras(attached: LiveAdapter) -> tuple[dict[str, Tensor], list[str]]:
     """Parameters of the base trained themselves, by PEFT's names, and the modules saved whole."""
     tensors, saved_whole = {}, []
     for path, held in attach.tuned_of(attached).items():
@@ -86,7 +86,7 @@ def _extras(attached: Attached) -> tuple[dict[str, Tensor], list[str]]:
     return tensors, saved_whole
 
 
-def _starts(attached: Attached) -> dict[str, Residual]:
+def _starts(attached: LiveAdapter) -> dict[str, Residual]:
     found = {path: getattr(m, "base_layer", None) for path, m in attached.replacements.items()}
     return {path: part for path, part in found.items() if isinstance(part, Residual)}
 
@@ -164,12 +164,12 @@ def read(
     told: AdapterSpec | None,
     seed: int,
     state: Mapping[str, Tensor],
-) -> Attached:
+) -> LiveAdapter:
     """The adapter of a folder whose tensors have been read; `told` is its card's spec, if any.
 
     Raises `AdapterError` for a method that cannot be opened and tensors that do not fit.
     """
-    with slots.held({}):
+    with slots.using({}):
         return _read(base, slots, folder, name, told, seed, state)
 
 
@@ -181,7 +181,7 @@ def _read(
     told: AdapterSpec | None,
     seed: int,
     state: Mapping[str, Tensor],
-) -> Attached:
+) -> LiveAdapter:
     if bridge.kind_of(folder) == OWN_TYPE:
         if told is None:
             raise AdapterError("the card lora_magic.json is missing, which says how it was made")
@@ -211,7 +211,7 @@ def _plain(
     spec: AdapterSpec,
     told: AdapterSpec | None,
     state: Mapping[str, Tensor],
-) -> Attached:
+) -> LiveAdapter:
     """PEFT's layers, with biases, norms and a head beside them."""
     saved = _saved_norms(base, bridge.saved_whole(folder))
     spec = replace(spec, norms=bool(saved))
@@ -236,7 +236,7 @@ def _saved_norms(base: BaseModel, saved_whole: list[str]) -> set[str]:
     if base.task.classifies:
         # PEFT adds both of its names for a head, whichever the model has.
         names = [name for name in names if name not in ("classifier", "score")]
-    norms = set(tuned.every_norm(base.model))
+    norms = set(trainable_copy.every_norm(base.model))
     # As in PEFT, where "norm" also means every path that ends with it.
     matched = {n: {p for p, _ in base.model.named_modules() if p.endswith(n)} for n in names}
     odd = [name for name, paths in matched.items() if not paths or paths - norms]
@@ -252,7 +252,7 @@ def _norms_as_they_are(base: BaseModel, saved: set[str]) -> dict[str, Tensor]:
     """The base's own parameters of the norms that a foreign adapter did not train."""
     return {
         f"{_PREFIX}{path}.{name}": base.model.get_submodule(path).get_parameter(name)
-        for path, names in tuned.every_norm(base.model).items()
+        for path, names in trainable_copy.every_norm(base.model).items()
         if path not in saved
         for name in names
     }
@@ -278,7 +278,7 @@ def _within(path: str, name: str) -> bool:
 
 def _with_start(
     base: BaseModel, slots: Slots, name: str, told: AdapterSpec, state: Mapping[str, Tensor]
-) -> Attached:
+) -> LiveAdapter:
     """A PiSSA or OLoRA adapter: the first half is trained, the second taken off the base."""
     attached = attach.create(base, slots, name, replace(told, init="default"))
     halves = {key: _half(key, tensor, 0) for key, tensor in state.items()}
@@ -289,7 +289,7 @@ def _with_start(
         if down in state and up in state:
             scale = float(layer.scaling[PEFT_NAME])
             taken = LowRank(_half(down, state[down], 1), -_half(up, state[up], 1), scale)
-            take_off(layer, slots.original(path), taken)
+            subtract_init(layer, slots.original(path), taken)
     attached.spec = told
     return attach.finished(attached)
 

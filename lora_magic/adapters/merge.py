@@ -22,9 +22,9 @@ from lora_magic.base.quantise import quantised_bits
 from lora_magic.errors import AdapterError
 from lora_magic.frames import frame
 
-from .effect import folded, start
+from .delta import merged_parameters, start
 from .methods import Method
-from .tuned import shell
+from .trainable_copy import shell
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -140,12 +140,12 @@ def merged_module(
 ) -> tuple[nn.Module, ModuleMerge]:
     """A module that answers alone what `layer` answers around `original`, and what that did.
 
-    A copy of `original` with the folded parameters in its own number format; for a quantised one a
+    A copy of `original` with the merged parameters in its own number format; for a quantised one a
     plain linear layer with the dequantised weight in `dtype`, the format that the base computes in.
     Raises `AdapterError` for an update that holds no finite numbers.
     """
     with torch.no_grad():
-        found = folded(original, layer)
+        found = merged_parameters(original, layer)
         if not all(bool(value.isfinite().all()) for value in found.values()):
             raise AdapterError(
                 f"{path}: what is to be merged holds NaN or infinity; train the adapter again with "

@@ -48,7 +48,7 @@ class Method:
 
     @property
     def merges(self) -> bool:
-        """Can it be folded into the weights?"""
+        """Can it be merged into the weights?"""
         return not self.not_merged
 
     @property

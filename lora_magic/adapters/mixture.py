@@ -15,13 +15,13 @@ from lora_magic.errors import AdapterError
 from lora_magic.lowrank.combine import weighted_sum
 from lora_magic.lowrank.factors import LowRank
 
+from .adapter_layer import AdapterLayer
 from .bottleneck import Bottleneck
-from .effect import low_rank_of
-from .replacement import Replacement
+from .delta import low_rank_of
 from .slots import ROOT, Slots
 
 
-class Added(Replacement):
+class Added(AdapterLayer):
     """y = W0·x + s·B·A·x for a low-rank update that is not trained."""
 
     down: Tensor
@@ -48,7 +48,7 @@ class Added(Replacement):
         return (y.to(change.dtype) + change).to(y.dtype)
 
 
-class Blended(Replacement):
+class Blended(AdapterLayer):
     """y = y0 + Σ wᵢ·(yᵢ − y0) for layers of any kind that stand for one module."""
 
     def __init__(self, original: nn.Module, parts: Sequence[tuple[float, nn.Module]]) -> None:

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from lora_magic.lowrank.factors import LowRank
 
-from .replacement import Replacement
+from .adapter_layer import AdapterLayer
 
 
-class Residual(Replacement):
+class Residual(AdapterLayer):
     """y = W0·x − s·B₀·A₀·x: the base's layer without the start that an adapter carries.
 
-    `start` is s·B₀·A₀, frozen: A₀ [r, k], B₀ [d, r]. What comes out is in the factors' number
-    format: the adapter adds s·B·A·x to it, and only then is the sum rounded, once (`take_off`).
+    `start` is s·B₀·A₀, frozen: A₀ [r, k], B₀ [d, r]. The output is in the factors' number format:
+    the adapter adds s·B·A·x to it, and only then is the sum rounded, once (`subtract_init`).
     """
 
     down: Tensor
@@ -48,7 +48,7 @@ class Residual(Replacement):
         return y.to(self.down.dtype) - start
 
 
-def take_off(layer: Any, original: nn.Module, start: LowRank) -> None:
+def subtract_init(layer: Any, original: nn.Module, start: LowRank) -> None:
     """Let a LoRA layer stand on its base without the start that it carries.
 
     Its sum is cast to the number format of the base's output at the very end: rounded before as

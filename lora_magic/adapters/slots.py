@@ -102,7 +102,7 @@ class Slots:
             self._place({}, replacements)
 
     @contextmanager
-    def held(self, replacements: Mapping[str, nn.Module]) -> Iterator[None]:
+    def using(self, replacements: Mapping[str, nn.Module]) -> Iterator[None]:
         """These replacements for the length of a block; then what stood before, also on errors."""
         before = self.written
         try:

@@ -24,8 +24,8 @@ from lora_magic.interrupts import undisturbed
 from lora_magic.paths import quoted
 
 from . import bridge, card, formats
-from .attached import Attached
 from .card import CARD_FILE, Card
+from .live_adapter import LiveAdapter
 from .slots import Slots
 from .spec import seed_of
 
@@ -33,7 +33,7 @@ from .spec import seed_of
 _OURS = (CARD_FILE, bridge.CONFIG_FILE, bridge.WEIGHTS_FILE, "README.md")
 
 
-def save(base: BaseModel, slots: Slots, attached: Attached, folder: Path) -> int:
+def save(base: BaseModel, slots: Slots, attached: LiveAdapter, folder: Path) -> int:
     """Write an adapter into `folder`, replacing an adapter that is there; returns its bytes.
 
     Raises `AdapterError` when something else than an adapter is there.
@@ -85,7 +85,7 @@ def _strangers(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir() if file.name not in _OURS)
 
 
-def another_in(folder: Path, attached: Attached) -> str:
+def another_in(folder: Path, attached: LiveAdapter) -> str:
     """What another adapter in a folder is called; empty where this one may be written there.
 
     It may where there is none, where it came from or was written to, and over an adapter of its own
@@ -105,7 +105,7 @@ def saved_in(room: Path) -> list[str]:
 
 def read(
     base: BaseModel, slots: Slots, folder: Path, name: str, *, other_base: bool = False
-) -> Attached:
+) -> LiveAdapter:
     """An adapter from a folder, ours or anybody's in PEFT's format.
 
     Raises `AdapterError`, with all that is wrong in one, for a method that cannot be opened, for
@@ -144,7 +144,7 @@ def _built(
     name: str,
     told: Card,
     state: Mapping[str, Tensor],
-) -> Attached:
+) -> LiveAdapter:
     seed = seed_of(name) if told.spec is None else told.spec.seed
     attached = formats.read(base, slots, folder, name, told.spec, seed, state)
     if told.spec is not None and told.spec.targets:

@@ -38,7 +38,7 @@ def check_runs(model: Any, slots: Slots, replacements: Mapping[str, nn.Module], 
 
 def _fault(model: Any, slots: Slots, replacements: Mapping[str, nn.Module]) -> Exception | None:
     try:
-        with slots.held(replacements), evaluating(model), torch.no_grad():
+        with slots.using(replacements), evaluating(model), torch.no_grad():
             model(**one_token(model))
     except torch.OutOfMemoryError:
         raise

@@ -19,8 +19,8 @@ from lora_magic.base.prompt import classified_ids
 from lora_magic.errors import PromptError
 
 from .limits import check_known
-from .run import Voice
-from .verdict import Classification, Verdict
+from .prediction import Classification, Prediction
+from .run import Variant
 
 UNTRAINED = "untrained head"
 UNCHANGED = "identical to base: this adapter changes nothing yet"
@@ -36,7 +36,7 @@ def classify(
     adapter: str,
     untrained: bool = False,
     context: int | None = None,
-) -> Verdict:
+) -> Prediction:
     """The probabilities p = softmax(logits) of the labels, under what stands in the model.
 
     The text is read with the tokenizer's special tokens; of one that is longer than the context
@@ -52,37 +52,37 @@ def compare(
     model: Any,
     slots: Slots,
     tokenizer: Any,
-    voices: Sequence[Voice],
+    variants: Sequence[Variant],
     prompts: Sequence[str],
     labels: Sequence[str],
     *,
     untrained: Container[str] = (),
     context: int | None = None,
 ) -> Classification:
-    """Every text under every voice, one at a time; the first voice is the base.
+    """Every text under every variant, one at a time; the first variant is the base.
 
-    So that a verdict does not depend on which other texts are asked about. `untrained` names the
-    voices whose head was drawn and never trained. The slots and the model are left as found, after
-    an error or an interrupt too. Raises `PromptError`, before anything runs, for no text or an
+    So that a prediction does not depend on which other texts are asked about. `untrained` names the
+    variants whose head was drawn and never trained. Slots and model are restored, after an error or
+    an interrupt too. Raises `PromptError`, before anything runs, for no text or an
     empty one.
     """
     if not prompts:
         raise PromptError("no text to classify; type it after the verb: %lora compare TEXT")
     asked = list(dict.fromkeys(prompts))
     read = [_read(model, tokenizer, prompt, context) for prompt in asked]
-    verdicts = []
+    predictions = []
     for prompt, (ids, cut) in zip(asked, read, strict=True):
         expected: tuple[float, ...] | None = None
-        for voice in voices:
-            with slots.held(voice.replacements):
+        for variant in variants:
+            with slots.using(variant.replacements):
                 shares = _probabilities(model, ids)
-            notes = [UNTRAINED] if voice.name in untrained else []
+            notes = [UNTRAINED] if variant.name in untrained else []
             if not notes and shares == expected:
                 notes = [UNCHANGED]
             expected = expected or shares
             length = len(ids) if cut else None
-            verdicts.append(_verdict(prompt, voice.name, labels, shares, notes, length))
-    return Classification(tuple(verdicts))
+            predictions.append(_verdict(prompt, variant.name, labels, shares, notes, length))
+    return Classification(tuple(predictions))
 
 
 def refuse_flags(max_new_tokens: int | None, temperature: float, seed: int) -> None:
@@ -126,9 +126,9 @@ def _verdict(
     shares: tuple[float, ...],
     notes: list[str],
     length: int | None,
-) -> Verdict:
+) -> Prediction:
     if not all(map(math.isfinite, shares)):
         notes = [BROKEN]
     if length is not None:
         notes = [*notes, f"only the first {length} tokens fit and were read"]
-    return Verdict(prompt, adapter, tuple(labels), shares, "; ".join(notes))
+    return Prediction(prompt, adapter, tuple(labels), shares, "; ".join(notes))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lora_magic.frames import frame
 
-from .words import marked_words
+from .diff import marked_words
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -18,8 +18,8 @@ from lora_magic.base.model import context_of
 from lora_magic.base.modes import evaluating
 from lora_magic.interrupts import undisturbed
 
+from .gumbel import SharedGumbel
 from .limits import check_flags, new_tokens
-from .noise import SharedNoise
 
 #: Called after each new token with a function that gives each row's text so far; true ends it.
 Watch = Callable[[Callable[[], list[str]]], bool]
@@ -82,7 +82,7 @@ def generate(
             generation_config=GenerationConfig(
                 max_new_tokens=limit, do_sample=False, use_cache=True, disable_compile=True
             ),
-            logits_processor=[SharedNoise(temperature, seed)] if temperature > 0 else [],
+            logits_processor=[SharedGumbel(temperature, seed)] if temperature > 0 else [],
             stopping_criteria=criteria,
         )
     return answers(written)

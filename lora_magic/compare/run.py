@@ -39,7 +39,7 @@ BROKEN = "logits are not finite: the adapter's weights have diverged"
 
 
 @dataclass(frozen=True, eq=False)
-class Voice:
+class Variant:
     """One column of a comparison: what stands in the slots while it answers, and its prompt form.
 
     `deltas` are the same updates by module path, for stacking: `{}` for the base, None for an
@@ -57,7 +57,7 @@ def compare(
     model: Any,
     slots: Slots,
     tokenizer: Any,
-    voices: Sequence[Voice],
+    variants: Sequence[Variant],
     prompts: Sequence[str],
     *,
     max_new_tokens: int | None = None,
@@ -66,13 +66,13 @@ def compare(
     context: int | None = None,
     watch: Follow | None = None,
 ) -> Comparison:
-    """Every prompt under every voice; the first voice is the base that the others are set beside.
+    """Every prompt under every variant; the first variant is the base, for comparison.
 
-    Each prompt is one batched pass when every voice has `deltas`, so that an answer does not depend
-    on which other prompts stand in the cell; else the voices answer one after the other. Draws are
-    those of `generate`, with the same noise in every pane. `watch` follows the answers while they
-    are written, and may end them early. The slots and the model are left as found, after an error
-    or an interrupt too.
+    Each prompt is one batched pass when every variant has `deltas`, so that an answer does not
+    depend on the cell's other prompts; else the variants answer one after the other. Draws are
+    those of `generate`, with the same Gumbel noise in every pane. `watch` follows the answers while
+    they are written, and may end them early. Slots and model are restored, after an error or an
+    interrupt too.
 
     Raises `PromptError`, before anything runs, for no prompt, an empty one, one that fills the
     context, max_new_tokens < 1 or a temperature below 0.
@@ -80,7 +80,7 @@ def compare(
     check_flags(max_new_tokens, temperature, seed)
     context = context or context_of(model)
     asked = list(dict.fromkeys(prompts))
-    rows = _encoded(tokenizer, voices, asked, context)
+    rows = _encoded(tokenizer, variants, asked, context)
     for inputs in rows:
         check_known(inputs, model)
     draw = {
@@ -89,7 +89,7 @@ def compare(
         "seed": seed,
         "context": context,
     }
-    stage = _Stage(model, slots, tokenizer, tuple(voices), _stack(slots, voices), draw, watch)
+    stage = _Stage(model, slots, tokenizer, tuple(variants), _stack(slots, variants), draw, watch)
     panes = [
         pane
         for prompt, inputs in zip(asked, rows, strict=True)
@@ -105,49 +105,49 @@ class _Stage:
     model: Any
     slots: Slots
     tokenizer: Any
-    voices: tuple[Voice, ...]
+    variants: tuple[Variant, ...]
     stack: Mapping[str, nn.Module] | None
     draw: Mapping[str, Any]
     watch: Follow | None
 
     def panes(self, prompt: str, inputs: Sequence[Sequence[int]]) -> list[Pane]:
-        """One prompt's panes, given its token ids for each voice."""
+        """One prompt's panes, given its token ids for each variant."""
         if self.stack is None:
             made = [
                 answer
-                for voice, ids in zip(self.voices, inputs, strict=True)
-                for answer in self._answers(prompt, voice.replacements, [voice], [ids])
+                for variant, ids in zip(self.variants, inputs, strict=True)
+                for answer in self._answers(prompt, variant.replacements, [variant], [ids])
             ]
         else:
-            made = self._answers(prompt, self.stack, self.voices, inputs)
+            made = self._answers(prompt, self.stack, self.variants, inputs)
         changes = self._changes(inputs)
         return [
             Pane(
                 prompt=prompt,
-                adapter=voice.name,
+                adapter=variant.name,
                 text=answer.text,
                 tokens=answer.tokens,
                 ended=answer.ended,
                 seconds=seconds,
                 batched=self.stack is not None,
                 first_logit_change=change,
-                note="" if voice is self.voices[0] else _note(change),
+                note="" if variant is self.variants[0] else _note(change),
             )
-            for voice, (answer, seconds), change in zip(self.voices, made, changes, strict=True)
+            for variant, (answer, seconds), change in zip(self.variants, made, changes, strict=True)
         ]
 
     def _answers(
         self,
         prompt: str,
         standing: Mapping[str, nn.Module],
-        voices: Sequence[Voice],
+        variants: Sequence[Variant],
         inputs: Sequence[Sequence[int]],
     ) -> list[tuple[Generation, float]]:
         """One pass with these modules in the slots: each row's answer, and the pass's seconds."""
         start = time.perf_counter()
-        with self.slots.held(standing):
-            stops = [voice.form.stop_ids for voice in voices]
-            watch = self._following(prompt, [voice.name for voice in voices])
+        with self.slots.using(standing):
+            stops = [variant.form.stop_ids for variant in variants]
+            watch = self._following(prompt, [variant.name for variant in variants])
             made = generate(
                 self.model, self.tokenizer, inputs, stop_ids=stops, watch=watch, **self.draw
             )
@@ -161,41 +161,42 @@ class _Stage:
         return lambda texts: follow(lambda: (prompt, tuple(zip(names, texts(), strict=True))))
 
     def _changes(self, inputs: Sequence[Sequence[int]]) -> list[float]:
-        """max |Δ| of the first logits against the base on the same tokens, for each voice.
+        """max |Δ| of the first logits against the base on the same tokens, for each variant.
 
         Each is a pass of a single row, the base's too: the same shapes run the same kernels, so an
         adapter that changes nothing measures exactly 0 in any dtype.
         """
-        base, *others = self.voices
-        with self.slots.held(base.replacements):
+        base, *others = self.variants
+        with self.slots.using(base.replacements):
             expected = {tuple(ids): first_logits(self.model, ids) for ids in map(tuple, inputs)}
         changes = [0.0]
-        for voice, ids in zip(others, inputs[1:], strict=True):
-            with self.slots.held(voice.replacements):
+        for variant, ids in zip(others, inputs[1:], strict=True):
+            with self.slots.using(variant.replacements):
                 seen = first_logits(self.model, ids)
             changes.append(_largest(seen, expected[tuple(ids)]))
         return changes
 
 
 def _encoded(
-    tokenizer: Any, voices: Sequence[Voice], prompts: Sequence[str], context: int | None
+    tokenizer: Any, variants: Sequence[Variant], prompts: Sequence[str], context: int | None
 ) -> list[list[list[int]]]:
-    """Token ids by prompt and voice, or one error for all prompts that do not fit."""
+    """Token ids by prompt and variant, or one error for all prompts that do not fit."""
     if not prompts:
         raise PromptError("no prompt to compare; type it after the verb: %lora compare PROMPT")
-    rows = [[voice.form.encode(tokenizer, prompt) for voice in voices] for prompt in prompts]
+    rows = [[variant.form.encode(tokenizer, prompt) for variant in variants] for prompt in prompts]
     check_lengths(prompts, [max(inputs, key=len) for inputs in rows], context)
     return rows
 
 
-def _stack(slots: Slots, voices: Sequence[Voice]) -> dict[str, nn.Module] | None:
-    """What stands in the slots while all voices answer at once; None when they cannot."""
-    base = voices[0]
-    deltas = [voice.deltas for voice in voices if voice.deltas is not None]
+def _stack(slots: Slots, variants: Sequence[Variant]) -> dict[str, nn.Module] | None:
+    """What stands in the slots while all variants answer at once; None when they cannot."""
+    base = variants[0]
+    deltas = [variant.deltas for variant in variants if variant.deltas is not None]
     told = [
-        set(voice.replacements) <= {*(voice.deltas or ()), *base.replacements} for voice in voices
+        set(variant.replacements) <= {*(variant.deltas or ()), *base.replacements}
+        for variant in variants
     ]
-    if len(voices) < 2 or len(deltas) < len(voices) or not all(told):
+    if len(variants) < 2 or len(deltas) < len(variants) or not all(told):
         return None
     paths = dict.fromkeys(path for updates in deltas for path in updates)
     below = {path: base.replacements.get(path, slots.original(path)) for path in paths}

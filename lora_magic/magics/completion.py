@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from lora_magic.errors import CommandError
-from lora_magic.magics.leads import lead
+from lora_magic.magics.aliases import verb_for
 from lora_magic.magics.parser import OUT
 from lora_magic.magics.verb import Argument, Completes, Thing, Verb
 from lora_magic.magics.words import next_word
@@ -116,7 +116,7 @@ def _offer(typed: str, cell: bool, verbs: Mapping[str, Verb], known: Names) -> O
         names += ["--help"] if word.startswith("-") and not cell else []
         return _those(word, ((name, "function") for name in names))
     try:
-        verb = verbs[lead(word, verbs)]
+        verb = verbs[verb_for(word, verbs)]
     except CommandError:
         return NOTHING
     return _Behind(verb, cell, known).offer(rest)

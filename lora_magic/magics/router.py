@@ -18,13 +18,13 @@ from IPython.core.magic import (
 )
 
 from lora_magic.errors import CommandError, Interrupted
+from lora_magic.magics.aliases import verb_for
 from lora_magic.magics.first_cell import place_in
-from lora_magic.magics.leads import lead
-from lora_magic.magics.live import reporter_for
-from lora_magic.magics.notes import notes_on
+from lora_magic.magics.hints import notes_on
 from lora_magic.magics.panels import show_below
 from lora_magic.magics.parser import help_for, parse
 from lora_magic.magics.places import Place
+from lora_magic.magics.progress import reporter_for
 from lora_magic.magics.shell import session_for
 from lora_magic.magics.show import has_person, say, show
 from lora_magic.magics.verb import Call, Verb
@@ -80,7 +80,7 @@ def _carried_out(shell: Any, marked: str, cell: str | None, local: Mapping[str, 
     if word in ("help", "--help", "-h", "?", "??"):
         say(overview())
         return None
-    verb = VERBS[lead(word.rstrip("?") or word, VERBS)]
+    verb = VERBS[verb_for(word.rstrip("?") or word, VERBS)]
     if word.endswith("?") and not rest.strip():
         say(help_for(verb))
         return None

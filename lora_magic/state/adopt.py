@@ -10,16 +10,16 @@ from typing import Any
 from torch import nn
 
 from lora_magic.adapters import attach, bridge
-from lora_magic.adapters.attached import Attached
+from lora_magic.adapters.live_adapter import LiveAdapter
 from lora_magic.adapters.slots import Slots
 from lora_magic.adapters.spec import BASE_NAME, check_name, seed_of
 from lora_magic.base import load
 from lora_magic.base.model import BaseModel
 
-from .holdings import Holdings
+from .session_state import SessionState
 
 
-def take(held: Holdings, model: Any, tokenizer: Any, key: tuple[object, ...]) -> None:
+def adopt_model(state: SessionState, model: Any, tokenizer: Any, key: tuple[object, ...]) -> None:
     """Hold a live model; of a PeftModel with LoRA adapters the base, and copies of the adapters.
 
     Raises `BaseModelError` and `AdapterError` with the session and the model as they were.
@@ -27,25 +27,25 @@ def take(held: Holdings, model: Any, tokenizer: Any, key: tuple[object, ...]) ->
     wrapped = bridge.is_wrapper(model)
     inner = bridge.base_of(model) if wrapped else model
     load.check(inner, tokenizer)
-    ours = not held.empty and inner is held.base.model
+    ours = not state.empty and inner is state.base.model
     if wrapped:
         for name in model.peft_config:
             check_name(name)
     elif isinstance(inner, nn.Module) and not ours:
         bridge.refuse_injected(inner)
     if ours:
-        held.release()
+        state.release()
     if not wrapped:
-        held.take(load.use(model, tokenizer), key)
+        state.take(load.use(model, tokenizer), key)
         return
     active = model.active_adapter
     base, attached = _unwrapped(model, tokenizer)
-    held.take(base, key)
-    held.attached = attached
-    held.activate(active if active in attached else BASE_NAME)
+    state.take(base, key)
+    state.attached = attached
+    state.activate(active if active in attached else BASE_NAME)
 
 
-def _unwrapped(wrapper: Any, tokenizer: Any) -> tuple[BaseModel, dict[str, Attached]]:
+def _unwrapped(wrapper: Any, tokenizer: Any) -> tuple[BaseModel, dict[str, LiveAdapter]]:
     """The base of a PeftModel without its layers, which come back when it is released."""
     found = bridge.unwrap(wrapper)
     base = None

@@ -12,20 +12,20 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from lora_magic.adapters import combine
-from lora_magic.adapters.attached import Adapter, Attached
 from lora_magic.adapters.combine import Compression, Way
+from lora_magic.adapters.live_adapter import Adapter, LiveAdapter
 from lora_magic.adapters.spec import check_name, seed_of
 from lora_magic.checks import is_number
 from lora_magic.errors import AdapterError
 
-from .holdings import Holdings
-from .wanted import parts_of
+from .resolve import parts_of
+from .session_state import SessionState
 
 Weights = str | Mapping[str, float]
 
 
 def blend(
-    held: Holdings,
+    state: SessionState,
     new: str,
     weights: Weights,
     *,
@@ -36,8 +36,8 @@ def blend(
     replace: bool,
 ) -> Adapter:
     """Register an adapter made of others; it is not activated."""
-    base = held.base
-    held.refuse_while_merged("blend")
+    base = state.base
+    state.refuse_while_merged("blend")
     if isinstance(new, str) and "=" in new:
         raise AdapterError(
             f"blend {new}: the new adapter's name comes first; type: %lora blend NEW a=0.7 b=0.3"
@@ -46,14 +46,14 @@ def blend(
     if seed is not None and method != "dare":
         raise AdapterError("--seed: only --method dare draws; leave it away.")
     way = Way(method, rank, density, seed_of(new) if seed is None else seed)
-    parts = [(weight, held.named(name)) for weight, name in _parts(new, weights)]
-    _refuse_taken(held, new, tuple(attached.name for _, attached in parts), replace)
-    made = combine.blend(base, held.slots, new, parts, way)
-    return _kept(held, made, replace).record()
+    parts = [(weight, state.named(name)) for weight, name in _parts(new, weights)]
+    _refuse_taken(state, new, tuple(attached.name for _, attached in parts), replace)
+    made = combine.blend(base, state.slots, new, parts, way)
+    return _kept(state, made, replace).record()
 
 
 def compress(
-    held: Holdings,
+    state: SessionState,
     name: str | None,
     new: str | None,
     *,
@@ -63,20 +63,22 @@ def compress(
 ) -> Compression:
     """Register an adapter at a smaller rank; without a rank and an energy only the evidence."""
     combine.check_size(rank, energy)
-    attached = held.named_or_active(name, "compress")
+    attached = state.named_or_active(name, "compress")
     if rank is None and energy is None:
         if new is not None:
             raise AdapterError(
                 f"compress {attached.name} {new}: no size is given; type: %lora compress "
                 f"{attached.name} {new} --rank 4, or leave {new} away to see what each rank loses."
             )
-        return combine.evidence(held.base, held.slots, attached)
-    held.refuse_while_merged("compress")
+        return combine.evidence(state.base, state.slots, attached)
+    state.refuse_while_merged("compress")
     called = combine.default_name(attached.name, rank, energy) if new is None else new
     check_name(called, f"%lora compress {attached.name}")
-    _refuse_taken(held, called, (attached.name,), replace)
-    made, told = combine.compress(held.base, held.slots, attached, called, rank=rank, energy=energy)
-    _kept(held, made, replace)
+    _refuse_taken(state, called, (attached.name,), replace)
+    made, told = combine.compress(
+        state.base, state.slots, attached, called, rank=rank, energy=energy
+    )
+    _kept(state, made, replace)
     return told
 
 
@@ -98,9 +100,9 @@ def _parts(new: str, weights: Weights) -> Sequence[tuple[float, str]]:
     return [(float(weight), name) for weight, name in parts]
 
 
-def _refuse_taken(held: Holdings, new: str, parents: tuple[str, ...], replace: bool) -> None:
+def _refuse_taken(state: SessionState, new: str, parents: tuple[str, ...], replace: bool) -> None:
     """Raise `AdapterError` for the name of an adapter that was not made of the same ones."""
-    there = held.attached.get(new)
+    there = state.attached.get(new)
     if there is not None and there.parents != parents and not replace:
         raise AdapterError(
             f"{new!r} is attached already; choose another name, or add --replace to put this one "
@@ -108,9 +110,9 @@ def _refuse_taken(held: Holdings, new: str, parents: tuple[str, ...], replace: b
         )
 
 
-def _kept(held: Holdings, made: Attached, replace: bool) -> Attached:
+def _kept(state: SessionState, made: LiveAdapter, replace: bool) -> LiveAdapter:
     """Hold a new adapter; what is there already with the same beginning stays, trained or not."""
-    there = held.attached.get(made.name)
+    there = state.attached.get(made.name)
     if there is not None and not replace:
         if _same(there, made):
             return there
@@ -118,15 +120,15 @@ def _kept(held: Holdings, made: Attached, replace: bool) -> Attached:
             f"{made.name!r} is attached, made of the same adapters in another way or before they "
             "changed; add --replace, or choose another name."
         )
-    with held.all_or_nothing():
-        answering = held.active == made.name
-        held.keep(made)
+    with state.all_or_nothing():
+        answering = state.active == made.name
+        state.keep(made)
         if answering:
-            held.activate(made.name)
+            state.activate(made.name)
     return made
 
 
-def _same(one: Attached, other: Attached) -> bool:
+def _same(one: LiveAdapter, other: LiveAdapter) -> bool:
     """Do two adapters begin alike, bit for bit?"""
     return one.spec == other.spec and all(
         key in one.start and torch.equal(tensor, one.start[key])

@@ -12,56 +12,56 @@ from lora_magic.adapters.merge import MergeReport, merged_module, refuse_unmerge
 from lora_magic.base.device import short_name
 from lora_magic.errors import StateError
 
-from .holdings import Holdings
 from .receipt import Receipt
+from .session_state import SessionState
 
 #: The text on which the merged and the unmerged logits are compared.
 PROBE = "How far are the merged and the unmerged answer apart?"
 
 
-def merge(held: Holdings, name: str | None) -> MergeReport:
+def merge(state: SessionState, name: str | None) -> MergeReport:
     """Put merged copies of the target modules into their slots."""
-    attached = held.named_or_active(name, "merge")
-    dtype = short_name(held.base.placement.dtype)
-    if held.merged == attached.name:
+    attached = state.named_or_active(name, "merge")
+    dtype = short_name(state.base.placement.dtype)
+    if state.merged == attached.name:
         return MergeReport(attached.name, (), dtype, 0.0, 0.0, already=True)
     refuse_unmergeable(attached.method, attached.name)
     started = time.perf_counter()
     pairs = {
-        path: merged_module(path, held.slots.original(path), layer, held.base.placement.dtype)
+        path: merged_module(path, state.slots.original(path), layer, state.base.placement.dtype)
         for path, layer in attached.replacements.items()
     }
     modules = {path: module for path, (module, _) in pairs.items()}
-    difference = logit_difference(held, attached.replacements, modules)
-    held.stand(modules, attached.name, attached.name)
+    difference = logit_difference(state, attached.replacements, modules)
+    state.stand(modules, attached.name, attached.name)
     rows = tuple(row for _, row in pairs.values())
     seconds = time.perf_counter() - started
-    quantised = held.base.quantised
+    quantised = state.base.quantised
     kind = "" if quantised is None else quantised.kind
     return MergeReport(attached.name, rows, dtype, difference, seconds, dequantised=kind)
 
 
-def unmerge(held: Holdings) -> Receipt:
+def unmerge(state: SessionState) -> Receipt:
     """Put the base's own modules back, with the adapter's unmerged layers around them."""
-    _ = held.base
-    name = held.merged
+    _ = state.base
+    name = state.merged
     if name is None:
         raise StateError("nothing is merged; to merge, type: %lora merge NAME")
-    held.activate(name)
+    state.activate(name)
     return Receipt(f"{name} unmerged: the base's own weights are back; {name} is active")
 
 
 def logit_difference(
-    held: Holdings, one: Mapping[str, nn.Module], other: Mapping[str, nn.Module]
+    state: SessionState, one: Mapping[str, nn.Module], other: Mapping[str, nn.Module]
 ) -> float:
     """Largest absolute difference of the logits on a probe text, in float32."""
-    base = held.base
+    base = state.base
     ids = list(range(8))
     if base.tokenizer is not None:
         ids = list(base.tokenizer(PROBE, add_special_tokens=False)["input_ids"])
     probe = torch.tensor([ids[: base.context]], device=base.device)
     logits = []
     for modules in (one, other):
-        with held.slots.held(modules), torch.no_grad():
+        with state.slots.using(modules), torch.no_grad():
             logits.append(base.model(input_ids=probe).logits.float())
     return float((logits[0] - logits[1]).abs().max())

@@ -13,14 +13,14 @@ from .session import Session
 
 def adapters(session: Session) -> list[str]:
     """The attached adapters."""
-    return list(session._held.attached)
+    return list(session._state.attached)
 
 
 def modules(session: Session) -> list[str]:
     """The kinds of module that an adapter can go to, as `q_proj`, whatever stands there now."""
-    if session._held.empty:
+    if session._state.empty:
         return []
-    slots = session._held.slots
+    slots = session._state.slots
     return leaf_names(path for path in slots.paths() if carries_lora(slots.original(path)))
 
 

@@ -14,8 +14,8 @@ from lora_magic.adapters.spec import ALL_LINEAR, ATTENTION, BASE_NAME, AdapterSp
 from lora_magic.adapters.targets import leaf_names, resolve, shape_of
 from lora_magic.errors import AdapterError, CommandError, listed, near
 
-from .looking import PROMPT, adapter_names, spec_of
-from .wanted import wanted
+from .queries import PROMPT, adapter_names, spec_of
+from .resolve import resolve_spec
 
 if TYPE_CHECKING:
     from lora_magic.views.controls.compare import Asked, CompareControls, Follow
@@ -61,7 +61,7 @@ class Panel:
         self._spectrum: SpectrumControls | None = None
         self._compare: CompareControls | None = None
         self._open()
-        session._turns.listen(self._changed)
+        session._lock.listen(self._changed)
 
     def _open(self) -> None:
         if self._view is None:
@@ -84,7 +84,7 @@ class Panel:
 
     def outputs(self) -> list[dict[str, Any]]:
         """The MIME bundles to display, one after the other. Closed controls are made anew."""
-        from lora_magic.views.controls.shown import outputs
+        from lora_magic.views.controls.outputs import outputs
 
         if self._closed:
             self._open()
@@ -101,7 +101,7 @@ class Panel:
 
     def close(self) -> None:
         """Take the controls away, and hear of the session no more. May be called twice."""
-        from lora_magic.views.controls.parts import close
+        from lora_magic.views.controls.widgets import close
 
         self._closed = True
         self._drop()()
@@ -122,7 +122,7 @@ class Panel:
     def _refresh(self) -> None:
         """Offer what is there now."""
         session = self._session
-        another = session._held.empty or self._base_now != self._base
+        another = session._state.empty or self._base_now != self._base
         drop = self._drop() if another and self._view is None else None
         if self._view is None:
             self._panel.show(_page_of(session.status()), self._tabs())
@@ -140,7 +140,7 @@ class Panel:
 
     def _drop(self) -> Callable[[], None]:
         """Forget the controls that were made; what is returned closes them."""
-        from lora_magic.views.controls.parts import close
+        from lora_magic.views.controls.widgets import close
 
         made = [one for one in (self._ratio, self._spectrum, self._compare) if one is not None]
         if self._compare is not None:
@@ -158,15 +158,15 @@ class Panel:
 
     @property
     def _base_now(self) -> object:
-        held = self._session._held
-        return None if held.empty else (held.key, id(held.base.model))
+        state = self._session._state
+        return None if state.empty else (state.key, id(state.base.model))
 
     @property
     def _histories_now(self) -> object:
         return {name: record.history for name, record in self._session.adapters.items()}
 
     def _tabs(self) -> dict[str, Any]:
-        if self._session._held.empty:
+        if self._session._state.empty:
             return {}
         fresh = self._ratio is None
         tabs = {name.capitalize(): self._make(name) for name in VIEWS}
@@ -179,7 +179,7 @@ class Panel:
 
         Raises `StateError` where no base is loaded.
         """
-        _ = self._session._held.base
+        _ = self._session._state.base
         if view == "ratio":
             self._ratio = self._ratio or self._ratio_controls()
             return self._ratio.widget
@@ -212,11 +212,11 @@ class Panel:
     def _choices(self) -> Choices:
         from lora_magic.views.controls.ratio import Choices
 
-        held = self._session._held
-        model, head = held.slots.pristine(), held.base.task.head
+        state = self._session._state
+        model, head = state.slots.pristine(), state.base.task.head
         linear = resolve(model, ALL_LINEAR, head)
         begin = self._spec()
-        usual = wanted("plan", held.base.recipe, {}).targets
+        usual = resolve_spec("plan", state.base.recipe, {}).targets
         sets: dict[str, Sequence[str]] = {}
         for name in dict.fromkeys((usual, ATTENTION, ALL_LINEAR, begin.targets)):
             try:
@@ -229,14 +229,14 @@ class Panel:
             kinds=leaf_names(linear),
             sets=sets,
             method=begin.method,
-            rank=begin.rank or held.base.recipe.rank,
+            rank=begin.rank or state.base.recipe.rank,
             targets=begin.targets if begin.targets in sets else usual,
         )
 
     def _spec(self) -> AdapterSpec:
         """What the controls begin with: what was asked about, else the active adapter."""
         flags = {k: self._start.get(k) for k in ("method", "rank", "targets")}
-        return spec_of(self._session._held, self._start.get("adapter"), flags)
+        return spec_of(self._session._state, self._start.get("adapter"), flags)
 
     def _recount(self, method: str, rank: int, targets: str, matrix: str | None) -> Plan:
         from lora_magic.views.controls.ratio import Plan
@@ -261,25 +261,25 @@ class Panel:
         asked = self._asked_adapters()
         if self._view is not None and not asked:
             # As the verb does, whose record stands above.
-            asked = list(self._session._held.together)
+            asked = list(self._session._state.together)
         start = asked[0] if len(asked) == 1 else ALL
         return SpectrumControls(self._with_spectrum(), self._look, start)
 
     def _with_spectrum(self) -> dict[str, list[str]]:
         """For each adapter with a ΔW the kinds of its modules, then each by its path."""
-        held = self._session._held
+        state = self._session._state
         return {
             name: [*leaf_names(attached.replacements), *attached.replacements]
-            for name, attached in held.attached.items()
+            for name, attached in state.attached.items()
             if not attached.method.no_spectrum
         }
 
     def _follow(self, controls: SpectrumControls) -> None:
         """Show the spectra as they are now, where that keeps nobody waiting."""
         picked = controls.picked
-        held = self._session._held.attached
+        state = self._session._state.attached
         names = self._with_spectrum() if picked is None else [picked]
-        dense = [held[name] for name in names if held[name].stackable() is None]
+        dense = [state[name] for name in names if state[name].stackable() is None]
         sizes = [(count.outputs, count.inputs) for one in dense for count in one.counts]
         if sum(d * k * min(d, k) for d, k in sizes) <= AT_ONCE:
             controls.refresh()
@@ -292,7 +292,7 @@ class Panel:
 
     def _look(self, adapter: str | None, module: str | None) -> str:
         names = [adapter] if adapter is not None else list(self._with_spectrum())
-        with self._session._turns.at_once():
+        with self._session._lock.at_once():
             return _page_of(self._session.spectrum(*names, module=module))
 
     # Comparison
@@ -304,18 +304,18 @@ class Panel:
         named = self._start.get("adapters") is not None
         adapters = tuple(n for n in self._asked_adapters() if n != BASE_NAME) if named else None
         start = Asked(self._start.get("prompt") or PROMPT, adapters, **given)
-        draws = not self._session._held.base.task.classifies
+        draws = not self._session._state.base.task.classifies
         return CompareControls(self._answering(), self._answer, start, draws=draws)
 
     def _answering(self) -> list[str]:
         """Those that can answer beside the base: each adapter, and several that are active
         together."""
-        held = self._session._held
-        return [*held.attached, *([held.active] if len(held.together) > 1 else [])]
+        state = self._session._state
+        return [*state.attached, *([state.active] if len(state.together) > 1 else [])]
 
     def _answer(self, asked: Asked, follow: Follow) -> str:
         names = [BASE_NAME, *(asked.adapters or ())]
-        if self._session._held.base.task.classifies:
+        if self._session._state.base.task.classifies:
             return _page_of(self._session.compare(asked.prompt, adapters=names))
         seen: dict[str, str] = {}
         found = self._session.compare(

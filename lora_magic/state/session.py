@@ -14,9 +14,9 @@ from types import MappingProxyType
 from typing import Any
 
 from lora_magic.adapters import attach, store
-from lora_magic.adapters.attached import Adapter
 from lora_magic.adapters.combine import Compression
-from lora_magic.adapters.count import Ratio
+from lora_magic.adapters.count import ParameterCount
+from lora_magic.adapters.live_adapter import Adapter
 from lora_magic.adapters.merge import MergeReport
 from lora_magic.adapters.spec import BASE_NAME, check_name
 from lora_magic.base import load as loading
@@ -27,8 +27,8 @@ from lora_magic.compare import classify as classifying
 from lora_magic.compare.answer import Answer
 from lora_magic.compare.ask import ask
 from lora_magic.compare.comparison import Comparison
+from lora_magic.compare.prediction import Classification, Prediction
 from lora_magic.compare.run import Follow, compare
-from lora_magic.compare.verdict import Classification, Verdict
 from lora_magic.errors import AdapterError, CommandError, listed
 from lora_magic.lowrank.spectrum import Spectrum
 from lora_magic.paths import path_of, quoted
@@ -36,15 +36,15 @@ from lora_magic.training import rows, sources
 from lora_magic.training.reporter import Reporter
 from lora_magic.training.summary import RunSummary
 
-from . import adopt, combining, looking, merging
-from .holdings import Holdings
+from . import adopt, combining, merging, queries
 from .panel import Panel
 from .receipt import Receipt
-from .settled import settled
+from .resolve import parts_of, resolve_spec
+from .session_lock import SessionLock
+from .session_state import SessionState
 from .status import Status
 from .train import train
-from .turns import Turns
-from .wanted import parts_of, wanted
+from .transaction import transactional
 
 HOME = ".lora_magic"
 
@@ -58,8 +58,8 @@ class Session:
     """
 
     def __init__(self) -> None:
-        self._held = Holdings()
-        self._turns = Turns()
+        self._state = SessionState()
+        self._lock = SessionLock()
         self.home = Path(HOME)
 
     # What there is
@@ -74,35 +74,35 @@ class Session:
         Waits for a control that answers, since others stand there meanwhile; off the main thread it
         raises `StateError` instead, as `verify` and every verb do.
         """
-        with self._turns.turn():
-            return self._held.base.model
+        with self._lock.turn():
+            return self._state.base.model
 
     @property
     def tokenizer(self) -> Any:
         """The base model's tokenizer, or None."""
-        return self._held.base.tokenizer
+        return self._state.base.tokenizer
 
     @property
     def adapters(self) -> Mapping[str, Adapter]:
         """The adapters' records by name, in the order of attaching."""
         return MappingProxyType(
-            {name: a.record(name == self.active) for name, a in self._held.attached.items()}
+            {name: a.record(name == self.active) for name, a in self._state.attached.items()}
         )
 
     @property
     def active(self) -> str:
         """The name of the adapter that answers, or "base"."""
-        return self._held.active
+        return self._state.active
 
     @property
     def merged(self) -> str | None:
         """The name of the merged adapter, or None."""
-        return self._held.merged
+        return self._state.merged
 
     def status(self) -> Status:
         """What is loaded, attached, active and merged, and what to type next."""
-        unchanged = self._held.empty or (not self._held.changed and bool(self.verify(quick=True)))
-        return looking.status(self._held, self.adapters, unchanged)
+        unchanged = self._state.empty or (not self._state.changed and bool(self.verify(quick=True)))
+        return queries.status(self._state, self.adapters, unchanged)
 
     def verify(self, quick: bool = False) -> Verification:
         """Is every bit of the base what it was at load? True as a bool when it is.
@@ -111,17 +111,17 @@ class Session:
         pointers and version counters only, and says so.
         """
         # A slot that is being written would be taken for a stranger's.
-        with self._turns.turn():
-            found = self._held.base.fingerprint.verify(quick)
-            strangers = tuple(f"{path} (another module)" for path in self._held.slots.strangers())
+        with self._lock.turn():
+            found = self._state.base.fingerprint.verify(quick)
+            strangers = tuple(f"{path} (another module)" for path in self._state.slots.strangers())
             found = replaced(found, changed=(*found.changed, *strangers))
             if not quick:
-                self._held.changed = not found
+                self._state.changed = not found
             return found
 
     # The base
 
-    @settled
+    @transactional
     def load(
         self,
         model: str,
@@ -148,8 +148,8 @@ class Session:
         home_folder = self.home if home is None else path_of(home, "--home")
         named = None if labels is None else names_of(labels)
         key = ("load", str(model), bits, str(dtype), str(device), trust_remote_code, task, named)
-        if key != self._held.key:
-            self._held.refuse_loss(f"load {model}", replace)
+        if key != self._state.key:
+            self._state.refuse_loss(f"load {model}", replace)
             base = loading.load(
                 str(model),
                 bits=bits,
@@ -159,11 +159,11 @@ class Session:
                 task=task,
                 labels=named,
             )
-            self._held.take(base, key)
+            self._state.take(base, key)
         self.home = home_folder
-        return self._held.record()
+        return self._state.record()
 
-    @settled
+    @transactional
     def use(self, model: Any, tokenizer: Any = None, *, replace: bool = False) -> BaseRecord:
         """Take a live model and its tokenizer as the base; nothing is moved or cast.
 
@@ -171,22 +171,22 @@ class Session:
         gives it back with its own layers in place.
         """
         key = ("use", id(model), id(tokenizer))
-        held = self._held
-        if key == held.key:
-            return held.record()
-        held.refuse_loss("use", replace)
-        adopt.take(held, model, tokenizer, key)
-        return held.record()
+        state = self._state
+        if key == state.key:
+            return state.record()
+        state.refuse_loss("use", replace)
+        adopt.adopt_model(state, model, tokenizer, key)
+        return state.record()
 
-    @settled
+    @transactional
     def reset(self) -> Receipt:
         """Free everything and give the base back as it was found. May be called twice."""
-        if self._held.empty:
+        if self._state.empty:
             return Receipt("nothing is loaded; nothing to reset")
-        name, count = self._held.base.name, len(self._held.attached)
-        lost = self._held.unsaved()
+        name, count = self._state.base.name, len(self._state.attached)
+        lost = self._state.unsaved()
         found = self.verify()
-        self._held.release()
+        self._state.release()
         state = "as it was found"
         if not found:
             state = f"CHANGED from outside the session in {len(found.changed)} tensors"
@@ -196,7 +196,7 @@ class Session:
 
     # Adapters
 
-    @settled
+    @transactional
     def attach(
         self,
         name: str,
@@ -226,7 +226,7 @@ class Session:
         spec under the same name returns the adapter that is there; another spec is an
         `AdapterError` that names `replace`.
         """
-        held = self._held
+        state = self._state
         flags = {
             "method": method,
             "rank": rank,
@@ -244,82 +244,82 @@ class Session:
             "for_": for_,
             "seed": seed,
         }
-        recipe = held.base.recipe
+        recipe = state.base.recipe
         check_name(name)
-        held.refuse_while_merged("attach")
-        spec = wanted(name, recipe, flags)
-        there = held.attached.get(name)
+        state.refuse_while_merged("attach")
+        spec = resolve_spec(name, recipe, flags)
+        there = state.attached.get(name)
         if there is not None and there.spec != spec and not replace:
             raise AdapterError(
                 f"{name!r} is attached with another spec ({there.spec.against(spec)}); to start "
                 "anew, add --replace, or choose another name."
             )
-        with held.all_or_nothing():
+        with state.all_or_nothing():
             if there is None or replace:
-                held.keep(attach.create(held.base, held.slots, name, spec))
-            held.activate(name)
-        return held.attached[name].record(active=True)
+                state.keep(attach.create(state.base, state.slots, name, spec))
+            state.activate(name)
+        return state.attached[name].record(active=True)
 
-    @settled
+    @transactional
     def detach(self, name: str) -> Receipt:
         """Take an adapter away; if it was active, the base answers."""
-        held = self._held
-        _ = held.base
-        held.refuse_while_merged("detach")
-        held.named(name)
-        unsaved = name in held.unsaved()
-        with held.all_or_nothing():
-            if name in held.together:
-                held.activate(BASE_NAME)
-            del held.attached[name]
+        state = self._state
+        _ = state.base
+        state.refuse_while_merged("detach")
+        state.named(name)
+        unsaved = name in state.unsaved()
+        with state.all_or_nothing():
+            if name in state.together:
+                state.activate(BASE_NAME)
+            del state.attached[name]
         lost = " (its training was not saved)" if unsaved else ""
-        return Receipt(f"{name} detached{lost}; {held.active} is active")
+        return Receipt(f"{name} detached{lost}; {state.active} is active")
 
-    @settled
+    @transactional
     def swap(self, name: str) -> Receipt:
         """Let another adapter answer, or "base", or several at once: `a=0.7,b=0.3`.
 
         Of several each changes the base by its weight times what it changes alone; for LoRA that is
         ΔW = Σ wᵢ·ΔWᵢ.
         """
-        held = self._held
-        _ = held.base
-        held.refuse_while_merged("swap")
+        state = self._state
+        _ = state.base
+        state.refuse_while_merged("swap")
         parts = parts_of(name) if isinstance(name, str) else None
         if parts is not None:
-            called = held.activate_several(parts)
+            called = state.activate_several(parts)
             return Receipt(f"{called} {'are active together' if ',' in called else 'is active'}")
         if name != BASE_NAME:
-            held.named(name)
-        held.activate(name)
+            state.named(name)
+        state.activate(name)
         return Receipt(f"{name} is active")
 
-    @settled
+    @transactional
     def save(self, name: str | None = None, folder: str | Path | None = None) -> Receipt:
         """Write an adapter; by default to `.lora_magic/adapters/NAME`.
 
         PEFT's format for the methods that PEFT has, and the same folder with a type of ours for the
         others.
         """
-        held = self._held
-        attached = held.named_or_active(name, "save")
+        state = self._state
+        attached = state.named_or_active(name, "save")
         home = self.home / "adapters" / attached.name
         target = home if folder is None else path_of(folder, "save")
-        others = [n for n in held.saved_in(target) if n != attached.name]
+        others = [n for n in state.saved_in(target) if n != attached.name]
         other = others[0] if others else store.another_in(target, attached)
         if other:
             raise AdapterError(
                 f"{target} holds {other}, which was saved there; choose another folder: "
                 f"%lora save {attached.name} DIR"
             )
-        size = store.save(held.base, held.slots, attached, target)
+        size = store.save(state.base, state.slots, attached, target)
         attached.saved_to = target.resolve()
         return Receipt(
             f"{attached.name} saved to {target} ({size / 1e3:.0f} kB)",
             (("open again", f"%lora open {quoted(target)} {attached.name}"),),
         )
 
-    @settled
+    @transactional
     def open(
         self,
         folder: str | Path,
@@ -334,28 +334,28 @@ class Session:
         an adapter of this name was read from, or saved to, returns it as long as it has not changed
         since. One that was made for another base is refused unless `other_base`.
         """
-        held = self._held
-        base, slots = held.base, held.slots
-        held.refuse_while_merged("open")
+        state = self._state
+        base, slots = state.base, state.slots
+        state.refuse_while_merged("open")
         given, home = path_of(folder, "open"), self.home / "adapters"
         path = store.folder_of(given, str(folder), home)
         store.check_folder(path, home)
         called = check_name(given.name if name is None else name, f"%lora open {quoted(folder)}")
-        there = held.attached.get(called)
+        there = state.attached.get(called)
         if there is not None and there.saved_to != path.resolve() and not replace:
             raise AdapterError(
                 f"{called!r} is attached already; choose another name "
                 f"(%lora open {quoted(folder)} NAME) or add --replace."
             )
-        with held.all_or_nothing():
+        with state.all_or_nothing():
             if there is None or replace:
-                held.keep(store.read(base, slots, path, called, other_base=other_base))
-            held.activate(called)
-        return held.attached[called].record(active=True)
+                state.keep(store.read(base, slots, path, called, other_base=other_base))
+            state.activate(called)
+        return state.attached[called].record(active=True)
 
     # Training
 
-    @settled
+    @transactional
     def train(
         self,
         name: str,
@@ -386,20 +386,20 @@ class Session:
         "paged-adamw-8bit". Stopped by a person (■) the adapter keeps its steps and
         `TrainingStopped` is raised; after any other error it is what it was.
         """
-        _ = self._held.base
-        self._held.refuse_while_merged("train")
-        attached = self._held.named(name)
+        _ = self._state.base
+        self._state.refuse_while_merged("train")
+        attached = self._state.named(name)
         if text is not None and (data is not None or columns is not None):
             raise CommandError(
                 "train: text and data (or its columns) at once; keep one of the two."
             )
-        labelled = self._held.base.task.classifies
+        labelled = self._state.base.task.classifies
         if text is not None:
             examples = rows.read_text(text, format, labelled=labelled)
         else:
             examples = sources.read_data(data, columns=columns, format=format, labelled=labelled)
         return train(
-            self._held,
+            self._state,
             attached,
             examples,
             template=template,
@@ -419,7 +419,7 @@ class Session:
 
     # Looking
 
-    @settled
+    @transactional
     def ask(
         self,
         prompt: str,
@@ -427,12 +427,12 @@ class Session:
         max_new_tokens: int | None = None,
         temperature: float = 0.0,
         seed: int = 0,
-    ) -> Answer | Verdict:
+    ) -> Answer | Prediction:
         """Answer a prompt with the active adapter; the most likely tokens unless `temperature`.
 
         Of a classifier the answer is the label of a text, with the probability of each.
         """
-        base = self._held.base
+        base = self._state.base
         if base.task.classifies:
             classifying.refuse_flags(max_new_tokens, temperature, seed)
             return classifying.classify(
@@ -441,22 +441,22 @@ class Session:
                 prompt,
                 base.task.labels,
                 adapter=self.active,
-                untrained=bool(looking.untrained(self._held, [self.active])),
-                context=looking.room(self._held, self._held.together),
+                untrained=bool(queries.untrained(self._state, [self.active])),
+                context=queries.room(self._state, self._state.together),
             )
         return ask(
             base.model,
             base.needs_tokenizer(),
-            self._held.form_of(self.active),
+            self._state.form_of(self.active),
             prompt,
             adapter=self.active,
             max_new_tokens=max_new_tokens,
             temperature=temperature,
             seed=seed,
-            context=looking.room(self._held, self._held.together),
+            context=queries.room(self._state, self._state.together),
         )
 
-    @settled
+    @transactional
     def compare(
         self,
         *prompts: str | Sequence[str],
@@ -473,30 +473,30 @@ class Session:
         function that gives the prompt and (adapter, text so far) of the answers being written; if
         it returns true they end there.
         """
-        base = self._held.base
-        voices = looking.voices(self._held, adapters)
+        base = self._state.base
+        variants = queries.variants(self._state, adapters)
         if base.task.classifies:
             classifying.refuse_flags(max_new_tokens, temperature, seed)
             return classifying.compare(
                 base.model,
-                self._held.slots,
+                self._state.slots,
                 base.needs_tokenizer(),
-                voices,
-                looking.flat(prompts),
+                variants,
+                queries.flat(prompts),
                 base.task.labels,
-                untrained=looking.untrained(self._held, [voice.name for voice in voices]),
-                context=looking.room(self._held, [voice.name for voice in voices]),
+                untrained=queries.untrained(self._state, [variant.name for variant in variants]),
+                context=queries.room(self._state, [variant.name for variant in variants]),
             )
         return compare(
             base.model,
-            self._held.slots,
+            self._state.slots,
             base.needs_tokenizer(),
-            voices,
-            looking.flat(prompts),
+            variants,
+            queries.flat(prompts),
             max_new_tokens=max_new_tokens,
             temperature=temperature,
             seed=seed,
-            context=looking.room(self._held, [voice.name for voice in voices]),
+            context=queries.room(self._state, [variant.name for variant in variants]),
             watch=watch,
         )
 
@@ -508,7 +508,7 @@ class Session:
         rank: int | None = None,
         targets: str | Sequence[str] | None = None,
         virtual_tokens: int | None = None,
-    ) -> Ratio:
+    ) -> ParameterCount:
         """Trainable parameters against the base's: of an adapter, or of one that could be.
 
         With any flag it is a plan, counted by the method's formula: the adapter with that rank or
@@ -520,12 +520,12 @@ class Session:
             "targets": targets,
             "virtual_tokens": virtual_tokens,
         }
-        return looking.ratio(self._held, name, flags)
+        return queries.ratio(self._state, name, flags)
 
-    @settled
+    @transactional
     def spectrum(self, *names: str, module: str | None = None) -> Spectrum:
         """The singular values of ΔW of adapters, module by module, from their factors."""
-        return looking.spectrum(self._held, names, module)
+        return queries.spectrum(self._state, names, module)
 
     def panel(self, view: str | None = None, **start: Any) -> Panel:
         """Controls: ratio, spectrum and comparison in tabs under the status, or one `view` of them.
@@ -539,23 +539,23 @@ class Session:
 
     # Merging
 
-    @settled
+    @transactional
     def merge(self, name: str | None = None) -> MergeReport:
         """Fold ΔW into copies of the target weights: W = W0 + ΔW, no extra latency.
 
         The base's tensors are kept as they are, so `unmerge` is exact. Merging what is merged
         does nothing; merging another adapter unmerges first.
         """
-        return merging.merge(self._held, name)
+        return merging.merge(self._state, name)
 
-    @settled
+    @transactional
     def unmerge(self) -> Receipt:
         """Put the base's own weights back, bit for bit; the adapter stays active, unmerged."""
-        return merging.unmerge(self._held)
+        return merging.unmerge(self._state)
 
     # New adapters out of old ones
 
-    @settled
+    @transactional
     def blend(
         self,
         new: str,
@@ -579,7 +579,7 @@ class Session:
         `AdapterError` for parts without a ΔW, and for a name that is taken unless `replace`.
         """
         return combining.blend(
-            self._held,
+            self._state,
             new,
             weights,
             method=method,
@@ -589,7 +589,7 @@ class Session:
             replace=replace,
         )
 
-    @settled
+    @transactional
     def compress(
         self,
         name: str | None = None,
@@ -607,4 +607,4 @@ class Session:
         norms and head trained beside it. Raises `AdapterError` for a method without a ΔW, and for a
         name that is taken unless `replace`.
         """
-        return combining.compress(self._held, name, new, rank=rank, energy=energy, replace=replace)
+        return combining.compress(self._state, name, new, rank=rank, energy=energy, replace=replace)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from lora_magic.adapters.attached import Adapter
+from lora_magic.adapters.live_adapter import Adapter
 from lora_magic.base.model import BaseRecord, in_words
 
 

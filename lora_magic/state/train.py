@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lora_magic.adapters.attached import Attached, History
-from lora_magic.adapters.courses import course_of
+from lora_magic.adapters.live_adapter import History, LiveAdapter
+from lora_magic.adapters.training_hooks import hooks_of
 from lora_magic.base.prompt import PromptForm
 from lora_magic.base.recipe import Recipe
 from lora_magic.checks import is_number
@@ -16,20 +16,20 @@ from lora_magic.compare.limits import check_known
 from lora_magic.errors import CommandError, TrainingStopped
 from lora_magic.training import encode, run
 from lora_magic.training.encode import Encoded
-from lora_magic.training.kept import Kept, recorded
+from lora_magic.training.forgetting import Forgetting, recorded
 from lora_magic.training.reporter import Reporter, SilentReporter
 from lora_magic.training.row import Row
 from lora_magic.training.spec import TrainSpec, plan
 from lora_magic.training.stop import Stop
 from lora_magic.training.summary import RunSummary
 
-from . import content
-from .holdings import Holdings
+from . import forgetting
+from .session_state import SessionState
 
 
 def train(
-    held: Holdings,
-    attached: Attached,
+    state: SessionState,
+    attached: LiveAdapter,
     rows: Sequence[Row],
     *,
     template: str | None,
@@ -45,24 +45,24 @@ def train(
     person ended the run: the adapter keeps its steps. After any other error of the run its weights
     are what they were.
     """
-    tokenizer = held.base.needs_tokenizer()
-    form = _form(held, attached if more else None, template, system)
-    room = held.base.context - attached.tokens
-    recipe = _recipe(held, attached, flags.get("lora_plus"))
+    tokenizer = state.base.needs_tokenizer()
+    form = _form(state, attached if more else None, template, system)
+    room = state.base.context - attached.tokens
+    recipe = _recipe(state, attached, flags.get("lora_plus"))
     spec = plan(recipe, len(rows), context=room, **flags)
     if form is None:
-        classes = held.base.task.labels
+        classes = state.base.task.labels
         encoded = encode.encode_labelled(rows, tokenizer, classes, spec.max_length)
     else:
         encoded = encode.encode(rows, tokenizer, form, spec.max_length)
-    check_known([example.tokens for example in encoded.examples], held.base.model)
+    check_known([example.tokens for example in encoded.examples], state.base.model)
     listener = reporter or SilentReporter()
-    summary = _run(held, attached, encoded, spec, more, _Awaiting(listener))
+    summary = _run(state, attached, encoded, spec, more, _Awaiting(listener))
     attached.form = form
     attached.history = _history(_before(attached.history, more), summary)
     attached.saved_to = None
     attached.run = _told(summary, flags)
-    summary = _with_kept(held, attached, summary, listener)
+    summary = _with_kept(state, attached, summary, listener)
     if summary.stopped:
         raise TrainingStopped(
             f"{attached.name} stopped after step {summary.steps} of {summary.planned_steps}; "
@@ -83,22 +83,22 @@ class _Awaiting:
 
 
 def _with_kept(
-    held: Holdings, attached: Attached, summary: RunSummary, reporter: Reporter
+    state: SessionState, attached: LiveAdapter, summary: RunSummary, reporter: Reporter
 ) -> RunSummary:
     """The summary with what the adapter kept of its base, for its card and for the reporter, too.
 
     ■ ends the measuring as it ends a run: the first one where it stands next, a second at once,
     and then the receipt is shown all the same.
     """
-    if held.base.task.classifies:
+    if state.base.task.classifies:
         reporter.finish(summary)
         return summary
     # A button that has ended the run stays pressed.
     stop = Stop(None if summary.stopped else getattr(reporter, "stop", None))
-    kept: Kept = content.unmeasured(held)
+    kept: Forgetting = forgetting.unmeasured(state)
     try:
         with stop:
-            kept = content.measured(held, attached, lambda: stop.wanted, brief=summary.stopped)
+            kept = forgetting.measured(state, attached, lambda: stop.wanted, brief=summary.stopped)
     finally:
         attached.run["kept"] = recorded(kept)
         summary = replace(summary, kept=kept)
@@ -106,14 +106,14 @@ def _with_kept(
     return summary
 
 
-def _recipe(held: Holdings, attached: Attached, ratio: Any) -> Recipe:
+def _recipe(state: SessionState, attached: LiveAdapter, ratio: Any) -> Recipe:
     """The base's recipe with the method's own rate.
 
     With LoRA+ A and B learn at rates whose geometric mean is the plain one: λ only parts them.
     Virtual tokens act through the cache, which a block whose activations are computed anew is not
     given: they would not be trained, or the mask would not fit.
     """
-    recipe = held.base.recipe
+    recipe = state.base.recipe
     parted = math.sqrt(ratio) if is_number(ratio) and ratio > 0 else 1.0
     rate = recipe.learning_rate * attached.method.rate / parted
     anew = recipe.checkpointing and not attached.tokens
@@ -121,10 +121,10 @@ def _recipe(held: Holdings, attached: Attached, ratio: Any) -> Recipe:
 
 
 def _form(
-    held: Holdings, goes_on: Attached | None, template: str | None, system: str | None
+    state: SessionState, goes_on: LiveAdapter | None, template: str | None, system: str | None
 ) -> PromptForm | None:
     """The prompt's form that flags ask for, or that training goes on in; a classifier has none."""
-    if held.base.task.classifies:
+    if state.base.task.classifies:
         if template is not None or system is not None:
             raise CommandError(
                 "--template and --system are for models that write; a classifier reads the text "
@@ -132,25 +132,25 @@ def _form(
             )
         return None
     kept = goes_on.form if goes_on and template is None and system is None else None
-    return kept or PromptForm.of(held.base.needs_tokenizer(), template, system)
+    return kept or PromptForm.of(state.base.needs_tokenizer(), template, system)
 
 
 def _run(
-    held: Holdings,
-    attached: Attached,
+    state: SessionState,
+    attached: LiveAdapter,
     encoded: Encoded,
     spec: TrainSpec,
     more: bool,
     reporter: Reporter,
 ) -> RunSummary:
     before = attached.state()
-    base = held.base
+    base = state.base
     try:
-        with held.all_or_nothing():
+        with state.all_or_nothing():
             if not more:
                 attached.set_state(attached.start)
-            held.activate(attached.name)
-            course = course_of(base.model, held.slots, attached, more=more)
+            state.activate(attached.name)
+            hooks = hooks_of(base.model, state.slots, attached, more=more)
             with attached.trainable():
                 return run.run(
                     attached.name,
@@ -158,7 +158,7 @@ def _run(
                     base.tokenizer,
                     encoded,
                     spec,
-                    course=course,
+                    hooks=hooks,
                     reporter=reporter,
                 )
     except BaseException:

@@ -17,8 +17,8 @@ from torch import Tensor
 from lora_magic.base.prompt import PromptForm, classified_ids
 from lora_magic.errors import DataError, PromptError, listed, near
 
-from .faults import Faults, numbered
 from .row import Row
+from .row_errors import RowErrors, numbered
 
 #: A label that takes no part in the loss, as torch's cross entropy and transformers have it.
 IGNORED = -100
@@ -86,7 +86,7 @@ def encode(rows: Sequence[Row], tokenizer: Any, form: PromptForm, max_length: in
     examples: list[Example] = []
     left_out: list[int] = []
     cut = full = empty = 0
-    faults = Faults("row")
+    faults = RowErrors("row")
     for index, row in enumerate(rows):
         try:
             pieces = list(_pieces(row, tokenizer, form))
@@ -131,7 +131,7 @@ def encode_labelled(
     examples: list[Example] = []
     left_out: list[int] = []
     cut = 0
-    faults = Faults("row")
+    faults = RowErrors("row")
     for index, row in enumerate(rows):
         number, name = row.line or index + 1, row.completion.strip()
         if row.prompt is None:

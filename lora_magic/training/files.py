@@ -15,8 +15,8 @@ from typing import Any
 
 from lora_magic.errors import CommandError, DataError, listed, near
 
-from .faults import Faults
 from .records import Record
+from .row_errors import RowErrors
 
 ENDINGS = {
     ".csv": "csv",
@@ -106,7 +106,7 @@ def _csv(path: Path, text: str, kind: str) -> Table:
     if kind == "csv" and "," not in header_line and ";" in header_line:
         delimiter = ";"  # What spreadsheets write where the comma is the decimal sign.
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    faults, records = Faults(), []
+    faults, records = RowErrors(), []
     header: list[str] = []
     start = 1
     try:
@@ -136,7 +136,7 @@ def _check_header(path: Path, header: list[str]) -> None:
 
 
 def _json_lines(path: Path, text: str) -> Table:
-    faults = Faults()
+    faults = RowErrors()
     records: list[tuple[int, Record]] = []
     # Not splitlines: JSON strings may hold U+2028, which it takes for the end of a line.
     for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
@@ -165,7 +165,7 @@ def _json(path: Path, text: str) -> Table:
         ) from None
     if not isinstance(data, list):
         raise DataError(f"{path.name} holds one {type(data).__name__}, expected a list of objects.")
-    faults = Faults("item")
+    faults = RowErrors("item")
     records: list[tuple[int, Record]] = []
     for number, record in enumerate(data, start=1):
         if isinstance(record, dict):

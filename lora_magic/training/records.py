@@ -13,8 +13,8 @@ from typing import Any
 
 from lora_magic.errors import DataError, listed, near
 
-from .faults import Faults, numbered
 from .row import Message, Row
+from .row_errors import RowErrors, numbered
 
 #: Names that say by themselves which column is asked and which is answered.
 PAIRS = (
@@ -37,7 +37,7 @@ Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Layout:
+class ColumnMapping:
     """The columns that are read; `prompt` is None for texts and conversations.
 
     `context` is the Alpaca form's `input` column: what it holds follows the prompt on a new line.
@@ -52,25 +52,31 @@ class Layout:
         return self.completion if self.prompt is None else f"{self.prompt} => {self.completion}"
 
 
-def candidates(columns: Iterable[str], labelled: bool = False) -> list[Layout]:
-    """Every layout that the columns' names allow, whatever their case; `labelled`: with labels."""
+def candidates(columns: Iterable[str], labelled: bool = False) -> list[ColumnMapping]:
+    """Every mapping that the columns' names allow, whatever their case; `labelled`: with labels."""
     own = {name.lower(): name for name in columns}
     if labelled:
         pairs = (*LABELLED, *PAIRS)
-        return [Layout(own[label], own[text]) for text, label in pairs if {text, label} <= set(own)]
+        return [
+            ColumnMapping(own[label], own[text])
+            for text, label in pairs
+            if {text, label} <= set(own)
+        ]
     found = [
-        Layout(own[answer], own[ask], own.get("input") if ask == "instruction" else None)
+        ColumnMapping(own[answer], own[ask], own.get("input") if ask == "instruction" else None)
         for ask, answer in PAIRS
         if ask in own and answer in own
     ]
-    found += [Layout(own[name], conversation=True) for name in CONVERSATIONS if name in own]
+    found += [ColumnMapping(own[name], conversation=True) for name in CONVERSATIONS if name in own]
     if "text" in own:
-        found.append(Layout(own["text"]))
+        found.append(ColumnMapping(own["text"]))
     return found
 
 
-def layout_for(columns: Sequence[str], wanted: str | None, labelled: bool = False) -> Layout:
-    """The layout that `wanted` ("body => reply", or one column) names, else the only one possible.
+def mapping_for(
+    columns: Sequence[str], wanted: str | None, labelled: bool = False
+) -> ColumnMapping:
+    """The mapping that `wanted` ("body => reply", or one column) names, else the only one possible.
 
     Raises `DataError` that lists the columns and the line to type.
     """
@@ -80,7 +86,7 @@ def layout_for(columns: Sequence[str], wanted: str | None, labelled: bool = Fals
     if len(found) == 1:
         return found[0]
     if found:
-        ways = " or ".join(f'--columns "{layout}"' for layout in found)
+        ways = " or ".join(f'--columns "{mapping}"' for mapping in found)
         raise DataError(f"columns {listed(columns)} can be read in {len(found)} ways: type {ways}.")
     example = " => ".join(columns[:2]) if len(columns) > 1 else "".join(columns)
     raise DataError(
@@ -89,7 +95,7 @@ def layout_for(columns: Sequence[str], wanted: str | None, labelled: bool = Fals
     )
 
 
-def _named(columns: Sequence[str], wanted: str) -> Layout:
+def _named(columns: Sequence[str], wanted: str) -> ColumnMapping:
     names = [name.strip() for name in wanted.split("=>")]
     if len(names) > 2 or not all(names):
         raise DataError(
@@ -105,24 +111,24 @@ def _named(columns: Sequence[str], wanted: str) -> Layout:
             '"body => reply".'
         )
     if len(names) == 2:
-        return Layout(names[1], names[0])
-    return Layout(names[0], conversation=names[0].lower() in CONVERSATIONS)
+        return ColumnMapping(names[1], names[0])
+    return ColumnMapping(names[0], conversation=names[0].lower() in CONVERSATIONS)
 
 
 def rows_of(
-    records: Iterable[tuple[int, Record]], layout: Layout, noun: str = "row"
+    records: Iterable[tuple[int, Record]], mapping: ColumnMapping, noun: str = "row"
 ) -> tuple[Row, ...]:
     """Rows of a table's records, each under its number.
 
     A cell without a value makes an empty row, which is kept to be counted. Raises `DataError`
     naming the numbers of cells that hold no text, and when every row is empty.
     """
-    faults = Faults(noun)
-    rows = [_row(record, number, layout, faults) for number, record in records]
+    faults = RowErrors(noun)
+    rows = [_row(record, number, mapping, faults) for number, record in records]
     faults.stop(
         'A conversation is a list like [{"role": "user", "content": "…"}, {"role": "assistant", '
         '"content": "…"}].'
-        if layout.conversation
+        if mapping.conversation
         else "Each cell has to hold text or a number."
     )
     good = [row for row in rows if row is not None]
@@ -130,7 +136,7 @@ def rows_of(
         raise DataError(f"no {noun}s to train on: the table is empty.")
     if all(row.empty for row in good):
         empty = numbered(noun, [row.line or 0 for row in good])
-        raise DataError(f"nothing to train on: {empty} without a value in {layout}.")
+        raise DataError(f"nothing to train on: {empty} without a value in {mapping}.")
     return tuple(good)
 
 
@@ -138,7 +144,7 @@ def _names(labelled: bool) -> str:
     return "text and label" if labelled else "prompt and completion, messages or text"
 
 
-def row_of(record: object, number: int, faults: Faults, labelled: bool = False) -> Row | None:
+def row_of(record: object, number: int, faults: RowErrors, labelled: bool = False) -> Row | None:
     """One JSON object as a row, by its own keys; None, and a fault noted, where it cannot be."""
     if not isinstance(record, Mapping):
         faults.add(number, f"a {type(record).__name__}, not an object with named fields")
@@ -156,15 +162,15 @@ def row_of(record: object, number: int, faults: Faults, labelled: bool = False) 
     return None
 
 
-def _row(record: Record, number: int, layout: Layout, faults: Faults) -> Row | None:
-    if layout.conversation:
-        turns = _conversation(record.get(layout.completion))
+def _row(record: Record, number: int, mapping: ColumnMapping, faults: RowErrors) -> Row | None:
+    if mapping.conversation:
+        turns = _conversation(record.get(mapping.completion))
         if isinstance(turns, str):
             faults.add(number, turns)
             return None
         return Row(None, turns[-1].content if turns else "", turns, number)
     texts = {}
-    for column in (layout.prompt, layout.context, layout.completion):
+    for column in (mapping.prompt, mapping.context, mapping.completion):
         if column is not None:
             value = text_of(record.get(column))
             if value is None:
@@ -172,10 +178,10 @@ def _row(record: Record, number: int, layout: Layout, faults: Faults) -> Row | N
                 faults.add(number, f"{column} holds a {kind}, not text")
                 return None
             texts[column] = value
-    prompt = None if layout.prompt is None else texts[layout.prompt]
-    if prompt and layout.context and texts[layout.context].strip():
-        prompt = f"{prompt}\n{texts[layout.context]}"
-    return Row(prompt, texts[layout.completion], line=number)
+    prompt = None if mapping.prompt is None else texts[mapping.prompt]
+    if prompt and mapping.context and texts[mapping.context].strip():
+        prompt = f"{prompt}\n{texts[mapping.context]}"
+    return Row(prompt, texts[mapping.completion], line=number)
 
 
 def text_of(value: object) -> str | None:

@@ -11,9 +11,9 @@ import re
 
 from lora_magic.errors import CommandError, DataError, near
 
-from .faults import Faults, numbered
 from .records import row_of
 from .row import Message, Row
+from .row_errors import RowErrors, numbered
 
 __all__ = ["ARROW", "FORMATS", "Message", "Row", "arrow", "read_text"]
 
@@ -171,7 +171,7 @@ def _newlines(text: str) -> str:
 
 
 def _arrows(lines: Lines) -> tuple[Row, ...]:
-    faults, rows = Faults(), []
+    faults, rows = RowErrors(), []
     for number, line in lines:
         sides = arrow(line)
         if sides is None:
@@ -188,7 +188,7 @@ def _arrows(lines: Lines) -> tuple[Row, ...]:
 
 def _json_lines(lines: Lines, labelled: bool) -> tuple[Row, ...]:
     """Rows of JSON Lines: `prompt` and `completion`, or `messages`, or `text`, or with `label`."""
-    faults, rows = Faults(), []
+    faults, rows = RowErrors(), []
     for number, line in lines:
         try:
             record = json.loads(line)

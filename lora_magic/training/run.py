@@ -23,12 +23,12 @@ from lora_magic.errors import TrainingError, listed
 
 from . import batches, optimizers
 from .accuracy import Accuracy
-from .asfound import as_found
-from .course import Course, Plain
 from .encode import IGNORED, Encoded, Example, collate
 from .garbage import own_garbage
+from .hooks import Hooks, NoHooks
 from .quiet import quiet_import
 from .reporter import Reporter, RunPlan, SilentReporter, StepPoint
+from .restore import restoring
 from .spec import TrainSpec
 from .stop import Stop
 from .summary import RunSummary
@@ -41,7 +41,7 @@ def run(
     encoded: Encoded,
     spec: TrainSpec,
     *,
-    course: Course | None = None,
+    hooks: Hooks | None = None,
     reporter: Reporter | None = None,
 ) -> RunSummary:
     """Train the parameters of `model` that have `requires_grad`, and leave all else as it was.
@@ -67,9 +67,9 @@ def run(
     listener = reporter or SilentReporter()
     pad = _pad_id(tokenizer, model if encoded.classes else None)
     stop = Stop(getattr(listener, "stop", None))
-    work = _Run(name, model, pad, encoded, spec, listener, stop, course or Plain())
+    work = _Run(name, model, pad, encoded, spec, listener, stop, hooks or NoHooks())
     try:
-        with own_garbage(), as_found(model), fitting_threads(model), work.stop:
+        with own_garbage(), restoring(model), fitting_threads(model), work.stop:
             return work.all(parted)
     except torch.OutOfMemoryError:
         raise TrainingError(
@@ -101,9 +101,9 @@ class _Run:
         spec: TrainSpec,
         reporter: Reporter,
         stop: Stop,
-        course: Course,
+        hooks: Hooks,
     ) -> None:
-        self.course = course
+        self.hooks = hooks
         self.name, self.model, self.pad_id = name, model, pad_id
         self.encoded, self.reporter, self.stop = encoded, reporter, stop
         self.train, self.held = batches.split(encoded.examples, spec)
@@ -124,7 +124,7 @@ class _Run:
             from .trainer import quiet, train
 
         with quiet(), tempfile.TemporaryDirectory(prefix="lora_magic-") as folder:
-            self.course.begin(len(self.steps), self._batches)
+            self.hooks.begin(len(self.steps), self._batches)
             before = self._measured()
             began = time.perf_counter()
             told = (self._batch, self.spec, folder, self._after_pass, self._after_step)
@@ -134,7 +134,7 @@ class _Run:
                 parted,
                 self.steps,
                 *told,
-                course=self.course,
+                hooks=self.hooks,
                 mean_of_pass=per_pass,
             )
             seconds = time.perf_counter() - began
@@ -278,7 +278,7 @@ class _Run:
             seed=self.spec.seed,
             end_token=self.encoded.end_token,
             data_hash=self.encoded.data_hash,
-            told=self.course.facts(),
+            told=self.hooks.facts(),
             classifies=bool(self.encoded.classes),
             accuracy_before=before.accuracy,
             accuracy_after=after.accuracy,

@@ -14,9 +14,9 @@ from typing import Any
 from lora_magic.errors import DataError, listed
 from lora_magic.paths import path_of
 
-from .faults import Faults
 from .files import Table, frame_table, read_file
-from .records import layout_for, rows_of, text_of
+from .records import mapping_for, rows_of, text_of
+from .row_errors import RowErrors
 from .rows import Row, arrow, read_text
 
 _EXPECTED = (
@@ -96,7 +96,7 @@ def _path(
 
 
 def _table(table: Table, columns: str | None, labelled: bool) -> tuple[Row, ...]:
-    return rows_of(table.records, layout_for(table.columns, columns, labelled), table.noun)
+    return rows_of(table.records, mapping_for(table.columns, columns, labelled), table.noun)
 
 
 def _list(items: list[Any], columns: str | None, labelled: bool) -> tuple[Row, ...]:
@@ -120,7 +120,7 @@ def _texts(items: list[str]) -> tuple[Row, ...]:
     without = [number for number, pair in enumerate(sides, start=1) if pair is None]
     if len(without) == len(items):
         return _kept([Row(None, item, line=n) for n, item in enumerate(items, start=1)])
-    faults = Faults("row")
+    faults = RowErrors("row")
     for number in without:
         faults.add(number, "no ' => ', which others have")
     faults.stop("Give (prompt, completion) pairs, or texts only.")
@@ -128,7 +128,7 @@ def _texts(items: list[str]) -> tuple[Row, ...]:
 
 
 def _pairs(items: list[Any]) -> tuple[Row, ...]:
-    faults, rows = Faults("row"), []
+    faults, rows = RowErrors("row"), []
     for number, item in enumerate(items, start=1):
         if isinstance(item, Row):
             rows.append(item)

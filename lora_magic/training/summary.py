@@ -12,7 +12,7 @@ from typing import Any
 from lora_magic.frames import frame
 
 from .accuracy import Accuracy
-from .kept import Kept
+from .forgetting import Forgetting
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class RunSummary:
     accuracy_after: Accuracy | None = None
     told: tuple[tuple[str, str], ...] = ()
     held_out_losses: tuple[tuple[int, float], ...] = ()
-    kept: Kept | None = None
+    kept: Forgetting | None = None
 
     @property
     def first_loss(self) -> float | None:

@@ -30,8 +30,8 @@ from transformers.utils import logging
 
 from . import optimizers
 from .batches import Step
-from .course import Course
 from .encode import IGNORED
+from .hooks import Hooks
 from .spec import TrainSpec
 
 #: Called with the loss of one pass, already its share of the step's token mean.
@@ -51,7 +51,7 @@ def train(
     on_pass: OnPass,
     on_step: OnStep,
     *,
-    course: Course,
+    hooks: Hooks,
     mean_of_pass: bool = False,
 ) -> None:
     """Take the steps on groups of parameters with the spec's optimizer, leaving the Trainer's
@@ -74,9 +74,9 @@ def train(
         data_collator=lambda items: collate(items[0]),
         train_dataset=[part for step in steps for part in step],
         optimizers=(optimizer, schedule),
-        callbacks=[_AfterStep(on_step, course)],
+        callbacks=[_AfterStep(on_step, hooks)],
     )
-    trainer.on_pass, trainer.course = on_pass, course
+    trainer.on_pass, trainer.hooks = on_pass, hooks
     if mean_of_pass:
         trainer.model_accepts_loss_kwargs = False
     for callback in _noisy():
@@ -122,12 +122,12 @@ def _noisy() -> list[type[TrainerCallback]]:
 
 
 class _AfterStep(TrainerCallback):  # type: ignore[misc]  # transformers has no types here
-    def __init__(self, on_step: OnStep, course: Course) -> None:
-        self._on_step, self._course = on_step, course
+    def __init__(self, on_step: OnStep, hooks: Hooks) -> None:
+        self._on_step, self._hooks = on_step, hooks
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
         # The step is counted after the gradients are gone.
-        self._course.after_update(state.global_step + 1)
+        self._hooks.after_update(state.global_step + 1)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
         if self._on_step():
@@ -136,7 +136,7 @@ class _AfterStep(TrainerCallback):  # type: ignore[misc]  # transformers has no 
 
 class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types here
     on_pass: OnPass
-    course: Course
+    hooks: Hooks
 
     def _move_model_to_device(self, model: Any, device: Any) -> None:
         """Nothing: the model is where it has to be."""
@@ -154,7 +154,7 @@ class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types here
         self, model: Any, inputs: Any, return_outputs: bool = False, **rest: Any
     ) -> Any:
         loss = self._task_loss(model, inputs, return_outputs, **rest)
-        penalty = self.course.penalty()
+        penalty = self.hooks.penalty()
         if penalty is None:
             self._penalty = 0.0
             return loss

@@ -22,13 +22,13 @@ def randomise(session: Session, name: str, size: float, seed: int) -> None:
     """Move every tensor of an adapter, so that nothing of it is at its start."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for _, tensor in session._held.attached[name].tensors():
+        for _, tensor in session._state.attached[name].tensors():
             tensor.add_(torch.randn(tensor.shape, generator=generator) * size)
 
 
 def tensors(session: Session, name: str) -> Deltas:
     """An adapter's tensors by `path.part`, in float64."""
-    return {k: t.detach().double() for k, t in session._held.attached[name].tensors()}
+    return {k: t.detach().double() for k, t in session._state.attached[name].tensors()}
 
 
 def lora(session: Session, name: str) -> Deltas:

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from lora_magic.adapters import attach
-from lora_magic.adapters.attached import Attached
+from lora_magic.adapters.live_adapter import LiveAdapter
 from lora_magic.adapters.slots import Slots
 from lora_magic.base.load import use
 from lora_magic.base.model import BaseModel
-from lora_magic.state.wanted import wanted
+from lora_magic.state.resolve import resolve_spec
 from tests.tiny import tiny_model, tiny_tokenizer
 
 #: Every method and variant that a base in 32 bits can carry, as the flags of `attach`.
@@ -60,12 +60,12 @@ def uneven(model: nn.Module) -> None:
                 parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
 
 
-def made(base: BaseModel, slots: Slots, name: str = "one", **flags: Any) -> Attached:
+def made(base: BaseModel, slots: Slots, name: str = "one", **flags: Any) -> LiveAdapter:
     """An adapter by the flags of `attach`."""
-    return attach.create(base, slots, name, wanted(name, base.recipe, flags))
+    return attach.create(base, slots, name, resolve_spec(name, base.recipe, flags))
 
 
-def moved(attached: Attached, size: float = 0.05, seed: int = 0) -> Attached:
+def moved(attached: LiveAdapter, size: float = 0.05, seed: int = 0) -> LiveAdapter:
     """The same adapter with noise on all of its tensors: trained, as far as numbers go."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -74,8 +74,8 @@ def moved(attached: Attached, size: float = 0.05, seed: int = 0) -> Attached:
     return attached
 
 
-def answer(base: BaseModel, slots: Slots, attached: Attached | None = None) -> Tensor:
+def answer(base: BaseModel, slots: Slots, attached: LiveAdapter | None = None) -> Tensor:
     """Logits on a fixed text, under an adapter or bare."""
-    with slots.held({} if attached is None else attached.replacements), torch.no_grad():
+    with slots.using({} if attached is None else attached.replacements), torch.no_grad():
         found: Tensor = base.model(input_ids=torch.arange(10, 26)[None]).logits
     return found

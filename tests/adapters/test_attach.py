@@ -60,7 +60,7 @@ def test_with_b_zero_the_adapter_gives_the_bases_output_bit_for_bit(architecture
     with torch.no_grad():
         before = base.model(ids).logits
         attached = attach.create(base, slots, "one", spec())
-        with slots.held(attached.replacements):
+        with slots.using(attached.replacements):
             assert torch.equal(base.model(ids).logits, before)
 
 
@@ -177,7 +177,7 @@ def test_no_gradient_ever_reaches_the_base_and_b_gets_one_at_step_one_but_a_not(
     base, slots = based()
     attached = attach.create(base, slots, "one", spec())
     ids = torch.arange(10, 30)[None]
-    with slots.held(attached.replacements), attached.trainable():
+    with slots.using(attached.replacements), attached.trainable():
         base.model(input_ids=ids, labels=ids).loss.backward()
         gradients = {name: tensor.grad for name, tensor in attached.tensors()}
         for name, gradient in gradients.items():

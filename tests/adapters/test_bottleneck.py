@@ -169,7 +169,7 @@ def test_only_the_bottlenecks_get_a_gradient() -> None:
     base, slots = based()
     attached = moved(made(base, slots, method="adapter-l", rank=2))
     ids = torch.arange(10, 30)[None]
-    with slots.held(attached.replacements), attached.trainable():
+    with slots.using(attached.replacements), attached.trainable():
         base.model(input_ids=ids, labels=ids).loss.backward()
         for name, tensor in attached.tensors():
             assert tensor.grad is not None, name

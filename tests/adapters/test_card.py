@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from lora_magic.adapters import card
-from lora_magic.adapters.attached import History
 from lora_magic.adapters.card import Card
+from lora_magic.adapters.live_adapter import History
 from lora_magic.adapters.methods import METHODS
 from lora_magic.errors import AdapterError
 from lora_magic.state.session import Session
@@ -41,7 +41,7 @@ def test_it_says_which_base(trained: tuple[Session, Path], saved_model: Saver) -
     session, folder = trained
     assert fields_of(folder)["base"] == {
         "name": str(saved_model()),
-        "fingerprint": session._held.base.fingerprint.digest,
+        "fingerprint": session._state.base.fingerprint.digest,
         "format": "fp32",
         "architecture": "LlamaForCausalLM",
         "parameters": sum(p.numel() for p in tiny_model().parameters()),
@@ -132,9 +132,9 @@ def test_it_comes_back_with_the_adapter_and_goes_into_the_next_one(
     record = fresh.open(folder, "two")
     assert record.history == session.adapters["one"].history
     assert record.spec == session.adapters["one"].spec
-    held = fresh._held.attached["two"]
-    assert held.form == session._held.attached["one"].form
-    assert held.run == session._held.attached["one"].run
+    held = fresh._state.attached["two"]
+    assert held.form == session._state.attached["one"].form
+    assert held.run == session._state.attached["one"].run
     fresh.save("two", tmp_path / "two")
     one, two = fields_of(folder), fields_of(tmp_path / "two")
     assert (one.pop("name"), two.pop("name")) == ("one", "two")
@@ -144,7 +144,7 @@ def test_it_comes_back_with_the_adapter_and_goes_into_the_next_one(
 def test_parents_are_kept(session: Session, saved_model: Saver, tmp_path: Path) -> None:
     session.attach("one", rank=2)
     perturb(session, "one")
-    session._held.attached["one"].parents = ("left", "right")
+    session._state.attached["one"].parents = ("left", "right")
     session.save("one", tmp_path / "one")
     assert fields_of(tmp_path / "one")["parents"] == ["left", "right"]
     assert "made of: left, right" in (tmp_path / "one" / "README.md").read_text()
@@ -167,7 +167,7 @@ def test_a_classifiers_labels_are_told(tmp_path: Path) -> None:
 
 def test_reading_gives_what_was_written(trained: tuple[Session, Path]) -> None:
     session, folder = trained
-    held, base = session._held.attached["one"], session._held.base
+    held, base = session._state.attached["one"], session._state.base
     found = card.read(folder)
     assert found == Card(
         name="one",
@@ -189,7 +189,7 @@ def test_a_folder_without_a_card_says_nothing_against_any_base(
 ) -> None:
     none = card.read(tmp_path)
     assert none == Card()
-    assert none.strangeness(session._held.base) == ""
+    assert none.strangeness(session._state.base) == ""
 
 
 def test_a_card_of_an_earlier_version_is_read(session: Session, tmp_path: Path) -> None:
@@ -201,11 +201,11 @@ def test_a_card_of_an_earlier_version_is_read(session: Session, tmp_path: Path) 
     assert found.spec is not None
     assert (found.spec.method, found.spec.rank) == ("lora", 2)
     assert found.history is None
-    assert found.strangeness(session._held.base) == ""
+    assert found.strangeness(session._state.base) == ""
 
 
 def test_the_way_out_names_the_base_to_load(session: Session) -> None:
-    base = session._held.base
+    base = session._state.base
     assert Card(base="org/model").way_out(base).endswith("type: %lora load org/model")
     assert '%lora load "my model"' in Card(base="my model").way_out(base)
     classifier = Card(base="demo", labels=("not good", "bad")).way_out(base)
@@ -216,7 +216,7 @@ def test_the_way_out_names_the_base_to_load(session: Session) -> None:
 
 
 def test_strangeness_of_other_weights_other_sizes_and_other_labels(session: Session) -> None:
-    base = session._held.base
+    base = session._state.base
     kind, size = type(base.model).__name__, base.parameters
     same: dict[str, Any] = {"base": "x", "architecture": kind, "parameters": size}
     other = Card(**same, fingerprint="0", format="fp32").strangeness(base)
@@ -242,7 +242,7 @@ def test_the_page_for_people_has_the_hubs_head_and_the_methods_source(
     assert f'base_model: "{saved_model("gpt2")}"' in head
     assert ("library_name: peft" in head) == METHODS[method].peft
     assert METHODS[method].source in body
-    assert session._held.base.fingerprint.digest in body
+    assert session._state.base.fingerprint.digest in body
     assert ("Plain PEFT has no such method" in body) != METHODS[method].peft
 
 

@@ -314,7 +314,7 @@ def test_a_classifiers_head_is_blended_and_compressed_with_its_adapter(architect
         byhand.randomise(session, name, 0.05, seed)
     heads = {name: _head(session, name) for name in "ab"}
     start = {
-        name: session._held.slots.original(name.rpartition(".")[0])
+        name: session._state.slots.original(name.rpartition(".")[0])
         ._parameters[name.rpartition(".")[2]]
         .double()
         for name in heads["a"]
@@ -338,7 +338,7 @@ def test_a_classifiers_head_is_blended_and_compressed_with_its_adapter(architect
 
 
 def _head(session: Session, name: str) -> byhand.Deltas:
-    head = session._held.base.task.head
+    head = session._state.base.task.head
     return {
         key.replace("values.", ""): value
         for key, value in byhand.tensors(session, name).items()
@@ -410,7 +410,7 @@ def test_an_energy_chooses_each_modules_rank() -> None:
     byhand.randomise(session, "a", 0.05, 0)
     still = "model.layers.1.self_attn.v_proj"
     with torch.no_grad():
-        tensors = dict(session._held.attached["a"].tensors())
+        tensors = dict(session._state.attached["a"].tensors())
         tensors[f"{still}.lora_B.default.weight"].zero_()
         # Two directions carry nearly all of this one.
         tensors["model.layers.0.self_attn.q_proj.lora_B.default.weight"][:, 2:] *= 1e-3

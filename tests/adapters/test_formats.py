@@ -69,7 +69,7 @@ def attached(session: Session, variant: str, **more: Any) -> Tensor:
     """Attach a variant as `one`, move all of its tensors, and answer."""
     session.attach("one", **{**VARIANTS[variant], **more})
     bare = logits(session)
-    moved(session._held.attached["one"])
+    moved(session._state.attached["one"])
     found = logits(session)
     assert not torch.allclose(found, bare, atol=1e-3)
     return found
@@ -81,14 +81,14 @@ def test_in_a_fresh_session_the_logits_are_bit_equal(
 ) -> None:
     session = loaded(folder_of(architecture))
     expected = attached(session, variant)
-    state = session._held.attached["one"].state()
+    state = session._state.attached["one"].state()
     spec = session.adapters["one"].spec
     session.save("one", tmp_path / "one")
     fresh = loaded(folder_of(architecture))
     record = fresh.open(tmp_path / "one", "again")
     assert torch.equal(logits(fresh), expected)
     assert record.spec == spec
-    again = fresh._held.attached["again"]
+    again = fresh._state.attached["again"]
     assert set(again.state()) == set(state)
     assert all(torch.equal(tensor, state[key]) for key, tensor in again.state().items())
     # What was opened is saved again to the same tensors.
@@ -153,14 +153,14 @@ def test_adalora_after_its_budget_is_spent_opens_bit_for_bit_and_in_plain_peft(
     session = loaded(saved_model())
     session.attach("one", method="adalora", rank=2)
     session.train("one", text="Where? => Arr, there!\nWho? => Me, matey!", steps=20, lr=0.02)
-    left = session._held.attached["one"].ranks()
+    left = session._state.attached["one"].ranks()
     assert min(left.values()) < 3
     expected = logits(session)
     session.save("one", tmp_path / "one")
     fresh = loaded(saved_model())
     fresh.open(tmp_path / "one")
     assert torch.equal(logits(fresh), expected)
-    assert fresh._held.attached["one"].ranks() == left
+    assert fresh._state.attached["one"].ranks() == left
     (theirs,) = plain_peft([(saved_model(), tmp_path / "one")], tmp_path)
     assert torch.allclose(theirs, expected, atol=1e-5)
 
@@ -431,7 +431,7 @@ def test_opening_does_not_look_at_what_is_in_force_just_then(
         session = loaded(folder)
         for number, flags in enumerate(({"method": "full"}, {"rank": 2, "norms": True})):
             session.attach(f"other{number}", **flags)
-            moved(session._held.attached[f"other{number}"])
+            moved(session._state.attached[f"other{number}"])
             session.open(tmp_path / kind, f"one{number}")
             assert torch.equal(logits(session), expected), kind
 
@@ -482,7 +482,7 @@ def test_adalora_of_plain_peft_after_a_real_allocation_opens(
     session.open(tmp_path / "theirs", "one")
     assert torch.allclose(logits(session), read, atol=1e-5)
     assert torch.allclose(logits(session), logits_of(wrapper), atol=1e-5)
-    ranks = session._held.attached["one"].ranks()
+    ranks = session._state.attached["one"].ranks()
     assert sorted(ranks.values()) == sorted(kept.values())
     session.save("one", tmp_path / "ours")
     fresh = loaded(folder)

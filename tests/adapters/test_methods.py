@@ -14,8 +14,8 @@ from lora_magic.adapters.methods import ALIASES, METHODS, method_of
 from lora_magic.adapters.spec import AdapterSpec
 from lora_magic.base.recipe import SMALL
 from lora_magic.errors import AdapterError
+from lora_magic.state.resolve import VIRTUAL_TOKENS, resolve_spec
 from lora_magic.state.session import Session
-from lora_magic.state.wanted import VIRTUAL_TOKENS, wanted
 from tests.adapters.shared import VARIANTS, answer, based, made, moved
 from tests.tiny import ARCHITECTURES
 
@@ -68,10 +68,10 @@ def test_every_flag_that_a_method_does_not_read_is_refused_by_name(name: str) ->
     method = METHODS[name]
     for flag, value in GIVEN.items():
         if method.reads(flag):
-            assert wanted("one", SMALL, {"method": name, flag: value}).method == name, flag
+            assert resolve_spec("one", SMALL, {"method": name, flag: value}).method == name, flag
             continue
         with pytest.raises(AdapterError) as seen:
-            wanted("one", SMALL, {"method": name, flag: value})
+            resolve_spec("one", SMALL, {"method": name, flag: value})
         assert f"--{flag.replace('_', '-')}: {method.title} has none" in str(seen.value)
 
 
@@ -82,7 +82,7 @@ def test_all_flags_not_read_are_refused_in_one_error(name: str) -> None:
     if not unread:
         return
     with pytest.raises(AdapterError) as seen:
-        wanted("one", SMALL, {"method": name, **unread})
+        resolve_spec("one", SMALL, {"method": name, **unread})
     for flag in unread:
         assert f"--{flag.replace('_', '-')}: " in str(seen.value)
 
@@ -125,13 +125,13 @@ def test_ia3_on_a_model_that_no_table_knows_asks_for_names() -> None:
 @pytest.mark.parametrize("alias", ALIASES)
 def test_an_alias_is_the_method_with_its_flags(alias: str) -> None:
     meant = dict(ALIASES[alias])
-    expected = wanted("one", SMALL, meant)
-    assert wanted("one", SMALL, {"method": alias}) == expected
-    assert wanted("one", SMALL, {"method": alias.upper()}) == expected
+    expected = resolve_spec("one", SMALL, meant)
+    assert resolve_spec("one", SMALL, {"method": alias}) == expected
+    assert resolve_spec("one", SMALL, {"method": alias.upper()}) == expected
     assert alias not in METHODS
     assert meant["method"] in METHODS
     # Said twice is the same; said otherwise is refused.
-    assert wanted("one", SMALL, {**meant, "method": alias}) == expected
+    assert resolve_spec("one", SMALL, {**meant, "method": alias}) == expected
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_an_alias_is_the_method_with_its_flags(alias: str) -> None:
 )
 def test_a_flag_against_its_alias_is_refused(alias: str, flag: str, value: object) -> None:
     with pytest.raises(AdapterError, match=rf"--method {alias} means --{flag}.*keep one"):
-        wanted("one", SMALL, {"method": alias, flag: value})
+        resolve_spec("one", SMALL, {"method": alias, flag: value})
 
 
 @pytest.mark.parametrize(
@@ -173,19 +173,19 @@ def test_what_cannot_be_merged_says_why_and_what_to_do() -> None:
 
 
 def test_defaults_come_from_the_recipe_and_the_purpose() -> None:
-    plain = wanted("one", SMALL, {})
+    plain = resolve_spec("one", SMALL, {})
     assert (plain.rank, plain.alpha, plain.targets) == (SMALL.rank, SMALL.alpha, SMALL.targets)
-    style = wanted("one", SMALL, {"for_": "style"})
+    style = resolve_spec("one", SMALL, {"for_": "style"})
     assert (style.rank, style.alpha) == (8, 16.0)
-    assert wanted("one", SMALL, {"for_": "style", "rank": 3}).rank == 3
-    assert wanted("one", SMALL, {"method": "prompt"}).virtual_tokens == VIRTUAL_TOKENS
+    assert resolve_spec("one", SMALL, {"for_": "style", "rank": 3}).rank == 3
+    assert resolve_spec("one", SMALL, {"method": "prompt"}).virtual_tokens == VIRTUAL_TOKENS
     with pytest.raises(AdapterError, match="Did you mean 'domain'"):
-        wanted("one", SMALL, {"for_": "domian"})
+        resolve_spec("one", SMALL, {"for_": "domian"})
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_variant_is_told_by_its_line(variant: str) -> None:
-    spec = wanted("one", SMALL, VARIANTS[variant])
+    spec = resolve_spec("one", SMALL, VARIANTS[variant])
     words = {
         "lora": "lora r2",
         "gaussian": "lora init gaussian r2",

@@ -26,7 +26,7 @@ WEIGHTS = (0.7, -0.4, 1.5)
 
 
 def under(base: BaseModel, slots: Slots, modules: dict[str, nn.Module]) -> Tensor:
-    with slots.held(modules), torch.no_grad():
+    with slots.using(modules), torch.no_grad():
         found: Tensor = base.model(input_ids=torch.arange(10, 26)[None]).logits
     return found
 
@@ -112,7 +112,7 @@ def test_a_block_that_is_weighed_fills_its_cache_once(variant: str, architecture
     assert not torch.allclose(whole, answer(base, slots), atol=1e-3)
     ids, found = torch.arange(10, 26)[None], []
     cache = None
-    with slots.held(standing), torch.no_grad():
+    with slots.using(standing), torch.no_grad():
         for begin, end in ((0, 8), *((i, i + 1) for i in range(8, 16))):
             mask = torch.ones(1, end, dtype=torch.long)
             told = {"attention_mask": mask, "past_key_values": cache, "use_cache": True}
@@ -139,7 +139,7 @@ def test_one_alone_with_weight_1_is_that_adapter_bit_for_bit(
     variant: str, session: Session
 ) -> None:
     session.attach("one", **VARIANTS[variant])
-    moved(session._held.attached["one"])
+    moved(session._state.attached["one"])
     expected = logits(session)
     session.swap("base")
     assert not torch.equal(logits(session), expected)

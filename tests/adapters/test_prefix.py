@@ -11,7 +11,7 @@ from peft import PrefixTuningConfig, PromptTuningConfig, get_peft_model
 from torch import Tensor
 from transformers import DynamicCache
 
-from lora_magic.adapters.attached import Attached
+from lora_magic.adapters.live_adapter import LiveAdapter
 from lora_magic.adapters.prefix import Prefix, Prompt, cache_name, drawn_cache, drawn_words
 from lora_magic.adapters.slots import ROOT, Slots
 from lora_magic.base.load import use
@@ -30,13 +30,13 @@ TOKENS = 4
 TWO = ("llama", "gpt2")
 
 
-def virtual(architecture: str, method: str, **changes: Any) -> tuple[BaseModel, Slots, Attached]:
+def virtual(architecture: str, method: str, **changes: Any) -> tuple[BaseModel, Slots, LiveAdapter]:
     base, slots = based(architecture, **changes)
     attached = moved(made(base, slots, method=method, virtual_tokens=TOKENS), 0.3)
     return base, slots, attached
 
 
-def root_of(attached: Attached) -> Any:
+def root_of(attached: LiveAdapter) -> Any:
     return attached.replacements[ROOT]
 
 
@@ -45,7 +45,7 @@ def texts(rows: int = 3, length: int = 12) -> Tensor:
     return torch.randint(4, 384, (rows, length), generator=generator)
 
 
-def theirs(base: BaseModel, attached: Attached, method: str) -> Any:
+def theirs(base: BaseModel, attached: LiveAdapter, method: str) -> Any:
     kind: Any = PrefixTuningConfig if method == "prefix" else PromptTuningConfig
     config = kind(num_virtual_tokens=TOKENS, task_type="CAUSAL_LM")
     wrapper = get_peft_model(base.model, config).eval()
@@ -60,7 +60,7 @@ def test_a_prefix_equals_pefts_own_bit_for_bit(architecture: str) -> None:
     base, slots, attached = virtual(architecture, "prefix")
     ids = texts()
     for mask in (None, torch.ones_like(ids)):
-        with slots.held(attached.replacements), torch.no_grad():
+        with slots.using(attached.replacements), torch.no_grad():
             ours = base.model(input_ids=ids, attention_mask=mask).logits
         with torch.no_grad():
             expected = theirs(base, attached, "prefix")(input_ids=ids, attention_mask=mask).logits
@@ -72,7 +72,7 @@ def test_a_prefix_equals_pefts_own_bit_for_bit(architecture: str) -> None:
 def test_a_prompt_equals_pefts_own_where_the_text_begins(architecture: str) -> None:
     base, slots, attached = virtual(architecture, "prompt")
     ids = texts()
-    with slots.held(attached.replacements), torch.no_grad():
+    with slots.using(attached.replacements), torch.no_grad():
         ours = base.model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
     with torch.no_grad():
         wrapper = theirs(base, attached, "prompt")
@@ -91,7 +91,7 @@ def test_a_prompt_is_what_the_model_answers_after_the_embeddings(architecture: s
     before = root_of(attached).embedding[None].expand(len(ids), -1, -1)
     with torch.no_grad():
         expected = model(inputs_embeds=torch.cat([before, words], dim=1)).logits[:, TOKENS:]
-        with slots.held(attached.replacements):
+        with slots.using(attached.replacements):
             ours = model(input_ids=ids).logits
     assert torch.allclose(ours, expected, atol=REORDERED)
 
@@ -103,7 +103,7 @@ def test_generating_takes_the_likeliest_token_step_by_step(architecture: str, me
     ids = texts(rows=1)
     model: Any = base.model
     steps = ids
-    with slots.held(attached.replacements), torch.no_grad():
+    with slots.using(attached.replacements), torch.no_grad():
         for _ in range(6):
             following = model(input_ids=steps, use_cache=False).logits[:, -1].argmax(-1)
             steps = torch.cat([steps, following[:, None]], dim=1)
@@ -136,7 +136,7 @@ def test_padding_on_the_left_does_not_change_a_rows_answer(architecture: str, me
         "eos_token_id": None,
         "pad_token_id": 3,
     }
-    with slots.held(attached.replacements), torch.no_grad():
+    with slots.using(attached.replacements), torch.no_grad():
         model: Any = base.model
         together = model.generate(batch, attention_mask=mask, **options)
         for row, ids in enumerate((long, short)):
@@ -152,7 +152,7 @@ def test_a_second_pass_goes_on_from_the_cache_that_came_back(
     base, slots, attached = virtual(architecture, method)
     ids = texts(rows=2)
     model: Any = base.model
-    with slots.held(attached.replacements), torch.no_grad():
+    with slots.using(attached.replacements), torch.no_grad():
         whole = model(input_ids=ids, use_cache=False).logits
         first = model(input_ids=ids[:, :8], use_cache=True)
         assert first.past_key_values.get_seq_length() == TOKENS + 8
@@ -171,7 +171,7 @@ def test_a_second_pass_goes_on_from_the_cache_that_came_back(
 def test_with_and_without_a_cache_the_answer_is_one(method: str) -> None:
     base, slots, attached = virtual("llama", method)
     ids = texts()
-    with slots.held(attached.replacements), torch.no_grad():
+    with slots.using(attached.replacements), torch.no_grad():
         on = base.model(input_ids=ids, use_cache=True).logits
         off = base.model(input_ids=ids, use_cache=False).logits
         placed = base.model(ids, position_ids=torch.arange(ids.shape[1])[None]).logits
@@ -185,13 +185,13 @@ def test_a_loss_is_taken_on_the_rows_own_tokens_and_its_gradient_reaches_the_vec
 ) -> None:
     base, slots, attached = virtual("llama", method)
     ids = texts()
-    with slots.held(attached.replacements), attached.trainable():
+    with slots.using(attached.replacements), attached.trainable():
         loss = base.model(input_ids=ids, labels=ids).loss
         loss.backward()
         (gradient,) = [tensor.grad for _, tensor in attached.tensors()]
     assert gradient is not None
     assert all(bool(row.any()) for row in gradient)
-    with slots.held(attached.replacements), torch.no_grad():
+    with slots.using(attached.replacements), torch.no_grad():
         logits = base.model(input_ids=ids).logits[:, :-1].double()
     expected = -logits.log_softmax(-1).gather(-1, ids[:, 1:, None]).mean()
     assert float(loss) == pytest.approx(float(expected), rel=1e-5)
@@ -257,7 +257,7 @@ def test_no_hook_and_no_tensor_is_left_on_the_base(method: str) -> None:
     base, slots, attached = virtual("llama", method)
     before = answer(base, slots)
     assert len(base.model._forward_pre_hooks) == 0
-    with slots.held(attached.replacements):
+    with slots.using(attached.replacements):
         assert len(base.model._forward_pre_hooks) == 1
     assert len(base.model._forward_pre_hooks) == 0
     assert torch.equal(answer(base, slots), before)
@@ -273,12 +273,12 @@ def test_a_base_that_computes_activations_anew_trains_them_all_the_same(
     for anew in (False, True):
         session = Session()
         session.use(tiny_model(architecture), tiny_tokenizer())
-        base = session._held.base
+        base = session._state.base
         base.recipe = replace(base.recipe, checkpointing=anew)
         session.attach("one", method=method, virtual_tokens=TOKENS)
-        start = session._held.attached["one"].state()
+        start = session._state.attached["one"].state()
         session.train("one", text="Where? => Arr, there!", steps=3)
-        ended.append(session._held.attached["one"].state())
+        ended.append(session._state.attached["one"].state())
         assert any(not torch.equal(ended[-1][name], tensor) for name, tensor in start.items())
         session.reset()
     assert all(torch.equal(ended[0][name], tensor) for name, tensor in ended[1].items())

@@ -66,7 +66,7 @@ def test_held_puts_back_what_stood_also_after_an_error(model: nn.Sequential) -> 
     seen: list[nn.Module] = []
 
     def within() -> None:
-        with slots.held({"1.1": second}):
+        with slots.using({"1.1": second}):
             seen.extend((model[0], model[1][1]))
             raise ValueError("within")
 
@@ -146,13 +146,13 @@ def test_held_puts_the_root_back_also_after_errors_and_interrupts(plain: nn.Sequ
     doubling = Doubling()
     slots.write({ROOT: doubling})
     for error in (ValueError, KeyboardInterrupt):
-        with pytest.raises(error), slots.held({ROOT: Tripling()}):
+        with pytest.raises(error), slots.using({ROOT: Tripling()}):
             assert times(plain) == 3.0
             raise error
         assert times(plain) == 2.0
         assert slots.written == {ROOT: doubling}
         assert len(plain._forward_pre_hooks) == 1
-    with slots.held({}):
+    with slots.using({}):
         assert times(plain) == 1.0
     assert times(plain) == 2.0
     slots.write({})
@@ -165,7 +165,7 @@ def test_an_error_within_the_hook_leaves_one_that_can_be_removed(plain: nn.Seque
             raise KeyboardInterrupt
 
     slots = Slots(plain)
-    with pytest.raises(KeyboardInterrupt), slots.held({ROOT: Failing()}):
+    with pytest.raises(KeyboardInterrupt), slots.using({ROOT: Failing()}):
         times(plain)
     assert not plain._forward_pre_hooks
     assert times(plain) == 1.0
@@ -184,7 +184,7 @@ def test_a_module_that_changes_no_arguments_cannot_stand_at_the_root(plain: nn.S
 def test_hooks_that_others_put_on_the_model_stay(plain: nn.Sequential) -> None:
     theirs = plain.register_forward_pre_hook(lambda _module, args: (args[0] + 1,))
     slots = Slots(plain)
-    with slots.held({ROOT: Doubling()}):
+    with slots.using({ROOT: Doubling()}):
         assert times(plain) == 4.0
     assert times(plain) == 2.0
     assert list(plain._forward_pre_hooks) == [theirs.id]

@@ -205,8 +205,8 @@ def test_the_prompt_form_and_the_history_come_back(session: Session, tmp_path: P
     session.detach("one")
     record = session.open("one")
     assert record.history == before
-    assert session._held.attached["one"].form is not None
-    assert session._held.attached["one"].form.kind == "plain"
+    assert session._state.attached["one"].form is not None
+    assert session._state.attached["one"].form.kind == "plain"
 
 
 def test_a_replacement_that_fails_gives_the_old_folder_back(
@@ -363,9 +363,9 @@ def test_other_weights_of_the_same_shape_are_refused_and_other_base_opens_them(
     method: str, session: Session, saved_model: Saver, tmp_path: Path
 ) -> None:
     session.attach("one", **METHODS_SAVED[method])  # type: ignore[arg-type]  # flags by name
-    moved(session._held.attached["one"])
+    moved(session._state.attached["one"])
     session.save("one", tmp_path / "one")
-    state = session._held.attached["one"].state()
+    state = session._state.attached["one"].state()
     other = Session()
     other.load(str(other_weights(tmp_path)))
     before = logits(other)
@@ -373,8 +373,8 @@ def test_other_weights_of_the_same_shape_are_refused_and_other_base_opens_them(
         other.open(tmp_path / "one")
     told = str(seen.value)
     for part in (
-        f"made for {saved_model()} with the weights {session._held.base.fingerprint.digest}",
-        f"those of {tmp_path / 'other'} are {other._held.base.fingerprint.digest}",
+        f"made for {saved_model()} with the weights {session._state.base.fingerprint.digest}",
+        f"those of {tmp_path / 'other'} are {other._state.base.fingerprint.digest}",
         f"%lora load {saved_model()}",
         "--other-base",
     ):
@@ -383,7 +383,7 @@ def test_other_weights_of_the_same_shape_are_refused_and_other_base_opens_them(
     assert dict(other.adapters) == {}
     assert torch.equal(logits(other), before)
     other.open(tmp_path / "one", other_base=True)
-    found = other._held.attached["one"].state()
+    found = other._state.attached["one"].state()
     assert all(torch.equal(found[key], tensor) for key, tensor in state.items())
     assert not torch.equal(logits(other), before)
     assert other.verify()
@@ -417,7 +417,7 @@ def test_another_shape_says_both_sizes_beside_the_faults_of_the_tensors(
         with pytest.raises(AdapterError) as seen:
             large.open(tmp_path / "one", other_base=other_base)
         assert "lora_A.weight is (2, 32), expected (2, 64)" in str(seen.value)
-        sizes = [f"{s._held.base.parameters:,}" for s in (session, large)]
+        sizes = [f"{s._state.base.parameters:,}" for s in (session, large)]
         assert all(size in str(seen.value) for size in sizes) == (not other_base)
     assert dict(large.adapters) == {}
 
@@ -433,7 +433,7 @@ def test_other_labels_are_refused_and_other_base_opens_them(tmp_path: Path) -> N
     session, other = Session(), Session()
     session.load(first, task="classification")
     session.attach("one", rank=2)
-    moved(session._held.attached["one"])
+    moved(session._state.attached["one"])
     session.save("one", tmp_path / "one")
     other.load(second, task="classification")
     with pytest.raises(AdapterError, match=r"its head gives no, yes, and the base bad, good"):
@@ -467,7 +467,7 @@ def test_a_wrong_base_and_every_fault_of_the_tensors_are_told_in_one_error(
         f"missing {names[2]}",
         "unexpected stranger",
         f"{names[3]} holds NaN or infinity",
-        f"with the weights {session._held.base.fingerprint.digest}",
+        f"with the weights {session._state.base.fingerprint.digest}",
         "%lora load ",
     ):
         assert fault in str(seen.value), fault
@@ -543,7 +543,7 @@ def test_without_its_card_pefts_method_opens_and_ours_does_not(
 ) -> None:
     for name, method in (("theirs", "ia3"), ("own", "houlsby")):
         session.attach(name, method=method)
-        moved(session._held.attached[name])
+        moved(session._state.attached[name])
         session.save(name, tmp_path / name)
         (tmp_path / name / "lora_magic.json").unlink()
     session.swap("theirs")
@@ -559,7 +559,7 @@ def test_a_pissa_without_its_card_is_the_plain_lora_of_twice_the_rank(
     session: Session, tmp_path: Path
 ) -> None:
     session.attach("one", rank=2, init="pissa")
-    moved(session._held.attached["one"])
+    moved(session._state.attached["one"])
     expected = logits(session)
     session.save("one", tmp_path / "one")
     (tmp_path / "one" / "lora_magic.json").unlink()

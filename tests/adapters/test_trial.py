@@ -75,7 +75,7 @@ def test_virtual_tokens_work_whatever_the_cache_is_called(name: str, method: str
     attached = moved(made(other, places, method=method, virtual_tokens=4), 0.3)
     assert torch.equal(answer(other, places, attached), expected)
     ids = torch.arange(10, 22)[None]
-    with places.held(attached.replacements), torch.no_grad():
+    with places.using(attached.replacements), torch.no_grad():
         first = other.model(ids[:, :8], use_cache=True)
         on = other.model(ids[:, 8:], **{name: first[name]}).logits
         whole = other.model(ids).logits[:, 8:]
@@ -92,7 +92,7 @@ def test_a_cache_may_be_handed_in_under_either_name_of_the_library(spelling: str
     base, slots = based("llama")
     attached = moved(made(base, slots, method="prefix", virtual_tokens=4), 0.3)
     ids = torch.arange(10, 22)[None]
-    with slots.held(attached.replacements), torch.no_grad():
+    with slots.using(attached.replacements), torch.no_grad():
         first = base.model(ids[:, :8], use_cache=True)
         on = base.model(ids[:, 8:], **{spelling: first[own]}).logits
         whole = base.model(ids).logits[:, 8:]

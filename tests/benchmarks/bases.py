@@ -48,7 +48,7 @@ def biased() -> Session:
     model.tie_weights()
     session = Session()
     session.use(model.eval(), loaded.tokenizer)
-    recipe: Recipe = loaded._held.base.recipe
-    session._held.base.recipe = recipe
+    recipe: Recipe = loaded._state.base.recipe
+    session._state.base.recipe = recipe
     loaded.reset()
     return session

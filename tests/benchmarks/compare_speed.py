@@ -101,7 +101,7 @@ def roads(base: Any, wrapped: Any, names: list[str], tokens: int) -> dict[str, R
     singles = [single(wrapped, name) for name in names]
 
     def answers(standing: Mapping[str, nn.Module], rows: int) -> list[str]:
-        with slots.held(standing):
+        with slots.using(standing):
             made = generate(base, TOKENIZER, [PROMPT] * rows, stop_ids=[], max_new_tokens=tokens)
         return [answer.text for answer in made]
 

@@ -42,7 +42,7 @@ def loss(session: Session, rate: float, method: str) -> float:
     """The held-out loss after a run at so many times the recipe's rate."""
     flags: dict[str, Any] = {"method": method, "seed": 0, "replace": True}
     session.attach("one", **flags)
-    whole = session._held.base.recipe.learning_rate * rate
+    whole = session._state.base.recipe.learning_rate * rate
     run = session.train("one", bases.rows(0), eval=50, steps=STEPS, lr=whole, seed=0)
     assert run.held_out_after is not None
     return run.held_out_after

@@ -21,22 +21,22 @@ STEPS, ROUNDS = 400, 7
 PREPARE = """
 import json, time
 import lora_magic
-from lora_magic.magics import live
+from lora_magic.magics import progress
 %load_ext lora_magic
 %lora load demo;
 %lora attach pirate --replace;
 spent, shown = [0.0], [0]
-step = live.LiveReporter.step
+step = progress.LiveReporter.step
 def timed(self, point):
     began = time.perf_counter()
     step(self, point)
     spent[0] += time.perf_counter() - began
-live.LiveReporter.step = timed
-put = live.LiveReporter._put
+progress.LiveReporter.step = timed
+put = progress.LiveReporter._put
 def counted(self, bundle):
     shown[0] += 1
     put(self, bundle)
-live.LiveReporter._put = counted
+progress.LiveReporter._put = counted
 """
 ROWS = """
 Where does a frog live? => Arr! A frog lives beside the pond, matey!

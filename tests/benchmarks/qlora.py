@@ -55,7 +55,7 @@ def build(folder: str, steps: int) -> int:
     session.merge("warm")
     session.model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    count = session._held.base.parameters
+    count = session._state.base.parameters
     session.unmerge()
     session.reset()
     return count

@@ -52,7 +52,7 @@ _SETTINGS = {
     # All cells stand in the page, whether they are scrolled to or not.
     "notebook-extension/tracker": {"windowingMode": "none"},
 }
-#: Faults of others that cannot be mended from Python, by axe's rule and what the element holds.
+#: RowErrors of others that cannot be mended from Python, by axe's rule and what the element holds.
 EXCUSED = {
     # The handle of ipywidgets' sliders has a role and no name, whatever the description.
     "aria-input-field-name": 'class="noUi-handle',

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import nbformat
 import pytest
 
-from lora_magic.views.controls.shown import GONE
+from lora_magic.views.controls.outputs import GONE
 from tests.browser.lab import Book, Lab
 
 SOURCE = """
 import ipywidgets
 from IPython.display import display
-from lora_magic.views.controls.shown import outputs
+from lora_magic.views.controls.outputs import outputs
 control = ipywidgets.VBox([ipywidgets.IntText(description="Rank", value=8)])
 for bundle in outputs(control, "Recount by rank."):
     display(bundle, raw=True)

@@ -21,8 +21,8 @@ from lora_magic.compare.classify import (
     compare,
     refuse_flags,
 )
-from lora_magic.compare.run import Voice
-from lora_magic.compare.verdict import Classification, Verdict
+from lora_magic.compare.prediction import Classification, Prediction
+from lora_magic.compare.run import Variant
 from lora_magic.errors import PromptError
 from tests.classifiers import (
     CLASSIFIERS,
@@ -38,8 +38,8 @@ TEXTS = ["What does a fox eat?", "Arr", "The quick brown fox jumps over the lazy
 HEADS = {"bert": "classifier", "roberta": "classifier.out_proj", "gpt2": "score", "llama": "score"}
 
 
-def voices_of(model: Any, architecture: str) -> tuple[list[Voice], dict[str, Any]]:
-    """The base, a voice with another head, one with the same; and each as a model of its own."""
+def voices_of(model: Any, architecture: str) -> tuple[list[Variant], dict[str, Any]]:
+    """The base, a variant with another head, one with the same; and each as a model of its own."""
     path = HEADS[architecture]
     other = copy.deepcopy(model.get_submodule(path))
     with torch.no_grad():
@@ -51,8 +51,8 @@ def voices_of(model: Any, architecture: str) -> tuple[list[Voice], dict[str, Any
         "moody": {path: other},
         "same": {path: copy.deepcopy(model.get_submodule(path))},
     }
-    voices = [Voice(name, modules, None, FORM) for name, modules in made.items()]
-    return voices, {"base": model, "moody": changed, "same": model}
+    variants = [Variant(name, modules, None, FORM) for name, modules in made.items()]
+    return variants, {"base": model, "moody": changed, "same": model}
 
 
 def softmax(logits: torch.Tensor) -> list[float]:
@@ -65,54 +65,56 @@ def test_probabilities_are_softmax_of_the_logits_of_each_adapters_own_model(
     architecture: str,
 ) -> None:
     model = tiny_classifier(architecture, 3)
-    voices, alone = voices_of(model, architecture)
-    found = compare(model, Slots(model), TOKENIZER, voices, TEXTS, LABELS)
+    variants, alone = voices_of(model, architecture)
+    found = compare(model, Slots(model), TOKENIZER, variants, TEXTS, LABELS)
     assert found.prompts == tuple(TEXTS)
     assert found.adapters == ("base", "moody", "same")
-    for verdict in found.verdicts:
-        expected = softmax(logits_alone(alone[verdict.adapter], TOKENIZER, verdict.prompt))
-        assert verdict.probabilities == pytest.approx(expected, abs=1e-6)
-        assert sum(verdict.probabilities) == pytest.approx(1, abs=1e-12)
-        assert verdict.label == LABELS[expected.index(max(expected))]
-    moved = [v.probabilities for v in found.verdicts if v.prompt == TEXTS[0]]
+    for prediction in found.predictions:
+        expected = softmax(logits_alone(alone[prediction.adapter], TOKENIZER, prediction.prompt))
+        assert prediction.probabilities == pytest.approx(expected, abs=1e-6)
+        assert sum(prediction.probabilities) == pytest.approx(1, abs=1e-12)
+        assert prediction.label == LABELS[expected.index(max(expected))]
+    moved = [v.probabilities for v in found.predictions if v.prompt == TEXTS[0]]
     assert abs(moved[0][0] - moved[1][0]) > 1e-3
 
 
 def test_a_text_has_the_same_verdict_whatever_stands_beside_it() -> None:
     model = tiny_classifier("bert", 3)
-    voices, _ = voices_of(model, "bert")
+    variants, _ = voices_of(model, "bert")
     slots = Slots(model)
-    together = compare(model, slots, TOKENIZER, voices, TEXTS, LABELS).verdicts
-    alone = [compare(model, slots, TOKENIZER, voices, [text], LABELS).verdicts for text in TEXTS]
-    assert together == tuple(verdict for found in alone for verdict in found)
+    together = compare(model, slots, TOKENIZER, variants, TEXTS, LABELS).predictions
+    alone = [
+        compare(model, slots, TOKENIZER, variants, [text], LABELS).predictions for text in TEXTS
+    ]
+    assert together == tuple(prediction for found in alone for prediction in found)
 
 
 def test_the_model_is_left_as_it_was_found() -> None:
     model = tiny_classifier("roberta", 3)
-    voices, _ = voices_of(model, "roberta")
+    variants, _ = voices_of(model, "roberta")
     model.train()
     modules, slots = dict(model.named_modules()), Slots(model)
-    compare(model, slots, TOKENIZER, voices, TEXTS, LABELS)
+    compare(model, slots, TOKENIZER, variants, TEXTS, LABELS)
     assert dict(model.named_modules()) == modules
     assert all(module.training for module in model.modules())
 
 
 def test_an_untrained_head_is_told_and_an_adapter_that_changes_nothing() -> None:
     model = tiny_classifier("gpt2", 3)
-    voices, _ = voices_of(model, "gpt2")
-    found = compare(model, Slots(model), TOKENIZER, voices, ["Hi"], LABELS, untrained={"base"})
-    assert [verdict.note for verdict in found.verdicts] == [UNTRAINED, "", UNCHANGED]
+    variants, _ = voices_of(model, "gpt2")
+    found = compare(model, Slots(model), TOKENIZER, variants, ["Hi"], LABELS, untrained={"base"})
+    assert [prediction.note for prediction in found.predictions] == [UNTRAINED, "", UNCHANGED]
     assert UNTRAINED in repr(found)
-    trained = compare(model, Slots(model), TOKENIZER, voices, ["Hi"], LABELS)
-    assert trained.verdicts[0].note == ""
+    trained = compare(model, Slots(model), TOKENIZER, variants, ["Hi"], LABELS)
+    assert trained.predictions[0].note == ""
 
 
 def test_weights_that_have_diverged_are_told() -> None:
     model = tiny_classifier("bert", 3)
     nn.init.constant_(model.classifier.weight, math.nan)
-    verdict = classify(model, TOKENIZER, "Hi", LABELS, adapter="moody")
-    assert verdict.note == BROKEN
-    assert "–" in repr(Classification((verdict,)))
+    prediction = classify(model, TOKENIZER, "Hi", LABELS, adapter="moody")
+    assert prediction.note == BROKEN
+    assert "–" in repr(Classification((prediction,)))
 
 
 def test_of_a_text_beyond_the_context_the_beginning_is_read_and_told() -> None:
@@ -121,18 +123,18 @@ def test_of_a_text_beyond_the_context_the_beginning_is_read_and_told() -> None:
     ids = TOKENIZER(text)["input_ids"]
     with torch.no_grad():
         logits = model(input_ids=torch.tensor([[*ids[:127], ids[-1]]])).logits[0]
-    verdict = classify(model, TOKENIZER, text, LABELS, adapter="base")
-    assert verdict.probabilities == pytest.approx(softmax(logits), abs=1e-6)
-    assert "first 128 tokens" in verdict.note
+    prediction = classify(model, TOKENIZER, text, LABELS, adapter="base")
+    assert prediction.probabilities == pytest.approx(softmax(logits), abs=1e-6)
+    assert "first 128 tokens" in prediction.note
 
 
 def test_what_is_no_text_is_refused_before_anything_runs() -> None:
     model = tiny_classifier("bert", 3)
-    voices, _ = voices_of(model, "bert")
+    variants, _ = voices_of(model, "bert")
     model.forward = lambda *_, **__: pytest.fail("ran")
     for prompts, told in (([], "no text"), (["a", " "], "empty"), (["a", 3], "int")):
         with pytest.raises(PromptError, match=told):
-            compare(model, Slots(model), TOKENIZER, voices, prompts, LABELS)
+            compare(model, Slots(model), TOKENIZER, variants, prompts, LABELS)
     model.resize_token_embeddings(20)
     with pytest.raises(PromptError, match="the model knows 20"):
         classify(model, TOKENIZER, "What?", LABELS, adapter="base")
@@ -145,12 +147,12 @@ def test_flags_of_a_written_answer_are_refused_all_at_once() -> None:
 
 
 def test_a_verdict_is_frozen_and_its_text_is_the_label() -> None:
-    verdict = Verdict("Hi", "moody", LABELS, (0.2, 0.1, 0.7), "a note")
-    assert str(verdict) == "yes"
-    assert repr(verdict) == "yes 70.0 % · moody · a note"
+    prediction = Prediction("Hi", "moody", LABELS, (0.2, 0.1, 0.7), "a note")
+    assert str(prediction) == "yes"
+    assert repr(prediction) == "yes 70.0 % · moody · a note"
     with pytest.raises(dataclasses.FrozenInstanceError):
-        verdict.note = ""  # type: ignore[misc]
-    frame = verdict.to_frame()
+        prediction.note = ""  # type: ignore[misc]
+    frame = prediction.to_frame()
     assert list(frame.columns) == ["prompt", "adapter", "label", "probability", "chosen"]
     assert frame["probability"].tolist() == [0.2, 0.1, 0.7]
     assert frame["chosen"].tolist() == [False, False, True]
@@ -158,7 +160,7 @@ def test_a_verdict_is_frozen_and_its_text_is_the_label() -> None:
 
 def test_a_frame_has_one_row_a_text_adapter_and_label() -> None:
     made = [
-        Verdict(text, adapter, LABELS, (0.5, 0.25, 0.25))
+        Prediction(text, adapter, LABELS, (0.5, 0.25, 0.25))
         for text in ("a", "b")
         for adapter in ("base", "moody")
     ]

@@ -15,7 +15,7 @@ from torch import nn
 from lora_magic.adapters.slots import Slots
 from lora_magic.base.prompt import PromptForm
 from lora_magic.compare.comparison import Comparison
-from lora_magic.compare.run import UNCHANGED, Voice, compare
+from lora_magic.compare.run import UNCHANGED, Variant, compare
 from lora_magic.errors import PromptError
 from lora_magic.lowrank.factors import LowRank
 from tests.tiny import tiny_model, tiny_tokenizer
@@ -48,7 +48,7 @@ def by_peft(model: nn.Module, rank: int, seed: int, zero: bool = False) -> Any:
     return wrapped
 
 
-def a_voice(name: str, wrapped: Any, form: PromptForm = PLAIN, stackable: bool = True) -> Voice:
+def a_voice(name: str, wrapped: Any, form: PromptForm = PLAIN, stackable: bool = True) -> Variant:
     """What a session hands over for an adapter: PEFT's layers by path, and their factors."""
     layers = {
         path: module
@@ -63,11 +63,11 @@ def a_voice(name: str, wrapped: Any, form: PromptForm = PLAIN, stackable: bool =
         )
         for path, layer in layers.items()
     }
-    return Voice(name, layers, deltas if stackable else None, form)
+    return Variant(name, layers, deltas if stackable else None, form)
 
 
-def the_base(form: PromptForm = PLAIN, kept: Mapping[str, nn.Module] | None = None) -> Voice:
-    return Voice("base", kept or {}, {}, form)
+def the_base(form: PromptForm = PLAIN, kept: Mapping[str, nn.Module] | None = None) -> Variant:
+    return Variant("base", kept or {}, {}, form)
 
 
 @torch.no_grad()
@@ -83,10 +83,10 @@ def greedy(model: Any, prompt: str, count: int, form: PromptForm = PLAIN) -> str
 
 
 def run(
-    model: Any, voices: list[Voice], prompts: list[str] | None = None, **draw: Any
+    model: Any, variants: list[Variant], prompts: list[str] | None = None, **draw: Any
 ) -> Comparison:
     draw = {"max_new_tokens": 12, **draw}
-    return compare(model, Slots(model), TOKENIZER, voices, prompts or PROMPTS, **draw)
+    return compare(model, Slots(model), TOKENIZER, variants, prompts or PROMPTS, **draw)
 
 
 @pytest.mark.parametrize("architecture", list(TARGETS))
@@ -96,8 +96,8 @@ def test_each_pane_says_what_peft_answers_for_its_adapter(
 ) -> None:
     model = a_model(architecture)
     wrapped = {"a": by_peft(model, 4, 1), "b": by_peft(model, 2, 2)}
-    voices = [the_base(), *(a_voice(n, w, stackable=stackable) for n, w in wrapped.items())]
-    shown = run(model, voices)
+    variants = [the_base(), *(a_voice(n, w, stackable=stackable) for n, w in wrapped.items())]
+    shown = run(model, variants)
     models = {"base": model, **wrapped}
     expected = [greedy(models[name], prompt, 12) for prompt in PROMPTS for name in models]
     assert [pane.text for pane in shown.panes] == expected
@@ -124,13 +124,13 @@ def test_an_untrained_adapter_answers_as_the_base_and_is_called_out(
     dtype: torch.dtype, temperature: float
 ) -> None:
     model = a_model(dtype=dtype)
-    voices = [
+    variants = [
         the_base(),
         a_voice("loud", by_peft(model, 4, 1)),
         a_voice("new", by_peft(model, 2, 2, zero=True)),
     ]
     for prompt in PROMPTS:
-        base, loud, new = run(model, voices, [prompt], temperature=temperature).panes
+        base, loud, new = run(model, variants, [prompt], temperature=temperature).panes
         assert new.text == base.text != loud.text
         assert new.first_logit_change == 0.0
         assert new.note == UNCHANGED
@@ -141,7 +141,7 @@ def test_one_adapter_that_cannot_be_stacked_makes_all_answer_one_by_one() -> Non
     model = a_model()
     plain, other = by_peft(model, 4, 1), by_peft(model, 4, 2)
     norm, secret = "model.layers.1.post_attention_layernorm", nn.Identity()
-    fuller = Voice("b", {**a_voice("b", other).replacements, norm: secret},
+    fuller = Variant("b", {**a_voice("b", other).replacements, norm: secret},
                    a_voice("b", other).deltas, PLAIN)  # fmt: skip
     for odd in (a_voice("b", other, stackable=False), fuller):
         shown = run(model, [the_base(), a_voice("a", plain), odd])
@@ -155,7 +155,7 @@ def test_a_layer_that_does_not_see_the_rows_in_order_is_not_stacked(path: str) -
     model.model.experts = nn.ModuleList([nn.Linear(32, 384)])
     layer = copy.deepcopy(model.get_submodule(path))
     delta = LowRank(torch.zeros(2, 32), torch.zeros(384, 2), 1.0)
-    shown = run(model, [the_base(), Voice("a", {path: layer}, {path: delta}, PLAIN)])
+    shown = run(model, [the_base(), Variant("a", {path: layer}, {path: delta}, PLAIN)])
     assert not any(pane.batched for pane in shown.panes)
 
 
@@ -204,10 +204,10 @@ def test_each_pane_stops_on_its_own_end_token(stackable: bool) -> None:
 
 def test_the_answer_to_a_prompt_does_not_depend_on_the_prompts_beside_it() -> None:
     model = a_model(dtype=torch.bfloat16)
-    voices = [the_base(), a_voice("a", by_peft(model, 4, 1))]
-    together = run(model, voices, temperature=1.0)
+    variants = [the_base(), a_voice("a", by_peft(model, 4, 1))]
+    together = run(model, variants, temperature=1.0)
     alone = [
-        pane for prompt in PROMPTS for pane in run(model, voices, [prompt], temperature=1.0).panes
+        pane for prompt in PROMPTS for pane in run(model, variants, [prompt], temperature=1.0).panes
     ]
     assert [pane.text for pane in together.panes] == [pane.text for pane in alone]
 
@@ -217,7 +217,7 @@ def test_the_answer_to_a_prompt_does_not_depend_on_the_prompts_beside_it() -> No
 def test_an_interrupt_leaves_the_slots_and_the_model_as_they_were(stackable: bool, at: int) -> None:
     model = a_model()
     slots = Slots(model)
-    voices = [the_base(), a_voice("a", by_peft(model, 4, 1), stackable=stackable)]
+    variants = [the_base(), a_voice("a", by_peft(model, 4, 1), stackable=stackable)]
     before = a_voice("active", by_peft(model, 2, 5)).replacements
     slots.write(before)
     model.train()
@@ -231,7 +231,7 @@ def test_an_interrupt_leaves_the_slots_and_the_model_as_they_were(stackable: boo
 
     handle = model.lm_head.register_forward_pre_hook(interrupt)
     with pytest.raises(KeyboardInterrupt):
-        compare(model, slots, TOKENIZER, voices, PROMPTS, max_new_tokens=12)
+        compare(model, slots, TOKENIZER, variants, PROMPTS, max_new_tokens=12)
     handle.remove()
     assert slots.written == before
     assert slots.strangers() == []

@@ -23,15 +23,15 @@ from lora_magic.base.quantise import check_bits
 from lora_magic.base.recipe import SMALL
 from lora_magic.base.task import check_kind
 from lora_magic.errors import LoraMagicError
+from lora_magic.magics.aliases import SAME
 from lora_magic.magics.completion import NOTHING, offer
-from lora_magic.magics.leads import SAME
 from lora_magic.magics.shell import KEPT_AS
 from lora_magic.magics.verb import Thing
 from lora_magic.magics.verbs import VERBS
 from lora_magic.magics.words import expand, split
 from lora_magic.state.panel import VIEWS
+from lora_magic.state.resolve import resolve_spec
 from lora_magic.state.session import Session
-from lora_magic.state.wanted import wanted
 from lora_magic.training.files import read_file
 from lora_magic.training.rows import read_text
 from lora_magic.training.spec import plan
@@ -273,7 +273,7 @@ CHECKS: dict[str, tuple[int, Callable[[str], object]]] = {
     "%lora ratio --method": (9, method_of),
     "%lora attach x --init": (6, lambda word: _spec(init=word)),
     "%lora attach x --bias": (3, lambda word: _spec(bias=word)),
-    "%lora attach x --for": (3, lambda word: wanted("x", SMALL, {"for_": word})),
+    "%lora attach x --for": (3, lambda word: resolve_spec("x", SMALL, {"for_": word})),
     "%lora load m --bits": (2, lambda word: check_bits(int(word) if word.isdigit() else word, CPU)),
     "%lora load m --dtype": (6, lambda word: choose_dtype(word, CPU, torch.float32, 10)),
     "%lora load m --device": (3, choose_device),

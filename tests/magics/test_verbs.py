@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lora_magic.errors import CommandError
-from lora_magic.magics.leads import INSTEAD, SAME
+from lora_magic.magics.aliases import INSTEAD, SAME
 from lora_magic.magics.verbs import VERBS
 
 CALLS = [

@@ -12,13 +12,13 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 
-from lora_magic.views.controls import shown
+from lora_magic.views.controls import outputs
 from tests.views.page import Page, letters, weight
 from tests.views.samples import ALL, Bundle
 from tests.views.sanitiser import ELEMENTS, LATER, github
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
-PLOTLY, WIDGET = "application/vnd.plotly.v1+json", shown.MIME
+PLOTLY, WIDGET = "application/vnd.plotly.v1+json", outputs.MIME
 #: A number as a person reads it: 24,576 or 1.14 or 3.
 NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 LIMIT = 60_000
@@ -61,7 +61,7 @@ def samples() -> dict[str, Bundle]:
 def controls() -> list[Bundle]:
     """A control's outputs: the line that stays, and the control."""
     record = ALL["ratio"]("pirate")
-    return shown.outputs(SimpleNamespace(model_id="0a1b"), "Recount by rank.", record)
+    return outputs.outputs(SimpleNamespace(model_id="0a1b"), "Recount by rank.", record)
 
 
 RECORDS = {**samples(), **committed(), "a control's line": controls()[0]}

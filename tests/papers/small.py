@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lora_magic.adapters import attach
-from lora_magic.adapters.attached import Attached
+from lora_magic.adapters.live_adapter import LiveAdapter
 from lora_magic.adapters.slots import Slots
 from lora_magic.adapters.spec import AdapterSpec
 from lora_magic.base.load import use
@@ -26,15 +26,15 @@ class Bench:
         self.model: Any = self.base.model
         self.slots = Slots(self.model)
 
-    def attach(self, **fields: Any) -> Attached:
+    def attach(self, **fields: Any) -> LiveAdapter:
         """LoRA of rank 4, α 8 on q_proj unless told otherwise."""
         usual = {"rank": 4, "alpha": 8.0, "targets": "q_proj"} if "method" not in fields else {}
         spec = AdapterSpec(**{**usual, "seed": 5, **fields})
         return attach.create(self.base, self.slots, "one", spec)
 
-    def loss(self, attached: Attached | None = None) -> Tensor:
+    def loss(self, attached: LiveAdapter | None = None) -> Tensor:
         """The mean loss on a fixed text, with an adapter in force or without."""
-        with self.slots.held(attached.replacements if attached else {}):
+        with self.slots.using(attached.replacements if attached else {}):
             return self._loss()
 
     def _loss(self) -> Tensor:
@@ -42,15 +42,15 @@ class Bench:
         logits = self.model(input_ids=IDS).logits
         return nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), IDS[:, 1:].flatten())
 
-    def logits(self, attached: Attached | None = None) -> Tensor:
+    def logits(self, attached: LiveAdapter | None = None) -> Tensor:
         """The logits on the same text."""
-        with torch.no_grad(), self.slots.held(attached.replacements if attached else {}):
+        with torch.no_grad(), self.slots.using(attached.replacements if attached else {}):
             found: Tensor = self.model(input_ids=IDS).logits
         return found
 
-    def gradients(self, attached: Attached) -> dict[str, Tensor]:
+    def gradients(self, attached: LiveAdapter) -> dict[str, Tensor]:
         """∂L/∂θ of every tensor of the adapter, by name; a tensor that got none is missing."""
-        with attached.trainable(), self.slots.held(attached.replacements):
+        with attached.trainable(), self.slots.using(attached.replacements):
             self._loss().backward()
             found = {n: t.grad.clone() for n, t in attached.tensors() if t.grad is not None}
             reached = [n for n, p in _own(self.model, attached) if p.grad is not None]
@@ -66,12 +66,12 @@ class Bench:
         return found
 
 
-def _own(model: nn.Module, attached: Attached) -> list[tuple[str, nn.Parameter]]:
+def _own(model: nn.Module, attached: LiveAdapter) -> list[tuple[str, nn.Parameter]]:
     theirs = {id(tensor) for _, tensor in attached.tensors()}
     return [(name, p) for name, p in model.named_parameters() if id(p) not in theirs]
 
 
-def fill(attached: Attached, size: float = 0.1, seed: int = 1) -> None:
+def fill(attached: LiveAdapter, size: float = 0.1, seed: int = 1) -> None:
     """Draw every tensor of an adapter anew, B and the like too."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from lora_magic.adapters import bridge
-from lora_magic.adapters.attached import Attached
-from lora_magic.adapters.courses import AdaLoRA, Schedule
-from lora_magic.adapters.effect import PEFT_NAME
+from lora_magic.adapters.delta import PEFT_NAME
+from lora_magic.adapters.live_adapter import LiveAdapter
+from lora_magic.adapters.training_hooks import AdaLoRA, Schedule
 from lora_magic.errors import CommandError
 from lora_magic.state.session import Session
 from tests.papers.small import IDS, Bench, fill
@@ -81,7 +81,7 @@ class Slow:
 
 
 def watched(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What each step of the course saw and left."""
+    """What each step of the hooks saw and left."""
     steps: list[dict[str, Any]] = []
     real = AdaLoRA.after_update
 
@@ -136,7 +136,7 @@ def test_a_run_s_budget_and_choice_are_the_paper_s_at_every_step(
 
 def test_the_final_total_is_the_rank_asked_for_times_the_modules(session: Session) -> None:
     session.attach("one", method="adalora", rank=3, alpha=8, targets="all-linear")
-    attached = session._held.attached["one"]
+    attached = session._state.attached["one"]
     assert set(attached.ranks().values()) == {0}, "every value begins at zero"
     session.train("one", text=ROWS, steps=30, lr=1e-2)
     assert sum(attached.ranks().values()) == 3 * 14
@@ -189,7 +189,7 @@ def test_the_penalty_is_the_distance_of_p_and_q_from_orthogonality() -> None:
     assert len(far) == 8
     assert float(found) == pytest.approx(0.5 * sum(far) / len(far), rel=1e-5)  # type: ignore[arg-type]
     # And it is what PEFT's own model adds to its loss.
-    with bench.slots.held(attached.replacements), attached.trainable():
+    with bench.slots.using(attached.replacements), attached.trainable():
         whole = attached.wrapper(input_ids=IDS, labels=IDS).loss
         plain = bench.model(input_ids=IDS, labels=IDS).loss
     assert float(whole - plain) == pytest.approx(float(found), rel=1e-4)  # type: ignore[arg-type]
@@ -198,7 +198,7 @@ def test_the_penalty_is_the_distance_of_p_and_q_from_orthogonality() -> None:
 # A planted task
 
 
-def towards(path: str) -> tuple[Bench, Attached, list[float]]:
+def towards(path: str) -> tuple[Bench, LiveAdapter, list[float]]:
     """AdaLoRA trained towards a model that differs from the base in one module alone.
 
     It may change that module and every query and key, which the difference is none of.
@@ -214,18 +214,18 @@ def towards(path: str) -> tuple[Bench, Attached, list[float]]:
         aim = teacher(input_ids=ids).logits
     targets = rf"re:.*(q_proj|k_proj)|{path}"
     attached = bench.attach(method="adalora", rank=12, alpha=24.0, targets=targets)
-    course, steps, losses = AdaLoRA(bench.model, attached), 120, []
-    with bench.slots.held(attached.replacements), attached.trainable():
+    hooks, steps, losses = AdaLoRA(bench.model, attached), 120, []
+    with bench.slots.using(attached.replacements), attached.trainable():
         optimizer = torch.optim.AdamW([t for _, t in attached.tensors()], lr=1e-2, weight_decay=0)
-        course.begin(steps, lambda: iter(()))
+        hooks.begin(steps, lambda: iter(()))
         for step in range(1, steps + 1):
             optimizer.zero_grad()
             loss = (bench.model(input_ids=ids).logits - aim).square().mean()
-            penalty = course.penalty()
+            penalty = hooks.penalty()
             assert penalty is not None
             (loss + 1e-3 * penalty).backward()
             optimizer.step()
-            course.after_update(step)
+            hooks.after_update(step)
             losses.append(float(loss.detach()))
     return bench, attached, losses
 

@@ -276,7 +276,7 @@ def test_what_is_trained_of_the_base_is_in_the_formula(
     with torch.device("meta"):
         empty = AutoModelForCausalLM.from_config(tiny_config("gpt2"))
     by_formula = planned(empty, spec)
-    tensors = sum(t.numel() for _, t in session._held.attached["one"].tensors())
+    tensors = sum(t.numel() for _, t in session._state.attached["one"].tensors())
     assert sum(count.formula for count in by_formula) == tensors == record.formula
     session.reset()
 

@@ -88,12 +88,12 @@ def test_the_gradient_is_that_of_a_detached_norm_and_would_differ_otherwise(
 
 
 def test_the_merged_weight_has_the_magnitude_as_its_rows_norms() -> None:
-    from lora_magic.adapters.effect import folded
+    from lora_magic.adapters.delta import merged_parameters
 
     for architecture, path in PLACES:
         bench, layer, _, _ = opened(architecture, path)
         original = bench.slots.original(path)
-        merged = folded(original, layer)["weight"]
+        merged = merged_parameters(original, layer)["weight"]
         rows = (merged.mT if is_conv1d(original) else merged).norm(dim=1)
         magnitude = layer.lora_magnitude_vector["default"].weight.detach()
         assert torch.allclose(rows, magnitude, rtol=1e-12)

@@ -35,9 +35,9 @@ def test_what_is_left_of_w_is_the_tail_of_the_singular_values_whatever_alpha(
     )
     whole = tiny_model()
     assert len(record.modules) == 14
-    for path, layer in quantised._held.attached["one"].replacements.items():
+    for path, layer in quantised._state.attached["one"].replacements.items():
         weight = whole.get_submodule(path).weight.detach().double()  # type: ignore[operator]
-        lost = weight - dequantised(quantised._held.slots.original(path)).double()
+        lost = weight - dequantised(quantised._state.slots.original(path)).double()
         a, b, scale = factors(layer)
         assert scale == pytest.approx(alpha / (RANK**0.5 if rslora else RANK), rel=1e-12)
         left = float((lost - scale * b @ a).square().sum())

@@ -189,10 +189,10 @@ def test_later_gradients_are_those_of_finite_differences_and_of_the_formula() ->
 
 def test_a_moves_from_the_second_step_on(session: Session) -> None:
     record = session.attach("one", rank=2, targets="q_proj")
-    start = session._held.attached["one"].state()
+    start = session._state.attached["one"].state()
     for steps in (1, 2):
         session.train("one", text=ROWS, steps=steps)
-        for name, tensor in session._held.attached["one"].tensors():
+        for name, tensor in session._state.attached["one"].tensors():
             moved = not torch.equal(tensor, start[name])
             assert moved == ("lora_B" in name or steps == 2), (name, steps)
     assert record.trainable == sum(tensor.numel() for tensor in start.values())
@@ -210,10 +210,10 @@ def test_the_scale_is_alpha_by_r_or_by_its_root_in_the_layer_and_in_the_merged_w
     scale = 12.0 / (math.sqrt(rank) if rslora else rank)
     session.attach("one", rank=rank, alpha=12.0, rslora=rslora, targets="q_proj")
     perturb(session, "one", size=0.1)
-    layer: Any = session._held.attached["one"].replacements[PATH]
+    layer: Any = session._state.attached["one"].replacements[PATH]
     a, b, told = factors(layer)
     assert told == pytest.approx(scale, rel=1e-12)
-    before = session._held.slots.original(PATH).weight.detach().double().clone()  # type: ignore[operator]
+    before = session._state.slots.original(PATH).weight.detach().double().clone()  # type: ignore[operator]
     with torch.no_grad():
         apart = session.model(input_ids=IDS).logits
     session.merge()

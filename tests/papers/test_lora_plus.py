@@ -11,7 +11,7 @@ from tests.state.shared import ROWS
 
 
 def moved(session: Session, steps: int, ratio: float | None) -> dict[str, Tensor]:
-    attached = session._held.attached["one"]
+    attached = session._state.attached["one"]
     session.train("one", text=ROWS, steps=steps, lr=1e-3, lora_plus=ratio)
     return {name: tensor - attached.start[name] for name, tensor in attached.state().items()}
 

@@ -34,7 +34,7 @@ def trained(model: Any, tensors: Iterable[nn.Parameter]) -> list[float]:
 def ours(init: str, alpha: float) -> tuple[list[float], Bench, Any]:
     bench = Bench()
     attached = bench.attach(init=init, rank=4, alpha=alpha, targets=",".join(TARGETS))
-    with bench.slots.held(attached.replacements), attached.trainable():
+    with bench.slots.using(attached.replacements), attached.trainable():
         losses = trained(bench.model, [tensor for _, tensor in attached.tensors()])
     return losses, bench, attached
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lora_magic.adapters.courses import EVA
+from lora_magic.adapters.training_hooks import EVA
 from tests.papers.small import IDS, Bench, factors, fill
 
 

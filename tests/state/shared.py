@@ -22,6 +22,6 @@ def snapshot(session: Session) -> dict[str, object]:
         "adapters": dict(session.adapters),
         "weights": {
             name: [t.tolist() for t in attached.state().values()]
-            for name, attached in session._held.attached.items()
+            for name, attached in session._state.attached.items()
         },
     }

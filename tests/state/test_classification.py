@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from lora_magic.compare.classify import UNCHANGED, UNTRAINED
-from lora_magic.compare.verdict import Classification, Verdict
+from lora_magic.compare.prediction import Classification, Prediction
 from lora_magic.errors import BaseModelError, CommandError, DataError, PromptError
 from lora_magic.state.session import Session
 from tests.classifiers import CLASSIFIERS, DECODERS, logits_alone, saved, tiny_classifier, tiny_of
@@ -49,13 +49,13 @@ def test_training_moves_the_head_and_the_base_stays_as_it_was(session: Session) 
     assert sum(summary.accuracy_after.total) == summary.held_out == 6
     found = session.compare("The sun 3", "A moon 4")
     assert isinstance(found, Classification)
-    base, sky = found.verdicts[:2]
+    base, sky = found.predictions[:2]
     assert base.probabilities == before.probabilities
-    assert (sky.label, found.verdicts[3].label) == ("day", "night")
+    assert (sky.label, found.predictions[3].label) == ("day", "night")
     assert sky.probability > 0.6
     assert (base.note, sky.note) == (UNTRAINED, "")
-    head = session._held.base.task.head
-    with session._held.slots.held({}):
+    head = session._state.base.task.head
+    with session._state.slots.using({}):
         pristine = {path: session.model.get_submodule(path).weight.clone() for path in head}
     for path in head:
         assert not torch.equal(session.model.get_submodule(path).weight, pristine[path])
@@ -66,18 +66,18 @@ def test_training_moves_the_head_and_the_base_stays_as_it_was(session: Session) 
 
 def test_ask_gives_the_softmax_of_the_active_adapters_logits(session: Session) -> None:
     trained(session)
-    verdict = session.ask("A moon 11")
-    assert isinstance(verdict, Verdict)
+    prediction = session.ask("A moon 11")
+    assert isinstance(prediction, Prediction)
     logits = logits_alone(session.model, session.tokenizer, "A moon 11")
     expected = [math.exp(v) / sum(math.exp(w) for w in logits.tolist()) for v in logits.tolist()]
-    assert verdict.probabilities == pytest.approx(expected, abs=1e-6)
-    assert (verdict.adapter, str(verdict)) == ("sky", "night")
+    assert prediction.probabilities == pytest.approx(expected, abs=1e-6)
+    assert (prediction.adapter, str(prediction)) == ("sky", "night")
 
 
 def test_an_adapter_that_was_never_trained_has_an_untrained_head(session: Session) -> None:
     session.attach("sky", rank=2, targets="attention")
     assert session.ask("Hello").note == UNTRAINED
-    assert [v.note for v in session.compare("Hello").verdicts] == [UNTRAINED, UNTRAINED]
+    assert [v.note for v in session.compare("Hello").predictions] == [UNTRAINED, UNTRAINED]
 
 
 def test_a_saved_adapter_brings_its_head_back(session: Session, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_what_a_classifier_has_no_use_for_is_refused(session: Session) -> None:
         session.compare("Hi", max_new_tokens=3)
     with pytest.raises(DataError, match=r"row 2: no label 'Day' \(Did you mean 'day'"):
         session.train("sky", text="The sun => day\nThe moon => Day")
-    assert session._held.attached["sky"].history.steps == 0
+    assert session._state.attached["sky"].history.steps == 0
 
 
 def test_a_failed_load_leaves_the_base_that_was_there(session: Session, tmp_path: Path) -> None:
@@ -139,16 +139,16 @@ def test_notes_tell_an_untrained_head_from_an_adapter_that_changes_nothing(tmp_p
     session = Session()
     session.load(saved(tiny_classifier("bert"), tmp_path / "base"), task="classification")
     session.attach("sky", rank=2, targets="attention")
-    assert [v.note for v in session.compare("Hello").verdicts] == ["", UNCHANGED]
+    assert [v.note for v in session.compare("Hello").predictions] == ["", UNCHANGED]
     session.reset()
 
 
 def test_eva_begins_a_classifier_with_the_directions_of_all_that_is_read(session: Session) -> None:
     """Its labels are one a row, so no token is left out for having none."""
     session.attach("sky", rank=2, init="eva", targets="attention")
-    drawn = session._held.attached["sky"].state()
+    drawn = session._state.attached["sky"].state()
     session.train("sky", text=ROWS, steps=2, lr=1e-12)
-    found = session._held.attached["sky"].state()
+    found = session._state.attached["sky"].state()
     down = {name: tensor for name, tensor in found.items() if ".lora_A." in name}
     assert down
     for name, a in down.items():

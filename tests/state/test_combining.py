@@ -87,7 +87,7 @@ def test_what_has_no_delta_is_refused_with_the_methods_own_reason(method: str) -
     session.attach("one", rank=2)
     session.attach("odd", method=method)
     before = snapshot(session)
-    reason = session._held.attached["odd"].method.no_spectrum
+    reason = session._state.attached["odd"].method.no_spectrum
     assert reason
     for verb in (
         lambda: session.blend("new", "one=1 odd=1"),
@@ -195,19 +195,19 @@ def test_a_training_of_a_blend_begins_at_the_blend(two: Session) -> None:
 
 
 def test_the_prompt_form_is_the_common_one_or_the_firsts(two: Session) -> None:
-    assert two._held.attached["one"].form is None
+    assert two._state.attached["one"].form is None
     form = PromptForm.of(two.tokenizer)
     other = replace(form, system="You are brief.")
-    two._held.attached["two"].form = form
+    two._state.attached["two"].form = form
     two.blend("mix", "one=1 two=1")
-    assert two._held.attached["mix"].form == form
+    assert two._state.attached["mix"].form == form
     assert "prompt form" not in two.adapters["mix"].line
-    two._held.attached["one"].form = other
+    two._state.attached["one"].form = other
     two.blend("both", "one=1 two=1")
-    assert two._held.attached["both"].form == other
+    assert two._state.attached["both"].form == other
     assert "in the prompt form of one" in two.adapters["both"].line
     two.compress("two", rank=1)
-    assert two._held.attached["two_r1"].form == form
+    assert two._state.attached["two_r1"].form == form
 
 
 def test_names_follow_the_size(two: Session) -> None:
@@ -228,7 +228,7 @@ def test_what_was_made_here_is_not_lost_unasked(two: Session) -> None:
     with pytest.raises(StateError, match="mix is trained and not saved"):
         two.load("demo")
     two.save("mix", "there")
-    assert two._held.unsaved() == []
+    assert two._state.unsaved() == []
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, RuntimeError])
@@ -266,14 +266,14 @@ def test_on_a_base_in_half_precision_factors_are_whole(dtype: str) -> None:
         session.attach(name, rank=2)
         perturb(session, name, seed=seed)
     session.blend("mix", "one=0.7 two=-0.3")
-    deltas = {name: session._held.attached[name].updates() for name in session.adapters}
+    deltas = {name: session._state.attached[name].updates() for name in session.adapters}
     for path, update in deltas["mix"].items():
         parts = [deltas[name][path].dense(torch.float64) for name in ("one", "two")]
         expected = 0.7 * parts[0] - 0.3 * parts[1]
         torch.testing.assert_close(update.dense(torch.float64), expected, atol=1e-8, rtol=1e-6)
     session.attach("full", method="full")
     with torch.no_grad():
-        for _, tensor in session._held.attached["full"].tensors():
+        for _, tensor in session._state.attached["full"].tensors():
             tensor.add_(torch.full_like(tensor, 0.01))
     assert session.compress("full", rank=32).error < 1e-3
     assert session.verify()

@@ -100,7 +100,7 @@ def test_an_interrupt_at_any_line_leaves_all_or_nothing(verb: str, session: Sess
         VERBS[verb](session)
     after = standing(session)
     for point in range(POINTS):
-        session.load(session._held.base.name, replace=True)
+        session.load(session._state.base.name, replace=True)
         restart(session, verb)
         at = 1 + point * counted.seen // POINTS
         stopped = interrupted(lambda: VERBS[verb](session), at)

@@ -15,7 +15,7 @@ from lora_magic.lowrank.dense import DenseUpdate
 from lora_magic.state import panel as panel_module
 from lora_magic.state.panel import VIEWS
 from lora_magic.state.session import Session
-from lora_magic.views.controls.shown import MIME
+from lora_magic.views.controls.outputs import MIME
 from tests.classifiers import saved, tiny_of
 from tests.conftest import Saver, perturb
 from tests.state.shared import snapshot
@@ -77,7 +77,7 @@ def test_counting_touches_neither_the_model_nor_a_slot(ready: Session) -> None:
     before = snapshot(ready)
     places = [dict(module._modules) for module in ready.model.modules()]
     writes: list[Any] = []
-    slots = ready._held.slots
+    slots = ready._state.slots
     slots.write = lambda modules: writes.append(modules)  # type: ignore[method-assign]
     with Nothing():
         controls.rank.value = 1
@@ -311,7 +311,7 @@ def test_a_panel_that_was_thrown_away_is_no_burden(ready: Session) -> None:
         def hear(self) -> None:
             raise AssertionError
 
-    ready._turns.listen(Dropped().hear)
+    ready._lock.listen(Dropped().hear)
     ready.swap("base")
 
 
@@ -319,8 +319,8 @@ def test_while_a_verb_runs_a_control_says_so(ready: Session) -> None:
     controls = ready.panel("spectrum")._spectrum
     controls.adapter.value = "one"
     compare = ready.panel("compare", prompt="Hello")._compare
-    with ready._turns.turn():
-        ready._turns.doing = "train"
+    with ready._lock.turn():
+        ready._lock.doing = "train"
         compare.generate.click()
         compare.wait(PATIENCE)
     assert "busy with train" in compare.page.said

@@ -37,7 +37,7 @@ def test_an_adapter_s_whole_life_leaves_a_quantised_base_as_it_was(
     session.ask("Where is the library?", max_new_tokens=3)
     assert session.verify()
     assert session.verify(quick=True)
-    assert session._held.record().fingerprint == digest
+    assert session._state.record().fingerprint == digest
     assert "as it was found" in session.reset().line
 
 
@@ -49,7 +49,7 @@ def test_trained_twice_from_the_same_start_it_has_the_same_bits(saved_model: Sav
     for _ in range(2):
         session.train("pirate", text=ROWS, steps=5, lora_plus=4.0)
         session.ask("Where is the library?", max_new_tokens=2)
-        ends.append([t.tolist() for t in session._held.attached["pirate"].state().values()])
+        ends.append([t.tolist() for t in session._state.attached["pirate"].state().values()])
     assert ends[0] == ends[1]
     session.reset()
 

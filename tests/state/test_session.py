@@ -26,11 +26,13 @@ def test_the_same_targets_in_another_order_are_the_same_spec(session: Session) -
 def test_attach_twice_returns_the_same_and_another_spec_is_refused(session: Session) -> None:
     first = session.attach("one", rank=2)
     perturb(session, "one")
-    weights = session._held.attached["one"].state()
+    weights = session._state.attached["one"].state()
     assert session.attach("one", rank=2) == first
     with pytest.raises(AdapterError, match=r"rank 2, asked for 4.*--replace"):
         session.attach("one", rank=4)
-    assert all(torch.equal(weights[k], v) for k, v in session._held.attached["one"].state().items())
+    assert all(
+        torch.equal(weights[k], v) for k, v in session._state.attached["one"].state().items()
+    )
     assert session.attach("one", rank=4, replace=True).spec.rank == 4
     assert torch.equal(logits(session), logits_of(session, "base"))
 
@@ -59,7 +61,7 @@ def test_a_folder_that_holds_another_adapter_is_not_written_over(
     shutil.copytree(tmp_path / "ours", tmp_path / "pefts")
     (tmp_path / "pefts" / "lora_magic.json").unlink()
     # Another day: nothing in the session remembers what was saved where.
-    for attached in session._held.attached.values():
+    for attached in session._state.attached.values():
         attached.saved_to = None
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
     for name, folder in (("two", "ours"), ("two", "pefts"), ("one", "pefts")):
@@ -106,15 +108,15 @@ def test_detaching_the_active_one_leaves_base(session: Session) -> None:
 def test_a_training_cell_run_twice_ends_with_the_same_weights(session: Session) -> None:
     session.attach("one", rank=2, dropout=0.1)
     session.train("one", text=ROWS, steps=3)
-    first = session._held.attached["one"].state()
+    first = session._state.attached["one"].state()
     session.train("one", text=ROWS, steps=3)
-    again = session._held.attached["one"].state()
+    again = session._state.attached["one"].state()
     assert all(torch.equal(first[key], again[key]) for key in first)
     assert session.adapters["one"].history.steps == 3
     session.train("one", text=ROWS, steps=3, more=True)
     assert session.adapters["one"].history.steps == 6
     assert any(
-        not torch.equal(first[k], v) for k, v in session._held.attached["one"].state().items()
+        not torch.equal(first[k], v) for k, v in session._state.attached["one"].state().items()
     )
     assert session.verify()
 
@@ -132,9 +134,9 @@ def test_training_one_adapter_moves_no_other(session: Session) -> None:
     session.attach("one", rank=2)
     perturb(session, "one")
     session.attach("two", rank=2)
-    before = session._held.attached["one"].state()
+    before = session._state.attached["one"].state()
     session.train("two", text=ROWS, steps=2)
-    assert all(torch.equal(before[k], v) for k, v in session._held.attached["one"].state().items())
+    assert all(torch.equal(before[k], v) for k, v in session._state.attached["one"].state().items())
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])

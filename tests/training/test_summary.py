@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
-from lora_magic.training.kept import Content
+from lora_magic.training.forgetting import Content
 from lora_magic.training.reporter import LineReporter, RunPlan, SilentReporter, StepPoint
 from lora_magic.training.summary import RunSummary, duration
 

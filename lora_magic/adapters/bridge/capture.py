@@ -27,7 +27,7 @@ def capture(
     A is drawn from `seed` without touching torch's own generator. The base's tree, attributes,
     flags and hooks are what they were, also when PEFT fails half way.
     """
-    with slots.held({}):
+    with slots.using({}):
         try:
             with _nothing_left(model), _seeded(seed), translated("attach"):
                 wrapper = peft.get_peft_model(model, config)
@@ -82,7 +82,7 @@ def _put_back(holder: Any, attributes: dict[str, Any]) -> None:
 
 def tensors(wrapper: Any, slots: Slots, replacements: dict[str, nn.Module]) -> dict[str, Tensor]:
     """The adapter's tensors under the names that PEFT's file gives them."""
-    with slots.held(replacements), translated("read"):
+    with slots.using(replacements), translated("read"):
         state = peft.get_peft_model_state_dict(wrapper, save_embedding_layers=False)
     return dict(state)
 
@@ -91,5 +91,5 @@ def set_tensors(
     wrapper: Any, slots: Slots, replacements: dict[str, nn.Module], state: dict[str, Tensor]
 ) -> None:
     """Write tensors named as in PEFT's file into a captured adapter."""
-    with slots.held(replacements), translated("open"):
+    with slots.using(replacements), translated("open"):
         peft.set_peft_model_state_dict(wrapper, state)

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from lora_magic.adapters.effect import PEFT_NAME
+from lora_magic.adapters.delta import PEFT_NAME
 from lora_magic.adapters.prefix import Prefix, VirtualTokens
 from lora_magic.adapters.spec import AdapterSpec, first_rank
 from lora_magic.adapters.targets import is_attention, is_conv1d, shortest

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lora_magic.adapters.effect import PEFT_NAME
+from lora_magic.adapters.delta import PEFT_NAME
 
 from .library import peft, translated
 

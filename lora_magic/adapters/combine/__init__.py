@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .blend import Way, blend
 from .compress import check_size, compress, default_name, evidence
-from .loss import Compression, ModuleLoss, loss_in_words
+from .truncation import Compression, ModuleLoss, loss_in_words
 
 __all__ = [
     "Compression",

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lora_magic.adapters import attach
-from lora_magic.adapters.attached import Attached
+from lora_magic.adapters.live_adapter import LiveAdapter
 from lora_magic.adapters.methods import BLENDS
 from lora_magic.adapters.slots import Slots
 from lora_magic.base.model import BaseModel
@@ -21,7 +21,7 @@ from lora_magic.lowrank.dense import Update
 from lora_magic.lowrank.factors import LowRank
 
 from .changes import changes_of, finite, signed, summed
-from .loss import Compression, cut, fitted, is_share, loss_in_words, rank_fault
+from .truncation import Compression, cut, fitted, is_share, loss_in_words, rank_fault
 
 #: The share of entries that is kept, unless given. That of TIES is its paper's (section 4); the
 #: others keep more, since what is dropped at random has to be made up for by a rank again.
@@ -83,9 +83,9 @@ def blend(
     base: BaseModel,
     slots: Slots,
     new: str,
-    parts: Sequence[tuple[float, Attached]],
+    parts: Sequence[tuple[float, LiveAdapter]],
     way: Way,
-) -> Attached:
+) -> LiveAdapter:
     """A new adapter whose ΔW is made of those of others, module by module, each with its weight.
 
     A sum without a rank is exact: the factors stand side by side, and where that is wider than the
@@ -140,7 +140,7 @@ def _width(new: str, path: str, parts: Sequence[tuple[float, Update]], way: Way)
     return min(sum(update.rank for _, update in parts), *parts[0][1].shape)
 
 
-def _in_words(parts: Sequence[tuple[float, Attached]], way: Way, lost: Compression) -> str:
+def _in_words(parts: Sequence[tuple[float, LiveAdapter]], way: Way, lost: Compression) -> str:
     """`0.7·a + 0.3·b`, and how where it is no plain sum."""
     words = " + ".join(f"{weight:g}·{a.name}" for weight, a in parts).replace("+ -", "− ")
     if way.method != "sum":

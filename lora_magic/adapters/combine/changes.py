@@ -10,18 +10,18 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from lora_magic.adapters import tuned
-from lora_magic.adapters.attached import Attached
-from lora_magic.adapters.effect import folded, update_of
+from lora_magic.adapters import trainable_copy
+from lora_magic.adapters.delta import merged_parameters, update_of
+from lora_magic.adapters.live_adapter import LiveAdapter
 from lora_magic.adapters.slots import Slots
 from lora_magic.adapters.targets import carries_lora, looks_up_plainly
-from lora_magic.adapters.tuned import Tuned
+from lora_magic.adapters.trainable_copy import TrainableCopy
 from lora_magic.base.model import BaseModel
 from lora_magic.errors import AdapterError
 from lora_magic.lowrank.dense import Update
 from lora_magic.lowrank.factors import precise
 
-from .loss import ModuleLoss
+from .truncation import ModuleLoss
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class Changes:
     left: tuple[ModuleLoss, ...]
 
 
-def changes_of(base: BaseModel, slots: Slots, attached: Attached, doing: str) -> Changes:
+def changes_of(base: BaseModel, slots: Slots, attached: LiveAdapter, doing: str) -> Changes:
     """Raises `AdapterError` for a method without a ΔW, saying why."""
     method = attached.method
     if method.no_spectrum:
@@ -65,9 +65,9 @@ def changes_of(base: BaseModel, slots: Slots, attached: Attached, doing: str) ->
 def _able(base: BaseModel, slots: Slots) -> dict[str, set[str]]:
     """The parameters that a LoRA can train themselves: biases, norms, a classifier's head."""
     found: dict[str, set[str]] = {}
-    with slots.held({}):
-        biases = tuned.every_bias(base.model, base.task.head)
-        for names in (biases, tuned.every_norm(base.model), _head(base)):
+    with slots.using({}):
+        biases = trainable_copy.every_bias(base.model, base.task.head)
+        for names in (biases, trainable_copy.every_norm(base.model), _head(base)):
             for path, own in names.items():
                 found.setdefault(path, set()).update(own)
     return found
@@ -83,9 +83,9 @@ def _has_matrix(original: nn.Module, layer: nn.Module) -> bool:
     An embedding with a forward of its own (positions counted from 2, say) looks up other rows than
     those it is asked for; one that only scales them is known to PEFT.
     """
-    if isinstance(layer, Tuned) and "weight" not in layer.values:
+    if isinstance(layer, TrainableCopy) and "weight" not in layer.values:
         return False
-    if not isinstance(layer, Tuned):
+    if not isinstance(layer, TrainableCopy):
         return True
     if isinstance(original, nn.Embedding):
         return looks_up_plainly(original)
@@ -94,15 +94,15 @@ def _has_matrix(original: nn.Module, layer: nn.Module) -> bool:
 
 def _beside(original: nn.Module, layer: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Parameters of the base that a layer replaces, by name: θ."""
-    inner = layer if isinstance(layer, Tuned) else getattr(layer, "base_layer", None)
-    if isinstance(inner, Tuned):
+    inner = layer if isinstance(layer, TrainableCopy) else getattr(layer, "base_layer", None)
+    if isinstance(inner, TrainableCopy):
         yield from inner.values.items()
     elif hasattr(layer, "ia3_l"):
         # Outputs are scaled with their bias.
-        yield from ((n, v) for n, v in folded(original, layer).items() if n != "weight")
+        yield from ((n, v) for n, v in merged_parameters(original, layer).items() if n != "weight")
 
 
-def finite(attached: Attached, path: str) -> Update:
+def finite(attached: LiveAdapter, path: str) -> Update:
     """ΔW of one module, computed where it is needed: a dense one is as large as its weight."""
     update = update_of(attached.originals[path], attached.replacements[path])
     assert update is not None  # it is among the matrices
@@ -111,7 +111,7 @@ def finite(attached: Attached, path: str) -> Update:
     return update
 
 
-def _refuse_diverged(attached: Attached, where: str) -> None:
+def _refuse_diverged(attached: LiveAdapter, where: str) -> None:
     raise AdapterError(
         f"{attached.name} holds NaN or infinity in {where}; train it again with a smaller --lr, or "
         f"type: %lora detach {attached.name}"
@@ -133,8 +133,8 @@ def summed(slots: Slots, weighed: Sequence[tuple[float, Changes]]) -> dict[str, 
 
 
 def signed(
-    made: Attached, parts: Sequence[tuple[float, Attached]], words: str, lost: str
-) -> Attached:
+    made: LiveAdapter, parts: Sequence[tuple[float, LiveAdapter]], words: str, lost: str
+) -> LiveAdapter:
     """The new adapter with its origin in words and the prompt form of its parents."""
     if not all(bool(tensor.isfinite().all()) for tensor in made.start.values()):
         raise AdapterError(

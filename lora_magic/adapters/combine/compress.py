@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lora_magic.adapters import attach
-from lora_magic.adapters.attached import Attached
+from lora_magic.adapters.live_adapter import LiveAdapter
 from lora_magic.adapters.slots import Slots
 from lora_magic.adapters.spec import seed_of
 from lora_magic.base.model import BaseModel
@@ -17,18 +17,18 @@ from lora_magic.lowrank.factors import LowRank
 from lora_magic.lowrank.spectrum import energy_rank
 
 from .changes import changes_of, finite, signed, summed
-from .loss import Compression, fitted, is_share, loss_in_words, nothing, rank_fault, row_of
+from .truncation import Compression, fitted, is_share, loss_in_words, nothing, rank_fault, row_of
 
 
 def compress(
     base: BaseModel,
     slots: Slots,
-    attached: Attached,
+    attached: LiveAdapter,
     new: str,
     *,
     rank: int | None = None,
     energy: float | None = None,
-) -> tuple[Attached, Compression]:
+) -> tuple[LiveAdapter, Compression]:
     """A plain LoRA with the best approximation of each ΔW, and what that loses.
 
     By `rank`, the same for all modules; or by `energy`, the smallest rank of each module that holds
@@ -56,7 +56,7 @@ def compress(
     return signed(made, [(1.0, attached)], words, loss_in_words(told)), told
 
 
-def evidence(base: BaseModel, slots: Slots, attached: Attached) -> Compression:
+def evidence(base: BaseModel, slots: Slots, attached: LiveAdapter) -> Compression:
     """What an adapter would lose at each rank; nothing is made.
 
     Raises `AdapterError` for a method without a ΔW.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lora_magic.adapters.methods import METHODS, Method
-from lora_magic.adapters.purposes import PURPOSES
+from lora_magic.adapters.presets import PRESETS
 from lora_magic.adapters.spec import ALL_LINEAR, ATTENTION, BIASES, INITS, PATTERN
 from lora_magic.errors import listed
 from lora_magic.magics.verb import Argument, Call, Completes, Thing, Verb, number, whole
@@ -22,7 +22,7 @@ def method_line(method: Method) -> str:
 
 PURPOSE_LINES = tuple(
     f"--for {name}: rank {rank}, alpha {alpha:g}, targets {targets or 'as usual'}"
-    for name, (rank, alpha, targets) in PURPOSES.items()
+    for name, (rank, alpha, targets) in PRESETS.items()
 )
 
 
@@ -83,7 +83,7 @@ VERB = Verb(
         Argument(
             "--for",
             "rank and targets by use: style, instructions, domain",
-            completes=Completes(tuple(PURPOSES)),
+            completes=Completes(tuple(PRESETS)),
         ),
         Argument("--seed", "of A's start; made from the name unless given", whole),
         Argument("--replace", "put it in the place of one with another spec", kind=None),

@@ -14,7 +14,7 @@ from typing import Any
 
 import ipywidgets
 
-from lora_magic.views.controls.parts import Page, button, close, named, row, tick
+from lora_magic.views.controls.widgets import Page, button, close, named, row, tick
 
 PAUSE = 0.2  # seconds between two pages of the answers so far
 

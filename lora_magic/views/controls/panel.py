@@ -10,7 +10,7 @@ from typing import Any
 
 import ipywidgets
 
-from lora_magic.views.controls.parts import Page
+from lora_magic.views.controls.widgets import Page
 from lora_magic.views.html import Markup, tag
 
 _MARK = "lora-magic-tabs"

@@ -11,7 +11,7 @@ from typing import Any
 
 import ipywidgets
 
-from lora_magic.views.controls.parts import Page, named, row, set_options, tick
+from lora_magic.views.controls.widgets import Page, named, row, set_options, tick
 
 #: More kinds of modules than this are not given a box each.
 BOXES = 16

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import ipywidgets
 
-from lora_magic.views.controls.parts import Page, named, row, set_options
+from lora_magic.views.controls.widgets import Page, named, row, set_options
 
 ALL = "all"
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import ipywidgets
 
-from lora_magic.views.controls.parts import button, close
-from lora_magic.views.controls.shown import view
+from lora_magic.views.controls.outputs import view
+from lora_magic.views.controls.widgets import button, close
 from lora_magic.views.html import tag
 from lora_magic.views.style import MUTED, SMALL
 

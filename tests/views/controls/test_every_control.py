@@ -10,11 +10,11 @@ from typing import Any
 import ipywidgets
 import pytest
 
-from lora_magic.views.controls import parts
+from lora_magic.views.controls import widgets
 from lora_magic.views.controls.compare import Asked, CompareControls
+from lora_magic.views.controls.outputs import MIME, outputs
 from lora_magic.views.controls.panel import PanelControls
 from lora_magic.views.controls.ratio import Choices, Plan, RatioControls
-from lora_magic.views.controls.shown import MIME, outputs
 from lora_magic.views.controls.spectrum import SpectrumControls
 from lora_magic.views.controls.stop import StopButton
 
@@ -91,7 +91,7 @@ def test_names_that_are_not_ours_stay_text_in_old_and_new_widgets(
     make: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # ipywidgets 7 reads a description as HTML; 8 as text, unless it is told otherwise.
-    monkeypatch.setattr(parts, "_READS_HTML", True)
+    monkeypatch.setattr(widgets, "_READS_HTML", True)
     for part in inside(make(HOSTILE)):
         description = getattr(part, "description", "")
         assert Elements(description).found == []
@@ -100,7 +100,7 @@ def test_names_that_are_not_ours_stay_text_in_old_and_new_widgets(
 
 
 def test_what_is_said_is_text() -> None:
-    page = parts.Page()
+    page = widgets.Page()
     page.say(HOSTILE)
     assert Elements(page.said).found == ["div"]
     assert "&lt;script&gt;" in page.said

@@ -58,7 +58,7 @@ INSTEAD = {
 }
 
 
-def lead(word: str, verbs: Iterable[str]) -> str:
+def verb_for(word: str, verbs: Iterable[str]) -> str:
     """The verb that `word` is or stands for.
 
     Raises `CommandError` with the command to type where it is none.

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name that everybody reads
 from torch import nn
 
-from lora_magic.adapters.attached import Attached
+from lora_magic.adapters.live_adapter import LiveAdapter
 from lora_magic.adapters.spec import BASE_NAME
 from lora_magic.base.modes import evaluating
 from lora_magic.base.options import DEMO
@@ -26,11 +26,11 @@ from lora_magic.compare.generate import generate
 from lora_magic.compare.limits import check_known, check_lengths
 from lora_magic.errors import LoraMagicError, PromptError, sentence
 from lora_magic.training.encode import IGNORED, Example, collate
-from lora_magic.training.kept import Content, GeneralText, Kept, Unmeasured
+from lora_magic.training.forgetting import Content, Forgetting, GeneralText, Unmeasured
 
 from .general import TEXTS
-from .holdings import Holdings
-from .looking import room
+from .queries import room
+from .session_state import SessionState
 
 #: Tokens of an answer, at most: those of the demo world say what matters in their first sentence.
 NEW_TOKENS = 40
@@ -47,23 +47,25 @@ class _Ended(Exception):  # noqa: N818 - a person's wish, not an error
     """A person ended the measuring."""
 
 
-def measured(held: Holdings, attached: Attached, stopped: Stopped, *, brief: bool = False) -> Kept:
+def measured(
+    state: SessionState, attached: LiveAdapter, stopped: Stopped, *, brief: bool = False
+) -> Forgetting:
     """What a trained adapter kept, or why that was not measured; a mishap here ends no training.
 
     `stopped` is asked between two tokens or passes; `brief` leaves out what would take a person
     who has just stopped a run much longer than the step that was in hand.
     """
-    if brief and not _is_quick(held):
-        return unmeasured(held)
-    measure = _content if _is_embedded(held) else _general
+    if brief and not _is_quick(state):
+        return unmeasured(state)
+    measure = _content if _is_embedded(state) else _general
     try:
-        return measure(held, attached, stopped)
+        return measure(state, attached, stopped)
     except _Ended:
-        return unmeasured(held)
+        return unmeasured(state)
     except LoraMagicError as error:
-        return unmeasured(held, sentence(error))
+        return unmeasured(state, sentence(error))
     except torch.OutOfMemoryError:
-        return unmeasured(held, "out of memory")
+        return unmeasured(state, "out of memory")
     except Exception as error:  # noqa: BLE001 - told below: the adapter is trained all the same
         why = f"{type(error).__name__}: {sentence(error)}"
         warnings.warn(
@@ -71,57 +73,61 @@ def measured(held: Holdings, attached: Attached, stopped: Stopped, *, brief: boo
             RuntimeWarning,
             stacklevel=2,
         )
-        return unmeasured(held, why)
+        return unmeasured(state, why)
 
 
-def unmeasured(held: Holdings, why: str = "stopped") -> Unmeasured:
+def unmeasured(state: SessionState, why: str = "stopped") -> Unmeasured:
     """That what would be measured of this base was not."""
-    return Unmeasured((Content if _is_embedded(held) else GeneralText).what, why)
+    return Unmeasured((Content if _is_embedded(state) else GeneralText).what, why)
 
 
-def _is_embedded(held: Holdings) -> bool:
+def _is_embedded(state: SessionState) -> bool:
     # Not by its name alone: a live model may be called so, too.
-    return held.key[:2] == ("load", DEMO)
+    return state.key[:2] == ("load", DEMO)
 
 
-def _is_quick(held: Holdings) -> bool:
-    return held.base.device.type != "cpu" or held.base.parameters < SMALL
+def _is_quick(state: SessionState) -> bool:
+    return state.base.device.type != "cpu" or state.base.parameters < SMALL
 
 
 def _both(
-    held: Holdings, attached: Attached, key: object, score: Callable[[str], Score]
+    state: SessionState, attached: LiveAdapter, key: object, score: Callable[[str], Score]
 ) -> tuple[Score, Score]:
     """A score of the bare base and of the adapter. The base's is taken once for each `key`.
 
-    It cannot change while it is held: its bits do not, and another dtype is another load.
+    It cannot change while it is loaded: its bits do not, and another dtype is another load.
     """
-    if key not in held.base_scores:
-        held.base_scores[key] = _under(held, {}, lambda: score(BASE_NAME))
-    return held.base_scores[key], _under(held, attached.replacements, lambda: score(attached.name))
+    if key not in state.base_scores:
+        state.base_scores[key] = _under(state, {}, lambda: score(BASE_NAME))
+    return state.base_scores[key], _under(
+        state, attached.replacements, lambda: score(attached.name)
+    )
 
 
-def _under(held: Holdings, modules: Mapping[str, nn.Module], score: Callable[[], Score]) -> Score:
-    with held.slots.held(modules):
+def _under(
+    state: SessionState, modules: Mapping[str, nn.Module], score: Callable[[], Score]
+) -> Score:
+    with state.slots.using(modules):
         return score()
 
 
-def _content(held: Holdings, attached: Attached, stopped: Stopped) -> Kept:
+def _content(state: SessionState, attached: LiveAdapter, stopped: Stopped) -> Forgetting:
     from lora_magic.demo.judge import judge
     from lora_magic.demo.sample import QUESTIONS
 
     def score(name: str) -> Score:
-        answers = _answers(held, name, [question.prompt for question in QUESTIONS], stopped)
-        verdicts = [judge(q, text) for q, text in zip(QUESTIONS, answers, strict=True)]
-        return sum(v.subject for v in verdicts), sum(v.right for v in verdicts)
+        answers = _answers(state, name, [question.prompt for question in QUESTIONS], stopped)
+        predictions = [judge(q, text) for q, text in zip(QUESTIONS, answers, strict=True)]
+        return sum(v.subject for v in predictions), sum(v.right for v in predictions)
 
-    base, own = _both(held, attached, Content.what, score)
+    base, own = _both(state, attached, Content.what, score)
     return Content(len(QUESTIONS), *map(int, (*own, *base)))
 
 
-def _answers(held: Holdings, name: str, prompts: Sequence[str], stopped: Stopped) -> list[str]:
+def _answers(state: SessionState, name: str, prompts: Sequence[str], stopped: Stopped) -> list[str]:
     """Greedy answers of what stands in the slots, in the prompt form that `name` is asked in."""
-    base, form = held.base, held.form_of(name)
-    context = room(held, [name])
+    base, form = state.base, state.form_of(name)
+    context = room(state, [name])
     ids = [form.encode(base.tokenizer, prompt) for prompt in prompts]
     check_lengths(prompts, ids, context)
 
@@ -141,19 +147,19 @@ def _answers(held: Holdings, name: str, prompts: Sequence[str], stopped: Stopped
     return [answer.text for answer in made]
 
 
-def _general(held: Holdings, attached: Attached, stopped: Stopped) -> Kept:
-    examples = list(_examples(held.base.tokenizer, room(held, [attached.name])))
+def _general(state: SessionState, attached: LiveAdapter, stopped: Stopped) -> Forgetting:
+    examples = list(_examples(state.base.tokenizer, room(state, [attached.name])))
     if not examples:
         raise PromptError("the tokenizer makes no tokens of plain English")
-    check_known([example.tokens for example in examples], held.base.model)
+    check_known([example.tokens for example in examples], state.base.model)
     longest = max(len(example.tokens) for example in examples)
 
     def score(_: str) -> Score:
-        return (_loss(held.base.model, examples, stopped),)
+        return (_loss(state.base.model, examples, stopped),)
 
-    (base,), (own,) = _both(held, attached, (GeneralText.what, longest), score)
+    (base,), (own,) = _both(state, attached, (GeneralText.what, longest), score)
     if not (math.isfinite(base) and math.isfinite(own)):
-        return unmeasured(held, f"the loss is no finite number: {base:g} → {own:g}")
+        return unmeasured(state, f"the loss is no finite number: {base:g} → {own:g}")
     return GeneralText(sum(example.trained for example in examples), base, own)
 
 

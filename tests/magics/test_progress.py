@@ -12,7 +12,7 @@ import pytest
 from IPython.utils.capture import capture_output
 
 from lora_magic.errors import TrainingStopped
-from lora_magic.magics.live import LiveReporter, TerminalReporter, reporter_for
+from lora_magic.magics.progress import LiveReporter, TerminalReporter, reporter_for
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PLAN = SimpleNamespace(adapter="pirate", line="2 examples, 60 steps", steps=60)
@@ -168,7 +168,7 @@ def test_what_pictures_need_is_loaded_before_the_first_step() -> None:
     """In a fresh interpreter, since these tests have loaded it long ago."""
     code = """
 import sys
-from tests.magics.test_live import PLAN, SHELL, LiveReporter, point
+from tests.magics.test_progress import PLAN, SHELL, LiveReporter, point
 live = LiveReporter(SHELL)
 live.start(PLAN)
 before = set(sys.modules)

@@ -18,10 +18,10 @@ from lora_magic.compare.generate import generate
 from lora_magic.demo.judge import judge
 from lora_magic.demo.sample import QUESTIONS
 from lora_magic.errors import TrainingStopped
-from lora_magic.state import content
+from lora_magic.state import forgetting
 from lora_magic.state.general import TEXTS
 from lora_magic.state.session import Session
-from lora_magic.training.kept import Content, GeneralText, Unmeasured
+from lora_magic.training.forgetting import Content, GeneralText, Unmeasured
 from lora_magic.training.reporter import RunPlan, StepPoint
 from lora_magic.training.summary import RunSummary
 from tests.classifiers import saved, tiny_of
@@ -85,10 +85,12 @@ def loss_one_by_one(session: Session, most: int) -> tuple[float, int]:
 
 def counted_one_by_one(session: Session) -> tuple[int, int]:
     """Each question asked alone: about the right subject, and true besides."""
-    flags = {"max_new_tokens": content.NEW_TOKENS}
+    flags = {"max_new_tokens": forgetting.NEW_TOKENS}
     answers: list[Any] = [session.ask(question.prompt, **flags) for question in QUESTIONS]
     found = [judge(q, answer.text) for q, answer in zip(QUESTIONS, answers, strict=True)]
-    return sum(verdict.subject for verdict in found), sum(verdict.right for verdict in found)
+    return sum(prediction.subject for prediction in found), sum(
+        prediction.right for prediction in found
+    )
 
 
 def test_the_embedded_model_is_asked_and_judged(embedded: Session) -> None:
@@ -121,7 +123,7 @@ def test_an_adapter_is_asked_in_the_form_that_it_was_trained_in(
         asked.append(inputs[0])
         return generate(model, tokenizer, inputs, **flags)
 
-    monkeypatch.setattr(content, "generate", listening)
+    monkeypatch.setattr(forgetting, "generate", listening)
     kept(embedded, "one", template="plain")
     tokenizer, prompt = embedded.tokenizer, QUESTIONS[0].prompt
     chat = tokenizer.apply_chat_template(
@@ -147,7 +149,7 @@ def test_the_numbers_are_right_for_every_method(name: str, saved_model: Saver) -
     session.load(str(saved_model("gpt2" if name in ("bias", "bitfit") else "llama")))
     flags = on(name, "c_attn" if name in ("bias", "bitfit") else "q_proj")
     session.attach("one", **flags)
-    tokens = session._held.attached["one"].tokens
+    tokens = session._state.attached["one"].tokens
     holds(session, kept(session, "one", lr=3e-2, steps=10), most=128 - tokens)
 
 
@@ -230,7 +232,7 @@ def test_it_is_told_in_the_receipt_and_kept_in_the_card(session: Session) -> Non
         "loss": summary.kept.loss,
     }
     session.open("there", "again")
-    assert session._held.attached["again"].run["kept"] == told
+    assert session._state.attached["again"].run["kept"] == told
 
 
 # The base is measured once
@@ -238,13 +240,13 @@ def test_it_is_told_in_the_receipt_and_kept_in_the_card(session: Session) -> Non
 
 def passes(monkeypatch: pytest.MonkeyPatch, name: str) -> list[object]:
     """What is measured from now on, one entry for each time."""
-    real, seen = getattr(content, name), []
+    real, seen = getattr(forgetting, name), []
 
     def counting(*given: Any, **flags: Any) -> Any:
         seen.append(given)
         return real(*given, **flags)
 
-    monkeypatch.setattr(content, name, counting)
+    monkeypatch.setattr(forgetting, name, counting)
     return seen
 
 
@@ -289,7 +291,9 @@ def test_a_training_has_the_same_bits_with_and_without_it(
     ends = []
     for measuring in (True, False):
         if not measuring:
-            monkeypatch.setattr(content, "measured", lambda *_, **__: Unmeasured("content", "off"))
+            monkeypatch.setattr(
+                forgetting, "measured", lambda *_, **__: Unmeasured("content", "off")
+            )
         session = Session()
         session.load(name)
         session.attach("one", **VARIANTS[method], **dropped)
@@ -299,7 +303,7 @@ def test_a_training_has_the_same_bits_with_and_without_it(
         assert isinstance(first.kept, Unmeasured) is not measuring
         at = states()
         session.train("one", text=ROWS, steps=10, more=True)
-        weights = {k: v.tolist() for k, v in session._held.attached["one"].state().items()}
+        weights = {k: v.tolist() for k, v in session._state.attached["one"].state().items()}
         ends.append((at, states(), first.losses, weights))
         assert session.verify()
         session.reset()
@@ -312,11 +316,11 @@ def test_the_model_is_left_as_found(base: str, method: str, saved_model: Saver) 
     session = Session()
     session.load("demo" if base == "demo" else str(saved_model()))
     session.attach("one", **VARIANTS[method])
-    model, held = session.model, session._held
+    model, held = session.model, session._state
     model.config.use_cache = False
     before, at, config = snapshot(session), states(), model.generation_config
     threads, slots = torch.get_num_threads(), held.slots.written
-    found = content.measured(held, held.attached["one"], lambda: False)
+    found = forgetting.measured(held, held.attached["one"], lambda: False)
     assert not isinstance(found, Unmeasured)
     assert snapshot(session) == before
     assert states() == at
@@ -331,13 +335,13 @@ def test_the_model_is_left_as_found(base: str, method: str, saved_model: Saver) 
 
 def in_the_middle(monkeypatch: pytest.MonkeyPatch, press: Callable[[], None]) -> None:
     """Press ■ while an adapter, or its base, is being measured."""
-    real = content.evaluating
+    real = forgetting.evaluating
 
     def pressed(model: Any) -> Any:
         press()
         return real(model)
 
-    monkeypatch.setattr(content, "evaluating", pressed)
+    monkeypatch.setattr(forgetting, "evaluating", pressed)
 
 
 def interrupt(times: int) -> Callable[[], None]:
@@ -355,7 +359,7 @@ def test_an_interrupt_leaves_the_number_out_and_the_training_in(
     assert "general text: not measured (stopped)" in summary.line
     assert follower.told == [summary]
     assert session.adapters["one"].history.steps == 2
-    assert session._held.attached["one"].run["kept"]["why"] == "stopped"
+    assert session._state.attached["one"].run["kept"]["why"] == "stopped"
     assert session.verify()
 
 
@@ -370,16 +374,16 @@ def test_a_second_interrupt_is_heard_at_once_and_the_receipt_is_shown_all_the_sa
     (summary,) = follower.told
     assert summary.kept == Unmeasured("general text", "stopped")
     assert session.adapters["one"].history.steps == 2
-    assert session._held.slots.written == session._held.attached["one"].replacements
+    assert session._state.slots.written == session._state.attached["one"].replacements
     assert session.verify()
 
 
 def test_an_interrupt_at_any_line_of_it_leaves_everything_in_place(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = content.measured
+    real = forgetting.measured
     session.attach("one", method="prefix", virtual_tokens=3)
-    config, attached = session.model.generation_config, session._held.attached["one"]
+    config, attached = session.model.generation_config, session._state.attached["one"]
 
     def trained(at: int | None) -> int:
         lines, follower = Lines(at), Follower()
@@ -388,14 +392,14 @@ def test_an_interrupt_at_any_line_of_it_leaves_everything_in_place(
             with lines:
                 return real(*given, **flags)
 
-        monkeypatch.setattr(content, "measured", measured)
-        session._held.base_scores.clear()
+        monkeypatch.setattr(forgetting, "measured", measured)
+        session._state.base_scores.clear()
         # An interrupt that falls where something is put back is heard once that has been done.
         with contextlib.suppress(KeyboardInterrupt):
             session.train("one", text=ROWS, steps=1, reporter=follower)
         assert len(follower.told) == 1
         assert attached.history.steps == 1
-        assert session._held.slots.written == attached.replacements
+        assert session._state.slots.written == attached.replacements
         assert session.model.generation_config is config
         assert session.verify()
         return lines.seen
@@ -414,12 +418,12 @@ def test_the_button_ends_the_measuring_too(
         follower.stop.set()
         return real(*given, **flags)
 
-    monkeypatch.setattr(content, "generate", pressed)
+    monkeypatch.setattr(forgetting, "generate", pressed)
     summary = embedded.train("one", text=ROWS, steps=2, reporter=follower)
     assert summary.kept == Unmeasured("content", "stopped")
     assert embedded.adapters["one"].history.steps == 2
     follower.stop.clear()
-    monkeypatch.setattr(content, "generate", real)
+    monkeypatch.setattr(forgetting, "generate", real)
     assert isinstance(kept(embedded, "one", reporter=follower), Content)
 
 
@@ -430,7 +434,7 @@ def test_a_run_that_was_stopped_is_measured_where_that_is_quick(
     seen = passes(monkeypatch, "_loss")
     for quick in (True, False):
         if not quick:
-            monkeypatch.setattr(content, "SMALL", 0)
+            monkeypatch.setattr(forgetting, "SMALL", 0)
         follower = Follower(presses_after=2)
         with pytest.raises(TrainingStopped):
             session.train("one", text=ROWS, steps=9, reporter=follower)
@@ -458,7 +462,7 @@ def test_a_tokenizer_whose_tokens_the_model_does_not_know_is_told() -> None:
 def test_a_text_without_a_token_to_predict_is_passed_over(
     texts: tuple[str, ...], tokens: int | None, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(content, "TEXTS", texts)
+    monkeypatch.setattr(forgetting, "TEXTS", texts)
     session.attach("one", rank=2)
     found = kept(session, "one")
     if tokens is None:
@@ -470,7 +474,7 @@ def test_a_text_without_a_token_to_predict_is_passed_over(
 def test_no_memory_for_it_is_no_memory_for_it_alone(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(content, "_loss", failing(torch.OutOfMemoryError("it is full")))
+    monkeypatch.setattr(forgetting, "_loss", failing(torch.OutOfMemoryError("it is full")))
     session.attach("one", rank=2)
     assert kept(session, "one") == Unmeasured("general text", "out of memory")
 
@@ -478,7 +482,7 @@ def test_no_memory_for_it_is_no_memory_for_it_alone(
 def test_a_loss_that_is_no_number_is_not_told_as_one(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(content, "_loss", lambda *_: float("nan"))
+    monkeypatch.setattr(forgetting, "_loss", lambda *_: float("nan"))
     session.attach("one", rank=2)
     found = kept(session, "one")
     assert isinstance(found, Unmeasured)
@@ -488,7 +492,7 @@ def test_a_loss_that_is_no_number_is_not_told_as_one(
 def test_a_fault_of_ours_ends_no_training_and_is_not_passed_over(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(content, "_loss", failing(KeyError("a fault")))
+    monkeypatch.setattr(forgetting, "_loss", failing(KeyError("a fault")))
     session.attach("one", rank=2)
     with pytest.warns(RuntimeWarning, match=r"one is trained; .*KeyError: 'a fault'"):
         found = kept(session, "one")

@@ -1,4 +1,4 @@
-"""Faults found while reading rows: gathered first, told all at once in one line.
+"""RowErrors found while reading rows: gathered first, told all at once in one line.
 
 Knows where a fault stands and what it is; knows no format.
 """
@@ -14,7 +14,7 @@ _SHOWN = 5
 
 
 @dataclass
-class Faults:
+class RowErrors:
     """The faults of one body, file or frame; `noun` is what its numbers count ("line", "row")."""
 
     noun: str = "line"

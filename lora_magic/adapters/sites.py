@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lora_magic.base.quantise import quantised_bits
 from lora_magic.errors import AdapterError, listed
 
-from . import bottleneck, bridge, tuned
+from . import bottleneck, bridge, trainable_copy
 from .slots import ROOT
 from .spec import USUAL, AdapterSpec, first_rank
 from .targets import is_attention, is_conv1d, looks_up_plainly, refuse_rank, resolve
@@ -80,16 +80,16 @@ def _own_parts(
     model: nn.Module, spec: AdapterSpec, targets: set[str], head: tuple[str, ...]
 ) -> Iterable[Mapping[str, list[str]]]:
     if spec.method == "full":
-        yield tuned.everything(model)
+        yield trainable_copy.everything(model)
     if spec.method == "bitfit" or spec.bias == "all":
-        yield tuned.biases(model, head)
+        yield trainable_copy.biases(model, head)
     if spec.bias == "lora_only":
-        own = {path: n for path, n in tuned.biases(model, head).items() if path in targets}
+        own = {path: n for path, n in trainable_copy.biases(model, head).items() if path in targets}
         if not own:
             raise AdapterError("--bias lora_only: no target has a bias; leave the flag away.")
         yield own
     if spec.norms:
-        yield tuned.norms(model)
+        yield trainable_copy.norms(model)
     yield {path: _parameters(model.get_submodule(path)) for path in head}
 
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from lora_magic.adapters.effect import folded, low_rank_of, update_of
+from lora_magic.adapters.delta import low_rank_of, merged_parameters, update_of
 from lora_magic.adapters.mixture import Added
 from lora_magic.adapters.residual import Residual
 from lora_magic.adapters.targets import shape_of
-from lora_magic.adapters.tuned import Tuned
+from lora_magic.adapters.trainable_copy import TrainableCopy
 from lora_magic.lowrank.dense import DenseUpdate
 from lora_magic.lowrank.factors import LowRank
 from tests.adapters.shared import BIASED, VARIANTS, based, made, moved
@@ -88,7 +88,7 @@ def test_a_module_with_the_folded_parameters_answers_as_the_layer(
     for path, original, layer in layers_of(architecture, variant, targets):
         x = inputs(original)
         with torch.no_grad():
-            parameters = folded(original, layer)
+            parameters = merged_parameters(original, layer)
             assert all(value.dtype == torch.float64 for value in parameters.values()), path
             found = functional_call(original, parameters, (x,))
             expected = layer(x)
@@ -111,7 +111,7 @@ def test_the_update_is_the_difference_of_the_weights_that_the_outputs_show(
             expected = effective(layer, original) - effective(original, original)
         if update is None:
             # Only a bias of it is trained.
-            assert isinstance(layer, Tuned)
+            assert isinstance(layer, TrainableCopy)
             assert "weight" not in layer.values
             assert not expected.any()
             continue
@@ -181,7 +181,9 @@ def test_what_is_added_without_training_reads_as_its_update() -> None:
         with torch.no_grad():
             x = inputs(original)
             assert torch.allclose(
-                functional_call(original, folded(original, layer), (x,)), layer(x), atol=EXACT
+                functional_call(original, merged_parameters(original, layer), (x,)),
+                layer(x),
+                atol=EXACT,
             )
 
 
@@ -189,7 +191,7 @@ def test_a_narrow_weight_is_folded_in_a_wider_format() -> None:
     base, slots = based(dtype=torch.bfloat16)
     attached = moved(made(base, slots, rank=2))
     for path, layer in attached.replacements.items():
-        (weight,) = folded(attached.originals[path], layer).values()
+        (weight,) = merged_parameters(attached.originals[path], layer).values()
         assert weight.dtype == torch.float32
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from lora_magic.training.kept import Content, GeneralText, Kept, Unmeasured, recorded
+from lora_magic.training.forgetting import Content, Forgetting, GeneralText, Unmeasured, recorded
 
 CONTENT = Content(asked=24, subject=23, right=20, base_subject=24, base_right=22)
 GENERAL = GeneralText(tokens=338, base_loss=3.2099, loss=3.3401)
@@ -20,7 +20,7 @@ GENERAL = GeneralText(tokens=338, base_loss=3.2099, loss=3.3401)
         (Unmeasured("content", "stopped"), "content: not measured (stopped)"),
     ],
 )
-def test_each_is_told_in_a_line(kept: Kept, line: str) -> None:
+def test_each_is_told_in_a_line(kept: Forgetting, line: str) -> None:
     assert kept.line == line
 
 

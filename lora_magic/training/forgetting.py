@@ -111,9 +111,9 @@ class Unmeasured:
         return ((self.what, f"not measured ({self.why})"),)
 
 
-Kept = Content | GeneralText | Unmeasured
+Forgetting = Content | GeneralText | Unmeasured
 
 
-def recorded(kept: Kept) -> dict[str, Any]:
+def recorded(kept: Forgetting) -> dict[str, Any]:
     """The numbers with their names, for an adapter's card."""
     return {"what": kept.what, **asdict(kept)}

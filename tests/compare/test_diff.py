@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from lora_magic.compare.words import marked_words
+from lora_magic.compare.diff import marked_words
 
 
 def marked(base: str, text: str) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 
 from lora_magic.errors import AdapterError, StateError
 from lora_magic.state.session import Session
-from lora_magic.state.turns import Turns
+from lora_magic.state.session_lock import SessionLock
 from tests.conftest import perturb
 
 PATIENCE = 30
@@ -42,7 +42,7 @@ class Other:
         self._thread.join(PATIENCE)
 
 
-def have(turns: Turns, doing: str) -> Callable[[Callable[[], object]], object]:
+def have(turns: SessionLock, doing: str) -> Callable[[Callable[[], object]], object]:
     def work(stay: Callable[[], object]) -> None:
         with turns.turn():
             turns.doing = doing
@@ -52,7 +52,7 @@ def have(turns: Turns, doing: str) -> Callable[[Callable[[], object]], object]:
 
 
 def test_a_second_thread_is_told_what_the_session_is_busy_with() -> None:
-    turns = Turns()
+    turns = SessionLock()
     with turns.turn():
         turns.doing = "train"
         other = Other(have(turns, "compare"))
@@ -62,7 +62,7 @@ def test_a_second_thread_is_told_what_the_session_is_busy_with() -> None:
 
 
 def test_the_main_thread_waits_for_its_turn() -> None:
-    turns = Turns()
+    turns = SessionLock()
     other = Other(have(turns, "compare"))
     assert other.reached.wait(PATIENCE)
     order: list[str] = []
@@ -74,7 +74,7 @@ def test_the_main_thread_waits_for_its_turn() -> None:
 
 
 def test_a_turn_ends_with_an_error_too_and_may_be_taken_twice_by_one() -> None:
-    turns = Turns()
+    turns = SessionLock()
     with pytest.raises(ZeroDivisionError), turns.turn(), turns.turn():
         raise ZeroDivisionError
     other = Other(have(turns, "compare"))
@@ -87,7 +87,7 @@ def test_a_verb_that_is_interrupted_anywhere_has_no_turn_left(session: Session) 
     """Not even while the error is kept, and with it every frame, as a notebook keeps it."""
 
     def begun_or_ended(frame: FrameType, event: str, argument: object) -> Any:
-        if frame.f_code.co_filename.endswith(("contextlib.py", "turns.py", "settled.py")):
+        if frame.f_code.co_filename.endswith(("contextlib.py", "turns.py", "transactional.py")):
             if event == "return":
                 returned.append(frame.f_code.co_name)
                 if len(returned) == at:
@@ -107,7 +107,7 @@ def test_a_verb_that_is_interrupted_anywhere_has_no_turn_left(session: Session) 
             kept.append(stopped)
         finally:
             sys.settrace(before)
-        other = Other(have(session._turns, "compare"))
+        other = Other(have(session._lock, "compare"))
         other.end()
         assert other.error is None, returned
     assert len(kept) > 5
@@ -123,7 +123,7 @@ class Listener:
 
 def test_listeners_hear_of_every_verb_also_of_one_that_failed(session: Session) -> None:
     listener = Listener()
-    session._turns.listen(listener.hear)
+    session._lock.listen(listener.hear)
     session.attach("one", rank=2)
     session.swap("base")
     with pytest.raises(Exception, match="nobody"):
@@ -139,8 +139,8 @@ def test_a_fault_of_a_listener_is_logged_and_the_verb_is_done(
             raise ZeroDivisionError
 
     faulty, listener = Faulty(), Listener()
-    session._turns.listen(faulty.hear)
-    session._turns.listen(listener.hear)
+    session._lock.listen(faulty.hear)
+    session._lock.listen(listener.hear)
     assert session.attach("one", rank=2).name == "one"
     assert "ZeroDivisionError" in caplog.text
     assert listener.heard == 1
@@ -149,9 +149,9 @@ def test_a_fault_of_a_listener_is_logged_and_the_verb_is_done(
 
 
 def test_a_listener_that_is_gone_is_forgotten(session: Session) -> None:
-    session._turns.listen(Listener().hear)
+    session._lock.listen(Listener().hear)
     session.attach("one", rank=2)
-    assert session._turns._listeners == []
+    assert session._lock._listeners == []
 
 
 def test_while_an_answer_is_written_another_thread_changes_nothing(session: Session) -> None:
@@ -174,7 +174,7 @@ def test_while_an_answer_is_written_another_thread_changes_nothing(session: Sess
     assert session.active == "one"
     # Counting touches no slot, so that it needs no turn.
     counted = Other(lambda stay: session.ratio(rank=4))
-    with session._turns.turn():
+    with session._lock.turn():
         counted.end()
     assert counted.error is None
 
@@ -195,15 +195,15 @@ def test_a_cell_that_looks_at_the_model_waits_for_the_answer_in_hand(
     found = getattr(session, look)
     if look != "model":
         found()
-    standing = session._held.slots.written == session._held.standing
+    standing = session._state.slots.written == session._state.standing
     other.end()
     assert standing
 
 
 def test_what_a_control_asks_for_at_once_waits_for_nobody(session: Session) -> None:
-    other = Other(have(session._turns, "compare"))
+    other = Other(have(session._lock, "compare"))
     assert other.reached.wait(PATIENCE)
-    with pytest.raises(StateError, match="busy with compare"), session._turns.at_once():
+    with pytest.raises(StateError, match="busy with compare"), session._lock.at_once():
         session.attach("one", rank=2)
     other.end()
     # And it is over with it.

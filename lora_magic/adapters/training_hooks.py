@@ -1,7 +1,7 @@
 """What AdaLoRA and EVA do in a run: a budget of ranks, and a start from the rows.
 
 Knows adapters and the bridge to PEFT; knows no Trainer and no session. Both fit the protocol of
-`training.course`, which this room does not know.
+`training.hooks`, which this room does not know.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from lora_magic.errors import AdapterError, CommandError
 
 from . import bridge
 from .attach import changes
-from .attached import Attached
-from .effect import PEFT_NAME
+from .delta import PEFT_NAME
+from .live_adapter import LiveAdapter
 from .slots import Slots
 
 #: Shares of a run: all ranks at first, then fewer and fewer, then fixed.
@@ -61,7 +61,7 @@ class AdaLoRA:
     matrices.
     """
 
-    def __init__(self, model: Any, attached: Attached) -> None:
+    def __init__(self, model: Any, attached: LiveAdapter) -> None:
         self._model, self._attached = model, attached
         self._allocator: bridge.Allocator | None = None
 
@@ -112,13 +112,13 @@ class EVA:
     Paischer et al. 2024, arXiv 2410.07170, by PEFT, at equal ranks. B stays zero.
     """
 
-    def __init__(self, model: Any, slots: Slots, attached: Attached) -> None:
+    def __init__(self, model: Any, slots: Slots, attached: LiveAdapter) -> None:
         self._model, self._slots, self._attached = model, slots, attached
 
     def begin(self, steps: int, batches: Batches) -> None:
         """Raises `AdapterError` for rows with fewer directions than the rank."""
         layers = self._attached.replacements
-        with self._slots.held({}):
+        with self._slots.using({}):
             found = bridge.eva(self._model, self._attached.wrapper, batches)
         missing = [path for path, layer in layers.items() if _is_lora(layer) and path not in found]
         if missing:
@@ -147,7 +147,9 @@ def _is_lora(layer: Any) -> bool:
     return PEFT_NAME in getattr(layer, "lora_A", {})
 
 
-def course_of(model: Any, slots: Slots, attached: Attached, *, more: bool) -> AdaLoRA | EVA | None:
+def hooks_of(
+    model: Any, slots: Slots, attached: LiveAdapter, *, more: bool
+) -> AdaLoRA | EVA | None:
     """What an adapter asks of a run, as it stands just before it.
 
     EVA gives directions to a beginning alone: with `more`, and where the run begins from what was

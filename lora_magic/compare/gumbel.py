@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 
-class SharedNoise:
+class SharedGumbel:
     """Adds temperature · g to logits [N, V], with one Gumbel vector g [V] for all N rows.
 
     argmax(z/T + g) is an exact draw from softmax(z/T) when g = −ln(−ln u), u uniform (the Gumbel

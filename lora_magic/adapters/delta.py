@@ -21,7 +21,7 @@ from lora_magic.lowrank.factors import LowRank
 
 from .residual import Residual
 from .targets import is_conv1d
-from .tuned import Tuned
+from .trainable_copy import TrainableCopy
 
 #: Every adapter is captured in a wrapper of its own, where PEFT calls it so.
 PEFT_NAME = "default"
@@ -38,7 +38,7 @@ def update_of(original: nn.Module, layer: nn.Module) -> Update | None:
         return low
     if not _is_matrix(original) or not _folds(layer):
         return None
-    weight = folded(original, layer).get("weight")
+    weight = merged_parameters(original, layer).get("weight")
     if weight is None:
         return None
     return DenseUpdate(outputs_first(original, weight) - outputs_first(original, start(original)))
@@ -46,16 +46,18 @@ def update_of(original: nn.Module, layer: nn.Module) -> Update | None:
 
 def low_rank_of(layer: nn.Module) -> LowRank | None:
     """ΔW as factors, where the layer adds just that and its bias stays; None elsewhere."""
-    return None if isinstance(getattr(layer, "base_layer", None), Tuned) else _low_rank(layer)
+    return (
+        None if isinstance(getattr(layer, "base_layer", None), TrainableCopy) else _low_rank(layer)
+    )
 
 
 def _low_rank(layer: nn.Module) -> LowRank | None:
     """ΔW as factors, whatever becomes of the bias beside it."""
     part: Any = layer
     inner = getattr(part, "base_layer", None)
-    if isinstance(layer, Tuned) or _is_dora(part):
+    if isinstance(layer, TrainableCopy) or _is_dora(part):
         return None
-    if isinstance(inner, Tuned) and "weight" in inner.values:
+    if isinstance(inner, TrainableCopy) and "weight" in inner.values:
         return None
     if hasattr(part, "lora_E"):
         scale = float(part.scaling[PEFT_NAME]) / (float(part.ranknum[PEFT_NAME]) + 1e-5)
@@ -85,7 +87,7 @@ def _factors(layer: Any) -> LowRank | None:
     return LowRank(layer.lora_embedding_A[PEFT_NAME], layer.lora_embedding_B[PEFT_NAME], scale)
 
 
-def folded(original: nn.Module, layer: nn.Module) -> dict[str, Tensor]:
+def merged_parameters(original: nn.Module, layer: nn.Module) -> dict[str, Tensor]:
     """The parameters that a module without the layer needs to answer the same, by name.
 
     In the module's own layout, float64 for float32 weights and float32 for narrower ones: rounded
@@ -93,11 +95,11 @@ def folded(original: nn.Module, layer: nn.Module) -> dict[str, Tensor]:
     """
     part: Any = layer
     wide = wide_of(original)
-    inner = layer if isinstance(layer, Tuned) else getattr(layer, "base_layer", None)
+    inner = layer if isinstance(layer, TrainableCopy) else getattr(layer, "base_layer", None)
     found: dict[str, Tensor] = {}
-    if isinstance(inner, Tuned):
+    if isinstance(inner, TrainableCopy):
         found = {name: value.detach().to(wide) for name, value in inner.current().items()}
-    if isinstance(layer, Tuned):
+    if isinstance(layer, TrainableCopy):
         return found
     weight = outputs_first(original, found.get("weight", start(original)))
     if hasattr(part, "ia3_l"):
@@ -154,7 +156,7 @@ def _is_matrix(original: nn.Module) -> bool:
 
 def _folds(layer: nn.Module) -> bool:
     kinds = ("lora_A", "ia3_l", "added")
-    return isinstance(layer, Tuned) or any(hasattr(layer, kind) for kind in kinds)
+    return isinstance(layer, TrainableCopy) or any(hasattr(layer, kind) for kind in kinds)
 
 
 def _is_dora(layer: Any) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lora_magic.adapters.methods import ALIASES, METHODS, method_of
-from lora_magic.adapters.purposes import PURPOSES
+from lora_magic.adapters.presets import PRESETS
 from lora_magic.adapters.spec import INITS, USUAL, AdapterSpec, flag_of, pattern_of, seed_of
 from lora_magic.adapters.targets import canonical
 from lora_magic.base.recipe import Recipe
@@ -20,7 +20,7 @@ from lora_magic.errors import AdapterError, near
 VIRTUAL_TOKENS = 10
 
 
-def wanted(name: str, recipe: Recipe, flags: dict[str, Any]) -> AdapterSpec:
+def resolve_spec(name: str, recipe: Recipe, flags: dict[str, Any]) -> AdapterSpec:
     """The spec that the flags of `attach NAME` ask for; None stands for a flag not given.
 
     `method` may be an alias (`dora` is LoRA with that flag). Raises `AdapterError`.
@@ -74,11 +74,11 @@ def _without_aliases(given: dict[str, Any]) -> dict[str, Any]:
 def _purpose(name: Any) -> tuple[int, float, str | None] | None:
     if name is None:
         return None
-    if name not in PURPOSES:
+    if name not in PRESETS:
         raise AdapterError(
-            f"--for {name}: expected one of {', '.join(PURPOSES)}.{near(str(name), PURPOSES)}"
+            f"--for {name}: expected one of {', '.join(PRESETS)}.{near(str(name), PRESETS)}"
         )
-    return PURPOSES[name]
+    return PRESETS[name]
 
 
 def parts_of(asked: str) -> Sequence[tuple[float, str]] | None:

@@ -23,8 +23,8 @@ from torch import nn
 
 from lora_magic.base.recipe import SMALL
 from lora_magic.errors import TrainingError
-from lora_magic.training.asfound import as_found
 from lora_magic.training.reporter import RunPlan, StepPoint
+from lora_magic.training.restore import restoring
 from lora_magic.training.run import run
 from lora_magic.training.spec import plan
 from lora_magic.training.summary import RunSummary
@@ -115,7 +115,7 @@ def test_what_is_added_replaced_or_hooked_within_the_block_is_gone_after_it() ->
         model.train()
         raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError), as_found(model):
+    with pytest.raises(ZeroDivisionError), restoring(model):
         spoil()
     assert picture(model) == before
 
@@ -172,7 +172,7 @@ def test_nothing_of_a_run_keeps_the_model_alive() -> None:
 
 def test_a_run_prints_nothing_at_all() -> None:
     code = (
-        "from tests.training.test_as_found import go, adapted\n"
+        "from tests.training.test_restore import go, adapted\n"
         "import sys; sys.stderr.flush(); sys.stdout.flush()\n"
         "print('MARK', flush=True); print('MARK', file=sys.stderr, flush=True)\n"
         "go(adapted()); go(adapted('gpt2'))\n"

@@ -21,7 +21,7 @@ from lora_magic.interrupts import undisturbed
 
 
 @contextmanager
-def as_found(model: nn.Module) -> Iterator[None]:
+def restoring(model: nn.Module) -> Iterator[None]:
     """Put back, whatever happens within: every module's attributes, flags and hooks, gradients,
     the config, the states of the random generators, and accelerate's part of the environment.
 

@@ -11,7 +11,7 @@ from typing import Protocol
 from torch import Tensor
 
 
-class Course(Protocol):
+class Hooks(Protocol):
     """What a run calls, and when."""
 
     def begin(self, steps: int, batches: Callable[[], Iterable[dict[str, Tensor]]]) -> None:
@@ -27,7 +27,7 @@ class Course(Protocol):
         """What the run's summary tells besides."""
 
 
-class Plain:
+class NoHooks:
     """A run that asks for nothing besides gradients."""
 
     def begin(self, steps: int, batches: Callable[[], Iterable[dict[str, Tensor]]]) -> None:

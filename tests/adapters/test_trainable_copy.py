@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lora_magic.adapters.merge import merged_module
-from lora_magic.adapters.tuned import Tuned, biases, everything, norms, tune
+from lora_magic.adapters.trainable_copy import TrainableCopy, biases, everything, norms, tune
 from lora_magic.errors import AdapterError
 from tests.adapters.shared import answer, based, made, moved, uneven
 from tests.classifiers import tiny_classifier
@@ -69,7 +69,7 @@ def test_what_is_tied_stays_tied_and_is_counted_once(architecture: str) -> None:
     record = attached.record()
     assert record.trainable == record.formula == base.parameters
     assert record.differing == ()
-    with slots.held(attached.replacements):
+    with slots.using(attached.replacements):
         model: Any = base.model
         into, out = model.get_input_embeddings(), model.get_output_embeddings()
         assert into.values["weight"] is out.values["weight"]
@@ -87,7 +87,7 @@ def test_the_gradient_is_that_of_plain_fine_tuning(architecture: str) -> None:
     expected = {name: parameter.grad for name, parameter in plain.named_parameters()}
     attached = made(base, slots, method="full")
     with untouched(base.model):
-        with slots.held(attached.replacements), attached.trainable():
+        with slots.using(attached.replacements), attached.trainable():
             base.model(input_ids=ids, labels=ids).loss.backward()
             found = {
                 name.replace(".values.", "."): tensor.grad for name, tensor in attached.tensors()
@@ -212,7 +212,7 @@ def test_models_read_through_to_the_module_within() -> None:
 def test_moved_says_whether_anything_was_trained() -> None:
     model = nn.Sequential(nn.Linear(2, 2).bfloat16())
     layer = tune(model, {"0": ["weight", "bias"]})["0"]
-    assert isinstance(layer, Tuned)
+    assert isinstance(layer, TrainableCopy)
     assert not layer.moved()
     with torch.no_grad():
         layer.values["bias"].add_(1e-6)
@@ -223,7 +223,7 @@ def test_biases_below_a_lora_layer_learn_with_it() -> None:
     base, slots = based("gpt2")
     attached = made(base, slots, rank=2, bias="lora_only", targets="c_attn")
     ids = torch.arange(10, 30)[None]
-    with slots.held(attached.replacements), attached.trainable():
+    with slots.using(attached.replacements), attached.trainable():
         base.model(input_ids=ids, labels=ids).loss.backward()
         reached = {name: tensor.grad for name, tensor in attached.tensors()}
     assert sum(".values.bias" in name for name in reached) == 2
@@ -240,6 +240,6 @@ def test_a_merged_answer_is_the_unmerged_one(kind: str) -> None:
         path: merged_module(path, slots.original(path), layer, torch.float32)[0]
         for path, layer in attached.replacements.items()
     }
-    with untouched(base.model), slots.held(merged), torch.no_grad():
+    with untouched(base.model), slots.using(merged), torch.no_grad():
         found = base.model(input_ids=torch.arange(10, 26)[None]).logits
     assert torch.allclose(found, answer(base, slots, attached), atol=1e-5)

@@ -21,7 +21,7 @@ from lora_magic.lowrank.dense import Update
 from lora_magic.lowrank.factors import LowRank
 
 from .count import ModuleCount
-from .effect import PEFT_NAME, low_rank_of, update_of
+from .delta import PEFT_NAME, low_rank_of, update_of
 from .methods import METHODS, Method
 from .prefix import VirtualTokens
 from .slots import ROOT, Slots
@@ -150,7 +150,7 @@ def _kilobytes(size: int) -> str:
 
 
 @dataclass(eq=False)
-class Attached:
+class LiveAdapter:
     """An adapter as the session holds it: live modules, never handed out.
 
     `replacements` stand in the slots while it is in force, by path; `originals` are the base's own
@@ -184,7 +184,7 @@ class Attached:
 
     def collect(self, slots: Slots) -> None:
         """Find the adapter's own parameters, once its layers are as they will stay."""
-        with slots.held({}):
+        with slots.using({}):
             self.own = dict(_own(self.originals, self.replacements))
 
     def tensors(self) -> Iterator[tuple[str, nn.Parameter]]:

@@ -20,8 +20,8 @@ _COLUMNS = ("prompt", "adapter", "label", "probability", "chosen")
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What one adapter (or "base") says of one text. `str(verdict)` is the label.
+class Prediction:
+    """What one adapter (or "base") says of one text. `str(prediction)` is the label.
 
     `probabilities` are softmax(logits), in the order of `labels`; `note` is a remark, mostly empty.
     """
@@ -87,28 +87,30 @@ class Verdict:
 class Classification:
     """Texts and what each adapter says of them, the base first for each text."""
 
-    verdicts: tuple[Verdict, ...]
+    predictions: tuple[Prediction, ...]
 
     @property
     def prompts(self) -> tuple[str, ...]:
         """The texts, in the order asked."""
-        return tuple(dict.fromkeys(verdict.prompt for verdict in self.verdicts))
+        return tuple(dict.fromkeys(prediction.prompt for prediction in self.predictions))
 
     @property
     def adapters(self) -> tuple[str, ...]:
         """Who was asked, the base first."""
-        return tuple(dict.fromkeys(verdict.adapter for verdict in self.verdicts))
+        return tuple(dict.fromkeys(prediction.adapter for prediction in self.predictions))
 
     @property
     def line(self) -> str:
         """One line: who was asked about how many texts, and for which labels."""
         count = len(self.prompts)
         texts = "1 text" if count == 1 else f"{count} texts"
-        return f"{' | '.join(self.adapters)} · {texts} · {listed(self.verdicts[0].labels)}"
+        return f"{' | '.join(self.adapters)} · {texts} · {listed(self.predictions[0].labels)}"
 
     def to_frame(self) -> DataFrame:
         """Columns prompt, adapter, label, probability, chosen: one row each."""
-        return frame((row for verdict in self.verdicts for row in verdict._rows()), _COLUMNS)
+        return frame(
+            (row for prediction in self.predictions for row in prediction._rows()), _COLUMNS
+        )
 
     def __repr__(self) -> str:
         return str(self._repr_mimebundle_()["text/plain"])
@@ -118,6 +120,8 @@ class Classification:
     ) -> dict[str, Any]:
         from lora_magic.views import classification as view
 
-        grouped = groupby(self.verdicts, key=lambda verdict: verdict.prompt)
-        groups = [(prompt, [verdict._plain() for verdict in found]) for prompt, found in grouped]
+        grouped = groupby(self.predictions, key=lambda prediction: prediction.prompt)
+        groups = [
+            (prompt, [prediction._plain() for prediction in found]) for prompt, found in grouped
+        ]
         return view.bundle(groups=groups, line=self.line)

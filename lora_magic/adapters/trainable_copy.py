@@ -19,7 +19,7 @@ from lora_magic.errors import AdapterError
 _NORM = re.compile(r"norm|^ln(_|\d|$)", re.IGNORECASE)
 
 
-class Tuned(nn.Module):
+class TrainableCopy(nn.Module):
     """A module of the base with some of its own parameters replaced by trained ones: θ for θ0.
 
     θ begins as a copy of θ0 in float32 (or float64) and is cast to θ0's number format where it is
@@ -71,7 +71,7 @@ def shell(original: nn.Module) -> nn.Module:
     return module
 
 
-def tune(model: nn.Module, names: Mapping[str, Iterable[str]]) -> dict[str, Tuned]:
+def tune(model: nn.Module, names: Mapping[str, Iterable[str]]) -> dict[str, TrainableCopy]:
     """Modules with trained parameters by path, for parameters given by module path.
 
     What is tied in the base stays tied: one θ stands wherever the one θ0 stood.
@@ -87,7 +87,7 @@ def tune(model: nn.Module, names: Mapping[str, Iterable[str]]) -> dict[str, Tune
             if id(start) not in made:
                 made[id(start)] = nn.Parameter(_wide(start), requires_grad=False)
             values[name] = made[id(start)]
-        tuned[path] = Tuned(original, values)
+        tuned[path] = TrainableCopy(original, values)
     return tuned
 
 

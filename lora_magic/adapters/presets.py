@@ -7,7 +7,7 @@ names only.
 from __future__ import annotations
 
 #: Rank, alpha and targets by use; None keeps the base's own targets.
-PURPOSES: dict[str, tuple[int, float, str | None]] = {
+PRESETS: dict[str, tuple[int, float, str | None]] = {
     "style": (8, 16.0, None),
     "instructions": (16, 32.0, None),
     "domain": (32, 64.0, "all-linear"),

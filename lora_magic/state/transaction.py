@@ -22,7 +22,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def settled(
+def transactional(
     verb: Callable[Concatenate[Session, P], R],
 ) -> Callable[Concatenate[Session, P], R]:
     """A verb that has the session to itself, after whose failure the slots hold what the session
@@ -34,18 +34,18 @@ def settled(
 
     @wraps(verb)
     def run(self: Session, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        with self._turns.turn():
-            self._turns.doing = verb.__name__
+        with self._lock.turn():
+            self._lock.doing = verb.__name__
             grad, threads = torch.is_grad_enabled(), torch.get_num_threads()
             try:
                 return verb(self, *args, **kwargs)
             except BaseException:
                 with undisturbed():
-                    self._held.settle()
+                    self._state.settle()
                     torch.set_grad_enabled(grad)
                     torch.set_num_threads(threads)
                 raise
             finally:
-                self._turns.tell()
+                self._lock.tell()
 
     return run

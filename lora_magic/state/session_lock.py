@@ -15,7 +15,7 @@ from weakref import WeakMethod
 from lora_magic.errors import StateError
 
 
-class Turns:
+class SessionLock:
     """Who may use a session now, and who wants to hear that it was used.
 
     The main thread waits for its turn, since a cell has nothing better to do and ■ ends the

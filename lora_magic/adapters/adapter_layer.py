@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 
-class Replacement(nn.Module):
+class AdapterLayer(nn.Module):
     """A module that stands in a slot, around the base's own, which is called `base_layer` as in
     PEFT's layers.
 

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from lora_magic.adapters import bridge
-from lora_magic.adapters.attached import Attached
+from lora_magic.adapters.live_adapter import LiveAdapter
 from lora_magic.adapters.mixture import mixed
 from lora_magic.adapters.slots import Slots
 from lora_magic.adapters.spec import BASE_NAME
@@ -25,17 +25,17 @@ from lora_magic.errors import AdapterError, StateError, listed, near
 from lora_magic.interrupts import undisturbed
 
 
-class Holdings:
+class SessionState:
     """One base, its adapters, which is active, what is merged.
 
     `key` is what the base was asked for by, so that the same load is recognised; `changed` is
     what the last full check of the base found; `base_scores` are figures of the bare base by what
-    they measure, which stay as they are as long as it is held.
+    they measure, which stay as they are as long as it is state.
     """
 
     def __init__(self) -> None:
         self.key: tuple[object, ...] = ()
-        self.attached: dict[str, Attached] = {}
+        self.attached: dict[str, LiveAdapter] = {}
         self.active = BASE_NAME
         self.merged: str | None = None
         self.changed = False
@@ -113,7 +113,7 @@ class Holdings:
 
     # Adapters
 
-    def named(self, name: str) -> Attached:
+    def named(self, name: str) -> LiveAdapter:
         """The adapter of that name; raises `AdapterError` with the near miss."""
         if not isinstance(name, str):
             raise AdapterError(
@@ -129,7 +129,7 @@ class Holdings:
             f"To make it, type: %lora attach {name}"
         )
 
-    def named_or_active(self, name: str | None, verb: str) -> Attached:
+    def named_or_active(self, name: str | None, verb: str) -> LiveAdapter:
         """The adapter of that name, or the active one when no name is given."""
         _ = self.base
         if name is None and self.active == BASE_NAME:
@@ -190,7 +190,7 @@ class Holdings:
             self._slots.restore(self._standing)
         bridge.forget(self._base.model)
 
-    def keep(self, attached: Attached) -> None:
+    def keep(self, attached: LiveAdapter) -> None:
         """Hold an adapter, in place of one of the same name."""
         if attached.name in self.together:
             self.activate(BASE_NAME)
