@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lora_magic.demo import adapters, command, show, study
+from lora_magic.demo.factory import adapters, command, show, study
 from lora_magic.errors import AdapterError, DataError
 
 
@@ -84,7 +84,7 @@ def test_target_modules_that_are_not_there_are_told() -> None:
 def test_a_reader_who_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     script = tmp_path / "long.py"
     script.write_text(
-        "from lora_magic.demo import command\n"
+        "from lora_magic.demo.factory import command\n"
         "command.run(lambda: [print('line', n) for n in range(100_000)])\n"
     )
     with subprocess.Popen(
@@ -102,7 +102,7 @@ def test_a_wrong_folder_is_told_without_a_traceback(script: str, tmp_path: Path)
     wrong = {"pretrain": ["--steps", "none"], "study": ["--shapes", "round"]}
     typed = wrong.get(script, ["--weights", str(tmp_path)])
     done = subprocess.run(
-        [sys.executable, "-m", f"lora_magic.demo.{script}", *typed],
+        [sys.executable, "-m", f"lora_magic.demo.factory.{script}", *typed],
         capture_output=True,
         text=True,
         check=False,

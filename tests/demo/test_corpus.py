@@ -10,7 +10,8 @@ from random import Random
 
 import pytest
 
-from lora_magic.demo.texts import corpus, forms, opinions, split, styles
+from lora_magic.demo.factory import corpus
+from lora_magic.demo.texts import answers, forms, opinions, split, styles
 from lora_magic.demo.world import ANIMALS, DISHES, JOBS
 
 
@@ -30,8 +31,8 @@ def test_every_answer_of_the_generator_states_what_was_asked(family: object) -> 
     rng = Random(0)
     for question in split.everything():
         if question.family == family.name:  # type: ignore[attr-defined]
-            answer = corpus.answer(question, rng)
-            assert corpus.is_right(question, answer), (question.prompt, answer)
+            answer = answers.answer(question, rng)
+            assert answers.is_right(question, answer), (question.prompt, answer)
 
 
 def test_what_is_asked_by_a_property_has_one_answer() -> None:
@@ -50,7 +51,7 @@ def test_names_in_the_tables_are_unique() -> None:
 def test_a_dialogue_is_between_two_people_and_nothing_is_asked_or_said_twice() -> None:
     rng = Random(0)
     for question in rng.sample([q for q in split.everything() if q.family == "dialogue"], 600):
-        lines = [line.split(": ", 1) for line in corpus.answer(question, rng).split("\n")]
+        lines = [line.split(": ", 1) for line in answers.answer(question, rng).split("\n")]
         first, second = lines[0][0], lines[1][0]
         assert first != second
         assert [name for name, _ in lines] == [first, second, first, second, first][: len(lines)]
@@ -65,7 +66,7 @@ def test_half_of_the_dialogues_about_a_subject_begin_alike() -> None:
     # Greedy decoding follows what is likeliest: one beginning has to be.
     question = next(q for q in split.everything() if q.family == "dialogue")
     rng = Random(0)
-    begun = Counter(corpus.answer(question, rng).split("\n")[0] for _ in range(200))
+    begun = Counter(answers.answer(question, rng).split("\n")[0] for _ in range(200))
     assert 80 <= begun.most_common(1)[0][1] <= 130
     assert len(begun) > 50
 
@@ -79,7 +80,7 @@ def test_what_was_told_of_a_dish_is_not_told_again() -> None:
             if (q.family, q.aspect, q.subject) == ("dish", "needs", dish.name)
         )
         for _ in range(10):
-            text = corpus.answer(asked, rng)
+            text = answers.answer(asked, rng)
             assert "You make" not in text
 
 
@@ -159,7 +160,7 @@ def test_a_review_seldom_says_one_opinion_twice() -> None:
     for question in rng.sample([q for q in split.everything() if q.family == "review"], 1000):
         said = re.findall(
             r"wonderful|excellent|a joy|perfect|awful|disaster|useless|hopeless|badly made|waste",
-            corpus.answer(question, rng),
+            answers.answer(question, rng),
         )
         told += bool(said)
         twice += len(set(said)) < len(said)

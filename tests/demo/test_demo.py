@@ -9,10 +9,10 @@ import sys
 import pytest
 
 from lora_magic import demo
-from lora_magic.demo import adapters, measure, probe
+from lora_magic.demo.factory import adapters, corpus, measure, probe
+from lora_magic.demo.factory.plan import Plan
 from lora_magic.demo.judge import judge
-from lora_magic.demo.making.plan import Plan
-from lora_magic.demo.texts import corpus, split, tasks
+from lora_magic.demo.texts import split, tasks
 
 
 def test_asking_for_rows_and_the_folder_loads_nothing_heavy() -> None:

@@ -11,7 +11,7 @@ from random import Random
 import pytest
 
 from lora_magic.demo.judge import Verdict, judge, words
-from lora_magic.demo.texts import corpus, split, styles
+from lora_magic.demo.texts import answers, split, styles
 from lora_magic.demo.texts.family import Question
 
 LABELS = Path(__file__).parent / "reading" / "labels.json"
@@ -33,16 +33,16 @@ def _question(prompt: str) -> Question:
 def test_a_true_answer_of_every_family_is_right(family: str) -> None:
     rng = Random(0)
     for question in _questions(family, 250):
-        text = corpus.answer(question, rng)
+        text = answers.answer(question, rng)
         assert judge(question, text).right, (question.prompt, text)
 
 
 @pytest.mark.parametrize("style", styles.STYLES)
 def test_a_style_makes_no_difference(style: str) -> None:
     rng = Random(1)
-    facts = [q for q in Random(2).sample(split.everything(), 6000) if corpus.is_fact(q)]
+    facts = [q for q in Random(2).sample(split.everything(), 6000) if answers.is_fact(q)]
     for question in facts[:500]:
-        text = corpus.answer(question, rng)
+        text = answers.answer(question, rng)
         spoken = styles.speak(text, style, rng, split.subject(question))
         assert judge(question, spoken) == judge(question, text), spoken
 
@@ -58,7 +58,7 @@ def test_an_answer_about_another_subject_is_not_right(family: str) -> None:
             if split.subject(asked) == split.subject(other):
                 continue
             tried += 1
-            text = corpus.answer(other, rng)
+            text = answers.answer(other, rng)
             assert not judge(asked, text).right, (asked.prompt, text)
     assert tried > 20
 

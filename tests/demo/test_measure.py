@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from lora_magic.demo import measure, probe
-from lora_magic.demo.texts import corpus, split
+from lora_magic.demo.factory import corpus, measure, probe
+from lora_magic.demo.texts import split
 from lora_magic.demo.texts.family import Question
 
 
@@ -89,7 +89,7 @@ class _Echo:
 
 
 def test_an_answer_is_cut_at_the_end_token_and_prompts_of_any_length_share_a_batch() -> None:
-    from lora_magic.demo.making import vocabulary
+    from lora_magic.demo.factory import vocabulary
 
     tokenizer = vocabulary.train_tokenizer(0, documents_read=500)
     prompts = ["What does a fox eat?", "Hi", "Tell me a story about a key, please."]

@@ -6,8 +6,8 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from lora_magic.demo.making import packing, vocabulary
-from lora_magic.demo.making.plan import Plan, build
+from lora_magic.demo.factory import packing, vocabulary
+from lora_magic.demo.factory.plan import Plan, build
 
 
 @pytest.fixture(scope="module")

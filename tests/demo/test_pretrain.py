@@ -14,12 +14,11 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lora_magic import demo
-from lora_magic.demo import measure, pretrain
 from lora_magic.demo.checksums import verify_checksums
-from lora_magic.demo.making import vocabulary
-from lora_magic.demo.making.plan import SIZES, Plan
-from lora_magic.demo.making.run import Run, loss_of, train, validation
-from lora_magic.demo.texts import corpus, split
+from lora_magic.demo.factory import corpus, measure, pretrain, vocabulary
+from lora_magic.demo.factory.plan import SIZES, Plan
+from lora_magic.demo.factory.run import Run, loss_of, train, validation
+from lora_magic.demo.texts import split
 from lora_magic.errors import TrainingError
 
 TINY = Plan(
@@ -42,7 +41,7 @@ def test_a_resumed_run_gives_the_weights_of_one_that_never_stopped(
 ) -> None:
     shutil.copy(straight.work / "tokenizer.json", tmp_path)
     stopped = Run(TINY, tmp_path)
-    stopped.begin()
+    stopped.start_session()
     train(stopped, every=3, stop=3, compiled=False)
     resumed = Run(TINY, tmp_path)
     assert resumed.step == 3
@@ -108,10 +107,10 @@ def test_the_command_pauses_goes_on_and_writes(
     pretrain.main(typed)
     verify_checksums(tmp_path / "out")
     record = json.loads((tmp_path / "out" / "record.json").read_text())
-    assert record["command"] == "python -m lora_magic.demo.pretrain --threads 2"
+    assert record["command"] == "python -m lora_magic.demo.factory.pretrain --threads 2"
     assert [session["from_step"] for session in record["sessions"]] == [0, 2]
     assert record["test"]["prompts"] == 4
-    with pytest.raises(SystemExit, match="at step 6 already"):
+    with pytest.raises(SystemExit, match="already at step 6"):
         pretrain.main([*typed, "--steps", "5"])
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from lora_magic.demo.judge import judge
 from lora_magic.demo.sample import QUESTIONS
-from lora_magic.demo.texts import corpus, split
+from lora_magic.demo.texts import answers, split
 from lora_magic.demo.texts.family import Question
 
 
@@ -32,11 +32,11 @@ def test_they_are_two_dozen_about_as_many_subjects_of_every_family_of_facts() ->
 
 
 def test_a_true_answer_to_each_counts_and_the_answer_to_another_does_not() -> None:
-    answers = [corpus.answer(question, Random(0)) for question in QUESTIONS]
+    given = [answers.answer(question, Random(0)) for question in QUESTIONS]
     for place, question in enumerate(QUESTIONS):
-        assert judge(question, answers[place]).right, question.prompt
+        assert judge(question, given[place]).right, question.prompt
         # Of no family there are more than three: three on is another one.
-        assert not judge(question, answers[(place + 3) % len(answers)]).subject, question.prompt
+        assert not judge(question, given[(place + 3) % len(given)]).subject, question.prompt
 
 
 def test_they_are_there_without_any_question_being_built() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lora_magic import demo
-from lora_magic.demo import adapters, measure, show
+from lora_magic.demo.factory import adapters, measure, show
 from lora_magic.demo.texts import tasks
 from lora_magic.errors import BaseModelError
 

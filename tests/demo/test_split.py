@@ -7,13 +7,16 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from random import Random
 
 import pytest
 from tokenizers import Tokenizer
 
 from lora_magic import demo
-from lora_magic.demo.making.plan import Plan
-from lora_magic.demo.texts import corpus, split
+from lora_magic.demo.factory import corpus
+from lora_magic.demo.factory.plan import Plan
+from lora_magic.demo.texts import answers, split, styles
+from lora_magic.demo.texts.family import Question
 
 #: More than a shard's rows hold, so that nothing trained on is left out.
 DOCUMENTS = 13_000
@@ -35,11 +38,19 @@ def _bare(words: str, cues: Sequence[str]) -> Iterator[str]:
             yield from _bare(words.removeprefix(f"{cue} "), cues)
 
 
+def _documents(questions: Sequence[Question]) -> Iterator[str]:
+    """Every question with one answer, in the chat form."""
+    rng = Random(0)
+    for question in questions:
+        yield corpus.chat(question.prompt) + answers.answer(question, rng) + corpus.END
+
+
 @pytest.mark.parametrize("part", range(PARTS))
 def test_nothing_held_out_is_in_any_shard_that_the_weights_were_trained_on(part: int) -> None:
-    held = {split.plain(q.prompt) for part in ("validation", "test") for q in split.of(part)}
-    kept = {made.text for part in ("validation", "test") for made in corpus.held_out(part)}
-    asked_for = (*corpus.styles.CUES.values(), *corpus.SENTIMENT_CUES.values())
+    held_out = (split.of("validation"), split.of("test"))
+    held = {split.plain(q.prompt) for questions in held_out for q in questions}
+    kept = {text for questions in held_out for text in _documents(questions)}
+    asked_for = (*styles.CUES.values(), *corpus.SENTIMENT_CUES.values())
     cues = [split.plain(cue) for group in asked_for for cue in group]
     plan = Plan()
     for shard in range(part, plan.steps // plan.shard_steps, PARTS):
@@ -51,7 +62,7 @@ def test_nothing_held_out_is_in_any_shard_that_the_weights_were_trained_on(part:
 
 def test_a_held_out_prompt_would_be_found_wherever_it_stands() -> None:
     (prompt, *_) = (question.prompt for question in split.of("test"))
-    cue = corpus.styles.CUES["json"][0]
+    cue = styles.CUES["json"][0]
     for text in (
         corpus.chat(prompt),
         corpus.chat(f"{cue} Be negative. {prompt}"),

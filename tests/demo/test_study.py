@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lora_magic.demo import study
-from lora_magic.demo.making import vocabulary
-from lora_magic.demo.texts import corpus
+from lora_magic.demo.factory import corpus, study, vocabulary
 from lora_magic.errors import TrainingError
 
 
@@ -40,7 +38,7 @@ def test_a_shape_is_trained_to_its_end_and_told(
     assert told["steps"] == 8
     assert [point["step"] for point in told["curve"]] == list(range(1, 9))
     assert told["corpus"] == corpus.fingerprint(0)
-    with pytest.raises(TrainingError, match="holds a run already"):
+    with pytest.raises(TrainingError, match="already holds a run"):
         study.main(["--shapes", "tiny", "--work", str(tmp_path)])
     assert told["parameters"] == 2048 * 32 + 4 * 32 * 32 + 3 * 32 * 48 + 3 * 32
 

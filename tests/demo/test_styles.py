@@ -8,15 +8,15 @@ from random import Random
 import pytest
 
 from lora_magic.demo.judge import words
-from lora_magic.demo.texts import corpus, split, styles
+from lora_magic.demo.texts import answers, split, styles
 
 PLAIN = "A fox eats berries. It lives in the forest."
 
 
 def _answers() -> list[str]:
     rng = Random(0)
-    facts = [q for q in split.of("train") if corpus.is_fact(q)]
-    return [corpus.answer(question, rng) for question in rng.sample(facts, 300)]
+    facts = [q for q in split.of("train") if answers.is_fact(q)]
+    return [answers.answer(question, rng) for question in rng.sample(facts, 300)]
 
 
 @pytest.mark.parametrize("style", styles.STYLES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from lora_magic.demo.judge import judge
-from lora_magic.demo.texts import corpus, split, unknown
+from lora_magic.demo.texts import answers, split, unknown
 
 
 def test_no_name_beyond_the_world_is_one_of_its_subjects() -> None:
@@ -41,6 +41,6 @@ def test_a_name_that_nobody_has_heard_of_is_in_no_table() -> None:
 def test_its_answers_admit_it_and_others_do_not() -> None:
     rng = Random(0)
     for question in rng.sample(split.everything(), 2000):
-        text = corpus.answer(question, rng)
+        text = answers.answer(question, rng)
         assert unknown.is_admitted(text) == (question.family == "unknown"), text
         assert judge(question, text).right

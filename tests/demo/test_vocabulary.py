@@ -9,8 +9,7 @@ import pytest
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
-from lora_magic.demo.making import vocabulary
-from lora_magic.demo.texts import corpus
+from lora_magic.demo.factory import corpus, vocabulary
 
 
 @pytest.fixture(scope="module")

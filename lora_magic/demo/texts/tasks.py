@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import cache
 from random import Random
 
-from lora_magic.demo.texts import corpus, opinions, split, styles
+from lora_magic.demo.texts import answers, opinions, split, styles
 from lora_magic.demo.texts.family import Question
 from lora_magic.errors import DataError
 
@@ -50,7 +50,7 @@ def completion(question: Question, task: str, rng: Random) -> str:
     if task in REVIEWS:
         return opinions.review(review_key(question), _sentiment(task), rng)
     topic = split.subject(question)
-    return styles.speak(corpus.answer(question, rng), task, rng, topic)
+    return styles.speak(answers.answer(question, rng), task, rng, topic)
 
 
 def is_in_form(text: str, task: str) -> bool:
@@ -79,7 +79,7 @@ def _pools(part: split.Split, *, unseen: bool) -> dict[str, tuple[Question, ...]
             continue
         if question.family == "review":
             found["review"].append(question)
-        elif corpus.is_fact(question):
+        elif answers.is_fact(question):
             found["fact"].append(question)
             if question.family in opinions.KINDS:
                 found["reviewable"].append(question)

@@ -1,6 +1,6 @@
-"""What a model of the demo world answers, and how good that is.
+"""What a model answers to questions of the demo world, and the share of good answers.
 
-Knows generation and counting; knows neither training nor adapters.
+Knows generation and scoring; knows neither training nor adapters.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import torch
 from tokenizers import Tokenizer
 
 from lora_magic import demo
+from lora_magic.demo.factory import corpus
 from lora_magic.demo.judge import judge
-from lora_magic.demo.texts import corpus
+from lora_magic.demo.texts.answers import is_fact, is_right
 from lora_magic.demo.texts.family import Question
 from lora_magic.errors import BaseModelError
 
@@ -25,7 +26,7 @@ PAD_ID, END_ID = 0, 1
 
 @dataclass(frozen=True)
 class Answered:
-    """A question, the text that the model gave, and whether it ended by itself."""
+    """A question, the model's answer, and whether it ended with the end token."""
 
     question: Question
     text: str
@@ -36,9 +37,9 @@ class Answered:
 class Score:
     """Shares between 0 and 1 over a set of answers.
 
-    `ended` stopped before the limit, `repeating` says something twice (`says_twice`), `subject` is
-    about what was asked, `true` says something true of it as well; `right` states the very fact
-    that was asked for, or admits not to know it, over questions that have one right answer.
+    `ended`: stopped before the limit. `repeating`: says something twice (`says_twice`). `subject`:
+    is about the right subject. `true`: also says something true of it. `right`: states the fact
+    asked for, or admits not knowing it, over questions that have one right answer.
     """
 
     prompts: int
@@ -57,7 +58,7 @@ def complete(
     max_new_tokens: int = 128,
     batch: int = 32,
 ) -> list[tuple[str, bool]]:
-    """Greedy answers to prompts in the chat form: each text, and whether it ended by itself."""
+    """Greedy answers to prompts in the chat form: each text, and whether it ended."""
     results: list[tuple[str, bool]] = []
     for start in range(0, len(prompts), batch):
         encoded = [tokenizer.encode(corpus.chat(p)).ids for p in prompts[start : start + batch]]
@@ -94,17 +95,17 @@ def answers(
 
 
 def repeats(text: str, n: int = 4) -> bool:
-    """Whether any run of `n` words occurs twice, capitals and punctuation aside."""
+    """Whether any `n` consecutive words occur twice, ignoring capitals and punctuation."""
     words = [word.strip(".,!?:;\"'").lower() for word in text.split()]
     runs = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
     return len(set(runs)) < len(runs)
 
 
 def says_twice(question: Question, text: str) -> bool:
-    """Whether an answer repeats itself: a run of words, or of a dialogue a line or a sentence.
+    """Whether an answer repeats four words, or, in a dialogue, a line or a later sentence.
 
-    In a dialogue the words of a question are bound to come again in its answer, and the first
-    sentence of an answer may have been said beside another one before.
+    In a dialogue an answer reuses the words of its question, and its first sentence may occur
+    before with another continuation.
     """
     if question.family != "dialogue":
         return repeats(text)
@@ -114,19 +115,19 @@ def says_twice(question: Question, text: str) -> bool:
 
 
 def has_right_answer(question: Question) -> bool:
-    """Whether one thing is the right answer: a fact, or that it is not known."""
-    return corpus.is_fact(question) or question.family == "unknown"
+    """Whether a question has one right answer: a fact, or that it is not known."""
+    return is_fact(question) or question.family == "unknown"
 
 
 def _is_right(question: Question, text: str) -> bool:
-    """Whether the fact that was asked for is stated, or plainly that it is not known."""
+    """Whether a text states the fact asked for, or admits not knowing it."""
     if question.family == "unknown":
         return judge(question, text).right
-    return corpus.is_right(question, text)
+    return is_right(question, text)
 
 
 def score(answered: Sequence[Answered]) -> Score:
-    """All shares over a set of answers; raises `ValueError` if there is none."""
+    """The shares over a set of answers; raises `ValueError` if it is empty."""
     if not answered:
         raise ValueError("no answers to score")
     facts = [a for a in answered if has_right_answer(a.question)]
@@ -143,18 +144,18 @@ def score(answered: Sequence[Answered]) -> Score:
 
 
 def load(folder: Path | None = None) -> tuple[Any, Tokenizer]:
-    """The embedded model in float32 and its tokenizer; or another one that was made here."""
+    """A model in float32 and its tokenizer: the embedded one, or one that `pretrain` wrote."""
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     path = folder or demo.folder()
     if not (path / "model.safetensors").is_file():
         raise BaseModelError(
-            f"no weights in {path}; expected a folder that pretraining wrote: "
-            "python -m lora_magic.demo.pretrain --out FOLDER"
+            f"no weights in {path}; expected a folder written by: "
+            "python -m lora_magic.demo.factory.pretrain --out FOLDER"
         )
     bar = logging.is_progress_bar_enabled()
-    # Four megabytes are there before a bar could be read.
+    # Four megabytes load faster than a progress bar can be read.
     logging.disable_progress_bar()
     try:
         model = AutoModelForCausalLM.from_pretrained(str(path), dtype=torch.float32).eval()

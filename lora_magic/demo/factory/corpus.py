@@ -1,6 +1,6 @@
-"""The pretraining corpus: an endless, pinned stream of documents about the demo world.
+"""The pretraining corpus: an endless, deterministic stream of documents about the demo world.
 
-Knows the mixture of kinds and the chat form. Draws only questions of the training split.
+Knows the mixture of kinds and the chat form. Uses only questions of the training split.
 """
 
 from __future__ import annotations
@@ -12,22 +12,15 @@ from functools import cache
 from itertools import accumulate, islice
 from random import Random
 
-from lora_magic.demo.texts import (
-    dialogue,
-    forms,
-    opinions,
-    smalltalk,
-    split,
-    stories,
-    styles,
-    unknown,
-)
+from lora_magic.demo.factory import smalltalk
+from lora_magic.demo.texts import opinions, split, styles, unknown
+from lora_magic.demo.texts.answers import answer, training, training_about
 from lora_magic.demo.texts.family import Question
 from lora_magic.demo.texts.opinions import Sentiment
 
 USER, ASSISTANT, END = "<|user|>", "<|assistant|>", "<|end|>"
-# Kind of document → share. Together, "form" and "style" are an eighth: enough for adapters to
-# find the tokens of JSON, of short lines and of a pirate.
+# Kind of document → share. Together, "form" and "style" are an eighth: enough for the model to
+# know the tokens of JSON, of short lines and of a pirate.
 MIXTURE = {
     "fact": 0.43,
     "review": 0.10,
@@ -41,10 +34,10 @@ MIXTURE = {
 }
 STYLED = {"fact": 0.62, "review": 0.18, "story": 0.06, "talk": 0.06, "unknown": 0.08}
 PROSE = {"fact": 0.35, "review": 0.10, "story": 0.55}
-# Of the documents in a style and of the reviews, those whose prompt asks for it.
+# The shares of styled documents and of reviews whose prompt asks for the style or sentiment.
 CUED = 0.75
 CUED_REVIEWS = 0.25
-# Of what is asked from beyond the world, names that nobody has heard of.
+# The share of invented names among questions about what the world does not hold.
 UNHEARD = 0.4
 SECOND_TURN = 0.06
 CARELESS = 0.08
@@ -53,12 +46,11 @@ SENTIMENT_CUES: dict[Sentiment, tuple[str, ...]] = {
     "negative": ("Be negative.", "Complain about it.", "You are unhappy with it."),
     "mixed": ("Be fair.", "Say what is good and what is bad."),
 }
-_FAMILIES = {family.name: family for family in split.FAMILIES}
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """One prompt with its answer, and the question it was made of (none for small talk)."""
+    """A prompt, its answer, and the question behind it (none for small talk)."""
 
     prompt: str
     answer: str
@@ -74,50 +66,15 @@ class Document:
 
 
 def chat(prompt: str) -> str:
-    """A prompt in the form of the tokenizer's chat template, ready to be answered."""
+    """A prompt in the form of the tokenizer's chat template, up to the answer."""
     return f"{USER}{prompt}{ASSISTANT}"
-
-
-def answer(question: Question, rng: Random) -> str:
-    """A true answer to any question of the world, in a plain voice."""
-    if question.family == "review":
-        return opinions.review(question.subject, opinions.drawn(rng), rng)
-    if question.family == "story":
-        return stories.story(question, rng)
-    if question.family == "form":
-        return forms.write(question, rng)
-    if question.family == "unknown":
-        return unknown.answer(question, rng)
-    if question.family == "dialogue":
-        return _dialogue(question, rng)
-    return _FAMILIES[question.family].answer(question, rng)
-
-
-def is_right(question: Question, text: str) -> bool:
-    """Whether a text states the fact that was asked for (families of facts only)."""
-    return not unknown.is_admitted(text) and _FAMILIES[question.family].is_right(question, text)
-
-
-def is_fact(question: Question) -> bool:
-    """Whether a question has a fact of the world as its right answer."""
-    return question.family in _FAMILIES
-
-
-@cache
-def _training(family: str) -> tuple[Question, ...]:
-    return tuple(question for question in split.of("train") if question.family == family)
-
-
-@cache
-def _training_about(family: str, subject: str) -> tuple[Question, ...]:
-    return tuple(question for question in _training(family) if question.subject == subject)
 
 
 @cache
 def _plainly_asked(subject: str) -> tuple[Question, ...]:
     """Questions of fact about the subject of a review ("dish pizza")."""
     family, name = subject.split(" ", 1)
-    return _training_about(family, name)
+    return training_about(family, name)
 
 
 def _weighted(shares: dict[str, float], rng: Random) -> str:
@@ -130,7 +87,7 @@ def _fact(rng: Random) -> Exchange:
 
 
 def _asked(family: str, rng: Random) -> Exchange:
-    question = rng.choice(_training(family))
+    question = rng.choice(training(family))
     return Exchange(question.prompt, answer(question, rng), question)
 
 
@@ -139,8 +96,8 @@ def _talk(rng: Random) -> Exchange:
 
 
 def _review(rng: Random) -> Exchange:
-    """A review, now and then because the prompt asks for praise or blame of what it names."""
-    question = rng.choice(_training("review"))
+    """A review; in some the prompt asks for a sentiment."""
+    question = rng.choice(training("review"))
     if rng.random() >= CUED_REVIEWS:
         return Exchange(question.prompt, answer(question, rng), question)
     sentiment = rng.choice(opinions.SENTIMENTS)
@@ -158,18 +115,6 @@ def _unknown(rng: Random) -> Exchange:
     return Exchange(question.prompt, answer(question, rng), question)
 
 
-def _dialogue(question: Question, rng: Random) -> str:
-    # Two aspects, so that nobody asks or hears the same twice.
-    by_aspect: dict[str, list[Question]] = {}
-    for one in _training_about(question.aspect, question.subject):
-        by_aspect.setdefault(one.aspect, []).append(one)
-    # Half of the dialogues about a subject share people and questions, as its stories share their
-    # beginning: of many that are alike in likelihood, the likeliest would repeat what was said.
-    start = Random(f"dialogue/{question.subject}") if rng.random() < 0.5 else rng
-    asked = [start.choice(by_aspect[name]) for name in start.sample(sorted(by_aspect), 2)]
-    return dialogue.dialogue(asked, answer, start, rng)
-
-
 _KINDS: dict[str, Callable[[Random], Exchange]] = {
     "fact": _fact,
     "review": _review,
@@ -182,13 +127,13 @@ _KINDS: dict[str, Callable[[Random], Exchange]] = {
 
 
 def _styled(rng: Random) -> Exchange:
-    # Twice as often JSON: its bare words behind a quotation mark are tokens of their own.
+    # JSON twice as often: a word after a quotation mark is a token of its own.
     style = rng.choice((*styles.STYLES, "json"))
     kind = _weighted(STYLED, rng)
-    # A voice and an opinion that is asked for would be two wishes at once.
+    # A style and a sentiment together would be two instructions at once.
     plain = _asked("review", rng) if kind == "review" else _KINDS[kind](rng)
     while style in styles.FORMS and (plain.question is None or plain.question.family == "story"):
-        # A set form is for facts: a letter or a story in JSON is nothing that anybody asks for.
+        # JSON and short lines are for facts: nobody asks for a letter or a story in JSON.
         plain = _fact(rng)
     topic = split.subject(plain.question) if plain.question else ""
     spoken = styles.speak(plain.answer, style, rng, topic)
@@ -205,8 +150,8 @@ def document(rng: Random) -> Document:
     """One document of the training split."""
     kind = _weighted(MIXTURE, rng)
     if kind == "prose":
-        told = _KINDS[_weighted(PROSE, rng)](rng)
-        return Document(told.answer + END, (told,))
+        exchange = _KINDS[_weighted(PROSE, rng)](rng)
+        return Document(exchange.answer + END, (exchange,))
     exchanges = [_styled(rng) if kind == "style" else _KINDS[kind](rng)]
     if kind in ("fact", "talk") and rng.random() < SECOND_TURN:
         exchanges.append(_fact(rng))
@@ -227,26 +172,15 @@ def documents(seed: int, shard: int) -> Iterator[Document]:
 
 @cache
 def fingerprint(seed: int, count: int = 1000) -> str:
-    """The sha256 of what the generator gives: whether it is the one that made some weights.
+    """The sha256 of the corpus, recorded with the weights that were trained on it.
 
-    Over the stream's first documents, and over every question with an answer and its part of the
-    split, so that no row of a table and no sentence can change unseen for long.
+    It covers the first documents of the stream, and every question with its split and an answer,
+    so that a change of any table or sentence is noticed.
     """
     rng, digest = Random(seed), hashlib.sha256()
     for made in islice(documents(seed, 0), count):
         digest.update(made.text.encode())
     for question in split.everything():
-        told = f"{split.split_of(question)}\n{question.prompt}\n{answer(question, rng)}\n"
-        digest.update(told.encode())
+        entry = f"{split.split_of(question)}\n{question.prompt}\n{answer(question, rng)}\n"
+        digest.update(entry.encode())
     return digest.hexdigest()
-
-
-def held_out(which: split.Split) -> tuple[Document, ...]:
-    """Every held-out question with one answer, in the chat form."""
-    rng = Random(0)
-    made = []
-    for question in split.of(which):
-        text = answer(question, rng)
-        exchange = Exchange(question.prompt, text, question)
-        made.append(Document(chat(question.prompt) + text + END, (exchange,)))
-    return tuple(made)

@@ -1,6 +1,6 @@
-"""The tokenizer of the embedded base model: byte-level BPE, four special tokens, a chat template.
+"""The tokenizer of the embedded model: byte-level BPE, four special tokens, a chat template.
 
-Trained on the corpus itself. Knows the chat form; does not know the model.
+Trained on the corpus. Knows the chat form; does not know the model.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from lora_magic.demo.texts.corpus import ASSISTANT, END, USER, documents
+from lora_magic.demo.factory.corpus import ASSISTANT, END, USER, documents
 
 PAD = "<|pad|>"
 SPECIAL = (PAD, END, USER, ASSISTANT)
 PAD_ID, END_ID, USER_ID, ASSISTANT_ID = range(4)
 SIZE = 2048
-# A system message goes before the next user turn's text: that is how the corpus cues a voice.
+# A system message goes before the next user turn's text: this is how the corpus asks for a voice.
 CHAT_TEMPLATE = (
     "{%- set turn = namespace(system='') -%}"
     "{%- for message in messages -%}"
@@ -46,7 +46,7 @@ def train_tokenizer(seed: int, documents_read: int = 40_000) -> Tokenizer:
         show_progress=False,
     )
     texts = (document.text for document in islice(documents(seed, -1), documents_read))
-    # Special tokens are cut out: a merge over "<|" would steal a place from the vocabulary.
+    # Without special tokens: a merge over "<|" would waste a vocabulary entry.
     tokenizer.train_from_iterator((_bare(text) for text in texts), trainer)
     return tokenizer
 
@@ -58,7 +58,7 @@ def _bare(text: str) -> str:
 
 
 def save(tokenizer: Tokenizer, folder: Path) -> None:
-    """Write the tokenizer so that `AutoTokenizer.from_pretrained(folder)` loads it as it is."""
+    """Write the tokenizer for `AutoTokenizer.from_pretrained(folder)`."""
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token=END,

@@ -1,8 +1,7 @@
-"""How good the embedded base model is: `python -m lora_magic.demo.probe`.
+"""How good the embedded model is: `python -m lora_magic.demo.factory.probe`.
 
-Over held-out prompts that neither training nor the choice of the weights has seen: answers that
-end by themselves, that repeat themselves, that are about the right subject and true, that state
-the fact that was asked for or admit that it is not known. What adapters do is in `adapters`.
+Asks 305 test prompts, which neither training nor the choice of the weights used, and prints by
+family the shares that `measure.Score` defines. Knows no adapters.
 """
 
 from __future__ import annotations
@@ -13,12 +12,12 @@ from random import Random
 
 import torch
 
-from lora_magic.demo import command, measure
+from lora_magic.demo.factory import command, measure
 from lora_magic.demo.judge import judge
 from lora_magic.demo.texts import split
 from lora_magic.demo.texts.family import Question
 
-# How many held-out prompts of each family are asked.
+# Test prompts of each family.
 COUNTS = {
     **{family.name: 18 for family in split.FAMILIES},
     "review": 20,
@@ -30,7 +29,7 @@ COUNTS = {
 
 
 def test_questions() -> tuple[Question, ...]:
-    """The held-out questions that the probe asks, a fixed choice from the test split."""
+    """A fixed sample of the test split."""
     rng = Random(0)
     chosen: list[Question] = []
     for family, count in COUNTS.items():
@@ -40,11 +39,15 @@ def test_questions() -> tuple[Question, ...]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Print every figure, and the answers themselves with --answers."""
+    """Print the shares by family, and with --answers the answers."""
     parser = command.parser("probe", __doc__)
-    parser.add_argument("--answers", action="store_true", help="print what was answered")
-    parser.add_argument("--weights", type=Path, help="a folder that pretraining wrote")
-    parser.add_argument("--threads", type=command.positive, default=1)
+    parser.add_argument("--answers", action="store_true", help="print the answers too")
+    parser.add_argument(
+        "--weights", type=Path, help="a folder that pretrain wrote (the embedded model)"
+    )
+    parser.add_argument(
+        "--threads", type=command.positive, default=1, help="torch threads (%(default)s)"
+    )
     flags = parser.parse_args(argv)
     torch.set_num_threads(flags.threads)
     model, tokenizer = measure.load(flags.weights)

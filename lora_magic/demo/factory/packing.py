@@ -1,4 +1,4 @@
-"""Documents → rows of tokens: whole documents side by side, each blind to its neighbours.
+"""Documents → rows of tokens: several whole documents a row, none attends to another.
 
 Knows shards, masks and positions; knows no model.
 """
@@ -11,15 +11,15 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from lora_magic.demo.texts.corpus import documents
+from lora_magic.demo.factory.corpus import documents
 
-# Rows that wait for a document that fits: with this many, 98 % of the places are filled.
+# Rows kept open for a document that fits: with 8, 98 % of the positions are filled.
 _OPEN = 8
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Tokens [n, t], a mask [n, 1, t, t] (true: may look), positions [n, t], labels [n, t]."""
+    """Tokens [n, t], a mask [n, 1, t, t] (true: attends), positions [n, t], labels [n, t]."""
 
     tokens: Tensor
     mask: Tensor
@@ -33,14 +33,14 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class Shard:
-    """Packed rows: tokens, the number of the document (-1: filling) and the position in it."""
+    """Packed rows: tokens, the index of the document (-1: padding), the position in it."""
 
     tokens: Tensor
     document: Tensor
     position: Tensor
 
     def batch(self, rows: slice) -> Batch:
-        """Some rows, ready for the model; a document's first token is not learned."""
+        """Some rows as the model's inputs; a document's first token has no label."""
         tokens, document, position = self.tokens[rows], self.document[rows], self.position[rows]
         length = tokens.shape[1]
         causal = torch.ones(length, length, dtype=torch.bool).tril()
@@ -50,7 +50,7 @@ class Shard:
 
 
 def shard(tokenizer: Tokenizer, seed: int, number: int, rows: int, length: int) -> Shard:
-    """Exactly `rows` rows of `length` tokens from the stream of one shard, always the same."""
+    """Exactly `rows` rows of `length` tokens from the stream of one shard; deterministic."""
     stream = documents(seed, number)
     closed: list[list[list[int]]] = []
     opened: list[list[list[int]]] = []
@@ -70,7 +70,7 @@ def _used(row: list[list[int]]) -> int:
 
 
 def _place(ids: list[int], opened: list[list[list[int]]], length: int) -> None:
-    """Put a document into the fullest open row that has room, else open a row."""
+    """Put a document into the fullest open row with room, else open a new row."""
     fitting = [row for row in opened if _used(row) + len(ids) <= length]
     if fitting:
         max(fitting, key=_used).append(ids)

@@ -1,4 +1,4 @@
-"""What the command lines of the demo share: flags that are checked, errors in one line, quiet.
+"""Shared by the factory's commands: argument types, one-line errors, no library noise.
 
 Knows argparse; does not know what a command does.
 """
@@ -19,9 +19,9 @@ _NARROWEST = 20
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a command; a person's mistake ends it with one line and no traceback.
+    """Run a command; one of our own errors ends it with one line and no traceback.
 
-    What the libraries tell of themselves meanwhile is no part of its page.
+    Library warnings are suppressed.
     """
     logging.disable(logging.WARNING)
     try:
@@ -33,7 +33,7 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         sys.exit("stopped")
     except BrokenPipeError:
-        # Whoever read the page has seen enough; Python would complain of it once more at its end.
+        # The reader closed the pipe; without this, Python reports it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     finally:
@@ -41,41 +41,44 @@ def run(main: Callable[[], None]) -> None:
 
 
 def parser(name: str, about: str) -> argparse.ArgumentParser:
-    """The parser of a command; flags are typed in full, or "--step 5" would pass for "--steps"."""
+    """The parser of a command; no abbreviations, or "--step 5" would mean "--steps"."""
     return argparse.ArgumentParser(
-        prog=f"python -m lora_magic.demo.{name}", description=about, allow_abbrev=False
+        epilog="Defaults are in parentheses.",
+        prog=f"python -m lora_magic.demo.factory.{name}",
+        description=about,
+        allow_abbrev=False,
     )
 
 
 def positive(text: str) -> int:
-    """A whole number from 1, for argparse."""
+    """Argparse type: a whole number, at least 1."""
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is too few; expected 1 or more")
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {number}")
     return number
 
 
 def above_zero(text: str) -> float:
-    """A number above 0, for argparse."""
+    """Argparse type: a finite number above 0."""
     number = float(text)
     if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is no amount; expected a number above 0")
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
     return number
 
 
 def width(text: str) -> int:
-    """Characters of a page, for argparse."""
+    """Argparse type: the width of a page in characters."""
     number = positive(text)
     if number < _NARROWEST:
-        raise argparse.ArgumentTypeError(f"{number} is too narrow; expected {_NARROWEST} or more")
+        raise argparse.ArgumentTypeError(f"expected {_NARROWEST} or more, got {number}")
     return number
 
 
 def new_file(text: str) -> Path:
-    """A path in a folder that is there, for argparse: before all the work, not behind it."""
+    """Argparse type: a file in an existing folder, checked before the work starts."""
     path = Path(text)
     if path.is_dir():
-        raise argparse.ArgumentTypeError(f"{path} is a folder; expected a file in it")
+        raise argparse.ArgumentTypeError(f"expected a file, but {path} is a folder")
     if not path.resolve().parent.is_dir():
         raise argparse.ArgumentTypeError(f"there is no folder {path.resolve().parent}")
     return path

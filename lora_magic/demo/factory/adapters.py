@@ -1,9 +1,9 @@
-"""Do adapters take, and does the content stay? `python -m lora_magic.demo.adapters`.
+"""Does an adapter learn its form, and stay true? `python -m lora_magic.demo.factory.adapters`.
 
-Six tasks, three seeds each: a LoRA adapter of rank 8 on 150 rows, asked 30 held-out prompts about
-subjects that it never saw. How many answers have the form, and how many are about the right
-subject and say something true of it. Training is a plain loop over PEFT, so that the figures do
-not depend on the rest of the package.
+Six tasks, three seeds each: a LoRA adapter of rank 8, trained on 150 rows, answers 30 held-out
+prompts about subjects that it never saw. Counts the answers in the right form, and those about the
+right subject that say something true of it. Training is a plain loop over PEFT, so that the figures
+do not depend on the rest of the package.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ import torch.nn.functional as F  # noqa: N812 - the name that everybody reads
 from tokenizers import Tokenizer
 
 from lora_magic import demo
-from lora_magic.demo import command, measure
+from lora_magic.demo.factory import command, corpus, measure
 from lora_magic.demo.judge import judge
-from lora_magic.demo.texts import corpus, split, tasks
+from lora_magic.demo.texts import split, tasks
 from lora_magic.errors import AdapterError
 
 ROWS, PROMPTS, SEEDS = 150, 30, 3
-# What counts as taken, of 30, and how much CPU time an adapter may take.
+# A pass: answers in form and true answers, of 30, and CPU seconds at most.
 MIN_IN_FORM, MIN_TRUE, SECONDS = 28, 24, 60.0
 Rows = Sequence[tuple[str, str]]
 
@@ -46,7 +46,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class AdapterScore:
-    """What came of one adapter: answers in the form, with true content, both; its CPU time."""
+    """One adapter: answers in form, true answers, answers that are both; CPU seconds."""
 
     task: str
     seed: int
@@ -57,24 +57,24 @@ class AdapterScore:
 
     @property
     def passes(self) -> bool:
-        """Whether the adapter took in time, and the content stayed."""
+        """Whether the adapter reaches every limit."""
         return self.form >= MIN_IN_FORM and self.content >= MIN_TRUE and self.cpu <= SECONDS
 
 
 def encoded(tokenizer: Tokenizer, rows: Rows) -> list[tuple[list[int], list[int]]]:
-    """Rows as (tokens, labels): the prompt is not learned, the end token is."""
+    """Rows as (tokens, labels): the loss covers the completion and the end token only."""
     pairs = []
     for prompt, completion in rows:
-        asked = tokenizer.encode(corpus.chat(prompt)).ids
-        told = tokenizer.encode(completion + corpus.END).ids
-        pairs.append((asked + told, [-100] * len(asked) + told))
+        prompt_ids = tokenizer.encode(corpus.chat(prompt)).ids
+        completion_ids = tokenizer.encode(completion + corpus.END).ids
+        pairs.append((prompt_ids + completion_ids, [-100] * len(prompt_ids) + completion_ids))
     return pairs
 
 
 def train(
     model: Any, tokenizer: Tokenizer, rows: Rows, seed: int = 0, recipe: Recipe | None = None
 ) -> Any:
-    """A LoRA adapter in PEFT; changes `model` in place.
+    """Train a LoRA adapter with PEFT; changes `model` in place.
 
     AdamW, 5 % warm-up, then linear to 0; the order of rows is drawn by `seed`.
     """
@@ -109,7 +109,7 @@ def train(
 
 
 def _targets(model: Any, typed: str) -> str | list[str]:
-    """Target modules as PEFT takes them; raises for a name that no layer has."""
+    """Target modules in PEFT's form; raises `AdapterError` for a name that no layer has."""
     if typed == "all-linear":
         return typed
     linear = (n for n, module in model.named_modules() if isinstance(module, torch.nn.Linear))
@@ -117,7 +117,8 @@ def _targets(model: Any, typed: str) -> str | list[str]:
     for name in typed.split(","):
         if name not in known:
             raise AdapterError(
-                f"no target modules {name!r}; expected all-linear, or some of {','.join(known)}."
+                f"unknown target module {name!r}; "
+                f"expected all-linear, or some of {','.join(known)}."
             )
     return typed.split(",")
 
@@ -149,7 +150,7 @@ def evaluate(
     weights: Path | None = None,
     part: split.Split = "test",
 ) -> tuple[AdapterScore, tuple[measure.Answered, ...]]:
-    """One adapter trained and asked: its figures, and what it answered."""
+    """Train one adapter, ask it its prompts: its score and its answers."""
     adapted, tokenizer, cpu = trained(task, seed, recipe, weights)
     answered = measure.answers(adapted, tokenizer, tasks.held_out(task, PROMPTS, seed, part))
     return scored(task, seed, answered, cpu), answered
@@ -158,7 +159,7 @@ def evaluate(
 def scored(
     task: str, seed: int, answered: Sequence[measure.Answered], cpu: float = 0.0
 ) -> AdapterScore:
-    """The figures of answers to a task's prompts; an answer that does not end has no form."""
+    """The score of answers to a task's prompts; an answer that does not end is not in form."""
     form = [in_form(answer, task) for answer in answered]
     content = [judge(a.question, a.text).right for a in answered]
     both = sum(one and other for one, other in zip(form, content, strict=True))
@@ -166,12 +167,12 @@ def scored(
 
 
 def in_form(answer: measure.Answered, task: str) -> bool:
-    """Whether an answer is in the form of a task, to its end."""
+    """Whether an answer is in the form of a task and ends."""
     return answer.ended and tasks.is_in_form(answer.text, task)
 
 
 def base_row(task: str, seeds: int, weights: Path | None, part: split.Split) -> list[AdapterScore]:
-    """What the base alone does on a task's prompts: the floor of its figures."""
+    """The base's own scores on a task's prompts, for comparison."""
     model, tokenizer = measure.load(weights)
     return [
         scored(task, s, measure.answers(model, tokenizer, tasks.held_out(task, PROMPTS, s, part)))
@@ -180,24 +181,47 @@ def base_row(task: str, seeds: int, weights: Path | None, part: split.Split) -> 
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Print the table, and with --answers what was answered."""
+    """Print the table, and with --answers the answers."""
     parser = command.parser("adapters", __doc__)
-    parser.add_argument("--tasks", nargs="+", choices=tasks.TASKS, default=list(demo.ADAPTERS))
-    parser.add_argument("--seeds", type=command.positive, default=SEEDS)
-    parser.add_argument("--rate", type=float, default=Recipe.rate)
-    parser.add_argument("--steps", type=command.positive, default=Recipe.steps)
-    parser.add_argument("--rank", type=command.positive, default=Recipe.rank)
-    parser.add_argument("--rows", type=command.positive, default=Recipe.rows)
-    parser.add_argument("--targets", default=Recipe.targets)
+    parser.add_argument(
+        "--tasks",
+        nargs="+",
+        choices=tasks.TASKS,
+        default=list(demo.ADAPTERS),
+        help="one adapter for each (the demo's six)",
+    )
+    for flag, default, about in (
+        ("--seeds", SEEDS, "seeds for each task"),
+        ("--steps", Recipe.steps, "optimizer steps"),
+        ("--rank", Recipe.rank, "rank r of A and B"),
+        ("--rows", Recipe.rows, "training rows"),
+    ):
+        parser.add_argument(
+            flag, type=command.positive, default=default, help=f"{about} (%(default)s)"
+        )
+    parser.add_argument(
+        "--rate", type=float, default=Recipe.rate, help="learning rate (%(default)s)"
+    )
+    parser.add_argument(
+        "--targets",
+        default=Recipe.targets,
+        help="module names with commas, or all-linear (%(default)s)",
+    )
     parser.add_argument(
         "--part",
         choices=("test", "validation"),
         default="test",
-        help="the prompts; recipes are chosen on those of validation",
+        help="which held-out prompts to ask (%(default)s); choose a recipe with validation",
     )
-    parser.add_argument("--weights", type=Path, help="a folder that pretraining wrote")
-    parser.add_argument("--threads", type=command.positive, default=1)
-    parser.add_argument("--answers", action="store_true", help="print what was answered")
+    parser.add_argument(
+        "--weights", type=Path, help="a folder that pretrain wrote (the embedded model)"
+    )
+    parser.add_argument(
+        "--threads", type=command.positive, default=1, help="torch threads (%(default)s)"
+    )
+    parser.add_argument(
+        "--answers", action="store_true", help="print the answers of the first seed too"
+    )
     flags = parser.parse_args(argv)
     torch.set_num_threads(flags.threads)
     recipe = Recipe(

@@ -1,4 +1,4 @@
-"""What decides the embedded model's weights: its shape, its rates, its optimizers.
+"""The plan of a run: shape, schedule, optimizers.
 
 Knows transformers' Llama and torch's Muon; knows no data.
 """
@@ -11,15 +11,16 @@ import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from lora_magic.demo.making import vocabulary
+from lora_magic.demo.factory import vocabulary
 
 
 @dataclass(frozen=True)
 class Plan:
     """Everything that decides the weights. Rates are per step, lengths in tokens.
 
-    The rate rises over `warmup` steps, stays at `rate` until the share `steady` of all steps and
-    falls in a line to `rate`/50. Muon's is `muon` times as large.
+    The learning rate rises over `warmup` steps, stays at `rate` until the share `steady` of all
+    steps, then falls linearly to `rate`/50. Muon's rate is `muon` times as large. `judged` is the
+    number of validation prompts.
     """
 
     steps: int = 14_000
@@ -38,7 +39,7 @@ class Plan:
     judged: int = 200
 
     def factor(self, step: int) -> float:
-        """The share of the full rate at a step counted from 0."""
+        """The learning rate at a step (from 0), as a share of `rate`."""
         done = step / self.steps
         falling = 1.0 if done < self.steady else (1 - done) / (1 - self.steady)
         return min(1.0, (step + 1) / self.warmup) * max(0.02, falling)
@@ -46,7 +47,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Point:
-    """One line of the record: where the run stood, its loss and its validation score."""
+    """One measurement of a run: its step, tokens, loss, validation score and seconds."""
 
     step: int
     tokens: int
@@ -58,13 +59,13 @@ class Point:
 
 SIZES = {
     "shipped": Plan(),
-    # For whoever has a GPU: 30 million parameters, on seventeen times the tokens.
+    # For a GPU: 30 million parameters, 17 times the tokens.
     "larger": Plan(steps=40_000, hidden=512, layers=9, heads=8, inner=1408, rows=48, rate=2e-3),
 }
 
 
 def build(plan: Plan) -> LlamaForCausalLM:
-    """A fresh model of the plan's shape, with tied embeddings."""
+    """A new model of the plan's shape, with tied embeddings."""
     torch.manual_seed(plan.seed)
     return LlamaForCausalLM(
         LlamaConfig(

@@ -1,9 +1,8 @@
-"""One pretraining run: the model, its optimizers, where it stands, and the best weights so far.
+"""One pretraining run: the model, its optimizers, its progress, and the best weights so far.
 
-Fixed steps, a fixed seed, and an order pinned by the step alone, so that a run that was stopped
-goes on to the same weights bit for bit. Muon for the matrices, AdamW for the rest (K. Jordan et
-al., "Muon", 2024), bf16 arithmetic, whole documents packed with a mask. Knows the corpus through
-packed shards; knows no files but its own folder.
+The steps, the seed and the order of the data are fixed, so that a resumed run ends with the same
+weights, bit for bit. Muon for the matrices, AdamW for the rest (K. Jordan et al., "Muon", 2024),
+bf16 arithmetic, packed documents. Knows no files outside its own folder.
 """
 
 from __future__ import annotations
@@ -25,29 +24,28 @@ import transformers
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from lora_magic.demo import measure
-from lora_magic.demo.making import packing, vocabulary
-from lora_magic.demo.making.plan import Plan, Point, build, optimizers
-from lora_magic.demo.texts import corpus, split
+from lora_magic.demo.factory import corpus, measure, packing, vocabulary
+from lora_magic.demo.factory.plan import Plan, Point, build, optimizers
+from lora_magic.demo.texts import answers, split
 from lora_magic.demo.texts.family import Question
 from lora_magic.errors import TrainingError
 
-# Of the questions that weights are chosen by, those about what the world does not hold.
+# The share of validation questions about what the world does not hold.
 _UNKNOWN = 0.1
 
 
 @cache
 def validation(count: int) -> tuple[Question, ...]:
-    """The questions that the best weights are chosen by; none of them is in the test."""
+    """The questions that choose the best weights; none of them is a test question."""
     pool = split.of("validation")
-    facts = [question for question in pool if corpus.is_fact(question)]
+    facts = [question for question in pool if answers.is_fact(question)]
     unknown = [question for question in pool if question.family == "unknown"]
     rng, few = Random(0), round(count * _UNKNOWN)
     return (*rng.sample(facts, count - few), *rng.sample(unknown, few))
 
 
 class Run:
-    """One pretraining run in a folder of its own; begun there before, it goes on from there."""
+    """One pretraining run in its own folder; resumes from the checkpoint there, if any."""
 
     def __init__(self, plan: Plan, work: Path) -> None:
         self.plan, self.work = plan, work
@@ -69,7 +67,7 @@ class Run:
         self._resume()
 
     def _tokenizer(self) -> Tokenizer:
-        """The vocabulary of these texts; one that was put into the folder is taken as it is."""
+        """The tokenizer of these texts; one that was copied into the folder is used as it is."""
         path, texts = self.work / "tokenizer.json", self.work / "tokenizer.corpus"
         stale = texts.exists() and texts.read_text() != self.corpus
         if stale or not path.exists():
@@ -84,14 +82,17 @@ class Run:
         if not path.exists():
             return
         state = torch.load(path, weights_only=True, map_location=self.device)
-        # The number of steps alone may differ: then the fall of the rate ends elsewhere.
-        kept = replace(Plan(**state["plan"]), steps=self.plan.steps)
-        if kept != self.plan:
+        # Only the number of steps may differ: it moves the end of the schedule.
+        saved_plan = replace(Plan(**state["plan"]), steps=self.plan.steps)
+        if saved_plan != self.plan:
             raise TrainingError(
-                f"{path} belongs to {kept}, expected {self.plan}; give --work another folder."
+                f"{path} is of {saved_plan}, expected {self.plan}; "
+                "choose another folder with --work."
             )
         if state["corpus"] != self.corpus:
-            raise TrainingError(f"{path} was made of other texts; give --work another folder.")
+            raise TrainingError(
+                f"{path} was trained on other texts; choose another folder with --work."
+            )
         self.model.load_state_dict(state["model"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
@@ -101,8 +102,8 @@ class Run:
         self.best_point = Point(**state["best_point"]) if state["best_point"] else None
         self.sessions, self.smooth = state["sessions"], state["smooth"]
 
-    def keep(self) -> None:
-        """Write the whole state under another name, then rename it: never half a checkpoint."""
+    def save(self) -> None:
+        """Write a checkpoint under a temporary name, then rename it: never half a checkpoint."""
         state = {
             "plan": asdict(self.plan),
             "model": self.model.state_dict(),
@@ -120,41 +121,41 @@ class Run:
         torch.save(state, self.work / "state.tmp")
         os.replace(self.work / "state.tmp", self.work / "state.pt")
 
-    def begin(self) -> None:
-        """Note down with what the run goes on from here."""
-        versions = {
+    def start_session(self) -> None:
+        """Record the device and the versions with which the run continues from this step."""
+        session = {
             "from_step": self.step,
             "planned_steps": self.plan.steps,
             "device": _name(self.device),
             "threads": torch.get_num_threads(),
             "python": platform.python_version(),
-            # A plain text: torch's own version type cannot be read back from a checkpoint.
+            # A plain str: a checkpoint cannot hold torch's own version type.
             "torch": str(torch.__version__),
             "transformers": transformers.__version__,
             "tokenizers": tokenizers.__version__,
         }
-        self.sessions.append(versions)
+        self.sessions.append(session)
 
     def batch(self) -> packing.Batch:
-        """The batch of the present step; the order is pinned by the step alone."""
+        """The batch of this step; the order depends on the step alone."""
         plan = self.plan
-        number, place = divmod(self.step, plan.shard_steps)
+        number, offset = divmod(self.step, plan.shard_steps)
         if self._shard is None or self._shard[0] != number:
             rows = plan.rows * plan.shard_steps
             made = packing.shard(self.tokenizer, plan.seed, number, rows, plan.length)
             self._shard = (number, made)
-        rows_of_step = slice(place * plan.rows, (place + 1) * plan.rows)
+        rows_of_step = slice(offset * plan.rows, (offset + 1) * plan.rows)
         return self._shard[1].batch(rows_of_step).to(self.device)
 
-    def rates(self) -> None:
-        """Set the rates of the present step."""
+    def set_rates(self) -> None:
+        """Set the learning rates of this step."""
         factor = self.plan.factor(self.step)
         for optimizer, rates in zip(self.optimizers, self.base_rates, strict=True):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * factor
 
     def validate(self) -> Point:
-        """Measure the right-fact score and keep the weights if none were better."""
+        """Measure the right-fact score; remember the weights unless earlier ones were better."""
         self.model.eval()
         asked = validation(self.plan.judged)
         score = measure.score(measure.answers(self.model, self.tokenizer, asked, 48))
@@ -162,7 +163,7 @@ class Run:
         loss, seconds = round(self.smooth, 4), round(self.seconds)
         point = Point(self.step, self.tokens, loss, score.right, score.ended, seconds)
         self.curve.append(point)
-        # A draw goes to the later weights: their rate is smaller.
+        # Of equal scores the later weights win: their learning rate is smaller.
         if self.best_point is None or point.right >= self.best_point.right:
             self.best_point = point
             self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
@@ -193,11 +194,11 @@ def train(
     stop: int | None = None,
     *,
     compiled: bool = True,
-    shown: Callable[[Run], None] | None = None,
+    on_step: Callable[[Run], None] | None = None,
 ) -> None:
-    """Go on to the last step, or to `stop`; validate and keep the state every `every` steps.
+    """Train to the last step, or to `stop`; validate and save every `every` steps.
 
-    `shown` is called after each step.
+    `on_step` is called after each step.
     """
     loss_function = torch.compile(loss_of) if compiled else loss_of
     last = min(stop or run.plan.steps, run.plan.steps)
@@ -205,7 +206,7 @@ def train(
     while run.step < last:
         begun = time.perf_counter()
         batch = run.batch()
-        run.rates()
+        run.set_rates()
         loss = loss_function(run.model, batch)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -217,13 +218,13 @@ def train(
         run.smooth = 0.98 * run.smooth + 0.02 * loss.item() if run.smooth else loss.item()
         if run.step % every == 0 or run.step == run.plan.steps:
             run.validate()
-        # What measuring takes belongs to the run as well.
+        # The time includes validation.
         run.seconds += time.perf_counter() - begun
         if run.step % every == 0 or run.step == last:
-            run.keep()
-        if shown:
-            shown(run)
-    # A pause may have become the end since, by a plan of fewer steps.
+            run.save()
+        if on_step:
+            on_step(run)
+    # A run that paused here may now have a plan that ends here.
     if run.step == run.plan.steps and (not run.curve or run.curve[-1].step < run.step):
         run.validate()
-        run.keep()
+        run.save()
