@@ -1,0 +1,142 @@
+"""The surface is frozen: verbs, flags, public names and frame columns. A change is a decision.
+
+Whoever changes the surface changes these tables in the same commit, and design.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lora_magic
+from lora_magic.magics.verbs import VERBS
+from lora_magic.state.session import Session
+from tests.classifiers import saved, tiny_of
+
+NAMES = """
+    Adapter AdapterSpec Comparison LoraMagicError MergeReport RunSummary Session Spectrum TrainSpec
+    session
+"""
+
+#: Verb → its words, then its flags. Every cell with a body also takes --out.
+SURFACE = {
+    "load": "MODEL --bits --4bit --dtype --device --task --labels --home --trust-remote-code"
+    " --replace",
+    "use": "VAR TOKENIZER --replace",
+    "attach": "NAME --method --rank --alpha --dropout --targets --init --rslora --dora --bias"
+    " --norms --rank-pattern --alpha-pattern --virtual-tokens --for --seed --replace",
+    "detach": "NAME",
+    "train": "NAME --data --columns --format --epochs --steps --lr --batch-size --max-length"
+    " --eval --seed --lora-plus --optimizer --template --system --more",
+    "swap": "NAME",
+    "ask": "--max-new-tokens --temperature --seed",
+    "compare": "--adapters --max-new-tokens --temperature --seed",
+    "status": "",
+    "ratio": "NAME --method --rank --targets --virtual-tokens",
+    "spectrum": "NAME --module",
+    "panel": "VIEW",
+    "merge": "NAME",
+    "unmerge": "",
+    "blend": "NEW WEIGHTS --method --rank --density --seed --replace",
+    "compress": "NAME NEW --rank --energy --replace",
+    "save": "NAME FOLDER",
+    "open": "FOLDER NAME --other-base --replace",
+    "verify": "--quick",
+    "reset": "",
+}
+
+#: Result → the columns of its frame.
+FRAMES = {
+    "comparison": "prompt adapter text tokens seconds batched first_logit_change",
+    "classification": "prompt adapter label probability chosen",
+    "prediction": "prompt adapter label probability chosen",
+    "spectrum": "adapter module index sigma",
+    "spectrum summary": "adapter module rank effective_rank stable_rank energy_90 sigma_1 norm"
+    " note",
+    "ratio": "module outputs inputs rank formula trainable",
+    "merge": "module relative_change lost_to_rounding bytes",
+    "compress": "module rank_before rank_after norm error",
+    "compress by rank": "rank error worst_error worst_module",
+    "training": "step loss",
+    "accuracy": "label right total accuracy",
+}
+
+
+def test_the_public_names() -> None:
+    assert sorted(lora_magic.__all__) == sorted(NAMES.split())
+    assert all(hasattr(lora_magic, name) for name in lora_magic.__all__)
+
+
+def test_the_verbs_and_their_flags() -> None:
+    offered = {
+        verb.name: _arguments(argument.name for argument in verb.arguments)
+        for verb in VERBS.values()
+    }
+    assert offered == {verb: _arguments(names.split()) for verb, names in SURFACE.items()}
+
+
+def _arguments(names: Iterable[str]) -> tuple[list[str], set[str]]:
+    """Words in their order, flags in any."""
+    listed = list(names)
+    words = [name for name in listed if not name.startswith("--")]
+    return words, set(listed) - set(words)
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The frame of every result that has one, by name."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("home"))
+        return {**_of_a_language_model(), **_of_a_classifier(tmp_path_factory.mktemp("base"))}
+
+
+def _of_a_language_model() -> dict[str, Any]:
+    session = Session()
+    session.load("demo")
+    session.attach("pirate", rank=2)
+    training = session.train("pirate", text="What? => Arr!", steps=2)
+    spectrum = session.spectrum("pirate")
+    compression = session.compress("pirate")
+    frames = {
+        "comparison": session.compare("What does a fox eat?", max_new_tokens=2).to_frame(),
+        "spectrum": spectrum.to_frame(),
+        "spectrum summary": spectrum.summary(),
+        "ratio": session.ratio("pirate").to_frame(),
+        "compress": compression.to_frame(),
+        "compress by rank": compression.by_rank(),
+        "training": training.to_frame(),
+        "merge": session.merge("pirate").to_frame(),
+    }
+    session.reset()
+    return frames
+
+
+def _of_a_classifier(folder: Path) -> dict[str, Any]:
+    session = Session()
+    session.load(
+        saved(tiny_of("causal", "llama"), folder), task="classification", labels="day,night"
+    )
+    session.attach("sky", rank=2, targets="attention")
+    rows = "The sun => day\nA moon => night\nMy sun => day\nMy moon => night"
+    accuracy = session.train("sky", text=rows, steps=2, eval=2).accuracy_after
+    assert accuracy is not None
+    frames = {
+        "classification": session.compare("The sun").to_frame(),
+        "prediction": session.ask("The sun").to_frame(),
+        "accuracy": accuracy.to_frame(),
+    }
+    session.reset()
+    return frames
+
+
+@pytest.mark.parametrize("result", FRAMES)
+def test_the_columns_of_its_frame(result: str, frames: dict[str, Any]) -> None:
+    assert " ".join(frames[result].columns) == FRAMES[result]
+    assert len(frames[result]) > 0
+
+
+def test_every_frame_is_frozen(frames: dict[str, Any]) -> None:
+    assert set(frames) == set(FRAMES)
