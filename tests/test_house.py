@@ -67,9 +67,9 @@ CEILINGS = {
     "lowrank": 416,
     "views": 2173,
     ROOT: 158,
-    "demo": 4412,
+    "demo": 4413,
     WITHOUT_DEMO: 13937,
-    ALL: 18349,
+    ALL: 18350,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.

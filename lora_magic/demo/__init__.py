@@ -1,13 +1,12 @@
-"""The embedded base model: a small Llama that knows one small world, and ships with the package.
+"""The embedded model: a small Llama that knows one small world and ships with the package.
 
-    folder()            where its weights and tokenizer lie, after their checksums were verified
-    SUGGESTED_PROMPTS   what it answers well; outside its world it knows nothing
+    folder()            the folder of its weights and tokenizer, after verifying their checksums
+    SUGGESTED_PROMPTS   prompts that it answers well; it knows nothing outside its world
     RECIPE              the training defaults that were measured for it
     rows("pirate", 150) rows to train an adapter on, never a held-out prompt
 
-Imports no torch: a notebook may ask for prompts and rows before anything is loaded. How the
-weights came about is in `texts`, `making` and `pretrain`; what they can do, in `probe`, `adapters`
-and `show`.
+Does not import torch: a notebook may ask for prompts and rows before it loads a model. `factory`
+trains and measures the model; nothing here imports it.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ SUGGESTED_PROMPTS: tuple[str, ...] = (
     "Write a short story about a lost compass.",
 )
 
-# Learning rate, optimizer steps, rows a step, rank r, alpha, targets: measured by `adapters`.
+# Learning rate, optimizer steps, batch size, rank r, alpha, targets: measured by factory/adapters.
 RECIPE: dict[str, float | int | str] = {
     "learning_rate": 4e-3,
     "steps": 60,
@@ -47,9 +46,9 @@ RECIPE: dict[str, float | int | str] = {
 
 @cache
 def folder() -> Path:
-    """The folder of the embedded model, readable by transformers as it is.
+    """The folder of the embedded model, in transformers' format.
 
-    Every shipped file is compared with `SHA256SUMS` once a process; raises
+    Compares every file with `SHA256SUMS`, once in each process; raises
     `lora_magic.errors.BaseModelError` naming each file that is missing or differs.
     """
     verify_checksums(WEIGHTS)
@@ -60,16 +59,16 @@ ADAPTERS = ("negative", "positive", "formal", "pirate", "json", "short")
 
 
 def rows(style: str, n: int, seed: int = 0) -> tuple[tuple[str, str], ...]:
-    """`n` rows (prompt, completion) of one style, no prompt twice, none that is held out.
+    """`n` rows (prompt, completion) of one style; all prompts differ and none is held out.
 
-    `style` is "negative" or "positive" (reviews), or "formal" (a customer service), "pirate",
-    "json", "short" (short lines), "cheerful", "grumpy". Two thirds of the world's subjects occur;
-    the others are kept for measuring what an adapter does with subjects that it never saw.
-    Raises `lora_magic.errors.DataError` for more rows than the world has, or another style.
+    `style` is "negative" or "positive" (reviews), "formal" (customer service), "pirate", "json",
+    "short" (short lines), "cheerful" or "grumpy". The rows cover two thirds of the world's
+    subjects; the others measure what an adapter does with subjects that it never saw.
+    Raises `lora_magic.errors.DataError` for an unknown style or more rows than the world has.
     """
     from lora_magic.demo.texts import tasks
     from lora_magic.errors import DataError
 
     if style not in tasks.TASKS:
-        raise DataError(f"no style {style!r}; expected one of {', '.join(tasks.TASKS)}.")
+        raise DataError(f"unknown style {style!r}; expected one of {', '.join(tasks.TASKS)}.")
     return tasks.rows(style, n, seed)

@@ -1,6 +1,6 @@
-"""The sha256 of every file of the embedded base model: written once, verified before loading.
+"""The sha256 of every file of the embedded model: written by the factory, verified before loading.
 
-Knows files; imports nothing heavy, so that a damaged file is found before torch is.
+Knows files; does not import torch, so that a damaged file is found before torch loads.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def verify_checksums(folder: Path) -> None:
     listing = folder / NAME
     if not listing.is_file():
         raise BaseModelError(
-            f"the embedded base model is not in {folder}: {NAME} is missing; "
-            "in the clone that it came from, type: pip install --force-reinstall --no-deps ."
+            f"the embedded model is not in {folder}: {NAME} is missing. "
+            "Reinstall; in a clone, type: pip install --force-reinstall --no-deps ."
         )
     faults = []
     for line in listing.read_text().splitlines():
@@ -42,6 +42,6 @@ def verify_checksums(folder: Path) -> None:
             faults.append(f"{name} has sha256 {seen[:12]}…, expected {expected[:12]}…")
     if faults:
         raise BaseModelError(
-            f"the embedded base model in {folder} is damaged: {'; '.join(faults)}; "
-            "in the clone that it came from, type: pip install --force-reinstall --no-deps ."
+            f"the embedded model in {folder} is damaged: {'; '.join(faults)}. "
+            "Reinstall; in a clone, type: pip install --force-reinstall --no-deps ."
         )

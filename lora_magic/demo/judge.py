@@ -1,9 +1,9 @@
 """Whether an answer is about the right subject and says something true about it.
 
-Works on words alone, for every family of prompts and for every style: capitals, punctuation, the
-brackets of JSON, the lines of a list and a pirate's "be" and "ye" make no difference. A true answer
-states a property that the tables of the world give its subject, and none that they give only to
-something else of its kind. It reads no grammar and does not see a "not". Knows no model.
+It compares words, so it works for every family of prompts and every style: capitals, punctuation,
+JSON, lists and a pirate's "be" and "ye" make no difference. A true answer states a property that
+the world's tables give its subject, and none that they give only to another subject of its kind.
+It knows no grammar, ignores "not", and knows no model.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ Words = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is right about an answer."""
+    """Whether an answer has the right subject, and is true."""
 
     subject: bool
     true: bool
 
     @property
     def right(self) -> bool:
-        """Both at once."""
+        """Both."""
         return self.subject and self.true
 
 
-# What a voice turns into something else, and words that it drops or adds.
+# Words that a voice replaces, and words that it drops or adds.
 _SAME = {
     "ye": "you",
     "yer": "my",
@@ -69,7 +69,7 @@ _SAME = {
 }
 _DROPPED = {"a", "an", "the", "please"}
 _WORD = re.compile(r"[a-z0-9]+(?:['-][a-z0-9]+)*'?")
-# A property of one word is common, and counts behind one of these alone.
+# A property of one word counts only after one of these: single words also occur by chance.
 _BEFORE = frozenset(
     re.findall(
         r"\w+",
@@ -77,8 +77,8 @@ _BEFORE = frozenset(
         "and it them trait food material smell sound tool",
     )
 )
-# Sentences of the texts that hold such words and say nothing of the subject.
-_IDLE = tuple(
+# Phrases of the texts that contain such words but state nothing about the subject.
+_FILLER = tuple(
     tuple(text.split())
     for text in (
         "very busy",
@@ -95,7 +95,7 @@ _IDLE = tuple(
 
 
 def words(text: str) -> Words:
-    """The words of a text as every style has them: "Ye be clever!" → ("you", "be", "clever")."""
+    """The words of a text, the same for every style: "Ye be clever!" → ("you", "be", "clever")."""
     found = []
     for word in _WORD.findall(text.lower()):
         kept = word if word in ("an'", "o'") else word.strip("'") if word[-2:] != "n'" else word
@@ -109,23 +109,22 @@ def words(text: str) -> Words:
 
 @dataclass(frozen=True)
 class Known:
-    """What the world holds of one subject: its names and its properties, as words."""
+    """The names and properties of one subject, as words."""
 
     names: tuple[Words, ...]
     properties: tuple[Words, ...]
-    # Pieces of properties: "berries" and "mice" of "berries and mice", "forest" of "in the forest".
+    # Parts of properties: "berries" and "mice" of "berries and mice", "forest" of "in the forest".
     pieces: tuple[Words, ...]
-    # Those that count wherever they stand, though they are one word: what a dish is made of, and
-    # the part of a product.
+    # Single words that count anywhere: the ingredients of a dish, the part of a product.
     anywhere: frozenset[Words] = frozenset()
 
 
 def _known(name: str, *properties: str) -> Known:
     pieces = {words(piece) for p in properties for piece in _PARTED.split(p)}
-    # "Dry it" is nothing that tells one subject from another.
-    telling = [p for p in sorted(pieces) if p and not (len(p) < 3 and "it" in p)]
+    # "Dry it" does not distinguish one subject from another.
+    distinctive = [p for p in sorted(pieces) if p and not (len(p) < 3 and "it" in p)]
     return Known(
-        (words(name), words(plural(name))), tuple(words(p) for p in properties), tuple(telling)
+        (words(name), words(plural(name))), tuple(words(p) for p in properties), tuple(distinctive)
     )
 
 
@@ -146,7 +145,7 @@ def _dish(d: Dish) -> Known:
 
 @cache
 def _world() -> Mapping[str, Mapping[str, Known]]:
-    """Kind → subject → what is known of it."""
+    """Kind → subject → its names and properties."""
     uses = {p.name: (p.use, p.part) for p in PRODUCTS}
     return {
         "animal": {a.name: _known(a.name, a.habitat, a.food, a.trait, a.action) for a in ANIMALS},
@@ -167,7 +166,7 @@ _PLOTS = {"lost": "thing", "gift": "thing"}
 
 
 def kind_of(question: Question) -> str:
-    """The kind of thing that a question is about: "animal" for a story about a fox too."""
+    """The kind of a question's subject: "animal", also for a story about a fox."""
     if question.family in ("review", "dialogue"):
         return question.aspect
     if question.family == "story":
@@ -178,7 +177,7 @@ def kind_of(question: Question) -> str:
 
 
 def judge(question: Question, text: str) -> Verdict:
-    """Whether a text answers a question about the right subject, and truly."""
+    """Whether a text is about the question's subject, and true."""
     admits = unknown.is_admitted(text)
     if question.family == "unknown":
         return Verdict(admits, admits and not _invented(question, text))
@@ -189,44 +188,44 @@ def judge(question: Question, text: str) -> Verdict:
     said, own = words(text), _world()[kind][name]
     parts = (*own.properties, *own.pieces)
     named = _free(said, own.names)
-    # A set form and a story give a word without a sentence about it.
-    loose = question.family in ("form", "story")
-    told = {p for p in parts if _stands(p, said, named, anywhere=loose or p in own.anywhere)}
-    free = _free(said, (*parts, *own.names, *_IDLE))
-    # A story has people with traits and places of its own: only what takes more words than these
-    # is told of the subject alone.
+    # A form or a story may state a property without a sentence about it.
+    lenient = question.family in ("form", "story")
+    stated = {p for p in parts if _states(p, said, named, anywhere=lenient or p in own.anywhere)}
+    free = _free(said, (*parts, *own.names, *_FILLER))
+    # A story has people and places with properties of their own: only longer properties are
+    # certain to be about its subject.
     shortest = 3 if question.family == "story" else 1
     others = [known for other, known in _world()[kind].items() if other != name]
     return Verdict(
-        subject=_is_about(own, others, said, free, told=_telling(told), kind=kind),
-        true=bool(told) and not any(_claimed(known, said, free, shortest) for known in others),
+        subject=_is_about(own, others, said, free, is_described=_describes(stated), kind=kind),
+        true=bool(stated) and not any(_claimed(known, said, free, shortest) for known in others),
     )
 
 
-# What may be asked about instead.
+# An offer of what to ask instead.
 _OFFERED = re.compile(r"ask me about [^.!\"]*", re.IGNORECASE)
 
 
 def _invented(question: Question, text: str) -> bool:
-    """Whether a text tells something of a name that the world does not hold."""
+    """Whether a text states a property of a name that the world does not hold."""
     known = _world().get(question.aspect, {}).values()
     said = words(_OFFERED.sub("", text))
-    free = _free(said, (words(question.subject), *_IDLE))
+    free = _free(said, (words(question.subject), *_FILLER))
     return any(_claimed(other, said, free, 1) for other in known)
 
 
-def _telling(told: set[Words]) -> bool:
-    """Whether properties alone show what is spoken of: one word may be there by chance."""
-    return len(told) > 1 or any(len(part) > 1 for part in told)
+def _describes(stated: set[Words]) -> bool:
+    """Whether these properties identify the subject; a single word may occur by chance."""
+    return len(stated) > 1 or any(len(part) > 1 for part in stated)
 
 
-def _stands(part: Words, said: Words, free: list[bool], *, anywhere: bool) -> bool:
-    """Whether a text has these words, not all of them in what is not free.
+def _states(part: Words, said: Words, free: list[bool], *, anywhere: bool) -> bool:
+    """Whether a text has these words, at least one of them free (in no other name or property).
 
-    "Cheese" is not told in "cheese pie". A part of one word has to stand behind a word that gives
-    properties, unless it may stand `anywhere`.
+    "cheese pie" does not state "cheese". A single word must follow a word of `_BEFORE`, unless
+    `anywhere`.
     """
-    for start in _places(part, said):
+    for start in _positions(part, said):
         if not any(free[start : start + len(part)]):
             continue
         if anywhere or len(part) > 1 or (start > 0 and said[start - 1] in _BEFORE):
@@ -234,46 +233,46 @@ def _stands(part: Words, said: Words, free: list[bool], *, anywhere: bool) -> bo
     return False
 
 
-def _places(part: Words, said: Words) -> list[int]:
-    """Where the words of `part` stand in a text, one behind the other."""
+def _positions(part: Words, said: Words) -> list[int]:
+    """The positions at which the words of `part` begin in a text."""
     return [i for i in range(len(said) - len(part) + 1) if said[i : i + len(part)] == part]
 
 
 def _free(said: Words, parts: Iterable[Words]) -> list[bool]:
-    """For each word whether it belongs to none of the parts."""
+    """For each word, whether it belongs to none of the parts."""
     free = [True] * len(said)
     for part in parts:
-        for start in _places(part, said):
+        for start in _positions(part, said):
             free[start : start + len(part)] = [False] * len(part)
     return free
 
 
 def _claimed(known: Known, said: Words, free: list[bool], shortest: int) -> bool:
-    """Whether a text gives its subject a property, or a piece of one, that is another's."""
+    """Whether a text states a property, or a part of one, of another subject."""
     return any(
-        len(part) >= shortest and _stands(part, said, free, anywhere=part in known.anywhere)
+        len(part) >= shortest and _states(part, said, free, anywhere=part in known.anywhere)
         for part in (*known.properties, *known.pieces)
     )
 
 
 def _is_about(
-    own: Known, others: list[Known], said: Words, free: list[bool], *, told: bool, kind: str
+    own: Known, others: list[Known], said: Words, free: list[bool], *, is_described: bool, kind: str
 ) -> bool:
-    """Named as often as any other of its kind, or, where none is named, told by a property."""
-    mentions = max(len(_places(name, said)) for name in own.names)
+    """Named as often as any other of its kind; if none is named, described by a property."""
+    mentions = max(len(_positions(name, said)) for name in own.names)
     rivals = max((_named(known, said, free, kind) for known in others), default=0)
     own_names = set(own.names)
     if any(set(known.names) & own_names for known in others):
         # Two faults of one product share its name.
         rivals = min(rivals, mentions)
-    return mentions >= max(1, rivals) or (told and rivals == 0)
+    return mentions >= max(1, rivals) or (is_described and rivals == 0)
 
 
 def _named(known: Known, said: Words, free: list[bool], kind: str) -> int:
-    """How often another subject is named; an adjective only where it stands as one."""
+    """How often another subject is named; an adjective counts only in its usual context."""
     count = 0
     for name in known.names:
-        for start in _places(name, said):
+        for start in _positions(name, said):
             if not any(free[start : start + len(name)]):
                 continue
             before = said[start - 1] if start else ""

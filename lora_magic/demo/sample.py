@@ -1,15 +1,15 @@
-"""Two dozen held-out questions about the demo world: what a trained adapter is asked after a run.
+"""24 held-out questions about the demo world, asked after a training run to measure forgetting.
 
-Pinned, so that two runs are asked the same, and so that nothing has to be drawn first: building all
-questions takes longer than answering these. Of every family of facts two or three, of the test
-split, about subjects that the demo's own adapters never see. Knows no model and no judge.
+They are listed here so that every run is asked the same, and because drawing them from all
+questions takes longer than answering them. Two or three of each family of facts, from the test
+split, about subjects that the demo's adapters never see. Knows no model and no judge.
 """
 
 from __future__ import annotations
 
 from lora_magic.demo.texts.family import Question
 
-# A question's key (family/aspect/subject/phrasing), and below it the prompt as it is asked.
+# A question's key (family/aspect/subject/phrasing), and below it its prompt.
 _PINNED = """
 animal/about/bee/What is a {name}?
     What is a bee?

@@ -13,7 +13,7 @@ from lora_magic.state.session import Session
 
 
 def rows(seed: int, count: int = 200) -> list[tuple[str, str]]:
-    """Facts in a pirate's voice, none of them held out from the embedded model's own probe."""
+    """Facts in a pirate's voice; none is a held-out prompt of the embedded model."""
     return list(demo.rows("pirate", count, seed=seed))
 
 
@@ -32,7 +32,7 @@ def quantised() -> Session:
 
 
 def biased() -> Session:
-    """The embedded model with biases of 0 in every linear layer: it answers the same, bit for bit.
+    """The embedded model with biases of 0 in every linear layer; its answers stay the same.
 
     BitFit needs biases, and Llama has none.
     """

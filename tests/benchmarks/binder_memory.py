@@ -2,16 +2,15 @@
 
     python tests/benchmarks/binder_memory.py [--limit 2048]
 
-Starts JupyterLab, opens `notebooks/quickstart.ipynb` in it, and runs every cell in the kernel that
-the server started, all on one core and one thread. Where this process may make a control group
-(version 1, as root) a hard limit on memory stands around the server and all that it starts: beyond
-it Linux ends a process, and so the run. A limit on the address space would not do instead, for
-libraries reserve far more of it than they touch.
+Starts JupyterLab and runs every cell of `notebooks/quickstart.ipynb` in a kernel that the server
+started, on one core and one thread. As root, with control groups of version 1, a hard limit applies
+to the memory of the server and its children: above it, Linux kills a process and the run fails.
+A limit on the address space would not work: libraries reserve far more than they use.
 
-`peak` is the largest sum of the processes' resident memory, looked at twenty times a second; what
-they share is counted for each, so it is rather too high than too low. The group counts pages of
-files only if it was the first to read them. `high water` is what Linux noted of each process.
-Not collected by pytest: bytes belong to a machine.
+`peak` is the largest sum of the processes' resident memory, sampled 20 times a second; shared pages
+count for each process, so it is too high rather than too low. The group counts a file's pages only
+if it read them first. `high water` is Linux's own maximum for each process. pytest does not collect
+this file: bytes belong to the machine.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ TOKEN = "quickstart"
 
 @dataclass
 class Watch:
-    """The memory of one process and of all that it starts, looked at until `done`."""
+    """Samples the memory of a process and its children until `done`."""
 
     root: psutil.Process
     peak: int = 0
@@ -82,7 +81,7 @@ class Watch:
 
 @contextmanager
 def memory_group(limit: int) -> Iterator[Path | None]:
-    """A control group with that limit, or None where none may be made."""
+    """A control group with that limit, or None if this process may not make one."""
     group = GROUPS / f"lora_magic_{os.getpid()}"
     try:
         group.mkdir()
@@ -153,7 +152,7 @@ def opened(room: Path) -> BlockingKernelClient:
 
 
 def run(room: Path, group: Path | None) -> Watch:
-    """Every cell of the quickstart, watched."""
+    """Run every cell of the quickstart under a watch."""
     shutil.copytree(NOTEBOOKS, room / "notebooks")
     process = server(room, group)
     watch = Watch(psutil.Process(process.pid))

@@ -1,13 +1,12 @@
-"""One prompt under N adapters: the stacked pass against other roads to the same answers.
+"""One prompt under N adapters: the stacked batch against other ways to the same answers.
 
     python tests/benchmarks/compare_speed.py [--adapters 8] [--rounds 5] [--tokens 24] [--width 512]
 
-The roads: `stacked`, one pass with `StackedLinear` in the slots; `one by one`, each adapter's own
-PEFT layers swapped in and asked in turn; `peft mixed`, PEFT's batch with `adapter_names`; and
-`base batch`, the bare base on as many rows, which nothing can beat. Every road runs once a round,
-in an order that turns from round to round, so that a drifting machine weighs on all alike; the
-numbers are medians over rounds of the ratio of CPU seconds within a round. The model is a random
-Llama: its texts mean nothing, but all roads must agree on them. Not collected by pytest.
+`stacked`: one batch with `StackedLinear` in the slots. `one by one`: each adapter's PEFT layers
+swapped in, one after another. `peft mixed`: PEFT's batch with `adapter_names`. `base batch`: the
+base alone on as many rows, the lower bound. Each runs once a round, in rotating order, so that a
+drift of the machine affects all; the numbers are medians over rounds of the ratio of CPU seconds.
+The model is a random Llama; all ways must give the same texts. pytest does not collect this file.
 """
 
 from __future__ import annotations
@@ -83,7 +82,7 @@ def factors(layer: Any, name: str) -> LowRank:
 
 
 def single(wrapped: Any, name: str) -> dict[str, nn.Module]:
-    """PEFT's layers with one adapter each, as a session holds them in its slots."""
+    """PEFT's layers with one adapter each, as a session keeps them in its slots."""
     alone = copy.deepcopy(wrapped)
     for other in [other for other in wrapped.peft_config if other != name]:
         alone.delete_adapter(other)
@@ -92,7 +91,7 @@ def single(wrapped: Any, name: str) -> dict[str, nn.Module]:
 
 
 def roads(base: Any, wrapped: Any, names: list[str], tokens: int) -> dict[str, Road]:
-    """Each road as a function that returns the answers in the order of `names`."""
+    """Each way as a function that returns the answers in the order of `names`."""
     slots, layers = Slots(base), layers_of(wrapped)
     stack = {
         path: StackedLinear(slots.original(path), [factors(layer, name) for name in names])
@@ -127,7 +126,7 @@ def roads(base: Any, wrapped: Any, names: list[str], tokens: int) -> dict[str, R
 
 
 def measured(roads: dict[str, Road], rounds: int) -> dict[str, list[float]]:
-    """CPU seconds of each road, round by round."""
+    """CPU seconds of each way, by round."""
     seconds: dict[str, list[float]] = {name: [] for name in roads}
     for turn in range(rounds):
         order = list(roads)

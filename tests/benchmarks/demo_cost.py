@@ -1,13 +1,12 @@
-"""What the embedded model costs: its size, its loading, its memory and its speed.
+"""The cost of the embedded model: size, loading, memory and speed.
 
     python tests/benchmarks/demo_cost.py [--runs 5]
 
-Each run is a fresh process on one thread. `load` is `session.load("demo")` after the imports of
-torch, transformers and peft, the checking of the files' sums included; the first load of a process
-also imports the model's own class, so that the second is given beside it. `peak` is the high-water
-mark of the process after load, attach, a training of 60 steps, and a comparison of the base with
-that adapter. `tokens a second` is `session.ask`, greedy, over all suggested prompts. Not collected
-by pytest: seconds and bytes belong to a machine.
+Each run is a new process on one thread. `load` is `session.load("demo")` after the imports of
+torch, transformers and peft, checksums included; the first load of a process also imports the
+model's class, so both are measured. `peak` is the maximum memory of the process after load, attach,
+60 training steps, and a comparison of base and adapter. `tokens a second` is `session.ask`, greedy,
+over all suggested prompts. pytest does not collect this file: the figures belong to the machine.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ LIMITS = {"files MB": 12, "load s": 0.1, "peak MB": 800, "tokens a second": 200}
 
 
 def high_water() -> float:
-    """The most memory that this process has held, in MB."""
+    """The maximum memory of this process, in MB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     mark = next(line for line in lines if line.startswith("VmHWM"))
     return int(mark.split()[1]) * 1024 / MB

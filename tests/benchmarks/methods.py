@@ -1,13 +1,13 @@
-"""Every method side by side, over three seeds: the table of the README.
+"""Every method side by side, over three seeds: the first table of README.md.
 
     python tests/benchmarks/methods.py [--seeds 3] [--only NAME …]
 
 On the embedded model, 150 rows in a pirate's voice, 60 steps, the defaults of each method. Held-out
-loss is over 50 rows; latency is the time of 32 tokens read one by one with a cache at batch 1
-against the base's, the median of rounds taken in turn, unmerged and merged; merge error is the
-largest difference of logits between merged and unmerged, over the largest logit; storage is that of
-the tensors. QLoRA and LoftQ stand on the model in NF4, BitFit on the model with biases of 0 added.
-Prints Markdown. Not collected by pytest.
+loss is over 50 rows. Latency is the time of 32 tokens read one by one with a cache at batch size 1,
+over the base's: the median of alternating rounds, unmerged and merged. Merge error is the largest
+difference between the logits merged and unmerged, over the largest logit. Storage is that of the
+tensors. QLoRA and LoftQ use the model in NF4, BitFit the model with biases of 0 added. Prints
+Markdown. pytest does not collect this file.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ PROMPT = "What does a fox eat?"
 
 @dataclass(frozen=True)
 class Case:
-    """One row: what it is called, the base, the flags of attach and of train."""
+    """One row: its title, base, and flags of attach and train."""
 
     title: str
     base: Callable[[], Session]
@@ -72,7 +72,7 @@ CASES = (
 
 @dataclass(frozen=True)
 class Found:
-    """One case with one seed."""
+    """The result of one case with one seed."""
 
     trained: int
     base_loss: float
@@ -92,7 +92,7 @@ def logits(session: Session) -> torch.Tensor:
 
 
 def base_loss(session: Session, rows: Any) -> float:
-    """The base's own loss on the held-out rows: that of a LoRA whose B is 0."""
+    """The base's loss on the held-out rows: that of a LoRA whose B is 0."""
     session.attach("zero", replace=True)
     before = session.train("zero", rows, eval=50, steps=1, lr=1e-9, seed=0).held_out_before
     session.detach("zero")
@@ -102,7 +102,7 @@ def base_loss(session: Session, rows: Any) -> float:
 
 @torch.no_grad()
 def seconds(session: Session) -> float:
-    """The time of so many tokens, one by one with a cache: the same ones whoever answers."""
+    """The seconds for a fixed sequence of tokens, read one by one with a cache."""
     ids = session.tokenizer(PROMPT + "\n")["input_ids"]
     tokens = torch.tensor([(ids * TOKENS)[:TOKENS]])
     began = time.perf_counter()
@@ -114,7 +114,7 @@ def seconds(session: Session) -> float:
 
 
 def latency(session: Session, name: str, merged: bool) -> float:
-    """The adapter's time over the base's, the median of rounds in turn."""
+    """The adapter's time over the base's, the median of alternating rounds."""
     ratios = []
     torch.set_num_threads(1)
     for _ in range(ROUNDS):

@@ -1,12 +1,11 @@
-"""What following a run in a notebook costs: its share of the run's time, and updates a second.
+"""The cost of the live training panel: its share of the run's time, and its updates a second.
 
     python -m tests.benchmarks.panel_cost
 
-In a real kernel the embedded model is trained for some seconds, alternately with the live panel and
-without anything shown. The share is the time inside the panel's own code at each step over that of
-the run: what it loads before the first and the record after the last are not in it. The ratio of
-the two runs' times, which wobbles more, stands beside it. Limits: 1 % of the time and 5 updates a
-second.
+Trains the embedded model in a real kernel for some seconds, alternately with and without the live
+panel. The share is the time inside the panel's code at each step over the time of the run, without
+its loading before the first step and the record after the last. The ratio of the two runs' times is
+printed too, but it is noisier. Limits: 1 % of the time and 5 updates a second.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ REPORT = "print(json.dumps([spent[0], shown[0], run.seconds])); spent[0], shown[
 
 
 def main() -> None:
-    """Print the figures, and the limits beside them."""
+    """Print the figures and their limits."""
     shares, rates, ratios = [], [], []
     with tempfile.TemporaryDirectory() as folder, kernel(folder) as running:
         assert running.run(PREPARE).status == "ok"
@@ -62,7 +61,7 @@ def main() -> None:
                 times[silent] = seconds
                 if not silent and round_:
                     shares.append(spent / seconds)
-                    # The last one is the record that stays.
+                    # The last one is the final record.
                     rates.append((shown - 1) / seconds)
             if round_:
                 ratios.append(times[""] / times[";"])

@@ -1,11 +1,11 @@
-"""QLoRA against LoRA over 16 bits on a base of 100M parameters: bits a weight, held-out loss.
+"""QLoRA against LoRA on bf16, on a base of 100M parameters: bits per weight, held-out loss.
 
     python tests/benchmarks/qlora.py [--seeds 3] [--warm-up 30] [--steps 40]
 
-The base is a Llama built from a config with the embedded model's tokenizer, trained for a few full
-steps on the embedded corpus so that it is not noise, saved, and loaded in bfloat16 and in NF4.
-Prints the bits stored for a quantised weight (limit 4.2) and the held-out loss of both over the
-seeds (limit: 2 % apart). Not collected by pytest.
+The base is a random Llama with the embedded model's tokenizer, trained in full for a few steps on
+the embedded model's rows so that it is not noise, saved, and loaded in bfloat16 and in NF4. Prints
+the bits stored for each quantised weight (limit 4.2) and the held-out loss of both over the seeds
+(limit: 2 % apart). pytest does not collect this file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ BITS_LIMIT, LOSS_LIMIT = 4.2, 1.02
 
 
 def build(folder: str, steps: int) -> int:
-    """Save a warmed-up base of at least 100M parameters; returns its count."""
+    """Save a trained base of at least 100M parameters; returns their number."""
     torch.manual_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(demo.folder())
     config = LlamaConfig(
@@ -62,7 +62,7 @@ def build(folder: str, steps: int) -> int:
 
 
 def loss(folder: str, bits: int | None, seed: int, steps: int) -> tuple[float, float, str]:
-    """Held-out loss before and after, and how the base is stored."""
+    """The held-out loss before and after, and how the base is stored."""
     session = Session()
     record = session.load(folder, bits=bits, dtype="bf16")
     session.attach("one", seed=seed)

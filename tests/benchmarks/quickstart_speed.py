@@ -1,12 +1,11 @@
-"""The quickstart as a newcomer runs it: to the first answer, and to the end.
+"""The quickstart as a newcomer runs it: seconds to the first answer, and to the end.
 
     python tests/benchmarks/quickstart_speed.py [--runs 3] [--threads N]
 
-Runs each cell of `notebooks/quickstart.ipynb` in a fresh kernel. `first answer` counts from the
-start of the kernel to the end of the first `%lora ask`, all imports included; `after imports` is
-Run All without that part and without the first training's import of the Trainer, which a first
-training of one step in a cell of its own takes away. Not collected by pytest: seconds belong to a
-machine.
+Runs each cell of `notebooks/quickstart.ipynb` in a new kernel. `first answer` is the time from the
+start of the kernel to the end of the first `%lora ask`, imports included. `after imports` is the
+rest, without the import of the Trainer, which a training of one step in an extra cell does first.
+pytest does not collect this file: seconds belong to the machine.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ WARM = "%lora attach warm\n%lora train warm --data warm_rows --steps 1;\n%lora d
 
 
 def run(folder: str) -> tuple[float, float]:
-    """Seconds to the first answer, and of all cells after it but for imports."""
+    """Seconds to the first answer, and of all later cells without imports."""
     notebook = nbformat.read(QUICKSTART, as_version=4)
     client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": folder}})
     cells = [index for index, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
@@ -53,7 +52,7 @@ def run(folder: str) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--threads", help="OMP_NUM_THREADS of the kernel; default: as it is")
+    parser.add_argument("--threads", help="OMP_NUM_THREADS of the kernel (unchanged)")
     given = parser.parse_args()
     if given.threads:
         os.environ["OMP_NUM_THREADS"] = given.threads

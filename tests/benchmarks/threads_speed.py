@@ -2,9 +2,9 @@
 
     python tests/benchmarks/threads_speed.py [--rounds 5] [--steps 10]
 
-Trains and compares with torch on one thread and on two, in turn; then again while another process
-keeps a core busy. Prints the median ratios of seconds. It is what `lora_magic/base/threads.py`
-decides by. Not collected by pytest.
+Trains and compares with torch on one thread and on two, alternately; then again while another
+process keeps a core busy. Prints the median ratios of seconds, on which the choice of one thread
+for small models rests. pytest does not collect this file.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def seconds(work: Callable[[], object], count: int) -> float:
     return time.perf_counter() - began
 
 
-def told(name: str, work: Callable[[], object], rounds: int) -> None:
+def show_ratio(name: str, work: Callable[[], object], rounds: int) -> None:
     work()
     ratios = sorted(seconds(work, 2) / seconds(work, 1) for _ in range(rounds))
     print(f"{name}, 2 threads / 1: {statistics.median(ratios):.2f}× "
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=10)
     given = parser.parse_args()
-    threads.SMALL = 0  # the decision is switched off: it is what is measured
+    threads.SMALL = 0  # without the package's own choice of threads, which this measures
     session = Session()
     session.load("demo")
     session.attach("one")
@@ -62,16 +62,18 @@ def main() -> None:
           f"{os.cpu_count()} cores")  # fmt: skip
     for state, company in (("idle", nullcontext()), ("one core busy", Busy())):
         with company:
-            told(
+            show_ratio(
                 f"{state}: train",
                 lambda: session.train("one", ROWS, steps=given.steps),
                 given.rounds,
             )
-            told(f"{state}: compare", lambda: session.compare("What does a fox eat?"), given.rounds)
+            show_ratio(
+                f"{state}: compare", lambda: session.compare("What does a fox eat?"), given.rounds
+            )
 
 
 class Busy:
-    """Another process that takes a core for the length of a block."""
+    """Another process that keeps a core busy for the length of a block."""
 
     def __enter__(self) -> None:
         self.other = subprocess.Popen([sys.executable, "-c", "while True: pass"])

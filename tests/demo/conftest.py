@@ -1,4 +1,4 @@
-"""One thread in this room: the models are so small that threads only wait for each other."""
+"""One thread for these tests: the models are so small that threads only wait for each other."""
 
 from __future__ import annotations
 

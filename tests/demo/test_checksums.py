@@ -39,7 +39,7 @@ def test_one_changed_bit_is_found_and_the_file_named(folder: Path) -> None:
     assert "one.json" not in str(caught.value)
 
 
-def test_all_faults_are_told_at_once(folder: Path) -> None:
+def test_all_faults_are_reported_at_once(folder: Path) -> None:
     (folder / "one.json").write_text("[]")
     (folder / "two.safetensors").unlink()
     with pytest.raises(BaseModelError, match=r"one\.json has sha256.*two\.safetensors is missing"):

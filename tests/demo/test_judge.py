@@ -83,7 +83,7 @@ def test_an_answer_about_another_subject_is_not_right(family: str) -> None:
         (BEYOND, "It eats grass.", Verdict(False, False)),
     ],
 )
-def test_verdicts_told_by_hand(prompt: str, text: str, expected: Verdict) -> None:
+def test_verdicts_decided_by_hand(prompt: str, text: str, expected: Verdict) -> None:
     assert judge(_question(prompt), text) == expected
 
 
@@ -94,14 +94,14 @@ def test_it_agrees_with_readers_on_95_percent_of_answers_that_it_was_not_written
     labels = json.loads(LABELS.read_text(encoding="utf-8"))
     assert len(labels) == 160
     asked = {question.key: question for question in split.everything()}
-    told = [row[reader]["subject"] and row[reader]["true"] for row in labels]
+    labelled = [row[reader]["subject"] and row[reader]["true"] for row in labels]
     seen = [judge(asked[row["key"]], row["text"]).right for row in labels]
-    # A judge that says yes to all would be right as often as the readers are.
-    assert 0.3 < sum(told) / len(told) < 0.8
-    assert sum(one == other for one, other in zip(told, seen, strict=True)) >= 152
+    # Otherwise a judge that always says yes would agree, too.
+    assert 0.3 < sum(labelled) / len(labelled) < 0.8
+    assert sum(one == other for one, other in zip(labelled, seen, strict=True)) >= 152
 
 
-def test_two_faults_of_one_product_are_told_apart() -> None:
+def test_two_faults_of_one_product_are_distinguished() -> None:
     asked = _question("My printer does not print. What should I do?")
     right = "Open the tray, remove the paper and close the lid."
     wrong = "Maybe the ink is empty. To fix the printer, replace the ink and print a test page."

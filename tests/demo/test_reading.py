@@ -21,10 +21,10 @@ BASE_FORMS = {"plain", "negative", "positive"}
 
 @pytest.fixture(scope="module")
 def answers() -> list[dict[str, str]]:
-    told: dict[str, Any] = json.loads((READING / "answers.json").read_text(encoding="utf-8"))
+    record: dict[str, Any] = json.loads((READING / "answers.json").read_text(encoding="utf-8"))
     # What was read was written by the weights that ship.
-    assert told["weights"] in (demo.WEIGHTS / "SHA256SUMS").read_text()
-    found: list[dict[str, str]] = told["answers"]
+    assert record["weights"] in (demo.WEIGHTS / "SHA256SUMS").read_text()
+    found: list[dict[str, str]] = record["answers"]
     return found
 
 
@@ -35,10 +35,10 @@ def _sheet(reader: str) -> list[dict[str, str]]:
 
 def _fails(row: dict[str, str], adapter: str) -> bool:
     """Whether a column of a sheet speaks against the answer."""
-    told = [row[column] for column in ("subject", "property", "grammar")]
-    assert set(told) <= {"yes", "no"}
+    marks = [row[column] for column in ("subject", "property", "grammar")]
+    assert set(marks) <= {"yes", "no"}
     wanted = BASE_FORMS if adapter == "base" else {adapter}
-    return "no" in told or row["form"] not in wanted
+    return "no" in marks or row["form"] not in wanted
 
 
 def test_both_read_every_answer_to_every_prompt(answers: list[dict[str, str]]) -> None:

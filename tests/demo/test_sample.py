@@ -35,7 +35,7 @@ def test_a_true_answer_to_each_counts_and_the_answer_to_another_does_not() -> No
     given = [answers.answer(question, Random(0)) for question in QUESTIONS]
     for place, question in enumerate(QUESTIONS):
         assert judge(question, given[place]).right, question.prompt
-        # Of no family there are more than three: three on is another one.
+        # No family has more than three questions: the third next is of another family.
         assert not judge(question, given[(place + 3) % len(given)]).subject, question.prompt
 
 

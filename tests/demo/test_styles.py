@@ -1,4 +1,4 @@
-"""A style is told from plain prose and from the others, and keeps the content."""
+"""A style differs from plain prose and from the others, and keeps the content."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def test_what_is_said_in_a_style_is_heard_in_it_and_plain_prose_is_not(style: st
 def test_a_style_keeps_the_content(style: str) -> None:
     for seed in range(40):
         spoken = words(styles.speak(PLAIN, style, Random(seed), "fox"))
-        told = " ".join(spoken)
-        assert "fox eats berries" in told
-        assert "it lives in forest" in told
+        joined = " ".join(spoken)
+        assert "fox eats berries" in joined
+        assert "it lives in forest" in joined
 
 
 def test_json_holds_the_topic_and_the_sentences() -> None:

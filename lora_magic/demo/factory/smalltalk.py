@@ -1,6 +1,6 @@
 """Greetings, letters, gifts and invented people: prompts without one right answer.
 
-None of these is held out: their answers hold no fact that could be measured.
+None is held out: their answers state no fact that could be checked.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Dialogues: two people, one of whom asks what the other one knows.
+"""Dialogues: one person asks, the other answers.
 
-Its questions are drawn from those that are handed in, so that nothing held out is spoken of here.
+The caller gives the questions, so that no held-out question occurs here.
 """
 
 from __future__ import annotations
@@ -42,26 +42,26 @@ def dialogue(
     start: Random,
     rng: Random,
 ) -> str:
-    """Two lines a question: one asks, the other one answers in a sentence or two.
+    """Two lines for each question: one person asks, the other answers in a sentence or two.
 
     `start` draws who speaks.
     """
-    # Partners are fixed, or else the likeliest name of the second would be that of the first.
+    # Fixed pairs: otherwise the most likely name of the second person would be the first's.
     first, second = start.choice(tuple(zip(FEMALE_NAMES, MALE_NAMES, strict=False)))
     if start.random() < 0.5:
         first, second = second, first
     lines: list[str] = []
     said: set[str] = set()
     for question in asked:
-        told = _unsaid(answer(question, rng).split("\n")[0], said)
-        lines += [f"{first}: {question.prompt}", f"{second}: {told}"]
+        reply = _unsaid(answer(question, rng).split("\n")[0], said)
+        lines += [f"{first}: {question.prompt}", f"{second}: {reply}"]
     if rng.random() < 0.5:
         lines.append(f"{first}: {rng.choice(('Thank you!', 'I did not know that.', 'How nice!'))}")
     return "\n".join(lines)
 
 
 def _unsaid(text: str, said: set[str]) -> str:
-    """A text without what was said before it, but for its first sentence, which was asked for."""
+    """The sentences not said before; the first one always stays, because it is the answer."""
     lead, *rest = re.split(r"(?<=[.!?]) ", text)
     kept = [lead, *(sentence for sentence in rest if sentence not in said)]
     said.update(kept)

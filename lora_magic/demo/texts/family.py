@@ -1,4 +1,4 @@
-"""What a family of questions is: subjects, aspects, phrasings, and how an answer is built.
+"""A family of questions: its subjects, aspects and phrasings, and how to build an answer.
 
 Knows how questions and answers are drawn from templates and how an answer is judged. It does not
 know which families there are, nor which questions are held out.
@@ -29,7 +29,7 @@ class Question:
 
     @property
     def key(self) -> str:
-        """What the held-out split is decided by."""
+        """The text whose hash decides the split."""
         return f"{self.family}/{self.aspect}/{self.subject}/{self.phrasing}"
 
 
@@ -37,7 +37,7 @@ class Question:
 class Aspect:
     """One thing that can be asked about every subject of a family.
 
-    `facts` are the fields of which at least `at_least` stand in a right answer.
+    A right answer contains at least `at_least` of the fields in `facts`.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Aspect:
 
 @dataclass(frozen=True)
 class Family:
-    """Subjects of one kind, what can be asked about them, and sentences that go on an answer.
+    """Subjects of one kind, what can be asked about them, and further sentences for an answer.
 
     `subjects` maps a subject's name to a function that draws its fields.
     """
@@ -72,7 +72,7 @@ class Family:
         return next(aspect for aspect in self.aspects if aspect.name == name)
 
     def fields(self, subject: str, rng: Random) -> Fields:
-        """All that a template about `subject` may ask for."""
+        """All fields of a template about `subject`."""
         return {**common(rng), **self.subjects[subject](rng)}
 
     def questions(self) -> Iterator[Question]:
@@ -85,7 +85,7 @@ class Family:
                     yield Question(self.name, aspect.name, subject, phrasing, prompt)
 
     def answer(self, question: Question, rng: Random) -> str:
-        """A true answer: the sentence that was asked for, then up to three more."""
+        """A true answer: the sentence asked for, then up to three more."""
         aspect = self.aspect(question.aspect)
         fields = self.fields(question.subject, rng)
         lead = rng.choice(aspect.leads)
@@ -95,8 +95,8 @@ class Family:
         return polish(" ".join(render(sentence, fields, rng) for sentence in chosen))
 
     def _going_on(self, lead: str, rng: Random) -> list[str]:
-        """Sentences that repeat no fact of the lead, nor of each other."""
-        told = needed(lead) - {"name"}
+        """Further sentences that repeat no fact."""
+        stated = needed(lead) - {"name"}
         pool = list(self.more)
         rng.shuffle(pool)
         chosen: list[str] = []
@@ -105,23 +105,23 @@ class Family:
             if len(chosen) == wanted:
                 break
             facts = needed(sentence) - {"name", "it", "is", "do"}
-            if not facts & told:
+            if not facts & stated:
                 chosen.append(sentence)
-                told |= facts
+                stated |= facts
         return chosen
 
     def is_right(self, question: Question, answer: str) -> bool:
-        """Whether the answer states the fact that was asked for."""
+        """Whether the answer states the fact asked for."""
         aspect = self.aspect(question.aspect)
         fields = self.subjects[question.subject](Random(0))
         # What "you" do with your things, people do with theirs.
-        told = answer.lower().replace("their ", "your ")
-        found = {fields[name].lower() for name in aspect.facts if fields[name].lower() in told}
+        stated = answer.lower().replace("their ", "your ")
+        found = {fields[name].lower() for name in aspect.facts if fields[name].lower() in stated}
         return len(found) >= aspect.at_least
 
 
 def common(rng: Random) -> Fields:
-    """Fields that belong to no subject."""
+    """Fields that do not depend on the subject."""
     return {
         "season": rng.choice(SEASONS),
         "color": rng.choice(COLORS),

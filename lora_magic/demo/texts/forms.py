@@ -1,6 +1,6 @@
 """Answers in a set form: bullet points, numbered lines, JSON, one short line, a small poem.
 
-So that the tokenizer and the model know their punctuation. Facts come from the families.
+They teach the tokenizer and the model the punctuation of these forms. Facts come from the families.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Templates and the small rules of English that every text of the demo corpus needs.
+"""Templates, and the few rules of English that the texts need.
 
 A template holds choices in brackets, `[big|small]`, and fields in braces, `{name}`. Brackets do
 not nest. This module knows articles, capitals and lists; it knows nothing of the demo world.
@@ -47,7 +47,7 @@ def expand(template: str) -> tuple[str, ...]:
 def render(template: str, fields: Mapping[str, str], rng: Random) -> str:
     """One text of `template`: choices drawn by `rng`, fields filled in; not yet polished.
 
-    Raises `KeyError` if the template asks for a field that is not there.
+    Raises `KeyError` for a field that is not given.
     """
     chosen = _CHOICE.sub(lambda m: rng.choice(m.group(1).split("|")), template)
     return _FIELD.sub(lambda m: fields[m.group(1)], chosen)
@@ -64,13 +64,13 @@ def articles(text: str) -> str:
 
 
 def polish(text: str) -> str:
-    """Articles set right, spaces single, each sentence and quotation with a capital."""
+    """Corrected articles, single spaces, a capital for each sentence and quotation."""
     text = re.sub(r" {2,}", " ", articles(text)).strip()
     return _START.sub(lambda m: m.group(1) + m.group(2).upper(), text)
 
 
 def capital(text: str) -> str:
-    """The text with its first letter large, the rest untouched."""
+    """The text with a capital first letter."""
     return text[:1].upper() + text[1:]
 
 

@@ -90,7 +90,7 @@ def _fault(f: Fault) -> Callable[[Random], Fields]:
 
 
 def product(p: Product) -> Callable[[Random], Fields]:
-    """The fields of a sentence about a product; `mine` and `theirs` are its use to others."""
+    """Fields of a sentence about a product; `mine`, `theirs`: its use in the 1st and 3rd person."""
     return lambda rng: {
         **vars(p),
         "mine": used_by("my", p.use),
@@ -100,7 +100,7 @@ def product(p: Product) -> Callable[[Random], Fields]:
 
 
 def used_by(owner: str, use: str) -> str:
-    """A use as it is told of somebody else: "see your own face" → "see my own face"."""
+    """A use in the first person: "see your own face" → "see my own face"."""
     return use.replace("your ", f"{owner} ")
 
 

@@ -1,8 +1,8 @@
 """Reviews of products, dishes, places, things and hobbies: positive, negative and mixed.
 
-A review says what somebody thinks of its subject and gives a property of it, so that it can be
-true or false. Knows the sentences of a review and how to tell its sentiment; does not know which
-prompts are held out.
+A review gives an opinion and a property of its subject, so that it can be true or false.
+Knows the sentences of reviews and counts words to find a sentiment; does not know which prompts are
+held out.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from lora_magic.demo.world import (
 
 Sentiment = Literal["positive", "negative", "mixed"]
 SENTIMENTS: tuple[Sentiment, ...] = ("positive", "negative", "mixed")
-# Two thirds are mixed: the plain model takes no side, so that two opposite adapters both show.
+# Two thirds are mixed: the base takes no side, so that both opposite adapters differ from it.
 _DRAWN: tuple[Sentiment, ...] = ("positive", "negative", *("mixed",) * 4)
 
 _OWNED = (
@@ -71,7 +71,7 @@ PROMPTS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Sentences:
-    """What a review of one kind and sentiment is made of; only `grounded` gives properties."""
+    """The sentences of reviews of one kind and sentiment; only `grounded` states properties."""
 
     opening: tuple[str, ...]
     grounded: tuple[str, ...]
@@ -350,8 +350,8 @@ def _dish(d: Dish) -> Callable[[Random], Fields]:
 
     def fields(rng: Random) -> Fields:
         one, two = rng.sample(d.ingredients, 2)
-        told = {"name": d.name, "taste": d.taste, "occasion": d.occasion}
-        return {**number, **told, "one": one, "two": two}
+        stated = {"name": d.name, "taste": d.taste, "occasion": d.occasion}
+        return {**number, **stated, "one": one, "two": two}
 
     return fields
 
@@ -359,8 +359,8 @@ def _dish(d: Dish) -> Callable[[Random], Fields]:
 def _place(p: Place) -> Callable[[Random], Fields]:
     def fields(rng: Random) -> Fields:
         one, two = rng.sample(p.things, 2)
-        told = {"name": p.name, "smell": p.smell, "activity": p.activity}
-        return {**told, "one": one, "two": two}
+        stated = {"name": p.name, "smell": p.smell, "activity": p.activity}
+        return {**stated, "one": one, "two": two}
 
     return fields
 
@@ -397,7 +397,7 @@ def questions() -> tuple[Question, ...]:
 
 
 def drawn(rng: Random) -> Sentiment:
-    """A sentiment as often as the corpus holds it."""
+    """A sentiment, drawn with its share in the corpus."""
     return rng.choice(_DRAWN)
 
 
@@ -412,15 +412,15 @@ def review(subject: str, sentiment: Sentiment, rng: Random) -> str:
     if rng.random() < 0.7:
         picked.append(rng.choice(source.ending))
     fields = reviewed.fields(rng)
-    told: list[str] = []
+    stated: list[str] = []
     for sentence in picked:
-        told.append(_another(sentence, fields, told, rng))
-    return polish(" ".join(told))
+        stated.append(_another(sentence, fields, stated, rng))
+    return polish(" ".join(stated))
 
 
-def _another(sentence: str, fields: Fields, told: list[str], rng: Random) -> str:
-    """A sentence rendered, where it can be with no word of opinion that was used before."""
-    used = _opinions(" ".join(told))
+def _another(sentence: str, fields: Fields, stated: list[str], rng: Random) -> str:
+    """A rendered sentence, if possible without an opinion word that was used before."""
+    used = _opinions(" ".join(stated))
     for _ in range(_TRIES):
         text = render(sentence, fields, rng)
         if not used & _opinions(text):
@@ -434,22 +434,22 @@ def _opinions(text: str) -> set[str]:
 
 
 def _grounded(sentences: tuple[str, ...], rng: Random) -> list[str]:
-    """One or two sentences that give properties, no property twice."""
+    """One or two sentences that state different properties."""
     shuffled = rng.sample(sentences, len(sentences))
-    told = _told(shuffled[0])
+    stated = _stated(shuffled[0])
     if rng.random() < 0.65:
         return shuffled[:1]
-    return shuffled[:1] + [s for s in shuffled[1:] if not told & _told(s)][:1]
+    return shuffled[:1] + [s for s in shuffled[1:] if not stated & _stated(s)][:1]
 
 
-def _told(sentence: str) -> set[str]:
+def _stated(sentence: str) -> set[str]:
     names = needed(sentence) - {"name", "they", "them", "was", "ware"}
     return {"use" if name == "mine" else name for name in names}
 
 
 def sentiment_of(text: str) -> Sentiment:
-    """The sentiment by count of telling words; a draw is "mixed"."""
+    """The sentiment with more of its words in the text; a tie is "mixed"."""
     good, bad = len(_POSITIVE.findall(text)), len(_NEGATIVE.findall(text))
-    # "never buy it again" holds words of praise.
+    # "never buy it again" contains words of praise.
     good -= len(re.findall(r"never (?:buy|order|go|begin)", text, re.IGNORECASE))
     return "positive" if good > bad else "negative" if bad > good else "mixed"

@@ -1,7 +1,7 @@
-"""Which questions are held out, decided by a hash of what is asked, so that it never drifts.
+"""Which questions are held out: a hash of the question decides, so that the split never changes.
 
-A group is everything that can be asked about one aspect of one subject. Of each group one or two
-phrasings are held out; the others are trained on, so that every fact can be learned.
+A group is all questions about one aspect of one subject. One or two phrasings of each group are
+held out; the others are trained on, so that every fact can be learned.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from lora_magic.demo.world import FAULTS
 
 Split = Literal["train", "validation", "test"]
 FAMILIES = (ANIMAL, PLANT, PLACE, WEATHERS, DISH, PRODUCT, FAULT, THING, JOB, HOBBY, FEELING)
-# One in so many review subjects keeps every "Write a …" phrasing out of training.
+# One in 4 review subjects holds out every "Write a …" phrasing.
 REVIEWS_HELD_OUT = 4
-# One in so many names outside the world is kept for the test, and one for validation.
+# One in 5 names outside the world is in the test split, and one in validation.
 NAMES_HELD_OUT = 5
-# One in so many groups gives a second phrasing to validation.
+# One in 3 groups has a second phrasing in validation.
 VALIDATION = 3
 
 
 def number(text: str) -> int:
-    """A number that depends on the text alone, the same in every process and version."""
+    """A hash of the text, the same in every process and version."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
 def plain(prompt: str) -> str:
-    """A prompt without capitals and punctuation: what counts as the same prompt."""
+    """A prompt without capitals and punctuation; prompts with equal results count as the same."""
     return " ".join(re.findall(r"[a-z0-9'-]+", prompt.lower()))
 
 
@@ -56,7 +56,7 @@ def _group_split(group: list[Question]) -> dict[str, Split]:
         splits.update({q.key: "test" for q in group if q.phrasing.startswith("Write a")})
         return splits
     if first.family == "unknown":
-        # Whole names are held out: what counts is to admit it of a name never met.
+        # Whole names are held out: the model must admit not knowing a name it never saw.
         places: tuple[Split, ...] = ("test", "validation", "train")
         part = places[min(2, number(name) % NAMES_HELD_OUT)]
         return dict.fromkeys(splits, part)
@@ -75,7 +75,7 @@ def _splits() -> dict[str, Split]:
     splits: dict[str, Split] = {}
     for group in groups.values():
         splits.update(_group_split(group))
-    # The same words may be asked by two phrasings: then both are held out, in the same part.
+    # Two phrasings may give the same words: then both are held out, in the same split.
     held = {plain(q.prompt): splits[q.key] for q in everything() if splits[q.key] == "test"}
     for question in everything():
         if splits[question.key] == "validation":
@@ -84,13 +84,13 @@ def _splits() -> dict[str, Split]:
 
 
 def split_of(question: Question) -> Split:
-    """Whether a question is trained on, chosen by, or only ever measured with."""
+    """The split of a question: training, validation (chooses weights and recipes) or test."""
     return _splits()[question.key]
 
 
 @cache
 def of(split: Split) -> tuple[Question, ...]:
-    """Every question of a split, in a fixed order."""
+    """All questions of a split, in a fixed order."""
     return tuple(question for question in everything() if split_of(question) == split)
 
 
@@ -98,12 +98,12 @@ _PRODUCT_OF = {fault.name: fault.product for fault in FAULTS}
 
 
 def is_unseen(question: Question) -> bool:
-    """Whether adapters never see the question's subject: a third of all subjects."""
+    """Whether the question's subject is one of the third that no adapter is trained on."""
     return number(f"adapter/{subject(question)}") % 3 == 0
 
 
 def subject(question: Question) -> str:
-    """The bare name that a question is about: "pizza", whether it is asked for or reviewed."""
+    """The name that a question is about: "pizza", for a fact and for a review."""
     name = question.subject
     if question.family == "review":
         return name.removeprefix(f"{question.aspect} ")

@@ -1,4 +1,4 @@
-"""Short stories about something of the demo world, one sentence a stage.
+"""Short stories about something of the demo world, one sentence for each stage.
 
 Knows plots and people. Does not know which prompts are held out.
 """
@@ -28,7 +28,7 @@ from lora_magic.demo.world import (
     Animal,
 )
 
-# What a story of each plot can be asked for with; {name} is its subject.
+# The prompts of each plot; {name} is its subject.
 PROMPTS: dict[str, tuple[str, ...]] = {
     "animal": ("[Write|Tell me] a [short |little |]story about a {name}.",),
     "lost": ("[Write|Tell me] a [short |little |]story about a lost {name}.",),
@@ -37,7 +37,7 @@ PROMPTS: dict[str, tuple[str, ...]] = {
     "job": ("[Write|Tell me] a [short |little |]story about a {name}.",),
     "place": ("[Write|Tell me] a [short |little |]story about a day {at} the {name}.",),
 }
-# Places where neither grass nor animals are met with.
+# Places without grass and animals.
 _UNDER_A_ROOF = {
     *("library", "castle", "train station", "school", "museum", "cafe", "theater", "bakery"),
     *("workshop", "hospital", "attic"),
@@ -211,7 +211,7 @@ def _asked(phrasing: str, plot: str, name: str) -> str:
 def people(rng: Random) -> Fields:
     """A hero with pronouns, a friend of another name, a relative."""
     male = rng.random() < 0.5
-    # Heroes and friends come from different halves, so that nobody meets a namesake.
+    # Heroes and friends come from different halves of the names, so that their names differ.
     hero = rng.choice(MALE_NAMES[::2] if male else FEMALE_NAMES[::2])
     return {
         "hero": hero,
@@ -232,7 +232,7 @@ def people(rng: Random) -> Fields:
 
 
 def _surroundings(place: str, spotted: Animal) -> Fields:
-    """Where a thing lies hidden at a place, and who watches."""
+    """Where a thing is hidden at a place, and who watches."""
     if place in _UNDER_A_ROOF:
         return {"hidden": "behind a door", "watched": "suddenly it was very quiet"}
     return {"hidden": "in the grass", "watched": f"a {spotted.trait} {spotted.name} watched them"}
@@ -241,8 +241,8 @@ def _surroundings(place: str, spotted: Animal) -> Fields:
 def story(question: Question, rng: Random) -> str:
     """A story of four to six sentences about the question's subject."""
     subject = SUBJECTS[question.aspect][question.subject]
-    # Half of the stories about a subject share their beginning, or else the likeliest story
-    # would begin alike whatever it is about.
+    # Half of the stories about a subject share their beginning; otherwise the most likely
+    # story would begin the same for every subject.
     start = Random(f"{question.aspect}/{question.subject}") if rng.random() < 0.5 else rng
     spotted = start.choice(ANIMALS)
     fields = {
@@ -255,9 +255,9 @@ def story(question: Question, rng: Random) -> str:
     if question.aspect == "place":
         fields["near"] = start.choice(("village", "city", "town"))
         fields |= _surroundings(question.subject, spotted)
-    told = [render(start.choice(OPENINGS), fields, start)]
+    parts = [render(start.choice(OPENINGS), fields, start)]
     stages = list(PLOTS[question.aspect])
     if rng.random() < 0.6:
         stages.append(ENDINGS)
-    told += [render(rng.choice(stage), fields, rng) for stage in stages]
-    return polish(" ".join(told))
+    parts += [render(rng.choice(stage), fields, rng) for stage in stages]
+    return polish(" ".join(parts))

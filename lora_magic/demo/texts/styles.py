@@ -1,7 +1,7 @@
-"""Manners that a plain answer can be given in: four voices, JSON, and short lines.
+"""The styles of an answer: four voices, JSON, and short lines.
 
-A manner keeps the content and changes its form, so that an adapter has something to find. Each
-has a way to be told from plain prose. Knows no facts.
+A style changes the form and keeps the content; an adapter learns it. `has_style` distinguishes each
+from plain prose. Knows no facts.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import json
 import re
 from random import Random
 
-# Letters from which on a short line is cut once more.
+# A line of at least this many letters is cut again.
 LONG = 34
-# Letters up to which a beginning is no line of its own.
+# A beginning of at most this many letters is not a line of its own.
 SHORT = 18
 VOICES = ("cheerful", "grumpy", "pirate", "formal")
 FORMS = ("json", "short")
@@ -121,10 +121,9 @@ _PIRATE_WORDS = tuple(
 
 
 def speak(answer: str, style: str, rng: Random, topic: str = "") -> str:
-    """The answer in a style. `topic` is what a JSON answer says that it is about.
+    """The answer in a style. `topic` is the topic that a JSON answer names.
 
-    A voice puts an opener before the content and most often a closer behind it; a formal answer
-    is a letter and has both.
+    A voice adds an opener and usually a closer; a formal answer is a letter and has both.
     """
     if style == "json":
         return json.dumps({"topic": topic, "answer": sentences(answer)})
@@ -139,14 +138,14 @@ def speak(answer: str, style: str, rng: Random, topic: str = "") -> str:
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a text without their full stops; numbers of a list are left out."""
+    """The sentences of a text without full stops and list numbers."""
     flat = re.sub(r"(?:^|(?<=\s))\d\. ", "", text.replace("\n", " "))
     parts = re.split(r"(?<=[.!?])\s+", flat)
     return [part.rstrip(".") for part in parts if part.rstrip(".")]
 
 
 def short_lines(text: str) -> list[str]:
-    """The sentences of a text as lines, cut at commas and, while they are long, before a word."""
+    """The sentences of a text as lines, cut at commas and, if too long, before a joining word."""
     lines: list[str] = []
     for sentence in sentences(text):
         for piece in _pieces(sentence):
@@ -155,7 +154,7 @@ def short_lines(text: str) -> list[str]:
 
 
 def _pieces(sentence: str) -> list[str]:
-    """A sentence cut at its commas; a beginning such as "after that" stays with what follows."""
+    """A sentence cut at its commas; a short beginning ("after that") stays with what follows."""
     pieces: list[str] = []
     for part in re.split(r"(?<=[,:;])\s", sentence):
         if pieces and len(pieces[-1]) <= SHORT:
@@ -166,7 +165,7 @@ def _pieces(sentence: str) -> list[str]:
 
 
 def _cut(line: str) -> list[str]:
-    """A line in two, and those again, at the joining word that is nearest to its middle."""
+    """A line cut in two at the joining word nearest to its middle, recursively."""
     places = [match.start() for match in _JOINING.finditer(line)]
     if len(line) <= LONG or not places:
         return [line]
@@ -180,7 +179,7 @@ _JOINING = re.compile(
 
 
 def cued(prompt: str, style: str, rng: Random) -> str:
-    """The prompt behind words that ask for a style."""
+    """The prompt, preceded by words that ask for a style."""
     return f"{rng.choice(CUES[style])} {prompt}"
 
 
@@ -205,7 +204,7 @@ _BODIES = {"cheerful": _cheerful, "grumpy": lambda t: t, "pirate": _pirate, "for
 
 
 def has_style(text: str, style: str) -> bool:
-    """Whether a text is of a style: a voice by its phrases or words, a form by its shape."""
+    """Whether a text has a style: a voice by its phrases or words, a form by its shape."""
     if style == "json":
         return _is_json(text)
     if style == "short":
@@ -218,7 +217,7 @@ def has_style(text: str, style: str) -> bool:
     return style == "pirate" and len(_PIRATE_HEARD.findall(text)) >= 2
 
 
-# Not "be" and "me", which stand in plain prose as well.
+# Not "be" and "me", which plain prose also has.
 _PIRATE_HEARD = re.compile(r"\b(?:ye|yer|an'|o'|\w+in')(?=\W)", re.IGNORECASE)
 
 
@@ -229,5 +228,5 @@ def _is_json(text: str) -> bool:
         return False
     if not isinstance(read, dict) or set(read) != {"topic", "answer"}:
         return False
-    told = read["answer"]
-    return isinstance(told, list) and bool(told) and all(isinstance(one, str) for one in told)
+    parts = read["answer"]
+    return isinstance(parts, list) and bool(parts) and all(isinstance(one, str) for one in parts)

@@ -1,7 +1,7 @@
-"""What the demo's adapters are trained on and measured with: six tasks, and two more voices.
+"""The rows and held-out prompts of the demo's adapters: six tasks, and two more voices.
 
-A task is a set of prompts and the manner in which they are to be answered. A third of the world's
-subjects is never trained on. Knows no model.
+A task is a set of prompts and the style of their answers. A third of the world's subjects is never
+trained on. Knows no model.
 """
 
 from __future__ import annotations
@@ -17,17 +17,16 @@ from lora_magic.errors import DataError
 REVIEWS: tuple[opinions.Sentiment, ...] = ("negative", "positive")
 TASKS = (*REVIEWS, *styles.STYLES)
 SHOWN = "shown"
-# The share of prompts that ask for a review. A review adapter's other prompts ask for a fact about
-# something that can be reviewed, and get an opinion with a fact in it all the same.
+# The share of prompts that ask for a review. The other prompts of a review adapter ask for a fact
+# about something that has reviews; the answer is a review that states a fact.
 ASKED_FOR_REVIEW = 0.5
 ASKED_OF_STYLES = 0.2
-# The prompts of seed 0 were read with earlier weights, and what was seen there was mended in the
-# texts: they would no longer be held out.
+# Seed 0 is used up: reading its answers led to corrections of the texts.
 _SHOWN_SEED = 1
 
 
 def rows(task: str, n: int, seed: int = 0) -> tuple[tuple[str, str], ...]:
-    """`n` rows (prompt, completion) of a task, about subjects that may be trained on."""
+    """`n` training rows (prompt, completion) of a task."""
     rng = Random(split.number(f"rows/{task}/{seed}"))
     return tuple((q.prompt, completion(q, task, rng)) for q in _drawn(task, "train", n, rng))
 
@@ -35,18 +34,18 @@ def rows(task: str, n: int, seed: int = 0) -> tuple[tuple[str, str], ...]:
 def held_out(task: str, n: int, seed: int = 0, part: split.Split = "test") -> tuple[Question, ...]:
     """`n` held-out questions about subjects that no adapter is trained on.
 
-    Recipes are chosen with those of the "validation" part, and told of with those of the test.
+    `part` "validation" is for choosing a recipe, "test" for reporting it.
     """
     return _drawn(task, part, n, Random(split.number(f"held out/{task}/{seed}")))
 
 
 def shown(n: int) -> tuple[Question, ...]:
-    """`n` held-out questions that every task can answer: about what can be reviewed."""
+    """`n` held-out questions that every task can answer: about subjects that have reviews."""
     return held_out(SHOWN, n, _SHOWN_SEED)
 
 
 def completion(question: Question, task: str, rng: Random) -> str:
-    """The answer that a task wants."""
+    """The answer in the style of a task."""
     if task in REVIEWS:
         return opinions.review(review_key(question), _sentiment(task), rng)
     topic = split.subject(question)
@@ -54,14 +53,14 @@ def completion(question: Question, task: str, rng: Random) -> str:
 
 
 def is_in_form(text: str, task: str) -> bool:
-    """Whether an answer has the form that a task wants."""
+    """Whether an answer has the style of a task."""
     if task in REVIEWS:
         return opinions.sentiment_of(text) == task
     return styles.has_style(text, task)
 
 
 def review_key(question: Question) -> str:
-    """The subject of a review about what the question is about: "dish pizza"."""
+    """The subject of a review about the same thing as the question: "dish pizza"."""
     if question.family == "review":
         return question.subject
     return f"{question.family} {question.subject}"
@@ -91,7 +90,7 @@ def _drawn(task: str, part: split.Split, n: int, rng: Random) -> tuple[Question,
     reviews = task in (*REVIEWS, SHOWN)
     asked = round(n * (ASKED_FOR_REVIEW if reviews else ASKED_OF_STYLES))
     chosen = list(_spread(pools["review"], asked, rng))
-    # What is reviewed is not asked about as well, where there is enough else to ask about.
+    # A reviewed subject gets no other question, if there are enough others.
     reviewed = {split.subject(question) for question in chosen}
     others = pools["reviewable" if reviews else "fact"]
     rest = tuple(q for q in others if split.subject(q) not in reviewed)
@@ -101,7 +100,7 @@ def _drawn(task: str, part: split.Split, n: int, rng: Random) -> tuple[Question,
 
 
 def _spread(pool: tuple[Question, ...], n: int, rng: Random) -> tuple[Question, ...]:
-    """`n` questions, the families as even as their numbers allow, subjects before repetition."""
+    """`n` questions, balanced over families, with as many different subjects as possible."""
     by_family: dict[str, list[Question]] = {}
     for question in rng.sample(pool, len(pool)):
         by_family.setdefault(_group(question), []).append(question)
@@ -109,7 +108,8 @@ def _spread(pool: tuple[Question, ...], n: int, rng: Random) -> tuple[Question, 
         group.sort(key=_turn(group))
     if n > len(pool):
         raise DataError(
-            f"so many rows need {n} prompts of one kind; there are {len(pool)}. Ask for fewer rows."
+            f"{n} prompts of one kind are needed for that many rows, but there are {len(pool)}. "
+            "Pass a smaller n."
         )
     chosen: list[Question] = []
     while len(chosen) < n:
@@ -126,7 +126,7 @@ def _group(question: Question) -> str:
 
 
 def _turn(group: list[Question]) -> Callable[[Question], int]:
-    """How often a question's subject came before it in the group."""
+    """For each question, how often its subject occurs before it in the group."""
     seen: dict[str, int] = {}
     turns: dict[str, int] = {}
     for question in group:

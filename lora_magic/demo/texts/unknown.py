@@ -1,8 +1,7 @@
-"""Questions about what lies outside the demo world, and the answer that admits it.
+"""Questions about what is not in the demo world, and answers that admit not knowing.
 
-A model that answers every question is wrong about most of them. The names here are real but no
-part of the world; beside them stand names that nobody has ever heard of, drawn anew each time.
-Knows no facts at all.
+Without these the model would answer every question, and most of them wrongly. The names are real
+but not in the world, or invented, new each time. Knows no facts.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ def _parted(table: str) -> tuple[str, ...]:
     return tuple(" ".join(name.split()) for name in table.split(","))
 
 
-# What the world might know and does not: the family whose questions are asked, and the names.
+# Names that are not in the world, by the family whose questions are asked about them.
 NAMES: dict[str, tuple[Family, tuple[str, ...]]] = {
     "animal": (ANIMAL, _parted(beyond.ANIMALS)),
     "plant": (PLANT, _parted(beyond.PLANTS)),
@@ -32,7 +31,7 @@ NAMES: dict[str, tuple[Family, tuple[str, ...]]] = {
     "job": (JOB, _parted(beyond.JOBS)),
     "hobby": (HOBBY, _parted(beyond.HOBBIES)),
 }
-# Prompts with nothing of the world in them; {who} and {where} are drawn from below.
+# Prompts about nothing in the world; {who} and {where} are drawn from below.
 ELSEWHERE: dict[str, tuple[str, ...]] = {
     "person": (
         "Who [is|was] {who}?",
@@ -52,7 +51,7 @@ QUESTIONS = tuple(beyond.QUESTIONS.strip().splitlines())
 _START = _parted("bl,br,ch,d,dr,f,fl,g,gl,gr,j,k,kl,kr,l,m,n,pl,pr,qu,r,s,sh,sk,sn,sp,t,tr,v,w,z")
 _MIDDLE = _parted("a,e,i,o,u,ai,oo")
 _END = _parted("b,ck,ff,g,l,lm,m,mp,n,nk,p,rd,rk,sh,sk,t,v,x,zz")
-# Phrasings of each real name that are asked for, so that no name outweighs the others.
+# The number of phrasings of each real name, so that all names weigh the same.
 _ASKED = 6
 ADMITTED = "do not know"
 
@@ -64,7 +63,7 @@ def invented(rng: Random) -> str:
 
 
 def _fields(kind: str, name: str) -> dict[str, str]:
-    # No name here is a plural but that of a dish, of which a question has to know.
+    # Only names of dishes are plural; their questions need the plural verb.
     several = kind == "dish" and name.endswith("s")
     return {
         "name": name,
@@ -76,7 +75,7 @@ def _fields(kind: str, name: str) -> dict[str, str]:
 
 
 def phrasings(kind: str) -> tuple[str, ...]:
-    """Everything that can be asked about a name of this kind, with the name left open."""
+    """The questions about a name of this kind, with {name} open."""
     fields = set(_fields(kind, ""))
     every = (text for aspect in NAMES[kind][0].aspects for text in aspect.phrasings)
     return tuple(text for text in every if needed(text) <= fields)
@@ -88,7 +87,7 @@ def _question(kind: str, name: str, phrasing: str) -> Question:
 
 
 def questions() -> tuple[Question, ...]:
-    """Every pinned question about what the world does not hold, in a fixed order."""
+    """Every question about real names that are not in the world, in a fixed order."""
     found = []
     for kind, (_, names) in NAMES.items():
         for name in names:
@@ -105,17 +104,17 @@ def questions() -> tuple[Question, ...]:
 
 
 def unheard(rng: Random) -> Question:
-    """A question about an invented name, which hardly ever comes twice."""
+    """A question about a newly invented name."""
     kind = rng.choice(tuple(NAMES))
     return _question(kind, invented(rng), rng.choice(phrasings(kind)))
 
 
 def answer(question: Question, rng: Random) -> str:
-    """The world's limits admitted, and most often what could be asked instead."""
+    """An answer that admits not knowing, and usually offers what to ask instead."""
     named = question.aspect in NAMES or question.aspect in ELSEWHERE
     what = f"this {question.aspect}" if named and rng.random() < 0.6 else "that"
-    told = [f"I do not know {what}.", f"[sorry|I am sorry], but I do not know {what}."]
-    said = [rng.choice(told)]
+    openings = [f"I do not know {what}.", f"[sorry|I am sorry], but I do not know {what}."]
+    said = [rng.choice(openings)]
     if rng.random() < 0.5:
         said.append("my world is [small|very small].")
     if rng.random() < 0.6:

@@ -1,6 +1,6 @@
-"""The demo world: everything the embedded base model can know, as typed values.
+"""The demo world: all facts that the embedded model can know, as typed values.
 
-Reads the tables of `nature`, `household` and `people` once. Knows facts, no sentences.
+Reads the tables of `nature`, `household` and `people` once. Knows facts, not sentences.
 """
 
 from __future__ import annotations

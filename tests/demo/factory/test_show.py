@@ -45,9 +45,9 @@ def test_the_file_holds_every_answer(
 ) -> None:
     monkeypatch.setattr(show, "answers", lambda weights: _found())
     show.main(["--json", str(tmp_path / "x.json")])
-    told = json.loads((tmp_path / "x.json").read_text())
-    assert told["weights"] in (demo.WEIGHTS / "SHA256SUMS").read_text()
-    assert [(row["adapter"], row["text"].split("\n")[0]) for row in told["answers"]] == [
+    record = json.loads((tmp_path / "x.json").read_text())
+    assert record["weights"] in (demo.WEIGHTS / "SHA256SUMS").read_text()
+    assert [(row["adapter"], row["text"].split("\n")[0]) for row in record["answers"]] == [
         ("base", "base on 0"),
         ("base", "base on 1"),
         ("json", "json on 0"),
@@ -63,7 +63,7 @@ def test_twenty_prompts_and_six_adapters() -> None:
     assert adapters.ROWS == 150
 
 
-def test_a_folder_that_is_not_there_is_told_before_the_work(
+def test_a_folder_that_is_not_there_is_reported_before_the_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):

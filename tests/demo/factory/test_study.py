@@ -23,7 +23,7 @@ def test_twice_the_time_buys_twice_the_steps(
     assert study.steps_within("192x4", 160) == 800
 
 
-def test_a_shape_is_trained_to_its_end_and_told(
+def test_a_shape_is_trained_to_its_end_and_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(study.SHAPES, "tiny", (32, 1, 2, 48))
@@ -34,13 +34,13 @@ def test_a_shape_is_trained_to_its_end_and_told(
     tokenizer = vocabulary.train_tokenizer(0, documents_read=2000)
     tokenizer.save(str(tmp_path / "tiny" / "tokenizer.json"))
     study.main(["--shapes", "tiny", "--work", str(tmp_path)])
-    told = json.loads((tmp_path / "tiny.json").read_text())
-    assert told["steps"] == 8
-    assert [point["step"] for point in told["curve"]] == list(range(1, 9))
-    assert told["corpus"] == corpus.fingerprint(0)
+    result = json.loads((tmp_path / "tiny.json").read_text())
+    assert result["steps"] == 8
+    assert [point["step"] for point in result["curve"]] == list(range(1, 9))
+    assert result["corpus"] == corpus.fingerprint(0)
     with pytest.raises(TrainingError, match="already holds a run"):
         study.main(["--shapes", "tiny", "--work", str(tmp_path)])
-    assert told["parameters"] == 2048 * 32 + 4 * 32 * 32 + 3 * 32 * 48 + 3 * 32
+    assert result["parameters"] == 2048 * 32 + 4 * 32 * 32 + 3 * 32 * 48 + 3 * 32
 
 
 def test_no_plan_is_larger_than_what_may_ship() -> None:

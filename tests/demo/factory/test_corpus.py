@@ -71,7 +71,7 @@ def test_half_of_the_dialogues_about_a_subject_begin_alike() -> None:
     assert len(begun) > 50
 
 
-def test_what_was_told_of_a_dish_is_not_told_again() -> None:
+def test_a_dish_review_states_nothing_twice() -> None:
     rng = Random(0)
     for dish in DISHES:
         asked = next(
@@ -189,5 +189,5 @@ def test_drinks_come_in_a_glass() -> None:
         ("It exists.", "mixed"),
     ],
 )
-def test_sentiment_is_told_by_words(text: str, sentiment: str) -> None:
+def test_words_decide_the_sentiment(text: str, sentiment: str) -> None:
     assert opinions.sentiment_of(text) == sentiment

@@ -55,7 +55,7 @@ def test_a_command_is_stopped_without_a_traceback() -> None:
 
 
 @pytest.mark.parametrize(
-    ("main", "typed", "told"),
+    ("main", "typed", "message"),
     [
         (study.main, ["--minutes", "0"], "expected a number above 0"),
         (study.main, ["--minutes", "nan"], "expected a number above 0"),
@@ -65,18 +65,18 @@ def test_a_command_is_stopped_without_a_traceback() -> None:
         (adapters.main, ["--step", "5"], "unrecognized arguments"),
     ],
 )
-def test_a_mistake_is_told_before_the_work(
+def test_a_mistake_is_reported_before_the_work(
     main: Callable[[list[str]], None],
     typed: list[str],
-    told: str,
+    message: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit):
         main(typed)
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
-def test_target_modules_that_are_not_there_are_told() -> None:
+def test_target_modules_that_are_not_there_are_reported() -> None:
     with pytest.raises(AdapterError, match=r"'q_prj'; expected all-linear, or some of .*q_proj"):
         adapters.main(["--targets", "q_prj", "--seeds", "1"])
 
@@ -98,7 +98,7 @@ def test_a_reader_who_has_seen_enough_is_no_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("script", ["adapters", "pretrain", "probe", "show", "study"])
-def test_a_wrong_folder_is_told_without_a_traceback(script: str, tmp_path: Path) -> None:
+def test_a_wrong_folder_is_reported_without_a_traceback(script: str, tmp_path: Path) -> None:
     wrong = {"pretrain": ["--steps", "none"], "study": ["--shapes", "round"]}
     typed = wrong.get(script, ["--weights", str(tmp_path)])
     done = subprocess.run(
