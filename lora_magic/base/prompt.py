@@ -60,16 +60,9 @@ class PromptForm:
 
     def encode(self, tokenizer: Any, prompt: str) -> list[int]:
         """Token ids of a prompt, ready for the answer. Raises `PromptError` if it is empty."""
-        if not isinstance(prompt, str):
-            raise PromptError(f"the prompt is a {type(prompt).__name__}; expected text.")
-        if not prompt.strip():
-            raise PromptError("the prompt is empty; type what the model is to read.")
+        check_text(prompt)
         ids = self.encode_messages(tokenizer, [{"role": "user", "content": prompt}])
-        if not ids:
-            raise PromptError(
-                f"the tokenizer makes no token of {prompt[:40]!r}; is it the base's own? "
-                "Type: %lora use model tokenizer"
-            )
+        check_tokens(ids, prompt)
         return ids
 
     def encode_messages(self, tokenizer: Any, messages: Messages) -> list[int]:
@@ -88,6 +81,23 @@ class PromptForm:
         """Token ids of a completion, closed by the end token where there is one."""
         ids = _ids(tokenizer, completion)
         return ids if self.end_token_id is None else [*ids, self.end_token_id]
+
+
+def check_text(prompt: object) -> None:
+    """Raise `PromptError` for a prompt that is empty or no text."""
+    if not isinstance(prompt, str):
+        raise PromptError(f"expected the prompt as text, got {type(prompt).__name__}.")
+    if not prompt.strip():
+        raise PromptError("the prompt is empty; type it after the verb.")
+
+
+def check_tokens(ids: Sequence[int], prompt: str) -> None:
+    """Raise `PromptError` if the tokenizer made no tokens from a prompt."""
+    if not ids:
+        raise PromptError(
+            f"the tokenizer produces no tokens for {prompt[:40]!r}: it may belong to another "
+            "model. Type: %lora use model tokenizer"
+        )
 
 
 def classified_ids(tokenizer: Any, text: str, most: int) -> tuple[list[int], bool]:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lora_magic.errors import AdapterError, listed
 from lora_magic.frames import frame
@@ -127,15 +127,14 @@ class Spectrum:
 
     def _repr_mimebundle_(
         self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         from lora_magic.views import spectrum as view
 
         title = "Singular values σ of ΔW, largest first (log scale)"
         if untrained := self._untrained():
             title += f"; {', '.join(untrained)} {UNTRAINED}"
         series = [(adapter, module, _drawable(sigma)) for adapter, module, sigma in self._series()]
-        bundle: dict[str, Any] = view.bundle(title=title, series=series, summary=self._measures())
-        return bundle
+        return view.bundle(title=title, series=series, summary=self._measures())
 
 
 def spectrum_of(adapters: Mapping[str, Mapping[str, Update]]) -> Spectrum:

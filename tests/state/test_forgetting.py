@@ -454,7 +454,7 @@ def test_a_tokenizer_whose_tokens_the_model_does_not_know_is_told() -> None:
     session.attach("one", rank=2)
     summary = session.train("one", text="x => q", steps=1)
     assert isinstance(summary.kept, Unmeasured)
-    assert "the model knows 300" in summary.kept.why
+    assert "the model has 300 embeddings" in summary.kept.why
     assert session.adapters["one"].history.steps == 1
 
 
