@@ -148,7 +148,7 @@ def _lost_to_rounding(
             f"--init loftq starts from what rounding took off the weights, and {path} is not "
             "quantised; type: %lora load MODEL --bits 4, or leave --init away."
         )
-    whole = base.source_weight(path)
+    whole = base.stored_weight(path)
     down, up = residual_factors(whole, start(original), rank, scaling)
     return LowRank(down, up, scaling)
 

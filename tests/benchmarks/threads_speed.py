@@ -3,7 +3,7 @@
     python tests/benchmarks/threads_speed.py [--rounds 5] [--steps 10]
 
 Trains and compares with torch on one thread and on two, in turn; then again while another process
-keeps a core busy. Prints the median ratios of seconds. It is what `lora_magic/base/threads.py`
+keeps a core busy. Prints the median ratios of seconds. It is what `lora_magic/base/device.py`
 decides by. Not collected by pytest.
 """
 
@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 
-from lora_magic.base import threads
+from lora_magic.base import device
 from lora_magic.state.session import Session
 
 ROWS = [(f"What does a fox eat, {n}?", "How wonderful! Berries and mice!") for n in range(10)]
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=10)
     given = parser.parse_args()
-    threads.SMALL = 0  # the decision is switched off: it is what is measured
+    device.ONE_THREAD_LIMIT = 0  # the decision is switched off: it is what is measured
     session = Session()
     session.load("demo")
     session.attach("one")
