@@ -74,9 +74,7 @@ class Verification:
     def __repr__(self) -> str:
         return self.line
 
-    def _repr_mimebundle_(
-        self, include: object = None, exclude: object = None
-    ) -> dict[str, object]:
+    def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
         from lora_magic.views import verification
 
         facts = [("seconds", f"{self.seconds:.3f}")]

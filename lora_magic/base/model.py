@@ -66,9 +66,7 @@ class BaseRecord:
     def __repr__(self) -> str:
         return self.line
 
-    def _repr_mimebundle_(
-        self, include: object = None, exclude: object = None
-    ) -> dict[str, object]:
+    def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
         from lora_magic.views import receipt
 
         answers = [

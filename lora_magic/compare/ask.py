@@ -7,7 +7,6 @@ answer.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -46,9 +45,7 @@ class Answer:
     def __repr__(self) -> str:
         return str(self._repr_mimebundle_()["text/plain"])
 
-    def _repr_mimebundle_(
-        self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
-    ) -> dict[str, object]:
+    def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
         from lora_magic.views import comparison as view
 
         return view.answer_bundle(**asdict(self))

@@ -5,7 +5,6 @@ Knows text and numbers. The views draw them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -86,9 +85,7 @@ class Comparison:
     def __repr__(self) -> str:
         return f"{self.line}\n\n{self._repr_mimebundle_()['text/plain']}"
 
-    def _repr_mimebundle_(
-        self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
-    ) -> dict[str, object]:
+    def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
         from lora_magic.views import comparison as view
 
         groups = [

@@ -72,9 +72,7 @@ class Prediction:
 
         return one_line(self.line)
 
-    def _repr_mimebundle_(
-        self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
-    ) -> dict[str, object]:
+    def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
         from lora_magic.views import classification as view
 
         return {
@@ -115,9 +113,7 @@ class Classification:
     def __repr__(self) -> str:
         return str(self._repr_mimebundle_()["text/plain"])
 
-    def _repr_mimebundle_(
-        self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
-    ) -> dict[str, object]:
+    def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
         from lora_magic.views import classification as view
 
         grouped = groupby(self.predictions, key=lambda prediction: prediction.prompt)

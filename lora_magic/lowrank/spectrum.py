@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -125,9 +125,7 @@ class Spectrum:
     def __repr__(self) -> str:
         return f"{self.line}\n{self._repr_mimebundle_()['text/plain']}"
 
-    def _repr_mimebundle_(
-        self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
-    ) -> dict[str, object]:
+    def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
         from lora_magic.views import spectrum as view
 
         title = "Singular values σ of ΔW, largest first (log scale)"
