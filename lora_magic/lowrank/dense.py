@@ -44,10 +44,6 @@ class DenseUpdate:
         """Whether ΔW has no NaN and no infinity."""
         return bool(self.delta.isfinite().all())
 
-    def scaled(self, weight: float) -> DenseUpdate:
-        """weight · ΔW, a new matrix in ΔW's own dtype."""
-        return DenseUpdate(self.delta.detach() * weight)
-
     def singular_values(self) -> Tensor:
         """The singular values of ΔW, largest first: float64 [min(d, k)]."""
         sigma: Tensor = torch.linalg.svdvals(precise(self.delta))

@@ -48,10 +48,6 @@ class LowRank:
         factors = bool(self.up.isfinite().all() and self.down.isfinite().all())
         return factors and math.isfinite(self.scale)
 
-    def scaled(self, weight: float) -> LowRank:
-        """weight · ΔW over the same factors, without a copy or rounding."""
-        return LowRank(self.down, self.up, weight * self.scale)
-
     def singular_values(self) -> Tensor:
         """The singular values of ΔW that may not be 0, largest first: float64 [min(r, d, k)]."""
         sigma: Tensor = torch.linalg.svdvals(self._core())
