@@ -113,7 +113,7 @@ def use(
         tokenizer,
         name=Path(called).name if Path(called).is_dir() else called,
         dtype=quantise.dtype_of(model),
-        reason="as it was given",
+        reason="as given",
         on_release=undo.close,
         task=task,
     )
@@ -259,7 +259,9 @@ def _refuse_remote_code(name: str, folder: Path, trust: bool) -> None:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise BaseModelError(f"{name}: config.json cannot be read ({error}).") from error
+        raise BaseModelError(
+            f"{name}: config.json cannot be read ({error}). Save or download the model again."
+        ) from error
     if config.get("auto_map") and not trust:
         raise BaseModelError(
             _remote_code(name, f" ({listed(map(str, config['auto_map'].values()))})")

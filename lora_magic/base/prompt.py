@@ -92,7 +92,7 @@ def check_text(prompt: object) -> None:
     if not isinstance(prompt, str):
         raise PromptError(f"expected the prompt as text, got {type(prompt).__name__}.")
     if not prompt.strip():
-        raise PromptError("the prompt is empty; type it after the verb.")
+        raise PromptError("the prompt is empty; type it after the verb: %lora ask PROMPT")
 
 
 def check_tokens(ids: Sequence[int], prompt: str) -> None:

@@ -161,7 +161,7 @@ def check_config(config: Any, name: str) -> None:
         kind = "one number" if config.num_labels < 2 else None
     if kind is not None:
         raise BaseModelError(
-            f"{name} predicts {kind}; expected a classifier that gives one of several labels."
+            f"{name} is trained for {kind}; expected a classifier that gives one of several labels."
         )
 
 
