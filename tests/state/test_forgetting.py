@@ -434,7 +434,7 @@ def test_a_run_that_was_stopped_is_measured_where_that_is_quick(
     seen = passes(monkeypatch, "_loss")
     for quick in (True, False):
         if not quick:
-            monkeypatch.setattr(forgetting, "SMALL", 0)
+            monkeypatch.setattr(forgetting, "ONE_THREAD_LIMIT", 0)
         follower = Follower(presses_after=2)
         with pytest.raises(TrainingStopped):
             session.train("one", text=ROWS, steps=9, reporter=follower)
