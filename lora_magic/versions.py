@@ -1,8 +1,8 @@
-"""The libraries' releases that the tests ran on, and what to say of any other.
+"""The library releases that the tests ran on, and a remark for errors under any other release.
 
-A release that nobody tested may have changed what our code relies on, so that a reason found there
-may be false: such an error also names the release. Knows version numbers and imports no library.
-Open to every room. tests/test_lock.py holds the table to the files of pins.
+An untested release may have changed what the code relies on, so an error whose cause may be such a
+change names the release. Knows version numbers and imports no library. Open to every room.
+tests/test_lock.py compares the table with the files of pins.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ TESTED = {
 
 
 def untested(*libraries: str) -> str:
-    """` (transformers 6.0.0 is untested; tested: 5.15.1 to 5.24.0)`, or nothing.
+    """` (transformers 6.0.0 is untested; tested: 5.15.1 to 5.24.0)`, or "".
 
-    For the end of an error's first sentence, where the cause may lie in a library's release.
+    For the end of an error's first sentence, if the cause may be a library's release.
     """
-    told = []
+    remarks = []
     for library in libraries:
         oldest, newest = TESTED[library]
         found = version(library)
         if not Version(oldest) <= Version(Version(found).public) <= Version(newest):
-            told.append(f"{library} {found} is untested; tested: {oldest} to {newest}")
-    return f" ({'; '.join(told)})" if told else ""
+            remarks.append(f"{library} {found} is untested; tested: {oldest} to {newest}")
+    return f" ({'; '.join(remarks)})" if remarks else ""

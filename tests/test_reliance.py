@@ -2,7 +2,8 @@
 
 A release that changes one of these fails here first, with the name, the file and what it is for.
 Decided by behaviour elsewhere (and so not listed): what a forward calls its cache, whether a method
-runs on a base (`adapters/trial.py`), whether bitsandbytes misreads a layer (`base/quantise.py`).
+runs on a base (`adapters/trial.py`), whether bitsandbytes misreads a layer
+(`base/bitsandbytes_patches.py`).
 """
 
 from __future__ import annotations
@@ -344,7 +345,7 @@ RELIED = [
     Reliance(
         "transformers",
         "conversion_mapping, core_model_loading",
-        "base/source.py",
+        "base/weight_files.py",
         "LoftQ's unquantised weights",
         renames_are_told,
     ),
@@ -388,7 +389,7 @@ RELIED = [
     Reliance(
         "bitsandbytes",
         "support_avx512bf16_for_cpu",
-        "base/quantise.py",
+        "base/bitsandbytes_patches.py",
         "weights stay readable",
         repacking_can_be_spared,
     ),

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from lora_magic.base.model import BaseModel
 from lora_magic.base.quantise import quantised_bits
 from lora_magic.errors import AdapterError, listed
+from lora_magic.lowrank.approximation import residual_factors
 from lora_magic.lowrank.factors import LowRank
-from lora_magic.lowrank.loftq import residual_factors
 
 from . import bottleneck, bridge, prefix, residual, trainable_copy
 from .count import ModuleCount, by_formula, width_at
@@ -148,7 +148,7 @@ def _lost_to_rounding(
             f"--init loftq starts from what rounding took off the weights, and {path} is not "
             "quantised; type: %lora load MODEL --bits 4, or leave --init away."
         )
-    whole = base.source_weight(path)
+    whole = base.stored_weight(path)
     down, up = residual_factors(whole, start(original), rank, scaling)
     return LowRank(down, up, scaling)
 

@@ -94,7 +94,7 @@ class Card:
 def number_format(base: BaseModel) -> str:
     """`fp32`, `nf4`: the format in which a fingerprint was taken."""
     quantised = base.quantised
-    return short_name(base.placement.dtype) if quantised is None else quantised.kind
+    return short_name(base.dtype) if quantised is None else quantised.kind
 
 
 def versions() -> dict[str, str]:

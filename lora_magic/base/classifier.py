@@ -1,6 +1,6 @@
-"""Reads a classifier: its config with the labels asked for, its head from the files or drawn.
+"""Loads a classifier: its config with the labels, its head from the files or newly initialised.
 
-Knows transformers' configs and what its loader reports; knows no folder, no hub and no adapter.
+Knows transformers' configs and the report of its loader; knows no folder, no hub and no adapter.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .task import (
     classification,
     is_classifier,
     labels_of,
-    may_be_drawn,
+    may_be_new,
     set_labels,
     set_padding,
 )
@@ -33,18 +33,18 @@ _SEED = 0
 def configured(
     name: str, source: str, labels: tuple[str, ...] | None, tokenizer: Any, options: Any
 ) -> tuple[Any, str]:
-    """The config of a classifier with these labels, or with its own, its padding token set.
+    """The config of a classifier with these labels, or with its own, and a padding token.
 
-    Beside it what to tell of labels that take the place of a trained head's others, or "". Raises
-    `BaseModelError` where there are no labels at all, and for a classifier of another kind.
+    Also a remark if the labels rename those of a trained head, or "". Raises `BaseModelError` if
+    there are no labels, and for another kind of classifier.
     """
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(source, **options)
     if labels is None:
-        if not _holds_classifier(config):
+        if not _is_classifier_config(config):
             raise BaseModelError(
-                f"{name} is no classifier yet, so it has no labels; name them, as in "
+                f"{name} is not a classifier, so it has no labels; name them, for example: "
                 f"%lora load {quoted(name)} --task classification --labels negative,positive"
             )
         check_config(config, name)
@@ -57,56 +57,57 @@ def configured(
 
 def _renamed(before: tuple[str, ...], after: tuple[str, ...]) -> str:
     same = [name.casefold() for name in before] == [name.casefold() for name in after]
-    nameless = all(re.fullmatch(r"LABEL_\d+", name) for name in before)
-    if same or nameless or len(before) != len(after):
+    unnamed = all(re.fullmatch(r"LABEL_\d+", name) for name in before)
+    if same or unnamed or len(before) != len(after):
         return ""
-    return f"its head gave {listed(before)} until now"
+    return f"its head was trained for {listed(before)}"
 
 
 def _in_order(before: tuple[str, ...], labels: tuple[str, ...]) -> tuple[str, ...]:
-    """The labels in the order of a head that knows the same names, whatever their case."""
-    known = {label.casefold(): place for place, label in enumerate(before)}
-    if len(labels) != len(before) or {label.casefold() for label in labels} != set(known):
+    """The labels in the order of a trained head with the same names, ignoring case."""
+    places = {label.casefold(): place for place, label in enumerate(before)}
+    if len(labels) != len(before) or {label.casefold() for label in labels} != set(places):
         return labels
-    return tuple(sorted(labels, key=lambda label: known[label.casefold()]))
+    return tuple(sorted(labels, key=lambda label: places[label.casefold()]))
 
 
 def hint(name: str, config: Any) -> str:
-    """What to type where a classifier was loaded as something else; nothing for all others."""
-    if not _holds_classifier(config):
+    """What to type if a classifier was loaded as a language model; "" for anything else."""
+    if not _is_classifier_config(config):
         return ""
     return f" It is a classifier: type %lora load {quoted(name)} --task classification"
 
 
-def _holds_classifier(config: Any) -> bool:
+def _is_classifier_config(config: Any) -> bool:
     return any(kind.endswith("ForSequenceClassification") for kind in config.architectures or ())
 
 
 @contextmanager
-def drawn_alike() -> Iterator[None]:
-    """What is drawn within depends on nothing outside, and nothing outside on what is drawn."""
+def fixed_seed() -> Iterator[None]:
+    """A fixed seed in the block, so that a new head is always the same; then torch's own state."""
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(_SEED)
         yield
 
 
-def drawn(model: Any, read: Mapping[str, Any]) -> Sequence[str]:
-    """The tensors that were drawn because no file holds them so, and that may be: a head's."""
+def new_tensors(model: Any, report: Mapping[str, Any]) -> Sequence[str]:
+    """The head's tensors that were initialised, because no file has them in this shape."""
     if not is_classifier(model):
         return ()
-    unfit = [str(entry[0]) for entry in read["mismatched_keys"]]
-    return sorted(t for t in (*read["missing_keys"], *unfit) if may_be_drawn(model, t))
+    mismatched = [str(entry[0]) for entry in report["mismatched_keys"]]
+    missing = (*report["missing_keys"], *mismatched)
+    return sorted(tensor for tensor in missing if may_be_new(model, tensor))
 
 
-def task_from(model: Any, drawn: Sequence[str]) -> Task:
-    """The task of a model just read."""
+def task_from(model: Any, new: Sequence[str]) -> Task:
+    """The task of a model just loaded."""
     if not is_classifier(model):
         return CAUSAL
-    return classification(model, labels_of(model.config), drawn)
+    return classification(model, labels_of(model.config), new)
 
 
 def remark(task: Task, renamed: str) -> str:
-    """What a person has to know of a head: that it is new, or that it was another's; or ""."""
+    """A remark on the head: that it is new, or trained for other labels; or ""."""
     if task.fresh:
         return f"its head is new and untrained ({listed(task.fresh)})"
     return renamed if task.classifies else ""

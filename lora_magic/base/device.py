@@ -1,53 +1,49 @@
-"""Which device and which number format a base model gets, and why.
+"""The machine: which device and number format a base gets and why, how many threads, what memory.
 
-The one place that decides both. Apple's GPUs are used only when asked for with `--device mps`.
+The one place that decides these. Apple's GPUs are used only on request, with `--device mps`.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
+from torch import nn
 
 from lora_magic.errors import BaseModelError, near
 
-from . import options
+from . import DEVICES, DTYPES
 
-DTYPES: dict[str, torch.dtype] = {
-    typed: getattr(torch, name) for typed, name in options.DTYPES.items()
-}
-
-#: Up to this many parameters a base on a CPU is held in float32, the fastest format there.
+#: On a CPU float32 is the fastest format; larger models than this do not get the memory for it.
 CPU_FLOAT32_LIMIT = 500_000_000
 
-
-@dataclass(frozen=True)
-class Placement:
-    """A device, a number format, and the reason for both in words."""
-
-    device: torch.device
-    dtype: torch.dtype
-    reason: str
+#: Models with fewer parameters run on one CPU thread.
+ONE_THREAD_LIMIT = 10_000_000
 
 
-def choose_device(asked: str | None) -> torch.device:
-    """The device asked for, else the GPU where there is one, else the CPU."""
-    if asked is None:
+def choose_device(requested: str | None) -> torch.device:
+    """The requested device, else the GPU if there is one, else the CPU."""
+    if requested is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    asked = str(asked)
+    requested = str(requested)
     try:
-        device = torch.device(asked)
+        device = torch.device(requested)
     except RuntimeError:
         raise BaseModelError(
-            f"--device {asked}: no such device; expected cpu, cuda, cuda:N or mps."
-            + near(asked, options.DEVICES)
+            f"--device {requested}: no such device; expected cpu, cuda, cuda:N or mps."
+            + near(requested, DEVICES)
         ) from None
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": _mps()}
     if not available.get(device.type, False):
-        raise BaseModelError(f"--device {asked}: not available here; use --device cpu.")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise BaseModelError(f"--device {asked}: this machine has {torch.cuda.device_count()} GPU.")
+        raise BaseModelError(f"--device {requested}: not available here; type --device cpu")
+    count = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise BaseModelError(
+            f"--device {requested}: expected cuda:0 to cuda:{count - 1}; type --device cuda:0"
+        )
     return device
 
 
@@ -56,40 +52,83 @@ def _mps() -> bool:
 
 
 def choose_dtype(
-    asked: str | torch.dtype | None, device: torch.device, stored: torch.dtype, parameters: int
-) -> Placement:
-    """The number format for a base of so many parameters stored in `stored`.
+    requested: str | torch.dtype | None,
+    device: torch.device,
+    stored: torch.dtype,
+    parameters: int,
+) -> tuple[torch.dtype, str]:
+    """The number format for a base of this many parameters stored in `stored`, and the reason.
 
-    bfloat16 on GPUs that have it in hardware (compute capability ≥ 8.0; torch's own question
-    also says yes to emulation), float16 on older ones. On a CPU float32 up to 500 million
-    parameters, above that what the checkpoint has (bfloat16 instead of float16).
+    bfloat16 on GPUs with bfloat16 hardware (compute capability ≥ 8.0; torch's own check also
+    accepts emulation), float16 on older ones. On a CPU float32 up to 500 million parameters, above
+    that the checkpoint's format (bfloat16 instead of float16).
     """
-    if asked is not None:
-        name = str(asked).removeprefix("torch.")
-        if (width := re.search("[48]", name)) and not name.startswith(("float", "bfloat")):
-            raise BaseModelError(
-                f"--dtype {name}: that is a width of quantised weights; type --bits {width[0]}. "
-                f"--dtype is what is computed in: {', '.join(DTYPES)}."
-            )
-        if name not in DTYPES:
-            raise BaseModelError(
-                f"--dtype {name}: expected one of {', '.join(DTYPES)}." + near(name, DTYPES)
-            )
-        return Placement(device, DTYPES[name], "as asked")
+    if requested is not None:
+        return _named_dtype(str(requested).removeprefix("torch.")), "as requested"
     if device.type == "cuda":
         major = torch.cuda.get_device_capability(device)[0]
         if major >= 8:
-            return Placement(device, torch.bfloat16, "this GPU has bfloat16 in hardware")
-        return Placement(device, torch.float16, "this GPU has no bfloat16 in hardware")
+            return torch.bfloat16, "this GPU has bfloat16 in hardware"
+        return torch.float16, "this GPU has no bfloat16 in hardware"
     if device.type == "mps":
-        return Placement(device, torch.float32, "the safe choice on this device")
+        return torch.float32, "the safe choice on this device"
     if parameters <= CPU_FLOAT32_LIMIT:
-        return Placement(device, torch.float32, "fastest on a CPU at this size")
+        return torch.float32, "fastest on a CPU at this size"
     kept = torch.bfloat16 if stored is torch.float16 else stored
-    return Placement(device, kept, "as stored, to save memory on the CPU")
+    return kept, "as stored, to save memory on the CPU"
+
+
+def _named_dtype(name: str) -> torch.dtype:
+    known = ", ".join(DTYPES)
+    if (width := re.search("[48]", name)) and not name.startswith(("float", "bfloat")):
+        raise BaseModelError(
+            f"--dtype {name}: a width of quantised weights; type --bits {width[0]}. "
+            f"--dtype sets the format of computation: {known}."
+        )
+    if name not in DTYPES:
+        raise BaseModelError(f"--dtype {name}: expected one of {known}." + near(name, DTYPES))
+    dtype: torch.dtype = getattr(torch, DTYPES[name])
+    return dtype
 
 
 def short_name(dtype: torch.dtype) -> str:
-    """`fp32`, `bf16`, `fp16`, or torch's own word."""
+    """`fp32`, `bf16`, `fp16`, or torch's own name."""
     names = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
     return names.get(dtype, str(dtype).removeprefix("torch."))
+
+
+@contextmanager
+def fitting_threads(model: nn.Module) -> Iterator[None]:
+    """One thread in the block for a small model on the CPU, then as many as before.
+
+    Below about ten million parameters a second thread gains little on an idle CPU, and if another
+    process uses that core, or a container counts more cores than it may use, the threads wait for
+    each other. Measured on two cores with the embedded model (tests/benchmarks/threads_speed.py):
+    on two threads training takes 0.73 of the time on one if the machine is idle, and 2.2 times as
+    long, comparing 4.3 times, if one core is busy.
+    """
+    before = torch.get_num_threads()
+    first = next(model.parameters(), None)
+    on_cpu = first is not None and first.device.type == "cpu"
+    small = on_cpu and sum(p.numel() for p in model.parameters()) < ONE_THREAD_LIMIT
+    if not small or before == 1:
+        yield
+        return
+    try:
+        torch.set_num_threads(1)
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Peak bytes in use so far: by torch on a GPU, else by this process; None on Windows."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # macOS counts bytes, Linux kibibytes.
+    return int(peak if sys.platform == "darwin" else peak * 1024)

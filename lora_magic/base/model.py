@@ -1,7 +1,6 @@
-"""A base model and all that a session knows of it at load.
+"""A base model and what a session knows of it at load.
 
-Knows where it came from, its form and defaults, and how to give it back as it was found. Knows no
-adapter.
+Knows its files, task and defaults, and how to restore it on release. Knows no adapter.
 """
 
 from __future__ import annotations
@@ -16,17 +15,18 @@ from torch import Tensor, nn
 from lora_magic.errors import BaseModelError, PromptError, listed
 
 from . import quantise
-from .device import Placement, short_name
+from .bitsandbytes_patches import patch_layers
+from .device import short_name
 from .fingerprint import Fingerprint
 from .quantise import Quantised
 from .recipe import Recipe, recipe_for
-from .source import Source
 from .task import CAUSAL, Task
+from .weight_files import WeightFiles
 
-#: What a live model without a name of its own is called.
+#: The name of a live model without a name of its own.
 LIVE = "live model"
 
-#: When neither config nor tokenizer says how long a text may be.
+#: The context if neither config nor tokenizer names one.
 _UNKNOWN_CONTEXT = 2048
 
 
@@ -58,17 +58,15 @@ class BaseRecord:
 
     @property
     def format(self) -> str:
-        """What a weight is held in: `fp32`, or `nf4 (4.13 bits a weight), computing in fp32`."""
+        """The weights' format: `fp32`, or `nf4 (4.13 bits a weight), computing in fp32`."""
         if self.quantised is None:
             return self.dtype
-        return f"{self.quantised.words}, computing in {self.dtype}"
+        return f"{self.quantised.line}, computing in {self.dtype}"
 
     def __repr__(self) -> str:
         return self.line
 
-    def _repr_mimebundle_(
-        self, include: object = None, exclude: object = None
-    ) -> dict[str, object]:
+    def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
         from lora_magic.views import receipt
 
         answers = [
@@ -95,17 +93,15 @@ def in_words(count: int) -> str:
 
 
 def context_of(model: Any) -> int | None:
-    """The longest sequence that the model's config allows, in tokens; None where it names none."""
+    """The longest sequence of the model's config, in tokens; None if it has none."""
     config: Any = getattr(model, "config", None)
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
     limit = getattr(text, "max_position_embeddings", None)
-    if not isinstance(limit, int) or limit <= 0:
-        return None
-    return limit - _positions_kept(model)
+    return limit - _unused_positions(model) if isinstance(limit, int) and limit > 0 else None
 
 
-def _positions_kept(model: Any) -> int:
-    """Positions that hold no token: RoBERTa and its kind count from the padding's id plus one."""
+def _unused_positions(model: Any) -> int:
+    """Positions without a token: RoBERTa and its relatives count from the padding's id plus one."""
     named = model.named_modules() if isinstance(model, nn.Module) else ()
     for path, module in named:
         if path.endswith("position_embeddings") and isinstance(module, nn.Embedding):
@@ -114,10 +110,10 @@ def _positions_kept(model: Any) -> int:
 
 
 class BaseModel:
-    """A loaded base: frozen, in eval mode, with its fingerprint taken.
+    """A loaded base: frozen, in eval mode, with its fingerprint.
 
-    `release` gives every flag back as it was found, calls `give_back` (what whoever brought the
-    base in has to undo), and may be called twice.
+    `dtype` is what it computes in, `reason` why, with remarks on loading. `release` restores every
+    flag and calls `on_release`; it may be called twice.
     """
 
     def __init__(
@@ -126,80 +122,78 @@ class BaseModel:
         tokenizer: Any,
         *,
         name: str,
-        placement: Placement,
+        dtype: torch.dtype,
+        reason: str,
         recipe: Recipe | None = None,
-        give_back: Callable[[], None] | None = None,
+        on_release: Callable[[], None] | None = None,
         task: Task = CAUSAL,
-        source: Source | None = None,
+        files: WeightFiles | None = None,
     ) -> None:
         self.model = model
         self.task = task
-        self._source = source
+        self._files = files
         self.tokenizer = tokenizer
         self.name = name
-        self.placement = placement
+        self.dtype = dtype
+        self.reason = reason
         self.parameters = quantise.count_all(model)
         self.quantised = quantise.quantised(model)
         self.recipe = recipe or recipe_for(self.parameters)
         if self.quantised is not None:
-            cuda = placement.device.type == "cuda"
-            self.recipe = self.recipe.on_quantised(self.parameters, cuda)
-        self._let_go = quantise.hold_still(model)
+            self.recipe = self.recipe.on_quantised(self.parameters, self.device.type == "cuda")
+        self._let_go = patch_layers(model)
         self.fingerprint = Fingerprint(model)
         self._wanted = [(p, p.requires_grad) for p in model.parameters()]
         self._training = [(module, module.training) for module in model.modules()]
-        self._give_back = give_back
+        self._give_back = on_release
         model.requires_grad_(False)
         model.eval()
 
     @property
     def context(self) -> int:
         """Tokens that fit: the config's limit, else the tokenizer's, else 2048."""
-        if (told := context_of(self.model)) is not None:
-            return told
-        limit = getattr(self.tokenizer, "model_max_length", None)
-        return limit if isinstance(limit, int) and limit < 10**9 else _UNKNOWN_CONTEXT
+        if (limit := context_of(self.model)) is not None:
+            return limit
+        own = getattr(self.tokenizer, "model_max_length", None)
+        return own if isinstance(own, int) and own < 10**9 else _UNKNOWN_CONTEXT
 
     @property
     def device(self) -> torch.device:
-        """Where the base's first parameter lives."""
+        """The device of the base's first parameter."""
         return next(self.model.parameters()).device
 
     def needs_tokenizer(self) -> Any:
-        """The tokenizer; raises `PromptError` when the base was given without one."""
+        """The tokenizer; raises `PromptError` for a base without one."""
         if self.tokenizer is None:
-            raise PromptError(
-                "this base has no tokenizer, so it cannot read a prompt; "
-                "type: %lora use model tokenizer"
-            )
+            raise PromptError("this base has no tokenizer; type: %lora use model tokenizer")
         return self.tokenizer
 
-    def source_weight(self, path: str) -> Tensor:
-        """The weight of the module at `path` as the base's files hold it, on the CPU.
+    def stored_weight(self, path: str) -> Tensor:
+        """The weight of the module at `path` in the base's files, on the CPU.
 
-        It is read again, alone, in the type that it is stored in: of a quantised base the 16 bits
-        behind the 4. A quantised layer's is [d, k], outputs by inputs, as `quantise.dequantised`
-        gives it; any other is in its module's own layout.
+        Only this tensor is read, in its stored dtype: for a quantised base the 16 bits before
+        quantisation. That of a quantised layer is [d, k], outputs by inputs, as
+        `quantise.dequantised` returns it; any other has its module's own layout.
 
-        Raises `BaseModelError` for a base that was given live, a module without a weight, and files
-        that are gone or hold quantised weights themselves.
+        Raises `BaseModelError` for a live model, a module without a weight, and files that are
+        missing or have quantised weights.
         """
         names = self.fingerprint.names_of(f"{path}.weight")
         if not names:
-            raise BaseModelError(f"{path!r} is no module of {self.name} with a weight of its own.")
-        if self._source is None:
+            raise BaseModelError(f"{self.name} has no module {path!r} with a weight.")
+        if self._files is None:
             raise BaseModelError(
-                f"{self.name} was given live, so the files that it was read from are not known; "
-                "load it by its name or folder: %lora load NAME --bits 4"
+                f"{self.name} is a live model, so its files are unknown; load it by name or "
+                "folder: %lora load NAME --bits 4"
             )
-        found = self._source.read(self.model, names)
+        found = self._files.read(self.model, names)
         owner: Any = self.fingerprint.owner_of(names[0])
         if not found.is_floating_point() or found.numel() != quantise.count(owner.weight):
             raise BaseModelError(
-                f"the files of {self.name} hold {path} quantised already; load the model that it "
-                "was made from, with --bits 4."
+                f"{path} is already quantised in the files of {self.name}; load the original model "
+                "with --bits 4."
             )
-        return found.mT.contiguous() if quantise.is_flipped(owner) else found
+        return found.mT.contiguous() if quantise.is_transposed(owner) else found
 
     def record(self, prompt_form: str, end_token: str | None) -> BaseRecord:
         """This base in names and numbers."""
@@ -207,9 +201,9 @@ class BaseModel:
             name=self.name,
             architecture=type(self.model).__name__,
             parameters=self.parameters,
-            dtype=short_name(self.placement.dtype),
+            dtype=short_name(self.dtype),
             device=str(self.device),
-            reason=self.placement.reason,
+            reason=self.reason,
             context=self.context,
             prompt_form=prompt_form,
             end_token=end_token,
@@ -219,7 +213,7 @@ class BaseModel:
         )
 
     def release(self) -> None:
-        """Give every flag back as it was found."""
+        """Restore every flag."""
         for parameter, wanted in self._wanted:
             parameter.requires_grad_(wanted)
         for module, training in self._training:

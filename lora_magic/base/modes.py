@@ -12,7 +12,7 @@ from torch import nn
 
 from lora_magic.interrupts import undisturbed
 
-from .threads import fitting_threads
+from .device import fitting_threads
 
 
 @contextmanager

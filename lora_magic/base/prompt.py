@@ -1,4 +1,4 @@
-"""How a prompt becomes tokens: the form that an adapter is trained in and asked in.
+"""How a prompt becomes tokens: the form that an adapter is trained and prompted with.
 
 Knows tokenizers and chat templates; knows no model, no rows and no adapter.
 """
@@ -13,10 +13,10 @@ from lora_magic.errors import CommandError, PromptError, sentence
 
 Messages = Sequence[Mapping[str, str]]
 
-#: What `--template` takes.
+#: The values of `--template`.
 FORMS = ("chat", "plain")
 
-#: A text that no template changes, to find out what a template puts after an answer.
+#: A text that no template changes, to find the token that a template puts after an answer.
 _PROBE = "answer"
 
 
@@ -24,9 +24,9 @@ _PROBE = "answer"
 class PromptForm:
     """A prompt's form: the tokenizer's chat template, or the prompt and a newline.
 
-    `end_token` is trained after each completion and stopped on; `stop_ids` holds it and the
-    tokenizer's own end of text. A base model whose template closes a turn with another token than
-    its end of text would otherwise run on after a tuned answer.
+    `end_token` is trained after each completion and ends an answer, and so does the tokenizer's own
+    end of text: `stop_ids` has both. A base whose template ends a turn with another token than its
+    end of text would otherwise continue after an answer.
     """
 
     kind: str
@@ -39,18 +39,22 @@ class PromptForm:
     def of(
         cls, tokenizer: Any, template: str | None = None, system: str | None = None
     ) -> PromptForm:
-        """The form for a tokenizer; `template` is "chat", "plain" or None: chat where there is one.
+        """A tokenizer's form; `template` is "chat", "plain" or None (chat if it has a template).
 
         Raises `CommandError` for another word, for "chat" without a template, and for a system
-        prompt in the plain form, which has no place for it.
+        prompt in the plain form.
         """
         kind = template or ("chat" if tokenizer.chat_template else "plain")
         if kind not in FORMS:
             raise CommandError(f"--template {kind}: expected {' or '.join(FORMS)}.")
         if kind == "chat" and not tokenizer.chat_template:
-            raise CommandError("--template chat: this tokenizer has none; use --template plain.")
+            raise CommandError(
+                "--template chat: this tokenizer has no template; type --template plain"
+            )
         if kind == "plain" and system is not None:
-            raise CommandError("--system needs a chat template; put the words into the prompt.")
+            raise CommandError(
+                "--system needs a chat template; put its text into the prompt instead."
+            )
         end_id = _turn_end(tokenizer) if kind == "chat" else None
         if end_id is None:
             end_id = tokenizer.eos_token_id
@@ -59,17 +63,10 @@ class PromptForm:
         return cls(kind, system, text, end_id, stops)
 
     def encode(self, tokenizer: Any, prompt: str) -> list[int]:
-        """Token ids of a prompt, ready for the answer. Raises `PromptError` if it is empty."""
-        if not isinstance(prompt, str):
-            raise PromptError(f"the prompt is a {type(prompt).__name__}; expected text.")
-        if not prompt.strip():
-            raise PromptError("the prompt is empty; type what the model is to read.")
+        """Token ids of a prompt, up to the answer. Raises `PromptError` if it is empty."""
+        check_text(prompt)
         ids = self.encode_messages(tokenizer, [{"role": "user", "content": prompt}])
-        if not ids:
-            raise PromptError(
-                f"the tokenizer makes no token of {prompt[:40]!r}; is it the base's own? "
-                "Type: %lora use model tokenizer"
-            )
+        check_tokens(ids, prompt)
         return ids
 
     def encode_messages(self, tokenizer: Any, messages: Messages) -> list[int]:
@@ -80,20 +77,37 @@ class PromptForm:
         turns = [dict(message) for message in messages]
         if self.system is not None and turns[0].get("role") != "system":
             turns.insert(0, {"role": "system", "content": self.system})
-        text = _told(tokenizer, turns, add_generation_prompt=True)
+        text = _rendered(tokenizer, turns, add_generation_prompt=True)
         # The template writes its own special tokens, so the tokenizer must add none.
         return _ids(tokenizer, text)
 
     def encode_answer(self, tokenizer: Any, completion: str) -> list[int]:
-        """Token ids of a completion, closed by the end token where there is one."""
+        """Token ids of a completion and the end token, if there is one."""
         ids = _ids(tokenizer, completion)
         return ids if self.end_token_id is None else [*ids, self.end_token_id]
 
 
-def classified_ids(tokenizer: Any, text: str, most: int) -> tuple[list[int], bool]:
-    """Token ids of a text as a classifier reads it, and whether its end had to be cut off.
+def check_text(prompt: object) -> None:
+    """Raise `PromptError` for a prompt that is empty or no text."""
+    if not isinstance(prompt, str):
+        raise PromptError(f"expected the prompt as text, got {type(prompt).__name__}.")
+    if not prompt.strip():
+        raise PromptError("the prompt is empty; type it after the verb: %lora ask PROMPT")
 
-    With the tokenizer's own special tokens, which stay where the text is cut to `most` ids.
+
+def check_tokens(ids: Sequence[int], prompt: str) -> None:
+    """Raise `PromptError` if the tokenizer made no tokens from a prompt."""
+    if not ids:
+        raise PromptError(
+            f"the tokenizer produces no tokens for {prompt[:40]!r}: it may belong to another "
+            "model. Type: %lora use model tokenizer"
+        )
+
+
+def classified_ids(tokenizer: Any, text: str, most: int) -> tuple[list[int], bool]:
+    """Token ids of a text for a classifier, at most `most`, and whether it was truncated.
+
+    Truncation keeps the tokenizer's special tokens.
     """
     ids = _ids(tokenizer, text, special=True)
     if len(ids) <= most:
@@ -102,12 +116,12 @@ def classified_ids(tokenizer: Any, text: str, most: int) -> tuple[list[int], boo
 
 
 def _ids(tokenizer: Any, text: str, special: bool = False) -> list[int]:
-    """A text's token ids; what is too long is told with the context, not by the tokenizer."""
+    """A text's token ids, without the tokenizer's warning about its length."""
     return list(tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
 
 
-def _told(tokenizer: Any, turns: list[dict[str, str]], **options: Any) -> str:
-    """The template's text; its own refusals (no system turn, a wrong order) as ours."""
+def _rendered(tokenizer: Any, turns: list[dict[str, str]], **options: Any) -> str:
+    """The template's text. Its errors (no system turn, a wrong order) become `PromptError`."""
     from jinja2 import TemplateError
 
     try:
@@ -115,15 +129,15 @@ def _told(tokenizer: Any, turns: list[dict[str, str]], **options: Any) -> str:
     except TemplateError as error:
         roles = ", ".join(turn.get("role", "?") for turn in turns)
         raise PromptError(
-            f"the tokenizer's chat template refuses these turns ({roles}): {sentence(error)}. "
-            "Type --template plain to do without it."
+            f"the tokenizer's chat template rejects these turns ({roles}): {sentence(error)}. "
+            "Type --template plain"
         ) from error
 
 
 def _turn_end(tokenizer: Any) -> int | None:
-    """The one special token that the chat template puts after an answer, if it puts one."""
+    """The special token that the chat template puts after an answer, or None."""
     turns = [{"role": "user", "content": "question"}, {"role": "assistant", "content": _PROBE}]
-    text = _told(tokenizer, turns)
+    text = _rendered(tokenizer, turns)
     ids = _ids(tokenizer, text[text.rfind(_PROBE) + len(_PROBE) :])
     special = [i for i in ids if i in set(tokenizer.all_special_ids)]
     special += [i for i in ids if i in getattr(tokenizer, "added_tokens_decoder", {})]

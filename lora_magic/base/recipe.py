@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-#: Up to this many parameters a base is "small": it trains in 16 or 32 bits on one device.
+#: Up to this many parameters a base is small: it trains in 16 or 32 bits on one device.
 SMALL_BASE = 1_000_000_000
 
 
@@ -16,9 +16,9 @@ SMALL_BASE = 1_000_000_000
 class Recipe:
     """Defaults for one base model.
 
-    A run takes `steps` optimizer steps where that is given, else `epochs` passes over the rows but
-    at least `min_steps` steps. A batch is `batch_size` rows, `accumulation` times, to one step.
-    `checkpointing` trades time for the memory of activations.
+    A run takes `steps` optimizer steps if given, else `epochs` passes over the rows but at least
+    `min_steps` steps. One step takes `batch_size` × `accumulation` rows. `checkpointing` recomputes
+    activations to save memory.
     """
 
     learning_rate: float
@@ -35,10 +35,10 @@ class Recipe:
     checkpointing: bool = False
 
     def on_quantised(self, parameters: int, cuda: bool) -> Recipe:
-        """The same for a quantised base (QLoRA, arXiv 2305.14314): a paged optimizer, and above a
-        billion parameters on a GPU activations computed anew instead of kept."""
-        spared = cuda and parameters > SMALL_BASE
-        return replace(self, optimizer="paged-adamw", checkpointing=spared)
+        """The same for a quantised base (QLoRA, arXiv 2305.14314): a paged optimizer, and
+        gradient checkpointing above a billion parameters on a GPU."""
+        large = cuda and parameters > SMALL_BASE
+        return replace(self, optimizer="paged-adamw", checkpointing=large)
 
 
 SMALL = Recipe(
@@ -65,5 +65,5 @@ LARGE = Recipe(
 
 
 def recipe_for(parameters: int) -> Recipe:
-    """The recipe for a base of so many parameters that brings none of its own."""
+    """The recipe for a base of this many parameters without its own recipe."""
     return SMALL if parameters <= SMALL_BASE else LARGE

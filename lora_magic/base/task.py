@@ -1,6 +1,6 @@
-"""What a base model is for: going on with a text, or giving a text one of a few labels.
+"""The task of a base model: to continue a text, or to give a text one of a few labels.
 
-Knows labels, configs and the names of modules; knows no loader, no rows and no adapter.
+Knows labels, configs and module names; knows no loader, no rows and no adapter. Imports no torch.
 """
 
 from __future__ import annotations
@@ -9,25 +9,24 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
-
 from lora_magic.errors import BaseModelError, CommandError, listed, near
 
-from .options import KINDS
+from . import KINDS
 
-#: More labels than this are a column of something else.
+#: More labels than this are probably another column.
 _MOST = 1000
 
+_SINGLE_LABEL = "single_label_classification"
 _EXPECTED = "expected names with commas (negative,positive), a number from 2, or a column of labels"
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a base does, and for a classifier with which modules.
+    """A base's task, and for a classifier its labels and head.
 
-    `labels` are in the order of the logits. `head` holds the paths of the modules that turn the
-    model's features into logits, each with parameters of its own; `fresh` those of them that were
-    drawn at load and not read from a file.
+    `labels` are in the order of the logits. `head` has the paths of the modules with parameters
+    that turn the body's features into logits; `fresh` those that were initialised at load, because
+    no file has them.
     """
 
     kind: str = "causal"
@@ -37,7 +36,7 @@ class Task:
 
     @property
     def classifies(self) -> bool:
-        """Does the base give labels and no text?"""
+        """Whether the base predicts labels."""
         return self.kind == "classification"
 
 
@@ -45,19 +44,19 @@ CAUSAL = Task()
 
 
 def check_kind(kind: object, labels: object = None) -> None:
-    """Raise `CommandError` for an unknown task, and for labels that the task has no use for."""
+    """Raise `CommandError` for an unknown task, and for labels without classification."""
     if kind not in KINDS:
         hint = near(kind, KINDS) if isinstance(kind, str) else ""
         raise CommandError(f"--task {kind}: expected {' or '.join(KINDS)}.{hint}")
     if kind == "causal" and labels is not None:
-        raise CommandError("--labels are for a classifier; add --task classification.")
+        raise CommandError("--labels needs a classifier; add --task classification")
 
 
 def names_of(labels: object) -> tuple[str, ...]:
-    """Labels as names: of a list, of "negative,positive", of a number, of a column of labels.
+    """Label names from a list, "negative,positive", a number, or a column of labels.
 
-    A number N makes "0" to "N-1". Of a column (a list, a pandas Series, an array) the distinct
-    values are taken, in the order of their first appearance; empty cells are passed over.
+    A number N gives "0" to "N-1". A column (a list, a pandas Series, an array) gives its distinct
+    values in the order of their first appearance, without empty cells.
 
     >>> names_of("negative, positive")
     ('negative', 'positive')
@@ -66,22 +65,22 @@ def names_of(labels: object) -> tuple[str, ...]:
 
     Raises `CommandError` for anything else, fewer than 2 labels, and more than 1000.
     """
-    names = tuple(dict.fromkeys(_words(labels)))
+    names = tuple(dict.fromkeys(_values(labels)))
     if len(names) < 2:
         seen = f"only {names[0]!r}" if names else "none"
         raise CommandError(f"--labels: {seen}; {_EXPECTED}.")
     if len(names) > _MOST:
         raise CommandError(
-            f"--labels: {len(names):,} different values ({listed(names, 3)}), at most {_MOST:,}; "
-            "is it the column of the labels?"
+            f"--labels: {len(names):,} different values ({listed(names, 3)}); expected at most "
+            f"{_MOST:,}. Check that it is the column of labels."
         )
     return names
 
 
-def _words(labels: object) -> Iterable[str]:
+def _values(labels: object) -> Iterable[str]:
     values: Any = labels.tolist() if hasattr(labels, "tolist") else labels
     if isinstance(values, str) and not values.strip().isdecimal():
-        return _filled(values.split(","))
+        return _stripped(values.split(","))
     if isinstance(values, str | int) and not isinstance(values, bool):
         return map(str, range(min(int(values), _MOST + 1)))
     if isinstance(values, Mapping):
@@ -93,23 +92,23 @@ def _words(labels: object) -> Iterable[str]:
     odd = [value for value in values if not isinstance(value, str | int | float | None)]
     if odd:
         raise CommandError(f"--labels: a {type(odd[0]).__name__} among them; {_EXPECTED}.")
-    return _filled("" if value is None or value != value else str(value) for value in values)
+    return _stripped("" if value is None or value != value else str(value) for value in values)
 
 
-def _filled(names: Iterable[str]) -> list[str]:
+def _stripped(names: Iterable[str]) -> list[str]:
     return [name.strip() for name in names if name.strip()]
 
 
 def is_classifier(model: object) -> bool:
-    """Is this one of transformers' models for sequence classification?"""
+    """Whether this is one of transformers' models for sequence classification."""
     kinds = [kind.__name__ for kind in type(model).__mro__]
     return any(kind.endswith("ForSequenceClassification") for kind in kinds)
 
 
 def task_of(model: Any) -> Task:
-    """The task of a live model, as its class and config tell it; nothing of it counts as fresh.
+    """The task of a live model, from its class and config; `fresh` is empty.
 
-    Raises `BaseModelError` for a classifier of another kind: of numbers, or of several labels.
+    Raises `BaseModelError` for a regression model and for one that gives several labels.
     """
     if not is_classifier(model):
         return CAUSAL
@@ -117,28 +116,28 @@ def task_of(model: Any) -> Task:
     return classification(model, labels_of(model.config))
 
 
-def classification(model: Any, labels: tuple[str, ...], drawn: Iterable[str] = ()) -> Task:
-    """The task of a classifier; `drawn` names the tensors that no file held."""
-    owners = dict.fromkeys(name.rpartition(".")[0] for name in sorted(drawn))
+def classification(model: Any, labels: tuple[str, ...], new: Iterable[str] = ()) -> Task:
+    """The task of a classifier; `new` names the tensors that were initialised at load."""
+    owners = dict.fromkeys(name.rpartition(".")[0] for name in sorted(new))
     outside = _outside(model)
-    # A pooler inside the model is the head's where it is new: else it would stay random.
+    # A new pooler inside the body belongs to the head, or it would stay random.
     head = (*(path for path in owners if path not in outside), *outside)
     return Task("classification", labels, head, tuple(path for path in head if path in owners))
 
 
-def may_be_drawn(model: Any, tensor: str) -> bool:
-    """May this tensor be new? Those of a head may, and those of a pooler that feeds it."""
+def may_be_new(model: Any, tensor: str) -> bool:
+    """Whether this tensor may be missing in the files: one of the head, or of its pooler."""
     owner = tensor.rpartition(".")[0]
     return owner in _outside(model) or "pooler" in owner.split(".")
 
 
 def _outside(model: Any) -> tuple[str, ...]:
-    """The modules with parameters of their own beside the model's body."""
-    body: nn.Module = model.base_model
+    """The modules with parameters outside the model's body."""
+    body = model.base_model
     if body is model:
         raise BaseModelError(
-            f"{type(model).__name__} does not name its body (base_model_prefix), so its head "
-            "cannot be told from it; expected one of transformers' own classifiers."
+            f"{type(model).__name__} has no base_model_prefix, which separates its head from its "
+            "body; expected one of transformers' own classifiers."
         )
     inside = {id(module) for module in body.modules()}
     return tuple(
@@ -156,31 +155,32 @@ def labels_of(config: Any) -> tuple[str, ...]:
 
 
 def check_config(config: Any, name: str) -> None:
-    """Raise `BaseModelError` for a classifier that gives no single one of several labels."""
+    """Raise `BaseModelError` for a classifier that does not give one of several labels."""
     kind = getattr(config, "problem_type", None)
-    if kind not in (None, "single_label_classification") or config.num_labels < 2:
-        what = kind if kind not in (None, "single_label_classification") else "one number"
+    if kind in (None, _SINGLE_LABEL):
+        kind = "one number" if config.num_labels < 2 else None
+    if kind is not None:
         raise BaseModelError(
-            f"{name} is made for {what}; expected a classifier that gives one of several labels."
+            f"{name} is trained for {kind}; expected a classifier that gives one of several labels."
         )
 
 
 def set_labels(config: Any, labels: tuple[str, ...]) -> None:
-    """Write labels into a config, for a head that gives one of them."""
+    """Set a config's labels, for a head that gives one of them."""
     config.id2label = dict(enumerate(labels))
     config.label2id = {name: place for place, name in enumerate(labels)}
-    config.problem_type = "single_label_classification"
+    config.problem_type = _SINGLE_LABEL
 
 
 def set_padding(config: Any, tokenizer: Any) -> None:
-    """Give a config the padding token that a decoder's head has to know, where it has none.
+    """Set a config's padding token if it has none: a decoder's head needs it.
 
-    Such a head reads the last token that is not padding. The tokenizer's own, else its end of
-    text; a text's own end token is then passed over, in every batch alike.
+    Such a head reads the last token that is not padding. The tokenizer's padding token, else its
+    end of text: a text's own end token is then skipped, in every batch alike.
     """
     text = config.get_text_config()
-    told = getattr(text, "pad_token_id", None)
-    if told is not None and 0 <= told < text.vocab_size:
+    known = getattr(text, "pad_token_id", None)
+    if known is not None and 0 <= known < text.vocab_size:
         return
     candidates = (
         getattr(tokenizer, "pad_token_id", None),

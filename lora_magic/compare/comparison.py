@@ -1,14 +1,13 @@
 """Answers side by side, as values.
 
-Knows text and numbers; how they are drawn it knows only by calling the views.
+Knows text and numbers. The views draw them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lora_magic.frames import frame
 
@@ -24,9 +23,9 @@ _COLUMNS = ("prompt", "adapter", "text", "tokens", "seconds", "batched", "first_
 class Pane:
     """One adapter's answer to one prompt.
 
-    `seconds` is the wall time of the pass that made it: with `batched`, one pass for all panes of
-    the prompt. `first_logit_change` is max |Δlogit| over the vocabulary at the first new token,
-    fp32, against the base on the same tokens; `note` is a remark on it, mostly empty.
+    `seconds` is the wall time of its pass; if `batched`, one pass makes all panes of the prompt.
+    `first_logit_change` is max |Δlogit| over the vocabulary at the first new token, fp32, against
+    the base on the same tokens; `note` is a remark on it, or "".
     """
 
     prompt: str
@@ -50,7 +49,7 @@ class Comparison:
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """The prompts, in the order asked."""
+        """The prompts, in the order given."""
         return tuple(dict.fromkeys(pane.prompt for pane in self.panes))
 
     @property
@@ -60,7 +59,7 @@ class Comparison:
 
     @property
     def line(self) -> str:
-        """One line: who answered how many prompts, in how many passes, how fast, drawn how."""
+        """One line: adapters, prompts, passes, seconds, and how tokens were sampled."""
         groups = self._groups()
         batched = all(pane.batched for pane in self.panes)
         seconds = sum(
@@ -68,11 +67,10 @@ class Comparison:
             for _, panes in groups
         )
         count = "1 prompt" if len(groups) == 1 else f"{len(groups)} prompts"
-        how = "one pass a prompt" if batched else "one answer after the other"
-        drawn = (
-            f"temperature {self.temperature:g}, seed {self.seed}" if self.temperature else "greedy"
-        )
-        return f"{' | '.join(self.adapters)} · {count} · {how}, {seconds:.2f} s · {drawn}"
+        how = "one pass per prompt" if batched else "one answer after the other"
+        sampled = f"temperature {self.temperature:g}, seed {self.seed}"
+        sampling = sampled if self.temperature else "greedy"
+        return f"{' | '.join(self.adapters)} · {count} · {how}, {seconds:.2f} s · {sampling}"
 
     def to_frame(self) -> DataFrame:
         """Columns prompt, adapter, text, tokens, seconds, batched, first_logit_change."""
@@ -85,33 +83,19 @@ class Comparison:
         return [(prompt, list(panes)) for prompt, panes in grouped]
 
     def __repr__(self) -> str:
-        from lora_magic.views.text import clean
+        return f"{self.line}\n\n{self._repr_mimebundle_()['text/plain']}"
 
-        lines = [self.line]
-        for prompt, panes in self._groups():
-            lines.append(f"\n» {clean(prompt)}")
-            for pane in panes:
-                facts = [pane.adapter, f"{pane.tokens} tokens"]
-                if pane is not panes[0]:
-                    moved = f"first logits moved {pane.first_logit_change:.3g}"
-                    facts.append(pane.note or moved)
-                lines += [f"[{' · '.join(facts)}]", clean(pane.text)]
-        return "\n".join(lines)
-
-    def _repr_mimebundle_(
-        self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
-    ) -> dict[str, Any]:
+    def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
         from lora_magic.views import comparison as view
 
         groups = [
             (prompt, [_plain(pane, panes[0]) for pane in panes]) for prompt, panes in self._groups()
         ]
-        bundle: dict[str, Any] = view.bundle(groups=groups)
-        return bundle
+        return view.bundle(groups=groups)
 
 
 def _plain(pane: Pane, base: Pane) -> dict[str, object]:
-    """A pane for the view: a word is marked where it differs from the base's answer."""
+    """A pane for the view, with the words marked that differ from the base's answer."""
     return {
         "adapter": pane.adapter,
         "words": marked_words(base.text, pane.text),

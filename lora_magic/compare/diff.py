@@ -1,6 +1,6 @@
-"""Which words of one text differ from another's.
+"""The words of a text that differ from another text.
 
-Knows strings alone.
+Knows strings only.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ _CHUNKS = re.compile(rf"\s+|[{_UNSPACED}]|[^\s{_UNSPACED}]+")
 
 
 def marked_words(base: str, text: str) -> list[tuple[str, bool]]:
-    """The pieces of `text`, each with True where it is a word that `base` has not in that place.
+    """The pieces of `text`, each with True if it is a word that is not in `base` at that place.
 
-    The pieces are words, punctuation and white space, and joined they are `text` again; white space
-    is never marked. The alignment is difflib's longest matching blocks over words.
+    The pieces are words, punctuation and white space; joined they are `text`. White space is never
+    marked. difflib's longest matching blocks align the words.
 
     >>> marked_words("A fox eats mice.", "A fox eats ye mice!")
     [('A', False), (' ', False), ('fox', False), (' ', False), ('eats', False), (' ', False),
@@ -28,9 +28,9 @@ def marked_words(base: str, text: str) -> list[tuple[str, bool]]:
     pieces = list(_pieces(text))
     places = [place for place, piece in enumerate(pieces) if not piece.isspace()]
     words = [pieces[place] for place in places]
-    others = [piece for piece in _pieces(base) if not piece.isspace()]
+    base_words = [piece for piece in _pieces(base) if not piece.isspace()]
     # Without autojunk=False, difflib ignores words that are frequent in a long text.
-    blocks = SequenceMatcher(None, others, words, autojunk=False).get_matching_blocks()
+    blocks = SequenceMatcher(None, base_words, words, autojunk=False).get_matching_blocks()
     shared = {places[block.b + step] for block in blocks for step in range(block.size)}
     return [
         (piece, not piece.isspace() and place not in shared) for place, piece in enumerate(pieces)
@@ -39,15 +39,15 @@ def marked_words(base: str, text: str) -> list[tuple[str, bool]]:
 
 def _pieces(text: str) -> Iterator[str]:
     for chunk in _CHUNKS.findall(text):
-        yield from [chunk] if chunk.isspace() else _peeled(chunk)
+        yield from [chunk] if chunk.isspace() else _split_punctuation(chunk)
 
 
-def _peeled(chunk: str) -> Iterator[str]:
+def _split_punctuation(chunk: str) -> Iterator[str]:
     """A word and the punctuation at its ends; an apostrophe or hyphen inside stays."""
     start, end = 0, len(chunk)
-    while start < end and _punctuation(chunk[start]):
+    while start < end and _is_punctuation(chunk[start]):
         start += 1
-    while end > start and _punctuation(chunk[end - 1]):
+    while end > start and _is_punctuation(chunk[end - 1]):
         end -= 1
     yield from chunk[:start]
     if start < end:
@@ -55,5 +55,5 @@ def _peeled(chunk: str) -> Iterator[str]:
     yield from chunk[end:]
 
 
-def _punctuation(character: str) -> bool:
+def _is_punctuation(character: str) -> bool:
     return unicodedata.category(character).startswith("P")

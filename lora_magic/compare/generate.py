@@ -1,6 +1,6 @@
-"""Token ids in, answers out: transformers' `generate`, freed of what a base's files ask for.
+"""Token ids in, answers out: transformers' `generate` without the base's own generation config.
 
-Knows a model and a tokenizer as they stand; knows no adapter and no slot.
+Knows a model and a tokenizer; knows no adapter and no slot.
 """
 
 from __future__ import annotations
@@ -18,16 +18,15 @@ from lora_magic.base.model import context_of
 from lora_magic.base.modes import evaluating
 from lora_magic.interrupts import undisturbed
 
-from .gumbel import SharedGumbel
 from .limits import check_flags, new_tokens
 
-#: Called after each new token with a function that gives each row's text so far; true ends it.
-Watch = Callable[[Callable[[], list[str]]], bool]
+#: Called after each new token with a function that returns each row's text so far; True ends all.
+OnToken = Callable[[Callable[[], list[str]]], bool]
 
 
 @dataclass(frozen=True)
 class Generation:
-    """One answer: text, tokens generated (the closing one counts), whether it closed by itself."""
+    """One answer: text, generated tokens (with the end token), and whether it ended itself."""
 
     text: str
     tokens: int
@@ -45,17 +44,16 @@ def generate(
     temperature: float = 0.0,
     seed: int = 0,
     context: int | None = None,
-    watch: Watch | None = None,
+    watch: OnToken | None = None,
 ) -> list[Generation]:
     """Answers to rows of token ids, in one batch, left-padded under a mask.
 
-    `temperature` 0 takes the likeliest token; above 0 it draws from softmax(logits/T) with noise
-    that depends on `seed` and the position alone. `stop_ids` end an answer: one set for all rows,
-    or one set a row. `max_new_tokens` defaults to 200; `context` (default: the config's) is never
-    passed, counted from the longest row. The base's generation config (sampling, penalties, forced
-    tokens) has no say. The model is left as found: its flags, its generation config, its hooks, and
-    the global random state. `watch` is called after each new token with each row's text so far;
-    true ends all answers there.
+    `temperature` 0 takes the most likely token; above 0 it samples from softmax(logits/T) with
+    Gumbel draws that depend only on `seed` and the position. `stop_ids` end an answer: one set for
+    all rows, or one for each row. `max_new_tokens` defaults to 200; the longest row and its answer
+    never exceed `context` (default: the config's). The base's generation config (sampling,
+    penalties, forced tokens) is ignored. The model's flags, generation config and hooks and the
+    global random state are restored.
 
     Raises `PromptError` for max_new_tokens < 1 or a temperature below 0.
     """
@@ -71,14 +69,14 @@ def generate(
         rows = written[:, longest:].tolist()
         return [_answer(tokenizer, row, set(stop)) for row, stop in zip(rows, stops, strict=True)]
 
-    criteria: list[Any] = [_Stops(stops, model.device)]
+    criteria: list[Any] = [_StopIds(stops, model.device)]
     if watch is not None:
-        criteria.append(_Watched(watch, answers))
+        criteria.append(_TokenCallback(watch, answers))
     with answering(model):
         written = model.generate(
             input_ids=ids,
             attention_mask=mask,
-            # Compiled code would outlive the modules that stand in the slots now.
+            # Compiled code would outlive the modules now in the slots.
             generation_config=GenerationConfig(
                 max_new_tokens=limit, do_sample=False, use_cache=True, disable_compile=True
             ),
@@ -119,7 +117,33 @@ def answering(model: Any) -> Iterator[None]:
             model.generation_config = kept
 
 
-class _Stops:
+class SharedGumbel:
+    """Adds temperature · g to logits [N, V], with one Gumbel vector g [V] for all N rows.
+
+    argmax(z/T + g) is an exact sample of softmax(z/T) if g = −ln(−ln u), u uniform (the Gumbel
+    trick; Maddison et al. 2014, "A* sampling", section 2). All rows share g, and a seed fixes the
+    sequence of g, so rows with equal logits sample equal tokens: two answers differ because of the
+    models, not by chance. The global random state is not read.
+
+    transformers calls it as a logits processor, once for each position.
+    """
+
+    def __init__(self, temperature: float, seed: int) -> None:
+        self.temperature = temperature
+        # On the CPU, so that a seed means the same on every device.
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Scores [N, V] whose argmax is the sample."""
+        # In float64: among 2^24 values of fp32 a zero would occur once in a few hundred positions
+        # of a large vocabulary, and with it a token of no probability.
+        uniform = torch.rand(scores.shape[-1], generator=self._generator, dtype=torch.float64)
+        gumbel = -uniform.clamp_min(torch.finfo(torch.float64).tiny).log().neg().log()
+        # Logits + T·g, not logits/T + g: the same argmax, and a tiny T cannot overflow.
+        return scores + (self.temperature * gumbel).to(scores)
+
+
+class _StopIds:
     """A stopping criterion with a set of token ids for each row of the batch."""
 
     def __init__(self, stops: Sequence[Sequence[int]], device: torch.device) -> None:
@@ -131,13 +155,13 @@ class _Stops:
         return (input_ids[:, -1:] == self._table).any(dim=1)
 
 
-class _Watched:
-    """A stopping criterion that shows the answers so far, and stops them all where it is told to.
+class _TokenCallback:
+    """A stopping criterion that calls `watch`, and stops all rows if it returns True.
 
-    Texts are made only when they are asked for: whoever follows may look at a few tokens alone.
+    Texts are decoded only when `watch` requests them.
     """
 
-    def __init__(self, watch: Watch, answers: Callable[[Tensor], list[Generation]]) -> None:
+    def __init__(self, watch: OnToken, answers: Callable[[Tensor], list[Generation]]) -> None:
         self._watch, self._answers = watch, answers
 
     def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:
@@ -146,23 +170,22 @@ class _Watched:
 
 
 def _stops(given: Sequence[int] | Sequence[Sequence[int]], rows: int) -> list[list[int]]:
-    """One list of stop ids a row."""
-    shared = [stop for stop in given if isinstance(stop, int)]
-    own = [list(stop) for stop in given if not isinstance(stop, int)]
-    return own or [shared] * rows
+    """One list of stop ids for each row."""
+    by_row = [list(stop) for stop in given if not isinstance(stop, int)]
+    return by_row or [[stop for stop in given if isinstance(stop, int)]] * rows
 
 
 def _padded(
     inputs: Sequence[Sequence[int]], longest: int, pad: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Ids and mask [N, longest], padded on the left, so that all answers start together."""
+    """Ids and mask [N, longest], padded on the left, so that all answers start at one position."""
     ids = [[*[pad] * (longest - len(row)), *row] for row in inputs]
     mask = [[*[0] * (longest - len(row)), *[1] * len(row)] for row in inputs]
     return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
 
 def _answer(tokenizer: Any, row: list[int], stops: set[int]) -> Generation:
-    """The text up to the row's first stop token; what follows it is the batch running on."""
+    """The text up to the row's first stop token; the batch may have continued after it."""
     end = next((place for place, token in enumerate(row) if token in stops), None)
     text = tokenizer.decode(row[:end], skip_special_tokens=True, clean_up_tokenization_spaces=False)
     return Generation(text, len(row) if end is None else end + 1, end is not None)

@@ -1,6 +1,6 @@
-"""What a classifier says of a text, as values: the probability of each label.
+"""A classifier's predictions as values: the probability of each label of a text.
 
-Knows names and numbers; how they are drawn it knows only by calling the views.
+Knows names and numbers. The views draw them.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lora_magic.errors import listed
 from lora_magic.frames import frame
@@ -21,9 +21,9 @@ _COLUMNS = ("prompt", "adapter", "label", "probability", "chosen")
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one adapter (or "base") says of one text. `str(prediction)` is the label.
+    """The prediction of one adapter (or "base") for one text. `str(prediction)` is the label.
 
-    `probabilities` are softmax(logits), in the order of `labels`; `note` is a remark, mostly empty.
+    `probabilities` are softmax(logits), in the order of `labels`; `note` is a remark, or "".
     """
 
     prompt: str
@@ -34,22 +34,22 @@ class Prediction:
 
     @property
     def probability(self) -> float:
-        """The highest of the probabilities."""
+        """The highest probability."""
         return max(self.probabilities)
 
     @property
     def label(self) -> str:
-        """The label with that probability; of equal ones the first."""
+        """The label with the highest probability; the first of equal ones."""
         return self.labels[self.probabilities.index(self.probability)]
 
     @property
     def line(self) -> str:
-        """One line: the label, its probability, and who says so."""
+        """One line: the label, its probability and the adapter."""
         note = f" · {self.note}" if self.note else ""
         return f"{self.label} {100 * self.probability:.1f} % · {self.adapter}{note}"
 
     def to_frame(self) -> DataFrame:
-        """Columns prompt, adapter, label, probability, chosen: one row a label."""
+        """Columns prompt, adapter, label, probability, chosen: one row for each label."""
         return frame(self._rows(), _COLUMNS)
 
     def _rows(self) -> Iterable[tuple[str, str, str, float, bool]]:
@@ -72,9 +72,7 @@ class Prediction:
 
         return one_line(self.line)
 
-    def _repr_mimebundle_(
-        self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
-    ) -> dict[str, Any]:
+    def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
         from lora_magic.views import classification as view
 
         return {
@@ -85,29 +83,29 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Classification:
-    """Texts and what each adapter says of them, the base first for each text."""
+    """Texts and the predictions of each adapter, the base first for each text."""
 
     predictions: tuple[Prediction, ...]
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """The texts, in the order asked."""
+        """The texts, in the order given."""
         return tuple(dict.fromkeys(prediction.prompt for prediction in self.predictions))
 
     @property
     def adapters(self) -> tuple[str, ...]:
-        """Who was asked, the base first."""
+        """The adapters, the base first."""
         return tuple(dict.fromkeys(prediction.adapter for prediction in self.predictions))
 
     @property
     def line(self) -> str:
-        """One line: who was asked about how many texts, and for which labels."""
+        """One line: adapters, number of texts, labels."""
         count = len(self.prompts)
         texts = "1 text" if count == 1 else f"{count} texts"
         return f"{' | '.join(self.adapters)} · {texts} · {listed(self.predictions[0].labels)}"
 
     def to_frame(self) -> DataFrame:
-        """Columns prompt, adapter, label, probability, chosen: one row each."""
+        """Columns prompt, adapter, label, probability, chosen: one row for each label."""
         return frame(
             (row for prediction in self.predictions for row in prediction._rows()), _COLUMNS
         )
@@ -115,9 +113,7 @@ class Classification:
     def __repr__(self) -> str:
         return str(self._repr_mimebundle_()["text/plain"])
 
-    def _repr_mimebundle_(
-        self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
-    ) -> dict[str, Any]:
+    def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
         from lora_magic.views import classification as view
 
         grouped = groupby(self.predictions, key=lambda prediction: prediction.prompt)

@@ -1,7 +1,6 @@
 """The same prompts under several adapters: one pass where their updates can be stacked.
 
-Knows models, slots, prompt forms and low-rank updates; knows no session and nothing of how an
-adapter is made.
+Knows models, slots, prompt forms and low-rank updates; knows no session and no method.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,29 +22,27 @@ from lora_magic.errors import PromptError
 from lora_magic.lowrank.factors import LowRank
 from lora_magic.lowrank.stack import StackedLinear
 
-# Offered here too: a session runs both.
-from .ask import ask as ask
 from .comparison import Comparison, Pane
-from .generate import Generation, Watch, first_logits, generate
+from .generate import Generation, OnToken, first_logits, generate
 from .limits import check_flags, check_known, check_lengths
 
-#: Answers that are being written: the prompt, and (adapter, text so far) of those that write now.
-Written = tuple[str, tuple[tuple[str, str], ...]]
+#: Unfinished answers: the prompt, and (adapter, text so far) of those being generated now.
+PartialAnswers = tuple[str, tuple[tuple[str, str], ...]]
 
-#: Called after each new token with a function that gives what is `Written`; true ends it.
-Follow = Callable[[Callable[[], Written]], bool]
+#: Called after each new token with a function that returns `PartialAnswers`; True ends the answers.
+OnAnswers = Callable[[Callable[[], PartialAnswers]], bool]
 
 UNCHANGED = "first logits identical to base: this adapter changes nothing yet"
-BROKEN = "logits are not finite: the adapter's weights have diverged"
+BROKEN = "its logits are not finite: training diverged"
 
 
 @dataclass(frozen=True, eq=False)
 class Variant:
-    """One column of a comparison: what stands in the slots while it answers, and its prompt form.
+    """One column of a comparison: the modules in the slots while it answers, and its prompt form.
 
     `deltas` are the same updates by module path, for stacking: `{}` for the base, None for an
-    adapter that is not (only) low-rank updates of linear layers. They must say all that the
-    replacements do: a path that only the replacements have keeps the pass from being batched.
+    adapter with anything but low-rank updates of linear layers. A path with a replacement and no
+    delta prevents a batched pass.
     """
 
     name: str
@@ -64,51 +62,52 @@ def compare(
     temperature: float = 0.0,
     seed: int = 0,
     context: int | None = None,
-    watch: Follow | None = None,
+    watch: OnAnswers | None = None,
 ) -> Comparison:
-    """Every prompt under every variant; the first variant is the base, for comparison.
+    """Every prompt under every variant; the first variant is the base.
 
-    Each prompt is one batched pass when every variant has `deltas`, so that an answer does not
-    depend on the cell's other prompts; else the variants answer one after the other. Draws are
-    those of `generate`, with the same Gumbel noise in every pane. `watch` follows the answers while
-    they are written, and may end them early. Slots and model are restored, after an error or an
-    interrupt too.
+    Each prompt is one batched pass if every variant has `deltas`, so that an answer does not depend
+    on the other prompts; otherwise the variants answer one after the other. Sampling is that of
+    `generate`, with the same Gumbel draws in every pane. `watch` is called after each new token and
+    may end the answers early. Slots and model are restored, also after an error or an interrupt.
 
     Raises `PromptError`, before anything runs, for no prompt, an empty one, one that fills the
     context, max_new_tokens < 1 or a temperature below 0.
     """
     check_flags(max_new_tokens, temperature, seed)
     context = context or context_of(model)
-    asked = list(dict.fromkeys(prompts))
-    rows = _encoded(tokenizer, variants, asked, context)
+    prompts = list(dict.fromkeys(prompts))
+    rows = _encoded(tokenizer, variants, prompts, context)
     for inputs in rows:
         check_known(inputs, model)
-    draw = {
-        "max_new_tokens": max_new_tokens,
-        "temperature": temperature,
-        "seed": seed,
-        "context": context,
-    }
-    stage = _Stage(model, slots, tokenizer, tuple(variants), _stack(slots, variants), draw, watch)
+    answer = partial(
+        generate,
+        model,
+        tokenizer,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        seed=seed,
+        context=context,
+    )
+    run = _Run(model, slots, variants, _stack(slots, variants), answer, watch)
     panes = [
         pane
-        for prompt, inputs in zip(asked, rows, strict=True)
-        for pane in stage.panes(prompt, inputs)
+        for prompt, inputs in zip(prompts, rows, strict=True)
+        for pane in run.panes(prompt, inputs)
     ]
     return Comparison(tuple(panes), temperature, seed)
 
 
 @dataclass(frozen=True, eq=False)
-class _Stage:
-    """Everything that stays the same from prompt to prompt; lives as long as one comparison."""
+class _Run:
+    """One comparison: what its prompts have in common. `stack` is None if no pass is batched."""
 
     model: Any
     slots: Slots
-    tokenizer: Any
-    variants: tuple[Variant, ...]
+    variants: Sequence[Variant]
     stack: Mapping[str, nn.Module] | None
-    draw: Mapping[str, Any]
-    watch: Follow | None
+    generate: Callable[..., list[Generation]]
+    watch: OnAnswers | None
 
     def panes(self, prompt: str, inputs: Sequence[Sequence[int]]) -> list[Pane]:
         """One prompt's panes, given its token ids for each variant."""
@@ -139,26 +138,24 @@ class _Stage:
     def _answers(
         self,
         prompt: str,
-        standing: Mapping[str, nn.Module],
+        modules: Mapping[str, nn.Module],
         variants: Sequence[Variant],
         inputs: Sequence[Sequence[int]],
     ) -> list[tuple[Generation, float]]:
         """One pass with these modules in the slots: each row's answer, and the pass's seconds."""
         start = time.perf_counter()
-        with self.slots.using(standing):
+        with self.slots.using(modules):
             stops = [variant.form.stop_ids for variant in variants]
-            watch = self._following(prompt, [variant.name for variant in variants])
-            made = generate(
-                self.model, self.tokenizer, inputs, stop_ids=stops, watch=watch, **self.draw
-            )
+            on_token = self._on_token(prompt, [variant.name for variant in variants])
+            made = self.generate(inputs, stop_ids=stops, watch=on_token)
         seconds = time.perf_counter() - start
         return [(answer, seconds) for answer in made]
 
-    def _following(self, prompt: str, names: Sequence[str]) -> Watch | None:
-        if self.watch is None:
+    def _on_token(self, prompt: str, names: Sequence[str]) -> OnToken | None:
+        watch = self.watch
+        if watch is None:
             return None
-        follow = self.watch
-        return lambda texts: follow(lambda: (prompt, tuple(zip(names, texts(), strict=True))))
+        return lambda texts: watch(lambda: (prompt, tuple(zip(names, texts(), strict=True))))
 
     def _changes(self, inputs: Sequence[Sequence[int]]) -> list[float]:
         """max |Δ| of the first logits against the base on the same tokens, for each variant.
@@ -172,8 +169,8 @@ class _Stage:
         changes = [0.0]
         for variant, ids in zip(others, inputs[1:], strict=True):
             with self.slots.using(variant.replacements):
-                seen = first_logits(self.model, ids)
-            changes.append(_largest(seen, expected[tuple(ids)]))
+                found = first_logits(self.model, ids)
+            changes.append(_largest_change(found, expected[tuple(ids)]))
         return changes
 
 
@@ -189,38 +186,38 @@ def _encoded(
 
 
 def _stack(slots: Slots, variants: Sequence[Variant]) -> dict[str, nn.Module] | None:
-    """What stands in the slots while all variants answer at once; None when they cannot."""
+    """The modules in the slots while all variants answer in one batch; None if they cannot."""
     base = variants[0]
     deltas = [variant.deltas for variant in variants if variant.deltas is not None]
-    told = [
+    complete = all(
         set(variant.replacements) <= {*(variant.deltas or ()), *base.replacements}
         for variant in variants
-    ]
-    if len(variants) < 2 or len(deltas) < len(variants) or not all(told):
+    )
+    if len(variants) < 2 or len(deltas) < len(variants) or not complete:
         return None
     paths = dict.fromkeys(path for updates in deltas for path in updates)
-    below = {path: base.replacements.get(path, slots.original(path)) for path in paths}
-    if not all(_rows_stay(path, module) for path, module in below.items()):
+    layers = {path: base.replacements.get(path, slots.original(path)) for path in paths}
+    if not all(_keeps_rows(path, layer) for path, layer in layers.items()):
         return None
     stacked = {
-        path: StackedLinear(module, [updates.get(path) for updates in deltas])
-        for path, module in below.items()
+        path: StackedLinear(layer, [updates.get(path) for updates in deltas])
+        for path, layer in layers.items()
     }
     return {**base.replacements, **stacked}
 
 
-def _rows_stay(path: str, module: nn.Module) -> bool:
-    """Whether a layer sees the batch's rows in order, as vectors.
+def _keeps_rows(path: str, layer: nn.Module) -> bool:
+    """Whether a layer receives the batch's rows in order, as vectors.
 
-    An embedding sees ids, and an expert sees whatever tokens its router sends it.
+    An embedding receives ids, and an expert whichever tokens its router sends.
     """
-    return not isinstance(module, nn.Embedding) and "experts" not in path.split(".")
+    return not isinstance(layer, nn.Embedding) and "experts" not in path.split(".")
 
 
-def _largest(seen: Tensor, expected: Tensor) -> float:
-    """max |seen − expected|; equal infinities (a masked vocabulary) are no change, not NaN."""
-    moved = torch.where(seen == expected, torch.zeros_like(seen), (seen - expected).abs())
-    return float(moved.max())
+def _largest_change(found: Tensor, expected: Tensor) -> float:
+    """max |found − expected|; equal infinities (a masked vocabulary) are no change, not NaN."""
+    change = torch.where(found == expected, torch.zeros_like(found), (found - expected).abs())
+    return float(change.max())
 
 
 def _note(change: float) -> str:

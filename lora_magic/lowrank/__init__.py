@@ -1,1 +1,1 @@
-"""Low-rank updates kept unmultiplied: tensors in, numbers out. Knows torch alone."""
+"""Low-rank updates kept unmultiplied: tensors in, numbers out. Knows only torch."""

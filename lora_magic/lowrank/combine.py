@@ -1,12 +1,12 @@
-"""One update out of several: their weighted sum, exactly, or a sparse combination.
+"""One update from several: their exact weighted sum, or a sparse combination.
 
-Knows updates; knows no model, no adapter and not what the updates were trained for.
+Knows updates; knows no model, no adapter and no training.
 
-Everywhere `parts` is [(w₁, ΔW₁), (w₂, ΔW₂), …]: one or more, of one shape [d, k]. A weight is a
-multiplier and not a share: weights need not sum to 1 and may be negative. Results are fp32, or
-finer if an update is, and lie on the device of the first. Every function raises `ValueError` for
-no parts, for shapes that differ, and for weights or updates with NaN or infinity in them; those
-with a `density` also for one outside (0, 1].
+`parts` is always [(w₁, ΔW₁), (w₂, ΔW₂), …]: one or more, all of one shape [d, k]. A weight is a
+multiplier, not a share: weights need not sum to 1 and may be negative. Results are fp32, or finer
+if an update is, on the device of the first. Every function raises `ValueError` for no parts, shapes
+that differ, and NaN or infinity in weights or updates; functions with a `density` also for one
+outside (0, 1].
 """
 
 from __future__ import annotations
@@ -28,9 +28,8 @@ def weighted_sum(parts: Parts) -> Update:
     """Σ wᵢ·ΔWᵢ, of any ranks and scales.
 
     All low rank: the factors side by side, up = [w₁s₁B₁ | w₂s₂B₂ | …], down = [A₁; A₂; …], of rank
-    Σrᵢ with scale 1.0. That is the sum itself and no approximation, where a sum of the factors,
-    (ΣwB)(ΣwA), is another matrix; ΔW is never built. With a dense update among them the result is
-    dense.
+    Σrᵢ with scale 1.0. This is the exact sum, where a sum of the factors, (ΣwB)(ΣwA), is another
+    matrix; ΔW is never built. If any update is dense, so is the result.
     """
     _check(parts)
     low = [(weight, update) for weight, update in parts if isinstance(update, LowRank)]
@@ -43,19 +42,18 @@ def weighted_sum(parts: Parts) -> Update:
 
 
 def ties(parts: Parts, density: float) -> DenseUpdate:
-    """TIES: only what is large and agrees on its sign is averaged.
+    """TIES: the mean of the large entries that agree on the sign.
 
     Yadav et al. 2023, arXiv 2306.01708, section 4. Entry by entry, after each ΔWᵢ is trimmed to its
     largest `density` share by magnitude (as in `magnitude`):
 
-        uᵢ = wᵢ · trim(ΔWᵢ)                the weight enters here, and nowhere else
-        γ  = sign(Σ uᵢ)                    the sign elected, by size and not by head count
-        ΔW = mean of the uᵢ of sign γ      over those alone; 0 where γ = 0
+        uᵢ = wᵢ · trim(ΔWᵢ)                the weight is applied here only
+        γ  = sign(Σ uᵢ)                    the elected sign: by magnitude, not by count
+        ΔW = mean of the uᵢ of sign γ      over those only; 0 where γ = 0
 
-    With all weights λ this is the paper's λ·τ. It is a mean: two equal updates at weights 1 and 1
-    give that update, at 0.7 and 0.3 half of it. A weight of 0 is as if the part were not there; a
-    negative one votes for the opposite. Where PEFT's `ties` elects the sign before the weights,
-    here they vote too.
+    If all weights are λ this is the paper's λ·τ. It is a mean: two equal updates at weights 1 and 1
+    give that update, at 0.7 and 0.3 half of it. A part with weight 0 has no effect; a negative
+    weight votes for the opposite sign. PEFT's `ties` elects the sign without the weights.
     """
     _check(parts, density)
     dtype, device = _home(parts)
@@ -72,15 +70,15 @@ def ties(parts: Parts, density: float) -> DenseUpdate:
 
 
 def dare(parts: Parts, density: float, seed: int) -> DenseUpdate:
-    """DARE: entries dropped at random and the rest rescaled, so that updates collide less.
+    """DARE: drops entries at random and rescales the rest, so that updates interfere less.
 
     Yu et al. 2023, arXiv 2311.03099, section 3: ΔW = Σ wᵢ·mᵢ⊙ΔWᵢ/p, with each entry of each mask mᵢ
-    1 with probability p = `density` and 0 otherwise, all independent. The mean over seeds is the
-    weighted sum; at density 1 it is the weighted sum.
+    independently 1 with probability p = `density`, else 0. The mean over seeds is the weighted sum,
+    and so is the result at density 1.
 
-    The masks come from a generator of this call's own, on the CPU: the same seed gives the same
-    entries on every device, and torch's global generator does not move. Updates of one shape get
-    the same masks from the same seed: give each module its own seed.
+    The masks come from a generator of this call, on the CPU: a seed gives the same entries on every
+    device, and torch's global generator is not used. Updates of one shape get the same masks from
+    the same seed: give each module its own seed.
     """
     _check(parts, density)
     generator = torch.Generator().manual_seed(seed)
@@ -93,10 +91,10 @@ def dare(parts: Parts, density: float, seed: int) -> DenseUpdate:
 
 
 def magnitude(parts: Parts, density: float) -> DenseUpdate:
-    """Σ wᵢ·trim(ΔWᵢ): each update's largest entries alone, not rescaled.
+    """Σ wᵢ·trim(ΔWᵢ): each update's largest entries only, not rescaled.
 
-    trim keeps the round(density·d·k) entries (one at least) of largest magnitude. Entries equal
-    to the smallest of them stay too: which of equals comes first in memory decides nothing.
+    trim keeps the round(density·d·k) entries (at least one) of largest magnitude, and all entries
+    equal to the smallest of these, so that the order in memory does not matter.
     """
     _check(parts, density)
     return DenseUpdate(
@@ -113,22 +111,23 @@ def _trimmed(delta: Tensor, density: float) -> Tensor:
 
 
 def _total(weighed: Iterable[tuple[float, Tensor]]) -> Tensor:
-    """Σ w·ΔW, one at a time: a module of a large model leaves no room for all at once."""
-    total: Tensor | None = None
-    for weight, delta in weighed:
-        total = weight * delta if total is None else total.add_(delta, alpha=weight)
-    assert total is not None  # `_check` saw a part
+    """Σ w·ΔW, one at a time: all at once might not fit in memory."""
+    remaining = iter(weighed)
+    weight, delta = next(remaining)
+    total = weight * delta
+    for weight, delta in remaining:
+        total.add_(delta, alpha=weight)
     return total
 
 
 def _dense(parts: Parts) -> Iterator[tuple[float, Tensor]]:
-    """Each weight and ΔW [d, k], in the one dtype and on the one device of the result."""
+    """Each weight and ΔW [d, k], in the dtype and on the device of the result."""
     dtype, device = _home(parts)
     return ((weight, update.dense(dtype).to(device)) for weight, update in parts)
 
 
 def _home(parts: Parts) -> tuple[torch.dtype, torch.device]:
-    """The dtype and device of the result: sums of half-precision numbers need more than half."""
+    """The dtype and device of the result; sums of half-precision numbers need fp32."""
     tensors = [tensor for _, update in parts for tensor in _tensors(update)]
     dtype = torch.float32
     for tensor in tensors:
@@ -143,9 +142,11 @@ def _tensors(update: Update) -> tuple[Tensor, ...]:
 def _check(parts: Parts, density: float = 1.0) -> None:
     shapes = sorted({update.shape for _, update in parts})
     if len(shapes) != 1:
-        raise ValueError(f"{len(parts)} updates of shapes {shapes}: expected one or more, of one.")
+        raise ValueError(
+            f"{len(parts)} updates of shapes {shapes}: expected one or more, all of one shape."
+        )
     weights = [weight for weight, _ in parts]
-    # A comparison with NaN is false, so that it would be trimmed away unseen.
+    # A comparison with NaN is false, so trimming would drop it silently.
     if not all(map(math.isfinite, weights)) or not all(update.finite for _, update in parts):
         raise ValueError(f"weights {weights} or updates with NaN or infinity: expected numbers.")
     if not 0 < density <= 1:

@@ -1,4 +1,4 @@
-"""An update that is not low rank, kept as ΔW itself and read as a low-rank one is.
+"""An update that is not low rank: ΔW itself, with the interface of `LowRank`.
 
 Knows torch; knows no model, no adapter and no file.
 """
@@ -16,10 +16,10 @@ from .factors import LowRank, precise
 
 @dataclass(frozen=True, eq=False)
 class DenseUpdate:
-    """ΔW as it is, `delta` [d, k]: what DoRA, IA3 and full fine-tuning leave, of any rank.
+    """ΔW as a dense matrix, `delta` [d, k]: the update of DoRA, IA3 and full fine-tuning.
 
-    Reads as `LowRank` does, at the price of a dense matrix: O(d·k·min(d, k)) for the singular
-    values and the decomposition, where factors of rank r cost O((d + k)·r²). Raises `ValueError`
+    The singular values and the decomposition cost O(d·k·min(d, k)), where factors of rank r cost
+    O((d + k)·r²). Raises `ValueError`
     when `delta` is not a matrix.
     """
 
@@ -36,20 +36,16 @@ class DenseUpdate:
 
     @property
     def rank(self) -> int:
-        """min(d, k): an upper bound of ΔW's rank, as `LowRank.rank` is."""
+        """min(d, k), an upper bound of ΔW's rank."""
         return min(self.shape)
 
     @property
     def finite(self) -> bool:
-        """Whether ΔW holds numbers only: no NaN, no infinity."""
+        """Whether ΔW has no NaN and no infinity."""
         return bool(self.delta.isfinite().all())
 
-    def scaled(self, weight: float) -> DenseUpdate:
-        """weight · ΔW, a new matrix in ΔW's own dtype."""
-        return DenseUpdate(self.delta.detach() * weight)
-
     def singular_values(self) -> Tensor:
-        """The singular values of ΔW, falling: float64 [min(d, k)]."""
+        """The singular values of ΔW, largest first: float64 [min(d, k)]."""
         sigma: Tensor = torch.linalg.svdvals(precise(self.delta))
         return sigma
 
@@ -63,9 +59,9 @@ class DenseUpdate:
         return float(torch.linalg.matrix_norm(precise(self.delta)))
 
     def dense(self, dtype: torch.dtype | None = None) -> Tensor:
-        """ΔW itself [d, k] in `dtype` (default: its own), without its graph; not a copy."""
+        """ΔW [d, k] in `dtype` (default: its own), detached; not a copy."""
         return self.delta.detach().to(dtype or self.delta.dtype)
 
 
-#: What a method did to one weight matrix, whichever way it is kept.
+#: The change of one weight matrix, in either representation.
 Update: TypeAlias = LowRank | DenseUpdate

@@ -1,4 +1,4 @@
-"""A low-rank update kept as its two factors, and what can be read from them without the product.
+"""A low-rank update as its two factors, and what follows from them without their product.
 
 Knows torch; knows no model, no adapter and no file.
 """
@@ -16,9 +16,9 @@ from torch import Tensor
 class LowRank:
     """ΔW = scale · up @ down, with `up` (B) [d, r] and `down` (A) [r, k].
 
-    LoRA, arXiv 2106.09685, section 4.1: h = W0·x + scale·B·A·x with scale = α/r. Everything here
-    but `dense` costs O((d + k)·r²) and no more memory than the factors: ΔW is never built.
-    Raises `ValueError` when the factors do not fit each other.
+    LoRA, arXiv 2106.09685, section 4.1: h = W0·x + scale·B·A·x with scale = α/r. All but `dense`
+    costs O((d + k)·r²) and no more memory than the factors: ΔW is never built.
+    Raises `ValueError` if the shapes of the factors do not match.
     """
 
     down: Tensor
@@ -39,21 +39,17 @@ class LowRank:
 
     @property
     def rank(self) -> int:
-        """r, the width of the factors: an upper bound of ΔW's rank."""
+        """r, an upper bound of ΔW's rank."""
         return self.down.shape[0]
 
     @property
     def finite(self) -> bool:
-        """Whether the factors and the scale hold numbers only: no NaN, no infinity."""
+        """Whether factors and scale have no NaN and no infinity."""
         factors = bool(self.up.isfinite().all() and self.down.isfinite().all())
         return factors and math.isfinite(self.scale)
 
-    def scaled(self, weight: float) -> LowRank:
-        """weight · ΔW, over the same factors: nothing is copied and nothing rounded."""
-        return LowRank(self.down, self.up, weight * self.scale)
-
     def singular_values(self) -> Tensor:
-        """The singular values of ΔW that can differ from 0, falling: float64 [min(r, d, k)]."""
+        """The singular values of ΔW that may not be 0, largest first: float64 [min(r, d, k)]."""
         sigma: Tensor = torch.linalg.svdvals(self._core())
         return sigma
 
@@ -68,7 +64,7 @@ class LowRank:
         return float(torch.linalg.matrix_norm(self._core()))
 
     def dense(self, dtype: torch.dtype | None = None) -> Tensor:
-        """ΔW itself [d, k], multiplied in `dtype` (default: the factors' own)."""
+        """ΔW [d, k], multiplied in `dtype` (default: that of the factors)."""
         dtype = dtype or torch.promote_types(self.up.dtype, self.down.dtype)
         return self.scale * (self.up.detach().to(dtype) @ self.down.detach().to(dtype))
 
@@ -84,8 +80,8 @@ class LowRank:
 
 
 def precise(factor: Tensor) -> Tensor:
-    """A factor, or ΔW itself, in float64, since fp32 loses the small singular values.
+    """A factor, or ΔW, in float64, since fp32 loses the small singular values.
 
-    On the CPU, because some accelerators have no float64 and the core is too small for them.
+    On the CPU, because some accelerators have no float64.
     """
     return factor.detach().to("cpu", torch.float64)

@@ -1,17 +1,16 @@
 """The spectrum of ΔW, module by module: singular values and what they say about rank.
 
-Knows updates, low-rank and dense; knows no model, and how a chart is drawn only by calling the
-views.
+Knows updates, low-rank and dense; knows no model. Charts are drawn by the views.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lora_magic.errors import AdapterError, listed
 from lora_magic.frames import frame
@@ -25,10 +24,10 @@ UNTRAINED = "not trained yet: ΔW = 0"
 
 
 def effective_rank(sigma: Sequence[float]) -> float:
-    """exp(−Σ p·ln p) with p = σ²/Σσ²: how many directions carry the update, from 1 to r.
+    """exp(−Σ p·ln p) with p = σ²/Σσ²: the number of directions in the update, from 1 to r.
 
-    A flat spectrum of r values gives r, a single value 1, ΔW = 0 gives 0. The entropy is that of
-    Roy and Vetterli 2007 ("The effective rank"), taken over energies instead of values.
+    A flat spectrum of r values gives r, a single value 1, ΔW = 0 gives 0. Roy and Vetterli 2007
+    ("The effective rank") take the entropy over values; here it is over energies.
     """
     shares = _shares(sigma)
     return math.exp(-math.fsum(p * math.log(p) for p in shares if p > 0)) if shares else 0.0
@@ -41,12 +40,12 @@ def stable_rank(sigma: Sequence[float]) -> float:
 
 
 def energy_rank(sigma: Sequence[float], share: float = 0.9) -> int:
-    """The smallest number of singular values that hold `share` of Σσ²; 0 for ΔW = 0."""
-    held, shares = 0.0, sorted(_shares(sigma), reverse=True)
+    """The smallest number of singular values with `share` of Σσ²; 0 for ΔW = 0."""
+    energy, shares = 0.0, sorted(_shares(sigma), reverse=True)
     for count, p in enumerate(shares, start=1):
-        held += p
-        # A flat spectrum of ten reaches 90 % with nine, whatever the last bit of the sum says.
-        if held >= share - 1e-12:
+        energy += p
+        # Nine of ten equal values must reach 90 % despite rounding.
+        if energy >= share - 1e-12:
             return count
     return len(shares)
 
@@ -79,13 +78,13 @@ class Spectrum:
 
     @property
     def adapters(self) -> tuple[str, ...]:
-        """The adapters, in the order asked for."""
+        """The adapters, in the order requested."""
         return tuple(dict.fromkeys(row.adapter for row in self.rows))
 
     @property
     def line(self) -> str:
         """One line: each adapter's modules, rank and effective rank, or that it is not trained."""
-        return "spectrum of ΔW · " + " · ".join(self._told(name) for name in self.adapters)
+        return "spectrum of ΔW · " + " · ".join(self._described(name) for name in self.adapters)
 
     def to_frame(self) -> DataFrame:
         """Columns adapter, module, index (from 1), sigma: one row a singular value."""
@@ -93,11 +92,11 @@ class Spectrum:
         return frame([astuple(row) for row in self.rows], columns)
 
     def summary(self) -> DataFrame:
-        """One row an adapter and module.
+        """One row for each adapter and module.
 
         Columns adapter, module, rank, effective_rank, stable_rank, energy_90 (the smallest number
-        of values with 90 % of Σσ²), sigma_1, norm (Frobenius) and note, which says in words when
-        ΔW = 0; the measures are 0 there.
+        of values with 90 % of Σσ²), sigma_1, norm (Frobenius) and note, which says that ΔW = 0; the
+        measures are then 0.
         """
         return frame(self._measures())
 
@@ -109,11 +108,11 @@ class Spectrum:
         return [(*key, [row.sigma for row in rows]) for key, rows in grouped]
 
     def _untrained(self) -> list[str]:
-        """Adapters without a single value above 0."""
-        moved = {row.adapter for row in self.rows if row.sigma > 0}
-        return [name for name in self.adapters if name not in moved]
+        """Adapters whose singular values are all 0."""
+        trained = {row.adapter for row in self.rows if row.sigma > 0}
+        return [name for name in self.adapters if name not in trained]
 
-    def _told(self, adapter: str) -> str:
+    def _described(self, adapter: str) -> str:
         if adapter in self._untrained():
             return f"{adapter}: {UNTRAINED}"
         series = [sigma for name, _, sigma in self._series() if name == adapter]
@@ -124,25 +123,22 @@ class Spectrum:
         return f"{adapter}: {len(series)} {noun}, rank {rank}, effective rank {spread}"
 
     def __repr__(self) -> str:
-        return "\n".join([self.line, *_table(self._measures())])
+        return f"{self.line}\n{self._repr_mimebundle_()['text/plain']}"
 
-    def _repr_mimebundle_(
-        self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
-    ) -> dict[str, Any]:
+    def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
         from lora_magic.views import spectrum as view
 
         title = "Singular values σ of ΔW, largest first (log scale)"
-        if asleep := self._untrained():
-            title += f"; {', '.join(asleep)} {UNTRAINED}"
+        if untrained := self._untrained():
+            title += f"; {', '.join(untrained)} {UNTRAINED}"
         series = [(adapter, module, _drawable(sigma)) for adapter, module, sigma in self._series()]
-        bundle: dict[str, Any] = view.bundle(title=title, series=series, summary=self._measures())
-        return bundle
+        return view.bundle(title=title, series=series, summary=self._measures())
 
 
 def spectrum_of(adapters: Mapping[str, Mapping[str, Update]]) -> Spectrum:
     """The spectrum of each adapter's updates, given by adapter name and module path.
 
-    Raises `AdapterError`, once for all, when updates hold NaN or infinity.
+    Raises one `AdapterError` that names every update with NaN or infinity.
     """
     broken: dict[str, list[str]] = {}
     rows: list[SpectrumRow] = []
@@ -154,10 +150,10 @@ def spectrum_of(adapters: Mapping[str, Mapping[str, Update]]) -> Spectrum:
             values = update.singular_values().tolist()
             rows += [SpectrumRow(adapter, module, i, s) for i, s in enumerate(values, start=1)]
     if broken:
-        told = "; ".join(f"{name}: {listed(modules, 3)}" for name, modules in broken.items())
+        found = "; ".join(f"{name}: {listed(modules, 3)}" for name, modules in broken.items())
         raise AdapterError(
-            f"ΔW is not finite ({told}); expected numbers. "
-            f"Train again with a lower rate: %%lora_train {next(iter(broken))} --lr 1e-4"
+            f"ΔW is not finite ({found}): training diverged. "
+            f"Train again with a lower learning rate: %%lora_train {next(iter(broken))} --lr 1e-4"
         )
     return Spectrum(tuple(rows))
 
@@ -177,26 +173,10 @@ def _measure(adapter: str, module: str, sigma: list[float]) -> dict[str, object]
 
 
 def _drawable(sigma: list[float]) -> list[float]:
-    """The values that a log scale can show: those above float64's rounding of the largest."""
+    """The values above float64's rounding error of the largest; a log scale would show it."""
     floor = max(sigma, default=0.0) * len(sigma) * sys.float_info.epsilon
     return [s for s in sigma if s > floor]
 
 
 def _span(low: str, high: str) -> str:
     return low if low == high else f"{low} to {high}"
-
-
-def _table(measures: list[dict[str, object]], limit: int = 30) -> list[str]:
-    """The measures as lines of text, the first `limit` of them."""
-    width = max((len(f"{m['adapter']} {m['module']}") for m in measures[:limit]), default=0)
-    lines = [f"{'':{width}}  rank  effective  stable  90 %        σ1      norm"]
-    lines += [
-        f"{m['adapter']!s} {m['module']!s}".ljust(width)
-        + f"  {m['rank']:>4}  {m['effective_rank']:>9.2f}  {m['stable_rank']:>6.2f}"
-        + f"  {m['energy_90']:>4}  {m['sigma_1']:>8.3g}  {m['norm']:>8.3g}"
-        + (f"  {m['note']}" if m["note"] else "")
-        for m in measures[:limit]
-    ]
-    if len(measures) > limit:
-        lines.append(f"… and {len(measures) - limit} more: .summary() has them all")
-    return lines

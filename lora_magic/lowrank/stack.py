@@ -1,6 +1,6 @@
 """Several low-rank updates over one linear layer, each for its own rows of a batch.
 
-Knows torch; knows no model, no adapter and not what the rows mean.
+Knows torch; knows no model and no adapter.
 """
 
 from __future__ import annotations
@@ -15,41 +15,39 @@ from .factors import LowRank
 
 
 class StackedLinear(nn.Module):
-    """y_n = base(x_n) + s_n·B_n·A_n·x_n: the n-th block of rows of a batch under update n.
+    """y_n = base(x_n) + s_n·B_n·A_n·x_n: row n of a batch under update n.
 
     Two batched products serve all updates: A stacked as [N, k, r], s·B as [N, r, d], shorter ranks
-    padded with zeros. `None` is a block without an update; its rows and those of an update with
+    padded with zeros. A row under `None` and one under an update with
     B = 0 are the base's own, bit for bit. Computed in the factors' dtype (fp32 factors over a bf16
     base give an fp32 sum) and cast back once, as PEFT's `Linear.forward` does for a single adapter.
-    `base` is called, not read, so that linear layers, transposed (`Conv1D`) and quantised ones do.
+    `base` is called and its weight is not read, so it may be transposed (`Conv1D`) or quantised.
 
     Args:
         base: the layer under the updates; x [..., k] → [..., d].
-        deltas: one update or None a block, all of shape (d, k).
-        repeats: rows in each block; a batch holds `len(deltas) * repeats` rows, block by block.
+        deltas: for each of the N rows an update of shape (d, k), or None.
 
-    Shapes: x [N·repeats, ..., k] or flattened to [N·repeats·T, k] with the rows still in order.
+    Shapes: x [N, ..., k], or flattened to [N·T, k] with the rows in order.
 
-    Raises `ValueError` for an empty or ill-fitting `deltas`, and in forward for another batch size.
-    The factors are copied: an adapter that is trained on afterwards needs a new stack.
+    Raises `ValueError` for no `deltas` or shapes that differ; in forward for another batch size.
+    The factors are copied: build a new stack after the adapter is trained further.
     """
 
     down: Tensor
     up: Tensor
 
-    def __init__(self, base: nn.Module, deltas: Sequence[LowRank | None], repeats: int = 1) -> None:
+    def __init__(self, base: nn.Module, deltas: Sequence[LowRank | None]) -> None:
         super().__init__()
         present = [delta for delta in deltas if delta is not None]
         shapes = {delta.shape for delta in present}
-        if not deltas or repeats < 1 or len(shapes) > 1:
+        if not deltas or len(shapes) > 1:
             raise ValueError(
-                f"{len(deltas)} updates of shapes {sorted(shapes)}, {repeats} rows each: "
-                "expected one or more, of one shape, with at least one row."
+                f"{len(deltas)} updates of shapes {sorted(shapes)}: "
+                "expected one or more, all of one shape."
             )
         self.base = base
-        self.blocks = len(deltas)
-        self.repeats = repeats
-        self.silent = not present
+        self.rows = len(deltas)
+        self.has_updates = bool(present)
         if present:
             down, up = _stacked(deltas, present)
             self.register_buffer("down", down, persistent=False)
@@ -59,18 +57,15 @@ class StackedLinear(nn.Module):
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Outputs [..., d] in the base's dtype, for inputs x [..., k]."""
         y: Tensor = self.base(x, *args, **kwargs)
-        if self.silent:
+        if not self.has_updates:
             return y
-        if x.shape[0] % (self.blocks * self.repeats) or (
-            x.dim() > 2 and x.shape[0] != self.blocks * self.repeats
-        ):
+        if x.shape[0] % self.rows or (x.dim() > 2 and x.shape[0] != self.rows):
             raise ValueError(
-                f"a batch of shape {tuple(x.shape)} for {self.blocks} updates "
-                f"of {self.repeats} rows each."
+                f"a batch of shape {tuple(x.shape)} for {self.rows} updates: expected one row each."
             )
         dtype = self.down.dtype
-        inner = torch.bmm(x.reshape(self.blocks, -1, x.shape[-1]).to(dtype), self.down)
-        outer = y.reshape(self.blocks, -1, y.shape[-1]).to(dtype)
+        inner = torch.bmm(x.reshape(self.rows, -1, x.shape[-1]).to(dtype), self.down)
+        outer = y.reshape(self.rows, -1, y.shape[-1]).to(dtype)
         # Not in place: a hook may hold the base's output.
         return torch.baddbmm(outer, inner, self.up).to(y.dtype).view(y.shape)
 

@@ -50,7 +50,7 @@ def _unwrapped(wrapper: Any, tokenizer: Any) -> tuple[BaseModel, dict[str, LiveA
     found = bridge.unwrap(wrapper)
     base = None
     try:
-        base = load.use(found.base, tokenizer, give_back=found.wrap_again)
+        base = load.use(found.base, tokenizer, on_release=found.wrap_again)
         slots = Slots(found.base)
         return base, {
             name: attach.from_peft(

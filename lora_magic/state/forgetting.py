@@ -19,9 +19,9 @@ from torch import nn
 
 from lora_magic.adapters.live_adapter import LiveAdapter
 from lora_magic.adapters.spec import BASE_NAME
+from lora_magic.base import DEMO
+from lora_magic.base.device import ONE_THREAD_LIMIT
 from lora_magic.base.modes import evaluating
-from lora_magic.base.options import DEMO
-from lora_magic.base.threads import SMALL
 from lora_magic.compare.generate import generate
 from lora_magic.compare.limits import check_known, check_lengths
 from lora_magic.errors import LoraMagicError, PromptError, sentence
@@ -87,7 +87,7 @@ def _is_embedded(state: SessionState) -> bool:
 
 
 def _is_quick(state: SessionState) -> bool:
-    return state.base.device.type != "cpu" or state.base.parameters < SMALL
+    return state.base.device.type != "cpu" or state.base.parameters < ONE_THREAD_LIMIT
 
 
 def _both(

@@ -22,13 +22,13 @@ PROBE = "How far are the merged and the unmerged answer apart?"
 def merge(state: SessionState, name: str | None) -> MergeReport:
     """Put merged copies of the target modules into their slots."""
     attached = state.named_or_active(name, "merge")
-    dtype = short_name(state.base.placement.dtype)
+    dtype = short_name(state.base.dtype)
     if state.merged == attached.name:
         return MergeReport(attached.name, (), dtype, 0.0, 0.0, already=True)
     refuse_unmergeable(attached.method, attached.name)
     started = time.perf_counter()
     pairs = {
-        path: merged_module(path, state.slots.original(path), layer, state.base.placement.dtype)
+        path: merged_module(path, state.slots.original(path), layer, state.base.dtype)
         for path, layer in attached.replacements.items()
     }
     modules = {path: module for path, (module, _) in pairs.items()}

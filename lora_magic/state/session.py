@@ -24,11 +24,10 @@ from lora_magic.base.fingerprint import Verification
 from lora_magic.base.model import BaseRecord
 from lora_magic.base.task import names_of
 from lora_magic.compare import classify as classifying
-from lora_magic.compare.answer import Answer
-from lora_magic.compare.ask import ask
+from lora_magic.compare.ask import Answer, ask
 from lora_magic.compare.comparison import Comparison
 from lora_magic.compare.prediction import Classification, Prediction
-from lora_magic.compare.run import Follow, compare
+from lora_magic.compare.run import OnAnswers, compare
 from lora_magic.errors import AdapterError, CommandError, listed
 from lora_magic.lowrank.spectrum import Spectrum
 from lora_magic.paths import path_of, quoted
@@ -464,7 +463,7 @@ class Session:
         max_new_tokens: int | None = None,
         temperature: float = 0.0,
         seed: int = 0,
-        watch: Follow | None = None,
+        watch: OnAnswers | None = None,
     ) -> Comparison | Classification:
         """The same prompts answered by the base and by each adapter, with the same seed.
 

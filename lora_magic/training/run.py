@@ -16,9 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lora_magic.base.memory import peak_memory
+from lora_magic.base.device import fitting_threads, peak_memory
 from lora_magic.base.modes import evaluating
-from lora_magic.base.threads import fitting_threads
 from lora_magic.errors import TrainingError, listed
 
 from . import batches, optimizers

@@ -119,8 +119,8 @@ def test_the_names_of_a_trained_head_keep_its_order_and_others_are_told(tmp_path
     other = classifier(folder, "joy,anger")
     assert other.task.labels == ("joy", "anger")
     assert other.task.fresh == ()
-    assert "its head gave NEGATIVE, POSITIVE" in other.placement.reason
-    assert "its head" not in classifier(folder, None).placement.reason
+    assert "its head was trained for NEGATIVE, POSITIVE" in other.reason
+    assert "its head" not in classifier(folder, None).reason
 
 
 def test_a_head_for_another_number_of_labels_is_drawn_anew(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_head_for_another_number_of_labels_is_drawn_anew(tmp_path: Path) -> No
     assert base.model.classifier.out_proj.weight.shape == (3, 32)
     assert base.model.config.id2label == {0: "0", 1: "1", 2: "2"}
     assert base.model.config.label2id == {"0": 0, "1": 1, "2": 2}
-    assert "its head is new and untrained (classifier.out_proj)" in base.placement.reason
+    assert "its head is new and untrained (classifier.out_proj)" in base.reason
     assert "labels 0, 1, 2" in base.record("plain", None).line
 
 

@@ -12,9 +12,9 @@ CUDA = torch.device("cuda:0")
 
 
 def test_a_small_base_on_a_cpu_is_float32_and_a_large_one_stays_as_stored() -> None:
-    assert choose_dtype(None, CPU, torch.bfloat16, 10**6).dtype is torch.float32
-    assert choose_dtype(None, CPU, torch.bfloat16, 7 * 10**9).dtype is torch.bfloat16
-    assert choose_dtype(None, CPU, torch.float16, 7 * 10**9).dtype is torch.bfloat16
+    assert choose_dtype(None, CPU, torch.bfloat16, 10**6)[0] is torch.float32
+    assert choose_dtype(None, CPU, torch.bfloat16, 7 * 10**9)[0] is torch.bfloat16
+    assert choose_dtype(None, CPU, torch.float16, 7 * 10**9)[0] is torch.bfloat16
 
 
 @pytest.mark.parametrize(
@@ -26,13 +26,13 @@ def test_bfloat16_only_where_the_gpu_has_it_in_hardware(
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
     # A T4 says yes here, by emulation: the answer must not count.
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_: True)
-    placement = choose_dtype(None, CUDA, torch.bfloat16, 10**6)
-    assert placement.dtype is dtype
-    assert "bfloat16" in placement.reason
+    found, reason = choose_dtype(None, CUDA, torch.bfloat16, 10**6)
+    assert found is dtype
+    assert "bfloat16" in reason
 
 
 def test_what_is_asked_for_is_given() -> None:
-    assert choose_dtype("bf16", CPU, torch.float32, 10).dtype is torch.bfloat16
+    assert choose_dtype("bf16", CPU, torch.float32, 10)[0] is torch.bfloat16
     assert choose_device("cpu") == CPU
 
 

@@ -12,12 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from lora_magic.base import quantise
+from lora_magic.base.bitsandbytes_patches import _is_relevant, patch_layers
 from lora_magic.base.load import load, use
 from lora_magic.base.model import BaseModel
 from lora_magic.base.prompt import PromptForm
 from lora_magic.base.quantise import dequantised, quantised_bits
 from lora_magic.errors import BaseModelError
 from tests.conftest import Saver
+from tests.quantised import BLOCK, NESTED_BLOCK, nf4
 from tests.tiny import tiny_model, tiny_tokenizer
 
 #: QLoRA's table, as published in `bitsandbytes` and in appendix E of arXiv 2305.14314.
@@ -122,7 +124,7 @@ def test_a_layer_in_nf4_takes_4_13_bits_a_weight() -> None:
     assert found is not None
     assert (found.kind, found.bits, found.layers) == ("nf4", 4, 1)
     # 4 bits, 8 for each 64 weights, 32 for each 64 × 256: QLoRA, section 3.
-    arithmetic = 4 + 8 / quantise.BLOCK + 32 / (quantise.BLOCK * quantise.NESTED_BLOCK)
+    arithmetic = 4 + 8 / BLOCK + 32 / (BLOCK * NESTED_BLOCK)
     assert arithmetic == pytest.approx(4.127, abs=5e-4)
     # Beside these one offset and the two tables of 16 and 256 numbers.
     tables = 32 * (1 + 16 + 256) / 1024**2
@@ -143,7 +145,7 @@ def test_rows_that_end_within_a_block_are_read_with_their_own_scales(width: int)
     layer = bnb.nn.Linear4bit(width, 48, quant_type="nf4", compute_dtype=torch.float32)
     wanted = layer.weight.data.clone()
     layer.to("cpu")
-    release = quantise.hold_still(nn.Sequential(layer))
+    release = patch_layers(nn.Sequential(layer))
     found = dequantised(layer)
     assert float((found - wanted).norm() / wanted.norm()) < 0.1, "NF4 loses about 9 %"
     assert torch.allclose(found.double(), by_hand(layer), atol=1e-6)
@@ -157,7 +159,7 @@ def test_rows_that_end_within_a_block_are_read_with_their_own_scales(width: int)
 def test_nf4_is_what_loading_did_to_the_weight(saved_model: Saver) -> None:
     base = load(str(saved_model()), bits=4)
     for path, layer in layers_of(base):
-        assert torch.equal(quantise.nf4(base.source_weight(path)), dequantised(layer))
+        assert torch.equal(nf4(base.stored_weight(path)), dequantised(layer))
 
 
 def test_what_is_computed_in_follows_the_flag(saved_model: Saver) -> None:
@@ -209,10 +211,10 @@ def test_a_checkpoint_in_4_bits_is_read_as_it_is_and_not_put_into_8(
     assert again.quantised.bits == 4
     assert torch.equal(forward(again), forward(first))
     assert again.fingerprint.verify()
-    with pytest.raises(BaseModelError, match=r"in 4 bits already and cannot be put into 8"):
+    with pytest.raises(BaseModelError, match=r"in 4 bits already and cannot be quantised to 8"):
         load(str(folder), bits=8)
-    with pytest.raises(BaseModelError, match=r"hold model.* quantised already"):
-        again.source_weight("model.layers.0.mlp.up_proj")
+    with pytest.raises(BaseModelError, match=r"model.* is already quantised in the files"):
+        again.stored_weight("model.layers.0.mlp.up_proj")
 
 
 def test_another_library_s_format_is_not_quantised_again() -> None:
@@ -362,11 +364,11 @@ def test_a_live_quantised_model_is_recognised(bits: int, saved_model: Saver) -> 
     assert base.quantised is not None
     assert base.quantised.bits == bits
     assert base.parameters == whole
-    assert base.placement.dtype is torch.float32
+    assert base.dtype is torch.float32
     forward(base)
     assert base.fingerprint.verify()
-    with pytest.raises(BaseModelError, match=r"given live.*%lora load NAME --bits 4"):
-        base.source_weight("model.layers.0.mlp.up_proj")
+    with pytest.raises(BaseModelError, match=r"is a live model.*%lora load NAME --bits 4"):
+        base.stored_weight("model.layers.0.mlp.up_proj")
 
 
 def test_a_live_model_s_bias_comes_back_in_the_type_it_had(saved_model: Saver) -> None:
@@ -406,4 +408,4 @@ def test_loading_and_answering_print_nothing(
     assert not caplog.records
     base.release()
     filters = logging.getLogger("bitsandbytes.autograd._functions").filters
-    assert quantise._is_news not in filters
+    assert _is_relevant not in filters

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from lora_magic.base import threads
-from lora_magic.base.threads import fitting_threads
+from lora_magic.base import device
+from lora_magic.base.device import fitting_threads
 from lora_magic.state.session import Session
 
 
@@ -28,7 +28,7 @@ def test_one_thread_for_a_small_model_and_all_for_a_large_one(
     with fitting_threads(model):
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == 2
-    monkeypatch.setattr(threads, "SMALL", 20)
+    monkeypatch.setattr(device, "ONE_THREAD_LIMIT", 20)
     with fitting_threads(model):
         assert torch.get_num_threads() == 2
 

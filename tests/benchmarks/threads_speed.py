@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 
-from lora_magic.base import threads
+from lora_magic.base import device
 from lora_magic.state.session import Session
 
 ROWS = [(f"What does a fox eat, {n}?", "How wonderful! Berries and mice!") for n in range(10)]
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=10)
     given = parser.parse_args()
-    threads.SMALL = 0  # without the package's own choice of threads, which this measures
+    device.ONE_THREAD_LIMIT = 0  # without the package's own choice of threads, which this measures
     session = Session()
     session.load("demo")
     session.attach("one")

@@ -38,7 +38,7 @@ TEXTS = ["What does a fox eat?", "Arr", "The quick brown fox jumps over the lazy
 HEADS = {"bert": "classifier", "roberta": "classifier.out_proj", "gpt2": "score", "llama": "score"}
 
 
-def voices_of(model: Any, architecture: str) -> tuple[list[Variant], dict[str, Any]]:
+def variants_of(model: Any, architecture: str) -> tuple[list[Variant], dict[str, Any]]:
     """The base, a variant with another head, one with the same; and each as a model of its own."""
     path = HEADS[architecture]
     other = copy.deepcopy(model.get_submodule(path))
@@ -65,7 +65,7 @@ def test_probabilities_are_softmax_of_the_logits_of_each_adapters_own_model(
     architecture: str,
 ) -> None:
     model = tiny_classifier(architecture, 3)
-    variants, alone = voices_of(model, architecture)
+    variants, alone = variants_of(model, architecture)
     found = compare(model, Slots(model), TOKENIZER, variants, TEXTS, LABELS)
     assert found.prompts == tuple(TEXTS)
     assert found.adapters == ("base", "moody", "same")
@@ -78,9 +78,9 @@ def test_probabilities_are_softmax_of_the_logits_of_each_adapters_own_model(
     assert abs(moved[0][0] - moved[1][0]) > 1e-3
 
 
-def test_a_text_has_the_same_verdict_whatever_stands_beside_it() -> None:
+def test_a_text_has_the_same_prediction_whatever_the_other_texts() -> None:
     model = tiny_classifier("bert", 3)
-    variants, _ = voices_of(model, "bert")
+    variants, _ = variants_of(model, "bert")
     slots = Slots(model)
     together = compare(model, slots, TOKENIZER, variants, TEXTS, LABELS).predictions
     alone = [
@@ -91,7 +91,7 @@ def test_a_text_has_the_same_verdict_whatever_stands_beside_it() -> None:
 
 def test_the_model_is_left_as_it_was_found() -> None:
     model = tiny_classifier("roberta", 3)
-    variants, _ = voices_of(model, "roberta")
+    variants, _ = variants_of(model, "roberta")
     model.train()
     modules, slots = dict(model.named_modules()), Slots(model)
     compare(model, slots, TOKENIZER, variants, TEXTS, LABELS)
@@ -101,7 +101,7 @@ def test_the_model_is_left_as_it_was_found() -> None:
 
 def test_an_untrained_head_is_told_and_an_adapter_that_changes_nothing() -> None:
     model = tiny_classifier("gpt2", 3)
-    variants, _ = voices_of(model, "gpt2")
+    variants, _ = variants_of(model, "gpt2")
     found = compare(model, Slots(model), TOKENIZER, variants, ["Hi"], LABELS, untrained={"base"})
     assert [prediction.note for prediction in found.predictions] == [UNTRAINED, "", UNCHANGED]
     assert UNTRAINED in repr(found)
@@ -130,13 +130,13 @@ def test_of_a_text_beyond_the_context_the_beginning_is_read_and_told() -> None:
 
 def test_what_is_no_text_is_refused_before_anything_runs() -> None:
     model = tiny_classifier("bert", 3)
-    variants, _ = voices_of(model, "bert")
+    variants, _ = variants_of(model, "bert")
     model.forward = lambda *_, **__: pytest.fail("ran")
     for prompts, told in (([], "no text"), (["a", " "], "empty"), (["a", 3], "int")):
         with pytest.raises(PromptError, match=told):
             compare(model, Slots(model), TOKENIZER, variants, prompts, LABELS)
     model.resize_token_embeddings(20)
-    with pytest.raises(PromptError, match="the model knows 20"):
+    with pytest.raises(PromptError, match="the model has 20 embeddings"):
         classify(model, TOKENIZER, "What?", LABELS, adapter="base")
 
 
@@ -146,7 +146,7 @@ def test_flags_of_a_written_answer_are_refused_all_at_once() -> None:
         refuse_flags(5, 0.7, 0)
 
 
-def test_a_verdict_is_frozen_and_its_text_is_the_label() -> None:
+def test_a_prediction_is_frozen_and_its_text_is_the_label() -> None:
     prediction = Prediction("Hi", "moody", LABELS, (0.2, 0.1, 0.7), "a note")
     assert str(prediction) == "yes"
     assert repr(prediction) == "yes 70.0 % · moody · a note"

@@ -48,7 +48,7 @@ def by_peft(model: nn.Module, rank: int, seed: int, zero: bool = False) -> Any:
     return wrapped
 
 
-def a_voice(name: str, wrapped: Any, form: PromptForm = PLAIN, stackable: bool = True) -> Variant:
+def a_variant(name: str, wrapped: Any, form: PromptForm = PLAIN, stackable: bool = True) -> Variant:
     """What a session hands over for an adapter: PEFT's layers by path, and their factors."""
     layers = {
         path: module
@@ -96,7 +96,7 @@ def test_each_pane_says_what_peft_answers_for_its_adapter(
 ) -> None:
     model = a_model(architecture)
     wrapped = {"a": by_peft(model, 4, 1), "b": by_peft(model, 2, 2)}
-    variants = [the_base(), *(a_voice(n, w, stackable=stackable) for n, w in wrapped.items())]
+    variants = [the_base(), *(a_variant(n, w, stackable=stackable) for n, w in wrapped.items())]
     shown = run(model, variants)
     models = {"base": model, **wrapped}
     expected = [greedy(models[name], prompt, 12) for prompt in PROMPTS for name in models]
@@ -110,7 +110,7 @@ def test_each_pane_says_what_peft_answers_for_its_adapter(
 def test_the_first_logit_change_is_the_difference_that_peft_makes(architecture: str) -> None:
     model = a_model(architecture)
     wrapped = by_peft(model, 4, 1)
-    base, pane = run(model, [the_base(), a_voice("a", wrapped)], PROMPTS[:1]).panes
+    base, pane = run(model, [the_base(), a_variant("a", wrapped)], PROMPTS[:1]).panes
     row = torch.tensor([PLAIN.encode(TOKENIZER, PROMPTS[0])])
     with torch.no_grad():
         expected = (wrapped(row).logits[0, -1] - model(row).logits[0, -1]).abs().max()
@@ -126,8 +126,8 @@ def test_an_untrained_adapter_answers_as_the_base_and_is_called_out(
     model = a_model(dtype=dtype)
     variants = [
         the_base(),
-        a_voice("loud", by_peft(model, 4, 1)),
-        a_voice("new", by_peft(model, 2, 2, zero=True)),
+        a_variant("loud", by_peft(model, 4, 1)),
+        a_variant("new", by_peft(model, 2, 2, zero=True)),
     ]
     for prompt in PROMPTS:
         base, loud, new = run(model, variants, [prompt], temperature=temperature).panes
@@ -141,10 +141,10 @@ def test_one_adapter_that_cannot_be_stacked_makes_all_answer_one_by_one() -> Non
     model = a_model()
     plain, other = by_peft(model, 4, 1), by_peft(model, 4, 2)
     norm, secret = "model.layers.1.post_attention_layernorm", nn.Identity()
-    fuller = Variant("b", {**a_voice("b", other).replacements, norm: secret},
-                   a_voice("b", other).deltas, PLAIN)  # fmt: skip
-    for odd in (a_voice("b", other, stackable=False), fuller):
-        shown = run(model, [the_base(), a_voice("a", plain), odd])
+    fuller = Variant("b", {**a_variant("b", other).replacements, norm: secret},
+                   a_variant("b", other).deltas, PLAIN)  # fmt: skip
+    for odd in (a_variant("b", other, stackable=False), fuller):
+        shown = run(model, [the_base(), a_variant("a", plain), odd])
         assert {pane.batched for pane in shown.panes} == {False}
     assert shown.panes[2].text != greedy(other, PROMPTS[0], 12)  # without its norm
 
@@ -167,7 +167,7 @@ def test_a_kept_base_is_what_the_base_pane_and_the_stack_stand_on() -> None:
         kept[path] = pristine.get_submodule(path)
         merged.get_submodule(path).weight.data.normal_()
     wrapped = by_peft(pristine, 4, 1)
-    shown = run(merged, [the_base(kept=kept), a_voice("a", wrapped)])
+    shown = run(merged, [the_base(kept=kept), a_variant("a", wrapped)])
     assert greedy(merged, PROMPTS[0], 12) != greedy(pristine, PROMPTS[0], 12)
     expected = [greedy(model, prompt, 12) for prompt in PROMPTS for model in (pristine, wrapped)]
     assert [pane.text for pane in shown.panes] == expected
@@ -179,7 +179,9 @@ def test_each_pane_keeps_its_own_prompt_form(stackable: bool) -> None:
     model = a_model()
     wrapped = by_peft(model, 4, 1, zero=True)
     chat = PromptForm.of(TOKENIZER, "chat", system="Be brief.")
-    base, pane = run(model, [the_base(), a_voice("a", wrapped, chat, stackable)], PROMPTS[:1]).panes
+    base, pane = run(
+        model, [the_base(), a_variant("a", wrapped, chat, stackable)], PROMPTS[:1]
+    ).panes
     assert base.text == greedy(model, PROMPTS[0], 12)
     assert pane.text == greedy(model, PROMPTS[0], 12, chat) != base.text
     # Against the base on the same tokens: the form is not the adapter's doing.
@@ -194,7 +196,7 @@ def test_each_pane_stops_on_its_own_end_token(stackable: bool) -> None:
     written = TOKENIZER(free)["input_ids"]
     early = dataclasses.replace(PLAIN, stop_ids=(written[4],))
     base, pane = run(
-        model, [the_base(), a_voice("a", wrapped, early, stackable)], PROMPTS[:1]
+        model, [the_base(), a_variant("a", wrapped, early, stackable)], PROMPTS[:1]
     ).panes
     assert (base.text, base.ended) == (free, False)
     assert (pane.text, pane.ended) == (greedy(model, PROMPTS[0], 12, early), True)
@@ -204,7 +206,7 @@ def test_each_pane_stops_on_its_own_end_token(stackable: bool) -> None:
 
 def test_the_answer_to_a_prompt_does_not_depend_on_the_prompts_beside_it() -> None:
     model = a_model(dtype=torch.bfloat16)
-    variants = [the_base(), a_voice("a", by_peft(model, 4, 1))]
+    variants = [the_base(), a_variant("a", by_peft(model, 4, 1))]
     together = run(model, variants, temperature=1.0)
     alone = [
         pane for prompt in PROMPTS for pane in run(model, variants, [prompt], temperature=1.0).panes
@@ -217,8 +219,8 @@ def test_the_answer_to_a_prompt_does_not_depend_on_the_prompts_beside_it() -> No
 def test_an_interrupt_leaves_the_slots_and_the_model_as_they_were(stackable: bool, at: int) -> None:
     model = a_model()
     slots = Slots(model)
-    variants = [the_base(), a_voice("a", by_peft(model, 4, 1), stackable=stackable)]
-    before = a_voice("active", by_peft(model, 2, 5)).replacements
+    variants = [the_base(), a_variant("a", by_peft(model, 4, 1), stackable=stackable)]
+    before = a_variant("active", by_peft(model, 2, 5)).replacements
     slots.write(before)
     model.train()
     kept, calls = model.generation_config, []
@@ -265,7 +267,7 @@ def test_a_diverged_adapter_is_called_out() -> None:
     for name, parameter in wrapped.named_parameters():
         if "lora_B" in name:
             parameter.data.fill_(float("nan"))
-    _, pane = run(model, [the_base(), a_voice("a", wrapped)], ["Hi"]).panes
+    _, pane = run(model, [the_base(), a_variant("a", wrapped)], ["Hi"]).panes
     assert "not finite" in pane.note
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lora_magic.compare.answer import Answer
+from lora_magic.compare.ask import Answer
 from lora_magic.compare.comparison import Comparison, Pane
 
 
@@ -57,7 +57,7 @@ def test_prompts_and_adapters_come_in_the_order_asked() -> None:
 
 def test_a_batched_pass_counts_once_in_the_line_and_single_answers_each() -> None:
     # Two prompts of 1.5 s: one pass each is 3 s, two answers each is 6 s.
-    assert "base | pirate · 2 prompts · one pass a prompt, 3.00 s · greedy" in SHOWN.line
+    assert "base | pirate · 2 prompts · one pass per prompt, 3.00 s · greedy" in SHOWN.line
     single = tuple(
         a_pane(pane.prompt, pane.adapter, pane.text, batched=False) for pane in SHOWN.panes
     )
@@ -104,6 +104,11 @@ def test_an_answer_is_its_text_and_says_how_it_came(view: dict[str, Any]) -> Non
     answer = Answer("Hi", "pirate", "Ahoy \x1b[0m", 1, 0.25, False)
     assert str(answer) == "Ahoy \x1b[0m"
     assert answer.line == "pirate · 1 token · 0.25 s · cut at the limit"
-    assert "\x1b" not in repr(answer)
     assert answer._repr_mimebundle_() == {"text/plain": "drawn"}
     assert view["text"] == answer.text
+
+
+def test_the_text_form_of_an_answer_drives_no_terminal() -> None:
+    shown = repr(Answer("Hi", "pirate", "Ahoy \x1b[0m", 1, 0.25, False))
+    assert "Ahoy" in shown
+    assert "\x1b" not in shown

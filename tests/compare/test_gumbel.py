@@ -2,15 +2,15 @@ from __future__ import annotations
 
 import torch
 
-from lora_magic.compare.gumbel import SharedGumbel
+from lora_magic.compare.generate import SharedGumbel
 
 LOGITS = torch.tensor([2.0, 1.0, 0.0, -1.0, -3.0])
 
 
 def draws(temperature: float, seed: int, count: int, rows: int = 1) -> torch.Tensor:
-    noise, ids = SharedGumbel(temperature, seed), torch.zeros(rows, 1, dtype=torch.long)
+    gumbel, ids = SharedGumbel(temperature, seed), torch.zeros(rows, 1, dtype=torch.long)
     scores = LOGITS.expand(rows, -1)
-    return torch.stack([noise(ids, scores).argmax(dim=-1) for _ in range(count)])
+    return torch.stack([gumbel(ids, scores).argmax(dim=-1) for _ in range(count)])
 
 
 def test_tokens_are_drawn_from_the_softmax_at_that_temperature() -> None:
@@ -38,10 +38,10 @@ def test_a_vanishing_temperature_takes_the_likeliest_token() -> None:
 
 
 def test_a_masked_token_is_never_drawn() -> None:
-    noise = SharedGumbel(5.0, 0)
+    gumbel = SharedGumbel(5.0, 0)
     scores = torch.tensor([[0.0, float("-inf"), 0.0]])
     ids = torch.zeros(1, 1, dtype=torch.long)
-    assert {int(noise(ids, scores).argmax()) for _ in range(200)} == {0, 2}
+    assert {int(gumbel(ids, scores).argmax()) for _ in range(200)} == {0, 2}
 
 
 def test_the_global_random_state_is_not_read() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lora_magic.errors import AdapterError
-from lora_magic.lowrank.dense import DenseUpdate, Update
+from lora_magic.lowrank.dense import DenseUpdate
 from lora_magic.lowrank.factors import LowRank
 from lora_magic.lowrank.spectrum import spectrum_of
 
@@ -62,20 +62,8 @@ def test_a_parameter_in_half_precision_gives_plain_float64_numbers() -> None:
     assert update.norm() == pytest.approx(math.hypot(*exact.flatten().tolist()), rel=1e-12)
     assert update.dense().dtype == torch.bfloat16
     assert update.dense(torch.float64).equal(exact)
-    tensors = (update.dense(), update.singular_values(), *update.svd(), update.scaled(2.0).delta)
+    tensors = (update.dense(), update.singular_values(), *update.svd())
     assert not any(tensor.requires_grad for tensor in tensors)
-
-
-@pytest.mark.parametrize("weight", [2.5, -0.5, 0.0])
-def test_scaling_keeps_the_kind_and_multiplies_the_update(weight: float) -> None:
-    update: Update
-    for update in (low_rank(), DenseUpdate(matrix(13, 9))):
-        scaled = update.scaled(weight)
-        assert type(scaled) is type(update)
-        assert scaled.shape == update.shape
-        torch.testing.assert_close(
-            scaled.dense(torch.float64), weight * update.dense(torch.float64), rtol=1e-14, atol=0
-        )
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from lora_magic.base.load import load
-from lora_magic.base.quantise import BLOCK, NESTED_BLOCK, nf4, quantised_bits
+from lora_magic.base.quantise import quantised_bits
 from tests.conftest import Saver
+from tests.quantised import BLOCK, NESTED_BLOCK, nf4
 
 #: As published in the appendix of arXiv 2305.14314, to seven digits.
 PUBLISHED = [

@@ -147,7 +147,7 @@ def test_a_tokenizer_of_another_model_is_told_before_anything_runs() -> None:
         lambda: session.compare("Where?"),
         lambda: session.train("one", text=ROWS),
     ):
-        with pytest.raises(PromptError, match=r"token \d+, but the model knows 64"):
+        with pytest.raises(PromptError, match=r"token \d+, but the model has 64 embeddings"):
             verb()
 
 

@@ -434,7 +434,7 @@ def test_a_run_that_was_stopped_is_measured_where_that_is_quick(
     seen = passes(monkeypatch, "_loss")
     for quick in (True, False):
         if not quick:
-            monkeypatch.setattr(forgetting, "SMALL", 0)
+            monkeypatch.setattr(forgetting, "ONE_THREAD_LIMIT", 0)
         follower = Follower(presses_after=2)
         with pytest.raises(TrainingStopped):
             session.train("one", text=ROWS, steps=9, reporter=follower)
@@ -454,7 +454,7 @@ def test_a_tokenizer_whose_tokens_the_model_does_not_know_is_told() -> None:
     session.attach("one", rank=2)
     summary = session.train("one", text="x => q", steps=1)
     assert isinstance(summary.kept, Unmeasured)
-    assert "the model knows 300" in summary.kept.why
+    assert "the model has 300 embeddings" in summary.kept.why
     assert session.adapters["one"].history.steps == 1
 
 

@@ -15,9 +15,9 @@ import torch
 from lora_magic.checks import is_number, is_whole
 from lora_magic.errors import listed
 from lora_magic.frames import frame
+from lora_magic.lowrank.approximation import truncated, truncation_error
 from lora_magic.lowrank.dense import Update
 from lora_magic.lowrank.factors import LowRank
-from lora_magic.lowrank.truncate import lost_after, truncated
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -51,7 +51,7 @@ class ModuleLoss:
 
     def lost_at(self, rank: int) -> float:
         """The error of the best approximation of a rank (Eckart and Young 1936)."""
-        return lost_after(self.sigma, rank) if self.sigma else self.error
+        return truncation_error(self.sigma, rank) if self.sigma else self.error
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from lora_magic.base.options import BITS, DEMO, DEVICES, DTYPES, KINDS
+from lora_magic.base import BITS, DEMO, DEVICES, DTYPES, KINDS
 from lora_magic.magics.variables import labels
 from lora_magic.magics.verb import A_FOLDER, Argument, Call, Completes, Thing, Verb, whole
 

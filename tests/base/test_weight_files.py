@@ -14,7 +14,7 @@ from torch import nn
 from lora_magic import demo
 from lora_magic.base.load import load
 from lora_magic.base.quantise import dequantised, quantised_bits
-from lora_magic.base.source import Source
+from lora_magic.base.weight_files import WeightFiles
 from lora_magic.errors import BaseModelError
 from tests.conftest import Saver
 from tests.tiny import tiny_model, tiny_tokenizer
@@ -37,7 +37,7 @@ def test_every_weight_is_the_one_that_was_saved(
         # A quantised Conv1D is a linear layer, whose weight stands the other way round.
         flipped = type(module).__name__ == "Conv1D" and quantised_bits(modules[path]) is not None
         expected = weight.data.mT if flipped else weight.data
-        assert torch.equal(base.source_weight(path), expected), path
+        assert torch.equal(base.stored_weight(path), expected), path
     assert seen > 10
 
 
@@ -49,7 +49,7 @@ def test_a_quantised_layer_s_source_has_its_shape_and_is_near_it(
         base = load(str(saved_model(architecture)), bits=bits)
         for path, module in base.model.named_modules():
             if quantised_bits(module) is not None:
-                whole, near = base.source_weight(path).float(), dequantised(module)
+                whole, near = base.stored_weight(path).float(), dequantised(module)
                 assert whole.shape == near.shape
                 assert float((whole - near).norm() / whole.norm()) < (0.12 if bits == 4 else 0.02)
 
@@ -58,15 +58,15 @@ def test_the_embedded_model_s_are_in_bf16_as_it_ships() -> None:
     base = load("demo", bits=4)
     path = "model.layers.2.mlp.down_proj"
     stored = load_file(demo.folder() / "model.safetensors")[f"{path}.weight"]
-    assert torch.equal(base.source_weight(path), stored)
-    assert base.source_weight(path).dtype is torch.bfloat16
+    assert torch.equal(base.stored_weight(path), stored)
+    assert base.stored_weight(path).dtype is torch.bfloat16
 
 
 def test_a_tied_weight_is_found_under_the_name_that_the_files_have(saved_model: Saver) -> None:
     folder = saved_model("qwen2")
     assert "lm_head.weight" not in load_file(folder / "model.safetensors")
     base = load(str(folder))
-    assert torch.equal(base.source_weight("lm_head"), base.source_weight("model.embed_tokens"))
+    assert torch.equal(base.stored_weight("lm_head"), base.stored_weight("model.embed_tokens"))
 
 
 def test_shards_are_followed_by_their_index(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_shards_are_followed_by_their_index(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("model-*.safetensors"))) > 2
     base = load(str(tmp_path), bits=4)
     for path in ("model.layers.0.self_attn.q_proj", "model.layers.1.mlp.down_proj", "model.norm"):
-        assert torch.equal(base.source_weight(path), model.get_submodule(path).weight)
+        assert torch.equal(base.stored_weight(path), model.get_submodule(path).weight)
 
 
 def test_a_checkpoint_of_the_body_alone_has_names_without_its_prefix(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_checkpoint_of_the_body_alone_has_names_without_its_prefix(tmp_path: P
     tiny_tokenizer().save_pretrained(tmp_path)
     assert "h.0.attn.c_attn.weight" in load_file(tmp_path / "model.safetensors")
     base = load(str(tmp_path), bits=4)
-    found = base.source_weight("transformer.h.0.attn.c_attn")
+    found = base.stored_weight("transformer.h.0.attn.c_attn")
     assert torch.equal(found, model.get_submodule("transformer.h.0.attn.c_attn").weight.mT)
 
 
@@ -116,9 +116,9 @@ def test_names_that_transformers_changes_when_it_reads_are_followed(tmp_path: Pa
     base = load(str(tmp_path), task="classification")
     path = "bert.encoder.layer.0.output.LayerNorm"
     assert torch.equal(base.model.get_submodule(path).weight, norm.weight)
-    assert torch.equal(base.source_weight(path), norm.weight)
+    assert torch.equal(base.stored_weight(path), norm.weight)
     query = "bert.encoder.layer.0.attention.self.query"
-    assert torch.equal(base.source_weight(query), model.get_submodule(query).weight)
+    assert torch.equal(base.stored_weight(query), model.get_submodule(query).weight)
 
 
 def test_the_hub_s_cache_is_read_at_the_snapshot_that_was_loaded(
@@ -132,12 +132,12 @@ def test_the_hub_s_cache_is_read_at_the_snapshot_that_was_loaded(
     main.parent.mkdir()
     main.write_text("abc")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    source = Source.of("some/model")
+    source = WeightFiles.of("some/model")
     main.write_text("def")
     (snapshots / "def" / "model.safetensors").unlink()
     found = source.read(tiny_model(), ("model.norm.weight",))
     assert torch.equal(found, tiny_model().get_submodule("model.norm").weight)
-    assert Path(source.place) == snapshots / "abc"
+    assert Path(source.folder) == snapshots / "abc"
 
 
 def test_what_is_gone_or_was_never_there_is_said_with_the_way_out(
@@ -146,11 +146,11 @@ def test_what_is_gone_or_was_never_there_is_said_with_the_way_out(
     folder = tmp_path / "moved"
     shutil.copytree(saved_model(), folder)
     base = load(str(folder), bits=4)
-    with pytest.raises(BaseModelError, match=r"'model\.nothing' is no module"):
-        base.source_weight("model.nothing")
+    with pytest.raises(BaseModelError, match=r"has no module 'model\.nothing'"):
+        base.stored_weight("model.nothing")
     (folder / "model.safetensors").write_bytes(b"short")
     with pytest.raises(BaseModelError, match=r"cannot be read again .*--replace"):
-        base.source_weight("model.norm")
+        base.stored_weight("model.norm")
     (folder / "model.safetensors").unlink()
-    with pytest.raises(BaseModelError, match=r"hold nothing called model\.norm\.weight.*--replace"):
-        base.source_weight("model.norm")
+    with pytest.raises(BaseModelError, match=r"has no tensor model\.norm\.weight.*--replace"):
+        base.stored_weight("model.norm")
