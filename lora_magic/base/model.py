@@ -20,6 +20,7 @@ from .device import Placement, short_name
 from .fingerprint import Fingerprint
 from .quantise import Quantised
 from .recipe import Recipe, recipe_for
+from .restore import flags, modes
 from .source import Source
 from .task import CAUSAL, Task
 
@@ -146,8 +147,7 @@ class BaseModel:
             self.recipe = self.recipe.on_quantised(self.parameters, cuda)
         self._let_go = quantise.hold_still(model)
         self.fingerprint = Fingerprint(model)
-        self._wanted = [(p, p.requires_grad) for p in model.parameters()]
-        self._training = [(module, module.training) for module in model.modules()]
+        self._snapshots = [flags(model), modes(model)]
         self._give_back = give_back
         model.requires_grad_(False)
         model.eval()
@@ -220,12 +220,9 @@ class BaseModel:
 
     def release(self) -> None:
         """Give every flag back as it was found."""
-        for parameter, wanted in self._wanted:
-            parameter.requires_grad_(wanted)
-        for module, training in self._training:
-            module.training = training
-        self._wanted = []
-        self._training = []
+        for restore in self._snapshots:
+            restore()
+        self._snapshots = []
         self._let_go()
         if self._give_back is not None:
             self._give_back()

@@ -1,7 +1,7 @@
-"""Data files: a path to the named records or the text that it holds, with line numbers.
+"""Data files: from a path to named records or text, with line numbers.
 
 Knows CSV, TSV, JSON Lines, JSON and Parquet; knows no rows, no columns' meaning, no model. Parquet
-is read by pandas, all else by the standard library.
+is read by pandas, the others by the standard library.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 
 from lora_magic.errors import CommandError, DataError, listed, near
 
-from .records import Record
-from .row_errors import RowErrors
+from .records import Record, objects, parsed
+from .row import RowErrors
 
 ENDINGS = {
     ".csv": "csv",
@@ -28,13 +28,13 @@ ENDINGS = {
     ".txt": "text",
 }
 
-#: What `--format` takes beside a file; "text" and "arrow" read it as a cell's body.
+#: Values of `--format` for a file; "text" and "arrow" read it as a cell's body.
 FILE_FORMATS = ("csv", "tsv", "jsonl", "json", "parquet", "arrow", "text")
 
 
 @dataclass(frozen=True)
 class Table:
-    """Named records, each under its number; `noun` is what the numbers count."""
+    """Named records, each with its number; `noun` is what the numbers count."""
 
     columns: tuple[str, ...]
     records: tuple[tuple[int, Record], ...]
@@ -42,10 +42,10 @@ class Table:
 
 
 def read_file(path: Path, format: str | None = None) -> Table | str:
-    """The table in a file, or its text where the file is to be read as a cell's body.
+    """The table in a file, or its text if it is to be read as a cell's body.
 
-    The ending says what a file is unless `format` does. Raises `DataError` for a missing file, an
-    unknown ending, and content that cannot be read, with its line; `CommandError` for an unknown
+    The format is `format`, else that of the file's ending. Raises `DataError` for a missing file,
+    an unknown ending, and content that cannot be read, with its line; `CommandError` for an unknown
     format.
     """
     if format is not None and format not in FILE_FORMATS:
@@ -58,7 +58,7 @@ def read_file(path: Path, format: str | None = None) -> Table | str:
     if kind is None:
         raise DataError(
             f"{path.name}: unknown ending {path.suffix or '(none)'!r}, expected "
-            f"{', '.join(ENDINGS)}; say what it is with --format {'|'.join(FILE_FORMATS)}."
+            f"{', '.join(ENDINGS)}; add --format {'|'.join(FILE_FORMATS)}."
         )
     if kind == "parquet":
         return _parquet(path)
@@ -96,7 +96,7 @@ def _text(path: Path) -> str:
         line = raw.count(b"\n", 0, error.start) + 1
         raise DataError(
             f"{path.name}, line {line}: not UTF-8 (byte 0x{raw[error.start]:02x}); "
-            "save it as UTF-8, or read it yourself and pass the frame."
+            "save it as UTF-8, or read it into a frame and pass that."
         ) from None
 
 
@@ -104,9 +104,9 @@ def _csv(path: Path, text: str, kind: str) -> Table:
     header_line = text.lstrip("\r\n").split("\n", 1)[0]
     delimiter = "\t" if kind == "tsv" else ","
     if kind == "csv" and "," not in header_line and ";" in header_line:
-        delimiter = ";"  # What spreadsheets write where the comma is the decimal sign.
+        delimiter = ";"  # Spreadsheets write this where the comma is the decimal sign.
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    faults, records = RowErrors(), []
+    errors, records = RowErrors(), []
     header: list[str] = []
     start = 1
     try:
@@ -118,12 +118,12 @@ def _csv(path: Path, text: str, kind: str) -> Table:
                 header = [cell.strip() for cell in cells]
                 _check_header(path, header)
             elif len(cells) != len(header):
-                faults.add(line, f"{len(cells)} fields, but the header has {len(header)}")
+                errors.add(line, f"{len(cells)} fields, but the header has {len(header)}")
             else:
                 records.append((line, dict(zip(header, cells, strict=True))))
     except csv.Error as error:
-        faults.add(start, f"{error}")
-    faults.stop(f"{path.name}: put quotes around a field that holds {delimiter!r}.")
+        errors.add(start, f"{error}")
+    errors.raise_any(f"{path.name}: put quotes around a field that contains {delimiter!r}.")
     return Table(tuple(header), tuple(records), "line")
 
 
@@ -136,22 +136,11 @@ def _check_header(path: Path, header: list[str]) -> None:
 
 
 def _json_lines(path: Path, text: str) -> Table:
-    faults = RowErrors()
-    records: list[tuple[int, Record]] = []
-    # Not splitlines: JSON strings may hold U+2028, which it takes for the end of a line.
-    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            faults.add(number, f"not JSON ({error.msg} at column {error.colno})")
-            continue
-        if isinstance(record, dict):
-            records.append((number, record))
-        else:
-            faults.add(number, f"a {type(record).__name__}, not an object with named fields")
-    faults.stop(f"{path.name}: each line has to hold one JSON object.")
+    errors = RowErrors()
+    # Not splitlines: it also splits at U+2028, which JSON strings may contain.
+    lines = enumerate(text.replace("\r\n", "\n").split("\n"), start=1)
+    records = list(objects(parsed(lines, errors), errors))
+    errors.raise_any(f"{path.name}: each line must hold one JSON object.")
     return Table(_columns(records), tuple(records), "line")
 
 
@@ -161,18 +150,13 @@ def _json(path: Path, text: str) -> Table:
     except json.JSONDecodeError as error:
         raise DataError(
             f"{path.name}, line {error.lineno}: not JSON ({error.msg} at column {error.colno}); "
-            "for one object a line use the ending .jsonl or --format jsonl."
+            "for one object on each line use the ending .jsonl or --format jsonl."
         ) from None
     if not isinstance(data, list):
-        raise DataError(f"{path.name} holds one {type(data).__name__}, expected a list of objects.")
-    faults = RowErrors("item")
-    records: list[tuple[int, Record]] = []
-    for number, record in enumerate(data, start=1):
-        if isinstance(record, dict):
-            records.append((number, record))
-        else:
-            faults.add(number, f"a {type(record).__name__}, not an object with named fields")
-    faults.stop(f"{path.name}: expected a list of objects.")
+        raise DataError(f"{path.name}: expected a list of objects, got one {type(data).__name__}.")
+    errors = RowErrors("item")
+    records = list(objects(enumerate(data, start=1), errors))
+    errors.raise_any(f"{path.name}: expected a list of objects.")
     return Table(_columns(records), tuple(records), "item")
 
 
@@ -183,19 +167,16 @@ def _columns(records: list[tuple[int, Record]]) -> tuple[str, ...]:
 def _parquet(path: Path) -> Table:
     try:
         import pandas
-    except ImportError:
-        raise DataError(
-            f"{path.name}: reading Parquet needs pandas; type %pip install pandas pyarrow."
-        ) from None
-    try:
+
         frame = pandas.read_parquet(path)
     except ImportError:
         raise DataError(
-            f"{path.name}: reading Parquet needs pyarrow; type %pip install pyarrow."
+            f"{path.name}: reading Parquet needs pandas and pyarrow; "
+            "type: %pip install pandas pyarrow"
         ) from None
-    except Exception as error:  # noqa: BLE001 - each engine has errors of its own for a bad file
-        told = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{path.name} is no Parquet file that can be read: {told}") from None
+    except Exception as error:  # noqa: BLE001 - each engine has its own errors for a bad file
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path.name}: not a readable Parquet file ({why})") from None
     return frame_table(frame)
 
 

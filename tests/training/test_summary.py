@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
-from lora_magic.training.forgetting import Content
+from lora_magic.training.forgetting import AnswerForgetting
 from lora_magic.training.reporter import LineReporter, RunPlan, SilentReporter, StepPoint
 from lora_magic.training.summary import RunSummary, duration
 
@@ -57,15 +57,16 @@ def test_the_receipt_tells_a_stop_what_was_held_out_and_what_was_lost() -> None:
     assert line.endswith("1 cut, 2 empty")
 
 
-def test_what_was_kept_of_the_base_stands_beside_the_loss() -> None:
-    summary = replace(SUMMARY, cut=1, kept=Content(24, 23, 20, 24, 22))
+def test_forgetting_is_shown_after_the_loss() -> None:
+    summary = replace(SUMMARY, cut=1, forgetting=AnswerForgetting(24, 23, 20, 24, 22))
     assert summary.line.endswith(
-        "tokens trained, 1 cut; content: 23 of 24 about the right subject, 20 true (base 24, 22)"
+        "tokens trained, 1 cut; forgetting: 20 of 24 held-out questions answered truly (base 22), "
+        "23 on subject (base 24)"
     )
-    assert ("and true", "20 (base 22)") in summary.facts
+    assert ("answered truly", "20 (base 22)") in summary.facts
     bundle = summary._repr_mimebundle_()
     for form in ("text/plain", "text/html"):
-        assert "content: 23 of 24 about the right subject, 20 true (base 24, 22)" in str(
+        assert "forgetting: 20 of 24 held-out questions answered truly (base 22), 23" in str(
             bundle[form]
         )
     assert "20 (base 22)" in str(bundle["text/html"])
