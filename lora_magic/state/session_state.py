@@ -206,7 +206,7 @@ class SessionState:
         self.attached[attached.name] = attached
 
     def unsaved(self) -> list[str]:
-        """The adapters trained here or made of others, and not saved since or whose folder is gone."""
+        """The adapters trained here or made of others whose present state is not saved."""
         return [
             name
             for name, a in self.attached.items()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from lora_magic.base.prompt import PromptForm, classified_ids
@@ -51,21 +51,11 @@ class Encoded:
     examples: tuple[Example, ...]
     cut: int
     empty: int
-    full: int
-    texts: int
-    max_length: int
-    end_token: str | None
     data_hash: str
+    full: int = 0
+    texts: int = 0
+    end_token: str | None = None
     classes: tuple[str, ...] = ()
-
-    @property
-    def trained_tokens(self) -> int:
-        """Tokens (or labels) that the loss covers, in one pass over the examples."""
-        return sum(example.trained for example in self.examples)
-
-    def part(self, examples: Sequence[Example]) -> Encoded:
-        """The same with these examples only."""
-        return replace(self, examples=tuple(examples))
 
 
 def encode(rows: Sequence[Row], tokenizer: Any, form: PromptForm, max_length: int) -> Encoded:
@@ -107,7 +97,6 @@ def encode(rows: Sequence[Row], tokenizer: Any, form: PromptForm, max_length: in
         empty=empty,
         full=full,
         texts=sum(row.prompt is None and row.messages is None for row in rows),
-        max_length=max_length,
         end_token=form.end_token,
         data_hash=_digest(rows),
     )
@@ -149,10 +138,6 @@ def encode_labelled(
         examples=tuple(examples),
         cut=cut,
         empty=len(left_out),
-        full=0,
-        texts=0,
-        max_length=max_length,
-        end_token=None,
         data_hash=_digest(rows),
         classes=tuple(classes),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,12 @@ class Table:
     records: tuple[tuple[int, Record], ...]
     noun: str = "row"
 
+    @classmethod
+    def of(cls, records: Sequence[tuple[int, Record]], noun: str = "row") -> Table:
+        """Records with all columns that any of them has."""
+        columns = dict.fromkeys(str(key) for _, record in records for key in record)
+        return cls(tuple(columns), tuple(records), noun)
+
 
 def read_file(path: Path, format: str | None = None) -> Table | str:
     """The table in a file, or its text if it is to be read as a cell's body.
@@ -67,9 +74,9 @@ def read_file(path: Path, format: str | None = None) -> Table | str:
         return text
     if not text.strip():
         raise DataError(f"{path.name} is empty.")
-    if kind == "json":
-        return _json(path, text)
-    return _json_lines(path, text) if kind == "jsonl" else _csv(path, text, kind)
+    if kind in ("csv", "tsv"):
+        return _csv(path, text, kind)
+    return _json(path, text) if kind == "json" else _json_lines(path, text)
 
 
 def _check(path: Path) -> None:
@@ -116,7 +123,7 @@ def _csv(path: Path, text: str, kind: str) -> Table:
                 continue
             if not header:
                 header = [cell.strip() for cell in cells]
-                _check_header(path, header)
+                _check_names(f"{path.name}: ", header)
             elif len(cells) != len(header):
                 errors.add(line, f"{len(cells)} fields, but the header has {len(header)}")
             else:
@@ -127,12 +134,10 @@ def _csv(path: Path, text: str, kind: str) -> Table:
     return Table(tuple(header), tuple(records), "line")
 
 
-def _check_header(path: Path, header: list[str]) -> None:
-    twice = sorted({name for name in header if header.count(name) > 1})
+def _check_names(where: str, names: Sequence[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise DataError(
-            f"{path.name}: two columns are named {listed(map(repr, twice))}; rename one."
-        )
+        raise DataError(f"{where}two columns are named {listed(map(repr, twice))}; rename one.")
 
 
 def _json_lines(path: Path, text: str) -> Table:
@@ -141,7 +146,7 @@ def _json_lines(path: Path, text: str) -> Table:
     lines = enumerate(text.replace("\r\n", "\n").split("\n"), start=1)
     records = list(objects(parsed(lines, errors), errors))
     errors.raise_any(f"{path.name}: each line must hold one JSON object.")
-    return Table(_columns(records), tuple(records), "line")
+    return Table.of(records, "line")
 
 
 def _json(path: Path, text: str) -> Table:
@@ -157,11 +162,7 @@ def _json(path: Path, text: str) -> Table:
     errors = RowErrors("item")
     records = list(objects(enumerate(data, start=1), errors))
     errors.raise_any(f"{path.name}: expected a list of objects.")
-    return Table(_columns(records), tuple(records), "item")
-
-
-def _columns(records: list[tuple[int, Record]]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(key for _, record in records for key in record))
+    return Table.of(records, "item")
 
 
 def _parquet(path: Path) -> Table:
@@ -183,9 +184,7 @@ def _parquet(path: Path) -> Table:
 def frame_table(frame: Any) -> Table:
     """A pandas DataFrame as a table; rows count from 1."""
     columns = tuple(str(column) for column in frame.columns)
-    twice = sorted({name for name in columns if columns.count(name) > 1})
-    if twice:
-        raise DataError(f"two columns are named {listed(map(repr, twice))}; rename one.")
+    _check_names("", columns)
     values = zip(*(frame.iloc[:, index] for index in range(len(columns))), strict=True)
     records = tuple(
         (number, dict(zip(columns, cells, strict=True)))

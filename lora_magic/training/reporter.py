@@ -20,11 +20,6 @@ class RunPlan:
 
     adapter: str
     line: str
-    steps: int
-    examples: int
-    trained_tokens: int
-    cut: int
-    empty: int
 
 
 @dataclass(frozen=True)

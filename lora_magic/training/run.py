@@ -126,25 +126,23 @@ class _HeldOut:
     accuracy: Accuracy | None = None
 
 
+@dataclass(eq=False)
 class _Run:
     """The state of one run: what has been measured so far."""
 
-    def __init__(
-        self,
-        name: str,
-        model: nn.Module,
-        pad_id: int,
-        encoded: Encoded,
-        spec: TrainSpec,
-        reporter: Reporter,
-        hooks: Hooks,
-    ) -> None:
-        self.name, self.model, self.pad_id = name, model, pad_id
-        self.encoded, self.reporter, self.hooks = encoded, reporter, hooks
-        self.stop = Stop(getattr(reporter, "stop", None))
-        self.device = next(model.parameters()).device
-        self.train, self.held_out = batches.split(encoded.examples, spec)
-        self.spec = spec.fitted(len(self.train))
+    name: str
+    model: nn.Module
+    pad_id: int
+    encoded: Encoded
+    spec: TrainSpec
+    reporter: Reporter
+    hooks: Hooks
+
+    def __post_init__(self) -> None:
+        self.stop = Stop(getattr(self.reporter, "stop", None))
+        self.device = next(self.model.parameters()).device
+        self.train, self.held_out = batches.split(self.encoded.examples, self.spec)
+        self.spec = self.spec.fitted(len(self.train))
         self.steps = batches.steps(len(self.train), self.spec)
         self.losses: list[float] = []
         self._held_out_losses: list[tuple[int, float]] = []
@@ -201,7 +199,7 @@ class _Run:
             f"{self.name}: {seen}{count} {noun}{'s' * (count != 1)}, {what}{data.cut} cut, "
             f"{data.empty} empty{full} · {self.spec.line}, {end}"
         )
-        return RunPlan(self.name, line, len(self.steps), count, trained, data.cut, data.empty)
+        return RunPlan(self.name, line)
 
     def _reached(self, steps: int) -> tuple[int, int]:
         """Examples that so many steps read, and the tokens trained in one pass over them."""

@@ -26,7 +26,7 @@ _EXPECTED = (
 
 
 def read_data(
-    data: object,
+    data: Any,
     *,
     columns: str | None = None,
     format: str | None = None,
@@ -47,16 +47,17 @@ def read_data(
         return _path(data, columns, format, labelled)
     if _is(data, "pandas", "DataFrame"):
         return _table(frame_table(data), columns, labelled)
-    if _is(data, "pandas", "Series"):
-        return _list(list(data), columns, labelled)  # type: ignore[call-overload]  # a Series is iterable
-    if _is(data, "datasets", "DatasetDict") or _is(data, "datasets", "IterableDatasetDict"):
-        splits = list(data)  # type: ignore[call-overload]  # a DatasetDict is a dict
+    if _is(data, "datasets", "DatasetDict", "IterableDatasetDict"):
+        splits = list(data)
         raise DataError(
             f"the dataset has splits {listed(splits)}: pass one, as in data[{splits[0]!r}]."
         )
-    if _is(data, "datasets", "Dataset") or _is(data, "datasets", "IterableDataset"):
-        return _list(list(data), columns, labelled)  # type: ignore[call-overload]  # both are iterable
-    if isinstance(data, Sequence) and not isinstance(data, bytes | bytearray):
+    listable = isinstance(data, Sequence) and not isinstance(data, bytes | bytearray)
+    if (
+        listable
+        or _is(data, "pandas", "Series")
+        or _is(data, "datasets", "Dataset", "IterableDataset")
+    ):
         return _list(list(data), columns, labelled)
     remedy = ""
     if isinstance(data, Mapping):
@@ -66,10 +67,9 @@ def read_data(
     raise DataError(f"data of type {type(data).__name__}: {_EXPECTED}.{remedy}")
 
 
-def _is(data: object, library: str, kind: str) -> bool:
-    module = sys.modules.get(library)
-    found = getattr(module, kind, None)
-    return isinstance(found, type) and isinstance(data, found)
+def _is(data: object, library: str, *kinds: str) -> bool:
+    found = [getattr(sys.modules.get(library), kind, None) for kind in kinds]
+    return any(isinstance(kind, type) and isinstance(data, kind) for kind in found)
 
 
 def _path(
@@ -102,8 +102,7 @@ def _list(items: list[Any], columns: str | None, labelled: bool) -> tuple[Row, .
     if not items:
         raise DataError(f"the data is empty: {_EXPECTED}.")
     if all(isinstance(item, Mapping) for item in items):
-        names = tuple(dict.fromkeys(str(key) for item in items for key in item))
-        return _table(Table(names, tuple(enumerate(items, start=1))), columns, labelled)
+        return _table(Table.of(list(enumerate(items, start=1))), columns, labelled)
     if columns is not None:
         raise DataError(
             f'--columns "{columns}": a list of {type(items[0]).__name__} has no columns.'

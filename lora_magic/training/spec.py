@@ -6,7 +6,7 @@ Knows numbers only; knows no model, no tokenizer and no rows but how many there 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -52,7 +52,6 @@ class TrainSpec:
     seed: int
     eval: int
     warmup: float = 0.05
-    schedule: str = "linear"
     target_epochs: float | None = None
     min_steps: int = 1
     optimizer: str = OPTIMIZERS[0]
@@ -149,15 +148,13 @@ def plan(
         "--eval": eval,
         "--seed": seed,
     }
-    numbers = {flag: value for flag, value in numbers.items() if value is not None}
-    errors = _type_errors(numbers) or _range_errors(numbers, rows, context)
+    checked = (_error(f, v, rows, context) for f, v in numbers.items() if v is not None)
+    errors = [error for error in checked if error]
     errors += _optimizer_errors(optimizer, lora_plus, rate if is_number(rate) else 0.0)
+    if steps is not None and epochs is not None:
+        errors.append(f"--steps {steps} and --epochs {epochs} both set the length: give one")
     if errors:
         raise CommandError(f"{'; '.join(errors)}.")
-    if epochs is not None and epochs * rows > _MOST:
-        raise CommandError(
-            f"--epochs {epochs:g}: with {rows} rows these are more than {_MOST:,} examples."
-        )
     held_out = _held_out(rows, eval)
     batch = recipe.batch_size * recipe.accumulation if batch_size is None else batch_size
     by_epochs = steps is None and (epochs is not None or recipe.steps is None)
@@ -190,70 +187,50 @@ def _held_out(rows: int, eval: float | None) -> int:
     return max(1, round(eval * rows)) if 0 < eval < 1 else int(eval)
 
 
-def _type_errors(numbers: Mapping[str, Any]) -> list[str]:
-    """Flags that are no numbers, else those that are not whole or exclude each other."""
-    errors = [f"{f} {v!r}: expected a number" for f, v in numbers.items() if not is_number(v)]
-    if errors:
-        return errors
-    if "--steps" in numbers and "--epochs" in numbers:
-        steps, epochs = numbers["--steps"], numbers["--epochs"]
-        errors.append(f"--steps {steps} and --epochs {epochs:g} both set the length: give one")
-    wholes = {f: v for f, v in numbers.items() if f not in ("--epochs", "--lr", "--eval")}
-    odd = {flag: value for flag, value in wholes.items() if not is_whole(value)}
-    return errors + [f"{flag} {value!r}: expected a whole number" for flag, value in odd.items()]
-
-
-def _range_errors(numbers: Mapping[str, Any], rows: int, context: int | None) -> list[str]:
-    """Numbers out of range, each with the value seen and the value expected."""
-    whole = f"expected a whole number from 1 to {_MOST:,}"
-    ranges: dict[str, tuple[Callable[[Any], bool], str]] = {
-        "--steps": (lambda n: 1 <= n <= _MOST, whole),
-        "--batch-size": (lambda n: 1 <= n <= _MOST, whole),
-        "--epochs": (lambda n: math.isfinite(n) and n > 0, "expected a number above 0"),
-        "--lr": (
-            lambda n: 0 < n <= _HIGHEST_RATE,
-            f"expected a number above 0 and at most {_HIGHEST_RATE:g}",
-        ),
-        "--max-length": (lambda n: n >= _SHORTEST, f"expected at least {_SHORTEST} tokens"),
-        "--seed": (lambda n: 0 <= n < 2**32, f"expected a whole number from 0 to {2**32 - 1}"),
+def _error(flag: str, value: Any, rows: int, context: int | None) -> str | None:
+    """The value seen and the value expected; None for a valid value."""
+    if not is_number(value):
+        return f"{flag} {value!r}: expected a number"
+    wholes = {
+        "--steps": (1, _MOST),
+        "--batch-size": (1, _MOST),
+        "--max-length": (_SHORTEST, context or 2**32),
+        "--seed": (0, 2**32 - 1),
     }
-    errors = [
-        f"{flag} {numbers[flag] if is_whole(numbers[flag]) else f'{numbers[flag]:g}'}: {expected}"
-        for flag, (valid, expected) in ranges.items()
-        if flag in numbers and not valid(numbers[flag])
-    ]
-    length = numbers.get("--max-length")
-    if length is not None and context is not None and length > context:
-        errors.append(f"--max-length {length}: the base's context is {context} tokens")
-    if "--eval" in numbers:
-        errors += _eval_errors(rows, numbers["--eval"])
-    return errors
+    if flag in wholes:
+        low, high = wholes[flag]
+        valid = is_whole(value) and low <= value <= high
+        expected = f"a whole number from {low} to {high:,}"
+        if flag == "--max-length" and context is not None:
+            expected += " (the base's context)"
+    elif flag == "--eval":
+        whole = math.isfinite(value) and value == int(value)
+        valid = (
+            value >= 0 and (value < 1 or whole) and (value == 0 or _held_out(rows, value) < rows)
+        )
+        expected = (
+            f"a share below 1 or a number of rows, so that at least one of {rows} is trained on"
+        )
+    else:
+        most = _HIGHEST_RATE if flag == "--lr" else _MOST // max(rows, 1)
+        valid = 0 < value <= most
+        expected = f"a number above 0 and at most {most:,g}"
+    shown = value if is_whole(value) else f"{value:g}"
+    return None if valid else f"{flag} {shown}: expected {expected}"
 
 
-def _optimizer_errors(optimizer: object, ratio: float | None, rate: float) -> list[str]:
-    errors: list[str] = []
+def _optimizer_errors(optimizer: object, ratio: Any, rate: float) -> Iterator[str]:
     if optimizer is not None and optimizer not in OPTIMIZERS:
         hint = near(str(optimizer), OPTIMIZERS).rstrip("?")
-        errors.append(f"--optimizer {optimizer}: expected one of {', '.join(OPTIMIZERS)}{hint}")
+        yield f"--optimizer {optimizer}: expected one of {', '.join(OPTIMIZERS)}{hint}"
     if ratio is None:
-        return errors
+        return
     if not is_number(ratio):
-        return [*errors, f"--lora-plus {ratio!r}: expected a number"]
-    if not (math.isfinite(ratio) and ratio >= 1):
-        errors.append(f"--lora-plus {ratio:g}: expected a number from 1; 16 is usual")
+        yield f"--lora-plus {ratio!r}: expected a number"
+    elif not (math.isfinite(ratio) and ratio >= 1):
+        yield f"--lora-plus {ratio:g}: expected a number from 1; 16 is usual"
     elif ratio * rate > _HIGHEST_RATE:
-        errors.append(
+        yield (
             f"--lora-plus {ratio:g} with --lr {rate:g}: B would learn at {ratio * rate:g}, "
             f"expected at most {_HIGHEST_RATE:g}"
         )
-    return errors
-
-
-def _eval_errors(rows: int, eval: float) -> list[str]:
-    whole = math.isfinite(eval) and eval == int(eval)
-    if not (0 < eval < 1) and not (whole and eval >= 0):
-        return [f"--eval {eval:g}: expected a share below 1, a number of rows, or 0 for none"]
-    if eval > 0 and _held_out(rows, eval) >= rows:
-        count = f"{rows} row{'s' * (rows != 1)}"
-        return [f"--eval {eval:g}: {count} in all, so none is left to train on"]
-    return []

@@ -153,13 +153,10 @@ class RunSummary:
         seen = self.accuracy_after or self.accuracy_before
         if seen is None:
             return []
-        return [
-            ("held-out accuracy", self._accuracies(None)),
-            *(
-                (f"accuracy of {label}", f"{self._accuracies(label)} of {count}")
-                for label, count in zip(seen.labels, seen.total, strict=True)
-            ),
-        ]
+        facts = [("held-out accuracy", self._accuracies(None))]
+        for label, count in zip(seen.labels, seen.total, strict=True):
+            facts.append((f"accuracy of {label}", f"{self._accuracies(label)} of {count}"))
+        return facts
 
     def _accuracies(self, label: str | None) -> str:
         """Before → after in per cent, over all examples or those of one label."""

@@ -75,7 +75,7 @@ def test_a_long_row_is_cut_at_its_end_and_counted() -> None:
     limit = len(prompt) + 3
     encoded = encode([Row("Where?", "Here and there and everywhere.")], PLAIN, PLAIN_FORM, limit)
     assert encoded.cut == 1
-    assert encoded.trained_tokens == 3
+    assert sum(example.trained for example in encoded.examples) == 3
     assert list(encoded.examples[0].tokens) == [*prompt, *answer[:3]]
 
 

@@ -138,7 +138,8 @@ def test_an_example_is_the_tokenizers_tokens_and_the_place_of_the_label() -> Non
         tuple(TOKENIZER(row.prompt)["input_ids"]) for row in ROWS
     ]
     assert [e.label for e in data.examples] == [number % 3 for number in range(11)]
-    assert (data.classes, data.trained_tokens, data.cut, data.empty) == (LABELS, 11, 0, 0)
+    assert (data.classes, data.cut, data.empty) == (LABELS, 0, 0)
+    assert [example.trained for example in data.examples] == [1] * 11
 
 
 def test_a_long_text_loses_its_end_but_not_the_special_tokens() -> None:

@@ -106,7 +106,7 @@ def test_lines_come_at_the_start_now_and_then_at_the_last_step_and_at_the_end() 
     told: list[str] = []
     now = [0.0]
     reporter = LineReporter(told.append, every=5.0, clock=lambda: now[0])
-    reporter.start(RunPlan("pirate", "the plan", 20, 10, 100, 0, 0))
+    reporter.start(RunPlan("pirate", "the plan"))
     for step in range(1, 21):
         now[0] += 1.0
         reporter.step(StepPoint(step, 20, 1.5, step, 20 - step, 1234.5))
@@ -122,7 +122,7 @@ def test_lines_come_at_the_start_now_and_then_at_the_last_step_and_at_the_end() 
 def test_a_short_run_has_no_line_between_the_first_and_the_last() -> None:
     told: list[str] = []
     reporter = LineReporter(told.append, every=5.0, clock=lambda: 0.0)
-    reporter.start(RunPlan("pirate", "the plan", 20, 10, 100, 0, 0))
+    reporter.start(RunPlan("pirate", "the plan"))
     for step in range(1, 21):
         reporter.step(
             StepPoint(step, 20, 1.5, step, 20 - step, 1234.5, None, ((0, 3.0), (10, 2.0)))
@@ -140,7 +140,7 @@ def test_a_line_tells_the_held_out_loss_where_there_is_one() -> None:
 
 def test_a_silent_reporter_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     reporter = SilentReporter()
-    reporter.start(RunPlan("pirate", "the plan", 20, 10, 100, 0, 0))
+    reporter.start(RunPlan("pirate", "the plan"))
     reporter.step(StepPoint(1, 20, 1.5, 1.0, 19.0, 1.0))
     reporter.finish(SUMMARY)
     assert capsys.readouterr().out == ""
