@@ -266,18 +266,14 @@ class _Run:
             for at in range(0, len(self.held_out), size):
                 if self.stop.requested:
                     return _HeldOut()
-                loss, count, classes = self._loss_of(self.held_out[at : at + size])
+                loss, count, answers = self._loss_of(self.held_out[at : at + size])
                 total, tokens = total + loss * count, tokens + count
-                predicted += classes
+                predicted += answers
         self._held_out_losses.append((len(self.losses), total / tokens))
-        return _HeldOut(total / tokens, self._accuracy(predicted))
-
-    def _accuracy(self, predicted: Sequence[int]) -> Accuracy | None:
-        """A classifier's accuracy on the held-out examples."""
-        if not self.encoded.classes:
-            return None
         true = [example.label for example in self.held_out if example.label is not None]
-        return Accuracy.of(self.encoded.classes, zip(true, predicted, strict=True))
+        pairs = zip(true, predicted, strict=True)
+        classes = self.encoded.classes
+        return _HeldOut(total / tokens, Accuracy.of(classes, pairs) if classes else None)
 
     def _loss_of(self, examples: Sequence[Example]) -> tuple[float, int, list[int]]:
         """The mean loss of one batch, over how many tokens, and a classifier's predictions."""

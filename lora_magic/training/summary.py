@@ -161,7 +161,7 @@ class RunSummary:
     def _accuracies(self, label: str | None) -> str:
         """Before → after in per cent, over all examples or those of one label."""
         pair = (self.accuracy_before, self.accuracy_after)
-        return " → ".join("not measured" if a is None else _share(a, label) for a in pair)
+        return " → ".join("not measured" if a is None else _percent(a, label) for a in pair)
 
     def __repr__(self) -> str:
         return self.line
@@ -184,7 +184,7 @@ class RunSummary:
         )
 
 
-def _share(found: Accuracy, label: str | None) -> str:
+def _percent(found: Accuracy, label: str | None) -> str:
     share = found.overall if label is None else found[label]
     return "none" if share is None else f"{100 * share:.0f} %"
 

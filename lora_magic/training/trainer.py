@@ -27,6 +27,7 @@ from transformers import (
     TrainingArguments,
 )
 from transformers.utils import logging
+from transformers.utils.notebook import NotebookProgressCallback
 
 from lora_magic.base.restore import entries, restoring
 
@@ -81,7 +82,7 @@ def train(
     trainer.on_pass, trainer.hooks = on_pass, hooks
     if mean_of_pass:
         trainer.model_accepts_loss_kwargs = False
-    for callback in _noisy():
+    for callback in (PrinterCallback, ProgressCallback, NotebookProgressCallback):
         trainer.remove_callback(callback)
     trainer.train()
 
@@ -115,12 +116,6 @@ def _arguments(model: nn.Module, steps: int, spec: TrainSpec, folder: str) -> Tr
     if arguments.n_gpu > 1:
         arguments._n_gpu = 1  # Otherwise the model is replicated over every visible device.
     return arguments
-
-
-def _noisy() -> list[type[TrainerCallback]]:
-    from transformers.utils.notebook import NotebookProgressCallback
-
-    return [PrinterCallback, ProgressCallback, NotebookProgressCallback]
 
 
 class _AfterStep(TrainerCallback):  # type: ignore[misc]  # transformers has no types here
