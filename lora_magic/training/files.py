@@ -81,12 +81,12 @@ def read_file(path: Path, format: str | None = None) -> Table | str:
 
 def _check(path: Path) -> None:
     if path.is_dir():
-        raise DataError(f"{path} is a folder, expected a file; it holds {listed(_files(path))}.")
+        raise DataError(f"{path} is a folder, expected a file; it contains {listed(_files(path))}.")
     if not path.exists():
         folder = path.parent if path.parent.is_dir() else Path()
-        beside = _files(folder)
-        hint = near(path.name, beside) or (
-            f" {folder.resolve().name}/ holds {listed(beside)}." if beside else ""
+        others = _files(folder)
+        hint = near(path.name, others) or (
+            f" {folder.resolve().name}/ contains {listed(others)}." if others else ""
         )
         raise DataError(f"no file {str(path)!r}.{hint} Type --data PATH or --data VAR")
 
@@ -145,7 +145,7 @@ def _json_lines(path: Path, text: str) -> Table:
     # Not splitlines: it also splits at U+2028, which JSON strings may contain.
     lines = enumerate(text.replace("\r\n", "\n").split("\n"), start=1)
     records = list(objects(parsed(lines, errors), errors))
-    errors.raise_any(f"{path.name}: each line must hold one JSON object.")
+    errors.raise_any(f"{path.name}: each line must be one JSON object.")
     return Table.of(records, "line")
 
 

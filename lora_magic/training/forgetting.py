@@ -14,13 +14,13 @@ Facts = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class AnswerForgetting:
-    """How adapter and base answered `asked` held-out questions whose true answers are known.
+    """How adapter and base answered held-out questions whose true answers are known.
 
-    `subject` answers of the adapter are about the subject of the question; `right` of those also
-    say something true of it. `base_subject` and `base_right` are the base's.
+    Of the adapter's answers to `questions`, `subject` are about the question's subject, and `right`
+    of those also say something true of it. `base_subject` and `base_right` are the base's.
     """
 
-    asked: int
+    questions: int
     subject: int
     right: int
     base_subject: int
@@ -28,14 +28,14 @@ class AnswerForgetting:
 
     @property
     def line(self) -> str:
-        """For a receipt; with a remedy if less than half of the base's true answers remain.
+        """For a receipt; with a remedy if it has fewer than half of the base's right answers.
 
         >>> AnswerForgetting(24, 23, 20, 24, 22).line
-        'forgetting: 20 of 24 held-out questions answered truly (base 22), 23 on subject (base 24)'
+        'forgetting: 20 of 24 questions answered correctly (base 22), 23 on topic (base 24)'
         """
         line = (
-            f"forgetting: {self.right} of {self.asked} held-out questions answered truly "
-            f"(base {self.base_right}), {self.subject} on subject (base {self.base_subject})"
+            f"forgetting: {self.right} of {self.questions} questions answered correctly "
+            f"(base {self.base_right}), {self.subject} on topic (base {self.base_subject})"
         )
         if 2 * self.right < self.base_right:
             line += "; try more rows, fewer --steps or a smaller --lr"
@@ -45,9 +45,9 @@ class AnswerForgetting:
     def facts(self) -> Facts:
         """Names and values for a display."""
         return (
-            ("forgetting", f"{self.asked} held-out questions"),
-            ("answered on subject", f"{self.subject} (base {self.base_subject})"),
-            ("answered truly", f"{self.right} (base {self.base_right})"),
+            ("forgetting", f"{self.questions} held-out questions"),
+            ("answered on topic", f"{self.subject} (base {self.base_subject})"),
+            ("answered correctly", f"{self.right} (base {self.base_right})"),
         )
 
 

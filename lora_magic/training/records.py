@@ -26,7 +26,7 @@ PAIRS = (
 #: The same for a classifier, besides those above.
 LABELLED = (("text", "label"), ("sentence", "label"))
 
-#: Columns that hold conversations: a list of turns as chat templates take them, or ShareGPT's.
+#: Columns of conversations: a list of turns as chat templates take them, or ShareGPT's.
 CONVERSATIONS = ("messages", "conversations")
 
 #: ShareGPT's names of roles, in the words of chat templates.
@@ -121,7 +121,7 @@ def rows_of(
     """Rows of a table's records, each under its number.
 
     A cell without a value makes an empty row, which is counted. Raises `DataError` with the numbers
-    of rows whose cells hold no text, and when every row is empty.
+    of rows whose cells are not text, and when every row is empty.
     """
     errors = RowErrors(noun)
     rows = [_row(record, number, mapping, errors) for number, record in records]
@@ -129,7 +129,7 @@ def rows_of(
         'A conversation is a list like [{"role": "user", "content": "…"}, {"role": "assistant", '
         '"content": "…"}].'
         if mapping.conversation
-        else "Each cell must hold text or a number."
+        else "Each cell must be text or a number."
     )
     read = [row for row in rows if row is not None]
     if not read:
@@ -187,7 +187,7 @@ def _row(record: Record, number: int, mapping: ColumnMapping, errors: RowErrors)
             value = text_of(record.get(column))
             if value is None:
                 kind = type(record[column]).__name__
-                errors.add(number, f"{column} holds a {kind}, not text")
+                errors.add(number, f"{column} is a {kind}, not text")
                 return None
             texts[column] = value
     prompt = None if mapping.prompt is None else texts[mapping.prompt]
@@ -228,7 +228,7 @@ def _conversation(value: object) -> tuple[Message, ...] | str:
         turns.append(Message(_ROLES.get(role, role), content))
     roles = [turn.role for turn in turns]
     if turns and "assistant" not in roles:
-        return "messages hold no assistant turn"
+        return "messages have no assistant turn"
     last = len(roles) - 1 - roles[::-1].index("assistant") if turns else 0
     if turns and all(role in ("assistant", "system") for role in roles[:last]):
         return "messages start with the assistant: a user turn must come first"

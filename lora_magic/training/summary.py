@@ -105,7 +105,7 @@ class RunSummary:
 
         >>> summary.line  # doctest: +SKIP
         'pirate: 60 steps in 7.9 s, loss 3.41 → 0.62, 10 rows, 312 tokens trained; forgetting: 20 of
-        24 held-out questions answered truly (base 22), 23 on subject (base 24)'
+        24 questions answered correctly (base 22), 23 on topic (base 24)'
         """
         steps = f"{self.steps} step{'s' * (self.steps != 1)}"
         if self.stopped:

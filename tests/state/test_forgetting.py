@@ -99,7 +99,7 @@ def test_the_embedded_model_is_asked_and_judged(embedded: Session) -> None:
     assert (found.base_subject, found.base_right) == counted_one_by_one(embedded)
     # The weights that ship know their world; an adapter that only ever says "Arr!" tells nothing.
     assert found.base_right >= 16
-    assert (found.asked, found.subject, found.right) == (24, 0, 0)
+    assert (found.questions, found.subject, found.right) == (24, 0, 0)
 
 
 @pytest.mark.parametrize("method", ["lora", "prefix", "prompt"])

@@ -114,7 +114,7 @@ def test_with_many_faults_the_message_stays_short_and_counts_the_rest() -> None:
         ('{"prompt": "a", "completon": "b"}', "Did you mean 'completion'"),
         ('{"prompt": "a", "completion": null}', "line 1: a prompt or completion is empty"),
         ('{"prompt": "", "completion": "b"}', "line 1: a prompt or completion is empty"),
-        ('{"prompt": "a", "completion": ["b"]}', "line 1: completion holds a list"),
+        ('{"prompt": "a", "completion": ["b"]}', "line 1: completion is a list"),
         ('{"prompt": "a", "completion": "b", "text": "c"}', "line 1: matches"),
         ('{"messages": [{"role": "user", "content": "a"}]}', "no assistant turn"),
         ('{"messages": [{"role": "assistant", "content": "a"}]}', "a user turn must come first"),

@@ -125,7 +125,7 @@ def test_columns_that_can_be_read_two_ways_are_refused_with_both_lines() -> None
 
 
 def test_a_cell_that_holds_no_text_names_its_row() -> None:
-    with pytest.raises(DataError, match="row 2: completion holds a dict"):
+    with pytest.raises(DataError, match="row 2: completion is a dict"):
         read_data([{"prompt": "a", "completion": "b"}, {"prompt": "a", "completion": {}}])
 
 

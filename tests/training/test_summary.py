@@ -60,13 +60,13 @@ def test_the_receipt_tells_a_stop_what_was_held_out_and_what_was_lost() -> None:
 def test_forgetting_is_shown_after_the_loss() -> None:
     summary = replace(SUMMARY, cut=1, forgetting=AnswerForgetting(24, 23, 20, 24, 22))
     assert summary.line.endswith(
-        "tokens trained, 1 cut; forgetting: 20 of 24 held-out questions answered truly (base 22), "
-        "23 on subject (base 24)"
+        "tokens trained, 1 cut; forgetting: 20 of 24 questions answered correctly (base 22), "
+        "23 on topic (base 24)"
     )
-    assert ("answered truly", "20 (base 22)") in summary.facts
+    assert ("answered correctly", "20 (base 22)") in summary.facts
     bundle = summary._repr_mimebundle_()
     for form in ("text/plain", "text/html"):
-        assert "forgetting: 20 of 24 held-out questions answered truly (base 22), 23" in str(
+        assert "forgetting: 20 of 24 questions answered correctly (base 22), 23" in str(
             bundle[form]
         )
     assert "20 (base 22)" in str(bundle["text/html"])
