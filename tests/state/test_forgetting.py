@@ -492,7 +492,7 @@ def test_a_fault_of_ours_ends_no_training_and_is_not_passed_over(
 ) -> None:
     monkeypatch.setattr(forgetting, "_loss", failing(KeyError("a fault")))
     session.attach("one", rank=2)
-    with pytest.warns(RuntimeWarning, match=r"one is trained; .*KeyError: 'a fault'"):
+    with pytest.warns(RuntimeWarning, match=r"one is trained, but .*KeyError: 'a fault'"):
         found = forgotten(session, "one")
     assert found == Unmeasured("KeyError: 'a fault'")
     assert session.adapters["one"].history.steps == 2
