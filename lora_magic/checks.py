@@ -1,4 +1,4 @@
-"""What counts as a number where one is asked for: numpy's too, but neither a bool nor a text.
+"""What counts as a number: numpy's too, but neither a bool nor a text.
 
 Knows types alone. Open to every room.
 """

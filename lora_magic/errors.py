@@ -1,18 +1,18 @@
-"""Every error that a person can meet, drawn as a tree.
+"""All errors that a user can see, as a tree.
 
     LoraMagicError
-    ├── BaseModelError      a base model cannot be found, read or trusted
-    ├── AdapterError        a name, a spec or target modules that cannot be
+    ├── BaseModelError      a base model that cannot be found, read or trusted
+    ├── AdapterError        an adapter's name, spec or target modules are invalid
     ├── DataError           training rows that cannot be read, with their line
-    ├── TrainingError       a run that cannot start or go on
-    │   └── TrainingStopped a run that a person ended; the adapter keeps what it learned
+    ├── TrainingError       a run that cannot start or continue
+    │   └── TrainingStopped a run that a person stopped; the adapter keeps what it learned
     ├── PromptError         a prompt that is empty or longer than the context
-    ├── StateError          a verb at the wrong moment (swap while merged, say)
-    ├── CommandError        an unknown verb or flag in a magic's line
-    └── Interrupted         a verb that a person ended: undone, unless it had just been done
+    ├── StateError          a verb that the session's state does not allow (swap while merged)
+    ├── CommandError        an unknown verb or an invalid flag
+    └── Interrupted         a verb that a person interrupted: undone, unless it was already done
 
-Each message is one line that holds the value seen, the value expected and the command to type.
-This module knows how a message is shown in a notebook; it does not know who raises it.
+Each message is one line with the value seen, the value expected and the command to type. Knows how
+a message is shown in a notebook; does not know who raises it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from collections.abc import Iterable
 
 
 class LoraMagicError(Exception):
-    """A mistake that the user can mend, told in one line.
+    """An error that the user can correct, in one line.
 
     IPython calls `_render_traceback_` instead of printing the stack: the cell shows one line in
     red, Run All stops, and tools that run notebooks see a failed cell.
@@ -37,19 +37,19 @@ class BaseModelError(LoraMagicError):
 
 
 class AdapterError(LoraMagicError):
-    """An adapter's name, specification or target modules cannot be."""
+    """An adapter's name, specification or target modules are invalid."""
 
 
 class DataError(LoraMagicError):
-    """Training rows cannot be read; the message holds the line or row number."""
+    """Training rows cannot be read; the message has the line or row number."""
 
 
 class TrainingError(LoraMagicError):
-    """A training run cannot start or go on."""
+    """A training run cannot start or continue."""
 
 
-class TrainingStopped(TrainingError):  # noqa: N818 (a person's wish, not an error)
-    """A person ended the run; the adapter keeps the steps that were done."""
+class TrainingStopped(TrainingError):  # noqa: N818 (a request, not an error)
+    """A person stopped the run; the adapter keeps the finished steps."""
 
 
 class PromptError(LoraMagicError):
@@ -57,19 +57,19 @@ class PromptError(LoraMagicError):
 
 
 class StateError(LoraMagicError):
-    """A verb at a moment when it has no meaning; the message names the verb that comes first."""
+    """The session's state does not allow the verb; the message names the verb to type first."""
 
 
 class CommandError(LoraMagicError):
-    """An unknown verb or flag, or a line that cannot be read."""
+    """An unknown verb, an invalid flag, or a line that cannot be parsed."""
 
 
-class Interrupted(LoraMagicError):  # noqa: N818 (a person's wish, not an error)
-    """A person ended a verb; it is undone, unless it had just been done."""
+class Interrupted(LoraMagicError):  # noqa: N818 (a request, not an error)
+    """A person interrupted a verb; it is undone, unless it was already done."""
 
 
 def near(seen: str, options: Iterable[str]) -> str:
-    """The nearest of `options` as a sentence to append, or nothing.
+    """The nearest of `options` as a sentence to append, or "".
 
     >>> near("pirat", ["pirate", "base"])
     " Did you mean 'pirate'?"
@@ -81,7 +81,7 @@ def near(seen: str, options: Iterable[str]) -> str:
 
 
 def sentence(error: object, limit: int = 200) -> str:
-    """A foreign error's first sentence, on one line: the rest of such texts is seldom of use."""
+    """The first sentence of another library's error, on one line."""
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     first = line.split(". ")[0].rstrip(".:")
     if len(first) > limit:
@@ -90,7 +90,7 @@ def sentence(error: object, limit: int = 200) -> str:
 
 
 def listed(options: Iterable[str], limit: int = 8) -> str:
-    """Options for a message: the first `limit`, then how many more there are."""
+    """Options for a message: the first `limit`, then how many more."""
     pool = list(options)
     shown = ", ".join(pool[:limit])
     return f"{shown} and {len(pool) - limit} more" if len(pool) > limit else shown or "none"

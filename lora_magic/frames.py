@@ -1,4 +1,4 @@
-"""Tables for those who work on with the numbers: pandas, where it is installed.
+"""Tables of results as pandas frames, if pandas is installed.
 
 Knows pandas; knows nothing of what the rows mean. Open to every room.
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def frame(rows: Iterable[Any], columns: Sequence[str] | None = None) -> DataFrame:
-    """A DataFrame of these rows. Raises `StateError` where pandas is not installed."""
+    """A DataFrame of these rows. Raises `StateError` without pandas."""
     try:
         import pandas
     except ImportError:

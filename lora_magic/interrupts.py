@@ -1,6 +1,6 @@
-"""Interrupts that have to wait: what must be whole or not at all.
+"""Interrupts (■): held back while something must finish, or noted as a request to stop.
 
-Knows signals; knows nothing of what is done meanwhile. Open to every room, as the errors are.
+Knows signals and events; knows nothing of the work. Open to every room, as the errors are.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 @contextmanager
@@ -26,3 +27,38 @@ def undisturbed() -> Iterator[None]:
             signal.signal(signal.SIGINT, before)
     if came and before is not signal.SIG_IGN:
         raise KeyboardInterrupt
+
+
+class Stop:
+    """A request to end a run, by an event or by interrupting the kernel.
+
+    As a context, in the main thread, it handles the interrupt: the first sets `requested`, so that
+    the step can end, and a second raises `KeyboardInterrupt` at once. The former handler comes back
+    afterwards.
+    """
+
+    def __init__(self, event: threading.Event | None = None) -> None:
+        self._event, self._interrupted = event, False
+        self._before: Any = None
+
+    @property
+    def requested(self) -> bool:
+        """Whether to end after this step."""
+        return self._interrupted or (self._event is not None and self._event.is_set())
+
+    def __enter__(self) -> Stop:
+        main = threading.current_thread() is threading.main_thread()
+        # A process that ignores interrupts, as under nohup, keeps ignoring them.
+        if main and signal.getsignal(signal.SIGINT) not in (None, signal.SIG_IGN):
+            self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+            self._before = None
+
+    def _note(self, number: int, frame: object) -> None:
+        if self._interrupted:
+            raise KeyboardInterrupt
+        self._interrupted = True

@@ -1,4 +1,4 @@
-"""Folders and files as people type them: into a path, and back into a word on a magic's line.
+"""Paths as people type them, and as they are typed on a magic's line.
 
 Knows paths; reads none. Open to every room.
 """
@@ -12,21 +12,21 @@ from lora_magic.errors import CommandError
 
 
 def path_of(given: object, what: str) -> Path:
-    """What was given as a path, `~` expanded. Raises `CommandError`, which begins with `what`."""
+    """A path as a person typed it, `~` expanded. Raises `CommandError` beginning with `what`."""
     if not isinstance(given, str | Path):
-        raise CommandError(f"{what}: {given!r} is no path; expected text.")
+        raise CommandError(f"{what}: expected a path, got {given!r}.")
     if not str(given).strip():
-        raise CommandError(f"{what}: the path is blank; expected a file's or folder's name.")
+        raise CommandError(f"{what}: the path is blank; expected a file or folder.")
     try:
         return Path(given).expanduser()
     except RuntimeError:
         raise CommandError(
-            f"{what} {given}: there is no such user; expected ~/… or a path."
+            f"{what} {given}: no such user; expected a path, or ~/… for your home."
         ) from None
 
 
 def quoted(path: object) -> str:
-    """A path as it is typed on a line: braces doubled, in quotes where it holds a space or quotes.
+    """A path as typed on a line: braces doubled, in quotes if it contains a space or quotes.
 
     >>> quoted("my adapters/p")
     '"my adapters/p"'

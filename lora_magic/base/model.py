@@ -20,6 +20,7 @@ from .device import short_name
 from .fingerprint import Fingerprint
 from .quantise import Quantised
 from .recipe import Recipe, recipe_for
+from .restore import flags, modes
 from .task import CAUSAL, Task
 from .weight_files import WeightFiles
 
@@ -143,8 +144,7 @@ class BaseModel:
             self.recipe = self.recipe.on_quantised(self.parameters, self.device.type == "cuda")
         self._let_go = patch_layers(model)
         self.fingerprint = Fingerprint(model)
-        self._wanted = [(p, p.requires_grad) for p in model.parameters()]
-        self._training = [(module, module.training) for module in model.modules()]
+        self._snapshots = [flags(model), modes(model)]
         self._give_back = on_release
         model.requires_grad_(False)
         model.eval()
@@ -213,13 +213,10 @@ class BaseModel:
         )
 
     def release(self) -> None:
-        """Restore every flag."""
-        for parameter, wanted in self._wanted:
-            parameter.requires_grad_(wanted)
-        for module, training in self._training:
-            module.training = training
-        self._wanted = []
-        self._training = []
+        """Give every flag back as it was found."""
+        for restore in self._snapshots:
+            restore()
+        self._snapshots = []
         self._let_go()
         if self._give_back is not None:
             self._give_back()

@@ -1,4 +1,4 @@
-"""Evaluation mode for the length of a block; afterwards every module is in the mode it was in.
+"""Evaluation mode for the length of a block; then every module's mode is restored.
 
 Knows a model's modules; knows no adapter and no session.
 """
@@ -10,20 +10,14 @@ from contextlib import contextmanager
 
 from torch import nn
 
-from lora_magic.interrupts import undisturbed
-
 from .device import fitting_threads
+from .restore import modes, restoring
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode and no more threads than the model is worth; after it all is as found."""
-    modes = [(module, module.training) for module in model.modules()]
-    try:
+    """Evaluation mode, and one thread for a small model; both are restored afterwards."""
+    with restoring(modes(model)):
         model.eval()
         with fitting_threads(model):
             yield
-    finally:
-        with undisturbed():
-            for module, training in modes:
-                module.training = training

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lora_magic.base.model import context_of
 from lora_magic.base.modes import evaluating
-from lora_magic.interrupts import undisturbed
+from lora_magic.base.restore import attributes, restoring
 
 from .limits import check_flags, new_tokens
 
@@ -107,14 +107,10 @@ def answering(model: Any) -> Iterator[None]:
     """
     from transformers import GenerationConfig
 
-    kept = model.generation_config
-    try:
+    with restoring(attributes([model], "generation_config")):
         model.generation_config = GenerationConfig()
         with evaluating(model):
             yield
-    finally:
-        with undisturbed():
-            model.generation_config = kept
 
 
 class SharedGumbel:

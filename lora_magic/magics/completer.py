@@ -122,12 +122,12 @@ class _Names:
         if self._session is None:
             return []
         # It came with torch, so that this loads nothing more.
-        from lora_magic.state import naming
+        from lora_magic.state import queries
 
         ask = {
-            Thing.ADAPTER: naming.adapters,
-            Thing.MODULE: naming.modules,
-            Thing.SAVED: naming.saved,
+            Thing.ADAPTER: queries.attached_names,
+            Thing.MODULE: queries.module_names,
+            Thing.SAVED: queries.saved_names,
         }
         return ask[thing](self._session)
 

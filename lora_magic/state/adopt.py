@@ -1,6 +1,6 @@
-"""Takes live objects as a session's base: a model as it is, or a PeftModel with its adapters.
+"""Adopts live objects as a session's base: a plain model, or a PeftModel with its adapters.
 
-Everything is checked before anything changes; what fails in between is undone.
+Everything is checked before anything changes; an error after that is undone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .session_state import SessionState
 
 
 def adopt_model(state: SessionState, model: Any, tokenizer: Any, key: tuple[object, ...]) -> None:
-    """Hold a live model; of a PeftModel with LoRA adapters the base, and copies of the adapters.
+    """Adopt a live model; of a PeftModel with LoRA adapters its base and copies of its adapters.
 
     Raises `BaseModelError` and `AdapterError` with the session and the model as they were.
     """
@@ -46,7 +46,7 @@ def adopt_model(state: SessionState, model: Any, tokenizer: Any, key: tuple[obje
 
 
 def _unwrapped(wrapper: Any, tokenizer: Any) -> tuple[BaseModel, dict[str, LiveAdapter]]:
-    """The base of a PeftModel without its layers, which come back when it is released."""
+    """The base of a PeftModel without its layers, which are restored when it is released."""
     found = bridge.unwrap(wrapper)
     base = None
     try:
@@ -58,10 +58,10 @@ def _unwrapped(wrapper: Any, tokenizer: Any) -> tuple[BaseModel, dict[str, LiveA
                 slots,
                 name,
                 bridge.own(config),
-                state,
+                tensors,
                 bridge.spec_of(config, seed_of(name)),
             )
-            for name, (config, state) in found.adapters.items()
+            for name, (config, tensors) in found.adapters.items()
         }
     except BaseException:
         (base.release if base is not None else found.wrap_again)()

@@ -1,6 +1,6 @@
-"""Blend and compress over a session's holdings: what is made is whole before it is registered.
+"""Makes a session's new adapters out of others, by blend and compress.
 
-Reads what a person typed for weights; how adapters are combined is said in the rooms below.
+Knows the weights as typed and the names; the adapters room knows how adapters are combined.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def blend(
     seed: int | None,
     replace: bool,
 ) -> Adapter:
-    """Register an adapter made of others; it is not activated."""
+    """Attach an adapter made of others; it is not activated."""
     base = state.base
     state.refuse_while_merged("blend")
     if isinstance(new, str) and "=" in new:
@@ -44,12 +44,12 @@ def blend(
         )
     check_name(new, "%lora blend")
     if seed is not None and method != "dare":
-        raise AdapterError("--seed: only --method dare draws; leave it away.")
+        raise AdapterError("--seed: only --method dare is random; omit the flag.")
     way = Way(method, rank, density, seed_of(new) if seed is None else seed)
     parts = [(weight, state.named(name)) for weight, name in _parts(new, weights)]
     _refuse_taken(state, new, tuple(attached.name for _, attached in parts), replace)
     made = combine.blend(base, state.slots, new, parts, way)
-    return _kept(state, made, replace).record()
+    return _attach(state, made, replace).record()
 
 
 def compress(
@@ -61,25 +61,25 @@ def compress(
     energy: float | None,
     replace: bool,
 ) -> Compression:
-    """Register an adapter at a smaller rank; without a rank and an energy only the evidence."""
+    """Attach an adapter of a smaller rank; without rank and energy only show what ranks lose."""
     combine.check_size(rank, energy)
     attached = state.named_or_active(name, "compress")
     if rank is None and energy is None:
         if new is not None:
             raise AdapterError(
-                f"compress {attached.name} {new}: no size is given; type: %lora compress "
-                f"{attached.name} {new} --rank 4, or leave {new} away to see what each rank loses."
+                f"compress {attached.name} {new} needs a size; type: %lora compress "
+                f"{attached.name} {new} --rank 4, or omit {new} to see what each rank loses."
             )
         return combine.evidence(state.base, state.slots, attached)
     state.refuse_while_merged("compress")
     called = combine.default_name(attached.name, rank, energy) if new is None else new
     check_name(called, f"%lora compress {attached.name}")
     _refuse_taken(state, called, (attached.name,), replace)
-    made, told = combine.compress(
+    made, record = combine.compress(
         state.base, state.slots, attached, called, rank=rank, energy=energy
     )
-    _kept(state, made, replace)
-    return told
+    _attach(state, made, replace)
+    return record
 
 
 def _parts(new: str, weights: Weights) -> Sequence[tuple[float, str]]:
@@ -93,7 +93,7 @@ def _parts(new: str, weights: Weights) -> Sequence[tuple[float, str]]:
     else:
         raise AdapterError(f"weights {weights!r}: expected names and numbers, as in {example}")
     if not parts:
-        raise AdapterError(f"blend {new}: no adapters are named; type: {example}")
+        raise AdapterError(f"blend {new} needs adapters and weights; type: {example}")
     for weight, name in parts:
         if not is_number(weight) or not math.isfinite(weight):
             raise AdapterError(f"weight {weight!r} of {name}: expected a number, as in {example}")
@@ -101,35 +101,32 @@ def _parts(new: str, weights: Weights) -> Sequence[tuple[float, str]]:
 
 
 def _refuse_taken(state: SessionState, new: str, parents: tuple[str, ...], replace: bool) -> None:
-    """Raise `AdapterError` for the name of an adapter that was not made of the same ones."""
+    """Raise `AdapterError` for the name of an adapter that was not made of the same parents."""
     there = state.attached.get(new)
     if there is not None and there.parents != parents and not replace:
-        raise AdapterError(
-            f"{new!r} is attached already; choose another name, or add --replace to put this one "
-            "in its place."
-        )
+        raise AdapterError(f"{new!r} is already attached; choose another name, or add --replace.")
 
 
-def _kept(state: SessionState, made: LiveAdapter, replace: bool) -> LiveAdapter:
-    """Hold a new adapter; what is there already with the same beginning stays, trained or not."""
+def _attach(state: SessionState, made: LiveAdapter, replace: bool) -> LiveAdapter:
+    """Attach a new adapter, or return one that has the same initial state, trained or not."""
     there = state.attached.get(made.name)
     if there is not None and not replace:
         if _same(there, made):
             return there
         raise AdapterError(
-            f"{made.name!r} is attached, made of the same adapters in another way or before they "
-            "changed; add --replace, or choose another name."
+            f"{made.name!r} is already attached, made of the same adapters with other flags or "
+            "before they changed; add --replace, or choose another name."
         )
     with state.all_or_nothing():
-        answering = state.active == made.name
+        active = state.active == made.name
         state.keep(made)
-        if answering:
+        if active:
             state.activate(made.name)
     return made
 
 
 def _same(one: LiveAdapter, other: LiveAdapter) -> bool:
-    """Do two adapters begin alike, bit for bit?"""
+    """Do two adapters have the same initial state, bit for bit?"""
     return one.spec == other.spec and all(
         key in one.start and torch.equal(tensor, one.start[key])
         for key, tensor in other.start.items()

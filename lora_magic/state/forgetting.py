@@ -1,21 +1,19 @@
-"""What an adapter kept of its base, measured when its training is done and recorded.
+"""Measures forgetting: what a trained adapter lost of its base.
 
-The embedded model answers two dozen held-out questions, of which the truth is known; any other
-base that writes reads a little plain English. Both under the bare base and under the adapter, in
-the same batches. Nothing is drawn, and the model, its slots and modes are left as found. Knows
-holdings; knows no training.
+The embedded model answers held-out questions whose true answers are known; any other base that
+writes reads general English text. Base and adapter get the same batches. Nothing random, and the
+model, its slots and modes are left as they were. Knows a session's state; knows no training.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name that everybody reads
-from torch import nn
+import torch.nn.functional as F  # noqa: N812 - the usual name
 
 from lora_magic.adapters.live_adapter import LiveAdapter
 from lora_magic.adapters.spec import BASE_NAME
@@ -25,93 +23,96 @@ from lora_magic.base.modes import evaluating
 from lora_magic.compare.generate import generate
 from lora_magic.compare.limits import check_known, check_lengths
 from lora_magic.errors import LoraMagicError, PromptError, sentence
-from lora_magic.training.encode import IGNORED, Example, collate
-from lora_magic.training.forgetting import Content, Forgetting, GeneralText, Unmeasured
+from lora_magic.training.batches import collate
+from lora_magic.training.encode import IGNORED, Example
+from lora_magic.training.forgetting import (
+    AnswerForgetting,
+    Forgetting,
+    TextForgetting,
+    Unmeasured,
+)
 
-from .general import TEXTS
 from .queries import room
 from .session_state import SessionState
 
-#: Tokens of an answer, at most: those of the demo world say what matters in their first sentence.
+#: Tokens of an answer, at most: answers of the demo world state the fact in their first sentence.
 NEW_TOKENS = 40
-#: Texts in one pass: the logits of a large vocabulary are what takes memory.
+#: Texts in one pass: the logits of a large vocabulary take the memory.
 PASS = 4
+#: General English about many subjects, written for this package. Each text is read alone, so that
+#: it fits a short context.
+TEXTS: tuple[str, ...] = (
+    "The river rises in the hills and reaches the sea after about two hundred miles.",
+    "She closed the window, put the kettle on, and waited for her brother to come home.",
+    "Water boils at a lower temperature in the mountains because the air presses less on it.",
+    "In 1998 the town council voted to move the market from the old square to the riverside.",
+    "If the engine does not start, check that the battery is charged and the fuel tap is open.",
+    "Bees find their way back to the hive by the position of the sun and by what they remember.",
+    '"I never said it would be easy," the teacher answered, "only that it would be worth it."',
+    "Add the flour slowly, stir until the dough is smooth, and let it rest for half an hour.",
+    "The company expects that sales will grow by about five per cent in the next three years.",
+    "A triangle with three equal sides also has three equal angles of sixty degrees each.",
+    "The film is too long, but the music is lovely and the last scene stays in the memory.",
+    "To reset your password, open the settings, choose your account, and follow the link we send.",
+    "During the night the wind turned to the north and the first snow fell on the fields.",
+    "Most people who learn a language as adults keep some of the accent of their first one.",
+)
 
-#: Does a person want it to end?
+#: Has a person requested a stop?
 Stopped = Callable[[], bool]
-#: What is measured of a base or an adapter, as numbers.
+#: The numbers measured for a base or an adapter.
 Score = tuple[float, ...]
 
 
-class _Ended(Exception):  # noqa: N818 - a person's wish, not an error
-    """A person ended the measuring."""
+class _Stopped(Exception):  # noqa: N818 - a request, not an error
+    """A person stopped the measurement."""
 
 
-def measured(
+def measure(
     state: SessionState, attached: LiveAdapter, stopped: Stopped, *, brief: bool = False
 ) -> Forgetting:
-    """What a trained adapter kept, or why that was not measured; a mishap here ends no training.
+    """What a trained adapter forgot, or why that was not measured; no error here ends a training.
 
-    `stopped` is asked between two tokens or passes; `brief` leaves out what would take a person
-    who has just stopped a run much longer than the step that was in hand.
+    `stopped` is called between tokens and passes. `brief`, after a stop, measures only if that
+    takes about as long as a step.
     """
-    if brief and not _is_quick(state):
-        return unmeasured(state)
-    measure = _content if _is_embedded(state) else _general
+    if brief and not (state.base.device.type != "cpu" or state.base.parameters < ONE_THREAD_LIMIT):
+        return Unmeasured("stopped")
+    # Not by the name alone: a live model may have it too.
+    by = _by_answers if state.key[:2] == ("load", DEMO) else _by_text
     try:
-        return measure(state, attached, stopped)
-    except _Ended:
-        return unmeasured(state)
+        return by(state, attached, stopped)
+    except _Stopped:
+        return Unmeasured("stopped")
     except LoraMagicError as error:
-        return unmeasured(state, sentence(error))
+        return Unmeasured(sentence(error))
     except torch.OutOfMemoryError:
-        return unmeasured(state, "out of memory")
-    except Exception as error:  # noqa: BLE001 - told below: the adapter is trained all the same
+        return Unmeasured("out of memory")
+    except Exception as error:  # noqa: BLE001 - shown as a warning: the adapter is trained
         why = f"{type(error).__name__}: {sentence(error)}"
         warnings.warn(
-            f"{attached.name} is trained; what it kept of its base could not be measured ({why}).",
+            f"{attached.name} is trained, but its forgetting could not be measured ({why}).",
             RuntimeWarning,
             stacklevel=2,
         )
-        return unmeasured(state, why)
+        return Unmeasured(why)
 
 
-def unmeasured(state: SessionState, why: str = "stopped") -> Unmeasured:
-    """That what would be measured of this base was not."""
-    return Unmeasured((Content if _is_embedded(state) else GeneralText).what, why)
-
-
-def _is_embedded(state: SessionState) -> bool:
-    # Not by its name alone: a live model may be called so, too.
-    return state.key[:2] == ("load", DEMO)
-
-
-def _is_quick(state: SessionState) -> bool:
-    return state.base.device.type != "cpu" or state.base.parameters < ONE_THREAD_LIMIT
-
-
-def _both(
+def _scores(
     state: SessionState, attached: LiveAdapter, key: object, score: Callable[[str], Score]
 ) -> tuple[Score, Score]:
-    """A score of the bare base and of the adapter. The base's is taken once for each `key`.
+    """The scores of base and adapter. The base's is measured once for each `key`.
 
-    It cannot change while it is loaded: its bits do not, and another dtype is another load.
+    It cannot change while the base is loaded: its bits do not, and another dtype is another load.
     """
     if key not in state.base_scores:
-        state.base_scores[key] = _under(state, {}, lambda: score(BASE_NAME))
-    return state.base_scores[key], _under(
-        state, attached.replacements, lambda: score(attached.name)
-    )
+        with state.slots.using({}):
+            state.base_scores[key] = score(BASE_NAME)
+    with state.slots.using(attached.replacements):
+        return state.base_scores[key], score(attached.name)
 
 
-def _under(
-    state: SessionState, modules: Mapping[str, nn.Module], score: Callable[[], Score]
-) -> Score:
-    with state.slots.using(modules):
-        return score()
-
-
-def _content(state: SessionState, attached: LiveAdapter, stopped: Stopped) -> Forgetting:
+def _by_answers(state: SessionState, attached: LiveAdapter, stopped: Stopped) -> Forgetting:
     from lora_magic.demo.judge import judge
     from lora_magic.demo.sample import QUESTIONS
 
@@ -120,19 +121,19 @@ def _content(state: SessionState, attached: LiveAdapter, stopped: Stopped) -> Fo
         predictions = [judge(q, text) for q, text in zip(QUESTIONS, answers, strict=True)]
         return sum(v.subject for v in predictions), sum(v.right for v in predictions)
 
-    base, own = _both(state, attached, Content.what, score)
-    return Content(len(QUESTIONS), *map(int, (*own, *base)))
+    base, own = _scores(state, attached, "answers", score)
+    return AnswerForgetting(len(QUESTIONS), *map(int, (*own, *base)))
 
 
 def _answers(state: SessionState, name: str, prompts: Sequence[str], stopped: Stopped) -> list[str]:
-    """Greedy answers of what stands in the slots, in the prompt form that `name` is asked in."""
+    """Greedy answers with the modules in the slots, in the prompt form of `name`."""
     base, form = state.base, state.form_of(name)
     context = room(state, [name])
     ids = [form.encode(base.tokenizer, prompt) for prompt in prompts]
     check_lengths(prompts, ids, context)
 
-    def heed(_: object) -> bool:
-        _heed(stopped)
+    def watch(_: object) -> bool:
+        _check(stopped)
         return False
 
     made = generate(
@@ -142,12 +143,12 @@ def _answers(state: SessionState, name: str, prompts: Sequence[str], stopped: St
         stop_ids=form.stop_ids,
         max_new_tokens=NEW_TOKENS,
         context=context,
-        watch=heed,
+        watch=watch,
     )
     return [answer.text for answer in made]
 
 
-def _general(state: SessionState, attached: LiveAdapter, stopped: Stopped) -> Forgetting:
+def _by_text(state: SessionState, attached: LiveAdapter, stopped: Stopped) -> Forgetting:
     examples = list(_examples(state.base.tokenizer, room(state, [attached.name])))
     if not examples:
         raise PromptError("the tokenizer makes no tokens of plain English")
@@ -157,43 +158,36 @@ def _general(state: SessionState, attached: LiveAdapter, stopped: Stopped) -> Fo
     def score(_: str) -> Score:
         return (_loss(state.base.model, examples, stopped),)
 
-    (base,), (own,) = _both(state, attached, (GeneralText.what, longest), score)
+    (base,), (own,) = _scores(state, attached, ("text", longest), score)
     if not (math.isfinite(base) and math.isfinite(own)):
-        return unmeasured(state, f"the loss is no finite number: {base:g} → {own:g}")
-    return GeneralText(sum(example.trained for example in examples), base, own)
+        return Unmeasured(f"the loss is not finite: {base:g} → {own:g}")
+    return TextForgetting(sum(example.trained for example in examples), base, own)
 
 
 def _examples(tokenizer: Any, most: int) -> Iterator[Example]:
-    """The sample with the tokenizer's own special tokens, each text cut to `most` tokens."""
+    """The texts with the tokenizer's own special tokens, each cut to `most` tokens."""
     for row, text in enumerate(TEXTS):
         ids = tuple(tokenizer(text, verbose=False)["input_ids"][:most])
         if len(ids) > 1:
-            # Nothing comes before the first token, so it is never predicted.
+            # Nothing predicts the first token.
             yield Example(ids, (IGNORED, *ids[1:]), row)
 
 
 @torch.no_grad()
 def _loss(model: Any, examples: Sequence[Example], stopped: Stopped) -> float:
-    """The mean over all tokens that are predicted, in nats, whatever passes they come in."""
+    """The mean over all predicted tokens, in nats, however they are batched."""
     total = 0.0
     with evaluating(model):
         for at in range(0, len(examples), PASS):
-            _heed(stopped)
+            _check(stopped)
             batch = {k: v.to(model.device) for k, v in collate(examples[at : at + PASS], 0).items()}
-            labels = batch.pop("labels")[:, 1:]
-            logits = model(**batch, use_cache=False).logits[:, :-1]
-            # fp32 sums: in 16 bits some hundred losses would be rounded to a few digits.
-            total += float(
-                F.cross_entropy(
-                    logits.float().flatten(0, 1),
-                    labels.flatten(),
-                    ignore_index=IGNORED,
-                    reduction="sum",
-                )
-            )
+            labels = batch.pop("labels")[:, 1:].flatten()
+            logits = model(**batch, use_cache=False).logits[:, :-1].float().flatten(0, 1)
+            # fp32 sums: in 16 bits the sum of a few hundred losses keeps only a few digits.
+            total += float(F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum"))
     return total / sum(example.trained for example in examples)
 
 
-def _heed(stopped: Stopped) -> None:
+def _check(stopped: Stopped) -> None:
     if stopped():
-        raise _Ended
+        raise _Stopped

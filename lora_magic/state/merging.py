@@ -1,4 +1,6 @@
-"""Merge and unmerge over a session's holdings: what is written is built first, whole."""
+"""Merges an adapter into a session's base and unmerges it; all modules are built before any is
+written.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from lora_magic.errors import StateError
 from .receipt import Receipt
 from .session_state import SessionState
 
-#: The text on which the merged and the unmerged logits are compared.
+#: The text on which merged and unmerged logits are compared.
 PROBE = "How far are the merged and the unmerged answer apart?"
 
 
@@ -32,8 +34,8 @@ def merge(state: SessionState, name: str | None) -> MergeReport:
         for path, layer in attached.replacements.items()
     }
     modules = {path: module for path, (module, _) in pairs.items()}
-    difference = logit_difference(state, attached.replacements, modules)
-    state.stand(modules, attached.name, attached.name)
+    difference = _logit_difference(state, attached.replacements, modules)
+    state.write(modules, attached.name, attached.name)
     rows = tuple(row for _, row in pairs.values())
     seconds = time.perf_counter() - started
     quantised = state.base.quantised
@@ -42,7 +44,7 @@ def merge(state: SessionState, name: str | None) -> MergeReport:
 
 
 def unmerge(state: SessionState) -> Receipt:
-    """Put the base's own modules back, with the adapter's unmerged layers around them."""
+    """Restore the base's own modules, with the adapter's unmerged layers around them."""
     _ = state.base
     name = state.merged
     if name is None:
@@ -51,7 +53,7 @@ def unmerge(state: SessionState) -> Receipt:
     return Receipt(f"{name} unmerged: the base's own weights are back; {name} is active")
 
 
-def logit_difference(
+def _logit_difference(
     state: SessionState, one: Mapping[str, nn.Module], other: Mapping[str, nn.Module]
 ) -> float:
     """Largest absolute difference of the logits on a probe text, in float32."""

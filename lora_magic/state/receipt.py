@@ -1,4 +1,4 @@
-"""The record of a verb that changed something and has no result of its own to show."""
+"""The record of a verb that changed something and has no result of its own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Receipt:
-    """What was done, in one line, and facts for whoever wants more."""
+    """What was done, in one line, and details."""
 
     line: str
     facts: tuple[tuple[str, str], ...] = ()

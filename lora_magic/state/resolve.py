@@ -1,4 +1,4 @@
-"""From the flags of `attach` to a spec: what is not given comes from the base's recipe.
+"""From the flags of `attach` to a spec; the base's recipe gives the defaults.
 
 Knows the table of methods, aliases and recipes; makes no adapter.
 """
@@ -16,18 +16,18 @@ from lora_magic.adapters.targets import canonical
 from lora_magic.base.recipe import Recipe
 from lora_magic.errors import AdapterError, near
 
-#: Virtual tokens of a prefix or prompt, unless given.
+#: Virtual tokens of a prefix or prompt by default.
 VIRTUAL_TOKENS = 10
 
 
 def resolve_spec(name: str, recipe: Recipe, flags: dict[str, Any]) -> AdapterSpec:
-    """The spec that the flags of `attach NAME` ask for; None stands for a flag not given.
+    """The spec for the flags of `attach NAME`; a flag that is None was not given.
 
     `method` may be an alias (`dora` is LoRA with that flag). Raises `AdapterError`.
     """
-    given = {key: _in_our_case(key, value) for key, value in flags.items() if value is not None}
+    given = {key: _lower(key, value) for key, value in flags.items() if value is not None}
     given = _without_aliases(given)
-    purpose = _purpose(given.pop("for_", None))
+    preset = _preset(given.pop("for_", None))
     method = method_of(given.get("method", "lora"))
     for flag, kind in (("rank_pattern", int), ("alpha_pattern", float)):
         if flag in given:
@@ -42,36 +42,34 @@ def resolve_spec(name: str, recipe: Recipe, flags: dict[str, Any]) -> AdapterSpe
         "virtual_tokens": VIRTUAL_TOKENS,
         "seed": seed_of(name),
     }
-    if purpose is not None:
-        rank, alpha, targets = purpose
+    if preset is not None:
+        rank, alpha, targets = preset
         defaults |= {"rank": rank, "alpha": alpha, "targets": targets or own_targets}
     read = {key: value for key, value in defaults.items() if method.reads(key)}
     return AdapterSpec(**{**read, **given})
 
 
-def _in_our_case(flag: str, value: Any) -> Any:
-    """Methods and starts in small letters: people type LoRA and PiSSA, as the papers do."""
+def _lower(flag: str, value: Any) -> Any:
+    """Methods and inits in lower case: people type LoRA and PiSSA, as the papers do."""
     known = {"method": (*METHODS, *ALIASES), "init": INITS}.get(flag, ())
     return value.lower() if isinstance(value, str) and value.lower() in known else value
 
 
 def _without_aliases(given: dict[str, Any]) -> dict[str, Any]:
-    told = given.get("method")
-    if not isinstance(told, str) or told not in ALIASES:
+    alias = given.get("method")
+    if not isinstance(alias, str) or alias not in ALIASES:
         return given
-    meant = ALIASES[told]
-    odd = [
-        key for key, value in meant.items() if key != "method" and given.get(key, value) != value
-    ]
-    if odd:
-        raise AdapterError(
-            f"--method {told} means --{flag_of(odd[0])} {meant[odd[0]]}, and {given[odd[0]]!r} is "
-            "given besides; keep one of the two."
-        )
-    return {**given, **meant}
+    flags = ALIASES[alias]
+    for key, value in flags.items():
+        if key != "method" and given.get(key, value) != value:
+            raise AdapterError(
+                f"--method {alias} means --{flag_of(key)} {value}, not {given[key]!r}; omit one of "
+                "the two."
+            )
+    return {**given, **flags}
 
 
-def _purpose(name: Any) -> tuple[int, float, str | None] | None:
+def _preset(name: Any) -> tuple[int, float, str | None] | None:
     if name is None:
         return None
     if name not in PRESETS:
@@ -81,25 +79,25 @@ def _purpose(name: Any) -> tuple[int, float, str | None] | None:
     return PRESETS[name]
 
 
-def parts_of(asked: str) -> Sequence[tuple[float, str]] | None:
+def parts_of(text: str) -> Sequence[tuple[float, str]] | None:
     """`a=0.7,b=0.3` as weights and names; None for a plain name.
 
-    Raises `AdapterError` for a weight that is no number.
+    Raises `AdapterError` for a weight that is not a number, and for a name that comes twice.
     """
-    if "=" not in asked and "," not in asked:
+    if "=" not in text and "," not in text:
         return None
     parts = []
-    for part in asked.split(","):
-        name, equals, weight = part.strip().partition("=")
+    for part in text.split(","):
+        name, equals, number = part.strip().partition("=")
         try:
-            found = float(weight) if equals else 1.0
+            weight = float(number) if equals else 1.0
         except ValueError:
-            found = math.nan
-        if not math.isfinite(found):
+            weight = math.nan
+        if not math.isfinite(weight):
             raise AdapterError(
-                f"weight {weight!r} of {name}: expected a number, as in %lora swap a=0.7,b=0.3"
+                f"weight {number!r} of {name}: expected a number, as in %lora swap a=0.7,b=0.3"
             )
-        parts.append((found, name.strip()))
+        parts.append((weight, name.strip()))
     if len({name for _, name in parts}) < len(parts):
-        raise AdapterError(f"{asked}: an adapter is named twice; give it one weight.")
+        raise AdapterError(f"{text}: an adapter is named twice; give it one weight.")
     return parts

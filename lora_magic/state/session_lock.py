@@ -1,7 +1,7 @@
-"""One at a time: a session is used by a cell, or by a control of a panel, never by both at once.
+"""The session's lock: a cell or a panel's control uses the session, never both at once.
 
-A front end may run a control's callback in another thread while a cell is busy, and a training or
-an answer has the model's slots to itself. Knows threads; knows no verb and no model.
+A front end may run a control's callback in another thread while a cell is busy. Knows threads;
+knows no verb and no model.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from lora_magic.errors import StateError
 
 
 class SessionLock:
-    """Who may use a session now, and who wants to hear that it was used.
+    """A lock on a session, and listeners that are called after every verb.
 
-    The main thread waits for its turn, since a cell has nothing better to do and ■ ends the
-    waiting; any other thread is told that the session is busy. `doing` is what it is told: whoever
-    has the turn says it.
+    The main thread waits for the lock (■ ends the wait); any other thread gets an error that names
+    `doing`, which the holder of the lock sets.
     """
 
     def __init__(self) -> None:
@@ -30,44 +29,45 @@ class SessionLock:
         self._listeners: list[WeakMethod[Callable[[], None]]] = []
 
     def turn(self) -> AbstractContextManager[object]:
-        """Have the session for the length of a `with`.
+        """Lock the session for the length of a `with`.
 
-        Raises `StateError` off the main thread, or `at_once`, while another thread has it.
+        Raises `StateError` while another thread has the lock, except in the main thread outside
+        `at_once`.
         """
-        hurried = getattr(self._local, "hurried", False)
-        if threading.current_thread() is threading.main_thread() and not hurried:
-            # The lock itself: between taking it and the block, and between the block and giving it
-            # back, no interrupt falls, as it would in a generator or a method of ours.
+        at_once = getattr(self._local, "at_once", False)
+        if threading.current_thread() is threading.main_thread() and not at_once:
+            # The lock itself: no interrupt can come between acquiring it and the block, or between
+            # the block and releasing it, as in a generator or a method of ours.
             return self._lock
         if not self._lock.acquire(blocking=False):
             raise StateError(
-                f"the session is busy with {self.doing}; try again when that has ended."
+                f"the session is busy with {self.doing}; try again when that has finished."
             )
-        taken = ExitStack()
-        taken.callback(self._lock.release)
-        return taken
+        acquired = ExitStack()
+        acquired.callback(self._lock.release)
+        return acquired
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """Within this nobody waits for a turn, the main thread neither.
+        """In this block no thread waits for the lock, not even the main thread.
 
-        Where a kernel has no subshells, a control's callback runs there: what waits in it keeps
-        the next callback waiting, which may be the Stop that would end its waiting.
+        A kernel without subshells runs a control's callbacks in the main thread: one that waits
+        blocks the next, which may be the Stop that would end the wait.
         """
-        self._local.hurried = True
+        self._local.at_once = True
         try:
             yield
         finally:
-            self._local.hurried = False
+            self._local.at_once = False
 
     def listen(self, changed: Callable[[], None]) -> None:
-        """Call a method after every verb, for as long as its object lives."""
+        """Call this method after every verb, as long as its object lives."""
         self._listeners.append(WeakMethod(changed))
 
     def tell(self) -> None:
-        """Tell the listeners that a verb has ended; those whose objects are gone are forgotten.
+        """Call the listeners after a verb; those whose objects are gone are dropped.
 
-        The verb has done what it did: what goes wrong in a listener is logged, and not raised.
+        The verb is done: an error in a listener is logged, not raised.
         """
         for reference in list(self._listeners):
             method = reference()
@@ -77,4 +77,4 @@ class SessionLock:
             try:
                 method()
             except Exception:
-                logging.getLogger(__name__).exception("a control could not follow the session")
+                logging.getLogger(__name__).exception("a panel's control could not be updated")

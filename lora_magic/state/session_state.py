@@ -1,7 +1,7 @@
-"""What a session holds just now, and the guard that every change of it goes through.
+"""A session's state: its base, adapters, active and merged adapter, and the guard on each change.
 
-Knows the base, its slots and the adapters; knows no verb. Whoever looks something up that is not
-there gets an error that names what is, and the command to type.
+Knows the base, its slots and the adapters; knows no verb. Looking up what is not there is an error
+that names what is, and the command to type. Importing it imports no torch.
 """
 
 from __future__ import annotations
@@ -10,27 +10,27 @@ import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from torch import nn
-
-from lora_magic.adapters import bridge
-from lora_magic.adapters.live_adapter import LiveAdapter
-from lora_magic.adapters.mixture import mixed
-from lora_magic.adapters.slots import Slots
 from lora_magic.adapters.spec import BASE_NAME
-from lora_magic.base.model import BaseModel, BaseRecord
-from lora_magic.base.prompt import PromptForm
 from lora_magic.errors import AdapterError, StateError, listed, near
 from lora_magic.interrupts import undisturbed
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from lora_magic.adapters.live_adapter import LiveAdapter
+    from lora_magic.adapters.slots import Slots
+    from lora_magic.base.model import BaseModel, BaseRecord
+    from lora_magic.base.prompt import PromptForm
 
 
 class SessionState:
     """One base, its adapters, which is active, what is merged.
 
-    `key` is what the base was asked for by, so that the same load is recognised; `changed` is
-    what the last full check of the base found; `base_scores` are figures of the bare base by what
-    they measure, which stay as they are as long as it is state.
+    `key` identifies the load, so that the same load is recognised; `changed` is the result of the
+    last full check of the base; `base_scores` are the base's own scores of forgetting by measure,
+    which stay valid while it is loaded.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class SessionState:
         self._base: BaseModel | None = None
         self._slots: Slots | None = None
         self._form: PromptForm | None = None
-        self._standing: dict[str, nn.Module] = {}
+        self._modules: dict[str, nn.Module] = {}
 
     # The base
 
@@ -63,11 +63,14 @@ class SessionState:
     def slots(self) -> Slots:
         """The base's slots; raises `StateError` when no base is loaded."""
         _ = self.base
-        assert self._slots is not None  # slots come and go with the base
+        assert self._slots is not None  # set and cleared with the base
         return self._slots
 
     def take(self, base: BaseModel, key: tuple[object, ...]) -> None:
-        """Release what is held and hold this base, without adapters."""
+        """Release the present base and take this one, without adapters."""
+        from lora_magic.adapters.slots import Slots
+        from lora_magic.base.prompt import PromptForm
+
         try:
             slots = Slots(base.model)
             form = None if base.tokenizer is None else PromptForm.of(base.tokenizer)
@@ -79,7 +82,7 @@ class SessionState:
             self._base, self._slots, self._form, self.key = base, slots, form, key
 
     def release(self) -> None:
-        """Give the base back as it was found and let everything go. May be called twice."""
+        """Restore the base as it was found and free everything. May be called twice."""
         if self._base is None:
             return
         with undisturbed():
@@ -87,7 +90,9 @@ class SessionState:
             self._base.release()
             self._base, self._slots, self._form, self.key = None, None, None, ()
             self.changed, self.base_scores = False, {}
-            self._standing, self.attached, self.active, self.merged = {}, {}, BASE_NAME, None
+            self._modules, self.attached, self.active, self.merged = {}, {}, BASE_NAME, None
+        import torch
+
         # A model's modules refer to each other: without this their memory stays.
         gc.collect()
         if torch.cuda.is_available():
@@ -102,7 +107,7 @@ class SessionState:
     def form_of(self, name: str) -> PromptForm:
         """The prompt form that an adapter was trained in, else the base's own.
 
-        Of several together it is the first one's.
+        If several adapters are active, it is the first one's.
         """
         self.base.needs_tokenizer()
         first = name.partition(",")[0].partition("=")[0]
@@ -122,11 +127,11 @@ class SessionState:
         if name in self.attached:
             return self.attached[name]
         if name == BASE_NAME:
-            raise AdapterError("base is no adapter: it has no ΔW; name one of the adapters.")
+            raise AdapterError(f"base is not an adapter; attached: {listed(self.attached)}.")
         there = list(self.attached)
         raise AdapterError(
             f"no adapter {name!r}; attached: {listed(there)}.{near(name, there)} "
-            f"To make it, type: %lora attach {name}"
+            f"To create it, type: %lora attach {name}"
         )
 
     def named_or_active(self, name: str | None, verb: str) -> LiveAdapter:
@@ -139,66 +144,69 @@ class SessionState:
             )
         if name is None and self.active not in self.attached:
             raise StateError(
-                f"{verb}: {self.active} are active together; name one (%lora {verb} NAME), or make "
-                f"one of them: %lora blend NEW {self.active.replace(',', ' ')}"
+                f"{verb}: several adapters are active ({self.active}); name one (%lora {verb} "
+                f"NAME), or blend them: %lora blend NEW {self.active.replace(',', ' ')}"
             )
         return self.named(name or self.active)
 
     def activate(self, name: str) -> None:
         """Write an adapter's replacements into the slots, or the originals for "base"."""
-        self.stand(self.attached[name].replacements if name != BASE_NAME else {}, name, None)
+        self.write(self.attached[name].replacements if name != BASE_NAME else {}, name, None)
 
     def activate_several(self, parts: Sequence[tuple[float, str]]) -> str:
-        """Let several adapters answer together, each with its weight; returns what they are called.
+        """Activate several adapters, each with its weight; returns their common name.
 
-        One alone with weight 1 is that adapter. Raises `AdapterError` for one that is not there, or
-        that cannot be weighed.
+        A single one with weight 1 is activated as usual. Raises `AdapterError` for one that is not
+        attached or cannot be weighted.
         """
+        from lora_magic.adapters.mixture import mixed
+
         found = [(weight, self.named(name)) for weight, name in parts]
         if len(found) == 1 and found[0][0] == 1:
             self.activate(found[0][1].name)
             return found[0][1].name
         several = [(weight, a.name, a.replacements) for weight, a in found]
         called = ",".join(f"{a.name}={weight:g}" for weight, a in found)
-        self.stand(mixed(self.slots, several), called, None)
+        self.write(mixed(self.slots, several), called, None)
         return called
 
     @property
     def together(self) -> tuple[str, ...]:
-        """The adapters that answer now: none for the base, several for a weighted sum."""
+        """The active adapters: none for the base, several for a weighted sum."""
         if self.active == BASE_NAME:
             return ()
         return tuple(part.partition("=")[0] for part in self.active.split(","))
 
     @property
-    def standing(self) -> Mapping[str, nn.Module]:
-        """The modules that are in force by the session's own account."""
-        return dict(self._standing)
+    def modules(self) -> Mapping[str, nn.Module]:
+        """The modules that the session has written into the slots."""
+        return dict(self._modules)
 
-    def stand(self, modules: Mapping[str, nn.Module], active: str, merged: str | None) -> None:
-        """Write these modules and the state that goes with them, all or nothing."""
+    def write(self, modules: Mapping[str, nn.Module], active: str, merged: str | None) -> None:
+        """Write modules into the slots and set the state to match, all or nothing."""
         with self.all_or_nothing():
             self.slots.write(modules)
-            self._standing = dict(modules)
+            self._modules = dict(modules)
             self.active, self.merged = active, merged
 
     def settle(self) -> None:
-        """Write what stands by the session's own account, if something else does."""
+        """Write the session's modules into the slots again if others are there."""
         if self._slots is None or self._base is None:
             return
-        if self._slots.written != self._standing or self._slots.strangers():
-            self._slots.restore(self._standing)
+        from lora_magic.adapters import bridge
+
+        if self._slots.written != self._modules or self._slots.strangers():
+            self._slots.restore(self._modules)
         bridge.forget(self._base.model)
 
     def keep(self, attached: LiveAdapter) -> None:
-        """Hold an adapter, in place of one of the same name."""
+        """Add an adapter, in place of one of the same name."""
         if attached.name in self.together:
             self.activate(BASE_NAME)
         self.attached[attached.name] = attached
 
     def unsaved(self) -> list[str]:
-        """The adapters that were trained here, or made out of others, and not saved since, or whose
-        folder is gone."""
+        """The adapters trained here or made of others whose present state is not saved."""
         return [
             name
             for name, a in self.attached.items()
@@ -207,7 +215,7 @@ class SessionState:
         ]
 
     def saved_in(self, folder: Path) -> list[str]:
-        """The adapters that a folder holds as they are now."""
+        """The adapters whose present state is saved in a folder."""
         there = folder.resolve() if folder.is_dir() else None
         return [n for n, a in self.attached.items() if there is not None and a.saved_to == there]
 
@@ -225,19 +233,19 @@ class SessionState:
         lost = self.unsaved()
         if lost and not replace:
             raise StateError(
-                f"{verb}: {listed(lost)} {'are' if len(lost) > 1 else 'is'} trained and not saved; "
-                f"save first (%lora save {lost[0]}) or add --replace."
+                f"{verb} would lose {listed(lost)}, trained and not saved; save first "
+                f"(%lora save {lost[0]}) or add --replace."
             )
 
     @contextmanager
     def all_or_nothing(self) -> Iterator[None]:
-        """Whatever is raised within, an interrupt too: slots, adapters and state as before."""
+        """On any error or interrupt in the block, restore slots, adapters and state."""
         slots = self.slots
-        before = (self._standing, dict(self.attached), self.active, self.merged)
+        before = (self._modules, dict(self.attached), self.active, self.merged)
         try:
             yield
         except BaseException:
             with undisturbed():
                 slots.write(before[0])
-                self._standing, self.attached, self.active, self.merged = before
+                self._modules, self.attached, self.active, self.merged = before
             raise

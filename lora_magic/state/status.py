@@ -1,15 +1,18 @@
-"""What is loaded, attached, active and merged, and what to type next."""
+"""What is loaded, attached, active and merged, and what to type next.
+
+Knows names and numbers; knows no model.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-import torch
-
-from lora_magic.adapters.live_adapter import Adapter
-from lora_magic.base.model import BaseRecord, in_words
+if TYPE_CHECKING:
+    from lora_magic.adapters.live_adapter import Adapter
+    from lora_magic.base.model import BaseRecord
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Status:
     found: tuple[str, ...] = ()
 
     def with_found(self, names: Sequence[str]) -> Status:
-        """The same, with names of models found in the notebook."""
+        """The same with names of models found in the notebook."""
         return replace(self, found=tuple(names))
 
     @property
@@ -34,14 +37,16 @@ class Status:
         """`demo · 1.1M · fp32 · cpu · unchanged ✓`."""
         if self.base is None:
             return None
+        from lora_magic.base.model import in_words
+
         state = "unchanged ✓" if self.unchanged else "CHANGED: type %lora verify"
         size = in_words(self.base.parameters)
         kind = self.base.quantised.kind if self.base.quantised else self.base.dtype
         return f"{self.base.name} · {size} · {kind} · {self.base.device} · {state}"
 
     @property
-    def _answering(self) -> dict[str, str]:
-        """The adapters that answer now, with the weights of several: `at 0.7`, or nothing."""
+    def _active(self) -> dict[str, str]:
+        """The active adapters; of several each has its weight, as ` · at 0.7`."""
         parts = (part.partition("=") for part in self.active.split(","))
         return {name: f" · at {weight}" if weight else "" for name, _, weight in parts}
 
@@ -61,7 +66,7 @@ class Status:
     ) -> dict[str, object]:
         from lora_magic.views import status
 
-        now = self._answering
+        now = self._active
         return status.bundle(
             base=self.base_line,
             machine=self.machine,
@@ -77,6 +82,8 @@ class Status:
 
 def machine() -> str:
     """`CPU, 2 cores, 24 GB`, or the GPU's name and memory."""
+    import torch
+
     if torch.cuda.is_available():
         device = torch.cuda.get_device_properties(0)
         return f"{device.name}, {device.total_memory / 1e9:.0f} GB"
@@ -94,7 +101,7 @@ def _memory() -> str:
 def next_commands(
     adapters: Mapping[str, Adapter], active: str, merged: str | None, prompt: str
 ) -> tuple[str, ...]:
-    """The commands that make sense now, the most likely first."""
+    """The commands to suggest, the most likely first."""
     if merged is not None:
         return ("%lora unmerge",)
     untrained = [name for name, adapter in adapters.items() if not adapter.trained]
@@ -102,5 +109,5 @@ def next_commands(
         return (f"%lora ask {prompt}", "%lora attach pirate")
     if untrained:
         return (f"%%lora_train {active if active in untrained else untrained[0]}",)
-    looked_at = active if active in adapters else next(iter(adapters))
-    return (f"%lora compare {prompt}", f"%lora spectrum {looked_at}", f"%lora merge {looked_at}")
+    name = active if active in adapters else next(iter(adapters))
+    return (f"%lora compare {prompt}", f"%lora spectrum {name}", f"%lora merge {name}")

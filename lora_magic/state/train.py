@@ -1,4 +1,7 @@
-"""A training over a session's holdings: from rows to a recorded adapter, or to what was before."""
+"""Trains one of a session's adapters on rows; after an error the adapter is what it was.
+
+Knows the session's state and the run; knows no format of rows and no notebook.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,13 @@ from lora_magic.base.recipe import Recipe
 from lora_magic.checks import is_number
 from lora_magic.compare.limits import check_known
 from lora_magic.errors import CommandError, TrainingStopped
+from lora_magic.interrupts import Stop
 from lora_magic.training import encode, run
 from lora_magic.training.encode import Encoded
-from lora_magic.training.forgetting import Forgetting, recorded
+from lora_magic.training.forgetting import Forgetting, Unmeasured, recorded
 from lora_magic.training.reporter import Reporter, SilentReporter
 from lora_magic.training.row import Row
 from lora_magic.training.spec import TrainSpec, plan
-from lora_magic.training.stop import Stop
 from lora_magic.training.summary import RunSummary
 
 from . import forgetting
@@ -38,12 +41,11 @@ def train(
     reporter: Reporter | None,
     **flags: Any,
 ) -> RunSummary:
-    """Train from the adapter's recorded beginning, or with `more` from where it stands.
+    """Train from the adapter's initial state, or with `more` from its current one.
 
-    What the adapter kept of its base is measured when all else is done and recorded, so that
-    nothing that happens to that number can happen to the training. Raises `TrainingStopped` after a
-    person ended the run: the adapter keeps its steps. After any other error of the run its weights
-    are what they were.
+    Forgetting is measured last, when the training is recorded, so that no error there affects the
+    training. Raises `TrainingStopped` after a person ended the run: the adapter keeps its steps.
+    After any other error of the run its weights are what they were.
     """
     tokenizer = state.base.needs_tokenizer()
     form = _form(state, attached if more else None, template, system)
@@ -56,23 +58,23 @@ def train(
     else:
         encoded = encode.encode(rows, tokenizer, form, spec.max_length)
     check_known([example.tokens for example in encoded.examples], state.base.model)
-    listener = reporter or SilentReporter()
-    summary = _run(state, attached, encoded, spec, more, _Awaiting(listener))
+    reporter = reporter or SilentReporter()
+    summary = _run(state, attached, encoded, spec, more, _Unfinished(reporter))
     attached.form = form
-    attached.history = _history(_before(attached.history, more), summary)
+    attached.history = _history(attached.history, summary, more)
     attached.saved_to = None
-    attached.run = _told(summary, flags)
-    summary = _with_kept(state, attached, summary, listener)
+    attached.run = _recorded(summary, flags)
+    summary = _with_forgetting(state, attached, summary, reporter)
     if summary.stopped:
         raise TrainingStopped(
             f"{attached.name} stopped after step {summary.steps} of {summary.planned_steps}; "
-            "it keeps what it learned. To go on, run the cell again with --more."
+            "it keeps what it learned. To continue, run the cell again with --more."
         )
     return summary
 
 
-class _Awaiting:
-    """Tells a reporter all of a run but its end: what was kept is a part of the receipt."""
+class _Unfinished:
+    """Passes on all of a run but its end: forgetting is a part of the receipt."""
 
     def __init__(self, reporter: Reporter) -> None:
         self.start, self.step = reporter.start, reporter.step
@@ -82,26 +84,28 @@ class _Awaiting:
         """Nothing yet."""
 
 
-def _with_kept(
+def _with_forgetting(
     state: SessionState, attached: LiveAdapter, summary: RunSummary, reporter: Reporter
 ) -> RunSummary:
-    """The summary with what the adapter kept of its base, for its card and for the reporter, too.
+    """The summary with the adapter's forgetting, which its card and the reporter get too.
 
-    ■ ends the measuring as it ends a run: the first one where it stands next, a second at once,
-    and then the receipt is shown all the same.
+    ■ ends the measurement as it ends a run: the first one after the current pass, a second at once.
+    The receipt is shown in either case.
     """
     if state.base.task.classifies:
         reporter.finish(summary)
         return summary
     # A button that has ended the run stays pressed.
     stop = Stop(None if summary.stopped else getattr(reporter, "stop", None))
-    kept: Forgetting = forgetting.unmeasured(state)
+    found: Forgetting = Unmeasured("stopped")
     try:
         with stop:
-            kept = forgetting.measured(state, attached, lambda: stop.wanted, brief=summary.stopped)
+            found = forgetting.measure(
+                state, attached, lambda: stop.requested, brief=summary.stopped
+            )
     finally:
-        attached.run["kept"] = recorded(kept)
-        summary = replace(summary, kept=kept)
+        attached.run["forgetting"] = recorded(found)
+        summary = replace(summary, forgetting=found)
         reporter.finish(summary)
     return summary
 
@@ -109,30 +113,29 @@ def _with_kept(
 def _recipe(state: SessionState, attached: LiveAdapter, ratio: Any) -> Recipe:
     """The base's recipe with the method's own rate.
 
-    With LoRA+ A and B learn at rates whose geometric mean is the plain one: λ only parts them.
-    Virtual tokens act through the cache, which a block whose activations are computed anew is not
-    given: they would not be trained, or the mask would not fit.
+    With LoRA+ the geometric mean of A's and B's rates is the plain rate. Virtual tokens act through
+    the cache, which a checkpointed block does not get: they would not be trained, or the mask would
+    not fit.
     """
     recipe = state.base.recipe
-    parted = math.sqrt(ratio) if is_number(ratio) and ratio > 0 else 1.0
-    rate = recipe.learning_rate * attached.method.rate / parted
-    anew = recipe.checkpointing and not attached.tokens
-    return replace(recipe, learning_rate=rate, checkpointing=anew)
+    spread = math.sqrt(ratio) if is_number(ratio) and ratio > 0 else 1.0
+    rate = recipe.learning_rate * attached.method.rate / spread
+    checkpointing = recipe.checkpointing and not attached.tokens
+    return replace(recipe, learning_rate=rate, checkpointing=checkpointing)
 
 
 def _form(
-    state: SessionState, goes_on: LiveAdapter | None, template: str | None, system: str | None
+    state: SessionState, continued: LiveAdapter | None, template: str | None, system: str | None
 ) -> PromptForm | None:
-    """The prompt's form that flags ask for, or that training goes on in; a classifier has none."""
+    """The prompt's form from the flags, else from the training continued; None for a classifier."""
     if state.base.task.classifies:
         if template is not None or system is not None:
             raise CommandError(
-                "--template and --system are for models that write; a classifier reads the text "
-                "as it is."
+                "a classifier reads the text as it is: omit --template and --system."
             )
         return None
-    kept = goes_on.form if goes_on and template is None and system is None else None
-    return kept or PromptForm.of(state.base.needs_tokenizer(), template, system)
+    former = continued.form if continued and template is None and system is None else None
+    return former or PromptForm.of(state.base.needs_tokenizer(), template, system)
 
 
 def _run(
@@ -166,37 +169,30 @@ def _run(
         raise
 
 
-def _history(before: History, summary: RunSummary) -> History:
-    first = before.first_loss if before.steps else summary.first_loss
-    return History(
-        before.steps + summary.steps,
-        first,
-        summary.last_loss,
-        summary.examples,
-        before.elsewhere,
-        before.made,
-        before.lost,
+def _history(before: History, summary: RunSummary, more: bool) -> History:
+    """The adapter's history with this run; a run from the initial state drops the former runs."""
+    if not more:
+        before = History(made=before.made, lost=before.lost)
+    return replace(
+        before,
+        steps=before.steps + summary.steps,
+        first_loss=before.first_loss if before.steps else summary.first_loss,
+        last_loss=summary.last_loss,
+        rows=summary.examples,
     )
 
 
-def _before(history: History, more: bool) -> History:
-    """Where a run begins: what an adapter was made of stays true of its beginning."""
-    return history if more else History(made=history.made, lost=history.lost)
+#: Fields of a summary that an adapter's card records.
+_RECORDED = (
+    *("examples", "held_out", "steps", "planned_steps", "learning_rate", "batch_size", "seed"),
+    *("last_loss", "held_out_before", "held_out_after"),
+)
 
 
-def _told(summary: RunSummary, flags: Mapping[str, Any]) -> dict[str, Any]:
-    """What an adapter's card says of its last run."""
+def _recorded(summary: RunSummary, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """What an adapter's card records of its last run."""
     return {
         "data_sha256": summary.data_hash,
-        "examples": summary.examples,
-        "held_out": summary.held_out,
-        "steps": summary.steps,
-        "planned_steps": summary.planned_steps,
-        "learning_rate": summary.learning_rate,
-        "batch_size": summary.batch_size,
-        "seed": summary.seed,
-        "last_loss": summary.last_loss,
-        "held_out_before": summary.held_out_before,
-        "held_out_after": summary.held_out_after,
+        **{name: getattr(summary, name) for name in _RECORDED},
         "flags": {key: value for key, value in flags.items() if value is not None},
     }

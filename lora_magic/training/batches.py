@@ -1,6 +1,6 @@
-"""Which examples are held out, and which make each step: decided by the seed alone.
+"""Which examples are held out, which make each step, and a batch as tensors.
 
-Knows indices and counts; knows no tokens and no model.
+The seed alone decides the order. Knows encoded examples; knows no row and no model.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
+from torch import Tensor
 
-from .encode import Example
+from .encode import IGNORED, Example
 from .spec import TrainSpec
 
 #: One optimizer step: its passes, each the indices of the examples read at once.
@@ -27,16 +28,16 @@ def split(examples: Sequence[Example], spec: TrainSpec) -> tuple[list[Example], 
     rows = list(dict.fromkeys(example.row for example in examples))
     generator = torch.Generator().manual_seed(spec.seed)
     order = torch.randperm(len(rows), generator=generator).tolist()
-    held = {rows[place] for place in order[: min(spec.eval, len(rows) - 1)]}
-    train = [example for example in examples if example.row not in held]
-    return train, [example for example in examples if example.row in held]
+    held_out = {rows[place] for place in order[: min(spec.eval, len(rows) - 1)]}
+    train = [example for example in examples if example.row not in held_out]
+    return train, [example for example in examples if example.row in held_out]
 
 
 def steps(count: int, spec: TrainSpec) -> list[Step]:
     """The steps over `count` examples.
 
-    One shuffled pass follows the other without a seam, so that every step has the whole batch;
-    where the epochs are exact, the last one has what is left.
+    One shuffled pass over the examples follows the other, so that every step has a whole batch;
+    if the epochs are exact, the last step has the rest.
     """
     total = spec.seen(count)
     generator = torch.Generator().manual_seed(spec.seed)
@@ -48,15 +49,15 @@ def steps(count: int, spec: TrainSpec) -> list[Step]:
     return [_passes(stream[at : at + size], spec) for at in range(0, total, size)]
 
 
-def between(steps: Sequence[Step], held: int) -> frozenset[int]:
+def evaluations(steps: Sequence[Step], held_out: int) -> frozenset[int]:
     """After which steps the held-out examples are measured, besides before the first and after the
     last: evenly spread, at most nine times.
 
-    An example costs about three times as much to train as to measure, so that all of them together
-    add at most a twentieth to the run.
+    An example costs about three times as much to train as to measure, so that all measurements
+    together add at most a twentieth to the run.
     """
     trained = sum(len(part) for step in steps for part in step)
-    times = min(9, len(steps) - 1, 3 * trained // (20 * held)) if held else 0
+    times = min(9, len(steps) - 1, 3 * trained // (20 * held_out)) if held_out else 0
     return frozenset(len(steps) * at // (times + 1) for at in range(1, times + 1))
 
 
@@ -67,3 +68,23 @@ def _passes(batch: list[int], spec: TrainSpec) -> Step:
         parts = spec.accumulation
     cuts = [len(batch) * part // parts for part in range(parts + 1)]
     return [batch[a:b] for a, b in pairwise(cuts)]
+
+
+def collate(examples: Sequence[Example], pad_id: int) -> dict[str, Tensor]:
+    """A batch, padded on the right: input_ids, attention_mask, labels, int64 [n, longest].
+
+    A classifier's labels are [n].
+    """
+    longest = max(len(example.tokens) for example in examples)
+    classes = [example.label for example in examples if example.label is not None]
+
+    def padded(parts: Sequence[tuple[int, ...]], filler: int) -> Tensor:
+        return torch.tensor([[*part, *[filler] * (longest - len(part))] for part in parts])
+
+    return {
+        "input_ids": padded([e.tokens for e in examples], pad_id),
+        "attention_mask": padded([(1,) * len(e.tokens) for e in examples], 0),
+        "labels": torch.tensor(classes)
+        if classes
+        else padded([e.labels for e in examples], IGNORED),
+    }

@@ -1,4 +1,4 @@
-"""Rows as tokens and labels: what is read, and what a loss is taken on.
+"""Rows as tokens and labels: what the model reads, and what the loss covers.
 
 Knows tokenizers through the prompt's form; knows no model and no run.
 """
@@ -8,27 +8,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from lora_magic.base.prompt import PromptForm, classified_ids
 from lora_magic.errors import DataError, PromptError, listed, near
 
-from .row import Row
-from .row_errors import RowErrors, numbered
+from .row import Row, RowErrors, numbered
 
-#: A label that takes no part in the loss, as torch's cross entropy and transformers have it.
+#: The label of a token that the loss does not cover, in torch's cross entropy and transformers.
 IGNORED = -100
 
 
 @dataclass(frozen=True)
 class Example:
-    """One sequence: its tokens, its labels (−100 where no loss is taken), and its row's index.
+    """One sequence: its tokens, their labels (−100 where the loss does not cover them), its row.
 
-    A classifier's has no label for each token but one for all, the index `label`.
+    For a classifier `labels` is empty and `label` the index of the one label.
     """
 
     tokens: tuple[int, ...]
@@ -38,47 +34,37 @@ class Example:
 
     @property
     def trained(self) -> int:
-        """Tokens that a loss is taken on, or 1 for a label."""
+        """Tokens that the loss covers, or 1 for a label."""
         return sum(label != IGNORED for label in self.labels) + (self.label is not None)
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """Rows made ready for a run, and what became of them.
+    """Encoded rows, and how many were cut or left out.
 
-    `cut` examples were longer than `max_length` tokens and lost their end; `empty` ones had
-    nothing to train on and `full` ones a prompt that fills `max_length` alone: both were left out.
-    `texts` rows are plain text, all of it trained. `data_hash` is the sha256 of the rows as they
-    were read. `classes` are a classifier's labels; () where tokens are trained.
+    `cut` examples were longer than `max_length` tokens and lost their end. `empty` ones had nothing
+    to train on, and the prompt of `full` ones fills `max_length`: both were left out. `texts` rows
+    are plain text. `data_hash` is the sha256 of the rows as read. `classes` are a classifier's
+    labels, otherwise ().
     """
 
     examples: tuple[Example, ...]
     cut: int
     empty: int
-    full: int
-    texts: int
-    max_length: int
-    end_token: str | None
     data_hash: str
+    full: int = 0
+    texts: int = 0
+    end_token: str | None = None
     classes: tuple[str, ...] = ()
-
-    @property
-    def trained_tokens(self) -> int:
-        """Tokens (or labels) that a loss is taken on, in one pass over the examples."""
-        return sum(example.trained for example in self.examples)
-
-    def part(self, examples: Sequence[Example]) -> Encoded:
-        """The same with some of the examples only."""
-        return replace(self, examples=tuple(examples))
 
 
 def encode(rows: Sequence[Row], tokenizer: Any, form: PromptForm, max_length: int) -> Encoded:
     """Tokens and labels of rows, in the prompt's form.
 
-    A prompt is read and not trained on; its completion and one end token are. Of a text every
-    token is trained. A conversation makes one example of each assistant turn, after the turns
-    before it. An example longer than `max_length` is cut at its end; one whose prompt alone fills
-    it is left out and counted as full, one without a token to train as empty.
+    The loss covers a completion and one end token, not the prompt; of a text it covers every token.
+    Each assistant turn of a conversation is one example, with the turns before it as its prompt. An
+    example longer than `max_length` is cut at its end. One whose prompt alone fills `max_length` is
+    left out and counted as full; one without a token to train is counted as empty.
 
     Raises `DataError` with the numbers of rows that the template refuses, and when no example is
     left.
@@ -86,12 +72,12 @@ def encode(rows: Sequence[Row], tokenizer: Any, form: PromptForm, max_length: in
     examples: list[Example] = []
     left_out: list[int] = []
     cut = full = empty = 0
-    faults = RowErrors("row")
+    errors = RowErrors("row")
     for index, row in enumerate(rows):
         try:
             pieces = list(_pieces(row, tokenizer, form))
         except PromptError as error:
-            faults.add(row.line or index + 1, str(error).rstrip("."))
+            errors.add(row.line or index + 1, str(error).rstrip("."))
             continue
         for prefix, answer in pieces:
             example = _example(prefix, answer, max_length, index)
@@ -102,7 +88,7 @@ def encode(rows: Sequence[Row], tokenizer: Any, form: PromptForm, max_length: in
             else:
                 examples.append(example)
                 cut += len(prefix) + len(answer) > max_length
-    faults.stop("No row was trained on.")
+    errors.raise_any("No row was trained on.")
     if not examples:
         raise DataError(_nothing_left(left_out, full, max_length))
     return Encoded(
@@ -111,7 +97,6 @@ def encode(rows: Sequence[Row], tokenizer: Any, form: PromptForm, max_length: in
         empty=empty,
         full=full,
         texts=sum(row.prompt is None and row.messages is None for row in rows),
-        max_length=max_length,
         end_token=form.end_token,
         data_hash=_digest(rows),
     )
@@ -123,22 +108,22 @@ def encode_labelled(
     """Tokens of texts and the index of their label in `classes`.
 
     A text has the tokenizer's own special tokens; one longer than `max_length` loses its end but
-    not those. A row without a text or a label is left out and counted as empty.
+    keeps those. A row without a text or a label is left out and counted as empty.
 
-    Raises `DataError` with the numbers of rows whose label is no class, and when none is left.
+    Raises `DataError` with the numbers of rows whose label is unknown, and when no row is left.
     """
     known = {name: place for place, name in enumerate(classes)}
     examples: list[Example] = []
     left_out: list[int] = []
     cut = 0
-    faults = RowErrors("row")
+    errors = RowErrors("row")
     for index, row in enumerate(rows):
         number, name = row.line or index + 1, row.completion.strip()
         if row.prompt is None:
-            faults.add(number, "a text without a label")
+            errors.add(number, "a text without a label")
             continue
         if name and name not in known:
-            faults.add(number, _no_label(name[:40], known))
+            errors.add(number, _no_label(name[:40], known))
             continue
         tokens, was_cut = classified_ids(tokenizer, row.prompt, max_length)
         if row.empty or not tokens:
@@ -146,17 +131,13 @@ def encode_labelled(
         else:
             examples.append(Example(tuple(tokens), (), index, known[name]))
             cut += was_cut
-    faults.stop(f"The labels are {listed(classes, 20)}; type `text => label`.")
+    errors.raise_any(f"The labels are {listed(classes, 20)}; type `text => label`.")
     if not examples:
         raise DataError(_nothing_left(left_out, 0, max_length).replace("completion", "label"))
     return Encoded(
         examples=tuple(examples),
         cut=cut,
         empty=len(left_out),
-        full=0,
-        texts=0,
-        max_length=max_length,
-        end_token=None,
         data_hash=_digest(rows),
         classes=tuple(classes),
     )
@@ -168,33 +149,30 @@ def _no_label(name: str, known: Iterable[str]) -> str:
 
 
 def _nothing_left(rows: list[int], full: int, max_length: int) -> str:
-    if not full:
+    if full:
         return (
-            f"nothing to train on: {numbered('row', rows)} without a completion."
-            if rows
-            else ("nothing to train on: there is no row.")
+            f"nothing to train on: the prompt alone fills {max_length} tokens in "
+            f"{numbered('row', rows)}; shorten it, or raise --max-length."
         )
-    return (
-        f"nothing to train on: the prompt alone fills {max_length} tokens in "
-        f"{numbered('row', rows)}; shorten it, or raise --max-length."
-    )
+    empty = f"{numbered('row', rows)} without a completion" if rows else "there are no rows"
+    return f"nothing to train on: {empty}."
 
 
 def _pieces(row: Row, tokenizer: Any, form: PromptForm) -> Iterator[tuple[list[int], list[int]]]:
-    """Pairs of what is read and what is trained; ([], []) for a row that is empty."""
+    """Pairs of prompt and answer tokens; ([], []) for an empty row."""
     if row.empty:
         yield [], []
     elif row.messages is not None:
         turns = [message.plain() for message in row.messages]
         for place, turn in enumerate(turns):
-            asked = any(before["role"] not in ("system", "assistant") for before in turns[:place])
-            if turn["role"] == "assistant" and asked and turn["content"].strip():
+            prompted = any(t["role"] not in ("system", "assistant") for t in turns[:place])
+            if turn["role"] == "assistant" and prompted and turn["content"].strip():
                 prefix = form.encode_messages(tokenizer, turns[:place])
                 yield prefix, form.encode_answer(tokenizer, turn["content"])
     elif row.prompt is not None:
         yield form.encode(tokenizer, row.prompt), form.encode_answer(tokenizer, row.completion)
     else:
-        # With the tokenizer's own special tokens, a leading one above all, as in its pretraining.
+        # With the tokenizer's own special tokens, as in pretraining.
         ids = list(tokenizer(row.completion)["input_ids"])
         end = form.end_token_id
         yield [], ids if end is None or ids[-1:] == [end] else [*ids, end]
@@ -203,35 +181,17 @@ def _pieces(row: Row, tokenizer: Any, form: PromptForm) -> Iterator[tuple[list[i
 def _example(prefix: list[int], answer: list[int], max_length: int, row: int) -> Example | None:
     tokens = (prefix + answer)[:max_length]
     labels = ([IGNORED] * len(prefix) + answer)[:max_length]
-    # Nothing comes before the first token, so it is never predicted: counted out here, the tokens
-    # that the Trainer divides by are right in each of its versions.
+    # Nothing predicts the first token. Ignored here, the count that the Trainer divides by is
+    # right in each of its versions.
     labels[:1] = [IGNORED] * len(labels[:1])
     example = Example(tuple(tokens), tuple(labels), row)
     return example if example.trained else None
 
 
 def _digest(rows: Sequence[Row]) -> str:
-    """sha256 over the rows' words and order; where they stood does not count."""
+    """sha256 over the rows' texts in order; their line numbers do not count."""
     digest = hashlib.sha256()
     for row in rows:
         turns = None if row.messages is None else [m.plain() for m in row.messages]
         digest.update(json.dumps([row.prompt, row.completion, turns]).encode() + b"\n")
     return digest.hexdigest()
-
-
-def collate(examples: Sequence[Example], pad_id: int) -> dict[str, Tensor]:
-    """A batch, padded on the right: input_ids, attention_mask, labels, int64 [n, longest].
-
-    A classifier's labels are [n].
-    """
-    longest = max(len(example.tokens) for example in examples)
-    given = [example.label for example in examples if example.label is not None]
-
-    def padded(parts: Sequence[tuple[int, ...]], filler: int) -> Tensor:
-        return torch.tensor([[*part, *[filler] * (longest - len(part))] for part in parts])
-
-    return {
-        "input_ids": padded([e.tokens for e in examples], pad_id),
-        "attention_mask": padded([(1,) * len(e.tokens) for e in examples], 0),
-        "labels": torch.tensor(given) if given else padded([e.labels for e in examples], IGNORED),
-    }

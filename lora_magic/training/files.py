@@ -1,7 +1,7 @@
-"""Data files: a path to the named records or the text that it holds, with line numbers.
+"""Data files: from a path to named records or text, with line numbers.
 
 Knows CSV, TSV, JSON Lines, JSON and Parquet; knows no rows, no columns' meaning, no model. Parquet
-is read by pandas, all else by the standard library.
+is read by pandas, the others by the standard library.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lora_magic.errors import CommandError, DataError, listed, near
 
-from .records import Record
-from .row_errors import RowErrors
+from .records import Record, objects, parsed
+from .row import RowErrors
 
 ENDINGS = {
     ".csv": "csv",
@@ -28,24 +29,30 @@ ENDINGS = {
     ".txt": "text",
 }
 
-#: What `--format` takes beside a file; "text" and "arrow" read it as a cell's body.
+#: Values of `--format` for a file; "text" and "arrow" read it as a cell's body.
 FILE_FORMATS = ("csv", "tsv", "jsonl", "json", "parquet", "arrow", "text")
 
 
 @dataclass(frozen=True)
 class Table:
-    """Named records, each under its number; `noun` is what the numbers count."""
+    """Named records, each with its number; `noun` is what the numbers count."""
 
     columns: tuple[str, ...]
     records: tuple[tuple[int, Record], ...]
     noun: str = "row"
 
+    @classmethod
+    def of(cls, records: Sequence[tuple[int, Record]], noun: str = "row") -> Table:
+        """Records with all columns that any of them has."""
+        columns = dict.fromkeys(str(key) for _, record in records for key in record)
+        return cls(tuple(columns), tuple(records), noun)
+
 
 def read_file(path: Path, format: str | None = None) -> Table | str:
-    """The table in a file, or its text where the file is to be read as a cell's body.
+    """The table in a file, or its text if it is to be read as a cell's body.
 
-    The ending says what a file is unless `format` does. Raises `DataError` for a missing file, an
-    unknown ending, and content that cannot be read, with its line; `CommandError` for an unknown
+    The format is `format`, else that of the file's ending. Raises `DataError` for a missing file,
+    an unknown ending, and content that cannot be read, with its line; `CommandError` for an unknown
     format.
     """
     if format is not None and format not in FILE_FORMATS:
@@ -58,7 +65,7 @@ def read_file(path: Path, format: str | None = None) -> Table | str:
     if kind is None:
         raise DataError(
             f"{path.name}: unknown ending {path.suffix or '(none)'!r}, expected "
-            f"{', '.join(ENDINGS)}; say what it is with --format {'|'.join(FILE_FORMATS)}."
+            f"{', '.join(ENDINGS)}; add --format {'|'.join(FILE_FORMATS)}."
         )
     if kind == "parquet":
         return _parquet(path)
@@ -67,19 +74,19 @@ def read_file(path: Path, format: str | None = None) -> Table | str:
         return text
     if not text.strip():
         raise DataError(f"{path.name} is empty.")
-    if kind == "json":
-        return _json(path, text)
-    return _json_lines(path, text) if kind == "jsonl" else _csv(path, text, kind)
+    if kind in ("csv", "tsv"):
+        return _csv(path, text, kind)
+    return _json(path, text) if kind == "json" else _json_lines(path, text)
 
 
 def _check(path: Path) -> None:
     if path.is_dir():
-        raise DataError(f"{path} is a folder, expected a file; it holds {listed(_files(path))}.")
+        raise DataError(f"{path} is a folder, expected a file; it contains {listed(_files(path))}.")
     if not path.exists():
         folder = path.parent if path.parent.is_dir() else Path()
-        beside = _files(folder)
-        hint = near(path.name, beside) or (
-            f" {folder.resolve().name}/ holds {listed(beside)}." if beside else ""
+        others = _files(folder)
+        hint = near(path.name, others) or (
+            f" {folder.resolve().name}/ contains {listed(others)}." if others else ""
         )
         raise DataError(f"no file {str(path)!r}.{hint} Type --data PATH or --data VAR")
 
@@ -96,7 +103,7 @@ def _text(path: Path) -> str:
         line = raw.count(b"\n", 0, error.start) + 1
         raise DataError(
             f"{path.name}, line {line}: not UTF-8 (byte 0x{raw[error.start]:02x}); "
-            "save it as UTF-8, or read it yourself and pass the frame."
+            "save it as UTF-8, or read it into a frame and pass that."
         ) from None
 
 
@@ -104,9 +111,9 @@ def _csv(path: Path, text: str, kind: str) -> Table:
     header_line = text.lstrip("\r\n").split("\n", 1)[0]
     delimiter = "\t" if kind == "tsv" else ","
     if kind == "csv" and "," not in header_line and ";" in header_line:
-        delimiter = ";"  # What spreadsheets write where the comma is the decimal sign.
+        delimiter = ";"  # Spreadsheets write this where the comma is the decimal sign.
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    faults, records = RowErrors(), []
+    errors, records = RowErrors(), []
     header: list[str] = []
     start = 1
     try:
@@ -116,43 +123,30 @@ def _csv(path: Path, text: str, kind: str) -> Table:
                 continue
             if not header:
                 header = [cell.strip() for cell in cells]
-                _check_header(path, header)
+                _check_names(f"{path.name}: ", header)
             elif len(cells) != len(header):
-                faults.add(line, f"{len(cells)} fields, but the header has {len(header)}")
+                errors.add(line, f"{len(cells)} fields, but the header has {len(header)}")
             else:
                 records.append((line, dict(zip(header, cells, strict=True))))
     except csv.Error as error:
-        faults.add(start, f"{error}")
-    faults.stop(f"{path.name}: put quotes around a field that holds {delimiter!r}.")
+        errors.add(start, f"{error}")
+    errors.raise_any(f"{path.name}: put quotes around a field that contains {delimiter!r}.")
     return Table(tuple(header), tuple(records), "line")
 
 
-def _check_header(path: Path, header: list[str]) -> None:
-    twice = sorted({name for name in header if header.count(name) > 1})
+def _check_names(where: str, names: Sequence[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise DataError(
-            f"{path.name}: two columns are named {listed(map(repr, twice))}; rename one."
-        )
+        raise DataError(f"{where}two columns are named {listed(map(repr, twice))}; rename one.")
 
 
 def _json_lines(path: Path, text: str) -> Table:
-    faults = RowErrors()
-    records: list[tuple[int, Record]] = []
-    # Not splitlines: JSON strings may hold U+2028, which it takes for the end of a line.
-    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            faults.add(number, f"not JSON ({error.msg} at column {error.colno})")
-            continue
-        if isinstance(record, dict):
-            records.append((number, record))
-        else:
-            faults.add(number, f"a {type(record).__name__}, not an object with named fields")
-    faults.stop(f"{path.name}: each line has to hold one JSON object.")
-    return Table(_columns(records), tuple(records), "line")
+    errors = RowErrors()
+    # Not splitlines: it also splits at U+2028, which JSON strings may contain.
+    lines = enumerate(text.replace("\r\n", "\n").split("\n"), start=1)
+    records = list(objects(parsed(lines, errors), errors))
+    errors.raise_any(f"{path.name}: each line must be one JSON object.")
+    return Table.of(records, "line")
 
 
 def _json(path: Path, text: str) -> Table:
@@ -161,50 +155,36 @@ def _json(path: Path, text: str) -> Table:
     except json.JSONDecodeError as error:
         raise DataError(
             f"{path.name}, line {error.lineno}: not JSON ({error.msg} at column {error.colno}); "
-            "for one object a line use the ending .jsonl or --format jsonl."
+            "for one object on each line use the ending .jsonl or --format jsonl."
         ) from None
     if not isinstance(data, list):
-        raise DataError(f"{path.name} holds one {type(data).__name__}, expected a list of objects.")
-    faults = RowErrors("item")
-    records: list[tuple[int, Record]] = []
-    for number, record in enumerate(data, start=1):
-        if isinstance(record, dict):
-            records.append((number, record))
-        else:
-            faults.add(number, f"a {type(record).__name__}, not an object with named fields")
-    faults.stop(f"{path.name}: expected a list of objects.")
-    return Table(_columns(records), tuple(records), "item")
-
-
-def _columns(records: list[tuple[int, Record]]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(key for _, record in records for key in record))
+        raise DataError(f"{path.name}: expected a list of objects, got one {type(data).__name__}.")
+    errors = RowErrors("item")
+    records = list(objects(enumerate(data, start=1), errors))
+    errors.raise_any(f"{path.name}: expected a list of objects.")
+    return Table.of(records, "item")
 
 
 def _parquet(path: Path) -> Table:
     try:
         import pandas
-    except ImportError:
-        raise DataError(
-            f"{path.name}: reading Parquet needs pandas; type %pip install pandas pyarrow."
-        ) from None
-    try:
+
         frame = pandas.read_parquet(path)
     except ImportError:
         raise DataError(
-            f"{path.name}: reading Parquet needs pyarrow; type %pip install pyarrow."
+            f"{path.name}: reading Parquet needs pandas and pyarrow; "
+            "type: %pip install pandas pyarrow"
         ) from None
-    except Exception as error:  # noqa: BLE001 - each engine has errors of its own for a bad file
-        told = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{path.name} is no Parquet file that can be read: {told}") from None
+    except Exception as error:  # noqa: BLE001 - each engine has its own errors for a bad file
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path.name}: not a readable Parquet file ({why})") from None
     return frame_table(frame)
 
 
 def frame_table(frame: Any) -> Table:
     """A pandas DataFrame as a table; rows count from 1."""
     columns = tuple(str(column) for column in frame.columns)
-    twice = sorted({name for name in columns if columns.count(name) > 1})
-    if twice:
-        raise DataError(f"two columns are named {listed(map(repr, twice))}; rename one.")
+    _check_names("", columns)
     values = zip(*(frame.iloc[:, index] for index in range(len(columns))), strict=True)
     records = tuple(
         (number, dict(zip(columns, cells, strict=True)))

@@ -1,119 +1,119 @@
-"""What an adapter kept of its base: a number beside the loss, which falls whatever is forgotten.
+"""Forgetting: how much worse an adapter is than its base at what it was not trained on.
 
-Two measures, and the word that there is none. Knows names and numbers; knows no model, and not how
-they are measured.
+Two measures, and a record for a measurement that was not made. Knows names and numbers; knows no
+model, and not how they are measured.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 Facts = tuple[tuple[str, str], ...]
-_FORGOTTEN = "much is forgotten: try more rows, fewer --steps or a smaller --lr"
 
 
 @dataclass(frozen=True)
-class Content:
-    """Held-out questions that base and adapter answered, of which the truth is known.
+class AnswerForgetting:
+    """How adapter and base answered held-out questions whose true answers are known.
 
-    Of `asked` so many answers were about the `subject` that was asked for, and so many of those
-    `right`: they also say something true of it. `base_subject` and `base_right` are the base's.
+    Of the adapter's answers to `questions`, `subject` are about the question's subject, and `right`
+    of those also say something true of it. `base_subject` and `base_right` are the base's.
     """
 
-    asked: int
+    questions: int
     subject: int
     right: int
     base_subject: int
     base_right: int
-    what: ClassVar[str] = "content"
 
     @property
     def line(self) -> str:
-        """For a receipt; where less than half of what was true is left, with what to try.
+        """For a receipt; with a remedy if it has fewer than half of the base's right answers.
 
-        >>> Content(24, 23, 20, 24, 22).line
-        'content: 23 of 24 about the right subject, 20 true (base 24, 22)'
+        >>> AnswerForgetting(24, 23, 20, 24, 22).line
+        'forgetting: 20 of 24 questions answered correctly (base 22), 23 on topic (base 24)'
         """
-        told = (
-            f"{self.what}: {self.subject} of {self.asked} about the right subject, "
-            f"{self.right} true (base {self.base_subject}, {self.base_right})"
+        line = (
+            f"forgetting: {self.right} of {self.questions} questions answered correctly "
+            f"(base {self.base_right}), {self.subject} on topic (base {self.base_subject})"
         )
-        return f"{told}; {_FORGOTTEN}" if 2 * self.right < self.base_right else told
+        if 2 * self.right < self.base_right:
+            line += "; try more rows, fewer --steps or a smaller --lr"
+        return line
 
     @property
     def facts(self) -> Facts:
         """Names and values for a display."""
         return (
-            ("content", f"{self.asked} held-out questions"),
-            ("about the right subject", f"{self.subject} (base {self.base_subject})"),
-            ("and true", f"{self.right} (base {self.base_right})"),
+            ("forgetting", f"{self.questions} held-out questions"),
+            ("answered on topic", f"{self.subject} (base {self.base_subject})"),
+            ("answered correctly", f"{self.right} (base {self.base_right})"),
         )
 
 
 @dataclass(frozen=True)
-class GeneralText:
-    """The mean loss over plain English of many subjects, in nats a token, over `tokens` tokens.
+class TextForgetting:
+    """The mean loss over general English text, in nats a token, over `tokens` tokens.
 
-    The same tokens under the base and under the adapter; other tokenizers make other tokens, so
-    that the figures of two bases do not compare.
+    Base and adapter read the same tokens. Another tokenizer makes other tokens, so the losses of
+    two bases do not compare.
     """
 
     tokens: int
     base_loss: float
     loss: float
-    what: ClassVar[str] = "general text"
 
     @property
     def change(self) -> float:
-        """How much more the adapter loses than its base: above 0 where something is forgotten."""
+        """The adapter's loss less its base's: above 0 if something is forgotten."""
         return self.loss - self.base_loss
 
     @property
     def line(self) -> str:
         """For a receipt.
 
-        >>> GeneralText(338, 3.21, 3.34).line
-        'general text: loss 3.21 → 3.34 (+0.13)'
+        >>> TextForgetting(338, 3.21, 3.34).line
+        'forgetting: loss on general text 3.21 → 3.34 (+0.13)'
         """
-        return f"{self.what}: {self._told(2)}"
+        return f"forgetting: loss on general text {self._change_at(2)}"
 
     @property
     def facts(self) -> Facts:
         """Names and values for a display."""
-        return ((self.what, f"{self._told(3)} over {self.tokens} tokens"),)
+        loss = f"loss on general text {self._change_at(3)} over {self.tokens} tokens"
+        return (("forgetting", loss),)
 
-    def _told(self, digits: int) -> str:
-        # Added to 0, a change that rounds to -0.0 is told without a minus.
+    def _change_at(self, digits: int) -> str:
+        # Adding 0 turns -0.0 into 0.0.
         change = round(self.change, digits) + 0.0
-        return f"loss {self.base_loss:.{digits}f} → {self.loss:.{digits}f} ({change:+.{digits}f})"
+        return f"{self.base_loss:.{digits}f} → {self.loss:.{digits}f} ({change:+.{digits}f})"
 
 
 @dataclass(frozen=True)
 class Unmeasured:
-    """Nothing was measured of `what`, and `why`."""
+    """Forgetting was not measured, and `why`."""
 
-    what: str
     why: str
 
     @property
     def line(self) -> str:
         """For a receipt.
 
-        >>> Unmeasured("content", "stopped").line
-        'content: not measured (stopped)'
+        >>> Unmeasured("stopped").line
+        'forgetting: not measured (stopped)'
         """
-        return f"{self.what}: not measured ({self.why})"
+        return f"forgetting: not measured ({self.why})"
 
     @property
     def facts(self) -> Facts:
         """Names and values for a display."""
-        return ((self.what, f"not measured ({self.why})"),)
+        return (("forgetting", f"not measured ({self.why})"),)
 
 
-Forgetting = Content | GeneralText | Unmeasured
+Forgetting = AnswerForgetting | TextForgetting | Unmeasured
 
 
-def recorded(kept: Forgetting) -> dict[str, Any]:
-    """The numbers with their names, for an adapter's card."""
-    return {"what": kept.what, **asdict(kept)}
+def recorded(forgetting: Forgetting) -> dict[str, Any]:
+    """The numbers with their names, for an adapter's card; `measure` is answers, text or none."""
+    measures = {AnswerForgetting: "answers", TextForgetting: "text", Unmeasured: "none"}
+    return {"measure": measures[type(forgetting)], **asdict(forgetting)}

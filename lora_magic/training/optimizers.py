@@ -20,9 +20,9 @@ from lora_magic.errors import CommandError, listed
 
 from .spec import OPTIMIZERS, TrainSpec
 
-#: What begins at zero in LoRA: B of a linear layer; of an embedding it is A (the roles swap).
-_FROM_ZERO = ("lora_B", "lora_embedding_A")
-_DRAWN = ("lora_A", "lora_embedding_B")
+#: LoRA's factor that starts at zero: B of a linear layer, A of an embedding (the roles swap).
+_ZERO = ("lora_B", "lora_embedding_A")
+_RANDOM = ("lora_A", "lora_embedding_B")
 
 Named = Sequence[tuple[str, nn.Parameter]]
 
@@ -30,36 +30,35 @@ Named = Sequence[tuple[str, nn.Parameter]]
 def groups(named: Named, spec: TrainSpec) -> list[dict[str, Any]]:
     """Parameters and their learning rates, in torch's form of groups.
 
-    With LoRA+ (arXiv 2402.12354, section 4) what begins at zero, B, learns at λ·lr and all else at
+    With LoRA+ (arXiv 2402.12354, section 4) B, which starts at zero, learns at λ·lr and all else at
     lr: in wide models A and B do not learn equally well at one rate. `named` are the trainable
-    parameters with their names in the model, which hold lora_A and lora_B.
+    parameters with their names in the model.
 
-    Raises `CommandError` when there is no pair of A and B to part.
+    Raises `CommandError` for LoRA+ without a pair of A and B.
     """
     rate, ratio = spec.learning_rate, spec.lora_plus
     if ratio is None:
         return [{"params": [parameter for _, parameter in named], "lr": rate}]
-    fast = [p for name, p in named if _is_one_of(_FROM_ZERO, name)]
-    slow = [p for name, p in named if not _is_one_of(_FROM_ZERO, name)]
-    if not fast or not any(_is_one_of(_DRAWN, name) for name, _ in named):
-        # PEFT calls every adapter so; nobody typed it.
+    fast = [p for name, p in named if _has_part(name, _ZERO)]
+    slow = [p for name, p in named if not _has_part(name, _ZERO)]
+    if not fast or not any(_has_part(name, _RANDOM) for name, _ in named):
+        # PEFT's name for every adapter; nobody typed it.
         plain = [name.removesuffix(".default") for name, _ in named]
         kinds = dict.fromkeys(".".join(name.split(".")[-2:]) for name in plain)
         raise CommandError(
-            f"--lora-plus {ratio:g}: it gives LoRA's B another rate than its A, and here is no "
-            f"such pair to train (only {listed(kinds, 4)}); leave it away, or attach with "
-            "--method lora."
+            f"--lora-plus {ratio:g} needs LoRA's A and B, but the adapter trains only "
+            f"{listed(kinds, 4)}; omit the flag, or attach with --method lora."
         )
     return [{"params": slow, "lr": rate}, {"params": fast, "lr": rate * ratio}]
 
 
-def make(parted: list[dict[str, Any]], spec: TrainSpec) -> torch.optim.Optimizer:
+def make(groups: list[dict[str, Any]], spec: TrainSpec) -> torch.optim.Optimizer:
     """The spec's optimizer over groups of parameters, without weight decay."""
     if spec.optimizer == OPTIMIZERS[0]:
-        return torch.optim.AdamW(parted, lr=spec.learning_rate, weight_decay=0.0)
+        return torch.optim.AdamW(groups, lr=spec.learning_rate, weight_decay=0.0)
     bits = 8 if spec.optimizer.endswith("8bit") else 32
-    return quantise.paged_adamw(parted, spec.learning_rate, bits)
+    return quantise.paged_adamw(groups, spec.learning_rate, bits)
 
 
-def _is_one_of(kinds: Sequence[str], name: str) -> bool:
-    return any(kind in name.split(".") for kind in kinds)
+def _has_part(name: str, parts: Sequence[str]) -> bool:
+    return any(part in name.split(".") for part in parts)

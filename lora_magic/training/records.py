@@ -6,17 +6,16 @@ Knows mappings and column names; knows no file, no frame and no tokenizer.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Number
 from typing import Any
 
 from lora_magic.errors import DataError, listed, near
 
-from .row import Message, Row
-from .row_errors import RowErrors, numbered
+from .row import Message, Row, RowErrors, numbered
 
-#: Names that say by themselves which column is asked and which is answered.
+#: Columns whose names say which is the prompt and which the completion.
 PAIRS = (
     ("prompt", "completion"),
     ("prompt", "response"),
@@ -24,10 +23,10 @@ PAIRS = (
     ("question", "answer"),
 )
 
-#: What a classifier learns from, beside those above.
+#: The same for a classifier, besides those above.
 LABELLED = (("text", "label"), ("sentence", "label"))
 
-#: Columns that hold conversations: a list of turns as chat templates take them, or ShareGPT's.
+#: Columns of conversations: a list of turns as chat templates take them, or ShareGPT's.
 CONVERSATIONS = ("messages", "conversations")
 
 #: ShareGPT's names of roles, in the words of chat templates.
@@ -40,7 +39,7 @@ Record = Mapping[str, Any]
 class ColumnMapping:
     """The columns that are read; `prompt` is None for texts and conversations.
 
-    `context` is the Alpaca form's `input` column: what it holds follows the prompt on a new line.
+    `context` is Alpaca's `input` column: its text follows the prompt on a new line.
     """
 
     completion: str
@@ -53,7 +52,7 @@ class ColumnMapping:
 
 
 def candidates(columns: Iterable[str], labelled: bool = False) -> list[ColumnMapping]:
-    """Every mapping that the columns' names allow, whatever their case; `labelled`: with labels."""
+    """Every mapping that the columns' names allow, in any case; `labelled`: text and label."""
     own = {name.lower(): name for name in columns}
     if labelled:
         pairs = (*LABELLED, *PAIRS)
@@ -73,46 +72,47 @@ def candidates(columns: Iterable[str], labelled: bool = False) -> list[ColumnMap
     return found
 
 
-def mapping_for(
-    columns: Sequence[str], wanted: str | None, labelled: bool = False
-) -> ColumnMapping:
-    """The mapping that `wanted` ("body => reply", or one column) names, else the only one possible.
+def mapping_for(columns: Sequence[str], flag: str | None, labelled: bool = False) -> ColumnMapping:
+    """The mapping that `flag` names ("body => reply", or one column), else the only one possible.
 
-    Raises `DataError` that lists the columns and the line to type.
+    Raises `DataError` that lists the columns and the flag to type.
     """
-    if wanted is not None:
-        return _named(columns, wanted)
+    if flag is not None:
+        return _named(columns, flag)
     found = candidates(columns, labelled)
     if len(found) == 1:
         return found[0]
     if found:
         ways = " or ".join(f'--columns "{mapping}"' for mapping in found)
-        raise DataError(f"columns {listed(columns)} can be read in {len(found)} ways: type {ways}.")
+        raise DataError(f"columns {listed(columns)} match {len(found)} forms: type {ways}.")
     example = " => ".join(columns[:2]) if len(columns) > 1 else "".join(columns)
     raise DataError(
-        f"columns {listed(columns)}: none named {_names(labelled)}; "
-        f'type which is which, as in --columns "{example}".'
+        f"columns {listed(columns)}: expected {_names(labelled)}; "
+        f'name yours, as in --columns "{example}".'
     )
 
 
-def _named(columns: Sequence[str], wanted: str) -> ColumnMapping:
-    names = [name.strip() for name in wanted.split("=>")]
+def _named(columns: Sequence[str], flag: str) -> ColumnMapping:
+    names = [name.strip() for name in flag.split("=>")]
     if len(names) > 2 or not all(names):
         raise DataError(
-            f'--columns "{wanted}": expected "prompt column => completion column", or the one '
-            f"column that holds a text; there are {listed(columns)}."
+            f'--columns "{flag}": expected "prompt column => completion column" or one text '
+            f"column; there are {listed(columns)}."
         )
     missing = [name for name in names if name not in columns]
     if missing:
         hints = "".join(near(name, columns) for name in missing)
         raise DataError(
-            f'--columns "{wanted}": no column {listed(map(repr, missing))}; '
-            f"there are {listed(columns, 20)}.{hints} Two go with an arrow, as in --columns "
-            '"body => reply".'
+            f'--columns "{flag}": no column {listed(map(repr, missing))}; there are '
+            f'{listed(columns, 20)}.{hints} Write two with an arrow: --columns "body => reply".'
         )
     if len(names) == 2:
         return ColumnMapping(names[1], names[0])
     return ColumnMapping(names[0], conversation=names[0].lower() in CONVERSATIONS)
+
+
+def _names(labelled: bool) -> str:
+    return "text and label" if labelled else "prompt and completion, messages or text"
 
 
 def rows_of(
@@ -120,53 +120,65 @@ def rows_of(
 ) -> tuple[Row, ...]:
     """Rows of a table's records, each under its number.
 
-    A cell without a value makes an empty row, which is kept to be counted. Raises `DataError`
-    naming the numbers of cells that hold no text, and when every row is empty.
+    A cell without a value makes an empty row, which is counted. Raises `DataError` with the numbers
+    of rows whose cells are not text, and when every row is empty.
     """
-    faults = RowErrors(noun)
-    rows = [_row(record, number, mapping, faults) for number, record in records]
-    faults.stop(
+    errors = RowErrors(noun)
+    rows = [_row(record, number, mapping, errors) for number, record in records]
+    errors.raise_any(
         'A conversation is a list like [{"role": "user", "content": "…"}, {"role": "assistant", '
         '"content": "…"}].'
         if mapping.conversation
-        else "Each cell has to hold text or a number."
+        else "Each cell must be text or a number."
     )
-    good = [row for row in rows if row is not None]
-    if not good:
+    read = [row for row in rows if row is not None]
+    if not read:
         raise DataError(f"no {noun}s to train on: the table is empty.")
-    if all(row.empty for row in good):
-        empty = numbered(noun, [row.line or 0 for row in good])
+    if all(row.empty for row in read):
+        empty = numbered(noun, [row.line or 0 for row in read])
         raise DataError(f"nothing to train on: {empty} without a value in {mapping}.")
-    return tuple(good)
+    return tuple(read)
 
 
-def _names(labelled: bool) -> str:
-    return "text and label" if labelled else "prompt and completion, messages or text"
+def parsed(lines: Iterable[tuple[int, str]], errors: RowErrors) -> Iterator[tuple[int, Any]]:
+    """The JSON value on each line that is not blank; what is not JSON is added to `errors`."""
+    for number, line in lines:
+        if line.strip():
+            try:
+                yield number, json.loads(line)
+            except json.JSONDecodeError as error:
+                errors.add(number, f"not JSON ({error.msg} at column {error.colno})")
 
 
-def row_of(record: object, number: int, faults: RowErrors, labelled: bool = False) -> Row | None:
-    """One JSON object as a row, by its own keys; None, and a fault noted, where it cannot be."""
-    if not isinstance(record, Mapping):
-        faults.add(number, f"a {type(record).__name__}, not an object with named fields")
-        return None
+def objects(items: Iterable[tuple[int, Any]], errors: RowErrors) -> Iterator[tuple[int, Record]]:
+    """Those of the values that are objects; the others are added to `errors`."""
+    for number, item in items:
+        if isinstance(item, Mapping):
+            yield number, item
+        else:
+            errors.add(number, f"a {type(item).__name__}, not an object with named fields")
+
+
+def row_of(record: Record, number: int, errors: RowErrors, labelled: bool = False) -> Row | None:
+    """One JSON object as a row, by its own keys; None, and an error added, if there is none."""
     found = candidates(record, labelled)
     if len(found) == 1:
-        return _row(record, number, found[0], faults)
+        return _row(record, number, found[0], errors)
     keys = list(record)
     if found:
-        faults.add(number, f"can be read as {' or '.join(map(str, found))}")
+        errors.add(number, f"matches {' and '.join(map(str, found))}")
         return None
     usual = ("text", "label") if labelled else ("prompt", "completion", "messages", "text")
     hints = "".join(near(key, usual) for key in keys if key not in usual)
-    faults.add(number, f"fields {listed(keys)}, not {_names(labelled)}{hints}")
+    errors.add(number, f"fields {listed(keys)}, not {_names(labelled)}{hints}")
     return None
 
 
-def _row(record: Record, number: int, mapping: ColumnMapping, faults: RowErrors) -> Row | None:
+def _row(record: Record, number: int, mapping: ColumnMapping, errors: RowErrors) -> Row | None:
     if mapping.conversation:
         turns = _conversation(record.get(mapping.completion))
         if isinstance(turns, str):
-            faults.add(number, turns)
+            errors.add(number, turns)
             return None
         return Row(None, turns[-1].content if turns else "", turns, number)
     texts = {}
@@ -175,7 +187,7 @@ def _row(record: Record, number: int, mapping: ColumnMapping, faults: RowErrors)
             value = text_of(record.get(column))
             if value is None:
                 kind = type(record[column]).__name__
-                faults.add(number, f"{column} holds a {kind}, not text")
+                errors.add(number, f"{column} is a {kind}, not text")
                 return None
             texts[column] = value
     prompt = None if mapping.prompt is None else texts[mapping.prompt]
@@ -185,7 +197,7 @@ def _row(record: Record, number: int, mapping: ColumnMapping, faults: RowErrors)
 
 
 def text_of(value: object) -> str | None:
-    """A cell as text: "" for one without a value (None, NaN, NA), None for what is no text."""
+    """A cell as text: "" without a value (None, NaN, NA), None if it is neither text nor number."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return ""
     if isinstance(value, Number) and value != value:
@@ -196,13 +208,13 @@ def text_of(value: object) -> str | None:
 
 
 def _conversation(value: object) -> tuple[Message, ...] | str:
-    """A conversation's turns, () for none, or what is wrong with it in words."""
+    """A conversation's turns, () for none, or what is wrong with it."""
     if isinstance(value, str) and value.strip():
         try:
             value = json.loads(value)
         except json.JSONDecodeError as error:
             return f"messages are not JSON ({error.msg})"
-    if hasattr(value, "tolist"):  # Parquet hands out arrays.
+    if hasattr(value, "tolist"):  # Parquet gives arrays.
         value = value.tolist()
     if not isinstance(value, list | tuple):
         return () if text_of(value) == "" else f"messages are a {type(value).__name__}, not a list"
@@ -216,13 +228,8 @@ def _conversation(value: object) -> tuple[Message, ...] | str:
         turns.append(Message(_ROLES.get(role, role), content))
     roles = [turn.role for turn in turns]
     if turns and "assistant" not in roles:
-        return "no assistant turn in messages, so nothing to learn"
-    if turns and not any(
-        role != "assistant" and role != "system" for role in roles[: _last(roles)]
-    ):
-        return "messages start with the assistant: a user turn has to come first"
+        return "messages have no assistant turn"
+    last = len(roles) - 1 - roles[::-1].index("assistant") if turns else 0
+    if turns and all(role in ("assistant", "system") for role in roles[:last]):
+        return "messages start with the assistant: a user turn must come first"
     return tuple(turns)
-
-
-def _last(roles: list[str]) -> int:
-    return len(roles) - 1 - roles[::-1].index("assistant")

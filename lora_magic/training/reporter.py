@@ -1,7 +1,7 @@
-"""How a run tells where it stands: plain values, and two listeners.
+"""How a run reports its progress: plain values, and two reporters.
 
-Knows numbers and lines; knows no notebook. How often something is shown is the listener's affair:
-a run tells it of every step.
+A run reports every step; the reporter decides what to show. Knows numbers and lines; knows no
+notebook.
 """
 
 from __future__ import annotations
@@ -16,15 +16,10 @@ from .summary import RunSummary, duration
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What is about to be done; `line` tells it: the data, then the defaults chosen."""
+    """A run before its first step; `line` shows the data, then the settings."""
 
     adapter: str
     line: str
-    steps: int
-    examples: int
-    trained_tokens: int
-    cut: int
-    empty: int
 
 
 @dataclass(frozen=True)
@@ -32,8 +27,8 @@ class StepPoint:
     """One optimizer step: its number from 1, its loss in nats a token, and the times in seconds.
 
     `tokens_per_second` counts every token read, prompts too, since the first step began. `memory`
-    is the peak so far in bytes, None where it is not known. `held_out` holds the held-out losses so
-    far, each with the number of steps that it was measured after.
+    is the peak so far in bytes, None if unknown. `held_out` holds the held-out losses so far as
+    (steps taken, loss).
     """
 
     step: int
@@ -47,9 +42,9 @@ class StepPoint:
 
 
 class Reporter(Protocol):
-    """Listens to a run. `finish` is not called when the run ends in an error.
+    """Follows a run. `finish` is not called when the run ends in an error.
 
-    A person may end the run through it: by setting its `stop`, a `threading.Event`, if it has one.
+    If it has a `stop`, a `threading.Event`, setting that ends the run.
     """
 
     def start(self, plan: RunPlan) -> None:
@@ -62,23 +57,10 @@ class Reporter(Protocol):
         """After the last step, also when a person stopped the run."""
 
 
-class SilentReporter:
-    """Says nothing."""
-
-    def start(self, plan: RunPlan) -> None:
-        """Nothing."""
-
-    def step(self, point: StepPoint) -> None:
-        """Nothing."""
-
-    def finish(self, summary: RunSummary) -> None:
-        """Nothing."""
-
-
 class LineReporter:
     """One line at the start, one every `every` seconds, one at the end.
 
-    A run long enough for lines in between has one for its last step, too.
+    A run long enough for lines in between also has one for its last step.
     """
 
     def __init__(
@@ -88,26 +70,33 @@ class LineReporter:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._write, self._every, self._clock = write, every, clock
-        self._said, self._short = clock(), True
+        self._written, self._short = clock(), True
 
     def start(self, plan: RunPlan) -> None:
         """The plan's line."""
-        self._said, self._short = self._clock(), True
+        self._written, self._short = self._clock(), True
         self._write(plan.line)
 
     def step(self, point: StepPoint) -> None:
         """Step, loss, speed and time left, if it is time for a line."""
         now = self._clock()
         last = point.step == point.total and not self._short
-        if not last and now - self._said < self._every:
+        if not last and now - self._written < self._every:
             return
-        self._said, self._short = now, False
-        held = f" (held out {point.held_out[-1][1]:.3f})" if point.held_out else ""
+        self._written, self._short = now, False
+        held_out = f" (held out {point.held_out[-1][1]:.3f})" if point.held_out else ""
         self._write(
-            f"step {point.step}/{point.total}, loss {point.loss:.3f}{held}, "
+            f"step {point.step}/{point.total}, loss {point.loss:.3f}{held_out}, "
             f"{point.tokens_per_second:,.0f} tokens/s, {duration(point.seconds_left)} left"
         )
 
     def finish(self, summary: RunSummary) -> None:
         """The summary's line."""
         self._write(summary.line)
+
+
+class SilentReporter(LineReporter):
+    """Writes nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda line: None)

@@ -1,11 +1,17 @@
-"""One row to train on: a prompt and its completion, a text, or a conversation.
+"""One row to train on, and the errors found while rows are read.
 
-Knows no format, no file and no tokenizer.
+A row is a prompt and its completion, a text, or a conversation. Errors are collected and raised
+together, in one line. Knows no format, no file and no tokenizer.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from lora_magic.errors import DataError
+
+#: A message names this many errors and counts the rest: it has to stay one line.
+_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -22,10 +28,10 @@ class Message:
 
 @dataclass(frozen=True)
 class Row:
-    """One row: a prompt and its completion, a text (`prompt` is None), or a conversation.
+    """A prompt and its completion, a text (`prompt` is None), or a conversation.
 
     `line` is its line in a cell or file, or its number in a frame or list, from 1. A blank prompt
-    or completion marks an empty row: it is counted and never trained on.
+    or completion makes an empty row: it is counted and never trained on.
     """
 
     prompt: str | None
@@ -40,3 +46,31 @@ class Row:
             return not any(m.role == "assistant" and m.content.strip() for m in self.messages)
         blank = self.prompt is not None and not self.prompt.strip()
         return blank or not self.completion.strip()
+
+
+@dataclass
+class RowErrors:
+    """The errors of one body, file or frame; `noun` is what its numbers count ("line", "row")."""
+
+    noun: str = "line"
+    found: list[str] = field(default_factory=list)
+
+    def add(self, number: int, what: str) -> None:
+        """Note one error; `number` counts from 1."""
+        self.found.append(f"{self.noun} {number}: {what}")
+
+    def raise_any(self, remedy: str) -> None:
+        """Raise a `DataError` that names every error and ends with the remedy, if there are any."""
+        if not self.found:
+            return
+        more = len(self.found) - _SHOWN
+        rest = f"; and {more} more" if more > 0 else ""
+        raise DataError(f"{'; '.join(self.found[:_SHOWN])}{rest}. {remedy}")
+
+
+def numbered(noun: str, numbers: list[int]) -> str:
+    """Line or row numbers for a message: "line 3", "lines 3, 5 and 2 more"."""
+    shown = ", ".join(str(number) for number in numbers[:_SHOWN])
+    more = len(numbers) - _SHOWN
+    rest = f" and {more} more" if more > 0 else ""
+    return f"{noun}{'s' if len(numbers) > 1 else ''} {shown}{rest}"

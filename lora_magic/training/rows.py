@@ -1,4 +1,4 @@
-"""How the body of a cell is read into rows.
+"""Reads a cell's body into rows.
 
 Three forms: lines of `prompt => completion`, JSON Lines, and blocks of plain text separated by
 blank lines. Knows text and line numbers; knows no file, no frame, no tokenizer.
@@ -11,20 +11,17 @@ import re
 
 from lora_magic.errors import CommandError, DataError, near
 
-from .records import row_of
-from .row import Message, Row
-from .row_errors import RowErrors, numbered
+from .records import objects, parsed, row_of
+from .row import Row, RowErrors, numbered
 
-__all__ = ["ARROW", "FORMATS", "Message", "Row", "arrow", "read_text"]
-
-#: What stands between a prompt and its completion; only the first one on a line splits.
+#: Separates a prompt from its completion; only the first one on a line splits.
 ARROW = " => "
 
 FORMATS = ("arrow", "jsonl", "text")
 
 _EXAMPLE = "`prompt => completion`"
 
-#: Signs that people put between a prompt and its completion where ours belongs.
+#: What people type instead of the arrow.
 _OTHER_ARROWS = (" -> ", " --> ", " <= ", " → ", " ⇒ ", " | ", "\t")
 _LIST = re.compile(r"[\[(]\s*([\[({\"']|$)")
 _HEADER = re.compile(
@@ -40,18 +37,18 @@ Lines = list[tuple[int, str]]
 
 
 def read_text(body: str, format: str | None = None, *, labelled: bool = False) -> tuple[Row, ...]:
-    """Read the body of a cell; `format` is "arrow", "jsonl", "text" or None to recognise it.
+    """Read a cell's body; `format` is "arrow", "jsonl", "text" or None to detect it.
 
-    With `labelled` an object holds a text and its label. Each row carries its line. Raises
-    `CommandError` for another format, and `DataError` naming every line at fault for an empty body,
-    one that can be read two ways, and rows that cannot be read.
+    With `labelled` an object holds a text and its label. Each row has its line number. Raises
+    `CommandError` for another format, and `DataError` naming every wrong line for an empty or
+    ambiguous body and for rows that cannot be read.
 
     >>> read_text("Where? => Here.")
     (Row(prompt='Where?', completion='Here.', messages=None, line=1),)
     """
     if not isinstance(body, str):
         raise DataError(
-            f"the rows are a {type(body).__name__}, expected text; give data=… instead."
+            f"expected the rows as text, got a {type(body).__name__}; pass it as data=…"
         )
     if format is not None and format not in FORMATS:
         raise CommandError(
@@ -60,7 +57,7 @@ def read_text(body: str, format: str | None = None, *, labelled: bool = False) -
     numbered_lines = list(enumerate(re.split(r"\r\n|\r|\n", body.removeprefix("\ufeff")), start=1))
     filled = [(number, line) for number, line in numbered_lines if line.strip()]
     if not filled:
-        raise DataError(f"the body is empty: type one {_EXAMPLE} a line below the magic.")
+        raise DataError(f"the cell is empty: type {_EXAMPLE} on each line below the magic.")
     if labelled and format is None:
         _refuse_unlabelled(filled)
     kind = format or _recognise(filled)
@@ -80,7 +77,7 @@ def _refuse_unlabelled(lines: Lines) -> None:
 
 
 def _recognise(lines: Lines) -> str:
-    """The one form that every line has. Raises `DataError` where there are two."""
+    """The one form of all lines. Raises `DataError` if there are several."""
     _refuse_list(lines[0])
     found: dict[str, list[int]] = {"arrow": [], "jsonl": [], "text": []}
     for number, line in lines:
@@ -102,17 +99,17 @@ def _recognise(lines: Lines) -> str:
 def _refuse_list(line: tuple[int, str]) -> None:
     if _LIST.match(line[1].strip()):
         raise DataError(
-            f"line {line[0]}: a list as in Python or JSON; put it into a variable in another "
-            f"cell and type %lora train NAME --data VAR, or type {_EXAMPLE} on each line."
+            f"line {line[0]} starts a list; assign it to a variable in another cell and type "
+            f"%lora train NAME --data VAR, or type {_EXAMPLE} on each line."
         )
 
 
 def _refuse_lookalikes(lines: Lines) -> None:
-    """Refuse what is a prompt and its completion in another spelling: it would be read as text."""
+    """Refuse a prompt and its completion in another spelling: it would be read as text."""
     first = lines[0][1].strip()
     if len(lines) > 1 and _HEADER.fullmatch(first):
         raise DataError(
-            f"line {lines[0][0]}: a header as in CSV; save the rows as a file and type "
+            f"line {lines[0][0]} is a CSV header; save the rows as a file and type "
             f"%lora train NAME --data rows.csv, or type {_EXAMPLE} on each line."
         )
     for sign in _OTHER_ARROWS:
@@ -123,16 +120,16 @@ def _refuse_lookalikes(lines: Lines) -> None:
             )
     if _ASKED.match(first) and any(_ANSWERED.match(line.strip()) for _, line in lines):
         raise DataError(
-            f"line {lines[0][0]}: questions and answers under each other; type {_EXAMPLE} on one "
-            "line each, or --format text to read plain text."
+            f"line {lines[0][0]}: question and answer are on separate lines; type {_EXAMPLE} on "
+            "each line, or --format text to read plain text."
         )
 
 
 def _kind(line: str) -> str:
-    arrow_in_it = ARROW in f" {line.strip()} "
-    if line.lstrip().startswith("{") and not (arrow_in_it and not _is_json(line)):
+    has_arrow = ARROW in f" {line.strip()} "
+    if line.lstrip().startswith("{") and not (has_arrow and not _is_json(line)):
         return "jsonl"
-    return "arrow" if arrow_in_it else "text"
+    return "arrow" if has_arrow else "text"
 
 
 def _is_json(line: str) -> bool:
@@ -153,8 +150,8 @@ def _two_ways(found: dict[str, list[int]]) -> str:
         )
     other = numbered("line", sorted(found["arrow"] + found["text"]))
     return (
-        f"{numbered('line', found['jsonl'])} in JSON, but {other} not: type one JSON "
-        "object a line, or --format arrow, or --format text to read them as they stand."
+        f"{numbered('line', found['jsonl'])} in JSON, but {other} not: type one JSON object on "
+        "each line, or --format arrow, or --format text to read plain text."
     )
 
 
@@ -171,40 +168,35 @@ def _newlines(text: str) -> str:
 
 
 def _arrows(lines: Lines) -> tuple[Row, ...]:
-    faults, rows = RowErrors(), []
+    errors, rows = RowErrors(), []
     for number, line in lines:
         sides = arrow(line)
         if sides is None:
-            faults.add(number, f"no '{ARROW}'")
+            errors.add(number, f"no '{ARROW}'")
         elif not sides[0].strip():
-            faults.add(number, "no prompt before '=>'")
+            errors.add(number, "no prompt before '=>'")
         elif not sides[1].strip():
-            faults.add(number, "no completion after '=>'")
+            errors.add(number, "no completion after '=>'")
         else:
             rows.append(Row(*sides, line=number))
-    faults.stop(f"Type {_EXAMPLE} on each line, or --format text to read plain text.")
+    errors.raise_any(f"Type {_EXAMPLE} on each line, or --format text to read plain text.")
     return tuple(rows)
 
 
 def _json_lines(lines: Lines, labelled: bool) -> tuple[Row, ...]:
     """Rows of JSON Lines: `prompt` and `completion`, or `messages`, or `text`, or with `label`."""
-    faults, rows = RowErrors(), []
-    for number, line in lines:
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            faults.add(number, f"not JSON ({error.msg} at column {error.colno})")
-            continue
-        row = row_of(record, number, faults, labelled)
+    errors, rows = RowErrors(), []
+    for number, record in objects(parsed(lines, errors), errors):
+        row = row_of(record, number, errors, labelled)
         if row is not None and row.empty:
-            faults.add(number, "nothing to train on: a prompt or completion is empty")
+            errors.add(number, "a prompt or completion is empty")
         elif row is not None:
             rows.append(row)
-    faults.stop(
-        'Type one object a line: {"text": "…", "label": "…"}.'
+    errors.raise_any(
+        'Type one object on each line: {"text": "…", "label": "…"}.'
         if labelled
-        else 'Type one object a line, {"prompt": "…", "completion": "…"}, {"messages": […]} or '
-        '{"text": "…"}, or --format text to read plain text.'
+        else 'Type one object on each line: {"prompt": "…", "completion": "…"}, '
+        '{"messages": […]} or {"text": "…"}, or --format text to read plain text.'
     )
     return tuple(rows)
 

@@ -1,15 +1,19 @@
-"""One run of training: from encoded rows to a summary, the model otherwise left as it was.
+"""One training run: from encoded rows to a summary; the model is otherwise left as it was.
 
-Trains the parameters that want a gradient when it is called, and no others. Knows torch and, at
-the moment of a run, transformers' Trainer; knows no adapter, no session and no notebook.
+Trains the parameters that require a gradient when it is called, and no others. Knows torch and,
+once a run starts, transformers' Trainer; knows no adapter, no session and no notebook.
 """
 
 from __future__ import annotations
 
+import gc
+import logging
 import math
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,19 +22,17 @@ from torch import Tensor, nn
 
 from lora_magic.base.device import fitting_threads, peak_memory
 from lora_magic.base.modes import evaluating
+from lora_magic.base.restore import environment, generators, gradients, namespaces, restoring
 from lora_magic.errors import TrainingError, listed
+from lora_magic.interrupts import Stop
 
 from . import batches, optimizers
-from .accuracy import Accuracy
-from .encode import IGNORED, Encoded, Example, collate
-from .garbage import own_garbage
+from .batches import collate
+from .encode import IGNORED, Encoded, Example
 from .hooks import Hooks, NoHooks
-from .quiet import quiet_import
 from .reporter import Reporter, RunPlan, SilentReporter, StepPoint
-from .restore import restoring
 from .spec import TrainSpec
-from .stop import Stop
-from .summary import RunSummary
+from .summary import Accuracy, RunSummary
 
 
 def run(
@@ -43,33 +45,29 @@ def run(
     hooks: Hooks | None = None,
     reporter: Reporter | None = None,
 ) -> RunSummary:
-    """Train the parameters of `model` that have `requires_grad`, and leave all else as it was.
+    """Train the parameters of `model` that require a gradient, and leave all else as it was.
 
-    The loss is the mean over all trained tokens of a step, for a classifier over its examples,
-    however many passes it takes. Two runs
-    from the same start end with the same bits on the same machine. An interrupt (in the main
-    thread) or the reporter's `stop` ends the run after the step in hand; a second interrupt raises
-    `KeyboardInterrupt` at once. Held-out examples are measured before, after, and in between.
+    The loss is the mean over all trained tokens of a step (for a classifier, over its examples),
+    however many passes the step takes. Two runs from the same start end with the same bits on the
+    same machine. An interrupt (in the main thread) or the reporter's `stop` ends the run after the
+    current step; a second interrupt raises `KeyboardInterrupt` at once. Held-out examples are
+    measured before, after, and in between.
 
-    Raises `CommandError` for LoRA+ where there is no pair of A and B, and `TrainingError` where
-    nothing wants a gradient, the loss or a weight is no finite number, or the memory of the device
-    does not suffice. On any error the weights are where the last
-    finished step left them: the caller restores its own.
+    Raises `CommandError` for LoRA+ without a pair of A and B, and `TrainingError` if no parameter
+    requires a gradient, the loss or a weight is not finite, or the device runs out of memory. On
+    any error the weights are as the last finished step left them: the caller restores its own.
     """
     named = [(path, p) for path, p in model.named_parameters() if p.requires_grad]
     if not named:
         raise TrainingError(
-            f"{name} has nothing to train: no parameter of the model wants a gradient; "
-            f"type %lora attach {name} first."
+            f"{name}: no parameter requires a gradient; first type: %lora attach {name}"
         )
-    parted = optimizers.groups(named, spec)
-    listener = reporter or SilentReporter()
+    groups = optimizers.groups(named, spec)
     pad = _pad_id(tokenizer, model if encoded.classes else None)
-    stop = Stop(getattr(listener, "stop", None))
-    work = _Run(name, model, pad, encoded, spec, listener, stop, hooks or NoHooks())
+    work = _Run(name, model, pad, encoded, spec, reporter or SilentReporter(), hooks or NoHooks())
     try:
-        with own_garbage(), restoring(model), fitting_threads(model), work.stop:
-            return work.all(parted)
+        with own_garbage(), _unchanged(model), fitting_threads(model), work.stop:
+            return work.all(groups)
     except torch.OutOfMemoryError:
         raise TrainingError(
             f"out of memory with {spec.batch_size} rows a step in {spec.accumulation} passes of "
@@ -77,72 +75,111 @@ def run(
         ) from None
 
 
+def _unchanged(model: nn.Module) -> AbstractContextManager[None]:
+    """Restore all that the Trainer and accelerate change but the parameters' values.
+
+    They set flags on every module, add attributes, may replace `forward`, switch the cache off and
+    seed every generator.
+    """
+    around = (gradients(model), generators(), environment("ACCELERATE_"))
+    return restoring(*namespaces(model), *around)
+
+
+@contextmanager
+def own_garbage() -> Iterator[None]:
+    """Collect the block's own cycles at its end: a Trainer and its optimizer refer to each other.
+
+    A full collection visits every object of the kernel, half a second with these libraries, and
+    accelerate starts one at each run. So older objects are frozen meanwhile, except on a GPU, where
+    memory may depend on them, and if somebody else has frozen objects.
+    """
+    freezing = not torch.cuda.is_available() and gc.get_freeze_count() == 0
+    if freezing:
+        gc.freeze()
+    try:
+        yield
+    finally:
+        gc.collect()
+        if freezing:
+            gc.unfreeze()
+
+
+@contextmanager
+def _quiet_import() -> Iterator[None]:
+    """No warnings and no log lines while a library is imported."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+
+
 @dataclass(frozen=True)
-class _Measured:
-    """The held-out part at one time; nothing where there is none, or a stop came first."""
+class _HeldOut:
+    """The held-out loss and accuracy at one time; None without examples, or if stopped."""
 
     loss: float | None = None
     accuracy: Accuracy | None = None
 
 
-_UNMEASURED = _Measured()
-
-
+@dataclass(eq=False)
 class _Run:
     """The state of one run: what has been measured so far."""
 
-    def __init__(
-        self,
-        name: str,
-        model: nn.Module,
-        pad_id: int,
-        encoded: Encoded,
-        spec: TrainSpec,
-        reporter: Reporter,
-        stop: Stop,
-        hooks: Hooks,
-    ) -> None:
-        self.hooks = hooks
-        self.name, self.model, self.pad_id = name, model, pad_id
-        self.encoded, self.reporter, self.stop = encoded, reporter, stop
-        self.train, self.held = batches.split(encoded.examples, spec)
-        self.spec = spec.fitted(len(self.train))
+    name: str
+    model: nn.Module
+    pad_id: int
+    encoded: Encoded
+    spec: TrainSpec
+    reporter: Reporter
+    hooks: Hooks
+
+    def __post_init__(self) -> None:
+        self.stop = Stop(getattr(self.reporter, "stop", None))
+        self.device = next(self.model.parameters()).device
+        self.train, self.held_out = batches.split(self.encoded.examples, self.spec)
+        self.spec = self.spec.fitted(len(self.train))
         self.steps = batches.steps(len(self.train), self.spec)
         self.losses: list[float] = []
-        self._held: list[tuple[int, float]] = []
-        self._between = batches.between(self.steps, len(self.held))
+        self._held_out_losses: list[tuple[int, float]] = []
+        self._evaluations = batches.evaluations(self.steps, len(self.held_out))
         self._loss = 0.0
         self._tokens = 0
         self._began = 0.0
 
-    def all(self, parted: list[dict[str, Any]]) -> RunSummary:
+    def all(self, groups: list[dict[str, Any]]) -> RunSummary:
         """Announce, measure, train, measure."""
         self.reporter.start(self._plan())
-        with quiet_import():
+        with _quiet_import():
             # Takes seconds: after the first line is shown.
             from .trainer import quiet, train
 
         with quiet(), tempfile.TemporaryDirectory(prefix="lora_magic-") as folder:
             self.hooks.begin(len(self.steps), self._batches)
-            before = self._measured()
+            before = self._measure()
             began = time.perf_counter()
-            told = (self._batch, self.spec, folder, self._after_pass, self._after_step)
-            per_pass = bool(self.encoded.classes)
             train(
                 self.model,
-                parted,
+                groups,
                 self.steps,
-                *told,
+                self._batch,
+                self.spec,
+                folder,
+                self._after_pass,
+                self._after_step,
                 hooks=self.hooks,
-                mean_of_pass=per_pass,
+                mean_of_pass=bool(self.encoded.classes),
             )
             seconds = time.perf_counter() - began
-            trained = [parameter for group in parted for parameter in group["params"]]
+            trained = [parameter for group in groups for parameter in group["params"]]
             if not all(bool(torch.isfinite(parameter).all()) for parameter in trained):
                 raise self._diverged("a weight is not finite after", len(self.losses))
-            # An early stop is a request to be quick; measuring is not.
+            # A stop asks for speed; measuring takes time.
             stopped = len(self.losses) < len(self.steps)
-            after = _UNMEASURED if stopped else self._measured()
+            after = _HeldOut() if stopped else self._measure()
         summary = self._summary(stopped, before, after, seconds)
         self.reporter.finish(summary)
         return summary
@@ -150,7 +187,7 @@ class _Run:
     def _plan(self) -> RunPlan:
         data, count = self.encoded, len(self.train)
         reached, trained = self._reached(len(self.steps))
-        noun = "text" if data.texts == count + len(self.held) else "row"
+        noun = "text" if data.texts == count + len(self.held_out) else "row"
         what = f"{trained:,} token{'s' * (trained != 1)} trained, "
         seen = "" if reached == count else f"{reached} of "
         full = f", {data.full} left out (prompt too long)" if data.full else ""
@@ -161,20 +198,22 @@ class _Run:
             f"{self.name}: {seen}{count} {noun}{'s' * (count != 1)}, {what}{data.cut} cut, "
             f"{data.empty} empty{full} · {self.spec.line}, {end}"
         )
-        return RunPlan(self.name, line, len(self.steps), count, trained, data.cut, data.empty)
+        return RunPlan(self.name, line)
 
     def _reached(self, steps: int) -> tuple[int, int]:
-        """Rows that so many steps come to, and the tokens trained in one pass over those."""
+        """Examples that so many steps read, and the tokens trained in one pass over them."""
         rows = {index for step in self.steps[:steps] for part in step for index in part}
         return len(rows), sum(self.train[index].trained for index in rows)
 
     def _batches(self) -> Iterator[dict[str, Tensor]]:
-        """The batches that the steps will see, where the model is."""
-        device = next(self.model.parameters()).device
+        """The batches that the steps will see, on the model's device."""
         for step in self.steps:
             for part in step:
-                batch = collate([self.train[index] for index in part], self.pad_id)
-                yield {key: value.to(device) for key, value in batch.items()}
+                yield self._on_device([self.train[index] for index in part])
+
+    def _on_device(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        batch = collate(examples, self.pad_id)
+        return {key: value.to(self.device) for key, value in batch.items()}
 
     def _batch(self, indices: list[int]) -> dict[str, Tensor]:
         # The clock starts here: making a Trainer takes longer than a small step.
@@ -182,7 +221,7 @@ class _Run:
         return collate([self.train[index] for index in indices], self.pad_id)
 
     def _after_pass(self, loss: float) -> None:
-        # Told before the optimizer steps, so that the weights are still finite.
+        # Before the optimizer steps, so that the weights are still finite.
         if not math.isfinite(loss):
             raise self._diverged("the loss is not finite at", len(self.losses) + 1)
         self._loss += loss
@@ -196,17 +235,17 @@ class _Run:
         )
         now = time.perf_counter()
         elapsed = now - self._began
-        if done in self._between:
-            self._measured()
-            # The speed is that of training.
+        if done in self._evaluations:
+            self._measure()
+            # The speed is that of training alone.
             self._began += time.perf_counter() - now
         left = elapsed / done * (total - done)
         speed = self._tokens / elapsed if elapsed else 0.0
-        memory = peak_memory(next(self.model.parameters()).device)
-        held = tuple(self._held)
-        point = StepPoint(done, total, self.losses[-1], elapsed, left, speed, memory, held)
-        self.reporter.step(point)
-        return self.stop.wanted
+        memory, held_out = peak_memory(self.device), tuple(self._held_out_losses)
+        self.reporter.step(
+            StepPoint(done, total, self.losses[-1], elapsed, left, speed, memory, held_out)
+        )
+        return self.stop.requested
 
     def _diverged(self, what: str, step: int) -> TrainingError:
         rate = self.spec.learning_rate
@@ -215,47 +254,35 @@ class _Run:
             f"lower it, as in --lr {rate / 4:.1g}."
         )
 
-    def _measured(self) -> _Measured:
-        """The held-out part as it is after the steps so far, kept for whoever follows the run."""
-        found = self._held_out()
-        if found.loss is not None:
-            self._held.append((len(self.losses), found.loss))
-        return found
-
-    def _held_out(self) -> _Measured:
-        """The mean loss over the held-out examples' tokens, in eval mode; nothing if stopped."""
-        if not self.held:
-            return _UNMEASURED
+    def _measure(self) -> _HeldOut:
+        """The mean loss over the held-out examples' tokens, in eval mode; None if stopped."""
+        if not self.held_out:
+            return _HeldOut()
         size = self.spec.pass_size
         total, tokens = 0.0, 0
-        given: list[int] = []
+        predicted: list[int] = []
         with evaluating(self.model), torch.no_grad():
-            for at in range(0, len(self.held), size):
-                if self.stop.wanted:
-                    return _UNMEASURED
-                loss, count, answers = self._loss_of(self.held[at : at + size])
+            for at in range(0, len(self.held_out), size):
+                if self.stop.requested:
+                    return _HeldOut()
+                loss, count, answers = self._loss_of(self.held_out[at : at + size])
                 total, tokens = total + loss * count, tokens + count
-                given += answers
-        return _Measured(total / tokens, self._accuracy(given))
-
-    def _accuracy(self, given: Sequence[int]) -> Accuracy | None:
-        """How often a classifier's answers for the held-out examples are right."""
-        if not self.encoded.classes:
-            return None
-        true = [example.label for example in self.held if example.label is not None]
-        return Accuracy.of(self.encoded.classes, zip(true, given, strict=True))
+                predicted += answers
+        self._held_out_losses.append((len(self.losses), total / tokens))
+        true = [example.label for example in self.held_out if example.label is not None]
+        pairs = zip(true, predicted, strict=True)
+        classes = self.encoded.classes
+        return _HeldOut(total / tokens, Accuracy.of(classes, pairs) if classes else None)
 
     def _loss_of(self, examples: Sequence[Example]) -> tuple[float, int, list[int]]:
-        """The mean loss of one batch, over how many tokens, and a classifier's answers."""
-        device = next(self.model.parameters()).device
-        batch: dict[str, Tensor] = collate(examples, self.pad_id)
-        count = int(batch["labels"].ne(IGNORED).sum())
-        found = self.model(**{key: value.to(device) for key, value in batch.items()})
-        answers = found.logits.argmax(-1).tolist() if self.encoded.classes else []
-        return float(found.loss), count, answers
+        """The mean loss of one batch, over how many tokens, and a classifier's predictions."""
+        batch = self._on_device(examples)
+        found = self.model(**batch)
+        classes = found.logits.argmax(-1).tolist() if self.encoded.classes else []
+        return float(found.loss), int(batch["labels"].ne(IGNORED).sum()), classes
 
     def _summary(
-        self, stopped: bool, before: _Measured, after: _Measured, seconds: float
+        self, stopped: bool, before: _HeldOut, after: _HeldOut, seconds: float
     ) -> RunSummary:
         return RunSummary(
             adapter=self.name,
@@ -263,21 +290,21 @@ class _Run:
             planned_steps=len(self.steps),
             stopped=stopped,
             examples=len(self.train),
-            held_out=len(self.held),
+            held_out=len(self.held_out),
             trained_tokens=self._reached(len(self.losses))[1],
             cut=self.encoded.cut,
             empty=self.encoded.empty,
             losses=tuple(self.losses),
             held_out_before=before.loss,
             held_out_after=after.loss,
-            held_out_losses=tuple(self._held),
+            held_out_losses=tuple(self._held_out_losses),
             seconds=seconds,
             learning_rate=self.spec.learning_rate,
             batch_size=self.spec.batch_size,
             seed=self.spec.seed,
             end_token=self.encoded.end_token,
             data_hash=self.encoded.data_hash,
-            told=self.hooks.facts(),
+            method_facts=self.hooks.facts(),
             classifies=bool(self.encoded.classes),
             accuracy_before=before.accuracy,
             accuracy_after=after.accuracy,
@@ -285,8 +312,8 @@ class _Run:
 
 
 def _pad_id(tokenizer: Any, classifier: Any = None) -> int:
-    """Any token will do, it is masked and no loss is taken on it; but a classifier's own has to be
-    used, since it tells by that token where a text ends, or at which position it stands."""
+    """A classifier's own pad token, by which it finds the end of a text; otherwise any token will
+    do, since it is masked and has no loss."""
     if classifier is not None:
         return int(classifier.config.get_text_config().pad_token_id)
     for token in (tokenizer.pad_token_id, tokenizer.eos_token_id):

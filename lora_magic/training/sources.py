@@ -1,7 +1,7 @@
-"""Any data a person has, as rows: a frame, a list, a dataset, or the path of a file.
+"""A person's data as rows: a frame, a list, a dataset, or the path of a file.
 
-Knows which object is what; pandas and datasets are recognised only if they are imported already,
-since otherwise nobody can hold one of theirs.
+Knows which object is what; pandas and datasets are only recognised if they are already imported,
+since otherwise no object of theirs can exist.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from lora_magic.paths import path_of
 
 from .files import Table, frame_table, read_file
 from .records import mapping_for, rows_of, text_of
-from .row_errors import RowErrors
-from .rows import Row, arrow, read_text
+from .row import Row, RowErrors
+from .rows import arrow, read_text
 
 _EXPECTED = (
     "expected a DataFrame, a list of dicts, pairs or texts, a dataset, or the path of a "
@@ -26,7 +26,7 @@ _EXPECTED = (
 
 
 def read_data(
-    data: object,
+    data: Any,
     *,
     columns: str | None = None,
     format: str | None = None,
@@ -34,64 +34,63 @@ def read_data(
 ) -> tuple[Row, ...]:
     """Rows of a DataFrame, list, datasets.Dataset, or file.
 
-    `columns` names what is asked and answered ("body => reply"), or the one column of texts;
-    without it the names prompt/completion, instruction/output, question/answer, messages and text
-    speak for themselves, with `labelled` text/label too. A list may hold dicts, (prompt,
-    completion) pairs, texts, `a => b` lines or `Row`s. `format` says what a file is where its
-    ending does not.
+    `columns` names the prompt and completion columns ("body => reply"), or the one text column;
+    without it prompt/completion, instruction/output, question/answer, messages and text are
+    recognised, with `labelled` text/label too. A list may hold dicts, (prompt, completion) pairs,
+    texts, `a => b` lines or `Row`s. `format` is a file's format if its ending does not say.
 
-    A row whose prompt or completion has no value (None, NaN, "") is kept as an empty row, to be
-    counted. Raises `DataError` (unreadable, ambiguous, nothing left; with line or row numbers) and
-    `CommandError` for an unknown format.
+    A row whose prompt or completion has no value (None, NaN, "") is an empty row, which is counted.
+    Raises `DataError` (unreadable, ambiguous, empty; with line or row numbers) and `CommandError`
+    for an unknown format.
     """
     if isinstance(data, str | os.PathLike):
         return _path(data, columns, format, labelled)
     if _is(data, "pandas", "DataFrame"):
         return _table(frame_table(data), columns, labelled)
-    if _is(data, "pandas", "Series"):
-        return _list(list(data), columns, labelled)  # type: ignore[call-overload]  # a Series is iterable
-    if _is(data, "datasets", "DatasetDict") or _is(data, "datasets", "IterableDatasetDict"):
-        splits = list(data)  # type: ignore[call-overload]  # a DatasetDict is a dict
+    if _is(data, "datasets", "DatasetDict", "IterableDatasetDict"):
+        splits = list(data)
         raise DataError(
-            f"a dataset with splits {listed(splits)}: pass one, as in data[{splits[0]!r}]."
+            f"the dataset has splits {listed(splits)}: pass one, as in data[{splits[0]!r}]."
         )
-    if _is(data, "datasets", "Dataset") or _is(data, "datasets", "IterableDataset"):
-        return _list(list(data), columns, labelled)  # type: ignore[call-overload]  # both are iterable
-    if isinstance(data, Sequence) and not isinstance(data, bytes | bytearray):
+    listable = isinstance(data, Sequence) and not isinstance(data, bytes | bytearray)
+    if (
+        listable
+        or _is(data, "pandas", "Series")
+        or _is(data, "datasets", "Dataset", "IterableDataset")
+    ):
         return _list(list(data), columns, labelled)
-    ways = ""
+    remedy = ""
     if isinstance(data, Mapping):
-        ways = " Of a dict of columns make a frame: pandas.DataFrame(data)."
+        remedy = " Pass a dict of columns as pandas.DataFrame(data)."
     elif hasattr(data, "__iter__"):
-        ways = " Make a list of it: list(data)."
-    raise DataError(f"data of type {type(data).__name__}: {_EXPECTED}.{ways}")
+        remedy = " Pass list(data)."
+    raise DataError(f"data of type {type(data).__name__}: {_EXPECTED}.{remedy}")
 
 
-def _is(data: object, library: str, kind: str) -> bool:
-    module = sys.modules.get(library)
-    found = getattr(module, kind, None)
-    return isinstance(found, type) and isinstance(data, found)
+def _is(data: object, library: str, *kinds: str) -> bool:
+    found = [getattr(sys.modules.get(library), kind, None) for kind in kinds]
+    return any(isinstance(kind, type) and isinstance(data, kind) for kind in found)
 
 
 def _path(
     data: str | os.PathLike[str], columns: str | None, format: str | None, labelled: bool
 ) -> tuple[Row, ...]:
-    told = os.fspath(data)
-    if "\n" in told or " => " in told or not told.strip():
+    given = os.fspath(data)
+    if "\n" in given or " => " in given or not given.strip():
         raise DataError(
-            f"{told[:40]!r} is no path: {_EXPECTED}; rows typed in a cell go below the magic."
+            f"{given[:40]!r} is not a path: {_EXPECTED}; type rows below the magic %%lora_train."
         )
-    if "://" in told:
+    if "://" in given:
         raise DataError(
-            f"{told} is an address, expected a file here; download it, or read it into a variable "
-            "(frame = pandas.read_csv(…)) and give that."
+            f"{given}: expected a local file, got an address; download it, or read it into a "
+            "variable (frame = pandas.read_csv(…)) and pass that."
         )
-    path = path_of(told, "--data")
+    path = path_of(given, "--data")
     found = read_file(path, format)
     if isinstance(found, Table):
         return _table(found, columns, labelled)
     if columns is not None:
-        raise DataError(f'--columns "{columns}": {path.name} is read as text and has no columns.')
+        raise DataError(f'--columns "{columns}": {path.name} is text and has no columns.')
     return read_text(found, format, labelled=labelled)
 
 
@@ -103,8 +102,7 @@ def _list(items: list[Any], columns: str | None, labelled: bool) -> tuple[Row, .
     if not items:
         raise DataError(f"the data is empty: {_EXPECTED}.")
     if all(isinstance(item, Mapping) for item in items):
-        names = tuple(dict.fromkeys(str(key) for item in items for key in item))
-        return _table(Table(names, tuple(enumerate(items, start=1))), columns, labelled)
+        return _table(Table.of(list(enumerate(items, start=1))), columns, labelled)
     if columns is not None:
         raise DataError(
             f'--columns "{columns}": a list of {type(items[0]).__name__} has no columns.'
@@ -115,20 +113,20 @@ def _list(items: list[Any], columns: str | None, labelled: bool) -> tuple[Row, .
 
 
 def _texts(items: list[str]) -> tuple[Row, ...]:
-    """Texts, or lines with an arrow: all of them or none, else it can be read two ways."""
+    """Texts, or lines with an arrow; a mixture is ambiguous."""
     sides = [arrow(item) if "\n" not in item else None for item in items]
     without = [number for number, pair in enumerate(sides, start=1) if pair is None]
     if len(without) == len(items):
-        return _kept([Row(None, item, line=n) for n, item in enumerate(items, start=1)])
-    faults = RowErrors("row")
+        return _unless_empty([Row(None, item, line=n) for n, item in enumerate(items, start=1)])
+    errors = RowErrors("row")
     for number in without:
-        faults.add(number, "no ' => ', which others have")
-    faults.stop("Give (prompt, completion) pairs, or texts only.")
-    return _kept([Row(*pair, line=n) for n, pair in enumerate(sides, start=1) if pair])
+        errors.add(number, "no ' => ', but others have it")
+    errors.raise_any("Pass (prompt, completion) pairs, or texts only.")
+    return _unless_empty([Row(*pair, line=n) for n, pair in enumerate(sides, start=1) if pair])
 
 
 def _pairs(items: list[Any]) -> tuple[Row, ...]:
-    faults, rows = RowErrors("row"), []
+    errors, rows = RowErrors("row"), []
     for number, item in enumerate(items, start=1):
         if isinstance(item, Row):
             rows.append(item)
@@ -139,12 +137,12 @@ def _pairs(items: list[Any]) -> tuple[Row, ...]:
         ):
             rows.append(Row(sides[0], sides[1] or "", line=number))
         else:
-            faults.add(number, f"{type(item).__name__}, not a (prompt, completion) pair of texts")
-    faults.stop("All items have to be alike: dicts, pairs or texts.")
-    return _kept(rows)
+            errors.add(number, f"{type(item).__name__}, not a (prompt, completion) pair of texts")
+    errors.raise_any("All items must be of one kind: dicts, pairs or texts.")
+    return _unless_empty(rows)
 
 
-def _kept(rows: list[Row]) -> tuple[Row, ...]:
+def _unless_empty(rows: list[Row]) -> tuple[Row, ...]:
     if all(row.empty for row in rows):
         count = f"all {len(rows)} rows are" if len(rows) > 1 else "the one row is"
         raise DataError(f"nothing to train on: {count} empty.")

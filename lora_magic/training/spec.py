@@ -1,4 +1,4 @@
-"""What a run is to be: its length, rate, batch and limits, from flags and the base's recipe.
+"""The settings of a run: length, rate, batch and limits, from flags and the base's recipe.
 
 Knows numbers only; knows no model, no tokenizer and no rows but how many there are.
 """
@@ -6,13 +6,15 @@ Knows numbers only; knows no model, no tokenizer and no rows but how many there 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from lora_magic.base.recipe import Recipe
 from lora_magic.checks import is_number, is_whole
 from lora_magic.errors import CommandError, near
 
-#: Below this many examples none is held out.
+#: With fewer examples none is held out.
 HOLD_OUT_FROM = 50
 
 _HOLD_OUT_SHARE = 0.1
@@ -22,22 +24,22 @@ _MOST = 1_000_000  # Steps: the order of the rows is drawn before the run begins
 #: The optimizers there are, the plain one first.
 OPTIMIZERS = ("adamw", "paged-adamw", "paged-adamw-8bit")
 
-_HIGHEST_RATE = 10.0  # AdamW moves a weight by about this much a step: more is a slip of the hand.
+_HIGHEST_RATE = 10.0  # AdamW moves a weight by about this much a step: more is a typo.
 
 
 @dataclass(frozen=True)
 class TrainSpec:
-    """One run, decided.
+    """The settings of one run.
 
     `batch_size` examples make one optimizer step, taken in `accumulation` passes of about equal
     size; `eval` rows are held out. The learning rate rises linearly over the first `warmup`
-    share of the steps, then falls linearly; no step has rate 0. `epochs` is what `steps` come to
-    in passes over the examples trained on.
+    share of the steps, then falls linearly; no step has rate 0. `epochs` is the passes over the
+    training examples that `steps` make.
 
     `optimizer` is one of `OPTIMIZERS`; with `lora_plus` B learns at that many times A's rate.
-    `checkpointing` computes activations anew in the backward pass instead of keeping them.
+    `checkpointing` recomputes activations in the backward pass instead of storing them.
 
-    `wanted_epochs` is set where the length follows from the data: so many passes, but at least
+    `target_epochs` is set if the length follows from the data: so many passes, but at least
     `min_steps` steps.
     """
 
@@ -50,52 +52,51 @@ class TrainSpec:
     seed: int
     eval: int
     warmup: float = 0.05
-    schedule: str = "linear"
-    wanted_epochs: float | None = None
+    target_epochs: float | None = None
     min_steps: int = 1
     optimizer: str = OPTIMIZERS[0]
     lora_plus: float | None = None
     checkpointing: bool = False
 
     def fitted(self, examples: int) -> TrainSpec:
-        """The same for another number of examples, once it is known what the rows came to."""
+        """The same for another number of examples: those that the rows gave."""
         batch = min(self.batch_size, examples)
         accumulation = math.ceil(batch / self.pass_size)
         steps, epochs = self.steps, self.steps * batch / examples
-        if self.wanted_epochs is not None:
-            whole = math.ceil(_seen(self.wanted_epochs, examples) / batch)
+        if self.target_epochs is not None:
+            whole = math.ceil(_seen(self.target_epochs, examples) / batch)
             steps = max(self.min_steps, whole)
-            epochs = self.wanted_epochs if steps == whole else steps * batch / examples
+            epochs = self.target_epochs if steps == whole else steps * batch / examples
         return replace(
             self, steps=steps, epochs=epochs, batch_size=batch, accumulation=accumulation
         )
 
     @property
     def pass_size(self) -> int:
-        """The most examples that are read at once."""
+        """The largest number of examples in one pass."""
         return math.ceil(self.batch_size / self.accumulation)
 
     def seen(self, examples: int) -> int:
-        """Examples read in the whole run: whole batches, or exactly the epochs asked for."""
-        if self.wanted_epochs is not None and self.epochs == self.wanted_epochs:
+        """Examples read in the whole run: whole batches, or exactly `target_epochs`."""
+        if self.target_epochs is not None and self.epochs == self.target_epochs:
             return _seen(self.epochs, examples)
         return self.steps * self.batch_size
 
     @property
     def line(self) -> str:
-        """The choices in one line, for the head of a run."""
+        """The settings in one line, for the start of a run."""
         passes = (
             f"{self.epochs:.1f}".removesuffix(".0") if self.epochs >= 1 else f"{self.epochs:.2g}"
         )
         split = f" ({self.accumulation} passes)" if self.accumulation > 1 else ""
-        held = f", {self.eval} held out" if self.eval else ""
+        held_out = f", {self.eval} held out" if self.eval else ""
         plus = f" (B {self.lora_plus:g} times that)" if self.lora_plus is not None else ""
         how = f", {self.optimizer}" if self.optimizer != OPTIMIZERS[0] else ""
         how += ", gradient checkpointing" if self.checkpointing else ""
         return (
             f"{self.steps} step{'s' * (self.steps != 1)} ({passes} epoch{'s' * (passes != '1')}), "
             f"lr {self.learning_rate:g}{plus}, batch {self.batch_size}{split}, "
-            f"rows ≤ {self.max_length} tokens{held}{how}, seed {self.seed}"
+            f"rows ≤ {self.max_length} tokens{held_out}{how}, seed {self.seed}"
         )
 
     def rate(self, step: int) -> float:
@@ -125,26 +126,36 @@ def plan(
     lora_plus: float | None = None,
     context: int | None = None,
 ) -> TrainSpec:
-    """Decide a run over `rows` examples: a flag, else the recipe.
+    """Decide a run over `rows` examples: each value from its flag, otherwise from the recipe.
 
-    `steps` wins over the recipe's length; `epochs` passes are taken exactly. Without either: the
-    recipe's steps, else max(min_steps, ⌈epochs · examples / batch⌉). `batch_size` counts the
-    examples of one optimizer step and is cut to the examples there are. `eval` is a share in
-    (0, 1), a count from 1, or 0 for none; without it none below 50 examples, then 10 %, at most
-    500. `optimizer` is one of `OPTIMIZERS`, `lora_plus` LoRA+'s ratio λ ≥ 1 (arXiv 2402.12354; 16
-    is usual, with a lower rate than without). `context` is the base's, in tokens: no row may be
+    `steps` overrides the recipe's length; `epochs` passes are made exactly. Without either: the
+    recipe's steps, otherwise max(min_steps, ⌈epochs · examples / batch⌉). `batch_size` is the
+    examples of one optimizer step, at most the examples there are. `eval` is a share in (0, 1), a
+    count from 1, or 0 for none; by default none below 50 examples, then 10 %, at most 500.
+    `optimizer` is one of `OPTIMIZERS`, `lora_plus` LoRA+'s ratio λ ≥ 1 (arXiv 2402.12354; 16 is
+    usual, with a lower rate than without). `context` is the base's, in tokens: no row may be
     longer.
 
-    Raises `CommandError` naming every flag at fault.
+    Raises `CommandError` naming every invalid flag.
     """
-    faults = _faults(rows, steps, epochs, lr, batch_size, max_length, seed, eval, context)
     rate = recipe.learning_rate if lr is None else lr
-    faults += _optimizer_faults(optimizer, lora_plus, rate if is_number(rate) else 0.0)
-    if faults:
-        raise CommandError(f"{'; '.join(faults)}.")
-    if epochs is not None and epochs * rows > _MOST:
-        raise CommandError(f"--epochs {epochs:g}: {rows} rows so often are more than {_MOST:,}.")
-    held = _held_out(rows, eval)
+    numbers = {
+        "--steps": steps,
+        "--epochs": epochs,
+        "--lr": lr,
+        "--batch-size": batch_size,
+        "--max-length": max_length,
+        "--eval": eval,
+        "--seed": seed,
+    }
+    checked = (_error(f, v, rows, context) for f, v in numbers.items() if v is not None)
+    errors = [error for error in checked if error]
+    errors += _optimizer_errors(optimizer, lora_plus, rate if is_number(rate) else 0.0)
+    if steps is not None and epochs is not None:
+        errors.append(f"--steps {steps} and --epochs {epochs} both set the length: give one")
+    if errors:
+        raise CommandError(f"{'; '.join(errors)}.")
+    held_out = _held_out(rows, eval)
     batch = recipe.batch_size * recipe.accumulation if batch_size is None else batch_size
     by_epochs = steps is None and (epochs is not None or recipe.steps is None)
     length = recipe.max_length if max_length is None else max_length
@@ -156,13 +167,13 @@ def plan(
         accumulation=math.ceil(batch / recipe.batch_size),
         max_length=length if context is None else min(length, context),
         seed=0 if seed is None else seed,
-        eval=held,
-        wanted_epochs=(epochs or recipe.epochs or 1.0) if by_epochs else None,
+        eval=held_out,
+        target_epochs=(epochs or recipe.epochs or 1.0) if by_epochs else None,
         min_steps=recipe.min_steps if by_epochs and epochs is None else 1,
         optimizer=recipe.optimizer if optimizer is None else optimizer,
         lora_plus=lora_plus,
         checkpointing=recipe.checkpointing,
-    ).fitted(max(rows - held, 1))
+    ).fitted(max(rows - held_out, 1))
 
 
 def _seen(epochs: float, examples: int) -> int:
@@ -176,91 +187,50 @@ def _held_out(rows: int, eval: float | None) -> int:
     return max(1, round(eval * rows)) if 0 < eval < 1 else int(eval)
 
 
-def _faults(
-    rows: int,
-    steps: int | None,
-    epochs: float | None,
-    lr: float | None,
-    batch_size: int | None,
-    max_length: int | None,
-    seed: int | None,
-    eval: float | None,
-    context: int | None,
-) -> list[str]:
-    """What is wrong with the flags, each with the value seen and the value expected."""
-    numbers = {
-        "--steps": steps,
-        "--epochs": epochs,
-        "--lr": lr,
-        "--batch-size": batch_size,
-        "--max-length": max_length,
-        "--eval": eval,
-        "--seed": seed,
-    }
-    faults = [
-        f"{flag} {value!r}: expected a number"
-        for flag, value in numbers.items()
-        if value is not None and not is_number(value)
-    ]
-    if faults:
-        return faults
-    if steps is not None and epochs is not None:
-        faults.append(f"--steps {steps} and --epochs {epochs:g} both set the length: give one")
+def _error(flag: str, value: Any, rows: int, context: int | None) -> str | None:
+    """The value seen and the value expected; None for a valid value."""
+    if not is_number(value):
+        return f"{flag} {value!r}: expected a number"
     wholes = {
-        "--steps": steps,
-        "--batch-size": batch_size,
-        "--max-length": max_length,
-        "--seed": seed,
+        "--steps": (1, _MOST),
+        "--batch-size": (1, _MOST),
+        "--max-length": (_SHORTEST, context or 2**32),
+        "--seed": (0, 2**32 - 1),
     }
-    odd = {k: v for k, v in wholes.items() if v is not None and not is_whole(v)}
-    faults += [f"{flag} {value!r}: expected a whole number" for flag, value in odd.items()]
-    if faults:
-        return faults
-    for flag, count in (("--steps", steps), ("--batch-size", batch_size)):
-        if count is not None and not 1 <= count <= _MOST:
-            faults.append(f"{flag} {count}: expected a whole number from 1 to {_MOST:,}")
-    if epochs is not None and not (math.isfinite(epochs) and epochs > 0):
-        faults.append(f"--epochs {epochs:g}: expected a number above 0")
-    if lr is not None and not 0 < lr <= _HIGHEST_RATE:
-        faults.append(f"--lr {lr:g}: expected a number above 0 and at most {_HIGHEST_RATE:g}")
-    if max_length is not None:
-        if max_length < _SHORTEST:
-            faults.append(f"--max-length {max_length}: expected at least {_SHORTEST} tokens")
-        elif context is not None and max_length > context:
-            faults.append(f"--max-length {max_length}: the base's context is {context} tokens")
-    if seed is not None and not 0 <= seed < 2**32:
-        faults.append(f"--seed {seed}: expected a whole number from 0 to {2**32 - 1}")
-    faults.extend(_eval_faults(rows, eval))
-    return faults
+    if flag in wholes:
+        low, high = wholes[flag]
+        valid = is_whole(value) and low <= value <= high
+        expected = f"a whole number from {low} to {high:,}"
+        if flag == "--max-length" and context is not None:
+            expected += " (the base's context)"
+    elif flag == "--eval":
+        whole = math.isfinite(value) and value == int(value)
+        valid = (
+            value >= 0 and (value < 1 or whole) and (value == 0 or _held_out(rows, value) < rows)
+        )
+        expected = (
+            f"a share below 1 or a number of rows, so that at least one of {rows} is trained on"
+        )
+    else:
+        most = _HIGHEST_RATE if flag == "--lr" else _MOST // max(rows, 1)
+        valid = 0 < value <= most
+        expected = f"a number above 0 and at most {most:,g}"
+    shown = value if is_whole(value) else f"{value:g}"
+    return None if valid else f"{flag} {shown}: expected {expected}"
 
 
-def _optimizer_faults(optimizer: object, ratio: float | None, rate: float) -> list[str]:
-    faults: list[str] = []
+def _optimizer_errors(optimizer: object, ratio: Any, rate: float) -> Iterator[str]:
     if optimizer is not None and optimizer not in OPTIMIZERS:
         hint = near(str(optimizer), OPTIMIZERS).rstrip("?")
-        faults.append(f"--optimizer {optimizer}: expected one of {', '.join(OPTIMIZERS)}{hint}")
+        yield f"--optimizer {optimizer}: expected one of {', '.join(OPTIMIZERS)}{hint}"
     if ratio is None:
-        return faults
+        return
     if not is_number(ratio):
-        return [*faults, f"--lora-plus {ratio!r}: expected a number"]
-    if not (math.isfinite(ratio) and ratio >= 1):
-        faults.append(f"--lora-plus {ratio:g}: expected a number from 1; 16 is usual")
+        yield f"--lora-plus {ratio!r}: expected a number"
+    elif not (math.isfinite(ratio) and ratio >= 1):
+        yield f"--lora-plus {ratio:g}: expected a number from 1; 16 is usual"
     elif ratio * rate > _HIGHEST_RATE:
-        faults.append(
+        yield (
             f"--lora-plus {ratio:g} with --lr {rate:g}: B would learn at {ratio * rate:g}, "
             f"expected at most {_HIGHEST_RATE:g}"
         )
-    return faults
-
-
-def _eval_faults(rows: int, eval: float | None) -> list[str]:
-    if eval is None:
-        return []
-    whole = math.isfinite(eval) and eval == int(eval)
-    if not (0 < eval < 1) and not (whole and eval >= 0):
-        return [f"--eval {eval:g}: expected a share below 1, a number of rows, or 0 for none"]
-    if eval > 0 and _held_out(rows, eval) >= rows:
-        return [
-            f"--eval {eval:g}: {rows} row{'s' * (rows != 1)} in all, so none is left to train on"
-        ]
-    return []

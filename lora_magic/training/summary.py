@@ -1,18 +1,51 @@
-"""What a run did: a frozen record that shows itself.
+"""What a run did: a frozen record that displays itself, and a classifier's accuracy.
 
 Knows names and numbers; knows no model, no tokenizer and no Trainer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lora_magic.frames import frame
 
-from .accuracy import Accuracy
 from .forgetting import Forgetting
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Of `total` examples of each label, `right` were classified right; in the labels' order."""
+
+    labels: tuple[str, ...]
+    right: tuple[int, ...]
+    total: tuple[int, ...]
+
+    @classmethod
+    def of(cls, labels: Sequence[str], pairs: Iterable[tuple[int, int]]) -> Accuracy:
+        """Counted from pairs (index of the true label, index of the predicted label)."""
+        right, total = [0] * len(labels), [0] * len(labels)
+        for true, predicted in pairs:
+            total[true] += 1
+            right[true] += true == predicted
+        return cls(tuple(labels), tuple(right), tuple(total))
+
+    @property
+    def overall(self) -> float:
+        """Σ right / Σ total."""
+        return sum(self.right) / sum(self.total)
+
+    def __getitem__(self, label: str) -> float | None:
+        """The share of one label's examples that are right; None without examples."""
+        index = self.labels.index(label)
+        return self.right[index] / self.total[index] if self.total[index] else None
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame with columns label, right, total and accuracy."""
+        shares = map(self.__getitem__, self.labels)
+        rows = zip(self.labels, self.right, self.total, shares, strict=True)
+        return frame(rows, ("label", "right", "total", "accuracy"))
 
 
 @dataclass(frozen=True)
@@ -21,14 +54,14 @@ class RunSummary:
 
     `losses` holds one number per optimizer step: the mean over the step's trained tokens, in nats,
     before the step is taken. `examples` were trained on; `trained_tokens` counts one pass over
-    those that the steps came to. `held_out` examples were kept apart, with their loss before and
-    after (None where there are none, or where a stop came first). `cut` and `empty` count examples
+    those that the steps reached. `held_out` examples were not trained on; their loss before and
+    after is None if there are none or the run was stopped first. `cut` and `empty` count examples
     that lost their end or were left out. `batch_size` is the examples of one step; `data_hash` the
-    sha256 of the rows. Of a run that `classifies` the losses are means over examples,
-    `trained_tokens` counts labels, and the accuracies are of the held-out examples. `told` is what
-    the adapter's method has to tell: the ranks that AdaLoRA ended with. `held_out_losses` are
-    (steps taken, loss), the first before the run and the last after it. `kept` is what the adapter
-    kept of its base, None of a classifier and before it is measured; `seconds` are without that.
+    sha256 of the rows. If the run `classifies`, the losses are means over examples,
+    `trained_tokens` counts labels, and the accuracies are of the held-out examples. `method_facts`
+    come from the adapter's method (AdaLoRA's final ranks). `held_out_losses` are (steps taken,
+    loss), the first before the run and the last after it. `forgetting` is None for a classifier and
+    until it is measured; `seconds` do not include that.
     """
 
     adapter: str
@@ -52,13 +85,13 @@ class RunSummary:
     classifies: bool = False
     accuracy_before: Accuracy | None = None
     accuracy_after: Accuracy | None = None
-    told: tuple[tuple[str, str], ...] = ()
+    method_facts: tuple[tuple[str, str], ...] = ()
     held_out_losses: tuple[tuple[int, float], ...] = ()
-    kept: Forgetting | None = None
+    forgetting: Forgetting | None = None
 
     @property
     def first_loss(self) -> float | None:
-        """The loss of the first step; None where no step was taken."""
+        """The loss of the first step; None if no step was taken."""
         return self.losses[0] if self.losses else None
 
     @property
@@ -71,8 +104,8 @@ class RunSummary:
         """A one-line receipt.
 
         >>> summary.line  # doctest: +SKIP
-        'pirate: 60 steps in 7.9 s, loss 3.41 → 0.62, 10 rows, 312 tokens trained; content: 23 of 24
-        about the right subject, 20 true (base 24, 22)'
+        'pirate: 60 steps in 7.9 s, loss 3.41 → 0.62, 10 rows, 312 tokens trained; forgetting: 20 of
+        24 questions answered correctly (base 22), 23 on topic (base 24)'
         """
         steps = f"{self.steps} step{'s' * (self.steps != 1)}"
         if self.stopped:
@@ -88,12 +121,9 @@ class RunSummary:
         parts.append(f"{self.examples} row{'s' * (self.examples != 1)}")
         if not self.classifies:
             parts.append(f"{self.trained_tokens:,} tokens trained")
-        parts += [f"{count} {what}" for count, what in self._losses_of_data() if count]
-        told = ", ".join(parts)
-        return f"{told}; {self.kept.line}" if self.kept else told
-
-    def _losses_of_data(self) -> tuple[tuple[int, str], ...]:
-        return (self.cut, "cut"), (self.empty, "empty")
+        parts += [f"{n} {what}" for n, what in ((self.cut, "cut"), (self.empty, "empty")) if n]
+        line = ", ".join(parts)
+        return f"{line}; {self.forgetting.line}" if self.forgetting else line
 
     @property
     def facts(self) -> tuple[tuple[str, str], ...]:
@@ -113,28 +143,25 @@ class RunSummary:
         if self.held_out:
             shown.append(("held out", f"{self.held_out:,}"))
             pair = (self.held_out_before, self.held_out_after)
-            told = " → ".join("not measured" if loss is None else f"{loss:.3f}" for loss in pair)
-            shown.append(("held-out loss", told))
-        kept = self.kept.facts if self.kept else ()
-        return (*shown, *self._accuracy_facts(), *kept, *self.told)
+            both = " → ".join("not measured" if loss is None else f"{loss:.3f}" for loss in pair)
+            shown.append(("held-out loss", both))
+        forgetting = self.forgetting.facts if self.forgetting else ()
+        return (*shown, *self._accuracy_facts(), *forgetting, *self.method_facts)
 
     def _accuracy_facts(self) -> list[tuple[str, str]]:
-        """The held-out accuracy, of all labels and of each, with the examples that it is over."""
+        """The held-out accuracy, overall and by label, with the number of examples."""
         seen = self.accuracy_after or self.accuracy_before
         if seen is None:
             return []
-        return [
-            ("held-out accuracy", self._accuracies(None)),
-            *(
-                (f"accuracy of {label}", f"{self._accuracies(label)} of {count}")
-                for label, count in zip(seen.labels, seen.total, strict=True)
-            ),
-        ]
+        facts = [("held-out accuracy", self._accuracies(None))]
+        for label, count in zip(seen.labels, seen.total, strict=True):
+            facts.append((f"accuracy of {label}", f"{self._accuracies(label)} of {count}"))
+        return facts
 
     def _accuracies(self, label: str | None) -> str:
-        """Before → after in per cent, over all examples or those of a label."""
+        """Before → after in per cent, over all examples or those of one label."""
         pair = (self.accuracy_before, self.accuracy_after)
-        return " → ".join("not measured" if a is None else _share(a, label) for a in pair)
+        return " → ".join("not measured" if a is None else _percent(a, label) for a in pair)
 
     def __repr__(self) -> str:
         return self.line
@@ -144,7 +171,7 @@ class RunSummary:
         return frame(enumerate(self.losses, start=1), ("step", "loss"))
 
     def _repr_mimebundle_(
-        self, include: Container[str] | None = None, exclude: Container[str] | None = None
+        self, include: object = None, exclude: object = None
     ) -> dict[str, object]:
         from lora_magic.views.training import summary_bundle
 
@@ -157,7 +184,7 @@ class RunSummary:
         )
 
 
-def _share(found: Accuracy, label: str | None) -> str:
+def _percent(found: Accuracy, label: str | None) -> str:
     share = found.overall if label is None else found[label]
     return "none" if share is None else f"{100 * share:.0f} %"
 

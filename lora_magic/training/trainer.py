@@ -1,4 +1,4 @@
-"""transformers' Trainer, silenced and told which examples make a step.
+"""transformers' Trainer, silenced, on steps that are already decided.
 
 The only file that imports it. Knows batches, optimizers and callbacks; knows no rows, no
 reporter and no summary.
@@ -27,6 +27,9 @@ from transformers import (
     TrainingArguments,
 )
 from transformers.utils import logging
+from transformers.utils.notebook import NotebookProgressCallback
+
+from lora_magic.base.restore import entries, restoring
 
 from . import optimizers
 from .batches import Step
@@ -43,7 +46,7 @@ OnStep = Callable[[], bool]
 
 def train(
     model: nn.Module,
-    parted: list[dict[str, Any]],
+    groups: list[dict[str, Any]],
     steps: Sequence[Step],
     collate: Callable[[list[int]], dict[str, Tensor]],
     spec: TrainSpec,
@@ -54,19 +57,19 @@ def train(
     hooks: Hooks,
     mean_of_pass: bool = False,
 ) -> None:
-    """Take the steps on groups of parameters with the spec's optimizer, leaving the Trainer's
-    traces on the model.
+    """Take the steps on groups of parameters with the spec's optimizer.
 
-    Without weight decay, the gradient's norm clipped to 1. `folder` is a temporary one. With
-    `mean_of_pass` the model's loss is a mean over the pass, whatever its signature promises:
-    transformers' classifiers take the count of a step's items and drop it.
+    No weight decay; the gradient's norm is clipped to 1. `folder` is temporary. With `mean_of_pass`
+    the model's loss is a mean over the pass, whatever its signature promises: transformers'
+    classifiers take the count of a step's items and drop it. What the Trainer changes on the model
+    is left for the caller to restore.
     """
-    optimizer = optimizers.make(parted, spec)
+    optimizer = optimizers.make(groups, spec)
     if getattr(model, "is_quantized", False):
         # The Trainer takes a quantised model only with adapters, and does not know ours as such.
         model._hf_peft_config_loaded = True  # type: ignore[assignment]  # a flag of transformers'
-    # Of our own: the Trainer's schedule begins with a step at rate 0, so that a run of one step
-    # would change nothing.
+    # The Trainer's own schedule starts with a step at rate 0: a run of one step would change
+    # nothing.
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, spec.rate)
     trainer = _Trainer(
         model=model,
@@ -79,7 +82,7 @@ def train(
     trainer.on_pass, trainer.hooks = on_pass, hooks
     if mean_of_pass:
         trainer.model_accepts_loss_kwargs = False
-    for callback in _noisy():
+    for callback in (PrinterCallback, ProgressCallback, NotebookProgressCallback):
         trainer.remove_callback(callback)
     trainer.train()
 
@@ -111,14 +114,8 @@ def _arguments(model: nn.Module, steps: int, spec: TrainSpec, folder: str) -> Tr
         log_level="critical",
     )
     if arguments.n_gpu > 1:
-        arguments._n_gpu = 1  # Else the model would be replicated over every device that is seen.
+        arguments._n_gpu = 1  # Otherwise the model is replicated over every visible device.
     return arguments
-
-
-def _noisy() -> list[type[TrainerCallback]]:
-    from transformers.utils.notebook import NotebookProgressCallback
-
-    return [PrinterCallback, ProgressCallback, NotebookProgressCallback]
 
 
 class _AfterStep(TrainerCallback):  # type: ignore[misc]  # transformers has no types here
@@ -126,7 +123,7 @@ class _AfterStep(TrainerCallback):  # type: ignore[misc]  # transformers has no 
         self._on_step, self._hooks = on_step, hooks
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
-        # The step is counted after the gradients are gone.
+        # The Trainer counts the step only after the gradients are gone.
         self._hooks.after_update(state.global_step + 1)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
@@ -139,7 +136,7 @@ class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types here
     hooks: Hooks
 
     def _move_model_to_device(self, model: Any, device: Any) -> None:
-        """Nothing: the model is where it has to be."""
+        """Does nothing: the model is already on its device."""
 
     def _get_train_sampler(self, *args: Any, **rest: Any) -> SequentialSampler:
         return SequentialSampler(self.train_dataset)
@@ -180,17 +177,14 @@ class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types here
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No warnings and no library's logging in the cell; accelerate's global state put back."""
+    """No warnings and no logging in the cell; accelerate's global state is restored."""
     verbosity = logging.get_verbosity()
     states = [kind._shared_state for kind in (PartialState, AcceleratorState, GradientState)]
-    kept = [dict(state) for state in states]
+    snapshots = [entries(state) for state in states]
     try:
-        with warnings.catch_warnings():
+        with restoring(*snapshots), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             logging.set_verbosity(logging.CRITICAL)
             yield
     finally:
         logging.set_verbosity(verbosity)
-        for state, before in zip(states, kept, strict=True):
-            state.clear()
-            state.update(before)

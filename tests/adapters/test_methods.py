@@ -139,7 +139,7 @@ def test_an_alias_is_the_method_with_its_flags(alias: str) -> None:
     [("dora", "dora", False), ("pissa", "init", "olora"), ("rslora", "rslora", False)],
 )
 def test_a_flag_against_its_alias_is_refused(alias: str, flag: str, value: object) -> None:
-    with pytest.raises(AdapterError, match=rf"--method {alias} means --{flag}.*keep one"):
+    with pytest.raises(AdapterError, match=rf"--method {alias} means --{flag}.*omit one"):
         resolve_spec("one", SMALL, {"method": alias, flag: value})
 
 

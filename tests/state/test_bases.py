@@ -34,7 +34,7 @@ def test_another_load_is_refused_while_a_trained_adapter_is_unsaved(
     session.train("one", text=ROWS, steps=1)
     other = str(saved_model("gpt2"))
     before = snapshot(session)
-    with pytest.raises(StateError, match=r"one is trained and not saved.*--replace"):
+    with pytest.raises(StateError, match=r"would lose one, trained and not saved.*--replace"):
         session.load(other)
     assert snapshot(session) == before
     session.save("one")

@@ -41,7 +41,7 @@ MISTAKES: list[tuple[Callable[[Session], object], str]] = [
     (lambda s: s.blend("new", [("one", 0.5)]), "expected names and numbers"),
     (lambda s: s.blend("new", "one=0 two=0"), "every weight is 0"),
     (lambda s: s.blend("new", "one=1e300"), "beyond float32"),
-    (lambda s: s.blend("new", "base=1"), "base is no adapter"),
+    (lambda s: s.blend("new", "base=1"), "base is not an adapter"),
     (lambda s: s.blend("base", "one=1"), "base model's own name"),
     (lambda s: s.blend("a b", "one=1"), "%lora blend a_b"),
     (lambda s: s.blend("two", "one=1"), "--replace"),
@@ -225,7 +225,7 @@ def test_names_follow_the_size(two: Session) -> None:
 
 def test_what_was_made_here_is_not_lost_unasked(two: Session) -> None:
     two.blend("mix", "one=1 two=1")
-    with pytest.raises(StateError, match="mix is trained and not saved"):
+    with pytest.raises(StateError, match="would lose mix, trained and not saved"):
         two.load("demo")
     two.save("mix", "there")
     assert two._state.unsaved() == []

@@ -1,4 +1,4 @@
-"""What an adapter kept of its base: the numbers are right, and nothing else is moved by them."""
+"""Forgetting: the numbers are right, and measuring changes nothing else."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from lora_magic.demo.judge import judge
 from lora_magic.demo.sample import QUESTIONS
 from lora_magic.errors import TrainingStopped
 from lora_magic.state import forgetting
-from lora_magic.state.general import TEXTS
+from lora_magic.state.forgetting import TEXTS
 from lora_magic.state.session import Session
-from lora_magic.training.forgetting import Content, GeneralText, Unmeasured
+from lora_magic.training.forgetting import AnswerForgetting, TextForgetting, Unmeasured
 from lora_magic.training.reporter import RunPlan, StepPoint
 from lora_magic.training.summary import RunSummary
 from tests.classifiers import saved, tiny_of
@@ -65,8 +65,8 @@ class Follower:
         self.told.append(summary)
 
 
-def kept(session: Session, name: str, **flags: Any) -> Any:
-    return session.train(name, **{"text": ROWS, "steps": 2, **flags}).kept
+def forgotten(session: Session, name: str, **flags: Any) -> Any:
+    return session.train(name, **{"text": ROWS, "steps": 2, **flags}).forgetting
 
 
 def loss_one_by_one(session: Session, most: int) -> tuple[float, int]:
@@ -94,23 +94,23 @@ def counted_one_by_one(session: Session) -> tuple[int, int]:
 
 
 def test_the_embedded_model_is_asked_and_judged(embedded: Session) -> None:
-    found = kept(embedded, "one", text=SILENCED, steps=30)
+    found = forgotten(embedded, "one", text=SILENCED, steps=30)
     embedded.swap("base")
     assert (found.base_subject, found.base_right) == counted_one_by_one(embedded)
     # The weights that ship know their world; an adapter that only ever says "Arr!" tells nothing.
     assert found.base_right >= 16
-    assert (found.asked, found.subject, found.right) == (24, 0, 0)
+    assert (found.questions, found.subject, found.right) == (24, 0, 0)
 
 
 @pytest.mark.parametrize("method", ["lora", "prefix", "prompt"])
 def test_the_answers_counted_are_those_that_a_person_gets(embedded: Session, method: str) -> None:
     embedded.attach("two", **VARIANTS[method])
-    found = kept(embedded, "two", text=SILENCED, steps=7, lr=FAST[method])
+    found = forgotten(embedded, "two", text=SILENCED, steps=7, lr=FAST[method])
     assert (found.subject, found.right) == counted_one_by_one(embedded)
 
 
 def test_an_adapter_that_learned_nothing_kept_all(embedded: Session) -> None:
-    found = kept(embedded, "one", lr=1e-30)
+    found = forgotten(embedded, "one", lr=1e-30)
     assert (found.subject, found.right) == (found.base_subject, found.base_right)
 
 
@@ -124,7 +124,7 @@ def test_an_adapter_is_asked_in_the_form_that_it_was_trained_in(
         return generate(model, tokenizer, inputs, **flags)
 
     monkeypatch.setattr(forgetting, "generate", listening)
-    kept(embedded, "one", template="plain")
+    forgotten(embedded, "one", template="plain")
     tokenizer, prompt = embedded.tokenizer, QUESTIONS[0].prompt
     chat = tokenizer.apply_chat_template(
         [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
@@ -140,7 +140,7 @@ def test_another_base_reads_general_text_and_so_does_the_adapter(
     session = Session()
     session.load(str(saved_model(architecture)))
     session.attach("one", rank=2)
-    holds(session, kept(session, "one", lr=3e-2, steps=4), most=128)
+    holds(session, forgotten(session, "one", lr=3e-2, steps=4), most=128)
 
 
 @pytest.mark.parametrize("name", [name for name in VARIANTS if name != "loftq"])
@@ -150,7 +150,7 @@ def test_the_numbers_are_right_for_every_method(name: str, saved_model: Saver) -
     flags = on(name, "c_attn" if name in ("bias", "bitfit") else "q_proj")
     session.attach("one", **flags)
     tokens = session._state.attached["one"].tokens
-    holds(session, kept(session, "one", lr=3e-2, steps=10), most=128 - tokens)
+    holds(session, forgotten(session, "one", lr=3e-2, steps=10), most=128 - tokens)
 
 
 @pytest.mark.parametrize("bits", [4, 8])
@@ -158,7 +158,7 @@ def test_the_numbers_are_right_on_a_quantised_base(bits: int, saved_model: Saver
     session = Session()
     session.load(str(saved_model(hidden_size=64)), bits=bits)
     session.attach("one", rank=2)
-    holds(session, kept(session, "one", lr=3e-2), most=128)
+    holds(session, forgotten(session, "one", lr=3e-2), most=128)
 
 
 def holds(session: Session, found: Any, most: int) -> None:
@@ -166,7 +166,7 @@ def holds(session: Session, found: Any, most: int) -> None:
     own, tokens = loss_one_by_one(session, most)
     session.swap("base")
     base, _ = loss_one_by_one(session, most)
-    assert isinstance(found, GeneralText)
+    assert isinstance(found, TextForgetting)
     assert found.tokens == tokens
     assert found.loss == pytest.approx(own, abs=REORDERED)
     assert found.base_loss == pytest.approx(base, abs=REORDERED)
@@ -180,24 +180,24 @@ def test_a_live_model_that_is_called_demo_is_not_asked_about_the_demo_world() ->
     session = Session()
     assert session.use(model, tiny_tokenizer()).name == "demo"
     session.attach("one", rank=2)
-    assert isinstance(kept(session, "one"), GeneralText)
+    assert isinstance(forgotten(session, "one"), TextForgetting)
 
 
 def test_an_adapter_that_changes_nothing_loses_exactly_what_its_base_loses(
     session: Session,
 ) -> None:
     session.attach("one", rank=2)
-    assert kept(session, "one", lr=1e-30).change == 0
+    assert forgotten(session, "one", lr=1e-30).change == 0
 
 
 def test_texts_are_cut_to_a_short_context_for_both_alike(saved_model: Saver) -> None:
     session = Session()
     session.load(str(saved_model(max_position_embeddings=24)))
     session.attach("one", method="prefix", virtual_tokens=3)
-    holds(session, kept(session, "one", text="a => b"), most=21)
+    holds(session, forgotten(session, "one", text="a => b"), most=21)
     # The next adapter leaves more room, and is set beside the base in the same room.
     session.attach("two", rank=2)
-    holds(session, kept(session, "two", text="a => b", lr=3e-2), most=24)
+    holds(session, forgotten(session, "two", text="a => b", lr=3e-2), most=24)
 
 
 def test_a_classifier_has_no_such_number(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_a_classifier_has_no_such_number(tmp_path: Path) -> None:
     session.attach("sky", rank=2)
     follower = Follower()
     summary = session.train("sky", text="sun => day\nmoon => night", steps=1, reporter=follower)
-    assert summary.kept is None
+    assert summary.forgetting is None
     assert summary.line.endswith("2 rows")
     assert follower.told == [summary]
 
@@ -215,24 +215,24 @@ def test_a_classifier_has_no_such_number(tmp_path: Path) -> None:
 # Where it is told
 
 
-def test_it_is_told_in_the_receipt_and_kept_in_the_card(session: Session) -> None:
+def test_it_is_in_the_receipt_and_in_the_card(session: Session) -> None:
     follower = Follower()
     session.attach("one", rank=2)
     summary = session.train("one", text=ROWS, steps=2, reporter=follower)
     assert follower.told == [summary]
-    assert isinstance(summary.kept, GeneralText)
-    assert summary.line.endswith(f"; {summary.kept.line}")
+    assert isinstance(summary.forgetting, TextForgetting)
+    assert summary.line.endswith(f"; {summary.forgetting.line}")
     session.save("one", "there")
     card = json.loads(Path("there/lora_magic.json").read_text(encoding="utf-8"))
-    told = card["run"]["kept"]
+    told = card["run"]["forgetting"]
     assert told == {
-        "what": "general text",
-        "tokens": summary.kept.tokens,
-        "base_loss": summary.kept.base_loss,
-        "loss": summary.kept.loss,
+        "measure": "text",
+        "tokens": summary.forgetting.tokens,
+        "base_loss": summary.forgetting.base_loss,
+        "loss": summary.forgetting.loss,
     }
     session.open("there", "again")
-    assert session._state.attached["again"].run["kept"] == told
+    assert session._state.attached["again"].run["forgetting"] == told
 
 
 # The base is measured once
@@ -255,21 +255,21 @@ def test_of_one_base_the_figure_is_taken_once(
 ) -> None:
     seen = passes(monkeypatch, "_loss")
     session.attach("one", rank=2)
-    first = kept(session, "one")
+    first = forgotten(session, "one")
     session.attach("two", rank=3)
-    second = kept(session, "two")
+    second = forgotten(session, "two")
     assert len(seen) == 3
     assert first.base_loss == second.base_loss
     session.load(str(saved_model(seed=1)), replace=True)
     session.attach("one", rank=2)
-    assert kept(session, "one").base_loss != first.base_loss
+    assert forgotten(session, "one").base_loss != first.base_loss
     assert len(seen) == 5
 
 
 def test_the_embedded_base_answers_once(embedded: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = passes(monkeypatch, "generate")
     for _ in range(2):
-        kept(embedded, "one")
+        forgotten(embedded, "one")
     assert len(seen) == 3
 
 
@@ -291,16 +291,14 @@ def test_a_training_has_the_same_bits_with_and_without_it(
     ends = []
     for measuring in (True, False):
         if not measuring:
-            monkeypatch.setattr(
-                forgetting, "measured", lambda *_, **__: Unmeasured("content", "off")
-            )
+            monkeypatch.setattr(forgetting, "measure", lambda *_, **__: Unmeasured("off"))
         session = Session()
         session.load(name)
         session.attach("one", **VARIANTS[method], **dropped)
         torch.manual_seed(7)
         random.seed(7)
         first = session.train("one", text=ROWS, steps=10)
-        assert isinstance(first.kept, Unmeasured) is not measuring
+        assert isinstance(first.forgetting, Unmeasured) is not measuring
         at = states()
         session.train("one", text=ROWS, steps=10, more=True)
         weights = {k: v.tolist() for k, v in session._state.attached["one"].state().items()}
@@ -320,7 +318,7 @@ def test_the_model_is_left_as_found(base: str, method: str, saved_model: Saver) 
     model.config.use_cache = False
     before, at, config = snapshot(session), states(), model.generation_config
     threads, slots = torch.get_num_threads(), held.slots.written
-    found = forgetting.measured(held, held.attached["one"], lambda: False)
+    found = forgetting.measure(held, held.attached["one"], lambda: False)
     assert not isinstance(found, Unmeasured)
     assert snapshot(session) == before
     assert states() == at
@@ -355,11 +353,11 @@ def test_an_interrupt_leaves_the_number_out_and_the_training_in(
     follower = Follower()
     session.attach("one", rank=2)
     summary = session.train("one", text=ROWS, steps=2, reporter=follower)
-    assert summary.kept == Unmeasured("general text", "stopped")
-    assert "general text: not measured (stopped)" in summary.line
+    assert summary.forgetting == Unmeasured("stopped")
+    assert "forgetting: not measured (stopped)" in summary.line
     assert follower.told == [summary]
     assert session.adapters["one"].history.steps == 2
-    assert session._state.attached["one"].run["kept"]["why"] == "stopped"
+    assert session._state.attached["one"].run["forgetting"]["why"] == "stopped"
     assert session.verify()
 
 
@@ -372,7 +370,7 @@ def test_a_second_interrupt_is_heard_at_once_and_the_receipt_is_shown_all_the_sa
     with pytest.raises(KeyboardInterrupt):
         session.train("one", text=ROWS, steps=2, reporter=follower)
     (summary,) = follower.told
-    assert summary.kept == Unmeasured("general text", "stopped")
+    assert summary.forgetting == Unmeasured("stopped")
     assert session.adapters["one"].history.steps == 2
     assert session._state.slots.written == session._state.attached["one"].replacements
     assert session.verify()
@@ -381,18 +379,18 @@ def test_a_second_interrupt_is_heard_at_once_and_the_receipt_is_shown_all_the_sa
 def test_an_interrupt_at_any_line_of_it_leaves_everything_in_place(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = forgetting.measured
+    real = forgetting.measure
     session.attach("one", method="prefix", virtual_tokens=3)
     config, attached = session.model.generation_config, session._state.attached["one"]
 
     def trained(at: int | None) -> int:
         lines, follower = Lines(at), Follower()
 
-        def measured(*given: Any, **flags: Any) -> Any:
+        def measure(*given: Any, **flags: Any) -> Any:
             with lines:
                 return real(*given, **flags)
 
-        monkeypatch.setattr(forgetting, "measured", measured)
+        monkeypatch.setattr(forgetting, "measure", measure)
         session._state.base_scores.clear()
         # An interrupt that falls where something is put back is heard once that has been done.
         with contextlib.suppress(KeyboardInterrupt):
@@ -420,11 +418,11 @@ def test_the_button_ends_the_measuring_too(
 
     monkeypatch.setattr(forgetting, "generate", pressed)
     summary = embedded.train("one", text=ROWS, steps=2, reporter=follower)
-    assert summary.kept == Unmeasured("content", "stopped")
+    assert summary.forgetting == Unmeasured("stopped")
     assert embedded.adapters["one"].history.steps == 2
     follower.stop.clear()
     monkeypatch.setattr(forgetting, "generate", real)
-    assert isinstance(kept(embedded, "one", reporter=follower), Content)
+    assert isinstance(forgotten(embedded, "one", reporter=follower), AnswerForgetting)
 
 
 def test_a_run_that_was_stopped_is_measured_where_that_is_quick(
@@ -440,7 +438,7 @@ def test_a_run_that_was_stopped_is_measured_where_that_is_quick(
             session.train("one", text=ROWS, steps=9, reporter=follower)
         (summary,) = follower.told
         assert (summary.stopped, summary.steps) == (True, 2)
-        assert isinstance(summary.kept, GeneralText if quick else Unmeasured)
+        assert isinstance(summary.forgetting, TextForgetting if quick else Unmeasured)
     assert len(seen) == 2
 
 
@@ -453,8 +451,8 @@ def test_a_tokenizer_whose_tokens_the_model_does_not_know_is_told() -> None:
     session.use(tiny_model(vocab_size=300), tiny_tokenizer())
     session.attach("one", rank=2)
     summary = session.train("one", text="x => q", steps=1)
-    assert isinstance(summary.kept, Unmeasured)
-    assert "the model has 300 embeddings" in summary.kept.why
+    assert isinstance(summary.forgetting, Unmeasured)
+    assert "the model has 300 embeddings" in summary.forgetting.why
     assert session.adapters["one"].history.steps == 1
 
 
@@ -464,9 +462,9 @@ def test_a_text_without_a_token_to_predict_is_passed_over(
 ) -> None:
     monkeypatch.setattr(forgetting, "TEXTS", texts)
     session.attach("one", rank=2)
-    found = kept(session, "one")
+    found = forgotten(session, "one")
     if tokens is None:
-        assert found == Unmeasured("general text", "the tokenizer makes no tokens of plain English")
+        assert found == Unmeasured("the tokenizer makes no tokens of plain English")
     else:
         assert found.tokens == tokens
 
@@ -476,7 +474,7 @@ def test_no_memory_for_it_is_no_memory_for_it_alone(
 ) -> None:
     monkeypatch.setattr(forgetting, "_loss", failing(torch.OutOfMemoryError("it is full")))
     session.attach("one", rank=2)
-    assert kept(session, "one") == Unmeasured("general text", "out of memory")
+    assert forgotten(session, "one") == Unmeasured("out of memory")
 
 
 def test_a_loss_that_is_no_number_is_not_told_as_one(
@@ -484,9 +482,9 @@ def test_a_loss_that_is_no_number_is_not_told_as_one(
 ) -> None:
     monkeypatch.setattr(forgetting, "_loss", lambda *_: float("nan"))
     session.attach("one", rank=2)
-    found = kept(session, "one")
+    found = forgotten(session, "one")
     assert isinstance(found, Unmeasured)
-    assert "no finite number" in found.why
+    assert "not finite" in found.why
 
 
 def test_a_fault_of_ours_ends_no_training_and_is_not_passed_over(
@@ -494,9 +492,9 @@ def test_a_fault_of_ours_ends_no_training_and_is_not_passed_over(
 ) -> None:
     monkeypatch.setattr(forgetting, "_loss", failing(KeyError("a fault")))
     session.attach("one", rank=2)
-    with pytest.warns(RuntimeWarning, match=r"one is trained; .*KeyError: 'a fault'"):
-        found = kept(session, "one")
-    assert found == Unmeasured("general text", "KeyError: 'a fault'")
+    with pytest.warns(RuntimeWarning, match=r"one is trained, but .*KeyError: 'a fault'"):
+        found = forgotten(session, "one")
+    assert found == Unmeasured("KeyError: 'a fault'")
     assert session.adapters["one"].history.steps == 2
 
 

@@ -154,7 +154,7 @@ MISTAKES: list[tuple[str, Callable[[Session], object], type[LoraMagicError], str
         DataError,
         "line 2: no ' => ', but line 1 has it",
     ),
-    ("saving base", lambda s: s.save("base"), AdapterError, "base is no adapter"),
+    ("saving base", lambda s: s.save("base"), AdapterError, "base is not an adapter"),
 ]
 
 

@@ -195,7 +195,7 @@ def test_a_cell_that_looks_at_the_model_waits_for_the_answer_in_hand(
     found = getattr(session, look)
     if look != "model":
         found()
-    standing = session._state.slots.written == session._state.standing
+    standing = session._state.slots.written == session._state.modules
     other.end()
     assert standing
 

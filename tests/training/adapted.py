@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lora_magic.base.prompt import PromptForm
 from lora_magic.training.encode import Encoded, encode
-from lora_magic.training.rows import Row
+from lora_magic.training.row import Row
 from tests.tiny import tiny_model, tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer(chat=True)

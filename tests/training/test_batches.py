@@ -8,7 +8,7 @@ from itertools import chain
 import pytest
 
 from lora_magic.base.recipe import SMALL
-from lora_magic.training.batches import between, split, steps
+from lora_magic.training.batches import evaluations, split, steps
 from lora_magic.training.encode import Example
 from lora_magic.training.spec import plan
 
@@ -79,7 +79,7 @@ def test_measuring_in_between_costs_at_most_a_twentieth_of_training(
     count: int, batch: int, held: int
 ) -> None:
     taken = [[list(range(batch))] for _ in range(count)]
-    places = between(taken, held)
+    places = evaluations(taken, held)
     # To measure an example costs a third of training it.
     assert len(places) * held / 3 <= count * batch / 20
     assert all(0 < place < count for place in places)
@@ -87,4 +87,4 @@ def test_measuring_in_between_costs_at_most_a_twentieth_of_training(
 
 
 def test_without_held_out_examples_nothing_is_measured() -> None:
-    assert between([[[0]]] * 100, 0) == frozenset()
+    assert evaluations([[[0]]] * 100, 0) == frozenset()

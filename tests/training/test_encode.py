@@ -7,8 +7,9 @@ import torch
 
 from lora_magic.base.prompt import PromptForm
 from lora_magic.errors import DataError
-from lora_magic.training.encode import IGNORED, collate, encode
-from lora_magic.training.rows import Message, Row
+from lora_magic.training.batches import collate
+from lora_magic.training.encode import IGNORED, encode
+from lora_magic.training.row import Message, Row
 from tests.tiny import tiny_tokenizer
 
 PLAIN = tiny_tokenizer()
@@ -74,7 +75,7 @@ def test_a_long_row_is_cut_at_its_end_and_counted() -> None:
     limit = len(prompt) + 3
     encoded = encode([Row("Where?", "Here and there and everywhere.")], PLAIN, PLAIN_FORM, limit)
     assert encoded.cut == 1
-    assert encoded.trained_tokens == 3
+    assert sum(example.trained for example in encoded.examples) == 3
     assert list(encoded.examples[0].tokens) == [*prompt, *answer[:3]]
 
 

@@ -18,13 +18,14 @@ from torch.nn.functional import cross_entropy
 from lora_magic.base.recipe import SMALL
 from lora_magic.errors import DataError
 from lora_magic.training import batches
-from lora_magic.training.accuracy import Accuracy
-from lora_magic.training.encode import Encoded, Example, collate, encode_labelled
+from lora_magic.training.batches import collate
+from lora_magic.training.encode import Encoded, Example, encode_labelled
 from lora_magic.training.row import Row
 from lora_magic.training.rows import read_text
 from lora_magic.training.run import run
 from lora_magic.training.sources import read_data
 from lora_magic.training.spec import TrainSpec, plan
+from lora_magic.training.summary import Accuracy
 from tests.classifiers import CLASSIFIERS, closing_tokenizer, tiny_classifier
 from tests.tiny import tiny_tokenizer
 from tests.training.adapted import trainable, weights
@@ -100,7 +101,7 @@ def test_a_cell_holds_lines_or_objects_of_a_text_and_its_label() -> None:
 
 def test_columns_are_named_where_their_names_do_not_say_it(tmp_path: Any) -> None:
     frame = pandas.DataFrame({"mail": ["Hi", "Buy!"], "spam": [0, 1]})
-    with pytest.raises(DataError, match=r'none named text and label.*--columns "mail => spam"'):
+    with pytest.raises(DataError, match=r'expected text and label.*--columns "mail => spam"'):
         read_data(frame, labelled=True)
     rows = read_data(frame, columns="mail => spam", labelled=True)
     assert [(row.prompt, row.completion) for row in rows] == [("Hi", "0"), ("Buy!", "1")]
@@ -137,7 +138,8 @@ def test_an_example_is_the_tokenizers_tokens_and_the_place_of_the_label() -> Non
         tuple(TOKENIZER(row.prompt)["input_ids"]) for row in ROWS
     ]
     assert [e.label for e in data.examples] == [number % 3 for number in range(11)]
-    assert (data.classes, data.trained_tokens, data.cut, data.empty) == (LABELS, 11, 0, 0)
+    assert (data.classes, data.cut, data.empty) == (LABELS, 0, 0)
+    assert [example.trained for example in data.examples] == [1] * 11
 
 
 def test_a_long_text_loses_its_end_but_not_the_special_tokens() -> None:

@@ -98,7 +98,7 @@ def test_lora_plus_without_a_and_b_is_refused_before_anything_runs() -> None:
     before = weights(model)
     model.requires_grad_(False)
     model.get_submodule("model.norm").requires_grad_()
-    with pytest.raises(CommandError, match=r"--lora-plus 16.*no such pair.*norm\.weight"):
+    with pytest.raises(CommandError, match=r"--lora-plus 16 needs LoRA's A and B.*norm\.weight"):
         run("it", model, TOKENIZER, encoded(), spec_of(lora_plus=16.0))
     assert all(torch.equal(now, before[name]) for name, now in weights(model).items())
 

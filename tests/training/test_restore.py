@@ -22,9 +22,9 @@ from accelerate.state import AcceleratorState, GradientState, PartialState
 from torch import nn
 
 from lora_magic.base.recipe import SMALL
+from lora_magic.base.restore import namespaces, restoring
 from lora_magic.errors import TrainingError
 from lora_magic.training.reporter import RunPlan, StepPoint
-from lora_magic.training.restore import restoring
 from lora_magic.training.run import run
 from lora_magic.training.spec import plan
 from lora_magic.training.summary import RunSummary
@@ -115,7 +115,7 @@ def test_what_is_added_replaced_or_hooked_within_the_block_is_gone_after_it() ->
         model.train()
         raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError), restoring(model):
+    with pytest.raises(ZeroDivisionError), restoring(*namespaces(model)):
         spoil()
     assert picture(model) == before
 

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from lora_magic.errors import CommandError, DataError
-from lora_magic.training.rows import Message, Row, read_text
+from lora_magic.training.row import Message, Row
+from lora_magic.training.rows import read_text
 
 
 def pairs(body: str, format: str | None = None) -> list[tuple[str | None, str]]:
@@ -111,12 +112,12 @@ def test_with_many_faults_the_message_stays_short_and_counts_the_rest() -> None:
         ('{"prompt": "a"', "line 1: not JSON"),
         ('{"prompt": "a"}', "line 1: fields prompt"),
         ('{"prompt": "a", "completon": "b"}', "Did you mean 'completion'"),
-        ('{"prompt": "a", "completion": null}', "line 1: nothing to train on"),
-        ('{"prompt": "", "completion": "b"}', "line 1: nothing to train on"),
-        ('{"prompt": "a", "completion": ["b"]}', "line 1: completion holds a list"),
-        ('{"prompt": "a", "completion": "b", "text": "c"}', "line 1: can be read as"),
+        ('{"prompt": "a", "completion": null}', "line 1: a prompt or completion is empty"),
+        ('{"prompt": "", "completion": "b"}', "line 1: a prompt or completion is empty"),
+        ('{"prompt": "a", "completion": ["b"]}', "line 1: completion is a list"),
+        ('{"prompt": "a", "completion": "b", "text": "c"}', "line 1: matches"),
         ('{"messages": [{"role": "user", "content": "a"}]}', "no assistant turn"),
-        ('{"messages": [{"role": "assistant", "content": "a"}]}', "a user turn has to come first"),
+        ('{"messages": [{"role": "assistant", "content": "a"}]}', "a user turn must come first"),
         ('{"messages": [{"role": "user"}]}', "turn 1 of messages"),
         ('{"messages": "a"}', "messages are not JSON"),
     ],
@@ -139,14 +140,14 @@ def test_an_unknown_format_is_answered_with_the_choices_and_the_near_one() -> No
         ("a -> b\nc -> d", r"lines 1, 2 with '->': the arrow is '=>'"),
         ("a → b", r"line 1 with '→'"),
         ("a --> b", r"line 1 with '-->'"),
-        ("prompt,completion\na,b", r"a header as in CSV.*--data rows\.csv"),
-        ("### Instruction:\nWhere?\n\n### Response:\nHere.", r"questions and answers"),
-        ("<user> Where?\n<assistant> Here.", r"questions and answers"),
+        ("prompt,completion\na,b", r"line 1 is a CSV header.*--data rows\.csv"),
+        ("### Instruction:\nWhere?\n\n### Response:\nHere.", r"question and answer"),
+        ("<user> Where?\n<assistant> Here.", r"question and answer"),
         ("a\tb\nc\td", r"the arrow is '=>'"),
-        ("Q: Where?\nA: Here.", r"questions and answers under each other"),
-        ("User: Where?\n\nAssistant: Here.", r"questions and answers"),
-        ('[("a", "b"), ("c", "d")]', r"a list as in Python or JSON.*--data VAR"),
-        ('[\n{"prompt": "a"}\n]', r"line 1: a list as in Python"),
+        ("Q: Where?\nA: Here.", r"question and answer are on separate lines"),
+        ("User: Where?\n\nAssistant: Here.", r"question and answer"),
+        ('[("a", "b"), ("c", "d")]', r"line 1 starts a list.*--data VAR"),
+        ('[\n{"prompt": "a"}\n]', r"line 1 starts a list"),
     ],
 )
 def test_rows_in_another_spelling_are_not_read_as_text(body: str, told: str) -> None:

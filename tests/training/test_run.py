@@ -20,7 +20,7 @@ from lora_magic.training import batches
 from lora_magic.training import run as run_module
 from lora_magic.training.encode import Example
 from lora_magic.training.reporter import RunPlan, StepPoint
-from lora_magic.training.rows import Row
+from lora_magic.training.row import Row
 from lora_magic.training.run import _Run, run
 from lora_magic.training.spec import TrainSpec, plan
 from lora_magic.training.summary import RunSummary
@@ -146,7 +146,7 @@ def test_an_adapter_over_a_half_precision_base_stays_in_single_precision() -> No
 
 def test_without_anything_to_train_a_run_is_refused() -> None:
     model = adapted().requires_grad_(False)
-    with pytest.raises(TrainingError, match="pirate has nothing to train"):
+    with pytest.raises(TrainingError, match="pirate: no parameter requires a gradient"):
         run("pirate", model, TOKENIZER, encoded(), spec_of())
 
 
@@ -180,9 +180,11 @@ def test_a_listener_hears_the_plan_each_step_and_the_summary() -> None:
     data = encoded([*ROWS, Row("x", "")])
     summary = run("pirate", adapted(), TOKENIZER, data, spec_of(steps=3), reporter=listener)
     (told,) = listener.plans
-    assert (told.adapter, told.steps, told.examples, told.empty) == ("pirate", 3, 7, 1)
-    for part in ("7 rows", f"{data.trained_tokens} tokens trained", "0 cut, 1 empty", "<|im_end|>"):
+    tokens = sum(example.trained for example in data.examples)
+    for part in ("pirate: 7 rows", f"{tokens} tokens trained", "0 cut, 1 empty", "<|im_end|>"):
         assert part in told.line
+    assert told.adapter == "pirate"
+    assert "3 steps" in told.line
     assert [point.step for point in listener.points] == [1, 2, 3]
     assert tuple(point.loss for point in listener.points) == summary.losses
     assert listener.points[-1].seconds_left == 0
@@ -320,7 +322,7 @@ def test_held_out_rows_are_measured_in_between_and_that_changes_no_bit(
     assert summary.held_out_losses[0][1] == summary.held_out_before
     assert summary.held_out_losses[-1][1] == summary.held_out_after
     assert [len(point.held_out) for point in listener.points[2:5]] == [1, 2, 2]
-    monkeypatch.setattr(batches, "between", lambda steps, held: frozenset())
+    monkeypatch.setattr(batches, "evaluations", lambda steps, held: frozenset())
     run("a", unmeasured, TOKENIZER, data, spec)
     assert all(torch.equal(weights(model)[k], w) for k, w in weights(unmeasured).items())
 
@@ -340,14 +342,14 @@ def test_the_times_of_a_step_leave_out_what_measuring_takes(
     def a_second(step: int) -> None:
         now[0] += 1
 
-    measured = _Run._held_out
+    measured = _Run._measure
 
     def held_out(self: _Run) -> Any:
         now[0] += 100
         return measured(self)
 
     monkeypatch.setattr(run_module, "time", Clock)
-    monkeypatch.setattr(_Run, "_held_out", held_out)
+    monkeypatch.setattr(_Run, "_measure", held_out)
     listener = Listener(a_second)
     spec = spec_of(steps=20, batch=3, passes=2, eval=2)
     run("a", adapted(), TOKENIZER, encoded(), spec, reporter=listener)

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from lora_magic.errors import CommandError, DataError, LoraMagicError
-from lora_magic.training.rows import Message, Row
+from lora_magic.training.row import Message, Row
 from lora_magic.training.sources import read_data
 
 PAIRS = [("a", "b"), ("c, d", 'e "f"'), ("g\nh", "ünï")]
@@ -125,7 +125,7 @@ def test_columns_that_can_be_read_two_ways_are_refused_with_both_lines() -> None
 
 
 def test_a_cell_that_holds_no_text_names_its_row() -> None:
-    with pytest.raises(DataError, match="row 2: completion holds a dict"):
+    with pytest.raises(DataError, match="row 2: completion is a dict"):
         read_data([{"prompt": "a", "completion": "b"}, {"prompt": "a", "completion": {}}])
 
 
@@ -200,13 +200,13 @@ def test_bad_json_and_bad_bytes_name_their_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a.json, line 3: not JSON"):
         read_data(tmp_path / "a.json")
     (tmp_path / "b.json").write_text('{"text": "a"}')
-    with pytest.raises(DataError, match="holds one dict, expected a list"):
+    with pytest.raises(DataError, match="expected a list of objects, got one dict"):
         read_data(tmp_path / "b.json")
     (tmp_path / "b.csv").write_bytes(b"text\nok\ncaf\xe9\n")
     with pytest.raises(DataError, match=r"b.csv, line 3: not UTF-8 \(byte 0xe9\)"):
         read_data(tmp_path / "b.csv")
     (tmp_path / "a.parquet").write_bytes(b"no parquet")
-    with pytest.raises(DataError, match=r"a.parquet is no Parquet file"):
+    with pytest.raises(DataError, match=r"a.parquet: not a readable Parquet file"):
         read_data(tmp_path / "a.parquet")
     (tmp_path / "c.csv").write_text("")
     with pytest.raises(DataError, match=r"c.csv is empty"):
@@ -275,7 +275,7 @@ def test_numbers_in_pairs_and_sharegpt_turns_are_read() -> None:
     [
         ({"prompt": ["a"], "completion": ["b"]}, r"pandas\.DataFrame\(data\)"),
         (iter([("a", "b")]), r"list\(data\)"),
-        ("https://example.com/rows.csv", r"is an address, expected a file here"),
+        ("https://example.com/rows.csv", r"expected a local file, got an address"),
         ([{"messages": "hello"}], r'"role": "user"'),
     ],
 )

@@ -17,7 +17,7 @@ DEMO = Recipe(4e-3, 8, 16.0, "q,v", batch_size=8, accumulation=1, max_length=256
 def test_without_flags_the_recipe_decides() -> None:
     spec = plan(DEMO, 80, eval=0)
     assert (spec.steps, spec.learning_rate, spec.batch_size, spec.accumulation) == (60, 4e-3, 8, 1)
-    assert (spec.max_length, spec.seed, spec.warmup, spec.schedule) == (256, 0, 0.05, "linear")
+    assert (spec.max_length, spec.seed, spec.warmup) == (256, 0, 0.05)
     assert spec.epochs == 60 * 8 / 80
 
 
@@ -96,12 +96,15 @@ def test_what_is_held_out(rows: int, eval: float | None, held: int) -> None:
         ({"epochs": 0.0}, "--epochs 0"),
         ({"epochs": float("inf")}, "--epochs inf"),
         ({"batch_size": 0}, "--batch-size 0"),
-        ({"max_length": 7}, "--max-length 7: expected at least 8"),
-        ({"max_length": 300, "context": 256}, "--max-length 300: the base's context is 256"),
+        ({"max_length": 7}, "--max-length 7: expected a whole number from 8"),
+        (
+            {"max_length": 300, "context": 256},
+            "--max-length 300: expected a whole number from 8 to 256 (the base's context)",
+        ),
         ({"seed": -1}, "--seed -1"),
         ({"eval": -0.5}, "--eval -0.5"),
         ({"eval": 1.5}, "--eval 1.5"),
-        ({"eval": 10}, "--eval 10: 10 rows in all"),
+        ({"eval": 10}, "--eval 10: expected a share below 1 or a number of rows, so that"),
         ({"eval": float("nan")}, "--eval nan"),
     ],
 )

@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
-from lora_magic.training.forgetting import Content
+from lora_magic.training.forgetting import AnswerForgetting
 from lora_magic.training.reporter import LineReporter, RunPlan, SilentReporter, StepPoint
 from lora_magic.training.summary import RunSummary, duration
 
@@ -57,15 +57,16 @@ def test_the_receipt_tells_a_stop_what_was_held_out_and_what_was_lost() -> None:
     assert line.endswith("1 cut, 2 empty")
 
 
-def test_what_was_kept_of_the_base_stands_beside_the_loss() -> None:
-    summary = replace(SUMMARY, cut=1, kept=Content(24, 23, 20, 24, 22))
+def test_forgetting_is_shown_after_the_loss() -> None:
+    summary = replace(SUMMARY, cut=1, forgetting=AnswerForgetting(24, 23, 20, 24, 22))
     assert summary.line.endswith(
-        "tokens trained, 1 cut; content: 23 of 24 about the right subject, 20 true (base 24, 22)"
+        "tokens trained, 1 cut; forgetting: 20 of 24 questions answered correctly (base 22), "
+        "23 on topic (base 24)"
     )
-    assert ("and true", "20 (base 22)") in summary.facts
+    assert ("answered correctly", "20 (base 22)") in summary.facts
     bundle = summary._repr_mimebundle_()
     for form in ("text/plain", "text/html"):
-        assert "content: 23 of 24 about the right subject, 20 true (base 24, 22)" in str(
+        assert "forgetting: 20 of 24 questions answered correctly (base 22), 23" in str(
             bundle[form]
         )
     assert "20 (base 22)" in str(bundle["text/html"])
@@ -105,7 +106,7 @@ def test_lines_come_at_the_start_now_and_then_at_the_last_step_and_at_the_end() 
     told: list[str] = []
     now = [0.0]
     reporter = LineReporter(told.append, every=5.0, clock=lambda: now[0])
-    reporter.start(RunPlan("pirate", "the plan", 20, 10, 100, 0, 0))
+    reporter.start(RunPlan("pirate", "the plan"))
     for step in range(1, 21):
         now[0] += 1.0
         reporter.step(StepPoint(step, 20, 1.5, step, 20 - step, 1234.5))
@@ -121,7 +122,7 @@ def test_lines_come_at_the_start_now_and_then_at_the_last_step_and_at_the_end() 
 def test_a_short_run_has_no_line_between_the_first_and_the_last() -> None:
     told: list[str] = []
     reporter = LineReporter(told.append, every=5.0, clock=lambda: 0.0)
-    reporter.start(RunPlan("pirate", "the plan", 20, 10, 100, 0, 0))
+    reporter.start(RunPlan("pirate", "the plan"))
     for step in range(1, 21):
         reporter.step(
             StepPoint(step, 20, 1.5, step, 20 - step, 1234.5, None, ((0, 3.0), (10, 2.0)))
@@ -139,7 +140,7 @@ def test_a_line_tells_the_held_out_loss_where_there_is_one() -> None:
 
 def test_a_silent_reporter_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     reporter = SilentReporter()
-    reporter.start(RunPlan("pirate", "the plan", 20, 10, 100, 0, 0))
+    reporter.start(RunPlan("pirate", "the plan"))
     reporter.step(StepPoint(1, 20, 1.5, 1.0, 19.0, 1.0))
     reporter.finish(SUMMARY)
     assert capsys.readouterr().out == ""

@@ -6,15 +6,13 @@ Knows a base's slots; knows no spec and no file.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lora_magic.adapters.slots import Slots
-from lora_magic.interrupts import undisturbed
+from lora_magic.base.restore import Restore, entries, flags, restoring
 
 from .library import peft, translated
 
@@ -29,7 +27,8 @@ def capture(
     """
     with slots.using({}):
         try:
-            with _nothing_left(model), _seeded(seed), translated("attach"):
+            with restoring(*_left_by_peft(model)), torch.random.fork_rng(), translated("attach"):
+                torch.manual_seed(seed)
                 wrapper = peft.get_peft_model(model, config)
         finally:
             found = slots.collect()
@@ -39,45 +38,17 @@ def capture(
     return wrapper, found
 
 
-@contextlib.contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield
-
-
-@contextlib.contextmanager
-def _nothing_left(model: nn.Module) -> Iterator[None]:
-    """Attributes, config, hooks and flags that PEFT leaves on a model, put back."""
-    attributes = dict(vars(model))
+def _left_by_peft(model: nn.Module) -> list[Restore]:
+    """Snapshots of what PEFT changes outside the slots: attributes, config, hooks and flags."""
     config = getattr(model, "config", None)
-    settings = dict(vars(config)) if config is not None else {}
-    hooks = [(module, dict(module._forward_hooks)) for module in model.modules()]
-    wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    try:
-        yield
-    finally:
-        with undisturbed():
-            _put_back(model, attributes)
-            if config is not None:
-                _put_back(config, settings)
-            for module, kept in hooks:
-                for key in [key for key in module._forward_hooks if key not in kept]:
-                    del module._forward_hooks[key]
-            for parameter, flag in wanted:
-                parameter.requires_grad_(flag)
+    spaces = [vars(owner) for owner in (model, config) if owner is not None]
+    hooks = [module._forward_hooks for module in model.modules()]
+    return [*map(entries, spaces), *map(entries, hooks), flags(model)]
 
 
 def forget(model: nn.Module) -> None:
     """Take PEFT's mark off a base that carries none of its layers, should it have been left."""
     vars(model).pop("peft_config", None)
-
-
-def _put_back(holder: Any, attributes: dict[str, Any]) -> None:
-    for name in [name for name in vars(holder) if name not in attributes]:
-        # Through the instance's dict: a module's own __delattr__ looks elsewhere first.
-        del vars(holder)[name]
-    vars(holder).update(attributes)
 
 
 def tensors(wrapper: Any, slots: Slots, replacements: dict[str, nn.Module]) -> dict[str, Tensor]:

@@ -7,16 +7,15 @@ import threading
 
 import pytest
 
-from lora_magic.interrupts import undisturbed
-from lora_magic.training.stop import Stop
+from lora_magic.interrupts import Stop, undisturbed
 
 
 def test_the_first_interrupt_is_noted_and_the_second_raises() -> None:
     before = signal.getsignal(signal.SIGINT)
     with Stop() as stop:
-        assert not stop.wanted
+        assert not stop.requested
         signal.raise_signal(signal.SIGINT)
-        assert stop.wanted
+        assert stop.requested
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
@@ -26,7 +25,7 @@ def test_an_event_is_a_wish_to_stop_and_no_first_interrupt() -> None:
     event = threading.Event()
     with Stop(event) as stop:
         event.set()
-        assert stop.wanted
+        assert stop.requested
         signal.raise_signal(signal.SIGINT)
 
 
@@ -35,7 +34,7 @@ def test_who_ignores_interrupts_goes_on_ignoring_them() -> None:
     try:
         with Stop() as stop:
             signal.raise_signal(signal.SIGINT)
-            assert not stop.wanted
+            assert not stop.requested
         with undisturbed():
             signal.raise_signal(signal.SIGINT)
     finally:

@@ -1,0 +1,114 @@
+"""Snapshots that restore themselves: modes, flags, attributes, gradients, generators, environment.
+
+Whatever changes a model for a while (evaluation, PEFT, training, generation, a session) puts it
+back with these. Knows modules and the process; knows no adapter, no Trainer and no session.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from lora_magic.interrupts import undisturbed
+
+#: Puts back what was there when it was made; may be called twice.
+Restore = Callable[[], None]
+
+
+@contextmanager
+def restoring(*snapshots: Restore) -> Iterator[None]:
+    """Restore all snapshots when the block ends, however it ends; an interrupt waits for that."""
+    try:
+        yield
+    finally:
+        with undisturbed():
+            for restore in snapshots:
+                restore()
+
+
+def modes(model: nn.Module) -> Restore:
+    """Each module's mode: training or evaluation."""
+    return attributes(model.modules(), "training")
+
+
+def flags(model: nn.Module) -> Restore:
+    """Each parameter's `requires_grad`."""
+    return attributes(model.parameters(), "requires_grad")
+
+
+def gradients(model: nn.Module) -> Restore:
+    """Each parameter's gradient; the values are not copied."""
+    return attributes(model.parameters(), "grad")
+
+
+def attributes(owners: Iterable[Any], name: str) -> Restore:
+    """One attribute of several objects."""
+    before = [(owner, getattr(owner, name)) for owner in owners]
+
+    def restore() -> None:
+        for owner, value in before:
+            setattr(owner, name, value)
+
+    return restore
+
+
+def entries(holder: dict[Any, Any]) -> Restore:
+    """A dict's entries and their order: an object's namespace, hooks, or children."""
+    before = dict(holder)
+
+    def restore() -> None:
+        if list(holder) != list(before) or any(holder[key] is not before[key] for key in before):
+            holder.clear()
+            holder.update(before)
+
+    return restore
+
+
+def namespaces(model: nn.Module) -> list[Restore]:
+    """Every module's attributes and, one level down, the dicts among them; the model's configs."""
+    configs = (getattr(model, name, None) for name in ("config", "generation_config"))
+    owners = [*model.modules(), *(config for config in configs if hasattr(config, "__dict__"))]
+    spaces = [vars(owner) for owner in owners]
+    inner = [value for space in spaces for value in space.values() if isinstance(value, dict)]
+    return [entries(holder) for holder in (*spaces, *inner)]
+
+
+def generators() -> Restore:
+    """The states of the random generators of Python, torch, and numpy where it is imported."""
+    python, cpu = random.getstate(), torch.get_rng_state()
+    numpy = sys.modules.get("numpy")
+    array = numpy.random.get_state() if numpy else None
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else None
+
+    def restore() -> None:
+        random.setstate(python)
+        torch.set_rng_state(cpu)
+        if numpy:
+            numpy.random.set_state(array)
+        if cuda is not None:
+            torch.cuda.set_rng_state_all(cuda)
+
+    return restore
+
+
+def environment(prefix: str) -> Restore:
+    """The environment's variables whose names begin with `prefix`."""
+
+    def now() -> dict[str, str]:
+        return {name: value for name, value in os.environ.items() if name.startswith(prefix)}
+
+    before = now()
+
+    def restore() -> None:
+        for name in now().keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
+
+    return restore
