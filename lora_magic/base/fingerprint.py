@@ -78,10 +78,9 @@ class Verification:
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None
     ) -> dict[str, object]:
-        from lora_magic.views import verification
+        from lora_magic.views import receipt
 
-        facts = [("seconds", f"{self.seconds:.3f}")]
-        return verification.bundle(line=self.line, facts=facts, changed=self.changed)
+        return receipt.verification(self)
 
 
 @dataclass(frozen=True, eq=False)

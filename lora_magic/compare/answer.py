@@ -45,12 +45,4 @@ class Answer:
     ) -> dict[str, Any]:
         from lora_magic.views import comparison as view
 
-        bundle: dict[str, Any] = view.answer_bundle(
-            prompt=self.prompt,
-            adapter=self.adapter,
-            text=self.text,
-            tokens=self.tokens,
-            seconds=self.seconds,
-            ended=self.ended,
-        )
-        return bundle
+        return view.answer_bundle(self)

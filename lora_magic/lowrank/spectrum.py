@@ -99,14 +99,25 @@ class Spectrum:
         of values with 90 % of Σσ²), sigma_1, norm (Frobenius) and note, which says in words when
         ΔW = 0; the measures are 0 there.
         """
-        return frame(self._measures())
+        return frame(self.measures())
 
-    def _measures(self) -> list[dict[str, object]]:
+    def measures(self) -> list[dict[str, object]]:
+        """The rows of the summary."""
         return [_measure(adapter, module, sigma) for adapter, module, sigma in self._series()]
 
     def _series(self) -> list[tuple[str, str, list[float]]]:
         grouped = groupby(self.rows, key=lambda row: (row.adapter, row.module))
         return [(*key, [row.sigma for row in rows]) for key, rows in grouped]
+
+    def curves(self) -> list[tuple[str, str, list[float]]]:
+        """(adapter, module, σ) without the σ that are rounding noise beside the largest."""
+        return [(adapter, module, _drawable(sigma)) for adapter, module, sigma in self._series()]
+
+    def outputs(self) -> list[dict[str, Any]]:
+        """The chart, and the tables as a second output: MIME bundles to display in this order."""
+        from lora_magic.views import spectrum as view
+
+        return view.outputs(self)
 
     def _untrained(self) -> list[str]:
         """Adapters without a single value above 0."""
@@ -124,19 +135,14 @@ class Spectrum:
         return f"{adapter}: {len(series)} {noun}, rank {rank}, effective rank {spread}"
 
     def __repr__(self) -> str:
-        return "\n".join([self.line, *_table(self._measures())])
+        return "\n".join([self.line, *_table(self.measures())])
 
     def _repr_mimebundle_(
         self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
     ) -> dict[str, Any]:
         from lora_magic.views import spectrum as view
 
-        title = "Singular values σ of ΔW, largest first (log scale)"
-        if asleep := self._untrained():
-            title += f"; {', '.join(asleep)} {UNTRAINED}"
-        series = [(adapter, module, _drawable(sigma)) for adapter, module, sigma in self._series()]
-        bundle: dict[str, Any] = view.bundle(title=title, series=series, summary=self._measures())
-        return bundle
+        return view.bundle(self)
 
 
 def spectrum_of(adapters: Mapping[str, Mapping[str, Update]]) -> Spectrum:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from lora_magic.adapters.live_adapter import Adapter
-from lora_magic.base.model import BaseRecord, in_words
+from lora_magic.base.model import BaseRecord
+from lora_magic.numbers import short
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Status:
         if self.base is None:
             return None
         state = "unchanged ✓" if self.unchanged else "CHANGED: type %lora verify"
-        size = in_words(self.base.parameters)
+        size = short(self.base.parameters)
         kind = self.base.quantised.kind if self.base.quantised else self.base.dtype
         return f"{self.base.name} · {size} · {kind} · {self.base.device} · {state}"
 

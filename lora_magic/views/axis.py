@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lora_magic.views.numbers import figures, power
+from lora_magic.numbers import figures, power
 
 
 @dataclass(frozen=True)

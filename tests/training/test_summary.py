@@ -6,9 +6,10 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
+from lora_magic.numbers import duration
 from lora_magic.training.forgetting import Content
 from lora_magic.training.reporter import LineReporter, RunPlan, SilentReporter, StepPoint
-from lora_magic.training.summary import RunSummary, duration
+from lora_magic.training.summary import RunSummary
 
 SUMMARY = RunSummary(
     adapter="pirate",
@@ -95,7 +96,7 @@ def test_the_rich_form_holds_the_receipt_and_the_facts() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "told"),
-    [(0.04, "0.0 s"), (59.94, "59.9 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
+    [(0.04, "0.04 s"), (59.4, "59 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")],
 )
 def test_durations_are_told_for_a_person(seconds: float, told: str) -> None:
     assert duration(seconds) == told
