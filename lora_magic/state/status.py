@@ -41,10 +41,14 @@ class Status:
         return f"{self.base.name} · {size} · {kind} · {self.base.device} · {state}"
 
     @property
-    def _answering(self) -> dict[str, str]:
-        """The adapters that answer now, with the weights of several: `at 0.7`, or nothing."""
+    def rows(self) -> list[tuple[str, str, str, bool]]:
+        """Name, spec, state and whether it is active, with its weight where several are."""
         parts = (part.partition("=") for part in self.active.split(","))
-        return {name: f" · at {weight}" if weight else "" for name, _, weight in parts}
+        now = {name: f" · at {weight}" if weight else "" for name, _, weight in parts}
+        return [
+            (a.name, a.spec.line, a.history.words + now.get(a.name, ""), a.name in now)
+            for a in self.adapters
+        ]
 
     @property
     def line(self) -> str:
@@ -62,18 +66,7 @@ class Status:
     ) -> dict[str, object]:
         from lora_magic.views import status
 
-        now = self._answering
-        return status.bundle(
-            base=self.base_line,
-            machine=self.machine,
-            adapters=[
-                (a.name, a.spec.line, a.history.words + now.get(a.name, ""), a.name in now)
-                for a in self.adapters
-            ],
-            merged=self.merged,
-            next_commands=self.next_commands,
-            found=self.found,
-        )
+        return status.bundle(self)
 
 
 def machine() -> str:

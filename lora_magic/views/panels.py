@@ -246,5 +246,5 @@ def _line(member: Series, colours: Mapping[str, tuple[int, str]]) -> Line:
 def _band(members: Sequence[Series], most: int) -> Band:
     places = thinned(max(len(sigmas) for _, _, sigmas in members), most)
     seen = [[s[place] for _, _, s in members if len(s) > place] for place in places]
-    low, middle, high = (tuple(map(part, seen)) for part in (min, median, max))
-    return Band(tuple(place + 1 for place in places), low, middle, high)
+    indices = tuple(place + 1 for place in places)
+    return Band(indices, *(tuple(float(part(one)) for one in seen) for part in (min, median, max)))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 from lora_magic.adapters.combine.truncation import Compression, ModuleLoss
 from lora_magic.adapters.count import ModuleCount, ParameterCount
@@ -15,6 +16,7 @@ from lora_magic.compare.answer import Answer
 from lora_magic.compare.comparison import Comparison, Pane
 from lora_magic.compare.prediction import Classification, Prediction
 from lora_magic.lowrank.spectrum import Spectrum, SpectrumRow
+from lora_magic.state.status import Status
 from lora_magic.training.summary import RunSummary
 from lora_magic.views import receipt, status, training
 
@@ -124,15 +126,17 @@ def _evidence(text: str) -> Bundle:
     return shown(Compression(text, None, rows))
 
 
+def state(base_line: str | None = "b", machine: str = "CPU", **more: Any) -> Bundle:
+    """What the view makes of a `Status` with this to read."""
+    usual: dict[str, Any] = {"rows": (), "merged": None, "next_commands": (), "found": ()}
+    usual |= {"base_line": base_line, "machine": machine, "line": f"No base yet · {machine}"}
+    return status.bundle(cast("Status", SimpleNamespace(**{**usual, **more})))
+
+
 def _status(text: str) -> Bundle:
-    return status.bundle(
-        base=text,
-        machine=text,
-        adapters=[(text, text, text, True), (text, text, text, False)],
-        merged=text,
-        next_commands=[f"{text}  {text}"],
-        found=[text],
-    )
+    rows = [(text, text, text, True), (text, text, text, False)]
+    commands = [f"{text}  {text}"]
+    return state(text, text, rows=rows, merged=text, next_commands=commands, found=[text])
 
 
 #: The name of a display, and how to make it with one text everywhere.
@@ -155,7 +159,7 @@ ALL: dict[str, Callable[[str], Bundle]] = {
     "evidence for a rank": _evidence,
     "verification": lambda text: shown(Verification(3, 24, (text,), False, 0.01)),
     "status": _status,
-    "status without a base": lambda text: status.bundle(
-        base=None, machine=text, next_commands=[f"{text}  {text}"], found=[text]
+    "status without a base": lambda text: state(
+        None, text, next_commands=[f"{text}  {text}"], found=[text]
     ),
 }

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from lora_magic.adapters.merge import ModuleMerge
 from lora_magic.base.fingerprint import Verification
-from lora_magic.views import receipt, status
+from lora_magic.views import receipt
 from tests.views.page import Page
-from tests.views.samples import merged, shown
+from tests.views.samples import merged, shown, state
 
 
 def test_a_receipt_without_facts_is_one_line() -> None:
@@ -63,10 +63,9 @@ def test_a_changed_base_names_its_tensors_unfolded() -> None:
 
 
 def test_the_state_reads_as_drawn_in_the_design() -> None:
-    bundle = status.bundle(
-        base="demo · 1.1M · bf16 · cpu · unchanged ✓",
-        machine="CPU",
-        adapters=[
+    bundle = state(
+        "demo · 1.1M · bf16 · cpu · unchanged ✓",
+        rows=[
             ("cheerful", "lora r8 q,v", "60 steps, loss 3.1 → 0.6", True),
             ("grumpy", "lora r8 q,v", "not trained", False),
         ],
@@ -82,9 +81,9 @@ def test_the_state_reads_as_drawn_in_the_design() -> None:
 
 
 def test_before_a_base_the_state_is_what_to_type() -> None:
-    bundle = status.bundle(
-        base=None,
-        machine="CPU, 1 core, 2 GB",
+    bundle = state(
+        None,
+        "CPU, 1 core, 2 GB",
         next_commands=["%lora load demo  built in, offline"],
         found=["model tokenizer"],
     )
@@ -98,14 +97,12 @@ def test_before_a_base_the_state_is_what_to_type() -> None:
 
 
 def test_the_active_adapter_is_told_by_a_sign_and_not_by_weight_alone() -> None:
-    page = Page(
-        status.bundle(base="b", machine="CPU", adapters=[("a", "r8", "new", True)])["text/html"]
-    )
+    page = Page(state(rows=[("a", "r8", "new", True)])["text/html"])
     assert "● a" in page.text
     assert "● is the active adapter" in page.text
 
 
 def test_without_adapters_the_state_says_none() -> None:
-    plain = str(status.bundle(base="b", machine="CPU", merged="pirate")["text/plain"])
+    plain = str(state(merged="pirate")["text/plain"])
     assert "adapters  none" in plain
     assert "merged    pirate" in plain
