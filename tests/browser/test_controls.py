@@ -91,7 +91,8 @@ def test_modules_are_picked_in_the_chart_itself(book: Book) -> None:
     appears(chart.locator(".updatemenu-header"), "v_proj")
     chart.locator(".annotation").filter(has_text="q_proj").wait_for(state="detached")
     assert chart.locator(".annotation").filter(has_text="v_proj").count() == 1
-    assert chart.bounding_box() == before
+    after = chart.bounding_box()
+    assert (after["width"], after["height"]) == (before["width"], before["height"])
     below = controls(book, SPECTRUM)
     assert below.get_by_role("row").count() == 8 + 1
     below.get_by_role("button", name="Copy table").click()
