@@ -53,11 +53,11 @@ def _group(text: str, columns: Sequence[Prediction]) -> list[Markup]:
 def _cell(share: float, chosen: bool) -> Markup:
     """A bar that a screen reader passes over, and the number, in bold where it is chosen."""
     bar = tag("span", _bar(share), aria_hidden="true")
-    told = _told(share, chosen)
-    return joined([bar, " ", tag("strong", told) if chosen else told])
+    label = _label(share, chosen)
+    return joined([bar, " ", tag("strong", label) if chosen else label])
 
 
-def _told(share: float, chosen: bool) -> str:
+def _label(share: float, chosen: bool) -> str:
     return numbers.percent(share) + (" ✓" if chosen else "")
 
 
@@ -65,7 +65,7 @@ def _plain(text: str, columns: Sequence[Prediction]) -> str:
     rows, rest = _rows(columns)
     header = ["", *(column.adapter for column in columns)]
     cells = [
-        [label, *(f"{_bar(share)} {_told(share, chosen)}" for share, chosen in row)]
+        [label, *(f"{_bar(share)} {_label(share, chosen)}" for share, chosen in row)]
         for label, row in rows
     ]
     parts = [f"> {clean(text)}", plain_table(header, cells, left=len(header), indent="  ")]

@@ -100,7 +100,7 @@ def _colour(name: str) -> str:
 
 
 def note_of(note: str) -> Markup:
-    """A note that is to be seen."""
+    """A highlighted note."""
     return tag("p", tag("strong", "Note: "), note, style=NOTE)
 
 

@@ -20,40 +20,40 @@ _MODULES = ("Module", "Rank before", "after", "‖ΔW‖", "Lost")
 _READING = "Lost: ‖ΔW − ΔW'‖/‖ΔW‖ in the Frobenius norm."
 
 
-def bundle(told: Compression) -> dict[str, object]:
+def bundle(record: Compression) -> dict[str, object]:
     """A compression's MIME bundle: a receipt, or where nothing was made the evidence by rank."""
-    if told.new is not None:
-        caption = f"{len(told.modules)} modules. {_READING}"
-        table_of = receipt.Rows(caption, _MODULES, tuple(map(_module, told.modules)))
-        facts = [("next", told.command)]
+    if record.new is not None:
+        caption = f"{len(record.modules)} modules. {_READING}"
+        table_of = receipt.Rows(caption, _MODULES, tuple(map(_module, record.modules)))
+        facts = [("next", record.command)]
         more = "What each module lost"
-        return receipt.bundle(line=told.line, facts=facts, table=table_of, more=more)
-    if not any(row.norm for row in told.modules):
+        return receipt.bundle(line=record.line, facts=facts, table=table_of, more=more)
+    if not any(row.norm for row in record.modules):
         # Nothing to lose: a table of zeros says no more than the line.
-        return receipt.bundle(line=told.line)
-    return _evidence(told)
+        return receipt.bundle(line=record.line)
+    return _evidence(record)
 
 
-def _evidence(told: Compression) -> dict[str, object]:
+def _evidence(record: Compression) -> dict[str, object]:
     ranks = [
         [str(rank), where, numbers.percent(worst), numbers.percent(overall)]
-        for rank, overall, worst, where in told.ranked()
+        for rank, overall, worst, where in record.ranked()
     ]
-    largest = sorted(told.modules, key=lambda row: row.norm, reverse=True)[:ROWS]
-    rest = len(told.modules) - len(largest)
+    largest = sorted(record.modules, key=lambda row: row.norm, reverse=True)[:ROWS]
+    rest = len(record.modules) - len(largest)
     norms = [[row.module, _rank(row.rank_before), numbers.figures(row.norm)] for row in largest]
     page = frame(
-        heading(told.line),
+        heading(record.line),
         table(f"What the best ΔW of each rank loses. {_READING}", _BY_RANK, ranks, left=2),
-        one("Next: ", code(told.command)),
+        one("Next: ", code(record.command)),
         details(
-            f"{len(told.modules)} modules",
+            f"{len(record.modules)} modules",
             table("The largest ‖ΔW‖ first", ("Module", "Rank", "‖ΔW‖"), norms),
             one(f"and {rest} more: .to_frame() has every row", muted=True) if rest else "",
         ),
         label="Evidence for a rank",
     )
-    plain = "\n".join([one_line(told.line), plain_table(_BY_RANK, ranks, left=2)])
+    plain = "\n".join([one_line(record.line), plain_table(_BY_RANK, ranks, left=2)])
     return {"text/plain": plain, "text/html": str(page)}
 
 

@@ -88,9 +88,9 @@ def _bars(count: ParameterCount) -> Markup:
             svg.box(left, y + 2, max(end - left, 1), 16, fill=colour, rx="2"),
             svg.label(end + 6, y + 14, numbers.short(n), size=12),
         ]
-    told = ", ".join(f"{name} {numbers.short(n)}" for name, n, _ in bars)
+    summary = ", ".join(f"{name} {numbers.short(n)}" for name, n, _ in bars)
     drawn = svg.image(
-        left + _BAR + _ROOM, bottom + 24, f"Parameters on a logarithmic scale: {told}", *shapes
+        left + _BAR + _ROOM, bottom + 24, f"Parameters on a logarithmic scale: {summary}", *shapes
     )
     return figure(drawn, f"Parameters of {_name(count)}, logarithmic scale")
 
@@ -130,9 +130,9 @@ def _matrix(module: ModuleCount) -> Markup:
         svg.label(x_b + thin + 6, max(middle, top + thin + 36) + 4, f"B  {b_shape}", size=12),
     ]
     trained, whole = map(numbers.count, (r * (d + k), d * k))
-    told = f"One matrix to scale: W {d} by {k}, B {d} by {r}, A {r} by {k}"
+    summary = f"One matrix to scale: W {d} by {k}, B {d} by {r}, A {r} by {k}"
     right = max(x_a + wide + 8, 300)
-    drawn = svg.image(right, max(top + high, top + thin + 44) + 4, told, *shapes)
+    drawn = svg.image(right, max(top + high, top + thin + 44) + 4, summary, *shapes)
     share = numbers.percent(r * (d + k) / (d * k))
     note = f"One matrix, to scale: r·(d + k) = {trained} of d·k = {whole}, {share}"
     return figure(drawn, note)
