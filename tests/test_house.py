@@ -36,10 +36,11 @@ BELOW = {
     "paths": set(),
     "checks": set(),
     "versions": set(),
+    "numbers": set(),
 }
 
 #: Single files at the bottom, open to every room.
-OPEN = {"errors", "interrupts", "frames", "paths", "checks", "versions"}
+OPEN = {"errors", "interrupts", "frames", "paths", "checks", "versions", "numbers"}
 
 #: Libraries with one owner: a room, or one file.
 OWNERS = {

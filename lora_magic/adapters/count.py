@@ -13,6 +13,7 @@ from torch import nn
 
 from lora_magic.base.quantise import count
 from lora_magic.frames import frame
+from lora_magic.numbers import percent
 
 from .bottleneck import width_of
 from .methods import METHODS
@@ -76,7 +77,7 @@ class ParameterCount:
         who = self.adapter or f"a plan of {self.spec.line}"
         return (
             f"{who}: {self.trainable_parameters:,} trainable of {self.base_parameters:,} "
-            f"parameters ({self.share:.3%}, {_less(1 / self.share)})"
+            f"parameters ({percent(self.share)}, {_less(1 / self.share)})"
         )
 
     def __repr__(self) -> str:
@@ -87,6 +88,11 @@ class ParameterCount:
         rows = [(c.module, c.outputs, c.inputs, c.rank, c.formula, c.tensors) for c in self.modules]
         names = ["module", "outputs", "inputs", "rank", "formula", "trainable"]
         return frame(rows, names)
+
+    @property
+    def method(self) -> str:
+        """The spec, and what its method stores."""
+        return f"{self.spec.line}; {METHODS[self.spec.method].storage}"
 
     @property
     def matrices(self) -> tuple[str, ...]:
@@ -102,33 +108,12 @@ class ParameterCount:
         """The display, with the picture of the largest of the `matrices`, or of the one named."""
         from lora_magic.views import ratio
 
-        drawn = [c for c in self.modules if _kind(c) == matrix and c.rank] or self.modules
-        largest = max(drawn, key=lambda count: count.outputs * count.inputs)
-        low = (largest.outputs, largest.inputs, largest.rank) if largest.rank else None
-        return ratio.bundle(
-            title=self.line,
-            base_parameters=self.base_parameters,
-            rows=[
-                {
-                    "adapter": self.adapter or "plan",
-                    # Virtual tokens, biases and whole weights have no rank: the cell says none.
-                    "rank": self.spec.rank or None,
-                    "modules": len(self.modules),
-                    "trainable": self.trainable_parameters,
-                    "formula": self.formula,
-                    "share": self.share,
-                    "checkpoint_bytes": self.trainable_parameters * self.bytes_each,
-                }
-            ],
-            facts=[
-                ("method", f"{self.spec.line}; {METHODS[self.spec.method].storage}"),
-                (
-                    "largest module" if matrix is None else "drawn",
-                    f"{largest.module}, {largest.outputs:,} × {largest.inputs:,}",
-                ),
-            ],
-            example=low,
-        )
+        return ratio.bundle(self, matrix)
+
+    def largest(self, matrix: str | None = None) -> ModuleCount:
+        """The module with the largest matrix, of those of that kind if one is named."""
+        found = [c for c in self.modules if _kind(c) == matrix and c.rank] or self.modules
+        return max(found, key=lambda count: count.outputs * count.inputs)
 
 
 def _kind(count: ModuleCount) -> str:

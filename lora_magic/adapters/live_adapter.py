@@ -19,6 +19,7 @@ from lora_magic.base.prompt import PromptForm
 from lora_magic.interrupts import undisturbed
 from lora_magic.lowrank.dense import Update
 from lora_magic.lowrank.factors import LowRank
+from lora_magic.numbers import percent, size
 
 from .count import ModuleCount
 from .delta import PEFT_NAME, low_rank_of, update_of
@@ -110,8 +111,8 @@ class Adapter:
         made += "; active" if self.active else ""
         return (
             f"{self.name}: {self.spec.line}{where}, "
-            f"{self.trainable:,} of {self.base_parameters:,} parameters ({self.ratio:.2%}), "
-            f"{_kilobytes(self.checkpoint_bytes)} checkpoint{made}"
+            f"{self.trainable:,} of {self.base_parameters:,} parameters ({percent(self.ratio)}), "
+            f"{size(self.checkpoint_bytes)} checkpoint{made}"
         )
 
     def __repr__(self) -> str:
@@ -143,10 +144,6 @@ class Adapter:
                 *([("from", self.source)] if self.source else []),
             ],
         )
-
-
-def _kilobytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB" if size >= 10**6 else f"{size / 1e3:.0f} kB"
 
 
 @dataclass(eq=False)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from lora_magic.base.quantise import quantised_bits
 from lora_magic.errors import AdapterError
 from lora_magic.frames import frame
+from lora_magic.numbers import percent, size
 
 from .delta import merged_parameters, start
 from .methods import Method
@@ -89,8 +90,9 @@ class MergeReport:
             )
         return (
             f"{self.adapter} merged into {count} module{'s' * (count != 1)}: ΔW up to "
-            f"{self.largest_change:.2%} of W, {self.largest_loss:.2g} of ΔW lost to {self.dtype} "
-            f"rounding, logits within {self.logit_difference:.2g}{self._cost}; undo: %lora unmerge"
+            f"{percent(self.largest_change)} of W, {percent(self.largest_loss)} of ΔW lost to "
+            f"{self.dtype} rounding, logits within {self.logit_difference:.2g}{self._cost}; "
+            "undo: %lora unmerge"
         )
 
     @property
@@ -100,7 +102,7 @@ class MergeReport:
             return ""
         return (
             f"; the {self.dequantised} weights were dequantised for it, "
-            f"{self.extra_bytes / 1e6:,.1f} MB more until unmerged"
+            f"{size(self.extra_bytes)} more until unmerged"
         )
 
     def __repr__(self) -> str:
@@ -115,24 +117,9 @@ class MergeReport:
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None
     ) -> dict[str, object]:
-        from lora_magic.views import merge
+        from lora_magic.views import receipt
 
-        return merge.bundle(
-            line=self.line,
-            facts=[
-                ("largest logit difference on a probe", f"{self.logit_difference:.3g}"),
-                ("seconds", f"{self.seconds:.3f}"),
-                ("extra bytes while merged", f"{self.extra_bytes:,}"),
-            ],
-            rows=[
-                {
-                    "module": row.module,
-                    "relative_change": row.relative_change,
-                    "lost_to_rounding": row.lost_to_rounding,
-                }
-                for row in self.modules
-            ],
-        )
+        return receipt.merge(self)
 
 
 def merged_module(

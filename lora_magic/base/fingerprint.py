@@ -75,10 +75,9 @@ class Verification:
         return self.line
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
-        from lora_magic.views import verification
+        from lora_magic.views import receipt
 
-        facts = [("seconds", f"{self.seconds:.3f}")]
-        return verification.bundle(line=self.line, facts=facts, changed=self.changed)
+        return receipt.verification(self)
 
 
 @dataclass(frozen=True, eq=False)

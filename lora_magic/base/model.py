@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lora_magic.errors import BaseModelError, PromptError, listed
+from lora_magic.numbers import short
 
 from . import quantise
 from .bitsandbytes_patches import patch_layers
@@ -53,7 +54,7 @@ class BaseRecord:
         """The receipt in one line."""
         labels = f"labels {listed(self.labels)}, " if self.labels else ""
         return (
-            f"{self.name}: {self.architecture}, {in_words(self.parameters)} parameters, "
+            f"{self.name}: {self.architecture}, {short(self.parameters)} parameters, "
             f"{labels}{self.format} on {self.device} ({self.reason})"
         )
 
@@ -83,14 +84,6 @@ class BaseRecord:
                 ("fingerprint", self.fingerprint),
             ],
         )
-
-
-def in_words(count: int) -> str:
-    """1,071,616 as `1.1M`."""
-    for size, letter in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
-        if count >= size:
-            return f"{count / size:.1f}{letter}"
-    return str(count)
 
 
 def context_of(model: Any) -> int | None:

@@ -7,7 +7,7 @@ answer.
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from lora_magic.base.model import context_of
@@ -48,7 +48,7 @@ class Answer:
     def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
         from lora_magic.views import comparison as view
 
-        return view.answer_bundle(**asdict(self))
+        return view.answer_bundle(self)
 
 
 def ask(

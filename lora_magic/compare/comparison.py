@@ -78,6 +78,13 @@ class Comparison:
             ([getattr(pane, column) for column in _COLUMNS] for pane in self.panes), _COLUMNS
         )
 
+    def marked(self) -> list[tuple[str, list[tuple[Pane, list[tuple[str, bool]]]]]]:
+        """Each prompt with its panes, and the words of each: does it differ from the base's?"""
+        return [
+            (prompt, [(pane, marked_words(panes[0].text, pane.text)) for pane in panes])
+            for prompt, panes in self._groups()
+        ]
+
     def _groups(self) -> list[tuple[str, list[Pane]]]:
         grouped = groupby(self.panes, key=lambda pane: pane.prompt)
         return [(prompt, list(panes)) for prompt, panes in grouped]
@@ -88,21 +95,4 @@ class Comparison:
     def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
         from lora_magic.views import comparison as view
 
-        groups = [
-            (prompt, [_plain(pane, panes[0]) for pane in panes]) for prompt, panes in self._groups()
-        ]
-        return view.bundle(groups=groups)
-
-
-def _plain(pane: Pane, base: Pane) -> dict[str, object]:
-    """A pane for the view, with the words marked that differ from the base's answer."""
-    return {
-        "adapter": pane.adapter,
-        "words": marked_words(base.text, pane.text),
-        "tokens": pane.tokens,
-        "ended": pane.ended,
-        "seconds": pane.seconds,
-        "batched": pane.batched,
-        "first_logit_change": None if pane is base else pane.first_logit_change,
-        "note": pane.note,
-    }
+        return view.bundle(self)

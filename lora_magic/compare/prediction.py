@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from lora_magic.errors import listed
 from lora_magic.frames import frame
+from lora_magic.numbers import percent
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -46,7 +46,7 @@ class Prediction:
     def line(self) -> str:
         """One line: the label, its probability and the adapter."""
         note = f" · {self.note}" if self.note else ""
-        return f"{self.label} {100 * self.probability:.1f} % · {self.adapter}{note}"
+        return f"{self.label} {percent(self.probability)} · {self.adapter}{note}"
 
     def to_frame(self) -> DataFrame:
         """Columns prompt, adapter, label, probability, chosen: one row for each label."""
@@ -55,14 +55,6 @@ class Prediction:
     def _rows(self) -> Iterable[tuple[str, str, str, float, bool]]:
         for label, share in zip(self.labels, self.probabilities, strict=True):
             yield self.prompt, self.adapter, label, share, label == self.label
-
-    def _plain(self) -> dict[str, object]:
-        return {
-            "adapter": self.adapter,
-            "shares": list(zip(self.labels, self.probabilities, strict=True)),
-            "chosen": self.label,
-            "note": self.note,
-        }
 
     def __str__(self) -> str:
         return self.label
@@ -75,10 +67,7 @@ class Prediction:
     def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
         from lora_magic.views import classification as view
 
-        return {
-            **view.bundle(groups=[(self.prompt, [self._plain()])]),
-            "text/plain": repr(self),
-        }
+        return {**view.bundle([self]), "text/plain": repr(self)}
 
 
 @dataclass(frozen=True)
@@ -116,8 +105,4 @@ class Classification:
     def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
         from lora_magic.views import classification as view
 
-        grouped = groupby(self.predictions, key=lambda prediction: prediction.prompt)
-        groups = [
-            (prompt, [prediction._plain() for prediction in found]) for prompt, found in grouped
-        ]
-        return view.bundle(groups=groups, line=self.line)
+        return view.bundle(self.predictions, self.line)

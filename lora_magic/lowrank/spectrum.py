@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lora_magic.errors import AdapterError, listed
 from lora_magic.frames import frame
@@ -98,14 +98,25 @@ class Spectrum:
         of values with 90 % of Σσ²), sigma_1, norm (Frobenius) and note, which says that ΔW = 0; the
         measures are then 0.
         """
-        return frame(self._measures())
+        return frame(self.measures())
 
-    def _measures(self) -> list[dict[str, object]]:
+    def measures(self) -> list[dict[str, object]]:
+        """The rows of the summary."""
         return [_measure(adapter, module, sigma) for adapter, module, sigma in self._series()]
 
     def _series(self) -> list[tuple[str, str, list[float]]]:
         grouped = groupby(self.rows, key=lambda row: (row.adapter, row.module))
         return [(*key, [row.sigma for row in rows]) for key, rows in grouped]
+
+    def curves(self) -> list[tuple[str, str, list[float]]]:
+        """(adapter, module, σ) without the σ that are rounding noise beside the largest."""
+        return [(adapter, module, _drawable(sigma)) for adapter, module, sigma in self._series()]
+
+    def outputs(self) -> list[dict[str, Any]]:
+        """The chart, and the tables as a second output: MIME bundles to display in this order."""
+        from lora_magic.views import spectrum as view
+
+        return view.outputs(self)
 
     def _untrained(self) -> list[str]:
         """Adapters whose singular values are all 0."""
@@ -128,11 +139,7 @@ class Spectrum:
     def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
         from lora_magic.views import spectrum as view
 
-        title = "Singular values σ of ΔW, largest first (log scale)"
-        if untrained := self._untrained():
-            title += f"; {', '.join(untrained)} {UNTRAINED}"
-        series = [(adapter, module, _drawable(sigma)) for adapter, module, sigma in self._series()]
-        return view.bundle(title=title, series=series, summary=self._measures())
+        return view.bundle(self)
 
 
 def spectrum_of(adapters: Mapping[str, Mapping[str, Update]]) -> Spectrum:

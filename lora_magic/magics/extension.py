@@ -15,10 +15,11 @@ from lora_magic.magics.lines import LoraLine, lift_cell_magic
 from lora_magic.magics.panels import show_panel
 from lora_magic.magics.places import MAGICS, Marker
 from lora_magic.magics.router import LoraMagics
-from lora_magic.magics.show import say
+from lora_magic.magics.show import say, show_outputs
 
-#: The type of the controls, which need more than one output; by name, since it imports torch.
+#: The types that need more than one output; by name, since they import torch.
 PANEL = ("lora_magic.state.panel", "Panel")
+SPECTRUM = ("lora_magic.lowrank.spectrum", "Spectrum")
 KEPT_AS = "_lora_magic_hooks"
 
 
@@ -37,6 +38,7 @@ def load(shell: Any) -> None:
         held.append(hook)
     controls = shell.display_formatter.ipython_display_formatter
     controls.for_type_by_name(*PANEL, show_panel)
+    controls.for_type_by_name(*SPECTRUM, show_outputs)
     # Kept with the shell: after a reload of our modules these are the only names for them.
     setattr(shell, KEPT_AS, hooks)
     for line in remember(shell):
@@ -54,6 +56,7 @@ def unload(shell: Any) -> None:
     for name in MAGICS:
         shell.magics_manager.magics["line"].pop(name, None)
         shell.magics_manager.magics["cell"].pop(name, None)
-    shell.display_formatter.ipython_display_formatter.pop(".".join(PANEL), None)
+    for kind in (PANEL, SPECTRUM):
+        shell.display_formatter.ipython_display_formatter.pop(".".join(kind), None)
     shell.magics_manager.registry.pop(LoraMagics.__name__, None)
     setattr(shell, KEPT_AS, None)

@@ -13,7 +13,7 @@ from typing import Any
 from IPython.core.getipython import get_ipython
 from IPython.display import display
 
-from lora_magic.magics.show import has_person, say
+from lora_magic.magics.show import has_person, say, show_outputs
 
 #: How many panels live where it cannot be told which of them are still to be seen.
 MANY = 20
@@ -27,8 +27,7 @@ def show_panel(panel: Any) -> None:
         say(repr(panel))
         return
     _note(shell, panel)
-    for bundle in panel.outputs():
-        display(bundle, raw=True)
+    show_outputs(panel)
 
 
 def show_below(shell: Any, make: Callable[[], object]) -> None:

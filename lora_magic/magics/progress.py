@@ -21,7 +21,7 @@ from lora_magic.magics.show import has_person, say
 if TYPE_CHECKING:
     from lora_magic.training.reporter import RunPlan, StepPoint
     from lora_magic.training.summary import RunSummary
-    from lora_magic.views.controls.stop import StopButton
+    from lora_magic.views.controls.outputs import StopButton
 
 PAUSE = 0.2  # seconds between two pictures of a run, at least
 # Of the run's time that its pictures may take: with the steps between them at most a hundredth.
@@ -63,7 +63,7 @@ class LiveReporter:
         # hundredth, and the second one comes seconds later.
         import_module(PICTURES)
         if hears_while_busy(self._shell):
-            from lora_magic.views.controls.stop import StopButton
+            from lora_magic.views.controls.outputs import StopButton
 
             self._button = StopButton(self.stop.set)
 

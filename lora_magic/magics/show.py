@@ -42,6 +42,12 @@ def receipt(value: Any) -> None:
         display({"text/plain": value.line}, raw=True)
 
 
+def show_outputs(record: Any) -> None:
+    """Display a record's outputs one after the other; IPython calls this for a spectrum."""
+    for bundle in record.outputs():
+        display(bundle, raw=True)
+
+
 def has_person(shell: Any) -> bool:
     """Does a notebook with a person before it show what is displayed?
 

@@ -20,14 +20,14 @@ from .resolve import resolve_spec
 if TYPE_CHECKING:
     from lora_magic.views.controls.compare import Asked, CompareControls, Follow
     from lora_magic.views.controls.ratio import Choices, Plan, RatioControls
-    from lora_magic.views.controls.spectrum import SpectrumControls
+    from lora_magic.views.controls.widgets import Page
 
     from .session import Session
 
 #: The controls that there are, by the verb whose record they stand beside.
 VIEWS = {
     "ratio": "What other ranks, targets and methods would train; nothing is attached.",
-    "spectrum": "The same for other adapters and modules.",
+    "spectrum": "The spectra as they are now.",
     "compare": "Ask something else.",
 }
 #: Σ d·k·min(d, k) of the dense ΔW whose singular values are had unasked: about a second's work.
@@ -58,21 +58,21 @@ class Panel:
         self._base: object = None
         self._histories: object = None
         self._ratio: RatioControls | None = None
-        self._spectrum: SpectrumControls | None = None
+        self._spectrum: Page | None = None
         self._compare: CompareControls | None = None
         self._open()
         session._lock.listen(self._changed)
 
     def _open(self) -> None:
         if self._view is None:
-            from lora_magic.views.controls.panel import PanelControls
+            from lora_magic.views.controls.widgets import PanelControls
 
             self._panel = PanelControls()
             self._refresh()
             self.widget = self._panel.widget
         else:
             self.widget = self._make(self._view)
-            if not self._start:
+            if not self._start or self._view == "spectrum":
                 self._fill()
             self._know()
         self._closed = False
@@ -128,12 +128,8 @@ class Panel:
             self._panel.show(_page_of(session.status()), self._tabs())
         if drop is not None:
             drop()
-        if self._spectrum is not None:
-            self._spectrum.offer(self._with_spectrum())
-            # A control alone has an empty page at first: the record above says the same.
-            told = self._view is None or self._spectrum.page.html
-            if told and (another or self._histories != self._histories_now):
-                self._follow(self._spectrum)
+        if self._spectrum is not None and (another or self._histories != self._histories_now):
+            self._follow(self._spectrum)
         if self._compare is not None:
             self._compare.offer(self._answering())
         self._know()
@@ -184,7 +180,7 @@ class Panel:
             self._ratio = self._ratio or self._ratio_controls()
             return self._ratio.widget
         if view == "spectrum":
-            self._spectrum = self._spectrum or self._spectrum_controls()
+            self._spectrum = self._spectrum or self._spectrum_page()
             return self._spectrum.widget
         self._compare = self._compare or self._compare_controls()
         return self._compare.widget
@@ -255,45 +251,43 @@ class Panel:
 
     # Spectrum
 
-    def _spectrum_controls(self) -> SpectrumControls:
-        from lora_magic.views.controls.spectrum import ALL, SpectrumControls
+    def _spectrum_page(self) -> Page:
+        from lora_magic.views.controls.widgets import Page
 
-        asked = self._asked_adapters()
-        if self._view is not None and not asked:
-            # As the verb does, whose record stands above.
-            asked = list(self._session._state.together)
-        start = asked[0] if len(asked) == 1 else ALL
-        return SpectrumControls(self._with_spectrum(), self._look, start)
+        return Page()
 
-    def _with_spectrum(self) -> dict[str, list[str]]:
-        """For each adapter with a ΔW the kinds of its modules, then each by its path."""
+    def _with_spectrum(self) -> list[str]:
+        """The adapters to show: those that were named, in a panel of its own the active ones as the
+        verb does, else all that have a ΔW."""
         state = self._session._state
-        return {
-            name: [*leaf_names(attached.replacements), *attached.replacements]
-            for name, attached in state.attached.items()
-            if not attached.method.no_spectrum
-        }
+        asked = self._asked_adapters() or ([] if self._view is None else list(state.together))
+        attached = state.attached
+        return [
+            name
+            for name, one in attached.items()
+            if (name in asked or not asked) and not one.method.no_spectrum
+        ]
 
-    def _follow(self, controls: SpectrumControls) -> None:
-        """Show the spectra as they are now, where that keeps nobody waiting."""
-        picked = controls.picked
-        state = self._session._state.attached
-        names = self._with_spectrum() if picked is None else [picked]
-        dense = [state[name] for name in names if state[name].stackable() is None]
-        sizes = [(count.outputs, count.inputs) for one in dense for count in one.counts]
-        if sum(d * k * min(d, k) for d, k in sizes) <= AT_ONCE:
-            controls.refresh()
-        else:
-            controls.page.put("")
-            controls.page.say(
-                f"ΔW of {listed(one.name for one in dense)} is dense, so that its singular values "
-                "take a while: pick an adapter or modules to have them computed."
+    def _follow(self, page: Page) -> None:
+        """Show the spectra as they are now; dense ones only where that keeps nobody waiting."""
+        names = self._with_spectrum()
+        attached = self._session._state.attached
+        dense = [name for name in names if attached[name].stackable() is None]
+        sizes = [(c.outputs, c.inputs) for name in dense for c in attached[name].counts]
+        slow = dense if sum(d * k * min(d, k) for d, k in sizes) > AT_ONCE else []
+        quick = [name for name in names if name not in slow]
+        page.put("")
+        if quick or not slow:
+            page.show(lambda: self._look(quick))
+        if slow:
+            page.say(
+                f"ΔW of {listed(slow)} is dense, so its singular values take a while; type: "
+                f"%lora spectrum {slow[0]}"
             )
 
-    def _look(self, adapter: str | None, module: str | None) -> str:
-        names = [adapter] if adapter is not None else list(self._with_spectrum())
+    def _look(self, names: Sequence[str]) -> str:
         with self._session._lock.at_once():
-            return _page_of(self._session.spectrum(*names, module=module))
+            return _page_of(self._session.spectrum(*names))
 
     # Comparison
 

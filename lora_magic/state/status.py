@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from lora_magic.numbers import short
+
 if TYPE_CHECKING:
     from lora_magic.adapters.live_adapter import Adapter
     from lora_magic.base.model import BaseRecord
@@ -37,18 +39,20 @@ class Status:
         """`demo · 1.1M · fp32 · cpu · unchanged ✓`."""
         if self.base is None:
             return None
-        from lora_magic.base.model import in_words
-
         state = "unchanged ✓" if self.unchanged else "CHANGED: type %lora verify"
-        size = in_words(self.base.parameters)
+        size = short(self.base.parameters)
         kind = self.base.quantised.kind if self.base.quantised else self.base.dtype
         return f"{self.base.name} · {size} · {kind} · {self.base.device} · {state}"
 
     @property
-    def _active(self) -> dict[str, str]:
-        """The active adapters; of several each has its weight, as ` · at 0.7`."""
+    def rows(self) -> list[tuple[str, str, str, bool]]:
+        """Name, spec, state and whether it is active, with its weight where several are."""
         parts = (part.partition("=") for part in self.active.split(","))
-        return {name: f" · at {weight}" if weight else "" for name, _, weight in parts}
+        now = {name: f" · at {weight}" if weight else "" for name, _, weight in parts}
+        return [
+            (a.name, a.spec.line, a.history.words + now.get(a.name, ""), a.name in now)
+            for a in self.adapters
+        ]
 
     @property
     def line(self) -> str:
@@ -66,18 +70,7 @@ class Status:
     ) -> dict[str, object]:
         from lora_magic.views import status
 
-        now = self._active
-        return status.bundle(
-            base=self.base_line,
-            machine=self.machine,
-            adapters=[
-                (a.name, a.spec.line, a.history.words + now.get(a.name, ""), a.name in now)
-                for a in self.adapters
-            ],
-            merged=self.merged,
-            next_commands=self.next_commands,
-            found=self.found,
-        )
+        return status.bundle(self)
 
 
 def machine() -> str:

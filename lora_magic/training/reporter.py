@@ -11,7 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from .summary import RunSummary, duration
+from lora_magic.numbers import duration
+
+from .summary import RunSummary
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lora_magic.frames import frame
+from lora_magic.numbers import duration, percent
 
 from .forgetting import Forgetting
 
@@ -175,25 +176,9 @@ class RunSummary:
     ) -> dict[str, object]:
         from lora_magic.views.training import summary_bundle
 
-        return summary_bundle(
-            title=self.adapter,
-            line=self.line,
-            losses=self.losses,
-            facts=self.facts,
-            held_out=self.held_out_losses,
-        )
+        return summary_bundle(self)
 
 
 def _percent(found: Accuracy, label: str | None) -> str:
     share = found.overall if label is None else found[label]
-    return "none" if share is None else f"{100 * share:.0f} %"
-
-
-def duration(seconds: float) -> str:
-    """Seconds for a person: "7.9 s", "3 min 20 s", "2 h 5 min"."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
+    return "none" if share is None else percent(share)

@@ -1,4 +1,4 @@
-"""Where the ticks stand, and which pixel a value falls on. Knows scales; draws nothing."""
+"""Scales from values to pixels, and their ticks. Draws nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lora_magic.views.numbers import figures, power
+from lora_magic.numbers import figures, power
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def ticks(low: float, high: float, most: int = 4) -> list[tuple[float, str]]:
 
 
 def thinned(total: int, most: int) -> list[int]:
-    """At most `most` of the places 0 … total-1, evenly spread, first and last kept."""
+    """At most `most` of the indices 0 … total-1, evenly spaced, with the first and the last."""
     if total <= most:
         return list(range(total))
     return sorted({round(place * (total - 1) / (most - 1)) for place in range(most)})

@@ -1,33 +1,34 @@
 """Texts and the probability of each label: one table a text, a column for each adapter.
 
-Knows names and numbers; does not know how they were made.
+Knows predictions; does not know how they were made.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
 
-from lora_magic.views import numbers
+from lora_magic import numbers
 from lora_magic.views.comparison import note_of
 from lora_magic.views.html import Markup, joined, paragraphs, tag
 from lora_magic.views.style import LINE, frame
 from lora_magic.views.table import table
 from lora_magic.views.text import clean, one_line, plain_table
 
+if TYPE_CHECKING:
+    from lora_magic.compare.prediction import Prediction
+
 #: More labels than these are counted and not shown.
 SHOWN = 12
 
 _WIDTH = 12
-Column = Mapping[str, object]
 
 
-def bundle(*, groups: Sequence[tuple[str, Sequence[Column]]], line: str = "") -> dict[str, object]:
-    """A classification's MIME bundle.
-
-    `groups`: each text with its columns; a column has adapter, shares [(label, probability)],
-    chosen (a label) and note.
-    """
+def bundle(predictions: Sequence[Prediction], line: str = "") -> dict[str, object]:
+    """The MIME bundle of predictions: a table for each text."""
+    groups = [(text, list(found)) for text, found in groupby(predictions, lambda one: one.prompt)]
     parts = [part for text, columns in groups for part in _group(text, columns)]
     page = frame(*parts, label="Labels and their probabilities")
     plain = [_plain(text, columns) for text, columns in groups]
@@ -37,59 +38,56 @@ def bundle(*, groups: Sequence[tuple[str, Sequence[Column]]], line: str = "") ->
     }
 
 
-def _group(text: str, columns: Sequence[Column]) -> list[Markup]:
-    header = ["label", *(str(column["adapter"]) for column in columns)]
+def _group(text: str, columns: Sequence[Prediction]) -> list[Markup]:
+    header = ["label", *(column.adapter for column in columns)]
     rows, rest = _rows(columns)
     cells = [[label, *(_cell(share, chosen) for share, chosen in row)] for label, row in rows]
     caption = "Probability of each label" + (f"; {rest} less likely ones left out" if rest else "")
     return [
         tag("p", tag("strong", paragraphs(text)), style=f"{LINE};margin-top:.5rem"),
         table(caption, header, cells, left=len(header)),
-        *(part for note in _notes(columns) for part in note_of(note)),
+        *(note_of(note) for note in _notes(columns)),
     ]
 
 
 def _cell(share: float, chosen: bool) -> Markup:
     """A bar that a screen reader passes over, and the number, in bold where it is chosen."""
     bar = tag("span", _bar(share), aria_hidden="true")
-    told = _told(share, chosen)
-    return joined([bar, " ", tag("strong", told) if chosen else told])
+    label = _label(share, chosen)
+    return joined([bar, " ", tag("strong", label) if chosen else label])
 
 
-def _words(share: float, chosen: bool) -> str:
-    return f"{_bar(share)} {_told(share, chosen)}"
+def _label(share: float, chosen: bool) -> str:
+    return numbers.percent(share) + (" ✓" if chosen else "")
 
 
-def _told(share: float, chosen: bool) -> str:
-    return _percent(share) + (" ✓" if chosen else "")
-
-
-def _plain(text: str, columns: Sequence[Column]) -> str:
+def _plain(text: str, columns: Sequence[Prediction]) -> str:
     rows, rest = _rows(columns)
-    header = ["", *(str(column["adapter"]) for column in columns)]
-    cells = [[label, *(_words(share, chosen) for share, chosen in row)] for label, row in rows]
+    header = ["", *(column.adapter for column in columns)]
+    cells = [
+        [label, *(f"{_bar(share)} {_label(share, chosen)}" for share, chosen in row)]
+        for label, row in rows
+    ]
     parts = [f"> {clean(text)}", plain_table(header, cells, left=len(header), indent="  ")]
     parts += [f"  and {rest} less likely ones"] if rest else []
     parts += [f"  Note: {one_line(note)}" for note in _notes(columns)]
     return "\n".join(parts)
 
 
-def _rows(
-    columns: Sequence[Column],
-) -> tuple[list[tuple[str, list[tuple[float, bool]]]], int]:
+def _rows(columns: Sequence[Prediction]) -> tuple[list[tuple[str, list[tuple[float, bool]]]], int]:
     """Each label with its share in every column, the likeliest ones only; how many are not."""
-    shares = [dict(_pairs(column)) for column in columns]
+    shares = [dict(zip(one.labels, one.probabilities, strict=True)) for one in columns]
     labels = list(shares[0])
     if len(labels) > SHOWN:
         most = sorted(labels, key=lambda label: -max(share[label] for share in shares))
-        chosen = {str(column["chosen"]) for column in columns}
-        labels = [label for label in labels if label in {*most[:SHOWN], *chosen}]
+        seen = {*most[:SHOWN], *(column.label for column in columns)}
+        labels = [label for label in labels if label in seen]
     rows = [
         (
             label,
             [
-                (share[label], label == column["chosen"])
-                for share, column in zip(shares, columns, strict=True)
+                (share[label], label == one.label)
+                for share, one in zip(shares, columns, strict=True)
             ],
         )
         for label in labels
@@ -97,18 +95,8 @@ def _rows(
     return rows, len(shares[0]) - len(labels)
 
 
-def _pairs(column: Column) -> list[tuple[str, float]]:
-    shares = column["shares"]
-    pairs = shares if isinstance(shares, Iterable) else ()
-    return [(str(label), numbers.number(share)) for label, share in pairs]
-
-
-def _notes(columns: Sequence[Column]) -> list[str]:
-    return [f"{column['adapter']}: {column['note']}" for column in columns if column["note"]]
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %" if math.isfinite(share) else numbers.MISSING
+def _notes(columns: Sequence[Prediction]) -> list[str]:
+    return [f"{column.adapter}: {column.note}" for column in columns if column.note]
 
 
 def _bar(share: float) -> str:

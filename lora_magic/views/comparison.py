@@ -1,19 +1,26 @@
 """Answers side by side: one grid of panes a prompt, the words that differ from base's marked.
 
-Knows words and numbers; does not know how they were made or compared.
+Knows comparisons and answers; does not know how they were made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from lora_magic.views import numbers
+from lora_magic import numbers
 from lora_magic.views.html import Markup, joined, paragraphs, tag
 from lora_magic.views.style import BLUE, GREY, LINE, MARK, MUTED, NOTE, RULE, SMALL, frame, line
 from lora_magic.views.text import clean, one_line
 
+if TYPE_CHECKING:
+    from lora_magic.compare.ask import Answer
+    from lora_magic.compare.comparison import Comparison, Pane
+
+    Marked = tuple[Pane, Sequence["Word"]]
+
+#: A word, or the white space between two, and whether it differs from the base's.
 Word = tuple[str, bool]
-Pane = Mapping[str, object]
 BASE = "base"
 _GRID = "display:grid;grid-template-columns:repeat(auto-fit, minmax(15rem, 1fr));gap:.75rem"
 _PANE = f"border:{RULE};border-radius:6px;padding:.5rem .75rem;display:flex;flex-direction:column"
@@ -23,12 +30,9 @@ _NAME = f"{LINE};overflow-wrap:anywhere"
 _FOOT = f"margin:0;{SMALL};{MUTED}"
 
 
-def bundle(*, groups: Sequence[tuple[str, Sequence[Pane]]]) -> dict[str, object]:
-    """A comparison's MIME bundle.
-
-    `groups`: each prompt with its panes; a pane has adapter, words [(text, marked)] with their
-    white space, tokens, ended, seconds, batched, first_logit_change (None for base) and note.
-    """
+def bundle(comparison: Comparison) -> dict[str, object]:
+    """A comparison's MIME bundle."""
+    groups = comparison.marked()
     parts = [part for prompt, panes in groups for part in _group(prompt, panes)]
     page = frame(*parts, _legend(groups), label="Answers side by side")
     plain = "\n\n".join(_plain(prompt, panes) for prompt, panes in groups)
@@ -41,26 +45,21 @@ def progress_html(*, prompt: str, panes: Sequence[tuple[str, str | None]]) -> st
     return str(frame(_prompt(prompt, "answering …"), grid, label="Answers being written"))
 
 
-def answer_bundle(
-    *, prompt: str, adapter: str, text: str, tokens: int, seconds: float, ended: bool
-) -> dict[str, object]:
+def answer_bundle(answer: Answer) -> dict[str, object]:
     """One answer's MIME bundle; its plain text is the answer and a line below it."""
-    pane = {"adapter": adapter, "words": [(text, False)], "tokens": tokens}
-    pane |= {"seconds": seconds, "ended": ended}
-    page = frame(_prompt(prompt), _pane(pane), label="Answer")
-    foot = " · ".join(_facts(pane))
-    return {
-        "text/plain": f"{clean(text)}\n({one_line(adapter)} · {foot})",
-        "text/html": str(page),
-    }
+    text = tag("div", _words([(answer.text, False)]), style=_TEXT)
+    foot = _facts(answer)
+    pane = _pane(answer.adapter, text, tag("p", _unbroken(foot), style=_FOOT))
+    page = frame(_prompt(answer.prompt), pane, label="Answer")
+    line = " · ".join([one_line(answer.adapter), *foot])
+    return {"text/plain": f"{clean(answer.text)}\n({line})", "text/html": str(page)}
 
 
-def _group(prompt: str, panes: Sequence[Pane]) -> list[Markup]:
-    batched = {bool(pane["batched"]) for pane in panes}
+def _group(prompt: str, panes: Sequence[Marked]) -> list[Markup]:
+    batched = {pane.batched for pane, _ in panes}
     how = {True: "answered in one batched pass", False: "answered one after the other"}
     manner = how[batched.pop()] if len(panes) > 1 and len(batched) == 1 else ""
-    grid = tag("div", *(_pane(pane) for pane in panes), style=_GRID)
-    return [_prompt(prompt, manner), grid]
+    return [_prompt(prompt, manner), tag("div", *map(_answered, panes), style=_GRID)]
 
 
 def _prompt(prompt: str, manner: str = "") -> Markup:
@@ -70,30 +69,29 @@ def _prompt(prompt: str, manner: str = "") -> Markup:
     )
 
 
-def _pane(pane: Pane) -> Markup:
-    name = str(pane["adapter"])
-    note = str(pane.get("note") or "")
-    return tag(
-        "div",
-        tag("p", tag("strong", name), style=_NAME),
-        tag("div", *(note_of(note)), style="margin:0") if note else "",
-        tag("div", _words(pane), style=_TEXT),
-        tag("p", _unbroken(_facts(pane)), style=_FOOT),
-        style=f"{_PANE};border-top:3px solid {_colour(name)}",
-        role="group",
-        aria_label=f"Answer of {one_line(name)}",
+def _answered(marked: Marked) -> Markup:
+    pane, words = marked
+    return _pane(
+        pane.adapter,
+        note_of(pane.note) if pane.note else "",
+        tag("div", _words(words), style=_TEXT),
+        tag("p", _unbroken([*_facts(pane), *_change(pane)]), style=_FOOT),
     )
 
 
 def _begun(name: str, text: str | None) -> Markup:
-    said = tag("em", "waiting") if text is None else paragraphs(text)
+    written = tag("em", "waiting") if text is None else paragraphs(text)
+    return _pane(name, tag("div", written, style=_TEXT), said=", being written")
+
+
+def _pane(name: str, *children: str, said: str = "") -> Markup:
     return tag(
         "div",
         tag("p", tag("strong", name), style=_NAME),
-        tag("div", said, style=_TEXT),
+        *children,
         style=f"{_PANE};border-top:3px solid {_colour(name)}",
         role="group",
-        aria_label=f"Answer of {one_line(name)}, being written",
+        aria_label=f"Answer of {one_line(name)}{said}",
     )
 
 
@@ -101,22 +99,16 @@ def _colour(name: str) -> str:
     return GREY if name == BASE else BLUE
 
 
-def note_of(note: str) -> list[Markup]:
-    """A note that is to be seen."""
-    return [tag("p", tag("strong", "Note: "), note, style=NOTE)]
+def note_of(note: str) -> Markup:
+    """A highlighted note."""
+    return tag("p", tag("strong", "Note: "), note, style=NOTE)
 
 
-def _words(pane: Pane) -> Markup:
-    runs = _runs(_pairs(pane))
+def _words(words: Sequence[Word]) -> Markup:
+    runs = _runs(words)
     if not "".join(text for text, _ in runs).strip():
         return tag("em", "(an empty answer)")
     return joined(_mark(text) if marked else paragraphs(text) for text, marked in runs)
-
-
-def _pairs(pane: Pane) -> list[Word]:
-    words = pane["words"]
-    pairs = words if isinstance(words, Iterable) else ()
-    return [(str(text), bool(marked)) for text, marked in pairs]
 
 
 def _runs(words: Sequence[Word]) -> list[Word]:
@@ -141,15 +133,13 @@ def _mark(text: str) -> Markup:
     return joined([paragraphs(head), tag("mark", bold, style=MARK), paragraphs(tail)])
 
 
-def _legend(groups: Sequence[tuple[str, Sequence[Pane]]]) -> Markup:
+def _legend(groups: Sequence[tuple[str, Sequence[Marked]]]) -> Markup:
     panes = [pane for _, members in groups for pane in members]
     parts: list[str] = []
-    if any(marked for pane in panes for _, marked in _pairs(pane)):
+    if any(marked for _, words in panes for _, marked in words):
         parts += [_mark("marked"), ": words that differ from the base's answer. "]
-    if any(pane.get("first_logit_change") is not None for pane in panes):
-        parts.append(
-            "First logits: the largest change of any token's logit at the first answered position."
-        )
+    if any(pane.adapter != BASE for pane, _ in panes):
+        parts.append("First logits: the largest change of any logit at the first new token.")
     if not parts:
         return Markup("")
     return tag("div", line(*parts, muted=True), style="margin-top:.5rem")
@@ -160,25 +150,24 @@ def _unbroken(facts: Sequence[str]) -> str:
     return " · ".join(fact.replace(" ", "\u00a0") for fact in facts)
 
 
-def _facts(pane: Pane) -> list[str]:
-    tokens = numbers.count(pane["tokens"])
-    facts = [f"{tokens} token{'' if tokens == '1' else 's'}", numbers.duration(pane["seconds"])]
-    if not pane["ended"]:
-        facts.append("did not end by itself")
-    change = pane.get("first_logit_change")
-    if change is not None and str(pane["adapter"]) != BASE:
-        seen = numbers.number(change)
-        facts.append(
-            f"first logits ±{numbers.figures(seen)}" if seen else "first logits: no change"
-        )
-    return facts
+def _facts(answer: Answer | Pane) -> list[str]:
+    noun = "token" if answer.tokens == 1 else "tokens"
+    facts = [f"{numbers.count(answer.tokens)} {noun}", numbers.duration(answer.seconds)]
+    return facts if answer.ended else [*facts, "did not end by itself"]
 
 
-def _plain(prompt: str, panes: Sequence[Pane]) -> str:
+def _change(pane: Pane) -> list[str]:
+    if pane.adapter == BASE:
+        return []
+    change = pane.first_logit_change
+    return [f"first logits ±{numbers.figures(change)}" if change else "first logits: no change"]
+
+
+def _plain(prompt: str, panes: Sequence[Marked]) -> str:
     parts = [f"> {clean(prompt)}"]
-    for pane in panes:
-        facts = " · ".join(_facts(pane))
-        note = f"\nNote: {one_line(str(pane['note']))}" if pane.get("note") else ""
-        text = clean("".join(word for word, _ in _pairs(pane))).strip("\n")
-        parts.append(f"[{one_line(str(pane['adapter']))}]  {facts}{note}\n{text}")
+    for pane, _ in panes:
+        facts = " · ".join([*_facts(pane), *_change(pane)])
+        note = f"\nNote: {one_line(pane.note)}" if pane.note else ""
+        text = clean(pane.text).strip("\n")
+        parts.append(f"[{one_line(pane.adapter)}]  {facts}{note}\n{text}")
     return "\n\n".join(parts)

@@ -6,10 +6,10 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 
+from lora_magic.numbers import count, figures
 from lora_magic.views import svg
 from lora_magic.views.axis import Scale, ticks
 from lora_magic.views.html import Markup
-from lora_magic.views.numbers import figures
 from lora_magic.views.style import BLUE, GREY, ORANGE
 
 WIDTH, HEIGHT = 548.0, 162.0
@@ -102,14 +102,11 @@ def _squares(places: Sequence[svg.Point]) -> list[Markup]:
 
 
 def _axes(across: Scale, up: Scale, last: int) -> list[Markup]:
-    rows = [(up(value), text) for value, text in ticks(up.low, up.high)]
-    steps = [1, *(round(v) for v, _ in ticks(1, last, 5) if 1 < v < last * 0.94), last]
-    places = [(across(step), BOTTOM + 16, f"{step:,}") for step in sorted(set(steps))]
+    steps = {1, *(round(v) for v, _ in ticks(1, last, 5) if 1 < v < last * 0.94), last}
+    places = [(step, count(step)) for step in sorted(steps)]
+    # Behind the last step, whose number is centred at the end of the axis.
+    after = RIGHT + max(22, 10 + 4 * len(count(last)))
     return [
-        svg.rules([((LEFT, y), (RIGHT, y)) for y, _ in rows]),
-        svg.labels("end", [(LEFT - 6, y + 4, text) for y, text in rows]),
-        svg.rules([((LEFT, BOTTOM), (RIGHT, BOTTOM))], ".5"),
-        svg.labels("middle", places),
-        # Behind the last step, whose number is centred at the axis' end.
-        svg.label(RIGHT + max(22, 10 + 4 * len(f"{last:,}")), BOTTOM + 16, "steps"),
+        *svg.axes(across, up, ticks(up.low, up.high), places),
+        svg.label(after, BOTTOM + 16, "steps"),
     ]

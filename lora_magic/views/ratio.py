@@ -6,82 +6,81 @@ Knows counts; does not count.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from lora_magic.views import numbers, svg
+from lora_magic import numbers
+from lora_magic.views import svg
 from lora_magic.views.axis import Scale
 from lora_magic.views.html import Markup, tag
-from lora_magic.views.style import BLUE, GREY, ORANGE, figure, frame, heading, line
+from lora_magic.views.style import BLUE, GREY, ORANGE, figure, frame, heading
 from lora_magic.views.table import facts_table, table
 from lora_magic.views.text import one_line, plain_table, shortened, width
 
-BARS = 12
+if TYPE_CHECKING:
+    from lora_magic.adapters.count import ModuleCount, ParameterCount
+
 _HEADER = ("Adapter", "Rank", "Modules", "Trainable", "By formula", "Share of base", "Checkpoint")
 _BAR, _ROOM, _STEP, _LETTER = 320.0, 52.0, 26.0, 7.2
 _SQUARE = 132.0
 _SIDE = "display:flex;flex-wrap:wrap;gap:.5rem 2rem;align-items:flex-start"
 
 
-def bundle(
-    *,
-    title: str,
-    base_parameters: int,
-    rows: Sequence[Mapping[str, object]],
-    facts: Sequence[tuple[str, str]] = (),
-    example: tuple[int, int, int] | None = None,
-) -> dict[str, object]:
-    """A ratio's MIME bundle.
-
-    `rows`: adapter, rank (None for a method without one), modules, trainable, formula (the count
-    that the method's formula gives), share (of the base, 0 to 1), checkpoint_bytes. `example`:
-    d, k, r of one matrix that a low-rank method changes, drawn to scale.
-    """
-    cells = [_row(row) for row in rows]
-    pictures = [_bars(base_parameters, rows)] if rows else []
-    if example:
-        pictures.append(_matrix(*example))
-    caption = f"Parameters beside the base's {numbers.count(base_parameters)}"
+def bundle(count: ParameterCount, matrix: str | None = None) -> dict[str, object]:
+    """A count's MIME bundle; `matrix` is the kind of matrix to draw, the largest one if None."""
+    drawn = count.largest(matrix)
+    shape = f"{numbers.count(drawn.outputs)} × {numbers.count(drawn.inputs)}"
+    facts = [
+        ("method", count.method),
+        ("drawn" if matrix else "largest module", f"{drawn.module}, {shape}"),
+    ]
+    base = numbers.count(count.base_parameters)
+    cells = [_row(count)]
+    pictures = [_bars(count), *([_matrix(drawn)] if drawn.rank else [])]
     page = frame(
-        heading(title),
-        tag("div", *pictures, style=_SIDE) if pictures else "",
-        table(caption, _HEADER, cells) if cells else line("No adapter yet."),
+        heading(count.line),
+        tag("div", *pictures, style=_SIDE),
+        table(f"Parameters of {_name(count)} beside the base's {base}", _HEADER, cells),
         facts_table("Also", facts),
         label="Trainable parameters",
     )
-    plain = [one_line(title), f"base {numbers.count(base_parameters)} parameters"]
-    if cells:
-        plain.append(plain_table([name.lower() for name in _HEADER], cells))
-    plain += [f"{one_line(name)}: {one_line(value)}" for name, value in facts]
+    plain = [one_line(count.line), f"base {base} parameters"]
+    plain.append(plain_table([name.lower() for name in _HEADER], cells))
+    plain += [f"{name}: {one_line(value)}" for name, value in facts]
     return {"text/plain": "\n".join(plain), "text/html": str(page)}
 
 
-def _row(row: Mapping[str, object]) -> list[str]:
-    trainable, formula = numbers.count(row["trainable"]), numbers.count(row["formula"])
-    rank = row["rank"]
+def _name(count: ParameterCount) -> str:
+    return count.adapter or "plan"
+
+
+def _row(count: ParameterCount) -> list[str]:
+    trainable, formula = map(numbers.count, (count.trainable_parameters, count.formula))
     return [
-        str(row["adapter"]),
-        numbers.count(rank) if isinstance(rank, (int, float)) else str(rank or numbers.MISSING),
-        numbers.count(row["modules"]),
+        _name(count),
+        # Virtual tokens, biases and whole weights have no rank.
+        numbers.count(count.spec.rank) if count.spec.rank else numbers.MISSING,
+        numbers.count(len(count.modules)),
         trainable,
         f"{formula} = counted" if formula == trainable else f"{formula} ≠ counted",
-        numbers.percent(row["share"]),
-        numbers.size(row["checkpoint_bytes"]),
+        numbers.percent(count.share),
+        numbers.size(count.trainable_parameters * count.bytes_each),
     ]
 
 
-def _bars(base: int, rows: Sequence[Mapping[str, object]]) -> Markup:
-    """Lengths on a logarithmic scale from the power of ten below the smallest."""
-    shown = [(one_line(str(row["adapter"])), numbers.number(row["trainable"])) for row in rows]
-    bars = [("base", float(base), GREY), *((name, n, BLUE) for name, n in shown[:BARS])]
-    counts = [n for _, n, _ in bars if n >= 1]
-    low = 10.0 ** max(0, math.floor(math.log10(min(counts, default=1))) - 1)
+def _bars(count: ParameterCount) -> Markup:
+    """The base's and the adapter's bar, on a logarithmic scale from below the smaller one."""
+    bars = [
+        ("base", count.base_parameters, GREY),
+        (shortened(one_line(_name(count)), 20), count.trainable_parameters, BLUE),
+    ]
+    counts = [n for _, n, _ in bars if n]
+    low = 10.0 ** max(0, math.floor(math.log10(min(counts))) - 1)
     high = 10.0 ** math.ceil(math.log10(max([*counts, low * 10])))
-    names = [shortened(name, 20) for name, _, _ in bars]
-    left = 16 + _LETTER * max(map(width, names))
+    left = 16 + _LETTER * max(width(name) for name, _, _ in bars)
     scale = Scale(low, high, left, left + _BAR, log=True)
     bottom = 8 + _STEP * len(bars)
     shapes = _grid(scale, bottom)
-    for place, (name, (_, n, colour)) in enumerate(zip(names, bars, strict=True)):
+    for place, (name, n, colour) in enumerate(bars):
         y = 8 + _STEP * place
         end = scale(max(n, low))
         shapes += [
@@ -89,14 +88,11 @@ def _bars(base: int, rows: Sequence[Mapping[str, object]]) -> Markup:
             svg.box(left, y + 2, max(end - left, 1), 16, fill=colour, rx="2"),
             svg.label(end + 6, y + 14, numbers.short(n), size=12),
         ]
-    said = "Parameters on a logarithmic scale: " + ", ".join(
-        f"{name} {numbers.short(n)}" for name, n, _ in bars
+    summary = ", ".join(f"{name} {numbers.short(n)}" for name, n, _ in bars)
+    drawn = svg.image(
+        left + _BAR + _ROOM, bottom + 24, f"Parameters on a logarithmic scale: {summary}", *shapes
     )
-    note = "Parameters, logarithmic scale"
-    if len(rows) > BARS:
-        note += f"; the first {BARS} of {len(rows)} adapters"
-    drawn = svg.image(left + _BAR + _ROOM, bottom + 24, said, *shapes)
-    return figure(drawn, note)
+    return figure(drawn, f"Parameters of {_name(count)}, logarithmic scale")
 
 
 def _grid(scale: Scale, bottom: float) -> list[Markup]:
@@ -110,8 +106,9 @@ def _grid(scale: Scale, bottom: float) -> list[Markup]:
     ]
 
 
-def _matrix(d: int, k: int, r: int) -> Markup:
-    """ΔW = B·A of one matrix, all three to one scale."""
+def _matrix(module: ModuleCount) -> Markup:
+    """W, A and B of one matrix, all three to one scale."""
+    d, k, r = module.outputs, module.inputs, module.rank
     unit = _SQUARE / max(d, k)
     wide, high, thin = k * unit, d * unit, max(r * unit, 1.0)
     left, top = 8.0, 22.0
@@ -119,19 +116,23 @@ def _matrix(d: int, k: int, r: int) -> Markup:
     x_b = left + wide + 44
     x_a = x_b + thin + 14
     middle = top + high / 2
+    w_shape, a_shape, b_shape = (
+        f"{numbers.count(rows)} × {numbers.count(columns)}"
+        for rows, columns in ((d, k), (r, k), (d, r))
+    )
     shapes = [
         svg.box(left, top, wide, high, fill=GREY, fill_opacity=".3", stroke=GREY),
-        svg.label(left, 14, f"W  {d:,} × {k:,}", size=12),
+        svg.label(left, 14, f"W  {w_shape}", size=12),
         svg.label(left + wide + 22, middle + 4, "+", "middle", 16),
         svg.box(x_b, top, thin, high, fill=ORANGE),
         svg.box(x_a, top, wide, thin, fill=BLUE),
-        svg.label(x_a, top + thin + 18, f"A  {r:,} × {k:,}", size=12),
-        svg.label(x_b + thin + 6, max(middle, top + thin + 36) + 4, f"B  {d:,} × {r:,}", size=12),
+        svg.label(x_a, top + thin + 18, f"A  {a_shape}", size=12),
+        svg.label(x_b + thin + 6, max(middle, top + thin + 36) + 4, f"B  {b_shape}", size=12),
     ]
-    trained, whole = r * (d + k), d * k
-    said = f"One matrix to scale: W {d} by {k}, B {d} by {r}, A {r} by {k}"
+    trained, whole = map(numbers.count, (r * (d + k), d * k))
+    summary = f"One matrix to scale: W {d} by {k}, B {d} by {r}, A {r} by {k}"
     right = max(x_a + wide + 8, 300)
-    drawn = svg.image(right, max(top + high, top + thin + 44) + 4, said, *shapes)
-    share = numbers.percent(trained / whole).replace(" ", "\u00a0")
-    note = f"One matrix, to scale: r·(d + k) = {trained:,} of d·k = {whole:,}, {share}"
+    drawn = svg.image(right, max(top + high, top + thin + 44) + 4, summary, *shapes)
+    share = numbers.percent(r * (d + k) / (d * k))
+    note = f"One matrix, to scale: r·(d + k) = {trained} of d·k = {whole}, {share}"
     return figure(drawn, note)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from lora_magic.numbers import figures
 from lora_magic.views import svg
 from lora_magic.views.axis import Scale, ticks
 from lora_magic.views.html import Markup
-from lora_magic.views.numbers import figures
 from lora_magic.views.style import BLUE, GREEN
 
 WIDTH, HEIGHT = 640.0, 372.0
@@ -42,8 +42,7 @@ def picture(points: Sequence[tuple[float, float, float]]) -> str:
         *_panel(
             "right facts on validation prompts", across, right, (tokens, rights), GREEN, _share
         ),
-        svg.labels("middle", [(across(v), BELOW[1] + 18, _millions(v)) for v, _ in ticks(0, last)]),
-        svg.label(RIGHT + 12, BELOW[1] + 18, "tokens"),
+        svg.label(RIGHT + 12, BELOW[1] + 16, "tokens"),
     )
 
 
@@ -56,12 +55,12 @@ def _panel(
     told: Callable[[float], str],
 ) -> list[Markup]:
     places = [(across(x), up(y)) for x, y in zip(*line, strict=True)]
-    rows = [(up(value), value) for value, _ in ticks(up.low, up.high)]
+    rows = [(value, told(value)) for value, _ in ticks(up.low, up.high)]
+    columns = [(value, _millions(value)) for value, _ in ticks(0, across.high)]
     x, y = places[-1]
     return [
         svg.label(LEFT, up.end - 8, title, size=12, weight="600"),
-        svg.rules([((LEFT, height), (RIGHT, height)) for height, _ in rows]),
-        svg.labels("end", [(LEFT - 6, height + 4, told(value)) for height, value in rows]),
+        *svg.axes(across, up, rows, columns),
         svg.path(places, colour, 2),
         svg.label(x + 8, y + 4, told(line[1][-1]), size=12, weight="600"),
     ]

@@ -1,260 +1,272 @@
-"""Panels of a spectrum as one plotly figure: the same panels, colours and scales as the SVG.
+"""A spectrum's chart in its live form: one plotly figure, with menus for adapter and module.
 
-The table stands below the panels: a page that knows plotly shows the figure and nothing else.
-
-The only place that knows plotly, imported when first needed. Numbers are lists: plotly 6 and
-later write numpy arrays as base64, which older renderers (Colab's) cannot read.
+It is written as plotly's JSON, without importing plotly. Numbers are lists: plotly 6 writes numpy
+arrays as base64, which older renderers (Colab's) cannot read. Knows plotly's schema.
 """
 
 from __future__ import annotations
 
 import html
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lora_magic.views.axis import log_range, log_ticks
-from lora_magic.views.panels import Panel
-from lora_magic.views.spectrum_svg import name
-from lora_magic.views.style import BLUE, GREY, ramp
-from lora_magic.views.text import one_line, shortened, width
+from lora_magic.views.panels import Chart, Panel
+from lora_magic.views.style import BLUE, GREY
+from lora_magic.views.text import one_line, shortened
 
-COLUMNS = 4
-#: One for each layer that has a line of its own.
+# At 800 px and 150 % zoom an output is about 370 px wide: room for two panels.
+COLUMNS = 2
+_GAP = 0.14
+#: One for each layer, since colour alone must not tell them apart.
 SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "x", "star", "triangle-down")
-# Pixels. The foot of the panels holds the labels of their axes and the air above the table.
-_ROW_HEIGHT, _TOP, _FOOT, _BOTTOM = 190, 84, 52, 12
-_HEAD, _LINE = 28, 24
-# A line below the title, and the title itself: from the top, however many lines follow it.
-_SAID = 20
-_HIGH = {"y": 1, "yref": "container", "yanchor": "top", "pad": {"t": 24}}
-# A head that wraps in a narrow page takes a second line, else the table would scroll.
-_SPARE = 20
-# The longest text of a cell: as the titles of the panels.
-_LETTERS = 34
+# Pixels: a panel's three lines of heading, the panel, the labels of its axis; one menu; a line of
+# the title, one of the words below it, one of the legend.
+_HEAD, _PANEL, _FOOT = 54, 130, 28
+_MENU, _TITLE, _WORDS, _LEGEND = 38, 20, 17, 20
+# The letters that have room in a line of the title, of the words, and of a panel's heading.
+_TITLE_LETTERS, _WORDS_LETTERS, _HEAD_LETTERS, _MENU_LETTERS = 46, 62, 18, 28
+# Of more panels than these the menu of modules does not offer each alone: an output has to stay
+# under 60 kB.
+_ALONE = 8
 _TRANSPARENT = "rgba(0,0,0,0)"
 _HAIR = "rgba(127,127,127,.25)"
-# Lighter, since each line of a table is drawn by both of its cells.
-_CELL_HAIR = "rgba(127,127,127,.15)"
-# Our own template: without one plotly adds its own, 7 kB with a white background.
-_TEMPLATE: dict[str, Any] = {
-    "data": {
-        "scatter": [
-            {
-                "line": {"width": 2, "color": BLUE},
-                "fillcolor": "rgba(38,131,193,.22)",
-                "hovertemplate": "σ%{x} = %{y:.3g}<br>%{text}<extra></extra>",
-            }
-        ]
-    },
-    "layout": {
-        "font": {"color": GREY, "size": 12},
-        "colorway": [BLUE],
-        "paper_bgcolor": _TRANSPARENT,
-        "plot_bgcolor": _TRANSPARENT,
-        "hoverlabel": {"font": {"color": "#FFFFFF"}, "bgcolor": "#333333"},
-        "xaxis": {"showgrid": False, "zeroline": False, "showline": True, "linecolor": GREY},
-        # Ticks that are not seen hold the labels off the axis.
-        "yaxis": {
-            "gridcolor": _HAIR,
-            "zeroline": False,
-            "ticks": "outside",
-            "tickcolor": _TRANSPARENT,
-        },
-        "modebar": {"bgcolor": _TRANSPARENT, "color": GREY, "activecolor": BLUE},
-        "annotationdefaults": {
-            "showarrow": False,
-            "borderpad": 0,
-            "xanchor": "left",
-            "yanchor": "bottom",
-            "align": "left",
-        },
-    },
+# Few buttons: the bar appears over the title.
+_BAR = {"remove": ["pan", "select", "lasso", "zoomin", "zoomout", "autoscale"]}
+# The open list lies over the panels: opaque, and readable in both themes.
+_MENU_LOOK = {
+    "x": 0,
+    "xanchor": "left",
+    "y": 1,
+    "yanchor": "bottom",
+    "bgcolor": "#FFFFFF",
+    "bordercolor": GREY,
+    "font": {"color": "#333333"},
 }
 
 
-def figure(
-    title: str,
-    panels: Sequence[Panel],
-    notes: Mapping[tuple[str, str], str],
-    header: Sequence[str] = (),
-    cells: Sequence[Sequence[str]] = (),
-    left: int = 1,
-    *,
-    said: Sequence[str] = (),
-) -> dict[str, object]:
-    """The figure as plotly's JSON.
-
-    `notes`: second lines by (adapter, projection). `header`, `cells`: the table, by rows, without
-    which there is none; its first `left` columns stand to the left. `said`: lines below the title.
-    """
-    import plotly.graph_objects as go
-
-    columns = min(COLUMNS, len(panels))
-    rows = math.ceil(len(panels) / columns)
-    low, high = log_range([value for panel in panels for value in panel.values()])
-    several = len({panel.adapter for panel in panels}) > 1
-    inside, below = _heights(rows, len(cells))
-    layout = _layout(title, said, inside)
-    layout["showlegend"] = not panels[0].band
-    traces: list[dict[str, Any]] = []
-    for place, panel in enumerate(panels):
-        number = "" if place == 0 else str(place + 1)
-        column, row = place % columns, place // columns
-        across = _domain(column, columns)
-        up = _domain(rows - 1 - row, rows, 0.36 / rows, from_=below / inside)
-        layout[f"xaxis{number}"] = _x_axis(across, number, panel)
-        layout[f"yaxis{number}"] = _y_axis(up, number, column == 0, (low, high))
-        note = notes.get((panel.adapter, panel.projection), "")
-        layout["annotations"].append(_heading(name(panel, several), note, across[0], up[1]))
-        axes = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
-        traces += [{**trace, **axes} for trace in _traces(panel, first=place == 0)]
-    data: list[Any] = [go.Scatter(trace) for trace in traces]
-    if cells:
-        share = (below - _FOOT) / inside
-        data.append(go.Table(_table(header, cells, left, share)))
-    plain: dict[str, object] = go.Figure(data=data, layout=layout).to_plotly_json()
-    return plain
+def figure(chart: Chart) -> dict[str, object]:
+    """The figure as plotly's JSON."""
+    owners, traces = [], []
+    for place, panel in enumerate(chart.panels):
+        for trace in _traces(panel):
+            owners.append(place)
+            traces.append({**trace, "xaxis": _axis("x", place), "yaxis": _axis("y", place)})
+    if not chart.panels[0].band:
+        for trace, named in zip(traces, _named(traces, owners, owners), strict=True):
+            trace["showlegend"] = named
+    return {"data": traces, "layout": _layout(chart, _menus(chart, traces, owners))}
 
 
 def words(value: str) -> str:
-    """Text for plotly, which reads a little HTML, and mathematics between dollar signs."""
+    """Text for plotly, which reads some HTML, and mathematics between dollar signs."""
     return html.escape(one_line(value), quote=False).replace("$", "&#36;")
 
 
-def _heights(rows: int, lines: int) -> tuple[int, int]:
-    """Pixels inside the margins, and how many of them lie below the panels."""
-    below = _FOOT + _HEAD + _LINE * lines + _SPARE if lines else _FOOT // 2
-    return _ROW_HEIGHT * rows + below, below
+def _wrapped(value: str, letters: int) -> list[str]:
+    return [words(line) for line in textwrap.wrap(one_line(value), letters)]
 
 
-def _layout(title: str, said: Sequence[str], inside: int) -> dict[str, Any]:
-    lines = [words(title), *(f"<span style='font-size:12px'>{words(one)}</span>" for one in said)]
-    top = _TOP + _SAID * len(said)
-    return {
-        "template": _TEMPLATE,
+def _layout(chart: Chart, menus: list[dict[str, Any]]) -> dict[str, Any]:
+    title = _wrapped(chart.title, _TITLE_LETTERS)
+    below = [line for text in chart.words for line in _wrapped(text, _WORDS_LETTERS)]
+    small = [f"<span style='font-size:12px'>{line}</span>" for line in below]
+    top = 28 + _TITLE * len(title) + _WORDS * len(below) + _MENU * len(menus)
+    layers = {line.label for panel in chart.panels for line in panel.lines}
+    margin = {"l": 44, "r": 12, "t": top, "b": 16 + _LEGEND * math.ceil(len(layers) / 3)}
+    layout: dict[str, Any] = {
+        "template": _template(chart),
         "title": {
-            "text": "<br>".join(lines),
-            "x": 0,
-            "xref": "paper",
+            "text": "<br>".join([*title, *small]),
             "font": {"size": 15},
-            **_HIGH,
+            **{"x": 0, "xref": "container", "y": 1, "yref": "container", "yanchor": "top"},
+            "pad": {"t": 16, "l": 8},
         },
-        "height": inside + top + _BOTTOM,
-        "margin": {"l": 56, "r": 16, "t": top, "b": _BOTTOM},
-        # At the right, where no width of the page lets it touch the table.
-        "legend": {"x": 1.01, "xanchor": "left", "y": 1, "yanchor": "top", "tracegroupgap": 0},
-        "annotations": [],
+        "margin": margin,
+        "height": margin["t"] + margin["b"] + _inside(len(chart.panels)),
+        "showlegend": bool(layers),
+        "legend": {"orientation": "h", "x": 0, "y": 0, "yanchor": "top"},
+        "annotations": [_heading(place, panel) for place, panel in enumerate(chart.panels)],
+        "updatemenus": menus,
     }
+    for place, (across, up) in enumerate(_places(len(chart.panels), len(chart.panels))):
+        layout[_axis("xaxis", place)] = {"domain": across, "anchor": _axis("y", place)}
+        layout[_axis("yaxis", place)] = {"domain": up, "anchor": _axis("x", place)}
+    return layout
 
 
-def _table(
-    header: Sequence[str], cells: Sequence[Sequence[str]], left: int, share: float
-) -> dict[str, Any]:
-    """The rows as plotly's columns, in the lowest `share` of the paper."""
-    rows = [[shortened(one_line(cell), _LETTERS) for cell in row] for row in cells]
-    columns = list(zip(*rows, strict=True))
-    longest = [max(map(width, column)) for column in zip(header, *rows, strict=True)]
-    look = {
-        "align": ["left" if place < left else "right" for place in range(len(header))],
-        "fill": {"color": _TRANSPARENT},
-        "line": {"color": _CELL_HAIR, "width": 1},
-        "font": {"color": GREY, "size": 12},
+def _template(chart: Chart) -> dict[str, Any]:
+    """What all traces, axes and headings share. Without one plotly adds its own, with white."""
+    usual = {
+        "mode": "lines" if chart.panels[0].band else "lines+markers",
+        "line": {"width": 2, "color": BLUE},
+        "hovertemplate": "σ%{x} = %{y:.3g}<br>%{text}<extra></extra>",
     }
-    return {
-        "domain": {"x": [0, 1], "y": [0, round(share, 4)]},
-        "columnwidth": [letters + 5 for letters in longest],
-        "header": {**look, "values": [f"<b>{words(name)}</b>" for name in header], "height": _HEAD},
-        "cells": {
-            **look,
-            # A cell that broke its line would make its row higher than there is room for.
-            "values": [
-                [words(cell).replace(" ", "\u00a0") for cell in column] for column in columns
-            ],
-            "height": _LINE,
-        },
+    edge = {**usual, "line": {"width": 0}}
+    # The traces of a band take these in turn, as `_traces` makes them.
+    band = [
+        {**edge, "text": "smallest"},
+        {**edge, "text": "largest", "fill": "tonexty", "fillcolor": "rgba(38,131,193,.22)"},
+        {**usual, "text": "median over layers"},
+    ]
+    indices = {
+        "range": [1 - 0.02 * chart.last, 1.02 * chart.last],
+        "tickvals": chart.index_ticks,
+        **{"showgrid": False, "zeroline": False, "showline": True, "linecolor": GREY},
     }
-
-
-def _domain(place: int, total: int, gap: float | None = None, from_: float = 0.0) -> list[float]:
-    """The share of the paper, above `from_`, that panel `place` of `total` takes."""
-    space = 0.2 / total if gap is None else gap
-    size = (1 - space * (total - 1)) / total
-    start = place * (size + space)
-    return [round(from_ + (1 - from_) * end, 4) for end in (start, start + size)]
-
-
-def _x_axis(domain: list[float], number: str, panel: Panel) -> dict[str, Any]:
-    indices = panel.band.indices if panel.band else panel.curves[0].indices
-    last = max(indices)
-    return {
-        "domain": domain,
-        "anchor": f"y{number}",
-        "tickvals": sorted({1, math.ceil(last / 2), last}),
-        "matches": "x" if number else None,
-    }
-
-
-def _y_axis(
-    domain: list[float], number: str, labelled: bool, ends: tuple[float, float]
-) -> dict[str, Any]:
-    ticks = log_ticks(*ends)
-    axis: dict[str, Any] = {
-        "domain": domain,
-        "anchor": f"x{number}",
+    sigmas = {
         "type": "log",
-        "range": [round(math.log10(end), 4) for end in ends],
-        "tickvals": [value for value, _ in ticks],
-        "matches": "y" if number else None,
+        "range": [round(math.log10(end), 4) for end in chart.sigma_range],
+        "tickvals": [value for value, _ in chart.sigma_ticks],
+        "ticktext": [label for _, label in chart.sigma_ticks],
+        **{"gridcolor": _HAIR, "zeroline": False},
     }
-    if labelled:
-        return {**axis, "ticktext": [label for _, label in ticks], "title": {"text": "σ"}}
-    return {**axis, "showticklabels": False}
-
-
-def _heading(title: str, note: str, x: float, y: float) -> dict[str, Any]:
-    second = f"<br><span style='font-size:11px'>{words(note)}</span>" if note else ""
+    corner = {"xanchor": "left", "yanchor": "bottom", "align": "left"}
     return {
-        "text": f"<b>{words(title)}</b>{second}",
-        "x": x,
-        "y": y,
-        "xref": "paper",
-        "yref": "paper",
+        "data": {"scatter": band if chart.panels[0].band else [usual]},
+        "layout": {
+            "font": {"color": GREY, "size": 12},
+            "paper_bgcolor": _TRANSPARENT,
+            "plot_bgcolor": _TRANSPARENT,
+            "hoverlabel": {"font": {"color": "#FFFFFF"}, "bgcolor": "#333333"},
+            "xaxis": indices,
+            "yaxis": sigmas,
+            "modebar": {**_BAR, "bgcolor": _TRANSPARENT, "color": GREY, "activecolor": BLUE},
+            "annotationdefaults": {"showarrow": False, "borderpad": 0, "x": 0, "y": 1, **corner},
+        },
     }
 
 
-def _traces(panel: Panel, first: bool) -> list[dict[str, Any]]:
-    if panel.band is None:
-        return [
-            {
-                **_trace(words(curve.module), curve.indices, curve.sigmas),
-                "line": {"color": colour},
-                # Layers are told apart by shape, too.
-                "mode": "lines+markers" if len(curve.indices) > 1 else "markers",
-                "marker": {"symbol": SYMBOLS[place % len(SYMBOLS)], "size": 7},
-                "name": words(
-                    shortened(f"layer {curve.layer}" if curve.layer else curve.module, 24)
-                ),
-                "legendgroup": words(curve.layer or curve.module),
-                "showlegend": first,
-            }
-            for place, (curve, colour) in enumerate(
-                zip(panel.curves, ramp(len(panel.curves)), strict=True)
-            )
-        ]
-    band = panel.band
-    edge = {"line": {"width": 0}}
+def _axis(kind: str, place: int) -> str:
+    return f"{kind}{place + 1 if place else ''}"
+
+
+def _inside(panels: int) -> int:
+    """Pixels that so many panels take inside the margins."""
+    return (_HEAD + _PANEL + _FOOT) * math.ceil(panels / COLUMNS)
+
+
+def _places(shown: int, panels: int) -> list[tuple[list[float], list[float]]]:
+    """The horizontal and vertical share of the figure of each of the `shown` panels, of so many."""
+    columns, inside = min(COLUMNS, shown), _inside(panels)
+    width = (1 - _GAP * (columns - 1)) / columns
+    high = inside / math.ceil(shown / columns)
+    found = []
+    for place in range(shown):
+        row, column = divmod(place, columns)
+        left = column * (width + _GAP)
+        ends = (row + 1) * high - _FOOT, row * high + _HEAD
+        up = [round(1 - end / inside, 4) for end in ends]
+        found.append(([round(left, 4), round(left + width, 4)], up))
+    return found
+
+
+def _heading(place: int, panel: Panel) -> dict[str, str]:
+    names = (words(shortened(name, _HEAD_LETTERS)) for name in (panel.adapter, panel.projection))
+    note = words(panel.note.replace("effective", "eff."))
+    return {
+        "text": f"<b>{'<br>'.join(names)}</b><br><span style='font-size:11px'>{note}</span>",
+        "xref": f"{_axis('x', place)} domain",
+        "yref": f"{_axis('y', place)} domain",
+    }
+
+
+def _traces(panel: Panel) -> list[dict[str, Any]]:
+    if panel.band:
+        band = panel.band
+        return [_trace(band.indices, values) for values in (band.low, band.high, band.middle)]
     return [
-        {**_trace("smallest", band.indices, band.low), **edge},
-        {**_trace("largest", band.indices, band.high), **edge, "fill": "tonexty"},
-        _trace("median over layers", band.indices, band.middle),
+        {
+            **_trace(line.indices, line.sigmas),
+            "text": words(line.module),
+            "line": {"color": line.colour},
+            "marker": {"symbol": SYMBOLS[line.place % len(SYMBOLS)], "size": 7},
+            "name": words(shortened(line.label, 24)),
+            "legendgroup": words(line.label),
+        }
+        for line in panel.lines
     ]
 
 
-def _trace(label: str, indices: Sequence[int], sigmas: Sequence[float]) -> dict[str, Any]:
+def _trace(indices: Sequence[int], sigmas: Sequence[float]) -> dict[str, Any]:
     return {
+        "type": "scatter",
         "x": list(indices),
-        "y": [float(f"{s:.5g}") if s > 0 else None for s in sigmas],
-        "mode": "lines" if len(indices) > 1 else "markers",
-        "text": label,
+        "y": [float(f"{sigma:.5g}") for sigma in sigmas],
+        **({"mode": "markers"} if len(indices) == 1 else {}),
     }
+
+
+def _named(
+    traces: Sequence[Mapping[str, Any]], owners: Sequence[int], shown: Sequence[int]
+) -> list[bool]:
+    """Which traces the legend names: of each layer the first that is shown."""
+    seen: set[object] = {None}
+    named = []
+    for trace, owner in zip(traces, owners, strict=True):
+        group = trace.get("legendgroup") if owner in shown else None
+        named.append(group not in seen)
+        seen.add(group)
+    return named
+
+
+def _menus(
+    chart: Chart, traces: Sequence[Mapping[str, Any]], owners: Sequence[int]
+) -> list[dict[str, Any]]:
+    """A menu of adapters and one of modules, each where there are several.
+
+    A pick in one sets the other to "all", since plotly cannot combine two picks.
+    """
+    choices = _choices(chart)
+    menus = []
+    for number, picks in enumerate(choices):
+        others = {f"updatemenus[{n}].active": 0 for n in range(len(choices)) if n != number}
+        buttons = [
+            {
+                "label": words(shortened(one_line(label), _MENU_LETTERS)),
+                "method": "update",
+                "args": [_seen(traces, owners, shown), _moved(chart, shown) | others],
+            }
+            for label, shown in picks.items()
+        ]
+        pad = {"b": 8 + _MENU * (len(choices) - 1 - number), "t": 0}
+        menus.append({**_MENU_LOOK, "pad": pad, "active": 0, "buttons": buttons})
+    return menus
+
+
+def _choices(chart: Chart) -> list[dict[str, list[int]]]:
+    """For each menu its labels, each with the places of the panels that it shows."""
+    adapters: dict[str, list[int]] = {}
+    kinds: dict[str, list[int]] = {}
+    for place, panel in enumerate(chart.panels):
+        adapters.setdefault(panel.adapter, []).append(place)
+        kinds.setdefault(panel.projection, []).append(place)
+    every = list(range(len(chart.panels)))
+    if len(adapters) > 1 and len(kinds) > 1 and len(every) <= _ALONE:
+        kinds |= {p.title(_MENU_LETTERS): [place] for place, p in enumerate(chart.panels)}
+    named = (("all adapters", adapters), ("all modules", kinds))
+    return [{name: every, **picks} for name, picks in named if len(picks) > 1]
+
+
+def _seen(
+    traces: Sequence[Mapping[str, Any]], owners: Sequence[int], shown: Sequence[int]
+) -> dict[str, Any]:
+    """The changes of the traces that show these panels alone."""
+    whole = set(shown) == set(owners)
+    changes: dict[str, Any] = {"visible": whole or [owner in shown for owner in owners]}
+    if "showlegend" in traces[0]:
+        changes["showlegend"] = _named(traces, owners, shown)
+    return changes
+
+
+def _moved(chart: Chart, shown: Sequence[int]) -> dict[str, Any]:
+    """The changes of the layout that give these panels the whole of the figure."""
+    changes: dict[str, Any] = {}
+    for place, (across, up) in zip(shown, _places(len(shown), len(chart.panels)), strict=True):
+        changes[f"{_axis('xaxis', place)}.domain"] = across
+        changes[f"{_axis('yaxis', place)}.domain"] = up
+    for place in range(len(chart.panels)):
+        parts = (_axis("xaxis", place), _axis("yaxis", place), f"annotations[{place}]")
+        changes |= {f"{part}.visible": place in shown for part in parts}
+    return changes

@@ -1,4 +1,4 @@
-"""Panels of a spectrum as small SVG pictures that wrap. Knows shapes; does not gather."""
+"""A spectrum's chart in its static form: one small SVG picture a panel. Knows shapes."""
 
 from __future__ import annotations
 
@@ -7,69 +7,45 @@ import math
 from collections.abc import Sequence
 
 from lora_magic.views import svg
-from lora_magic.views.axis import Scale, log_range, log_ticks
+from lora_magic.views.axis import Scale
 from lora_magic.views.html import Markup, tag
-from lora_magic.views.panels import Band, Curve, Panel
-from lora_magic.views.style import BLUE, ramp
-from lora_magic.views.text import one_line, shortened
+from lora_magic.views.panels import Band, Chart, Panel
+from lora_magic.views.style import BLUE
+from lora_magic.views.text import shortened
 
-WIDTH, HEIGHT = 250.0, 168.0
-LEFT, RIGHT, TOP, BOTTOM = 46.0, 184.0, 26.0, 146.0
+WIDTH, HEIGHT = 250.0, 184.0
+LEFT, RIGHT, TOP, BOTTOM = 46.0, 184.0, 42.0, 162.0
 _GAP = 11.0
 # An image is cut at its edges: so many letters of the title, and of a line's label, have room.
 _TITLE, _LABEL = 24, 8
 _GRID = "display:flex;flex-wrap:wrap;gap:.5rem .75rem;margin:.5rem 0"
 
 
-def drawing(panels: Sequence[Panel]) -> Markup:
-    """One picture a panel, side by side as the width allows, all on the same scales."""
-    low, high = log_range([value for panel in panels for value in panel.values()])
-    last = max(_last(panel) for panel in panels)
-    several = len({panel.adapter for panel in panels}) > 1
-    across = Scale(1, max(last, 2), LEFT + 6, RIGHT)
-    up = Scale(low, high, BOTTOM, TOP, log=True)
-    return tag("div", *(_panel(panel, across, up, several) for panel in panels), style=_GRID)
+def drawing(chart: Chart) -> Markup:
+    """One picture a panel, side by side as the width allows."""
+    across = Scale(1, chart.last, LEFT, RIGHT)
+    up = Scale(*chart.sigma_range, BOTTOM, TOP, log=True)
+    axes = svg.axes(across, up, chart.sigma_ticks, [(i, str(i)) for i in chart.index_ticks])
+    pictures = (_panel(panel, across, up, axes) for panel in chart.panels)
+    return tag("div", *pictures, style=_GRID)
 
 
-def name(panel: Panel, several: bool) -> str:
-    """A panel's title: the projection, and the adapter where there are several."""
-    full = f"{one_line(panel.adapter)} · {panel.projection}" if several else panel.projection
-    return shortened(one_line(full), 34)
-
-
-def _panel(panel: Panel, across: Scale, up: Scale, several: bool) -> Markup:
-    title = name(panel, several)
+def _panel(panel: Panel, across: Scale, up: Scale, axes: Sequence[Markup]) -> Markup:
     kind = "median and range" if panel.band else "one line a layer"
     shapes = [
-        svg.label(LEFT, 14, shortened(title, _TITLE), size=12, weight="600"),
-        *_axes(across, up),
+        svg.label(8, 14, panel.title(_TITLE), size=12, weight="600"),
+        svg.label(8, 29, panel.note),
+        *axes,
         *(_band(panel.band, across, up) if panel.band else _lines(panel, across, up)),
     ]
-    said = f"Singular values of {title}, {len(panel.modules)} modules, {kind}"
-    return svg.image(WIDTH, HEIGHT, said, *shapes)
-
-
-def _axes(across: Scale, up: Scale) -> list[Markup]:
-    rows = [(up(value), text) for value, text in log_ticks(up.low, up.high)]
-    return [
-        svg.rules([((LEFT, y), (RIGHT, y)) for y, _ in rows]),
-        svg.labels("end", [(LEFT - 6, y + 4, text) for y, text in rows]),
-        svg.rules([((LEFT, BOTTOM), (RIGHT, BOTTOM))], ".5"),
-        svg.labels("middle", [(across(i), BOTTOM + 16, str(i)) for i in _indices(across)]),
-    ]
-
-
-def _indices(across: Scale) -> list[int]:
-    last = int(across.high)
-    return sorted({1, math.ceil(last / 2), last})
+    title = f"Singular values of {panel.title(60)}, {len(panel.modules)} modules, {kind}"
+    return svg.image(WIDTH, HEIGHT, title, *shapes)
 
 
 def _band(band: Band, across: Scale, up: Scale) -> list[Markup]:
-    alive = [i for i, value in enumerate(band.middle) if value > 0]
-
     def trace(values: Sequence[float]) -> list[svg.Point]:
-        floor = up.low
-        return [(across(band.indices[i]), up(max(values[i], floor))) for i in alive]
+        heights = (up(max(value, up.low)) for value in values)
+        return list(zip(map(across, band.indices), heights, strict=True))
 
     return [
         svg.area(trace(band.high), trace(band.low), BLUE),
@@ -78,30 +54,22 @@ def _band(band: Band, across: Scale, up: Scale) -> list[Markup]:
 
 
 def _lines(panel: Panel, across: Scale, up: Scale) -> list[Markup]:
-    colours = ramp(len(panel.curves))
-    ends, shapes = [], []
-    for curve, colour in zip(panel.curves, colours, strict=True):
-        points = _points(curve, across, up)
-        shapes.append(svg.path(points, colour, 2))
-        drawn = [point for point in points if not math.isnan(point[1])]
-        ends.append(drawn[-1] if drawn else (RIGHT, BOTTOM))
-    texts = [f"layer {curve.layer}" if curve.layer else "" for curve in panel.curves]
-    if len(texts) > 1:
-        texts = [text.replace("layer ", "", 1) if i else text for i, text in enumerate(texts)]
-    texts = [shortened(text, _LABEL) for text in texts]
-    for (x, y), place, text, colour in zip(
-        ends, _apart([y for _, y in ends]), texts, colours, strict=True
-    ):
-        leader = svg.path([(x + 2, y), (RIGHT + 8, place)], colour, 1, stroke_opacity=".7")
-        shapes += [leader, svg.label(RIGHT + 11, place + 4, text)] if text else []
+    shapes, ends = [], []
+    for line in panel.lines:
+        points = [
+            (across(index), up(sigma) if sigma >= up.low else math.nan)
+            for index, sigma in zip(line.indices, line.sigmas, strict=True)
+        ]
+        shapes.append(svg.path(points, line.colour, 2))
+        ends.append(next((p for p in reversed(points) if not math.isnan(p[1])), (RIGHT, BOTTOM)))
+    heights = _apart([y for _, y in ends])
+    for number, (line, (x, y), height) in enumerate(zip(panel.lines, ends, heights, strict=True)):
+        # "layer" once, at the first line.
+        text = shortened(line.label.removeprefix("layer ") if number else line.label, _LABEL)
+        leader = [(x + 2, y), (RIGHT + 8, height)]
+        shapes.append(svg.path(leader, line.colour, 1, stroke_opacity=".7"))
+        shapes.append(svg.label(RIGHT + 11, height + 4, text))
     return shapes
-
-
-def _points(curve: Curve, across: Scale, up: Scale) -> list[svg.Point]:
-    return [
-        (across(index), up(sigma) if sigma >= up.low else math.nan)
-        for index, sigma in zip(curve.indices, curve.sigmas, strict=True)
-    ]
 
 
 def _apart(places: Sequence[float]) -> list[float]:
@@ -115,8 +83,3 @@ def _apart(places: Sequence[float]) -> list[float]:
         moved[place] = min(moved[place], limit)
         limit = moved[place] - _GAP
     return moved
-
-
-def _last(panel: Panel) -> int:
-    runs = [panel.band.indices] if panel.band else [curve.indices for curve in panel.curves]
-    return max(max(run) for run in runs)

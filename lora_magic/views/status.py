@@ -1,17 +1,20 @@
 """What a bare %lora shows: what is loaded, attached, active and merged, and the next thing to type.
 
-Knows names and text; does not know the session.
+Knows a `Status`; does not know the session.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from lora_magic.views.html import Markup, escaped, joined, tag
 from lora_magic.views.style import LINE, MUTED, SMALL, code, frame, heading
 from lora_magic.views.text import one_line, plain_table
 
-AdapterLine = tuple[str, str, str, bool]
+if TYPE_CHECKING:
+    from lora_magic.state.status import Status
+
 _CELL = "text-align:left;vertical-align:top;padding:.2em .8em .2em 0"
 _NAME = f"{_CELL};font-weight:inherit;{MUTED}"
 _PLAIN_ROW = "background:none"
@@ -19,26 +22,13 @@ _CAPTION = f"text-align:left;caption-side:top;padding:0;{SMALL};{MUTED}"
 _TABLE = "margin:0;table-layout:auto;border-collapse:collapse;border:none;font-size:1em"
 
 
-def bundle(
-    *,
-    base: str | None,
-    machine: str,
-    adapters: Sequence[AdapterLine] = (),
-    merged: str | None = None,
-    next_commands: Sequence[str] = (),
-    found: Sequence[str] = (),
-) -> dict[str, object]:
-    """A status's MIME bundle.
-
-    `adapters`: name, spec, state, active. `next_commands`: each a command, and after two spaces
-    what it is for. `found`: what `%lora use` could take ("model tokenizer"), or whole commands.
-    """
-    commands = [_split(command) for command in next_commands]
-    commands += [_found(name) for name in found]
-    if base is None:
-        return _nothing(f"No base yet · {machine}", commands)
-    page = frame(_table(base, adapters, merged, commands, machine), label="Session")
-    return {"text/plain": _plain(base, adapters, merged, commands), "text/html": str(page)}
+def bundle(status: Status) -> dict[str, object]:
+    """A status's MIME bundle; without a base it is what to type."""
+    commands = [*map(_split, status.next_commands), *map(_found, status.found)]
+    if status.base_line is None:
+        return _nothing(status.line, commands)
+    page = frame(_table(status, status.base_line, commands), label="Session")
+    return {"text/plain": _plain(status, status.base_line, commands), "text/html": str(page)}
 
 
 def _nothing(first: str, commands: Sequence[tuple[str, str]]) -> dict[str, object]:
@@ -53,26 +43,21 @@ def _nothing(first: str, commands: Sequence[tuple[str, str]]) -> dict[str, objec
     return {"text/plain": "\n".join(plain), "text/html": str(page)}
 
 
-def _table(
-    base: str,
-    adapters: Sequence[AdapterLine],
-    merged: str | None,
-    commands: Sequence[tuple[str, str]],
-    machine: str,
-) -> Markup:
+def _table(status: Status, base: str, commands: Sequence[tuple[str, str]]) -> Markup:
+    adapters = status.rows
     body = [_row("base", _cell(base))]
     for place, adapter in enumerate(adapters):
         body.append(_row("" if place else "adapters", *_adapter(*adapter)))
     if not adapters:
         body.append(_row("adapters", _cell("none")))
-    body.append(_row("merged", _cell(merged or "none")))
+    body.append(_row("merged", _cell(status.merged or "none")))
     if commands:
         lines = [joined([code(typed), "  ", _reason(why), tag("br")]) for typed, why in commands]
         body.append(_row("next", _cell(*lines)))
     marks = "; ● is the active adapter" if any(active for *_, active in adapters) else ""
     return tag(
         "table",
-        tag("caption", f"Session on {machine}{marks}", style=_CAPTION),
+        tag("caption", f"Session on {status.machine}{marks}", style=_CAPTION),
         tag("tbody", *body),
         style=_TABLE,
     )
@@ -96,18 +81,14 @@ def _adapter(name: str, spec: str, state: str, active: bool) -> list[Markup]:
     return [tag("td", child, style=_CELL) for child in (joined([mark, said]), spec, state)]
 
 
-def _plain(
-    base: str,
-    adapters: Sequence[AdapterLine],
-    merged: str | None,
-    commands: Sequence[tuple[str, str]],
-) -> str:
+def _plain(status: Status, base: str, commands: Sequence[tuple[str, str]]) -> str:
+    adapters = status.rows
     table = plain_table(("", "", ""), [row[:3] for row in adapters], 3).split("\n")
     marks = ["● " if active else "  " for *_, active in adapters]
     blocks = {
         "base": [one_line(base)],
         "adapters": [*map("".join, zip(marks, table, strict=True))] if adapters else ["none"],
-        "merged": [one_line(merged or "none")],
+        "merged": [one_line(status.merged or "none")],
         "next": [f"{one_line(typed)}  {one_line(why)}".rstrip() for typed, why in commands],
     }
     return "\n".join(

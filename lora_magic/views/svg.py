@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Sequence
 
+from lora_magic.views.axis import Scale
 from lora_magic.views.html import Markup, escaped, tag
 from lora_magic.views.style import GREY, IMAGE, PICTURE
 
@@ -113,6 +114,23 @@ def rules(lines: Sequence[tuple[Point, Point]], opacity: str = ".15") -> Markup:
     """Hair lines in the text's colour, one element for all: a grid, or an axis."""
     drawn = "".join(_stroke(ends) for ends in lines)
     return tag("path", d=drawn, stroke="currentColor", stroke_opacity=opacity)
+
+
+def axes(
+    across: Scale,
+    up: Scale,
+    rows: Sequence[tuple[float, str]],
+    columns: Sequence[tuple[float, str]],
+) -> list[Markup]:
+    """A line for each of the `rows`, the axis at the bottom, and the labels of both."""
+    left, right, bottom = across.start, across.end, up.start
+    heights = [(up(value), text) for value, text in rows]
+    return [
+        rules([((left, y), (right, y)) for y, _ in heights]),
+        labels("end", [(left - 6, y + 4, text) for y, text in heights]),
+        rules([((left, bottom), (right, bottom))], ".5"),
+        labels("middle", [(across(value), bottom + 16, text) for value, text in columns]),
+    ]
 
 
 def labels(anchor: str, places: Iterable[tuple[float, float, str]]) -> Markup:

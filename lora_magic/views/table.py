@@ -22,45 +22,51 @@ _ROOM = 5
 _CAPTION = f"text-align:left;caption-side:top;padding:.25rem 0;font-size:1em;{MUTED}"
 
 
+#: Puts a button above the table, where scripts run: it selects the rows and copies them, as a
+#: table for a spreadsheet. No dollar and no backslash, which would open mathematics.
+COPY = Markup(
+    "<script>(s=>{if(!s)return;const t=s.previousElementSibling,"
+    "b=document.createElement('button');b.textContent='Copy table';b.style='color:inherit;"
+    "background:none;border:1px solid;border-radius:3px;padding:3px 8px;min-height:24px;"
+    "font-size:.8em;cursor:pointer';b.onclick=()=>{const r=document.createRange(),"
+    "g=getSelection();r.setStartBefore(t.tHead);r.setEndAfter(t.tBodies[0]);"
+    "g.removeAllRanges();g.addRange(r);document.execCommand('copy')};t.before(b);s.remove()})"
+    "(document.currentScript)</script>"
+)
+
+
 def table(
     caption: str, header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1
 ) -> Markup:
-    """The first cell of each row names the row; the first `left` columns stand to the left."""
+    """A table with a button that copies it; the first `left` columns are left-aligned.
+
+    The first cell of each row names the row.
+    """
     head = tag("tr", *(_cell("th", name, i < left, "col") for i, name in enumerate(header)))
     body = [
         tag(
             "tr",
-            *(
-                _cell("th" if i == 0 else "td", cell, i < left, "row" if i == 0 else None)
-                for i, cell in enumerate(row)
-            ),
+            _cell("th", row[0], left > 0, "row"),
+            *(_cell("td", cell, i < left) for i, cell in enumerate(row[1:], start=1)),
         )
         for row in rows
     ]
-    return tag(
-        "table",
-        tag("caption", caption, style=_CAPTION),
-        tag("thead", head),
-        tag("tbody", *body),
-        style=_TABLE,
-        cellpadding=_ROOM,
-    )
+    return joined([_table(caption, tag("thead", head), tag("tbody", *body)), COPY])
 
 
 def facts_table(caption: str, facts: Sequence[tuple[str, str]]) -> Markup:
     """Two columns: what, and how much; nothing for no facts."""
     if not facts:
         return Markup("")
-    rows = joined(
+    rows = (
         tag("tr", _cell("th", name, True, "row"), _cell("td", value, True)) for name, value in facts
     )
-    return tag(
-        "table",
-        tag("caption", caption, style=_CAPTION),
-        tag("tbody", rows),
-        style=_TABLE,
-        cellpadding=_ROOM,
-    )
+    return _table(caption, tag("tbody", *rows))
+
+
+def _table(caption: str, *parts: Markup) -> Markup:
+    named = tag("caption", caption, style=_CAPTION)
+    return tag("table", named, *parts, style=_TABLE, cellpadding=_ROOM)
 
 
 def _cell(kind: str, content: str, left: bool, scope: str | None = None) -> Markup:

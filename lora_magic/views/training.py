@@ -6,14 +6,19 @@ Knows numbers; does not know the Trainer, nor how a page is updated.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from lora_magic.views import numbers, svg
+from lora_magic import numbers
+from lora_magic.views import svg
 from lora_magic.views.curve import loss_curve
 from lora_magic.views.html import Markup, tag
 from lora_magic.views.style import BLUE, details, figure, frame, heading
 from lora_magic.views.style import line as one
 from lora_magic.views.table import facts_table
 from lora_magic.views.text import one_line
+
+if TYPE_CHECKING:
+    from lora_magic.training.summary import RunSummary
 
 #: Held-out losses: after how many steps, and the loss.
 HeldOut = Sequence[tuple[int, float]]
@@ -50,29 +55,23 @@ def progress_html(
             *_head(title, line, small=True),
             _bar(step, total),
             one(" · ".join(state)),
-            _figure(losses, total, svg.picture, held_out) if losses else "",
+            _figure(title, losses, total, svg.picture, held_out) if losses else "",
             one(stop, muted=True) if stop else "",
             label="Training under way",
         )
     )
 
 
-def summary_bundle(
-    *,
-    title: str,
-    line: str,
-    losses: Sequence[float],
-    facts: Sequence[tuple[str, str]] = (),
-    held_out: HeldOut = (),
-) -> dict[str, object]:
+def summary_bundle(summary: RunSummary) -> dict[str, object]:
     """A finished run's MIME bundle, under 20 kB however long the run."""
+    losses, held_out = summary.losses, summary.held_out_losses
     page = frame(
-        *_head(title, line),
-        _figure(losses, None, svg.image, held_out) if losses else "",
-        details("What was trained, and how", facts_table("The run", facts)),
+        *_head(summary.adapter, summary.line),
+        _figure(summary.adapter, losses, None, svg.image, held_out) if losses else "",
+        details("What was trained, and how", facts_table("The run", summary.facts)),
         label="Training run",
     )
-    return {"text/plain": one_line(line), "text/html": str(page)}
+    return {"text/plain": one_line(summary.line), "text/html": str(page)}
 
 
 def _head(title: str, text: str, small: bool = False) -> list[Markup]:
@@ -91,7 +90,7 @@ def _state(
     times: tuple[float | None, float | None],
     tokens_per_second: float | None,
 ) -> list[str]:
-    parts = [f"step {step:,} of {total:,}"]
+    parts = [f"step {numbers.count(step)} of {numbers.count(total)}"]
     if losses:
         parts.append(f"loss {numbers.figures(losses[-1])}")
     if held_out:
@@ -100,11 +99,7 @@ def _state(
         parts.append(f"{numbers.count(tokens_per_second)} tokens a second")
     for seconds, word in zip(times, ("so far", "left"), strict=True):
         if seconds is not None:
-            parts.append(
-                f"{round(seconds)} s {word}"
-                if seconds < 60
-                else f"{numbers.duration(seconds)} {word}"
-            )
+            parts.append(f"{numbers.duration(seconds)} {word}")
     return parts
 
 
@@ -124,8 +119,12 @@ def _bar(step: int, total: int) -> Markup:
 
 
 def _figure(
-    losses: Sequence[float], total: int | None, draw: Callable[..., Markup], held_out: HeldOut
+    title: str,
+    losses: Sequence[float],
+    total: int | None,
+    draw: Callable[..., Markup],
+    held_out: HeldOut,
 ) -> Markup:
-    told = "Loss of each step (thin) and its running mean"
-    told += "; squares: the held-out loss" if held_out else ""
-    return figure(loss_curve(losses, total, draw, held_out), told)
+    caption = f"{title}: loss of each step (thin) and its running mean"
+    caption += "; squares: the held-out loss" if held_out else ""
+    return figure(loss_curve(losses, total, draw, held_out), caption)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from lora_magic.numbers import percent
 from lora_magic.state.session import Session
 from tests.adapters import byhand
 from tests.adapters.test_store import PLAIN_PEFT
@@ -155,7 +156,7 @@ def test_a_blend_cut_to_a_rank_is_the_best_one_and_says_what_it_lost(rank: int) 
     record = session.blend("mix", WEIGHTS, rank=rank)
     expected = {path: best(delta, rank) for path, delta in whole.items()}
     assert off(byhand.lora(session, "mix"), expected) < 1e-5
-    assert f"{off(expected, whole):.2%} of ΔW lost" in record.line
+    assert f"{percent(off(expected, whole))} of ΔW lost" in record.line
 
 
 def kept(delta: torch.Tensor, density: float) -> torch.Tensor:
@@ -191,7 +192,7 @@ def test_sparse_blends_at_full_rank_are_their_formulas(method: str) -> None:
     cut = {path: best(d, 7 if path in deltas["a"] else 3) for path, d in expected.items()}
     record = session.blend("short", weights, method=method, density=0.3)
     assert off(byhand.lora(session, "short"), cut) < 1e-5
-    assert f"{off(cut, expected):.2%} of ΔW lost" in record.line
+    assert f"{percent(off(cut, expected))} of ΔW lost" in record.line
 
 
 def test_dare_drops_other_entries_in_each_module_by_its_seed_alone() -> None:

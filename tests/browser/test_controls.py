@@ -81,11 +81,22 @@ def test_the_rank_slider_recounts_at_once(book: Book) -> None:
     assert book.violations(book.output_of(RATIO)) == []
 
 
-def test_adapters_and_modules_are_picked(book: Book) -> None:
+def test_modules_are_picked_in_the_chart_itself(book: Book) -> None:
+    chart = book.cell(SPECTRUM).locator(".js-plotly-plot")
+    chart.locator(".main-svg").first.wait_for()
+    assert chart.locator(".subplot").filter(has=book.page.locator(".trace")).count() == 2
+    before = chart.bounding_box()
+    chart.locator(".updatemenu-header").click()
+    chart.locator(".updatemenu-dropdown-button").filter(has_text="v_proj").click()
+    appears(chart.locator(".updatemenu-header"), "v_proj")
+    chart.locator(".annotation").filter(has_text="q_proj").wait_for(state="detached")
+    assert chart.locator(".annotation").filter(has_text="v_proj").count() == 1
+    after = chart.bounding_box()
+    assert (after["width"], after["height"]) == (before["width"], before["height"])
     below = controls(book, SPECTRUM)
-    below.get_by_label("Adapter").select_option("cheerful")
-    below.get_by_label("Modules").select_option("v_proj")
-    appears(below, "Table: 4 modules")
+    assert below.get_by_role("row").count() == 8 + 1
+    below.get_by_role("button", name="Copy table").click()
+    assert "0.v_proj" in book.page.evaluate("() => getSelection().toString()")
     book.screenshot("spectrum", book.cell(SPECTRUM))
     assert book.violations(book.output_of(SPECTRUM)) == []
 
@@ -144,8 +155,7 @@ def test_the_panel_says_what_is_merged_and_its_tabs_work(book: Book) -> None:
     book.screenshot("panel", book.cell(PANEL))
     assert book.violations(book.output_of(PANEL)) == []
     below.get_by_role("tab", name="Spectrum").click()
-    below.get_by_label("Modules").select_option("q_proj")
-    appears(below, "Table: 4 modules")
+    appears(below, "Table: 8 modules")
     book.screenshot("panel-spectrum", book.cell(PANEL))
 
 

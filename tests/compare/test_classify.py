@@ -149,7 +149,7 @@ def test_flags_of_a_written_answer_are_refused_all_at_once() -> None:
 def test_a_prediction_is_frozen_and_its_text_is_the_label() -> None:
     prediction = Prediction("Hi", "moody", LABELS, (0.2, 0.1, 0.7), "a note")
     assert str(prediction) == "yes"
-    assert repr(prediction) == "yes 70.0 % · moody · a note"
+    assert repr(prediction) == "yes 70.0% · moody · a note"
     with pytest.raises(dataclasses.FrozenInstanceError):
         prediction.note = ""  # type: ignore[misc]
     frame = prediction.to_frame()

@@ -165,7 +165,6 @@ def made(before_a_person: Any, session: Any) -> list[Controls]:
     ("line", "view", "start"),
     [
         ("ratio pirate --rank 4", "ratio", {"adapter": "pirate", "rank": 4}),
-        ("spectrum pirate", "spectrum", {"adapters": ["pirate"]}),
         (
             "compare --seed 3 --adapters pirate Who?",
             "compare",

@@ -112,43 +112,31 @@ def test_the_controls_begin_with_what_was_asked_about(ready: Session) -> None:
         "q_proj,v_proj",
     )
     assert ready.panel("ratio", method="houlsby")._ratio.method.value == "houlsby"
-    assert ready.panel("spectrum", adapters=["one"])._spectrum.adapter.value == "one"
+    spectrum = ready.panel("spectrum", adapters=["one"])._spectrum
+    assert spectrum.html == page_of(ready.spectrum("one"))
     compare = ready.panel("compare", prompt="Hi", adapters=["base", "two"], temperature=0.5)
     asked = compare._compare.asked
     assert (asked.prompt, asked.adapters, asked.temperature) == ("Hi", ("two",), 0.5)
 
 
-def test_a_spectrum_that_is_picked_is_the_verbs_own(ready: Session) -> None:
-    controls = ready.panel("spectrum")._spectrum
-    controls.adapter.value = "one"
-    assert controls.page.html == page_of(ready.spectrum("one"))
-    controls.module.value = "q_proj"
-    assert controls.page.html == page_of(ready.spectrum("one", module="q_proj"))
-    path = "model.layers.1.self_attn.v_proj"
-    controls.module.value = path
-    assert controls.page.html == page_of(ready.spectrum("one", module=path))
-    controls.adapter.value = "all"
-    assert "two" in controls.page.html
-
-
-def test_a_spectrum_begins_with_the_adapters_that_the_verb_shows(ready: Session) -> None:
+def test_a_spectrum_shows_the_adapters_that_the_verb_shows(ready: Session) -> None:
     for flags in ({}, {"adapters": ()}):
-        assert ready.panel("spectrum", **flags)._spectrum.adapter.value == "two"
+        assert ready.panel("spectrum", **flags)._spectrum.html == page_of(ready.spectrum("two"))
     ready.swap("one")
-    assert ready.panel("spectrum")._spectrum.adapter.value == "one"
+    assert ready.panel("spectrum")._spectrum.html == page_of(ready.spectrum("one"))
+    both = page_of(ready.spectrum("one", "two"))
     ready.swap("one=0.5,two=0.5")
-    assert ready.panel("spectrum")._spectrum.adapter.value == "all"
+    assert ready.panel("spectrum")._spectrum.html == both
     ready.swap("base")
-    assert ready.panel("spectrum")._spectrum.adapter.value == "all"
+    assert ready.panel("spectrum")._spectrum.html == both
+    assert ready.panel()._spectrum.html == both
 
 
 def test_controls_without_a_record_above_them_show_their_first_choice(ready: Session) -> None:
     assert ready.ratio(method="lora", rank=3, targets="q_proj,v_proj").line in (
         ready.panel("ratio")._ratio.page.html
     )
-    assert ready.panel("spectrum")._spectrum.page.html == page_of(ready.spectrum("two"))
     assert ready.panel("ratio", adapter=None)._ratio.page.html == ""
-    assert ready.panel("spectrum", adapters=())._spectrum.page.html == ""
 
 
 def test_generate_answers_as_the_verb_does_and_shows_it_while_it_is_written(
@@ -235,7 +223,7 @@ def test_the_panel_says_what_is_loaded_active_and_merged_at_any_time(
     assert len(panel._panel.tabs.children) == len(VIEWS)
     session.attach("one", rank=2)
     assert page_of(session.status()) in top.html
-    assert list(panel._spectrum.adapter.options) == ["all", "one"]
+    assert page_of(session.spectrum("one")) == panel._spectrum.html
     perturb(session, "one")
     session.attach("two", rank=2)
     session.swap("one")
@@ -263,14 +251,14 @@ def test_another_base_brings_its_own_modules_into_the_panel(saved_model: Saver) 
 
 def test_a_spectrum_on_the_page_follows_the_training(ready: Session) -> None:
     panel = ready.panel()
-    before = panel._spectrum.page.html
+    before = panel._spectrum.html
     ready.swap("base")
-    assert panel._spectrum.page.html == before
+    assert panel._spectrum.html == before
     ready.train("one", text="Where? => Here.", steps=2)
-    assert panel._spectrum.page.html != before
+    assert panel._spectrum.html != before
 
 
-def test_a_dense_spectrum_of_some_size_waits_until_it_is_asked_for(
+def test_a_dense_spectrum_of_some_size_is_left_to_the_verb(
     ready: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worked: list[int] = []
@@ -290,20 +278,17 @@ def test_a_dense_spectrum_of_some_size_waits_until_it_is_asked_for(
     spectrum = ready.panel()._spectrum
     ready.attach("three", rank=2)
     assert len(worked) == len(made.modules)
-    assert "magnitudes is dense" in spectrum.page.said
-    assert spectrum.page.html == ""
-    spectrum.adapter.value = "magnitudes"
-    assert len(worked) == 2 * len(made.modules)
-    assert spectrum.page.html == page_of(ready.spectrum("magnitudes"))
+    assert "magnitudes is dense" in spectrum.said
+    assert "%lora spectrum magnitudes" in spectrum.said
     # Factors are quick at any size.
-    spectrum.adapter.value = "one"
-    before = spectrum.page.html
+    assert spectrum.html == page_of(ready.spectrum("one", "two", "three"))
+    before = spectrum.html
     ready.train("one", text="Where? => Here.", steps=2)
-    assert spectrum.page.html == page_of(ready.spectrum("one")) != before
+    assert spectrum.html == page_of(ready.spectrum("one", "two", "three")) != before
     ready.detach("magnitudes")
-    spectrum.adapter.value = "all"
+    assert spectrum.said == ""
     ready.detach("two")
-    assert spectrum.page.html == page_of(ready.spectrum("one", "three"))
+    assert spectrum.html == page_of(ready.spectrum("one", "three"))
 
 
 def test_a_panel_that_was_thrown_away_is_no_burden(ready: Session) -> None:
@@ -316,8 +301,6 @@ def test_a_panel_that_was_thrown_away_is_no_burden(ready: Session) -> None:
 
 
 def test_while_a_verb_runs_a_control_says_so(ready: Session) -> None:
-    controls = ready.panel("spectrum")._spectrum
-    controls.adapter.value = "one"
     compare = ready.panel("compare", prompt="Hello")._compare
     with ready._lock.turn():
         ready._lock.doing = "train"
@@ -429,7 +412,8 @@ def test_adapters_to_begin_with_may_have_commas_as_everywhere(ready: Session) ->
     ready.attach("three", rank=2)
     compare = ready.panel("compare", adapters="base,one,three")._compare
     assert compare.asked.adapters == ("one", "three")
-    assert ready.panel("spectrum", adapters="two")._spectrum.adapter.value == "two"
+    spectrum = ready.panel("spectrum", adapters="two")._spectrum
+    assert spectrum.html == page_of(ready.spectrum("two"))
 
 
 def test_what_controls_cannot_begin_with_is_refused(ready: Session) -> None:

@@ -6,9 +6,10 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
+from lora_magic.numbers import duration
 from lora_magic.training.forgetting import AnswerForgetting
 from lora_magic.training.reporter import LineReporter, RunPlan, SilentReporter, StepPoint
-from lora_magic.training.summary import RunSummary, duration
+from lora_magic.training.summary import RunSummary
 
 SUMMARY = RunSummary(
     adapter="pirate",
@@ -96,7 +97,7 @@ def test_the_rich_form_holds_the_receipt_and_the_facts() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "told"),
-    [(0.04, "0.0 s"), (59.94, "59.9 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
+    [(0.04, "0.04 s"), (59.4, "59 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")],
 )
 def test_durations_are_told_for_a_person(seconds: float, told: str) -> None:
     assert duration(seconds) == told
@@ -116,7 +117,7 @@ def test_lines_come_at_the_start_now_and_then_at_the_last_step_and_at_the_end() 
     assert [line.split(",")[0] for line in told[1:-1]] == [
         f"step {step}/20" for step in (5, 10, 15, 20)
     ]
-    assert told[1] == "step 5/20, loss 1.500, 1,234 tokens/s, 15.0 s left"
+    assert told[1] == "step 5/20, loss 1.500, 1,234 tokens/s, 15 s left"
 
 
 def test_a_short_run_has_no_line_between_the_first_and_the_last() -> None:
@@ -135,7 +136,7 @@ def test_a_line_tells_the_held_out_loss_where_there_is_one() -> None:
     told: list[str] = []
     reporter = LineReporter(told.append, every=0.0, clock=lambda: 0.0)
     reporter.step(StepPoint(1, 20, 1.5, 1.0, 19.0, 100.0, None, ((0, 3.0), (1, 2.0))))
-    assert told == ["step 1/20, loss 1.500 (held out 2.000), 100 tokens/s, 19.0 s left"]
+    assert told == ["step 1/20, loss 1.500 (held out 2.000), 100 tokens/s, 19 s left"]
 
 
 def test_a_silent_reporter_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ VOID = {"br", "hr", "img", "wbr", "col"}
 
 
 class Page(HTMLParser):
-    """The elements with their attributes, and the text without markup."""
+    """The elements with their attributes, and the text without markup; scripts apart."""
 
     def __init__(self, markup: object) -> None:
         super().__init__(convert_charrefs=True)
@@ -21,13 +21,15 @@ class Page(HTMLParser):
         self.markup = markup
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
+        self.scripts: list[str] = []
         self._open: list[str] = []
         self.feed(markup)
         self.close()
         assert self._open == [], f"never closed: {self._open}"
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
+        if tag != "script":
+            self.elements.append((tag, dict(attrs)))
         if tag == "br":
             self.text += "\n"
         if tag not in VOID:
@@ -38,7 +40,10 @@ class Page(HTMLParser):
         assert self._open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        if self._open[-1:] == ["script"]:
+            self.scripts.append(data)
+        else:
+            self.text += data
 
     def handle_comment(self, data: str) -> None:
         raise AssertionError(f"a comment: {data}")

@@ -1,29 +1,31 @@
-"""One call of every display, with any text in every place that takes text."""
+"""Every display, made from records with any text in every place that takes text."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
 
-from lora_magic.views import (
-    classification,
-    comparison,
-    compression,
-    merge,
-    ratio,
-    receipt,
-    spectrum,
-    status,
-    training,
-    verification,
-)
+from lora_magic.compare.answer import Answer
+
+from lora_magic.adapters.combine.truncation import Compression, ModuleLoss
+from lora_magic.adapters.count import ModuleCount, ParameterCount
+from lora_magic.adapters.merge import MergeReport, ModuleMerge
+from lora_magic.adapters.spec import AdapterSpec
+from lora_magic.base.fingerprint import Verification
+from lora_magic.compare.comparison import Comparison, Pane
+from lora_magic.compare.prediction import Classification, Prediction
+from lora_magic.lowrank.spectrum import Spectrum, SpectrumRow
+from lora_magic.state.status import Status
+from lora_magic.training.summary import RunSummary
+from lora_magic.views import receipt, status, training
 
 Bundle = dict[str, object]
+Series = list[tuple[str, str, list[float]]]
 
 
-def modules(
-    layers: int, kinds: tuple[str, ...], rank: int = 8, adapter: str = "pirate"
-) -> list[tuple[str, str, list[float]]]:
+def modules(layers: int, kinds: tuple[str, ...], rank: int = 8, adapter: str = "pirate") -> Series:
     """Spectra that decay, differently in each layer."""
     return [
         (
@@ -36,74 +38,68 @@ def modules(
     ]
 
 
-def summary(series: list[tuple[str, str, list[float]]]) -> list[dict[str, object]]:
-    return [
-        {
-            "adapter": adapter,
-            "module": path,
-            "rank": len(sigmas),
-            "effective_rank": 3.25,
-            "stable_rank": 1.5,
-            "energy_90": 3,
-            "sigma_1": max(sigmas),
-            "norm": math.hypot(*sigmas),
-        }
-        for adapter, path, sigmas in series
-    ]
+def spectrum(series: Series) -> Spectrum:
+    return Spectrum(
+        tuple(
+            SpectrumRow(adapter, path, index, sigma)
+            for adapter, path, sigmas in series
+            for index, sigma in enumerate(sigmas, start=1)
+        )
+    )
 
 
-def pane(adapter: str, words: list[tuple[str, bool]], **more: object) -> dict[str, object]:
-    usual: dict[str, object] = {
-        "adapter": adapter,
-        "words": words,
-        "tokens": 12,
-        "ended": True,
-        "seconds": 0.82,
-        "batched": True,
-        "first_logit_change": None if adapter == "base" else 3.25,
-        "note": "",
+def pane(adapter: str, text: str, **more: Any) -> Pane:
+    usual: dict[str, Any] = {"prompt": "Pie?", "tokens": 12, "ended": True, "seconds": 0.82}
+    usual |= {"batched": True, "first_logit_change": 0.0 if adapter == "base" else 3.25}
+    return Pane(adapter=adapter, text=text, **{**usual, **more})
+
+
+def labelled(adapter: str, shares: dict[str, float], note: str = "", text: str = "Good?") -> Any:
+    return Prediction(text, adapter, tuple(shares), tuple(shares.values()), note)
+
+
+def count(adapter: str = "pirate", **more: Any) -> ParameterCount:
+    """A LoRA of rank 8 on four layers of q and v, in a base of about a million parameters."""
+    module = ModuleCount("layers.0.q_proj", 128, 128, 8, 2048, 2048)
+    usual: dict[str, Any] = {
+        "spec": AdapterSpec(8, 16.0, 0.0, "q_proj,v_proj", 0),
+        "base_parameters": 1071616,
     }
-    return {**usual, **more}
+    return ParameterCount(adapter=adapter, **{**usual, "modules": (module,) * 8, **more})
 
 
-def labelled(adapter: str, shares: dict[str, float], note: str = "") -> dict[str, object]:
-    chosen = max(shares, key=lambda label: shares[label])
-    return {"adapter": adapter, "shares": list(shares.items()), "chosen": chosen, "note": note}
+def run(adapter: str = "calm", losses: tuple[float, ...] = (3.0, 2.0), **more: Any) -> Any:
+    """What a view reads of a `RunSummary`."""
+    usual: dict[str, Any] = dict.fromkeys(RunSummary.__dataclass_fields__, 0)
+    usual |= {"adapter": adapter, "losses": losses, "steps": len(losses), "seconds": 7.9}
+    usual |= {"held_out_before": None, "held_out_after": None, "end_token": None, "told": ()}
+    usual |= {"accuracy_before": None, "accuracy_after": None, "kept": None, "held_out_losses": ()}
+    return RunSummary(**{**usual, **more})
 
 
-def _classification(text: str) -> Bundle:
-    columns = [
-        labelled("base", {text: 0.25, "other": 0.75}),
-        labelled(text, {text: 1.0, "other": 0.0}, text),
-    ]
-    return classification.bundle(groups=[(text, columns)], line=text)
+def merged(adapter: str, **more: Any) -> MergeReport:
+    usual: dict[str, Any] = {"dtype": "fp32", "logit_difference": 1e-6, "seconds": 0.1}
+    return MergeReport(
+        adapter, **{**usual, "modules": (ModuleMerge(adapter, 0.04, 0.1, 8),), **more}
+    )
 
 
-def _spectrum(text: str) -> Bundle:
-    series = modules(2, ("q_proj", text), adapter=text)
-    return spectrum.bundle(title=text, series=series, summary=summary(series))
-
-
-def _many(text: str) -> Bundle:
-    series = modules(12, ("q_proj", text), adapter=text)
-    return spectrum.bundle(title=text, series=series, summary=summary(series))
+def shown(record: Any) -> Bundle:
+    made: Bundle = record._repr_mimebundle_()
+    return made
 
 
 def _comparison(text: str) -> Bundle:
-    panes = [pane("base", [(text, False)]), pane(text, [(text, True), (" ", False)], note=text)]
-    return comparison.bundle(groups=[(text, panes)])
+    panes = (pane("base", "one", prompt=text), pane(text, f"two {text}", prompt=text, note=text))
+    return shown(Comparison(panes))
 
 
-def _ratio(text: str) -> Bundle:
-    row: dict[str, object] = {"adapter": text, "rank": 8, "modules": 8, "trainable": 16384}
-    row |= {"formula": 16384, "share": 0.0153, "checkpoint_bytes": 66000}
-    return ratio.bundle(
-        title=text,
-        base_parameters=1071616,
-        rows=[row],
-        facts=[(text, text)],
-        example=(128, 64, 8),
+def _classification(text: str) -> Bundle:
+    columns = (
+        labelled("base", {text: 0.25, "other": 0.75}, text=text),
+        labelled(text, {text: 1.0, "other": 0.0}, text, text=text),
     )
+    return shown(Classification(columns))
 
 
 def _progress(text: str) -> Bundle:
@@ -121,67 +117,50 @@ def _progress(text: str) -> Bundle:
     return {"text/html": page, "text/plain": ""}
 
 
-def _merge(text: str) -> Bundle:
-    row: dict[str, object] = {"module": text, "relative_change": 0.04, "lost_to_rounding": 0.1}
-    return merge.bundle(line=text, facts=[(text, text)], rows=[row])
-
-
 def _compression(text: str) -> Bundle:
-    return compression.bundle(
-        line=text,
-        command=text,
-        ranks=[],
-        modules=[(text, 8, 4, 0.5, 0.12), (f"{text} 2", 0, 0, 0.25, 1.0)],
-    )
+    rows = ModuleLoss(text, 8, 4, 0.5, 0.12), ModuleLoss(f"{text} 2", 0, 0, 0.25, 1.0)
+    return shown(Compression(text, text, rows))
 
 
 def _evidence(text: str) -> Bundle:
-    return compression.bundle(
-        line=text,
-        command=text,
-        ranks=[(1, 0.5, 0.75, text), (2, 0.0, 0.0, text)],
-        modules=[(text, 2, 2, 0.5, 0.0)] * 30,
-    )
+    rows = (ModuleLoss(text, 2, 2, 0.5, 0.0, (0.4, 0.3)),) * 30
+    return shown(Compression(text, None, rows))
+
+
+def state(base_line: str | None = "b", machine: str = "CPU", **more: Any) -> Bundle:
+    """What the view makes of a `Status` with this to read."""
+    usual: dict[str, Any] = {"rows": (), "merged": None, "next_commands": (), "found": ()}
+    usual |= {"base_line": base_line, "machine": machine, "line": f"No base yet · {machine}"}
+    return status.bundle(cast("Status", SimpleNamespace(**{**usual, **more})))
 
 
 def _status(text: str) -> Bundle:
-    return status.bundle(
-        base=text,
-        machine=text,
-        adapters=[(text, text, text, True), (text, text, text, False)],
-        merged=text,
-        next_commands=[f"{text}  {text}"],
-        found=[text],
-    )
+    rows = [(text, text, text, True), (text, text, text, False)]
+    commands = [f"{text}  {text}"]
+    return state(text, text, rows=rows, merged=text, next_commands=commands, found=[text])
 
 
 #: The name of a display, and how to make it with one text everywhere.
 ALL: dict[str, Callable[[str], Bundle]] = {
-    "spectrum": _spectrum,
-    "spectrum of many": _many,
+    "spectrum": lambda text: shown(spectrum(modules(2, ("q_proj", text), adapter=text))),
+    "spectrum of many": lambda text: shown(spectrum(modules(12, ("q_proj", text), adapter=text))),
     "comparison": _comparison,
     "classification": _classification,
-    "answer": lambda text: comparison.answer_bundle(
-        prompt=text, adapter=text, text=text, tokens=3, seconds=1.0, ended=False
-    ),
-    "ratio": _ratio,
+    "answer": lambda text: shown(Answer(text, text, text, 3, 1.0, False)),
+    "ratio": lambda text: shown(count(text)),
     "progress": _progress,
-    "training": lambda text: training.summary_bundle(
-        title=text, line=text, losses=[3.0, 2.0], facts=[(text, text)], held_out=[(0, 3.5)]
-    ),
+    "training": lambda text: shown(run(text, told=((text, text),), held_out_losses=((0, 3.5),))),
     "receipt": lambda text: receipt.bundle(
         line=text,
         facts=[(text, text)],
         table=receipt.Rows(text, (text, text), ((text, text),)),
     ),
-    "merge": _merge,
+    "merge": lambda text: shown(merged(text)),
     "compression": _compression,
     "evidence for a rank": _evidence,
-    "verification": lambda text: verification.bundle(
-        line=text, facts=[(text, text)], changed=[text]
-    ),
+    "verification": lambda text: shown(Verification(3, 24, (text,), False, 0.01)),
     "status": _status,
-    "status without a base": lambda text: status.bundle(
-        base=None, machine=text, next_commands=[f"{text}  {text}"], found=[text]
+    "status without a base": lambda text: state(
+        None, text, next_commands=[f"{text}  {text}"], found=[text]
     ),
 }

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 
+from lora_magic.compare.prediction import Prediction
 from lora_magic.views import classification
 from tests.views.page import Page
 from tests.views.samples import labelled
 
 
-def html(*columns: dict[str, object]) -> str:
-    return str(classification.bundle(groups=[("Good?", list(columns))])["text/html"])
+def html(*columns: Prediction) -> str:
+    return str(classification.bundle(columns)["text/html"])
 
 
-def plain(*columns: dict[str, object]) -> str:
-    return str(classification.bundle(groups=[("Good?", list(columns))], line="two")["text/plain"])
+def plain(*columns: Prediction) -> str:
+    return str(classification.bundle(columns, "two")["text/plain"])
 
 
 BASE = labelled("base", {"no": 0.75, "yes": 0.25})
@@ -30,17 +31,17 @@ def test_every_probability_stands_under_its_adapter_beside_its_label() -> None:
         "base",
         "moody",
         "no",
-        "75.0 % ✓",
-        "4.1 %",
+        "75.0% ✓",
+        "4.10%",
         "yes",
-        "25.0 %",
-        "95.9 % ✓",
+        "25.0%",
+        "95.9% ✓",
     ]
 
 
 def test_what_is_chosen_reads_without_colour_and_without_the_bar() -> None:
     page = html(BASE, MOODY)
-    assert re.findall(r"<strong>([\d.]+ % ✓)</strong>", page) == ["75.0 % ✓", "95.9 % ✓"]
+    assert re.findall(r"<strong>([\d.]+% ✓)</strong>", page) == ["75.0% ✓", "95.9% ✓"]
     assert all("█" in bar or "░" in bar for bar in re.findall(r'aria-hidden="true">(.*?)<', page))
     assert "color:" not in "".join(re.findall(r"<td.*?</td>", page))
 
@@ -56,7 +57,7 @@ def test_the_plain_text_has_the_same_numbers_notes_and_columns() -> None:
     assert lines[0] == "two"
     assert lines[2] == "> Good?"
     assert [line.split()[0] for line in lines[3:6]] == ["base", "no", "yes"]
-    assert "75.0 % ✓" in lines[4]
+    assert "75.0% ✓" in lines[4]
     assert lines[4].index("4.1") == lines[5].index("95.9")
     assert lines[6] == "  Note: moody: a note"
 

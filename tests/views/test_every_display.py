@@ -9,6 +9,7 @@ from xml.etree.ElementTree import Element
 import pytest
 
 from lora_magic.views.style import GREY
+from lora_magic.views.table import COPY
 from tests.views.page import SOURCE, Page, outside, weight
 from tests.views.samples import ALL, Bundle
 
@@ -107,6 +108,14 @@ def test_an_image_brings_its_own_colour_since_it_cannot_inherit_one(name: str) -
         assert held.get("font-family")
     for drawing in shown.drawings():
         assert drawing.get("color") is None
+
+
+def test_the_only_script_adds_a_button_that_copies_a_table(name: str) -> None:
+    for text in ("x", HOSTILE):
+        markup = str(ALL[name](text)["text/html"])
+        assert len(page(ALL[name](text)).scripts) == markup.count("<thead>")
+        assert markup.count("<script") == markup.count("</table>" + COPY)
+        assert page(ALL[name](text)).named("button") == []
 
 
 def test_every_table_has_a_caption_and_every_heading_a_scope(name: str) -> None:

@@ -3,42 +3,38 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
-from lora_magic.views import ratio
+from lora_magic.adapters.count import ModuleCount
+from lora_magic.adapters.spec import AdapterSpec
 from tests.views.page import Page, outside
-
-ROW: dict[str, object] = {
-    "adapter": "pirate",
-    "rank": 8,
-    "modules": 8,
-    "trainable": 16384,
-    "formula": 16384,
-    "share": 16384 / 1071616,
-    "checkpoint_bytes": 66000,
-}
+from tests.views.samples import count, shown
 
 
-def bundle(*rows: dict[str, object], example: tuple[int, int, int] | None = None) -> Page:
-    made = ratio.bundle(
-        title="Ratio", base_parameters=1071616, rows=rows, facts=[], example=example
-    )
-    return Page(made["text/html"])
+def page(**given: Any) -> Page:
+    return Page(shown(count(**given))["text/html"])
 
 
-def test_the_bars_are_as_long_as_the_logarithms() -> None:
-    (picture,) = bundle(ROW, {**ROW, "adapter": "big", "trainable": 163840}).pictures()
-    base, small, big = [
+def of(d: int, k: int, r: int) -> tuple[ModuleCount, ...]:
+    return (ModuleCount("layers.0.q_proj", d, k, r, r * (d + k), r * (d + k)),)
+
+
+@pytest.mark.parametrize("trained", [16384, 163840, 1071616])
+def test_the_bars_are_as_long_as_the_logarithms(trained: int) -> None:
+    picture = page(modules=(ModuleCount("q", 128, 128, 8, trained, trained),)).pictures()[0]
+    base, adapter = [
         float(rect.get("width", "")) for rect in picture.iter() if rect.tag.endswith("rect")
     ]
-    assert big > small
-    assert (base - small) / (big - small) == pytest.approx(math.log10(1071616 / 16384), rel=0.01)
+    low = 10 ** (math.floor(math.log10(trained)) - 1)
+    wanted = math.log10(trained / low) / math.log10(1071616 / low)
+    assert adapter / base == pytest.approx(wanted, rel=0.01)
 
 
 @pytest.mark.parametrize(("d", "k", "r"), [(128, 128, 8), (11008, 4096, 64), (512, 2048, 16)])
 def test_the_three_matrices_are_drawn_to_one_scale(d: int, k: int, r: int) -> None:
-    picture = bundle(ROW, example=(d, k, r)).pictures()[1]
+    picture = page(modules=of(d, k, r)).pictures()[1]
     sizes = [
         (float(rect.get("height", "")), float(rect.get("width", "")))
         for rect in picture.iter()
@@ -51,28 +47,25 @@ def test_the_three_matrices_are_drawn_to_one_scale(d: int, k: int, r: int) -> No
 
 
 def test_counts_that_agree_and_counts_that_do_not_are_told_apart() -> None:
-    assert "16,384 = counted" in bundle(ROW).text
-    assert "16,000 ≠ counted" in bundle({**ROW, "formula": 16000}).text
+    assert "16,384 = counted" in page().text
+    assert "16,000 ≠ counted" in page(modules=(ModuleCount("q", 1, 1, 8, 16000, 16384),)).text
 
 
 def test_a_method_without_a_rank_has_none_in_the_table_and_no_matrix_drawn() -> None:
-    page = bundle({**ROW, "adapter": "soft", "rank": None, "modules": 1})
-    assert "soft–116,384" in page.text.replace(" ", "").replace("\n", "")
-    assert "By formula" in page.text
-    assert len(page.pictures()) == 1
+    spec = AdapterSpec(0, 0.0, 0.0, "", 0, method="prompt", virtual_tokens=10)
+    soft = page(adapter="soft", spec=spec, modules=(ModuleCount("virtual", 192, 10, 0, 1, 16384),))
+    assert "soft–116,384" in soft.text.replace(" ", "").replace("\n", "")
+    assert "By formula" in soft.text
+    assert len(soft.pictures()) == 1
 
 
-@pytest.mark.parametrize("example", [(128, 128, 8), (11008, 4096, 64), (512, 32768, 256)])
-def test_no_label_leaves_its_picture(example: tuple[int, int, int]) -> None:
-    for picture in bundle({**ROW, "adapter": "w" * 40}, example=example).pictures():
+@pytest.mark.parametrize("shape", [(128, 128, 8), (11008, 4096, 64), (512, 32768, 256)])
+def test_no_label_leaves_its_picture(shape: tuple[int, int, int]) -> None:
+    for picture in page(adapter="w" * 40, modules=of(*shape)).pictures():
         assert outside(picture) == []
 
 
-def test_many_adapters_are_counted_and_all_stand_in_the_table() -> None:
-    page = bundle(*({**ROW, "adapter": f"a{n}"} for n in range(20)))
-    assert "first 12 of 20" in page.text
-    assert "a19" in page.text
-
-
-def test_an_adapter_without_parameters_does_not_break_the_scale() -> None:
-    assert bundle({**ROW, "trainable": 0, "formula": 0, "share": 0.0}).pictures()
+def test_every_title_names_the_adapter() -> None:
+    shown = page(adapter="moody")
+    for part in ("moody: 16,384 trainable", "Parameters of moody, log", "Parameters of moody b"):
+        assert part in shown.text

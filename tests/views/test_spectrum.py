@@ -10,8 +10,9 @@ import pytest
 
 from lora_magic.views import spectrum
 from lora_magic.views.panels import PANELS, gather, layer, projections, short_names
+from tests.views import samples
 from tests.views.page import Page, outside, weight
-from tests.views.samples import modules, summary
+from tests.views.samples import Series, modules
 
 PLOTLY = "application/vnd.plotly.v1+json"
 LLAMA = (
@@ -25,31 +26,106 @@ LLAMA = (
 )
 
 
-def shown(series: list[tuple[str, str, list[float]]]) -> dict[str, Any]:
-    return spectrum.bundle(title="Spectra", series=series, summary=summary(series))
+def shown(series: Series) -> dict[str, Any]:
+    return samples.shown(samples.spectrum(series))
 
 
 def lines(bundle: dict[str, Any]) -> list[dict[str, Any]]:
-    return [trace for trace in bundle[PLOTLY]["data"] if trace["type"] == "scatter"]
+    return list(bundle[PLOTLY]["data"])
 
 
-def below(bundle: dict[str, Any]) -> dict[str, Any]:
-    """The table below the chart."""
-    (table,) = [trace for trace in bundle[PLOTLY]["data"] if trace["type"] == "table"]
-    return dict(table)
+def tables_of(series: Series) -> list[list[list[str]]]:
+    """The tables of the second output, cell by cell."""
+    _, below = samples.spectrum(series).outputs()
+    found = re.findall("<table.*?</table>", str(below["text/html"]))
+    rows = [re.findall("<tr>.*?</tr>", table) for table in found]
+    return [
+        [
+            [re.sub("<.*?>", "", cell) for cell in re.findall("<t[hd].*?</t[hd]>", row)]
+            for row in one
+        ]
+        for one in rows
+    ]
 
 
-def columns_of(bundle: dict[str, Any]) -> dict[str, list[str]]:
-    table = below(bundle)
-    names = [re.sub("</?b>", "", name) for name in table["header"]["values"]]
-    cells = [[cell.replace("\u00a0", " ") for cell in col] for col in table["cells"]["values"]]
-    return dict(zip(names, cells, strict=True))
+def picks(bundle: dict[str, Any]) -> list[list[str]]:
+    menus = bundle[PLOTLY]["layout"]["updatemenus"]
+    return [[button["label"] for button in menu["buttons"]] for menu in menus]
 
 
-def test_no_cell_below_the_chart_breaks_its_line() -> None:
-    for layers in (4, 32):
-        for column in below(shown(modules(layers, LLAMA)))["cells"]["values"]:
-            assert not any(" " in cell for cell in column)
+def picked(bundle: dict[str, Any], menu: int, label: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a pick changes in the traces, and in the layout."""
+    buttons = bundle[PLOTLY]["layout"]["updatemenus"][menu]["buttons"]
+    (args,) = [button["args"] for button in buttons if button["label"] == label]
+    return args[0], args[1]
+
+
+def test_the_pickers_offer_adapters_modules_and_each_panel() -> None:
+    one = shown(modules(4, LLAMA[:3]))
+    assert picks(one) == [["all modules", "q_proj", "k_proj", "v_proj"]]
+    two = shown([*modules(1, ("q", "v"), adapter="a"), *modules(1, ("q", "v"), adapter="b")])
+    assert picks(two) == [
+        ["all adapters", "a", "b"],
+        ["all modules", "q", "v", "a · q", "a · v", "b · q", "b · v"],
+    ]
+    assert picks(shown(modules(4, LLAMA[:1]))) == []
+
+
+def test_a_pick_shows_its_panels_alone_in_the_whole_figure_and_all_brings_them_back() -> None:
+    series = [*modules(2, ("q", "v"), adapter="a"), *modules(2, ("q", "v"), adapter="b")]
+    bundle = shown(series)
+    figure = bundle[PLOTLY]
+    traces, layout = picked(bundle, 1, "b · v")
+    seen = [one["text"] for one, on in zip(figure["data"], traces["visible"], strict=True) if on]
+    assert seen == [path for adapter, path, _ in series if adapter == "b" and path.endswith("v")]
+    assert [layout[f"annotations[{n}].visible"] for n in range(4)] == [False] * 3 + [True]
+    assert [layout[f"yaxis{n}.visible"] for n in ("", 2, 3, 4)] == [False] * 3 + [True]
+    assert layout["xaxis4.domain"] == [0, 1]
+    # The legend names each layer once, of the traces that are shown.
+    assert traces["showlegend"] == traces["visible"]
+    assert layout["updatemenus[0].active"] == 0
+    for menu, label in enumerate(("all adapters", "all modules")):
+        back, places = picked(bundle, menu, label)
+        assert back["visible"] is True
+        assert all(on for key, on in places.items() if key.endswith(".visible"))
+        for key, value in places.items():
+            if key.endswith(".domain"):
+                assert figure["layout"][key.removesuffix(".domain")]["domain"] == value
+
+
+def test_panels_and_their_headings_keep_apart_in_a_narrow_page() -> None:
+    """At 800 px and 150 % zoom an output is about 370 px wide."""
+    layout = shown(modules(4, LLAMA, adapter="an-adapter-with-a-long-name"))[PLOTLY]["layout"]
+    inside = layout["height"] - layout["margin"]["t"] - layout["margin"]["b"]
+    room = 370 - layout["margin"]["l"] - layout["margin"]["r"]
+    boxes = [
+        (layout[f"xaxis{n}"]["domain"], layout[f"yaxis{n}"]["domain"])
+        for n in ("", 2, 3, 4, 5, 6, 7)
+    ]
+    assert len({tuple(across) for across, _ in boxes}) == 2
+    (left, _), (right, _) = boxes[:2]
+    for note in layout["annotations"]:
+        lines = re.sub("</?b>|<span.*?>|</span>", "", note["text"]).split("<br>")
+        assert len(lines) == 3
+        assert max(len(line) for line in lines) * 6.5 < (right[0] - left[0]) * room
+    # Three lines of heading above a panel, the labels of an axis below the one before.
+    (_, above), (_, below) = boxes[0], boxes[2]
+    assert (above[0] - below[1]) * inside >= 3 * 15 + 20
+
+
+def test_static_and_live_charts_show_the_same_in_the_same_colours() -> None:
+    bundle = shown(modules(4, LLAMA[:3]))
+    page = Page(bundle["text/html"])
+    assert page.text.startswith("pirate: singular values σ of ΔW")
+    headings = [note["text"] for note in bundle[PLOTLY]["layout"]["annotations"]]
+    for picture, heading in zip(page.pictures(), headings, strict=True):
+        title, note = ["".join(part.itertext()) for part in list(picture)[:2]]
+        assert re.sub("<.*?>", " ", heading).split()[:2] == title.split(" · ")
+        assert note.removeprefix("effective") in re.sub("<.*?>", " ", heading)
+    drawn = {
+        p.get("stroke") for one in page.pictures() for p in one if p.get("stroke-width") == "2"
+    }
+    assert drawn == {trace["line"]["color"] for trace in lines(bundle)}
 
 
 def test_each_line_of_the_chart_holds_its_modules_numbers() -> None:
@@ -120,7 +196,8 @@ def test_an_output_stays_under_sixty_kilobytes(
     series = [
         one for n in range(adapters) for one in modules(layers, kinds, rank, adapter=f"adapter{n}")
     ]
-    assert weight(shown(series)) < 60_000
+    for output in samples.spectrum(series).outputs():
+        assert weight(output) < 60_000
 
 
 def title_of(bundle: dict[str, Any]) -> str:
@@ -129,13 +206,14 @@ def title_of(bundle: dict[str, Any]) -> str:
 
 def test_the_chart_says_what_a_band_is_and_what_it_leaves_out() -> None:
     """A front end that draws the chart does not show the page and its sentences."""
-    several = shown(modules(4, LLAMA[:1]))
-    assert title_of(several) == "Spectra"
+    assert title_of(shown(modules(4, LLAMA[:1]))).startswith("pirate: singular values σ of ΔW<br>")
     assert "median" in title_of(shown(modules(32, LLAMA, rank=16)))
     many = modules(2, tuple(f"kind_{chr(97 + n)}" for n in range(26)))
-    assert f"first {PANELS} of 26 panels" in title_of(shown(many))
+    assert f"first {PANELS} of 26 panels" in title_of(shown(many)).replace("<br>", " ")
     new = [("<new>", path, [0.0] * 8) for _, path, _ in modules(4, LLAMA[:1])]
-    assert "4 modules of &lt;new&gt;" in title_of(shown([*modules(4, LLAMA[:1]), *new]))
+    said = re.sub("(<.*?>| )+", " ", title_of(shown([*modules(4, LLAMA[:1]), *new])))
+    assert "model.layers.0.self_attn.q_proj (&lt;new&gt;)" in said
+    assert "and 1 more" in said
 
 
 def test_each_line_below_the_charts_title_has_its_room() -> None:
@@ -180,8 +258,8 @@ def test_an_untrained_adapter_is_told_in_words_and_not_drawn() -> None:
     series = [("fresh", f"layers.{n}.q_proj", [0.0] * 8) for n in range(4)]
     bundle = shown(series)
     assert PLOTLY not in bundle
-    assert "zero" in bundle["text/plain"]
-    assert "not trained" in bundle["text/plain"]
+    assert "ΔW = 0" in bundle["text/plain"]
+    assert "Not trained" in bundle["text/plain"]
     assert Page(bundle["text/html"]).pictures() == []
 
 
@@ -192,10 +270,10 @@ def test_a_single_untrained_module_is_named_beside_the_others() -> None:
     assert len(lines(bundle)) == 2
 
 
-def test_a_zero_among_the_values_breaks_the_line_and_not_the_chart() -> None:
+def test_a_zero_among_the_values_is_not_drawn() -> None:
     series = [("a", "layers.0.q_proj", [1.0, 0.5, 0.0, 0.0])]
     (trace,) = lines(shown(series))
-    assert trace["y"] == [1.0, 0.5, None, None]
+    assert trace["y"] == [1.0, 0.5]
 
 
 def test_one_value_is_a_point() -> None:
@@ -214,68 +292,47 @@ def test_the_chart_has_lists_a_transparent_ground_and_a_template_of_its_own() ->
     template = figure["layout"]["template"]
     grounds = [template["layout"][key] for key in ("paper_bgcolor", "plot_bgcolor")]
     assert grounds == ["rgba(0,0,0,0)"] * 2
-    assert weight(template) < 1_000
+    assert weight(template) < 1_500
 
 
 def test_the_chart_is_one_that_plotly_accepts() -> None:
     import plotly.graph_objects as go
 
     figure = shown(modules(4, LLAMA))[PLOTLY]
-    assert len(go.Figure(figure).data) == 28 + 1
+    assert len(go.Figure(figure).data) == 28
 
 
 def test_the_table_below_the_chart_holds_each_modules_measures() -> None:
     series = modules(4, ("self_attn.q_proj", "self_attn.v_proj"))
-    columns = columns_of(shown(series))
-    names = [f"{n}.{kind}" for n in range(4) for kind in ("q_proj", "v_proj")]
-    assert columns.pop("Module") == names
-    assert [float(sigma) for sigma in columns.pop("σ₁")] == pytest.approx(
-        [sigmas[0] for _, _, sigmas in series], rel=1e-2
+    ((header, *rows),) = tables_of(series)
+    assert header == list(spectrum._HEADER)
+    assert [row[1] for row in rows] == [
+        f"{n}.{kind}" for n in range(4) for kind in ("q_proj", "v_proj")
+    ]
+    assert [float(row[6]) for row in rows] == pytest.approx([s[0] for _, _, s in series], rel=1e-2)
+    assert {row[0] for row in rows} == {"pirate"}
+    assert {row[2] for row in rows} == {"8"}
+
+
+def test_a_front_end_that_draws_the_figure_gets_the_tables_as_html_below_it() -> None:
+    record = samples.spectrum(modules(4, LLAMA[:2]))
+    chart, below = record.outputs()
+    assert PLOTLY in chart
+    assert "<table" not in str(chart["text/html"])
+    assert set(below) == {"text/html", "text/plain"}
+    whole = record._repr_mimebundle_()
+    assert f"{chart['text/plain']}\n{below['text/plain']}" == whole["text/plain"]
+    assert (
+        Page(chart["text/html"]).text + Page(below["text/html"]).text
+        == Page(whole["text/html"]).text
     )
-    assert columns == {
-        "Rank": ["8"] * 8,
-        "Effective rank": ["3.25"] * 8,
-        "Stable rank": ["1.50"] * 8,
-        "90 % of energy in": ["3"] * 8,
-    }
-
-
-def test_the_table_below_the_chart_names_the_adapter_where_there_are_several() -> None:
-    two = [*modules(1, ("q",), adapter="a"), *modules(1, ("q",), adapter="b")]
-    assert columns_of(shown(two))["Adapter"] == ["a", "b"]
-    assert "Adapter" not in columns_of(shown(two[:1]))
-
-
-def test_the_table_below_the_chart_counts_what_it_leaves_out() -> None:
-    (first, *others) = columns_of(shown(modules(4, LLAMA))).values()
-    assert len(first) == 16 + 1
-    assert first[-1] == "and 12 more"
-    assert [column[-1] for column in others] == [""] * len(others)
 
 
 def test_of_many_modules_the_table_below_the_chart_tells_medians() -> None:
-    columns = columns_of(shown(modules(32, LLAMA[:2])))
-    assert columns["Projection"] == ["q_proj", "k_proj"]
-    assert columns["Modules"] == ["32", "32"]
-    assert columns["σ₁"][0] == "2.55 (1.00 to 4.10)"
-
-
-@pytest.mark.parametrize(("layers", "kinds"), [(4, LLAMA), (1, LLAMA[:1]), (32, LLAMA)])
-def test_the_table_has_room_for_its_rows_below_the_panels(
-    layers: int, kinds: tuple[str, ...]
-) -> None:
-    bundle = shown(modules(layers, kinds))
-    layout, table = bundle[PLOTLY]["layout"], below(bundle)
-    inside = layout["height"] - layout["margin"]["t"] - layout["margin"]["b"]
-    bottom, top = table["domain"]["y"]
-    needed = table["header"]["height"] + table["cells"]["height"] * len(table["cells"]["values"][0])
-    assert (top - bottom) * inside >= needed
-    lowest = min(layout[key]["domain"][0] for key in layout if key.startswith("yaxis"))
-    # The labels of the axes take about 20 pixels.
-    assert (lowest - top) * inside >= 30
-    # The legend stands beside both.
-    assert layout["legend"]["x"] > 1
-    assert layout["legend"]["xanchor"] == "left"
+    (header, first, second), _ = tables_of(modules(32, LLAMA[:2]))
+    assert header[1:3] == ["Projection", "Modules"]
+    assert [row[1:3] for row in (first, second)] == [["q_proj", "32"], ["k_proj", "32"]]
+    assert first[6] == "2.55 (1.00 to 4.10)"
 
 
 def test_two_modules_never_have_one_short_name() -> None:
@@ -295,19 +352,17 @@ def test_two_modules_never_have_one_short_name() -> None:
 
 def test_text_in_the_chart_is_no_markup_and_no_mathematics() -> None:
     series = [("<a href='x'>", "$x$.<b>bold</b>", [1.0, 0.5])]
-    bundle: dict[str, Any] = spectrum.bundle(
-        title="<b>&$y$", series=series, summary=summary(series)
-    )
-    figure = bundle[PLOTLY]
+    figure = shown(series)[PLOTLY]
     texts = repr(figure)
     assert not re.search(r"<a|<b>bold|\$", texts)
-    assert figure["layout"]["title"]["text"] == "&lt;b&gt;&amp;&#36;y&#36;"
+    assert figure["data"][0]["text"] == "&#36;x&#36;.&lt;b&gt;bold&lt;/b&gt;"
+    assert figure["layout"]["title"]["text"].startswith("&lt;a href='x'&gt;: singular")
 
 
 def test_panels_share_one_scale() -> None:
     layout = shown(modules(4, LLAMA))[PLOTLY]["layout"]
-    ranges = {tuple(layout[key]["range"]) for key in layout if key.startswith("yaxis")}
-    assert len(ranges) == 1
+    assert layout["template"]["layout"]["yaxis"]["range"]
+    assert not any("range" in layout[key] for key in layout if key.startswith("yaxis"))
 
 
 def test_a_kind_of_module_has_the_shortest_name_that_tells_it_apart() -> None:
@@ -327,7 +382,8 @@ def test_a_kind_of_module_has_the_shortest_name_that_tells_it_apart() -> None:
 
 
 def test_adapters_stand_in_panels_of_their_own() -> None:
-    panels = gather([*modules(2, ("q",), adapter="a"), *modules(2, ("q",), adapter="b")])
+    two = [*modules(2, ("q",), adapter="a"), *modules(2, ("q",), adapter="b")]
+    panels = gather(two, samples.spectrum(two).measures())
     assert [(panel.adapter, panel.projection) for panel in panels] == [("a", "q"), ("b", "q")]
 
 
@@ -345,5 +401,5 @@ def test_importing_the_views_loads_no_plotly() -> None:
 
 def test_layers_are_told_apart_by_shape_and_not_by_colour_alone() -> None:
     chart = shown(modules(8, LLAMA[:1]))[PLOTLY]
-    shapes = [one["marker"]["symbol"] for one in chart["data"] if one["type"] == "scatter"]
+    shapes = [one["marker"]["symbol"] for one in chart["data"]]
     assert len(set(shapes)) == len(shapes) == 8

@@ -18,6 +18,7 @@ from lora_magic.frames import frame
 from lora_magic.lowrank.approximation import truncated, truncation_error
 from lora_magic.lowrank.dense import Update
 from lora_magic.lowrank.factors import LowRank
+from lora_magic.numbers import percent
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -138,7 +139,7 @@ class Compression:
         if self.enough == self.ranks[-1]:
             return f"rank {self.before}, and no smaller one for all keeps 95 % of the energy of ΔW"
         lost = _overall(self.modules, [row.lost_at(self.enough) for row in self.modules])
-        return f"rank {self.enough}, of {self.before}, loses {_percent(lost)} of ΔW"
+        return f"rank {self.enough}, of {self.before}, loses {percent(lost)} of ΔW"
 
     def __repr__(self) -> str:
         return str(self._repr_mimebundle_()["text/plain"])
@@ -150,9 +151,10 @@ class Compression:
 
     def by_rank(self) -> DataFrame:
         """One row a rank: rank, error (overall), worst_error, worst_module."""
-        return frame(self._by_rank(), ["rank", "error", "worst_error", "worst_module"])
+        return frame(self.ranked(), ["rank", "error", "worst_error", "worst_module"])
 
-    def _by_rank(self) -> list[tuple[int, float, float, str]]:
+    def ranked(self) -> list[tuple[int, float, float, str]]:
+        """The rows of `by_rank`."""
         found = []
         for rank in self.ranks:
             lost = [row.lost_at(rank) for row in self.modules]
@@ -164,13 +166,7 @@ class Compression:
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         from lora_magic.views import compression
 
-        bundle: dict[str, Any] = compression.bundle(
-            line=self.line,
-            command=self.command,
-            ranks=[] if self.new is not None else self._by_rank(),
-            modules=[astuple(row)[:5] for row in self.modules],
-        )
-        return bundle
+        return compression.bundle(self)
 
 
 def loss_in_words(told: Compression) -> str:
@@ -178,9 +174,9 @@ def loss_in_words(told: Compression) -> str:
     if not told.modules or told.error <= _ROUNDING:
         return "nothing of ΔW lost"
     worst = told.worst
-    most = f" (most in {worst.module}: {_percent(worst.error)})" if len(told.modules) > 1 else ""
+    most = f" (most in {worst.module}: {percent(worst.error)})" if len(told.modules) > 1 else ""
     left = f", {listed(told.left, 3)} not carried" if told.left else ""
-    return f"{_percent(told.error)} of ΔW lost{most}{left}"
+    return f"{percent(told.error)} of ΔW lost{most}{left}"
 
 
 def fitted(update: Update, rank: int) -> LowRank:
@@ -238,7 +234,3 @@ def is_share(value: object) -> bool:
 def _span(ranks: Sequence[int]) -> str:
     low, high = min(ranks), max(ranks)
     return str(low) if low == high else f"{low} to {high}"
-
-
-def _percent(share: float) -> str:
-    return f"{share:.2%}"

@@ -10,16 +10,10 @@ def run(call: Call) -> object:
     return call.session.spectrum(*call.words.get("name", ()), **call.flags)
 
 
-def controls(call: Call) -> object:
-    """Controls that begin with what was asked about."""
-    return call.session.panel("spectrum", adapters=call.words.get("name", ()))
-
-
 VERB = Verb(
     name="spectrum",
     summary="singular values of ΔW, module by module",
     run=run,
-    controls=controls,
     arguments=(
         Argument("NAME", "adapters; the active one unless given", many="*", completes=AN_ADAPTER),
         Argument(

@@ -3,11 +3,8 @@
 The only place that knows ipywidgets. A control knows choices, values and pages of HTML; what a
 choice leads to, a function that it was given answers. It knows no model and no session.
 
-    parts       what every control is made of: a page, a line for what went wrong, names
-    shown       a control as the outputs of a cell
+    widgets     what every control is made of: a page, a line for errors, names; and the tabs
+    outputs     a control as the outputs of a cell; a Stop button that works while a cell is busy
     ratio       trainable parameters by method, rank and targets
-    spectrum    σ of ΔW by adapter and module
     compare     a prompt under several adapters, the answers as they are written
-    panel       the three in tabs, under a line that says what is loaded, active and merged
-    stop        a Stop button that is heard while a cell is busy
 """

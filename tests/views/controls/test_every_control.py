@@ -12,11 +12,9 @@ import pytest
 
 from lora_magic.views.controls import widgets
 from lora_magic.views.controls.compare import Asked, CompareControls
-from lora_magic.views.controls.outputs import MIME, outputs
-from lora_magic.views.controls.panel import PanelControls
+from lora_magic.views.controls.outputs import MIME, StopButton, outputs
 from lora_magic.views.controls.ratio import Choices, Plan, RatioControls
-from lora_magic.views.controls.spectrum import SpectrumControls
-from lora_magic.views.controls.stop import StopButton
+from lora_magic.views.controls.widgets import PanelControls
 
 HOSTILE = "<script>alert('x')</script>\x1b[31m\u202e"
 
@@ -25,10 +23,6 @@ def ratio(text: str) -> Any:
     sets = {text: [text]}
     choices = Choices([text], 8, [text, "k"], sets, text, 4, text)
     return RatioControls(choices, lambda *_: Plan("", [text], frozenset())).widget
-
-
-def spectrum(text: str) -> Any:
-    return SpectrumControls({text: [text]}, lambda *_: "", text).widget
 
 
 def compare(text: str) -> Any:
@@ -47,7 +41,6 @@ def stop(text: str) -> Any:
 
 ALL: dict[str, Callable[[str], Any]] = {
     "ratio": ratio,
-    "spectrum": spectrum,
     "compare": compare,
     "panel": panel,
     "stop": stop,

@@ -1,4 +1,7 @@
-"""Numbers as people read them: counts, shares, sizes, times. Knows nothing of what they count."""
+"""Numbers as people read them: counts, shares, sizes, times. Open to every room.
+
+Knows nothing of what the numbers count.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ _SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
 def number(value: object) -> float:
-    """`value` as a float; NaN for what is no number."""
+    """`value` as a float; NaN where it is not a number."""
     if isinstance(value, (int, float)):
         return float(value)
     try:
@@ -21,25 +24,25 @@ def number(value: object) -> float:
 
 
 def count(value: object) -> str:
-    """A whole number with its thousands set apart: 1,067,008."""
+    """A whole number with thousands separators: 1,067,008."""
     seen = number(value)
     return f"{round(seen):,}" if math.isfinite(seen) else MISSING
 
 
 def short(value: object) -> str:
-    """A large count in three figures: 16.8M."""
+    """A large count with one decimal: 16.8M."""
     seen = number(value)
     if not math.isfinite(seen):
         return MISSING
-    for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+    for factor, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
         # 999,950 is 1M, not 1000k.
-        if abs(seen) >= size * 0.9995:
-            return f"{seen / size:.3g}{unit}"
+        if abs(seen) >= factor * 0.99995:
+            return f"{seen / factor:.1f}".removesuffix(".0") + unit
     return f"{seen:.3g}"
 
 
 def figures(value: object, digits: int = 3) -> str:
-    """A real number in `digits` significant figures; 10⁻⁴ style only where it is shorter."""
+    """A real number with `digits` significant figures: 12.3, or 1.23×10⁻⁵."""
     seen = number(value)
     if not math.isfinite(seen):
         return MISSING
@@ -58,13 +61,13 @@ def power(exponent: int) -> str:
 
 
 def percent(share: object) -> str:
-    """A share as per cent in three figures: 0.0123 gives 1.23 %."""
+    """A share with three significant figures: 0.0123 gives 1.23%."""
     seen = number(share)
-    return f"{figures(100 * seen)} %" if math.isfinite(seen) else MISSING
+    return f"{figures(100 * seen)}%" if math.isfinite(seen) else MISSING
 
 
 def size(value: object) -> str:
-    """Bytes in powers of 1000, as file managers and hubs count: 2.1 MB."""
+    """Bytes in units of 1000: 2.1 MB."""
     seen = number(value)
     if not math.isfinite(seen):
         return MISSING
@@ -91,7 +94,7 @@ def duration(seconds: object) -> str:
 
 
 def spread(values: Sequence[object]) -> str:
-    """Median and range of the finite `values`: 3.2 (1.1 to 6.0)."""
+    """Median and range of the finite `values`: 3.20 (1.10 to 6.00)."""
     seen = sorted(value for value in map(number, values) if math.isfinite(value))
     if not seen:
         return MISSING
