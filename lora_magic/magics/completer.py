@@ -11,6 +11,7 @@ made, no base loaded and no torch imported for a TAB.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -119,9 +120,9 @@ class _Names:
         return not issubclass(type(self._variables[name]), _NO_VALUES)
 
     def _of_the_session(self, thing: Thing) -> list[str]:
-        if self._session is None:
+        # Before torch is loaded there are neither adapters nor modules, and TAB loads nothing.
+        if self._session is None or "torch" not in sys.modules:
             return []
-        # It came with torch, so that this loads nothing more.
         from lora_magic.state import naming
 
         ask = {

@@ -10,15 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 from lora_magic.magics.completer import completer_hook
-from lora_magic.magics.first_cell import remember
 from lora_magic.magics.lines import LoraLine, lift_cell_magic
-from lora_magic.magics.panels import show_panel
-from lora_magic.magics.places import MAGICS, Marker
+from lora_magic.magics.places import MAGICS, Marker, remember
 from lora_magic.magics.router import LoraMagics
-from lora_magic.magics.show import say
+from lora_magic.magics.show import say, show_panel
 
 #: The type of the controls, which need more than one output; by name, since it imports torch.
-PANEL = ("lora_magic.state.panel", "Panel")
+PANEL = ("lora_magic.magics.panel", "Panel")
 KEPT_AS = "_lora_magic_hooks"
 
 

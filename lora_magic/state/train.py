@@ -66,7 +66,7 @@ def train(
     if summary.stopped:
         raise TrainingStopped(
             f"{attached.name} stopped after step {summary.steps} of {summary.planned_steps}; "
-            "it keeps what it learned. To go on, run the cell again with --more."
+            "it keeps what it learned. To go on, run the cell again with --continue."
         )
     return summary
 

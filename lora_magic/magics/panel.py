@@ -13,23 +13,16 @@ from lora_magic.adapters.methods import METHODS
 from lora_magic.adapters.spec import ALL_LINEAR, ATTENTION, BASE_NAME, AdapterSpec
 from lora_magic.adapters.targets import leaf_names, resolve, shape_of
 from lora_magic.errors import AdapterError, CommandError, listed, near
-
-from .queries import PROMPT, adapter_names, spec_of
-from .resolve import resolve_spec
+from lora_magic.magics.verbs.looking import VIEWS
+from lora_magic.state.queries import PROMPT, adapter_names, spec_of
+from lora_magic.state.resolve import resolve_spec
 
 if TYPE_CHECKING:
+    from lora_magic.state.session import Session
     from lora_magic.views.controls.compare import Asked, CompareControls, Follow
     from lora_magic.views.controls.ratio import Choices, Plan, RatioControls
     from lora_magic.views.controls.spectrum import SpectrumControls
 
-    from .session import Session
-
-#: The controls that there are, by the verb whose record they stand beside.
-VIEWS = {
-    "ratio": "What other ranks, targets and methods would train; nothing is attached.",
-    "spectrum": "The same for other adapters and modules.",
-    "compare": "Ask something else.",
-}
 #: Σ d·k·min(d, k) of the dense ΔW whose singular values are had unasked: about a second's work.
 AT_ONCE = 4e9
 TITLE = "Ratio, spectrum and comparison of this session."
