@@ -37,7 +37,7 @@ _KINDS = {
 
 
 class Names(Protocol):
-    """Whoever knows what there is just now."""
+    """Whoever knows what exists now."""
 
     def names(self, thing: Thing, begun: str) -> Iterable[str]:
         """All names of that kind; of folders and files those that go on from `begun`."""
@@ -54,7 +54,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Offer:
-    """What may stand where `fragment`, the end of the text, stands now."""
+    """What can replace `fragment`, the end of the text."""
 
     fragment: str = ""
     candidates: tuple[Candidate, ...] = ()
@@ -130,7 +130,7 @@ def _those(fragment: str, candidates: Iterable[tuple[str, str]]) -> Offer:
 
 
 class _Behind:
-    """What stands behind a verb, read word by word up to the cursor."""
+    """What follows a verb, read word by word up to the cursor."""
 
     def __init__(self, verb: Verb, cell: bool, known: Names) -> None:
         self._verb, self._cell, self._known = verb, cell, known
@@ -142,7 +142,7 @@ class _Behind:
         self._ended = False
 
     def offer(self, rest: str) -> Offer:
-        """What may stand at the end of `rest`."""
+        """What can be at the end of `rest`."""
         done, typed = _words_of(rest)
         if any(word.startswith("#") for word in [*done, typed]) and not self._verb.prompt:
             return NOTHING
@@ -155,7 +155,7 @@ class _Behind:
         return self._flag(typed) if is_flag else self._word(typed)
 
     def _read(self, done: Iterable[str]) -> Argument | None:
-        """Take in the words that are whole; returns the flag that still waits for its value."""
+        """Read the complete words; returns the flag that still waits for its value."""
         waiting: Argument | None = None
         for word in done:
             name, equals, _ = word.partition("=")
@@ -181,7 +181,7 @@ class _Behind:
         return _those(typed, [*self._left(), ("--help", "param")])
 
     def _left(self) -> list[tuple[str, str]]:
-        """The flags that are not given yet, by their own name or by another."""
+        """The flags that are not given yet, under any of their names."""
         return [(name, "param") for name, f in self._flags.items() if f.key not in self._given]
 
     def _word(self, typed: str) -> Offer:
@@ -198,7 +198,7 @@ class _Behind:
         return Offer("", found.candidates + flags.candidates)
 
     def _value(self, argument: Argument, typed: str, before: Sequence[str] = ()) -> Offer:
-        """What may stand for a word or a flag's value; `before` are words of the same kind."""
+        """What can be a word or a flag's value; `before` are words of the same kind."""
         unquoted = _unquoted(typed)
         if unquoted is None:
             return NOTHING
@@ -247,7 +247,7 @@ class _Behind:
 
 
 def _words_of(rest: str) -> tuple[list[str], str]:
-    """The words that are whole, without their quotes, and the one being typed, with them."""
+    """The complete words, without their quotes, and the one being typed, with them."""
     done: list[str] = []
     rest = rest.lstrip()
     while rest:

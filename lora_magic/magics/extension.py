@@ -15,7 +15,7 @@ from lora_magic.magics.places import MAGICS, Marker, remember
 from lora_magic.magics.router import LoraMagics
 from lora_magic.magics.show import say, show_panel
 
-#: The type of the controls, which need more than one output; by name, since it imports torch.
+#: The type of the controls, which need several outputs; by name, since its module imports torch.
 PANEL = ("lora_magic.magics.panel", "Panel")
 KEPT_AS = "_lora_magic_hooks"
 
@@ -38,7 +38,7 @@ def load(shell: Any) -> None:
     # Kept with the shell: after a reload of our modules these are the only names for them.
     setattr(shell, KEPT_AS, hooks)
     for line in remember(shell):
-        say(f"{line.strip()}  ← read before lora_magic was loaded: run it again in the next cell.")
+        say(f"{line.strip()}  ← IPython took its ? for help: run it again in the next cell.")
 
 
 def unload(shell: Any) -> None:

@@ -1,7 +1,6 @@
-"""Controls over a session: what is chosen in them becomes a verb, what the verb says is shown.
+"""Controls over a session: a choice becomes a call on the session, and its result is shown.
 
-Each control calls the session as a cell would. Knows the session and what can be chosen in it; how
-controls look and behave it leaves to the views.
+Knows the session and what can be chosen in it; how controls look and behave is up to the views.
 """
 
 from __future__ import annotations
@@ -16,14 +15,18 @@ from lora_magic.errors import AdapterError, CommandError, listed, near
 from lora_magic.magics.verbs.looking import VIEWS
 from lora_magic.state.queries import PROMPT, adapter_names, spec_of
 from lora_magic.state.resolve import resolve_spec
+from lora_magic.views.comparison import progress_html
+from lora_magic.views.controls.compare import Asked, CompareControls, Follow
+from lora_magic.views.controls.outputs import outputs
+from lora_magic.views.controls.panel import PanelControls
+from lora_magic.views.controls.ratio import Choices, Plan, RatioControls
+from lora_magic.views.controls.spectrum import ALL, SpectrumControls
+from lora_magic.views.controls.widgets import close
 
 if TYPE_CHECKING:
     from lora_magic.state.session import Session
-    from lora_magic.views.controls.compare import Asked, CompareControls, Follow
-    from lora_magic.views.controls.ratio import Choices, Plan, RatioControls
-    from lora_magic.views.controls.spectrum import SpectrumControls
 
-#: Σ d·k·min(d, k) of the dense ΔW whose singular values are had unasked: about a second's work.
+#: Up to this Σ d·k·min(d, k) the singular values of dense ΔW are computed at once: about a second.
 AT_ONCE = 4e9
 TITLE = "Ratio, spectrum and comparison of this session."
 
@@ -31,20 +34,20 @@ TITLE = "Ratio, spectrum and comparison of this session."
 class Panel:
     """The controls of one verb, or those of all three in tabs under the session's status.
 
-    It stays with the session: after every verb it offers what is there then.
+    After every verb they offer what the session then has.
     """
 
     def __init__(self, session: Session, view: str | None, start: Mapping[str, Any]) -> None:
         if view is not None and view not in VIEWS:
             raise CommandError(
-                f"panel {view!r}: expected one of {', '.join(VIEWS)}, or nothing for all of them."
+                f"panel {view!r}: expected one of {', '.join(VIEWS)}, or no view for all of them."
                 f"{near(str(view), VIEWS)}"
             )
         odd = [name for name in start if name not in _STARTS]
         if odd:
             raise CommandError(
-                f"panel: {odd[0]} is nothing to begin with; expected one of "
-                f"{', '.join(_STARTS)}.{near(odd[0], _STARTS)}"
+                f"panel: unknown panel option {odd[0]!r}; expected one of {', '.join(_STARTS)}."
+                f"{near(odd[0], _STARTS)}"
             )
         self._session, self._view, self._start = session, view, dict(start)
         self._busy = False
@@ -58,8 +61,6 @@ class Panel:
 
     def _open(self) -> None:
         if self._view is None:
-            from lora_magic.views.controls.panel import PanelControls
-
             self._panel = PanelControls()
             self._refresh()
             self.widget = self._panel.widget
@@ -77,7 +78,6 @@ class Panel:
 
     def outputs(self) -> list[dict[str, Any]]:
         """The MIME bundles to display, one after the other. Closed controls are made anew."""
-        from lora_magic.views.controls.outputs import outputs
 
         if self._closed:
             self._open()
@@ -93,8 +93,7 @@ class Panel:
         return {**self.outputs()[-1], "text/plain": repr(self)}
 
     def close(self) -> None:
-        """Take the controls away, and hear of the session no more. May be called twice."""
-        from lora_magic.views.controls.widgets import close
+        """Remove the controls, and follow the session no more. May be called twice."""
 
         self._closed = True
         self._drop()()
@@ -103,7 +102,7 @@ class Panel:
     # What goes on in the session
 
     def _changed(self) -> None:
-        # What a control asks for is a verb, too, whose end is told to all.
+        # A control's own call is a verb too, and would call this again.
         if self._busy or self._closed:
             return
         self._busy = True
@@ -123,7 +122,7 @@ class Panel:
             drop()
         if self._spectrum is not None:
             self._spectrum.offer(self._with_spectrum())
-            # A control alone has an empty page at first: the record above says the same.
+            # A control alone has an empty page at first: the record above it says the same.
             told = self._view is None or self._spectrum.page.html
             if told and (another or self._histories != self._histories_now):
                 self._follow(self._spectrum)
@@ -132,8 +131,7 @@ class Panel:
         self._know()
 
     def _drop(self) -> Callable[[], None]:
-        """Forget the controls that were made; what is returned closes them."""
-        from lora_magic.views.controls.widgets import close
+        """Forget the controls; the function returned closes them."""
 
         made = [one for one in (self._ratio, self._spectrum, self._compare) if one is not None]
         if self._compare is not None:
@@ -168,7 +166,7 @@ class Panel:
         return tabs
 
     def _make(self, view: str) -> Any:
-        """The widget of one verb's controls, made at the first time.
+        """The widget of one verb's controls, made on first use.
 
         Raises `StateError` where no base is loaded.
         """
@@ -183,8 +181,7 @@ class Panel:
         return self._compare.widget
 
     def _fill(self) -> None:
-        """Show the first choice. Controls that begin with something stand below its record, which
-        says the same; these stand alone."""
+        """Show the first choice, for controls that no record above has shown already."""
         if self._ratio is not None:
             self._ratio.refresh()
         if self._spectrum is not None:
@@ -198,12 +195,10 @@ class Panel:
     # Ratio
 
     def _ratio_controls(self) -> RatioControls:
-        from lora_magic.views.controls.ratio import RatioControls
 
         return RatioControls(self._choices(), self._recount)
 
     def _choices(self) -> Choices:
-        from lora_magic.views.controls.ratio import Choices
 
         state = self._session._state
         model, head = state.slots.pristine(), state.base.task.head
@@ -215,7 +210,7 @@ class Panel:
             try:
                 sets[name] = leaf_names(resolve(model, name, head))
             except AdapterError:
-                continue  # A base without attention, or targets that are not low-rank's.
+                continue  # No attention in this base, or targets that are not for low rank.
         return Choices(
             methods=list(METHODS),
             largest_rank=max(min(shape_of(model.get_submodule(path))) for path in linear),
@@ -227,17 +222,16 @@ class Panel:
         )
 
     def _spec(self) -> AdapterSpec:
-        """What the controls begin with: what was asked about, else the active adapter."""
+        """What the controls begin with: the options given, else the active adapter."""
         flags = {k: self._start.get(k) for k in ("method", "rank", "targets")}
         return spec_of(self._session._state, self._start.get("adapter"), flags)
 
     def _recount(self, method: str, rank: int, targets: str, matrix: str | None) -> Plan:
-        from lora_magic.views.controls.ratio import Plan
 
         reads = METHODS[method].takes
         asked: dict[str, Any] = {"method": method}
         asked |= {"rank": rank} if "rank" in reads else {}
-        # IA3 and the bottlenecks have modules of their own that are usual.
+        # IA3 and the bottlenecks have default modules of their own.
         asked |= {"targets": targets} if "targets" in reads and method in _BY_MATRIX else {}
         tokens = self._start.get("virtual_tokens")
         asked |= {"virtual_tokens": tokens} if "virtual_tokens" in reads and tokens else {}
@@ -249,11 +243,10 @@ class Panel:
     # Spectrum
 
     def _spectrum_controls(self) -> SpectrumControls:
-        from lora_magic.views.controls.spectrum import ALL, SpectrumControls
 
         asked = self._asked_adapters()
         if self._view is not None and not asked:
-            # As the verb does, whose record stands above.
+            # As the verb does, whose record is above.
             asked = list(self._session._state.together)
         start = asked[0] if len(asked) == 1 else ALL
         return SpectrumControls(self._with_spectrum(), self._look, start)
@@ -268,7 +261,7 @@ class Panel:
         }
 
     def _follow(self, controls: SpectrumControls) -> None:
-        """Show the spectra as they are now, where that keeps nobody waiting."""
+        """Show the current spectra, if that is quick."""
         picked = controls.picked
         state = self._session._state.attached
         names = self._with_spectrum() if picked is None else [picked]
@@ -279,8 +272,8 @@ class Panel:
         else:
             controls.page.put("")
             controls.page.say(
-                f"ΔW of {listed(one.name for one in dense)} is dense, so that its singular values "
-                "take a while: pick an adapter or modules to have them computed."
+                f"ΔW of {listed(one.name for one in dense)} is dense: its singular values take a "
+                "while. Pick an adapter or modules to compute them."
             )
 
     def _look(self, adapter: str | None, module: str | None) -> str:
@@ -291,7 +284,6 @@ class Panel:
     # Comparison
 
     def _compare_controls(self) -> CompareControls:
-        from lora_magic.views.controls.compare import Asked, CompareControls
 
         given = {k: v for k, v in self._start.items() if k in _DRAWN and v is not None}
         named = self._start.get("adapters") is not None
@@ -301,8 +293,7 @@ class Panel:
         return CompareControls(self._answering(), self._answer, start, draws=draws)
 
     def _answering(self) -> list[str]:
-        """Those that can answer beside the base: each adapter, and several that are active
-        together."""
+        """What can answer beside the base: each adapter, and several that are active together."""
         state = self._session._state
         return [*state.attached, *([state.active] if len(state.together) > 1 else [])]
 
@@ -327,17 +318,16 @@ _STARTS = (
     *("adapter", "method", "rank", "targets", "virtual_tokens"),
     *("adapters", "prompt", "temperature", "max_new_tokens", "seed"),
 )
-#: How tokens are drawn.
+#: Options of sampling.
 _DRAWN = ("temperature", "max_new_tokens", "seed")
-#: The methods whose targets are matrices to be chosen.
+#: The methods whose targets are matrices to choose.
 _BY_MATRIX = ("lora", "adalora")
 
 
 def _so_far(
     names: Sequence[str], seen: dict[str, str], prompt: str, texts: Sequence[tuple[str, str]]
 ) -> str:
-    """The page of the answers so far: those being written, those before them, those to come."""
-    from lora_magic.views.comparison import progress_html
+    """The page of the answers so far: finished, being generated, still to come."""
 
     seen.update(texts)
     return progress_html(prompt=prompt, panes=[(name, seen.get(name)) for name in names])

@@ -1,4 +1,4 @@
-"""Whether anybody uses the value of a magic: only the cell's syntax tree knows.
+"""Whether the value of a magic is used: only the cell's syntax tree knows.
 
 IPython displays the value of a cell's last expression and drops that of every other, in a loop
 say, and a magic is not told where it stands. So a pass over the tree, which IPython offers, writes
@@ -21,7 +21,7 @@ KEPT_AS = "_lora_magic_first_cell"
 
 
 class Place(enum.Enum):
-    """Where a magic stands."""
+    """Where a magic is in its cell."""
 
     VALUE = ""
     STATEMENT = "\x1d"
@@ -80,7 +80,7 @@ class FirstCell:
                 self._places[typed].append(place)
 
     def place(self, number: int, line: str) -> Place:
-        """Where this line stands, if it is of that cell; a line in a loop keeps its last place."""
+        """The place of this line in that cell; a line in a loop keeps its last place."""
         waiting = self._places.get(line, []) if number == self.number else []
         if not waiting:
             return Place.VALUE

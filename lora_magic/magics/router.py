@@ -55,13 +55,13 @@ class LoraMagics(Magics):  # type: ignore[misc]  # IPython is read without types
 
 
 def run(shell: Any, marked: str, cell: str | None, local: Mapping[str, Any]) -> Any:
-    """Carry out one line, with the cell below it if there is one.
+    """Run one line, with the cell below it if there is one.
 
     Raises the `LoraMagicError` of whatever went wrong, an interrupt (■) too; IPython shows it as
     one line, and Run All stops.
     """
     try:
-        return _carried_out(shell, marked, cell, local)
+        return _run(shell, marked, cell, local)
     except KeyboardInterrupt:
         word = _first(Place.of(marked)[1])[0]
         raise Interrupted(
@@ -69,7 +69,7 @@ def run(shell: Any, marked: str, cell: str | None, local: Mapping[str, Any]) -> 
         ) from None
 
 
-def _carried_out(shell: Any, marked: str, cell: str | None, local: Mapping[str, Any]) -> Any:
+def _run(shell: Any, marked: str, cell: str | None, local: Mapping[str, Any]) -> Any:
     place, line = Place.of(marked)
     if place is Place.VALUE:
         place = place_in(shell, marked)

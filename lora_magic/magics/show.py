@@ -24,8 +24,8 @@ KEPT_AS = "_lora_magic_panels"
 def show(value: Any, *, changes: bool, place: Place, silent: bool, shown: bool = False) -> Any:
     """Display what is to be seen, and return what the cell is to have.
 
-    A verb that changes something shows its receipt wherever it stands, and as a statement returns
-    nothing, so that the record does not show a second time. A verb that looks shows its value in
+    A verb that changes something shows its receipt everywhere, and as a statement returns nothing,
+    so that the record does not show a second time. A verb that looks shows its value in
     the middle of a cell, leaves that to IPython at the end of it, and shows nothing when assigned.
     `silent` is a final semicolon; `shown` says that the receipt is on the screen already.
     """

@@ -235,28 +235,13 @@ class Session:
         come from the base's recipe, the seed from the name. The same spec under the same name
         returns the attached adapter; another spec is an `AdapterError` unless `replace`.
         """
+        # Taken first, before there are other locals: every flag but `replace` belongs to the spec.
+        flags = {k: v for k, v in locals().items() if k not in ("self", "name", "replace")}
         from lora_magic.adapters import attach
 
         from .resolve import resolve_spec
 
         state = self._state
-        flags = {
-            "method": method,
-            "rank": rank,
-            "alpha": alpha,
-            "dropout": dropout,
-            "targets": targets,
-            "init": init,
-            "rslora": rslora,
-            "dora": dora,
-            "bias": bias,
-            "norms": norms,
-            "rank_pattern": rank_pattern,
-            "alpha_pattern": alpha_pattern,
-            "virtual_tokens": virtual_tokens,
-            "for_": for_,
-            "seed": seed,
-        }
         recipe = state.base.recipe
         check_name(name)
         state.refuse_while_merged("attach")

@@ -441,7 +441,7 @@ def test_adapters_to_begin_with_may_have_commas_as_everywhere(ready: Session) ->
 
 
 def test_what_controls_cannot_begin_with_is_refused(ready: Session) -> None:
-    with pytest.raises(CommandError, match=r"rnk is nothing to begin with.*'rank'"):
+    with pytest.raises(CommandError, match=r"unknown panel option 'rnk'.*'rank'"):
         ready.panel("ratio", rnk=3)
 
 

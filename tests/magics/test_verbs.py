@@ -256,7 +256,7 @@ def test_use_takes_the_objects_and_not_their_names(shell: Any, session: Any) -> 
     assert session.last == ("use", (model, tokenizer), {})
     shell.run("%lora use model --replace")
     assert session.last == ("use", (model,), {"replace": True})
-    with pytest.raises(CommandError, match=r"'modle' is no variable.*Did you mean 'model'"):
+    with pytest.raises(CommandError, match=r"'modle' is not defined.*Did you mean 'model'"):
         shell.run("%lora use modle tokenizer")
     shell.run("def f(local):\n    %lora use local\nf(7)")
     assert session.last[1] == (7,)
