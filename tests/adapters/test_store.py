@@ -320,11 +320,11 @@ def test_one_adapter_is_not_saved_over_another(session: Session, tmp_path: Path)
     session.attach("one", rank=2)
     session.attach("two", rank=2)
     session.save("one", tmp_path / "a")
-    with pytest.raises(AdapterError, match="holds one, which was saved there"):
+    with pytest.raises(AdapterError, match="contains the saved adapter one"):
         session.save("two", tmp_path / "a")
     # The folder may be all that is left of it.
     session.detach("one")
-    with pytest.raises(AdapterError, match="holds one, which was saved there"):
+    with pytest.raises(AdapterError, match="contains the saved adapter one"):
         session.save("two", tmp_path / "a")
 
 
