@@ -6,6 +6,9 @@ names only.
 
 from __future__ import annotations
 
+#: Virtual tokens of a prefix or prompt, unless given.
+VIRTUAL_TOKENS = 10
+
 #: Rank, alpha and targets by use; None keeps the base's own targets.
 PRESETS: dict[str, tuple[int, float, str | None]] = {
     "style": (8, 16.0, None),

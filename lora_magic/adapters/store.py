@@ -127,7 +127,7 @@ def read(
     if strange:
         raise AdapterError(
             f"open {folder}: {strange}. {told.way_out(base)} To open it all the same, add "
-            "--other-base."
+            "--allow-other-base."
         )
     attached.form = told.form
     attached.history = told.history or attached.history

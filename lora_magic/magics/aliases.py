@@ -1,7 +1,7 @@
-"""Words people try, and where each leads: the one table of them.
+"""Words people try, and the verb each leads to.
 
-A word leads by doing where nothing can be lost by it; where a word could mean something else, or
-the verb takes something away, it leads by an error that names the command to type.
+Where nothing can be lost, the word runs the verb. Where it could mean something else, or the verb
+removes something, an error names the command to type.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from lora_magic.errors import CommandError, near
 
-# The verb that such a word is.
+# The verb that such a word runs.
 SAME = {
     "generate": "ask",
     "chat": "ask",
@@ -45,14 +45,14 @@ INSTEAD = {
     "delete_adapter": "%lora detach NAME",
     "disable": "%lora swap base",
     "disable_adapter": "%lora swap base",
-    "merge_and_unload": "%lora merge, and %lora unmerge takes it back bit for bit",
+    "merge_and_unload": "%lora merge (%lora unmerge undoes it bit for bit)",
     "merge_adapter": "%lora merge",
     "add_weighted_adapter": "%lora blend NEW a=0.7 b=0.3",
     "mix": "%lora blend NEW a=0.7 b=0.3 for a new adapter, %lora swap a=0.7,b=0.3 for both at once",
-    "undo": "%lora unmerge takes a merge back; %lora detach NAME takes an adapter away",
+    "undo": "%lora unmerge to undo a merge, %lora detach NAME to remove an adapter",
     "unload": "%lora detach NAME for one adapter, %lora reset for everything",
     "close": "%lora reset",
-    "export": "%lora save NAME, which plain PEFT reads",
+    "export": "%lora save NAME, in PEFT's format",
     "save_pretrained": "%lora save NAME",
     "from_pretrained": "%lora load MODEL for a base, %lora open FOLDER for an adapter",
 }

@@ -11,6 +11,7 @@ made, no base loaded and no torch imported for a TAB.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -32,7 +33,7 @@ _NO_VALUES = (ModuleType, type, FunctionType, BuiltinFunctionType, MethodType)
 
 
 def completer_hook(shell: Any) -> tuple[list[Any], Callable[..., Any]]:
-    """The list in which this IPython keeps what completes, and what is ours to put into it."""
+    """The list in which this IPython keeps its matchers, and the matcher to add to it."""
     if context_matcher is None:
         return shell.Completer.magic_arg_matchers, _of_a_line(shell)
     return shell.Completer.custom_matchers, _of_a_cell(shell)
@@ -96,14 +97,14 @@ def _found(shell: Any, before: str) -> Offer | None:
 
 
 class _Names:
-    """The names that a shell, its session and the disk have just now."""
+    """The names that a shell, its session and the disk have now."""
 
     def __init__(self, shell: Any) -> None:
         self._variables = shell.user_ns
         self._session = getattr(shell, KEPT_AS, None)
 
     def names(self, thing: Thing, begun: str) -> Iterable[str]:
-        """All names of that kind; of folders and files those that go on from `begun`."""
+        """All names of that kind; folders and files only if they continue `begun`."""
         if thing in (Thing.FOLDER, Thing.FILE):
             return _paths(begun, files=thing is Thing.FILE)
         if thing is Thing.VARIABLE:
@@ -119,9 +120,9 @@ class _Names:
         return not issubclass(type(self._variables[name]), _NO_VALUES)
 
     def _of_the_session(self, thing: Thing) -> list[str]:
-        if self._session is None:
+        # Before torch is loaded there are neither adapters nor modules, and TAB loads nothing.
+        if self._session is None or "torch" not in sys.modules:
             return []
-        # It came with torch, so that this loads nothing more.
         from lora_magic.state import queries
 
         ask = {

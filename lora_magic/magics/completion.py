@@ -14,8 +14,8 @@ from typing import Protocol
 
 from lora_magic.errors import CommandError
 from lora_magic.magics.aliases import verb_for
-from lora_magic.magics.parser import OUT
-from lora_magic.magics.verb import Argument, Completes, Thing, Verb
+from lora_magic.magics.parser import arguments_of
+from lora_magic.magics.verb import Argument, Thing, Verb
 from lora_magic.magics.words import next_word
 from lora_magic.paths import quoted
 
@@ -37,7 +37,7 @@ _KINDS = {
 
 
 class Names(Protocol):
-    """Whoever knows what there is just now."""
+    """Whoever knows what exists now."""
 
     def names(self, thing: Thing, begun: str) -> Iterable[str]:
         """All names of that kind; of folders and files those that go on from `begun`."""
@@ -54,7 +54,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Offer:
-    """What may stand where `fragment`, the end of the text, stands now."""
+    """What can replace `fragment`, the end of the text."""
 
     fragment: str = ""
     candidates: tuple[Candidate, ...] = ()
@@ -130,11 +130,11 @@ def _those(fragment: str, candidates: Iterable[tuple[str, str]]) -> Offer:
 
 
 class _Behind:
-    """What stands behind a verb, read word by word up to the cursor."""
+    """What follows a verb, read word by word up to the cursor."""
 
     def __init__(self, verb: Verb, cell: bool, known: Names) -> None:
-        arguments = (*verb.arguments, OUT) if cell else verb.arguments
         self._verb, self._cell, self._known = verb, cell, known
+        arguments = arguments_of(verb, cell=cell)
         self._flags = {argument.name: argument for argument in arguments if argument.is_flag}
         self._places = [argument for argument in arguments if not argument.is_flag]
         self._words: list[str] = []
@@ -142,25 +142,27 @@ class _Behind:
         self._ended = False
 
     def offer(self, rest: str) -> Offer:
-        """What may stand at the end of `rest`."""
+        """What can be at the end of `rest`."""
         done, typed = _words_of(rest)
         if any(word.startswith("#") for word in [*done, typed]) and not self._verb.prompt:
             return NOTHING
         waiting = self._read(done)
         if waiting is not None:
-            return self._value(waiting.completes, typed)
+            return self._value(waiting, typed)
         is_flag = typed.startswith("-") and not self._ended
         if self._verb.prompt and (self._words or (typed and not is_flag)):
             return NOTHING
         return self._flag(typed) if is_flag else self._word(typed)
 
     def _read(self, done: Iterable[str]) -> Argument | None:
-        """Take in the words that are whole; returns the flag that still waits for its value."""
+        """Read the complete words; returns the flag that still waits for its value."""
         waiting: Argument | None = None
         for word in done:
             name, equals, _ = word.partition("=")
             if waiting is not None:
-                waiting = None
+                # A list that ends in a comma goes on.
+                goes_on = waiting.several and word.endswith(",")
+                waiting = waiting if goes_on else None
             elif self._ended or not word.startswith("--"):
                 self._words.append(word)
             elif word == "--":
@@ -175,11 +177,11 @@ class _Behind:
         name, equals, value = typed.partition("=")
         if equals:
             flag = self._flags.get(name)
-            return self._value(flag.completes, value) if flag and flag.kind else NOTHING
+            return self._value(flag, value) if flag and flag.kind else NOTHING
         return _those(typed, [*self._left(), ("--help", "param")])
 
     def _left(self) -> list[tuple[str, str]]:
-        """The flags that are not given yet, by their own name or by another."""
+        """The flags that are not given yet, under any of their names."""
         return [(name, "param") for name, f in self._flags.items() if f.key not in self._given]
 
     def _word(self, typed: str) -> Offer:
@@ -188,15 +190,15 @@ class _Behind:
         if place is None or (at < len(self._words) and place.many not in ("*", "+")):
             return NOTHING if typed or self._ended else _those("", self._left())
         before = self._words[at:]
-        found = self._value(place.completes, typed, before)
-        needed = place.many is None or (place.many == "+" and not before)
+        found = self._value(place, typed, before)
+        needed = place.needed and not before
         if typed or self._ended or (needed and found.candidates):
             return found
         flags = _those("", self._left())
         return Offer("", found.candidates + flags.candidates)
 
-    def _value(self, completes: Completes, typed: str, before: Sequence[str] = ()) -> Offer:
-        """What may stand for a word or a flag's value; `before` are words of the same kind."""
+    def _value(self, argument: Argument, typed: str, before: Sequence[str] = ()) -> Offer:
+        """What can be a word or a flag's value; `before` are words of the same kind."""
         unquoted = _unquoted(typed)
         if unquoted is None:
             return NOTHING
@@ -204,27 +206,27 @@ class _Behind:
         brace = _OPEN_BRACE.search(value)
         if brace is not None:
             found = _those(brace[1], self._things((Thing.VARIABLE,), brace[1]))
-        elif set(completes.things) & set(_ON_DISK):
-            found = self._on_disk(completes, fragment, value, is_open)
+        elif set(argument.things) & set(_ON_DISK):
+            found = self._on_disk(argument, fragment, value, is_open)
         else:
-            found = self._names(completes, value, before)
+            found = self._names(argument, value, before)
         return found if typed.endswith(found.fragment) else NOTHING
 
-    def _names(self, completes: Completes, value: str, before: Sequence[str]) -> Offer:
-        head, comma, begun = value.rpartition(",") if completes.several else ("", "", value)
+    def _names(self, argument: Argument, value: str, before: Sequence[str]) -> Offer:
+        head, comma, begun = value.rpartition(",") if argument.several else ("", "", value)
         parts = [part for word in [*before, head] for part in word.split(",")]
         taken = {part.partition("=")[0].strip() for part in parts}
-        sign = "=" if completes.weighed else ""
-        things = self._things(completes.things, begun)
+        sign = "=" if argument.weighed else ""
+        things = self._things(argument.things, begun)
         names = [(name + sign, kind) for name, kind in things if name not in taken]
-        alone = [] if comma or before else [(word, "keyword") for word in self._fixed(completes)]
+        alone = [] if comma or before else [(word, "keyword") for word in self._fixed(argument)]
         return _those(begun.lstrip(), [*alone, *names])
 
-    def _on_disk(self, completes: Completes, fragment: str, value: str, is_open: bool) -> Offer:
+    def _on_disk(self, argument: Argument, fragment: str, value: str, is_open: bool) -> Offer:
         """Names that are quoted where they need it; a brace in one is doubled."""
         begun = value.replace("{{", "{").replace("}}", "}")
-        names = [(word, "keyword") for word in self._fixed(completes)]
-        names += self._things(completes.things, begun)
+        names = [(word, "keyword") for word in self._fixed(argument)]
+        names += self._things(argument.things, begun)
         fitting = [
             (_doubled(name) if is_open else _in_quotes(name, begun, fragment), kind)
             for name, kind in names
@@ -232,9 +234,9 @@ class _Behind:
         ]
         return Offer(fragment, tuple(Candidate(*pair) for pair in dict.fromkeys(fitting)))
 
-    def _fixed(self, completes: Completes) -> Sequence[str]:
-        under_rows = self._cell and completes.below is not None
-        return completes.below or () if under_rows else completes.words
+    def _fixed(self, argument: Argument) -> Sequence[str]:
+        under_rows = self._cell and argument.below is not None
+        return argument.below or () if under_rows else argument.words
 
     def _things(self, things: Iterable[Thing], begun: str) -> list[tuple[str, str]]:
         return [
@@ -245,7 +247,7 @@ class _Behind:
 
 
 def _words_of(rest: str) -> tuple[list[str], str]:
-    """The words that are whole, without their quotes, and the one being typed, with them."""
+    """The complete words, without their quotes, and the one being typed, with them."""
     done: list[str] = []
     rest = rest.lstrip()
     while rest:

@@ -10,15 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 from lora_magic.magics.completer import completer_hook
-from lora_magic.magics.first_cell import remember
 from lora_magic.magics.lines import LoraLine, lift_cell_magic
-from lora_magic.magics.panels import show_panel
-from lora_magic.magics.places import MAGICS, Marker
+from lora_magic.magics.places import MAGICS, Marker, remember
 from lora_magic.magics.router import LoraMagics
-from lora_magic.magics.show import say, show_outputs
+from lora_magic.magics.show import say, show_outputs, show_panel
 
-#: The types that need more than one output; by name, since they import torch.
-PANEL = ("lora_magic.state.panel", "Panel")
+#: The types that need more than one output; by name, since their modules import torch.
+PANEL = ("lora_magic.magics.panel", "Panel")
 SPECTRUM = ("lora_magic.lowrank.spectrum", "Spectrum")
 KEPT_AS = "_lora_magic_hooks"
 
@@ -42,7 +40,7 @@ def load(shell: Any) -> None:
     # Kept with the shell: after a reload of our modules these are the only names for them.
     setattr(shell, KEPT_AS, hooks)
     for line in remember(shell):
-        say(f"{line.strip()}  ← read before lora_magic was loaded: run it again in the next cell.")
+        say(f"{line.strip()}  ← IPython took its ? for help: run it again in the next cell.")
 
 
 def unload(shell: Any) -> None:

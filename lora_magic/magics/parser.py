@@ -1,21 +1,22 @@
-"""Words into a verb's arguments: types, help, near misses, every fault of a line in one error.
+"""Words into a verb's arguments: types, help with every default, near misses, one error for a line.
 
-argparse knows types and help; the flags are found here, since argparse guesses at unknown ones.
+Knows the table of verbs; knows no IPython and no session. Not `argparse`: it would split a prompt
+into words, guess at unknown flags and end the process.
 """
 
 from __future__ import annotations
 
-import argparse
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NoReturn
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from lora_magic.errors import CommandError, near
 from lora_magic.magics.verb import Argument, Verb, text
 from lora_magic.magics.words import next_word, split, unquoted
 
-OUT = Argument("--out", "the variable that gets the result", text, placeholder="NAME")
+_OUT = Argument("--out", text, "the variable that gets the result", "none", shape="NAME")
 _NUMBER = re.compile(r"-\.?\d")
 
 #: What other libraries call a flag, where the spelling alone does not lead to ours.
@@ -36,188 +37,193 @@ _ELSEWHERE = {
 
 @dataclass(frozen=True)
 class Parsed:
-    """What a line says: values by keyword, the prompt, or that help is wanted."""
+    """What a line says: values by keyword, the prompt, notes to print, or that help is wanted."""
 
     words: dict[str, Any]
     flags: dict[str, Any]
     prompt: str = ""
     out: str | None = None
+    notes: tuple[str, ...] = ()
     help: bool = False
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse that neither prints an error nor ends the process."""
+@dataclass
+class _Line:
+    """A line taken apart: flags with their text (None without a value), words, the raw prompt."""
 
-    def error(self, message: str) -> NoReturn:
-        message = re.sub(r"^argument (\S+?):", r"\1:", message)
-        missing = re.match(r"the following arguments are required: (.*)", message)
-        if missing:
-            message = f"{missing[1]} is missing"
-        raise CommandError(f"{self.prog}: {message}. Type {self.prog} --help for all it takes.")
+    flags: list[tuple[Argument, str | None]] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+    prompt: str = ""
+    unknown: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    help: bool = False
 
-    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-        self.error(message or f"ended with status {status}")
+
+def arguments_of(verb: Verb, *, cell: bool) -> tuple[Argument, ...]:
+    """The verb's arguments, and under `%%lora` `--out`, since no cell can be assigned."""
+    return (*verb.arguments, _OUT) if cell else verb.arguments
 
 
 def parse(verb: Verb, rest: str, expand: Callable[[str], str], *, cell: bool) -> Parsed:
-    """Read what follows the verb's name.
+    """Read what follows the verb's name; `cell` says that a body follows.
 
-    `expand` puts variables into a word; it is never given a prompt. `cell` says that a body
-    follows, where `--out NAME` stands in for an assignment.
-    Raises `CommandError` in one line for everything that is wrong with the flags.
+    `expand` puts variables into a word; it is never given a prompt.
+    Raises one `CommandError` for everything that is wrong on the line.
     """
-    arguments = (*verb.arguments, OUT) if cell else verb.arguments
-    flags, words, prompt = _scan(verb, arguments, rest)
-    if "--help" in flags:
+    arguments = arguments_of(verb, cell=cell)
+    line = _scan(verb, arguments, rest)
+    if line.help:
         return Parsed({}, {}, help=True)
-    # A value may begin with a dash: --alpha=-1 cannot be taken for a flag.
-    ready = [expand(flag) for flag in flags] + ["--"] * bool(words) + [expand(w) for w in words]
-    space, extra = _parser(verb, arguments).parse_known_args(ready)
-    extra = [word for word in extra if word != "--"]
-    if extra:
-        # Behind a flag it is most often the rest of that flag's value.
-        mend = "several go with commas, what holds a space in quotes"
-        mend = mend if flags else "what holds a space goes in quotes"
-        raise CommandError(
-            f"%lora {verb.name}: {' '.join(extra)!r} is more than it takes ({mend}). "
-            f"Type: {verb.usage}"
-        )
-    given = {key: value for key, value in vars(space).items() if value is not None}
-    out = given.pop(OUT.key, None) if cell else None
-    keys = {argument.key for argument in arguments if argument.is_flag}
-    return Parsed(
-        words={key: value for key, value in given.items() if key not in keys},
-        flags={key: value for key, value in given.items() if key in keys},
-        prompt=unquoted(prompt.strip()),
-        out=_variable(out, verb),
-    )
+    if line.unknown:
+        raise CommandError(_unknown(verb, line.unknown, arguments))
+    faults: list[str] = []
+    flags = _flags(line.flags, expand, faults)
+    words = _words(verb, [expand(word) for word in line.words], bool(flags), faults)
+    out = flags.pop(_OUT.key, None)
+    if out is not None and not out.isidentifier():
+        faults.append(f"--out {out!r} is not a variable's name; type --out answer")
+    if faults:
+        raise CommandError(f"%lora {verb.name}: {'; '.join(faults)}. Type %lora {verb.name} --help")
+    return Parsed(words, flags, unquoted(line.prompt.strip()), out, tuple(line.notes))
 
 
 def help_for(verb: Verb) -> str:
-    """What `%lora VERB --help` prints."""
-    arguments = (*verb.arguments, OUT) if verb.body else verb.arguments
-    return _parser(verb, arguments).format_help()
-
-
-def _parser(verb: Verb, arguments: tuple[Argument, ...]) -> _Parser:
-    body = f"\n%%lora {verb.name} takes {verb.body} in the cell below it." if verb.body else ""
-    examples = "\n".join(["examples:", *(f"  {line}" for line in verb.examples)])
-    notes = "\n".join(f"  {line}" for line in verb.notes)
-    parser = _Parser(
-        prog=f"%lora {verb.name}",
-        usage=verb.usage.replace("%", "%%"),
-        description=verb.summary + body,
-        epilog="\n\n".join(part for part in (notes, examples) if part) or None,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        argument_default=argparse.SUPPRESS,
-        add_help=False,
-        allow_abbrev=False,
-    )
-    # Two flags for one keyword exclude each other: `--bits 8 --4bit` is an error.
-    ways = {argument.key: parser.add_mutually_exclusive_group() for argument in arguments}
+    """What `%lora VERB --help` prints: every argument with its default."""
+    arguments = arguments_of(verb, cell=bool(verb.body))
+    parts = [_wrapped(verb.usage, 92, "        "), verb.summary]
+    if verb.body:
+        parts[1] += f"\n%%lora {verb.name} takes {verb.body} in the cell below it."
+    lines = []
     for argument in arguments:
-        about = argument.help.replace("%", "%%")
-        if not argument.is_flag:
-            parser.add_argument(
-                argument.key,
-                metavar=argument.name,
-                help=about,
-                nargs=argument.many,
-                type=argument.kind or text,
-                default=None,
-            )
-        elif argument.short_for is not None:
-            key, value = argument.short_for
-            ways[key].add_argument(
-                argument.name, help=about, action="store_const", dest=key, const=value
-            )
-        elif argument.kind is None:
-            parser.add_argument(argument.name, help=about, action="store_true", dest=argument.key)
+        default = verb.default(argument)
+        about = argument.help + (f" (default: {default})" if default else "")
+        indent = f"  {argument.typed:<24}  "
+        lines.append(indent + _wrapped(about, 100 - len(indent), " " * len(indent)))
+    notes = [f"  {line}" for line in verb.notes]
+    examples = ["examples:", *(f"  {line}" for line in verb.examples)]
+    return "\n\n".join([*parts, *("\n".join(block) for block in (lines, notes, examples) if block)])
+
+
+def _wrapped(line: str, width: int, indent: str) -> str:
+    lines = textwrap.wrap(line, width, break_on_hyphens=False, break_long_words=False)
+    return f"\n{indent}".join(lines)
+
+
+def _scan(verb: Verb, arguments: Sequence[Argument], rest: str) -> _Line:
+    """Take a line apart; a prompt begins at the first word that is no flag, and stays as it is."""
+    known = {name: a for a in arguments if a.is_flag for name in (a.name, a.was) if name}
+    found = _Line()
+    rest = rest.lstrip()
+    while rest:
+        if verb.prompt and not (rest.startswith("--") or rest == "-h"):
+            break
+        word, rest = _take(rest, comments=not verb.prompt)
+        name, equals, value = word.partition("=")
+        flag = known.get(name)
+        if word == "--":
+            if not verb.prompt:
+                found.words += split(rest)
+                rest = ""
+            break
+        if not _is_flag(word):
+            found.words += [word] if word else []
+        elif word in ("--help", "-h"):
+            found.help = True
+        elif flag is None:
+            found.unknown.append(name)
         else:
-            # The keyword, since --for is `for_` in Python.
-            ways[argument.key].add_argument(
-                argument.name,
-                help=about,
-                type=argument.kind,
-                metavar=argument.value_shape,
-                dest=argument.key,
-            )
-    return parser
+            typed = value if equals else None
+            if flag.kind and not equals and rest:
+                typed, rest = _value(flag, rest, comments=not verb.prompt)
+            found.flags.append((flag, typed))
+            if name == flag.was:
+                found.notes.append(f"{name} is now {flag.name}; the old spelling still works.")
+    found.prompt = rest
+    return found
 
 
-def _scan(
-    verb: Verb, arguments: tuple[Argument, ...], rest: str
-) -> tuple[list[str], list[str], str]:
-    """Flags as `--name` or `--name=value`, plain words, and for a prompt verb the raw rest."""
-    known = {argument.name: argument for argument in arguments if argument.is_flag}
-    flags: list[str] = []
-    words: list[str] = []
-    unknown: list[str] = []
-    if not verb.prompt:
-        pending = split(rest)
-        while pending:
-            word = pending.pop(0)
-            if word == "--":
-                words += pending
-                break
-            if not _is_flag(word):
-                words.append(word)
-            elif _takes_next(word, known, flags, unknown):
-                flags.append(f"{word}={pending.pop(0)}" if pending else word)
-        tail = ""
-    else:
-        tail = rest.lstrip()
-        while tail.startswith("--") or tail == "-h":
-            word, tail = next_word(tail)
-            tail = tail.lstrip()
-            if word == "--":
-                break
-            if _takes_next(word, known, flags, unknown):
-                value, tail = next_word(tail)
-                tail = tail.lstrip()
-                flags.append(f"{word}={value}" if value else word)
-    if unknown and "--help" not in flags:
-        raise CommandError(_unknown(verb, unknown, known))
-    return flags, words, tail
+def _take(rest: str, *, comments: bool) -> tuple[str, str]:
+    """The first word and what follows it; with `comments` a `#` ends the line."""
+    if comments and rest.startswith("#"):
+        return "", ""
+    word, rest = next_word(rest)
+    return word, rest.lstrip()
+
+
+def _value(flag: Argument, rest: str, *, comments: bool) -> tuple[str, str]:
+    """The text of a flag's value; a list that ends in a comma goes on with the next word."""
+    value, rest = _take(rest, comments=comments)
+    while rest and value.endswith(",") and flag.several:
+        more, rest = _take(rest, comments=comments)
+        value += more
+    return value, rest
 
 
 def _is_flag(word: str) -> bool:
     return len(word) > 1 and word.startswith("-") and not _NUMBER.match(word)
 
 
-def _takes_next(
-    word: str, known: dict[str, Argument], flags: list[str], unknown: list[str]
-) -> bool:
-    """Whether the word after this flag is its value; a flag that is whole by itself is filed."""
-    name, equals, _ = word.partition("=")
-    if word in ("--help", "-h"):
-        flags.append("--help")
-    elif name not in known:
-        unknown.append(name)
-    elif equals or known[name].kind is None:
-        flags.append(word)
-    else:
-        return True
-    return False
+def _flags(
+    given: Sequence[tuple[Argument, str | None]], expand: Callable[[str], str], faults: list[str]
+) -> dict[str, Any]:
+    """The flags' values by keyword; what is wrong goes into `faults`."""
+    values: dict[str, Any] = {}
+    by: dict[str, Argument] = {}
+    for flag, typed in given:
+        if flag.kind is None:
+            values[flag.key] = flag.short_for[1] if flag.short_for else True
+            if typed is not None:
+                faults.append(f"{flag.name} takes no value, got {typed!r}")
+        elif typed is None:
+            faults.append(f"{flag.name}: expected a value")
+        else:
+            values[flag.key] = _converted(flag, expand(typed), faults)
+        other = by.setdefault(flag.key, flag)
+        if other is not flag:
+            faults.append(f"{other.name} and {flag.name} set the same value; keep one")
+    return values
 
 
-def _unknown(verb: Verb, unknown: list[str], known: dict[str, Argument]) -> str:
-    if OUT.name in unknown:
-        return f"--out belongs to a cell with a body; on a line type: NAME = %lora {verb.name} …"
+def _words(verb: Verb, words: list[str], flags: bool, faults: list[str]) -> dict[str, Any]:
+    """The words' values by keyword, in the order of the verb's arguments."""
+    values: dict[str, Any] = {}
+    for place in (argument for argument in verb.arguments if not argument.is_flag):
+        if place.needed and not words:
+            faults.append(f"{place.name} is missing")
+        elif place.many in ("*", "+"):
+            values[place.key] = _converted(place, " ".join(words), faults)
+            words = []
+        elif words:
+            values[place.key] = _converted(place, words[0], faults)
+            words = words[1:]
+    if words:
+        # Behind a flag it is most often the rest of that flag's value.
+        several = "separate several values with commas and " if flags else ""
+        faults.append(
+            f"unexpected argument {' '.join(words)!r} ({several}quote a value with a space)"
+        )
+    return values
+
+
+def _converted(argument: Argument, typed: str, faults: list[str]) -> Any:
+    assert argument.kind is not None  # a switch has no value
+    try:
+        return argument.kind(typed)
+    except ValueError as error:
+        faults.append(f"{argument.name}: {error}")
+        return None
+
+
+def _unknown(verb: Verb, unknown: Sequence[str], arguments: Sequence[Argument]) -> str:
+    if _OUT.name in unknown:
+        return f"--out is for a cell with a body; on a line type: NAME = %lora {verb.name} …"
+    known = [argument.name for argument in arguments if argument.is_flag]
     told = " ".join(f"No flag {name!r}.{_ours(name, known)}" for name in unknown)
-    way_out = " -- ends the flags where a prompt begins with dashes." if verb.prompt else ""
-    return f"%lora {verb.name}: {told} Type %lora {verb.name} --help for all it takes.{way_out}"
+    way_out = " Type -- before a prompt that begins with dashes." if verb.prompt else ""
+    return f"%lora {verb.name}: {told} Type %lora {verb.name} --help for its flags.{way_out}"
 
 
-def _ours(name: str, known: dict[str, Argument]) -> str:
+def _ours(name: str, known: Sequence[str]) -> str:
     """The flag that was probably meant, as a sentence to append, or nothing."""
     meant = _ELSEWHERE.get(name.lower().replace("_", "-"))
     return f" Did you mean {meant!r}?" if meant in known else near(name, known)
-
-
-def _variable(out: str | None, verb: Verb) -> str | None:
-    if out is not None and not out.isidentifier():
-        raise CommandError(
-            f"%lora {verb.name}: --out {out!r} is not a variable's name. Type: --out answer"
-        )
-    return out

@@ -1,21 +1,27 @@
-"""Whether anybody uses the value of a magic: only the cell's syntax tree knows.
+"""Whether the value of a magic is used: only the cell's syntax tree knows.
 
 IPython displays the value of a cell's last expression and drops that of every other, in a loop
 say, and a magic is not told where it stands. So a pass over the tree, which IPython offers, writes
 one character before the line of each of our magics that is a statement; the router takes it off.
 A line without one is a value: assigned, or asked for by a call from Python.
+
+The cell that loads the extension was read before, so its magics carry no such character: their
+places come from the cell's text, which IPython's history keeps, in the order of the lines.
 """
 
 from __future__ import annotations
 
 import ast
 import enum
+from collections import defaultdict
+from typing import Any
 
 MAGICS = ("lora", "lora_train")
+KEPT_AS = "_lora_magic_first_cell"
 
 
 class Place(enum.Enum):
-    """Where a magic stands."""
+    """Where a magic is in its cell."""
 
     VALUE = ""
     STATEMENT = "\x1d"
@@ -54,3 +60,51 @@ def line_of(node: ast.expr) -> ast.Constant | None:
     if not (isinstance(name, ast.Constant) and name.value in MAGICS):
         return None
     return line if isinstance(line, ast.Constant) and isinstance(line.value, str) else None
+
+
+class FirstCell:
+    """Places of the magics in the cell that is running while the extension is loaded."""
+
+    def __init__(self, number: int, source: str) -> None:
+        self.number = number
+        self._places: defaultdict[str, list[Place]] = defaultdict(list)
+        try:
+            tree = Marker().visit(ast.parse(source))
+        except SyntaxError:
+            return
+        nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Expr)]
+        for node in sorted(nodes, key=lambda node: node.lineno):
+            line = line_of(node.value)
+            if line is not None:
+                place, typed = Place.of(str(line.value))
+                self._places[typed].append(place)
+
+    def place(self, number: int, line: str) -> Place:
+        """The place of this line in that cell; a line in a loop keeps its last place."""
+        waiting = self._places.get(line, []) if number == self.number else []
+        if not waiting:
+            return Place.VALUE
+        return waiting.pop(0) if len(waiting) > 1 else waiting[0]
+
+
+def remember(shell: Any) -> list[str]:
+    """Keep the places of the cell that is running; returns its lines that need another cell.
+
+    A line that ends in `?` was taken for IPython's help before the extension could tell it not to.
+    """
+    history = getattr(shell, "history_manager", None)
+    parsed = getattr(history, "input_hist_parsed", None) or [""]
+    raw = getattr(history, "input_hist_raw", None) or [""]
+    setattr(shell, KEPT_AS, FirstCell(shell.execution_count, parsed[-1]))
+    return [line for line in raw[-1].splitlines() if _is_lost(line)]
+
+
+def _is_lost(line: str) -> bool:
+    words = line.strip().split()
+    return len(words) > 2 and words[0] == "%lora" and words[-1].endswith("?")
+
+
+def place_in(shell: Any, line: str) -> Place:
+    """The place of an unmarked line: that of the first cell's text, else a value."""
+    kept: FirstCell | None = getattr(shell, KEPT_AS, None)
+    return Place.VALUE if kept is None else kept.place(shell.execution_count, line)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.display import display
 
 from lora_magic.magics.show import has_person, say
+from lora_magic.training.reporter import LineReporter
 
 if TYPE_CHECKING:
     from lora_magic.training.reporter import RunPlan, StepPoint
@@ -27,20 +28,20 @@ PAUSE = 0.2  # seconds between two pictures of a run, at least
 # Of the run's time that its pictures may take: with the steps between them at most a hundredth.
 SHARE = 0.009
 PICTURES = "lora_magic.views.training"
-#: What stands where a button was: an output that draws nothing.
+#: What replaces a button: an output that draws nothing.
 _NOTHING = {"text/html": "", "text/plain": ""}
 
 
 def reporter_for(shell: Any) -> LiveReporter | TerminalReporter:
-    """What follows a run here: a display where a person sees it, lines where not."""
+    """A display where a person sees it, otherwise lines of text."""
     return LiveReporter(shell) if has_person(shell) else TerminalReporter()
 
 
 class LiveReporter:
     """Follows one run: `start`, a `step` each, `finish`.
 
-    `close` comes after every run, and leaves a static line where one ended in an error or in an
-    interrupt, without a summary. `stop` is set by the button, where there is one.
+    `close` comes after every run; where an error or an interrupt ended it, it leaves a static line.
+    `stop` is set by the button, where there is one.
     """
 
     def __init__(self, shell: Any, clock: Callable[[], float] = time.monotonic) -> None:
@@ -59,8 +60,8 @@ class LiveReporter:
         """Print the plan's line: what will be trained, and with which defaults."""
         self._title = f"Training {plan.adapter}"
         say(plan.line)
-        # Loaded before the run: a first picture that waits for it is paid for out of the run's
-        # hundredth, and the second one comes seconds later.
+        # Loaded before the run: within the run its import would count as display time, and delay
+        # the second picture by seconds.
         import_module(PICTURES)
         if hears_while_busy(self._shell):
             from lora_magic.views.controls.outputs import StopButton
@@ -85,17 +86,16 @@ class LiveReporter:
         self.finished = True
 
     def close(self) -> None:
-        """Take the button away; leave the last step as a line, if there came no summary."""
+        """Remove the button; leave the last step as a line if there is no summary."""
         if not self.finished and self._last is not None:
-            self._put({"text/plain": f"{self._title} was not finished: {line_of(self._last)}"})
+            self._put({"text/plain": f"{self._title} did not finish: {line_of(self._last)}"})
         if self._button_handle is not None:
             self._button_handle.update(_NOTHING, raw=True)
         if self._button is not None:
             self._button.close()
 
     def _offer_button(self) -> None:
-        """Show the button once a front end is seen that sends clicks past a busy cell: there is
-        never a dead one."""
+        """Show the button once a front end can send clicks while a cell is busy: never dead."""
         if self._button and self._button_handle is None and heard_while_busy(self._shell):
             self._button_handle = display(self._button.output, raw=True, display_id=True)
 
@@ -123,7 +123,7 @@ class LiveReporter:
 
 
 def hears_while_busy(shell: Any) -> bool:
-    """Can this kernel take a message while a cell is busy? From ipykernel 7 on, by a subshell."""
+    """Can this kernel receive a message while a cell is busy? From ipykernel 7 on, in subshells."""
     return bool(getattr(shell.kernel, "_supports_kernel_subshells", False))
 
 
@@ -133,22 +133,12 @@ def heard_while_busy(shell: Any) -> bool:
     return manager is not None and bool(manager.list_subshell())
 
 
-class TerminalReporter:
+class TerminalReporter(LineReporter):
     """Follows one run by lines of text, which need no end."""
 
     def __init__(self) -> None:
-        from lora_magic.training.reporter import LineReporter
-
+        super().__init__(say)
         self.finished = False
-        self._lines = LineReporter(say)
-
-    def start(self, plan: RunPlan) -> None:
-        """The plan's line."""
-        self._lines.start(plan)
-
-    def step(self, point: StepPoint) -> None:
-        """A line, if it is time for one."""
-        self._lines.step(point)
 
     def finish(self, summary: RunSummary) -> None:
         """The receipt: the summary's line, in a notebook that a program runs its static form."""
@@ -156,7 +146,7 @@ class TerminalReporter:
         self.finished = True
 
     def close(self) -> None:
-        """Nothing: what is printed stands."""
+        """Nothing: what was printed stays."""
 
 
 def line_of(point: StepPoint) -> str:

@@ -1,30 +1,52 @@
-"""Where a prompt stands: on the line, or in the cell below it; never in both."""
+"""Prompts as they were typed: where they are, and notes on one that was probably meant otherwise.
+
+A prompt is on the line, or in the cell below it, never in both; it is answered as typed. Knows a
+verb's flags and the notebook's variables by name.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from lora_magic.errors import CommandError
-from lora_magic.magics.verb import Call, Verb
+from lora_magic.magics.verb import Verb
+
+_NAME_ALONE = re.compile(r"\{(\w+)\}|\$(\w+)|\$\{(\w+)\}")
 
 
-def one_prompt(verb: Verb, call: Call) -> str:
-    """The line's prompt, or the whole of the cell as one."""
-    return _only(verb, call, [call.body.strip()] if call.body else [])[0]
+def prompts_of(verb: Verb, typed: str, body: str | None) -> list[str]:
+    """The line's prompt, or the cell's: one, or several with blank lines between them.
 
-
-def several_prompts(verb: Verb, call: Call) -> list[str]:
-    """The line's prompt, or those of the cell: a blank line ends one."""
-    blocks = re.split(r"\n[ \t]*\n", call.body or "")
-    return _only(verb, call, [block.strip() for block in blocks if block.strip()])
-
-
-def _only(verb: Verb, call: Call, below: list[str]) -> list[str]:
-    if call.prompt and below:
+    Raises `CommandError` where there is none, or where there are both.
+    """
+    blocks = [body or ""] if verb.prompt == "one" else re.split(r"\n[ \t]*\n", body or "")
+    below = [block.strip() for block in blocks if block.strip()]
+    if typed and below:
         raise CommandError(
-            f"%%lora {verb.name}: one prompt on the line ({call.prompt!r}) and more below."
+            f"%%lora {verb.name}: one prompt is on the line ({typed!r}), others are below it."
             " Move it below, too."
         )
-    if not call.prompt and not below:
+    if not typed and not below:
         raise CommandError(f"%lora {verb.name}: the prompt is missing. Type: {verb.usage}")
-    return below or [call.prompt]
+    return below or [typed]
+
+
+def notes_on(prompt: str, verb: Verb, variables: Mapping[str, Any]) -> list[str]:
+    """What to say above the answer: flags behind the prompt, a variable's name as the prompt."""
+    notes = []
+    behind = [a.name for a in verb.arguments if a.is_flag and f" {a.name}" in f" {prompt}"]
+    if behind:
+        notes.append(
+            f"Note: {', '.join(behind)} was read as part of the prompt; flags come before it: "
+            f"{verb.usage}"
+        )
+    alone = _NAME_ALONE.fullmatch(prompt)
+    name = next((group for group in alone.groups() if group), "") if alone else ""
+    if name in variables:
+        notes.append(
+            f"Note: variables are not expanded in a prompt, so this asked {prompt!r} itself. To "
+            f"ask its value: import lora_magic; lora_magic.session().{verb.name}({name})"
+        )
+    return notes

@@ -19,14 +19,12 @@ from IPython.core.magic import (
 
 from lora_magic.errors import CommandError, Interrupted
 from lora_magic.magics.aliases import verb_for
-from lora_magic.magics.first_cell import place_in
-from lora_magic.magics.hints import notes_on
-from lora_magic.magics.panels import show_below
-from lora_magic.magics.parser import help_for, parse
-from lora_magic.magics.places import Place
+from lora_magic.magics.parser import Parsed, help_for, parse
+from lora_magic.magics.places import Place, place_in
 from lora_magic.magics.progress import reporter_for
+from lora_magic.magics.prompts import notes_on, prompts_of
 from lora_magic.magics.shell import session_for
-from lora_magic.magics.show import has_person, say, show
+from lora_magic.magics.show import has_person, say, show, show_below
 from lora_magic.magics.verb import Call, Verb
 from lora_magic.magics.verbs import VERBS
 from lora_magic.magics.words import expand
@@ -57,21 +55,21 @@ class LoraMagics(Magics):  # type: ignore[misc]  # IPython is read without types
 
 
 def run(shell: Any, marked: str, cell: str | None, local: Mapping[str, Any]) -> Any:
-    """Carry out one line, with the cell below it if there is one.
+    """Run one line, with the cell below it if there is one.
 
     Raises the `LoraMagicError` of whatever went wrong, an interrupt (■) too; IPython shows it as
     one line, and Run All stops.
     """
     try:
-        return _carried_out(shell, marked, cell, local)
+        return _run(shell, marked, cell, local)
     except KeyboardInterrupt:
         word = _first(Place.of(marked)[1])[0]
         raise Interrupted(
-            f"%lora {word} was stopped; to see where you stand, type: %lora"
+            f"%lora {word} was stopped; to see the session's state, type: %lora"
         ) from None
 
 
-def _carried_out(shell: Any, marked: str, cell: str | None, local: Mapping[str, Any]) -> Any:
+def _run(shell: Any, marked: str, cell: str | None, local: Mapping[str, Any]) -> Any:
     place, line = Place.of(marked)
     if place is Place.VALUE:
         place = place_in(shell, marked)
@@ -90,29 +88,43 @@ def _carried_out(shell: Any, marked: str, cell: str | None, local: Mapping[str, 
     if parsed.help:
         say(help_for(verb))
         return None
-    prompt = parsed.prompt or (body or "").strip()
-    if verb.prompt and prompt and not silent:
-        for note in notes_on(prompt, verb, variables):
-            say(note)
-    live = reporter_for(shell) if verb.trains and not silent else None
-    call = Call(
-        session_for(shell), parsed.words, parsed.flags, parsed.prompt, body, variables, live
-    )
-    value = verb.run(call)
+    call = _call(shell, verb, parsed, body, variables, silent=silent)
+    try:
+        value = verb(call)
+    finally:
+        if call.reporter is not None:
+            call.reporter.close()
     if parsed.out is not None:
         shell.user_ns[parsed.out] = value
         place = Place.VALUE
-    controls = verb.controls
-    if controls is not None and place is Place.LAST and not silent and has_person(shell):
-        show_below(shell, lambda: controls(call))
-    kept = show(
-        value,
-        changes=verb.changes,
-        place=place,
-        silent=silent,
-        shown=live is not None and live.finished,
-    )
+    if verb.controls and place is Place.LAST and not silent and has_person(shell):
+        start = verb.controls(call)
+        show_below(shell, lambda: call.session.panel(verb.name, **start))
+    shown = call.reporter is not None and call.reporter.finished
+    kept = show(value, changes=verb.changes, place=place, silent=silent, shown=shown)
     return None if parsed.out is not None else kept
+
+
+def _call(
+    shell: Any,
+    verb: Verb,
+    parsed: Parsed,
+    body: str | None,
+    variables: Mapping[str, Any],
+    *,
+    silent: bool,
+) -> Call:
+    """The call of a line, with what its words and flags name; prints the notes on it."""
+    prompts = prompts_of(verb, parsed.prompt, body) if verb.prompt else []
+    notes = [*parsed.notes, *(note for one in prompts for note in notes_on(one, verb, variables))]
+    for note in notes if not silent else ():
+        say(note)
+    flags = dict(parsed.flags)
+    for argument in verb.arguments:
+        if argument.reads is not None and argument.key in flags:
+            flags[argument.key] = argument.reads(flags[argument.key], variables)
+    reporter = reporter_for(shell) if verb.trains and not silent else None
+    return Call(session_for(shell), parsed.words, flags, prompts, body, variables, reporter)
 
 
 def overview() -> str:
@@ -123,7 +135,7 @@ def overview() -> str:
         [
             "%lora VERB …            adapt a model in this notebook",
             "%%lora_train NAME       train an adapter on the rows typed below it",
-            "%lora VERB --help       what a verb takes",
+            "%lora VERB --help       its arguments and their defaults",
             "x = %lora VERB …        keep the value; a final ; shows nothing",
             "",
             *lines,
@@ -154,9 +166,9 @@ def _body(verb: Verb, cell: str | None) -> str | None:
     """The cell's text, None where it is blank and the verb can do without."""
     if cell is None or (not cell.strip() and not verb.trains):
         return None
-    if verb.body is None:
+    if not verb.body:
         takers = ", ".join(f"%%lora {name}" for name, other in VERBS.items() if other.body)
         raise CommandError(
-            f"%%lora {verb.name} takes nothing below it; {takers} do. Type %lora {verb.name} …"
+            f"%%lora {verb.name} takes no text below it; {takers} do. Type %lora {verb.name} …"
         )
     return cell

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lora_magic.errors import StateError
-from lora_magic.interrupts import undisturbed
 
 if TYPE_CHECKING:
     from lora_magic.state.session import Session
@@ -17,16 +16,13 @@ KEPT_AS = "_lora_magic_session"
 
 
 def session_for(shell: Any) -> Session:
-    """The session of this shell, made at the first verb that needs one: that import loads torch."""
-    kept: Session | None = getattr(shell, KEPT_AS, None)
-    if kept is None:
-        # An import of torch that is broken off cannot be taken up again: ■ waits for its end.
-        with undisturbed():
-            from lora_magic.state.session import Session
+    """The session of this shell, made at the first verb that needs one."""
+    if not hasattr(shell, KEPT_AS):
+        from lora_magic.state.session import Session
 
-            kept = Session()
-        setattr(shell, KEPT_AS, kept)
-    return kept
+        setattr(shell, KEPT_AS, Session())
+    session: Session = getattr(shell, KEPT_AS)
+    return session
 
 
 def session_here() -> Session:
@@ -39,6 +35,6 @@ def session_here() -> Session:
     shell = get_ipython()
     if shell is None:
         raise StateError(
-            "There is no notebook here to keep a session. Make one: lora_magic.Session()"
+            "No notebook is running, so it has no session. Make one: lora_magic.Session()"
         )
     return session_for(shell)

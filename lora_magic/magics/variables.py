@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lora_magic.errors import CommandError, near
-from lora_magic.magics.words import names_of
+from lora_magic.magics.words import attribute_of, names_of
 
 MODELS = ("PreTrainedModel", "PeftModel")
 TOKENIZERS = ("PreTrainedTokenizerBase",)
@@ -22,39 +22,30 @@ def variable(name: str, variables: Mapping[str, Any]) -> Any:
     Raises `CommandError` with the nearest name where there is none.
     """
     first, *attributes = name.split(".")
-    if attributes and first in variables:
-        found = variables[first]
-        for attribute in attributes:
-            if not hasattr(found, attribute):
-                raise CommandError(f"{name}: {type(found).__name__} has no {attribute!r}.")
-            found = getattr(found, attribute)
-        return found
-    if name not in variables:
+    if first not in variables:
         raise CommandError(
-            f"{name!r} is no variable of this notebook.{near(name, names_of(variables))}"
-            f" Define it first: {name if name.isidentifier() else 'model'} = …"
+            f"{name!r} is not defined in this notebook.{near(name, names_of(variables))}"
+            f" Assign it first: {name if name.isidentifier() else 'model'} = …"
         )
-    return variables[name]
+    return attribute_of(variables[first], attributes, name)
 
 
 def data(source: str, variables: Mapping[str, Any]) -> Any:
     """The variable of that name, else the path as it was typed.
 
-    A bare name that is neither a variable nor a file is a `CommandError`; a path that is not there
-    is left to whoever reads it.
+    A bare name that is neither a variable nor a file is a `CommandError`; whoever reads a path says
+    if it does not exist.
     """
     if source in variables:
         return variables[source]
-    if source.partition(".")[0] in variables and not os.path.exists(source):
+    if os.path.exists(source):
+        return source
+    if source.partition(".")[0] in variables:
         return variable(source, variables)
-    if not os.path.exists(source) and any(sign in source for sign in "()[]"):
+    _refuse_expression("--data rows", source)
+    if source.isidentifier():
         raise CommandError(
-            f"--data {source!r} is a calculation; give it a name first: rows = {source}"
-            " and then --data rows"
-        )
-    if source.isidentifier() and not os.path.exists(source):
-        raise CommandError(
-            f"--data {source!r} is neither a variable of this notebook nor a file."
+            f"--data {source!r} is neither a variable nor a file."
             f"{near(source, names_of(variables))} Type --data VAR or --data PATH"
         )
     return source
@@ -63,21 +54,27 @@ def data(source: str, variables: Mapping[str, Any]) -> Any:
 def labels(source: str, variables: Mapping[str, Any]) -> Any:
     """The variable of that name, else names or a number as they were typed.
 
-    One bare name that is no variable is a `CommandError`: one label tells nothing apart.
+    One bare name that is no variable is a `CommandError`: a single label cannot classify.
     """
-    if source in variables or source.partition(".")[0] in variables:
+    if source.partition(".")[0] in variables:
         return variable(source, variables)
-    if any(sign in source for sign in "()[]"):
-        raise CommandError(
-            f"--labels {source!r} is a calculation; give it a name first: labels = {source}"
-            " and then --labels labels"
-        )
+    _refuse_expression("--labels labels", source)
     if "," not in source and not source.isdecimal():
         raise CommandError(
-            f"--labels {source!r} is no variable of this notebook, and one label is too few."
+            f"--labels {source!r} is not defined, and a single label cannot classify."
             f"{near(source, names_of(variables))} Type --labels negative,positive or --labels VAR"
         )
     return source
+
+
+def _refuse_expression(typed: str, source: str) -> None:
+    """Raise `CommandError` for Python where a name belongs; `typed` is what to type instead."""
+    if any(sign in source for sign in "()[]"):
+        flag, name = typed.split()
+        raise CommandError(
+            f"{flag} {source!r} is an expression; assign it first: {name} = {source}, then type "
+            f"{typed}"
+        )
 
 
 def models_in(variables: Mapping[str, Any]) -> list[str]:

@@ -1,19 +1,24 @@
-"""What a verb is: a name, one line about it, its arguments, and the call on the session it makes.
+"""What a verb is: one row of the table that the router, the help and the completion read.
 
-Knows no IPython and no parser: the router, the help and the completion all read this table.
+Knows no IPython. A default is read from the session's method where that has one; the table says it
+only where the method's default is None.
 """
 
 from __future__ import annotations
 
 import enum
-from argparse import ArgumentTypeError
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 from keyword import iskeyword
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lora_magic.state.session import Session
+
+
+# Kinds: what was typed, into a value. A `ValueError` is told to the person.
 
 
 def text(seen: str) -> str:
@@ -26,7 +31,7 @@ def whole(seen: str) -> int:
     try:
         return int(seen)
     except ValueError:
-        raise ArgumentTypeError(f"{seen!r} is not a whole number") from None
+        raise ValueError(f"{seen!r} is not a whole number") from None
 
 
 def number(seen: str) -> float:
@@ -34,11 +39,11 @@ def number(seen: str) -> float:
     try:
         return float(seen)
     except ValueError:
-        raise ArgumentTypeError(f"{seen!r} is not a number") from None
+        raise ValueError(f"{seen!r} is not a number") from None
 
 
 def count_or_share(seen: str) -> int | float:
-    """A whole number counts, any other number is a share."""
+    """A whole number is a count, any other number a share."""
     try:
         return int(seen)
     except ValueError:
@@ -46,17 +51,24 @@ def count_or_share(seen: str) -> int | float:
 
 
 def names(seen: str) -> list[str]:
-    """Names with commas between them."""
-    return [name.strip() for name in seen.split(",") if name.strip()]
+    """Names with commas or spaces between them.
+
+    >>> names("a, b c")
+    ['a', 'b', 'c']
+    """
+    return [name for name in re.split(r"[,\s]+", seen) if name]
 
 
-_PLACEHOLDERS: dict[Any, str] = {
-    text: "TEXT",
-    whole: "N",
-    number: "X",
-    count_or_share: "N|SHARE",
-    names: "A,B",
-}
+def weighted(seen: str) -> str:
+    """Names with weights, in one spelling.
+
+    >>> weighted("a = 0.7, b=0.3")
+    'a=0.7,b=0.3'
+    """
+    return ",".join(names(re.sub(r"\s*=\s*", "=", seen)))
+
+
+_SHAPES: dict[Any, str] = {whole: "N", number: "X", count_or_share: "N|SHARE", names: "A,B"}
 
 
 class Thing(enum.Enum):
@@ -67,53 +79,60 @@ class Thing(enum.Enum):
     MODEL = "a variable that holds a model"
     TOKENIZER = "a variable that holds a tokenizer"
     VARIABLE = "any variable"
-    SAVED = "an adapter that was saved at home"
+    SAVED = "an adapter that was saved in the home folder"
     FOLDER = "a folder"
     FILE = "a folder or a file"
 
 
-@dataclass(frozen=True)
-class Completes:
-    """What TAB offers for a word, or for a flag's value.
-
-    `words` stand as they are and alone; `below` stands in their place where the cell holds rows.
-    `things` are names that the notebook has; `several` of them go with commas, and with `weighed`
-    each has a number behind an equals sign.
-    """
-
-    words: tuple[str, ...] = ()
-    things: tuple[Thing, ...] = ()
-    below: tuple[str, ...] | None = None
-    several: bool = False
-    weighed: bool = False
-
-
-AN_ADAPTER = Completes(things=(Thing.ADAPTER,))
-A_FOLDER = Completes(things=(Thing.FOLDER,))
+AN_ADAPTER = (Thing.ADAPTER,)
 
 
 @dataclass(frozen=True)
 class Argument:
     """One word (`NAME`) or one flag (`--batch-size`) of a verb.
 
-    `kind` turns what was typed into a value; None is a switch, which takes none.
-    `many` is argparse's count: "?" at most one, "*" any number, "+" at least one. `short_for` makes
-    a switch the short way to give another flag a value, by that flag's keyword: `--4bit` is
-    `--bits 4`. `completes` is what TAB offers for it.
+    `kind` turns what was typed into a value; None is a switch, which takes none. `default` says
+    what the session's default None comes to. A word is needed unless `many` is "?" (at most one),
+    "*" (any number) or "+" (at least one); many words are one text, read by the kind.
+
+    TAB offers `words` (under a cell with rows `below` instead) and the notebook's `things`; of
+    `several` the next one after a comma, of `weighed` ones each with an equals sign.
+
+    `shape` stands for the value in help. `reads` makes an object of the value, with the notebook's
+    variables. `short_for` makes a switch the short way to give another flag a value, by that flag's
+    keyword: `--4bit` is `--bits 4`. `was` is an old spelling, which still works.
     """
 
     name: str
-    help: str
-    kind: Callable[[str], Any] | None = text
-    many: str | None = None
-    placeholder: str | None = None
+    kind: Callable[[str], Any] | None
+    about: str
+    default: str = ""
+    words: tuple[str, ...] = ()
+    things: tuple[Thing, ...] = ()
+    many: str = ""
+    several: bool = False
+    weighed: bool = False
+    below: tuple[str, ...] | None = None
+    shape: str = ""
+    reads: Callable[[Any, Mapping[str, Any]], Any] | None = None
     short_for: tuple[str, Any] | None = None
-    completes: Completes = Completes()
+    was: str = ""
+
+    @property
+    def help(self) -> str:
+        """What it is, with the words to choose from."""
+        choices = self.words if not self.things else ()
+        return f"{self.about}: {', '.join(choices)}" if choices else self.about
 
     @property
     def is_flag(self) -> bool:
         """Whether it is typed with two dashes."""
         return self.name.startswith("--")
+
+    @property
+    def needed(self) -> bool:
+        """Whether it is a word that has to be there."""
+        return not self.is_flag and self.many in ("", "+")
 
     @property
     def key(self) -> str:
@@ -124,32 +143,33 @@ class Argument:
         return f"{plain}_" if iskeyword(plain) else plain
 
     @property
-    def shape(self) -> str:
-        """How it looks in a usage line."""
-        if not self.is_flag:
-            shapes = {"?": f"[{self.name}]", "*": f"[{self.name} …]", "+": f"{self.name} …"}
-            return shapes.get(self.many or "", self.name)
-        return f"[{self.name}]" if self.kind is None else f"[{self.name} {self.value_shape}]"
+    def typed(self) -> str:
+        """How it is typed: a flag with what stands for its value."""
+        if not self.is_flag or self.kind is None:
+            return self.name
+        plain = self.name.lstrip("-").rpartition("-")[2].upper()
+        return f"{self.name} {self.shape or _SHAPES.get(self.kind, plain)}"
 
     @property
-    def value_shape(self) -> str:
-        """What stands for a flag's value in help."""
-        return self.placeholder or _PLACEHOLDERS.get(self.kind, "VALUE")
+    def usage(self) -> str:
+        """How it looks in a usage line."""
+        words = {"": "{}", "?": "[{}]", "*": "[{} …]", "+": "{} …"}
+        return ("[{}]" if self.is_flag else words[self.many]).format(self.typed)
 
 
 @dataclass(frozen=True)
 class Call:
     """One line as the person meant it.
 
-    `words` and `flags` hold only what was given, by keyword; `prompt` is the raw rest of the line,
-    `body` the cell below it, `variables` what the notebook has defined, `reporter` what follows a
-    training run.
+    `words` and `flags` contain only what was given, by keyword; `prompts` are those on the line or
+    in the cell, `body` is the cell's text, `variables` what the notebook has defined, `reporter`
+    what follows a training run.
     """
 
     session: Session
     words: Mapping[str, Any] = field(default_factory=dict)
     flags: Mapping[str, Any] = field(default_factory=dict)
-    prompt: str = ""
+    prompts: Sequence[str] = ()
     body: str | None = None
     variables: Mapping[str, Any] = field(default_factory=dict)
     reporter: Any = None
@@ -159,36 +179,62 @@ class Call:
 class Verb:
     """`%lora NAME …`.
 
-    `changes` says that it leaves the session changed and so prints a receipt; `prompt` that what
-    follows the flags is text, not words; `body` what the cell under `%%lora NAME` holds, or None
-    where there is nothing to hold; `trains` that a run is to be followed while it lasts; `controls`
-    makes the controls that stand beside its record. `notes` are lines at the end of its help.
+    `run` is the call that it makes, by default the session's method of its name. `changes` says
+    that it changes the session and so prints a receipt; `prompt` that free text follows the flags:
+    "one", or "several" with blank lines between them in a cell; `body` what the cell under
+    `%%lora NAME` contains, empty if it takes none; `trains` that it shows a run's progress;
+    `controls` says what the controls
+    below its record begin with. `notes` are lines at the end of its help.
     """
 
     name: str
     summary: str
-    run: Callable[[Call], object]
     arguments: tuple[Argument, ...] = ()
-    changes: bool = False
-    prompt: bool = False
-    body: str | None = None
-    trains: bool = False
-    controls: Callable[[Call], object] | None = None
     examples: tuple[str, ...] = ()
+    changes: bool = False
+    prompt: str = ""
+    body: str = ""
+    trains: bool = False
+    run: Callable[[Call], object] | None = None
+    controls: Callable[[Call], Mapping[str, Any]] | None = None
     notes: tuple[str, ...] = ()
+
+    def __call__(self, call: Call) -> object:
+        """Call the session with what was typed: needed words by place, the rest by keyword."""
+        if self.run is not None:
+            return self.run(call)
+        places: list[Any] = []
+        keywords = dict(call.flags)
+        for argument in self.arguments:
+            if argument.key not in call.words or argument.is_flag:
+                continue
+            value = call.words[argument.key]
+            if isinstance(value, list):
+                places += value
+            elif argument.many == "?":
+                keywords[argument.key] = value
+            else:
+                places.append(value)
+        return getattr(call.session, self.name)(*places, *call.prompts, **keywords)
 
     @property
     def usage(self) -> str:
-        """The line to type, with everything that may stand in it."""
-        flags = [argument.shape for argument in self.arguments if argument.is_flag]
-        words = [argument.shape for argument in self.arguments if not argument.is_flag]
+        """The line to type, with everything that can be on it."""
+        flags = [argument.usage for argument in self.arguments if argument.is_flag]
+        words = [argument.usage for argument in self.arguments if not argument.is_flag]
         order = [*flags, "PROMPT"] if self.prompt else [*words, *flags]
         return " ".join(["%lora", self.name, *order])
 
+    def default(self, argument: Argument) -> str:
+        """What an omitted argument comes to, in words; empty where there is nothing to say."""
+        from lora_magic.state.session import Session
 
-# What `ask` and `compare` share.
-ANSWERING = (
-    Argument("--max-new-tokens", "tokens of an answer, at most", whole),
-    Argument("--temperature", "0 takes the likeliest token each time", number),
-    Argument("--seed", "of the draw, where the temperature is above 0", whole),
-)
+        if argument.needed or argument.short_for:
+            return ""
+        if argument.kind is None:
+            return "off"
+        known = signature(getattr(Session, self.name)).parameters.get(argument.key)
+        value = known.default if known and known.default is not known.empty else None
+        if value is None:
+            return argument.default
+        return f"{value:g}" if isinstance(value, float) else str(value)

@@ -33,7 +33,7 @@ def next_word(line: str) -> tuple[str, str]:
     match = _WORD.match(rest)
     # A piece that stops short of a space stopped at a quote that nothing closes.
     if match is None or (match.end() < len(rest) and not rest[match.end()].isspace()):
-        raise CommandError(f"a quote is opened and not closed in: {rest}")
+        raise CommandError(f"unclosed quote in: {rest}")
     return _QUOTED.sub(lambda quoted: quoted[1] or quoted[2] or "", match[0]), rest[match.end() :]
 
 
@@ -52,7 +52,7 @@ def expand(word: str, variables: Mapping[str, Any]) -> str:
     """`word` with each `{name}` or `{name.attribute}` replaced by its value; `{{` is a brace.
 
     Braces around anything that does not begin like a name (`\\d{1,2}` in a pattern) stay as typed.
-    Raises `CommandError` for a name that is not there, and for a calculation.
+    Raises `CommandError` for an undefined name, and for an expression.
     """
 
     def value(match: re.Match[str]) -> str:
@@ -63,8 +63,8 @@ def expand(word: str, variables: Mapping[str, Any]) -> str:
             return match[0]
         if not _DOTTED.fullmatch(inside):
             raise CommandError(
-                f"{match[0]} is a calculation; only {{name}} and {{name.attribute}} are expanded."
-                f" Give it a name first: value = {inside}"
+                f"{match[0]} is an expression; only {{name}} and {{name.attribute}} are expanded."
+                f" Assign it first: value = {inside}"
             )
         return str(_look_up(inside, variables))
 
@@ -75,29 +75,34 @@ def _look_up(dotted: str, variables: Mapping[str, Any]) -> Any:
     first, *attributes = dotted.split(".")
     if first not in variables:
         raise CommandError(
-            f"{{{dotted}}} names no variable: {first!r} is not defined."
-            f"{near(first, names_of(variables))} For a brace as it stands type {{{{."
+            f"{{{dotted}}}: {first!r} is not defined."
+            f"{near(first, names_of(variables))} For a literal brace type {{{{."
         )
-    value = variables[first]
-    for attribute in attributes:
-        if not hasattr(value, attribute):
-            raise CommandError(f"{{{dotted}}}: {type(value).__name__} has no {attribute!r}.")
-        value = getattr(value, attribute)
+    value = attribute_of(variables[first], attributes, f"{{{dotted}}}")
     if not isinstance(value, str | int | float | PurePath):
         raise CommandError(
-            f"{{{dotted}}} holds a {type(value).__name__}; only text and numbers go into a line. "
-            f"Where a variable is asked for, type its bare name: {dotted}"
+            f"{{{dotted}}} is a {type(value).__name__}; only text and numbers can be expanded. "
+            f"To pass a variable, type its name without braces: {dotted}"
         )
     return value
 
 
+def attribute_of(value: Any, attributes: Iterable[str], typed: str) -> Any:
+    """The attribute of an attribute …; raises `CommandError`, which begins with what was typed."""
+    for attribute in attributes:
+        if not hasattr(value, attribute):
+            raise CommandError(f"{typed}: {type(value).__name__} has no {attribute!r}.")
+        value = getattr(value, attribute)
+    return value
+
+
 def names_of(variables: Iterable[str]) -> list[str]:
-    """The variables that a person made: none of the shell's own."""
+    """The variables that a person made, without the shell's own."""
     return [n for n in variables if not n.startswith("_") and n not in _OF_THE_SHELL]
 
 
 def unquoted(prompt: str) -> str:
-    """A prompt without the pair of quotes round the whole of it, if there is one.
+    """A prompt without the one pair of quotes around the whole of it, if there is one.
 
     >>> unquoted('"What\\'s up?"')
     "What's up?"

@@ -2,48 +2,46 @@
 
 The only mutable public type. Every verb of `%lora` is a method here; what a verb does is in the
 files beside this one and in the rooms below. A verb that fails, or is interrupted, leaves the
-session as it was. Knows no notebook.
+session as it was. Knows no notebook, and loads torch with the first verb, not before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace as replaced
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lora_magic.adapters import attach, store
-from lora_magic.adapters.combine import Compression
-from lora_magic.adapters.count import ParameterCount
-from lora_magic.adapters.live_adapter import Adapter
-from lora_magic.adapters.merge import MergeReport
 from lora_magic.adapters.spec import BASE_NAME, check_name
-from lora_magic.base import load as loading
-from lora_magic.base.fingerprint import Verification
-from lora_magic.base.model import BaseRecord
-from lora_magic.base.task import names_of
-from lora_magic.compare import classify as classifying
-from lora_magic.compare.ask import Answer, ask
-from lora_magic.compare.comparison import Comparison
-from lora_magic.compare.prediction import Classification, Prediction
-from lora_magic.compare.run import OnAnswers, compare
 from lora_magic.errors import AdapterError, CommandError, listed
-from lora_magic.lowrank.spectrum import Spectrum
+from lora_magic.interrupts import undisturbed
 from lora_magic.paths import path_of, quoted
 from lora_magic.training import rows, sources
-from lora_magic.training.reporter import Reporter
-from lora_magic.training.summary import RunSummary
 
-from . import adopt, combining, merging, queries
-from .panel import Panel
 from .receipt import Receipt
-from .resolve import parts_of, resolve_spec
 from .session_lock import SessionLock
-from .session_state import SessionState
-from .status import Status
-from .train import train
-from .transaction import transactional
+from .transaction import renamed, transactional
+
+if TYPE_CHECKING:
+    from lora_magic.adapters.combine import Compression
+    from lora_magic.adapters.count import ParameterCount
+    from lora_magic.adapters.live_adapter import Adapter
+    from lora_magic.adapters.merge import MergeReport
+    from lora_magic.base.fingerprint import Verification
+    from lora_magic.base.model import BaseRecord
+    from lora_magic.compare.ask import Answer
+    from lora_magic.compare.comparison import Comparison
+    from lora_magic.compare.prediction import Classification, Prediction
+    from lora_magic.compare.run import OnAnswers
+    from lora_magic.lowrank.spectrum import Spectrum
+    from lora_magic.magics.panel import Panel
+    from lora_magic.training.reporter import Reporter
+    from lora_magic.training.summary import RunSummary
+
+    from .session_state import SessionState
+    from .status import Status
 
 HOME = ".lora_magic"
 
@@ -51,15 +49,22 @@ HOME = ".lora_magic"
 class Session:
     """One base model and its adapters.
 
-    `model` is always the very object that was loaded; calling it answers with the active adapter
-    in force. The base is frozen from `load` to `reset`, which gives every flag back. After any
-    sequence of verbs, errors and interrupts `verify()` is true.
+    `model` is the very object that was loaded; calling it applies the active adapter. The base is
+    frozen from `load` to `reset`, which restores every `requires_grad`. After any sequence of
+    verbs, errors and interrupts `verify()` is true.
     """
 
     def __init__(self) -> None:
-        self._state = SessionState()
         self._lock = SessionLock()
         self.home = Path(HOME)
+
+    @cached_property
+    def _state(self) -> SessionState:
+        # An import of torch that is interrupted cannot be repeated: ■ waits for its end.
+        with undisturbed():
+            from .session_state import SessionState
+
+            return SessionState()
 
     # What there is
 
@@ -70,8 +75,8 @@ class Session:
     def model(self) -> Any:
         """The base model's own object, with the active adapter's modules in its slots.
 
-        Waits for a control that answers, since others stand there meanwhile; off the main thread it
-        raises `StateError` instead, as `verify` and every verb do.
+        Blocks while a panel control generates, because it has swapped modules in. In any other
+        thread than the main one it raises `StateError` instead, as `verify` and every verb do.
         """
         with self._lock.turn():
             return self._state.base.model
@@ -83,7 +88,7 @@ class Session:
 
     @property
     def adapters(self) -> Mapping[str, Adapter]:
-        """The adapters' records by name, in the order of attaching."""
+        """The adapters' records by name, in the order in which they were attached."""
         return MappingProxyType(
             {name: a.record(name == self.active) for name, a in self._state.attached.items()}
         )
@@ -100,16 +105,18 @@ class Session:
 
     def status(self) -> Status:
         """What is loaded, attached, active and merged, and what to type next."""
+        from . import queries
+
         unchanged = self._state.empty or (not self._state.changed and bool(self.verify(quick=True)))
         return queries.status(self._state, self.adapters, unchanged)
 
     def verify(self, quick: bool = False) -> Verification:
-        """Is every bit of the base what it was at load? True as a bool when it is.
+        """Is every bit of the base what it was at load? The report is true as a bool if so.
 
-        Rereads every parameter and buffer, tied and quantised state too; `quick` compares
-        pointers and version counters only, and says so.
+        Reads every parameter and buffer again, tied and quantised state too; `quick` compares only
+        pointers and version counters, and says so.
         """
-        # A slot that is being written would be taken for a stranger's.
+        # While a slot is being written, its module would be reported as foreign.
         with self._lock.turn():
             found = self._state.base.fingerprint.verify(quick)
             strangers = tuple(f"{path} (another module)" for path in self._state.slots.strangers())
@@ -137,13 +144,15 @@ class Session:
         """Load a base: "demo", a folder saved by transformers, or a hub id.
 
         `bits` quantises the linear layers: 4 for NF4 with double quantisation (QLoRA's base), 8
-        for int8. `dtype` is a name or one of torch's; without it, and without `device`, both are
-        chosen.
-        With `task` "classification" the base gives a text one of `labels`: a list of names, names
-        with commas, a number, or a column whose distinct values are taken. The same load again is
-        instant. Another base while there are trained, unsaved adapters is refused with `StateError`
-        unless `replace`.
+        for int8. `dtype` is a name or a torch dtype; it is chosen for the device by default, and
+        the device is a GPU if there is one. With `task` "classification" the base assigns one of
+        `labels` to a text: a list of names, names with commas, a number, or a column whose distinct
+        values are the labels. Repeating the same load is instant. Raises `StateError` for another
+        base while trained adapters are not saved, unless `replace`.
         """
+        from lora_magic.base import load as loading
+        from lora_magic.base.task import names_of
+
         home_folder = self.home if home is None else path_of(home, "--home")
         named = None if labels is None else names_of(labels)
         key = ("load", str(model), bits, str(dtype), str(device), trust_remote_code, task, named)
@@ -164,11 +173,13 @@ class Session:
 
     @transactional
     def use(self, model: Any, tokenizer: Any = None, *, replace: bool = False) -> BaseRecord:
-        """Take a live model and its tokenizer as the base; nothing is moved or cast.
+        """Use a live model and its tokenizer as the base; nothing is moved or cast.
 
-        Of a PeftModel with LoRA adapters the base and copies of the adapters are adopted; `reset`
-        gives it back with its own layers in place.
+        A PeftModel with LoRA adapters gives its base and copies of its adapters; `reset` puts its
+        own layers back.
         """
+        from . import adopt
+
         key = ("use", id(model), id(tokenizer))
         state = self._state
         if key == state.key:
@@ -179,19 +190,19 @@ class Session:
 
     @transactional
     def reset(self) -> Receipt:
-        """Free everything and give the base back as it was found. May be called twice."""
+        """Free everything and restore the base as it was before `load`. May be called twice."""
         if self._state.empty:
             return Receipt("nothing is loaded; nothing to reset")
         name, count = self._state.base.name, len(self._state.attached)
         lost = self._state.unsaved()
         found = self.verify()
         self._state.release()
-        state = "as it was found"
+        base = "unchanged"
         if not found:
-            state = f"CHANGED from outside the session in {len(found.changed)} tensors"
+            base = f"CHANGED from outside the session in {len(found.changed)} tensors"
         freed = f"{count} adapter{'s' * (count != 1)} freed"
-        told = f" (trained and not saved: {listed(lost)})" if lost else ""
-        return Receipt(f"{name} given back {state}; {freed}{told}")
+        unsaved = f" (trained and not saved: {listed(lost)})" if lost else ""
+        return Receipt(f"{name} released, {base}; {freed}{unsaved}")
 
     # Adapters
 
@@ -217,32 +228,20 @@ class Session:
         seed: int | None = None,
         replace: bool = False,
     ) -> Adapter:
-        """A new adapter, active from now on. LoRA unless `method` says otherwise: W = W0 + s·B·A.
+        """Attach a new adapter and activate it. The default method is LoRA: W = W0 + s·B·A.
 
-        What each flag means is said at `AdapterSpec`, what each method can do in the table of
-        `lora_magic.adapters.methods`. `for_` (style, instructions, domain) sets rank, alpha and
-        targets by use. Other defaults are the base's recipe; the seed comes from the name. The same
-        spec under the same name returns the adapter that is there; another spec is an
-        `AdapterError` that names `replace`.
+        `AdapterSpec` documents the flags, the table in `lora_magic.adapters.methods` the methods.
+        `for_` (style, instructions, domain) sets rank, alpha and targets by use. Other defaults
+        come from the base's recipe, the seed from the name. The same spec under the same name
+        returns the attached adapter; another spec is an `AdapterError` unless `replace`.
         """
+        # Taken first, before there are other locals: every flag but `replace` belongs to the spec.
+        flags = {k: v for k, v in locals().items() if k not in ("self", "name", "replace")}
+        from lora_magic.adapters import attach
+
+        from .resolve import resolve_spec
+
         state = self._state
-        flags = {
-            "method": method,
-            "rank": rank,
-            "alpha": alpha,
-            "dropout": dropout,
-            "targets": targets,
-            "init": init,
-            "rslora": rslora,
-            "dora": dora,
-            "bias": bias,
-            "norms": norms,
-            "rank_pattern": rank_pattern,
-            "alpha_pattern": alpha_pattern,
-            "virtual_tokens": virtual_tokens,
-            "for_": for_,
-            "seed": seed,
-        }
         recipe = state.base.recipe
         check_name(name)
         state.refuse_while_merged("attach")
@@ -250,8 +249,8 @@ class Session:
         there = state.attached.get(name)
         if there is not None and there.spec != spec and not replace:
             raise AdapterError(
-                f"{name!r} is attached with another spec ({there.spec.against(spec)}); to start "
-                "anew, add --replace, or choose another name."
+                f"{name!r} is attached with another spec ({there.spec.against(spec)}); add "
+                "--replace to replace it, or choose another name."
             )
         with state.all_or_nothing():
             if there is None or replace:
@@ -261,7 +260,7 @@ class Session:
 
     @transactional
     def detach(self, name: str) -> Receipt:
-        """Take an adapter away; if it was active, the base answers."""
+        """Remove an adapter; if it was active, base becomes active."""
         state = self._state
         _ = state.base
         state.refuse_while_merged("detach")
@@ -276,11 +275,12 @@ class Session:
 
     @transactional
     def swap(self, name: str) -> Receipt:
-        """Let another adapter answer, or "base", or several at once: `a=0.7,b=0.3`.
+        """Activate an adapter, "base", or several at once: `a=0.7,b=0.3`.
 
-        Of several each changes the base by its weight times what it changes alone; for LoRA that is
-        ΔW = Σ wᵢ·ΔWᵢ.
+        Several act as a weighted sum of what each changes alone; for LoRA that is ΔW = Σ wᵢ·ΔWᵢ.
         """
+        from .resolve import parts_of
+
         state = self._state
         _ = state.base
         state.refuse_while_merged("swap")
@@ -295,11 +295,13 @@ class Session:
 
     @transactional
     def save(self, name: str | None = None, folder: str | Path | None = None) -> Receipt:
-        """Write an adapter; by default to `.lora_magic/adapters/NAME`.
+        """Save an adapter, by default to `.lora_magic/adapters/NAME`.
 
-        PEFT's format for the methods that PEFT has, and the same folder with a type of ours for the
-        others.
+        PEFT's methods are saved in PEFT's format; the others in the same kind of folder with a type
+        of our own.
         """
+        from lora_magic.adapters import store
+
         state = self._state
         attached = state.named_or_active(name, "save")
         home = self.home / "adapters" / attached.name
@@ -308,7 +310,7 @@ class Session:
         other = others[0] if others else store.another_in(target, attached)
         if other:
             raise AdapterError(
-                f"{target} holds {other}, which was saved there; choose another folder: "
+                f"{target} contains the saved adapter {other}; choose another folder: "
                 f"%lora save {attached.name} DIR"
             )
         size = store.save(state.base, state.slots, attached, target)
@@ -318,21 +320,25 @@ class Session:
             (("open again", f"%lora open {quoted(target)} {attached.name}"),),
         )
 
+    @renamed(other_base="allow_other_base")
     @transactional
     def open(
         self,
         folder: str | Path,
         name: str | None = None,
         *,
-        other_base: bool = False,
+        allow_other_base: bool = False,
         replace: bool = False,
     ) -> Adapter:
         """Read an adapter, in PEFT's format or ours, and activate it.
 
-        `folder` may be the name of an adapter saved at home, or a hub id. Opening the folder that
-        an adapter of this name was read from, or saved to, returns it as long as it has not changed
-        since. One that was made for another base is refused unless `other_base`.
+        `folder` may be the name of an adapter saved in the home folder, or a hub id. Opening the
+        folder that an adapter of this name was read from, or saved to, returns it if it has not
+        changed since. Raises `AdapterError` for an adapter that was made for another base, unless
+        `allow_other_base`.
         """
+        from lora_magic.adapters import store
+
         state = self._state
         base, slots = state.base, state.slots
         state.refuse_while_merged("open")
@@ -348,12 +354,14 @@ class Session:
             )
         with state.all_or_nothing():
             if there is None or replace:
-                state.keep(store.read(base, slots, path, called, other_base=other_base))
+                found = store.read(base, slots, path, called, other_base=allow_other_base)
+                state.keep(found)
             state.activate(called)
         return state.attached[called].record(active=True)
 
     # Training
 
+    @renamed(more="continue_")
     @transactional
     def train(
         self,
@@ -374,23 +382,25 @@ class Session:
         optimizer: str | None = None,
         template: str | None = None,
         system: str | None = None,
-        more: bool = False,
+        continue_: bool = False,
         reporter: Reporter | None = None,
     ) -> RunSummary:
-        """Train an adapter on rows, from its recorded beginning, or with `more` from where it is.
+        """Train an adapter from its initial state, or with `continue_` from its current one.
 
-        `text` is a cell's body, `data` a frame, list, dataset or path. The loss is on the
-        completions only. `lora_plus` lets B learn at that many times A's rate (LoRA+,
+        `text` is a cell's body, `data` a frame, list, dataset or path. The loss covers the
+        completions only. With `lora_plus` B learns at that many times A's rate (LoRA+,
         arXiv 2402.12354); `optimizer` is "adamw", "paged-adamw" (a quantised base's default) or
-        "paged-adamw-8bit". Stopped by a person (■) the adapter keeps its steps and
-        `TrainingStopped` is raised; after any other error it is what it was.
+        "paged-adamw-8bit". When a person stops the run (■), the adapter keeps its steps and
+        `TrainingStopped` is raised; any other error restores the adapter.
         """
+        from .train import train
+
         _ = self._state.base
         self._state.refuse_while_merged("train")
         attached = self._state.named(name)
         if text is not None and (data is not None or columns is not None):
             raise CommandError(
-                "train: text and data (or its columns) at once; keep one of the two."
+                "train: both text and data (or columns) are given; pass one of the two."
             )
         labelled = self._state.base.task.classifies
         if text is not None:
@@ -403,7 +413,7 @@ class Session:
             examples,
             template=template,
             system=system,
-            more=more,
+            more=continue_,
             reporter=reporter,
             epochs=epochs,
             steps=steps,
@@ -427,11 +437,17 @@ class Session:
         temperature: float = 0.0,
         seed: int = 0,
     ) -> Answer | Prediction:
-        """Answer a prompt with the active adapter; the most likely tokens unless `temperature`.
+        """Answer a prompt with the active adapter; greedy decoding at `temperature` 0.
 
-        Of a classifier the answer is the label of a text, with the probability of each.
+        A classifier's answer is the label of the text, with the probability of each label.
         """
+        from lora_magic.compare import classify as classifying
+        from lora_magic.compare.ask import ask
+
+        from . import queries
+
         base = self._state.base
+        context = queries.room(self._state, self._state.together)
         if base.task.classifies:
             classifying.refuse_flags(max_new_tokens, temperature, seed)
             return classifying.classify(
@@ -441,7 +457,7 @@ class Session:
                 base.task.labels,
                 adapter=self.active,
                 untrained=bool(queries.untrained(self._state, [self.active])),
-                context=queries.room(self._state, self._state.together),
+                context=context,
             )
         return ask(
             base.model,
@@ -452,7 +468,7 @@ class Session:
             max_new_tokens=max_new_tokens,
             temperature=temperature,
             seed=seed,
-            context=queries.room(self._state, self._state.together),
+            context=context,
         )
 
     @transactional
@@ -467,13 +483,19 @@ class Session:
     ) -> Comparison | Classification:
         """The same prompts answered by the base and by each adapter, with the same seed.
 
-        A list of prompts may be given as one argument. Of a classifier it is the probabilities of
-        each text's labels that stand side by side. `watch` is called after each new token with a
-        function that gives the prompt and (adapter, text so far) of the answers being written; if
-        it returns true they end there.
+        One argument may be a list of prompts. For a classifier the label probabilities of each text
+        are compared. `watch` is called after each new token with a function that returns the prompt
+        and (adapter, text so far) of the answers being generated; if it returns true, they end.
         """
+        from lora_magic.compare import classify as classifying
+        from lora_magic.compare.run import compare
+
+        from . import queries
+
         base = self._state.base
         variants = queries.variants(self._state, adapters)
+        names = [variant.name for variant in variants]
+        context = queries.room(self._state, names)
         if base.task.classifies:
             classifying.refuse_flags(max_new_tokens, temperature, seed)
             return classifying.compare(
@@ -483,8 +505,8 @@ class Session:
                 variants,
                 queries.flat(prompts),
                 base.task.labels,
-                untrained=queries.untrained(self._state, [variant.name for variant in variants]),
-                context=queries.room(self._state, [variant.name for variant in variants]),
+                untrained=queries.untrained(self._state, names),
+                context=context,
             )
         return compare(
             base.model,
@@ -495,7 +517,7 @@ class Session:
             max_new_tokens=max_new_tokens,
             temperature=temperature,
             seed=seed,
-            context=queries.room(self._state, [variant.name for variant in variants]),
+            context=context,
             watch=watch,
         )
 
@@ -508,11 +530,13 @@ class Session:
         targets: str | Sequence[str] | None = None,
         virtual_tokens: int | None = None,
     ) -> ParameterCount:
-        """Trainable parameters against the base's: of an adapter, or of one that could be.
+        """Trainable parameters against the base's, of an adapter or of a planned one.
 
-        With any flag it is a plan, counted by the method's formula: the adapter with that rank or
+        Any flag makes it a plan, counted by the method's formula: the adapter with that rank or
         those targets, or another `method` with its own defaults. Nothing is attached.
         """
+        from . import queries
+
         flags = {
             "method": method,
             "rank": rank,
@@ -523,17 +547,26 @@ class Session:
 
     @transactional
     def spectrum(self, *names: str, module: str | None = None) -> Spectrum:
-        """The singular values of ΔW of adapters, module by module, from their factors."""
-        return queries.spectrum(self._state, names, module)
+        """The singular values of ΔW, module by module; several adapters as "a", "b" or "a,b".
+
+        The default is the active adapters, or with base active every adapter that has a ΔW.
+        """
+        from . import queries
+
+        chosen = [name for given in names for name in queries.adapter_names(given)]
+        return queries.spectrum(self._state, chosen, module)
 
     def panel(self, view: str | None = None, **start: Any) -> Panel:
         """Controls: ratio, spectrum and comparison in tabs under the status, or one `view` of them.
 
-        They call the session as a cell would, and offer what is there at any time. `start` is what
-        they begin with: `adapter`, `method`, `rank`, `targets`, `virtual_tokens` for "ratio";
-        `adapters` for "spectrum"; `prompt`, `adapters`, `temperature`, `max_new_tokens`, `seed` for
-        "compare". Needs a notebook to be drawn in. Raises `CommandError` for anything else.
+        They call the session as a cell would, and follow every verb. `start` are the initial
+        values: `adapter`, `method`, `rank`, `targets`, `virtual_tokens` for "ratio"; `adapters` for
+        "spectrum"; `prompt`, `adapters`, `temperature`, `max_new_tokens`, `seed` for "compare".
+        Drawing them needs a notebook. Raises `CommandError` for any other view or value.
         """
+        # The only import of the room above: a panel is a session's, and known where notebooks are.
+        from lora_magic.magics.panel import Panel
+
         return Panel(self, view, start)
 
     # Merging
@@ -542,14 +575,18 @@ class Session:
     def merge(self, name: str | None = None) -> MergeReport:
         """Fold ΔW into copies of the target weights: W = W0 + ΔW, no extra latency.
 
-        The base's tensors are kept as they are, so `unmerge` is exact. Merging what is merged
-        does nothing; merging another adapter unmerges first.
+        The base's own tensors are kept, so `unmerge` is exact. Merging a merged adapter does
+        nothing; merging another one unmerges first.
         """
+        from . import merging
+
         return merging.merge(self._state, name)
 
     @transactional
     def unmerge(self) -> Receipt:
-        """Put the base's own weights back, bit for bit; the adapter stays active, unmerged."""
+        """Restore the base's own weights, bit for bit; the adapter stays active, unmerged."""
+        from . import merging
+
         return merging.unmerge(self._state)
 
     # New adapters out of old ones
@@ -566,17 +603,19 @@ class Session:
         seed: int | None = None,
         replace: bool = False,
     ) -> Adapter:
-        """A new adapter out of others, not activated: ΔW = Σ wᵢ·ΔWᵢ.
+        """A new adapter from others, not activated: ΔW = Σ wᵢ·ΔWᵢ.
 
         `weights` are `{"a": 0.7, "b": -0.3}` or "a=0.7 b=-0.3"; they need not sum to 1. The sum is
-        exact, whatever the ranks, scales and targets, unless `rank` cuts it to the best ΔW of that
-        rank. `method` may be "ties", "dare" or "magnitude" instead of "sum", which keep a share
-        `density` of the entries (0.2, 0.5 and 0.5 unless given; `seed` is of dare's draw) and are
-        cut to the parts' ranks together, unless `rank` says otherwise. With a part whose ΔW is not
-        low rank (DoRA, (IA)³, full fine-tuning) `rank` is needed. The result is a plain LoRA; its
-        record says what was lost. The same blend again returns the adapter that is there. Raises
-        `AdapterError` for parts without a ΔW, and for a name that is taken unless `replace`.
+        exact for all ranks, scales and targets, unless `rank` truncates it to the best ΔW of that
+        rank. The methods "ties", "dare" and "magnitude" keep a share `density` of the entries
+        (defaults 0.2, 0.5 and 0.5; `seed` is for dare's draw) and truncate to `rank`, by default
+        the sum of the parts' ranks. A part whose ΔW is not low rank (DoRA, (IA)³, full fine-tuning)
+        needs `rank`. The result is a plain LoRA; its record says what was lost. Repeating a blend
+        returns the attached adapter. Raises `AdapterError` for parts without a ΔW, and for a name
+        that is taken unless `replace`.
         """
+        from . import combining
+
         return combining.blend(
             self._state,
             new,
@@ -598,12 +637,14 @@ class Session:
         energy: float | None = None,
         replace: bool = False,
     ) -> Compression:
-        """A plain LoRA of a smaller rank, not activated: the best ΔW there is (Eckart–Young).
+        """A plain LoRA of a smaller rank, not activated: the best approximation (Eckart–Young).
 
-        By `rank`, or by the share `energy` of Σσ² that each module is to keep. It is called
-        `NAME_r4` or `NAME_e95` unless `new` is given. Without either nothing is made: the record
-        says what each rank would lose. A full fine-tune becomes a LoRA on every matrix, its biases,
-        norms and head trained beside it. Raises `AdapterError` for a method without a ΔW, and for a
-        name that is taken unless `replace`.
+        Give `rank`, or the share `energy` of Σσ² that each module keeps; with neither, the record
+        shows what each rank would lose, and nothing is attached. `new` defaults to `NAME_r4` or
+        `NAME_e95`. A full fine-tune becomes a LoRA on every matrix, with its biases, norms and
+        head. Raises `AdapterError` for a method without a ΔW, and for a name that is taken unless
+        `replace`.
         """
+        from . import combining
+
         return combining.compress(self._state, name, new, rank=rank, energy=energy, replace=replace)

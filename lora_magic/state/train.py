@@ -68,7 +68,7 @@ def train(
     if summary.stopped:
         raise TrainingStopped(
             f"{attached.name} stopped after step {summary.steps} of {summary.planned_steps}; "
-            "it keeps what it learned. To continue, run the cell again with --more."
+            "it keeps what it learned. To continue, run the cell again with --continue."
         )
     return summary
 

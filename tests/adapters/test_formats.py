@@ -123,12 +123,12 @@ def test_what_was_trained_begins_and_ends_the_same_after_it_was_opened(
     session.train("one", text=rows, steps=3)
     expected = logits(session)
     session.save("one", tmp_path / "one")
-    session.train("one", text=rows, steps=3, more=True)
+    session.train("one", text=rows, steps=3, continue_=True)
     further = logits(session)
     fresh = loaded(saved_model())
     fresh.open(tmp_path / "one")
     assert torch.equal(logits(fresh), expected)
-    fresh.train("one", text=rows, steps=3, more=True)
+    fresh.train("one", text=rows, steps=3, continue_=True)
     assert torch.equal(logits(fresh), further)
 
 

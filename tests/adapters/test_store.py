@@ -320,11 +320,11 @@ def test_one_adapter_is_not_saved_over_another(session: Session, tmp_path: Path)
     session.attach("one", rank=2)
     session.attach("two", rank=2)
     session.save("one", tmp_path / "a")
-    with pytest.raises(AdapterError, match="holds one, which was saved there"):
+    with pytest.raises(AdapterError, match="contains the saved adapter one"):
         session.save("two", tmp_path / "a")
     # The folder may be all that is left of it.
     session.detach("one")
-    with pytest.raises(AdapterError, match="holds one, which was saved there"):
+    with pytest.raises(AdapterError, match="contains the saved adapter one"):
         session.save("two", tmp_path / "a")
 
 
@@ -376,13 +376,13 @@ def test_other_weights_of_the_same_shape_are_refused_and_other_base_opens_them(
         f"made for {saved_model()} with the weights {session._state.base.fingerprint.digest}",
         f"those of {tmp_path / 'other'} are {other._state.base.fingerprint.digest}",
         f"%lora load {saved_model()}",
-        "--other-base",
+        "--allow-other-base",
     ):
         assert part in told
     assert "\n" not in told
     assert dict(other.adapters) == {}
     assert torch.equal(logits(other), before)
-    other.open(tmp_path / "one", other_base=True)
+    other.open(tmp_path / "one", allow_other_base=True)
     found = other._state.attached["one"].state()
     assert all(torch.equal(found[key], tensor) for key, tensor in state.items())
     assert not torch.equal(logits(other), before)
@@ -415,7 +415,7 @@ def test_another_shape_says_both_sizes_beside_the_faults_of_the_tensors(
     large.load(str(saved_model("llama", hidden_size=64)))
     for other_base in (False, True):
         with pytest.raises(AdapterError) as seen:
-            large.open(tmp_path / "one", other_base=other_base)
+            large.open(tmp_path / "one", allow_other_base=other_base)
         assert "lora_A.weight is (2, 32), expected (2, 64)" in str(seen.value)
         sizes = [f"{s._state.base.parameters:,}" for s in (session, large)]
         assert all(size in str(seen.value) for size in sizes) == (not other_base)
@@ -439,7 +439,7 @@ def test_other_labels_are_refused_and_other_base_opens_them(tmp_path: Path) -> N
     with pytest.raises(AdapterError, match=r"its head gives no, yes, and the base bad, good"):
         other.open(tmp_path / "one")
     assert dict(other.adapters) == {}
-    other.open(tmp_path / "one", other_base=True)
+    other.open(tmp_path / "one", allow_other_base=True)
     assert torch.equal(logits(other), logits(session))
 
 

@@ -28,8 +28,8 @@ from lora_magic.magics.completion import NOTHING, offer
 from lora_magic.magics.shell import KEPT_AS
 from lora_magic.magics.verb import Thing
 from lora_magic.magics.verbs import VERBS
+from lora_magic.magics.verbs.looking import VIEWS
 from lora_magic.magics.words import expand, split
-from lora_magic.state.panel import VIEWS
 from lora_magic.state.resolve import resolve_spec
 from lora_magic.state.session import Session
 from lora_magic.training.files import read_file
@@ -223,6 +223,10 @@ def test_a_flag_waits_until_the_names_are_there() -> None:
         ("%lora compare --adapters ", ["base", "pirate", "formal"]),
         ("%lora compare --adapters base,pi", ["pirate"]),
         ("%lora compare --adapters pirate,formal,", []),
+        ("%lora compare --adapters base, pi", ["pirate"]),
+        ("%lora spectrum pirate,f", ["formal"]),
+        ("%lora spectrum pirate, f", ["formal"]),
+        ("%lora blend mild pirate=0.4,f", ["formal="]),
         ("%lora blend mild p", ["pirate="]),
         ("%lora blend mild pirate=0.4 f", ["formal="]),
         ("%lora spectrum pirate f", ["formal"]),
@@ -315,7 +319,7 @@ def test_every_flag_that_takes_one_of_a_few_words_is_checked_above() -> None:
         f"{name} {argument.name}"
         for name, verb in VERBS.items()
         for argument in verb.arguments
-        if argument.is_flag and argument.completes.words and not argument.completes.things
+        if argument.is_flag and argument.words and not argument.things
     }
     checked = {re.sub(r"%+lora[ _](\w+).* (--\w+)", r"\1 \2", line) for line in CHECKS}
     assert with_words == checked
@@ -339,7 +343,7 @@ def test_every_verb_and_flag_of_an_example_is_offered_from_its_first_letter(line
         assert found is None or line[:end].endswith(found.fragment)
     words = list(re.finditer(r"(?<= )--[\w-]+|(?<=%lora )\w+", line))
     verb = VERBS.get(f"{line} ".split(" ")[1 if line.startswith("%") else 3])
-    cell_without_body = line.startswith("%%") and verb is not None and verb.body is None
+    cell_without_body = line.startswith("%%") and verb is not None and not verb.body
     for word in words[: 1 if cell_without_body else None]:
         for end in range(word.start() + 1, word.end() + 1):
             assert (line[: word.end()] in results(line[:end])) != cell_without_body
@@ -622,6 +626,7 @@ from IPython.core.interactiveshell import InteractiveShell
 shell = InteractiveShell.instance()
 shell.run_cell("%load_ext lora_magic").raise_error()
 from lora_magic.magics.verbs import VERBS
+from lora_magic.magics.verbs.looking import VIEWS
 seen = 0
 for verb in VERBS.values():
     flags = [f"%lora {verb.name} {a.name} " for a in verb.arguments if a.is_flag]

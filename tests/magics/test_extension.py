@@ -22,6 +22,7 @@ HEAVY = ["torch", "transformers", "peft", "bitsandbytes", "plotly", "ipywidgets"
     "code",
     [
         "import lora_magic; lora_magic.LoraMagicError; dir(lora_magic)",
+        "from lora_magic.state.session import Session; Session(); Session().home",
         "from IPython.core.interactiveshell import InteractiveShell as S\n"
         "shell = S.instance()\n"
         "shell.run_cell('%load_ext lora_magic').raise_error()\n"

@@ -32,9 +32,9 @@ def test_a_variable_that_is_not_there_is_told_with_the_near_one(
     shell: TestingShell, session: FakeSession
 ) -> None:
     shell.run("moods = ['sad', 'glad']")
-    with pytest.raises(CommandError, match=r"'mods' is no variable.*Did you mean 'moods'"):
+    with pytest.raises(CommandError, match=r"'mods' is not defined.*Did you mean 'moods'"):
         shell.run("%lora load a/b --task classification --labels mods")
-    with pytest.raises(CommandError, match="is a calculation"):
+    with pytest.raises(CommandError, match="is an expression"):
         shell.run('%lora load a/b --task classification --labels "set(moods)"')
     assert session.calls == []
 

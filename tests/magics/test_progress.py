@@ -86,7 +86,7 @@ def test_a_run_that_breaks_leaves_a_still_line(shell: Any) -> None:
         live.close()
     last = seen.outputs[-1].data
     assert set(last) == {"text/plain"}
-    assert "not finished: step 2 of 60" in last["text/plain"]
+    assert "did not finish: step 2 of 60" in last["text/plain"]
 
 
 def test_a_finished_run_is_not_closed_again(shell: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lora_magic.errors import StateError
-from lora_magic.magics.panels import MANY
+from lora_magic.magics.show import MANY
 
 CHANGING = {
     "load demo": "load",
@@ -134,7 +134,7 @@ class Controls:
 
 
 Controls.__module__, Controls.__qualname__, Controls.__name__ = (
-    "lora_magic.state.panel",
+    "lora_magic.magics.panel",
     "Panel",
     "Panel",
 )

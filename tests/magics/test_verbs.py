@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import re
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from lora_magic.errors import CommandError
+from lora_magic.adapters.combine.blend import DENSITIES
+from lora_magic.errors import CommandError, StateError
 from lora_magic.magics.aliases import INSTEAD, SAME
+from lora_magic.magics.parser import help_for
+from lora_magic.magics.verb import Verb
 from lora_magic.magics.verbs import VERBS
+from lora_magic.state.session import Session
 
 CALLS = [
     ("", ("status", (), {})),
@@ -85,15 +90,22 @@ CALLS = [
     ("swap base", ("swap", ("base",), {})),
     ("swap a=0.7,b=0.3", ("swap", ("a=0.7,b=0.3",), {})),
     ("swap a=0.7 b=0.3", ("swap", ("a=0.7,b=0.3",), {})),
+    ("swap a = 0.7, b=0.3", ("swap", ("a=0.7,b=0.3",), {})),
+    ("compare --adapters a,b hi", ("compare", ("hi",), {"adapters": ["a", "b"]})),
+    ("compare --adapters a, b hi", ("compare", ("hi",), {"adapters": ["a", "b"]})),
+    ('compare --adapters "a b" hi', ("compare", ("hi",), {"adapters": ["a", "b"]})),
+    ("attach c --targets q, v --rank 4", ("attach", ("c",), {"targets": "q,v", "rank": 4})),
     ("ratio", ("ratio", (), {})),
     (
         "ratio calm --rank 64 --targets q",
         ("ratio", (), {"name": "calm", "rank": 64, "targets": "q"}),
     ),
-    ("panel", ("panel", (None,), {})),
+    ("panel", ("panel", (), {})),
     ("panel ratio", ("panel", ("ratio",), {})),
     ("spectrum", ("spectrum", (), {})),
     ("spectrum a b --module q_proj", ("spectrum", ("a", "b"), {"module": "q_proj"})),
+    ("spectrum a,b", ("spectrum", ("a", "b"), {})),
+    ("spectrum a, b , c", ("spectrum", ("a", "b", "c"), {})),
     ("merge", ("merge", (), {})),
     ("merge calm", ("merge", (), {"name": "calm"})),
     ("unmerge", ("unmerge", (), {})),
@@ -117,7 +129,8 @@ CALLS = [
     ('save calm "my folder"', ("save", (), {"name": "calm", "folder": "my folder"})),
     ("open d", ("open", (), {"folder": "d"})),
     ("open d calm --replace", ("open", (), {"folder": "d", "name": "calm", "replace": True})),
-    ("open d --other-base", ("open", (), {"folder": "d", "other_base": True})),
+    ("open d --allow-other-base", ("open", (), {"folder": "d", "allow_other_base": True})),
+    ("open d --other-base", ("open", (), {"folder": "d", "allow_other_base": True})),
     ("verify --quick", ("verify", (), {"quick": True})),
     ("reset", ("reset", (), {})),
 ]
@@ -126,7 +139,12 @@ CALLS = [
 @pytest.mark.parametrize(("line", "call"), CALLS)
 def test_a_line_is_one_call(shell: Any, session: Any, line: str, call: Any) -> None:
     shell.run(f"%lora {line}")
-    assert session.calls == [call]
+    assert [_bound(*made) for made in session.calls] == [_bound(*call)]
+
+
+def _bound(verb: str, args: Any, keywords: Any) -> tuple[str, dict[str, Any]]:
+    """A call by the names of the method's parameters: by place or by keyword is all the same."""
+    return verb, inspect.signature(getattr(Session, verb)).bind(None, *args, **keywords).arguments
 
 
 def test_every_verb_has_a_line_that_is_tested() -> None:
@@ -175,14 +193,16 @@ def test_train_reads_a_variable_before_a_path(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rows").write_text("x")
-    shell.run('%lora train calm --data rows --columns "body => reply" --steps 5 --lr 2e-4 --more;')
+    shell.run(
+        '%lora train calm --data rows --columns "body => reply" --steps 5 --lr 2e-4 --continue;'
+    )
     verb, args, kwargs = session.last
     assert (verb, args) == ("train", ("calm", "rows"))
     assert kwargs == {
         "columns": "body => reply",
         "steps": 5,
         "lr": 2e-4,
-        "more": True,
+        "continue_": True,
         "reporter": None,
     }
     shell.user_ns["rows"] = [("a", "b")]
@@ -220,7 +240,7 @@ def test_a_cell_without_rows_reaches_the_session_which_knows_the_error(
 
 def test_rows_come_from_one_place(shell: Any, session: Any) -> None:
     shell.user_ns["df"] = object()
-    with pytest.raises(CommandError, match="at once"):
+    with pytest.raises(CommandError, match="rows below and --data"):
         shell.run("%%lora_train calm --data df\na => b")
     with pytest.raises(CommandError, match=r"no rows.*%%lora_train calm"):
         shell.run("%lora train calm")
@@ -236,7 +256,7 @@ def test_use_takes_the_objects_and_not_their_names(shell: Any, session: Any) -> 
     assert session.last == ("use", (model, tokenizer), {})
     shell.run("%lora use model --replace")
     assert session.last == ("use", (model,), {"replace": True})
-    with pytest.raises(CommandError, match=r"'modle' is no variable.*Did you mean 'model'"):
+    with pytest.raises(CommandError, match=r"'modle' is not defined.*Did you mean 'model'"):
         shell.run("%lora use modle tokenizer")
     shell.run("def f(local):\n    %lora use local\nf(7)")
     assert session.last[1] == (7,)
@@ -277,7 +297,8 @@ def test_the_ways_out_name_verbs_that_exist() -> None:
 
 
 def test_every_verbs_run_is_documented() -> None:
-    assert all(inspect.getdoc(verb.run) for verb in VERBS.values())
+    for verb in VERBS.values():
+        assert inspect.getdoc(verb.run or getattr(Session, verb.name))
 
 
 class PreTrainedModel:
@@ -303,17 +324,65 @@ def test_status_without_a_base_names_the_models_of_the_notebook(shell: Any, sess
     assert found == [[], ["net tok"], ["net"]]
 
 
-@pytest.mark.parametrize("name", list(VERBS))
-def test_every_argument_of_a_verb_is_a_keyword_of_the_sessions_method(name: str) -> None:
-    from lora_magic.state.session import Session
+#: What only Python has: the text of a cell, what follows a verb, what controls begin with.
+NOT_TYPED = {"text", "reporter", "watch", "start"}
+#: Words that have another name in Python, where they are an object, or several.
+ALSO = {("use", "var"): "model", ("spectrum", "name"): "names"}
 
-    verb = VERBS[name]
-    taken = inspect.signature(getattr(Session, verb.name)).parameters
-    spread = {p.name for p in taken.values() if p.kind is p.VAR_POSITIONAL}
+
+@pytest.mark.parametrize("name", list(VERBS))
+def test_what_can_be_typed_is_what_the_sessions_method_takes(name: str) -> None:
+    typed = {ALSO.get((name, argument.key), argument.key) for argument in VERBS[name].arguments}
+    taken = {*inspect.signature(getattr(Session, name)).parameters} - NOT_TYPED - {"self"}
+    assert typed == taken - ({"prompt", "prompts"} if VERBS[name].prompt else set())
+
+
+@pytest.mark.parametrize("verb", VERBS.values(), ids=list(VERBS))
+def test_help_names_every_default(verb: Verb) -> None:
+    told = " ".join(help_for(verb).split())
     for argument in verb.arguments:
-        if argument.is_flag:
-            assert argument.key in taken, argument.name
-        else:
-            # A word goes in by its name, by its place, or into `*names`; `use` looks variables up.
-            named = {"var": "model", "dir": "folder"}.get(argument.key, argument.key)
-            assert named in taken or spread, argument.name
+        if argument.needed or argument.short_for or argument.key == "weights":
+            continue
+        default = verb.default(argument)
+        assert default
+        assert f"{argument.typed} {argument.help} (default: {default})" in told
+
+
+def test_a_default_of_the_session_is_what_help_names() -> None:
+    named = {a.name: VERBS["ask"].default(a) for a in VERBS["ask"].arguments}
+    assert named == {"--max-new-tokens": "200", "--temperature": "0", "--seed": "0"}
+    load, blend = VERBS["load"], {a.name: a for a in VERBS["blend"].arguments}
+    assert load.default(next(a for a in load.arguments if a.name == "--task")) == "causal"
+    assert VERBS["blend"].default(blend["--method"]) == "sum"
+    for method, density in DENSITIES.items():
+        assert re.search(rf"{method}\D* {density}", blend["--density"].default)
+
+
+@pytest.mark.parametrize(
+    ("line", "old", "new"),
+    [
+        ("%%lora_train calm {}\na => b", "--more", "--continue"),
+        ("%lora open d {}", "--other-base", "--allow-other-base"),
+    ],
+)
+def test_an_old_flag_works_and_names_the_new_one(
+    shell: Any, session: Any, line: str, old: str, new: str
+) -> None:
+    said = shell.run(line.format(old)).printed
+    assert said.count("\n") == 1
+    assert f"{old} is now {new}" in said
+    assert shell.run(line.format(new)).printed == ""
+    kept = [(verb, args, {**words, "reporter": None}) for verb, args, words in session.calls]
+    assert kept[0] == kept[1]
+    verb = VERBS[kept[0][0]]
+    assert old not in help_for(verb) + verb.usage
+
+
+def test_an_old_keyword_works_and_names_the_new_one() -> None:
+    session = Session()
+    for call, new in (
+        (lambda: session.train("one", more=True), "continue_"),  # type: ignore[call-arg]
+        (lambda: session.open("d", other_base=True), "allow_other_base"),  # type: ignore[call-arg]
+    ):
+        with pytest.warns(FutureWarning, match=f"is now {new}"), pytest.raises(StateError):
+            call()

@@ -66,7 +66,7 @@ def test_stop_ends_after_the_step_keeps_the_adapter_and_stops_run_all(running: K
     ran = running.finish(training)
     assert ran.status == "error"
     assert "TrainingStopped" in ran.errors[0]
-    assert "--more" in ran.errors[0]
+    assert "--continue" in ran.errors[0]
     assert "\n" not in ran.errors[0].strip()
     assert running.status(below) == "aborted"
     running.run("import lora_magic")

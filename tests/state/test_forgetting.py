@@ -300,7 +300,7 @@ def test_a_training_has_the_same_bits_with_and_without_it(
         first = session.train("one", text=ROWS, steps=10)
         assert isinstance(first.forgetting, Unmeasured) is not measuring
         at = states()
-        session.train("one", text=ROWS, steps=10, more=True)
+        session.train("one", text=ROWS, steps=10, continue_=True)
         weights = {k: v.tolist() for k, v in session._state.attached["one"].state().items()}
         ends.append((at, states(), first.losses, weights))
         assert session.verify()

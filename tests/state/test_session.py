@@ -113,7 +113,7 @@ def test_a_training_cell_run_twice_ends_with_the_same_weights(session: Session) 
     again = session._state.attached["one"].state()
     assert all(torch.equal(first[key], again[key]) for key in first)
     assert session.adapters["one"].history.steps == 3
-    session.train("one", text=ROWS, steps=3, more=True)
+    session.train("one", text=ROWS, steps=3, continue_=True)
     assert session.adapters["one"].history.steps == 6
     assert any(
         not torch.equal(first[k], v) for k, v in session._state.attached["one"].state().items()

@@ -63,7 +63,7 @@ def attach(session: Session, rng: Dice) -> object:
 
 
 def train(session: Session, rng: Dice) -> object:
-    return session.train(rng.pupil(session), text=ROWS, steps=10, more=rng.random() < 0.5)
+    return session.train(rng.pupil(session), text=ROWS, steps=10, continue_=rng.random() < 0.5)
 
 
 def swap(session: Session, rng: Dice) -> object:

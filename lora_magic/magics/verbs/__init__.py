@@ -1,53 +1,16 @@
-"""The verbs, in the order in which help lists them: one file each, one call on the session each."""
+"""The table of verbs, in the order in which help lists them; one file a subject."""
 
 from __future__ import annotations
 
 from lora_magic.magics.verb import Verb
-from lora_magic.magics.verbs import (
-    ask,
-    attach,
-    blend,
-    compare,
-    compress,
-    detach,
-    load,
-    merge,
-    open,  # the verb's name; the builtin is not used here
-    panel,
-    ratio,
-    reset,
-    save,
-    spectrum,
-    status,
-    swap,
-    train,
-    unmerge,
-    use,
-    verify,
-)
+from lora_magic.magics.verbs.adapters import ATTACH, DETACH, OPEN, SAVE, SWAP
+from lora_magic.magics.verbs.base import LOAD, RESET, USE, VERIFY
+from lora_magic.magics.verbs.combining import BLEND, COMPRESS, MERGE, UNMERGE
+from lora_magic.magics.verbs.looking import ASK, COMPARE, PANEL, RATIO, SPECTRUM, STATUS
+from lora_magic.magics.verbs.training import TRAIN
 
-VERBS: dict[str, Verb] = {
-    module.VERB.name: module.VERB
-    for module in (
-        load,
-        use,
-        attach,
-        detach,
-        train,
-        swap,
-        ask,
-        compare,
-        status,
-        ratio,
-        spectrum,
-        panel,
-        merge,
-        unmerge,
-        blend,
-        compress,
-        save,
-        open,
-        verify,
-        reset,
-    )
-}
+_WORK = (LOAD, USE, ATTACH, DETACH, TRAIN, SWAP)
+_LOOK = (ASK, COMPARE, STATUS, RATIO, SPECTRUM, PANEL)
+_KEEP = (MERGE, UNMERGE, BLEND, COMPRESS, SAVE, OPEN, VERIFY, RESET)
+
+VERBS: dict[str, Verb] = {verb.name: verb for verb in (*_WORK, *_LOOK, *_KEEP)}

@@ -12,8 +12,8 @@ from torch.overrides import TorchFunctionMode
 from lora_magic.adapters.methods import METHODS
 from lora_magic.errors import CommandError, StateError
 from lora_magic.lowrank.dense import DenseUpdate
-from lora_magic.state import panel as panel_module
-from lora_magic.state.panel import VIEWS
+from lora_magic.magics import panel as panel_module
+from lora_magic.magics.verbs.looking import VIEWS
 from lora_magic.state.session import Session
 from lora_magic.views.controls.outputs import MIME
 from tests.classifiers import saved, tiny_of
@@ -21,6 +21,14 @@ from tests.conftest import Saver, perturb
 from tests.state.shared import snapshot
 
 PATIENCE = 60
+
+
+@pytest.fixture
+def session(saved_model: Saver) -> Session:
+    """A session with a tiny Llama, in the place of this folder's recording one."""
+    made = Session()
+    made.load(str(saved_model()))
+    return made
 
 
 @pytest.fixture
@@ -417,7 +425,7 @@ def test_adapters_to_begin_with_may_have_commas_as_everywhere(ready: Session) ->
 
 
 def test_what_controls_cannot_begin_with_is_refused(ready: Session) -> None:
-    with pytest.raises(CommandError, match=r"rnk is nothing to begin with.*'rank'"):
+    with pytest.raises(CommandError, match=r"unknown panel option 'rnk'.*'rank'"):
         ready.panel("ratio", rnk=3)
 
 

@@ -1,7 +1,6 @@
-"""Controls over a session: what is chosen in them becomes a verb, what the verb says is shown.
+"""Controls over a session: a choice becomes a call on the session, and its result is shown.
 
-Each control calls the session as a cell would. Knows the session and what can be chosen in it; how
-controls look and behave it leaves to the views.
+Knows the session and what can be chosen in it; how controls look and behave is up to the views.
 """
 
 from __future__ import annotations
@@ -13,24 +12,19 @@ from lora_magic.adapters.methods import METHODS
 from lora_magic.adapters.spec import ALL_LINEAR, ATTENTION, BASE_NAME, AdapterSpec
 from lora_magic.adapters.targets import leaf_names, resolve, shape_of
 from lora_magic.errors import AdapterError, CommandError, listed, near
-
-from .queries import PROMPT, adapter_names, spec_of
-from .resolve import resolve_spec
+from lora_magic.magics.verbs.looking import VIEWS
+from lora_magic.state.queries import PROMPT, adapter_names, spec_of
+from lora_magic.state.resolve import resolve_spec
+from lora_magic.views.comparison import progress_html
+from lora_magic.views.controls.compare import Asked, CompareControls, Follow
+from lora_magic.views.controls.outputs import outputs
+from lora_magic.views.controls.ratio import Choices, Plan, RatioControls
+from lora_magic.views.controls.widgets import Page, PanelControls, close
 
 if TYPE_CHECKING:
-    from lora_magic.views.controls.compare import Asked, CompareControls, Follow
-    from lora_magic.views.controls.ratio import Choices, Plan, RatioControls
-    from lora_magic.views.controls.widgets import Page
+    from lora_magic.state.session import Session
 
-    from .session import Session
-
-#: The controls that there are, by the verb whose record they stand beside.
-VIEWS = {
-    "ratio": "What other ranks, targets and methods would train; nothing is attached.",
-    "spectrum": "The spectra as they are now.",
-    "compare": "Ask something else.",
-}
-#: Σ d·k·min(d, k) of the dense ΔW whose singular values are had unasked: about a second's work.
+#: Up to this Σ d·k·min(d, k) the singular values of dense ΔW are computed at once: about a second.
 AT_ONCE = 4e9
 TITLE = "Ratio, spectrum and comparison of this session."
 
@@ -38,20 +32,20 @@ TITLE = "Ratio, spectrum and comparison of this session."
 class Panel:
     """The controls of one verb, or those of all three in tabs under the session's status.
 
-    It stays with the session: after every verb it offers what is there then.
+    After every verb they offer what the session then has.
     """
 
     def __init__(self, session: Session, view: str | None, start: Mapping[str, Any]) -> None:
         if view is not None and view not in VIEWS:
             raise CommandError(
-                f"panel {view!r}: expected one of {', '.join(VIEWS)}, or nothing for all of them."
+                f"panel {view!r}: expected one of {', '.join(VIEWS)}, or no view for all of them."
                 f"{near(str(view), VIEWS)}"
             )
         odd = [name for name in start if name not in _STARTS]
         if odd:
             raise CommandError(
-                f"panel: {odd[0]} is nothing to begin with; expected one of "
-                f"{', '.join(_STARTS)}.{near(odd[0], _STARTS)}"
+                f"panel: unknown panel option {odd[0]!r}; expected one of {', '.join(_STARTS)}."
+                f"{near(odd[0], _STARTS)}"
             )
         self._session, self._view, self._start = session, view, dict(start)
         self._busy = False
@@ -65,8 +59,6 @@ class Panel:
 
     def _open(self) -> None:
         if self._view is None:
-            from lora_magic.views.controls.widgets import PanelControls
-
             self._panel = PanelControls()
             self._refresh()
             self.widget = self._panel.widget
@@ -84,7 +76,6 @@ class Panel:
 
     def outputs(self) -> list[dict[str, Any]]:
         """The MIME bundles to display, one after the other. Closed controls are made anew."""
-        from lora_magic.views.controls.outputs import outputs
 
         if self._closed:
             self._open()
@@ -100,8 +91,7 @@ class Panel:
         return {**self.outputs()[-1], "text/plain": repr(self)}
 
     def close(self) -> None:
-        """Take the controls away, and hear of the session no more. May be called twice."""
-        from lora_magic.views.controls.widgets import close
+        """Remove the controls, and follow the session no more. May be called twice."""
 
         self._closed = True
         self._drop()()
@@ -110,7 +100,7 @@ class Panel:
     # What goes on in the session
 
     def _changed(self) -> None:
-        # What a control asks for is a verb, too, whose end is told to all.
+        # A control's own call is a verb too, and would call this again.
         if self._busy or self._closed:
             return
         self._busy = True
@@ -135,8 +125,7 @@ class Panel:
         self._know()
 
     def _drop(self) -> Callable[[], None]:
-        """Forget the controls that were made; what is returned closes them."""
-        from lora_magic.views.controls.widgets import close
+        """Forget the controls; the function returned closes them."""
 
         made = [one for one in (self._ratio, self._spectrum, self._compare) if one is not None]
         if self._compare is not None:
@@ -171,7 +160,7 @@ class Panel:
         return tabs
 
     def _make(self, view: str) -> Any:
-        """The widget of one verb's controls, made at the first time.
+        """The widget of one verb's controls, made on first use.
 
         Raises `StateError` where no base is loaded.
         """
@@ -186,8 +175,7 @@ class Panel:
         return self._compare.widget
 
     def _fill(self) -> None:
-        """Show the first choice. Controls that begin with something stand below its record, which
-        says the same; these stand alone."""
+        """Show the first choice, for controls that no record above has shown already."""
         if self._ratio is not None:
             self._ratio.refresh()
         if self._spectrum is not None:
@@ -201,12 +189,10 @@ class Panel:
     # Ratio
 
     def _ratio_controls(self) -> RatioControls:
-        from lora_magic.views.controls.ratio import RatioControls
 
         return RatioControls(self._choices(), self._recount)
 
     def _choices(self) -> Choices:
-        from lora_magic.views.controls.ratio import Choices
 
         state = self._session._state
         model, head = state.slots.pristine(), state.base.task.head
@@ -218,7 +204,7 @@ class Panel:
             try:
                 sets[name] = leaf_names(resolve(model, name, head))
             except AdapterError:
-                continue  # A base without attention, or targets that are not low-rank's.
+                continue  # No attention in this base, or targets that are not for low rank.
         return Choices(
             methods=list(METHODS),
             largest_rank=max(min(shape_of(model.get_submodule(path))) for path in linear),
@@ -230,17 +216,16 @@ class Panel:
         )
 
     def _spec(self) -> AdapterSpec:
-        """What the controls begin with: what was asked about, else the active adapter."""
+        """What the controls begin with: the options given, else the active adapter."""
         flags = {k: self._start.get(k) for k in ("method", "rank", "targets")}
         return spec_of(self._session._state, self._start.get("adapter"), flags)
 
     def _recount(self, method: str, rank: int, targets: str, matrix: str | None) -> Plan:
-        from lora_magic.views.controls.ratio import Plan
 
         reads = METHODS[method].takes
         asked: dict[str, Any] = {"method": method}
         asked |= {"rank": rank} if "rank" in reads else {}
-        # IA3 and the bottlenecks have modules of their own that are usual.
+        # IA3 and the bottlenecks have default modules of their own.
         asked |= {"targets": targets} if "targets" in reads and method in _BY_MATRIX else {}
         tokens = self._start.get("virtual_tokens")
         asked |= {"virtual_tokens": tokens} if "virtual_tokens" in reads and tokens else {}
@@ -252,8 +237,6 @@ class Panel:
     # Spectrum
 
     def _spectrum_page(self) -> Page:
-        from lora_magic.views.controls.widgets import Page
-
         return Page()
 
     def _with_spectrum(self) -> list[str]:
@@ -292,7 +275,6 @@ class Panel:
     # Comparison
 
     def _compare_controls(self) -> CompareControls:
-        from lora_magic.views.controls.compare import Asked, CompareControls
 
         given = {k: v for k, v in self._start.items() if k in _DRAWN and v is not None}
         named = self._start.get("adapters") is not None
@@ -302,8 +284,7 @@ class Panel:
         return CompareControls(self._answering(), self._answer, start, draws=draws)
 
     def _answering(self) -> list[str]:
-        """Those that can answer beside the base: each adapter, and several that are active
-        together."""
+        """What can answer beside the base: each adapter, and several that are active together."""
         state = self._session._state
         return [*state.attached, *([state.active] if len(state.together) > 1 else [])]
 
@@ -328,17 +309,16 @@ _STARTS = (
     *("adapter", "method", "rank", "targets", "virtual_tokens"),
     *("adapters", "prompt", "temperature", "max_new_tokens", "seed"),
 )
-#: How tokens are drawn.
+#: Options of sampling.
 _DRAWN = ("temperature", "max_new_tokens", "seed")
-#: The methods whose targets are matrices to be chosen.
+#: The methods whose targets are matrices to choose.
 _BY_MATRIX = ("lora", "adalora")
 
 
 def _so_far(
     names: Sequence[str], seen: dict[str, str], prompt: str, texts: Sequence[tuple[str, str]]
 ) -> str:
-    """The page of the answers so far: those being written, those before them, those to come."""
-    from lora_magic.views.comparison import progress_html
+    """The page of the answers so far: finished, being generated, still to come."""
 
     seen.update(texts)
     return progress_html(prompt=prompt, panes=[(name, seen.get(name)) for name in names])

@@ -1,0 +1,58 @@
+"""Verbs that combine weights: merge, unmerge, blend, compress."""
+
+from __future__ import annotations
+
+from lora_magic.adapters.methods import BLENDS
+from lora_magic.magics.verb import AN_ADAPTER, Argument, Verb, number, text, whole
+from lora_magic.magics.verbs.adapters import A_NAME
+
+_REPLACE = Argument("--replace", None, "replace an adapter of that name")
+_WEIGHTS = "adapters with their weights, as a=0.7,b=-0.3"
+
+MERGE = Verb(
+    "merge",
+    "fold ΔW into the weights; unmerge undoes it bit for bit",
+    (A_NAME,),
+    ("%lora merge pirate",),
+    changes=True,
+)
+
+UNMERGE = Verb(
+    "unmerge", "restore the base's own weights, bit for bit", (), ("%lora unmerge",), changes=True
+)
+
+BLEND = Verb(
+    "blend",
+    "a new adapter whose ΔW is the weighted sum of others'",
+    (
+        Argument("NEW", text, "the new adapter's name"),
+        Argument("WEIGHTS", text, _WEIGHTS, "", (), AN_ADAPTER, "*", several=True, weighed=True),
+        Argument("--method", text, "how they are combined", words=BLENDS),
+        Argument("--rank", whole, "truncate ΔW to this rank", "exact; not for sum: the ranks' sum"),
+        Argument(
+            "--density", number, "share of entries that is kept", "ties 0.2; dare, magnitude 0.5"
+        ),
+        Argument("--seed", whole, "of the entries that dare drops", "from the name"),
+        _REPLACE,
+    ),
+    ("%lora blend mild pirate=0.4 formal=0.6", "%lora blend less pirate=1,rude=-0.5 --rank 8"),
+    changes=True,
+)
+
+COMPRESS = Verb(
+    "compress",
+    "the best adapter of a smaller rank; without one, what each rank loses",
+    (
+        A_NAME,
+        Argument("NEW", text, "the new adapter's name", "NAME_r4 or NAME_e95", many="?"),
+        Argument("--rank", whole, "the new rank of every module", "none"),
+        Argument("--energy", number, "or the share of Σσ² that each module keeps", "none"),
+        _REPLACE,
+    ),
+    (
+        "%lora compress pirate",
+        "%lora compress pirate --rank 4",
+        "%lora compress pirate small --energy 0.95",
+    ),
+    changes=True,
+)

@@ -1,0 +1,123 @@
+"""Verbs that look and change nothing: ask, compare, status, ratio, spectrum, panel."""
+
+from __future__ import annotations
+
+from lora_magic.adapters.methods import METHODS
+from lora_magic.adapters.spec import BASE_NAME
+from lora_magic.compare.limits import DEFAULT_NEW_TOKENS
+from lora_magic.magics.variables import models_in
+from lora_magic.magics.verb import (
+    AN_ADAPTER,
+    Argument,
+    Call,
+    Thing,
+    Verb,
+    names,
+    number,
+    text,
+    whole,
+)
+from lora_magic.magics.verbs.adapters import A_NAME, TARGETS
+
+_ALL_ACTIVE = "the active adapters; with base active all"
+_MODULES = (Thing.MODULE,)
+
+#: The panel's controls, by the verb whose record they are shown below.
+VIEWS = {
+    "ratio": "What other ranks, targets and methods would train; nothing is attached.",
+    "spectrum": "The current spectra.",
+    "compare": "Ask something else.",
+}
+
+_ANSWERING = (
+    Argument("--max-new-tokens", whole, "tokens in an answer, at most", str(DEFAULT_NEW_TOKENS)),
+    Argument("--temperature", number, "of sampling; 0 is greedy decoding"),
+    Argument("--seed", whole, "of sampling, for a temperature above 0"),
+)
+
+ASK = Verb(
+    "ask",
+    "an answer of the active adapter",
+    _ANSWERING,
+    ("%lora ask What's up?", "%lora ask --max-new-tokens 40 How do I make apple pie?"),
+    prompt="one",
+    body="one prompt of any number of lines",
+)
+
+COMPARE = Verb(
+    "compare",
+    "answers side by side, base and adapters",
+    (
+        Argument(
+            "--adapters",
+            names,
+            "the adapters to compare",
+            "all",
+            (BASE_NAME,),
+            AN_ADAPTER,
+            several=True,
+        ),
+        *_ANSWERING,
+    ),
+    (
+        "%lora compare How do I make apple pie?",
+        "%lora compare --adapters base,pirate How do I make apple pie?",
+    ),
+    prompt="several",
+    body="prompts with blank lines between them",
+    controls=lambda call: {"prompt": call.prompts[0], **call.flags},
+)
+
+
+def _status(call: Call) -> object:
+    """The session's status; before a base is loaded, with the models in the notebook."""
+    status = call.session.status()
+    return status if status.base is not None else status.with_found(models_in(call.variables))
+
+
+STATUS = Verb(
+    "status",
+    "what is loaded, attached, active, merged; what to type next",
+    (),
+    ("%lora",),
+    run=_status,
+)
+
+RATIO = Verb(
+    "ratio",
+    "trainable parameters against the base's",
+    (
+        A_NAME,
+        Argument("--method", text, "as if it used this method", "its own", tuple(METHODS)),
+        Argument("--rank", whole, "as if it had this rank", "its own"),
+        Argument(
+            "--targets",
+            text,
+            "as if it had these targets",
+            "its own",
+            TARGETS,
+            _MODULES,
+            several=True,
+        ),
+        Argument("--virtual-tokens", whole, "as if it had this many", "its own"),
+    ),
+    ("%lora ratio", "%lora ratio --rank 64", "%lora ratio --method houlsby --rank 8"),
+    controls=lambda call: {"adapter": call.words.get("name"), **call.flags},
+)
+
+SPECTRUM = Verb(
+    "spectrum",
+    "singular values of ΔW, module by module",
+    (
+        Argument("NAME", names, "adapters", _ALL_ACTIVE, (), AN_ADAPTER, "*", several=True),
+        Argument("--module", text, "only modules with this in their name", "all", (), _MODULES),
+    ),
+    ("%lora spectrum pirate", "%lora spectrum pirate,formal"),
+)
+
+PANEL = Verb(
+    "panel",
+    "ratio, spectrum and comparison as controls, in tabs over the session",
+    (Argument("VIEW", text, "one of them alone", "all", tuple(VIEWS), many="?"),),
+    ("%lora panel", "%lora panel ratio"),
+)

@@ -1,0 +1,83 @@
+"""The verb that trains."""
+
+from __future__ import annotations
+
+from lora_magic.base.prompt import FORMS as TEMPLATES
+from lora_magic.base.recipe import SMALL
+from lora_magic.demo import RECIPE
+from lora_magic.errors import CommandError
+from lora_magic.magics.variables import data
+from lora_magic.magics.verb import Argument, Call, Thing, Verb, count_or_share, number, text, whole
+from lora_magic.magics.verbs.adapters import NAME, by_base
+from lora_magic.training.files import FILE_FORMATS
+from lora_magic.training.rows import FORMATS
+from lora_magic.training.spec import HOLD_OUT_FROM, OPTIMIZERS
+
+_DATA = (Thing.VARIABLE, Thing.FILE)
+_STEPS = f"by the epochs, at least {SMALL.min_steps}; demo {RECIPE['steps']}"
+_BATCH = f"{SMALL.batch_size * SMALL.accumulation}; demo {RECIPE['batch_size']}"
+_EVAL = f"10 %, none below {HOLD_OUT_FROM} rows"
+_OPTIMIZER = f"{OPTIMIZERS[0]}; on a quantised base {OPTIMIZERS[1]}"
+_TEMPLATE = "chat if the tokenizer has a template"
+
+
+def _train(call: Call) -> object:
+    """Train an adapter on the cell's text, or on what `--data` names."""
+    name, flags = call.words["name"], dict(call.flags)
+    source = flags.pop("data", None)
+    if source is None and call.body is None:
+        raise CommandError(
+            f"%lora train {name}: no rows. Type %%lora_train {name} with rows below it,"
+            f" or %lora train {name} --data VAR"
+        )
+    if source is None:
+        return call.session.train(name, text=call.body, **flags, reporter=call.reporter)
+    if call.body and call.body.strip():
+        raise CommandError(f"%%lora train {name}: rows below and --data; keep one of the two.")
+    return call.session.train(name, source, **flags, reporter=call.reporter)
+
+
+TRAIN = Verb(
+    "train",
+    "train an adapter on rows below, or on --data",
+    (
+        NAME,
+        Argument(
+            "--data",
+            text,
+            "a variable or a file",
+            "the rows below",
+            (),
+            _DATA,
+            shape="VAR|PATH",
+            reads=data,
+        ),
+        Argument("--columns", text, 'the columns to use, as "body => reply"', "by their names"),
+        Argument(
+            "--format", text, "of rows that are ambiguous", "detected", FILE_FORMATS, below=FORMATS
+        ),
+        Argument("--epochs", number, "passes over the rows", by_base("epochs")),
+        Argument("--steps", whole, "optimizer steps", _STEPS),
+        Argument("--lr", number, "learning rate", by_base("learning_rate")),
+        Argument("--batch-size", whole, "rows in a step", _BATCH),
+        Argument("--max-length", whole, "tokens in a row, at most", by_base("max_length")),
+        Argument("--eval", count_or_share, "held-out rows, a number or a share", _EVAL),
+        Argument("--seed", whole, "of the order of the rows", "0"),
+        Argument("--lora-plus", number, "B's rate as a multiple of A's; 16 is usual", "1"),
+        Argument("--optimizer", text, "the optimizer", _OPTIMIZER, OPTIMIZERS),
+        Argument("--template", text, "the prompt's form", _TEMPLATE, TEMPLATES),
+        Argument("--system", text, "a system message before each prompt", "none"),
+        Argument(
+            "--continue", None, "train from the current state, not the initial one", was="--more"
+        ),
+    ),
+    (
+        "%%lora_train pirate",
+        "Where is the library? => Arr, it be down by the harbour!",
+        '%lora train support --data mails.csv --columns "body => reply"',
+    ),
+    changes=True,
+    body="rows: prompt => completion, JSONL, or blocks of text",
+    trains=True,
+    run=_train,
+)
