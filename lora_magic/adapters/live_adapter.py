@@ -21,11 +21,12 @@ from lora_magic.lowrank.dense import Update
 from lora_magic.lowrank.factors import LowRank
 
 from .count import ModuleCount
-from .delta import PEFT_NAME, low_rank_of, update_of
+from .delta import PEFT_NAME, copy_in, low_rank_of, update_of
 from .methods import METHODS, Method
 from .prefix import VirtualTokens
 from .slots import ROOT, Slots
 from .spec import AdapterSpec
+from .trainable_copy import TrainableCopy
 
 State = Mapping[str, Tensor]
 
@@ -166,16 +167,16 @@ class LiveAdapter:
     wrapper: Any
     replacements: dict[str, nn.Module]
     originals: dict[str, nn.Module]
-    form: PromptForm | None
-    counts: tuple[ModuleCount, ...]
     base_parameters: int
+    form: PromptForm | None = None
+    counts: tuple[ModuleCount, ...] = ()
     start: dict[str, Tensor] = field(default_factory=dict)
     history: History = field(default_factory=History)
     source: str | None = None
     saved_to: Path | None = None
     run: dict[str, Any] = field(default_factory=dict)
     parents: tuple[str, ...] = ()
-    own: dict[str, nn.Parameter] = field(default_factory=dict)
+    own: dict[tuple[str, str], nn.Parameter] = field(default_factory=dict)
 
     @property
     def method(self) -> Method:
@@ -189,7 +190,30 @@ class LiveAdapter:
 
     def tensors(self) -> Iterator[tuple[str, nn.Parameter]]:
         """The adapter's own parameters by `path.part`, each once, without the base's."""
-        yield from self.own.items()
+        for (path, part), parameter in self.own.items():
+            yield f"{path}.{part}" if path else part, parameter
+
+    def parameters_at(self, path: str) -> int:
+        """How many parameters the adapter has at one path."""
+        return sum(p.numel() for (where, _), p in self.own.items() if where == path)
+
+    def trainable_copies(self) -> dict[str, TrainableCopy]:
+        """The copies of the base's modules whose own parameters are trained, by path."""
+        found = {path: copy_in(module) for path, module in self.replacements.items()}
+        return {path: copy for path, copy in found.items() if copy is not None}
+
+    def has_effect(self) -> bool:
+        """Does the adapter change any output? A fresh LoRA does not: its B is zero."""
+        if self.tokens or any(copy.moved() for copy in self.trainable_copies().values()):
+            return True
+        last = (
+            ("lora_B.", "lora_embedding_B.") if self.spec.method == "lora" else ("lora_E.", "up.")
+        )
+        return any(
+            bool((tensor != 1).any()) if "ia3_l." in part else bool(tensor.count_nonzero())
+            for (_, part), tensor in self.own.items()
+            if "ia3_l." in part or any(name in part for name in last)
+        )
 
     def state(self) -> dict[str, Tensor]:
         """A copy of every tensor of the adapter."""
@@ -281,7 +305,7 @@ def stackable(modules: Mapping[str, nn.Module]) -> dict[str, LowRank] | None:
 
 def _own(
     originals: Mapping[str, nn.Module], replacements: Mapping[str, nn.Module]
-) -> Iterator[tuple[str, nn.Parameter]]:
+) -> Iterator[tuple[tuple[str, str], nn.Parameter]]:
     """Parameters that the replacements have and the originals do not; tied ones once."""
     seen = {
         id(parameter)
@@ -294,4 +318,4 @@ def _own(
             # PEFT's AdaLoRA keeps a count of ranks as a parameter that is never trained.
             if id(parameter) not in seen and not part.startswith("ranknum"):
                 seen.add(id(parameter))
-                yield f"{path}.{part}" if path else part, parameter
+                yield (path, part), parameter

@@ -24,7 +24,7 @@ from lora_magic.frames import frame
 
 from .delta import merged_parameters, start
 from .methods import Method
-from .trainable_copy import shell
+from .trainable_copy import shallow_copy
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -151,7 +151,7 @@ def merged_module(
                 f"{path}: what is to be merged holds NaN or infinity; train the adapter again with "
                 "a smaller --lr, or type: %lora detach NAME"
             )
-        module = _dense(original, dtype) if quantised_bits(original) else shell(original)
+        module = _dense(original, dtype) if quantised_bits(original) else shallow_copy(original)
         rows = [_replaced(module, original, name, value) for name, value in found.items()]
     return module, _summed(path, rows)
 

@@ -1,7 +1,7 @@
-"""PiSSA's and OLoRA's start, on a base that is never changed.
+"""PiSSA's and OLoRA's initialisation, on a base that is never changed.
 
-Both start A and B from W0 itself and train what is left: y = W_res·x + s·B·A·x with
-W_res = W0 − s·B₀·A₀. Here W0 stays: its output is freed of the start's, which is the same sum.
+Both initialise A and B from W0 and train beside the rest: y = W_res·x + s·B·A·x with
+W_res = W0 − s·B₀·A₀. Here W0 is unchanged: s·B₀·A₀·x is subtracted from its output instead.
 
 Knows linear layers; knows no PEFT, no adapter and no session.
 """
@@ -19,44 +19,44 @@ from .adapter_layer import AdapterLayer
 
 
 class Residual(AdapterLayer):
-    """y = W0·x − s·B₀·A₀·x: the base's layer without the start that an adapter carries.
+    """y = W0·x − s·B₀·A₀·x: the base's layer minus the initialisation of an adapter.
 
-    `start` is s·B₀·A₀, frozen: A₀ [r, k], B₀ [d, r]. The output is in the factors' number format:
+    `init` is s·B₀·A₀, frozen: A₀ [r, k], B₀ [d, r]. The output is in the factors' number format:
     the adapter adds s·B·A·x to it, and only then is the sum rounded, once (`subtract_init`).
     """
 
     down: Tensor
     up: Tensor
 
-    def __init__(self, original: nn.Module, start: LowRank) -> None:
+    def __init__(self, original: nn.Module, init: LowRank) -> None:
         super().__init__(original)
-        self.scale = start.scale
-        self.narrow = start.down.dtype
-        self.register_buffer("down", start.down.detach().clone(), persistent=False)
-        self.register_buffer("up", start.up.detach().clone(), persistent=False)
+        self.scale = init.scale
+        self.narrow = init.down.dtype
+        self.register_buffer("down", init.down.detach().clone(), persistent=False)
+        self.register_buffer("up", init.up.detach().clone(), persistent=False)
 
     @property
-    def taken(self) -> LowRank:
-        """−s·B₀·A₀, what this adds to W0."""
+    def negated(self) -> LowRank:
+        """−s·B₀·A₀, what this layer adds to W0."""
         return LowRank(self.down, self.up, -self.scale)
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Outputs [..., d] for inputs [..., k]."""
         y: Tensor = self.base_layer(x, *args, **kwargs)
         self.narrow = y.dtype
-        start = self.scale * ((x.to(self.down.dtype) @ self.down.mT) @ self.up.mT)
-        return y.to(self.down.dtype) - start
+        init = self.scale * ((x.to(self.down.dtype) @ self.down.mT) @ self.up.mT)
+        return y.to(self.down.dtype) - init
 
 
-def subtract_init(layer: Any, original: nn.Module, start: LowRank) -> None:
-    """Let a LoRA layer stand on its base without the start that it carries.
+def subtract_init(layer: Any, original: nn.Module, init: LowRank) -> None:
+    """Subtract an initialisation from the base under a LoRA layer.
 
-    Its sum is cast to the number format of the base's output at the very end: rounded before as
-    well, a start in bfloat16 would be off the base by as much as a rounding, in every layer.
+    The layer's sum is cast to the number format of the base's output at the very end: if the parts
+    were rounded too, every layer in bfloat16 would start one rounding away from the base.
     """
-    taken = Residual(original, start)
-    layer.base_layer = taken
-    layer.register_forward_hook(lambda _, inputs, y: y.to(taken.narrow))
+    below = Residual(original, init)
+    layer.base_layer = below
+    layer.register_forward_hook(lambda _, inputs, y: y.to(below.narrow))
 
 
 def principal(weight: Tensor, rank: int, scaling: float) -> LowRank:

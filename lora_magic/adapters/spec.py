@@ -21,6 +21,14 @@ from .methods import Method, method_of
 #: Values by module name, sorted: hashable, unlike a dict.
 Pattern = tuple[tuple[str, float], ...]
 
+#: `--for`: rank, alpha and targets by use; None keeps the base's own targets. A starting point: a
+#: style needs few directions, a domain many.
+PRESETS: dict[str, tuple[int, float, str | None]] = {
+    "style": (8, 16.0, None),
+    "instructions": (16, 32.0, None),
+    "domain": (32, 64.0, "all-linear"),
+}
+
 #: Targets that the method chooses by the architecture.
 USUAL = "usual"
 
@@ -157,7 +165,7 @@ class AdapterSpec:
         return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
 
     @property
-    def words(self) -> str:
+    def variant(self) -> str:
         """The method with its variants: `lora`, `rslora+dora`, `lora init pissa`."""
         kinds = [name for name in ("rslora", "dora") if getattr(self, name)]
         start = f" init {self.init}" if self.init != "default" else ""
@@ -166,7 +174,7 @@ class AdapterSpec:
     @property
     def line(self) -> str:
         """`lora r8 α16 q_proj,v_proj`, with what else was chosen."""
-        parts = [self.words]
+        parts = [self.variant]
         parts += [f"r{self.rank}"] if self.rank else []
         parts += [f"(first r{first_rank(self.rank)})"] if self.method == "adalora" else []
         parts += [f"α{self.alpha:g}"] if self.alpha else []

@@ -34,16 +34,16 @@ def canonical(targets: str | Iterable[str]) -> str:
     return ",".join(sorted({part.strip() for part in parts if part.strip()}))
 
 
-def resolve(model: nn.Module, targets: str, spare: Iterable[str] = ()) -> tuple[str, ...]:
+def resolve(model: nn.Module, targets: str, without: Iterable[str] = ()) -> tuple[str, ...]:
     """Paths of the modules that `targets` names, in the model's order.
 
-    `spare` are left out of it: a classifier's head, which is trained whole. A name matches a path
+    `without` are excluded: a classifier's head, which is trained in full. A name matches a path
     that equals it or ends with it after a dot, as in PEFT. Raises `AdapterError` that lists every
     name that matched nothing or cannot carry an adapter.
     """
     kinds = {path: module for path, module in model.named_modules() if path}
-    left = set(spare)
-    able = {p: module for p, module in kinds.items() if carries_lora(module) and p not in left}
+    skipped = set(without)
+    able = {p: module for p, module in kinds.items() if carries_lora(module) and p not in skipped}
     if targets == ALL_LINEAR:
         found = _linear(model, able)
     elif targets == ATTENTION:
@@ -70,10 +70,15 @@ def is_conv1d(module: nn.Module) -> bool:
     return type(module).__name__ == "Conv1D" and hasattr(module, "nf")
 
 
-def looks_up_plainly(module: nn.Module) -> bool:
-    """Does an embedding give the rows that it is asked for, at most scaled, as PEFT's LoRA does?
+def is_transposed(module: nn.Module) -> bool:
+    """Is its weight stored as [k, d], inputs by outputs? So it is in Conv1D and embeddings."""
+    return is_conv1d(module) or isinstance(module, nn.Embedding)
 
-    One with a forward of its own may count positions from 2, say.
+
+def looks_up_plainly(module: nn.Module) -> bool:
+    """Does an embedding look up the rows of its input ids, at most scaled, as PEFT's LoRA assumes?
+
+    One with its own forward may count positions from 2, for example.
     """
     plain = type(module).forward is nn.Embedding.forward
     return plain or hasattr(module, "embed_scale")
@@ -83,22 +88,20 @@ def shape_of(module: nn.Module) -> tuple[int, int]:
     """(d, k): a target's outputs and inputs; for an embedding (dimensions, tokens)."""
     weight: Any = module.weight
     rows, columns = weight.shape
-    transposed = is_conv1d(module) or isinstance(module, nn.Embedding)
     if hasattr(module, "out_features"):
         # A quantised weight is packed; its module still knows its true shape.
         return int(module.out_features), int(module.in_features)  # type: ignore[arg-type]  # ints
-    return (columns, rows) if transposed else (rows, columns)
+    return (columns, rows) if is_transposed(module) else (rows, columns)
 
 
-def refuse_rank(model: nn.Module, paths: Iterable[str], rank: int) -> None:
-    """Raise `AdapterError` for a rank that a target cannot have: more than its smaller side."""
-    for path in paths:
-        outputs, inputs = shape_of(model.get_submodule(path))
-        if rank > min(outputs, inputs):
-            raise AdapterError(
-                f"rank {rank} is more than {path} has ({outputs} × {inputs}); expected at most "
-                f"{min(outputs, inputs)}, for example --rank {min(8, outputs, inputs)}."
-            )
+def refuse_rank(model: nn.Module, path: str, rank: int) -> None:
+    """Raise `AdapterError` for a rank above the smaller side of a target."""
+    outputs, inputs = shape_of(model.get_submodule(path))
+    if rank > min(outputs, inputs):
+        raise AdapterError(
+            f"rank {rank} is more than {path} has ({outputs} × {inputs}); expected at most "
+            f"{min(outputs, inputs)}, for example --rank {min(8, outputs, inputs)}."
+        )
 
 
 def leaf_names(paths: Iterable[str]) -> list[str]:
@@ -129,7 +132,7 @@ def _by_pattern(pattern: str, able: dict[str, nn.Module]) -> list[str]:
         compiled = re.compile(pattern)
     except re.error as error:
         raise AdapterError(
-            f"--targets re:{pattern} is no regular expression ({error}); "
+            f"--targets re:{pattern} is not a regular expression ({error}); "
             r"for example: --targets re:.*layers\.[0-3]\..*q_proj"
         ) from None
     return [path for path in able if compiled.fullmatch(path)]

@@ -16,7 +16,6 @@ from torch import Tensor
 from lora_magic.errors import AdapterError, CommandError
 
 from . import bridge
-from .attach import changes
 from .delta import PEFT_NAME
 from .live_adapter import LiveAdapter
 from .slots import Slots
@@ -157,6 +156,6 @@ def hooks_of(
     """
     if attached.spec.method == "adalora":
         return AdaLoRA(model, attached)
-    if attached.spec.init == "eva" and not more and not changes(attached):
+    if attached.spec.init == "eva" and not more and not attached.has_effect():
         return EVA(model, slots, attached)
     return None

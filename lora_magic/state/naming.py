@@ -5,7 +5,7 @@ Knows holdings; loads nothing, computes nothing, and may be asked while the mode
 
 from __future__ import annotations
 
-from lora_magic.adapters.store import saved_in
+from lora_magic.adapters.files import saved_in
 from lora_magic.adapters.targets import carries_lora, leaf_names
 
 from .session import Session

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from lora_magic.adapters import attach, store
+from lora_magic.adapters import attach, files, store
 from lora_magic.adapters.combine import Compression
 from lora_magic.adapters.count import ParameterCount
 from lora_magic.adapters.live_adapter import Adapter
@@ -306,7 +306,7 @@ class Session:
         home = self.home / "adapters" / attached.name
         target = home if folder is None else path_of(folder, "save")
         others = [n for n in state.saved_in(target) if n != attached.name]
-        other = others[0] if others else store.another_in(target, attached)
+        other = others[0] if others else store.other_adapter_in(target, attached)
         if other:
             raise AdapterError(
                 f"{target} holds {other}, which was saved there; choose another folder: "
@@ -338,8 +338,7 @@ class Session:
         base, slots = state.base, state.slots
         state.refuse_while_merged("open")
         given, home = path_of(folder, "open"), self.home / "adapters"
-        path = store.folder_of(given, str(folder), home)
-        store.check_folder(path, home)
+        path = files.find(given, str(folder), home)
         called = check_name(given.name if name is None else name, f"%lora open {quoted(folder)}")
         there = state.attached.get(called)
         if there is not None and there.saved_to != path.resolve() and not replace:

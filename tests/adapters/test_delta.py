@@ -210,5 +210,5 @@ def test_a_start_that_is_taken_off_again_is_no_update(variant: str) -> None:
     for path, update in attached.updates().items():
         layer: Any = attached.replacements[path]
         assert isinstance(layer.base_layer, Residual)
-        assert layer.base_layer.taken.norm() > 0.1
-        assert update.norm() < 1e-6 * layer.base_layer.taken.norm(), path
+        assert layer.base_layer.negated.norm() > 0.1
+        assert update.norm() < 1e-6 * layer.base_layer.negated.norm(), path

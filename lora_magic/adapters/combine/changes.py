@@ -66,8 +66,8 @@ def _able(base: BaseModel, slots: Slots) -> dict[str, set[str]]:
     """The parameters that a LoRA can train themselves: biases, norms, a classifier's head."""
     found: dict[str, set[str]] = {}
     with slots.using({}):
-        biases = trainable_copy.every_bias(base.model, base.task.head)
-        for names in (biases, trainable_copy.every_norm(base.model), _head(base)):
+        biases = trainable_copy.biases(base.model, base.task.head)
+        for names in (biases, trainable_copy.norms(base.model), _head(base)):
             for path, own in names.items():
                 found.setdefault(path, set()).update(own)
     return found

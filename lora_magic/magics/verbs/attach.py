@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from lora_magic.adapters.methods import METHODS, Method
-from lora_magic.adapters.presets import PRESETS
-from lora_magic.adapters.spec import ALL_LINEAR, ATTENTION, BIASES, INITS, PATTERN
+from lora_magic.adapters.spec import ALL_LINEAR, ATTENTION, BIASES, INITS, PATTERN, PRESETS
 from lora_magic.errors import listed
 from lora_magic.magics.verb import Argument, Call, Completes, Thing, Verb, number, whole
 
