@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lora_magic.errors import AdapterError
 
-from .adapter_layer import AdapterLayer
+from .slots import AdapterLayer
 from .targets import carries_lora, is_attention, shape_of
 
 

@@ -15,12 +15,11 @@ from torch import nn
 from lora_magic.base.model import BaseModel
 from lora_magic.base.quantise import quantised_bits
 from lora_magic.errors import AdapterError, listed
-from lora_magic.lowrank.factors import LowRank
-from lora_magic.lowrank.loftq import residual_factors
 
-from . import bottleneck, bridge, prefix, residual
+from . import bottleneck, bridge, prefix
 from .count import ModuleCount, by_formula, width_at
-from .delta import PEFT_NAME, factors_of, outputs_first, scaling_of, start
+from .delta import PEFT_NAME, factors_of
+from .inits import init_from_weights
 from .methods import METHODS
 from .sites import FROM_WEIGHTS, Site, sites_of, trained_parameters
 from .slots import ROOT, Slots
@@ -106,7 +105,7 @@ def _peft(base: BaseModel, slots: Slots, spec: AdapterSpec) -> AdapterLayers:
         )
     if spec.init in FROM_WEIGHTS:
         for path in paths:
-            _init_from_weights(base, slots, spec.init, path, layers.replacements[path])
+            init_from_weights(base, slots, spec.init, path, layers.replacements[path])
     return layers
 
 
@@ -129,35 +128,6 @@ def _separate_quantised(original: nn.Module, layer: Any) -> None:
     """Give DoRA on 4 bits its own base layer: PEFT replaces the weight in each forward."""
     if quantised_bits(original):
         layer.base_layer = shallow_copy(original)
-
-
-def _init_from_weights(base: BaseModel, slots: Slots, init: str, path: str, layer: Any) -> None:
-    """Initialise A and B from W0; PiSSA's and OLoRA's product is subtracted from the base."""
-    original = slots.original(path)
-    first = _first_factors(base, original, init, path, int(layer.r[PEFT_NAME]), scaling_of(layer))
-    down, up = factors_of(layer)
-    with torch.no_grad():
-        down.copy_(first.down)
-        up.copy_(first.up)
-    if init != "loftq":
-        residual.subtract_init(layer, original, LowRank(down, up, first.scale))
-
-
-def _first_factors(
-    base: BaseModel, original: nn.Module, init: str, path: str, rank: int, scaling: float
-) -> LowRank:
-    if init == "loftq":
-        if quantised_bits(original) is None:
-            raise AdapterError(
-                f"--init loftq starts from the quantisation error of the weights, and {path} is "
-                "not quantised; type: %lora load MODEL --bits 4, or omit --init."
-            )
-        return LowRank(
-            *residual_factors(base.source_weight(path), start(original), rank, scaling), scaling
-        )
-    weight = outputs_first(original, start(original))
-    init_of = residual.principal if init == "pissa" else residual.orthonormal
-    return init_of(weight, rank, scaling)
 
 
 # The methods that PEFT does not have, or not in this form

@@ -19,7 +19,6 @@ from lora_magic.lowrank.combine import weighted_sum
 from lora_magic.lowrank.dense import DenseUpdate, Update
 from lora_magic.lowrank.factors import LowRank
 
-from .residual import Residual
 from .targets import is_transposed
 from .trainable_copy import TrainableCopy
 
@@ -65,9 +64,9 @@ def _low_rank(layer: nn.Module) -> LowRank | None:
         kept = kept if len(kept) else kept.new_zeros(1)
         down = (part.lora_A[PEFT_NAME] * part.lora_E[PEFT_NAME])[kept]
         return LowRank(down, part.lora_B[PEFT_NAME][:, kept], scale)
-    own = _factors(part)
-    if own is not None and isinstance(inner, Residual):
-        both = weighted_sum([(1.0, own), (1.0, inner.negated)])
+    own, negated = _factors(part), getattr(inner, "negated", None)
+    if own is not None and negated is not None:
+        both = weighted_sum([(1.0, own), (1.0, negated)])
         assert isinstance(both, LowRank)  # a sum of such
         return both
     return own
@@ -100,7 +99,6 @@ def merged_parameters(original: nn.Module, layer: nn.Module) -> dict[str, Tensor
     """
     part: Any = layer
     wide = wide_of(original)
-    inner = getattr(part, "base_layer", None)
     copy = copy_in(layer)
     found: dict[str, Tensor] = {}
     if copy is not None:
@@ -113,8 +111,9 @@ def merged_parameters(original: nn.Module, layer: nn.Module) -> dict[str, Tensor
     own = _factors(part) if not hasattr(part, "lora_E") else low_rank_of(part)
     assert own is not None  # `_merges` was checked
     weight = weight + own.dense(wide)
-    if isinstance(inner, Residual):
-        weight = weight + inner.negated.dense(wide)
+    negated = getattr(part.base_layer, "negated", None)
+    if negated is not None:
+        weight = weight + negated.dense(wide)
     if _is_dora(part):
         magnitude = part.lora_magnitude_vector[PEFT_NAME].weight.detach().to(wide)
         weight = weight * (magnitude.flatten() / weight.norm(dim=1))[:, None]

@@ -23,9 +23,9 @@ from lora_magic.lowrank.factors import LowRank
 from . import attach, bridge, trainable_copy
 from .delta import scaling_of
 from .files import AdapterFiles
+from .inits import Residual, subtract_init
 from .live_adapter import LiveAdapter
 from .prefix import VirtualTokens
-from .residual import Residual, subtract_init
 from .slots import ROOT, Slots
 from .spec import AdapterSpec, seed_of, spec_from
 

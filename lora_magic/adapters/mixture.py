@@ -15,10 +15,9 @@ from lora_magic.errors import AdapterError
 from lora_magic.lowrank.combine import weighted_sum
 from lora_magic.lowrank.factors import LowRank
 
-from .adapter_layer import AdapterLayer
 from .bottleneck import Bottleneck
 from .delta import low_rank_of
-from .slots import ROOT, Slots
+from .slots import ROOT, AdapterLayer, Slots
 
 
 class Added(AdapterLayer):

@@ -157,8 +157,8 @@ def _refuse_dora(model: nn.Module, paths: Iterable[str]) -> None:
         # On the meta device there are no values.
         if bits is None and not weight.is_meta and _has_zero_output(module, weight):
             raise AdapterError(
-                f"--dora on {path}: all weights of one of its outputs are 0 (such as the padding of "
-                "a vocabulary), so m/‖V‖ is 0/0; remove it from --targets, or omit --dora."
+                f"--dora on {path}: all weights of one of its outputs are 0 (such as a vocabulary's "
+                "padding), so m/‖V‖ is 0/0; remove it from --targets, or omit --dora."
             )
 
 

@@ -36,6 +36,27 @@ class Around(Protocol):
         ...
 
 
+class AdapterLayer(nn.Module):
+    """A layer of our own for a slot, around the base's module: `base_layer`, as in PEFT's layers.
+
+    Attributes that it does not have are those of `base_layer`: models read `weight`, `bias` or
+    settings of a layer that they also call.
+    """
+
+    def __init__(self, original: nn.Module) -> None:
+        super().__init__()
+        self.base_layer = original
+        self.training = original.training
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == "base_layer":
+                raise
+            return getattr(super().__getattr__("base_layer"), name)
+
+
 class Slots:
     """Every slot of one base model, taken while the tree is pristine.
 

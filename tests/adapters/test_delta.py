@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from lora_magic.adapters.delta import low_rank_of, merged_parameters, update_of
+from lora_magic.adapters.inits import Residual
 from lora_magic.adapters.mixture import Added
-from lora_magic.adapters.residual import Residual
 from lora_magic.adapters.targets import shape_of
 from lora_magic.adapters.trainable_copy import TrainableCopy
 from lora_magic.lowrank.dense import DenseUpdate

@@ -21,8 +21,6 @@ import peft  # noqa: E402 (the logger is silenced first)
 
 _noisy.setLevel(_level)
 
-VERSION: str = peft.__version__
-
 
 @contextlib.contextmanager
 def translated(doing: str) -> Iterator[None]:
@@ -37,4 +35,4 @@ def translated(doing: str) -> Iterator[None]:
         ) from error
 
 
-__all__ = ["VERSION", "peft", "translated"]
+__all__ = ["peft", "translated"]

@@ -6,18 +6,10 @@ biases, norms and a classifier's head that they train themselves. Nothing of the
 
 from __future__ import annotations
 
-from .blend import Way, blend
-from .compress import check_size, compress, default_name, evidence
-from .truncation import Compression, ModuleLoss, loss_in_words
-
-__all__ = [
-    "Compression",
-    "ModuleLoss",
-    "Way",
-    "blend",
-    "check_size",
-    "compress",
-    "default_name",
-    "evidence",
-    "loss_in_words",
-]
+from .blend import Way as Way
+from .blend import blend as blend
+from .compress import Compression as Compression
+from .compress import check_size as check_size
+from .compress import compress as compress
+from .compress import default_name as default_name
+from .compress import evidence as evidence

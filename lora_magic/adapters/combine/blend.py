@@ -21,7 +21,7 @@ from lora_magic.lowrank.dense import Update
 from lora_magic.lowrank.factors import LowRank
 
 from .changes import changes_of, finite, signed, summed
-from .truncation import Compression, cut, fitted, is_share, loss_in_words, rank_fault
+from .compress import Compression, cut, fitted, is_share, loss_in_words, rank_fault
 
 #: The share of entries that is kept, unless given. That of TIES is its paper's (section 4); the
 #: others keep more, since what is dropped at random has to be made up for by a rank again.

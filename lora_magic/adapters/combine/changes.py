@@ -6,7 +6,7 @@ Knows attached adapters and their layers; makes none.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
 
@@ -20,8 +20,32 @@ from lora_magic.base.model import BaseModel
 from lora_magic.errors import AdapterError
 from lora_magic.lowrank.dense import Update
 from lora_magic.lowrank.factors import precise
+from lora_magic.lowrank.truncate import lost_after
 
-from .truncation import ModuleLoss
+
+@dataclass(frozen=True)
+class ModuleLoss:
+    """What one module's ΔW lost, as Frobenius norms.
+
+    `norm` is ‖ΔW‖ before, `error` is ‖ΔW − ΔW'‖/‖ΔW‖, 0 for ΔW = 0; `sigma` are ΔW's singular
+    values, largest first. A parameter that a LoRA cannot carry has no ranks and the error 1.
+    """
+
+    module: str
+    rank_before: int
+    rank_after: int
+    norm: float
+    error: float
+    sigma: tuple[float, ...] = field(default=(), repr=False)
+
+    @property
+    def carried(self) -> bool:
+        """Is it a matrix that the LoRA has factors for?"""
+        return self.rank_before > 0
+
+    def lost_at(self, rank: int) -> float:
+        """The error of the best approximation of a rank (Eckart and Young 1936)."""
+        return lost_after(self.sigma, rank) if self.sigma else self.error
 
 
 @dataclass(frozen=True, eq=False)

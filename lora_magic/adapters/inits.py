@@ -1,9 +1,10 @@
-"""PiSSA's and OLoRA's initialisation, on a base that is never changed.
+"""Initialisations of A and B that read W0: PiSSA, OLoRA and LoftQ.
 
-Both initialise A and B from W0 and train beside the rest: y = W_res·x + s·B·A·x with
-W_res = W0 − s·B₀·A₀. Here W0 is unchanged: s·B₀·A₀·x is subtracted from its output instead.
+PiSSA and OLoRA train beside what is left of W0: y = W_res·x + s·B·A·x with W_res = W0 − s·B₀·A₀.
+The base is never changed here: s·B₀·A₀·x is subtracted from its output instead. LoftQ corrects the
+quantisation error of W0, so nothing is subtracted.
 
-Knows linear layers; knows no PEFT, no adapter and no session.
+Knows linear layers and PEFT's factors; knows no adapter and no session.
 """
 
 from __future__ import annotations
@@ -13,9 +14,46 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lora_magic.base.model import BaseModel
+from lora_magic.base.quantise import quantised_bits
+from lora_magic.errors import AdapterError
 from lora_magic.lowrank.factors import LowRank
+from lora_magic.lowrank.loftq import residual_factors
 
-from .adapter_layer import AdapterLayer
+from .delta import PEFT_NAME, factors_of, outputs_first, scaling_of, start
+from .slots import AdapterLayer, Slots
+
+
+def init_from_weights(base: BaseModel, slots: Slots, init: str, path: str, layer: Any) -> None:
+    """Initialise A and B from W0; PiSSA's and OLoRA's product is subtracted from the base.
+
+    Raises `AdapterError` for LoftQ on a module that is not quantised.
+    """
+    original = slots.original(path)
+    first = _first_factors(base, original, init, path, int(layer.r[PEFT_NAME]), scaling_of(layer))
+    down, up = factors_of(layer)
+    with torch.no_grad():
+        down.copy_(first.down)
+        up.copy_(first.up)
+    if init != "loftq":
+        subtract_init(layer, original, LowRank(down, up, first.scale))
+
+
+def _first_factors(
+    base: BaseModel, original: nn.Module, init: str, path: str, rank: int, scaling: float
+) -> LowRank:
+    if init == "loftq":
+        if quantised_bits(original) is None:
+            raise AdapterError(
+                f"--init loftq starts from the quantisation error of the weights, and {path} is "
+                "not quantised; type: %lora load MODEL --bits 4, or omit --init."
+            )
+        return LowRank(
+            *residual_factors(base.source_weight(path), start(original), rank, scaling), scaling
+        )
+    weight = outputs_first(original, start(original))
+    init_of = principal if init == "pissa" else orthonormal
+    return init_of(weight, rank, scaling)
 
 
 class Residual(AdapterLayer):

@@ -10,7 +10,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
-from lora_magic.adapters.residual import Residual, orthonormal, principal
+from lora_magic.adapters.inits import Residual, orthonormal, principal
 from tests.adapters.shared import answer, based, made, moved
 from tests.tiny import tiny_model
 
