@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class ModuleCount:
     """One module: d outputs, k inputs, the method's `formula`, and what its tensors hold.
 
-    `rank` is 0 where the method has none.
+    `rank` is 0 for a method without one.
     """
 
     module: str
@@ -45,8 +45,7 @@ class ModuleCount:
 class ParameterCount:
     """Trainable parameters against the base's, module by module.
 
-    `adapter` is None for a plan: nothing of that spec is attached, and `tensors` are then counted
-    by formula.
+    `adapter` is None for a plan: no such adapter is attached, and `tensors` are counted by formula.
     """
 
     adapter: str | None
@@ -111,7 +110,7 @@ class ParameterCount:
             rows=[
                 {
                     "adapter": self.adapter or "plan",
-                    # Virtual tokens, biases and whole weights have no rank: the cell says none.
+                    # Virtual tokens, biases and full weights have no rank: the cell is empty.
                     "rank": self.spec.rank or None,
                     "modules": len(self.modules),
                     "trainable": self.trainable_parameters,
@@ -151,7 +150,7 @@ def bottleneck(width: int, rank: int, norm: bool) -> int:
 
 
 def width_at(model: nn.Module, module: nn.Module) -> int:
-    """The width of what a module answers: a linear layer's outputs, a block's stream."""
+    """The width of a module's output: a linear layer's outputs, or the residual stream."""
     return shape_of(module)[0] if carries_lora(module) else width_of(model)
 
 

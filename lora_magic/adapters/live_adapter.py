@@ -1,6 +1,6 @@
-"""One adapter on one base: its replacement modules, its factors, and what it went through.
+"""One adapter on one base: its replacement modules, its tensors and its history.
 
-Knows the layers that stand in slots; knows neither PEFT's classes nor the session. The public face
+Knows the layers in slots; knows neither PEFT's classes nor the session. The public face
 of an adapter is the frozen record `Adapter`.
 """
 
@@ -30,19 +30,19 @@ from .trainable_copy import TrainableCopy
 
 State = Mapping[str, Tensor]
 
-#: What stands in the place of a module's path for virtual tokens.
+#: What virtual tokens have instead of a module's path.
 VIRTUAL = "virtual tokens"
 
-#: What virtual tokens are called among the model's modules while they are trained.
+#: The name of virtual tokens among the model's modules during training.
 _ROOT_NAME = "virtual_tokens"
 
 
 @dataclass(frozen=True)
 class History:
-    """What training did to an adapter so far; `elsewhere` if it came with a ΔW that is not 0.
+    """The training of an adapter so far; `elsewhere` if it was opened with a ΔW that is not 0.
 
-    `made` says in words how it was made out of other adapters, if it was, and `lost` what that
-    lost of their ΔW.
+    `made` says how it was made from other adapters, if it was, and `lost` what that lost of their
+    ΔW.
     """
 
     steps: int = 0
@@ -68,12 +68,12 @@ class History:
 
 @dataclass(frozen=True)
 class Adapter:
-    """An adapter in names and numbers: the record that `attach` and `open` return.
+    """An adapter as names and numbers: the record that `attach` and `open` return.
 
     `formula` is the method's count over its modules (Σ r·(d + k) for LoRA), `trainable` the count
-    of its tensors; `differing` names the modules where the two do not agree. `checkpoint_bytes` is
-    the size of its tensors. `ranks` are those in use by module: of AdaLoRA what its budget left.
-    `active` says that it answered when this was written.
+    of its tensors; `differing` names the modules where the two differ. `checkpoint_bytes` is
+    the size of its tensors. `ranks` are those in use by module: for AdaLoRA those that its budget
+    left. `active` says whether it was active at that moment.
     """
 
     name: str
@@ -97,7 +97,7 @@ class Adapter:
 
     @property
     def trained(self) -> bool:
-        """Has it taken a step, here or elsewhere?"""
+        """Was it trained, here or elsewhere?"""
         return self.history.steps > 0 or self.history.elsewhere
 
     @property
@@ -123,7 +123,7 @@ class Adapter:
     ) -> dict[str, object]:
         from lora_magic.views import receipt
 
-        agree = "the count of the tensors agrees"
+        agree = "the tensors agree"
         if self.differing:
             agree = f"the tensors differ in {', '.join(self.differing)}"
         return receipt.bundle(
@@ -140,7 +140,7 @@ class Adapter:
                 ),
                 ("seed", str(self.spec.seed)),
                 ("state", self.history.words),
-                *([("made of", ", ".join(self.parents))] if self.parents else []),
+                *([("made from", ", ".join(self.parents))] if self.parents else []),
                 *([("from", self.source)] if self.source else []),
             ],
         )
@@ -152,14 +152,14 @@ def _kilobytes(size: int) -> str:
 
 @dataclass(eq=False)
 class LiveAdapter:
-    """An adapter as the session holds it: live modules, never handed out.
+    """An adapter inside the session: live modules, never returned to a person.
 
-    `replacements` stand in the slots while it is in force, by path; `originals` are the base's own
-    modules there. `wrapper` is PEFT's own model around the base, for the methods that PEFT has and
-    None for the others; `start` is the state that a training begins from; `form` is the prompt form
-    that it was trained in; `saved_to` is the folder that holds it as it is now, None where there is
-    none. `card` is what the last training says of itself, `parents` the adapters that this one was
-    made of.
+    `replacements` are in the slots while it is active, by path; `originals` are the base's own
+    modules there. `wrapper` is PEFT's model around the base, None for methods that PEFT does not
+    have; `start` is the state that training begins from; `form` is the prompt form of its training;
+    `saved_to` is the folder that has its current state, or None. `run` is the record of its last
+    training, `parents` are the adapters that it was made from, `own` its parameters by (path,
+    name).
     """
 
     name: str
@@ -184,7 +184,7 @@ class LiveAdapter:
         return METHODS[self.spec.method]
 
     def collect(self, slots: Slots) -> None:
-        """Find the adapter's own parameters, once its layers are as they will stay."""
+        """Find the adapter's own parameters, after its layers are complete."""
         with slots.using({}):
             self.own = dict(_own(self.originals, self.replacements))
 
@@ -235,31 +235,30 @@ class LiveAdapter:
         return {path: update for path, update in found.items() if update is not None}
 
     def stackable(self) -> dict[str, LowRank] | None:
-        """ΔW of every module as factors; None for an adapter that does anything else besides."""
+        """ΔW of every module as factors; None for an adapter that changes anything else."""
         return stackable(self.replacements)
 
     @property
     def tokens(self) -> int:
-        """Positions of the context that it takes."""
+        """How many positions of the context it uses."""
         root = self.replacements.get(ROOT)
         return root.count if isinstance(root, VirtualTokens) else 0
 
     def ranks(self) -> dict[str, int]:
-        """The rank in use by module: of AdaLoRA the values that its budget has left."""
+        """The rank in use by module: for AdaLoRA the values that its budget left."""
         found = {}
         for count in self.counts:
             values = getattr(self.replacements.get(count.module), "lora_E", None)
-            held = count.rank if values is None else int(values[PEFT_NAME].count_nonzero())
             if count.rank:
-                found[count.module] = held
+                used = count.rank if values is None else int(values[PEFT_NAME].count_nonzero())
+                found[count.module] = used
         return found
 
     @contextmanager
     def trainable(self) -> Iterator[None]:
-        """The adapter's parameters want a gradient for the length of a block, and no others.
+        """The adapter's parameters, and no others, require a gradient during a block.
 
-        What stands at the root is a part of the model just then, for whoever asks the model for its
-        parameters.
+        Virtual tokens are then a submodule of the model, so `model.parameters()` includes them.
         """
         parameters = [parameter for _, parameter in self.tensors()]
         root = self.replacements.get(ROOT)
@@ -277,7 +276,7 @@ class LiveAdapter:
                 self.originals[ROOT]._modules.pop(_ROOT_NAME, None)
 
     def record(self, active: bool = False) -> Adapter:
-        """This adapter in names and numbers."""
+        """This adapter as names and numbers."""
         tensors = [parameter for _, parameter in self.tensors()]
         return Adapter(
             name=self.name,
@@ -297,7 +296,7 @@ class LiveAdapter:
 
 
 def stackable(modules: Mapping[str, nn.Module]) -> dict[str, LowRank] | None:
-    """ΔW of modules that stand in slots as factors; None where one does anything else."""
+    """ΔW of replacement modules as factors; None if one changes anything else."""
     found = {path: low_rank_of(module) for path, module in modules.items()}
     low = {path: update for path, update in found.items() if update is not None}
     return low if len(low) == len(found) else None
@@ -306,7 +305,7 @@ def stackable(modules: Mapping[str, nn.Module]) -> dict[str, LowRank] | None:
 def _own(
     originals: Mapping[str, nn.Module], replacements: Mapping[str, nn.Module]
 ) -> Iterator[tuple[tuple[str, str], nn.Parameter]]:
-    """Parameters that the replacements have and the originals do not; tied ones once."""
+    """Parameters of the replacements that the originals do not have; tied ones once."""
     seen = {
         id(parameter)
         for path, module in originals.items()

@@ -134,9 +134,9 @@ def _matrices(model: nn.Module, spec: AdapterSpec, head: Iterable[str]) -> tuple
     own = [path for path in embeddings if not looks_up_plainly(model.get_submodule(path))]
     if own:
         raise AdapterError(
-            f"{own[0]} is {type(model.get_submodule(own[0])).__name__}, an embedding that does "
-            "not look up the rows of its input ids, which LoRA cannot follow; remove it from "
-            "--targets, or use --method full"
+            f"{own[0]} is {type(model.get_submodule(own[0])).__name__}, an embedding that looks up "
+            "other rows than those of its input ids, which LoRA cannot do; remove it from --targets, "
+            "or use --method full"
         )
     if spec.dora:
         _refuse_dora(model, paths)
@@ -157,8 +157,8 @@ def _refuse_dora(model: nn.Module, paths: Iterable[str]) -> None:
         # On the meta device there are no values.
         if bits is None and not weight.is_meta and _has_zero_output(module, weight):
             raise AdapterError(
-                f"--dora on {path}: all weights of one of its outputs are 0 (such as a vocabulary's "
-                "padding), so m/‖V‖ is 0/0; remove it from --targets, or omit --dora."
+                f"--dora on {path}: all weights of one of its outputs are 0 (for example "
+                "padding of a vocabulary), so m/‖V‖ is 0/0; remove it from --targets, or omit --dora."
             )
 
 

@@ -251,7 +251,7 @@ class Session:
         there = state.attached.get(name)
         if there is not None and there.spec != spec and not replace:
             raise AdapterError(
-                f"{name!r} is attached with another spec ({there.spec.against(spec)}); to start "
+                f"{name!r} is attached with another spec ({there.spec.difference(spec)}); to start "
                 "anew, add --replace, or choose another name."
             )
         with state.all_or_nothing():

@@ -74,7 +74,7 @@ def reason(name: str, situation: str) -> str | None:
     added = set(SITUATIONS[situation][1])
     method = METHODS[VARIANTS[name].get("method", "lora")]
     if any(not method.reads(flag) for flag in added):
-        return "has none"
+        return "does not use"
     return REFUSED.get((name, situation))
 
 

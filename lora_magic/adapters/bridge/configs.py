@@ -48,9 +48,9 @@ KINDS = {
 def config_for(
     spec: AdapterSpec, model: nn.Module, paths: Sequence[str], task_type: str | None = "CAUSAL_LM"
 ) -> Any:
-    """PEFT's config of a spec for the layers that PEFT has. It is never shared: PEFT writes in it.
+    """PEFT's config of a spec. It is never shared, since PEFT writes into it.
 
-    Biases, norms and heads are not in it: they are trained beside PEFT's layers.
+    Biases, norms and heads are not in it: trainable copies take care of them.
     """
     common: dict[str, Any] = {
         "target_modules": shortest(model, paths),
@@ -64,7 +64,7 @@ def config_for(
         )
     common |= {"lora_alpha": _whole(spec.alpha), "lora_dropout": spec.dropout}
     if spec.method == "adalora":
-        # The schedule belongs to a run and is set there; PEFT only wants a length.
+        # The schedule is set at the beginning of a run; PEFT needs a length here.
         return peft.AdaLoraConfig(
             **common, target_r=spec.rank, init_r=first_rank(spec.rank), total_step=10**6
         )
@@ -80,12 +80,12 @@ def config_for(
 
 
 def _whole(alpha: float) -> float:
-    """PEFT calls α an int; it divides it by r all the same."""
+    """PEFT declares α as an int, and only divides it by r."""
     return int(alpha) if float(alpha).is_integer() else alpha
 
 
 def usual_targets(model: nn.Module) -> list[str]:
-    """The modules that (IA)³ scales in this architecture, by PEFT's table; empty where it has none.
+    """The modules that (IA)³ scales in this architecture, by PEFT's table; empty if it has none.
 
     Keys, values and the feed-forward's inner output, as in the paper.
     """
@@ -192,9 +192,9 @@ def spec_of(config: Any, seed: int) -> AdapterSpec:
 
 
 def own(config: Any) -> Any:
-    """A copy of a foreign config, ready to be captured with tensors that exist.
+    """A copy of a config read from a file, ready to be captured.
 
-    Biases and modules saved whole are trained beside PEFT's layers, so they are not in it.
+    Biases and modules saved in full are trainable copies here, so they are removed from it.
     """
     copied = copy.deepcopy(config)
     copied.inference_mode = False

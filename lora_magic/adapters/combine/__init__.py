@@ -1,7 +1,7 @@
-"""New adapters out of old ones: a weighted blend of several, or one at a smaller rank.
+"""New adapters from others: a weighted blend of several, or one at a smaller rank.
 
-Both are plain LoRA, made from what the old adapters change: a ΔW by module, and beside it the
-biases, norms and a classifier's head that they train themselves. Nothing of the old ones is shared.
+Both are plain LoRA, made from the ΔW of each module and from the biases, norms and head that the
+others train. Nothing is shared with the others.
 """
 
 from __future__ import annotations

@@ -48,10 +48,10 @@ def compress(
 ) -> tuple[LiveAdapter, Compression]:
     """A plain LoRA with the best approximation of each ΔW, and what that loses.
 
-    By `rank`, the same for all modules; or by `energy`, the smallest rank of each module that holds
-    this share of its Σσ². A module where ΔW = 0 keeps rank 1 with B = 0. No matrix of the rank is
-    nearer in the Frobenius norm (Eckart and Young 1936). Biases, norms and a head go over as they
-    are. Raises `AdapterError` for a method without a ΔW.
+    With `rank`, the same rank for all modules; with `energy`, for each module the smallest rank
+    that keeps this share of its Σσ². A module with ΔW = 0 gets rank 1 with B = 0. No matrix of that
+    rank is nearer in the Frobenius norm (Eckart and Young 1936). Biases, norms and a head are
+    copied unchanged. Raises `AdapterError` for a method without a ΔW.
     """
     change = changes_of(base, slots, attached, "compressed")
     updates: dict[str, LowRank] = {}
@@ -60,21 +60,21 @@ def compress(
         update = finite(attached, path)
         row = row_of(path, update)
         wanted = rank if rank is not None else energy_rank(row.sigma, energy or 1.0)
-        # Also where it is narrow enough: ΔW = 0 needs no more than rank 1.
+        # Even if it is narrow enough: ΔW = 0 needs only rank 1.
         updates[path] = fitted(update, max(1, wanted)) if row.norm else nothing(update)
         after = updates[path].rank
         rows.append(replace(row, rank_after=after, error=row.lost_at(after)))
-    beside = summed(slots, [(1.0, change)])
+    trained = summed(slots, [(1.0, change)])
     made = attach.from_updates(
-        base, slots, new, updates, beside, seed=seed_of(new), parents=(attached.name,)
+        base, slots, new, updates, trained, seed=seed_of(new), parents=(attached.name,)
     )
-    told = Compression(attached.name, new, (*rows, *change.left), made.record().trainable)
-    words = f"{attached.name} at rank {told.after}"
-    return signed(made, [(1.0, attached)], words, loss_in_words(told)), told
+    report = Compression(attached.name, new, (*rows, *change.left), made.record().trainable)
+    origin = f"{attached.name} at rank {report.after}"
+    return signed(made, [(1.0, attached)], origin, loss_of(report)), report
 
 
 def evidence(base: BaseModel, slots: Slots, attached: LiveAdapter) -> Compression:
-    """What an adapter would lose at each rank; nothing is made.
+    """What an adapter would lose at each rank, without making one.
 
     Raises `AdapterError` for a method without a ΔW.
     """
@@ -84,12 +84,12 @@ def evidence(base: BaseModel, slots: Slots, attached: LiveAdapter) -> Compressio
 
 
 def check_size(rank: int | None, energy: float | None) -> None:
-    """Raise `AdapterError` for a rank or a share of energy that cannot be, and for both at once."""
+    """Raise `AdapterError` for an invalid rank or share of energy, and for both together."""
     if rank is not None and energy is not None:
-        raise AdapterError("--rank and --energy at once; keep one of the two.")
+        raise AdapterError("--rank and --energy exclude each other; use one of the two.")
     fault = rank_fault(rank)
     if energy is not None and not is_share(energy):
-        fault = f"energy {energy!r}: expected a share above 0, at most 1, say --energy 0.95"
+        fault = f"energy {energy!r}: expected a share above 0, at most 1, for example --energy 0.95"
     if fault:
         raise AdapterError(f"{fault}.")
 
@@ -105,8 +105,8 @@ def default_name(name: str, rank: int | None, energy: float | None) -> str:
 class Compression:
     """An adapter at a smaller rank, or the evidence for choosing one.
 
-    `new` is the name of the adapter made, None where nothing was made: then both ranks of a module
-    are the same. Biases, norms and a head go over as they are and count as nothing lost.
+    `new` is the name of the new adapter, None if none was made: then both ranks of a module are the
+    same. Biases, norms and a head are copied unchanged and count as nothing lost.
     """
 
     adapter: str
@@ -116,7 +116,7 @@ class Compression:
 
     @property
     def error(self) -> float:
-        """What is lost overall, √(Σ‖ΔW − ΔW'‖² / Σ‖ΔW‖²), with what is not carried."""
+        """What is lost overall, √(Σ‖ΔW − ΔW'‖² / Σ‖ΔW‖²), with what a LoRA cannot represent."""
         return _overall(self.modules, [row.error for row in self.modules])
 
     @property
@@ -126,12 +126,12 @@ class Compression:
 
     @property
     def left(self) -> tuple[str, ...]:
-        """Parameters that the adapter changes and a LoRA cannot carry."""
+        """Parameters that the adapter changes and a LoRA cannot represent."""
         return tuple(row.module for row in self.modules if not row.carried)
 
     @property
     def ranks(self) -> tuple[int, ...]:
-        """The ranks that evidence is told for: each up to 16, else powers of two and the whole."""
+        """The ranks in the evidence: all up to 16, else powers of two and the largest."""
         most = max(row.rank_before for row in self.modules)
         if most <= 16:
             return tuple(range(1, most + 1))
@@ -139,21 +139,21 @@ class Compression:
 
     @property
     def enough(self) -> int:
-        """The smallest of these ranks that keeps 95 % of the energy of what can be carried."""
-        held = [row for row in self.modules if row.carried]
+        """The smallest of these ranks that keeps 95 % of the energy that a LoRA can represent."""
+        carried = [row for row in self.modules if row.carried]
         for rank in self.ranks:
-            if _overall(held, [row.lost_at(rank) for row in held]) ** 2 <= 1 - _ENOUGH:
+            if _overall(carried, [row.lost_at(rank) for row in carried]) ** 2 <= 1 - _ENOUGH:
                 return rank
         return self.ranks[-1]
 
     @property
     def before(self) -> str:
-        """The ranks that its modules have: `8`, or `3 to 7`."""
+        """The ranks of its modules: `8`, or `3 to 7`."""
         return _span([row.rank_before for row in self.modules if row.carried])
 
     @property
     def after(self) -> str:
-        """The ranks that the new one's modules have."""
+        """The ranks of the new adapter's modules."""
         return _span([row.rank_after for row in self.modules if row.carried])
 
     @property
@@ -173,8 +173,8 @@ class Compression:
             return f"{self.adapter}: {self._evidence}; type: {self.command}"
         count = sum(row.carried for row in self.modules)
         return (
-            f"{self.new}: {self.adapter} at rank {self.after} (it has {self.before}) on {count} "
-            f"module{'s' * (count != 1)}, {self.parameters:,} parameters; {loss_in_words(self)}; "
+            f"{self.new}: {self.adapter} at rank {self.after} (instead of {self.before}) on "
+            f"{count} module{'s' * (count != 1)}, {self.parameters:,} parameters; {loss_of(self)}; "
             f"to use it: {self.command}"
         )
 
@@ -183,9 +183,9 @@ class Compression:
         if not any(row.norm for row in self.modules):
             return "not trained yet, ΔW = 0"
         if self.enough == self.ranks[-1]:
-            return f"rank {self.before}, and no smaller one for all keeps 95 % of the energy of ΔW"
+            return f"rank {self.before}; no smaller common rank keeps 95 % of the energy of ΔW"
         lost = _overall(self.modules, [row.lost_at(self.enough) for row in self.modules])
-        return f"rank {self.enough}, of {self.before}, loses {_percent(lost)} of ΔW"
+        return f"rank {self.enough} instead of {self.before} loses {_percent(lost)} of ΔW"
 
     def __repr__(self) -> str:
         return str(self._repr_mimebundle_()["text/plain"])
@@ -220,18 +220,18 @@ class Compression:
         return bundle
 
 
-def loss_in_words(told: Compression) -> str:
-    """`12.30% of ΔW lost (most in q_proj: 30.10%)`, and what was not carried."""
-    if not told.modules or told.error <= _ROUNDING:
+def loss_of(report: Compression) -> str:
+    """`12.30% of ΔW lost (most in q_proj: 30.10%)`, and what a LoRA cannot represent."""
+    if not report.modules or report.error <= _ROUNDING:
         return "nothing of ΔW lost"
-    worst = told.worst
-    most = f" (most in {worst.module}: {_percent(worst.error)})" if len(told.modules) > 1 else ""
-    left = f", {listed(told.left, 3)} not carried" if told.left else ""
-    return f"{_percent(told.error)} of ΔW lost{most}{left}"
+    worst = report.worst
+    most = f" (most in {worst.module}: {_percent(worst.error)})" if len(report.modules) > 1 else ""
+    left = f", {listed(report.left, 3)} not in it" if report.left else ""
+    return f"{_percent(report.error)} of ΔW lost{most}{left}"
 
 
 def fitted(update: Update, rank: int) -> LowRank:
-    """The update itself where it is narrow enough, else its best approximation of the rank."""
+    """The update itself if it is narrow enough, else its best approximation of that rank."""
     if isinstance(update, LowRank) and update.rank <= rank:
         return update
     if not update.norm():
@@ -250,14 +250,14 @@ def nothing(update: Update) -> LowRank:
 
 
 def row_of(path: str, update: Update) -> ModuleLoss:
-    """A module's row before anything is cut off."""
+    """A module's row before truncation."""
     sigma = tuple(update.singular_values().tolist())
     rank = min(update.rank, *update.shape)
     return ModuleLoss(path, rank, rank, math.hypot(*sigma), 0.0, sigma)
 
 
 def cut(path: str, update: Update, kept: LowRank) -> ModuleLoss:
-    """The row of a module; its singular values are computed only where something was cut off."""
+    """A module's row; its singular values are computed only if it was truncated."""
     if kept is update:
         return ModuleLoss(path, kept.rank, kept.rank, update.norm(), 0.0)
     row = row_of(path, update)
@@ -265,16 +265,16 @@ def cut(path: str, update: Update, kept: LowRank) -> ModuleLoss:
 
 
 def _overall(rows: Sequence[ModuleLoss], errors: Sequence[float]) -> float:
-    whole = math.hypot(*(row.norm for row in rows))
+    norm = math.hypot(*(row.norm for row in rows))
     lost = math.hypot(*(row.norm * error for row, error in zip(rows, errors, strict=True)))
-    return lost / whole if whole else 0.0
+    return lost / norm if norm else 0.0
 
 
 def rank_fault(rank: object) -> str:
-    """What is wrong with a rank that was asked for; empty where nothing is."""
+    """What is wrong with a rank; empty if nothing is."""
     if rank is None or (is_whole(rank) and rank >= 1):  # type: ignore[operator]  # a number
         return ""
-    return f"rank {rank!r}: expected a whole number from 1, say --rank 8"
+    return f"rank {rank!r}: expected a whole number from 1, for example --rank 8"
 
 
 def is_share(value: object) -> bool:
