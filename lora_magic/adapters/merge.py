@@ -12,7 +12,7 @@ Knows modules and low-rank factors; knows no session.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -109,8 +109,7 @@ class MergeReport:
     def to_frame(self) -> DataFrame:
         """One row a module: module, relative_change, lost_to_rounding, bytes."""
         names = ["module", "relative_change", "lost_to_rounding", "bytes"]
-        rows = [(m.module, m.relative_change, m.lost_to_rounding, m.bytes) for m in self.modules]
-        return frame(rows, names)
+        return frame([astuple(row) for row in self.modules], names)
 
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None
@@ -124,14 +123,7 @@ class MergeReport:
                 ("seconds", f"{self.seconds:.3f}"),
                 ("extra bytes while merged", f"{self.extra_bytes:,}"),
             ],
-            rows=[
-                {
-                    "module": row.module,
-                    "relative_change": row.relative_change,
-                    "lost_to_rounding": row.lost_to_rounding,
-                }
-                for row in self.modules
-            ],
+            rows=[asdict(row) for row in self.modules],
         )
 
 

@@ -135,8 +135,8 @@ def _matrices(model: nn.Module, spec: AdapterSpec, head: Iterable[str]) -> tuple
     if own:
         raise AdapterError(
             f"{own[0]} is {type(model.get_submodule(own[0])).__name__}, an embedding that looks up "
-            "other rows than those of its input ids, which LoRA cannot do; remove it from --targets, "
-            "or use --method full"
+            "other rows than those of its input ids, which LoRA cannot do; remove it from "
+            "--targets, or use --method full"
         )
     if spec.dora:
         _refuse_dora(model, paths)
@@ -158,7 +158,8 @@ def _refuse_dora(model: nn.Module, paths: Iterable[str]) -> None:
         if bits is None and not weight.is_meta and _has_zero_output(module, weight):
             raise AdapterError(
                 f"--dora on {path}: all weights of one of its outputs are 0 (for example "
-                "padding of a vocabulary), so m/‖V‖ is 0/0; remove it from --targets, or omit --dora."
+                "padding of a vocabulary), so m/‖V‖ is 0/0; remove it from --targets, or omit "
+                "--dora."
             )
 
 

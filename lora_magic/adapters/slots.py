@@ -116,7 +116,7 @@ class Slots:
         self._written = dict(coming)
 
     def restore(self, replacements: Mapping[str, nn.Module]) -> None:
-        """Write these replacements whatever is in the slots: after a `write` that failed halfway."""
+        """Write these replacements whatever is in the slots, after a `write` that failed."""
         with undisturbed():
             for parent, child, original in self._slots.values():
                 parent._modules[child] = original

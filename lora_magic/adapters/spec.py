@@ -55,11 +55,11 @@ class AdapterSpec:
     and B begin: `default` (A Kaiming-uniform, B zero), `gaussian` (A normal with std 1/r, B zero),
     `pissa` and `olora` (W0's SVD and QR, subtracted from W0's output, so that the first output is
     the base's), `eva` (A from the inputs' directions on the training rows, B zero), `loftq` (the
-    error of rounding W0 to 4 bits). `dora` trains each output's magnitude separately. `bias` (none, all,
-    lora_only) and `norms` also train those parameters; `rank_pattern` and `alpha_pattern` are pairs
-    (module name, value). `rank` is r of the bottleneck methods too, and the average rank that
-    AdaLoRA ends with. `virtual_tokens` belongs to prefix and prompt. `dropout` is the share of A's
-    inputs dropped in training, `seed` that of the random initialisation.
+    error of rounding W0 to 4 bits). `dora` trains each output's magnitude separately.
+    `bias` (none, all, lora_only) and `norms` also train those parameters; `rank_pattern` and
+    `alpha_pattern` are pairs (module name, value). `rank` is also r of the bottleneck methods, and
+    the average rank that AdaLoRA ends with. `virtual_tokens` belongs to prefix and prompt.
+    `dropout` is the share of A's inputs dropped in training, `seed` that of the initialisation.
 
     A field that the method does not read is 0 or empty. Raises `AdapterError`, with every fault in
     one, for a value out of its range and a field that the method does not read.

@@ -34,8 +34,8 @@ def refuse_injected(model: nn.Module) -> None:
     if layers:
         raise BaseModelError(
             f"this model has adapter layers ({listed(layers, 2)}); expected a plain base model "
-            "or a PeftModel. If another session uses it, type %lora reset there; if PEFT wrapped it, "
-            "pass the PeftModel itself."
+            "or a PeftModel. If another session uses it, type %lora reset there; if PEFT "
+            "wrapped it, pass the PeftModel itself."
         )
 
 

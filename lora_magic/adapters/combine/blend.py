@@ -34,8 +34,8 @@ class Way:
 
     `sum` is ΔW = Σ wᵢ·ΔWᵢ. `ties` (arXiv 2306.01708), `dare` (arXiv 2311.03099) and `magnitude` are
     described in `lora_magic.lowrank.combine`; they keep a share `density` of the entries.
-    `dare` draws its masks from `seed`, different ones for each module. `rank` replaces the result by its
-    best approximation of that rank. Raises `AdapterError`, with every fault in one.
+    `dare` draws its masks from `seed`, different ones for each module. `rank` replaces the result
+    by its best approximation of that rank. Raises `AdapterError`, with every fault in one.
     """
 
     method: str = "sum"
@@ -126,7 +126,7 @@ def blend(
         seed=way.seed,
         parents=tuple(attached.name for _, attached in parts),
     )
-    lost = Compression(new, new, (*losses, *(row for c in changes for row in c.left)))
+    lost = Compression(new, new, (*losses, *(row for c in changes for row in c.not_carried)))
     return signed(made, parts, _origin(parts, way, lost), loss_of(lost))
 
 

@@ -54,7 +54,7 @@ class Changes:
 
     matrices: tuple[str, ...]
     trained: dict[str, dict[str, Tensor]]
-    left: tuple[ModuleLoss, ...]
+    not_carried: tuple[ModuleLoss, ...]
 
 
 def changes_of(base: BaseModel, slots: Slots, attached: LiveAdapter, doing: str) -> Changes:
@@ -65,40 +65,34 @@ def changes_of(base: BaseModel, slots: Slots, attached: LiveAdapter, doing: str)
             f"{attached.name} ({method.title}) cannot be {doing}: {method.no_spectrum}. Use it "
             f"unchanged: %lora swap {attached.name}"
         )
-    able = _able(base, slots)
-    matrices, left = [], []
+    trainable = _trainable(base, slots)
+    matrices, not_carried = [], []
     trained: dict[str, dict[str, Tensor]] = {}
     for path, layer in attached.replacements.items():
         original = attached.originals[path]
         adapted = path not in base.task.head and _has_matrix(original, layer)
         if adapted:
             matrices.append(path)
-        for name, value in _trained(original, layer):
+        for name, value in _trained_values(original, layer):
             if name == "weight" and adapted:
                 continue
-            delta = precise(value) - precise(original._parameters[name])  # type: ignore[arg-type]  # it has it
+            delta = precise(value) - precise(original.get_parameter(name))
             if not bool(delta.isfinite().all()):
                 _refuse_diverged(attached, f"{path}.{name}")
-            if name in able.get(path, ()):
+            if (path, name) in trainable:
                 trained.setdefault(path, {})[name] = delta
             elif bool(delta.any()):
-                left.append(ModuleLoss(f"{path}.{name}", 0, 0, float(delta.norm()), 1.0))
-    return Changes(tuple(matrices), trained, tuple(left))
+                not_carried.append(ModuleLoss(f"{path}.{name}", 0, 0, float(delta.norm()), 1.0))
+    return Changes(tuple(matrices), trained, tuple(not_carried))
 
 
-def _able(base: BaseModel, slots: Slots) -> dict[str, set[str]]:
+def _trainable(base: BaseModel, slots: Slots) -> set[tuple[str, str]]:
     """The parameters of the base that a LoRA can train: biases, norms, a classifier's head."""
-    found: dict[str, set[str]] = {}
     with slots.using({}):
-        biases = trainable_copy.biases(base.model, base.task.head)
-        for names in (biases, trainable_copy.norms(base.model), _head(base)):
-            for path, own in names.items():
-                found.setdefault(path, set()).update(own)
-    return found
-
-
-def _head(base: BaseModel) -> dict[str, list[str]]:
-    return {path: list(base.model.get_submodule(path)._parameters) for path in base.task.head}
+        model = base.model
+        head = {path: list(model.get_submodule(path)._parameters) for path in base.task.head}
+        parts = (trainable_copy.biases(model, head), trainable_copy.norms(model), head)
+    return {(path, name) for part in parts for path, names in part.items() for name in names}
 
 
 def _has_matrix(original: nn.Module, layer: nn.Module) -> bool:
@@ -115,7 +109,7 @@ def _has_matrix(original: nn.Module, layer: nn.Module) -> bool:
     return carries_lora(original)
 
 
-def _trained(original: nn.Module, layer: nn.Module) -> Iterator[tuple[str, Tensor]]:
+def _trained_values(original: nn.Module, layer: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Parameters of the base that a layer replaces, by name: θ."""
     copy = copy_in(layer)
     if copy is not None:
@@ -148,10 +142,9 @@ def summed(slots: Slots, weighed: Sequence[tuple[float, Changes]]) -> dict[str, 
         for path, deltas in change.trained.items():
             sums = found.setdefault(path, {})
             for name, delta in deltas.items():
-                begin = sums.get(name)
-                if begin is None:
-                    begin = precise(slots.original(path)._parameters[name])  # type: ignore[arg-type]  # it has it
-                sums[name] = begin + weight * delta
+                if name not in sums:
+                    sums[name] = precise(slots.original(path).get_parameter(name))
+                sums[name] = sums[name] + weight * delta
     return found
 
 

@@ -68,7 +68,7 @@ def compress(
     made = attach.from_updates(
         base, slots, new, updates, trained, seed=seed_of(new), parents=(attached.name,)
     )
-    report = Compression(attached.name, new, (*rows, *change.left), made.record().trainable)
+    report = Compression(attached.name, new, (*rows, *change.not_carried), made.record().trainable)
     origin = f"{attached.name} at rank {report.after}"
     return signed(made, [(1.0, attached)], origin, loss_of(report)), report
 
@@ -80,7 +80,7 @@ def evidence(base: BaseModel, slots: Slots, attached: LiveAdapter) -> Compressio
     """
     change = changes_of(base, slots, attached, "compressed")
     rows = [row_of(path, finite(attached, path)) for path in change.matrices]
-    return Compression(attached.name, None, (*rows, *change.left))
+    return Compression(attached.name, None, (*rows, *change.not_carried))
 
 
 def check_size(rank: int | None, energy: float | None) -> None:
@@ -125,7 +125,7 @@ class Compression:
         return max(self.modules, key=lambda row: row.error)
 
     @property
-    def left(self) -> tuple[str, ...]:
+    def not_carried(self) -> tuple[str, ...]:
         """Parameters that the adapter changes and a LoRA cannot represent."""
         return tuple(row.module for row in self.modules if not row.carried)
 
@@ -226,8 +226,8 @@ def loss_of(report: Compression) -> str:
         return "nothing of ΔW lost"
     worst = report.worst
     most = f" (most in {worst.module}: {_percent(worst.error)})" if len(report.modules) > 1 else ""
-    left = f", {listed(report.left, 3)} not in it" if report.left else ""
-    return f"{_percent(report.error)} of ΔW lost{most}{left}"
+    rest = f", {listed(report.not_carried, 3)} not carried" if report.not_carried else ""
+    return f"{_percent(report.error)} of ΔW lost{most}{rest}"
 
 
 def fitted(update: Update, rank: int) -> LowRank:
