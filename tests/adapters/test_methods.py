@@ -83,7 +83,7 @@ def test_all_flags_not_read_are_refused_in_one_error(name: str) -> None:
     with pytest.raises(AdapterError) as seen:
         resolve_spec("one", SMALL, {"method": name, **unread})
     for flag in unread:
-        assert f"--{flag.replace('_', '-')}: " in str(seen.value)
+        assert f"--{flag.replace('_', '-')}" in str(seen.value)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -114,7 +114,7 @@ def test_every_method_is_attached_or_refused_in_one_line(architecture: str, name
 def test_ia3_on_a_model_that_no_table_knows_asks_for_names() -> None:
     base, slots = based()
     base.model.config.model_type = "unheard_of"
-    with pytest.raises(AdapterError, match=r"LlamaForCausalLM is not known.*--targets k_proj"):
+    with pytest.raises(AdapterError, match=r"scales in LlamaForCausalLM; .*--targets k_proj"):
         made(base, slots, method="ia3")
     attached = made(base, slots, method="ia3", targets="k_proj,v_proj,down_proj")
     inner = {path for path, layer in attached.replacements.items() if layer.is_feedforward}  # type: ignore[union-attr]  # (IA)³'s
