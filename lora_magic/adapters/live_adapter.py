@@ -54,7 +54,7 @@ class History:
     lost: str = ""
 
     @property
-    def words(self) -> str:
+    def line(self) -> str:
         """`60 steps, loss 3.1 → 0.6`, `0.7·a + 0.3·b`, `trained elsewhere`, or `not trained`."""
         if not self.steps and self.made:
             return self.made
@@ -107,7 +107,7 @@ class Adapter:
         where = f" on {count} module{'s' * (count != 1)}" if count else ""
         past = self.history
         made = f"; made as {past.made}, {past.lost}" if past.made else ""
-        made += f"; {past.words}" if self.trained and past.words != past.made else ""
+        made += f"; {past.line}" if self.trained and past.line != past.made else ""
         made += "; active" if self.active else ""
         return (
             f"{self.name}: {self.spec.line}{where}, "
@@ -116,13 +116,14 @@ class Adapter:
         )
 
     def __repr__(self) -> str:
-        return self.line if self.trained else f"{self.line}; {self.history.words}"
+        return self.line if self.trained else f"{self.line}; {self.history.line}"
 
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None
     ) -> dict[str, object]:
         from lora_magic.views import receipt
 
+        method = METHODS[self.spec.method]
         agree = "the tensors agree"
         if self.differing:
             agree = f"the tensors differ in {', '.join(self.differing)}"
@@ -130,16 +131,10 @@ class Adapter:
             line=self.line,
             facts=[
                 ("modules", ", ".join(self.modules)),
-                (
-                    "method",
-                    f"{METHODS[self.spec.method].title}; {METHODS[self.spec.method].source}",
-                ),
-                (
-                    "by formula",
-                    f"{METHODS[self.spec.method].storage} = {self.formula:,}; {agree}",
-                ),
+                ("method", f"{method.title}; {method.source}"),
+                ("by formula", f"{method.storage} = {self.formula:,}; {agree}"),
                 ("seed", str(self.spec.seed)),
-                ("state", self.history.words),
+                ("state", self.history.line),
                 *([("made from", ", ".join(self.parents))] if self.parents else []),
                 *([("from", self.source)] if self.source else []),
             ],

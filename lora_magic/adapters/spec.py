@@ -102,9 +102,7 @@ class AdapterSpec:
             and not method.reads(field.name)
         ]
         used = [f"--{flag_of(f.name)}" for f in fields(self) if f.name in method.takes]
-        hint = (
-            f"it uses {', '.join(used)}" if used else f"omit {'it' if len(given) < 2 else 'them'}"
-        )
+        hint = f"it uses {', '.join(used)}" if used else "omit it"
         return [f"{method.title} does not use {', '.join(given)} ({hint})"] if given else []
 
     def _out_of_range(self, method: Method) -> list[str]:

@@ -66,7 +66,7 @@ class Status:
             base=self.base_line,
             machine=self.machine,
             adapters=[
-                (a.name, a.spec.line, a.history.words + now.get(a.name, ""), a.name in now)
+                (a.name, a.spec.line, a.history.line + now.get(a.name, ""), a.name in now)
                 for a in self.adapters
             ],
             merged=self.merged,

@@ -271,6 +271,6 @@ def test_a_card_that_is_wrong_in_any_place_is_one_line(
 
 
 def test_history_in_words() -> None:
-    assert History().words == "not trained"
-    assert History(elsewhere=True).words == "trained elsewhere"
-    assert History(steps=1, first_loss=3.0, last_loss=1.0).words == "1 step, loss 3.00 → 1.00"
+    assert History().line == "not trained"
+    assert History(elsewhere=True).line == "trained elsewhere"
+    assert History(steps=1, first_loss=3.0, last_loss=1.0).line == "1 step, loss 3.00 → 1.00"

@@ -290,9 +290,9 @@ def test_what_was_saved_opens_at_once_and_trained_elsewhere_is_told(
     session.save("one", tmp_path / "one")
     assert session.open(tmp_path / "one", "one") == session.adapters["one"]
     (tmp_path / "one" / "lora_magic.json").unlink()
-    assert session.open(tmp_path / "one", "two").history.words == "trained elsewhere"
+    assert session.open(tmp_path / "one", "two").history.line == "trained elsewhere"
     session.attach("three", rank=2)
-    assert session.adapters["three"].history.words == "not trained"
+    assert session.adapters["three"].history.line == "not trained"
 
 
 def test_a_missing_folder_names_what_is_saved_at_home(session: Session) -> None:
@@ -335,6 +335,15 @@ def test_a_saved_folder_that_is_gone_is_no_saved_adapter(session: Session, tmp_p
     shutil.rmtree(tmp_path / "a")
     with pytest.raises(StateError, match="trained and not saved"):
         session.load("demo")
+
+
+def test_one_file_of_the_room_reads_and_writes_files() -> None:
+    from lora_magic.adapters import files
+
+    calls = ("read_text", "write_text", "read_bytes", "write_bytes", "load_file", "save_file")
+    for path in Path(files.__file__).parent.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert path.name == "files.py" or not any(call in text for call in calls), path.name
 
 
 # Made for another base

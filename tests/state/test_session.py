@@ -41,7 +41,7 @@ def test_attached_again_it_says_what_it_has_learned(session: Session) -> None:
     session.attach("one", rank=2)
     session.train("one", text=ROWS, steps=3)
     again = session.attach("one", rank=2)
-    assert f"; {again.history.words}" in again.line
+    assert f"; {again.history.line}" in again.line
     assert "3 steps" in again.line
     assert repr(again).count("3 steps") == 1
 
