@@ -201,8 +201,8 @@ def fill(
     """
     faults = faults_of(file_tensors(slots, attached), tensors)
     if faults:
-        told = listed([fault.replace(FILE_PREFIX, "", 1) for fault in faults], 12)
-        raise AdapterError(f"adapter {attached.name!r} does not fit {base.name}: {told}.")
+        shown = listed([fault.replace(FILE_PREFIX, "", 1) for fault in faults], 12)
+        raise AdapterError(f"adapter {attached.name!r} does not fit {base.name}: {shown}.")
     if attached.wrapper is None:
         attached.set_state(tensors)
         return

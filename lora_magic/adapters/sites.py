@@ -19,7 +19,7 @@ from lora_magic.errors import AdapterError, listed
 from . import bottleneck, bridge, trainable_copy
 from .slots import ROOT
 from .spec import USUAL, AdapterSpec, first_rank, flag_of
-from .targets import is_attention, is_transposed, looks_up_plainly, refuse_rank, resolve
+from .targets import ends_with, is_attention, is_transposed, looks_up_plainly, refuse_rank, resolve
 
 #: Inits that compute A and B from W0.
 FROM_WEIGHTS = ("pissa", "olora", "loftq")
@@ -182,7 +182,7 @@ def _refuse_patterns(paths: Iterable[str], spec: AdapterSpec) -> None:
     """Raise `AdapterError` for a pattern that names none of the targets, which PEFT ignores."""
     for flag in ("rank_pattern", "alpha_pattern"):
         for name, value in getattr(spec, flag):
-            if not any(path == name or path.endswith(f".{name}") for path in paths):
+            if not any(ends_with(path, name) for path in paths):
                 raise AdapterError(
                     f"--{flag_of(flag)} {name}={value:g}: no target ends with {name!r}; "
                     f"targets: {listed(paths, 4)}."

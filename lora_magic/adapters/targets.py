@@ -1,6 +1,6 @@
-"""Which modules of a base model an adapter goes to.
+"""Target modules: from names, keywords and patterns to the paths of a base model's modules.
 
-Knows module trees and the ways to name a part of them; knows no adapter and no PEFT.
+Knows module trees and how people name parts of them; knows no adapter and no PEFT.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def canonical(targets: str | Iterable[str]) -> str:
     if not isinstance(targets, Iterable) or not all(isinstance(part, str) for part in targets):
         raise AdapterError(f"targets {targets!r}: expected names, as in targets=['q_proj'].")
     parts = targets.split(",") if isinstance(targets, str) else list(targets)
-    # In one order, so that the same modules are the same spec however they are typed.
+    # Sorted, so that the same modules give the same spec in any order.
     return ",".join(sorted({part.strip() for part in parts if part.strip()}))
 
 
@@ -39,7 +39,7 @@ def resolve(model: nn.Module, targets: str, without: Iterable[str] = ()) -> tupl
 
     `without` are excluded: a classifier's head, which is trained in full. A name matches a path
     that equals it or ends with it after a dot, as in PEFT. Raises `AdapterError` that lists every
-    name that matched nothing or cannot carry an adapter.
+    name that matches nothing or a module that LoRA cannot adapt.
     """
     kinds = {path: module for path, module in model.named_modules() if path}
     skipped = set(without)
@@ -147,15 +147,16 @@ def _by_names(
             "; ".join(faults) + f". Possible names: {listed(leaf_names(able))}, "
             "or all-linear, attention, re:PATTERN."
         )
-    return [path for path in able if any(_ends(path, name) for name in names)]
+    return [path for path in able if any(ends_with(path, name) for name in names)]
 
 
-def _ends(path: str, name: str) -> bool:
+def ends_with(path: str, name: str) -> bool:
+    """Is this the path's name, or its last parts? PEFT matches targets so."""
     return path == name or path.endswith(f".{name}")
 
 
 def _fault(name: str, kinds: dict[str, nn.Module], able: dict[str, nn.Module]) -> str | None:
-    matched = [path for path in kinds if _ends(path, name)]
+    matched = [path for path in kinds if ends_with(path, name)]
     if any(path in able for path in matched):
         return None
     if matched:
