@@ -69,8 +69,9 @@ def write(files: AdapterFiles, page: str, folder: Path) -> int:
 
     Raises `AdapterError` if the folder has other files than an adapter's, or cannot be written.
     """
+    command = f"%lora save {files.card['name']} DIR"
     try:
-        _refuse_other_files(folder)
+        _refuse_other_files(folder, command)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
             new = Path(temporary) / "new"
@@ -79,7 +80,7 @@ def write(files: AdapterFiles, page: str, folder: Path) -> int:
             _exchange(new, folder, Path(temporary) / "old")
     except OSError as error:
         raise AdapterError(
-            f"{folder} cannot be written ({error}); choose another folder: %lora save NAME DIR"
+            f"{folder} cannot be written ({error}); choose another folder: {command}"
         ) from error
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
@@ -108,7 +109,7 @@ def _exchange(new: Path, folder: Path, old: Path) -> None:
             raise
 
 
-def _refuse_other_files(folder: Path) -> None:
+def _refuse_other_files(folder: Path, command: str) -> None:
     others = []
     if folder.is_dir():
         others = sorted(file.name for file in folder.iterdir() if file.name not in ALL_FILES)
@@ -117,7 +118,7 @@ def _refuse_other_files(folder: Path) -> None:
     if others:
         raise AdapterError(
             f"{folder} has files that are not part of an adapter ({listed(others, 3)}), so it is "
-            "not replaced; choose another folder: %lora save NAME DIR"
+            f"not replaced; choose another folder: {command}"
         )
 
 
