@@ -1,1 +1,1 @@
-"""What can be attached to a base model, and how it lives beside others on one base."""
+"""Adapters: their specs, layers and ΔW; how they are attached, merged, combined and saved."""

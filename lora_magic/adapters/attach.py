@@ -1,6 +1,6 @@
-"""Makes an adapter on a base: from a spec, from a config and tensors, or from updates computed.
+"""Makes an adapter on a base: from a spec, from PEFT's config, or from updates already computed.
 
-Knows the base, its slots and what `build` makes; knows no session.
+Knows the base, its slots and what `build` makes; knows no files and no session.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from lora_magic.errors import AdapterError, listed
 from lora_magic.lowrank.factors import LowRank
 
 from . import bridge
-from .build import Built, build, peft_layers, whole
-from .count import ModuleCount
-from .delta import PEFT_NAME
-from .live_adapter import History, LiveAdapter
-from .methods import METHODS
-from .prefix import VirtualTokens
+from .build import AdapterLayers, add_trained, build, peft_layers
+from .delta import factors_of
+from .live_adapter import VIRTUAL, History, LiveAdapter
 from .slots import Slots
 from .spec import ALL_LINEAR, AdapterSpec
 from .targets import resolve, shortest
-from .trainable_copy import TrainableCopy, every_bias, every_norm
+from .trainable_copy import biases, norms
 from .trial import check_runs
+
+#: What PEFT's files put before a module's path.
+FILE_PREFIX = "base_model.model."
 
 
 def create(base: BaseModel, slots: Slots, name: str, spec: AdapterSpec) -> LiveAdapter:
@@ -37,7 +37,15 @@ def create(base: BaseModel, slots: Slots, name: str, spec: AdapterSpec) -> LiveA
     Raises `AdapterError` for targets that match nothing, a rank beyond a target's size, and
     whatever else the method cannot do on this base.
     """
-    return _attached(base, slots, name, spec, build(base, slots, spec))
+    return _live(base, slots, name, spec, build(base, slots, spec))
+
+
+def from_config(
+    base: BaseModel, slots: Slots, name: str, spec: AdapterSpec, config: Any
+) -> LiveAdapter:
+    """A fresh adapter with the layers of PEFT's config."""
+    layers = add_trained(base, slots, spec, peft_layers(base, slots, spec, config))
+    return _live(base, slots, name, spec, layers)
 
 
 def from_peft(
@@ -48,43 +56,12 @@ def from_peft(
     state: Mapping[str, Tensor],
     spec: AdapterSpec,
 ) -> LiveAdapter:
-    """An adapter from the config and tensors of PEFT's file, for the layers that PEFT has.
+    """An adapter from PEFT's config and the tensors of PEFT's file.
 
     All faults of the tensors come in one `AdapterError`.
     """
-    built = whole(base, slots, spec, peft_layers(base, slots, spec, config))
-    attached = _attached(base, slots, name, spec, built)
-    load_peft(base, slots, attached, state)
-    return finished(attached)
-
-
-def load_peft(
-    base: BaseModel, slots: Slots, attached: LiveAdapter, state: Mapping[str, Tensor]
-) -> None:
-    """Write the tensors of PEFT's file into an adapter; all their faults in one `AdapterError`."""
-    beside = {
-        f"base_model.model.{path}.{'' if held is attached.replacements[path] else 'base_layer.'}"
-        f"{key}": value
-        for path, held in tuned_of(attached).items()
-        for key, value in held.values.items()
-    }
-    expected = {**bridge.tensors(attached.wrapper, slots, attached.replacements), **beside}
-    _refuse_faults(base, attached.name, expected, state)
-    with torch.no_grad():
-        for key, value in beside.items():
-            value.copy_(state[key])
-    own = {key: tensor for key, tensor in state.items() if key not in beside}
-    bridge.set_tensors(attached.wrapper, slots, attached.replacements, own)
-    attached.collect(slots)
-
-
-def from_tensors(
-    base: BaseModel, slots: Slots, name: str, spec: AdapterSpec, state: Mapping[str, Tensor]
-) -> LiveAdapter:
-    """An adapter from our own tensors, named as `LiveAdapter.tensors` names them."""
-    attached = create(base, slots, name, spec)
-    _refuse_faults(base, name, attached.state(), state)
-    attached.set_state(state)
+    attached = from_config(base, slots, name, spec, config)
+    fill(base, slots, attached, state)
     return finished(attached)
 
 
@@ -93,29 +70,28 @@ def from_updates(
     slots: Slots,
     name: str,
     updates: Mapping[str, LowRank],
-    tuned: Mapping[str, Mapping[str, Tensor]],
+    trained: Mapping[str, Mapping[str, Tensor]],
     *,
     seed: int,
     parents: tuple[str, ...],
 ) -> LiveAdapter:
     """A plain LoRA whose ΔW are these updates, rank by module; the scale goes into B.
 
-    `tuned` are parameters of the base trained themselves, by module path and name: biases, norms
-    and a head, and no others. Raises `AdapterError` for no updates.
+    `trained` are trained parameters of the base by module path and name: biases, norms and a head,
+    and no others. Raises `AdapterError` for no updates.
     """
     with slots.using({}):
-        spec = _spec_of(base, updates, tuned, seed)
+        spec = _spec_of(base, updates, trained, seed)
     attached = create(base, slots, name, spec)
+    copies = attached.trainable_copies()
     with torch.no_grad():
         for path, update in updates.items():
-            layer: Any = attached.replacements[path]
-            down, up = _parts(layer)
+            down, up = factors_of(attached.replacements[path])
             down.copy_(update.down)
             up.copy_(update.scale * update.up)
-        beside = tuned_of(attached)
-        for path, values in tuned.items():
+        for path, values in trained.items():
             for key, value in values.items():
-                beside[path].values[key].copy_(value)
+                copies[path].values[key].copy_(value)
     attached.parents = parents
     return finished(attached)
 
@@ -123,7 +99,7 @@ def from_updates(
 def _spec_of(
     base: BaseModel,
     updates: Mapping[str, LowRank],
-    tuned: Mapping[str, Mapping[str, Tensor]],
+    trained: Mapping[str, Mapping[str, Tensor]],
     seed: int,
 ) -> AdapterSpec:
     if not updates:
@@ -134,16 +110,16 @@ def _spec_of(
     return AdapterSpec(
         rank=most,
         alpha=float(most),
-        targets=_named(base, list(updates)),
+        targets=_targets(base, list(updates)),
         seed=seed,
         rank_pattern=uneven,
         alpha_pattern=tuple((path, float(rank)) for path, rank in uneven),
-        **_beside(base, set(updates), tuned),
+        **_bias_and_norms(base, set(updates), trained),
     )
 
 
-def _named(base: BaseModel, paths: list[str]) -> str:
-    """Targets that name these modules, `all-linear` where that is what they are."""
+def _targets(base: BaseModel, paths: list[str]) -> str:
+    """Targets that name these modules: `all-linear` where it means exactly these."""
     try:
         if set(resolve(base.model, ALL_LINEAR, base.task.head)) == set(paths):
             return ALL_LINEAR
@@ -152,113 +128,102 @@ def _named(base: BaseModel, paths: list[str]) -> str:
     return ",".join(sorted(shortest(base.model, paths)))
 
 
-def _beside(
-    base: BaseModel, targets: set[str], tuned: Mapping[str, Mapping[str, Tensor]]
+def _bias_and_norms(
+    base: BaseModel, targets: set[str], trained: Mapping[str, Mapping[str, Tensor]]
 ) -> dict[str, Any]:
-    """The flags of a spec that trains these parameters of the base, and few others."""
-    own = {path: set(values) for path, values in tuned.items() if path not in base.task.head}
-    known = every_norm(base.model)
-    norms = any(names - set(every_bias(base.model).get(p, ())) for p, names in own.items())
-    biased = {path for path in own if not (norms and path in known)}
+    """The spec's `bias` and `norms` that train these parameters of the base, and few others."""
+    own = {path: set(values) for path, values in trained.items() if path not in base.task.head}
+    every_norm, every_bias = norms(base.model), biases(base.model)
+    with_norms = any(names - set(every_bias.get(path, ())) for path, names in own.items())
+    biased = {path for path in own if not (with_norms and path in every_norm)}
     kind = "lora_only" if biased <= targets else "all"
-    return {"norms": norms, "bias": kind if biased else "none"}
+    return {"norms": with_norms, "bias": kind if biased else "none"}
 
 
-def _parts(layer: Any) -> tuple[Tensor, Tensor]:
-    if PEFT_NAME in layer.lora_A:
-        return layer.lora_A[PEFT_NAME].weight, layer.lora_B[PEFT_NAME].weight
-    return layer.lora_embedding_A[PEFT_NAME], layer.lora_embedding_B[PEFT_NAME]
-
-
-def tuned_of(attached: LiveAdapter) -> dict[str, TrainableCopy]:
-    """The modules whose own parameters an adapter trains, by path: below PEFT's layers too."""
-    found = {}
-    for path, module in attached.replacements.items():
-        inner = module if isinstance(module, TrainableCopy) else getattr(module, "base_layer", None)
-        if isinstance(inner, TrainableCopy):
-            found[path] = inner
-    return found
-
-
-def changes(attached: LiveAdapter) -> bool:
-    """Does the adapter change any answer? A fresh LoRA does not: its B is zero."""
-    layers = list(attached.replacements.values())
-    if any(isinstance(layer, VirtualTokens) for layer in layers):
-        return True
-    if any(tuned.moved() for tuned in tuned_of(attached).values()):
-        return True
-    tensors = dict(attached.tensors())
-    last = (
-        ("lora_B.", "lora_embedding_B.") if attached.spec.method == "lora" else ("lora_E.", "up.")
-    )
-    nonzero = any(bool(t.count_nonzero()) for n, t in tensors.items() if any(p in n for p in last))
-    return nonzero or any(bool((t != 1).any()) for n, t in tensors.items() if ".ia3_l." in n)
-
-
-def _attached(
-    base: BaseModel, slots: Slots, name: str, spec: AdapterSpec, built: Built
+def _live(
+    base: BaseModel, slots: Slots, name: str, spec: AdapterSpec, layers: AdapterLayers
 ) -> LiveAdapter:
-    if built.wrapper is not None:
-        bridge.name_base(built.wrapper, base.name)
+    if layers.wrapper is not None:
+        bridge.name_base(layers.wrapper, base.name)
     attached = LiveAdapter(
         name=name,
         spec=spec,
-        wrapper=built.wrapper,
-        replacements=built.replacements,
-        originals={path: slots.original(path) for path in built.replacements},
-        form=None,
-        counts=(),
+        wrapper=layers.wrapper,
+        replacements=layers.replacements,
+        originals={path: slots.original(path) for path in layers.replacements},
         base_parameters=base.parameters,
     )
     attached.collect(slots)
-    # After the tensors are collected: a forward pass may put others beside them (DoRA on 4 bits).
-    check_runs(base.model, slots, built.replacements, METHODS[spec.method].title)
-    held: dict[str, int] = {}
-    for key, tensor in attached.tensors():
-        path = _path_of(key, built.replacements)
-        held[path] = held.get(path, 0) + tensor.numel()
+    # After the tensors are collected: a forward pass may add others (DoRA on 4 bits).
+    check_runs(base.model, slots, layers.replacements, attached.method.title)
     attached.counts = tuple(
-        _with(count, held.get(path, 0)) for path, count in built.formulas.items()
+        replace(count, module=count.module or VIRTUAL, tensors=attached.parameters_at(path))
+        for path, count in layers.formulas.items()
     )
     attached.start = attached.state()
     return attached
 
 
-def _path_of(key: str, paths: Mapping[str, object]) -> str:
-    parts = key.split(".")
-    for end in range(len(parts), 0, -1):
-        if (path := ".".join(parts[:end])) in paths:
-            return path
-    return ""
-
-
-def _with(count: ModuleCount, tensors: int) -> ModuleCount:
-    return replace(count, module=count.module or "virtual tokens", tensors=tensors)
-
-
 def finished(attached: LiveAdapter) -> LiveAdapter:
-    """An adapter whose tensors have been read: this is where a training begins."""
+    """An adapter whose tensors have been written: training starts from here."""
     attached.start = attached.state()
-    attached.history = History(elsewhere=changes(attached))
+    attached.history = History(elsewhere=attached.has_effect())
     return attached
 
 
-def _refuse_faults(
-    base: BaseModel, name: str, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]
+# The tensors of its file
+
+
+def trained_tensors(attached: LiveAdapter) -> dict[str, Tensor]:
+    """The trained parameters of the base under the names that PEFT's file gives them."""
+    return {
+        f"{FILE_PREFIX}{path}.{'' if copy is attached.replacements[path] else 'base_layer.'}"
+        f"{key}": value
+        for path, copy in attached.trainable_copies().items()
+        for key, value in copy.values.items()
+    }
+
+
+def file_tensors(slots: Slots, attached: LiveAdapter) -> dict[str, Tensor]:
+    """An adapter's tensors under the names of its file: PEFT's, or its own without PEFT."""
+    if attached.wrapper is None:
+        return dict(attached.tensors())
+    layers = bridge.tensors(attached.wrapper, slots, attached.replacements)
+    return {**layers, **trained_tensors(attached)}
+
+
+def fill(
+    base: BaseModel, slots: Slots, attached: LiveAdapter, tensors: Mapping[str, Tensor]
 ) -> None:
-    faults = [f.replace("base_model.model.", "", 1) for f in faults_of(expected, found)]
+    """Write the tensors of a file into an adapter.
+
+    Raises `AdapterError`, with every fault in one and nothing written, for tensors that do not fit.
+    """
+    faults = faults_of(file_tensors(slots, attached), tensors)
     if faults:
-        raise AdapterError(f"adapter {name!r} does not fit {base.name}: {listed(faults, 12)}.")
+        shown = listed([fault.replace(FILE_PREFIX, "", 1) for fault in faults], 12)
+        raise AdapterError(f"adapter {attached.name!r} does not fit {base.name}: {shown}.")
+    if attached.wrapper is None:
+        attached.set_state(tensors)
+        return
+    trained = trained_tensors(attached)
+    with torch.no_grad():
+        for key, value in trained.items():
+            value.copy_(tensors[key])
+    # PEFT writes its own: it resizes AdaLoRA's layers to the ranks in the config.
+    layers = {key: tensor for key, tensor in tensors.items() if key not in trained}
+    bridge.set_tensors(attached.wrapper, slots, attached.replacements, layers)
+    attached.collect(slots)
 
 
 def faults_of(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
-    """What is wrong with tensors read: missing, unexpected, of another shape, no numbers."""
+    """What is wrong with tensors read: missing, unexpected, another shape, not finite numbers."""
     faults = [f"missing {key}" for key in expected if key not in found]
     faults += [f"unexpected {key}" for key in found if key not in expected]
     for key in expected.keys() & found.keys():
-        want, seen = tuple(expected[key].shape), tuple(found[key].shape)
-        if want != seen:
-            faults.append(f"{key} is {seen}, expected {want}")
+        shape, seen = tuple(expected[key].shape), tuple(found[key].shape)
+        if shape != seen:
+            faults.append(f"{key} is {seen}, expected {shape}")
         elif not found[key].is_floating_point():
             faults.append(
                 f"{key} holds {short_name(found[key].dtype)}, expected fp32, fp16 or bf16"

@@ -1,4 +1,4 @@
-"""Bottleneck adapters, after Houlsby and after Lin: small layers in the stream of the model.
+"""Bottleneck adapters (Houlsby, Lin): small layers in the residual stream of the model.
 
 Knows blocks of a model and linear layers; knows no PEFT, no adapter and no session.
 """
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lora_magic.errors import AdapterError
 
-from .adapter_layer import AdapterLayer
+from .slots import AdapterLayer
 from .targets import carries_lora, is_attention, shape_of
 
 
@@ -21,8 +21,8 @@ class Bottleneck(AdapterLayer):
 
     W_down is r×d, normal with std 1/√d; W_up is d×r, zero at first with both biases, so that the
     first output is the base's. With `norm` a LayerNorm of its own comes before W_down (Lin et al.
-    2020). Parameters: 2·d·r + r + d, and 2·d for the norm. float32, cast back once. A module that
-    answers with a tuple has its first part changed.
+    2020). Parameters: 2·d·r + r + d, and 2·d for the norm. float32, cast back once. If a module
+    returns a tuple, its first element is changed.
     """
 
     norm: nn.Module
@@ -42,11 +42,11 @@ class Bottleneck(AdapterLayer):
             part.requires_grad_(False).to(device)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the module answers, changed."""
-        answer = self.base_layer(*args, **kwargs)
-        if isinstance(answer, tuple):
-            return (self.changed(answer[0]), *answer[1:])
-        return self.changed(answer)
+        """The module's output, changed."""
+        output = self.base_layer(*args, **kwargs)
+        if isinstance(output, tuple):
+            return (self.changed(output[0]), *output[1:])
+        return self.changed(output)
 
     def changed(self, h: Tensor) -> Tensor:
         """h [..., d] with the adapter's part added."""
@@ -67,15 +67,15 @@ def blocks(model: nn.Module) -> dict[str, nn.Module]:
     ]
     if not lists:
         raise AdapterError(
-            f"{type(model).__name__} has no list of equal blocks, so it is not known where "
-            "bottlenecks belong; name the modules: --targets o_proj,down_proj"
+            f"{type(model).__name__} has no list of equal blocks to put bottlenecks in; name the "
+            "modules: --targets o_proj,down_proj"
         )
     path, found = max(lists, key=lambda pair: sum(p.numel() for p in pair[1].parameters()))
     return {f"{path}.{index}": block for index, block in enumerate(found)}
 
 
 def after_projections(model: nn.Module, width: int) -> list[str]:
-    """Houlsby's places: in each block the attention's and the feed-forward's output projection.
+    """Houlsby's sites: in each block the attention's and the feed-forward's output projection.
 
     Each is the last linear layer of its part with `width` outputs. Raises `AdapterError` for a
     block where one of the two is not found.
@@ -94,14 +94,14 @@ def after_projections(model: nn.Module, width: int) -> list[str]:
         if not attention or not other:
             missing = "attention" if not attention else "feed-forward"
             raise AdapterError(
-                f"{path} has no {missing} output projection that is a linear layer of {width} "
-                "outputs; name the modules: --targets o_proj,down_proj"
+                f"{path} has no {missing} output projection (a linear layer with {width} outputs); "
+                "name the modules: --targets o_proj,down_proj"
             )
         found += [f"{path}.{attention[-1]}", f"{path}.{other[-1]}"]
     return found
 
 
 def width_of(model: nn.Module) -> int:
-    """The width of the stream between the blocks, from the model's config."""
+    """The width of the residual stream, from the model's config."""
     config: Any = model.config
     return int(config.get_text_config().hidden_size)

@@ -1,7 +1,7 @@
-"""The card beside a saved adapter: whose it is, how it was made, what it was asked in.
+"""An adapter's card: which base it was made for, how it was made, which prompt form it expects.
 
-`lora_magic.json` for us, `README.md` for people. Knows records and JSON; knows no tensors and no
-session.
+lora_magic.json holds the card for this package, README.md for people. Knows records and JSON
+values; knows no files, no tensors and no session.
 """
 
 from __future__ import annotations
@@ -19,17 +19,16 @@ from lora_magic.base.prompt import PromptForm
 from lora_magic.errors import AdapterError
 from lora_magic.paths import quoted
 
+from .files import CARD_FILE
 from .live_adapter import History, LiveAdapter
-from .methods import METHODS
 from .spec import AdapterSpec, spec_from
 
-CARD_FILE = "lora_magic.json"
 _PACKAGES = ("lora_magic", "torch", "transformers", "peft", "bitsandbytes")
 
 
 @dataclass(frozen=True)
 class Card:
-    """What `lora_magic.json` says beside an adapter's tensors; empty where there is none."""
+    """The contents of lora_magic.json; every field is empty where there is no such file."""
 
     name: str = ""
     base: str = ""
@@ -44,43 +43,40 @@ class Card:
     run: dict[str, Any] = field(default_factory=dict)
     parents: tuple[str, ...] = ()
 
-    def strangeness(self, base: BaseModel) -> str:
-        """Why this adapter is not one for that base; empty where nothing speaks against it.
+    def mismatch(self, base: BaseModel) -> str:
+        """Why this adapter was not made for this base; empty if it was, or if nothing is known.
 
-        The same weights in another number format are the same base: their bits differ, and an
-        adapter is often opened on them.
+        The same weights in another number format are the same base: their fingerprints differ, and
+        adapters are often opened on them.
         """
-        if not self.fingerprint or self.fingerprint == base.fingerprint.digest:
-            return self._other_labels(base)
+        same_weights = self.fingerprint in ("", base.fingerprint.digest)
         seen = (self.architecture, self.parameters)
         expected = (type(base.model).__name__, base.parameters)
-        if seen != expected and seen != ("", 0):
+        if not same_weights and seen not in (expected, ("", 0)):
             return (
                 f"it was made for {self.base}, a {self.architecture} of {self.parameters:,} "
                 f"parameters, and {base.name} is a {expected[0]} of {expected[1]:,}"
             )
-        if self.format == number_format(base):
+        if not same_weights and self.format == number_format(base):
             return (
                 f"it was made for {self.base} with the weights {self.fingerprint}, and those of "
                 f"{base.name} are {base.fingerprint.digest}"
             )
-        return self._other_labels(base)
-
-    def _other_labels(self, base: BaseModel) -> str:
-        if self.labels and self.labels != base.task.labels:
-            return (
-                f"its head gives {', '.join(self.labels)}, and the base "
-                f"{', '.join(base.task.labels) or 'no labels'}"
-            )
+        if self._other_labels(base):
+            labels = ", ".join(base.task.labels) or "none"
+            return f"its labels are {', '.join(self.labels)}; the base's labels are {labels}"
         return ""
 
-    def way_out(self, base: BaseModel) -> str:
-        """What to type for the base that this adapter was made for."""
+    def _other_labels(self, base: BaseModel) -> bool:
+        return bool(self.labels) and self.labels != base.task.labels
+
+    def remedy(self, base: BaseModel) -> str:
+        """What to type to load the base that this adapter was made for."""
         if self.fingerprint and self.fingerprint == base.fingerprint.digest:
             return "It was made for this base, so its config and its weights disagree."
         if self.base == LIVE:
-            return "It was made for a live model: use that one first."
-        if self.base and self.labels and self.labels != base.task.labels:
+            return "It was made for a live model; type: %lora use MODEL TOKENIZER"
+        if self.base and self._other_labels(base):
             return (
                 f"It was made for {self.base} as a classifier; type: %lora load "
                 f"{quoted(self.base)} --task classification --labels "
@@ -98,7 +94,7 @@ def number_format(base: BaseModel) -> str:
 
 
 def versions() -> dict[str, str]:
-    """The versions of what made an adapter."""
+    """The versions of Python and of the packages that made an adapter."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -108,9 +104,9 @@ def versions() -> dict[str, str]:
     return found
 
 
-def write(base: BaseModel, attached: LiveAdapter, folder: Path) -> None:
-    """Write both files of an adapter's card."""
-    fields = {
+def fields_of(base: BaseModel, attached: LiveAdapter) -> dict[str, Any]:
+    """The contents of an adapter's lora_magic.json."""
+    return {
         "name": attached.name,
         "base": {
             "name": base.name,
@@ -127,14 +123,11 @@ def write(base: BaseModel, attached: LiveAdapter, folder: Path) -> None:
         "parents": list(attached.parents),
         "versions": versions(),
     }
-    text = json.dumps(fields, indent=2, ensure_ascii=False)
-    (folder / CARD_FILE).write_text(text + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(_page(base, attached), encoding="utf-8")
 
 
-def _page(base: BaseModel, attached: LiveAdapter) -> str:
-    """A page in the form that the hub reads: a head of fields, then text."""
-    method = METHODS[attached.spec.method]
+def page_of(base: BaseModel, attached: LiveAdapter) -> str:
+    """README.md as the hub expects it: fields, then text."""
+    method = attached.method
     record = attached.record()
     head = ["---", f"base_model: {json.dumps(base.name)}", "tags:", "- lora_magic"]
     head += ["library_name: peft"] if method.peft else []
@@ -157,16 +150,14 @@ def _page(base: BaseModel, attached: LiveAdapter) -> str:
     return "\n".join(lines) + "\n"
 
 
-def read(folder: Path) -> Card:
-    """The card in a folder; raises `AdapterError` for one that cannot be read."""
-    path = folder / CARD_FILE
-    if not path.is_file():
-        return Card()
+def card_of(fields: Any, folder: Path) -> Card:
+    """The card in these contents of a folder's lora_magic.json.
+
+    Raises `AdapterError` for contents that are wrong anywhere.
+    """
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
         base = fields.get("base") or {}
-        form, history = fields.get("prompt_form"), fields.get("history")
-        spec = fields.get("spec")
+        spec, history, form = (fields.get(key) for key in ("spec", "history", "prompt_form"))
         return Card(
             name=str(fields.get("name") or ""),
             base=str(base.get("name", "")),
@@ -181,6 +172,9 @@ def read(folder: Path) -> Card:
             run=dict(fields.get("run") or {}),
             parents=tuple(fields.get("parents") or ()),
         )
-    # A card written by another hand can be wrong in every way; all of them mean the same.
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, AdapterError) as error:
-        raise AdapterError(f"{path} cannot be read ({error}); remove it to go on.") from error
+    # A card edited by hand can be wrong in every way; the remedy is always the same.
+    except (ValueError, TypeError, KeyError, AttributeError, AdapterError) as error:
+        raise AdapterError(
+            f"{folder / CARD_FILE} cannot be read ({error}); remove it to open the adapter "
+            "without its card."
+        ) from error

@@ -18,7 +18,7 @@ from lora_magic.numbers import percent
 from .bottleneck import width_of
 from .methods import METHODS
 from .prefix import formula
-from .sites import Layer, layers_of, own_of
+from .sites import Site, sites_of, trained_parameters
 from .slots import ROOT
 from .spec import AdapterSpec
 from .targets import carries_lora, shape_of
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class ModuleCount:
     """One module: d outputs, k inputs, the method's `formula`, and what its tensors hold.
 
-    `rank` is 0 where the method has none.
+    `rank` is 0 for a method without one.
     """
 
     module: str
@@ -46,8 +46,7 @@ class ModuleCount:
 class ParameterCount:
     """Trainable parameters against the base's, module by module.
 
-    `adapter` is None for a plan: nothing of that spec is attached, and `tensors` are then counted
-    by formula.
+    `adapter` is None for a plan: no such adapter is attached, and `tensors` are counted by formula.
     """
 
     adapter: str | None
@@ -136,49 +135,50 @@ def bottleneck(width: int, rank: int, norm: bool) -> int:
 
 
 def width_at(model: nn.Module, module: nn.Module) -> int:
-    """The width of what a module answers: a linear layer's outputs, a block's stream."""
+    """The width of a module's output: a linear layer's outputs, or the residual stream."""
     return shape_of(module)[0] if carries_lora(module) else width_of(model)
 
 
 def by_formula(
-    model: nn.Module, spec: AdapterSpec, layers: Iterable[Layer], head: Iterable[str] = ()
+    model: nn.Module, spec: AdapterSpec, sites: Iterable[Site], head: Iterable[str] = ()
 ) -> dict[str, ModuleCount]:
-    """What a spec's layers train, and what of the base is trained itself, by path.
+    """What a spec's layers train, and what of the base is trained, by path.
 
-    A parameter that is tied is counted once. The tensors are not looked at: their count is 0.
+    Tied parameters are counted once. The tensors are not counted: theirs is 0.
     """
-    layers = tuple(layers)
-    found = {layer.path: _layer(model, spec, layer) for layer in layers}
+    sites = tuple(sites)
+    found = {site.path: _of_layer(model, spec, site) for site in sites}
     seen: set[int] = set()
-    for path, names in own_of(model, spec, layers, head).items():
+    for path, names in trained_parameters(model, spec, sites, head).items():
         module = model.get_submodule(path)
-        values = [value for name in names if id(value := module._parameters[name]) not in seen]
+        values = [value for name in names if id(value := module.get_parameter(name)) not in seen]
         seen |= {id(value) for value in values}
-        held = sum(count(value) for value in values if value is not None)
-        known = found.get(path) or _own(path, module, names, held)
-        found[path] = replace(known, formula=known.formula + held)
+        size = sum(count(value) for value in values)
+        known = found.get(path) or _of_base(path, module, names, size)
+        found[path] = replace(known, formula=known.formula + size)
     return found
 
 
-def _layer(model: nn.Module, spec: AdapterSpec, layer: Layer) -> ModuleCount:
-    if layer.path == ROOT:
-        held, tokens = formula(model, spec.method, spec.virtual_tokens), spec.virtual_tokens
-        return ModuleCount("virtual tokens", held // tokens, tokens, 0, held, 0)
-    module = model.get_submodule(layer.path)
+def _of_layer(model: nn.Module, spec: AdapterSpec, site: Site) -> ModuleCount:
+    if site.path == ROOT:
+        size, tokens = formula(model, spec.method, spec.virtual_tokens), spec.virtual_tokens
+        return ModuleCount("virtual tokens", size // tokens, tokens, 0, size, 0)
+    module = model.get_submodule(site.path)
     if spec.method in ("houlsby", "adapter-l"):
         width = width_at(model, module)
-        held = bottleneck(width, layer.rank, norm=spec.method == "adapter-l")
-        return ModuleCount(layer.path, width, width, 0, held, 0)
+        size = bottleneck(width, site.rank, norm=spec.method == "adapter-l")
+        return ModuleCount(site.path, width, width, 0, size, 0)
     outputs, inputs = shape_of(module)
     if spec.method == "ia3":
-        return ModuleCount(layer.path, outputs, inputs, 0, inputs if layer.inner else outputs, 0)
-    held = low_rank(outputs, inputs, layer.rank, spec)
-    return ModuleCount(layer.path, outputs, inputs, layer.rank, held, 0)
+        size = inputs if site.scales_inputs else outputs
+        return ModuleCount(site.path, outputs, inputs, 0, size, 0)
+    size = low_rank(outputs, inputs, site.rank, spec)
+    return ModuleCount(site.path, outputs, inputs, site.rank, size, 0)
 
 
-def _own(path: str, module: nn.Module, names: Iterable[str], held: int) -> ModuleCount:
+def _of_base(path: str, module: nn.Module, names: Iterable[str], size: int) -> ModuleCount:
     matrix = "weight" in names and carries_lora(module)
-    outputs, inputs = shape_of(module) if matrix else (held, 1)
+    outputs, inputs = shape_of(module) if matrix else (size, 1)
     return ModuleCount(path, outputs, inputs, 0, 0, 0)
 
 
@@ -188,8 +188,8 @@ def planned(
     """The counts of an adapter that does not exist yet, by formula, for every method.
 
     Nothing is allocated: `model` may be on the meta device. `head` is a classifier's, by path,
-    which every adapter trains. Raises `AdapterError` for targets and a rank that it could not have.
+    which every adapter trains. Raises `AdapterError` for targets and a rank that cannot be.
     """
     head = tuple(head)
-    counts = by_formula(model, spec, layers_of(model, spec, head), head).values()
+    counts = by_formula(model, spec, sites_of(model, spec, head), head).values()
     return tuple(replace(count, tensors=count.formula) for count in counts)

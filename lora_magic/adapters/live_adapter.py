@@ -1,6 +1,6 @@
-"""One adapter on one base: its replacement modules, its factors, and what it went through.
+"""One adapter on one base: its replacement modules, its tensors and its history.
 
-Knows the layers that stand in slots; knows neither PEFT's classes nor the session. The public face
+Knows the layers in slots; knows neither PEFT's classes nor the session. The public face
 of an adapter is the frozen record `Adapter`.
 """
 
@@ -22,27 +22,28 @@ from lora_magic.lowrank.factors import LowRank
 from lora_magic.numbers import percent, size
 
 from .count import ModuleCount
-from .delta import PEFT_NAME, low_rank_of, update_of
+from .delta import PEFT_NAME, copy_in, low_rank_of, update_of
 from .methods import METHODS, Method
 from .prefix import VirtualTokens
 from .slots import ROOT, Slots
 from .spec import AdapterSpec
+from .trainable_copy import TrainableCopy
 
 State = Mapping[str, Tensor]
 
-#: What stands in the place of a module's path for virtual tokens.
+#: What virtual tokens have instead of a module's path.
 VIRTUAL = "virtual tokens"
 
-#: What virtual tokens are called among the model's modules while they are trained.
+#: The name of virtual tokens among the model's modules during training.
 _ROOT_NAME = "virtual_tokens"
 
 
 @dataclass(frozen=True)
 class History:
-    """What training did to an adapter so far; `elsewhere` if it came with a ΔW that is not 0.
+    """The training of an adapter so far; `elsewhere` if it was opened with a ΔW that is not 0.
 
-    `made` says in words how it was made out of other adapters, if it was, and `lost` what that
-    lost of their ΔW.
+    `made` says how it was made from other adapters, if it was, and `lost` what that lost of their
+    ΔW.
     """
 
     steps: int = 0
@@ -54,7 +55,7 @@ class History:
     lost: str = ""
 
     @property
-    def words(self) -> str:
+    def line(self) -> str:
         """`60 steps, loss 3.1 → 0.6`, `0.7·a + 0.3·b`, `trained elsewhere`, or `not trained`."""
         if not self.steps and self.made:
             return self.made
@@ -68,12 +69,12 @@ class History:
 
 @dataclass(frozen=True)
 class Adapter:
-    """An adapter in names and numbers: the record that `attach` and `open` return.
+    """An adapter as names and numbers: the record that `attach` and `open` return.
 
     `formula` is the method's count over its modules (Σ r·(d + k) for LoRA), `trainable` the count
-    of its tensors; `differing` names the modules where the two do not agree. `checkpoint_bytes` is
-    the size of its tensors. `ranks` are those in use by module: of AdaLoRA what its budget left.
-    `active` says that it answered when this was written.
+    of its tensors; `differing` names the modules where the two differ. `checkpoint_bytes` is
+    the size of its tensors. `ranks` are those in use by module: for AdaLoRA those that its budget
+    left. `active` says whether it was active at that moment.
     """
 
     name: str
@@ -97,7 +98,7 @@ class Adapter:
 
     @property
     def trained(self) -> bool:
-        """Has it taken a step, here or elsewhere?"""
+        """Was it trained, here or elsewhere?"""
         return self.history.steps > 0 or self.history.elsewhere
 
     @property
@@ -107,7 +108,7 @@ class Adapter:
         where = f" on {count} module{'s' * (count != 1)}" if count else ""
         past = self.history
         made = f"; made as {past.made}, {past.lost}" if past.made else ""
-        made += f"; {past.words}" if self.trained and past.words != past.made else ""
+        made += f"; {past.line}" if self.trained and past.line != past.made else ""
         made += "; active" if self.active else ""
         return (
             f"{self.name}: {self.spec.line}{where}, "
@@ -116,31 +117,26 @@ class Adapter:
         )
 
     def __repr__(self) -> str:
-        return self.line if self.trained else f"{self.line}; {self.history.words}"
+        return self.line if self.trained else f"{self.line}; {self.history.line}"
 
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None
     ) -> dict[str, object]:
         from lora_magic.views import receipt
 
-        agree = "the count of the tensors agrees"
+        method = METHODS[self.spec.method]
+        agree = "the tensors agree"
         if self.differing:
             agree = f"the tensors differ in {', '.join(self.differing)}"
         return receipt.bundle(
             line=self.line,
             facts=[
                 ("modules", ", ".join(self.modules)),
-                (
-                    "method",
-                    f"{METHODS[self.spec.method].title}; {METHODS[self.spec.method].source}",
-                ),
-                (
-                    "by formula",
-                    f"{METHODS[self.spec.method].storage} = {self.formula:,}; {agree}",
-                ),
+                ("method", f"{method.title}; {method.source}"),
+                ("by formula", f"{method.storage} = {self.formula:,}; {agree}"),
                 ("seed", str(self.spec.seed)),
-                ("state", self.history.words),
-                *([("made of", ", ".join(self.parents))] if self.parents else []),
+                ("state", self.history.line),
+                *([("made from", ", ".join(self.parents))] if self.parents else []),
                 *([("from", self.source)] if self.source else []),
             ],
         )
@@ -148,14 +144,14 @@ class Adapter:
 
 @dataclass(eq=False)
 class LiveAdapter:
-    """An adapter as the session holds it: live modules, never handed out.
+    """An adapter inside the session: live modules, never returned to a person.
 
-    `replacements` stand in the slots while it is in force, by path; `originals` are the base's own
-    modules there. `wrapper` is PEFT's own model around the base, for the methods that PEFT has and
-    None for the others; `start` is the state that a training begins from; `form` is the prompt form
-    that it was trained in; `saved_to` is the folder that holds it as it is now, None where there is
-    none. `card` is what the last training says of itself, `parents` the adapters that this one was
-    made of.
+    `replacements` are in the slots while it is active, by path; `originals` are the base's own
+    modules there. `wrapper` is PEFT's model around the base, None for methods that PEFT does not
+    have; `start` is the state that training begins from; `form` is the prompt form of its training;
+    `saved_to` is the folder that has its current state, or None. `run` is the record of its last
+    training, `parents` are the adapters that it was made from, `own` its parameters by (path,
+    name).
     """
 
     name: str
@@ -163,16 +159,16 @@ class LiveAdapter:
     wrapper: Any
     replacements: dict[str, nn.Module]
     originals: dict[str, nn.Module]
-    form: PromptForm | None
-    counts: tuple[ModuleCount, ...]
     base_parameters: int
+    form: PromptForm | None = None
+    counts: tuple[ModuleCount, ...] = ()
     start: dict[str, Tensor] = field(default_factory=dict)
     history: History = field(default_factory=History)
     source: str | None = None
     saved_to: Path | None = None
     run: dict[str, Any] = field(default_factory=dict)
     parents: tuple[str, ...] = ()
-    own: dict[str, nn.Parameter] = field(default_factory=dict)
+    own: dict[tuple[str, str], nn.Parameter] = field(default_factory=dict)
 
     @property
     def method(self) -> Method:
@@ -180,13 +176,36 @@ class LiveAdapter:
         return METHODS[self.spec.method]
 
     def collect(self, slots: Slots) -> None:
-        """Find the adapter's own parameters, once its layers are as they will stay."""
+        """Find the adapter's own parameters, after its layers are complete."""
         with slots.using({}):
             self.own = dict(_own(self.originals, self.replacements))
 
     def tensors(self) -> Iterator[tuple[str, nn.Parameter]]:
         """The adapter's own parameters by `path.part`, each once, without the base's."""
-        yield from self.own.items()
+        for (path, part), parameter in self.own.items():
+            yield f"{path}.{part}" if path else part, parameter
+
+    def parameters_at(self, path: str) -> int:
+        """How many parameters the adapter has at one path."""
+        return sum(p.numel() for (where, _), p in self.own.items() if where == path)
+
+    def trainable_copies(self) -> dict[str, TrainableCopy]:
+        """The copies of the base's modules whose own parameters are trained, by path."""
+        found = {path: copy_in(module) for path, module in self.replacements.items()}
+        return {path: copy for path, copy in found.items() if copy is not None}
+
+    def has_effect(self) -> bool:
+        """Does the adapter change any output? A fresh LoRA does not: its B is zero."""
+        if self.tokens or any(copy.moved() for copy in self.trainable_copies().values()):
+            return True
+        last = (
+            ("lora_B.", "lora_embedding_B.") if self.spec.method == "lora" else ("lora_E.", "up.")
+        )
+        return any(
+            bool((tensor != 1).any()) if "ia3_l." in part else bool(tensor.count_nonzero())
+            for (_, part), tensor in self.own.items()
+            if "ia3_l." in part or any(name in part for name in last)
+        )
 
     def state(self) -> dict[str, Tensor]:
         """A copy of every tensor of the adapter."""
@@ -208,31 +227,30 @@ class LiveAdapter:
         return {path: update for path, update in found.items() if update is not None}
 
     def stackable(self) -> dict[str, LowRank] | None:
-        """ΔW of every module as factors; None for an adapter that does anything else besides."""
+        """ΔW of every module as factors; None for an adapter that changes anything else."""
         return stackable(self.replacements)
 
     @property
     def tokens(self) -> int:
-        """Positions of the context that it takes."""
+        """How many positions of the context it uses."""
         root = self.replacements.get(ROOT)
         return root.count if isinstance(root, VirtualTokens) else 0
 
     def ranks(self) -> dict[str, int]:
-        """The rank in use by module: of AdaLoRA the values that its budget has left."""
+        """The rank in use by module: for AdaLoRA the values that its budget left."""
         found = {}
         for count in self.counts:
             values = getattr(self.replacements.get(count.module), "lora_E", None)
-            held = count.rank if values is None else int(values[PEFT_NAME].count_nonzero())
             if count.rank:
-                found[count.module] = held
+                used = count.rank if values is None else int(values[PEFT_NAME].count_nonzero())
+                found[count.module] = used
         return found
 
     @contextmanager
     def trainable(self) -> Iterator[None]:
-        """The adapter's parameters want a gradient for the length of a block, and no others.
+        """The adapter's parameters, and no others, require a gradient during a block.
 
-        What stands at the root is a part of the model just then, for whoever asks the model for its
-        parameters.
+        Virtual tokens are then a submodule of the model, so `model.parameters()` includes them.
         """
         parameters = [parameter for _, parameter in self.tensors()]
         root = self.replacements.get(ROOT)
@@ -250,7 +268,7 @@ class LiveAdapter:
                 self.originals[ROOT]._modules.pop(_ROOT_NAME, None)
 
     def record(self, active: bool = False) -> Adapter:
-        """This adapter in names and numbers."""
+        """This adapter as names and numbers."""
         tensors = [parameter for _, parameter in self.tensors()]
         return Adapter(
             name=self.name,
@@ -270,7 +288,7 @@ class LiveAdapter:
 
 
 def stackable(modules: Mapping[str, nn.Module]) -> dict[str, LowRank] | None:
-    """ΔW of modules that stand in slots as factors; None where one does anything else."""
+    """ΔW of replacement modules as factors; None if one changes anything else."""
     found = {path: low_rank_of(module) for path, module in modules.items()}
     low = {path: update for path, update in found.items() if update is not None}
     return low if len(low) == len(found) else None
@@ -278,8 +296,8 @@ def stackable(modules: Mapping[str, nn.Module]) -> dict[str, LowRank] | None:
 
 def _own(
     originals: Mapping[str, nn.Module], replacements: Mapping[str, nn.Module]
-) -> Iterator[tuple[str, nn.Parameter]]:
-    """Parameters that the replacements have and the originals do not; tied ones once."""
+) -> Iterator[tuple[tuple[str, str], nn.Parameter]]:
+    """Parameters of the replacements that the originals do not have; tied ones once."""
     seen = {
         id(parameter)
         for path, module in originals.items()
@@ -291,4 +309,4 @@ def _own(
             # PEFT's AdaLoRA keeps a count of ranks as a parameter that is never trained.
             if id(parameter) not in seen and not part.startswith("ranknum"):
                 seen.add(id(parameter))
-                yield f"{path}.{part}" if path else part, parameter
+                yield (path, part), parameter

@@ -1,10 +1,10 @@
-"""Folds what an adapter changes into copies of modules; the base's own tensors are never written.
+"""Merges an adapter into copies of modules; the base's own tensors are never written.
 
-A merged module is a shallow copy of the original with new parameters, W = W0 + ΔW rounded once.
-Where the base is quantised it is a plain layer with the dequantised weight: rounding W0 + ΔW to 4
-bits again would cost half of ΔW. It stands in the original's slot, so `unmerge` is writing the
-originals back: exact in every number format, also for a tied weight, whose other names keep the
-base's tensor.
+A merged module is a shallow copy of the original with new parameters, W = W0 + ΔW rounded once. On
+a quantised base it is a plain layer with the dequantised weight: rounding W0 + ΔW to 4 bits again
+would lose half of ΔW. It is written into the original's slot, so unmerging writes the originals
+back: exact in every number format, also for a tied weight, whose other names keep the base's
+tensor.
 
 Knows modules and low-rank factors; knows no session.
 """
@@ -12,7 +12,7 @@ Knows modules and low-rank factors; knows no session.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,7 +25,7 @@ from lora_magic.numbers import percent, size
 
 from .delta import merged_parameters, start
 from .methods import Method
-from .trainable_copy import shell
+from .trainable_copy import shallow_copy
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -36,7 +36,7 @@ class ModuleMerge:
     """What merging did to one module, as Frobenius norms.
 
     `relative_change` is ‖ΔW‖/‖W0‖. `lost_to_rounding` is ‖(W − W0) − ΔW‖/‖ΔW‖: the share of ΔW
-    that the base's number format could not hold; 0 when ΔW = 0.
+    lost to the base's number format; 0 if ΔW = 0.
     """
 
     module: str
@@ -50,8 +50,8 @@ class MergeReport:
     """A merge in numbers.
 
     `logit_difference` is the largest absolute difference, in float32, between the merged and the
-    unmerged answer's logits on a probe text. `extra_bytes` are the merged weights: the base's own
-    are kept beside them for `unmerge`. `dequantised` says that those are quantised.
+    unmerged logits on a probe text. `extra_bytes` are the merged weights: the base's own are kept
+    for `unmerge`. `dequantised` is the format of a quantised base, empty for others.
     """
 
     adapter: str
@@ -64,7 +64,7 @@ class MergeReport:
 
     @property
     def extra_bytes(self) -> int:
-        """Bytes held beside the base while merged."""
+        """Bytes of the merged weights, in addition to the base."""
         return sum(row.bytes for row in self.modules)
 
     @property
@@ -81,11 +81,11 @@ class MergeReport:
     def line(self) -> str:
         """The receipt in one line."""
         if self.already:
-            return f"{self.adapter} is merged already; nothing done"
+            return f"{self.adapter} is already merged; nothing to do"
         count = len(self.modules)
         if not self.largest_change:
             return (
-                f"{self.adapter} merged: it is not trained, ΔW = 0, so nothing changes; "
+                f"{self.adapter} merged: it is not trained (ΔW = 0), so nothing changes; "
                 "undo: %lora unmerge"
             )
         return (
@@ -97,11 +97,11 @@ class MergeReport:
 
     @property
     def _cost(self) -> str:
-        """What merging into a quantised base took: it had to be dequantised."""
+        """The memory that dequantising cost."""
         if not self.dequantised:
             return ""
         return (
-            f"; the {self.dequantised} weights were dequantised for it, "
+            f"; the {self.dequantised} weights were dequantised, "
             f"{size(self.extra_bytes)} more until unmerged"
         )
 
@@ -111,8 +111,7 @@ class MergeReport:
     def to_frame(self) -> DataFrame:
         """One row a module: module, relative_change, lost_to_rounding, bytes."""
         names = ["module", "relative_change", "lost_to_rounding", "bytes"]
-        rows = [(m.module, m.relative_change, m.lost_to_rounding, m.bytes) for m in self.modules]
-        return frame(rows, names)
+        return frame([astuple(row) for row in self.modules], names)
 
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None
@@ -125,11 +124,11 @@ class MergeReport:
 def merged_module(
     path: str, original: nn.Module, layer: nn.Module, dtype: torch.dtype
 ) -> tuple[nn.Module, ModuleMerge]:
-    """A module that answers alone what `layer` answers around `original`, and what that did.
+    """A plain module with the same outputs as `layer` around `original`, and its report.
 
     A copy of `original` with the merged parameters in its own number format; for a quantised one a
     plain linear layer with the dequantised weight in `dtype`, the format that the base computes in.
-    Raises `AdapterError` for an update that holds no finite numbers.
+    Raises `AdapterError` for an update with NaN or infinity.
     """
     with torch.no_grad():
         found = merged_parameters(original, layer)
@@ -138,13 +137,13 @@ def merged_module(
                 f"{path}: what is to be merged holds NaN or infinity; train the adapter again with "
                 "a smaller --lr, or type: %lora detach NAME"
             )
-        module = _dense(original, dtype) if quantised_bits(original) else shell(original)
+        module = _dense(original, dtype) if quantised_bits(original) else shallow_copy(original)
         rows = [_replaced(module, original, name, value) for name, value in found.items()]
     return module, _summed(path, rows)
 
 
 def _dense(original: Any, dtype: torch.dtype) -> nn.Linear:
-    """An empty linear layer in the place of a quantised one, with its bias."""
+    """An empty linear layer with the sizes and the bias of a quantised one."""
     device = original.weight.device
     made = nn.Linear(original.in_features, original.out_features, bias=False, device="meta")
     made._parameters["weight"] = nn.Parameter(
@@ -158,7 +157,7 @@ def _dense(original: Any, dtype: torch.dtype) -> nn.Linear:
 def _replaced(
     module: nn.Module, original: nn.Module, name: str, value: Tensor
 ) -> tuple[float, float, float, int]:
-    """Write one parameter, rounded once: squared norms of start, change and loss, and its bytes."""
+    """Write one parameter, rounded once: squared norms of W0, ΔW and the rounding error, bytes."""
     there: Any = module._parameters[name]
     rounded = value.to(there.dtype)
     kept: Any = original._parameters[name]
@@ -181,6 +180,6 @@ def refuse_unmergeable(method: Method, name: str) -> None:
     """Raise `AdapterError`, with the reason and the way out, for a method that cannot be merged."""
     if method.not_merged:
         raise AdapterError(
-            f"{name} ({method.title}) cannot be merged: {method.not_merged}. It stays in force as "
-            f"it is: %lora swap {name}"
+            f"{name} ({method.title}) cannot be merged: {method.not_merged}. Use it unmerged: "
+            f"%lora swap {name}"
         )

@@ -1,6 +1,6 @@
-"""The table of methods: what each adapter method is, what it takes, and what can be done with it.
+"""The table of methods: what each adapter method is, its flags, and what can be done with it.
 
-Every verb, `--help` and the README read this one table. Knows words and numbers only: no torch, no
+Every verb, `--help` and the README read this table. Knows words and numbers only: no torch, no
 PEFT, no session.
 """
 
@@ -15,10 +15,12 @@ _COMMON = frozenset({"seed"})
 _LOW_RANK = frozenset({"rank", "alpha", "dropout", "targets", "bias", "norms"})
 
 CACHE = (
-    "its vectors stand before the prompt in every layer's cache and act through the attention, so "
-    "there is no weight that they could be added to"
+    "its vectors precede the prompt in every layer's cache and act through the attention, so there "
+    "is no weight to add them to"
 )
-NONLINEAR = "its layers have a nonlinearity between them, so they are no matrix that could be added"
+NONLINEAR = (
+    "its layers have a nonlinearity between them, so they are not a matrix that can be added"
+)
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,10 @@ class Method:
     """One row of the table.
 
     `takes` are the fields of a spec that it reads. `not_merged`, `no_spectrum` and `not_quantised`
-    say why something cannot be done; empty where it can. `batched` is whether it can share one
-    pass with other adapters in a comparison. `latency` is what it costs at each token, `context`
-    what it takes of the window, `storage` the parameters kept for a task. `rate` is its default
-    learning rate as a multiple of LoRA's, measured (tests/benchmarks/method_rates.py).
+    are the reasons why something is impossible, empty if it is possible. `batched` is whether it
+    can share one pass with other adapters in a comparison. `latency` is its cost at each token,
+    `context` what is left of the context, `storage` the parameters of one adapter. `rate` is its
+    default learning rate as a multiple of LoRA's, measured (tests/benchmarks/method_rates.py).
     """
 
     name: str
@@ -47,11 +49,6 @@ class Method:
     rate: float = 1.0
 
     @property
-    def merges(self) -> bool:
-        """Can it be merged into the weights?"""
-        return not self.not_merged
-
-    @property
     def abilities(self) -> dict[str, str]:
         """What can be done with it, by column of the table that people see."""
         return {
@@ -67,7 +64,7 @@ class Method:
         }
 
     def reads(self, field: str) -> bool:
-        """Does a spec's field mean anything to it?"""
+        """Does it read this field of a spec?"""
         return field in self.takes or field in _COMMON
 
 
@@ -161,14 +158,14 @@ METHODS: dict[str, Method] = {
             "the baseline of Hu et al. 2021, table 2",
             frozenset(),
             "every parameter",
-            not_quantised="a weight of 4 or 8 bits takes no gradient",
+            not_quantised="a weight of 4 or 8 bits has no gradient",
             peft=False,
             rate=1 / 16,
         ),
     )
 }
 
-#: What people type for a method that is a flag of another, and the flags that it stands for.
+#: Other names of methods, and the flags that each one means.
 ALIASES: dict[str, dict[str, object]] = {
     "dora": {"method": "lora", "dora": True},
     "rslora": {"method": "lora", "rslora": True},
@@ -185,7 +182,7 @@ ALIASES: dict[str, dict[str, object]] = {
 }
 
 
-#: How ΔW of several adapters becomes one, in a blend.
+#: How a blend combines the ΔW of several adapters.
 BLENDS = ("sum", "ties", "dare", "magnitude")
 
 
@@ -196,8 +193,8 @@ def method_of(name: str) -> Method:
     if isinstance(name, str) and name.lower() in ("qlora", "lora+", "lora-plus"):
         four_bits = name.lower() == "qlora"
         way = "%lora load MODEL --bits 4" if four_bits else "%%lora_train NAME --lora-plus 16"
-        raise AdapterError(f"--method {name}: it is LoRA all the same; type: {way}")
+        raise AdapterError(f"--method {name} is LoRA; type: {way}")
     raise AdapterError(
         f"--method {name}: expected one of {listed([*METHODS, *ALIASES], 30)}."
-        f"{near(str(name), [*METHODS, *ALIASES])} What each is: %lora attach --help"
+        f"{near(str(name), [*METHODS, *ALIASES])} For a description of each: %lora attach --help"
     )

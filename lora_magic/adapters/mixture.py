@@ -1,7 +1,7 @@
-"""Several adapters in force at once, each with a weight.
+"""Several adapters active at once, each with a weight.
 
-What each changes at a module is weighted and summed: y = y0 + Σ wᵢ·(yᵢ − y0). For LoRA that is
-exactly the ΔW of Σ wᵢ·ΔWᵢ. Knows layers and low-rank updates; knows no PEFT and no session.
+Their changes at a module are weighted and summed: y = y0 + Σ wᵢ·(yᵢ − y0). For LoRA that is exactly
+ΔW = Σ wᵢ·ΔWᵢ. Knows layers and low-rank updates; knows no PEFT and no session.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ from lora_magic.errors import AdapterError
 from lora_magic.lowrank.combine import weighted_sum
 from lora_magic.lowrank.factors import LowRank
 
-from .adapter_layer import AdapterLayer
 from .bottleneck import Bottleneck
 from .delta import low_rank_of
-from .slots import ROOT, Slots
+from .slots import ROOT, AdapterLayer, Slots
 
 
 class Added(AdapterLayer):
@@ -49,7 +48,7 @@ class Added(AdapterLayer):
 
 
 class Blended(AdapterLayer):
-    """y = y0 + Σ wᵢ·(yᵢ − y0) for layers of any kind that stand for one module."""
+    """y = y0 + Σ wᵢ·(yᵢ − y0) for layers of any kind in one slot."""
 
     def __init__(self, original: nn.Module, parts: Sequence[tuple[float, nn.Module]]) -> None:
         super().__init__(original)
@@ -57,19 +56,19 @@ class Blended(AdapterLayer):
         self.parts = nn.ModuleList([module for _, module in parts])
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The weighted answer; of a module that answers with a tuple the first part."""
+        """The weighted output; if the module returns a tuple, its first element is changed."""
         start = self.base_layer(*args, **kwargs)
         first = start[0] if isinstance(start, tuple) else start
         total = first
         for weight, part in zip(self.weights, self.parts, strict=True):
-            total = total + weight * (_answer(part, first, args, kwargs) - first)
+            total = total + weight * (_output(part, first, args, kwargs) - first)
         return (total, *start[1:]) if isinstance(start, tuple) else total
 
 
-def _answer(part: nn.Module, start: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What one layer answers, or the first part of it, where the base's own answer is `start`."""
+def _output(part: nn.Module, start: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """One layer's output, or its first element; `start` is the base's own output."""
     if isinstance(part, Bottleneck):
-        # Asked itself it would ask the block again, which would fill its cache twice.
+        # Its own forward would run the block again, which would fill its cache twice.
         return part.changed(start)
     answer = part(*args, **kwargs)
     return answer[0] if isinstance(answer, tuple) else answer
@@ -78,14 +77,14 @@ def _answer(part: nn.Module, start: Tensor, args: tuple[Any, ...], kwargs: dict[
 def mixed(
     slots: Slots, parts: Sequence[tuple[float, str, Mapping[str, nn.Module]]]
 ) -> dict[str, nn.Module]:
-    """The modules that stand while several adapters do: (weight, name, replacements) of each.
+    """The replacements of several adapters together, from (weight, name, replacements) of each.
 
-    Raises `AdapterError` for one that acts through the cache, which no weight applies to.
+    Raises `AdapterError` for virtual tokens, which act through the cache and cannot be weighted.
     """
     cached = [name for _, name, modules in parts if ROOT in modules]
     if cached:
         raise AdapterError(
-            f"{cached[0]} acts through virtual tokens, which cannot be weighed against others; "
+            f"{cached[0]} acts through virtual tokens, which cannot be weighted with others; "
             f"use it alone: %lora swap {cached[0]}"
         )
     paths = dict.fromkeys(path for _, _, modules in parts for path in modules)

@@ -21,16 +21,16 @@ from lora_magic.versions import untested
 
 from .trial import one_token
 
-#: Marks a cache that serves one pass. Some models hand back what they were given also where they
-#: were told to keep none, and `generate` then gives it to the next pass beside the whole text.
+#: Marks a cache for a single pass. Some models return the cache they were given even with
+#: use_cache=False, and `generate` then passes it to the next pass together with the full text.
 _ONCE = "_lora_magic_once"
 
 
 class VirtualTokens(nn.Module):
-    """What stands at the root while n virtual tokens are in force.
+    """The replacement at the root while n virtual tokens are active.
 
-    Subclasses say what the cache holds for them. `embedding` [n, width] is float32; `cache_name`
-    is what the model's forward calls its cache.
+    Subclasses fill the cache. `embedding` [n, width] is float32; `cache_name` is the argument of
+    the model's forward that takes the cache.
     """
 
     def __init__(self, embedding: nn.Parameter, cache_name: str) -> None:
@@ -39,35 +39,35 @@ class VirtualTokens(nn.Module):
 
     @property
     def count(self) -> int:
-        """n, the positions that are taken of the context."""
+        """n, the positions of the context that they use."""
         return int(self.embedding.shape[0])
 
     def fill(self, model: Any, cache: Any, rows: int) -> None:
-        """Put the virtual tokens' keys and values into an empty cache, for so many rows."""
+        """Write the virtual tokens' keys and values into an empty cache, for this many rows."""
         raise NotImplementedError
 
     def before(
         self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments of the model's forward, with the virtual tokens in its cache."""
-        told = _by_name(model, args, kwargs)
-        tokens = told.get("input_ids")
-        tokens = told["inputs_embeds"] if tokens is None else tokens
+        named = _by_name(model, args, kwargs)
+        tokens = named.get("input_ids")
+        tokens = named["inputs_embeds"] if tokens is None else tokens
         rows, length = tokens.shape[:2]
-        given = _cache_in(told)
-        cache = None if given is None else told[given]
+        given = _cache_in(named)
+        cache = None if given is None else named[given]
         if cache is None or getattr(cache, _ONCE, False):
-            cache = told[given or self.cache_name] = empty_cache(model)
-            setattr(cache, _ONCE, not _keeps_cache(model, told))
+            cache = named[given or self.cache_name] = empty_cache(model)
+            setattr(cache, _ONCE, not _keeps_cache(model, named))
         if cache.get_seq_length() == 0:
             self.fill(model, cache, rows)
         whole = cache.get_seq_length() + length
-        mask = told.get("attention_mask")
+        mask = named.get("attention_mask")
         if mask is not None and mask.dim() == 2 and mask.shape[1] < whole:
-            told["attention_mask"] = torch.cat([mask.new_ones(rows, self.count), mask], dim=1)
-        if told.get("position_ids") is not None:
-            told["position_ids"] = told["position_ids"] + self.count
-        return (), told
+            named["attention_mask"] = torch.cat([mask.new_ones(rows, self.count), mask], dim=1)
+        if named.get("position_ids") is not None:
+            named["position_ids"] = named["position_ids"] + self.count
+        return (), named
 
 
 class Prefix(VirtualTokens):
@@ -92,20 +92,20 @@ class Prefix(VirtualTokens):
 class Prompt(VirtualTokens):
     """Prompt tuning (Lester et al. 2021): n trained input embeddings [n, width], read first.
 
-    In a decoder what stands first sees nothing after it, so that its keys and values can be
+    In a decoder the first tokens attend to nothing after them, so their keys and values are
     computed once and shared by all rows.
     """
 
     def fill(self, model: Any, cache: Any, rows: int) -> None:
-        """The keys and values that the model's own layers make of the embeddings."""
+        """The keys and values that the model's own layers compute from the embeddings."""
         embeds = self.embedding.to(model.dtype)[None]
         model.base_model(inputs_embeds=embeds, **{self.cache_name: cache}, use_cache=True)
         cache.batch_repeat_interleave(rows)
 
 
 def _by_name(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a call by name, without those that are None: a forward's own defaults."""
-    # What came by position gets its name; what has one keeps it, in the signature or not.
+    """The arguments of a call by name, without those that are None, a forward's defaults."""
+    # Keyword arguments keep their names, even those that are not in the signature.
     placed = inspect.signature(model.forward).bind_partial(*args).arguments
     return {name: value for name, value in {**placed, **kwargs}.items() if value is not None}
 
@@ -120,9 +120,9 @@ def _cache_in(named: Mapping[str, Any]) -> str | None:
     return next((name for name, value in named.items() if isinstance(value, Cache)), None)
 
 
-def _keeps_cache(model: Any, told: dict[str, Any]) -> bool:
-    """Does this pass, as it was called, hand on a cache?"""
-    wanted = told.get("use_cache")
+def _keeps_cache(model: Any, named: dict[str, Any]) -> bool:
+    """Does this call return a cache?"""
+    wanted = named.get("use_cache")
     return bool(getattr(model.config, "use_cache", True) if wanted is None else wanted)
 
 
@@ -135,32 +135,32 @@ def empty_cache(model: nn.Module) -> Any:
 
 @torch.no_grad()
 def cache_name(model: Any, title: str) -> str:
-    """What the model's forward calls its cache of keys and values, found by running one token.
+    """The argument of the model's forward that takes the cache, found by running one token.
 
-    The model's own answer holds the cache under that name; handed in under it, an empty one must
-    come back with one position. Neither a signature nor a config is asked: what they promise is
-    not always kept. Raises `AdapterError` for a model that keeps no keys and values.
+    The model returns its cache under that name; an empty one passed in under it must then hold one
+    position. Signatures and configs are not used: they are not always right. Raises `AdapterError`
+    for a model without a cache of keys and values.
     """
-    told = {**one_token(model), "use_cache": True, "return_dict": True}
+    named = {**one_token(model), "use_cache": True, "return_dict": True}
     cache = empty_cache(model)
     with evaluating(model):
-        name = _cache_in(model(**told))
+        name = _cache_in(model(**named))
         if name is not None:
-            model(**told, **{name: cache})
+            model(**named, **{name: cache})
     if name is None or not _positions(cache):
         raise AdapterError(
             f"{title} needs a decoder's cache of keys and values, and {type(model).__name__} "
-            f"keeps none{untested('transformers')}; use another method: "
+            f"has none{untested('transformers')}; use another method: "
             "%lora attach NAME --method lora"
         )
     return name
 
 
 def _positions(cache: Any) -> int:
-    """How many positions a cache holds; 0 for one that holds no keys and values at all."""
+    """How many positions a cache holds; 0 for one without keys and values."""
     try:
         return int(cache.get_seq_length())
-    except ValueError:  # transformers' answer for a cache of recurrent states alone
+    except ValueError:  # transformers raises it for a cache of recurrent states only
         return 0
 
 
@@ -172,7 +172,7 @@ def embedding(tensor: Tensor) -> nn.Parameter:
 def drawn_words(model: Any, count: int) -> Tensor:
     """The embeddings [count, width] of tokens drawn from torch's generator.
 
-    Words of the vocabulary are the better start (Lester et al. 2021, figure 3).
+    Words of the vocabulary are a better initialisation (Lester et al. 2021, figure 3).
     """
     table = model.get_input_embeddings().weight.detach()
     rows: Tensor = table[torch.randperm(table.shape[0])[:count].to(table.device)]
@@ -181,12 +181,11 @@ def drawn_words(model: Any, count: int) -> Tensor:
 
 @torch.no_grad()
 def drawn_cache(model: Any, name: str, count: int) -> tuple[Tensor, int, int]:
-    """Keys and values [count, L·2·heads·size] that the model makes of drawn words, L, and heads.
+    """Keys and values [count, L·2·heads·size] that the model computes from drawn words; L; heads.
 
-    `name` is what its forward calls its cache.
-
-    Trained at once from noise a prefix is unstable; activations of real words are the better start
-    (Li and Liang 2021, section 7.4). Raises `AdapterError` where the layers differ in their sizes.
+    `name` is its forward's argument for the cache. Training a prefix from noise is unstable;
+    activations of real words are a better initialisation (Li and Liang 2021, section 7.4).
+    Raises `AdapterError` where the layers differ in their sizes.
     """
     cache = empty_cache(model)
     words = drawn_words(model, count).to(model.dtype)[None]
@@ -195,13 +194,13 @@ def drawn_cache(model: Any, name: str, count: int) -> tuple[Tensor, int, int]:
     parts = [part[0] for part in found if part is not None]
     if len(parts) < len(found):
         raise AdapterError(
-            f"some layers of {type(model).__name__} keep no keys and values, so a prefix has no "
-            "place in them; use --method prompt."
+            f"some layers of {type(model).__name__} have no keys and values for a prefix; use "
+            "--method prompt."
         )
     shapes = {tuple(part.shape) for part in parts}
     if len(shapes) != 1:
         raise AdapterError(
-            f"the layers of {type(model).__name__} keep keys and values of different sizes "
+            f"the layers of {type(model).__name__} have keys and values of different sizes "
             f"({listed(map(str, sorted(shapes)))}), which one prefix cannot fill; use --method "
             "prompt."
         )

@@ -1,13 +1,13 @@
-"""Where each method goes on a model: the layers that it stands for, and what of the base it trains.
+"""Where each method goes on a model: modules, and parameters of the base that it trains.
 
-Knows module trees and specs; allocates nothing, so that a model on the meta device will do. Knows
-no base, no slots and no session.
+Knows module trees and specs; allocates nothing, so a model on the meta device is enough. Knows no
+base, no slots and no session.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,78 +18,91 @@ from lora_magic.errors import AdapterError, listed
 
 from . import bottleneck, bridge, trainable_copy
 from .slots import ROOT
-from .spec import USUAL, AdapterSpec, first_rank
-from .targets import is_attention, is_conv1d, looks_up_plainly, refuse_rank, resolve
+from .spec import USUAL, AdapterSpec, first_rank, flag_of
+from .targets import ends_with, is_attention, is_transposed, looks_up_plainly, refuse_rank, resolve
 
 #: Inits that compute A and B from W0.
 FROM_WEIGHTS = ("pissa", "olora", "loftq")
 
 
 @dataclass(frozen=True)
-class Layer:
-    """One layer that a method puts into the slot at `path`.
+class Site:
+    """One module that gets a method's layer.
 
-    `rank` is that of A and B or of a bottleneck, 0 where there is none; `inner` is whether (IA)³
-    scales its inputs and not its outputs.
+    `rank` is that of A and B or of a bottleneck, 0 where there is none; `scales_inputs` is whether
+    (IA)³ scales its inputs instead of its outputs.
     """
 
     path: str
     rank: int = 0
-    inner: bool = False
+    scales_inputs: bool = False
 
 
-def layers_of(model: nn.Module, spec: AdapterSpec, head: Iterable[str] = ()) -> tuple[Layer, ...]:
-    """The layers of a spec, in the model's order; `head` is a classifier's, which is left out.
+def sites_of(model: nn.Module, spec: AdapterSpec, head: Iterable[str] = ()) -> tuple[Site, ...]:
+    """The sites of a spec's layers, in the model's order, without a classifier's `head`.
 
     Raises `AdapterError` for targets that match nothing or that the method cannot take, and for a
     rank beyond a target's size.
     """
     if spec.method in ("prefix", "prompt"):
-        return (Layer(ROOT),)
+        return (Site(ROOT),)
     if spec.method in ("houlsby", "adapter-l"):
         paths = _bottlenecks(model, spec, head)
     elif spec.method in ("lora", "adalora", "ia3"):
         paths = _matrices(model, spec, head)
     else:
         paths = ()
-    return tuple(Layer(path, rank_of(spec, path), not is_attention(path)) for path in paths)
+    return tuple(Site(path, rank_at(spec, path), not is_attention(path)) for path in paths)
 
 
-def rank_of(spec: AdapterSpec, path: str) -> int:
-    """The rank at one target: that of the pattern that names it, as PEFT finds it, else the
-    spec's; AdaLoRA's is the one that it begins with."""
+def rank_at(spec: AdapterSpec, path: str) -> int:
+    """The rank at one target: that of the pattern that names it, matched as PEFT does, else the
+    spec's. AdaLoRA's is the one that it begins with."""
     for name, rank in spec.rank_pattern:
         if re.fullmatch(rf"(.*\.)?({name})", path):
             return int(rank)
     return first_rank(spec.rank) if spec.method == "adalora" else spec.rank
 
 
-def own_of(
-    model: nn.Module, spec: AdapterSpec, layers: Iterable[Layer], head: Iterable[str] = ()
+def trained_parameters(
+    model: nn.Module, spec: AdapterSpec, sites: Iterable[Site], head: Iterable[str] = ()
 ) -> dict[str, list[str]]:
-    """Parameters of the base that are trained themselves, by module path: biases, norms, the head,
-    or all of them. Raises `AdapterError` where there is none of what the spec asks for."""
+    """The base's own parameters that are trained, by module path: biases, norms, the head, or all.
+
+    Raises `AdapterError` where the model has none of those that the spec names.
+    """
     found: dict[str, dict[str, None]] = {}
-    for part in _own_parts(model, spec, {layer.path for layer in layers}, tuple(head)):
+    for part in _trained_parts(model, spec, {site.path for site in sites}, tuple(head)):
         for path, names in part.items():
             found.setdefault(path, {}).update(dict.fromkeys(names))
     return {path: list(names) for path, names in found.items()}
 
 
-def _own_parts(
+def _trained_parts(
     model: nn.Module, spec: AdapterSpec, targets: set[str], head: tuple[str, ...]
-) -> Iterable[Mapping[str, list[str]]]:
+) -> Iterator[Mapping[str, list[str]]]:
     if spec.method == "full":
         yield trainable_copy.everything(model)
-    if spec.method == "bitfit" or spec.bias == "all":
-        yield trainable_copy.biases(model, head)
-    if spec.bias == "lora_only":
-        own = {path: n for path, n in trainable_copy.biases(model, head).items() if path in targets}
-        if not own:
-            raise AdapterError("--bias lora_only: no target has a bias; leave the flag away.")
-        yield own
+    if spec.method == "bitfit" or spec.bias != "none":
+        biases = trainable_copy.biases(model, head)
+        if not biases:
+            raise AdapterError(
+                f"{type(model).__name__} has no biases (like most models since Llama), so BitFit "
+                "and --bias have nothing to train; omit --bias, or use another method: %lora "
+                "attach NAME --method ia3"
+            )
+        if spec.bias == "lora_only":
+            biases = {path: names for path, names in biases.items() if path in targets}
+        if not biases:
+            raise AdapterError("--bias lora_only: no target has a bias; omit --bias.")
+        yield biases
     if spec.norms:
-        yield trainable_copy.norms(model)
+        norms = trainable_copy.norms(model)
+        if not norms:
+            raise AdapterError(
+                f"--norms: {type(model).__name__} has no norm with parameters; omit --norms."
+            )
+        yield norms
     yield {path: _parameters(model.get_submodule(path)) for path in head}
 
 
@@ -107,24 +120,23 @@ def _bottlenecks(model: nn.Module, spec: AdapterSpec, head: Iterable[str]) -> tu
 
 def _matrices(model: nn.Module, spec: AdapterSpec, head: Iterable[str]) -> tuple[str, ...]:
     chosen = spec.method == "ia3" and spec.targets == USUAL
-    wanted = _scaled(model) if chosen else spec.targets
-    paths = resolve(model, wanted, head)
+    paths = resolve(model, _scaled(model) if chosen else spec.targets, head)
     _refuse_patterns(paths, spec)
     for path in paths if spec.rank else ():
         # What AdaLoRA ends with: it may begin with more than a small module has.
-        refuse_rank(model, [path], spec.rank if spec.method == "adalora" else rank_of(spec, path))
+        refuse_rank(model, path, spec.rank if spec.method == "adalora" else rank_at(spec, path))
     embeddings = [p for p in paths if isinstance(model.get_submodule(p), nn.Embedding)]
     if embeddings and (spec.method != "lora" or spec.init in (*FROM_WEIGHTS, "eva")):
         raise AdapterError(
-            f"{embeddings[0]} is an embedding, which {spec.words} cannot adapt; "
+            f"{embeddings[0]} is an embedding, which {spec.variant} cannot adapt; "
             "plain LoRA can: --method lora"
         )
     own = [path for path in embeddings if not looks_up_plainly(model.get_submodule(path))]
     if own:
         raise AdapterError(
             f"{own[0]} is {type(model.get_submodule(own[0])).__name__}, an embedding that looks up "
-            "other rows than it is asked for, which LoRA cannot follow; leave it out of --targets, "
-            "or use --method full"
+            "other rows than those of its input ids, which LoRA cannot do; remove it from "
+            "--targets, or use --method full"
         )
     if spec.dora:
         _refuse_dora(model, paths)
@@ -132,28 +144,27 @@ def _matrices(model: nn.Module, spec: AdapterSpec, head: Iterable[str]) -> tuple
 
 
 def _refuse_dora(model: nn.Module, paths: Iterable[str]) -> None:
-    """Raise `AdapterError` where DoRA has no magnitude to train, or PEFT's breaks."""
+    """Raise `AdapterError` where DoRA has no magnitude to train, or where PEFT's DoRA fails."""
     for path in paths:
         module = model.get_submodule(path)
         bits = quantised_bits(module)
         if bits == 8:
             raise AdapterError(
-                f"--dora on {path} in 8 bits: PEFT's DoRA breaks there in the backward pass; load "
-                "the base with --bits 4 or without, or leave --dora away."
+                f"--dora on {path} in 8 bits: PEFT's DoRA fails in the backward pass; load the "
+                "base with --bits 4 or without --bits, or omit --dora."
             )
         weight: Any = module.weight
-        # On the meta device there is nothing to look at.
+        # On the meta device there are no values.
         if bits is None and not weight.is_meta and _has_zero_output(module, weight):
             raise AdapterError(
-                f"--dora on {path}: an output of it has weights that are all 0 (the padding of a "
-                "vocabulary, say), and m/‖V‖ would be 0/0; leave it out of --targets, or leave "
-                "--dora away."
+                f"--dora on {path}: all weights of one of its outputs are 0 (for example "
+                "padding of a vocabulary), so m/‖V‖ is 0/0; remove it from --targets, or omit "
+                "--dora."
             )
 
 
 def _has_zero_output(module: nn.Module, weight: Tensor) -> bool:
-    kept_transposed = is_conv1d(module) or isinstance(module, nn.Embedding)
-    return bool((weight.detach() == 0).all(dim=0 if kept_transposed else 1).any())
+    return bool((weight.detach() == 0).all(dim=0 if is_transposed(module) else 1).any())
 
 
 def _scaled(model: nn.Module) -> str:
@@ -161,22 +172,18 @@ def _scaled(model: nn.Module) -> str:
     found = bridge.usual_targets(model)
     if not found:
         raise AdapterError(
-            f"which modules (IA)³ scales in {type(model).__name__} is not known; name keys, "
+            f"PEFT does not list which modules (IA)³ scales in {type(model).__name__}; name keys, "
             "values and the feed-forward's inner output: --targets k_proj,v_proj,down_proj"
         )
     return ",".join(found)
 
 
 def _refuse_patterns(paths: Iterable[str], spec: AdapterSpec) -> None:
-    """Raise `AdapterError` for a pattern that names none of the targets: PEFT passes it over."""
-    patterns: dict[str, Any] = {
-        "rank-pattern": spec.rank_pattern,
-        "alpha-pattern": spec.alpha_pattern,
-    }
-    for flag, pattern in patterns.items():
-        for name, value in pattern:
-            if not any(path == name or path.endswith(f".{name}") for path in paths):
+    """Raise `AdapterError` for a pattern that names none of the targets, which PEFT ignores."""
+    for flag in ("rank_pattern", "alpha_pattern"):
+        for name, value in getattr(spec, flag):
+            if not any(ends_with(path, name) for path in paths):
                 raise AdapterError(
-                    f"--{flag} {name}={value:g}: no target ends with {name!r}; "
+                    f"--{flag_of(flag)} {name}={value:g}: no target ends with {name!r}; "
                     f"targets: {listed(paths, 4)}."
                 )

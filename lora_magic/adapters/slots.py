@@ -1,12 +1,12 @@
-"""Slots: the places in a base model's module tree where a replacement can stand.
+"""Slots: the entries of a base model's module tree where modules can be replaced.
 
 PEFT's wrappers nest and refuse each other, so each adapter is captured once, on the pristine base,
-as a set of replacement modules by path. Activating an adapter writes its replacements; going back
-writes the originals. No tensor of the base is ever touched by that. The model itself has no slot,
-since `session.model` stays the object that was loaded: what belongs there is an `Around`, which
-changes what goes into its forward.
+as replacement modules by path. Activating an adapter writes its replacements, deactivating it the
+originals. That never touches a tensor of the base. The model itself has no slot, since
+`session.model` is always the object that was loaded: the replacement at its path is a `PreForward`,
+which changes the arguments of its forward.
 
-Knows module trees; knows no adapter, no PEFT, no session.
+Knows module trees; knows no method, no PEFT, no session.
 """
 
 from __future__ import annotations
@@ -26,84 +26,105 @@ ROOT = ""
 
 
 @runtime_checkable
-class Around(Protocol):
-    """What stands at `ROOT`: a module that changes the arguments of the model's forward."""
+class PreForward(Protocol):
+    """The replacement at `ROOT`: a module that changes the arguments of the model's forward."""
 
     def before(
         self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments that the model's forward is to get."""
+        """The arguments for the model's forward."""
         ...
 
 
-class Slots:
-    """Every slot of one base model, taken while the tree is pristine.
+class AdapterLayer(nn.Module):
+    """A layer of our own for a slot, around the base's module: `base_layer`, as in PEFT's layers.
 
-    Writing is cheap (a dict entry per slot) and all or nothing: an interrupt waits for its end, and
-    a path that the base does not have is a `KeyError` before anything is written.
+    Attributes that it does not have are those of `base_layer`: models read `weight`, `bias` or
+    settings of a layer that they also call.
+    """
+
+    def __init__(self, original: nn.Module) -> None:
+        super().__init__()
+        self.base_layer = original
+        self.training = original.training
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == "base_layer":
+                raise
+            return getattr(super().__getattr__("base_layer"), name)
+
+
+class Slots:
+    """Every slot of one base model, recorded while the tree is pristine.
+
+    Writing costs a dict entry per slot and is all or nothing: an interrupt waits until it is done,
+    and a path that the base does not have raises `KeyError` before anything is written.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self._root = model
         self._hook: RemovableHandle | None = None
-        self._places: dict[str, tuple[nn.Module, str, nn.Module]] = {}
+        self._slots: dict[str, tuple[nn.Module, str, nn.Module]] = {}
         for path, module in model.named_modules(remove_duplicate=False):
             if path:
                 parent, _, child = path.rpartition(".")
-                self._places[path] = (model.get_submodule(parent), child, module)
+                self._slots[path] = (model.get_submodule(parent), child, module)
         self._written: dict[str, nn.Module] = {}
 
     def original(self, path: str) -> nn.Module:
         """The base's own module at a path; the model itself at `ROOT`."""
-        return self._root if path == ROOT else self._places[path][2]
+        return self._root if path == ROOT else self._slots[path][2]
 
     def paths(self) -> list[str]:
         """Every path of the tree, in the model's own order."""
-        return list(self._places)
+        return list(self._slots)
 
     @property
     def written(self) -> Mapping[str, nn.Module]:
-        """The replacements that stand now; empty when the base is bare."""
+        """The current replacements; empty when no adapter is active."""
         return dict(self._written)
 
     def write(self, replacements: Mapping[str, nn.Module]) -> None:
         """Put these replacements into their slots and the originals into all others."""
-        unknown = [path for path in replacements if path != ROOT and path not in self._places]
+        unknown = [path for path in replacements if path != ROOT and path not in self._slots]
         if unknown:
             raise KeyError(unknown[0])
-        if not isinstance(replacements.get(ROOT, _NOTHING), Around):
-            raise TypeError("what stands at the root must be an Around.")
+        if ROOT in replacements and not isinstance(replacements[ROOT], PreForward):
+            raise TypeError("the replacement at the root must be a PreForward.")
         with undisturbed():
             self._place(self._written, replacements)
 
     def _place(self, leaving: Mapping[str, nn.Module], coming: Mapping[str, nn.Module]) -> None:
         for path in leaving:
             if path != ROOT:
-                parent, child, original = self._places[path]
+                parent, child, original = self._slots[path]
                 parent._modules[child] = original
         if self._hook is not None:
             self._hook.remove()
             self._hook = None
         for path, module in coming.items():
             if path == ROOT:
-                assert isinstance(module, Around)  # checked by `write`
+                assert isinstance(module, PreForward)  # checked by `write`
                 before = module.before
                 self._hook = self._root.register_forward_pre_hook(before, with_kwargs=True)
             else:
-                parent, child, _ = self._places[path]
+                parent, child, _ = self._slots[path]
                 parent._modules[child] = module
         self._written = dict(coming)
 
     def restore(self, replacements: Mapping[str, nn.Module]) -> None:
-        """Put these replacements in, whatever stands now: after a `write` that broke in two."""
+        """Write these replacements whatever is in the slots, after a `write` that failed."""
         with undisturbed():
-            for parent, child, original in self._places.values():
+            for parent, child, original in self._slots.values():
                 parent._modules[child] = original
             self._place({}, replacements)
 
     @contextmanager
     def using(self, replacements: Mapping[str, nn.Module]) -> Iterator[None]:
-        """These replacements for the length of a block; then what stood before, also on errors."""
+        """These replacements during a block; then the previous ones, also on errors."""
         before = self.written
         try:
             self.write(replacements)
@@ -114,52 +135,42 @@ class Slots:
     def pristine(self) -> nn.Module:
         """The tree with the original in every slot, as a copy of its structure alone.
 
-        For counting what could be: nothing is written and nothing computed, so that it may be
-        asked for while the model is at work. The tensors are the base's own.
+        For counting a plan: nothing is written or computed, so it can be called while the model
+        runs. The tensors are the base's own.
         """
         return self._bare(self._root, ROOT, {})
 
     def _bare(self, module: nn.Module, path: str, made: dict[int, nn.Module]) -> nn.Module:
-        # A module that stands in two places is one module in the copy, too.
+        # A module with two paths is one module in the copy, too.
         if id(module) not in made:
             copied = made[id(module)] = copy.copy(module)
             children = {
                 name: self._bare(self.original(below), below, made)
                 for name, child in module._modules.items()
-                if child is not None and (below := f"{path}.{name}".lstrip(".")) in self._places
+                if child is not None and (below := f"{path}.{name}".lstrip(".")) in self._slots
             }
             copied._modules = {**module._modules, **children}
         return made[id(module)]
 
     def strangers(self) -> list[str]:
-        """Paths whose slot holds neither its original nor what was written there last."""
+        """Paths whose slot has neither its original nor the last replacement written."""
         return [
             path
-            for path, (parent, child, original) in self._places.items()
+            for path, (parent, child, original) in self._slots.items()
             if parent._modules.get(child) is not self._written.get(path, original)
         ]
 
     def collect(self) -> dict[str, nn.Module]:
-        """Take out what a library has put into slots since the last `write`, by path.
+        """Remove and return the modules that a library has put into slots since the last `write`.
 
-        Afterwards the tree holds what was written last, whatever the library did.
+        Afterwards the tree has what was written last, whatever the library did.
         """
         found = {}
         with undisturbed():
             for path in self.strangers():
-                parent, child, original = self._places[path]
-                stranger = parent._modules.get(child)
-                if stranger is not None:
-                    found[path] = stranger
+                parent, child, original = self._slots[path]
+                module = parent._modules.get(child)
+                if module is not None:
+                    found[path] = module
                 parent._modules[child] = self._written.get(path, original)
         return found
-
-
-class _Nothing:
-    def before(
-        self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        return args, kwargs
-
-
-_NOTHING = _Nothing()

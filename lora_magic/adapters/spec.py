@@ -1,7 +1,7 @@
-"""What an adapter is to be: its method, rank, alpha, targets, start and seed.
+"""The specification of an adapter: its method, rank, alpha, targets, initialisation and seed.
 
-Knows numbers and names only; what a method reads is in `methods`, whether the targets exist is
-for `targets` to say.
+Knows numbers and names only. `methods` knows which fields a method reads, `targets` whether the
+targets exist.
 """
 
 from __future__ import annotations
@@ -21,10 +21,21 @@ from .methods import Method, method_of
 #: Values by module name, sorted: hashable, unlike a dict.
 Pattern = tuple[tuple[str, float], ...]
 
-#: Targets that the method chooses by the architecture.
+#: Virtual tokens of a prefix or prompt by default.
+VIRTUAL_TOKENS = 10
+
+#: `--for`: rank, alpha and targets by use; None keeps the base's own targets. A starting point: a
+#: style needs few directions, a domain many.
+PRESETS: dict[str, tuple[int, float, str | None]] = {
+    "style": (8, 16.0, None),
+    "instructions": (16, 32.0, None),
+    "domain": (32, 64.0, "all-linear"),
+}
+
+#: The targets that the method has for the architecture.
 USUAL = "usual"
 
-#: Targets by a word of their own, and what a pattern begins with.
+#: Targets by keyword, and how a pattern begins.
 ALL_LINEAR = "all-linear"
 ATTENTION = "attention"
 PATTERN = "re:"
@@ -34,26 +45,27 @@ BIASES = ("none", "all", "lora_only")
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 BASE_NAME = "base"
-_LARGEST_ALPHA = 1e6  # Beyond it α/r leaves the range of half precision.
+_LARGEST_ALPHA = 1e6  # Above it α/r leaves the range of half precision.
+_FROM_ONE, _POSITIVE = "a whole number from 1", "a positive number"
 
 
 @dataclass(frozen=True)
 class AdapterSpec:
-    """One adapter, decided: the method and what that method reads.
+    """One adapter: its method and the values that the method reads.
 
     For `lora`, W = W0 + s·B·A with W0 frozen (Hu et al. 2021, section 4.1): for a target of d
-    outputs and k inputs A is r×k and B is d×r; s = α/r, or α/√r with `rslora`. `init` says where A
-    and B start: `default` (A Kaiming-uniform, B zero), `gaussian` (A normal with std 1/r, B zero),
-    `pissa` and `olora` (from W0's SVD and QR, taken off W0's output again, so that it starts at the
-    base), `eva` (A from the inputs' directions on the training rows, B zero), `loftq` (what 4-bit
-    rounding lost of W0). `dora` trains each output's magnitude apart. `bias` (none, all, lora_only)
-    and `norms` train those parameters as well; `rank_pattern` and `alpha_pattern` are pairs
-    (module name, value). `rank` is r of the bottleneck methods too, and the average rank that
-    AdaLoRA ends with. `virtual_tokens` belongs to prefix and prompt. `dropout` is the share of A's
-    inputs dropped in training, `seed` what a start is drawn from.
+    outputs and k inputs A is r×k and B is d×r; s = α/r, or α/√r with `rslora`. `init` is how A
+    and B begin: `default` (A Kaiming-uniform, B zero), `gaussian` (A normal with std 1/r, B zero),
+    `pissa` and `olora` (W0's SVD and QR, subtracted from W0's output, so that the first output is
+    the base's), `eva` (A from the inputs' directions on the training rows, B zero), `loftq` (the
+    error of rounding W0 to 4 bits). `dora` trains each output's magnitude separately.
+    `bias` (none, all, lora_only) and `norms` also train those parameters; `rank_pattern` and
+    `alpha_pattern` are pairs (module name, value). `rank` is also r of the bottleneck methods, and
+    the average rank that AdaLoRA ends with. `virtual_tokens` belongs to prefix and prompt.
+    `dropout` is the share of A's inputs dropped in training, `seed` that of the initialisation.
 
-    A field that the method does not read is 0 or empty. Raises `AdapterError`, with every fault at
-    once, for a value out of its range and a field that the method does not read.
+    A field that the method does not read is 0 or empty. Raises `AdapterError`, with every fault in
+    one, for a value out of its range and a field that the method does not read.
     """
 
     rank: int = 0
@@ -73,10 +85,10 @@ class AdapterSpec:
 
     def __post_init__(self) -> None:
         method = method_of(self.method)
-        faults = [*self._unread(method), *self._out_of_range(method), *self._at_odds()]
+        faults = [*self._unread(method), *self._out_of_range(method), *self._conflicts()]
         if faults:
             raise AdapterError("; ".join(faults) + ".")
-        # One spelling, so that equal specs are equal: 16 and 16.0 are one alpha.
+        # One type for each field, so that equal specs are equal: 16 and 16.0 are the same alpha.
         for name in ("rank", "seed", "virtual_tokens"):
             object.__setattr__(self, name, int(getattr(self, name)))
         for name in ("alpha", "dropout"):
@@ -86,78 +98,70 @@ class AdapterSpec:
 
     def _unread(self, method: Method) -> list[str]:
         given = [
-            field.name
+            f"--{flag_of(field.name)}"
             for field in fields(self)
             if field.name != "method"
             and getattr(self, field.name) != field.default
             and not method.reads(field.name)
         ]
-        taken = ", ".join(f"--{flag_of(f.name)}" for f in fields(self) if f.name in method.takes)
-        ours = f" (it takes {taken})" if taken else " (leave it away)"
-        faults = [f"--{flag_of(name)}: {method.title} has none" for name in given]
-        return [*faults[:-1], faults[-1] + ours] if faults else []
+        used = [f"--{flag_of(f.name)}" for f in fields(self) if f.name in method.takes]
+        hint = f"it uses {', '.join(used)}" if used else "omit it"
+        return [f"{method.title} does not use {', '.join(given)} ({hint})"] if given else []
 
     def _out_of_range(self, method: Method) -> list[str]:
         checks = {
-            "rank": (is_whole(self.rank) and self.rank >= 1, "a whole number from 1, say --rank 8"),
-            "alpha": (
-                is_number(self.alpha) and 0 < self.alpha <= _LARGEST_ALPHA,
-                "a positive number, say --alpha 16",
-            ),
+            "rank": (_from_one(self.rank), f"{_FROM_ONE}, for example --rank 8"),
+            "alpha": (_is_alpha(self.alpha), f"{_POSITIVE}, for example --alpha 16"),
             "dropout": (
                 is_number(self.dropout) and 0 <= self.dropout < 1,
-                "0 ≤ dropout < 1, say --dropout 0.05",
+                "0 ≤ dropout < 1, for example --dropout 0.05",
             ),
             "virtual_tokens": (
-                is_whole(self.virtual_tokens) and self.virtual_tokens >= 1,
-                "a whole number from 1, say --virtual-tokens 10",
+                _from_one(self.virtual_tokens),
+                f"{_FROM_ONE}, for example --virtual-tokens 10",
             ),
             "init": (self.init in INITS, one_of(INITS, self.init)),
             "bias": (self.bias in BIASES, one_of(BIASES, self.bias)),
             "seed": (is_whole(self.seed) and 0 <= self.seed < 2**63, "a whole number from 0"),
         }
         faults = [
-            f"{flag_of(name).replace('-', ' ')} {getattr(self, name)!r}: expected {wanted}"
-            for name, (fine, wanted) in checks.items()
+            f"{flag_of(name).replace('-', ' ')} {getattr(self, name)!r}: expected {expected}"
+            for name, (fine, expected) in checks.items()
             if method.reads(name) and not fine
         ]
-        faults += [
-            f"rank pattern {name}={rank!r}: expected a whole number from 1"
-            for name, rank in self.rank_pattern
-            if not is_whole(rank) or rank < 1
-        ]
-        faults += [
-            f"alpha pattern {name}={alpha!r}: expected a positive number"
-            for name, alpha in self.alpha_pattern
-            if not is_number(alpha) or not 0 < alpha <= _LARGEST_ALPHA
-        ]
+        for name, rank in self.rank_pattern:
+            if not _from_one(rank):
+                faults.append(f"rank pattern {name}={rank!r}: expected {_FROM_ONE}")
+        for name, alpha in self.alpha_pattern:
+            if not _is_alpha(alpha):
+                faults.append(f"alpha pattern {name}={alpha!r}: expected {_POSITIVE}")
         return faults
 
-    def _at_odds(self) -> list[str]:
+    def _conflicts(self) -> list[str]:
         """Flags that exclude each other."""
         if self.dora and self.init in ("pissa", "olora", "loftq"):
-            return [f"--dora with --init {self.init}: DoRA's magnitude is that of W0; use one"]
+            return [f"--dora with --init {self.init}: DoRA's magnitude is W0's; use one of the two"]
         if self.bias != "none" and self.init in ("pissa", "olora"):
             return [
-                f"--bias {self.bias} with --init {self.init}: the start is taken off the output of "
-                "a layer that stays as it is, bias and all; use one"
+                f"--bias {self.bias} with --init {self.init}: the initialisation is subtracted "
+                "from an unchanged layer, so its bias cannot be trained; use one of the two"
             ]
         if self.init == "eva" and self.rank_pattern:
-            return ["--init eva with --rank-pattern: EVA's start is at equal ranks; use one"]
+            return ["--init eva with --rank-pattern: EVA needs equal ranks; use one of the two"]
         return []
 
-    def against(self, other: AdapterSpec) -> str:
-        """Where two specs differ: `rank 8, asked for 4; …`."""
+    def difference(self, other: AdapterSpec) -> str:
+        """Where two specs differ: `rank 8, not 4; …`."""
         one, two = asdict(self), asdict(other)
-        return "; ".join(f"{k} {one[k]}, asked for {two[k]}" for k in one if one[k] != two[k])
+        return "; ".join(f"{k} {one[k]}, not {two[k]}" for k in one if one[k] != two[k])
 
     @property
     def scaling(self) -> float:
-        """s of ΔW = s·B·A where no pattern says otherwise: α/r, or α/√r with `rslora`."""
+        """s of ΔW = s·B·A outside the patterns: α/r, or α/√r with `rslora`."""
         return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
 
     @property
-    def words(self) -> str:
+    def variant(self) -> str:
         """The method with its variants: `lora`, `rslora+dora`, `lora init pissa`."""
         kinds = [name for name in ("rslora", "dora") if getattr(self, name)]
         start = f" init {self.init}" if self.init != "default" else ""
@@ -166,7 +170,7 @@ class AdapterSpec:
     @property
     def line(self) -> str:
         """`lora r8 α16 q_proj,v_proj`, with what else was chosen."""
-        parts = [self.words]
+        parts = [self.variant]
         parts += [f"r{self.rank}"] if self.rank else []
         parts += [f"(first r{first_rank(self.rank)})"] if self.method == "adalora" else []
         parts += [f"α{self.alpha:g}"] if self.alpha else []
@@ -180,8 +184,16 @@ class AdapterSpec:
         return " ".join(parts)
 
 
+def _from_one(value: object) -> bool:
+    return is_whole(value) and value >= 1  # type: ignore[operator]  # a number
+
+
+def _is_alpha(value: object) -> bool:
+    return is_number(value) and 0 < value <= _LARGEST_ALPHA  # type: ignore[operator]  # a number
+
+
 def one_of(options: Sequence[str], seen: object) -> str:
-    """The options with the near miss, as the end of a message."""
+    """The end of a message: the options, and the nearest one."""
     hint = near(str(seen), options).strip()
     return f"one of {', '.join(options)}" + (f" ({hint})" if hint else "")
 
@@ -201,11 +213,11 @@ def pattern_of(given: object, flag: str, kind: Callable[[str], float]) -> Patter
             pass
     elif isinstance(given, Mapping):
         return tuple(sorted((str(name), value) for name, value in given.items()))
-    raise AdapterError(f"--{flag} {given!r}: expected NAME=VALUE,…, say --{flag} q_proj=16")
+    raise AdapterError(f"--{flag} {given!r}: expected NAME=VALUE,…, for example --{flag} q_proj=16")
 
 
 def spec_from(fields: Mapping[str, Any]) -> AdapterSpec:
-    """The spec that was written as JSON: `asdict`, with lists for pairs. Raises `AdapterError`."""
+    """The spec in JSON fields: `asdict`, with lists for pairs. Raises `AdapterError`."""
     patterns = {
         name: tuple((str(key), value) for key, value in fields.get(name) or ())
         for name in ("rank_pattern", "alpha_pattern")
@@ -219,31 +231,30 @@ def first_rank(rank: int) -> int:
 
 
 def seed_of(name: str) -> int:
-    """The seed that belongs to a name: two adapters never start alike by accident."""
+    """The default seed of a name: two adapters never start identical by accident."""
     return zlib.crc32(name.encode())
 
 
 def check_name(name: str, command: str = "%lora attach") -> str:
-    """The name itself; raises `AdapterError` for one that paths and PEFT could not carry.
+    """The name itself; raises `AdapterError` for one that a path or PEFT cannot have.
 
-    `command` is what the message says to type with a name that can be.
+    `command` is the command in the message, with a valid name behind it.
     """
     if not isinstance(name, str):
         raise AdapterError(f"adapter name {name!r}: expected text; type: {command} pirate")
     if name == BASE_NAME:
         raise AdapterError(
-            f"{BASE_NAME!r} is the base model's own name; choose another: {command} pirate"
+            f"{BASE_NAME!r} is the base model's own name; choose another name: {command} pirate"
         )
     if name.startswith("$"):
         raise AdapterError(
-            f"adapter name {name!r}: for what a variable holds type {command} {{{name[1:]}}}"
+            f"adapter name {name!r}: to use a variable's value type {command} {{{name[1:]}}}"
         )
     if _NAME.fullmatch(name) is None:
-        mended = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_-") or "adapter"
-        mended = mended[:40]
-        mended = mended if _NAME.fullmatch(mended) else f"a_{mended}"
+        valid = (re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_-") or "adapter")[:40]
+        valid = valid if _NAME.fullmatch(valid) else f"a_{valid}"
         raise AdapterError(
             f"adapter name {name!r}: expected a–z, A–Z, digits, - and _ (no slash, dot or space), "
-            f"at most 64, starting with a letter; type: {command} {mended}"
+            f"at most 64, starting with a letter; type: {command} {valid}"
         )
     return name

@@ -1,6 +1,6 @@
-"""Which modules of a base model an adapter goes to.
+"""Target modules: from names, keywords and patterns to the paths of a base model's modules.
 
-Knows module trees and the ways to name a part of them; knows no adapter and no PEFT.
+Knows module trees and how people name parts of them; knows no adapter and no PEFT.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ def canonical(targets: str | Iterable[str]) -> str:
     if not isinstance(targets, Iterable) or not all(isinstance(part, str) for part in targets):
         raise AdapterError(f"targets {targets!r}: expected names, as in targets=['q_proj'].")
     parts = targets.split(",") if isinstance(targets, str) else list(targets)
-    # In one order, so that the same modules are the same spec however they are typed.
+    # Sorted, so that the same modules give the same spec in any order.
     return ",".join(sorted({part.strip() for part in parts if part.strip()}))
 
 
-def resolve(model: nn.Module, targets: str, spare: Iterable[str] = ()) -> tuple[str, ...]:
+def resolve(model: nn.Module, targets: str, without: Iterable[str] = ()) -> tuple[str, ...]:
     """Paths of the modules that `targets` names, in the model's order.
 
-    `spare` are left out of it: a classifier's head, which is trained whole. A name matches a path
+    `without` are excluded: a classifier's head, which is trained in full. A name matches a path
     that equals it or ends with it after a dot, as in PEFT. Raises `AdapterError` that lists every
-    name that matched nothing or cannot carry an adapter.
+    name that matches nothing or a module that LoRA cannot adapt.
     """
     kinds = {path: module for path, module in model.named_modules() if path}
-    left = set(spare)
-    able = {p: module for p, module in kinds.items() if carries_lora(module) and p not in left}
+    skipped = set(without)
+    able = {p: module for p, module in kinds.items() if carries_lora(module) and p not in skipped}
     if targets == ALL_LINEAR:
         found = _linear(model, able)
     elif targets == ATTENTION:
@@ -70,10 +70,15 @@ def is_conv1d(module: nn.Module) -> bool:
     return type(module).__name__ == "Conv1D" and hasattr(module, "nf")
 
 
-def looks_up_plainly(module: nn.Module) -> bool:
-    """Does an embedding give the rows that it is asked for, at most scaled, as PEFT's LoRA does?
+def is_transposed(module: nn.Module) -> bool:
+    """Is its weight stored as [k, d], inputs by outputs? So it is in Conv1D and embeddings."""
+    return is_conv1d(module) or isinstance(module, nn.Embedding)
 
-    One with a forward of its own may count positions from 2, say.
+
+def looks_up_plainly(module: nn.Module) -> bool:
+    """Does an embedding look up the rows of its input ids, at most scaled, as PEFT's LoRA assumes?
+
+    One with its own forward may count positions from 2, for example.
     """
     plain = type(module).forward is nn.Embedding.forward
     return plain or hasattr(module, "embed_scale")
@@ -83,22 +88,20 @@ def shape_of(module: nn.Module) -> tuple[int, int]:
     """(d, k): a target's outputs and inputs; for an embedding (dimensions, tokens)."""
     weight: Any = module.weight
     rows, columns = weight.shape
-    transposed = is_conv1d(module) or isinstance(module, nn.Embedding)
     if hasattr(module, "out_features"):
         # A quantised weight is packed; its module still knows its true shape.
         return int(module.out_features), int(module.in_features)  # type: ignore[arg-type]  # ints
-    return (columns, rows) if transposed else (rows, columns)
+    return (columns, rows) if is_transposed(module) else (rows, columns)
 
 
-def refuse_rank(model: nn.Module, paths: Iterable[str], rank: int) -> None:
-    """Raise `AdapterError` for a rank that a target cannot have: more than its smaller side."""
-    for path in paths:
-        outputs, inputs = shape_of(model.get_submodule(path))
-        if rank > min(outputs, inputs):
-            raise AdapterError(
-                f"rank {rank} is more than {path} has ({outputs} × {inputs}); expected at most "
-                f"{min(outputs, inputs)}, for example --rank {min(8, outputs, inputs)}."
-            )
+def refuse_rank(model: nn.Module, path: str, rank: int) -> None:
+    """Raise `AdapterError` for a rank above the smaller side of a target."""
+    outputs, inputs = shape_of(model.get_submodule(path))
+    if rank > min(outputs, inputs):
+        raise AdapterError(
+            f"rank {rank} is more than {path} has ({outputs} × {inputs}); expected at most "
+            f"{min(outputs, inputs)}, for example --rank {min(8, outputs, inputs)}."
+        )
 
 
 def leaf_names(paths: Iterable[str]) -> list[str]:
@@ -129,7 +132,7 @@ def _by_pattern(pattern: str, able: dict[str, nn.Module]) -> list[str]:
         compiled = re.compile(pattern)
     except re.error as error:
         raise AdapterError(
-            f"--targets re:{pattern} is no regular expression ({error}); "
+            f"--targets re:{pattern} is not a regular expression ({error}); "
             r"for example: --targets re:.*layers\.[0-3]\..*q_proj"
         ) from None
     return [path for path in able if compiled.fullmatch(path)]
@@ -144,15 +147,16 @@ def _by_names(
             "; ".join(faults) + f". Possible names: {listed(leaf_names(able))}, "
             "or all-linear, attention, re:PATTERN."
         )
-    return [path for path in able if any(_ends(path, name) for name in names)]
+    return [path for path in able if any(ends_with(path, name) for name in names)]
 
 
-def _ends(path: str, name: str) -> bool:
+def ends_with(path: str, name: str) -> bool:
+    """Is this the path's name, or its last parts? PEFT matches targets so."""
     return path == name or path.endswith(f".{name}")
 
 
 def _fault(name: str, kinds: dict[str, nn.Module], able: dict[str, nn.Module]) -> str | None:
-    matched = [path for path in kinds if _ends(path, name)]
+    matched = [path for path in kinds if ends_with(path, name)]
     if any(path in able for path in matched):
         return None
     if matched:

@@ -1,7 +1,7 @@
-"""What AdaLoRA and EVA do in a run: a budget of ranks, and a start from the rows.
+"""AdaLoRA's budget of ranks and EVA's initialisation from the rows, as hooks of a training run.
 
-Knows adapters and the bridge to PEFT; knows no Trainer and no session. Both fit the protocol of
-`training.hooks`, which this room does not know.
+Knows adapters and the bridge to PEFT; knows no Trainer and no session. Both implement the
+protocol of `training.hooks`, which this room does not import.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from torch import Tensor
 from lora_magic.errors import AdapterError, CommandError
 
 from . import bridge
-from .attach import changes
 from .delta import PEFT_NAME
 from .live_adapter import LiveAdapter
 from .slots import Slots
 
-#: Shares of a run: all ranks at first, then fewer and fewer, then fixed.
+#: Shares of a run with all ranks, and with the final ones; between them the ranks shrink.
 _WARM_UP, _FIXED = 0.1, 0.3
 _SHORTEST = 10
 
@@ -45,17 +44,17 @@ class Schedule:
 
     @classmethod
     def of(cls, steps: int) -> Schedule:
-        """Raises `CommandError` for a run too short to spend a budget in."""
+        """The schedule of a run; raises `CommandError` for one that is too short."""
         if steps < _SHORTEST:
             raise CommandError(
-                f"--steps {steps}: AdaLoRA's budget needs at least {_SHORTEST} steps."
+                f"--steps {steps}: AdaLoRA needs at least {_SHORTEST} steps; type --steps 60."
             )
         every = max(1, steps // 100)
         return cls(max(1, int(_WARM_UP * steps)), max(1, int(_FIXED * steps)), every, steps)
 
 
 class AdaLoRA:
-    """The budget of one run: after each step the least important triplets lose their value.
+    """The rank budget of one run: after each step the least important singular values become 0.
 
     Importance and allocation are PEFT's. The loss gets γ·(‖PᵀP − I‖ + ‖QQᵀ − I‖), a mean over the
     matrices.
@@ -83,15 +82,15 @@ class AdaLoRA:
         return _ORTHOGONALITY * torch.stack(distances).mean()
 
     def after_update(self, step: int) -> None:
-        """Spend the budget of this step."""
+        """Apply the budget of this step."""
         assert self._allocator is not None  # the run has begun
         self._allocator.allocate(step)
 
     def facts(self) -> tuple[tuple[str, str], ...]:
-        """The ranks that the budget has left, by module."""
+        """The ranks that the budget left, by module."""
         ranks = self._attached.ranks()
-        told = ", ".join(f"{path} {rank}" for path, rank in ranks.items())
-        return (("ranks", f"{sum(ranks.values())} in all: {told}"),)
+        by_module = ", ".join(f"{path} {rank}" for path, rank in ranks.items())
+        return (("ranks", f"{sum(ranks.values())} in total: {by_module}"),)
 
 
 def _sides(layer: Any) -> tuple[Tensor, Tensor]:
@@ -107,7 +106,7 @@ def _from_orthogonal(rows: Tensor) -> Tensor:
 
 
 class EVA:
-    """A's start for a run: the main directions of each target's inputs on the rows.
+    """A's initialisation for a run: the main directions of each target's inputs on the rows.
 
     Paischer et al. 2024, arXiv 2410.07170, by PEFT, at equal ranks. B stays zero.
     """
@@ -123,8 +122,8 @@ class EVA:
         missing = [path for path, layer in layers.items() if _is_lora(layer) and path not in found]
         if missing:
             raise AdapterError(
-                f"--init eva: the rows give no {self._attached.spec.rank} directions for "
-                f"{missing[0]}; use more rows, a smaller --rank, or no --init."
+                f"--init eva: the rows have fewer than {self._attached.spec.rank} directions at "
+                f"{missing[0]}; use more rows, a smaller --rank, or omit --init."
             )
         with torch.no_grad():
             for path, down in found.items():
@@ -150,13 +149,13 @@ def _is_lora(layer: Any) -> bool:
 def hooks_of(
     model: Any, slots: Slots, attached: LiveAdapter, *, more: bool
 ) -> AdaLoRA | EVA | None:
-    """What an adapter asks of a run, as it stands just before it.
+    """The hooks that an adapter needs in a run, decided just before it.
 
-    EVA gives directions to a beginning alone: with `more`, and where the run begins from what was
-    trained before and read from a file, the B that is there belongs to the A that is there.
+    EVA only initialises an untrained adapter: with `more`, and for one that was opened trained, B
+    belongs to the A that is there.
     """
     if attached.spec.method == "adalora":
         return AdaLoRA(model, attached)
-    if attached.spec.init == "eva" and not more and not changes(attached):
+    if attached.spec.init == "eva" and not more and not attached.has_effect():
         return EVA(model, slots, attached)
     return None

@@ -1,6 +1,6 @@
-"""An adapter's trial: one token through the base with the adapter in place, before anybody has it.
+"""An adapter's trial: one token through the base with the adapter, before it is returned.
 
-A release that changed under us shows here, with its name, and not in the middle of a training.
+A library release that breaks a method fails here, by name, and not in the middle of training.
 Knows slots and modules; knows no method by name, no session and no file.
 """
 
@@ -25,14 +25,14 @@ def one_token(model: Any) -> dict[str, Any]:
 
 
 def check_runs(model: Any, slots: Slots, replacements: Mapping[str, nn.Module], title: str) -> None:
-    """Raise `AdapterError` if one token passes the bare base but not the adapter."""
+    """Raise `AdapterError` if one token passes the base alone but not with the adapter."""
     error = _fault(model, slots, replacements)
     if error is None or _fault(model, slots, {}) is not None:
         return
     raise AdapterError(
         f"{title} failed its trial on one token in {type(model).__name__}: "
         f"{type(error).__name__}: {sentence(error)}{untested('peft', 'transformers')}. "
-        "Choose another --method or other --targets."
+        "Use another --method or other --targets."
     ) from error
 
 
@@ -42,6 +42,6 @@ def _fault(model: Any, slots: Slots, replacements: Mapping[str, nn.Module]) -> E
             model(**one_token(model))
     except torch.OutOfMemoryError:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever a library's release may raise is the answer
+    except Exception as error:  # noqa: BLE001 - a library may raise anything
         return error
     return None

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lora_magic.adapters.count import ParameterCount, planned
+from lora_magic.adapters.files import saved_in
 from lora_magic.adapters.live_adapter import Adapter, LiveAdapter, stackable
 from lora_magic.adapters.spec import BASE_NAME, AdapterSpec
-from lora_magic.adapters.store import saved_in
 from lora_magic.adapters.targets import canonical, carries_lora, leaf_names
 from lora_magic.compare.run import Variant
 from lora_magic.errors import AdapterError, PromptError, StateError, listed, near

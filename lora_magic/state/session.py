@@ -249,7 +249,7 @@ class Session:
         there = state.attached.get(name)
         if there is not None and there.spec != spec and not replace:
             raise AdapterError(
-                f"{name!r} is attached with another spec ({there.spec.against(spec)}); add "
+                f"{name!r} is attached with another spec ({there.spec.difference(spec)}); add "
                 "--replace to replace it, or choose another name."
             )
         with state.all_or_nothing():
@@ -307,7 +307,7 @@ class Session:
         home = self.home / "adapters" / attached.name
         target = home if folder is None else path_of(folder, "save")
         others = [n for n in state.saved_in(target) if n != attached.name]
-        other = others[0] if others else store.another_in(target, attached)
+        other = others[0] if others else store.other_adapter_in(target, attached)
         if other:
             raise AdapterError(
                 f"{target} contains the saved adapter {other}; choose another folder: "
@@ -337,14 +337,13 @@ class Session:
         changed since. Raises `AdapterError` for an adapter that was made for another base, unless
         `allow_other_base`.
         """
-        from lora_magic.adapters import store
+        from lora_magic.adapters import files, store
 
         state = self._state
         base, slots = state.base, state.slots
         state.refuse_while_merged("open")
         given, home = path_of(folder, "open"), self.home / "adapters"
-        path = store.folder_of(given, str(folder), home)
-        store.check_folder(path, home)
+        path = files.find(given, str(folder), home)
         called = check_name(given.name if name is None else name, f"%lora open {quoted(folder)}")
         there = state.attached.get(called)
         if there is not None and there.saved_to != path.resolve() and not replace:

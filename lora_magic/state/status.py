@@ -50,7 +50,7 @@ class Status:
         parts = (part.partition("=") for part in self.active.split(","))
         now = {name: f" · at {weight}" if weight else "" for name, _, weight in parts}
         return [
-            (a.name, a.spec.line, a.history.words + now.get(a.name, ""), a.name in now)
+            (a.name, a.spec.line, a.history.line + now.get(a.name, ""), a.name in now)
             for a in self.adapters
         ]
 

@@ -12,7 +12,8 @@ from lora_magic.views.table import table
 from lora_magic.views.text import one_line, plain_table
 
 if TYPE_CHECKING:
-    from lora_magic.adapters.combine.truncation import Compression, ModuleLoss
+    from lora_magic.adapters.combine.changes import ModuleLoss
+    from lora_magic.adapters.combine.compress import Compression
 
 ROWS = 24
 _BY_RANK = ("Rank", "Loses most in", "there", "overall")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lora_magic.adapters import card
+from lora_magic.adapters import store
 from lora_magic.adapters.card import Card
 from lora_magic.adapters.live_adapter import History
 from lora_magic.adapters.methods import METHODS
@@ -162,13 +162,13 @@ def test_a_classifiers_labels_are_told(tmp_path: Path) -> None:
     session.attach("one", rank=2)
     session.save("one", tmp_path / "one")
     assert fields_of(tmp_path / "one")["base"]["labels"] == ["no", "yes"]
-    assert card.read(tmp_path / "one").labels == ("no", "yes")
+    assert store.read_card(tmp_path / "one").labels == ("no", "yes")
 
 
 def test_reading_gives_what_was_written(trained: tuple[Session, Path]) -> None:
     session, folder = trained
     held, base = session._state.attached["one"], session._state.base
-    found = card.read(folder)
+    found = store.read_card(folder)
     assert found == Card(
         name="one",
         base=base.name,
@@ -181,15 +181,15 @@ def test_reading_gives_what_was_written(trained: tuple[Session, Path]) -> None:
         history=held.history,
         run=held.run,
     )
-    assert found.strangeness(base) == ""
+    assert found.mismatch(base) == ""
 
 
 def test_a_folder_without_a_card_says_nothing_against_any_base(
     session: Session, tmp_path: Path
 ) -> None:
-    none = card.read(tmp_path)
+    none = store.read_card(tmp_path)
     assert none == Card()
-    assert none.strangeness(session._state.base) == ""
+    assert none.mismatch(session._state.base) == ""
 
 
 def test_a_card_of_an_earlier_version_is_read(session: Session, tmp_path: Path) -> None:
@@ -197,36 +197,36 @@ def test_a_card_of_an_earlier_version_is_read(session: Session, tmp_path: Path) 
     (tmp_path / "lora_magic.json").write_text(
         json.dumps({"spec": {"rank": 2, "alpha": 4.0, "targets": "q_proj", "seed": 1}})
     )
-    found = card.read(tmp_path)
+    found = store.read_card(tmp_path)
     assert found.spec is not None
     assert (found.spec.method, found.spec.rank) == ("lora", 2)
     assert found.history is None
-    assert found.strangeness(session._state.base) == ""
+    assert found.mismatch(session._state.base) == ""
 
 
 def test_the_way_out_names_the_base_to_load(session: Session) -> None:
     base = session._state.base
-    assert Card(base="org/model").way_out(base).endswith("type: %lora load org/model")
-    assert '%lora load "my model"' in Card(base="my model").way_out(base)
-    classifier = Card(base="demo", labels=("not good", "bad")).way_out(base)
+    assert Card(base="org/model").remedy(base).endswith("type: %lora load org/model")
+    assert '%lora load "my model"' in Card(base="my model").remedy(base)
+    classifier = Card(base="demo", labels=("not good", "bad")).remedy(base)
     assert classifier.endswith('%lora load demo --task classification --labels "not good,bad"')
-    assert "use that one first" in Card(base="live model").way_out(base)
+    assert "%lora use MODEL TOKENIZER" in Card(base="live model").remedy(base)
     own = Card(base=base.name, fingerprint=base.fingerprint.digest)
-    assert "its config and its weights disagree" in own.way_out(base)
+    assert "its config and its weights disagree" in own.remedy(base)
 
 
 def test_strangeness_of_other_weights_other_sizes_and_other_labels(session: Session) -> None:
     base = session._state.base
     kind, size = type(base.model).__name__, base.parameters
     same: dict[str, Any] = {"base": "x", "architecture": kind, "parameters": size}
-    other = Card(**same, fingerprint="0", format="fp32").strangeness(base)
+    other = Card(**same, fingerprint="0", format="fp32").mismatch(base)
     assert base.fingerprint.digest in other
     # In another format the bits say nothing.
-    assert Card(**same, fingerprint="0", format="bf16").strangeness(base) == ""
+    assert Card(**same, fingerprint="0", format="bf16").mismatch(base) == ""
     larger = Card(base="x", architecture=kind, parameters=size + 1, fingerprint="0", format="bf16")
-    assert f"{size + 1:,}" in larger.strangeness(base)
+    assert f"{size + 1:,}" in larger.mismatch(base)
     labels = Card(**same, fingerprint=base.fingerprint.digest, labels=("a", "b"))
-    assert labels.strangeness(base) == "its head gives a, b, and the base no labels"
+    assert labels.mismatch(base) == "its labels are a, b; the base's labels are none"
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -266,11 +266,11 @@ def test_a_card_that_is_wrong_in_any_place_is_one_line(
     file = folder / "lora_magic.json"
     file.write_text(json.dumps({**fields_of(folder), **change}))
     with pytest.raises(AdapterError, match=r"lora_magic\.json cannot be read .*remove it") as seen:
-        card.read(folder)
+        store.read_card(folder)
     assert "\n" not in str(seen.value)
 
 
 def test_history_in_words() -> None:
-    assert History().words == "not trained"
-    assert History(elsewhere=True).words == "trained elsewhere"
-    assert History(steps=1, first_loss=3.0, last_loss=1.0).words == "1 step, loss 3.00 → 1.00"
+    assert History().line == "not trained"
+    assert History(elsewhere=True).line == "trained elsewhere"
+    assert History(steps=1, first_loss=3.0, last_loss=1.0).line == "1 step, loss 3.00 → 1.00"

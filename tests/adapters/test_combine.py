@@ -451,7 +451,7 @@ def test_a_full_fine_tune_becomes_a_lora_with_norms_and_biases(architecture: str
     byhand.randomise(session, "full", 0.02, 0)
     expected = logits(session)
     told = session.compress("full", rank=32)
-    assert told.left == ()
+    assert told.not_carried == ()
     assert told.error < 1e-6
     session.swap("full_r32")
     torch.testing.assert_close(logits(session), expected, atol=1e-4, rtol=0)
@@ -474,7 +474,7 @@ def test_what_a_lora_cannot_carry_is_named_and_counted_as_lost() -> None:
     byhand.randomise(session, "full", 0.02, 0)
     path = "model.decoder.embed_positions"
     told = session.compress("full", rank=32)
-    assert told.left == (f"{path}.weight",)
+    assert told.not_carried == (f"{path}.weight",)
     assert "not carried" in told.line
     model, found = byhand.base("opt"), {}
     for key, value in byhand.tensors(session, "full").items():

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from lora_magic.adapters.delta import low_rank_of, merged_parameters, update_of
+from lora_magic.adapters.inits import Residual
 from lora_magic.adapters.mixture import Added
-from lora_magic.adapters.residual import Residual
 from lora_magic.adapters.targets import shape_of
 from lora_magic.adapters.trainable_copy import TrainableCopy
 from lora_magic.lowrank.dense import DenseUpdate
@@ -210,5 +210,5 @@ def test_a_start_that_is_taken_off_again_is_no_update(variant: str) -> None:
     for path, update in attached.updates().items():
         layer: Any = attached.replacements[path]
         assert isinstance(layer.base_layer, Residual)
-        assert layer.base_layer.taken.norm() > 0.1
-        assert update.norm() < 1e-6 * layer.base_layer.taken.norm(), path
+        assert layer.base_layer.negated.norm() > 0.1
+        assert update.norm() < 1e-6 * layer.base_layer.negated.norm(), path

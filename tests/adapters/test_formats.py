@@ -394,7 +394,7 @@ def test_a_folder_made_by_plain_peft_opens_with_its_logits(
     if "prompt" not in kind:
         assert torch.equal(found, expected)
     assert not torch.allclose(found, bare, atol=1e-3)
-    assert record.history.words == "trained elsewhere"
+    assert record.history.line == "trained elsewhere"
     # Saved here it is read again.
     session.save("one", tmp_path / "ours")
     again = loaded(folder)

@@ -175,7 +175,7 @@ def test_a_module_that_changes_no_arguments_cannot_stand_at_the_root(plain: nn.S
     slots = Slots(plain)
     slots.write({ROOT: Doubling()})
     before = slots.written
-    with pytest.raises(TypeError, match="Around"):
+    with pytest.raises(TypeError, match="PreForward"):
         slots.write({ROOT: nn.Identity(), "0": nn.ReLU()})
     assert slots.written == before
     assert times(plain) == 2.0

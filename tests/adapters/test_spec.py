@@ -39,7 +39,7 @@ def test_what_is_no_number_is_refused(changes: dict[str, Any], fault: str) -> No
 
 def test_equal_numbers_are_equal_specs_and_differences_are_named() -> None:
     assert spec(rank=4, alpha=16) == spec(rank=4, alpha=16.0)
-    assert spec(rank=4).against(spec(rank=2)) == "rank 4, asked for 2"
+    assert spec(rank=4).difference(spec(rank=2)) == "rank 4, not 2"
 
 
 def test_all_faults_are_told_at_once() -> None:
@@ -109,7 +109,7 @@ def test_the_scale_is_alpha_over_r_or_over_its_root(
         ({"dora": True, "init": "loftq"}, "--dora with --init loftq"),
         ({"bias": "all", "init": "olora"}, "--bias all with --init olora"),
         ({"init": "eva", "rank_pattern": (("q", 2),)}, "--init eva with --rank-pattern"),
-        ({"virtual_tokens": 3}, "--virtual-tokens: LoRA has none"),
+        ({"virtual_tokens": 3}, "LoRA does not use --virtual-tokens"),
     ],
 )
 def test_what_cannot_be_is_refused_by_its_flag(changes: dict[str, Any], told: str) -> None:
@@ -120,7 +120,7 @@ def test_what_cannot_be_is_refused_by_its_flag(changes: dict[str, Any], told: st
 def test_faults_of_range_and_flags_not_read_come_together() -> None:
     with pytest.raises(AdapterError) as seen:
         AdapterSpec(method="prompt", virtual_tokens=0, rank=4, dora=True)
-    for fault in ("--rank: ", "--dora: ", "virtual tokens 0", "--virtual-tokens 10"):
+    for fault in ("does not use --rank, --dora", "virtual tokens 0", "--virtual-tokens 10"):
         assert fault in str(seen.value)
 
 
@@ -143,6 +143,6 @@ def test_a_spec_comes_back_from_json_as_it_was() -> None:
 
 def test_differences_of_methods_are_named() -> None:
     prefix = AdapterSpec(method="prefix", virtual_tokens=5)
-    told = spec().against(prefix)
-    assert "method lora, asked for prefix" in told
-    assert "virtual_tokens 0, asked for 5" in told
+    told = spec().difference(prefix)
+    assert "method lora, not prefix" in told
+    assert "virtual_tokens 0, not 5" in told

@@ -111,12 +111,12 @@ def test_the_folder_appears_whole_or_not_at_all(
     session.save("one", tmp_path / "one")
     kept = sorted((f.name, f.read_bytes()) for f in (tmp_path / "one").iterdir())
     perturb(session, "one")
-    from lora_magic.adapters import card
+    from lora_magic.adapters import files
 
     def failing(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(card, "write", failing)
+    monkeypatch.setattr(files, "_write_all", failing)
     with pytest.raises(KeyboardInterrupt):
         session.save("one", tmp_path / "one")
     assert sorted((f.name, f.read_bytes()) for f in (tmp_path / "one").iterdir()) == kept
@@ -127,7 +127,7 @@ def test_saving_over_something_else_is_refused(session: Session, tmp_path: Path)
     session.attach("one", rank=2)
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
-    with pytest.raises(AdapterError, match="left alone"):
+    with pytest.raises(AdapterError, match="is not replaced"):
         session.save("one", tmp_path / "thesis")
     assert (tmp_path / "thesis" / "chapter.txt").read_text() == "years of work"
 
@@ -256,8 +256,8 @@ def test_a_card_that_cannot_be_read_is_one_line(
     ("config", "told"),
     [
         ("{broken", "cannot be read as JSON"),
-        ("[]", "names no method"),
-        ('{"peft_type": "FOO"}', "holds a FOO adapter"),
+        ("[]", "has no method"),
+        ('{"peft_type": "FOO"}', "the method is FOO"),
     ],
 )
 def test_a_config_that_cannot_be_read_is_one_line(
@@ -290,9 +290,9 @@ def test_what_was_saved_opens_at_once_and_trained_elsewhere_is_told(
     session.save("one", tmp_path / "one")
     assert session.open(tmp_path / "one", "one") == session.adapters["one"]
     (tmp_path / "one" / "lora_magic.json").unlink()
-    assert session.open(tmp_path / "one", "two").history.words == "trained elsewhere"
+    assert session.open(tmp_path / "one", "two").history.line == "trained elsewhere"
     session.attach("three", rank=2)
-    assert session.adapters["three"].history.words == "not trained"
+    assert session.adapters["three"].history.line == "not trained"
 
 
 def test_a_missing_folder_names_what_is_saved_at_home(session: Session) -> None:
@@ -311,7 +311,7 @@ def test_files_that_are_not_the_adapters_are_never_replaced(
     session.attach("one", rank=2)
     session.save("one", tmp_path / "one")
     (tmp_path / "one" / "notes.txt").write_text("mine")
-    with pytest.raises(AdapterError, match=r"no part of an adapter \(notes\.txt\)"):
+    with pytest.raises(AdapterError, match=r"not part of an adapter \(notes\.txt\)"):
         session.save("one", tmp_path / "one")
     assert (tmp_path / "one" / "notes.txt").read_text() == "mine"
 
@@ -335,6 +335,15 @@ def test_a_saved_folder_that_is_gone_is_no_saved_adapter(session: Session, tmp_p
     shutil.rmtree(tmp_path / "a")
     with pytest.raises(StateError, match="trained and not saved"):
         session.load("demo")
+
+
+def test_one_file_of_the_room_reads_and_writes_files() -> None:
+    from lora_magic.adapters import files
+
+    calls = ("read_text", "write_text", "read_bytes", "write_bytes", "load_file", "save_file")
+    for path in Path(files.__file__).parent.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert path.name == "files.py" or not any(call in text for call in calls), path.name
 
 
 # Made for another base
@@ -436,7 +445,7 @@ def test_other_labels_are_refused_and_other_base_opens_them(tmp_path: Path) -> N
     moved(session._state.attached["one"])
     session.save("one", tmp_path / "one")
     other.load(second, task="classification")
-    with pytest.raises(AdapterError, match=r"its head gives no, yes, and the base bad, good"):
+    with pytest.raises(AdapterError, match=r"its labels are no, yes; the base's .*bad, good"):
         other.open(tmp_path / "one")
     assert dict(other.adapters) == {}
     other.open(tmp_path / "one", allow_other_base=True)
@@ -507,7 +516,7 @@ def test_every_fault_of_any_methods_tensors_is_told_in_one_error(
         ({"rank": 2}, {"rank": 4}, "rank 4 in its card and 2 in its config"),
         ({"rank": 2, "alpha": 4}, {"alpha": 8.0}, r"alpha 8\.0 in its card and 4\.0"),
         ({"rank": 2}, {"rslora": True}, "rslora True in its card and False"),
-        ({"rank": 2}, {"norms": True}, "do not agree on whether it trains norms"),
+        ({"rank": 2}, {"norms": True}, "disagree on whether it trains norms"),
         ({"rank": 2}, {"init": "pissa"}, "rank 4 in its card and 2 in its config"),
         ({"rank": 2, "init": "pissa"}, {"init": "default"}, "rank 2 in its card and 4"),
         (

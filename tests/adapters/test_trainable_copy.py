@@ -12,7 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from lora_magic.adapters.merge import merged_module
-from lora_magic.adapters.trainable_copy import TrainableCopy, biases, everything, norms, tune
+from lora_magic.adapters.sites import trained_parameters
+from lora_magic.adapters.spec import AdapterSpec
+from lora_magic.adapters.trainable_copy import (
+    TrainableCopy,
+    biases,
+    everything,
+    norms,
+    trainable_copies,
+)
 from lora_magic.errors import AdapterError
 from tests.adapters.shared import answer, based, made, moved, uneven
 from tests.classifiers import tiny_classifier
@@ -129,20 +137,20 @@ class Interrupted(nn.Linear):
 
 def test_an_interrupt_inside_forward_leaves_every_module_as_it_was() -> None:
     model = nn.Sequential(Interrupted(4, 3), nn.LayerNorm(3))
-    layers = tune(model, {"0": ["weight", "bias"], "1": ["weight"]})
+    layers = trainable_copies(model, {"0": ["weight", "bias"], "1": ["weight"]})
     layer: Any = layers["0"]
     x = torch.randn(2, 4)
     with torch.no_grad():
         layer.values["weight"].add_(1.0)
         expected = layer(x)
     with untouched(model):
-        before = dict(layer.shell._parameters)
-        layer.shell.broken = True
+        before = dict(layer.copied._parameters)
+        layer.copied.broken = True
         with pytest.raises(KeyboardInterrupt):
             layer(x)
-        assert all(layer.shell._parameters[key] is value for key, value in before.items())
+        assert all(layer.copied._parameters[key] is value for key, value in before.items())
         assert model[0].broken is False
-        layer.shell.broken = False
+        layer.copied.broken = False
         with torch.no_grad():
             assert torch.equal(layer(x), expected)
 
@@ -180,7 +188,7 @@ def test_biases_norms_and_all_parameters_are_found_by_their_names(architecture: 
         assert flat(biases(model)) == with_bias
     else:
         with pytest.raises(AdapterError, match=r"has no biases.*--method ia3"):
-            biases(model)
+            trained_parameters(model, AdapterSpec(method="bitfit"), ())
     of_norms = {name for name in named if "norm" in name or ".ln_" in name}
     assert flat(norms(model)) == of_norms
     assert flat(everything(model)) == set(named)
@@ -189,18 +197,20 @@ def test_biases_norms_and_all_parameters_are_found_by_their_names(architecture: 
 def test_a_head_is_spared_and_trained_once() -> None:
     model = tiny_classifier("bert")
     assert "classifier" in biases(model)
-    assert "classifier" not in biases(model, spare=["classifier"])
+    assert "classifier" not in biases(model, without=["classifier"])
 
 
 def test_norms_of_a_model_without_any_are_refused() -> None:
     with pytest.raises(AdapterError, match="no norm with parameters"):
-        norms(nn.Sequential(nn.Linear(2, 2)))
+        trained_parameters(
+            nn.Sequential(nn.Linear(2, 2)), AdapterSpec(rank=1, alpha=1, norms=True), ()
+        )
 
 
 def test_models_read_through_to_the_module_within() -> None:
     original = nn.Linear(4, 3)
     uneven(original)
-    layer = tune(nn.Sequential(original), {"0": ["bias"]})["0"]
+    layer = trainable_copies(nn.Sequential(original), {"0": ["bias"]})["0"]
     assert (layer.in_features, layer.out_features) == (4, 3)
     assert layer.weight is original.weight
     assert layer.bias is not original.bias
@@ -211,7 +221,7 @@ def test_models_read_through_to_the_module_within() -> None:
 
 def test_moved_says_whether_anything_was_trained() -> None:
     model = nn.Sequential(nn.Linear(2, 2).bfloat16())
-    layer = tune(model, {"0": ["weight", "bias"]})["0"]
+    layer = trainable_copies(model, {"0": ["weight", "bias"]})["0"]
     assert isinstance(layer, TrainableCopy)
     assert not layer.moved()
     with torch.no_grad():

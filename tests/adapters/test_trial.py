@@ -106,7 +106,7 @@ def test_a_model_that_keeps_states_and_no_keys_is_refused() -> None:
     model.forward = lambda *args, **told: Output(
         {**real(*args, **{**told, "use_cache": False}), "state": recurrent}
     )
-    with pytest.raises(AdapterError, match=r"LlamaForCausalLM keeps none; use another method"):
+    with pytest.raises(AdapterError, match=r"LlamaForCausalLM has none; use another method"):
         cache_name(model, "Prefix tuning")
 
 
@@ -237,7 +237,7 @@ def hybrid() -> Any:
 @pytest.mark.parametrize(
     ("method", "why"),
     [
-        ("prefix", "some layers of Qwen3NextForCausalLM keep no keys and values"),
+        ("prefix", "some layers of Qwen3NextForCausalLM have no keys and values"),
         ("prompt", "prompt tuning failed its trial on one token in Qwen3NextForCausalLM"),
     ],
 )

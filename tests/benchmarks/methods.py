@@ -142,7 +142,7 @@ def measured(case: Case, seed: int) -> Found:
         session.open(f"{folder}/one", "again")
         reopened = torch.equal(logits(session), trained)
     error = merged = None
-    if METHODS[adapter.spec.method].merges:
+    if not METHODS[adapter.spec.method].not_merged:
         session.merge("one")
         error = float((logits(session) - trained).abs().max() / trained.abs().max())
         session.unmerge()

@@ -148,7 +148,7 @@ def test_the_final_total_is_the_rank_asked_for_times_the_modules(session: Sessio
 
 def test_a_run_too_short_for_a_budget_is_refused(session: Session) -> None:
     session.attach("one", method="adalora", rank=3, alpha=8, targets="q_proj")
-    with pytest.raises(CommandError, match="--steps 5: AdaLoRA's budget needs at least 10"):
+    with pytest.raises(CommandError, match="--steps 5: AdaLoRA needs at least 10"):
         session.train("one", text=ROWS, steps=5)
 
 

@@ -95,7 +95,7 @@ def test_reset_gives_a_peft_model_back_with_its_layers_and_what_they_learned() -
     trainable = [name for name, p in wrapped.named_parameters() if p.requires_grad]
     session = Session()
     session.use(wrapped, tiny_tokenizer())
-    assert session.adapters["default"].history.words == "trained elsewhere"
+    assert session.adapters["default"].history.line == "trained elsewhere"
     session.train("default", text=ROWS, steps=1)
     session.swap("base")
     session.reset()
@@ -155,7 +155,7 @@ def test_a_merged_peft_model_and_an_injected_one_are_refused() -> None:
     wrapped = get_peft_model(tiny_model(), LoraConfig(target_modules=["q_proj"]))
     inner = wrapped.get_base_model()
     session = Session()
-    with pytest.raises(BaseModelError, match="already carries adapter layers"):
+    with pytest.raises(BaseModelError, match="has adapter layers"):
         session.use(inner)
     wrapped.merge_adapter()
     with pytest.raises(BaseModelError, match="merged"):

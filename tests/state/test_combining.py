@@ -142,7 +142,7 @@ def test_neither_activates_what_it_makes(two: Session) -> None:
         two.compress("two", "small", rank=1, replace=True)
         assert two.active == active
         assert torch.equal(logits(two), answer)
-    assert two.adapters["mix"].history.words == "0.5·one − 1·two"
+    assert two.adapters["mix"].history.line == "0.5·one − 1·two"
     assert two.adapters["small"].parents == ("two",)
 
 

@@ -46,7 +46,7 @@ REFUSED: dict[tuple[str, str], str] = {
     ("bias", "8 bits"): "no biases",
     ("bias", "embedding as target"): "no biases",
     ("dora", "8 bits"): "8 bits",
-    ("dora", "tied head as target"): "weights that are all 0",
+    ("dora", "tied head as target"): "all weights of one of its outputs are 0",
     ("full", "4 bits"): "quantised",
     ("full", "8 bits"): "quantised",
     ("pissa", "embedding as target"): "embedding",
@@ -74,7 +74,7 @@ def reason(name: str, situation: str) -> str | None:
     added = set(SITUATIONS[situation][1])
     method = METHODS[VARIANTS[name].get("method", "lora")]
     if any(not method.reads(flag) for flag in added):
-        return "has none"
+        return "does not use"
     return REFUSED.get((name, situation))
 
 

@@ -114,19 +114,19 @@ MISTAKES: list[tuple[str, Callable[[Session], object], type[LoraMagicError], str
         "a flag of another method",
         lambda s: s.attach("n", method="prefix", rank=4),
         AdapterError,
-        "--rank: prefix tuning has none (it takes --virtual-tokens).",
+        "prefix tuning does not use --rank (it uses --virtual-tokens).",
     ),
     (
         "a flag of a method without any",
         lambda s: s.attach("n", method="full", rank=4),
         AdapterError,
-        "has none (leave it away).",
+        "full fine-tuning does not use --rank (omit it).",
     ),
     (
         "more virtual tokens than context",
         lambda s: s.attach("n", method="prompt", virtual_tokens=10**6),
         AdapterError,
-        "say --virtual-tokens",
+        "for example --virtual-tokens",
     ),
     ("a weight that is no number", lambda s: s.swap("one=x"), AdapterError, "%lora swap a=0.7"),
     (

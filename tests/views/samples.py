@@ -9,7 +9,8 @@ from typing import Any, cast
 
 from lora_magic.compare.answer import Answer
 
-from lora_magic.adapters.combine.truncation import Compression, ModuleLoss
+from lora_magic.adapters.combine.changes import ModuleLoss
+from lora_magic.adapters.combine.compress import Compression
 from lora_magic.adapters.count import ModuleCount, ParameterCount
 from lora_magic.adapters.merge import MergeReport, ModuleMerge
 from lora_magic.adapters.spec import AdapterSpec

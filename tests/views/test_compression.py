@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lora_magic.adapters.combine.truncation import Compression, ModuleLoss
+from lora_magic.adapters.combine.changes import ModuleLoss
+from lora_magic.adapters.combine.compress import Compression
 from tests.views.page import Page
 from tests.views.samples import shown
 

@@ -1,63 +1,31 @@
 """PEFT, and nothing else: the one folder that imports peft; its errors come out as `AdapterError`.
 
-library     PEFT itself, imported quietly
+library     PEFT itself, imported without its warnings
 configs     its configs of our specs, and back
 capture     wrap a base once, take the layers, leave no trace
-files       its folder
 runs        AdaLoRA's allocation, EVA's start
 unwrap      a live PeftModel taken apart
 """
 
 from __future__ import annotations
 
-from .capture import capture, forget, set_tensors, tensors
-from .configs import (
-    config_for,
-    name_base,
-    own,
-    spec_of,
-    usual_targets,
-    virtual_config,
-    written_config,
-)
-from .files import (
-    CONFIG_FILE,
-    WEIGHTS_FILE,
-    kind_of,
-    read_config,
-    saved_whole,
-    write,
-    write_tensors,
-)
-from .library import VERSION as VERSION
-from .runs import Allocator, eva
-from .unwrap import Unwrapped, base_of, is_wrapper, refuse_injected, unwrap
-
-__all__ = [
-    "CONFIG_FILE",
-    "VERSION",
-    "WEIGHTS_FILE",
-    "Allocator",
-    "Unwrapped",
-    "base_of",
-    "capture",
-    "config_for",
-    "eva",
-    "forget",
-    "is_wrapper",
-    "kind_of",
-    "name_base",
-    "own",
-    "read_config",
-    "refuse_injected",
-    "saved_whole",
-    "set_tensors",
-    "spec_of",
-    "tensors",
-    "unwrap",
-    "usual_targets",
-    "virtual_config",
-    "write",
-    "write_tensors",
-    "written_config",
-]
+from .capture import capture as capture
+from .capture import forget as forget
+from .capture import set_tensors as set_tensors
+from .capture import tensors as tensors
+from .configs import config_for as config_for
+from .configs import file_config as file_config
+from .configs import name_base as name_base
+from .configs import own as own
+from .configs import read_config as read_config
+from .configs import spec_of as spec_of
+from .configs import usual_targets as usual_targets
+from .configs import virtual_config as virtual_config
+from .configs import wrapper_config as wrapper_config
+from .runs import Allocator as Allocator
+from .runs import eva as eva
+from .unwrap import Unwrapped as Unwrapped
+from .unwrap import base_of as base_of
+from .unwrap import is_wrapper as is_wrapper
+from .unwrap import refuse_injected as refuse_injected
+from .unwrap import unwrap as unwrap

@@ -1,6 +1,6 @@
-"""Wraps a base once and takes what PEFT put there; the base keeps no trace of it.
+"""Wraps a base once, takes PEFT's layers out, and restores the base.
 
-PEFT changes the tree, attributes, config, flags and hooks of what it wraps: all of it is put back.
+PEFT changes the tree, attributes, config, flags and hooks of a model: all of that is restored.
 Knows a base's slots; knows no spec and no file.
 """
 
@@ -20,10 +20,10 @@ from .library import peft, translated
 def capture(
     model: nn.Module, slots: Slots, config: Any, seed: int
 ) -> tuple[Any, dict[str, nn.Module]]:
-    """Wrap the pristine base once and take what PEFT put there: (wrapper, replacements by path).
+    """Wrap the pristine base once and return (wrapper, replacements by path).
 
     A is drawn from `seed` without touching torch's own generator. The base's tree, attributes,
-    flags and hooks are what they were, also when PEFT fails half way.
+    flags and hooks are restored, also if PEFT fails halfway.
     """
     with slots.using({}):
         try:
@@ -47,7 +47,7 @@ def _left_by_peft(model: nn.Module) -> list[Restore]:
 
 
 def forget(model: nn.Module) -> None:
-    """Take PEFT's mark off a base that carries none of its layers, should it have been left."""
+    """Remove PEFT's `peft_config` from a base that has none of its layers any more."""
     vars(model).pop("peft_config", None)
 
 

@@ -15,13 +15,27 @@ from lora_magic.adapters.delta import PEFT_NAME
 from lora_magic.adapters.prefix import Prefix, VirtualTokens
 from lora_magic.adapters.spec import AdapterSpec, first_rank
 from lora_magic.adapters.targets import is_attention, is_conv1d, shortest
+from lora_magic.errors import AdapterError, listed
 
-from .library import peft
+from .library import peft, translated
 
-#: Initialisations after which the base is another one; such an adapter is wrong on this base.
+#: Initialisations that change the base; such an adapter is wrong on this base.
 _CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
-#: PEFT's methods that can be opened, and ours.
+#: Fields of a config that would be misread here if they are set.
+_UNREADABLE = {
+    "lora_bias": "it has biases in B (lora_bias)",
+    "trainable_token_indices": "it trains single tokens",
+    "alora_invocation_tokens": "it is an activated LoRA (aLoRA)",
+    "use_qalora": "it uses QALoRA",
+    "use_bdlora": "it is block-diagonal (BD-LoRA)",
+    "target_parameters": "it adapts parameters, not modules",
+    "layer_replication": "it replicates layers",
+    "megatron_config": "it is cut for Megatron",
+    "prefix_projection": "its prefix goes through a projection",
+}
+
+#: PEFT's methods that can be opened, and their names here.
 KINDS = {
     "LORA": "lora",
     "ADALORA": "adalora",
@@ -34,9 +48,9 @@ KINDS = {
 def config_for(
     spec: AdapterSpec, model: nn.Module, paths: Sequence[str], task_type: str | None = "CAUSAL_LM"
 ) -> Any:
-    """PEFT's config of a spec for the layers that PEFT has. It is never shared: PEFT writes in it.
+    """PEFT's config of a spec. It is never shared, since PEFT writes into it.
 
-    Biases, norms and heads are not in it: they are trained beside PEFT's layers.
+    Biases, norms and heads are not in it: trainable copies take care of them.
     """
     common: dict[str, Any] = {
         "target_modules": shortest(model, paths),
@@ -50,7 +64,7 @@ def config_for(
         )
     common |= {"lora_alpha": _whole(spec.alpha), "lora_dropout": spec.dropout}
     if spec.method == "adalora":
-        # The schedule belongs to a run and is set there; PEFT only wants a length.
+        # The schedule is set at the beginning of a run; PEFT needs a length here.
         return peft.AdaLoraConfig(
             **common, target_r=spec.rank, init_r=first_rank(spec.rank), total_step=10**6
         )
@@ -66,12 +80,12 @@ def config_for(
 
 
 def _whole(alpha: float) -> float:
-    """PEFT calls α an int; it divides it by r all the same."""
+    """PEFT declares α as an int, and only divides it by r."""
     return int(alpha) if float(alpha).is_integer() else alpha
 
 
 def usual_targets(model: nn.Module) -> list[str]:
-    """The modules that (IA)³ scales in this architecture, by PEFT's table; empty where it has none.
+    """The modules that (IA)³ scales in this architecture, by PEFT's table; empty if it has none.
 
     Keys, values and the feed-forward's inner output, as in the paper.
     """
@@ -86,69 +100,71 @@ def name_base(wrapper: Any, name: str) -> None:
     wrapper.peft_config[PEFT_NAME].base_model_name_or_path = name
 
 
-def written_config(wrapper: Any, *, task_type: str, **changed: Any) -> Any:
-    """A copy of a captured adapter's config as its folder is to hold it."""
-    config = copy.deepcopy(wrapper.peft_config[PEFT_NAME])
-    config.task_type, config.inference_mode = task_type, True
-    for key, value in changed.items():
-        setattr(config, key, value)
+def file_config(config: Any, **changed: Any) -> dict[str, Any]:
+    """The contents of adapter_config.json for a config, with these fields changed."""
+    copied = copy.deepcopy(config)
+    for key, value in {"inference_mode": True, **changed}.items():
+        setattr(copied, key, value)
+    fields = copied.to_dict()
+    return {key: sorted(v) if isinstance(v, set) else v for key, v in fields.items()}
+
+
+def wrapper_config(wrapper: Any) -> Any:
+    """The config of a captured adapter."""
+    return wrapper.peft_config[PEFT_NAME]
+
+
+def read_config(fields: dict[str, Any]) -> Any:
+    """PEFT's config from the contents of adapter_config.json.
+
+    Raises `AdapterError`, with every reason, for a config that would be misread here.
+    """
+    kind = fields["peft_type"]
+    if kind not in KINDS:
+        raise AdapterError(f"the method is {kind}; expected one of {listed(sorted(KINDS))}")
+    with translated("adapter_config.json"):
+        # As PEFT's own from_pretrained does; a runtime_config holds for one run only.
+        known = {key: value for key, value in fields.items() if key != "runtime_config"}
+        config = peft.PeftConfig.from_peft_type(**known)
+    faults = foreign_parts(config)
+    if faults:
+        raise AdapterError(f"{'; '.join(faults)}, which cannot be opened here")
     return config
 
 
-def virtual_config(root: VirtualTokens, model: nn.Module, name: str, *, task_type: str) -> Any:
-    """PEFT's config of a prefix or a prompt."""
-    width = int(model.config.get_text_config().hidden_size)  # type: ignore[union-attr, operator]  # transformers' own
-    layers = int(model.config.get_text_config().num_hidden_layers)  # type: ignore[union-attr, operator]  # likewise
+def virtual_config(root: VirtualTokens, model: Any, name: str) -> Any:
+    """PEFT's config of a prefix or a prompt; `name` is the base's."""
+    sizes = model.config.get_text_config()
     common: dict[str, Any] = {
         "num_virtual_tokens": root.count,
-        "task_type": task_type,
         "base_model_name_or_path": name,
-        "inference_mode": True,
         "num_transformer_submodules": 1,
-        "num_layers": layers,
+        "num_layers": int(sizes.num_hidden_layers),
     }
+    width = int(sizes.hidden_size)
     if isinstance(root, Prefix):
-        size = root.embedding.shape[1] // (2 * root.layers)
         return peft.PrefixTuningConfig(
             **common,
             num_attention_heads=root.heads,
-            token_dim=size,
+            token_dim=root.embedding.shape[1] // (2 * root.layers),
             encoder_hidden_size=width,
             prefix_projection=False,
         )
-    heads = int(model.config.get_text_config().num_attention_heads)  # type: ignore[union-attr, operator]  # likewise
+    heads = int(sizes.num_attention_heads)
     return peft.PromptTuningConfig(**common, token_dim=width, num_attention_heads=heads)
 
 
 def foreign_parts(config: Any) -> list[str]:
-    """What of a config would be misread here."""
-
-    def told(name: str) -> Any:
-        return getattr(config, name, None)
-
-    begins = str(told("init_lora_weights")).lower()
-    changes_base = any(begins.startswith(kind) for kind in _CHANGES_BASE)
-    return [
-        text
-        for found, text in (
-            (told("lora_bias"), "it has biases in B (lora_bias)"),
-            (told("trainable_token_indices"), "it trains single tokens"),
-            (told("alora_invocation_tokens"), "it is an activated LoRA (aLoRA)"),
-            (told("use_qalora"), "it uses QALoRA"),
-            (told("use_bdlora"), "it is block-diagonal (BD-LoRA)"),
-            (told("target_parameters"), "it adapts parameters, not modules"),
-            (told("layer_replication"), "it replicates layers"),
-            (told("megatron_config"), "it is cut for Megatron"),
-            (told("prefix_projection"), "its prefix goes through a projection"),
-            (
-                changes_base,
-                f"it starts from a changed base (init_lora_weights={begins!r}; with PEFT, "
-                "save_pretrained(…, path_initial_model_for_weight_conversion=…) makes a plain "
-                "LoRA of it)",
-            ),
+    """What in a config would be misread here."""
+    start = str(getattr(config, "init_lora_weights", None)).lower()
+    faults = [text for name, text in _UNREADABLE.items() if getattr(config, name, None)]
+    if start.startswith(_CHANGES_BASE):
+        faults.append(
+            f"it starts from a changed base (init_lora_weights={start!r}; with PEFT, "
+            "save_pretrained(…, path_initial_model_for_weight_conversion=…) converts it to a plain "
+            "LoRA)"
         )
-        if found
-    ]
+    return faults
 
 
 def spec_of(config: Any, seed: int) -> AdapterSpec:
@@ -176,9 +192,9 @@ def spec_of(config: Any, seed: int) -> AdapterSpec:
 
 
 def own(config: Any) -> Any:
-    """A copy of a foreign config, ready to be captured with tensors that exist.
+    """A copy of a config read from a file, ready to be captured.
 
-    Biases and modules saved whole are trained beside PEFT's layers, so they are not in it.
+    Biases and modules saved in full are trainable copies here, so they are removed from it.
     """
     copied = copy.deepcopy(config)
     copied.inference_mode = False

@@ -1,6 +1,6 @@
-"""PEFT itself, imported quietly, and its errors as ours.
+"""PEFT itself, imported without its warnings, and its errors as ours.
 
-Knows PEFT's parts by name; does nothing with them.
+The only file that imports peft; does nothing with it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from lora_magic.errors import AdapterError, sentence
 from lora_magic.versions import untested
 
-# bitsandbytes, which peft imports, warns of an optional CPU kernel: no concern of the cell's.
+# bitsandbytes, which peft imports, warns about an optional CPU kernel.
 _noisy = logging.getLogger("bitsandbytes")
 _level = _noisy.level
 _noisy.setLevel(logging.ERROR)
@@ -21,20 +21,18 @@ import peft  # noqa: E402 (the logger is silenced first)
 
 _noisy.setLevel(_level)
 
-VERSION: str = peft.__version__
-
 
 @contextlib.contextmanager
 def translated(doing: str) -> Iterator[None]:
-    """PEFT's errors as ours; its warnings stay out of the cell, since each cause is handled."""
+    """Raise PEFT's errors as ours, and hide its warnings, whose causes are handled here."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     except (ValueError, RuntimeError, KeyError, TypeError) as error:
         raise AdapterError(
-            f"{doing}: PEFT refuses: {sentence(error)}{untested('peft', 'transformers')}."
+            f"{doing}: PEFT failed: {sentence(error)}{untested('peft', 'transformers')}."
         ) from error
 
 
-__all__ = ["VERSION", "peft", "translated"]
+__all__ = ["peft", "translated"]

@@ -1,4 +1,4 @@
-"""What PEFT does in a run of training: AdaLoRA's allocation of ranks, EVA's start.
+"""PEFT's part in a training run: AdaLoRA's allocation of ranks, EVA's initialisation.
 
 Knows captured adapters and models; knows no Trainer.
 """
@@ -34,7 +34,7 @@ class Allocator:
         self._left: Any = None
 
     def allocate(self, step: int) -> None:
-        """After the optimizer's step `step`, from 1, with its gradients still there."""
+        """Call after the optimizer's step `step`, from 1, before its gradients are cleared."""
         if step <= self._fixed_at:
             now = step == self._fixed_at
             _, left = self._inner.update_and_allocate(self._model, step, force_mask=now)
@@ -62,8 +62,8 @@ def eva(
 
 
 def _seen(batch: dict[str, Tensor], config: Any) -> Tensor:
-    """Which tokens of a batch count [rows, tokens]: where there is a loss, but of a classifier,
-    whose labels are one a row, all that are read."""
+    """Which tokens of a batch count [rows, tokens]: those with a loss; for a classifier, which has
+    one label a row, all tokens."""
     mask, labels = batch["attention_mask"].bool(), batch.get("labels")
     if labels is None or labels.shape != mask.shape:
         return mask
@@ -71,7 +71,7 @@ def _seen(batch: dict[str, Tensor], config: Any) -> Tensor:
 
 
 def _inputs(given: Any, seen: Tensor, name: str) -> Tensor:
-    """A layer's inputs [n, k] at the tokens that count: some models lay rows end to end, and what
+    """A layer's inputs [n, k] at the tokens that count. Some models concatenate rows; a layer that
     reads one vector a row has no tokens."""
     x: Tensor = given[0] if isinstance(given, tuple) else given
     if x.dim() == 2 and len(x) == seen.numel():

@@ -1,4 +1,4 @@
-"""Takes a live PeftModel apart: the base, pristine again, and copies of its adapters.
+"""Takes a live PeftModel apart: its pristine base, and copies of its adapters.
 
 Knows PEFT's models and layers; knows no slots and no session.
 """
@@ -19,8 +19,7 @@ from .library import peft
 TunerLayer = peft.tuners.tuners_utils.BaseTunerLayer
 
 _OPEN_INSTEAD = (
-    "Such an adapter is opened from its folder: model.save_pretrained(DIR), then give %lora use "
-    "the plain base and type: %lora open DIR"
+    "Save it with model.save_pretrained(DIR), load the plain base, and type: %lora open DIR"
 )
 
 
@@ -30,18 +29,18 @@ def is_wrapper(model: object) -> bool:
 
 
 def refuse_injected(model: nn.Module) -> None:
-    """Refuse a bare model that already carries adapter layers."""
+    """Raise `BaseModelError` for a plain model that has adapter layers."""
     layers = [path for path, module in model.named_modules() if isinstance(module, TunerLayer)]
     if layers:
         raise BaseModelError(
-            f"this model already carries adapter layers ({listed(layers, 2)}); "
-            "expected a plain base model or a PeftModel. If another session holds it, reset that "
-            "one; if PEFT wrapped it, pass the PeftModel itself."
+            f"this model has adapter layers ({listed(layers, 2)}); expected a plain base model "
+            "or a PeftModel. If another session uses it, type %lora reset there; if PEFT "
+            "wrapped it, pass the PeftModel itself."
         )
 
 
 def _not_adopted(config: Any) -> list[str]:
-    """What of a live adapter lies in the base itself, or would be misread."""
+    """What a live adapter stores in the base itself, and what would be misread."""
     parts = foreign_parts(config)
     if config.modules_to_save:
         parts.append(f"it saves whole modules ({listed(config.modules_to_save)})")
@@ -52,10 +51,9 @@ def _not_adopted(config: Any) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class Unwrapped:
-    """What `unwrap` found: the base, pristine again, and its adapters as (config, tensors).
+    """A PeftModel taken apart: its pristine base, and its adapters as (config, tensors).
 
-    `wrap_again` puts PEFT's layers back where they were, with all that they learned; it may be
-    called twice.
+    `wrap_again` puts PEFT's trained layers back where they were; it may be called twice.
     """
 
     base: nn.Module
@@ -70,9 +68,9 @@ def base_of(wrapper: Any) -> nn.Module:
 
 
 def unwrap(wrapper: Any) -> Unwrapped:
-    """Take PEFT's layers out of a PeftModel's base; copies of its adapters' tensors are kept.
+    """Remove PEFT's layers from a PeftModel's base, and copy the tensors of its adapters.
 
-    Raises `BaseModelError` for a merged or mixed model, whose base is not the base any more.
+    Raises `BaseModelError` for a merged model and for one with other methods than LoRA.
     """
     layers = [module for module in wrapper.modules() if isinstance(module, TunerLayer)]
     if any(layer.merged for layer in layers):
@@ -80,8 +78,7 @@ def unwrap(wrapper: Any) -> Unwrapped:
     others = [name for name, c in wrapper.peft_config.items() if not isinstance(c, peft.LoraConfig)]
     if others:
         raise BaseModelError(
-            f"this PeftModel has adapters of other kinds than LoRA ({listed(others)}); "
-            "expected LoRA only."
+            f"this PeftModel has adapters of other methods ({listed(others)}); expected LoRA only."
         )
     faults = [f"{n}: {f}" for n, c in wrapper.peft_config.items() for f in _not_adopted(c)]
     if faults:
@@ -97,21 +94,21 @@ def unwrap(wrapper: Any) -> Unwrapped:
 
 
 def _taken_out(base: nn.Module) -> Callable[[], None]:
-    """Put what each PEFT layer stands around into its place; returns how to undo that."""
-    places = [
+    """Replace each PEFT layer by the module that it wraps; returns how to undo that."""
+    layers_at = [
         (base.get_submodule(path.rpartition(".")[0]), path.rpartition(".")[2], module)
         for path, module in base.named_modules()
         if isinstance(module, TunerLayer)
     ]
-    told = {name: vars(base)[name] for name in ("peft_config",) if name in vars(base)}
+    marks = {name: vars(base)[name] for name in ("peft_config",) if name in vars(base)}
 
     def wrap_again() -> None:
-        for parent, child, layer in places:
+        for parent, child, layer in layers_at:
             parent._modules[child] = layer
-        vars(base).update(told)
+        vars(base).update(marks)
 
-    for parent, child, layer in places:
+    for parent, child, layer in layers_at:
         parent._modules[child] = layer.get_base_layer()
-    for name in told:
+    for name in marks:
         del vars(base)[name]
     return wrap_again

@@ -1,23 +1,15 @@
-"""New adapters out of old ones: a weighted blend of several, or one at a smaller rank.
+"""New adapters from others: a weighted blend of several, or one at a smaller rank.
 
-Both are plain LoRA, made from what the old adapters change: a ΔW by module, and beside it the
-biases, norms and a classifier's head that they train themselves. Nothing of the old ones is shared.
+Both are plain LoRA, made from the ΔW of each module and from the biases, norms and head that the
+others train. Nothing is shared with the others.
 """
 
 from __future__ import annotations
 
-from .blend import Way, blend
-from .compress import check_size, compress, default_name, evidence
-from .truncation import Compression, ModuleLoss, loss_in_words
-
-__all__ = [
-    "Compression",
-    "ModuleLoss",
-    "Way",
-    "blend",
-    "check_size",
-    "compress",
-    "default_name",
-    "evidence",
-    "loss_in_words",
-]
+from .blend import Way as Way
+from .blend import blend as blend
+from .compress import Compression as Compression
+from .compress import check_size as check_size
+from .compress import compress as compress
+from .compress import default_name as default_name
+from .compress import evidence as evidence

@@ -1,6 +1,6 @@
-"""A new adapter whose ΔW is made of those of others, each with its weight.
+"""A new adapter whose ΔW combines those of others, each with its weight.
 
-Knows attached adapters; knows no session and not which adapter answers.
+Knows attached adapters; knows no session and not which adapter is active.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from lora_magic.lowrank.dense import Update
 from lora_magic.lowrank.factors import LowRank
 
 from .changes import changes_of, finite, signed, summed
-from .truncation import Compression, cut, fitted, is_share, loss_in_words, rank_fault
+from .compress import Compression, cut, fitted, is_share, loss_of, rank_fault
 
-#: The share of entries that is kept, unless given. That of TIES is its paper's (section 4); the
-#: others keep more, since what is dropped at random has to be made up for by a rank again.
+#: The default share of entries kept. That of TIES is its paper's (section 4); the others keep more,
+#: since entries dropped at random need a higher rank.
 DENSITIES = {"ties": 0.2, "dare": 0.5, "magnitude": 0.5}
 
 
@@ -33,9 +33,9 @@ class Way:
     """How adapters are blended.
 
     `sum` is ΔW = Σ wᵢ·ΔWᵢ. `ties` (arXiv 2306.01708), `dare` (arXiv 2311.03099) and `magnitude` are
-    said at `lora_magic.lowrank.combine`; they keep a share `density` of the entries, and `dare`
-    draws its masks from `seed`, other ones for each module. `rank` cuts the result to the best
-    approximation of that rank. Raises `AdapterError`, with every fault at once.
+    described in `lora_magic.lowrank.combine`; they keep a share `density` of the entries.
+    `dare` draws its masks from `seed`, different ones for each module. `rank` replaces the result
+    by its best approximation of that rank. Raises `AdapterError`, with every fault in one.
     """
 
     method: str = "sum"
@@ -51,13 +51,16 @@ class Way:
     def _faults(self) -> Iterator[str]:
         if self.method not in BLENDS:
             hint = near(str(self.method), BLENDS).strip()
-            told = f" ({hint})" if hint else ""
-            yield f"--method {self.method}: expected one of {', '.join(BLENDS)}{told}"
+            hint = f" ({hint})" if hint else ""
+            yield f"--method {self.method}: expected one of {', '.join(BLENDS)}{hint}"
         yield rank_fault(self.rank)
         if self.density is not None and self.method == "sum":
-            yield "--density: a sum keeps every entry; it belongs to --method ties, dare, magnitude"
+            yield "--density: a sum keeps every entry; use it with --method ties, dare or magnitude"
         elif self.density is not None and not is_share(self.density):
-            yield f"density {self.density!r}: expected a share above 0, at most 1: --density 0.5"
+            yield (
+                f"density {self.density!r}: expected a share above 0, at most 1, for example "
+                "--density 0.5"
+            )
         if not is_whole(self.seed) or not 0 <= self.seed < 2**63:
             yield f"seed {self.seed!r}: expected a whole number from 0"
 
@@ -67,7 +70,7 @@ class Way:
         return DENSITIES.get(self.method, 1.0) if self.density is None else self.density
 
     def of(self, path: str, parts: Sequence[tuple[float, Update]]) -> Update:
-        """One ΔW out of those of a module."""
+        """One ΔW from those of a module."""
         if self.method == "ties":
             return lowrank.ties(parts, self.kept)
         if self.method == "dare":
@@ -86,20 +89,19 @@ def blend(
     parts: Sequence[tuple[float, LiveAdapter]],
     way: Way,
 ) -> LiveAdapter:
-    """A new adapter whose ΔW is made of those of others, module by module, each with its weight.
+    """A new adapter whose ΔW combines those of others, module by module, each with its weight.
 
-    A sum without a rank is exact: the factors stand side by side, and where that is wider than the
-    module, the same ΔW is written with as much as the module can have. Parameters trained
-    themselves become θ0 + Σ wᵢ·(θᵢ − θ0), whatever the method. A part of weight 0 is left out.
+    A sum without a rank is exact: the factors are concatenated, and refactored where that is wider
+    than the module. Trained parameters become θ0 + Σ wᵢ·(θᵢ − θ0), whatever the method. A part of
+    weight 0 is ignored.
 
     Raises `AdapterError` for a method without a ΔW, for a ΔW that is not low rank without `rank`,
-    and for what is no number.
+    and for NaN or infinity.
     """
     live = [(weight, attached) for weight, attached in parts if weight]
     if not live:
         raise AdapterError(
-            f"blend {new}: every weight is 0, so nothing is left; type: %lora blend {new} "
-            f"{parts[0][1].name}=1"
+            f"blend {new}: every weight is 0; type: %lora blend {new} {parts[0][1].name}=1"
         )
     changes = [changes_of(base, slots, attached, "blended") for _, attached in live]
     paths = dict.fromkeys(path for change in changes for path in change.matrices)
@@ -124,24 +126,24 @@ def blend(
         seed=way.seed,
         parents=tuple(attached.name for _, attached in parts),
     )
-    lost = Compression(new, new, (*losses, *(row for c in changes for row in c.left)))
-    return signed(made, parts, _in_words(parts, way, lost), loss_in_words(lost))
+    lost = Compression(new, new, (*losses, *(row for c in changes for row in c.not_carried)))
+    return signed(made, parts, _origin(parts, way, lost), loss_of(lost))
 
 
 def _width(new: str, path: str, parts: Sequence[tuple[float, Update]], way: Way) -> int:
-    """The rank that a module's new ΔW may have: asked for, or that of all parts together."""
+    """The largest rank of a module's new ΔW: `rank`, or that of all parts together."""
     if way.rank is not None:
         return way.rank
     if not all(isinstance(update, LowRank) for _, update in parts):
         raise AdapterError(
-            f"blend {new}: a ΔW at {path} is not low rank (DoRA, (IA)³ and full fine-tuning have "
-            "none that is), so say which rank to keep: --rank 8"
+            f"blend {new}: a ΔW at {path} is not low rank (as with DoRA, (IA)³, full fine-tuning); "
+            "add the rank to keep, for example --rank 8"
         )
     return min(sum(update.rank for _, update in parts), *parts[0][1].shape)
 
 
-def _in_words(parts: Sequence[tuple[float, LiveAdapter]], way: Way, lost: Compression) -> str:
-    """`0.7·a + 0.3·b`, and how where it is no plain sum."""
+def _origin(parts: Sequence[tuple[float, LiveAdapter]], way: Way, lost: Compression) -> str:
+    """`0.7·a + 0.3·b`, with the method if it is not a plain sum."""
     words = " + ".join(f"{weight:g}·{a.name}" for weight, a in parts).replace("+ -", "− ")
     if way.method != "sum":
         words = f"{way.method}({words}, density {way.kept:g})"

@@ -1,4 +1,4 @@
-"""What an adapter changes, as far as a LoRA can carry it.
+"""What an adapter changes, split into what a LoRA can represent and what it cannot.
 
 Knows attached adapters and their layers; makes none.
 """
@@ -6,82 +6,99 @@ Knows attached adapters and their layers; makes none.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
 
 from lora_magic.adapters import trainable_copy
-from lora_magic.adapters.delta import merged_parameters, update_of
+from lora_magic.adapters.delta import copy_in, merged_parameters, update_of
 from lora_magic.adapters.live_adapter import LiveAdapter
 from lora_magic.adapters.slots import Slots
 from lora_magic.adapters.targets import carries_lora, looks_up_plainly
 from lora_magic.adapters.trainable_copy import TrainableCopy
 from lora_magic.base.model import BaseModel
 from lora_magic.errors import AdapterError
+from lora_magic.lowrank.approximation import truncation_error
 from lora_magic.lowrank.dense import Update
 from lora_magic.lowrank.factors import precise
 
-from .truncation import ModuleLoss
+
+@dataclass(frozen=True)
+class ModuleLoss:
+    """What one module's ΔW lost, as Frobenius norms.
+
+    `norm` is ‖ΔW‖ before, `error` is ‖ΔW − ΔW'‖/‖ΔW‖, 0 for ΔW = 0; `sigma` are ΔW's singular
+    values, largest first. A parameter that a LoRA cannot represent has no ranks and the error 1.
+    """
+
+    module: str
+    rank_before: int
+    rank_after: int
+    norm: float
+    error: float
+    sigma: tuple[float, ...] = field(default=(), repr=False)
+
+    @property
+    def carried(self) -> bool:
+        """Is it a matrix that the LoRA has factors for?"""
+        return self.rank_before > 0
+
+    def lost_at(self, rank: int) -> float:
+        """The error of the best approximation of a rank (Eckart and Young 1936)."""
+        return truncation_error(self.sigma, rank) if self.sigma else self.error
 
 
 @dataclass(frozen=True, eq=False)
 class Changes:
-    """What an adapter changes: matrices by path, other parameters as θ − θ0, and what is left."""
+    """Changed matrices by path, trained parameters as θ − θ0, and what a LoRA cannot represent."""
 
     matrices: tuple[str, ...]
-    beside: dict[str, dict[str, Tensor]]
-    left: tuple[ModuleLoss, ...]
+    trained: dict[str, dict[str, Tensor]]
+    not_carried: tuple[ModuleLoss, ...]
 
 
 def changes_of(base: BaseModel, slots: Slots, attached: LiveAdapter, doing: str) -> Changes:
-    """Raises `AdapterError` for a method without a ΔW, saying why."""
+    """What an adapter changes; raises `AdapterError` for a method without a ΔW."""
     method = attached.method
     if method.no_spectrum:
         raise AdapterError(
-            f"{attached.name} ({method.title}) cannot be {doing}: {method.no_spectrum}. It stays "
-            f"as it is: %lora swap {attached.name}"
+            f"{attached.name} ({method.title}) cannot be {doing}: {method.no_spectrum}. Use it "
+            f"unchanged: %lora swap {attached.name}"
         )
-    able = _able(base, slots)
-    matrices, left = [], []
-    beside: dict[str, dict[str, Tensor]] = {}
+    trainable = _trainable(base, slots)
+    matrices, not_carried = [], []
+    trained: dict[str, dict[str, Tensor]] = {}
     for path, layer in attached.replacements.items():
         original = attached.originals[path]
         adapted = path not in base.task.head and _has_matrix(original, layer)
         if adapted:
             matrices.append(path)
-        for name, value in _beside(original, layer):
+        for name, value in _trained_values(original, layer):
             if name == "weight" and adapted:
                 continue
-            delta = precise(value) - precise(original._parameters[name])  # type: ignore[arg-type]  # it has it
+            delta = precise(value) - precise(original.get_parameter(name))
             if not bool(delta.isfinite().all()):
                 _refuse_diverged(attached, f"{path}.{name}")
-            if name in able.get(path, ()):
-                beside.setdefault(path, {})[name] = delta
+            if (path, name) in trainable:
+                trained.setdefault(path, {})[name] = delta
             elif bool(delta.any()):
-                left.append(ModuleLoss(f"{path}.{name}", 0, 0, float(delta.norm()), 1.0))
-    return Changes(tuple(matrices), beside, tuple(left))
+                not_carried.append(ModuleLoss(f"{path}.{name}", 0, 0, float(delta.norm()), 1.0))
+    return Changes(tuple(matrices), trained, tuple(not_carried))
 
 
-def _able(base: BaseModel, slots: Slots) -> dict[str, set[str]]:
-    """The parameters that a LoRA can train themselves: biases, norms, a classifier's head."""
-    found: dict[str, set[str]] = {}
+def _trainable(base: BaseModel, slots: Slots) -> set[tuple[str, str]]:
+    """The parameters of the base that a LoRA can train: biases, norms, a classifier's head."""
     with slots.using({}):
-        biases = trainable_copy.every_bias(base.model, base.task.head)
-        for names in (biases, trainable_copy.every_norm(base.model), _head(base)):
-            for path, own in names.items():
-                found.setdefault(path, set()).update(own)
-    return found
-
-
-def _head(base: BaseModel) -> dict[str, list[str]]:
-    return {path: list(base.model.get_submodule(path)._parameters) for path in base.task.head}
+        model = base.model
+        head = {path: list(model.get_submodule(path)._parameters) for path in base.task.head}
+        parts = (trainable_copy.biases(model, head), trainable_copy.norms(model), head)
+    return {(path, name) for part in parts for path, names in part.items() for name in names}
 
 
 def _has_matrix(original: nn.Module, layer: nn.Module) -> bool:
-    """Does the layer change a matrix that PEFT's LoRA computes with as the module does?
+    """Does the layer change a matrix that a LoRA of PEFT can change too?
 
-    An embedding with a forward of its own (positions counted from 2, say) looks up other rows than
-    those it is asked for; one that only scales them is known to PEFT.
+    An embedding with its own forward (such as positions counted from 2) looks up other rows.
     """
     if isinstance(layer, TrainableCopy) and "weight" not in layer.values:
         return False
@@ -92,18 +109,18 @@ def _has_matrix(original: nn.Module, layer: nn.Module) -> bool:
     return carries_lora(original)
 
 
-def _beside(original: nn.Module, layer: nn.Module) -> Iterator[tuple[str, Tensor]]:
+def _trained_values(original: nn.Module, layer: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Parameters of the base that a layer replaces, by name: θ."""
-    inner = layer if isinstance(layer, TrainableCopy) else getattr(layer, "base_layer", None)
-    if isinstance(inner, TrainableCopy):
-        yield from inner.values.items()
+    copy = copy_in(layer)
+    if copy is not None:
+        yield from copy.values.items()
     elif hasattr(layer, "ia3_l"):
-        # Outputs are scaled with their bias.
+        # (IA)³ scales the bias with the outputs.
         yield from ((n, v) for n, v in merged_parameters(original, layer).items() if n != "weight")
 
 
 def finite(attached: LiveAdapter, path: str) -> Update:
-    """ΔW of one module, computed where it is needed: a dense one is as large as its weight."""
+    """ΔW of one module, computed on demand: a dense one is as large as its weight."""
     update = update_of(attached.originals[path], attached.replacements[path])
     assert update is not None  # it is among the matrices
     if not update.finite:
@@ -119,27 +136,26 @@ def _refuse_diverged(attached: LiveAdapter, where: str) -> None:
 
 
 def summed(slots: Slots, weighed: Sequence[tuple[float, Changes]]) -> dict[str, dict[str, Tensor]]:
-    """θ0 + Σ w·(θ − θ0) of each parameter trained itself, by module path and name."""
+    """θ0 + Σ w·(θ − θ0) of each trained parameter, by module path and name."""
     found: dict[str, dict[str, Tensor]] = {}
     for weight, change in weighed:
-        for path, deltas in change.beside.items():
-            held = found.setdefault(path, {})
+        for path, deltas in change.trained.items():
+            sums = found.setdefault(path, {})
             for name, delta in deltas.items():
-                begin = held.get(name)
-                if begin is None:
-                    begin = precise(slots.original(path)._parameters[name])  # type: ignore[arg-type]  # it has it
-                held[name] = begin + weight * delta
+                if name not in sums:
+                    sums[name] = precise(slots.original(path).get_parameter(name))
+                sums[name] = sums[name] + weight * delta
     return found
 
 
 def signed(
-    made: LiveAdapter, parts: Sequence[tuple[float, LiveAdapter]], words: str, lost: str
+    made: LiveAdapter, parts: Sequence[tuple[float, LiveAdapter]], origin: str, lost: str
 ) -> LiveAdapter:
-    """The new adapter with its origin in words and the prompt form of its parents."""
+    """The new adapter with its origin and the prompt form of its parents."""
     if not all(bool(tensor.isfinite().all()) for tensor in made.start.values()):
         raise AdapterError(
-            f"{made.name}: its factors are beyond float32; expected smaller weights, as in a=0.7"
+            f"{made.name}: its factors are beyond float32; use smaller weights, for example a=0.7"
         )
-    made.history = replace(made.history, made=words, lost=lost)
+    made.history = replace(made.history, made=origin, lost=lost)
     made.form = next((a.form for _, a in parts if a.form is not None), None)
     return made

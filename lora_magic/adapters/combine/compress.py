@@ -1,23 +1,41 @@
-"""A new adapter of a smaller rank, the nearest there is, and what each rank would lose.
+"""A new adapter of a smaller rank, what it loses of each ΔW, and the evidence for choosing a rank.
 
-Knows attached adapters; knows no session.
+Knows attached adapters, updates and numbers; knows no session.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
 
 from lora_magic.adapters import attach
 from lora_magic.adapters.live_adapter import LiveAdapter
 from lora_magic.adapters.slots import Slots
 from lora_magic.adapters.spec import seed_of
 from lora_magic.base.model import BaseModel
-from lora_magic.errors import AdapterError
+from lora_magic.checks import is_number, is_whole
+from lora_magic.errors import AdapterError, listed
+from lora_magic.frames import frame
+from lora_magic.lowrank.approximation import truncated
+from lora_magic.lowrank.dense import Update
 from lora_magic.lowrank.factors import LowRank
 from lora_magic.lowrank.spectrum import energy_rank
+from lora_magic.numbers import percent
 
-from .changes import changes_of, finite, signed, summed
-from .truncation import Compression, fitted, is_share, loss_in_words, nothing, rank_fault, row_of
+from .changes import ModuleLoss, changes_of, finite, signed, summed
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+#: A share of ΔW below this is the rounding of float32.
+_ROUNDING = 1e-6
+
+#: The share of the energy Σσ² that a proposed rank keeps.
+_ENOUGH = 0.95
 
 
 def compress(
@@ -31,10 +49,10 @@ def compress(
 ) -> tuple[LiveAdapter, Compression]:
     """A plain LoRA with the best approximation of each ΔW, and what that loses.
 
-    By `rank`, the same for all modules; or by `energy`, the smallest rank of each module that holds
-    this share of its Σσ². A module where ΔW = 0 keeps rank 1 with B = 0. No matrix of the rank is
-    nearer in the Frobenius norm (Eckart and Young 1936). Biases, norms and a head go over as they
-    are. Raises `AdapterError` for a method without a ΔW.
+    With `rank`, the same rank for all modules; with `energy`, for each module the smallest rank
+    that keeps this share of its Σσ². A module with ΔW = 0 gets rank 1 with B = 0. No matrix of that
+    rank is nearer in the Frobenius norm (Eckart and Young 1936). Biases, norms and a head are
+    copied unchanged. Raises `AdapterError` for a method without a ΔW.
     """
     change = changes_of(base, slots, attached, "compressed")
     updates: dict[str, LowRank] = {}
@@ -43,36 +61,36 @@ def compress(
         update = finite(attached, path)
         row = row_of(path, update)
         wanted = rank if rank is not None else energy_rank(row.sigma, energy or 1.0)
-        # Also where it is narrow enough: ΔW = 0 needs no more than rank 1.
+        # Even if it is narrow enough: ΔW = 0 needs only rank 1.
         updates[path] = fitted(update, max(1, wanted)) if row.norm else nothing(update)
         after = updates[path].rank
         rows.append(replace(row, rank_after=after, error=row.lost_at(after)))
-    beside = summed(slots, [(1.0, change)])
+    trained = summed(slots, [(1.0, change)])
     made = attach.from_updates(
-        base, slots, new, updates, beside, seed=seed_of(new), parents=(attached.name,)
+        base, slots, new, updates, trained, seed=seed_of(new), parents=(attached.name,)
     )
-    told = Compression(attached.name, new, (*rows, *change.left), made.record().trainable)
-    words = f"{attached.name} at rank {told.after}"
-    return signed(made, [(1.0, attached)], words, loss_in_words(told)), told
+    report = Compression(attached.name, new, (*rows, *change.not_carried), made.record().trainable)
+    origin = f"{attached.name} at rank {report.after}"
+    return signed(made, [(1.0, attached)], origin, loss_of(report)), report
 
 
 def evidence(base: BaseModel, slots: Slots, attached: LiveAdapter) -> Compression:
-    """What an adapter would lose at each rank; nothing is made.
+    """What an adapter would lose at each rank, without making one.
 
     Raises `AdapterError` for a method without a ΔW.
     """
     change = changes_of(base, slots, attached, "compressed")
     rows = [row_of(path, finite(attached, path)) for path in change.matrices]
-    return Compression(attached.name, None, (*rows, *change.left))
+    return Compression(attached.name, None, (*rows, *change.not_carried))
 
 
 def check_size(rank: int | None, energy: float | None) -> None:
-    """Raise `AdapterError` for a rank or a share of energy that cannot be, and for both at once."""
+    """Raise `AdapterError` for an invalid rank or share of energy, and for both together."""
     if rank is not None and energy is not None:
-        raise AdapterError("--rank and --energy at once; keep one of the two.")
+        raise AdapterError("--rank and --energy exclude each other; use one of the two.")
     fault = rank_fault(rank)
     if energy is not None and not is_share(energy):
-        fault = f"energy {energy!r}: expected a share above 0, at most 1, say --energy 0.95"
+        fault = f"energy {energy!r}: expected a share above 0, at most 1, for example --energy 0.95"
     if fault:
         raise AdapterError(f"{fault}.")
 
@@ -82,3 +100,184 @@ def default_name(name: str, rank: int | None, energy: float | None) -> str:
     if rank is not None:
         return f"{name}_r{rank}"
     return f"{name}_e{100 * (energy or 1.0):.10g}".replace(".", "_")
+
+
+@dataclass(frozen=True)
+class Compression:
+    """An adapter at a smaller rank, or the evidence for choosing one.
+
+    `new` is the name of the new adapter, None if none was made: then both ranks of a module are the
+    same. Biases, norms and a head are copied unchanged and count as nothing lost.
+    """
+
+    adapter: str
+    new: str | None
+    modules: tuple[ModuleLoss, ...]
+    parameters: int = 0
+
+    @property
+    def error(self) -> float:
+        """What is lost overall, √(Σ‖ΔW − ΔW'‖² / Σ‖ΔW‖²), with what a LoRA cannot represent."""
+        return _overall(self.modules, [row.error for row in self.modules])
+
+    @property
+    def worst(self) -> ModuleLoss:
+        """The module that loses the largest share of its ΔW."""
+        return max(self.modules, key=lambda row: row.error)
+
+    @property
+    def not_carried(self) -> tuple[str, ...]:
+        """Parameters that the adapter changes and a LoRA cannot represent."""
+        return tuple(row.module for row in self.modules if not row.carried)
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """The ranks in the evidence: all up to 16, else powers of two and the largest."""
+        most = max(row.rank_before for row in self.modules)
+        if most <= 16:
+            return tuple(range(1, most + 1))
+        return (*(2**power for power in range((most - 1).bit_length())), most)
+
+    @property
+    def enough(self) -> int:
+        """The smallest of these ranks that keeps 95 % of the energy that a LoRA can represent."""
+        carried = [row for row in self.modules if row.carried]
+        for rank in self.ranks:
+            if _overall(carried, [row.lost_at(rank) for row in carried]) ** 2 <= 1 - _ENOUGH:
+                return rank
+        return self.ranks[-1]
+
+    @property
+    def before(self) -> str:
+        """The ranks of its modules: `8`, or `3 to 7`."""
+        return _span([row.rank_before for row in self.modules if row.carried])
+
+    @property
+    def after(self) -> str:
+        """The ranks of the new adapter's modules."""
+        return _span([row.rank_after for row in self.modules if row.carried])
+
+    @property
+    def command(self) -> str:
+        """What to type next."""
+        if self.new is not None:
+            return f"%lora swap {self.new}"
+        if not any(row.norm for row in self.modules):
+            return f"%%lora_train {self.adapter}"
+        size = f"--rank {self.enough}" if self.enough < self.ranks[-1] else f"--energy {_ENOUGH}"
+        return f"%lora compress {self.adapter} {size}"
+
+    @property
+    def line(self) -> str:
+        """The receipt in one line."""
+        if self.new is None:
+            return f"{self.adapter}: {self._evidence}; type: {self.command}"
+        count = sum(row.carried for row in self.modules)
+        return (
+            f"{self.new}: {self.adapter} at rank {self.after} (instead of {self.before}) on "
+            f"{count} module{'s' * (count != 1)}, {self.parameters:,} parameters; {loss_of(self)}; "
+            f"to use it: {self.command}"
+        )
+
+    @property
+    def _evidence(self) -> str:
+        if not any(row.norm for row in self.modules):
+            return "not trained yet, ΔW = 0"
+        if self.enough == self.ranks[-1]:
+            return f"rank {self.before}; no smaller common rank keeps 95 % of the energy of ΔW"
+        lost = _overall(self.modules, [row.lost_at(self.enough) for row in self.modules])
+        return f"rank {self.enough} instead of {self.before} loses {percent(lost)} of ΔW"
+
+    def __repr__(self) -> str:
+        return str(self._repr_mimebundle_()["text/plain"])
+
+    def to_frame(self) -> DataFrame:
+        """One row a module: module, rank_before, rank_after, norm (‖ΔW‖_F), error (a share)."""
+        rows = [astuple(row)[:5] for row in self.modules]
+        return frame(rows, ["module", "rank_before", "rank_after", "norm", "error"])
+
+    def by_rank(self) -> DataFrame:
+        """One row a rank: rank, error (overall), worst_error, worst_module."""
+        return frame(self.ranked(), ["rank", "error", "worst_error", "worst_module"])
+
+    def ranked(self) -> list[tuple[int, float, float, str]]:
+        """The rows of `by_rank`."""
+        found = []
+        for rank in self.ranks:
+            lost = [row.lost_at(rank) for row in self.modules]
+            worst = max(range(len(lost)), key=lost.__getitem__)
+            overall = _overall(self.modules, lost)
+            found.append((rank, overall, lost[worst], self.modules[worst].module))
+        return found
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        from lora_magic.views import compression
+
+        return compression.bundle(self)
+
+
+def loss_of(report: Compression) -> str:
+    """`12.30% of ΔW lost (most in q_proj: 30.10%)`, and what a LoRA cannot represent."""
+    if not report.modules or report.error <= _ROUNDING:
+        return "nothing of ΔW lost"
+    worst = report.worst
+    most = f" (most in {worst.module}: {percent(worst.error)})" if len(report.modules) > 1 else ""
+    rest = f", {listed(report.not_carried, 3)} not carried" if report.not_carried else ""
+    return f"{percent(report.error)} of ΔW lost{most}{rest}"
+
+
+def fitted(update: Update, rank: int) -> LowRank:
+    """The update itself if it is narrow enough, else its best approximation of that rank."""
+    if isinstance(update, LowRank) and update.rank <= rank:
+        return update
+    if not update.norm():
+        return nothing(update)
+    return truncated(update, rank)
+
+
+def nothing(update: Update) -> LowRank:
+    """ΔW = 0 of rank 1 with B = 0; A is not, since two zero factors would never learn."""
+    outputs, inputs = update.shape
+    if isinstance(update, LowRank) and bool(update.down[0].any()):
+        down = update.down.detach()[:1]
+    else:
+        down = torch.full((1, inputs), inputs**-0.5)
+    return LowRank(down=down, up=down.new_zeros(outputs, 1), scale=1.0)
+
+
+def row_of(path: str, update: Update) -> ModuleLoss:
+    """A module's row before truncation."""
+    sigma = tuple(update.singular_values().tolist())
+    rank = min(update.rank, *update.shape)
+    return ModuleLoss(path, rank, rank, math.hypot(*sigma), 0.0, sigma)
+
+
+def cut(path: str, update: Update, kept: LowRank) -> ModuleLoss:
+    """A module's row; its singular values are computed only if it was truncated."""
+    if kept is update:
+        return ModuleLoss(path, kept.rank, kept.rank, update.norm(), 0.0)
+    row = row_of(path, update)
+    return replace(row, rank_after=kept.rank, error=row.lost_at(kept.rank))
+
+
+def _overall(rows: Sequence[ModuleLoss], errors: Sequence[float]) -> float:
+    norm = math.hypot(*(row.norm for row in rows))
+    lost = math.hypot(*(row.norm * error for row, error in zip(rows, errors, strict=True)))
+    return lost / norm if norm else 0.0
+
+
+def rank_fault(rank: object) -> str:
+    """What is wrong with a rank; empty if nothing is."""
+    if rank is None or (is_whole(rank) and rank >= 1):  # type: ignore[operator]  # a number
+        return ""
+    return f"rank {rank!r}: expected a whole number from 1, for example --rank 8"
+
+
+def is_share(value: object) -> bool:
+    """Is this a share above 0, at most 1?"""
+    return is_number(value) and 0 < value <= 1  # type: ignore[operator]  # a number
+
+
+def _span(ranks: Sequence[int]) -> str:
+    low, high = min(ranks), max(ranks)
+    return str(low) if low == high else f"{low} to {high}"

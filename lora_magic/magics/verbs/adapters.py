@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from lora_magic.adapters.methods import METHODS, Method
-from lora_magic.adapters.presets import PRESETS, VIRTUAL_TOKENS
-from lora_magic.adapters.spec import ALL_LINEAR, ATTENTION, BASE_NAME, BIASES, INITS, PATTERN
+from lora_magic.adapters.spec import (
+    ALL_LINEAR,
+    ATTENTION,
+    BASE_NAME,
+    BIASES,
+    INITS,
+    PATTERN,
+    PRESETS,
+    VIRTUAL_TOKENS,
+)
 from lora_magic.adapters.spec import AdapterSpec as Spec
 from lora_magic.base.recipe import LARGE, SMALL
 from lora_magic.demo import RECIPE

@@ -10,7 +10,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
-from lora_magic.adapters.residual import Residual, orthonormal, principal
+from lora_magic.adapters.inits import Residual, orthonormal, principal
 from tests.adapters.shared import answer, based, made, moved
 from tests.tiny import tiny_model
 
@@ -118,5 +118,5 @@ def test_the_layer_within_can_be_read_through_it() -> None:
     assert layer.in_features == 9
     assert list(dict(layer.named_parameters())) == ["base_layer.weight", "base_layer.bias"]
     x = torch.randn(4, 9)
-    taken = layer.taken.dense()
+    taken = layer.negated.dense()
     assert torch.allclose(layer(x), original(x) + x @ taken.mT, atol=1e-5)
