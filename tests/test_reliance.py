@@ -411,9 +411,7 @@ RELIED = [
         "IPython", "priority", "magics/lines.py", "before help and magics", a_pass_has_a_place
     ),
     Reliance("IPython", "custom_matchers", "magics/completer.py", "TAB", completers_are_lists),
-    Reliance(
-        "IPython", "input_hist_raw", "magics/first_cell.py", "the first cell", history_is_kept
-    ),
+    Reliance("IPython", "input_hist_raw", "magics/places.py", "the first cell", history_is_kept),
     Reliance(
         "IPython", "magics, registry", "magics/extension.py", "unload", the_router_can_be_removed
     ),

@@ -30,7 +30,7 @@ SURFACE = {
     " --norms --rank-pattern --alpha-pattern --virtual-tokens --for --seed --replace",
     "detach": "NAME",
     "train": "NAME --data --columns --format --epochs --steps --lr --batch-size --max-length"
-    " --eval --seed --lora-plus --optimizer --template --system --more",
+    " --eval --seed --lora-plus --optimizer --template --system --continue",
     "swap": "NAME",
     "ask": "--max-new-tokens --temperature --seed",
     "compare": "--adapters --max-new-tokens --temperature --seed",
@@ -43,7 +43,7 @@ SURFACE = {
     "blend": "NEW WEIGHTS --method --rank --density --seed --replace",
     "compress": "NAME NEW --rank --energy --replace",
     "save": "NAME FOLDER",
-    "open": "FOLDER NAME --other-base --replace",
+    "open": "FOLDER NAME --allow-other-base --replace",
     "verify": "--quick",
     "reset": "",
 }

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lora_magic.base.modes import evaluating
+from lora_magic.base.restore import evaluating
 from lora_magic.errors import AdapterError, listed
 from lora_magic.versions import untested
 

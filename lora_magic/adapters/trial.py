@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lora_magic.base.modes import evaluating
+from lora_magic.base.restore import evaluating
 from lora_magic.errors import AdapterError, sentence
 from lora_magic.versions import untested
 

@@ -18,6 +18,8 @@ from torch import nn
 
 from lora_magic.interrupts import undisturbed
 
+from .device import fitting_threads
+
 #: Puts back what was there when it was made; may be called twice.
 Restore = Callable[[], None]
 
@@ -31,6 +33,15 @@ def restoring(*snapshots: Restore) -> Iterator[None]:
         with undisturbed():
             for restore in snapshots:
                 restore()
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode, and one thread for a small model; both are restored afterwards."""
+    with restoring(modes(model)):
+        model.eval()
+        with fitting_threads(model):
+            yield
 
 
 def modes(model: nn.Module) -> Restore:

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from lora_magic.base.model import context_of
-from lora_magic.base.modes import evaluating
-from lora_magic.base.restore import attributes, restoring
+from lora_magic.base.restore import attributes, evaluating, restoring
 
 from .limits import check_flags, new_tokens
 

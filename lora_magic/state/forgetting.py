@@ -19,7 +19,7 @@ from lora_magic.adapters.live_adapter import LiveAdapter
 from lora_magic.adapters.spec import BASE_NAME
 from lora_magic.base import DEMO
 from lora_magic.base.device import ONE_THREAD_LIMIT
-from lora_magic.base.modes import evaluating
+from lora_magic.base.restore import evaluating
 from lora_magic.compare.generate import generate
 from lora_magic.compare.limits import check_known, check_lengths
 from lora_magic.errors import LoraMagicError, PromptError, sentence

@@ -21,8 +21,14 @@ import torch
 from torch import Tensor, nn
 
 from lora_magic.base.device import fitting_threads, peak_memory
-from lora_magic.base.modes import evaluating
-from lora_magic.base.restore import environment, generators, gradients, namespaces, restoring
+from lora_magic.base.restore import (
+    environment,
+    evaluating,
+    generators,
+    gradients,
+    namespaces,
+    restoring,
+)
 from lora_magic.errors import TrainingError, listed
 from lora_magic.interrupts import Stop
 

@@ -251,7 +251,7 @@ def test_a_summary_tells_the_accuracy_and_counts_no_tokens() -> None:
     before, after = summary.accuracy_before, summary.accuracy_after
     assert before is not None
     assert after is not None
-    told = f"accuracy {100 * before.overall:.0f} % → {100 * after.overall:.0f} %"
+    told = f"accuracy {before.overall:.1%} → {after.overall:.1%}"
     assert told in summary.line
     facts = dict(summary.facts)
     assert {f"accuracy of {label}" for label in LABELS} <= set(facts)

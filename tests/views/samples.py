@@ -7,14 +7,13 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
-from lora_magic.compare.answer import Answer
-
 from lora_magic.adapters.combine.changes import ModuleLoss
 from lora_magic.adapters.combine.compress import Compression
 from lora_magic.adapters.count import ModuleCount, ParameterCount
 from lora_magic.adapters.merge import MergeReport, ModuleMerge
 from lora_magic.adapters.spec import AdapterSpec
 from lora_magic.base.fingerprint import Verification
+from lora_magic.compare.ask import Answer
 from lora_magic.compare.comparison import Comparison, Pane
 from lora_magic.compare.prediction import Classification, Prediction
 from lora_magic.lowrank.spectrum import Spectrum, SpectrumRow
@@ -73,7 +72,12 @@ def run(adapter: str = "calm", losses: tuple[float, ...] = (3.0, 2.0), **more: A
     """What a view reads of a `RunSummary`."""
     usual: dict[str, Any] = dict.fromkeys(RunSummary.__dataclass_fields__, 0)
     usual |= {"adapter": adapter, "losses": losses, "steps": len(losses), "seconds": 7.9}
-    usual |= {"held_out_before": None, "held_out_after": None, "end_token": None, "told": ()}
+    usual |= {
+        "held_out_before": None,
+        "held_out_after": None,
+        "end_token": None,
+        "method_facts": (),
+    }
     usual |= {"accuracy_before": None, "accuracy_after": None, "kept": None, "held_out_losses": ()}
     return RunSummary(**{**usual, **more})
 
@@ -150,7 +154,9 @@ ALL: dict[str, Callable[[str], Bundle]] = {
     "answer": lambda text: shown(Answer(text, text, text, 3, 1.0, False)),
     "ratio": lambda text: shown(count(text)),
     "progress": _progress,
-    "training": lambda text: shown(run(text, told=((text, text),), held_out_losses=((0, 3.5),))),
+    "training": lambda text: shown(
+        run(text, method_facts=((text, text),), held_out_losses=((0, 3.5),))
+    ),
     "receipt": lambda text: receipt.bundle(
         line=text,
         facts=[(text, text)],

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from lora_magic.compare.answer import Answer
-
+from lora_magic.compare.ask import Answer
 from lora_magic.compare.comparison import Comparison, Pane
 from lora_magic.views import comparison
 from tests.views.page import Page

@@ -73,7 +73,7 @@ def larger() -> dict[str, object]:
 
 
 def _picture(run: Run) -> str:
-    from lora_magic.views.record import picture
+    from lora_magic.demo.factory.picture import picture
 
     return picture([(point.tokens, point.loss, point.right) for point in run.curve])
 

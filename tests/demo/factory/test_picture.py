@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from lora_magic.views import record
+from lora_magic.demo.factory import picture
 
 POINTS = [(1e6, 2.0, 0.0), (2e6, 1.0, 0.5), (4e6, 0.5, 1.0)]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -24,7 +24,7 @@ def _lines(text: str) -> list[list[tuple[float, float]]]:
 
 
 def test_both_lines_stand_over_the_same_tokens_to_scale() -> None:
-    loss, right = _lines(record.picture(POINTS))
+    loss, right = _lines(picture.picture(POINTS))
     assert [x for x, _ in loss] == [x for x, _ in right]
     (a, _), (b, _), (c, _) = loss
     assert (b - a) * 2 == pytest.approx(c - b, abs=0.2)
@@ -36,7 +36,7 @@ def test_both_lines_stand_over_the_same_tokens_to_scale() -> None:
 
 
 def test_it_says_in_words_what_it_shows() -> None:
-    root = ElementTree.fromstring(record.picture(POINTS))
+    root = ElementTree.fromstring(picture.picture(POINTS))
     title = root.findtext(f"{SVG}title")
     assert title is not None
     assert "4.0 million tokens" in title
@@ -46,4 +46,4 @@ def test_it_says_in_words_what_it_shows() -> None:
 
 def test_a_record_without_a_point_has_no_picture() -> None:
     with pytest.raises(ValueError, match="no point"):
-        record.picture([])
+        picture.picture([])
