@@ -78,7 +78,8 @@ def run(adapter: str = "calm", losses: tuple[float, ...] = (3.0, 2.0), **more: A
         "end_token": None,
         "method_facts": (),
     }
-    usual |= {"accuracy_before": None, "accuracy_after": None, "kept": None, "held_out_losses": ()}
+    usual |= {"accuracy_before": None, "accuracy_after": None, "forgetting": None}
+    usual |= {"held_out_losses": ()}
     return RunSummary(**{**usual, **more})
 
 
