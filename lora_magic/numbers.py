@@ -61,9 +61,11 @@ def power(exponent: int) -> str:
 
 
 def percent(share: object) -> str:
-    """A share with three significant figures: 0.0123 gives 1.23%."""
+    """A share with three significant figures: 0.0123 gives 1.23%; a tiny one is `under 0.001%`."""
     seen = number(share)
-    return f"{figures(100 * seen)}%" if math.isfinite(seen) else MISSING
+    if not math.isfinite(seen):
+        return MISSING
+    return "under 0.001%" if 0 < abs(seen) < 1e-5 else f"{figures(100 * seen)}%"
 
 
 def size(value: object) -> str:

@@ -67,10 +67,10 @@ CEILINGS = {
     "base": 1388,
     "lowrank": 373,
     "views": 1935,
-    ROOT: 249,
+    ROOT: 251,
     "demo": 4467,
-    WITHOUT_DEMO: 13056,
-    ALL: 17523,
+    WITHOUT_DEMO: 13058,
+    ALL: 17525,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.

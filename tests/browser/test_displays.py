@@ -11,7 +11,7 @@ import nbformat
 import pytest
 
 from tests.browser.lab import Book, Lab, Theme
-from tests.views.page import Page, letters
+from tests.views.page import BUTTON, Page, letters
 from tests.views.samples import ALL, Bundle
 
 #: A display of a run under way is replaced by another before anybody saves it.
@@ -42,7 +42,7 @@ def kept(book: Book, place: int, markup: object) -> None:
     written, shown = Page(markup), book.output_of(place)
     # Not inner_text: what a reader unfolds counts too.
     # A table's copy button stands where scripts run.
-    words = letters("".join(shown.all_text_contents())).replace("Copytable", "")
+    words = letters("".join(shown.all_text_contents())).replace(BUTTON, "")
     assert words == letters(written.text)
     for mark in MARKS:
         tag, _, rest = mark.partition("[")

@@ -64,6 +64,10 @@ class Page(HTMLParser):
         return [ElementTree.fromstring(picture) for picture in held]
 
 
+#: The letters of the button that a script adds to a table.
+BUTTON = "Copytable"
+
+
 def letters(text: str) -> str:
     """A text without its blanks and line breaks: two pages that say the same agree in this."""
     return "".join(text.split())

@@ -33,6 +33,14 @@ def test_a_time_has_the_unit_of_its_size(value: float, shown: str) -> None:
     assert numbers.duration(value) == shown
 
 
+@pytest.mark.parametrize(
+    ("share", "shown"),
+    [(0, "0%"), (0.0123, "1.23%"), (2.7e-5, "0.00270%"), (1.87e-7, "under 0.001%"), (1, "100%")],
+)
+def test_a_share_is_a_percentage_and_a_tiny_one_is_said_to_be(share: float, shown: str) -> None:
+    assert numbers.percent(share) == shown
+
+
 @pytest.mark.parametrize("odd", [math.nan, math.inf, None, "?"])
 def test_what_is_no_number_is_a_dash_and_no_error(odd: object) -> None:
     tellers = (numbers.count, numbers.short, numbers.figures, numbers.percent, numbers.size)
