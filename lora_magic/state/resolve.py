@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from lora_magic.adapters.methods import ALIASES, METHODS, method_of
+from lora_magic.adapters.presets import PRESETS, VIRTUAL_TOKENS
 from lora_magic.adapters.spec import (
     INITS,
-    PRESETS,
     USUAL,
-    VIRTUAL_TOKENS,
     AdapterSpec,
     flag_of,
     pattern_of,

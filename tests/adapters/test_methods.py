@@ -11,7 +11,8 @@ import torch
 
 from lora_magic.adapters.merge import refuse_unmergeable
 from lora_magic.adapters.methods import ALIASES, METHODS, method_of
-from lora_magic.adapters.spec import VIRTUAL_TOKENS, AdapterSpec
+from lora_magic.adapters.presets import VIRTUAL_TOKENS
+from lora_magic.adapters.spec import AdapterSpec
 from lora_magic.base.recipe import SMALL
 from lora_magic.errors import AdapterError
 from lora_magic.state.resolve import resolve_spec

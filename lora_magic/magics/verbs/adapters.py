@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lora_magic.adapters.methods import METHODS, Method
+from lora_magic.adapters.presets import PRESETS, VIRTUAL_TOKENS
 from lora_magic.adapters.spec import (
     ALL_LINEAR,
     ATTENTION,
@@ -10,8 +11,6 @@ from lora_magic.adapters.spec import (
     BIASES,
     INITS,
     PATTERN,
-    PRESETS,
-    VIRTUAL_TOKENS,
 )
 from lora_magic.adapters.spec import AdapterSpec as Spec
 from lora_magic.base.recipe import LARGE, SMALL
