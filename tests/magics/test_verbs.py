@@ -348,6 +348,16 @@ def test_help_names_every_default(verb: Verb) -> None:
         assert f"{argument.typed} {argument.help} (default: {default})" in told
 
 
+def test_a_default_by_the_size_of_the_base_is_the_recipes_number() -> None:
+    train = {a.name: a.default for a in VERBS["train"].arguments}
+    attach = {a.name: a.default for a in VERBS["attach"].arguments}
+    assert train["--lr"] == "0.0005; above 1B parameters 0.0002; demo 0.004"
+    assert train["--epochs"] == "3; above 1B parameters 1"
+    assert train["--max-length"] == "1024; above 1B parameters 2048"
+    assert attach["--rank"] == "16; demo 8"
+    assert attach["--alpha"] == "32; demo 16"
+
+
 def test_a_default_of_the_session_is_what_help_names() -> None:
     named = {a.name: VERBS["ask"].default(a) for a in VERBS["ask"].arguments}
     assert named == {"--max-new-tokens": "200", "--temperature": "0", "--seed": "0"}

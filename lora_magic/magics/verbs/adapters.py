@@ -26,9 +26,13 @@ _MODULES = (Thing.MODULE,)
 def by_base(field: str) -> str:
     """A recipe's default, by the size of the base; the embedded model has its own."""
     small, large = getattr(SMALL, field), getattr(LARGE, field)
-    above = f"; above 1B parameters {large}" if large != small else ""
-    own = f"; demo {RECIPE[field]}" if field in RECIPE else ""
-    return f"{small}{above}{own}".replace(".0", "")
+    above = f"; above 1B parameters {_plain(large)}" if large != small else ""
+    own = f"; demo {_plain(RECIPE[field])}" if field in RECIPE else ""
+    return f"{_plain(small)}{above}{own}"
+
+
+def _plain(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def method_line(method: Method) -> str:
