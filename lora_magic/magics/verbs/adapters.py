@@ -32,7 +32,7 @@ def by_base(field: str) -> str:
 
 
 def method_line(method: Method) -> str:
-    """One method with its parameters for a task, and what it cannot do."""
+    """One method, its parameters per task, and what it cannot do."""
     no = [column for column, answer in method.abilities.items() if answer == "no"]
     lacks = ", ".join(column for column in no if column != "one pass with others")
     without = f" (not: {lacks})" if lacks else ""
@@ -46,11 +46,11 @@ PURPOSE_LINES = tuple(
 
 ATTACH = Verb(
     "attach",
-    "a new adapter on the base",
+    "attach a new adapter to the base",
     (
         Argument("NAME", text, "the adapter's name"),
         Argument("--method", text, "the adapter's method", Spec.method, tuple(METHODS)),
-        Argument("--rank", whole, "r of A (r×k) and B (d×r), or of a bottleneck", by_base("rank")),
+        Argument("--rank", whole, "r: A is r×k, B d×r; a bottleneck's width", by_base("rank")),
         Argument("--alpha", number, "α: ΔW = α/r · B·A", by_base("alpha")),
         Argument("--dropout", number, "share of A's inputs dropped in training", "0"),
         Argument(
@@ -87,9 +87,9 @@ ATTACH = Verb(
             several=True,
             weighed=True,
         ),
-        Argument("--virtual-tokens", whole, "n of prefix and prompt tuning", str(VIRTUAL_TOKENS)),
+        Argument("--virtual-tokens", whole, "of prefix or prompt tuning", str(VIRTUAL_TOKENS)),
         Argument("--for", text, "rank and targets by use", "none", tuple(PRESETS)),
-        Argument("--seed", whole, "of the initial A", "from the name"),
+        Argument("--seed", whole, "seed of the initial A", "from the name"),
         Argument("--replace", None, "replace an adapter that has another spec"),
     ),
     (
@@ -106,7 +106,7 @@ DETACH = Verb("detach", "remove an adapter", (NAME,), ("%lora detach pirate",), 
 
 SWAP = Verb(
     "swap",
-    "which adapter answers; base for none",
+    "choose the adapter that answers; base for none",
     (
         Argument(
             "NAME",
@@ -125,7 +125,7 @@ SWAP = Verb(
 
 SAVE = Verb(
     "save",
-    "an adapter into a folder, in PEFT's format",
+    "write an adapter to a folder, in PEFT's format",
     (
         A_NAME,
         Argument(
@@ -144,7 +144,7 @@ SAVE = Verb(
 
 OPEN = Verb(
     "open",
-    "an adapter from a folder or the hub, in PEFT's format or ours",
+    "read an adapter from a folder or the hub, in PEFT's format or ours",
     (
         Argument(
             "FOLDER",
@@ -155,9 +155,7 @@ OPEN = Verb(
             (Thing.SAVED, Thing.FOLDER),
         ),
         Argument("NAME", text, "the adapter's name", "the folder's name", many="?"),
-        Argument(
-            "--allow-other-base", None, "even if it was made for another base", was="--other-base"
-        ),
+        Argument("--allow-other-base", None, "open one made for another base", was="--other-base"),
         Argument("--replace", None, "replace another adapter of that name"),
     ),
     ("%lora open out/pirate", "%lora open out/pirate buccaneer"),
