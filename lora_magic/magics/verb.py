@@ -76,8 +76,8 @@ class Thing(enum.Enum):
 
     ADAPTER = "an adapter"
     MODULE = "the last part of a module's path, as q_proj"
-    MODEL = "a variable that holds a model"
-    TOKENIZER = "a variable that holds a tokenizer"
+    MODEL = "a model's variable"
+    TOKENIZER = "a tokenizer's variable"
     VARIABLE = "any variable"
     SAVED = "an adapter that was saved in the home folder"
     FOLDER = "a folder"

@@ -36,7 +36,7 @@ def read_data(
 
     `columns` names the prompt and completion columns ("body => reply"), or the one text column;
     without it prompt/completion, instruction/output, question/answer, messages and text are
-    recognised, with `labelled` text/label too. A list may hold dicts, (prompt, completion) pairs,
+    recognised, with `labelled` text/label too. A list contains dicts, (prompt, completion) pairs,
     texts, `a => b` lines or `Row`s. `format` is a file's format, by default that of its ending.
 
     A row whose prompt or completion has no value (None, NaN, "") is an empty row, which is counted.

@@ -46,7 +46,9 @@ LOAD = Verb(
             shape="NAMES|VAR|N",
             reads=labels,
         ),
-        Argument("--home", text, "where adapters are saved", ".lora_magic here", things=_FOLDER),
+        Argument(
+            "--home", text, "where adapters are saved", ".lora_magic in this folder", things=_FOLDER
+        ),
         Argument("--trust-remote-code", None, "run the code that comes with the model"),
         _REPLACE,
     ),
