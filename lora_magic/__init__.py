@@ -1,8 +1,8 @@
 """Adapt a language model inside the notebook, and see what the adaptation did.
 
 In a notebook: `%load_ext lora_magic`, then `%lora`. In Python: `lora_magic.session()` is the
-notebook's session, `lora_magic.Session()` makes one by hand. Public names are loaded at first use,
-so that importing this imports no torch.
+notebook's session, `lora_magic.Session()` makes a new one. Public names are loaded on first use, so
+importing the package does not import torch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Where each public name lives.
+# The module that defines each public name.
 _HOMES = {
     "Adapter": "lora_magic.adapters.live_adapter",
     "AdapterSpec": "lora_magic.adapters.spec",
@@ -61,14 +61,14 @@ def __dir__() -> list[str]:
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """`%load_ext lora_magic`: put `%lora`, `%%lora` and `%%lora_train` into the shell."""
+    """`%load_ext lora_magic`: add `%lora`, `%%lora` and `%%lora_train` to the shell."""
     from lora_magic.magics.extension import load
 
     load(shell)
 
 
 def unload_ipython_extension(shell: Any) -> None:
-    """`%unload_ext lora_magic`: take the magics out again; the session stays with the shell."""
+    """`%unload_ext lora_magic`: remove the magics; the session stays on the shell."""
     from lora_magic.magics.extension import unload
 
     unload(shell)

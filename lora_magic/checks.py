@@ -1,6 +1,6 @@
-"""What counts as a number: numpy's too, but neither a bool nor a text.
+"""What counts as a number: numpy's numbers too, but no bool and no string.
 
-Knows types alone. Open to every room.
+Knows only types. Every room may import it.
 """
 
 from __future__ import annotations

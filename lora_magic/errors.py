@@ -5,14 +5,14 @@
     ├── AdapterError        an adapter's name, spec or target modules are invalid
     ├── DataError           training rows that cannot be read, with their line
     ├── TrainingError       a run that cannot start or continue
-    │   └── TrainingStopped a run that a person stopped; the adapter keeps what it learned
+    │   └── TrainingStopped a run that the user stopped; the adapter keeps what it learned
     ├── PromptError         a prompt that is empty or longer than the context
     ├── StateError          a verb that the session's state does not allow (swap while merged)
     ├── CommandError        an unknown verb or an invalid flag
-    └── Interrupted         a verb that a person interrupted: undone, unless it was already done
+    └── Interrupted         a verb that the user interrupted: undone, unless it had finished
 
 Each message is one line with the value seen, the value expected and the command to type. Knows how
-a message is shown in a notebook; does not know who raises it.
+a notebook displays a message; does not know what raises it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class TrainingError(LoraMagicError):
 
 
 class TrainingStopped(TrainingError):  # noqa: N818 (a request, not an error)
-    """A person stopped the run; the adapter keeps the finished steps."""
+    """The user stopped the run; the adapter keeps the finished steps."""
 
 
 class PromptError(LoraMagicError):
@@ -65,7 +65,7 @@ class CommandError(LoraMagicError):
 
 
 class Interrupted(LoraMagicError):  # noqa: N818 (a request, not an error)
-    """A person interrupted a verb; it is undone, unless it was already done."""
+    """The user interrupted a verb; it is undone, unless it had finished."""
 
 
 def near(seen: str, options: Iterable[str]) -> str:

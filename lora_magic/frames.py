@@ -1,6 +1,6 @@
 """Tables of results as pandas frames, if pandas is installed.
 
-Knows pandas; knows nothing of what the rows mean. Open to every room.
+Knows pandas; does not know what the rows mean. Every room may import it.
 """
 
 from __future__ import annotations

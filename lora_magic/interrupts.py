@@ -1,6 +1,6 @@
-"""Interrupts (■): held back while something must finish, or noted as a request to stop.
+"""Interrupts (■): deferred while something must finish, or recorded as a request to stop.
 
-Knows signals and events; knows nothing of the work. Open to every room, as the errors are.
+Knows signals and events; does not know the work. Every room may import it.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from typing import Any
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Hold an interrupt back until the block has ended, then raise it."""
+    """Defer an interrupt until the block has ended, then raise it."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    deferred: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: deferred.append(number))
     try:
         yield
     finally:
         if before is not None:
             signal.signal(signal.SIGINT, before)
-    if came and before is not signal.SIG_IGN:
+    if deferred and before is not signal.SIG_IGN:
         raise KeyboardInterrupt
 
 
 class Stop:
     """A request to end a run, by an event or by interrupting the kernel.
 
-    As a context, in the main thread, it handles the interrupt: the first sets `requested`, so that
-    the step can end, and a second raises `KeyboardInterrupt` at once. The former handler comes back
-    afterwards.
+    As a context manager in the main thread it handles interrupts: the first sets `requested`, which
+    lets the step finish; a second raises `KeyboardInterrupt` at once. On exit the previous handler
+    is restored.
     """
 
     def __init__(self, event: threading.Event | None = None) -> None:

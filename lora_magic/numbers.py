@@ -1,6 +1,6 @@
-"""Numbers as people read them: counts, shares, sizes, times. Open to every room.
+"""Numbers as people read them: counts, shares, sizes, times. Every room may import it.
 
-Knows nothing of what the numbers count.
+Does not know what the numbers count.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Paths as people type them, and as they are typed on a magic's line.
+"""Paths: as the user typed them, and quoted for a magic's line.
 
-Knows paths; reads none. Open to every room.
+Knows paths; reads no file. Every room may import it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from lora_magic.errors import CommandError
 
 
 def path_of(given: object, what: str) -> Path:
-    """A path as a person typed it, `~` expanded. Raises `CommandError` beginning with `what`."""
+    """The path that the user typed, `~` expanded. Raises `CommandError` that begins with `what`."""
     if not isinstance(given, str | Path):
         raise CommandError(f"{what}: expected a path, got {given!r}.")
     if not str(given).strip():
@@ -26,7 +26,7 @@ def path_of(given: object, what: str) -> Path:
 
 
 def quoted(path: object) -> str:
-    """A path as typed on a line: braces doubled, in quotes if it contains a space or quotes.
+    """A path to type on a line: braces doubled, in quotes if it contains a space or quotes.
 
     >>> quoted("my adapters/p")
     '"my adapters/p"'

@@ -1,8 +1,8 @@
-"""The library releases that the tests ran on, and a remark for errors under any other release.
+"""The library releases that the tests ran on, and a note for errors under other releases.
 
-An untested release may have changed what the code relies on, so an error whose cause may be such a
-change names the release. Knows version numbers and imports no library. Open to every room.
-tests/test_lock.py compares the table with the files of pins.
+An untested release may have changed what the code relies on, so an error that such a change may
+have caused names the release. Knows version numbers; imports no library. Every room may import it.
+tests/test_lock.py compares the table with the pinned requirements.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ TESTED = {
 def untested(*libraries: str) -> str:
     """` (transformers 6.0.0 is untested; tested: 5.15.1 to 5.24.0)`, or "".
 
-    For the end of an error's first sentence, if the cause may be a library's release.
+    For the end of an error's first sentence, if a library's release may be the cause.
     """
-    remarks = []
+    notes = []
     for library in libraries:
         oldest, newest = TESTED[library]
         found = version(library)
         if not Version(oldest) <= Version(Version(found).public) <= Version(newest):
-            remarks.append(f"{library} {found} is untested; tested: {oldest} to {newest}")
-    return f" ({'; '.join(remarks)})" if remarks else ""
+            notes.append(f"{library} {found} is untested; tested: {oldest} to {newest}")
+    return f" ({'; '.join(notes)})" if notes else ""

@@ -1,19 +1,19 @@
 """The only room that knows IPython: a line becomes a call on the session, and its value a display.
 
-extension   what is put into a shell, and taken out again
+extension   what `%load_ext` adds to a shell, and `%unload_ext` removes
 router      `%lora`, `%%lora`, `%%lora_train`: parse, call, show
-verb        what a row of the table of verbs says
+verb        the fields of a row in the table of verbs
 verbs/      the table of verbs
-aliases     words people try, and the verb each leads to
-words       a line into words: quotes, comments, `{name}`
-parser      words into arguments; help with every default; near misses
-prompts     a prompt as it was typed, and notes on it
-variables   objects that a line names
-lines       what a cell's text needs before IPython reads it
-completion  what TAB offers; `completer` is how IPython asks
+aliases     other words for verbs, and the verb for each
+words       splits a line into words: quotes, comments, `{name}`
+parser      turns words into arguments; help with every default; near misses
+prompts     finds the prompts of a line or cell, and notes likely mistakes
+variables   the variables and files that a line names
+lines       rewrites a cell's text before IPython reads it
+completion  what TAB offers; `completer` connects it to IPython
 places      whether the value of a magic is used
-show        receipts at once, values where nobody else would show them, controls below
+show        displays receipts, values and controls
 panel       controls over a session: ratio, spectrum, comparison
-progress    a training run, followed in one place
+progress    displays a training run's progress
 shell       the session that a shell keeps
 """

@@ -1,6 +1,6 @@
-"""Words people try, and the verb each leads to.
+"""Other words that people type for a verb.
 
-Where nothing can be lost, the word runs the verb. Where it could mean something else, or the verb
+If nothing can be lost, such a word runs the verb. If it could mean something else, or the verb
 removes something, an error names the command to type.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from lora_magic.errors import CommandError, near
 
-# The verb that such a word runs.
+# Words that run a verb.
 SAME = {
     "generate": "ask",
     "chat": "ask",
@@ -31,7 +31,7 @@ SAME = {
     "unmerge_adapter": "unmerge",
 }
 
-# What to type instead of such a word.
+# Words that are errors, and what to type instead.
 INSTEAD = {
     "fit": "%%lora_train NAME with rows below it, or %lora train NAME --data VAR",
     "finetune": "%%lora_train NAME with rows below it, or %lora train NAME --data VAR",
@@ -59,9 +59,9 @@ INSTEAD = {
 
 
 def verb_for(word: str, verbs: Iterable[str]) -> str:
-    """The verb that `word` is or stands for.
+    """The verb that `word` names, itself or as an alias.
 
-    Raises `CommandError` with the command to type where it is none.
+    Raises `CommandError` with the command to type for any other word.
     """
     known = list(verbs)
     if word in known:

@@ -1,11 +1,11 @@
-"""IPython's TAB: how it asks, where the names come from, and what it is told.
+"""Connects completion to IPython's TAB, and finds the names that it offers.
 
-Since 8.6 IPython asks a matcher, which is shown the whole cell. Before that (Colab) it asks what
-completes a magic's arguments, and shows it the line alone; the `complete_command` hook of that time
-would be no help, since what it finds is mixed with what jedi makes of the line as Python.
+Since 8.6 IPython calls a matcher with the whole cell. Older releases (Colab) call a matcher of a
+magic's arguments with the line alone; their `complete_command` hook does not help, since its
+results are mixed with what jedi makes of the line as Python.
 
-Knows IPython's completer, the shell's variables and the session, if there is one: no session is
-made, no base loaded and no torch imported for a TAB.
+Knows IPython's completer, the shell's variables and the session, if there is one. TAB creates no
+session, loads no base and does not import torch.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ def _of_a_cell(shell: Any) -> Callable[..., Any]:
 
 
 class _Nothing:
-    """No completions, in a way that still keeps IPython from asking others.
+    """No completions, but of length 1.
 
-    It lets a matcher suppress the rest only where that matcher has any, which it sees by a length.
+    IPython lets a matcher suppress the others only if it found something, and checks the length.
     """
 
     def __len__(self) -> int:
@@ -83,7 +83,7 @@ def _of_a_line(shell: Any) -> Callable[..., Any]:
         head = found.fragment[: max(len(found.fragment) - len(piece), 0)]
         texts = [candidate.text for candidate in found.candidates]
         ends = [text[len(head) :] for text in texts if text.lower().startswith(head.lower())]
-        # An empty answer would let jedi at the line; what is there already changes nothing.
+        # An empty list would let jedi complete the line; the typed text itself changes nothing.
         return ends or [piece]
 
     return lora_magic
@@ -97,7 +97,7 @@ def _found(shell: Any, before: str) -> Offer | None:
 
 
 class _Names:
-    """The names that a shell, its session and the disk have now."""
+    """The names that exist now in a shell, its session and on disk."""
 
     def __init__(self, shell: Any) -> None:
         self._variables = shell.user_ns
@@ -108,15 +108,15 @@ class _Names:
         if thing in (Thing.FOLDER, Thing.FILE):
             return _paths(begun, files=thing is Thing.FILE)
         if thing is Thing.VARIABLE:
-            return [name for name in names_of(self._variables) if self._holds(name)]
+            return [name for name in names_of(self._variables) if self._is_value(name)]
         if thing in (Thing.MODEL, Thing.TOKENIZER):
             classes = MODELS if thing is Thing.MODEL else TOKENIZERS
             return of_class(self._variables, classes)
         return self._of_the_session(thing)
 
-    def _holds(self, name: str) -> bool:
-        """Whether it holds a value, and is no module, class or function."""
-        # By the type itself: an object may answer for its class by code of its own.
+    def _is_value(self, name: str) -> bool:
+        """Is the variable a value, not a module, class or function?"""
+        # By `type`: `isinstance` would run an object's own `__class__`.
         return not issubclass(type(self._variables[name]), _NO_VALUES)
 
     def _of_the_session(self, thing: Thing) -> list[str]:
@@ -134,7 +134,7 @@ class _Names:
 
 
 def _paths(begun: str, *, files: bool) -> list[str]:
-    """Folders, and with `files` files, that go on from a path as it was typed."""
+    """Folders, and with `files` also files, that continue a path as typed."""
     folder = begun[: begun.rfind("/") + 1]
     name = begun[len(folder) :]
     try:

@@ -1,8 +1,8 @@
-"""What TAB offers: the text before the cursor, into candidates and the piece that they replace.
+"""What TAB offers: from the text before the cursor to candidates and the fragment they replace.
 
-Knows our magics' syntax and the verbs' table, and asks an object of one method for names; knows no
-IPython, no session and no disk. Text that is not ours gets None, so that whoever else completes is
-not disturbed; text that is ours but free (a prompt, a number, a new name) gets an offer of nothing.
+Knows our magics' syntax and the verbs' table, and gets names from an object with one method; knows
+no IPython, no session and no disk. For text that is not ours it returns None, and other completers
+run; for free text in our magics (a prompt, a number, a new name) it returns an empty offer.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _LINE = re.compile(r"\s*(?:([^=#]+)=\s*)?%lora(_train)?\s+(.*)$")
 _FIRST = re.compile(r"(\S*)(\s*)(.*)")
 _OPEN_BRACE = re.compile(r"(?<!\{)\{(\w*)$")
 
-#: IPython's cell magics below which a line of ours can stand, as in a cell without them.
+#: IPython's cell magics whose body is Python, so it may contain a line of ours.
 _PYTHON_BELOW = ("%%capture", "%%prun", "%%time", "%%timeit")
 
 _ON_DISK = (Thing.SAVED, Thing.FOLDER, Thing.FILE)
 
-#: What front ends call such a thing, to put a sign before it.
+#: What front ends call each kind, to choose its icon.
 _KINDS = {
     **dict.fromkeys(_ON_DISK, "path"),
     Thing.MODULE: "module",
@@ -37,16 +37,16 @@ _KINDS = {
 
 
 class Names(Protocol):
-    """Whoever knows what exists now."""
+    """A source of the names that exist now."""
 
     def names(self, thing: Thing, begun: str) -> Iterable[str]:
-        """All names of that kind; of folders and files those that go on from `begun`."""
+        """All names of that kind; folders and files only if they continue `begun`."""
         ...
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One thing to choose, and what front ends call such a thing."""
+    """One completion, and what front ends call its kind."""
 
     text: str
     kind: str
@@ -54,7 +54,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Offer:
-    """What can replace `fragment`, the end of the text."""
+    """The completions that can replace `fragment`, the end of the text."""
 
     fragment: str = ""
     candidates: tuple[Candidate, ...] = ()
@@ -66,7 +66,7 @@ NOTHING = Offer()
 def offer(before: str, verbs: Mapping[str, Verb], known: Names) -> Offer | None:
     """What TAB offers at the end of `before`, which is the cell up to the cursor.
 
-    None where no line of ours is being typed.
+    None if the line is not one of ours.
     """
     lines = before.split("\n")
     top = next((i for i, line in enumerate(lines) if _is_code(line)), len(lines) - 1)
@@ -77,7 +77,7 @@ def offer(before: str, verbs: Mapping[str, Verb], known: Names) -> Offer | None:
         return None
     cell = _CELL.match(lines[top].lstrip()) if not above else None
     if cell is not None and cell[2] is None:
-        return None  # the magic's own name may go on
+        return None  # the magic's name may be incomplete
     typed = _typed(cell[1], cell[2]) if cell else _on_a_line(lines)
     return None if typed is None else _offer(typed, cell is not None, verbs, known)
 
@@ -87,7 +87,7 @@ def _is_code(line: str) -> bool:
 
 
 def _on_a_line(lines: Sequence[str]) -> str | None:
-    """What was typed behind `%lora`, with the rows that end in a backslash before it."""
+    """What was typed after `%lora`, with the preceding lines that end in a backslash."""
     first = len(lines) - 1
     while first and lines[first - 1].endswith("\\"):
         first -= 1
@@ -97,7 +97,7 @@ def _on_a_line(lines: Sequence[str]) -> str | None:
 
 
 def _is_inside(left: str) -> bool:
-    """Whether a bracket is open before the sign: `f(a=%lora` assigns nothing."""
+    """Is a bracket open before the equals sign? Then it assigns nothing: `f(a=%lora`."""
     pairs = (("(", ")"), ("[", "]"), ("{", "}"))
     return any(left.count(opening) > left.count(closing) for opening, closing in pairs)
 
@@ -114,22 +114,22 @@ def _offer(typed: str, cell: bool, verbs: Mapping[str, Verb], known: Names) -> O
     if not gap:
         names = [name for name, verb in verbs.items() if verb.body or not cell]
         names += ["--help"] if word.startswith("-") and not cell else []
-        return _those(word, ((name, "function") for name in names))
+        return _matching(word, ((name, "function") for name in names))
     try:
         verb = verbs[verb_for(word, verbs)]
     except CommandError:
         return NOTHING
-    return _Behind(verb, cell, known).offer(rest)
+    return _AfterVerb(verb, cell, known).offer(rest)
 
 
-def _those(fragment: str, candidates: Iterable[tuple[str, str]]) -> Offer:
-    """The candidates that begin as the fragment does, each once, in their order."""
+def _matching(fragment: str, candidates: Iterable[tuple[str, str]]) -> Offer:
+    """The candidates that begin with the fragment, each once, in their order."""
     begun = fragment.lower()
     fitting = (pair for pair in candidates if pair[0].lower().startswith(begun))
     return Offer(fragment, tuple(Candidate(*pair) for pair in dict.fromkeys(fitting)))
 
 
-class _Behind:
+class _AfterVerb:
     """What follows a verb, read word by word up to the cursor."""
 
     def __init__(self, verb: Verb, cell: bool, known: Names) -> None:
@@ -142,7 +142,7 @@ class _Behind:
         self._ended = False
 
     def offer(self, rest: str) -> Offer:
-        """What can be at the end of `rest`."""
+        """The completions at the end of `rest`."""
         done, typed = _words_of(rest)
         if any(word.startswith("#") for word in [*done, typed]) and not self._verb.prompt:
             return NOTHING
@@ -155,14 +155,14 @@ class _Behind:
         return self._flag(typed) if is_flag else self._word(typed)
 
     def _read(self, done: Iterable[str]) -> Argument | None:
-        """Read the complete words; returns the flag that still waits for its value."""
+        """Read the complete words; returns the flag that still needs its value."""
         waiting: Argument | None = None
         for word in done:
             name, equals, _ = word.partition("=")
             if waiting is not None:
-                # A list that ends in a comma goes on.
-                goes_on = waiting.several and word.endswith(",")
-                waiting = waiting if goes_on else None
+                # A list that ends in a comma continues.
+                continues = waiting.several and word.endswith(",")
+                waiting = waiting if continues else None
             elif self._ended or not word.startswith("--"):
                 self._words.append(word)
             elif word == "--":
@@ -178,7 +178,7 @@ class _Behind:
         if equals:
             flag = self._flags.get(name)
             return self._value(flag, value) if flag and flag.kind else NOTHING
-        return _those(typed, [*self._left(), ("--help", "param")])
+        return _matching(typed, [*self._left(), ("--help", "param")])
 
     def _left(self) -> list[tuple[str, str]]:
         """The flags that are not given yet, under any of their names."""
@@ -188,24 +188,24 @@ class _Behind:
         at = min(len(self._words), len(self._places) - 1)
         place = self._places[at] if self._places else None
         if place is None or (at < len(self._words) and place.many not in ("*", "+")):
-            return NOTHING if typed or self._ended else _those("", self._left())
+            return NOTHING if typed or self._ended else _matching("", self._left())
         before = self._words[at:]
         found = self._value(place, typed, before)
         needed = place.needed and not before
         if typed or self._ended or (needed and found.candidates):
             return found
-        flags = _those("", self._left())
+        flags = _matching("", self._left())
         return Offer("", found.candidates + flags.candidates)
 
     def _value(self, argument: Argument, typed: str, before: Sequence[str] = ()) -> Offer:
-        """What can be a word or a flag's value; `before` are words of the same kind."""
+        """The completions of a word or a flag's value; `before` are earlier words of its list."""
         unquoted = _unquoted(typed)
         if unquoted is None:
             return NOTHING
         fragment, value, is_open = unquoted
         brace = _OPEN_BRACE.search(value)
         if brace is not None:
-            found = _those(brace[1], self._things((Thing.VARIABLE,), brace[1]))
+            found = _matching(brace[1], self._things((Thing.VARIABLE,), brace[1]))
         elif set(argument.things) & set(_ON_DISK):
             found = self._on_disk(argument, fragment, value, is_open)
         else:
@@ -220,10 +220,10 @@ class _Behind:
         things = self._things(argument.things, begun)
         names = [(name + sign, kind) for name, kind in things if name not in taken]
         alone = [] if comma or before else [(word, "keyword") for word in self._fixed(argument)]
-        return _those(begun.lstrip(), [*alone, *names])
+        return _matching(begun.lstrip(), [*alone, *names])
 
     def _on_disk(self, argument: Argument, fragment: str, value: str, is_open: bool) -> Offer:
-        """Names that are quoted where they need it; a brace in one is doubled."""
+        """Names on disk, quoted if needed; a brace in one is doubled."""
         begun = value.replace("{{", "{").replace("}}", "}")
         names = [(word, "keyword") for word in self._fixed(argument)]
         names += self._things(argument.things, begun)
@@ -263,7 +263,7 @@ def _words_of(rest: str) -> tuple[list[str], str]:
 
 
 def _unquoted(typed: str) -> tuple[str, str, bool] | None:
-    """The piece to replace, the value it stands for, and whether a quote is open before it.
+    """The fragment to replace, its value, and whether a quote is open before it.
 
     >>> _unquoted('"my fol')
     ('my fol', 'my fol', True)
@@ -277,14 +277,14 @@ def _unquoted(typed: str) -> tuple[str, str, bool] | None:
 
 
 def _in_quotes(name: str, begun: str, typed: str) -> str:
-    """A path as a word; quotes that are closed already stay, so that what was typed goes on.
+    """A path as a word; quotes already closed stay, so the result continues what was typed.
 
     >>> _in_quotes("my data/rows.csv", "my data/", '"my data/"')
     '"my data/"rows.csv'
     """
     rest = name.removeprefix(begun)
-    goes_on = name != rest and quoted(rest) == rest and typed != begun
-    return typed + rest if goes_on else quoted(name)
+    continues = name != rest and quoted(rest) == rest and typed != begun
+    return typed + rest if continues else quoted(name)
 
 
 def _doubled(name: str) -> str:

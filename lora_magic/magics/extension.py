@@ -1,8 +1,8 @@
-"""What `%load_ext lora_magic` puts into a shell, and `%unload_ext` takes out again.
+"""What `%load_ext lora_magic` adds to a shell, and `%unload_ext` removes.
 
 The magics, one pass over a cell's lines, one over its tokens, one over its tree, what TAB offers,
-and how controls are displayed. The session is not part of it: that stays on the shell. Both calls
-may be made twice.
+and how controls are displayed. The session is not part of it and stays on the shell. Both calls may
+be repeated.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ KEPT_AS = "_lora_magic_hooks"
 
 
 def load(shell: Any) -> None:
-    """Put the extension into `shell`; a second time does nothing."""
+    """Add the extension to `shell`; a second call does nothing."""
     if getattr(shell, KEPT_AS, None):
         return
     shell.register_magics(LoraMagics)
@@ -32,25 +32,25 @@ def load(shell: Any) -> None:
         (shell.ast_transformers, Marker()),
         completer_hook(shell),
     ]
-    for held, hook in hooks:
-        held.append(hook)
+    for registry, hook in hooks:
+        registry.append(hook)
     controls = shell.display_formatter.ipython_display_formatter
     controls.for_type_by_name(*PANEL, show_panel)
     controls.for_type_by_name(*SPECTRUM, show_outputs)
-    # Kept with the shell: after a reload of our modules these are the only names for them.
+    # Kept on the shell: after a reload of our modules these are the only references to the hooks.
     setattr(shell, KEPT_AS, hooks)
     for line in remember(shell):
         say(f"{line.strip()}  ← IPython took its ? for help: run it again in the next cell.")
 
 
 def unload(shell: Any) -> None:
-    """Take out what `load` put in, and nothing else; a second time does nothing."""
+    """Remove what `load` added, and nothing else; a second call does nothing."""
     hooks = getattr(shell, KEPT_AS, None)
     if not hooks:
         return
-    for held, hook in hooks:
-        if hook in held:
-            held.remove(hook)
+    for registry, hook in hooks:
+        if hook in registry:
+            registry.remove(hook)
     for name in MAGICS:
         shell.magics_manager.magics["line"].pop(name, None)
         shell.magics_manager.magics["cell"].pop(name, None)

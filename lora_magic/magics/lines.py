@@ -1,8 +1,8 @@
-"""What a cell's text needs before IPython reads it.
+"""Rewrites a cell's text before IPython reads it.
 
-A `%lora ask What is it?` would be taken for a request for help on `it`, a comment above
-`%%lora_train` makes the rows Python, and a cell magic with nothing below it never reaches us.
-Knows the syntax of our magics and of no others; every other line stays as it is.
+Otherwise IPython would take `%lora ask What is it?` for a request for help on `it`, read the rows
+below a comment and `%%lora_train` as Python, and refuse a cell magic with no body. Knows only the
+syntax of our magics; every other line stays as it is.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _HELP = re.compile(r"%lora\?\??\s*$")
 
 
 def lift_cell_magic(lines: list[str]) -> list[str]:
-    """The cell without the comments above its `%%lora`, and with a body, if only an empty line."""
+    """The cell without comments above its `%%lora`, and with a body, if need be an empty line."""
     for index, line in enumerate(lines):
         if _CELL.match(line):
             lifted = lines[index:]
             if len(lifted) > 1:
                 return lifted
-            # IPython refuses a cell magic without a body, in an error that tools pass over.
+            # IPython refuses a cell magic without a body, with an error that tools do not see.
             return [line if line.endswith("\n") else line + "\n", "\n"]
         if line.strip() and not line.lstrip().startswith("#"):
             break
@@ -36,11 +36,11 @@ def lift_cell_magic(lines: list[str]) -> list[str]:
 
 
 class LoraLine(TokenTransformBase):  # type: ignore[misc]  # IPython is read without types
-    """`%lora …`, or `x = %lora …`, as the call it stands for, whatever its text looks like.
+    """Turns `%lora …` and `x = %lora …` into a call, whatever the prompt contains.
 
-    IPython's own passes go by tokens, where an apostrophe, a bracket or a final question mark of a
-    prompt means something; this one goes by tokens only to where the line begins, so that a line
-    of a string is none. `%lora?` and `%lora??` stay help.
+    IPython's own passes read tokens, in which an apostrophe, a bracket or a final question mark of
+    a prompt has a meaning. This one uses tokens only to find where the line begins, so that it
+    leaves a line within a string alone. `%lora?` and `%lora??` stay help.
     """
 
     # Before IPython's help (5) and magics (10).
@@ -57,7 +57,7 @@ class LoraLine(TokenTransformBase):  # type: ignore[misc]  # IPython is read wit
             code = [t for t in tokens if t.type not in (tokenize.INDENT, tokenize.DEDENT)]
             at = _magic_in(code)
             if at is not None and not _HELP.match(at.line[at.start[1] :]):
-                # The row is the magic's: what is assigned to may stand on rows above it.
+                # The magic's row: the assignment's target may begin on an earlier row.
                 return cls((at.start[0], code[0].start[1]), at.start[1])
         return None
 

@@ -32,7 +32,7 @@ TITLE = "Ratio, spectrum and comparison of this session."
 class Panel:
     """The controls of one verb, or those of all three in tabs under the session's status.
 
-    After every verb they offer what the session then has.
+    After every verb they are updated to the session's state.
     """
 
     def __init__(self, session: Session, view: str | None, start: Mapping[str, Any]) -> None:
@@ -66,7 +66,7 @@ class Panel:
             self.widget = self._make(self._view)
             if not self._start or self._view == "spectrum":
                 self._fill()
-            self._know()
+            self._remember()
         self._closed = False
 
     @property
@@ -75,7 +75,7 @@ class Panel:
         return TITLE if self._view is None else VIEWS[self._view]
 
     def outputs(self) -> list[dict[str, Any]]:
-        """The MIME bundles to display, one after the other. Closed controls are made anew."""
+        """The MIME bundles to display, one after the other. Closed controls are made again."""
 
         if self._closed:
             self._open()
@@ -91,13 +91,13 @@ class Panel:
         return {**self.outputs()[-1], "text/plain": repr(self)}
 
     def close(self) -> None:
-        """Remove the controls, and follow the session no more. May be called twice."""
+        """Remove the controls, and stop following the session. May be called twice."""
 
         self._closed = True
         self._drop()()
         close(self.widget)
 
-    # What goes on in the session
+    # Following the session
 
     def _changed(self) -> None:
         # A control's own call is a verb too, and would call this again.
@@ -110,7 +110,7 @@ class Panel:
             self._busy = False
 
     def _refresh(self) -> None:
-        """Offer what is there now."""
+        """Update the controls to the session's state."""
         session = self._session
         another = session._state.empty or self._base_now != self._base
         drop = self._drop() if another and self._view is None else None
@@ -122,10 +122,10 @@ class Panel:
             self._follow(self._spectrum)
         if self._compare is not None:
             self._compare.offer(self._answering())
-        self._know()
+        self._remember()
 
     def _drop(self) -> Callable[[], None]:
-        """Forget the controls; the function returned closes them."""
+        """Forget the controls; the returned function closes them."""
 
         made = [one for one in (self._ratio, self._spectrum, self._compare) if one is not None]
         if self._compare is not None:
@@ -138,7 +138,7 @@ class Panel:
 
         return closing
 
-    def _know(self) -> None:
+    def _remember(self) -> None:
         self._base, self._histories = self._base_now, self._histories_now
 
     @property
@@ -162,7 +162,7 @@ class Panel:
     def _make(self, view: str) -> Any:
         """The widget of one verb's controls, made on first use.
 
-        Raises `StateError` where no base is loaded.
+        Raises `StateError` if no base is loaded.
         """
         _ = self._session._state.base
         if view == "ratio":
@@ -175,14 +175,14 @@ class Panel:
         return self._compare.widget
 
     def _fill(self) -> None:
-        """Show the first choice, for controls that no record above has shown already."""
+        """Show the initial choice, for controls without a record above that shows it."""
         if self._ratio is not None:
             self._ratio.refresh()
         if self._spectrum is not None:
             self._follow(self._spectrum)
 
-    def _asked_adapters(self) -> list[str]:
-        """The adapters to begin with, given as a list, or as names with commas."""
+    def _initial_adapters(self) -> list[str]:
+        """The adapters to begin with, from a list or comma-separated names."""
         given = self._start.get("adapters")
         return adapter_names(given) if given else []
 
@@ -204,7 +204,7 @@ class Panel:
             try:
                 sets[name] = leaf_names(resolve(model, name, head))
             except AdapterError:
-                continue  # No attention in this base, or targets that are not for low rank.
+                continue  # This base has no attention, or these targets take no low-rank layers.
         return Choices(
             methods=list(METHODS),
             largest_rank=max(min(shape_of(model.get_submodule(path))) for path in linear),
@@ -216,22 +216,22 @@ class Panel:
         )
 
     def _spec(self) -> AdapterSpec:
-        """What the controls begin with: the options given, else the active adapter."""
+        """The spec to begin with: the active adapter's, changed by the given options."""
         flags = {k: self._start.get(k) for k in ("method", "rank", "targets")}
         return spec_of(self._session._state, self._start.get("adapter"), flags)
 
     def _recount(self, method: str, rank: int, targets: str, matrix: str | None) -> Plan:
 
         reads = METHODS[method].takes
-        asked: dict[str, Any] = {"method": method}
-        asked |= {"rank": rank} if "rank" in reads else {}
-        # IA3 and the bottlenecks have default modules of their own.
-        asked |= {"targets": targets} if "targets" in reads and method in _BY_MATRIX else {}
+        flags: dict[str, Any] = {"method": method}
+        flags |= {"rank": rank} if "rank" in reads else {}
+        # (IA)³ and the bottlenecks have their own default modules.
+        flags |= {"targets": targets} if "targets" in reads and method in _BY_MATRIX else {}
         tokens = self._start.get("virtual_tokens")
-        asked |= {"virtual_tokens": tokens} if "virtual_tokens" in reads and tokens else {}
-        found = self._session.ratio(**asked)
+        flags |= {"virtual_tokens": tokens} if "virtual_tokens" in reads and tokens else {}
+        found = self._session.ratio(**flags)
         page = str(found.bundle(matrix)["text/html"])
-        offered = frozenset(asked) - {"method"}
+        offered = frozenset(flags) - {"method"}
         return Plan(page, found.matrices, offered)
 
     # Spectrum
@@ -240,19 +240,19 @@ class Panel:
         return Page()
 
     def _with_spectrum(self) -> list[str]:
-        """The adapters to show: those that were named, in a panel of its own the active ones as the
-        verb does, else all that have a ΔW."""
+        """The adapters to show: the named ones, or, in the spectrum's own panel, the active ones
+        (as the verb does), else all that have a ΔW."""
         state = self._session._state
-        asked = self._asked_adapters() or ([] if self._view is None else list(state.together))
+        chosen = self._initial_adapters() or ([] if self._view is None else list(state.together))
         attached = state.attached
         return [
             name
             for name, one in attached.items()
-            if (name in asked or not asked) and not one.method.no_spectrum
+            if (name in chosen or not chosen) and not one.method.no_spectrum
         ]
 
     def _follow(self, page: Page) -> None:
-        """Show the spectra as they are now; dense ones only where that keeps nobody waiting."""
+        """Show the current spectra; those of dense ΔW only if they are quick to compute."""
         names = self._with_spectrum()
         attached = self._session._state.attached
         dense = [name for name in names if attached[name].stackable() is None]
@@ -276,15 +276,15 @@ class Panel:
 
     def _compare_controls(self) -> CompareControls:
 
-        given = {k: v for k, v in self._start.items() if k in _DRAWN and v is not None}
+        given = {k: v for k, v in self._start.items() if k in _SAMPLING and v is not None}
         named = self._start.get("adapters") is not None
-        adapters = tuple(n for n in self._asked_adapters() if n != BASE_NAME) if named else None
+        adapters = tuple(n for n in self._initial_adapters() if n != BASE_NAME) if named else None
         start = Asked(self._start.get("prompt") or PROMPT, adapters, **given)
         draws = not self._session._state.base.task.classifies
         return CompareControls(self._answering(), self._answer, start, draws=draws)
 
     def _answering(self) -> list[str]:
-        """What can answer beside the base: each adapter, and several that are active together."""
+        """What can be compared with the base: each adapter, and several active together."""
         state = self._session._state
         return [*state.attached, *([state.active] if len(state.together) > 1 else [])]
 
@@ -304,21 +304,21 @@ class Panel:
         return _page_of(found)
 
 
-#: What controls can begin with.
+#: Options for the controls' initial values.
 _STARTS = (
     *("adapter", "method", "rank", "targets", "virtual_tokens"),
     *("adapters", "prompt", "temperature", "max_new_tokens", "seed"),
 )
 #: Options of sampling.
-_DRAWN = ("temperature", "max_new_tokens", "seed")
-#: The methods whose targets are matrices to choose.
+_SAMPLING = ("temperature", "max_new_tokens", "seed")
+#: The methods whose target matrices can be chosen.
 _BY_MATRIX = ("lora", "adalora")
 
 
 def _so_far(
     names: Sequence[str], seen: dict[str, str], prompt: str, texts: Sequence[tuple[str, str]]
 ) -> str:
-    """The page of the answers so far: finished, being generated, still to come."""
+    """The page of the answers so far: finished, being generated, and pending."""
 
     seen.update(texts)
     return progress_html(prompt=prompt, panes=[(name, seen.get(name)) for name in names])

@@ -1,4 +1,4 @@
-"""Words into a verb's arguments: types, help with every default, near misses, one error for a line.
+"""Turns words into a verb's arguments: types, help with every default, one error per line.
 
 Knows the table of verbs; knows no IPython and no session. Not `argparse`: it would split a prompt
 into words, guess at unknown flags and end the process.
@@ -19,7 +19,7 @@ from lora_magic.magics.words import next_word, split, unquoted
 _OUT = Argument("--out", text, "the variable that gets the result", "none", shape="NAME")
 _NUMBER = re.compile(r"-\.?\d")
 
-#: What other libraries call a flag, where the spelling alone does not lead to ours.
+#: Other libraries' flags whose names are too unlike ours for a near miss.
 _ELSEWHERE = {
     "--r": "--rank",
     "-r": "--rank",
@@ -37,7 +37,7 @@ _ELSEWHERE = {
 
 @dataclass(frozen=True)
 class Parsed:
-    """What a line says: values by keyword, the prompt, notes to print, or that help is wanted."""
+    """A parsed line: values by keyword, the prompt, notes to print, or a request for help."""
 
     words: dict[str, Any]
     flags: dict[str, Any]
@@ -49,7 +49,7 @@ class Parsed:
 
 @dataclass
 class _Line:
-    """A line taken apart: flags with their text (None without a value), words, the raw prompt."""
+    """A split line: flags with their text (None without a value), words, the raw prompt."""
 
     flags: list[tuple[Argument, str | None]] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
@@ -60,14 +60,14 @@ class _Line:
 
 
 def arguments_of(verb: Verb, *, cell: bool) -> tuple[Argument, ...]:
-    """The verb's arguments, and under `%%lora` `--out`, since no cell can be assigned."""
+    """The verb's arguments, and for `%%lora` also `--out`, since a cell cannot be assigned."""
     return (*verb.arguments, _OUT) if cell else verb.arguments
 
 
 def parse(verb: Verb, rest: str, expand: Callable[[str], str], *, cell: bool) -> Parsed:
     """Read what follows the verb's name; `cell` says that a body follows.
 
-    `expand` puts variables into a word; it is never given a prompt.
+    `expand` replaces variables in a word; it is not called on a prompt.
     Raises one `CommandError` for everything that is wrong on the line.
     """
     arguments = arguments_of(verb, cell=cell)
@@ -110,7 +110,7 @@ def _wrapped(line: str, width: int, indent: str) -> str:
 
 
 def _scan(verb: Verb, arguments: Sequence[Argument], rest: str) -> _Line:
-    """Take a line apart; a prompt begins at the first word that is no flag, and stays as it is."""
+    """Split a line; a prompt begins at the first word that is not a flag, and stays as it is."""
     known = {name: a for a in arguments if a.is_flag for name in (a.name, a.was) if name}
     found = _Line()
     rest = rest.lstrip()
@@ -151,7 +151,7 @@ def _take(rest: str, *, comments: bool) -> tuple[str, str]:
 
 
 def _value(flag: Argument, rest: str, *, comments: bool) -> tuple[str, str]:
-    """The text of a flag's value; a list that ends in a comma goes on with the next word."""
+    """The text of a flag's value; a list that ends in a comma continues with the next word."""
     value, rest = _take(rest, comments=comments)
     while rest and value.endswith(",") and flag.several:
         more, rest = _take(rest, comments=comments)
@@ -197,7 +197,7 @@ def _words(verb: Verb, words: list[str], flags: bool, faults: list[str]) -> dict
             values[place.key] = _converted(place, words[0], faults)
             words = words[1:]
     if words:
-        # Behind a flag it is most often the rest of that flag's value.
+        # After a flag it is most often the rest of that flag's value.
         several = "separate several values with commas and " if flags else ""
         faults.append(
             f"unexpected argument {' '.join(words)!r} ({several}quote a value with a space)"
@@ -218,9 +218,9 @@ def _unknown(verb: Verb, unknown: Sequence[str], arguments: Sequence[Argument]) 
     if _OUT.name in unknown:
         return f"--out is for a cell with a body; on a line type: NAME = %lora {verb.name} …"
     known = [argument.name for argument in arguments if argument.is_flag]
-    told = " ".join(f"No flag {name!r}.{_ours(name, known)}" for name in unknown)
+    errors = " ".join(f"Unknown flag {name!r}.{_ours(name, known)}" for name in unknown)
     way_out = " Type -- before a prompt that begins with dashes." if verb.prompt else ""
-    return f"%lora {verb.name}: {told} Type %lora {verb.name} --help for its flags.{way_out}"
+    return f"%lora {verb.name}: {errors} Type %lora {verb.name} --help for its flags.{way_out}"
 
 
 def _ours(name: str, known: Sequence[str]) -> str:

@@ -1,12 +1,12 @@
 """Whether the value of a magic is used: only the cell's syntax tree knows.
 
-IPython displays the value of a cell's last expression and drops that of every other, in a loop
-say, and a magic is not told where it stands. So a pass over the tree, which IPython offers, writes
-one character before the line of each of our magics that is a statement; the router takes it off.
-A line without one is a value: assigned, or asked for by a call from Python.
+IPython displays the value of a cell's last expression and drops all others, for example in a loop,
+and a magic cannot see where it is. So a pass over the tree puts one character before the line of
+each of our magics that is a statement; the router removes it. A line without one is a value:
+assigned, or returned to a call from Python.
 
-The cell that loads the extension was read before, so its magics carry no such character: their
-places come from the cell's text, which IPython's history keeps, in the order of the lines.
+The cell that loads the extension was parsed before, so its magics are not marked: their places come
+from the cell's text in IPython's history, in the order of the lines.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Marker:
     """Marks our magics in a cell's tree; IPython calls `visit`."""
 
     def visit(self, tree: ast.AST) -> ast.AST:
-        """Mark each magic that is a statement, and apart from those the last of the cell."""
+        """Mark each magic that is a statement; the cell's last one gets a mark of its own."""
         body = tree.body if isinstance(tree, ast.Module) else []
         for node in ast.walk(tree):
             line = line_of(node.value) if isinstance(node, ast.Expr) else None
@@ -51,7 +51,7 @@ class Marker:
 
 
 def line_of(node: ast.expr) -> ast.Constant | None:
-    """The node of the line in `run_line_magic("lora", line)`, or in that of a cell magic."""
+    """The node of `line` in a call of `run_line_magic` or `run_cell_magic` for our magics."""
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
         return None
     if node.func.attr not in ("run_line_magic", "run_cell_magic") or len(node.args) < 2:
@@ -88,9 +88,9 @@ class FirstCell:
 
 
 def remember(shell: Any) -> list[str]:
-    """Keep the places of the cell that is running; returns its lines that need another cell.
+    """Store the places of the cell that is running; returns its lines to run again in another cell.
 
-    A line that ends in `?` was taken for IPython's help before the extension could tell it not to.
+    IPython took a line that ends in `?` for a request for help, before the extension was loaded.
     """
     history = getattr(shell, "history_manager", None)
     parsed = getattr(history, "input_hist_parsed", None) or [""]

@@ -1,9 +1,8 @@
-"""A training run followed in one place of the cell.
+"""Displays a training run's progress in one output of the cell.
 
-In a notebook a single display is rewritten, at most five times a second and for at most a hundredth
-of the run's time, and ends as the summary's own static form; a terminal, or a notebook that a
-program runs, gets plain lines. Knows the plain values that a run reports, and nothing of how it
-trains.
+In a notebook one display is updated, at most five times a second and for at most 1 % of the run's
+time, and the summary finally replaces it; a terminal, or a notebook that a program runs, gets plain
+lines. Knows the values that a run reports; does not know how it trains.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ if TYPE_CHECKING:
     from lora_magic.training.summary import RunSummary
     from lora_magic.views.controls.outputs import StopButton
 
-PAUSE = 0.2  # seconds between two pictures of a run, at least
-# Of the run's time that its pictures may take: with the steps between them at most a hundredth.
+PAUSE = 0.2  # the least time between two updates, in seconds
+# The share of the run's time that updates may take, with a margin below a hundredth.
 SHARE = 0.009
 PICTURES = "lora_magic.views.training"
 #: What replaces a button: an output that draws nothing.
@@ -33,15 +32,15 @@ _NOTHING = {"text/html": "", "text/plain": ""}
 
 
 def reporter_for(shell: Any) -> LiveReporter | TerminalReporter:
-    """A display where a person sees it, otherwise lines of text."""
+    """A live display if a user sees it, otherwise lines of text."""
     return LiveReporter(shell) if has_person(shell) else TerminalReporter()
 
 
 class LiveReporter:
-    """Follows one run: `start`, a `step` each, `finish`.
+    """Shows one run: `start`, `step` after each step, `finish`.
 
-    `close` comes after every run; where an error or an interrupt ended it, it leaves a static line.
-    `stop` is set by the button, where there is one.
+    `close` is called after every run; if an error or an interrupt ended it, a static line remains.
+    The button, if there is one, sets `stop`.
     """
 
     def __init__(self, shell: Any, clock: Callable[[], float] = time.monotonic) -> None:
@@ -63,13 +62,13 @@ class LiveReporter:
         # Loaded before the run: within the run its import would count as display time, and delay
         # the second picture by seconds.
         import_module(PICTURES)
-        if hears_while_busy(self._shell):
+        if supports_subshells(self._shell):
             from lora_magic.views.controls.outputs import StopButton
 
             self._button = StopButton(self.stop.set)
 
     def step(self, point: StepPoint) -> None:
-        """Show a step, unless the last one shown is too fresh, or showing it cost too much."""
+        """Show a step, unless the last update was too recent, or took too long."""
         self._last = point
         self._losses.append(point.loss)
         began = self._clock()
@@ -80,7 +79,7 @@ class LiveReporter:
         self._next = began + max(PAUSE, (self._clock() - began) / SHARE)
 
     def finish(self, summary: RunSummary) -> None:
-        """Replace the progress by the summary's static form."""
+        """Replace the progress with the summary's static form."""
         bundle = summary._repr_mimebundle_()
         self._put(bundle[0] if isinstance(bundle, tuple) else bundle)
         self.finished = True
@@ -95,8 +94,8 @@ class LiveReporter:
             self._button.close()
 
     def _offer_button(self) -> None:
-        """Show the button once a front end can send clicks while a cell is busy: never dead."""
-        if self._button and self._button_handle is None and heard_while_busy(self._shell):
+        """Show the button only once a front end can send its clicks while a cell is busy."""
+        if self._button and self._button_handle is None and has_subshell(self._shell):
             self._button_handle = display(self._button.output, raw=True, display_id=True)
 
     def _page(self, point: StepPoint) -> str:
@@ -122,31 +121,31 @@ class LiveReporter:
             self._handle.update(bundle, raw=True)
 
 
-def hears_while_busy(shell: Any) -> bool:
-    """Can this kernel receive a message while a cell is busy? From ipykernel 7 on, in subshells."""
+def supports_subshells(shell: Any) -> bool:
+    """Can this kernel receive messages while a cell is busy? From ipykernel 7 on, in subshells."""
     return bool(getattr(shell.kernel, "_supports_kernel_subshells", False))
 
 
-def heard_while_busy(shell: Any) -> bool:
+def has_subshell(shell: Any) -> bool:
     """Has a front end made a subshell? JupyterLab does, for its widgets, from 4.4 on."""
     manager = getattr(getattr(shell.kernel, "shell_channel_thread", None), "_manager", None)
     return manager is not None and bool(manager.list_subshell())
 
 
 class TerminalReporter(LineReporter):
-    """Follows one run by lines of text, which need no end."""
+    """Shows one run as lines of text."""
 
     def __init__(self) -> None:
         super().__init__(say)
         self.finished = False
 
     def finish(self, summary: RunSummary) -> None:
-        """The receipt: the summary's line, in a notebook that a program runs its static form."""
+        """Display the summary: its line, or in a notebook that a program runs its static form."""
         display(summary)
         self.finished = True
 
     def close(self) -> None:
-        """Nothing: what was printed stays."""
+        """Does nothing: what was printed stays."""
 
 
 def line_of(point: StepPoint) -> str:

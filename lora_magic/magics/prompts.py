@@ -1,7 +1,7 @@
-"""Prompts as they were typed: where they are, and notes on one that was probably meant otherwise.
+"""Finds the prompts of a line or cell, and notes likely mistakes in them.
 
-A prompt is on the line, or in the cell below it, never in both; it is answered as typed. Knows a
-verb's flags and the notebook's variables by name.
+A prompt is on the line or in the cell below it, never in both; it is answered as typed. Knows the
+names of a verb's flags and of the notebook's variables.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _NAME_ALONE = re.compile(r"\{(\w+)\}|\$(\w+)|\$\{(\w+)\}")
 def prompts_of(verb: Verb, typed: str, body: str | None) -> list[str]:
     """The line's prompt, or the cell's: one, or several with blank lines between them.
 
-    Raises `CommandError` where there is none, or where there are both.
+    Raises `CommandError` if there is none, or if both places have one.
     """
     blocks = [body or ""] if verb.prompt == "one" else re.split(r"\n[ \t]*\n", body or "")
     below = [block.strip() for block in blocks if block.strip()]
     if typed and below:
         raise CommandError(
             f"%%lora {verb.name}: one prompt is on the line ({typed!r}), others are below it."
-            " Move it below, too."
+            " Move it below them."
         )
     if not typed and not below:
         raise CommandError(f"%lora {verb.name}: the prompt is missing. Type: {verb.usage}")
@@ -34,12 +34,12 @@ def prompts_of(verb: Verb, typed: str, body: str | None) -> list[str]:
 
 
 def notes_on(prompt: str, verb: Verb, variables: Mapping[str, Any]) -> list[str]:
-    """What to say above the answer: flags behind the prompt, a variable's name as the prompt."""
+    """Notes to print above the answer: on flags after the prompt, or a variable as the prompt."""
     notes = []
-    behind = [a.name for a in verb.arguments if a.is_flag and f" {a.name}" in f" {prompt}"]
-    if behind:
+    after = [a.name for a in verb.arguments if a.is_flag and f" {a.name}" in f" {prompt}"]
+    if after:
         notes.append(
-            f"Note: {', '.join(behind)} was read as part of the prompt; flags come before it: "
+            f"Note: {', '.join(after)} was read as part of the prompt; flags come before it: "
             f"{verb.usage}"
         )
     alone = _NAME_ALONE.fullmatch(prompt)

@@ -1,6 +1,6 @@
 """`%lora`, `%%lora` and `%%lora_train`: parse, one call on the session, show.
 
-Knows the verbs' table; knows nothing of what any verb does.
+Knows the verbs' table; does not know what a verb does.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class LoraMagics(Magics):  # type: ignore[misc]  # IPython is read without types
 def run(shell: Any, marked: str, cell: str | None, local: Mapping[str, Any]) -> Any:
     """Run one line, with the cell below it if there is one.
 
-    Raises the `LoraMagicError` of whatever went wrong, an interrupt (■) too; IPython shows it as
-    one line, and Run All stops.
+    Raises a `LoraMagicError`, for an interrupt (■) too; IPython shows it as one line, and Run All
+    stops.
     """
     try:
         return _run(shell, marked, cell, local)
@@ -114,7 +114,7 @@ def _call(
     *,
     silent: bool,
 ) -> Call:
-    """The call of a line, with what its words and flags name; prints the notes on it."""
+    """The call that a line describes, with the objects it names; prints the notes on it."""
     prompts = prompts_of(verb, parsed.prompt, body) if verb.prompt else []
     notes = [*parsed.notes, *(note for one in prompts for note in notes_on(one, verb, variables))]
     for note in notes if not silent else ():
@@ -143,8 +143,8 @@ def overview() -> str:
     )
 
 
-# What `%lora?` shows. IPython's help reads the text of a function, and so cannot ask for it later;
-# the verbs' table is light.
+# What `%lora?` shows. IPython's help reads a function's docstring, so it is set at import; the
+# verbs' table is cheap.
 LoraMagics.lora.__doc__ = overview()
 LoraMagics.lora_train.__doc__ = help_for(VERBS["train"])
 
@@ -163,7 +163,7 @@ def _first(line: str) -> tuple[str, str]:
 
 
 def _body(verb: Verb, cell: str | None) -> str | None:
-    """The cell's text, None where it is blank and the verb can do without."""
+    """The cell's text; None if it is blank and the verb does not need it."""
     if cell is None or (not cell.strip() and not verb.trains):
         return None
     if not verb.body:

@@ -1,6 +1,6 @@
 """The session of a notebook lives on the IPython shell, so that it outlives a reload.
 
-Knows where the session is kept and when it is made; knows nothing of what it does.
+Knows where the session is kept and when it is made; does not know what it does.
 """
 
 from __future__ import annotations
@@ -34,7 +34,5 @@ def session_here() -> Session:
 
     shell = get_ipython()
     if shell is None:
-        raise StateError(
-            "No notebook is running, so it has no session. Make one: lora_magic.Session()"
-        )
+        raise StateError("no notebook is running; to make a session, type: lora_magic.Session()")
     return session_for(shell)

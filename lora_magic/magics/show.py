@@ -1,8 +1,8 @@
-"""What a verb shows: a receipt at once, a value where nobody else would show it, controls below it.
+"""What a verb displays: a receipt, a value if IPython would not display it, controls below it.
 
 A cell that runs again replaces its controls; the old ones are closed, or they would follow every
 verb and stay in memory. Knows IPython's display, a record's line or rich form, and a panel's
-outputs; knows nothing of what is controlled.
+outputs; does not know what the controls do.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from IPython.display import display
 
 from lora_magic.magics.places import Place
 
-#: How many panels live where it cannot be told which of them are still to be seen.
+#: How many panels stay open in a front end that does not identify its cells.
 MANY = 20
 KEPT_AS = "_lora_magic_panels"
 
 
 def show(value: Any, *, changes: bool, place: Place, silent: bool, shown: bool = False) -> Any:
-    """Display what is to be seen, and return what the cell is to have.
+    """Display a verb's value if needed, and return the value that the cell gets.
 
-    A verb that changes something shows its receipt everywhere, and as a statement returns nothing,
-    so that the record does not show a second time. A verb that looks shows its value in
-    the middle of a cell, leaves that to IPython at the end of it, and shows nothing when assigned.
-    `silent` is a final semicolon; `shown` says that the receipt is on the screen already.
+    A verb that changes something always displays its receipt; as a statement it returns None, or
+    IPython would display the record again. Any other verb displays its value in the middle of a
+    cell, leaves that to IPython at the end, and displays nothing if the value is assigned. `silent`
+    is a final semicolon; `shown` says that the receipt is already displayed.
     """
     if place is Place.VALUE:
         if changes and not silent and not shown:
@@ -57,10 +57,10 @@ def show_outputs(record: Any) -> None:
 
 
 def has_person(shell: Any) -> bool:
-    """Does a notebook with a person before it show what is displayed?
+    """Does a user see what this notebook displays?
 
-    Not in a terminal, and not where a program runs a notebook: that answers no questions, and says
-    so with every cell. A control that nobody can use would stay in its file for nothing.
+    Not in a terminal, and not if a program runs the notebook: it cannot answer `input()`, and says
+    so with every cell. A control that nobody can use would only add to the saved file.
     """
     return bool(getattr(getattr(shell, "kernel", None), "_allow_stdin", False))
 
@@ -82,7 +82,7 @@ def show_panel(panel: Any) -> None:
 
 
 def show_below(shell: Any, make: Callable[[], object]) -> None:
-    """Make a panel and display it when the cell is done, below the value that the cell displays."""
+    """Make a panel and display it when the cell has run, below the value that the cell displays."""
 
     def once(*_: object) -> None:
         shell.events.unregister("post_run_cell", once)
@@ -92,10 +92,10 @@ def show_below(shell: Any, make: Callable[[], object]) -> None:
 
 
 def _note(shell: Any, panel: Any) -> None:
-    """Remember the cell that shows a panel, and close what the same cell showed when it ran last.
+    """Remember the cell that shows a panel, and close the panels of its previous run.
 
-    A panel that another cell shows, too, stays. Not every front end names its cells: there the
-    last `MANY` panels live.
+    A panel that another cell also shows stays open. If the front end does not identify its cells,
+    the last `MANY` panels stay open.
     """
     cell, run = _running(shell)
     shown: dict[str | None, tuple[str, list[Any]]] = shell.__dict__.setdefault(KEPT_AS, {})
@@ -117,7 +117,7 @@ def _note(shell: Any, panel: Any) -> None:
 
 
 def _running(shell: Any) -> tuple[str | None, str]:
-    """The cell that is running, by the id that its front end gave it, and its run."""
+    """The ids of the running cell, if the front end gives it one, and of this run."""
     parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
     cell = parent.get("metadata", {}).get("cellId")
     return cell, str(parent.get("header", {}).get("msg_id"))

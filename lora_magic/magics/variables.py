@@ -19,7 +19,7 @@ TOKENIZERS = ("PreTrainedTokenizerBase",)
 def variable(name: str, variables: Mapping[str, Any]) -> Any:
     """The variable of that name, or an attribute of one (`s.model`).
 
-    Raises `CommandError` with the nearest name where there is none.
+    Raises `CommandError` with the nearest name if it is not defined.
     """
     first, *attributes = name.split(".")
     if first not in variables:
@@ -33,8 +33,8 @@ def variable(name: str, variables: Mapping[str, Any]) -> Any:
 def data(source: str, variables: Mapping[str, Any]) -> Any:
     """The variable of that name, else the path as it was typed.
 
-    A bare name that is neither a variable nor a file is a `CommandError`; whoever reads a path says
-    if it does not exist.
+    A bare name that is neither a variable nor a file is a `CommandError`; other paths are checked
+    when they are read.
     """
     if source in variables:
         return variables[source]
@@ -54,7 +54,7 @@ def data(source: str, variables: Mapping[str, Any]) -> Any:
 def labels(source: str, variables: Mapping[str, Any]) -> Any:
     """The variable of that name, else names or a number as they were typed.
 
-    One bare name that is no variable is a `CommandError`: a single label cannot classify.
+    One bare name that is not a variable is a `CommandError`: a single label cannot classify.
     """
     if source.partition(".")[0] in variables:
         return variable(source, variables)
@@ -68,7 +68,7 @@ def labels(source: str, variables: Mapping[str, Any]) -> Any:
 
 
 def _refuse_expression(typed: str, source: str) -> None:
-    """Raise `CommandError` for Python where a name belongs; `typed` is what to type instead."""
+    """Raise `CommandError` for an expression in place of a name; `typed` is what to type."""
     if any(sign in source for sign in "()[]"):
         flag, name = typed.split()
         raise CommandError(
@@ -78,7 +78,7 @@ def _refuse_expression(typed: str, source: str) -> None:
 
 
 def models_in(variables: Mapping[str, Any]) -> list[str]:
-    """What `%lora use` could take: each model's name, with a tokenizer's if there is just one."""
+    """The arguments for `%lora use`: each model's name, with the tokenizer's if there is one."""
     models = of_class(variables, MODELS)
     tokenizers = of_class(variables, TOKENIZERS)
     with_it = f" {tokenizers[0]}" if len(tokenizers) == 1 else ""
@@ -86,7 +86,7 @@ def models_in(variables: Mapping[str, Any]) -> list[str]:
 
 
 def of_class(variables: Mapping[str, Any], classes: tuple[str, ...]) -> list[str]:
-    """The variables that hold an object of one of these classes, which are known by name."""
+    """The variables whose object is of one of these classes, given by name."""
     return [
         name
         for name in names_of(variables)

@@ -1,7 +1,7 @@
 """What a verb is: one row of the table that the router, the help and the completion read.
 
-Knows no IPython. A default is read from the session's method where that has one; the table says it
-only where the method's default is None.
+Knows no IPython. A default is read from the session's method; the table describes it only if that
+is None.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from lora_magic.state.session import Session
 
 
-# Kinds: what was typed, into a value. A `ValueError` is told to the person.
+# Kinds turn the typed text into a value. The user sees the text of a `ValueError`.
 
 
 def text(seen: str) -> str:
-    """A value that is taken as typed."""
+    """The text as typed."""
     return seen
 
 
@@ -51,7 +51,7 @@ def count_or_share(seen: str) -> int | float:
 
 
 def names(seen: str) -> list[str]:
-    """Names with commas or spaces between them.
+    """Names separated by commas or spaces.
 
     >>> names("a, b c")
     ['a', 'b', 'c']
@@ -60,7 +60,7 @@ def names(seen: str) -> list[str]:
 
 
 def weighted(seen: str) -> str:
-    """Names with weights, in one spelling.
+    """Names with weights, without spaces.
 
     >>> weighted("a = 0.7, b=0.3")
     'a=0.7,b=0.3'
@@ -72,12 +72,12 @@ _SHAPES: dict[Any, str] = {whole: "N", number: "X", count_or_share: "N|SHARE", n
 
 
 class Thing(enum.Enum):
-    """What a notebook or a disk has names for, so that TAB can offer them."""
+    """The kinds of name that TAB can offer."""
 
     ADAPTER = "an adapter"
     MODULE = "the last part of a module's path, as q_proj"
-    MODEL = "a variable that holds a model"
-    TOKENIZER = "a variable that holds a tokenizer"
+    MODEL = "a model's variable"
+    TOKENIZER = "a tokenizer's variable"
     VARIABLE = "any variable"
     SAVED = "an adapter that was saved in the home folder"
     FOLDER = "a folder"
@@ -91,16 +91,16 @@ AN_ADAPTER = (Thing.ADAPTER,)
 class Argument:
     """One word (`NAME`) or one flag (`--batch-size`) of a verb.
 
-    `kind` turns what was typed into a value; None is a switch, which takes none. `default` says
-    what the session's default None comes to. A word is needed unless `many` is "?" (at most one),
-    "*" (any number) or "+" (at least one); many words are one text, read by the kind.
+    `kind` turns the typed text into a value; None makes a switch, which takes no value. `default`
+    describes what the session's default None means. Exactly one word is needed unless `many` is "?"
+    (at most one), "*" (any number) or "+" (at least one); many words are one text, read by `kind`.
 
-    TAB offers `words` (under a cell with rows `below` instead) and the notebook's `things`; of
-    `several` the next one after a comma, of `weighed` ones each with an equals sign.
+    TAB offers `words` (in a cell with rows, `below` instead) and the notebook's `things`; with
+    `several` another one after a comma, with `weighed` each followed by an equals sign.
 
-    `shape` stands for the value in help. `reads` makes an object of the value, with the notebook's
-    variables. `short_for` makes a switch the short way to give another flag a value, by that flag's
-    keyword: `--4bit` is `--bits 4`. `was` is an old spelling, which still works.
+    `shape` is the value's placeholder in help. `reads` turns the value into an object, given the
+    notebook's variables. `short_for` makes a switch short for another flag's keyword and value:
+    `--4bit` is `--bits 4`. `was` is an old spelling, which still works.
     """
 
     name: str
@@ -120,7 +120,7 @@ class Argument:
 
     @property
     def help(self) -> str:
-        """What it is, with the words to choose from."""
+        """What it is, with the possible values."""
         choices = self.words if not self.things else ()
         return f"{self.about}: {', '.join(choices)}" if choices else self.about
 
@@ -131,7 +131,7 @@ class Argument:
 
     @property
     def needed(self) -> bool:
-        """Whether it is a word that has to be there."""
+        """Whether it is a required word."""
         return not self.is_flag and self.many in ("", "+")
 
     @property
@@ -144,7 +144,7 @@ class Argument:
 
     @property
     def typed(self) -> str:
-        """How it is typed: a flag with what stands for its value."""
+        """How it is typed: a flag with its value's placeholder."""
         if not self.is_flag or self.kind is None:
             return self.name
         plain = self.name.lstrip("-").rpartition("-")[2].upper()
@@ -159,11 +159,11 @@ class Argument:
 
 @dataclass(frozen=True)
 class Call:
-    """One line as the person meant it.
+    """One parsed line.
 
     `words` and `flags` contain only what was given, by keyword; `prompts` are those on the line or
     in the cell, `body` is the cell's text, `variables` what the notebook has defined, `reporter`
-    what follows a training run.
+    shows a training run's progress.
     """
 
     session: Session
@@ -182,9 +182,9 @@ class Verb:
     `run` is the call that it makes, by default the session's method of its name. `changes` says
     that it changes the session and so prints a receipt; `prompt` that free text follows the flags:
     "one", or "several" with blank lines between them in a cell; `body` what the cell under
-    `%%lora NAME` contains, empty if it takes none; `trains` that it shows a run's progress;
-    `controls` says what the controls
-    below its record begin with. `notes` are lines at the end of its help.
+    `%%lora NAME` contains, empty if it takes none; `trains` that it shows a run's progress.
+    `controls` gives the initial values of the controls below its record. `notes` are lines at the
+    end of its help.
     """
 
     name: str
@@ -200,7 +200,7 @@ class Verb:
     notes: tuple[str, ...] = ()
 
     def __call__(self, call: Call) -> object:
-        """Call the session with what was typed: needed words by place, the rest by keyword."""
+        """Call the session with what was typed: required words by position, the rest by keyword."""
         if self.run is not None:
             return self.run(call)
         places: list[Any] = []
@@ -226,7 +226,7 @@ class Verb:
         return " ".join(["%lora", self.name, *order])
 
     def default(self, argument: Argument) -> str:
-        """What an omitted argument comes to, in words; empty where there is nothing to say."""
+        """The default in words; empty for a required word, or if there is no default to mention."""
         from lora_magic.state.session import Session
 
         if argument.needed or argument.short_for:

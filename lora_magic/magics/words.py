@@ -1,4 +1,4 @@
-"""A magic's line into words: quotes, comments, and `{name}` from the notebook's variables.
+"""Splits a magic's line into words: quotes, comments, and `{name}` from the notebook's variables.
 
 Not `shlex`: that drops backslashes, which paths and patterns need, and cuts a word at a `#`
 inside it.
@@ -17,12 +17,12 @@ _WORD = re.compile(r"""(?:"[^"]*"|'[^']*'|[^\s"'])+""")
 _QUOTED = re.compile(r'"([^"]*)"|' r"'([^']*)'")
 _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
 _DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
-_OF_THE_SHELL = ("In", "Out", "exit", "quit", "open", "get_ipython")
+_SHELL_NAMES = ("In", "Out", "exit", "quit", "open", "get_ipython")
 _APOSTROPHE = re.compile(r"(?<=\w)'(?=\w)")
 
 
 def next_word(line: str) -> tuple[str, str]:
-    """The first word of `line`, its quotes taken off, and what follows it.
+    """The first word of `line`, without its quotes, and what follows it.
 
     >>> next_word('--columns "body => reply" --steps 5')
     ('--columns', ' "body => reply" --steps 5')
@@ -31,7 +31,7 @@ def next_word(line: str) -> tuple[str, str]:
     if not rest:
         return "", ""
     match = _WORD.match(rest)
-    # A piece that stops short of a space stopped at a quote that nothing closes.
+    # A match that ends before anything but a space ended at an unclosed quote.
     if match is None or (match.end() < len(rest) and not rest[match.end()].isspace()):
         raise CommandError(f"unclosed quote in: {rest}")
     return _QUOTED.sub(lambda quoted: quoted[1] or quoted[2] or "", match[0]), rest[match.end() :]
@@ -88,7 +88,7 @@ def _look_up(dotted: str, variables: Mapping[str, Any]) -> Any:
 
 
 def attribute_of(value: Any, attributes: Iterable[str], typed: str) -> Any:
-    """The attribute of an attribute …; raises `CommandError`, which begins with what was typed."""
+    """The value of an attribute path; raises `CommandError` that begins with `typed`."""
     for attribute in attributes:
         if not hasattr(value, attribute):
             raise CommandError(f"{typed}: {type(value).__name__} has no {attribute!r}.")
@@ -97,12 +97,12 @@ def attribute_of(value: Any, attributes: Iterable[str], typed: str) -> Any:
 
 
 def names_of(variables: Iterable[str]) -> list[str]:
-    """The variables that a person made, without the shell's own."""
-    return [n for n in variables if not n.startswith("_") and n not in _OF_THE_SHELL]
+    """The user's variables, without the shell's own."""
+    return [n for n in variables if not n.startswith("_") and n not in _SHELL_NAMES]
 
 
 def unquoted(prompt: str) -> str:
-    """A prompt without the one pair of quotes around the whole of it, if there is one.
+    """A prompt without the quotes around the whole of it, if there are any.
 
     >>> unquoted('"What\\'s up?"')
     "What's up?"

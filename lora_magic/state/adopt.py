@@ -1,6 +1,6 @@
 """Adopts live objects as a session's base: a plain model, or a PeftModel with its adapters.
 
-Everything is checked before anything changes; an error after that is undone.
+Everything is checked before anything changes; if a later step fails, the changes are undone.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from .session_state import SessionState
 
 
 def adopt_model(state: SessionState, model: Any, tokenizer: Any, key: tuple[object, ...]) -> None:
-    """Adopt a live model; of a PeftModel with LoRA adapters its base and copies of its adapters.
+    """Adopt a live model; from a PeftModel, its base and copies of its LoRA adapters.
 
-    Raises `BaseModelError` and `AdapterError` with the session and the model as they were.
+    Raises `BaseModelError` and `AdapterError`, and then leaves session and model unchanged.
     """
     wrapped = bridge.is_wrapper(model)
     inner = bridge.base_of(model) if wrapped else model
@@ -46,7 +46,7 @@ def adopt_model(state: SessionState, model: Any, tokenizer: Any, key: tuple[obje
 
 
 def _unwrapped(wrapper: Any, tokenizer: Any) -> tuple[BaseModel, dict[str, LiveAdapter]]:
-    """The base of a PeftModel without its layers, which are restored when it is released."""
+    """The base of a PeftModel, and its adapters; its layers are put back on release."""
     found = bridge.unwrap(wrapper)
     base = None
     try:

@@ -1,6 +1,6 @@
-"""Makes a session's new adapters out of others, by blend and compress.
+"""Makes new adapters from a session's others: blend and compress.
 
-Knows the weights as typed and the names; the adapters room knows how adapters are combined.
+Knows the names and the weights as typed; the adapters room knows how adapters are combined.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def blend(
     seed: int | None,
     replace: bool,
 ) -> Adapter:
-    """Attach an adapter made of others; it is not activated."""
+    """Attach an adapter made from others, without activating it."""
     base = state.base
     state.refuse_while_merged("blend")
     if isinstance(new, str) and "=" in new:
@@ -61,7 +61,7 @@ def compress(
     energy: float | None,
     replace: bool,
 ) -> Compression:
-    """Attach an adapter of a smaller rank; without rank and energy only show what ranks lose."""
+    """Attach an adapter of a smaller rank; without rank and energy, report what each rank loses."""
     combine.check_size(rank, energy)
     attached = state.named_or_active(name, "compress")
     if rank is None and energy is None:
@@ -83,7 +83,7 @@ def compress(
 
 
 def _parts(new: str, weights: Weights) -> Sequence[tuple[float, str]]:
-    """Weights and names; a name alone weighs 1. Raises `AdapterError` in one line."""
+    """Weights and names; a name without a weight gets weight 1. Raises `AdapterError`."""
     example = f"%lora blend {new} a=0.7 b=0.3"
     if isinstance(weights, str):
         words = re.sub(r"\s*=\s*", "=", weights).replace(",", " ").split()
@@ -101,21 +101,21 @@ def _parts(new: str, weights: Weights) -> Sequence[tuple[float, str]]:
 
 
 def _refuse_taken(state: SessionState, new: str, parents: tuple[str, ...], replace: bool) -> None:
-    """Raise `AdapterError` for the name of an adapter that was not made of the same parents."""
-    there = state.attached.get(new)
-    if there is not None and there.parents != parents and not replace:
+    """Raise `AdapterError` if another adapter, not made from these parents, has the name."""
+    existing = state.attached.get(new)
+    if existing is not None and existing.parents != parents and not replace:
         raise AdapterError(f"{new!r} is already attached; choose another name, or add --replace.")
 
 
 def _attach(state: SessionState, made: LiveAdapter, replace: bool) -> LiveAdapter:
-    """Attach a new adapter, or return one that has the same initial state, trained or not."""
-    there = state.attached.get(made.name)
-    if there is not None and not replace:
-        if _same(there, made):
-            return there
+    """Attach a new adapter, or return the attached one if it began in the same state."""
+    existing = state.attached.get(made.name)
+    if existing is not None and not replace:
+        if _same(existing, made):
+            return existing
         raise AdapterError(
-            f"{made.name!r} is already attached, made of the same adapters with other flags or "
-            "before they changed; add --replace, or choose another name."
+            f"{made.name!r} is already attached: made from the same adapters, but with other flags "
+            "or before they changed; add --replace, or choose another name."
         )
     with state.all_or_nothing():
         active = state.active == made.name

@@ -1,8 +1,8 @@
-"""Measures forgetting: what a trained adapter lost of its base.
+"""Measures forgetting: how much worse a trained adapter is than its base on other prompts.
 
-The embedded model answers held-out questions whose true answers are known; any other base that
-writes reads general English text. Base and adapter get the same batches. Nothing random, and the
-model, its slots and modes are left as they were. Knows a session's state; knows no training.
+The embedded model answers held-out questions whose answers are known; for any other generative base
+the loss on general English text is measured. Base and adapter get the same batches. Nothing is
+random, and the model, its slots and modes are restored. Knows a session's state; knows no training.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from lora_magic.training.forgetting import (
     Unmeasured,
 )
 
-from .queries import room
+from .queries import usable_context
 from .session_state import SessionState
 
-#: Tokens of an answer, at most: answers of the demo world state the fact in their first sentence.
+#: The most tokens in an answer: the demo's answers state the fact in their first sentence.
 NEW_TOKENS = 40
-#: Texts in one pass: the logits of a large vocabulary take the memory.
+#: Texts per pass: with a large vocabulary the logits take most of the memory.
 PASS = 4
-#: General English about many subjects, written for this package. Each text is read alone, so that
+#: General English about many subjects, written for this package. Each text is its own sequence, so
 #: it fits a short context.
 TEXTS: tuple[str, ...] = (
     "The river rises in the hills and reaches the sea after about two hundred miles.",
@@ -58,27 +58,27 @@ TEXTS: tuple[str, ...] = (
     "Most people who learn a language as adults keep some of the accent of their first one.",
 )
 
-#: Has a person requested a stop?
+#: Has the user requested a stop?
 Stopped = Callable[[], bool]
 #: The numbers measured for a base or an adapter.
 Score = tuple[float, ...]
 
 
 class _Stopped(Exception):  # noqa: N818 - a request, not an error
-    """A person stopped the measurement."""
+    """The user stopped the measurement."""
 
 
 def measure(
     state: SessionState, attached: LiveAdapter, stopped: Stopped, *, brief: bool = False
 ) -> Forgetting:
-    """What a trained adapter forgot, or why that was not measured; no error here ends a training.
+    """What a trained adapter forgot, or why that was not measured; an error here fails no training.
 
-    `stopped` is called between tokens and passes. `brief`, after a stop, measures only if that
-    takes about as long as a step.
+    `stopped` is called between tokens and passes. With `brief`, after a stop, it measures only if
+    that takes about as long as one step.
     """
     if brief and not (state.base.device.type != "cpu" or state.base.parameters < ONE_THREAD_LIMIT):
         return Unmeasured("stopped")
-    # Not by the name alone: a live model may have it too.
+    # The name alone is not enough: a live model may have it too.
     by = _by_answers if state.key[:2] == ("load", DEMO) else _by_text
     try:
         return by(state, attached, stopped)
@@ -101,9 +101,10 @@ def measure(
 def _scores(
     state: SessionState, attached: LiveAdapter, key: object, score: Callable[[str], Score]
 ) -> tuple[Score, Score]:
-    """The scores of base and adapter. The base's is measured once for each `key`.
+    """The scores of base and adapter. The base's is measured once per `key`.
 
-    It cannot change while the base is loaded: its bits do not, and another dtype is another load.
+    It cannot change while the base is loaded: the weights do not change, and another dtype needs
+    another load.
     """
     if key not in state.base_scores:
         with state.slots.using({}):
@@ -128,7 +129,7 @@ def _by_answers(state: SessionState, attached: LiveAdapter, stopped: Stopped) ->
 def _answers(state: SessionState, name: str, prompts: Sequence[str], stopped: Stopped) -> list[str]:
     """Greedy answers with the modules in the slots, in the prompt form of `name`."""
     base, form = state.base, state.form_of(name)
-    context = room(state, [name])
+    context = usable_context(state, [name])
     ids = [form.encode(base.tokenizer, prompt) for prompt in prompts]
     check_lengths(prompts, ids, context)
 
@@ -149,9 +150,10 @@ def _answers(state: SessionState, name: str, prompts: Sequence[str], stopped: St
 
 
 def _by_text(state: SessionState, attached: LiveAdapter, stopped: Stopped) -> Forgetting:
-    examples = list(_examples(state.base.tokenizer, room(state, [attached.name])))
+    context = usable_context(state, [attached.name])
+    examples = list(_examples(state.base.tokenizer, context))
     if not examples:
-        raise PromptError("the tokenizer makes no tokens of plain English")
+        raise PromptError("the tokenizer gives no tokens for plain English")
     check_known([example.tokens for example in examples], state.base.model)
     longest = max(len(example.tokens) for example in examples)
 
@@ -165,7 +167,7 @@ def _by_text(state: SessionState, attached: LiveAdapter, stopped: Stopped) -> Fo
 
 
 def _examples(tokenizer: Any, most: int) -> Iterator[Example]:
-    """The texts with the tokenizer's own special tokens, each cut to `most` tokens."""
+    """The texts with the tokenizer's special tokens, each cut to at most `most` tokens."""
     for row, text in enumerate(TEXTS):
         ids = tuple(tokenizer(text, verbose=False)["input_ids"][:most])
         if len(ids) > 1:
@@ -175,7 +177,7 @@ def _examples(tokenizer: Any, most: int) -> Iterator[Example]:
 
 @torch.no_grad()
 def _loss(model: Any, examples: Sequence[Example], stopped: Stopped) -> float:
-    """The mean over all predicted tokens, in nats, however they are batched."""
+    """The mean loss over all predicted tokens, in nats, however they are batched."""
     total = 0.0
     with evaluating(model):
         for at in range(0, len(examples), PASS):

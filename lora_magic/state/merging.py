@@ -1,5 +1,6 @@
-"""Merges an adapter into a session's base and unmerges it; all modules are built before any is
-written.
+"""Merges an adapter into a session's base, and unmerges it.
+
+All merged modules are built before any is put into its slot.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ PROMPT = "What does a fox eat?"
 
 
 def variants(state: SessionState, adapters: str | Sequence[str] | None) -> list[Variant]:
-    """The base and the adapters named, or all of them, as columns of a comparison."""
+    """The base and the named adapters, by default all, as columns of a comparison."""
     state.base.needs_tokenizer()
     names = list(state.attached) if adapters is None else adapter_names(adapters)
     if adapters is None and len(state.together) > 1:
@@ -37,33 +37,33 @@ def variants(state: SessionState, adapters: str | Sequence[str] | None) -> list[
 
 
 def untrained(state: SessionState, names: Iterable[str]) -> set[str]:
-    """Those of the names, "base" among them, whose head is random and was never trained."""
+    """Those of the names ("base" too) whose classification head is random and untrained."""
     if not state.base.task.fresh:
         return set()
     trained = {n for n, a in state.attached.items() if a.history.steps or a.history.elsewhere}
     return (state.attached.keys() - trained | {BASE_NAME}) & set(names)
 
 
-def room(state: SessionState, names: Sequence[str]) -> int:
-    """Tokens available for a prompt and its answer: the context less the virtual tokens."""
+def usable_context(state: SessionState, names: Sequence[str]) -> int:
+    """Tokens available for a prompt and its answer: the context minus the virtual tokens."""
     virtual = [state.attached[name].tokens for name in names if name in state.attached]
     return state.base.context - max(virtual, default=0)
 
 
 def flat(prompts: Sequence[Any]) -> list[str]:
-    """All prompts in one list, whether given singly, in lists, or in columns of pandas or numpy."""
+    """All prompts in one list; each argument is a prompt, a list, or a pandas or numpy column."""
     texts: list[str] = []
     for given in prompts:
         column = given.tolist() if hasattr(given, "tolist") else given
         texts += column if isinstance(column, list | tuple) else [column]
     odd = [prompt for prompt in texts if not isinstance(prompt, str)]
     if odd:
-        raise PromptError(f"expected a prompt as text, got a {type(odd[0]).__name__}.")
+        raise PromptError(f"expected a prompt as text, got {type(odd[0]).__name__}.")
     return texts
 
 
 def adapter_names(adapters: str | Sequence[str]) -> list[str]:
-    """The names in a list or a text with commas; they need not be attached."""
+    """The names in a list or a comma-separated string; they need not be attached."""
     parts = adapters.split(",") if isinstance(adapters, str) else adapters
     if not isinstance(parts, Sequence) or not all(isinstance(part, str) for part in parts):
         raise AdapterError(f"adapters {adapters!r}: expected names, as in adapters=['pirate'].")
@@ -90,7 +90,7 @@ def _variant(state: SessionState, name: str) -> Variant:
 
 
 def ratio(state: SessionState, name: str | None, flags: Mapping[str, Any]) -> ParameterCount:
-    """The counts of an adapter as it is, or of one that the flags of `attach` would make."""
+    """The counts of an adapter, or of the one that these flags of `attach` would make."""
     base = state.base
     attached = _one(state, name)
     if attached is not None and all(value is None for value in flags.values()):
@@ -117,13 +117,13 @@ def spec_of(state: SessionState, name: str | None, flags: Mapping[str, Any]) -> 
 
 
 def _one(state: SessionState, name: str | None) -> LiveAdapter | None:
-    """The adapter of that name, else the active one, unless several are."""
+    """The adapter of that name, else the active one; None if none or several are active."""
     chosen = name or (state.active if state.active in state.attached else None)
     return state.named(chosen) if chosen else None
 
 
 def spectrum(state: SessionState, names: Sequence[str], module: str | None) -> Spectrum:
-    """The spectra of the adapters named, else of the active ones, else of all that have a ΔW.
+    """The spectra of the named adapters, else of the active ones, else of all that have a ΔW.
 
     Raises `AdapterError` for a method without a ΔW.
     """
@@ -146,8 +146,8 @@ def spectrum(state: SessionState, names: Sequence[str], module: str | None) -> S
 
 
 def _only(deltas: Mapping[str, Update], module: str) -> dict[str, Update]:
-    """The deltas of modules that match: a path or its end, else its parts in order (`0.q_proj`),
-    else any part of a path."""
+    """The deltas of the matching modules: by a path or its end, else by parts in order
+    (`0.q_proj`), else by any substring of a path."""
     if not isinstance(module, str):
         raise AdapterError(f"--module {module!r}: expected a module's name.")
     matches = (
@@ -206,5 +206,5 @@ def module_names(session: Session) -> list[str]:
 
 
 def saved_names(session: Session) -> list[str]:
-    """The adapters saved at home."""
+    """The adapters saved in the home folder."""
     return saved_in(session.home / "adapters")

@@ -1,4 +1,4 @@
-"""From the flags of `attach` to a spec; the base's recipe gives the defaults.
+"""Turns the flags of `attach` into a spec; the base's recipe gives the defaults.
 
 Knows the table of methods, aliases and recipes; makes no adapter.
 """
@@ -86,7 +86,7 @@ def _preset(name: Any) -> tuple[int, float, str | None] | None:
 def parts_of(text: str) -> Sequence[tuple[float, str]] | None:
     """`a=0.7,b=0.3` as weights and names; None for a plain name.
 
-    Raises `AdapterError` for a weight that is not a number, and for a name that comes twice.
+    Raises `AdapterError` for a weight that is not a number, and for a name that occurs twice.
     """
     if "=" not in text and "," not in text:
         return None

@@ -1,8 +1,8 @@
 """Session: one base model, any number of adapters, which is active, what is merged.
 
-The only mutable public type. Every verb of `%lora` is a method here; what a verb does is in the
-files beside this one and in the rooms below. A verb that fails, or is interrupted, leaves the
-session as it was. Knows no notebook, and loads torch with the first verb, not before.
+The only mutable public type. Every verb of `%lora` is a method here; the files beside this one and
+the rooms below do the work. A verb that fails or is interrupted leaves the session as it was. Knows
+no notebook; imports torch with the first verb, not before.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ HOME = ".lora_magic"
 class Session:
     """One base model and its adapters.
 
-    `model` is the very object that was loaded; calling it applies the active adapter. The base is
-    frozen from `load` to `reset`, which restores every `requires_grad`. After any sequence of
-    verbs, errors and interrupts `verify()` is true.
+    `model` is the loaded object itself; calling it applies the active adapter. The base is frozen
+    from `load` to `reset`, which restores every `requires_grad`. After any sequence of verbs,
+    errors and interrupts `verify()` is true.
     """
 
     def __init__(self) -> None:
@@ -60,13 +60,13 @@ class Session:
 
     @cached_property
     def _state(self) -> SessionState:
-        # An import of torch that is interrupted cannot be repeated: ■ waits for its end.
+        # An interrupted import of torch cannot be repeated, so ■ is deferred until it ends.
         with undisturbed():
             from .session_state import SessionState
 
             return SessionState()
 
-    # What there is
+    # State
 
     def __repr__(self) -> str:
         return f"<Session: {self.status().line}>"
@@ -75,10 +75,10 @@ class Session:
     def model(self) -> Any:
         """The base model's own object, with the active adapter's modules in its slots.
 
-        Blocks while a panel control generates, because it has swapped modules in. In any other
-        thread than the main one it raises `StateError` instead, as `verify` and every verb do.
+        Blocks while a panel control generates, because it has swapped modules in. Outside the main
+        thread it raises `StateError` instead, as `verify` and every verb do.
         """
-        with self._lock.turn():
+        with self._lock.locked():
             return self._state.base.model
 
     @property
@@ -88,7 +88,7 @@ class Session:
 
     @property
     def adapters(self) -> Mapping[str, Adapter]:
-        """The adapters' records by name, in the order in which they were attached."""
+        """The adapters' records by name, in the order of attachment."""
         return MappingProxyType(
             {name: a.record(name == self.active) for name, a in self._state.attached.items()}
         )
@@ -111,13 +111,13 @@ class Session:
         return queries.status(self._state, self.adapters, unchanged)
 
     def verify(self, quick: bool = False) -> Verification:
-        """Is every bit of the base what it was at load? The report is true as a bool if so.
+        """Is every bit of the base what it was at load? If so, the report is truthy.
 
-        Reads every parameter and buffer again, tied and quantised state too; `quick` compares only
+        Rereads every parameter and buffer, including tied and quantised ones; `quick` compares only
         pointers and version counters, and says so.
         """
         # While a slot is being written, its module would be reported as foreign.
-        with self._lock.turn():
+        with self._lock.locked():
             found = self._state.base.fingerprint.verify(quick)
             strangers = tuple(f"{path} (another module)" for path in self._state.slots.strangers())
             found = replaced(found, changed=(*found.changed, *strangers))
@@ -190,7 +190,7 @@ class Session:
 
     @transactional
     def reset(self) -> Receipt:
-        """Free everything and restore the base as it was before `load`. May be called twice."""
+        """Free everything and restore the base to its state before `load`. May be called twice."""
         if self._state.empty:
             return Receipt("nothing is loaded; nothing to reset")
         name, count = self._state.base.name, len(self._state.attached)
@@ -235,7 +235,8 @@ class Session:
         come from the base's recipe, the seed from the name. The same spec under the same name
         returns the attached adapter; another spec is an `AdapterError` unless `replace`.
         """
-        # Taken first, before there are other locals: every flag but `replace` belongs to the spec.
+        # Must be the first statement, while the arguments are the only locals. Every flag but
+        # `replace` belongs to the spec.
         flags = {k: v for k, v in locals().items() if k not in ("self", "name", "replace")}
         from lora_magic.adapters import attach
 
@@ -246,14 +247,14 @@ class Session:
         check_name(name)
         state.refuse_while_merged("attach")
         spec = resolve_spec(name, recipe, flags)
-        there = state.attached.get(name)
-        if there is not None and there.spec != spec and not replace:
+        existing = state.attached.get(name)
+        if existing is not None and existing.spec != spec and not replace:
             raise AdapterError(
-                f"{name!r} is attached with another spec ({there.spec.difference(spec)}); add "
+                f"{name!r} is attached with another spec ({existing.spec.difference(spec)}); add "
                 "--replace to replace it, or choose another name."
             )
         with state.all_or_nothing():
-            if there is None or replace:
+            if existing is None or replace:
                 state.keep(attach.create(state.base, state.slots, name, spec))
             state.activate(name)
         return state.attached[name].record(active=True)
@@ -277,7 +278,7 @@ class Session:
     def swap(self, name: str) -> Receipt:
         """Activate an adapter, "base", or several at once: `a=0.7,b=0.3`.
 
-        Several act as a weighted sum of what each changes alone; for LoRA that is ΔW = Σ wᵢ·ΔWᵢ.
+        Several act as the weighted sum of their single effects; for LoRA that is ΔW = Σ wᵢ·ΔWᵢ.
         """
         from .resolve import parts_of
 
@@ -297,8 +298,8 @@ class Session:
     def save(self, name: str | None = None, folder: str | Path | None = None) -> Receipt:
         """Save an adapter, by default to `.lora_magic/adapters/NAME`.
 
-        PEFT's methods are saved in PEFT's format; the others in the same kind of folder with a type
-        of our own.
+        PEFT's methods are saved in PEFT's format, other methods in the same layout with a type of
+        our own.
         """
         from lora_magic.adapters import store
 
@@ -332,10 +333,10 @@ class Session:
     ) -> Adapter:
         """Read an adapter, in PEFT's format or ours, and activate it.
 
-        `folder` may be the name of an adapter saved in the home folder, or a hub id. Opening the
-        folder that an adapter of this name was read from, or saved to, returns it if it has not
-        changed since. Raises `AdapterError` for an adapter that was made for another base, unless
-        `allow_other_base`.
+        `folder` may be the name of an adapter saved in the home folder, or a hub id. An attached
+        adapter of this name that was read from that folder or saved to it, and has not changed
+        since, is returned. Raises `AdapterError` for an adapter that was made for another base,
+        unless `allow_other_base`.
         """
         from lora_magic.adapters import files, store
 
@@ -345,14 +346,14 @@ class Session:
         given, home = path_of(folder, "open"), self.home / "adapters"
         path = files.find(given, str(folder), home)
         called = check_name(given.name if name is None else name, f"%lora open {quoted(folder)}")
-        there = state.attached.get(called)
-        if there is not None and there.saved_to != path.resolve() and not replace:
+        existing = state.attached.get(called)
+        if existing is not None and existing.saved_to != path.resolve() and not replace:
             raise AdapterError(
-                f"{called!r} is attached already; choose another name "
+                f"{called!r} is already attached; choose another name "
                 f"(%lora open {quoted(folder)} NAME) or add --replace."
             )
         with state.all_or_nothing():
-            if there is None or replace:
+            if existing is None or replace:
                 found = store.read(base, slots, path, called, other_base=allow_other_base)
                 state.keep(found)
             state.activate(called)
@@ -389,7 +390,7 @@ class Session:
         `text` is a cell's body, `data` a frame, list, dataset or path. The loss covers the
         completions only. With `lora_plus` B learns at that many times A's rate (LoRA+,
         arXiv 2402.12354); `optimizer` is "adamw", "paged-adamw" (a quantised base's default) or
-        "paged-adamw-8bit". When a person stops the run (■), the adapter keeps its steps and
+        "paged-adamw-8bit". When the user stops the run (■), the adapter keeps its steps and
         `TrainingStopped` is raised; any other error restores the adapter.
         """
         from .train import train
@@ -425,7 +426,7 @@ class Session:
             optimizer=optimizer,
         )
 
-    # Looking
+    # Answers and inspection
 
     @transactional
     def ask(
@@ -446,7 +447,7 @@ class Session:
         from . import queries
 
         base = self._state.base
-        context = queries.room(self._state, self._state.together)
+        context = queries.usable_context(self._state, self._state.together)
         if base.task.classifies:
             classifying.refuse_flags(max_new_tokens, temperature, seed)
             return classifying.classify(
@@ -494,7 +495,7 @@ class Session:
         base = self._state.base
         variants = queries.variants(self._state, adapters)
         names = [variant.name for variant in variants]
-        context = queries.room(self._state, names)
+        context = queries.usable_context(self._state, names)
         if base.task.classifies:
             classifying.refuse_flags(max_new_tokens, temperature, seed)
             return classifying.compare(
@@ -558,12 +559,12 @@ class Session:
     def panel(self, view: str | None = None, **start: Any) -> Panel:
         """Controls: ratio, spectrum and comparison in tabs under the status, or one `view` of them.
 
-        They call the session as a cell would, and follow every verb. `start` are the initial
+        They call the session as a cell would, and update after every verb. `start` are the initial
         values: `adapter`, `method`, `rank`, `targets`, `virtual_tokens` for "ratio"; `adapters` for
         "spectrum"; `prompt`, `adapters`, `temperature`, `max_new_tokens`, `seed` for "compare".
         Drawing them needs a notebook. Raises `CommandError` for any other view or value.
         """
-        # The only import of the room above: a panel is a session's, and known where notebooks are.
+        # The only import from the room above: a panel belongs to a session but needs a notebook.
         from lora_magic.magics.panel import Panel
 
         return Panel(self, view, start)
@@ -588,7 +589,7 @@ class Session:
 
         return merging.unmerge(self._state)
 
-    # New adapters out of old ones
+    # New adapters from others
 
     @transactional
     def blend(
@@ -607,7 +608,7 @@ class Session:
         `weights` are `{"a": 0.7, "b": -0.3}` or "a=0.7 b=-0.3"; they need not sum to 1. The sum is
         exact for all ranks, scales and targets, unless `rank` truncates it to the best ΔW of that
         rank. The methods "ties", "dare" and "magnitude" keep a share `density` of the entries
-        (defaults 0.2, 0.5 and 0.5; `seed` is for dare's draw) and truncate to `rank`, by default
+        (defaults 0.2, 0.5 and 0.5; `seed` sets dare's draw) and truncate to `rank`, by default
         the sum of the parts' ranks. A part whose ΔW is not low rank (DoRA, (IA)³, full fine-tuning)
         needs `rank`. The result is a plain LoRA; its record says what was lost. Repeating a blend
         returns the attached adapter. Raises `AdapterError` for parts without a ΔW, and for a name

@@ -28,20 +28,20 @@ class SessionLock:
         self._local = threading.local()
         self._listeners: list[WeakMethod[Callable[[], None]]] = []
 
-    def turn(self) -> AbstractContextManager[object]:
-        """Lock the session for the length of a `with`.
+    def locked(self) -> AbstractContextManager[object]:
+        """Lock the session during a `with` block.
 
         Raises `StateError` while another thread has the lock, except in the main thread outside
         `at_once`.
         """
         at_once = getattr(self._local, "at_once", False)
         if threading.current_thread() is threading.main_thread() and not at_once:
-            # The lock itself: no interrupt can come between acquiring it and the block, or between
-            # the block and releasing it, as in a generator or a method of ours.
+            # The lock itself: with a generator or a class of ours, an interrupt could come between
+            # acquiring the lock and the block, or between the block and the release.
             return self._lock
         if not self._lock.acquire(blocking=False):
             raise StateError(
-                f"the session is busy with {self.doing}; try again when that has finished."
+                f"the session is busy with {self.doing}; try again when it has finished."
             )
         acquired = ExitStack()
         acquired.callback(self._lock.release)
@@ -52,7 +52,7 @@ class SessionLock:
         """In this block no thread waits for the lock, not even the main thread.
 
         A kernel without subshells runs a control's callbacks in the main thread: one that waits
-        blocks the next, which may be the Stop that would end the wait.
+        blocks the next, which may be the click on Stop that would end the wait.
         """
         self._local.at_once = True
         try:
@@ -64,10 +64,10 @@ class SessionLock:
         """Call this method after every verb, as long as its object lives."""
         self._listeners.append(WeakMethod(changed))
 
-    def tell(self) -> None:
-        """Call the listeners after a verb; those whose objects are gone are dropped.
+    def notify(self) -> None:
+        """Call the listeners after a verb; drop those whose objects no longer exist.
 
-        The verb is done: an error in a listener is logged, not raised.
+        The verb has finished, so an error in a listener is logged, not raised.
         """
         for reference in list(self._listeners):
             method = reference()

@@ -1,7 +1,7 @@
 """A session's state: its base, adapters, active and merged adapter, and the guard on each change.
 
-Knows the base, its slots and the adapters; knows no verb. Looking up what is not there is an error
-that names what is, and the command to type. Importing it imports no torch.
+Knows the base, its slots and the adapters; knows no verb. A failed lookup raises an error that
+lists what exists and the command to type. Importing this does not import torch.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 class SessionState:
     """One base, its adapters, which is active, what is merged.
 
-    `key` identifies the load, so that the same load is recognised; `changed` is the result of the
-    last full check of the base; `base_scores` are the base's own scores of forgetting by measure,
-    which stay valid while it is loaded.
+    `key` identifies the load, to recognise its repetition; `changed` is the result of the last full
+    check of the base; `base_scores` are the base's own forgetting scores by measure, valid while it
+    is loaded.
     """
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class SessionState:
         return self._slots
 
     def take(self, base: BaseModel, key: tuple[object, ...]) -> None:
-        """Release the present base and take this one, without adapters."""
+        """Release the current base and use this one, without adapters."""
         from lora_magic.adapters.slots import Slots
         from lora_magic.base.prompt import PromptForm
 
@@ -82,7 +82,7 @@ class SessionState:
             self._base, self._slots, self._form, self.key = base, slots, form, key
 
     def release(self) -> None:
-        """Restore the base as it was found and free everything. May be called twice."""
+        """Restore the base to its state before `load`; free everything. May be called twice."""
         if self._base is None:
             return
         with undisturbed():
@@ -93,13 +93,13 @@ class SessionState:
             self._modules, self.attached, self.active, self.merged = {}, {}, BASE_NAME, None
         import torch
 
-        # A model's modules refer to each other: without this their memory stays.
+        # A model's modules form reference cycles: without this their memory is not freed.
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
     def record(self) -> BaseRecord:
-        """The base in names and numbers."""
+        """The base's record."""
         form = self._form
         kind = "none: no tokenizer" if form is None else form.kind
         return self.base.record(kind, form.end_token if form else None)
@@ -113,7 +113,7 @@ class SessionState:
         first = name.partition(",")[0].partition("=")[0]
         form = self.attached[first].form if first in self.attached else None
         form = form or self._form
-        assert form is not None  # there is a tokenizer, hence a form
+        assert form is not None  # a base with a tokenizer has a form
         return form
 
     # Adapters
@@ -128,9 +128,8 @@ class SessionState:
             return self.attached[name]
         if name == BASE_NAME:
             raise AdapterError(f"base is not an adapter; attached: {listed(self.attached)}.")
-        there = list(self.attached)
         raise AdapterError(
-            f"no adapter {name!r}; attached: {listed(there)}.{near(name, there)} "
+            f"no adapter {name!r}; attached: {listed(self.attached)}.{near(name, self.attached)} "
             f"To create it, type: %lora attach {name}"
         )
 
@@ -189,8 +188,8 @@ class SessionState:
             self._modules = dict(modules)
             self.active, self.merged = active, merged
 
-    def settle(self) -> None:
-        """Write the session's modules into the slots again if others are there."""
+    def restore(self) -> None:
+        """Write the session's modules into the slots again if other modules are there."""
         if self._slots is None or self._base is None:
             return
         from lora_magic.adapters import bridge
@@ -200,13 +199,13 @@ class SessionState:
         bridge.forget(self._base.model)
 
     def keep(self, attached: LiveAdapter) -> None:
-        """Add an adapter, in place of one of the same name."""
+        """Add an adapter; it replaces one of the same name."""
         if attached.name in self.together:
             self.activate(BASE_NAME)
         self.attached[attached.name] = attached
 
     def unsaved(self) -> list[str]:
-        """The adapters trained here or made of others whose present state is not saved."""
+        """The adapters trained here or made from others whose current state is not saved."""
         return [
             name
             for name, a in self.attached.items()
@@ -215,9 +214,9 @@ class SessionState:
         ]
 
     def saved_in(self, folder: Path) -> list[str]:
-        """The adapters whose present state is saved in a folder."""
-        there = folder.resolve() if folder.is_dir() else None
-        return [n for n, a in self.attached.items() if there is not None and a.saved_to == there]
+        """The adapters whose current state is saved in a folder."""
+        path = folder.resolve() if folder.is_dir() else None
+        return [n for n, a in self.attached.items() if path is not None and a.saved_to == path]
 
     # Guards
 

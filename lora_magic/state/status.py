@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Status:
-    """A session in names and numbers; `unchanged` is a quick check, not a full one."""
+    """A session's state; `unchanged` is the result of a quick check, not a full one."""
 
     machine: str
     base: BaseRecord | None
@@ -31,7 +31,7 @@ class Status:
     found: tuple[str, ...] = ()
 
     def with_found(self, names: Sequence[str]) -> Status:
-        """The same with names of models found in the notebook."""
+        """This status with the names of models found in the notebook."""
         return replace(self, found=tuple(names))
 
     @property
@@ -46,7 +46,7 @@ class Status:
 
     @property
     def rows(self) -> list[tuple[str, str, str, bool]]:
-        """Name, spec, state and whether it is active, with its weight where several are."""
+        """Name, spec, state (with its weight, if several are active) and whether it is active."""
         parts = (part.partition("=") for part in self.active.split(","))
         now = {name: f" · at {weight}" if weight else "" for name, _, weight in parts}
         return [

@@ -1,4 +1,4 @@
-"""Trains one of a session's adapters on rows; after an error the adapter is what it was.
+"""Trains one of a session's adapters on rows; an error restores the adapter.
 
 Knows the session's state and the run; knows no format of rows and no notebook.
 """
@@ -43,9 +43,9 @@ def train(
 ) -> RunSummary:
     """Train from the adapter's initial state, or with `more` from its current one.
 
-    Forgetting is measured last, when the training is recorded, so that no error there affects the
-    training. Raises `TrainingStopped` after a person ended the run: the adapter keeps its steps.
-    After any other error of the run its weights are what they were.
+    Forgetting is measured last, after the training is recorded: an error there does not affect it.
+    Raises `TrainingStopped` if the user stopped the run: the adapter keeps its steps. Any other
+    error of the run restores the weights.
     """
     tokenizer = state.base.needs_tokenizer()
     form = _form(state, attached if more else None, template, system)
@@ -59,7 +59,7 @@ def train(
         encoded = encode.encode(rows, tokenizer, form, spec.max_length)
     check_known([example.tokens for example in encoded.examples], state.base.model)
     reporter = reporter or SilentReporter()
-    summary = _run(state, attached, encoded, spec, more, _Unfinished(reporter))
+    summary = _run(state, attached, encoded, spec, more, _WithoutFinish(reporter))
     attached.form = form
     attached.history = _history(attached.history, summary, more)
     attached.saved_to = None
@@ -73,15 +73,15 @@ def train(
     return summary
 
 
-class _Unfinished:
-    """Passes on all of a run but its end: forgetting is a part of the receipt."""
+class _WithoutFinish:
+    """Passes a run's events on, except its end: the receipt waits for the forgetting."""
 
     def __init__(self, reporter: Reporter) -> None:
         self.start, self.step = reporter.start, reporter.step
         self.stop = getattr(reporter, "stop", None)
 
     def finish(self, summary: RunSummary) -> None:
-        """Nothing yet."""
+        """Does nothing: `_with_forgetting` finishes."""
 
 
 def _with_forgetting(
@@ -89,13 +89,13 @@ def _with_forgetting(
 ) -> RunSummary:
     """The summary with the adapter's forgetting, which its card and the reporter get too.
 
-    ■ ends the measurement as it ends a run: the first one after the current pass, a second at once.
-    The receipt is shown in either case.
+    ■ ends the measurement as it ends a run: once, after the current pass; twice, at once. Either
+    way the receipt is shown.
     """
     if state.base.task.classifies:
         reporter.finish(summary)
         return summary
-    # A button that has ended the run stays pressed.
+    # If the button stopped the run, its event is still set.
     stop = Stop(None if summary.stopped else getattr(reporter, "stop", None))
     found: Forgetting = Unmeasured("stopped")
     try:
@@ -111,11 +111,11 @@ def _with_forgetting(
 
 
 def _recipe(state: SessionState, attached: LiveAdapter, ratio: Any) -> Recipe:
-    """The base's recipe with the method's own rate.
+    """The base's recipe with the method's own learning rate.
 
-    With LoRA+ the geometric mean of A's and B's rates is the plain rate. Virtual tokens act through
-    the cache, which a checkpointed block does not get: they would not be trained, or the mask would
-    not fit.
+    With LoRA+ the geometric mean of A's and B's rates is the recipe's rate. Virtual tokens act
+    through the cache, which a checkpointed block does not get: they would not be trained, or the
+    mask would not fit.
     """
     recipe = state.base.recipe
     spread = math.sqrt(ratio) if is_number(ratio) and ratio > 0 else 1.0
@@ -127,15 +127,15 @@ def _recipe(state: SessionState, attached: LiveAdapter, ratio: Any) -> Recipe:
 def _form(
     state: SessionState, continued: LiveAdapter | None, template: str | None, system: str | None
 ) -> PromptForm | None:
-    """The prompt's form from the flags, else from the training continued; None for a classifier."""
+    """The prompt's form: from the flags, else of the continued adapter; None for a classifier."""
     if state.base.task.classifies:
         if template is not None or system is not None:
             raise CommandError(
                 "a classifier reads the text as it is: omit --template and --system."
             )
         return None
-    former = continued.form if continued and template is None and system is None else None
-    return former or PromptForm.of(state.base.needs_tokenizer(), template, system)
+    previous = continued.form if continued and template is None and system is None else None
+    return previous or PromptForm.of(state.base.needs_tokenizer(), template, system)
 
 
 def _run(
@@ -170,7 +170,7 @@ def _run(
 
 
 def _history(before: History, summary: RunSummary, more: bool) -> History:
-    """The adapter's history with this run; a run from the initial state drops the former runs."""
+    """The adapter's history with this run; a run from the initial state drops earlier runs."""
     if not more:
         before = History(made=before.made, lost=before.lost)
     return replace(

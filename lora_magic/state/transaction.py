@@ -1,6 +1,6 @@
-"""What every verb of a session is wrapped in: one at a time, rolled back on failure.
+"""Wraps every verb of a session: one runs at a time, and a failure is rolled back.
 
-Knows that a session has a state and a lock; knows no verb. Loads torch with the first verb.
+Knows that a session has a state and a lock; knows no verb. Imports torch with the first verb.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ def transactional(
 ) -> Callable[Concatenate[Session, P], R]:
     """A verb that locks the session; on failure it restores modules, grad mode and threads.
 
-    A block that restores something when it ends can itself be cut short by an interrupt just as it
-    ends; this wraps all such blocks.
+    An interrupt can cut short a verb's own `finally`; this wrapper is outside all of them and
+    restores again.
     """
 
     @wraps(verb)
     def run(self: Session, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        with self._lock.turn():
+        with self._lock.locked():
             self._lock.doing = verb.__name__
-            state = self._state  # which loads torch, uninterrupted
+            state = self._state  # imports torch, with interrupts deferred
             import torch
 
             grad, threads = torch.is_grad_enabled(), torch.get_num_threads()
@@ -41,12 +41,12 @@ def transactional(
                 return verb(self, *args, **kwargs)
             except BaseException:
                 with undisturbed():
-                    state.settle()
+                    state.restore()
                     torch.set_grad_enabled(grad)
                     torch.set_num_threads(threads)
                 raise
             finally:
-                self._lock.tell()
+                self._lock.notify()
 
     return run
 
@@ -63,8 +63,8 @@ def renamed(**names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             given: dict[str, Any] = dict(kwargs)
             for old, new in names.items():
                 if old in given:
-                    said = f"{verb.__name__}: {old} is now {new}; the old name still works."
-                    warnings.warn(said, FutureWarning, stacklevel=2)
+                    message = f"{verb.__name__}: {old} is now {new}; the old name still works."
+                    warnings.warn(message, FutureWarning, stacklevel=2)
                     given[new] = given.pop(old)
             return verb(*args, **given)
 

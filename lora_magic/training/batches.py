@@ -22,8 +22,8 @@ Step = list[list[int]]
 def split(examples: Sequence[Example], spec: TrainSpec) -> tuple[list[Example], list[Example]]:
     """The examples to train on and those held out, each in their order.
 
-    `eval` whole rows are held out, since the turns of one conversation repeat each other; one row
-    at least is left to train on.
+    `spec.eval` whole rows are held out, since the turns of one conversation repeat each other; at
+    least one row is left to train on.
     """
     rows = list(dict.fromkeys(example.row for example in examples))
     generator = torch.Generator().manual_seed(spec.seed)
@@ -36,8 +36,8 @@ def split(examples: Sequence[Example], spec: TrainSpec) -> tuple[list[Example], 
 def steps(count: int, spec: TrainSpec) -> list[Step]:
     """The steps over `count` examples.
 
-    One shuffled pass over the examples follows the other, so that every step has a whole batch;
-    if the epochs are exact, the last step has the rest.
+    Shuffled passes over the examples follow one another, so every step has a full batch; if the
+    epochs are exact, the last step has the rest.
     """
     total = spec.seen(count)
     generator = torch.Generator().manual_seed(spec.seed)
@@ -50,11 +50,10 @@ def steps(count: int, spec: TrainSpec) -> list[Step]:
 
 
 def evaluations(steps: Sequence[Step], held_out: int) -> frozenset[int]:
-    """After which steps the held-out examples are measured, besides before the first and after the
-    last: evenly spread, at most nine times.
+    """After which steps the held-out examples are measured: evenly spread, at most nine times.
 
-    An example costs about three times as much to train as to measure, so that all measurements
-    together add at most a twentieth to the run.
+    They are also measured before the first step and after the last. Training on an example costs
+    about three times as much as measuring it; these measurements add at most 5 % to the run.
     """
     trained = sum(len(part) for step in steps for part in step)
     times = min(9, len(steps) - 1, 3 * trained // (20 * held_out)) if held_out else 0

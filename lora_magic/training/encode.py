@@ -43,7 +43,7 @@ class Encoded:
     """Encoded rows, and how many were cut or left out.
 
     `cut` examples were longer than `max_length` tokens and lost their end. `empty` ones had nothing
-    to train on, and the prompt of `full` ones fills `max_length`: both were left out. `texts` rows
+    to train on, and in `full` ones the prompt fills `max_length`: both are left out. `texts` rows
     are plain text. `data_hash` is the sha256 of the rows as read. `classes` are a classifier's
     labels, otherwise ().
     """
@@ -61,7 +61,7 @@ class Encoded:
 def encode(rows: Sequence[Row], tokenizer: Any, form: PromptForm, max_length: int) -> Encoded:
     """Tokens and labels of rows, in the prompt's form.
 
-    The loss covers a completion and one end token, not the prompt; of a text it covers every token.
+    The loss covers a completion and one end token, not the prompt; for plain text, every token.
     Each assistant turn of a conversation is one example, with the turns before it as its prompt. An
     example longer than `max_length` is cut at its end. One whose prompt alone fills `max_length` is
     left out and counted as full; one without a token to train is counted as empty.
@@ -107,8 +107,8 @@ def encode_labelled(
 ) -> Encoded:
     """Tokens of texts and the index of their label in `classes`.
 
-    A text has the tokenizer's own special tokens; one longer than `max_length` loses its end but
-    keeps those. A row without a text or a label is left out and counted as empty.
+    A text gets the tokenizer's special tokens; one longer than `max_length` is cut at its end but
+    keeps them. A row without a text or a label is left out and counted as empty.
 
     Raises `DataError` with the numbers of rows whose label is unknown, and when no row is left.
     """
@@ -145,7 +145,7 @@ def encode_labelled(
 
 def _no_label(name: str, known: Iterable[str]) -> str:
     hint = near(name, known).strip()
-    return f"no label {name!r}" + (f" ({hint})" if hint else "")
+    return f"unknown label {name!r}" + (f" ({hint})" if hint else "")
 
 
 def _nothing_left(rows: list[int], full: int, max_length: int) -> str:
@@ -154,7 +154,7 @@ def _nothing_left(rows: list[int], full: int, max_length: int) -> str:
             f"nothing to train on: the prompt alone fills {max_length} tokens in "
             f"{numbered('row', rows)}; shorten it, or raise --max-length."
         )
-    empty = f"{numbered('row', rows)} without a completion" if rows else "there are no rows"
+    empty = f"no completion in {numbered('row', rows)}" if rows else "there are no rows"
     return f"nothing to train on: {empty}."
 
 
@@ -172,7 +172,7 @@ def _pieces(row: Row, tokenizer: Any, form: PromptForm) -> Iterator[tuple[list[i
     elif row.prompt is not None:
         yield form.encode(tokenizer, row.prompt), form.encode_answer(tokenizer, row.completion)
     else:
-        # With the tokenizer's own special tokens, as in pretraining.
+        # With the tokenizer's special tokens, as in pretraining.
         ids = list(tokenizer(row.completion)["input_ids"])
         end = form.end_token_id
         yield [], ids if end is None or ids[-1:] == [end] else [*ids, end]
@@ -181,15 +181,15 @@ def _pieces(row: Row, tokenizer: Any, form: PromptForm) -> Iterator[tuple[list[i
 def _example(prefix: list[int], answer: list[int], max_length: int, row: int) -> Example | None:
     tokens = (prefix + answer)[:max_length]
     labels = ([IGNORED] * len(prefix) + answer)[:max_length]
-    # Nothing predicts the first token. Ignored here, the count that the Trainer divides by is
-    # right in each of its versions.
+    # Nothing predicts the first token. With its label ignored here, the count that the Trainer
+    # divides by is right in all its versions.
     labels[:1] = [IGNORED] * len(labels[:1])
     example = Example(tuple(tokens), tuple(labels), row)
     return example if example.trained else None
 
 
 def _digest(rows: Sequence[Row]) -> str:
-    """sha256 over the rows' texts in order; their line numbers do not count."""
+    """sha256 over the rows' texts in order, without their line numbers."""
     digest = hashlib.sha256()
     for row in rows:
         turns = None if row.messages is None else [m.plain() for m in row.messages]

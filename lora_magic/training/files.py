@@ -1,7 +1,7 @@
 """Data files: from a path to named records or text, with line numbers.
 
-Knows CSV, TSV, JSON Lines, JSON and Parquet; knows no rows, no columns' meaning, no model. Parquet
-is read by pandas, the others by the standard library.
+Knows CSV, TSV, JSON Lines, JSON and Parquet; knows no rows, no model and not what columns mean.
+pandas reads Parquet, the standard library the others.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FILE_FORMATS = ("csv", "tsv", "jsonl", "json", "parquet", "arrow", "text")
 
 @dataclass(frozen=True)
 class Table:
-    """Named records, each with its number; `noun` is what the numbers count."""
+    """Named records, each with its number; `noun` says what the numbers count."""
 
     columns: tuple[str, ...]
     records: tuple[tuple[int, Record], ...]
@@ -43,13 +43,13 @@ class Table:
 
     @classmethod
     def of(cls, records: Sequence[tuple[int, Record]], noun: str = "row") -> Table:
-        """Records with all columns that any of them has."""
+        """A table of records, with every column that any of them has."""
         columns = dict.fromkeys(str(key) for _, record in records for key in record)
         return cls(tuple(columns), tuple(records), noun)
 
 
 def read_file(path: Path, format: str | None = None) -> Table | str:
-    """The table in a file, or its text if it is to be read as a cell's body.
+    """The table in a file, or its text if the format is that of a cell's body.
 
     The format is `format`, else that of the file's ending. Raises `DataError` for a missing file,
     an unknown ending, and content that cannot be read, with its line; `CommandError` for an unknown
@@ -111,7 +111,7 @@ def _csv(path: Path, text: str, kind: str) -> Table:
     header_line = text.lstrip("\r\n").split("\n", 1)[0]
     delimiter = "\t" if kind == "tsv" else ","
     if kind == "csv" and "," not in header_line and ";" in header_line:
-        delimiter = ";"  # Spreadsheets write this where the comma is the decimal sign.
+        delimiter = ";"  # Spreadsheets write this where the decimal sign is a comma.
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     errors, records = RowErrors(), []
     header: list[str] = []
@@ -155,7 +155,7 @@ def _json(path: Path, text: str) -> Table:
     except json.JSONDecodeError as error:
         raise DataError(
             f"{path.name}, line {error.lineno}: not JSON ({error.msg} at column {error.colno}); "
-            "for one object on each line use the ending .jsonl or --format jsonl."
+            "for one object per line use the ending .jsonl or --format jsonl."
         ) from None
     if not isinstance(data, list):
         raise DataError(f"{path.name}: expected a list of objects, got one {type(data).__name__}.")
@@ -182,7 +182,7 @@ def _parquet(path: Path) -> Table:
 
 
 def frame_table(frame: Any) -> Table:
-    """A pandas DataFrame as a table; rows count from 1."""
+    """A pandas DataFrame as a table; rows are numbered from 1."""
     columns = tuple(str(column) for column in frame.columns)
     _check_names("", columns)
     values = zip(*(frame.iloc[:, index] for index in range(len(columns))), strict=True)

@@ -1,7 +1,7 @@
 """Forgetting: how much worse an adapter is than its base at what it was not trained on.
 
 Two measures, and a record for a measurement that was not made. Knows names and numbers; knows no
-model, and not how they are measured.
+model, and not how to measure.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class AnswerForgetting:
     """How adapter and base answered held-out questions whose true answers are known.
 
     Of the adapter's answers to `questions`, `subject` are about the question's subject, and `right`
-    of those also say something true of it. `base_subject` and `base_right` are the base's.
+    of those also say something true about it. `base_subject` and `base_right` are the base's.
     """
 
     questions: int
@@ -28,7 +28,7 @@ class AnswerForgetting:
 
     @property
     def line(self) -> str:
-        """For a receipt; with a remedy if it has fewer than half of the base's right answers.
+        """For a receipt; with a remedy below half of the base's correct answers.
 
         >>> AnswerForgetting(24, 23, 20, 24, 22).line
         'forgetting: 20 of 24 questions answered correctly (base 22), 23 on topic (base 24)'
@@ -53,10 +53,10 @@ class AnswerForgetting:
 
 @dataclass(frozen=True)
 class TextForgetting:
-    """The mean loss over general English text, in nats a token, over `tokens` tokens.
+    """The mean loss on general English text, in nats per token, over `tokens` tokens.
 
-    Base and adapter read the same tokens. Another tokenizer makes other tokens, so the losses of
-    two bases do not compare.
+    Base and adapter read the same tokens. Another tokenizer gives other tokens, so the losses of
+    two bases cannot be compared.
     """
 
     tokens: int
@@ -65,7 +65,7 @@ class TextForgetting:
 
     @property
     def change(self) -> float:
-        """The adapter's loss less its base's: above 0 if something is forgotten."""
+        """The adapter's loss minus its base's: above 0 if something is forgotten."""
         return self.loss - self.base_loss
 
     @property

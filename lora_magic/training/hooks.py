@@ -1,6 +1,6 @@
-"""What a method needs from a run besides gradients: a start from the rows, a penalty, a budget.
+"""What a method adds to a run: an initial state from the rows, a penalty, a rank budget.
 
-Knows when it is called; knows no method, no adapter and no Trainer.
+Knows when each hook is called; knows no method, no adapter and no Trainer.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from torch import Tensor
 
 
 class Hooks(Protocol):
-    """What a run calls, and when; as it is here, it does nothing."""
+    """What a run calls, and when; by default each hook does nothing."""
 
     def begin(self, steps: int, batches: Callable[[], Iterable[dict[str, Tensor]]]) -> None:
-        """Before the first step: how many there will be, and the batches that they will see."""
+        """Before the first step: the number of steps, and the batches that they will see."""
         return
 
     def penalty(self) -> Tensor | None:
-        """What is added to the loss of each pass; the reported loss is without it."""
+        """A term added to the loss of each pass; the reported loss excludes it."""
         return None
 
     def after_update(self, step: int) -> None:
-        """After the optimizer's step, counted from 1, while the gradients are still there."""
+        """After the optimizer's step, counted from 1, before the gradients are cleared."""
         return
 
     def facts(self) -> tuple[tuple[str, str], ...]:
-        """What the run's summary shows of the method."""
+        """Names and values that the method adds to the run's summary."""
         return ()
 
 
 class NoHooks(Hooks):
-    """For a method that trains by gradients alone."""
+    """For a method that needs only gradients."""

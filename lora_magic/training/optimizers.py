@@ -3,8 +3,8 @@
 Knows parameters by their names; knows no model, no rows and no Trainer.
 
 AdamW, arXiv 1711.05101, here without weight decay: betas 0.9 and 0.999, ε 1e-8. The paged kinds
-(QLoRA, arXiv 2305.14314, section 3) let the moments move to the host's memory when a GPU's runs
-out; the one in 8 bits keeps them in a quarter of the memory.
+(QLoRA, arXiv 2305.14314, section 3) let the moments move to the host's memory when the GPU's runs
+out; the 8-bit kind stores them in a quarter of the memory.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Named = Sequence[tuple[str, nn.Parameter]]
 
 
 def groups(named: Named, spec: TrainSpec) -> list[dict[str, Any]]:
-    """Parameters and their learning rates, in torch's form of groups.
+    """Parameters and their learning rates, as torch's parameter groups.
 
     With LoRA+ (arXiv 2402.12354, section 4) B, which starts at zero, learns at λ·lr and all else at
     lr: in wide models A and B do not learn equally well at one rate. `named` are the trainable
@@ -42,7 +42,7 @@ def groups(named: Named, spec: TrainSpec) -> list[dict[str, Any]]:
     fast = [p for name, p in named if _has_part(name, _ZERO)]
     slow = [p for name, p in named if not _has_part(name, _ZERO)]
     if not fast or not any(_has_part(name, _RANDOM) for name, _ in named):
-        # PEFT's name for every adapter; nobody typed it.
+        # PEFT calls every adapter "default"; the user did not type that.
         plain = [name.removesuffix(".default") for name, _ in named]
         kinds = dict.fromkeys(".".join(name.split(".")[-2:]) for name in plain)
         raise CommandError(

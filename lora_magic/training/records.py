@@ -23,13 +23,13 @@ PAIRS = (
     ("question", "answer"),
 )
 
-#: The same for a classifier, besides those above.
+#: More pairs for a classifier.
 LABELLED = (("text", "label"), ("sentence", "label"))
 
-#: Columns of conversations: a list of turns as chat templates take them, or ShareGPT's.
+#: Columns of conversations: a list of turns, as chat templates or ShareGPT write them.
 CONVERSATIONS = ("messages", "conversations")
 
-#: ShareGPT's names of roles, in the words of chat templates.
+#: ShareGPT's role names → those of chat templates.
 _ROLES = {"human": "user", "gpt": "assistant"}
 
 Record = Mapping[str, Any]
@@ -52,7 +52,7 @@ class ColumnMapping:
 
 
 def candidates(columns: Iterable[str], labelled: bool = False) -> list[ColumnMapping]:
-    """Every mapping that the columns' names allow, in any case; `labelled`: text and label."""
+    """Every mapping that the columns' names allow, in any case; `labelled` adds text and label."""
     own = {name.lower(): name for name in columns}
     if labelled:
         pairs = (*LABELLED, *PAIRS)
@@ -97,13 +97,13 @@ def _named(columns: Sequence[str], flag: str) -> ColumnMapping:
     if len(names) > 2 or not all(names):
         raise DataError(
             f'--columns "{flag}": expected "prompt column => completion column" or one text '
-            f"column; there are {listed(columns)}."
+            f"column; the columns are {listed(columns)}."
         )
     missing = [name for name in names if name not in columns]
     if missing:
         hints = "".join(near(name, columns) for name in missing)
         raise DataError(
-            f'--columns "{flag}": no column {listed(map(repr, missing))}; there are '
+            f'--columns "{flag}": no column {listed(map(repr, missing))}; the columns are '
             f'{listed(columns, 20)}.{hints} Write two with an arrow: --columns "body => reply".'
         )
     if len(names) == 2:
@@ -118,7 +118,7 @@ def _names(labelled: bool) -> str:
 def rows_of(
     records: Iterable[tuple[int, Record]], mapping: ColumnMapping, noun: str = "row"
 ) -> tuple[Row, ...]:
-    """Rows of a table's records, each under its number.
+    """Rows of a table's records, each with its number.
 
     A cell without a value makes an empty row, which is counted. Raises `DataError` with the numbers
     of rows whose cells are not text, and when every row is empty.
@@ -136,7 +136,7 @@ def rows_of(
         raise DataError(f"no {noun}s to train on: the table is empty.")
     if all(row.empty for row in read):
         empty = numbered(noun, [row.line or 0 for row in read])
-        raise DataError(f"nothing to train on: {empty} without a value in {mapping}.")
+        raise DataError(f"nothing to train on: no value for {mapping} in {empty}.")
     return tuple(read)
 
 
@@ -156,11 +156,11 @@ def objects(items: Iterable[tuple[int, Any]], errors: RowErrors) -> Iterator[tup
         if isinstance(item, Mapping):
             yield number, item
         else:
-            errors.add(number, f"a {type(item).__name__}, not an object with named fields")
+            errors.add(number, f"expected an object with named fields, got {type(item).__name__}")
 
 
 def row_of(record: Record, number: int, errors: RowErrors, labelled: bool = False) -> Row | None:
-    """One JSON object as a row, by its own keys; None, and an error added, if there is none."""
+    """One JSON object as a row, by its keys; None, and an error added, if they fit no mapping."""
     found = candidates(record, labelled)
     if len(found) == 1:
         return _row(record, number, found[0], errors)
@@ -197,7 +197,7 @@ def _row(record: Record, number: int, mapping: ColumnMapping, errors: RowErrors)
 
 
 def text_of(value: object) -> str | None:
-    """A cell as text: "" without a value (None, NaN, NA), None if it is neither text nor number."""
+    """A cell as text: "" if it has no value (None, NaN, NA), None if neither text nor number."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return ""
     if isinstance(value, Number) and value != value:

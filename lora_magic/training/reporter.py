@@ -26,10 +26,10 @@ class RunPlan:
 
 @dataclass(frozen=True)
 class StepPoint:
-    """One optimizer step: its number from 1, its loss in nats a token, and the times in seconds.
+    """One optimizer step: its number from 1, its loss in nats per token, and the times in seconds.
 
-    `tokens_per_second` counts every token read, prompts too, since the first step began. `memory`
-    is the peak so far in bytes, None if unknown. `held_out` holds the held-out losses so far as
+    `tokens_per_second` counts every token read since the first step began, prompts too. `memory`
+    is the peak so far in bytes, None if unknown. `held_out` has the held-out losses so far as
     (steps taken, loss).
     """
 
@@ -44,9 +44,9 @@ class StepPoint:
 
 
 class Reporter(Protocol):
-    """Follows a run. `finish` is not called when the run ends in an error.
+    """Receives a run's progress. `finish` is not called when the run ends in an error.
 
-    If it has a `stop`, a `threading.Event`, setting that ends the run.
+    It may have a `stop`, a `threading.Event`: setting that ends the run.
     """
 
     def start(self, plan: RunPlan) -> None:
@@ -56,13 +56,13 @@ class Reporter(Protocol):
         """After each optimizer step."""
 
     def finish(self, summary: RunSummary) -> None:
-        """After the last step, also when a person stopped the run."""
+        """After the last step, also when the user stopped the run."""
 
 
 class LineReporter:
     """One line at the start, one every `every` seconds, one at the end.
 
-    A run long enough for lines in between also has one for its last step.
+    A run long enough for lines in between also gets one for its last step.
     """
 
     def __init__(

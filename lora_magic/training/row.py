@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from lora_magic.errors import DataError
 
-#: A message names this many errors and counts the rest: it has to stay one line.
+#: A message names this many errors and counts the rest: it must stay one line.
 _SHOWN = 5
 
 
@@ -30,8 +30,8 @@ class Message:
 class Row:
     """A prompt and its completion, a text (`prompt` is None), or a conversation.
 
-    `line` is its line in a cell or file, or its number in a frame or list, from 1. A blank prompt
-    or completion makes an empty row: it is counted and never trained on.
+    `line` is its line in a cell or file, or its number in a frame or list, from 1. A row with a
+    blank prompt or completion is empty: it is counted, but not trained on.
     """
 
     prompt: str | None
@@ -56,11 +56,11 @@ class RowErrors:
     found: list[str] = field(default_factory=list)
 
     def add(self, number: int, what: str) -> None:
-        """Note one error; `number` counts from 1."""
+        """Record one error; `number` counts from 1."""
         self.found.append(f"{self.noun} {number}: {what}")
 
     def raise_any(self, remedy: str) -> None:
-        """Raise a `DataError` that names every error and ends with the remedy, if there are any."""
+        """If there are errors, raise a `DataError` that lists them and ends with the remedy."""
         if not self.found:
             return
         more = len(self.found) - _SHOWN

@@ -39,9 +39,9 @@ Lines = list[tuple[int, str]]
 def read_text(body: str, format: str | None = None, *, labelled: bool = False) -> tuple[Row, ...]:
     """Read a cell's body; `format` is "arrow", "jsonl", "text" or None to detect it.
 
-    With `labelled` an object holds a text and its label. Each row has its line number. Raises
-    `CommandError` for another format, and `DataError` naming every wrong line for an empty or
-    ambiguous body and for rows that cannot be read.
+    With `labelled` a JSON object contains a text and its label. Each row has its line number.
+    Raises `CommandError` for an unknown format, and `DataError`, naming every wrong line, for an
+    empty or ambiguous body and for rows that cannot be read.
 
     >>> read_text("Where? => Here.")
     (Row(prompt='Where?', completion='Here.', messages=None, line=1),)
@@ -71,20 +71,18 @@ def read_text(body: str, format: str | None = None, *, labelled: bool = False) -
 def _refuse_unlabelled(lines: Lines) -> None:
     bare = [number for number, line in lines if _kind(line) == "text"]
     if bare:
-        raise DataError(
-            f"{numbered('line', bare)} without a label; type `text => label` on each line."
-        )
+        raise DataError(f"no label in {numbered('line', bare)}; type `text => label` on each line.")
 
 
 def _recognise(lines: Lines) -> str:
-    """The one form of all lines. Raises `DataError` if there are several."""
+    """The form that all lines share. Raises `DataError` if they differ."""
     _refuse_list(lines[0])
     found: dict[str, list[int]] = {"arrow": [], "jsonl": [], "text": []}
     for number, line in lines:
         found[_kind(line)].append(number)
     kinds = [kind for kind, numbers in found.items() if numbers]
     if len(kinds) > 1:
-        raise DataError(_two_ways(found))
+        raise DataError(_mixed(found))
     if kinds == ["text"]:
         _refuse_lookalikes(lines)
         tight = [number for number, line in lines if "=>" in line]
@@ -105,7 +103,7 @@ def _refuse_list(line: tuple[int, str]) -> None:
 
 
 def _refuse_lookalikes(lines: Lines) -> None:
-    """Refuse a prompt and its completion in another spelling: it would be read as text."""
+    """Refuse prompts and completions in another notation: they would be read as plain text."""
     first = lines[0][1].strip()
     if len(lines) > 1 and _HEADER.fullmatch(first):
         raise DataError(
@@ -115,7 +113,7 @@ def _refuse_lookalikes(lines: Lines) -> None:
     for sign in _OTHER_ARROWS:
         if all(sign in line for _, line in lines):
             raise DataError(
-                f"{numbered('line', [number for number, _ in lines])} with {sign.strip()!r}: the "
+                f"{sign.strip()!r} in {numbered('line', [number for number, _ in lines])}: the "
                 f"arrow is '=>'; type {_EXAMPLE}, or --format text to read plain text."
             )
     if _ASKED.match(first) and any(_ANSWERED.match(line.strip()) for _, line in lines):
@@ -140,17 +138,17 @@ def _is_json(line: str) -> bool:
     return True
 
 
-def _two_ways(found: dict[str, list[int]]) -> str:
+def _mixed(found: dict[str, list[int]]) -> str:
     if not found["jsonl"]:
         without, having = (numbered("line", found[kind]) for kind in ("text", "arrow"))
         have = "have" if len(found["arrow"]) > 1 else "has"
         return (
             f"{without}: no '{ARROW}', but {having} {have} it; type {_EXAMPLE} on each line "
-            "(a newline within it is \\n), or --format text to read blocks of plain text."
+            "(a newline within a row is \\n), or --format text to read blocks of plain text."
         )
     other = numbered("line", sorted(found["arrow"] + found["text"]))
     return (
-        f"{numbered('line', found['jsonl'])} in JSON, but {other} not: type one JSON object on "
+        f"JSON in {numbered('line', found['jsonl'])}, but not in {other}: type one JSON object on "
         "each line, or --format arrow, or --format text to read plain text."
     )
 

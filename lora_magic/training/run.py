@@ -1,4 +1,4 @@
-"""One training run: from encoded rows to a summary; the model is otherwise left as it was.
+"""One training run: from encoded rows to a summary; all else in the model is restored.
 
 Trains the parameters that require a gradient when it is called, and no others. Knows torch and,
 once a run starts, transformers' Trainer; knows no adapter, no session and no notebook.
@@ -51,17 +51,17 @@ def run(
     hooks: Hooks | None = None,
     reporter: Reporter | None = None,
 ) -> RunSummary:
-    """Train the parameters of `model` that require a gradient, and leave all else as it was.
+    """Train the parameters of `model` that require a gradient, and restore all else.
 
     The loss is the mean over all trained tokens of a step (for a classifier, over its examples),
-    however many passes the step takes. Two runs from the same start end with the same bits on the
-    same machine. An interrupt (in the main thread) or the reporter's `stop` ends the run after the
-    current step; a second interrupt raises `KeyboardInterrupt` at once. Held-out examples are
-    measured before, after, and in between.
+    however many passes the step takes. On the same machine, the same initial state gives the same
+    bits. An interrupt (in the main thread) or the reporter's `stop` ends the run after the current
+    step; a second interrupt raises `KeyboardInterrupt` at once. Held-out examples are measured
+    before, during and after the run.
 
     Raises `CommandError` for LoRA+ without a pair of A and B, and `TrainingError` if no parameter
-    requires a gradient, the loss or a weight is not finite, or the device runs out of memory. On
-    any error the weights are as the last finished step left them: the caller restores its own.
+    requires a gradient, the loss or a weight is not finite, or the device runs out of memory. After
+    an error the weights are those of the last finished step: the caller restores them.
     """
     named = [(path, p) for path, p in model.named_parameters() if p.requires_grad]
     if not named:
@@ -76,13 +76,13 @@ def run(
             return work.all(groups)
     except torch.OutOfMemoryError:
         raise TrainingError(
-            f"out of memory with {spec.batch_size} rows a step in {spec.accumulation} passes of "
-            f"at most {spec.max_length} tokens a row: lower --max-length or --batch-size."
+            f"out of memory with {spec.batch_size} rows per step in {spec.accumulation} passes of "
+            f"at most {spec.max_length} tokens per row: lower --max-length or --batch-size."
         ) from None
 
 
 def _unchanged(model: nn.Module) -> AbstractContextManager[None]:
-    """Restore all that the Trainer and accelerate change but the parameters' values.
+    """Restore everything that the Trainer and accelerate change, except the parameters' values.
 
     They set flags on every module, add attributes, may replace `forward`, switch the cache off and
     seed every generator.
@@ -93,11 +93,11 @@ def _unchanged(model: nn.Module) -> AbstractContextManager[None]:
 
 @contextmanager
 def own_garbage() -> Iterator[None]:
-    """Collect the block's own cycles at its end: a Trainer and its optimizer refer to each other.
+    """Collect the block's reference cycles at its end: a Trainer and its optimizer form one.
 
-    A full collection visits every object of the kernel, half a second with these libraries, and
-    accelerate starts one at each run. So older objects are frozen meanwhile, except on a GPU, where
-    memory may depend on them, and if somebody else has frozen objects.
+    A full collection visits every object of the process, which takes half a second with these
+    libraries, and accelerate starts one in each run. So older objects are frozen during the block,
+    except on a GPU, where they may occupy memory, or if other code has frozen objects.
     """
     freezing = not torch.cuda.is_available() and gc.get_freeze_count() == 0
     if freezing:
@@ -125,7 +125,7 @@ def _quiet_import() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _HeldOut:
-    """The held-out loss and accuracy at one time; None without examples, or if stopped."""
+    """The held-out loss and accuracy after a step; None without examples, or if stopped."""
 
     loss: float | None = None
     accuracy: Accuracy | None = None
@@ -160,7 +160,7 @@ class _Run:
         """Announce, measure, train, measure."""
         self.reporter.start(self._plan())
         with _quiet_import():
-            # Takes seconds: after the first line is shown.
+            # Takes seconds, so it comes after the first line is shown.
             from .trainer import quiet, train
 
         with quiet(), tempfile.TemporaryDirectory(prefix="lora_magic-") as folder:
@@ -183,7 +183,7 @@ class _Run:
             trained = [parameter for group in groups for parameter in group["params"]]
             if not all(bool(torch.isfinite(parameter).all()) for parameter in trained):
                 raise self._diverged("a weight is not finite after", len(self.losses))
-            # A stop asks for speed; measuring takes time.
+            # Measuring takes time, and a stop should be quick.
             stopped = len(self.losses) < len(self.steps)
             after = _HeldOut() if stopped else self._measure()
         summary = self._summary(stopped, before, after, seconds)
@@ -207,7 +207,7 @@ class _Run:
         return RunPlan(self.name, line)
 
     def _reached(self, steps: int) -> tuple[int, int]:
-        """Examples that so many steps read, and the tokens trained in one pass over them."""
+        """How many examples the first `steps` steps read, and their trained tokens."""
         rows = {index for step in self.steps[:steps] for part in step for index in part}
         return len(rows), sum(self.train[index].trained for index in rows)
 
@@ -227,7 +227,7 @@ class _Run:
         return collate([self.train[index] for index in indices], self.pad_id)
 
     def _after_pass(self, loss: float) -> None:
-        # Before the optimizer steps, so that the weights are still finite.
+        # Checked before the optimizer's step, while the weights are still finite.
         if not math.isfinite(loss):
             raise self._diverged("the loss is not finite at", len(self.losses) + 1)
         self._loss += loss
@@ -243,7 +243,7 @@ class _Run:
         elapsed = now - self._began
         if done in self._evaluations:
             self._measure()
-            # The speed is that of training alone.
+            # Measuring does not count as training time.
             self._began += time.perf_counter() - now
         left = elapsed / done * (total - done)
         speed = self._tokens / elapsed if elapsed else 0.0
@@ -318,8 +318,8 @@ class _Run:
 
 
 def _pad_id(tokenizer: Any, classifier: Any = None) -> int:
-    """A classifier's own pad token, by which it finds the end of a text; otherwise any token will
-    do, since it is masked and has no loss."""
+    """A classifier's pad token, by which it finds the end of a text; for other models any token
+    will do, since it is masked and has no loss."""
     if classifier is not None:
         return int(classifier.config.get_text_config().pad_token_id)
     for token in (tokenizer.pad_token_id, tokenizer.eos_token_id):

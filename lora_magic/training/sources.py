@@ -1,6 +1,6 @@
-"""A person's data as rows: a frame, a list, a dataset, or the path of a file.
+"""The user's data as rows: a frame, a list, a dataset, or the path of a file.
 
-Knows which object is what; pandas and datasets are only recognised if they are already imported,
+Knows each kind of object; pandas and datasets are recognised only if they are already imported,
 since otherwise no object of theirs can exist.
 """
 
@@ -36,8 +36,8 @@ def read_data(
 
     `columns` names the prompt and completion columns ("body => reply"), or the one text column;
     without it prompt/completion, instruction/output, question/answer, messages and text are
-    recognised, with `labelled` text/label too. A list may hold dicts, (prompt, completion) pairs,
-    texts, `a => b` lines or `Row`s. `format` is a file's format if its ending does not say.
+    recognised, with `labelled` text/label too. A list contains dicts, (prompt, completion) pairs,
+    texts, `a => b` lines or `Row`s. `format` is a file's format, by default that of its ending.
 
     A row whose prompt or completion has no value (None, NaN, "") is an empty row, which is counted.
     Raises `DataError` (unreadable, ambiguous, empty; with line or row numbers) and `CommandError`
@@ -82,7 +82,7 @@ def _path(
         )
     if "://" in given:
         raise DataError(
-            f"{given}: expected a local file, got an address; download it, or read it into a "
+            f"{given}: expected a local file, got a URL; download it, or read it into a "
             "variable (frame = pandas.read_csv(…)) and pass that."
         )
     path = path_of(given, "--data")
@@ -137,7 +137,9 @@ def _pairs(items: list[Any]) -> tuple[Row, ...]:
         ):
             rows.append(Row(sides[0], sides[1] or "", line=number))
         else:
-            errors.add(number, f"{type(item).__name__}, not a (prompt, completion) pair of texts")
+            errors.add(
+                number, f"expected a (prompt, completion) pair of texts, got {type(item).__name__}"
+            )
     errors.raise_any("All items must be of one kind: dicts, pairs or texts.")
     return _unless_empty(rows)
 

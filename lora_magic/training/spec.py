@@ -1,6 +1,6 @@
 """The settings of a run: length, rate, batch and limits, from flags and the base's recipe.
 
-Knows numbers only; knows no model, no tokenizer and no rows but how many there are.
+Knows only numbers; knows no model and no tokenizer, and of the rows only their number.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from lora_magic.base.recipe import Recipe
 from lora_magic.checks import is_number, is_whole
 from lora_magic.errors import CommandError, near
 
-#: With fewer examples none is held out.
+#: With fewer rows, none are held out.
 HOLD_OUT_FROM = 50
 
 _HOLD_OUT_SHARE = 0.1
 _HOLD_OUT_MOST = 500
 _SHORTEST = 8
-_MOST = 1_000_000  # Steps: the order of the rows is drawn before the run begins.
-#: The optimizers there are, the plain one first.
+_MOST = 1_000_000  # Steps: the row order of all steps is drawn before the run begins.
+#: The optimizers, the default one first.
 OPTIMIZERS = ("adamw", "paged-adamw", "paged-adamw-8bit")
 
-_HIGHEST_RATE = 10.0  # AdamW moves a weight by about this much a step: more is a typo.
+_HIGHEST_RATE = 10.0  # AdamW moves a weight by about this much per step: more is a typo.
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class TrainSpec:
 
     `batch_size` examples make one optimizer step, taken in `accumulation` passes of about equal
     size; `eval` rows are held out. The learning rate rises linearly over the first `warmup`
-    share of the steps, then falls linearly; no step has rate 0. `epochs` is the passes over the
-    training examples that `steps` make.
+    share of the steps, then falls linearly; no step has rate 0. `epochs` is the number of passes
+    over the training examples in `steps` steps.
 
     `optimizer` is one of `OPTIMIZERS`; with `lora_plus` B learns at that many times A's rate.
     `checkpointing` recomputes activations in the backward pass instead of storing them.
 
-    `target_epochs` is set if the length follows from the data: so many passes, but at least
+    `target_epochs` is set if the length follows from the data: that many passes, but at least
     `min_steps` steps.
     """
 
@@ -59,7 +59,7 @@ class TrainSpec:
     checkpointing: bool = False
 
     def fitted(self, examples: int) -> TrainSpec:
-        """The same for another number of examples: those that the rows gave."""
+        """This spec for the number of examples that the rows actually gave."""
         batch = min(self.batch_size, examples)
         accumulation = math.ceil(batch / self.pass_size)
         steps, epochs = self.steps, self.steps * batch / examples
@@ -126,14 +126,14 @@ def plan(
     lora_plus: float | None = None,
     context: int | None = None,
 ) -> TrainSpec:
-    """Decide a run over `rows` examples: each value from its flag, otherwise from the recipe.
+    """The settings of a run over `rows` rows: each value from its flag, else from the recipe.
 
     `steps` overrides the recipe's length; `epochs` passes are made exactly. Without either: the
     recipe's steps, otherwise max(min_steps, ⌈epochs · examples / batch⌉). `batch_size` is the
-    examples of one optimizer step, at most the examples there are. `eval` is a share in (0, 1), a
-    count from 1, or 0 for none; by default none below 50 examples, then 10 %, at most 500.
-    `optimizer` is one of `OPTIMIZERS`, `lora_plus` LoRA+'s ratio λ ≥ 1 (arXiv 2402.12354; 16 is
-    usual, with a lower rate than without). `context` is the base's, in tokens: no row may be
+    number of examples per optimizer step, at most all of them. `eval` is a share in (0, 1), a
+    count from 1, or 0 for none; by default none below 50 rows, then 10 %, at most 500. `optimizer`
+    is one of `OPTIMIZERS`, `lora_plus` LoRA+'s ratio λ ≥ 1 (arXiv 2402.12354; 16 is usual, with a
+    lower rate than without). `context` is the base's context length in tokens: no row may be
     longer.
 
     Raises `CommandError` naming every invalid flag.
@@ -209,7 +209,7 @@ def _error(flag: str, value: Any, rows: int, context: int | None) -> str | None:
             value >= 0 and (value < 1 or whole) and (value == 0 or _held_out(rows, value) < rows)
         )
         expected = (
-            f"a share below 1 or a number of rows, so that at least one of {rows} is trained on"
+            f"a share below 1 or a number of rows, with at least one of {rows} left to train on"
         )
     else:
         most = _HIGHEST_RATE if flag == "--lr" else _MOST // max(rows, 1)
@@ -228,7 +228,7 @@ def _optimizer_errors(optimizer: object, ratio: Any, rate: float) -> Iterator[st
     if not is_number(ratio):
         yield f"--lora-plus {ratio!r}: expected a number"
     elif not (math.isfinite(ratio) and ratio >= 1):
-        yield f"--lora-plus {ratio:g}: expected a number from 1; 16 is usual"
+        yield f"--lora-plus {ratio:g}: expected a number of at least 1; 16 is usual"
     elif ratio * rate > _HIGHEST_RATE:
         yield (
             f"--lora-plus {ratio:g} with --lr {rate:g}: B would learn at {ratio * rate:g}, "

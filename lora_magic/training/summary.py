@@ -17,7 +17,7 @@ from .forgetting import Forgetting
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Of `total` examples of each label, `right` were classified right; in the labels' order."""
+    """Of `total` examples of each label, `right` were classified correctly; in label order."""
 
     labels: tuple[str, ...]
     right: tuple[int, ...]
@@ -38,7 +38,7 @@ class Accuracy:
         return sum(self.right) / sum(self.total)
 
     def __getitem__(self, label: str) -> float | None:
-        """The share of one label's examples that are right; None without examples."""
+        """The share of one label's examples that were classified correctly; None without any."""
         index = self.labels.index(label)
         return self.right[index] / self.total[index] if self.total[index] else None
 
@@ -53,9 +53,9 @@ class Accuracy:
 class RunSummary:
     """One run of training.
 
-    `losses` holds one number per optimizer step: the mean over the step's trained tokens, in nats,
+    `losses` has one number per optimizer step: the mean over the step's trained tokens, in nats,
     before the step is taken. `examples` were trained on; `trained_tokens` counts one pass over
-    those that the steps reached. `held_out` examples were not trained on; their loss before and
+    those that the steps read. `held_out` examples were not trained on; their loss before and
     after is None if there are none or the run was stopped first. `cut` and `empty` count examples
     that lost their end or were left out. `batch_size` is the examples of one step; `data_hash` the
     sha256 of the rows. If the run `classifies`, the losses are means over examples,
@@ -168,7 +168,7 @@ class RunSummary:
         return self.line
 
     def to_frame(self) -> Any:
-        """A pandas DataFrame with columns step (from 1) and loss (nats a token)."""
+        """A pandas DataFrame with columns step (from 1) and loss (nats per token)."""
         return frame(enumerate(self.losses, start=1), ("step", "loss"))
 
     def _repr_mimebundle_(

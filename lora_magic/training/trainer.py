@@ -1,4 +1,4 @@
-"""transformers' Trainer, silenced, on steps that are already decided.
+"""transformers' Trainer, silenced, on steps planned in advance.
 
 The only file that imports it. Knows batches, optimizers and callbacks; knows no rows, no
 reporter and no summary.
@@ -37,7 +37,7 @@ from .encode import IGNORED
 from .hooks import Hooks
 from .spec import TrainSpec
 
-#: Called with the loss of one pass, already its share of the step's token mean.
+#: Called with the loss of one pass, already scaled to its share of the step's mean over tokens.
 OnPass = Callable[[float], None]
 
 #: Called after each optimizer step; true ends the run.
@@ -60,16 +60,15 @@ def train(
     """Take the steps on groups of parameters with the spec's optimizer.
 
     No weight decay; the gradient's norm is clipped to 1. `folder` is temporary. With `mean_of_pass`
-    the model's loss is a mean over the pass, whatever its signature promises: transformers'
-    classifiers take the count of a step's items and drop it. What the Trainer changes on the model
-    is left for the caller to restore.
+    the model's loss is a mean over the pass, whatever its signature suggests: transformers'
+    classifiers accept the number of a step's items and ignore it. The caller restores what the
+    Trainer changes on the model.
     """
     optimizer = optimizers.make(groups, spec)
     if getattr(model, "is_quantized", False):
-        # The Trainer takes a quantised model only with adapters, and does not know ours as such.
+        # The Trainer accepts a quantised model only with PEFT adapters; it does not know ours.
         model._hf_peft_config_loaded = True  # type: ignore[assignment]  # a flag of transformers'
-    # The Trainer's own schedule starts with a step at rate 0: a run of one step would change
-    # nothing.
+    # The Trainer's own schedule starts at rate 0: a run of one step would change nothing.
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, spec.rate)
     trainer = _Trainer(
         model=model,
@@ -93,12 +92,12 @@ def _arguments(model: nn.Module, steps: int, spec: TrainSpec, folder: str) -> Tr
     arguments = TrainingArguments(
         output_dir=folder,
         max_steps=steps,
-        per_device_train_batch_size=1,  # The collator makes a whole pass of one item.
+        per_device_train_batch_size=1,  # The collator turns one item into a whole pass.
         gradient_accumulation_steps=spec.accumulation,
         max_grad_norm=1.0,
         seed=spec.seed,
         use_cpu=device.type == "cpu",
-        # Half precision needs its loss scaled; bfloat16 and float32 have the range.
+        # float16 needs loss scaling; bfloat16 and float32 have the range.
         fp16=half and device.type == "cuda",
         gradient_checkpointing=spec.checkpointing
         and bool(getattr(model, "supports_gradient_checkpointing", False)),
@@ -123,7 +122,7 @@ class _AfterStep(TrainerCallback):  # type: ignore[misc]  # transformers has no 
         self._on_step, self._hooks = on_step, hooks
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
-        # The Trainer counts the step only after the gradients are gone.
+        # The Trainer counts the step only after it has cleared the gradients.
         self._hooks.after_update(state.global_step + 1)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
@@ -155,7 +154,7 @@ class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types here
         if penalty is None:
             self._penalty = 0.0
             return loss
-        # The passes of a step are summed: each carries its share.
+        # The passes of a step are summed, so each adds its share of the penalty.
         share = penalty / self._step_parts
         self._penalty = float(share)
         return loss + (share if self.model_accepts_loss_kwargs else penalty)
@@ -164,7 +163,7 @@ class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types here
         if self.model_accepts_loss_kwargs:
             return super().compute_loss(model, inputs, return_outputs, **rest)
         # Such a model returns the mean over this pass, and the Trainer divides by the passes:
-        # weighted by its tokens, the sum over the passes is the mean over the step's tokens.
+        # weighted by tokens, the sum over the passes is the mean over the step's tokens.
         tokens = int(inputs["labels"].ne(IGNORED).sum())
         loss = super().compute_loss(model, inputs, **rest)
         return loss * (tokens * self._step_parts / self._step_tokens)

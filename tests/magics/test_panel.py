@@ -310,7 +310,7 @@ def test_a_panel_that_was_thrown_away_is_no_burden(ready: Session) -> None:
 
 def test_while_a_verb_runs_a_control_says_so(ready: Session) -> None:
     compare = ready.panel("compare", prompt="Hello")._compare
-    with ready._lock.turn():
+    with ready._lock.locked():
         ready._lock.doing = "train"
         compare.generate.click()
         compare.wait(PATIENCE)

@@ -240,7 +240,7 @@ def test_a_cell_without_rows_reaches_the_session_which_knows_the_error(
 
 def test_rows_come_from_one_place(shell: Any, session: Any) -> None:
     shell.user_ns["df"] = object()
-    with pytest.raises(CommandError, match="rows below and --data"):
+    with pytest.raises(CommandError, match="there are rows below and --data"):
         shell.run("%%lora_train calm --data df\na => b")
     with pytest.raises(CommandError, match=r"no rows.*%%lora_train calm"):
         shell.run("%lora train calm")

@@ -113,7 +113,7 @@ def test_what_a_classifier_has_no_use_for_is_refused(session: Session) -> None:
         session.ask("Hi", temperature=0.5)
     with pytest.raises(PromptError, match="--max-new-tokens"):
         session.compare("Hi", max_new_tokens=3)
-    with pytest.raises(DataError, match=r"row 2: no label 'Day' \(Did you mean 'day'"):
+    with pytest.raises(DataError, match=r"row 2: unknown label 'Day' \(Did you mean 'day'"):
         session.train("sky", text="The sun => day\nThe moon => Day")
     assert session._state.attached["sky"].history.steps == 0
 

@@ -464,7 +464,7 @@ def test_a_text_without_a_token_to_predict_is_passed_over(
     session.attach("one", rank=2)
     found = forgotten(session, "one")
     if tokens is None:
-        assert found == Unmeasured("the tokenizer makes no tokens of plain English")
+        assert found == Unmeasured("the tokenizer gives no tokens for plain English")
     else:
         assert found.tokens == tokens
 

@@ -44,7 +44,7 @@ class Other:
 
 def have(turns: SessionLock, doing: str) -> Callable[[Callable[[], object]], object]:
     def work(stay: Callable[[], object]) -> None:
-        with turns.turn():
+        with turns.locked():
             turns.doing = doing
             stay()
 
@@ -53,7 +53,7 @@ def have(turns: SessionLock, doing: str) -> Callable[[Callable[[], object]], obj
 
 def test_a_second_thread_is_told_what_the_session_is_busy_with() -> None:
     turns = SessionLock()
-    with turns.turn():
+    with turns.locked():
         turns.doing = "train"
         other = Other(have(turns, "compare"))
         other.end()
@@ -67,7 +67,7 @@ def test_the_main_thread_waits_for_its_turn() -> None:
     assert other.reached.wait(PATIENCE)
     order: list[str] = []
     threading.Timer(0.2, lambda: (order.append("other"), other.go_on.set())).start()
-    with turns.turn():
+    with turns.locked():
         order.append("main")
     assert order == ["other", "main"]
     other.end()
@@ -75,7 +75,7 @@ def test_the_main_thread_waits_for_its_turn() -> None:
 
 def test_a_turn_ends_with_an_error_too_and_may_be_taken_twice_by_one() -> None:
     turns = SessionLock()
-    with pytest.raises(ZeroDivisionError), turns.turn(), turns.turn():
+    with pytest.raises(ZeroDivisionError), turns.locked(), turns.locked():
         raise ZeroDivisionError
     other = Other(have(turns, "compare"))
     assert other.reached.wait(PATIENCE)
@@ -174,7 +174,7 @@ def test_while_an_answer_is_written_another_thread_changes_nothing(session: Sess
     assert session.active == "one"
     # Counting touches no slot, so that it needs no turn.
     counted = Other(lambda stay: session.ratio(rank=4))
-    with session._lock.turn():
+    with session._lock.locked():
         counted.end()
     assert counted.error is None
 

@@ -101,7 +101,7 @@ def test_rows_with_nothing_to_train_are_left_out_and_counted() -> None:
 def test_when_nothing_is_left_the_rows_are_named() -> None:
     with pytest.raises(DataError, match=r"fills 8 tokens in row 7.*--max-length"):
         encode([Row("What should I cook tonight?", "Stew.", line=7)], PLAIN, PLAIN_FORM, 8)
-    with pytest.raises(DataError, match=r"row 7 without a completion"):
+    with pytest.raises(DataError, match=r"no completion in row 7"):
         encode([Row("Where?", "", line=7)], PLAIN, PLAIN_FORM, 8)
 
 

@@ -125,8 +125,8 @@ def test_unknown_labels_are_refused_with_rows_near_misses_and_the_labels_there_a
     with pytest.raises(DataError) as seen:
         encoded([*rows, Row(None, "only a text", line=9)])
     told = str(seen.value)
-    assert "row 4: no label 'Yes' (Did you mean 'yes'?); row 7" in told
-    assert "row 7: no label 'maybe'" in told
+    assert "row 4: unknown label 'Yes' (Did you mean 'yes'?); row 7" in told
+    assert "row 7: unknown label 'maybe'" in told
     assert "row 9: a text without a label" in told
     assert "no, so-so, yes" in told
     assert "row 1:" not in told
@@ -154,7 +154,7 @@ def test_a_long_text_loses_its_end_but_not_the_special_tokens() -> None:
 def test_rows_without_a_text_or_label_are_counted_and_left_out() -> None:
     data = encoded([Row("", "no"), Row("a", ""), Row("b", " yes ")])
     assert (data.empty, [e.row for e in data.examples]) == (2, [2])
-    with pytest.raises(DataError, match="rows 1, 2 without a label"):
+    with pytest.raises(DataError, match="no label in rows 1, 2"):
         encoded([Row("", "no"), Row("a", "")])
 
 

@@ -106,8 +106,8 @@ def test_lora_plus_without_a_and_b_is_refused_before_anything_runs() -> None:
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        ({"lora_plus": 0.5}, "--lora-plus 0.5: expected a number from 1"),
-        ({"lora_plus": float("nan")}, "--lora-plus nan: expected a number from 1"),
+        ({"lora_plus": 0.5}, "--lora-plus 0.5: expected a number of at least 1"),
+        ({"lora_plus": float("nan")}, "--lora-plus nan: expected a number of at least 1"),
         ({"lora_plus": "16"}, "--lora-plus '16': expected a number"),
         ({"lora_plus": 5000.0}, "B would learn at 50, expected at most 10"),
         ({"optimizer": "paged-adam"}, "Did you mean 'paged-adamw'"),

@@ -80,7 +80,7 @@ def test_lines_with_and_without_an_arrow_can_be_read_two_ways() -> None:
 
 
 def test_json_beside_arrows_can_be_read_two_ways() -> None:
-    with pytest.raises(DataError, match=r"line 2 in JSON.*line 1 not.*--format"):
+    with pytest.raises(DataError, match=r"JSON in line 2.*not in line 1.*--format"):
         read_text('a => b\n{"text": "c"}')
 
 
@@ -137,9 +137,9 @@ def test_an_unknown_format_is_answered_with_the_choices_and_the_near_one() -> No
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        ("a -> b\nc -> d", r"lines 1, 2 with '->': the arrow is '=>'"),
-        ("a → b", r"line 1 with '→'"),
-        ("a --> b", r"line 1 with '-->'"),
+        ("a -> b\nc -> d", r"'->' in lines 1, 2: the arrow is '=>'"),
+        ("a → b", r"'→' in line 1"),
+        ("a --> b", r"'-->' in line 1"),
         ("prompt,completion\na,b", r"line 1 is a CSV header.*--data rows\.csv"),
         ("### Instruction:\nWhere?\n\n### Response:\nHere.", r"question and answer"),
         ("<user> Where?\n<assistant> Here.", r"question and answer"),

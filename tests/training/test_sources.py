@@ -96,7 +96,7 @@ def test_cells_without_a_value_are_kept_as_empty_rows_to_be_counted() -> None:
 
 def test_when_every_row_is_empty_their_numbers_are_told() -> None:
     frame = pd.DataFrame({"prompt": ["a", "b"], "completion": [None, float("nan")]})
-    with pytest.raises(DataError, match=r"rows 1, 2 without a value in prompt => completion"):
+    with pytest.raises(DataError, match=r"no value for prompt => completion in rows 1, 2"):
         read_data(frame)
     with pytest.raises(DataError, match="empty"):
         read_data(frame.iloc[:0])
@@ -130,7 +130,7 @@ def test_a_cell_that_holds_no_text_names_its_row() -> None:
 
 
 def test_mixed_lists_and_foreign_objects_are_refused() -> None:
-    with pytest.raises(DataError, match="row 2: int"):
+    with pytest.raises(DataError, match=r"row 2: expected .* pair of texts, got int"):
         read_data([("a", "b"), 3])
     with pytest.raises(DataError, match="data of type int: expected a DataFrame"):
         read_data(3)
@@ -194,7 +194,9 @@ def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
 
 def test_bad_json_and_bad_bytes_name_their_line(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "a"}\n\n{"text": \n[1]\n')
-    with pytest.raises(DataError, match=r"line 3: not JSON .*; line 4: a list"):
+    with pytest.raises(
+        DataError, match=r"line 3: not JSON .*; line 4: expected an object .*, got list"
+    ):
         read_data(tmp_path / "a.jsonl")
     (tmp_path / "a.json").write_text('[\n{"text": "a"},\n{"text" "b"}]')
     with pytest.raises(DataError, match=r"a.json, line 3: not JSON"):
@@ -275,7 +277,7 @@ def test_numbers_in_pairs_and_sharegpt_turns_are_read() -> None:
     [
         ({"prompt": ["a"], "completion": ["b"]}, r"pandas\.DataFrame\(data\)"),
         (iter([("a", "b")]), r"list\(data\)"),
-        ("https://example.com/rows.csv", r"expected a local file, got an address"),
+        ("https://example.com/rows.csv", r"expected a local file, got a URL"),
         ([{"messages": "hello"}], r'"role": "user"'),
     ],
 )

@@ -104,7 +104,7 @@ def test_what_is_held_out(rows: int, eval: float | None, held: int) -> None:
         ({"seed": -1}, "--seed -1"),
         ({"eval": -0.5}, "--eval -0.5"),
         ({"eval": 1.5}, "--eval 1.5"),
-        ({"eval": 10}, "--eval 10: expected a share below 1 or a number of rows, so that"),
+        ({"eval": 10}, "--eval 10: expected a share below 1 or a number of rows, with"),
         ({"eval": float("nan")}, "--eval nan"),
     ],
 )

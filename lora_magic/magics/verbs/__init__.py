@@ -1,4 +1,4 @@
-"""The table of verbs, in the order in which help lists them; one file a subject."""
+"""The table of verbs, in the order in which help lists them; one file per subject."""
 
 from __future__ import annotations
 

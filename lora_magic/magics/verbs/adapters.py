@@ -36,7 +36,7 @@ def _plain(value: object) -> str:
 
 
 def method_line(method: Method) -> str:
-    """One method with its parameters for a task, and what it cannot do."""
+    """One method, its parameters per task, and what it cannot do."""
     no = [column for column, answer in method.abilities.items() if answer == "no"]
     lacks = ", ".join(column for column in no if column != "one pass with others")
     without = f" (not: {lacks})" if lacks else ""
@@ -50,11 +50,11 @@ PURPOSE_LINES = tuple(
 
 ATTACH = Verb(
     "attach",
-    "a new adapter on the base",
+    "attach a new adapter to the base",
     (
         Argument("NAME", text, "the adapter's name"),
         Argument("--method", text, "the adapter's method", Spec.method, tuple(METHODS)),
-        Argument("--rank", whole, "r of A (r×k) and B (d×r), or of a bottleneck", by_base("rank")),
+        Argument("--rank", whole, "r: A is r×k, B d×r; a bottleneck's width", by_base("rank")),
         Argument("--alpha", number, "α: ΔW = α/r · B·A", by_base("alpha")),
         Argument("--dropout", number, "share of A's inputs dropped in training", "0"),
         Argument(
@@ -74,7 +74,7 @@ ATTACH = Verb(
         Argument(
             "--rank-pattern",
             text,
-            "ranks by module, as q_proj=16,…",
+            "ranks by module, such as q_proj=16,…",
             "none",
             (),
             _MODULES,
@@ -84,16 +84,16 @@ ATTACH = Verb(
         Argument(
             "--alpha-pattern",
             text,
-            "alphas by module, as q_proj=32,…",
+            "alphas by module, such as q_proj=32,…",
             "none",
             (),
             _MODULES,
             several=True,
             weighed=True,
         ),
-        Argument("--virtual-tokens", whole, "n of prefix and prompt tuning", str(VIRTUAL_TOKENS)),
-        Argument("--for", text, "rank and targets by use", "none", tuple(PRESETS)),
-        Argument("--seed", whole, "of the initial A", "from the name"),
+        Argument("--virtual-tokens", whole, "for prefix or prompt tuning", str(VIRTUAL_TOKENS)),
+        Argument("--for", text, "rank, alpha and targets by use", "none", tuple(PRESETS)),
+        Argument("--seed", whole, "seed of the initial A", "from the name"),
         Argument("--replace", None, "replace an adapter that has another spec"),
     ),
     (
@@ -110,7 +110,7 @@ DETACH = Verb("detach", "remove an adapter", (NAME,), ("%lora detach pirate",), 
 
 SWAP = Verb(
     "swap",
-    "which adapter answers; base for none",
+    "choose the adapter that answers; base for none",
     (
         Argument(
             "NAME",
@@ -129,7 +129,7 @@ SWAP = Verb(
 
 SAVE = Verb(
     "save",
-    "an adapter into a folder, in PEFT's format",
+    "write an adapter to a folder, in PEFT's format",
     (
         A_NAME,
         Argument(
@@ -148,7 +148,7 @@ SAVE = Verb(
 
 OPEN = Verb(
     "open",
-    "an adapter from a folder or the hub, in PEFT's format or ours",
+    "read an adapter from a folder or the hub, in PEFT's format or ours",
     (
         Argument(
             "FOLDER",
@@ -159,9 +159,7 @@ OPEN = Verb(
             (Thing.SAVED, Thing.FOLDER),
         ),
         Argument("NAME", text, "the adapter's name", "the folder's name", many="?"),
-        Argument(
-            "--allow-other-base", None, "even if it was made for another base", was="--other-base"
-        ),
+        Argument("--allow-other-base", None, "open one made for another base", was="--other-base"),
         Argument("--replace", None, "replace another adapter of that name"),
     ),
     ("%lora open out/pirate", "%lora open out/pirate buccaneer"),

@@ -10,7 +10,7 @@ from lora_magic.magics.variables import labels, variable
 from lora_magic.magics.verb import Argument, Call, Thing, Verb, text, whole
 
 _FOLDER, _VARIABLE = (Thing.FOLDER,), (Thing.VARIABLE,)
-_REPLACE = Argument("--replace", None, "even if trained adapters are not saved")
+_REPLACE = Argument("--replace", None, "discard trained adapters that are not saved")
 
 
 def bits(seen: str) -> int:
@@ -20,7 +20,7 @@ def bits(seen: str) -> int:
 
 LOAD = Verb(
     "load",
-    "a base model: demo (built in, offline), a hub id, or a folder",
+    "load a base model: demo (built in, offline), a hub id, or a folder",
     (
         Argument(
             "MODEL", text, "demo, a hub id such as owner/model, or a folder", "", (DEMO,), _FOLDER
@@ -35,8 +35,8 @@ LOAD = Verb(
         ),
         Argument("--4bit", None, "the same as --bits 4", short_for=("bits", 4)),
         Argument("--dtype", text, "the weights' type", "chosen for the device", tuple(DTYPES)),
-        Argument("--device", text, "where it runs", "a GPU if there is one", DEVICES),
-        Argument("--task", text, "what it is for", words=KINDS),
+        Argument("--device", text, "where the model runs", "a GPU if there is one", DEVICES),
+        Argument("--task", text, "the base's task", words=KINDS),
         Argument(
             "--labels",
             text,
@@ -46,7 +46,9 @@ LOAD = Verb(
             shape="NAMES|VAR|N",
             reads=labels,
         ),
-        Argument("--home", text, "where adapters are saved", ".lora_magic here", things=_FOLDER),
+        Argument(
+            "--home", text, "where adapters are saved", ".lora_magic in this folder", things=_FOLDER
+        ),
         Argument("--trust-remote-code", None, "run the code that comes with the model"),
         _REPLACE,
     ),
@@ -71,7 +73,7 @@ def _use(call: Call) -> object:
 
 USE = Verb(
     "use",
-    "a base model that is already in a variable",
+    "use a base model that is in a variable",
     (
         Argument("VAR", text, "the model's variable", things=(Thing.MODEL, Thing.VARIABLE)),
         Argument(
@@ -92,8 +94,8 @@ USE = Verb(
 
 VERIFY = Verb(
     "verify",
-    "whether any bit of the base has changed",
-    (Argument("--quick", None, "compare pointers and versions, read no byte"),),
+    "check whether any bit of the base has changed",
+    (Argument("--quick", None, "compare pointers and versions; do not read the bytes"),),
     ("%lora verify",),
 )
 

@@ -23,16 +23,14 @@ UNMERGE = Verb(
 
 BLEND = Verb(
     "blend",
-    "a new adapter whose ΔW is the weighted sum of others'",
+    "make an adapter whose ΔW is the weighted sum of others'",
     (
         Argument("NEW", text, "the new adapter's name"),
         Argument("WEIGHTS", text, _WEIGHTS, "", (), AN_ADAPTER, "*", several=True, weighed=True),
         Argument("--method", text, "how they are combined", words=BLENDS),
-        Argument("--rank", whole, "truncate ΔW to this rank", "exact; not for sum: the ranks' sum"),
-        Argument(
-            "--density", number, "share of entries that is kept", "ties 0.2; dare, magnitude 0.5"
-        ),
-        Argument("--seed", whole, "of the entries that dare drops", "from the name"),
+        Argument("--rank", whole, "truncate ΔW to this rank", "sum: exact; others: the ranks' sum"),
+        Argument("--density", number, "share of entries to keep", "ties 0.2; dare, magnitude 0.5"),
+        Argument("--seed", whole, "seed of the entries that dare drops", "from the name"),
         _REPLACE,
     ),
     ("%lora blend mild pirate=0.4 formal=0.6", "%lora blend less pirate=1,rude=-0.5 --rank 8"),
@@ -41,7 +39,7 @@ BLEND = Verb(
 
 COMPRESS = Verb(
     "compress",
-    "the best adapter of a smaller rank; without one, what each rank loses",
+    "make the best adapter of a smaller rank; without --rank, show what each rank loses",
     (
         A_NAME,
         Argument("NEW", text, "the new adapter's name", "NAME_r4 or NAME_e95", many="?"),

@@ -30,14 +30,14 @@ VIEWS = {
 }
 
 _ANSWERING = (
-    Argument("--max-new-tokens", whole, "tokens in an answer, at most", str(DEFAULT_NEW_TOKENS)),
-    Argument("--temperature", number, "of sampling; 0 is greedy decoding"),
-    Argument("--seed", whole, "of sampling, for a temperature above 0"),
+    Argument("--max-new-tokens", whole, "most tokens in an answer", str(DEFAULT_NEW_TOKENS)),
+    Argument("--temperature", number, "sampling temperature; 0 is greedy decoding"),
+    Argument("--seed", whole, "seed of sampling, for a temperature above 0"),
 )
 
 ASK = Verb(
     "ask",
-    "an answer of the active adapter",
+    "answer with the active adapter",
     _ANSWERING,
     ("%lora ask What's up?", "%lora ask --max-new-tokens 40 How do I make apple pie?"),
     prompt="one",
@@ -46,7 +46,7 @@ ASK = Verb(
 
 COMPARE = Verb(
     "compare",
-    "answers side by side, base and adapters",
+    "compare the answers of base and adapters side by side",
     (
         Argument(
             "--adapters",
@@ -77,7 +77,7 @@ def _status(call: Call) -> object:
 
 STATUS = Verb(
     "status",
-    "what is loaded, attached, active, merged; what to type next",
+    "show what is loaded, attached, active and merged, and what to type next",
     (),
     ("%lora",),
     run=_status,
@@ -85,7 +85,7 @@ STATUS = Verb(
 
 RATIO = Verb(
     "ratio",
-    "trainable parameters against the base's",
+    "count trainable parameters against the base's",
     (
         A_NAME,
         Argument("--method", text, "as if it used this method", "its own", tuple(METHODS)),
@@ -99,7 +99,7 @@ RATIO = Verb(
             _MODULES,
             several=True,
         ),
-        Argument("--virtual-tokens", whole, "as if it had this many", "its own"),
+        Argument("--virtual-tokens", whole, "as if it had so many virtual tokens", "its own"),
     ),
     ("%lora ratio", "%lora ratio --rank 64", "%lora ratio --method houlsby --rank 8"),
     controls=lambda call: {"adapter": call.words.get("name"), **call.flags},
@@ -107,7 +107,7 @@ RATIO = Verb(
 
 SPECTRUM = Verb(
     "spectrum",
-    "singular values of ΔW, module by module",
+    "show the singular values of ΔW, module by module",
     (
         Argument("NAME", names, "adapters", _ALL_ACTIVE, (), AN_ADAPTER, "*", several=True),
         Argument("--module", text, "only modules with this in their name", "all", (), _MODULES),
@@ -117,7 +117,7 @@ SPECTRUM = Verb(
 
 PANEL = Verb(
     "panel",
-    "ratio, spectrum and comparison as controls, in tabs over the session",
-    (Argument("VIEW", text, "one of them alone", "all", tuple(VIEWS), many="?"),),
+    "show ratio, spectrum and comparison as controls, in tabs",
+    (Argument("VIEW", text, "one view alone", "all", tuple(VIEWS), many="?"),),
     ("%lora panel", "%lora panel ratio"),
 )

@@ -14,7 +14,7 @@ from lora_magic.training.rows import FORMATS
 from lora_magic.training.spec import HOLD_OUT_FROM, OPTIMIZERS
 
 _DATA = (Thing.VARIABLE, Thing.FILE)
-_STEPS = f"by the epochs, at least {SMALL.min_steps}; demo {RECIPE['steps']}"
+_STEPS = f"from the epochs, at least {SMALL.min_steps}; demo {RECIPE['steps']}"
 _BATCH = f"{SMALL.batch_size * SMALL.accumulation}; demo {RECIPE['batch_size']}"
 _EVAL = f"10 %, none below {HOLD_OUT_FROM} rows"
 _OPTIMIZER = f"{OPTIMIZERS[0]}; on a quantised base {OPTIMIZERS[1]}"
@@ -33,13 +33,13 @@ def _train(call: Call) -> object:
     if source is None:
         return call.session.train(name, text=call.body, **flags, reporter=call.reporter)
     if call.body and call.body.strip():
-        raise CommandError(f"%%lora train {name}: rows below and --data; keep one of the two.")
+        raise CommandError(f"%%lora train {name}: there are rows below and --data; keep one.")
     return call.session.train(name, source, **flags, reporter=call.reporter)
 
 
 TRAIN = Verb(
     "train",
-    "train an adapter on rows below, or on --data",
+    "train an adapter on the rows below, or on --data",
     (
         NAME,
         Argument(
@@ -53,16 +53,14 @@ TRAIN = Verb(
             reads=data,
         ),
         Argument("--columns", text, 'the columns to use, as "body => reply"', "by their names"),
-        Argument(
-            "--format", text, "of rows that are ambiguous", "detected", FILE_FORMATS, below=FORMATS
-        ),
+        Argument("--format", text, "the rows' format", "detected", FILE_FORMATS, below=FORMATS),
         Argument("--epochs", number, "passes over the rows", by_base("epochs")),
         Argument("--steps", whole, "optimizer steps", _STEPS),
         Argument("--lr", number, "learning rate", by_base("learning_rate")),
-        Argument("--batch-size", whole, "rows in a step", _BATCH),
-        Argument("--max-length", whole, "tokens in a row, at most", by_base("max_length")),
+        Argument("--batch-size", whole, "rows per step", _BATCH),
+        Argument("--max-length", whole, "most tokens per row", by_base("max_length")),
         Argument("--eval", count_or_share, "held-out rows, a number or a share", _EVAL),
-        Argument("--seed", whole, "of the order of the rows", "0"),
+        Argument("--seed", whole, "seed of the rows' order", "0"),
         Argument("--lora-plus", number, "B's rate as a multiple of A's; 16 is usual", "1"),
         Argument("--optimizer", text, "the optimizer", _OPTIMIZER, OPTIMIZERS),
         Argument("--template", text, "the prompt's form", _TEMPLATE, TEMPLATES),
