@@ -243,7 +243,7 @@ def test_the_page_for_people_has_the_hubs_head_and_the_methods_source(
     assert ("library_name: peft" in head) == METHODS[method].peft
     assert METHODS[method].source in body
     assert session._state.base.fingerprint.digest in body
-    assert ("Plain PEFT has no such method" in body) != METHODS[method].peft
+    assert ("Plain PEFT does not have this method" in body) != METHODS[method].peft
 
 
 @pytest.mark.parametrize(
