@@ -211,7 +211,7 @@ def test_a_checkpoint_in_4_bits_is_read_as_it_is_and_not_put_into_8(
     assert again.quantised.bits == 4
     assert torch.equal(forward(again), forward(first))
     assert again.fingerprint.verify()
-    with pytest.raises(BaseModelError, match=r"already stored in 4 bits and cannot be quantised to 8"):
+    with pytest.raises(BaseModelError, match=r"stored in 4 bits and cannot be quantised to 8"):
         load(str(folder), bits=8)
     with pytest.raises(BaseModelError, match=r"model.* is already quantised in the files"):
         again.stored_weight("model.layers.0.mlp.up_proj")

@@ -46,7 +46,7 @@ def test_without_a_mark_there_is_no_legend_of_marks() -> None:
 def test_a_pane_tells_tokens_seconds_and_the_change_of_the_logits() -> None:
     text = page(*both()).text.replace("\u00a0", " ")
     assert "12 tokens · 0.82 s · first logits ±3.25" in text
-    assert "did not end" not in text
+    assert "incomplete" not in text
 
 
 def test_an_answer_that_was_cut_says_so() -> None:
