@@ -1,6 +1,6 @@
-"""The locked versions: whole, universal, within what pyproject.toml allows, and used everywhere.
+"""The locked versions: complete, universal, within pyproject.toml's bounds, and used everywhere.
 
-Resolving itself needs the registry and is not done here; binder/constraints.txt names its command.
+Resolving needs the registry, so it is not tested; binder/constraints.txt names its command.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SYSTEMS = {
 
 
 def environment(python: str, system: str) -> dict[str, str]:
-    """What a marker sees there."""
+    """The variables of a marker on that platform."""
     return {
         "python_version": python,
         "python_full_version": f"{python}.9",
@@ -48,7 +48,7 @@ def pins() -> list[Requirement]:
 
 
 def pinned(name: str, where: dict[str, str]) -> list[str]:
-    """The versions of a library that hold there: one, or none where it is not needed."""
+    """The pinned versions of a library on a platform: one, or none if it is not needed."""
     return [
         next(iter(found.specifier)).version
         for found in pins()
@@ -58,7 +58,7 @@ def pinned(name: str, where: dict[str, str]) -> list[str]:
 
 
 def named() -> Iterator[Requirement]:
-    """Everything that pyproject.toml asks for, the extras too."""
+    """Every requirement of pyproject.toml, with the extras."""
     for group in (PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()):
         for requirement in map(Requirement, group):
             if requirement.name != PROJECT["name"]:
@@ -67,7 +67,7 @@ def named() -> Iterator[Requirement]:
 
 @pytest.mark.parametrize("system", SYSTEMS)
 @pytest.mark.parametrize("python", PYTHONS)
-def test_everything_asked_for_has_one_version_that_is_allowed(python: str, system: str) -> None:
+def test_every_requirement_has_one_version_within_its_bounds(python: str, system: str) -> None:
     where = environment(python, system)
     for requirement in named():
         found = pinned(requirement.name, where)
@@ -77,7 +77,7 @@ def test_everything_asked_for_has_one_version_that_is_allowed(python: str, syste
 
 @pytest.mark.parametrize("system", SYSTEMS)
 @pytest.mark.parametrize("python", PYTHONS)
-def test_what_those_need_in_turn_is_pinned_too(python: str, system: str) -> None:
+def test_their_dependencies_are_pinned_too(python: str, system: str) -> None:
     where = environment(python, system)
     loose = {
         f"{library} needs {requirement}"
@@ -101,7 +101,7 @@ def test_every_line_of_the_lock_is_one_exact_version() -> None:
     assert all(len(found.specifier) == 1 and "*" not in str(found.specifier) for found in pins())
 
 
-def test_the_lock_names_its_command_and_no_place_of_the_machine_that_made_it() -> None:
+def test_the_lock_names_its_command_and_no_path_of_the_machine_that_made_it() -> None:
     text = LOCK.read_text(encoding="utf-8")
     command = "uv pip compile pyproject.toml --extra test --universal --python-version 3.11"
     assert command in text

@@ -1,8 +1,8 @@
-"""What the code relies on in its libraries beyond their documented interface, each line by name.
+"""The undocumented parts of libraries that the code relies on, each by name.
 
-A release that changes one of these fails here first, with the name, the file and what it is for.
-Decided by behaviour elsewhere (and so not listed): what a forward calls its cache, whether a method
-runs on a base (`adapters/trial.py`), whether bitsandbytes misreads a layer
+A release that changes one of these fails here first, with the name, the file and the purpose. The
+code tests some others itself, so they are not listed: what a forward calls its cache, whether a
+method runs on a base (`adapters/trial.py`), whether bitsandbytes misreads a layer
 (`base/bitsandbytes_patches.py`).
 """
 
@@ -40,7 +40,7 @@ LIBRARIES = (
 
 @dataclass(frozen=True)
 class Reliance:
-    """One thing relied on: whose, its name, the file that does, what for, and whether it holds."""
+    """One dependency: library, name, the file that uses it, its purpose, and a check."""
 
     library: str
     name: str
@@ -49,11 +49,11 @@ class Reliance:
     holds: Callable[[], bool]
 
 
-# How each is looked at
+# The checks
 
 
 def trainer(name: str) -> Callable[[], bool]:
-    """Does the Trainer itself have this method, so that ours takes its place?"""
+    """Does the Trainer have this method, so that ours overrides it?"""
 
     def holds() -> bool:
         from transformers import Trainer
@@ -74,18 +74,18 @@ def one_gpu_can_be_set() -> bool:
     from transformers import TrainingArguments
 
     arguments = TrainingArguments(output_dir="x", use_cpu=True, report_to=[])
-    assert arguments.n_gpu is not None  # sets the private one
+    assert arguments.n_gpu is not None  # this access sets the private one
     arguments._n_gpu = 7
     return bool(arguments.n_gpu == 7)
 
 
-def loss_kwargs_are_told() -> bool:
+def loss_kwargs_are_read() -> bool:
     from transformers import Trainer
 
     return "model_accepts_loss_kwargs" in inspect.getsource(Trainer)
 
 
-def adapters_are_told() -> bool:
+def adapters_are_recognised() -> bool:
     """A quantised model is refused by the Trainer unless it has adapters, by this flag."""
     from transformers import trainer, trainer_utils
 
@@ -93,7 +93,7 @@ def adapters_are_told() -> bool:
     return any("_hf_peft_config_loaded" in source for source in sources)
 
 
-def last_logits_alone_can_be_asked_for() -> bool:
+def logits_can_be_limited_to_the_last() -> bool:
     """Only memory depends on it: without it all logits are computed, and the last one read."""
     model: Any = tiny_model("llama")
     with torch.no_grad():
@@ -102,7 +102,7 @@ def last_logits_alone_can_be_asked_for() -> bool:
         )
 
 
-def renames_are_told() -> bool:
+def renames_are_listed() -> bool:
     from transformers.conversion_mapping import get_model_conversion_mapping
     from transformers.core_model_loading import WeightRenaming, rename_source_key
 
@@ -127,13 +127,13 @@ def wrapped(**options: Any) -> Any:
     return wrapper, wrapper.base_model.model.model.layers[0].self_attn.q_proj
 
 
-def lora_is_laid_out() -> bool:
+def lora_has_its_layout() -> bool:
     _, layer = wrapped(r=2, lora_alpha=6)
     parts = layer.lora_A["default"].weight.shape, layer.lora_B["default"].weight.shape
     return parts == ((2, 32), (32, 2)) and layer.scaling["default"] == 3 and layer.r["default"] == 2
 
 
-def dora_is_laid_out() -> bool:
+def dora_has_its_layout() -> bool:
     _, layer = wrapped(r=2, use_dora=True)
     magnitude = layer.lora_magnitude_vector["default"]
     return {"base_layer", "lora_A", "lora_B", "scaling"} <= set(
@@ -141,31 +141,31 @@ def dora_is_laid_out() -> bool:
     )
 
 
-def adalora_is_laid_out() -> bool:
+def adalora_has_its_layout() -> bool:
     import peft
 
     wrapper, layer = wrapped(kind=peft.AdaLoraConfig, init_r=3, target_r=2, total_step=50)
     allocator = peft.tuners.adalora.layer.RankAllocator
     allocator(wrapper.model, wrapper.peft_config["default"], "default")
-    asked = inspect.signature(allocator.update_and_allocate).parameters
-    ready = callable(allocator.mask_using_rank_pattern) and "force_mask" in asked
+    parameters = inspect.signature(allocator.update_and_allocate).parameters
+    ready = callable(allocator.mask_using_rank_pattern) and "force_mask" in parameters
     return ready and layer.lora_E["default"].shape == (3, 1) and "default" in layer.ranknum
 
 
-def ia3_is_laid_out() -> bool:
+def ia3_has_its_layout() -> bool:
     import peft
 
     _, layer = wrapped(kind=peft.IA3Config, feedforward_modules=[])
     return layer.ia3_l["default"].shape == (32, 1) and layer.is_feedforward is False
 
 
-def targets_are_told() -> bool:
+def targets_are_listed() -> bool:
     wrapper, _ = wrapped(r=2)
     named: list[str] = wrapper.base_model.targeted_module_names
     return len(named) == 2 and named[0].endswith("q_proj")
 
 
-def a_mark_is_left() -> bool:
+def a_config_is_left_on_the_base() -> bool:
     wrapper, _ = wrapped(r=2)
     return "peft_config" in vars(wrapper.base_model.model)
 
@@ -183,11 +183,11 @@ def layers_are_known_by_class() -> bool:
     return isinstance(wrapped(r=2)[1], peft.tuners.tuners_utils.BaseTunerLayer)
 
 
-def eva_asks() -> bool:
+def eva_takes_functions() -> bool:
     import peft
 
-    asked = set(inspect.signature(peft.get_eva_state_dict).parameters)
-    return {"prepare_model_inputs_fn", "prepare_layer_inputs_fn"} <= asked
+    parameters = set(inspect.signature(peft.get_eva_state_dict).parameters)
+    return {"prepare_model_inputs_fn", "prepare_layer_inputs_fn"} <= parameters
 
 
 def packed() -> Any:
@@ -197,14 +197,14 @@ def packed() -> Any:
     return layer.to("cpu")
 
 
-def packed_weights_hold_their_state() -> bool:
+def packed_weights_have_their_state() -> bool:
     state = packed().weight.quant_state
     inner = state.state2
-    told = (state.absmax, state.code, state.offset, inner.absmax, inner.code)
-    return all(isinstance(part, torch.Tensor) for part in told) and len(state.shape) == 2
+    parts = (state.absmax, state.code, state.offset, inner.absmax, inner.code)
+    return all(isinstance(part, torch.Tensor) for part in parts) and len(state.shape) == 2
 
 
-def repacking_can_be_spared() -> bool:
+def repacking_can_be_disabled() -> bool:
     """Without this switch, an eval forward on some CPUs makes 4-bit weights unreadable for good."""
     from bitsandbytes.nn import modules
 
@@ -212,7 +212,7 @@ def repacking_can_be_spared() -> bool:
     return "support_avx512bf16_for_cpu" in source and "packing_format_for_cpu" in source
 
 
-def eight_bits_hold_their_scales() -> bool:
+def eight_bits_have_their_scales() -> bool:
     import bitsandbytes
 
     layer = bitsandbytes.nn.Linear8bitLt(64, 64, has_fp16_weights=False).to("cpu")
@@ -239,8 +239,8 @@ def versions_count_writes() -> bool:
     return tensor._version == before + 1
 
 
-def one_shell_hears_all() -> bool:
-    """Where ipykernel sends comm messages to a shell, this is the name of the one that chooses."""
+def comm_messages_reach_a_known_shell() -> bool:
+    """If ipykernel routes comm messages to subshells, this name is the function that chooses."""
     from ipykernel.comm import Comm
     from ipykernel.kernelbase import Kernel
 
@@ -250,7 +250,7 @@ def one_shell_hears_all() -> bool:
     )
 
 
-def a_person_can_be_asked() -> bool:
+def stdin_is_announced() -> bool:
     from ipykernel.kernelbase import Kernel
 
     return "_allow_stdin" in vars(Kernel)
@@ -259,7 +259,7 @@ def a_person_can_be_asked() -> bool:
 def subshells_have_a_manager() -> bool:
     try:
         from ipykernel.subshell_manager import SubshellManager
-    except ImportError:  # before ipykernel 7 there are no subshells, and none are asked for
+    except ImportError:  # before ipykernel 7 there are no subshells, and none are used
         return True
     from ipykernel import shellchannel
 
@@ -274,7 +274,7 @@ def lines_can_be_joined() -> bool:
     return joined == "a  b" and it.find_end_of_continued_line(["a \\\n", "b\n"], 0) == 1
 
 
-def a_pass_has_a_place() -> bool:
+def transforms_have_priorities() -> bool:
     from IPython.core.inputtransformer2 import HelpEnd, MagicAssign, TokenTransformBase
 
     return HelpEnd.priority == 5 and MagicAssign.priority == TokenTransformBase.priority == 10
@@ -288,7 +288,7 @@ def completers_are_lists() -> bool:
     return "custom_matchers" in source if new else "magic_arg_matchers" in source
 
 
-def history_is_kept() -> bool:
+def history_is_recorded() -> bool:
     from IPython.core.history import HistoryManager
 
     return {"input_hist_parsed", "input_hist_raw"} <= set(dir(HistoryManager))
@@ -300,7 +300,7 @@ def the_router_can_be_removed() -> bool:
     return {"magics", "registry"} <= set(dir(MagicsManager))
 
 
-RELIED = [
+RELIANCES = [
     Reliance(
         "torch", "_modules", "adapters/slots.py", "a slot is a dict entry", module_tables_are_dicts
     ),
@@ -311,7 +311,7 @@ RELIED = [
     ),
     Reliance("torch", "_version", "base/fingerprint.py", "verify --quick", versions_count_writes),
     *(
-        Reliance("transformers", name, "training/trainer.py", "ours takes its place", trainer(name))
+        Reliance("transformers", name, "training/trainer.py", "overridden", trainer(name))
         for name in (
             "_move_model_to_device",
             "_get_train_sampler",
@@ -325,51 +325,63 @@ RELIED = [
         "transformers",
         "model_accepts_loss_kwargs",
         "training/trainer.py",
-        "a classifier's mean of a pass",
-        loss_kwargs_are_told,
+        "a classifier's loss is a mean",
+        loss_kwargs_are_read,
     ),
     Reliance(
         "transformers",
         "_hf_peft_config_loaded",
         "training/trainer.py",
         "a quantised base is trained",
-        adapters_are_told,
+        adapters_are_recognised,
     ),
     Reliance(
         "transformers",
         "logits_to_keep",
         "compare/generate.py",
         "memory of the first logits",
-        last_logits_alone_can_be_asked_for,
+        logits_can_be_limited_to_the_last,
     ),
     Reliance(
         "transformers",
         "conversion_mapping, core_model_loading",
         "base/weight_files.py",
         "LoftQ's unquantised weights",
-        renames_are_told,
+        renames_are_listed,
     ),
     Reliance(
         "transformers",
         "utils.notebook",
         "training/trainer.py",
-        "silence",
+        "no second progress table",
         notebook_callback_exists,
     ),
     Reliance(
-        "accelerate", "state, _shared_state", "training/trainer.py", "put back", states_are_shared
+        "accelerate", "state, _shared_state", "training/trainer.py", "restored", states_are_shared
     ),
-    Reliance("peft", "lora_A, lora_B, scaling, r", "adapters/delta.py", "ΔW", lora_is_laid_out),
+    Reliance("peft", "lora_A, lora_B, scaling, r", "adapters/delta.py", "ΔW", lora_has_its_layout),
     Reliance(
-        "peft", "lora_magnitude_vector", "adapters/build.py", "DoRA's start", dora_is_laid_out
+        "peft",
+        "lora_magnitude_vector",
+        "adapters/build.py",
+        "DoRA's magnitude",
+        dora_has_its_layout,
     ),
     Reliance(
-        "peft", "lora_E, RankAllocator", "adapters/bridge/runs.py", "AdaLoRA", adalora_is_laid_out
+        "peft",
+        "lora_E, RankAllocator",
+        "adapters/bridge/runs.py",
+        "AdaLoRA",
+        adalora_has_its_layout,
     ),
-    Reliance("peft", "ia3_l", "adapters/delta.py", "(IA)³'s ΔW", ia3_is_laid_out),
-    Reliance("peft", "targeted_module_names", "adapters/build.py", "targets", targets_are_told),
+    Reliance("peft", "ia3_l", "adapters/delta.py", "(IA)³'s ΔW", ia3_has_its_layout),
+    Reliance("peft", "targeted_module_names", "adapters/build.py", "targets", targets_are_listed),
     Reliance(
-        "peft", "peft_config on the base", "adapters/bridge/capture.py", "forgotten", a_mark_is_left
+        "peft",
+        "peft_config on the base",
+        "adapters/bridge/capture.py",
+        "removed",
+        a_config_is_left_on_the_base,
     ),
     Reliance(
         "peft", "utils.constants", "adapters/bridge/configs.py", "(IA)³", ia3_targets_are_listed
@@ -381,45 +393,65 @@ RELIED = [
         "use",
         layers_are_known_by_class,
     ),
-    Reliance("peft", "get_eva_state_dict", "adapters/bridge/runs.py", "EVA's start", eva_asks),
     Reliance(
-        "bitsandbytes", "quant_state", "base/quantise.py", "4 bits", packed_weights_hold_their_state
+        "peft",
+        "get_eva_state_dict",
+        "adapters/bridge/runs.py",
+        "EVA's initialisation",
+        eva_takes_functions,
     ),
-    Reliance("bitsandbytes", "SCB", "base/quantise.py", "8 bits", eight_bits_hold_their_scales),
+    Reliance(
+        "bitsandbytes", "quant_state", "base/quantise.py", "4 bits", packed_weights_have_their_state
+    ),
+    Reliance("bitsandbytes", "SCB", "base/quantise.py", "8 bits", eight_bits_have_their_scales),
     Reliance(
         "bitsandbytes",
         "support_avx512bf16_for_cpu",
         "base/bitsandbytes_patches.py",
         "weights stay readable",
-        repacking_can_be_spared,
+        repacking_can_be_disabled,
     ),
     Reliance(
         "bitsandbytes", "PagedAdamW", "base/quantise.py", "--optimizer", paged_optimizers_exist
     ),
     Reliance(
-        "ipykernel", "_allow_stdin", "magics/show.py", "is there a person", a_person_can_be_asked
+        "ipykernel", "_allow_stdin", "magics/show.py", "can a user answer", stdin_is_announced
     ),
     Reliance(
-        "ipykernel", "_reply_subshell_for", "views/controls/widgets.py", "Stop", one_shell_hears_all
+        "ipykernel",
+        "_reply_subshell_for",
+        "views/controls/widgets.py",
+        "Stop",
+        comm_messages_reach_a_known_shell,
     ),
     Reliance(
-        "ipykernel", "_supports_kernel_subshells", "magics/progress.py", "Stop", one_shell_hears_all
+        "ipykernel",
+        "_supports_kernel_subshells",
+        "magics/progress.py",
+        "Stop",
+        comm_messages_reach_a_known_shell,
     ),
     Reliance("ipykernel", "_manager", "magics/progress.py", "Stop", subshells_have_a_manager),
     Reliance("IPython", "inputtransformer2", "magics/lines.py", "raw prompts", lines_can_be_joined),
     Reliance(
-        "IPython", "priority", "magics/lines.py", "before help and magics", a_pass_has_a_place
+        "IPython",
+        "priority",
+        "magics/lines.py",
+        "before help and magics",
+        transforms_have_priorities,
     ),
     Reliance("IPython", "custom_matchers", "magics/completer.py", "TAB", completers_are_lists),
-    Reliance("IPython", "input_hist_raw", "magics/places.py", "the first cell", history_is_kept),
+    Reliance(
+        "IPython", "input_hist_raw", "magics/places.py", "the first cell", history_is_recorded
+    ),
     Reliance(
         "IPython", "magics, registry", "magics/extension.py", "unload", the_router_can_be_removed
     ),
 ]
 
 
-@pytest.mark.parametrize("one", RELIED, ids=lambda one: f"{one.library} {one.name}, {one.where}")
-def test_it_is_as_we_rely_on(one: Reliance) -> None:
+@pytest.mark.parametrize("one", RELIANCES, ids=lambda one: f"{one.library} {one.name}, {one.where}")
+def test_the_library_still_has_it(one: Reliance) -> None:
     assert one.holds(), f"{one.library}: {one.name}, for {one.what_for} in {one.where}"
     assert (PACKAGE / one.where).is_file()
 
@@ -430,7 +462,7 @@ def trees() -> Iterator[tuple[str, ast.Module]]:
 
 
 def own_names() -> set[str]:
-    """Private names that the package gives itself."""
+    """Private names that the package defines."""
     found = set()
     for _, tree in trees():
         for node in ast.walk(tree):
@@ -459,7 +491,7 @@ def private(node: ast.AST) -> str | None:
 
 
 def test_every_private_name_of_a_library_is_listed() -> None:
-    listed = {part for one in RELIED for part in one.name.replace(",", " ").split()}
+    listed = {part for one in RELIANCES for part in one.name.replace(",", " ").split()}
     own = own_names()
     unlisted = {
         f"{where}: {name}"
@@ -471,7 +503,7 @@ def test_every_private_name_of_a_library_is_listed() -> None:
     assert unlisted == set()
 
 
-#: Modules below a library's top that its documentation tells people to import from.
+#: Submodules of libraries whose documentation imports from them.
 PUBLIC = {
     "IPython.core.getipython",
     "IPython.core.magic",
@@ -489,7 +521,7 @@ PUBLIC = {
 
 
 def test_every_inner_module_of_a_library_is_listed() -> None:
-    listed = {part for one in RELIED for part in one.name.replace(",", " ").split()}
+    listed = {part for one in RELIANCES for part in one.name.replace(",", " ").split()}
     unlisted = set()
     for where, tree in trees():
         if where.startswith("demo/"):

@@ -27,7 +27,7 @@ from .targets import resolve, shortest
 from .trainable_copy import biases, norms
 from .trial import check_runs
 
-#: What PEFT's files put before a module's path.
+#: The prefix of a module's path in PEFT's files.
 FILE_PREFIX = "base_model.model."
 
 
@@ -58,7 +58,7 @@ def from_peft(
 ) -> LiveAdapter:
     """An adapter from PEFT's config and the tensors of PEFT's file.
 
-    All faults of the tensors come in one `AdapterError`.
+    Raises one `AdapterError` with every fault of the tensors.
     """
     attached = from_config(base, slots, name, spec, config)
     fill(base, slots, attached, state)
@@ -77,8 +77,8 @@ def from_updates(
 ) -> LiveAdapter:
     """A plain LoRA whose ΔW are these updates, rank by module; the scale goes into B.
 
-    `trained` are trained parameters of the base by module path and name: biases, norms and a head,
-    and no others. Raises `AdapterError` for no updates.
+    `trained` are trained parameters of the base by module path and name: biases, norms and a head.
+    Raises `AdapterError` if there are no updates.
     """
     with slots.using({}):
         spec = _spec_of(base, updates, trained, seed)
@@ -103,7 +103,7 @@ def _spec_of(
     seed: int,
 ) -> AdapterSpec:
     if not updates:
-        raise AdapterError("there is no ΔW to make an adapter of.")
+        raise AdapterError("there is no ΔW to make an adapter from.")
     ranks = {path: update.rank for path, update in updates.items()}
     most = max(ranks.values())
     uneven = tuple((path, rank) for path, rank in ranks.items() if rank != most)
@@ -131,7 +131,7 @@ def _targets(base: BaseModel, paths: list[str]) -> str:
 def _bias_and_norms(
     base: BaseModel, targets: set[str], trained: Mapping[str, Mapping[str, Tensor]]
 ) -> dict[str, Any]:
-    """The spec's `bias` and `norms` that train these parameters of the base, and few others."""
+    """The spec's `bias` and `norms` that train these parameters, and few others."""
     own = {path: set(values) for path, values in trained.items() if path not in base.task.head}
     every_norm, every_bias = norms(base.model), biases(base.model)
     with_norms = any(names - set(every_bias.get(path, ())) for path, names in own.items())
@@ -165,13 +165,13 @@ def _live(
 
 
 def finished(attached: LiveAdapter) -> LiveAdapter:
-    """An adapter whose tensors have been written: training starts from here."""
+    """Record the adapter's tensors, now complete, as the state that training starts from."""
     attached.start = attached.state()
     attached.history = History(elsewhere=attached.has_effect())
     return attached
 
 
-# The tensors of its file
+# The tensors of an adapter's file
 
 
 def trained_tensors(attached: LiveAdapter) -> dict[str, Tensor]:
@@ -197,7 +197,7 @@ def fill(
 ) -> None:
     """Write the tensors of a file into an adapter.
 
-    Raises `AdapterError`, with every fault in one and nothing written, for tensors that do not fit.
+    Raises one `AdapterError` with every fault, before anything is written.
     """
     faults = faults_of(file_tensors(slots, attached), tensors)
     if faults:
@@ -210,14 +210,14 @@ def fill(
     with torch.no_grad():
         for key, value in trained.items():
             value.copy_(tensors[key])
-    # PEFT writes its own: it resizes AdaLoRA's layers to the ranks in the config.
+    # PEFT writes its own tensors, since it resizes AdaLoRA's layers to the ranks in the config.
     layers = {key: tensor for key, tensor in tensors.items() if key not in trained}
     bridge.set_tensors(attached.wrapper, slots, attached.replacements, layers)
     attached.collect(slots)
 
 
 def faults_of(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
-    """What is wrong with tensors read: missing, unexpected, another shape, not finite numbers."""
+    """The faults of a file's tensors: missing, unexpected, wrong shape or type, NaN, infinity."""
     faults = [f"missing {key}" for key in expected if key not in found]
     faults += [f"unexpected {key}" for key in found if key not in expected]
     for key in expected.keys() & found.keys():

@@ -19,10 +19,10 @@ from .targets import carries_lora, is_attention, shape_of
 class Bottleneck(AdapterLayer):
     """h ← h + W_up·relu(W_down·h + b_down) + b_up, on the output h of a module of the base.
 
-    W_down is r×d, normal with std 1/√d; W_up is d×r, zero at first with both biases, so that the
-    first output is the base's. With `norm` a LayerNorm of its own comes before W_down (Lin et al.
-    2020). Parameters: 2·d·r + r + d, and 2·d for the norm. float32, cast back once. If a module
-    returns a tuple, its first element is changed.
+    W_down is r×d, normal with std 1/√d; W_up is d×r; it and both biases start at zero, so the
+    initial output equals the base's. With `norm` a LayerNorm precedes W_down (Lin et al. 2020).
+    Parameters: 2·d·r + r + d, and 2·d for the norm. float32, cast back once. If a module returns a
+    tuple, its first element is changed.
     """
 
     norm: nn.Module
@@ -42,7 +42,7 @@ class Bottleneck(AdapterLayer):
             part.requires_grad_(False).to(device)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The module's output, changed."""
+        """The module's output with the adapter's part added."""
         output = self.base_layer(*args, **kwargs)
         if isinstance(output, tuple):
             return (self.changed(output[0]), *output[1:])
@@ -56,7 +56,7 @@ class Bottleneck(AdapterLayer):
 
 
 def blocks(model: nn.Module) -> dict[str, nn.Module]:
-    """The model's blocks by path: the longest list of modules of one kind in it.
+    """The model's blocks by path: the largest list of modules of one class.
 
     Raises `AdapterError` for a model without such a list.
     """
@@ -67,7 +67,7 @@ def blocks(model: nn.Module) -> dict[str, nn.Module]:
     ]
     if not lists:
         raise AdapterError(
-            f"{type(model).__name__} has no list of equal blocks to put bottlenecks in; name the "
+            f"{type(model).__name__} has no list of identical blocks for bottlenecks; name the "
             "modules: --targets o_proj,down_proj"
         )
     path, found = max(lists, key=lambda pair: sum(p.numel() for p in pair[1].parameters()))

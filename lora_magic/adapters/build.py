@@ -1,4 +1,4 @@
-"""The layers of each method, made fresh on a base: one function a method.
+"""The layers of each method, made fresh on a base: one function per method.
 
 Knows the base, the layers and the bridge to PEFT; knows no names of adapters and no session.
 """
@@ -42,7 +42,7 @@ class AdapterLayers:
 
 
 def build(base: BaseModel, slots: Slots, spec: AdapterSpec) -> AdapterLayers:
-    """The layers of a spec, drawn from its seed, with a classifier's head.
+    """The layers of a spec, initialised from its seed, with a classifier's head.
 
     Raises `AdapterError` if the method cannot run on this base, which is then unchanged.
     """
@@ -76,7 +76,7 @@ def add_trained(
 
 
 def peft_layers(base: BaseModel, slots: Slots, spec: AdapterSpec, config: Any) -> AdapterLayers:
-    """PEFT's layers of a config."""
+    """The layers that PEFT makes from a config."""
     wrapper, replacements = bridge.capture(base.model, slots, config, spec.seed)
     if spec.dora:
         for path, layer in replacements.items():
@@ -125,7 +125,7 @@ def _recompute_magnitude(layer: Any) -> None:
 
 
 def _separate_quantised(original: nn.Module, layer: Any) -> None:
-    """Give DoRA on 4 bits its own base layer: PEFT replaces the weight in each forward."""
+    """Give DoRA on 4 bits its own base layer: PEFT replaces the weight in each forward pass."""
     if quantised_bits(original):
         layer.base_layer = shallow_copy(original)
 

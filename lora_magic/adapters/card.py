@@ -28,7 +28,7 @@ _PACKAGES = ("lora_magic", "torch", "transformers", "peft", "bitsandbytes")
 
 @dataclass(frozen=True)
 class Card:
-    """The contents of lora_magic.json; every field is empty where there is no such file."""
+    """The contents of lora_magic.json; every field is empty if there is no such file."""
 
     name: str = ""
     base: str = ""
@@ -141,19 +141,19 @@ def page_of(base: BaseModel, attached: LiveAdapter) -> str:
         "",
         f"- {record!r}",
         f"- base: fingerprint {base.fingerprint.digest} in {number_format(base)}",
-        *([f"- made of: {', '.join(attached.parents)}"] if attached.parents else []),
+        *([f"- made from: {', '.join(attached.parents)}"] if attached.parents else []),
         "",
         "Open it in a notebook with lora_magic: `%lora open DIR`.",
     ]
     if not method.peft:
-        lines.append("Plain PEFT has no such method and cannot read it.")
+        lines.append("Plain PEFT does not have this method and cannot read the adapter.")
     return "\n".join(lines) + "\n"
 
 
 def card_of(fields: Any, folder: Path) -> Card:
     """The card in these contents of a folder's lora_magic.json.
 
-    Raises `AdapterError` for contents that are wrong anywhere.
+    Raises `AdapterError` for any invalid content.
     """
     try:
         base = fields.get("base") or {}
@@ -172,7 +172,7 @@ def card_of(fields: Any, folder: Path) -> Card:
             run=dict(fields.get("run") or {}),
             parents=tuple(fields.get("parents") or ()),
         )
-    # A card edited by hand can be wrong in every way; the remedy is always the same.
+    # A card edited by hand can be wrong in any way; the remedy is always the same.
     except (ValueError, TypeError, KeyError, AttributeError, AdapterError) as error:
         raise AdapterError(
             f"{folder / CARD_FILE} cannot be read ({error}); remove it to open the adapter "

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModuleCount:
-    """One module: d outputs, k inputs, the method's `formula`, and what its tensors hold.
+    """One module: d outputs, k inputs, the method's `formula`, and the count of its `tensors`.
 
     `rank` is 0 for a method without one.
     """
@@ -83,7 +83,7 @@ class ParameterCount:
         return self.line
 
     def to_frame(self) -> DataFrame:
-        """One row a module: module, outputs, inputs, rank, formula, trainable."""
+        """One row per module: module, outputs, inputs, rank, formula, trainable."""
         rows = [(c.module, c.outputs, c.inputs, c.rank, c.formula, c.tensors) for c in self.modules]
         names = ["module", "outputs", "inputs", "rank", "formula", "trainable"]
         return frame(rows, names)
@@ -120,17 +120,17 @@ def _kind(count: ModuleCount) -> str:
 
 
 def _less(times: float) -> str:
-    return f"1 in {times:,.0f}" if times >= 1.5 else "about all of them"
+    return f"1 in {times:,.0f}" if times >= 1.5 else "nearly all of them"
 
 
 def low_rank(outputs: int, inputs: int, rank: int, spec: AdapterSpec) -> int:
-    """r·(d + k): A is r×k and B is d×r. AdaLoRA has r values more, DoRA d magnitudes."""
+    """r·(d + k): A is r×k and B is d×r. AdaLoRA adds r values, DoRA d magnitudes."""
     extra = rank if spec.method == "adalora" else 0
     return rank * (outputs + inputs) + extra + (outputs if spec.dora else 0)
 
 
 def bottleneck(width: int, rank: int, norm: bool) -> int:
-    """2·d·r + r + d for two layers with biases, 2·d more for a norm of its own."""
+    """2·d·r + r + d for two layers with biases, plus 2·d for a norm of its own."""
     return 2 * width * rank + rank + width + (2 * width if norm else 0)
 
 
@@ -142,9 +142,9 @@ def width_at(model: nn.Module, module: nn.Module) -> int:
 def by_formula(
     model: nn.Module, spec: AdapterSpec, sites: Iterable[Site], head: Iterable[str] = ()
 ) -> dict[str, ModuleCount]:
-    """What a spec's layers train, and what of the base is trained, by path.
+    """What a spec's layers train, and which parameters of the base are trained, by path.
 
-    Tied parameters are counted once. The tensors are not counted: theirs is 0.
+    Tied parameters are counted once. `tensors` is 0: this counts formulas only.
     """
     sites = tuple(sites)
     found = {site.path: _of_layer(model, spec, site) for site in sites}
@@ -188,7 +188,7 @@ def planned(
     """The counts of an adapter that does not exist yet, by formula, for every method.
 
     Nothing is allocated: `model` may be on the meta device. `head` is a classifier's, by path,
-    which every adapter trains. Raises `AdapterError` for targets and a rank that cannot be.
+    which every adapter trains. Raises `AdapterError` for invalid targets or an invalid rank.
     """
     head = tuple(head)
     counts = by_formula(model, spec, sites_of(model, spec, head), head).values()

@@ -2,7 +2,7 @@
 
 Answers two questions for every layer of every method: its ΔW, and the parameters of a plain module
 with the same outputs. Each kind of layer is recognised by its attributes and has its own formula.
-Weights and ΔW are [d, k], outputs by inputs, unless said otherwise.
+Weights and ΔW are [d, k], outputs by inputs, unless noted otherwise.
 
 Knows layers by their attributes; knows neither PEFT's classes nor a session.
 """
@@ -22,7 +22,7 @@ from lora_magic.lowrank.factors import LowRank
 from .targets import is_transposed
 from .trainable_copy import TrainableCopy
 
-#: Every adapter has its own wrapper, in which PEFT calls it this.
+#: PEFT's name for the one adapter in each wrapper.
 PEFT_NAME = "default"
 
 
@@ -59,7 +59,7 @@ def _low_rank(layer: nn.Module) -> LowRank | None:
         return None
     if hasattr(part, "lora_E"):
         scale = scaling_of(part) / (float(part.ranknum[PEFT_NAME]) + 1e-5)
-        # Values that the budget removed are 0: ΔW is the same without their triplets.
+        # Values that the budget pruned are 0: ΔW is the same without their triplets.
         kept = part.lora_E[PEFT_NAME].detach().flatten().nonzero().flatten()
         kept = kept if len(kept) else kept.new_zeros(1)
         down = (part.lora_A[PEFT_NAME] * part.lora_E[PEFT_NAME])[kept]
@@ -67,7 +67,7 @@ def _low_rank(layer: nn.Module) -> LowRank | None:
     own, negated = _factors(part), getattr(inner, "negated", None)
     if own is not None and negated is not None:
         both = weighted_sum([(1.0, own), (1.0, negated)])
-        assert isinstance(both, LowRank)  # a sum of such
+        assert isinstance(both, LowRank)  # a sum of low-rank updates
         return both
     return own
 
@@ -94,8 +94,8 @@ def scaling_of(layer: Any) -> float:
 def merged_parameters(original: nn.Module, layer: nn.Module) -> dict[str, Tensor]:
     """The parameters of a plain module with the same outputs as the layer, by name.
 
-    In the module's own layout, float64 for float32 weights and float32 for narrower ones: rounded
-    once, by whoever writes them. A quantised weight is read as what the layer computes with.
+    In the module's own layout, float64 for float32 weights and float32 for narrower ones: the
+    caller rounds them once. A quantised weight is dequantised as in the layer's forward pass.
     """
     part: Any = layer
     wide = wide_of(original)
@@ -123,7 +123,7 @@ def merged_parameters(original: nn.Module, layer: nn.Module) -> dict[str, Tensor
 def _rescaled(
     original: nn.Module, layer: Any, weight: Tensor, found: dict[str, Tensor]
 ) -> dict[str, Tensor]:
-    """(IA)³: outputs, bias too, or inputs times a vector."""
+    """(IA)³: the outputs (with the bias) or the inputs times a vector."""
     vector = layer.ia3_l[PEFT_NAME].detach().to(weight.dtype).flatten()
     if layer.is_feedforward:
         return {**found, "weight": outputs_first(original, weight * vector[None, :])}
@@ -140,7 +140,7 @@ def copy_in(layer: nn.Module) -> TrainableCopy | None:
 
 
 def start(original: nn.Module) -> Tensor:
-    """W0 in its own layout and a wide number format."""
+    """W0 in its own layout and a wider number format."""
     if quantised_bits(original) is not None:
         return dequantised(original)
     weight: Any = original.weight

@@ -2,7 +2,7 @@
 
 A folder is read once, into a frozen `AdapterFiles`; it is written under a temporary name and
 renamed, so that it appears complete or not at all. Pickles are never read. Knows files and JSON;
-knows no model and does not judge what the files say.
+knows no model and does not interpret the contents.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ALL_FILES = (CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, PAGE_FILE)
 
 @dataclass(frozen=True, eq=False)
 class AdapterFiles:
-    """The contents of an adapter's folder. `card` is empty where there is no lora_magic.json."""
+    """The contents of an adapter's folder. `card` is empty if there is no lora_magic.json."""
 
     config: Any
     card: Any
@@ -52,7 +52,7 @@ def read(folder: Path) -> AdapterFiles:
 
 
 def read_card(folder: Path) -> Any:
-    """The contents of lora_magic.json; empty where there is none."""
+    """The contents of lora_magic.json; empty if there is none."""
     path = folder / CARD_FILE
     return _json(path, "; remove it to open the adapter without its card") if path.is_file() else {}
 

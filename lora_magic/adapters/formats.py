@@ -76,7 +76,7 @@ def _subtracted(attached: LiveAdapter) -> dict[str, Residual]:
 
 
 def _doubled(key: str, tensor: Tensor, inits: Mapping[str, Residual]) -> Tensor:
-    """A trained factor, and beside it the frozen one that subtracts the initialisation."""
+    """A trained factor, concatenated with the frozen one that subtracts the initialisation."""
     path, lora, part = key.removeprefix(_PREFIX).rpartition(".lora_")
     if not lora:
         return tensor
@@ -112,11 +112,11 @@ def _doubled_config(spec: AdapterSpec) -> dict[str, Any]:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The adapter that a folder describes, before any of it is made.
+    """The adapter that a folder describes, before anything is made.
 
-    `spec` is what it is made from and `config` PEFT's own, None for our format. `tensors` have the
+    `spec` is the spec to build and `config` is PEFT's, None for our format. `tensors` have the
     names of `attach.file_tensors`. `frozen` are the factors that subtract the initialisation, by
-    module, and `final_spec` is what the adapter is called afterwards.
+    module, and `final_spec` is the adapter's spec afterwards.
     """
 
     spec: AdapterSpec
@@ -161,7 +161,7 @@ def _kind_of(config: Any) -> str:
 def _own_spec(config: Any, card: AdapterSpec | None) -> AdapterSpec:
     """The spec in a config of our own format."""
     if card is None:
-        raise AdapterError("its card lora_magic.json is missing; a method of ours needs it")
+        raise AdapterError("its card lora_magic.json is missing; this method needs it")
     try:
         spec = spec_from(config["spec"])
     except (ValueError, TypeError, KeyError, AttributeError, AdapterError) as error:
@@ -170,7 +170,7 @@ def _own_spec(config: Any, card: AdapterSpec | None) -> AdapterSpec:
     return card
 
 
-#: What a card and a config both say of an adapter.
+#: The fields that a card and a config share.
 _IN_BOTH = (
     *("method", "rank", "alpha", "rslora", "dora", "bias"),
     *("rank_pattern", "alpha_pattern", "virtual_tokens"),
@@ -190,7 +190,7 @@ def _refuse_contradictions(card: AdapterSpec, config: AdapterSpec) -> None:
 def _peft_plan(
     base: BaseModel, files: AdapterFiles, config: Any, spec: AdapterSpec, card: AdapterSpec | None
 ) -> Plan:
-    """PEFT's layers, with the biases, norms and head that are trained beside them."""
+    """PEFT's layers, with the biases, norms and head that are trained with them."""
     saved = _saved_norms(base, files.config.get("modules_to_save") or [])
     spec = replace(spec, norms=bool(saved))
     if card is not None:
@@ -202,7 +202,7 @@ def _peft_plan(
     if saved:
         tensors = {**_other_norms(base, saved), **tensors}
     targets = card.targets if card is not None and card.targets else spec.targets
-    return Plan(spec, replace(spec, targets=targets), bridge.own(config), tensors)
+    return Plan(spec, replace(spec, targets=targets), bridge.capturable(config), tensors)
 
 
 def _saved_norms(base: BaseModel, saved_modules: list[str]) -> set[str]:
@@ -221,7 +221,7 @@ def _saved_norms(base: BaseModel, saved_modules: list[str]) -> set[str]:
     if odd:
         raise AdapterError(
             f"it saves whole modules ({listed(odd)}); only norms and a classifier's head can be "
-            "opened so"
+            "saved that way"
         )
     return {path for paths in matched.values() for path in paths}
 
@@ -271,7 +271,7 @@ def _halved(card: AdapterSpec, tensors: Mapping[str, Tensor]) -> Plan:
 
 
 def make(base: BaseModel, slots: Slots, name: str, plan: Plan) -> LiveAdapter:
-    """The adapter of a plan. Raises `AdapterError` for tensors that do not fit, all in one."""
+    """The adapter of a plan. Raises one `AdapterError` for all tensors that do not fit."""
     if plan.config is None:
         attached = attach.create(base, slots, name, plan.spec)
     else:

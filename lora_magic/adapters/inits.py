@@ -1,6 +1,6 @@
 """Initialisations of A and B that read W0: PiSSA, OLoRA and LoftQ.
 
-PiSSA and OLoRA train beside what is left of W0: y = W_res·x + s·B·A·x with W_res = W0 − s·B₀·A₀.
+PiSSA and OLoRA train on top of the residual of W0: y = W_res·x + s·B·A·x with W_res = W0 − s·B₀·A₀.
 The base is never changed here: s·B₀·A₀·x is subtracted from its output instead. LoftQ corrects the
 quantisation error of W0, so nothing is subtracted.
 
@@ -60,7 +60,7 @@ class Residual(AdapterLayer):
     """y = W0·x − s·B₀·A₀·x: the base's layer minus the initialisation of an adapter.
 
     `init` is s·B₀·A₀, frozen: A₀ [r, k], B₀ [d, r]. The output is in the factors' number format:
-    the adapter adds s·B·A·x to it, and only then is the sum rounded, once (`subtract_init`).
+    the adapter adds s·B·A·x to it, and the sum is rounded only once (`subtract_init`).
     """
 
     down: Tensor

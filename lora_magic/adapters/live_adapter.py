@@ -31,7 +31,7 @@ from .trainable_copy import TrainableCopy
 
 State = Mapping[str, Tensor]
 
-#: What virtual tokens have instead of a module's path.
+#: The label of virtual tokens, which have no module path.
 VIRTUAL = "virtual tokens"
 
 #: The name of virtual tokens among the model's modules during training.
@@ -74,7 +74,7 @@ class Adapter:
     `formula` is the method's count over its modules (Σ r·(d + k) for LoRA), `trainable` the count
     of its tensors; `differing` names the modules where the two differ. `checkpoint_bytes` is
     the size of its tensors. `ranks` are those in use by module: for AdaLoRA those that its budget
-    left. `active` says whether it was active at that moment.
+    left. `active` says whether it was active when the record was made.
     """
 
     name: str
@@ -144,7 +144,7 @@ class Adapter:
 
 @dataclass(eq=False)
 class LiveAdapter:
-    """An adapter inside the session: live modules, never returned to a person.
+    """An adapter inside the session: live modules, never returned to the user.
 
     `replacements` are in the slots while it is active, by path; `originals` are the base's own
     modules there. `wrapper` is PEFT's model around the base, None for methods that PEFT does not
@@ -172,7 +172,7 @@ class LiveAdapter:
 
     @property
     def method(self) -> Method:
-        """Its row of the table of methods."""
+        """Its row in the table of methods."""
         return METHODS[self.spec.method]
 
     def collect(self, slots: Slots) -> None:
@@ -212,13 +212,13 @@ class LiveAdapter:
         return {name: parameter.detach().clone() for name, parameter in self.tensors()}
 
     def set_state(self, state: State) -> None:
-        """Write a copy made by `state` back, bit for bit; an interrupt waits for its end."""
+        """Write a copy made by `state` back, bit for bit; an interrupt is deferred."""
         with undisturbed(), torch.no_grad():
             for name, parameter in self.tensors():
                 parameter.copy_(state[name])
 
     def updates(self) -> dict[str, Update]:
-        """ΔW of every matrix that it changes, by path."""
+        """ΔW of every matrix that the adapter changes, by path."""
         found = {
             path: update_of(self.originals[path], module)
             for path, module in self.replacements.items()
@@ -232,7 +232,7 @@ class LiveAdapter:
 
     @property
     def tokens(self) -> int:
-        """How many positions of the context it uses."""
+        """How many positions of the context the adapter uses."""
         root = self.replacements.get(ROOT)
         return root.count if isinstance(root, VirtualTokens) else 0
 

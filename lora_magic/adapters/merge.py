@@ -109,7 +109,7 @@ class MergeReport:
         return self.line
 
     def to_frame(self) -> DataFrame:
-        """One row a module: module, relative_change, lost_to_rounding, bytes."""
+        """One row per module: module, relative_change, lost_to_rounding, bytes."""
         names = ["module", "relative_change", "lost_to_rounding", "bytes"]
         return frame([astuple(row) for row in self.modules], names)
 
@@ -134,8 +134,8 @@ def merged_module(
         found = merged_parameters(original, layer)
         if not all(bool(value.isfinite().all()) for value in found.values()):
             raise AdapterError(
-                f"{path}: what is to be merged holds NaN or infinity; train the adapter again with "
-                "a smaller --lr, or type: %lora detach NAME"
+                f"{path}: the merged weights would contain NaN or infinity; train the adapter "
+                "again with a smaller --lr, or type: %lora detach NAME"
             )
         module = _dense(original, dtype) if quantised_bits(original) else shallow_copy(original)
         rows = [_replaced(module, original, name, value) for name, value in found.items()]
@@ -177,7 +177,7 @@ def _summed(path: str, rows: list[tuple[float, float, float, int]]) -> ModuleMer
 
 
 def refuse_unmergeable(method: Method, name: str) -> None:
-    """Raise `AdapterError`, with the reason and the way out, for a method that cannot be merged."""
+    """Raise `AdapterError`, with reason and remedy, for a method that cannot be merged."""
     if method.not_merged:
         raise AdapterError(
             f"{name} ({method.title}) cannot be merged: {method.not_merged}. Use it unmerged: "

@@ -1,6 +1,6 @@
 """The table of methods: what each adapter method is, its flags, and what can be done with it.
 
-Every verb, `--help` and the README read this table. Knows words and numbers only: no torch, no
+Every verb, `--help` and the README read this table. Knows names and numbers only: no torch, no
 PEFT, no session.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from lora_magic.errors import AdapterError, listed, near
 
-#: What every method takes.
+#: The fields that every method reads.
 _COMMON = frozenset({"seed"})
 _LOW_RANK = frozenset({"rank", "alpha", "dropout", "targets", "bias", "norms"})
 
@@ -27,11 +27,12 @@ NONLINEAR = (
 class Method:
     """One row of the table.
 
-    `takes` are the fields of a spec that it reads. `not_merged`, `no_spectrum` and `not_quantised`
-    are the reasons why something is impossible, empty if it is possible. `batched` is whether it
-    can share one pass with other adapters in a comparison. `latency` is its cost at each token,
-    `context` what is left of the context, `storage` the parameters of one adapter. `rate` is its
-    default learning rate as a multiple of LoRA's, measured (tests/benchmarks/method_rates.py).
+    `takes` are the fields of a spec that the method reads. `not_merged`, `no_spectrum` and
+    `not_quantised` are the reasons why something is impossible, empty if it is possible. `batched`
+    is whether it can share one pass with other adapters in a comparison. `latency` is its cost at
+    each token, `context` how much of the context is left, `storage` the parameters of one adapter.
+    `rate` is its default learning rate as a multiple of LoRA's, measured
+    (tests/benchmarks/method_rates.py).
     """
 
     name: str
@@ -52,7 +53,7 @@ class Method:
     def abilities(self) -> dict[str, str]:
         """What can be done with it, by column of the table that people see."""
         return {
-            "kept for a task": self.storage,
+            "stored per task": self.storage,
             "merge": "no" if self.not_merged else "yes",
             "swap": "yes",
             "weighted with others": "no" if self.context != "whole" else "yes",
@@ -76,7 +77,7 @@ METHODS: dict[str, Method] = {
             "LoRA",
             "Hu et al. 2021, arXiv 2106.09685",
             _LOW_RANK | {"rslora", "dora", "init", "rank_pattern", "alpha_pattern"},
-            "r·(d + k) a matrix",
+            "r·(d + k) per matrix",
             batched=True,
         ),
         Method(
@@ -84,7 +85,7 @@ METHODS: dict[str, Method] = {
             "AdaLoRA",
             "Zhang et al. 2023, arXiv 2303.10512",
             _LOW_RANK - {"bias", "norms"},
-            "r·(d + k + 1) a matrix, r by importance",
+            "r·(d + k + 1) per matrix, r by importance",
             batched=True,
             rate=8.0,
         ),
@@ -93,7 +94,7 @@ METHODS: dict[str, Method] = {
             "(IA)³",
             "Liu et al. 2022, arXiv 2205.05638",
             frozenset({"targets"}),
-            "d or k a matrix",
+            "d or k per matrix",
             rate=16.0,
         ),
         Method(
@@ -105,7 +106,7 @@ METHODS: dict[str, Method] = {
             not_merged=CACHE,
             no_spectrum="it changes no weight, so there is no ΔW",
             latency="attention over n more positions",
-            context="less n tokens",
+            context="minus n tokens",
             rate=16.0,
         ),
         Method(
@@ -117,7 +118,7 @@ METHODS: dict[str, Method] = {
             not_merged=CACHE,
             no_spectrum="it changes no weight, so there is no ΔW",
             latency="n more tokens to read",
-            context="less n tokens",
+            context="minus n tokens",
             rate=4.0,
         ),
         Method(
@@ -125,10 +126,10 @@ METHODS: dict[str, Method] = {
             "bottleneck adapters (Houlsby)",
             "Houlsby et al. 2019, arXiv 1902.00751",
             frozenset({"rank", "targets"}),
-            "2·d·r + r + d, twice a block",
+            "2·d·r + r + d, twice per block",
             not_merged=NONLINEAR,
             no_spectrum="its change depends on the input, so there is no ΔW",
-            latency="two small layers, twice a block",
+            latency="two small layers, twice per block",
             peft=False,
         ),
         Method(
@@ -136,10 +137,10 @@ METHODS: dict[str, Method] = {
             "bottleneck adapters (Lin)",
             "Lin et al. 2020, arXiv 2004.03829",
             frozenset({"rank", "targets"}),
-            "2·d·r + r + 3·d a block",
+            "2·d·r + r + 3·d per block",
             not_merged=NONLINEAR,
             no_spectrum="its change depends on the input, so there is no ΔW",
-            latency="a norm and two small layers a block",
+            latency="a norm and two small layers per block",
             peft=False,
         ),
         Method(
@@ -158,7 +159,7 @@ METHODS: dict[str, Method] = {
             "the baseline of Hu et al. 2021, table 2",
             frozenset(),
             "every parameter",
-            not_quantised="a weight of 4 or 8 bits has no gradient",
+            not_quantised="4-bit and 8-bit weights have no gradient",
             peft=False,
             rate=1 / 16,
         ),
@@ -187,7 +188,7 @@ BLENDS = ("sum", "ties", "dare", "magnitude")
 
 
 def method_of(name: str) -> Method:
-    """The method of that name; raises `AdapterError` with the near miss."""
+    """The method of that name; raises `AdapterError` that suggests the nearest name."""
     if name in METHODS:
         return METHODS[name]
     if isinstance(name, str) and name.lower() in ("qlora", "lora+", "lora-plus"):

@@ -101,5 +101,5 @@ def _one(original: nn.Module, parts: Sequence[tuple[float, nn.Module]]) -> nn.Mo
     if len(low) < len(parts):
         return Blended(original, parts)
     total = weighted_sum(low)
-    assert isinstance(total, LowRank)  # a sum of such
+    assert isinstance(total, LowRank)  # a sum of low-rank updates
     return Added(original, total)

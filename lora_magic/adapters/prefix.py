@@ -122,8 +122,8 @@ def _cache_in(named: Mapping[str, Any]) -> str | None:
 
 def _keeps_cache(model: Any, named: dict[str, Any]) -> bool:
     """Does this call return a cache?"""
-    wanted = named.get("use_cache")
-    return bool(getattr(model.config, "use_cache", True) if wanted is None else wanted)
+    requested = named.get("use_cache")
+    return bool(getattr(model.config, "use_cache", True) if requested is None else requested)
 
 
 def empty_cache(model: nn.Module) -> Any:
@@ -185,7 +185,7 @@ def drawn_cache(model: Any, name: str, count: int) -> tuple[Tensor, int, int]:
 
     `name` is its forward's argument for the cache. Training a prefix from noise is unstable;
     activations of real words are a better initialisation (Li and Liang 2021, section 7.4).
-    Raises `AdapterError` where the layers differ in their sizes.
+    Raises `AdapterError` if the layers differ in size.
     """
     cache = empty_cache(model)
     words = drawn_words(model, count).to(model.dtype)[None]

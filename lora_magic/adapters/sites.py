@@ -1,4 +1,4 @@
-"""Where each method goes on a model: modules, and parameters of the base that it trains.
+"""Where each method acts on a model: its modules, and the parameters of the base that it trains.
 
 Knows module trees and specs; allocates nothing, so a model on the meta device is enough. Knows no
 base, no slots and no session.
@@ -19,7 +19,7 @@ from lora_magic.errors import AdapterError, listed
 from . import bottleneck, bridge, trainable_copy
 from .slots import ROOT
 from .spec import USUAL, AdapterSpec, first_rank, flag_of
-from .targets import ends_with, is_attention, is_transposed, looks_up_plainly, refuse_rank, resolve
+from .targets import ends_with, is_attention, is_plain_lookup, is_transposed, refuse_rank, resolve
 
 #: Inits that compute A and B from W0.
 FROM_WEIGHTS = ("pissa", "olora", "loftq")
@@ -41,7 +41,7 @@ class Site:
 def sites_of(model: nn.Module, spec: AdapterSpec, head: Iterable[str] = ()) -> tuple[Site, ...]:
     """The sites of a spec's layers, in the model's order, without a classifier's `head`.
 
-    Raises `AdapterError` for targets that match nothing or that the method cannot take, and for a
+    Raises `AdapterError` for targets that match nothing or that the method cannot adapt, and for a
     rank beyond a target's size.
     """
     if spec.method in ("prefix", "prompt"):
@@ -57,7 +57,7 @@ def sites_of(model: nn.Module, spec: AdapterSpec, head: Iterable[str] = ()) -> t
 
 def rank_at(spec: AdapterSpec, path: str) -> int:
     """The rank at one target: that of the pattern that names it, matched as PEFT does, else the
-    spec's. AdaLoRA's is the one that it begins with."""
+    spec's. AdaLoRA's is its initial rank."""
     for name, rank in spec.rank_pattern:
         if re.fullmatch(rf"(.*\.)?({name})", path):
             return int(rank)
@@ -69,7 +69,7 @@ def trained_parameters(
 ) -> dict[str, list[str]]:
     """The base's own parameters that are trained, by module path: biases, norms, the head, or all.
 
-    Raises `AdapterError` where the model has none of those that the spec names.
+    Raises `AdapterError` if the model has none of those that the spec names.
     """
     found: dict[str, dict[str, None]] = {}
     for part in _trained_parts(model, spec, {site.path for site in sites}, tuple(head)):
@@ -123,7 +123,7 @@ def _matrices(model: nn.Module, spec: AdapterSpec, head: Iterable[str]) -> tuple
     paths = resolve(model, _scaled(model) if chosen else spec.targets, head)
     _refuse_patterns(paths, spec)
     for path in paths if spec.rank else ():
-        # What AdaLoRA ends with: it may begin with more than a small module has.
+        # AdaLoRA's final rank: its initial one may exceed the size of a small module.
         refuse_rank(model, path, spec.rank if spec.method == "adalora" else rank_at(spec, path))
     embeddings = [p for p in paths if isinstance(model.get_submodule(p), nn.Embedding)]
     if embeddings and (spec.method != "lora" or spec.init in (*FROM_WEIGHTS, "eva")):
@@ -131,11 +131,11 @@ def _matrices(model: nn.Module, spec: AdapterSpec, head: Iterable[str]) -> tuple
             f"{embeddings[0]} is an embedding, which {spec.variant} cannot adapt; "
             "plain LoRA can: --method lora"
         )
-    own = [path for path in embeddings if not looks_up_plainly(model.get_submodule(path))]
+    own = [path for path in embeddings if not is_plain_lookup(model.get_submodule(path))]
     if own:
         raise AdapterError(
             f"{own[0]} is {type(model.get_submodule(own[0])).__name__}, an embedding that looks up "
-            "other rows than those of its input ids, which LoRA cannot do; remove it from "
+            "other rows than those of its input ids, which LoRA does not support; remove it from "
             "--targets, or use --method full"
         )
     if spec.dora:
@@ -168,7 +168,7 @@ def _has_zero_output(module: nn.Module, weight: Tensor) -> bool:
 
 
 def _scaled(model: nn.Module) -> str:
-    """What (IA)³ scales in this architecture."""
+    """The modules that (IA)³ scales in this architecture, as targets."""
     found = bridge.usual_targets(model)
     if not found:
         raise AdapterError(
@@ -179,7 +179,7 @@ def _scaled(model: nn.Module) -> str:
 
 
 def _refuse_patterns(paths: Iterable[str], spec: AdapterSpec) -> None:
-    """Raise `AdapterError` for a pattern that names none of the targets, which PEFT ignores."""
+    """Raise `AdapterError` for a pattern that names no target: PEFT would ignore it."""
     for flag in ("rank_pattern", "alpha_pattern"):
         for name, value in getattr(spec, flag):
             if not any(ends_with(path, name) for path in paths):

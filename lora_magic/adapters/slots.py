@@ -88,7 +88,7 @@ class Slots:
         return dict(self._written)
 
     def write(self, replacements: Mapping[str, nn.Module]) -> None:
-        """Put these replacements into their slots and the originals into all others."""
+        """Write these replacements into their slots and the originals into all others."""
         unknown = [path for path in replacements if path != ROOT and path not in self._slots]
         if unknown:
             raise KeyError(unknown[0])
@@ -97,15 +97,15 @@ class Slots:
         with undisturbed():
             self._place(self._written, replacements)
 
-    def _place(self, leaving: Mapping[str, nn.Module], coming: Mapping[str, nn.Module]) -> None:
-        for path in leaving:
+    def _place(self, previous: Mapping[str, nn.Module], following: Mapping[str, nn.Module]) -> None:
+        for path in previous:
             if path != ROOT:
                 parent, child, original = self._slots[path]
                 parent._modules[child] = original
         if self._hook is not None:
             self._hook.remove()
             self._hook = None
-        for path, module in coming.items():
+        for path, module in following.items():
             if path == ROOT:
                 assert isinstance(module, PreForward)  # checked by `write`
                 before = module.before
@@ -113,7 +113,7 @@ class Slots:
             else:
                 parent, child, _ = self._slots[path]
                 parent._modules[child] = module
-        self._written = dict(coming)
+        self._written = dict(following)
 
     def restore(self, replacements: Mapping[str, nn.Module]) -> None:
         """Write these replacements whatever is in the slots, after a `write` that failed."""
@@ -124,7 +124,7 @@ class Slots:
 
     @contextmanager
     def using(self, replacements: Mapping[str, nn.Module]) -> Iterator[None]:
-        """These replacements during a block; then the previous ones, also on errors."""
+        """Write these replacements for a block, then the previous ones again, even on errors."""
         before = self.written
         try:
             self.write(replacements)
@@ -133,7 +133,7 @@ class Slots:
             self.write(before)
 
     def pristine(self) -> nn.Module:
-        """The tree with the original in every slot, as a copy of its structure alone.
+        """A structural copy of the tree with the original in every slot.
 
         For counting a plan: nothing is written or computed, so it can be called while the model
         runs. The tensors are the base's own.
@@ -152,8 +152,8 @@ class Slots:
             copied._modules = {**module._modules, **children}
         return made[id(module)]
 
-    def strangers(self) -> list[str]:
-        """Paths whose slot has neither its original nor the last replacement written."""
+    def foreign_paths(self) -> list[str]:
+        """Paths whose slot has neither its original nor the last written replacement."""
         return [
             path
             for path, (parent, child, original) in self._slots.items()
@@ -167,7 +167,7 @@ class Slots:
         """
         found = {}
         with undisturbed():
-            for path in self.strangers():
+            for path in self.foreign_paths():
                 parent, child, original = self._slots[path]
                 module = parent._modules.get(child)
                 if module is not None:

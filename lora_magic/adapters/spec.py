@@ -21,10 +21,10 @@ from .methods import Method, method_of
 #: Values by module name, sorted: hashable, unlike a dict.
 Pattern = tuple[tuple[str, float], ...]
 
-#: The targets that the method has for the architecture.
+#: The method's default targets for the architecture.
 USUAL = "usual"
 
-#: Targets by keyword, and how a pattern begins.
+#: Targets by keyword, and the prefix of a pattern.
 ALL_LINEAR = "all-linear"
 ATTENTION = "attention"
 PATTERN = "re:"
@@ -43,18 +43,18 @@ class AdapterSpec:
     """One adapter: its method and the values that the method reads.
 
     For `lora`, W = W0 + s·B·A with W0 frozen (Hu et al. 2021, section 4.1): for a target of d
-    outputs and k inputs A is r×k and B is d×r; s = α/r, or α/√r with `rslora`. `init` is how A
-    and B begin: `default` (A Kaiming-uniform, B zero), `gaussian` (A normal with std 1/r, B zero),
-    `pissa` and `olora` (W0's SVD and QR, subtracted from W0's output, so that the first output is
-    the base's), `eva` (A from the inputs' directions on the training rows, B zero), `loftq` (the
-    error of rounding W0 to 4 bits). `dora` trains each output's magnitude separately.
+    outputs and k inputs A is r×k and B is d×r; s = α/r, or α/√r with `rslora`. `init` is how A and
+    B are initialised: `default` (A Kaiming-uniform, B zero), `gaussian` (A normal with std 1/r, B
+    zero), `pissa` and `olora` (W0's SVD and QR, subtracted from W0's output, so that the initial
+    output is the base's), `eva` (A from the inputs' directions on the training rows, B zero),
+    `loftq` (the error of rounding W0 to 4 bits). `dora` trains each output's magnitude separately.
     `bias` (none, all, lora_only) and `norms` also train those parameters; `rank_pattern` and
     `alpha_pattern` are pairs (module name, value). `rank` is also r of the bottleneck methods, and
-    the average rank that AdaLoRA ends with. `virtual_tokens` belongs to prefix and prompt.
-    `dropout` is the share of A's inputs dropped in training, `seed` that of the initialisation.
+    AdaLoRA's final average rank. `virtual_tokens` belongs to prefix and prompt. `dropout` is the
+    share of A's inputs dropped in training, `seed` that of the initialisation.
 
-    A field that the method does not read is 0 or empty. Raises `AdapterError`, with every fault in
-    one, for a value out of its range and a field that the method does not read.
+    A field that the method does not read is 0 or empty. Raises one
+    `AdapterError` with every value out of range and every field that the method does not read.
     """
 
     rank: int = 0
@@ -158,10 +158,10 @@ class AdapterSpec:
 
     @property
     def line(self) -> str:
-        """`lora r8 α16 q_proj,v_proj`, with what else was chosen."""
+        """`lora r8 α16 q_proj,v_proj`, with the other fields that were set."""
         parts = [self.variant]
         parts += [f"r{self.rank}"] if self.rank else []
-        parts += [f"(first r{first_rank(self.rank)})"] if self.method == "adalora" else []
+        parts += [f"(initial r{first_rank(self.rank)})"] if self.method == "adalora" else []
         parts += [f"α{self.alpha:g}"] if self.alpha else []
         parts += [f"{self.virtual_tokens} tokens"] if self.virtual_tokens else []
         parts += [self.targets] if self.targets not in ("", USUAL) else []
@@ -193,7 +193,7 @@ def flag_of(field: str) -> str:
 
 
 def pattern_of(given: object, flag: str, kind: Callable[[str], float]) -> Pattern:
-    """`q_proj=16,v_proj=4`, or a dict, as sorted pairs. Raises `AdapterError` with the example."""
+    """`q_proj=16,v_proj=4`, or a dict, as sorted pairs. Raises `AdapterError` with an example."""
     if isinstance(given, str):
         parts = [part.partition("=") for part in given.split(",") if part.strip()]
         try:
@@ -215,7 +215,7 @@ def spec_from(fields: Mapping[str, Any]) -> AdapterSpec:
 
 
 def first_rank(rank: int) -> int:
-    """The rank that AdaLoRA begins with, 1.5 times what it ends with (section 4 of its paper)."""
+    """AdaLoRA's initial rank, 1.5 times its final rank (section 4 of its paper)."""
     return max(rank + 1, -(-3 * rank // 2))
 
 
@@ -225,9 +225,9 @@ def seed_of(name: str) -> int:
 
 
 def check_name(name: str, command: str = "%lora attach") -> str:
-    """The name itself; raises `AdapterError` for one that a path or PEFT cannot have.
+    """The name itself; raises `AdapterError` for one that is invalid in a path or in PEFT.
 
-    `command` is the command in the message, with a valid name behind it.
+    `command` is the command that the error suggests, followed by a valid name.
     """
     if not isinstance(name, str):
         raise AdapterError(f"adapter name {name!r}: expected text; type: {command} pirate")

@@ -1,7 +1,7 @@
 """Saving an adapter to a folder, and opening one: read → plan → make, each step once.
 
 Opening reads the files (`files`), decides what they describe (`formats.plan_of`), makes a fresh
-adapter of that and writes the tensors into it after checking all of them (`attach`). Knows the
+adapter from that and writes the tensors into it after checking all of them (`attach`). Knows the
 order of these steps; knows no session.
 """
 
@@ -30,16 +30,16 @@ def save(base: BaseModel, slots: Slots, attached: LiveAdapter, folder: Path) -> 
 
 
 def read_card(folder: Path) -> Card:
-    """The card in a folder; an empty one where there is none."""
+    """The card in a folder; an empty one if there is none."""
     return card.card_of(files.read_card(folder), folder)
 
 
 def other_adapter_in(folder: Path, attached: LiveAdapter) -> str:
     """The name of another adapter in a folder; empty if this one may be written there.
 
-    It may where there is none, where it came from or was written to, and over an adapter of its own
-    name: a notebook that is run again saves to the same folder. Raises `AdapterError` for a card
-    that cannot be read.
+    It may be written into a folder without an adapter, into the one that it was opened from or
+    saved to, and over an adapter of its own name: a notebook that is run again saves to the same
+    folder. Raises `AdapterError` for a card that cannot be read.
     """
     if attached.saved_to == folder.resolve() or not files.has_adapter(folder):
         return ""
@@ -58,8 +58,8 @@ def read(
 ) -> LiveAdapter:
     """An adapter from a folder, in PEFT's format or ours.
 
-    Raises `AdapterError`, with every fault in one, for a method that cannot be opened, for tensors
-    that do not fit this base, and for another base unless `other_base`.
+    Raises one `AdapterError` with every fault: a method that cannot be opened, tensors that do not
+    fit this base, and another base unless `other_base`.
     """
     contents = files.read(folder)
     own = card.card_of(contents.card, folder)

@@ -71,12 +71,12 @@ def is_conv1d(module: nn.Module) -> bool:
 
 
 def is_transposed(module: nn.Module) -> bool:
-    """Is its weight stored as [k, d], inputs by outputs? So it is in Conv1D and embeddings."""
+    """Is its weight stored as [k, d], inputs by outputs, as in Conv1D and embeddings?"""
     return is_conv1d(module) or isinstance(module, nn.Embedding)
 
 
-def looks_up_plainly(module: nn.Module) -> bool:
-    """Does an embedding look up the rows of its input ids, at most scaled, as PEFT's LoRA assumes?
+def is_plain_lookup(module: nn.Module) -> bool:
+    """Does an embedding return the rows of its input ids, possibly scaled, as PEFT's LoRA assumes?
 
     One with its own forward may count positions from 2, for example.
     """
@@ -89,7 +89,7 @@ def shape_of(module: nn.Module) -> tuple[int, int]:
     weight: Any = module.weight
     rows, columns = weight.shape
     if hasattr(module, "out_features"):
-        # A quantised weight is packed; its module still knows its true shape.
+        # A quantised weight is packed; its module has the true shape.
         return int(module.out_features), int(module.in_features)  # type: ignore[arg-type]  # ints
     return (columns, rows) if is_transposed(module) else (rows, columns)
 
@@ -99,7 +99,7 @@ def refuse_rank(model: nn.Module, path: str, rank: int) -> None:
     outputs, inputs = shape_of(model.get_submodule(path))
     if rank > min(outputs, inputs):
         raise AdapterError(
-            f"rank {rank} is more than {path} has ({outputs} × {inputs}); expected at most "
+            f"rank {rank} exceeds the size of {path} ({outputs} × {inputs}); expected at most "
             f"{min(outputs, inputs)}, for example --rank {min(8, outputs, inputs)}."
         )
 
@@ -151,7 +151,7 @@ def _by_names(
 
 
 def ends_with(path: str, name: str) -> bool:
-    """Is this the path's name, or its last parts? PEFT matches targets so."""
+    """Is this the path, or its last parts? PEFT matches targets this way."""
     return path == name or path.endswith(f".{name}")
 
 

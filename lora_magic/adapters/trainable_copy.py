@@ -24,8 +24,8 @@ class TrainableCopy(nn.Module):
 
     θ begins as a copy of θ0 in float32 (or float64) and is cast to θ0's number format where it is
     used, so that a step too small for bfloat16 is not lost and the first output is the base's, bit
-    for bit. ΔW = θ − θ0. The base's module is never written: `copied`, a
-    shallow copy of it, takes θ.
+    for bit. ΔW = θ − θ0. The base's module is never written: θ goes
+    into `copied`, a shallow copy of it.
 
     `values` are θ by the parameter's name within the module.
     """
@@ -125,7 +125,7 @@ def everything(model: nn.Module) -> dict[str, list[str]]:
     for path, module, own in _owned(model):
         if not all(p.is_floating_point() for p in module.parameters(recurse=False)):
             raise AdapterError(
-                f"{path} is quantised ({type(module).__name__}), so it takes no gradient; load the "
+                f"{path} is quantised ({type(module).__name__}), so it has no gradient; load the "
                 "base without --bits for --method full, or use --method lora."
             )
         found[path] = own

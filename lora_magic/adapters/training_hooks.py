@@ -65,7 +65,7 @@ class AdaLoRA:
         self._allocator: bridge.Allocator | None = None
 
     def begin(self, steps: int, batches: Batches) -> None:
-        """Raises `CommandError` for a run too short."""
+        """Raises `CommandError` for a run that is too short."""
         plan = Schedule.of(steps)
         self._allocator = bridge.Allocator(
             self._model, self._attached.wrapper, plan.first, plan.last, plan.every, plan.steps
@@ -152,7 +152,7 @@ def hooks_of(
     """The hooks that an adapter needs in a run, decided just before it.
 
     EVA only initialises an untrained adapter: with `more`, and for one that was opened trained, B
-    belongs to the A that is there.
+    was trained with the existing A.
     """
     if attached.spec.method == "adalora":
         return AdaLoRA(model, attached)

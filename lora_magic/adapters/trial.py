@@ -30,7 +30,7 @@ def check_runs(model: Any, slots: Slots, replacements: Mapping[str, nn.Module], 
     if error is None or _fault(model, slots, {}) is not None:
         return
     raise AdapterError(
-        f"{title} failed its trial on one token in {type(model).__name__}: "
+        f"{title} failed a forward pass of one token in {type(model).__name__}: "
         f"{type(error).__name__}: {sentence(error)}{untested('peft', 'transformers')}. "
         "Use another --method or other --targets."
     ) from error

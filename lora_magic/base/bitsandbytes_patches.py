@@ -25,9 +25,9 @@ def patch_layers(model: nn.Module) -> Callable[[], None]:
     """Patch a model's quantised layers; returns a function that undoes it.
 
     On CPUs with AVX512-BF16 bitsandbytes repacks 4-bit weights permanently in the first eval
-    forward pass: they then read wrong, and gradients are lost. Both kinds of layers cast their bias
-    in place to the dtype of the input. Layers that its kernel for CPUs misreads multiply here
-    instead. Raises `BaseModelError` for a model that was repacked before.
+    forward pass: they are then read incorrectly, and gradients are lost. Both kinds of layers cast
+    their bias in place to the dtype of the input. Layers that its CPU kernel misreads use PyTorch's
+    multiplication instead. Raises `BaseModelError` for a model that was repacked before.
     """
     layers: list[Any] = [m for m in model.modules() if quantised_bits(m) is not None]
     if any(getattr(_state(layer), "packing_format_for_cpu", False) for layer in layers):
@@ -73,7 +73,7 @@ def _state(layer: Any) -> Any:
 
 
 def _is_misread(layer: Any) -> bool:
-    """Whether bitsandbytes takes the wrong scales of this 4-bit layer here, found by trying."""
+    """Whether bitsandbytes reads the wrong scales for this 4-bit layer here, by a test."""
     weight = layer.weight
     whole_blocks = weight.quant_state.shape[-1] % BLOCK == 0
     if whole_blocks or weight.device.type != "cpu" or not hasattr(layer, "in_features"):
@@ -93,9 +93,9 @@ def _forward_of(layer: Any) -> Callable[[Tensor], Tensor]:
 
 
 def _cast_input(layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    """An 8-bit layer's input in the dtype of its bias, which then stays as it is.
+    """An 8-bit layer's input in the dtype of its bias, which is then not cast.
 
-    Under autocast the input is float32 behind a norm, whatever the weights' dtype.
+    Under autocast the input after a norm is float32, whatever the weights' dtype.
     """
     bias = layer._parameters["bias"]
     if bias is not None and inputs and inputs[0].dtype != bias.dtype:
@@ -104,5 +104,5 @@ def _cast_input(layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | 
 
 
 def _is_relevant(record: logging.LogRecord) -> bool:
-    """Not the message, logged at every 8-bit product, that the input is rounded to float16."""
+    """False for the message, logged at every 8-bit product, that inputs are cast to float16."""
     return "inputs will be cast" not in record.msg

@@ -30,11 +30,11 @@ def is_cached(model_id: str) -> bool:
 
 
 def check(model_id: str) -> bool:
-    """Whether the hub answers for this model; raises for one that cannot be loaded.
+    """Whether the hub can be reached; raises for a model that cannot be loaded.
 
     Returns False if the hub cannot be reached but its local cache has the model. Raises
-    `BaseModelError` for a model that does not exist, is gated, is not transformers', or has only
-    pickled weights.
+    `BaseModelError` for a model that does not exist, is gated, is not a transformers model, or has
+    only pickled weights.
     """
     from huggingface_hub import HfApi, get_token
 

@@ -124,7 +124,7 @@ def check(model: Any, tokenizer: Any) -> None:
     with one of its tokenizers or None."""
     if not isinstance(model, nn.Module):
         raise BaseModelError(
-            f"expected a model (torch.nn.Module), saw {type(model).__name__}; "
+            f"expected a model (torch.nn.Module), got {type(model).__name__}; "
             "type: %lora use model tokenizer"
         )
     if not is_classifier(model) and not (hasattr(model, "generate") and hasattr(model, "config")):
@@ -136,7 +136,7 @@ def check(model: Any, tokenizer: Any) -> None:
     task_of(model)
     if tokenizer is not None and not hasattr(tokenizer, "chat_template"):
         raise BaseModelError(
-            f"expected a tokenizer, saw {type(tokenizer).__name__}; type: %lora use model tokenizer"
+            f"expected a tokenizer, got {type(tokenizer).__name__}; type: %lora use model tokenizer"
         )
     if tokenizer is not None:
         PromptForm.of(tokenizer)
@@ -180,7 +180,7 @@ def _read(
     labels: tuple[str, ...] | None,
     bits: int | None,
 ) -> tuple[Any, Task, list[str]]:
-    """The model, its task, and remarks on what its files had."""
+    """The model, its task, and remarks on its files."""
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
     placed: dict[str, Any] = {"device_map": {"": device}} if device.type == "cuda" else {}

@@ -1,4 +1,4 @@
-"""A base model and what a session knows of it at load.
+"""A base model, with what is measured when it is loaded.
 
 Knows its files, task and defaults, and how to restore it on release. Knows no adapter.
 """
@@ -60,7 +60,7 @@ class BaseRecord:
 
     @property
     def format(self) -> str:
-        """The weights' format: `fp32`, or `nf4 (4.13 bits a weight), computing in fp32`."""
+        """The weights' format: `fp32`, or `nf4 (4.13 bits per weight), computing in fp32`."""
         if self.quantised is None:
             return self.dtype
         return f"{self.quantised.line}, computing in {self.dtype}"
@@ -106,8 +106,8 @@ def _unused_positions(model: Any) -> int:
 class BaseModel:
     """A loaded base: frozen, in eval mode, with its fingerprint.
 
-    `dtype` is what it computes in, `reason` why, with remarks on loading. `release` restores every
-    flag and calls `on_release`; it may be called twice.
+    `dtype` is the format of computation, `reason` why, with remarks on loading. `release` restores
+    every flag and calls `on_release`; it may be called twice.
     """
 
     def __init__(
@@ -135,10 +135,10 @@ class BaseModel:
         self.recipe = recipe or recipe_for(self.parameters)
         if self.quantised is not None:
             self.recipe = self.recipe.on_quantised(self.parameters, self.device.type == "cuda")
-        self._let_go = patch_layers(model)
+        self._undo_patches = patch_layers(model)
         self.fingerprint = Fingerprint(model)
         self._snapshots = [flags(model), modes(model)]
-        self._give_back = on_release
+        self._on_release = on_release
         model.requires_grad_(False)
         model.eval()
 
@@ -206,10 +206,10 @@ class BaseModel:
         )
 
     def release(self) -> None:
-        """Give every flag back as it was found."""
+        """Restore every flag, remove the patches, and call `on_release`."""
         for restore in self._snapshots:
             restore()
         self._snapshots = []
-        self._let_go()
-        if self._give_back is not None:
-            self._give_back()
+        self._undo_patches()
+        if self._on_release is not None:
+            self._on_release()

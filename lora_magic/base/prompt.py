@@ -41,8 +41,8 @@ class PromptForm:
     ) -> PromptForm:
         """A tokenizer's form; `template` is "chat", "plain" or None (chat if it has a template).
 
-        Raises `CommandError` for another word, for "chat" without a template, and for a system
-        prompt in the plain form.
+        Raises `CommandError` for an unknown template, for "chat" without a template, and for a
+        system prompt in the plain form.
         """
         kind = template or ("chat" if tokenizer.chat_template else "plain")
         if kind not in FORMS:
@@ -88,7 +88,7 @@ class PromptForm:
 
 
 def check_text(prompt: object) -> None:
-    """Raise `PromptError` for a prompt that is empty or no text."""
+    """Raise `PromptError` for a prompt that is empty or is not text."""
     if not isinstance(prompt, str):
         raise PromptError(f"expected the prompt as text, got {type(prompt).__name__}.")
     if not prompt.strip():

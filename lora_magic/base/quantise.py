@@ -30,19 +30,19 @@ from . import BITS
 class Quantised:
     """How a base's linear layers are stored.
 
-    `kind` is "nf4", "fp4" or "int8"; `bits_a_weight` is measured: the bytes of weights, scales and
-    tables, each tensor counted once, over the number of weights.
+    `kind` is "nf4", "fp4" or "int8"; `bits_per_weight` is measured: the bytes of weights, scales
+    and tables, each tensor counted once, over the number of weights.
     """
 
     kind: str
     bits: int
     layers: int
-    bits_a_weight: float
+    bits_per_weight: float
 
     @property
     def line(self) -> str:
-        """`nf4 (4.13 bits a weight)`."""
-        return f"{self.kind} ({self.bits_a_weight:.2f} bits a weight)"
+        """`nf4 (4.13 bits per weight)`."""
+        return f"{self.kind} ({self.bits_per_weight:.2f} bits per weight)"
 
 
 # Loading
@@ -59,7 +59,7 @@ def check_bits(bits: Any, device: torch.device) -> None:
         )
     if device.type not in ("cpu", "cuda"):
         raise BaseModelError(
-            f"--bits {bits}: quantised weights need the CPU or a CUDA device, saw {device}; "
+            f"--bits {bits}: quantised weights need the CPU or a CUDA device, got {device}; "
             "add --device cpu, or omit --bits."
         )
 
@@ -83,7 +83,7 @@ def loading_options(
         if bits not in (None, width):
             kind = f"{width} bits" if width else str(found.get("quant_method", "another format"))
             raise BaseModelError(
-                f"{name} is stored in {kind} already and cannot be quantised to {bits} bits: "
+                f"{name} is already stored in {kind} and cannot be quantised to {bits} bits: "
                 "omit --bits, or load the original model."
             )
         return placed if width else {}
@@ -159,7 +159,7 @@ def dequantised(module: nn.Module) -> Tensor:
 def unpacked(weight: Any, dtype: torch.dtype, flat: bool = True) -> Tensor:
     """A 4-bit weight as numbers, in its original shape.
 
-    Read as one long row if `flat`: bitsandbytes' kernel for CPUs takes the wrong scales for rows
+    Read as one long row if `flat`: bitsandbytes' CPU kernel reads the wrong scales for rows
     that end within a block, such as those of width 96.
     """
     state = copy.copy(weight.quant_state)
@@ -233,7 +233,7 @@ def quantised(model: nn.Module) -> Quantised | None:
 
 
 def _eight_bit(module: nn.Module, name: str) -> Any:
-    """An 8-bit layer's tensor, wherever bitsandbytes keeps it now."""
+    """An 8-bit layer's tensor, wherever bitsandbytes stores it now."""
     moved = getattr(getattr(module, "state", None), name, None)
     return moved if moved is not None else getattr(module._parameters["weight"], name, None)
 
@@ -255,7 +255,7 @@ def paged_adamw(groups: list[dict[str, Any]], rate: float, bits: int) -> torch.o
 
 
 def bitsandbytes() -> Any:
-    """bitsandbytes, imported without its message about an optional kernel for CPUs."""
+    """bitsandbytes, imported without its message about an optional CPU kernel."""
     if "bitsandbytes" in sys.modules:
         return sys.modules["bitsandbytes"]
     logger = logging.getLogger("bitsandbytes")

@@ -1,7 +1,7 @@
 """The defaults of attach and train, by the size of the base model.
 
-Knows numbers only: no model, no tokenizer. A flag beats a base's own recipe, which beats the
-table by size.
+Knows numbers only: no model, no tokenizer. A flag overrides a base's own recipe, which
+overrides the table by size.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Recipe:
     checkpointing: bool = False
 
     def on_quantised(self, parameters: int, cuda: bool) -> Recipe:
-        """The same for a quantised base (QLoRA, arXiv 2305.14314): a paged optimizer, and
+        """This recipe for a quantised base (QLoRA, arXiv 2305.14314): a paged optimizer, and
         gradient checkpointing above a billion parameters on a GPU."""
         large = cuda and parameters > SMALL_BASE
         return replace(self, optimizer="paged-adamw", checkpointing=large)

@@ -1,7 +1,7 @@
 """Snapshots that restore themselves: modes, flags, attributes, gradients, generators, environment.
 
-Whatever changes a model for a while (evaluation, PEFT, training, generation, a session) puts it
-back with these. Knows modules and the process; knows no adapter, no Trainer and no session.
+Code that changes a model temporarily (evaluation, PEFT, training, generation, a session) restores
+it with these. Knows modules and the process; knows no adapter, no Trainer and no session.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from lora_magic.interrupts import undisturbed
 
 from .device import fitting_threads
 
-#: Puts back what was there when it was made; may be called twice.
+#: Restores the state at the time of the snapshot; may be called twice.
 Restore = Callable[[], None]
 
 
 @contextmanager
 def restoring(*snapshots: Restore) -> Iterator[None]:
-    """Restore all snapshots when the block ends, however it ends; an interrupt waits for that."""
+    """Restore all snapshots when the block ends, even on an error; an interrupt is deferred."""
     try:
         yield
     finally:
@@ -92,7 +92,7 @@ def namespaces(model: nn.Module) -> list[Restore]:
 
 
 def generators() -> Restore:
-    """The states of the random generators of Python, torch, and numpy where it is imported."""
+    """The states of the random generators of Python, torch, and numpy if it is imported."""
     python, cpu = random.getstate(), torch.get_rng_state()
     numpy = sys.modules.get("numpy")
     array = numpy.random.get_state() if numpy else None

@@ -1,4 +1,4 @@
-"""The task of a base model: to continue a text, or to give a text one of a few labels.
+"""The task of a base model: to continue a text, or to classify it into one of a few labels.
 
 Knows labels, configs and module names; knows no loader, no rows and no adapter. Imports no torch.
 """

@@ -31,7 +31,7 @@ class WeightFiles:
     def of(cls, source: str) -> WeightFiles:
         """The files of a base just loaded from a folder or a hub id.
 
-        To be called right after loading: the next download changes the snapshot of a hub id.
+        Call it right after loading: the next download changes the snapshot of a hub id.
         """
         from huggingface_hub import try_to_load_from_cache
 

@@ -1,4 +1,4 @@
-"""One prompt, answered by the model with whatever adapter is active, and the answer as a value.
+"""One prompt, answered by the model with the active adapter, and the answer as a value.
 
 Knows models, tokenizers and prompt forms; of the adapter it knows only the name. The views draw the
 answer.
@@ -63,7 +63,7 @@ def ask(
     seed: int = 0,
     context: int | None = None,
 ) -> Answer:
-    """Answers a prompt in its form; `adapter` is the name in the answer.
+    """Answer a prompt in its form; `adapter` is the name in the answer.
 
     Defaults and limits are those of `generate`. Raises `PromptError` for an empty prompt, one that
     fills the context, max_new_tokens < 1 or a temperature below 0.

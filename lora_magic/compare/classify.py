@@ -37,7 +37,7 @@ def classify(
     untrained: bool = False,
     context: int | None = None,
 ) -> Prediction:
-    """The labels' probabilities p = softmax(logits) for one text, by the model as it is now.
+    """The labels' probabilities p = softmax(logits) for one text, with the active adapter.
 
     The text is read with the tokenizer's special tokens. One that is longer than the context is
     truncated, and the note says so. Raises `PromptError` for an empty text.

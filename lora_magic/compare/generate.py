@@ -101,8 +101,8 @@ def first_logits(model: Any, ids: Sequence[int]) -> Tensor:
 def answering(model: Any) -> Iterator[None]:
     """As `evaluating`, and with an empty generation config.
 
-    `generate` fills whatever its own config leaves open from `model.generation_config`, so an
-    explicit config alone does not keep the base's penalties and forced tokens out.
+    `generate` fills what its own config leaves unset from `model.generation_config`, so an explicit
+    config alone does not exclude the base's penalties and forced tokens.
     """
     from transformers import GenerationConfig
 
@@ -131,7 +131,7 @@ class SharedGumbel:
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores [N, V] whose argmax is the sample."""
         # In float64: among 2^24 values of fp32 a zero would occur once in a few hundred positions
-        # of a large vocabulary, and with it a token of no probability.
+        # of a large vocabulary, and that token could never be chosen.
         uniform = torch.rand(scores.shape[-1], generator=self._generator, dtype=torch.float64)
         gumbel = -uniform.clamp_min(torch.finfo(torch.float64).tiny).log().neg().log()
         # Logits + T·g, not logits/T + g: the same argmax, and a tiny T cannot overflow.

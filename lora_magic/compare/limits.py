@@ -17,7 +17,7 @@ DEFAULT_NEW_TOKENS = 200
 
 
 def check_flags(max_new_tokens: int | None, temperature: float, seed: int) -> None:
-    """Raises one `PromptError` for all invalid flags."""
+    """Raise one `PromptError` for all invalid flags."""
     faults = []
     if max_new_tokens is not None and not (is_whole(max_new_tokens) and max_new_tokens >= 1):
         faults.append(f"--max-new-tokens {max_new_tokens!r}: expected a whole number from 1.")
@@ -35,7 +35,7 @@ def check_flags(max_new_tokens: int | None, temperature: float, seed: int) -> No
 def check_lengths(
     prompts: Sequence[str], inputs: Sequence[Sequence[int]], context: int | None
 ) -> None:
-    """Raises one `PromptError` for all prompts that leave no room for a new token."""
+    """Raise one `PromptError` for all prompts that leave no room for a new token."""
     if context is None:
         return
     too_long = [
@@ -52,7 +52,7 @@ def check_lengths(
 
 
 def check_known(inputs: Sequence[Sequence[int]], model: Any) -> None:
-    """Raises `PromptError` for token ids without an embedding in the model."""
+    """Raise `PromptError` for token ids without an embedding in the model."""
     known = model.get_input_embeddings().weight.shape[0]
     highest = max(max(ids) for ids in inputs)
     if highest >= known:

@@ -18,10 +18,10 @@ from .factors import LowRank
 def truncated(update: Update, rank: int) -> LowRank:
     """The best approximation of ΔW by rank R: [d, R]·[R, k], with scale 1.0.
 
-    ΔW = UΣVᵀ is cut after its R largest singular values: up = U·√Σ, down = √Σ·Vᵀ. No matrix of
-    rank R is nearer in the Frobenius norm (Eckart and Young 1936, "The approximation of one matrix
-    by another of lower rank"); `truncation_error` gives the distance that is left. √σ goes to both
-    sides, so that neither factor is the larger one when the adapter is trained further.
+    ΔW = UΣVᵀ is truncated after its R largest singular values: up = U·√Σ, down = √Σ·Vᵀ. No matrix
+    of rank R is nearer in the Frobenius norm (Eckart and Young 1936, "The approximation of one
+    matrix by another of lower rank"); `truncation_error` gives the distance that is left. √σ goes
+    to both sides, so that neither factor is the larger one when the adapter is trained further.
 
     Args:
         update: ΔW [d, k]; the cost is that of its `svd`.

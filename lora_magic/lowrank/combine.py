@@ -27,9 +27,9 @@ Parts = Sequence[tuple[float, Update]]
 def weighted_sum(parts: Parts) -> Update:
     """Σ wᵢ·ΔWᵢ, of any ranks and scales.
 
-    All low rank: the factors side by side, up = [w₁s₁B₁ | w₂s₂B₂ | …], down = [A₁; A₂; …], of rank
-    Σrᵢ with scale 1.0. This is the exact sum, where a sum of the factors, (ΣwB)(ΣwA), is another
-    matrix; ΔW is never built. If any update is dense, so is the result.
+    If all are low rank, the factors are concatenated: up = [w₁s₁B₁ | w₂s₂B₂ | …], down = [A₁; A₂;
+    …], of rank Σrᵢ with scale 1.0. This is the exact sum, where a sum of the factors, (ΣwB)(ΣwA),
+    is another matrix; ΔW is never built. If any update is dense, so is the result.
     """
     _check(parts)
     low = [(weight, update) for weight, update in parts if isinstance(update, LowRank)]
@@ -57,7 +57,7 @@ def ties(parts: Parts, density: float) -> DenseUpdate:
     """
     _check(parts, density)
     dtype, device = _home(parts)
-    # Side by side for each sign, so that memory does not grow with the number of parts.
+    # One sum for each sign, so that memory does not grow with the number of parts.
     sums, counts = torch.zeros(2, 2, *parts[0][1].shape, dtype=dtype, device=device)
     for weight, delta in _dense(parts):
         vote = weight * _trimmed(delta, density)

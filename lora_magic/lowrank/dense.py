@@ -19,8 +19,7 @@ class DenseUpdate:
     """ΔW as a dense matrix, `delta` [d, k]: the update of DoRA, IA3 and full fine-tuning.
 
     The singular values and the decomposition cost O(d·k·min(d, k)), where factors of rank r cost
-    O((d + k)·r²). Raises `ValueError`
-    when `delta` is not a matrix.
+    O((d + k)·r²). Raises `ValueError` if `delta` is not a matrix.
     """
 
     delta: Tensor

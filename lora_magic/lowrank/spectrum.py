@@ -87,7 +87,7 @@ class Spectrum:
         return "spectrum of ΔW · " + " · ".join(self._described(name) for name in self.adapters)
 
     def to_frame(self) -> DataFrame:
-        """Columns adapter, module, index (from 1), sigma: one row a singular value."""
+        """Columns adapter, module, index (from 1), sigma: one row per singular value."""
         columns = [field.name for field in fields(SpectrumRow)]
         return frame([astuple(row) for row in self.rows], columns)
 
@@ -109,7 +109,7 @@ class Spectrum:
         return [(*key, [row.sigma for row in rows]) for key, rows in grouped]
 
     def curves(self) -> list[tuple[str, str, list[float]]]:
-        """(adapter, module, σ) without the σ that are rounding noise beside the largest."""
+        """(adapter, module, σ) without the σ that are rounding noise next to the largest."""
         return [(adapter, module, _drawable(sigma)) for adapter, module, sigma in self._series()]
 
     def outputs(self) -> list[dict[str, Any]]:

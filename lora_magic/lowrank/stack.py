@@ -17,11 +17,11 @@ from .factors import LowRank
 class StackedLinear(nn.Module):
     """y_n = base(x_n) + s_n·B_n·A_n·x_n: row n of a batch under update n.
 
-    Two batched products serve all updates: A stacked as [N, k, r], s·B as [N, r, d], shorter ranks
-    padded with zeros. A row under `None` and one under an update with
-    B = 0 are the base's own, bit for bit. Computed in the factors' dtype (fp32 factors over a bf16
-    base give an fp32 sum) and cast back once, as PEFT's `Linear.forward` does for a single adapter.
-    `base` is called and its weight is not read, so it may be transposed (`Conv1D`) or quantised.
+    Two batched products serve all updates: A stacked as [N, k, r], s·B as [N, r, d], smaller ranks
+    padded with zeros. A row under `None`, or under an update with B = 0, equals the base's output
+    bit for bit. Computed in the factors' dtype (fp32 factors over a bf16 base give an fp32 sum) and
+    cast back once, as PEFT's `Linear.forward` does for a single adapter. `base` is called and its
+    weight is not read, so it may be transposed (`Conv1D`) or quantised.
 
     Args:
         base: the layer under the updates; x [..., k] → [..., d].
@@ -66,7 +66,7 @@ class StackedLinear(nn.Module):
         dtype = self.down.dtype
         inner = torch.bmm(x.reshape(self.rows, -1, x.shape[-1]).to(dtype), self.down)
         outer = y.reshape(self.rows, -1, y.shape[-1]).to(dtype)
-        # Not in place: a hook may hold the base's output.
+        # Not in place: a hook may keep a reference to the base's output.
         return torch.baddbmm(outer, inner, self.up).to(y.dtype).view(y.shape)
 
     def __getattr__(self, name: str) -> Any:

@@ -16,7 +16,7 @@ from lora_magic.magics.verbs.looking import VIEWS
 from lora_magic.state.queries import PROMPT, adapter_names, spec_of
 from lora_magic.state.resolve import resolve_spec
 from lora_magic.views.comparison import progress_html
-from lora_magic.views.controls.compare import Asked, CompareControls, Follow
+from lora_magic.views.controls.compare import CompareControls, Follow, Request
 from lora_magic.views.controls.outputs import outputs
 from lora_magic.views.controls.ratio import Choices, Plan, RatioControls
 from lora_magic.views.controls.widgets import Page, PanelControls, close
@@ -279,26 +279,26 @@ class Panel:
         given = {k: v for k, v in self._start.items() if k in _SAMPLING and v is not None}
         named = self._start.get("adapters") is not None
         adapters = tuple(n for n in self._initial_adapters() if n != BASE_NAME) if named else None
-        start = Asked(self._start.get("prompt") or PROMPT, adapters, **given)
-        draws = not self._session._state.base.task.classifies
-        return CompareControls(self._answering(), self._answer, start, draws=draws)
+        start = Request(self._start.get("prompt") or PROMPT, adapters, **given)
+        samples = not self._session._state.base.task.classifies
+        return CompareControls(self._answering(), self._answer, start, samples=samples)
 
     def _answering(self) -> list[str]:
         """What can be compared with the base: each adapter, and several active together."""
         state = self._session._state
         return [*state.attached, *([state.active] if len(state.together) > 1 else [])]
 
-    def _answer(self, asked: Asked, follow: Follow) -> str:
-        names = [BASE_NAME, *(asked.adapters or ())]
+    def _answer(self, request: Request, follow: Follow) -> str:
+        names = [BASE_NAME, *(request.adapters or ())]
         if self._session._state.base.task.classifies:
-            return _page_of(self._session.compare(asked.prompt, adapters=names))
+            return _page_of(self._session.compare(request.prompt, adapters=names))
         seen: dict[str, str] = {}
         found = self._session.compare(
-            asked.prompt,
+            request.prompt,
             adapters=names,
-            temperature=asked.temperature,
-            max_new_tokens=asked.max_new_tokens,
-            seed=asked.seed,
+            temperature=request.temperature,
+            max_new_tokens=request.max_new_tokens,
+            seed=request.seed,
             watch=lambda written: follow(lambda: _so_far(names, seen, *written())),
         )
         return _page_of(found)

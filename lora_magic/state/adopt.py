@@ -57,7 +57,7 @@ def _unwrapped(wrapper: Any, tokenizer: Any) -> tuple[BaseModel, dict[str, LiveA
                 base,
                 slots,
                 name,
-                bridge.own(config),
+                bridge.capturable(config),
                 tensors,
                 bridge.spec_of(config, seed_of(name)),
             )

@@ -119,8 +119,8 @@ class Session:
         # While a slot is being written, its module would be reported as foreign.
         with self._lock.locked():
             found = self._state.base.fingerprint.verify(quick)
-            strangers = tuple(f"{path} (another module)" for path in self._state.slots.strangers())
-            found = replaced(found, changed=(*found.changed, *strangers))
+            others = tuple(f"{path} (another module)" for path in self._state.slots.foreign_paths())
+            found = replaced(found, changed=(*found.changed, *others))
             if not quick:
                 self._state.changed = not found
             return found

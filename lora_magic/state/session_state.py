@@ -194,7 +194,7 @@ class SessionState:
             return
         from lora_magic.adapters import bridge
 
-        if self._slots.written != self._modules or self._slots.strangers():
+        if self._slots.written != self._modules or self._slots.foreign_paths():
             self._slots.restore(self._modules)
         bridge.forget(self._base.model)
 

@@ -20,7 +20,7 @@ class Scale:
     log: bool = False
 
     def __call__(self, value: float) -> float:
-        """The pixel of `value`; NaN where a logarithm has none."""
+        """The pixel of `value`; NaN for the logarithm of 0 or less."""
         if self.log and value <= 0:
             return math.nan
         low, high, seen = (
@@ -35,18 +35,18 @@ class Scale:
 def log_range(values: Sequence[float], decades: float = 8.0) -> tuple[float, float]:
     """A range that holds the positive `values`, at most `decades` below the largest.
 
-    What lies lower is rounding noise beside the largest and would flatten all else.
+    Smaller values are rounding noise next to the largest and would flatten the rest.
     """
     positive = [value for value in values if 0 < value < math.inf]
     if not positive:
         return 0.1, 1.0
     high = max(positive)
     low = max(min(positive), high * 10**-decades)
-    # At least a factor of two, and some air on both sides.
+    # At least a factor of two, and a margin on both sides.
     middle = math.sqrt(low * high)
     low, high = min(low, middle / math.sqrt(2)), max(high, middle * math.sqrt(2))
-    air = (high / low) ** 0.06
-    return low / air, high * air
+    margin = (high / low) ** 0.06
+    return low / margin, high * margin
 
 
 def log_ticks(low: float, high: float, most: int = 5) -> list[tuple[float, str]]:
@@ -74,7 +74,7 @@ def log_label(value: float) -> str:
 
 
 def ticks(low: float, high: float, most: int = 4) -> list[tuple[float, str]]:
-    """Round numbers inside a linear range, at most `most` of them and a spare."""
+    """Round numbers inside a linear range, at most `most` + 1 of them."""
     span = high - low
     if span <= 0:
         return [(low, f"{low:g}")]

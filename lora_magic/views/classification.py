@@ -1,4 +1,4 @@
-"""Texts and the probability of each label: one table a text, a column for each adapter.
+"""Texts and the probability of each label: one table per text, a column for each adapter.
 
 Knows predictions; does not know how they were made.
 """
@@ -42,7 +42,7 @@ def _group(text: str, columns: Sequence[Prediction]) -> list[Markup]:
     header = ["label", *(column.adapter for column in columns)]
     rows, rest = _rows(columns)
     cells = [[label, *(_cell(share, chosen) for share, chosen in row)] for label, row in rows]
-    caption = "Probability of each label" + (f"; {rest} less likely ones left out" if rest else "")
+    caption = "Probability of each label" + (f"; {rest} less likely labels omitted" if rest else "")
     return [
         tag("p", tag("strong", paragraphs(text)), style=f"{LINE};margin-top:.5rem"),
         table(caption, header, cells, left=len(header)),
@@ -51,7 +51,7 @@ def _group(text: str, columns: Sequence[Prediction]) -> list[Markup]:
 
 
 def _cell(share: float, chosen: bool) -> Markup:
-    """A bar that a screen reader passes over, and the number, in bold where it is chosen."""
+    """A bar that screen readers skip, and the number, in bold if it is the chosen label's."""
     bar = tag("span", _bar(share), aria_hidden="true")
     label = _label(share, chosen)
     return joined([bar, " ", tag("strong", label) if chosen else label])
@@ -69,13 +69,13 @@ def _plain(text: str, columns: Sequence[Prediction]) -> str:
         for label, row in rows
     ]
     parts = [f"> {clean(text)}", plain_table(header, cells, left=len(header), indent="  ")]
-    parts += [f"  and {rest} less likely ones"] if rest else []
+    parts += [f"  and {rest} less likely labels"] if rest else []
     parts += [f"  Note: {one_line(note)}" for note in _notes(columns)]
     return "\n".join(parts)
 
 
 def _rows(columns: Sequence[Prediction]) -> tuple[list[tuple[str, list[tuple[float, bool]]]], int]:
-    """Each label with its share in every column, the likeliest ones only; how many are not."""
+    """The likeliest labels with their share in every column; and how many are omitted."""
     shares = [dict(zip(one.labels, one.probabilities, strict=True)) for one in columns]
     labels = list(shares[0])
     if len(labels) > SHOWN:

@@ -1,4 +1,4 @@
-"""Answers side by side: one grid of panes a prompt, the words that differ from base's marked.
+"""Answers side by side: a grid of panes per prompt, with words that differ from the base's marked.
 
 Knows comparisons and answers; does not know how they were made.
 """
@@ -40,9 +40,9 @@ def bundle(comparison: Comparison) -> dict[str, object]:
 
 
 def progress_html(*, prompt: str, panes: Sequence[tuple[str, str | None]]) -> str:
-    """The page of answers that are being written: (adapter, text so far, None before its turn)."""
+    """The page of unfinished answers: (adapter, text so far, or None before its turn)."""
     grid = tag("div", *(_begun(name, text) for name, text in panes), style=_GRID)
-    return str(frame(_prompt(prompt, "answering …"), grid, label="Answers being written"))
+    return str(frame(_prompt(prompt, "answering …"), grid, label="Answers in progress"))
 
 
 def answer_bundle(answer: Answer) -> dict[str, object]:
@@ -58,12 +58,12 @@ def answer_bundle(answer: Answer) -> dict[str, object]:
 def _group(prompt: str, panes: Sequence[Marked]) -> list[Markup]:
     batched = {pane.batched for pane, _ in panes}
     how = {True: "answered in one batched pass", False: "answered one after the other"}
-    manner = how[batched.pop()] if len(panes) > 1 and len(batched) == 1 else ""
-    return [_prompt(prompt, manner), tag("div", *map(_answered, panes), style=_GRID)]
+    passes = how[batched.pop()] if len(panes) > 1 and len(batched) == 1 else ""
+    return [_prompt(prompt, passes), tag("div", *map(_answered, panes), style=_GRID)]
 
 
-def _prompt(prompt: str, manner: str = "") -> Markup:
-    small = tag("span", f"  {manner}", style=f"{SMALL};{MUTED}") if manner else ""
+def _prompt(prompt: str, passes: str = "") -> Markup:
+    small = tag("span", f"  {passes}", style=f"{SMALL};{MUTED}") if passes else ""
     return tag(
         "p", tag("strong", paragraphs(prompt)), " ", small, style=f"{_NAME};margin-top:.5rem"
     )
@@ -81,17 +81,17 @@ def _answered(marked: Marked) -> Markup:
 
 def _begun(name: str, text: str | None) -> Markup:
     written = tag("em", "waiting") if text is None else paragraphs(text)
-    return _pane(name, tag("div", written, style=_TEXT), said=", being written")
+    return _pane(name, tag("div", written, style=_TEXT), status=", in progress")
 
 
-def _pane(name: str, *children: str, said: str = "") -> Markup:
+def _pane(name: str, *children: str, status: str = "") -> Markup:
     return tag(
         "div",
         tag("p", tag("strong", name), style=_NAME),
         *children,
         style=f"{_PANE};border-top:3px solid {_colour(name)}",
         role="group",
-        aria_label=f"Answer of {one_line(name)}{said}",
+        aria_label=f"Answer of {one_line(name)}{status}",
     )
 
 
@@ -112,7 +112,7 @@ def _words(words: Sequence[Word]) -> Markup:
 
 
 def _runs(words: Sequence[Word]) -> list[Word]:
-    """Neighbours with the same mark as one; blanks between marked words are marked with them."""
+    """Adjacent pieces with the same mark, joined; blanks between marked words are marked too."""
     runs: list[Word] = []
     for place, (text, marked) in enumerate(words):
         blank = not text.strip() and "\n" not in text
@@ -126,7 +126,7 @@ def _runs(words: Sequence[Word]) -> list[Word]:
 
 
 def _mark(text: str) -> Markup:
-    """Underlined and tinted. The <b> shows only where a sanitiser has dropped the styles."""
+    """Underlined and tinted. The <b> shows only where a sanitiser has removed the styles."""
     core = text.strip()
     head, tail = text.split(core, 1)
     bold = tag("b", paragraphs(core), style="font-weight:inherit")
@@ -146,14 +146,14 @@ def _legend(groups: Sequence[tuple[str, Sequence[Marked]]]) -> Markup:
 
 
 def _unbroken(facts: Sequence[str]) -> str:
-    """The facts with breaks between them alone."""
+    """The facts, with line breaks allowed only between them."""
     return " · ".join(fact.replace(" ", "\u00a0") for fact in facts)
 
 
 def _facts(answer: Answer | Pane) -> list[str]:
     noun = "token" if answer.tokens == 1 else "tokens"
     facts = [f"{numbers.count(answer.tokens)} {noun}", numbers.duration(answer.seconds)]
-    return facts if answer.ended else [*facts, "did not end by itself"]
+    return facts if answer.ended else [*facts, "incomplete"]
 
 
 def _change(pane: Pane) -> list[str]:

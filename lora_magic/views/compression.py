@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from lora_magic.adapters.combine.compress import Compression
 
 ROWS = 24
-_BY_RANK = ("Rank", "Loses most in", "there", "overall")
-_MODULES = ("Module", "Rank before", "after", "‖ΔW‖", "Lost")
+_BY_RANK = ("Rank", "Worst module", "Lost there", "Lost overall")
+_MODULES = ("Module", "Rank before", "Rank after", "‖ΔW‖", "Lost")
 _READING = "Lost: ‖ΔW − ΔW'‖/‖ΔW‖ in the Frobenius norm."
 
 
 def bundle(record: Compression) -> dict[str, object]:
-    """A compression's MIME bundle: a receipt, or where nothing was made the evidence by rank."""
+    """A compression's MIME bundle: a receipt, or the evidence by rank if no adapter was made."""
     if record.new is not None:
         caption = f"{len(record.modules)} modules. {_READING}"
         table_of = receipt.Rows(caption, _MODULES, tuple(map(_module, record.modules)))
@@ -30,7 +30,7 @@ def bundle(record: Compression) -> dict[str, object]:
         more = "What each module lost"
         return receipt.bundle(line=record.line, facts=facts, table=table_of, more=more)
     if not any(row.norm for row in record.modules):
-        # Nothing to lose: a table of zeros says no more than the line.
+        # ΔW = 0: a table of zeros adds nothing to the line.
         return receipt.bundle(line=record.line)
     return _evidence(record)
 
@@ -59,10 +59,10 @@ def _evidence(record: Compression) -> dict[str, object]:
 
 
 def _rank(rank: int) -> str:
-    return str(rank) if rank else "not carried"
+    return str(rank) if rank else "dropped"
 
 
 def _module(row: ModuleLoss) -> tuple[str, ...]:
-    before = str(row.rank_before) if row.carried else numbers.MISSING
-    after = str(row.rank_after) if row.carried else "not carried"
+    before = str(row.rank_before) if row.has_factors else numbers.MISSING
+    after = str(row.rank_after) if row.has_factors else "dropped"
     return (row.module, before, after, numbers.figures(row.norm), numbers.percent(row.error))

@@ -1,4 +1,4 @@
-"""A loss curve in SVG: every step faintly, a running mean over it. Knows losses; not the run."""
+"""A loss curve in SVG: every step faintly, a running mean over it. Knows losses; knows no run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def loss_curve(
     draw: Callable[..., Markup] = svg.image,
     held_out: Sequence[tuple[int, float]] = (),
 ) -> Markup:
-    """Loss over optimizer steps from 1; the axis reaches to `total` steps where it is given.
+    """Loss over optimizer steps from 1; the axis extends to `total` steps if given.
 
     `draw`: `svg.image` for a curve that stays, `svg.picture` for one that is redrawn in place.
     `held_out`: squares at (steps taken, loss), the one before the first step at its left end.
@@ -35,8 +35,8 @@ def loss_curve(
     across = Scale(1, last, LEFT, RIGHT)
     measured = [(max(1, step), loss) for step, loss in held_out if math.isfinite(loss)]
     seen = [*finite, *(loss for _, loss in measured)]
-    air = 0.06 * (max(seen) - min(seen)) or 0.05 * abs(seen[0]) or 0.05
-    up = Scale(max(0.0, min(seen) - air), max(seen) + air, BOTTOM, TOP)
+    margin = 0.06 * (max(seen) - min(seen)) or 0.05 * abs(seen[0]) or 0.05
+    up = Scale(max(0.0, min(seen) - margin), max(seen) + margin, BOTTOM, TOP)
     mean = running_mean(losses)
     every = _points(losses, across, up)
     shapes = [
@@ -47,7 +47,7 @@ def loss_curve(
     ]
     if math.isfinite(losses[-1]):
         x, y = across(len(losses)), up(losses[-1]) + 4
-        # Before its end a run's label would be struck through by the axis.
+        # In an unfinished run the axis would cross the label.
         y = min(y, BOTTOM - 5) if x < RIGHT else y
         shapes.append(svg.label(x + 6, y, figures(losses[-1]), size=12, weight="600"))
     said = f"Loss over {len(losses)} steps, from {figures(finite[0])} to {figures(finite[-1])}"
@@ -74,7 +74,7 @@ def running_mean(losses: Sequence[float]) -> list[float]:
 
 
 def thin(losses: Sequence[float], most: int = POINTS) -> list[tuple[int, float]]:
-    """(step, loss), at most about `most` of them: of each stretch its lowest and highest."""
+    """(step, loss), at most about `most` of them: the lowest and highest of each stretch."""
     pairs = list(enumerate(losses, start=1))
     if len(pairs) <= most:
         return pairs
@@ -104,7 +104,7 @@ def _squares(places: Sequence[svg.Point]) -> list[Markup]:
 def _axes(across: Scale, up: Scale, last: int) -> list[Markup]:
     steps = {1, *(round(v) for v, _ in ticks(1, last, 5) if 1 < v < last * 0.94), last}
     places = [(step, count(step)) for step in sorted(steps)]
-    # Behind the last step, whose number is centred at the end of the axis.
+    # To the right of the last step, whose number is centred at the end of the axis.
     after = RIGHT + max(22, 10 + 4 * len(count(last)))
     return [
         *svg.axes(across, up, ticks(up.low, up.high), places),

@@ -14,8 +14,8 @@ from lora_magic.views.text import clean
 _VOID = frozenset({"br", "hr", "img", "wbr", "col"})
 # Elements of SVG that close themselves.
 _SHAPES = frozenset({"path", "rect", "line"})
-# JupyterLab sets $…$, \(…\) and \begin{…} in an HTML output as mathematics. A delimiter that
-# stands alone in its element opens nothing, so that "$19.90 or $5" stays what the model wrote.
+# JupyterLab renders $…$, \(…\) and \begin{…} in an HTML output as mathematics. A delimiter alone
+# in its element starts no formula, so that "$19.90 or $5" stays what the model wrote.
 _MATHS = re.compile(r"[$\\]")
 
 
@@ -39,12 +39,12 @@ def escaped(value: str, guard: str = "span") -> Markup:
 
 
 def joined(parts: Iterable[str]) -> Markup:
-    """The parts one after the other."""
+    """The parts, concatenated."""
     return Markup("".join(escaped(part) for part in parts))
 
 
 def tag(name: str, *children: str, **attributes: object) -> Markup:
-    """One element; `aria_label` becomes aria-label, `for_` becomes for, None is left out."""
+    """One element; `aria_label` becomes aria-label, `for_` becomes for, None is omitted."""
     pairs = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{attribute(value)}"'
         for key, value in attributes.items()
@@ -58,5 +58,5 @@ def tag(name: str, *children: str, **attributes: object) -> Markup:
 
 
 def paragraphs(value: str) -> Markup:
-    """Text with its newlines as <br>, which outlive a sanitiser that drops `white-space`."""
+    """Text with its newlines as <br>, which survive a sanitiser that drops `white-space`."""
     return Markup("<br>".join(escaped(line) for line in clean(value).split("\n")))

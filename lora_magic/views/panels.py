@@ -1,7 +1,7 @@
-"""What a spectrum's chart shows: the one description that the static and the live form draw.
+"""What a spectrum's chart shows: the description that the static and the interactive chart draw.
 
 A panel for each adapter and projection; within a panel the modules differ by their layer. Few
-layers are drawn as a line each, many as the median and the range over layers at each index. Knows
+layers are drawn as one line each, many as the median and the range over layers at each index. Knows
 module paths, singular values and colours; draws nothing.
 """
 
@@ -143,7 +143,7 @@ def _words(series: Sequence[Series], panels: Sequence[Panel]) -> list[str]:
 
 
 def gather(series: Sequence[Series], measures: Rows) -> tuple[Panel, ...]:
-    """The panels in the order of their first module; modules with ΔW = 0 are left out."""
+    """The panels in the order of their first module; modules with ΔW = 0 are omitted."""
     alive = [one for one in series if one[2]]
     names = projections([path for _, path, _ in alive])
     groups: dict[tuple[str, str], list[Series]] = {}
@@ -192,9 +192,9 @@ def _in_order(label: str) -> tuple[list[int], str]:
 
 
 def projections(paths: Sequence[str]) -> dict[str, str]:
-    """The shortest name for each module's kind: q_proj, or attention.dense where dense is not one.
+    """The shortest name for each module's kind: q_proj, or attention.dense if dense is ambiguous.
 
-    Two modules are of one kind when their paths differ in their numbers alone.
+    Two modules are of one kind if their paths differ only in their numbers.
     """
     kinds = {path: _NUMBER.sub("*", path) for path in paths}
     different = sorted(set(kinds.values()))
@@ -210,7 +210,7 @@ def layer(path: str) -> str:
 def short_names(paths: Sequence[str]) -> dict[str, str]:
     """The numbers and the kind of each path: 3.q_proj for model.layers.3.self_attn.q_proj.
 
-    No two paths have one name: of a kind they differ in their numbers.
+    Names are unique, since paths of one kind differ in their numbers.
     """
     kinds = projections(paths)
     return {path: ".".join(filter(None, (layer(path), kinds[path]))) for path in paths}

@@ -1,4 +1,4 @@
-"""What a changing verb prints: one line, more on demand. Also a merge's and a check's report.
+"""A receipt: one line, with details on demand. Also the reports of a merge and of a check.
 
 Knows text and numbers; does not know what was done.
 """
@@ -29,7 +29,7 @@ Facts = Sequence[tuple[str, str]]
 class Rows:
     """A table for a receipt: a caption, names of columns, rows of text.
 
-    The first `left` columns stand to the left, the others to the right.
+    The first `left` columns are left-aligned, the others right-aligned.
     """
 
     caption: str
@@ -46,9 +46,9 @@ def bundle(
     more: str = "More",
     warning: bool = False,
 ) -> dict[str, object]:
-    """A receipt's MIME bundle; the plain text is the line alone, as a terminal wants one a verb.
+    """A receipt's MIME bundle; the plain text is the line alone, for a terminal.
 
-    A `warning` stands out and shows all it has.
+    A `warning` is highlighted and shows its details.
     """
     rows = table.rows if table else ()
     rest = len(rows) - ROWS

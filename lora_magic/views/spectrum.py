@@ -1,4 +1,4 @@
-"""The singular values of ΔW, as a display: a chart, tables beside it, and plain text.
+"""The singular values of ΔW, as a display: a chart, tables below it, and plain text.
 
 Knows a `Spectrum`'s names and numbers; `panels` says what the chart shows, `spectrum_svg` and
 `spectrum_plotly` draw it.
@@ -49,7 +49,7 @@ def bundle(record: Spectrum) -> dict[str, object]:
 def outputs(record: Spectrum) -> list[dict[str, object]]:
     """The same as two outputs: the chart, and the tables as HTML below it.
 
-    A front end that draws the figure shows nothing else of its output.
+    A front end that draws the figure shows no other part of that output.
     """
     chart = panels.chart(record.adapters, record.curves(), record.measures())
     tables = _tables(record.measures(), chart)
@@ -76,7 +76,7 @@ def _plain_words(chart: Chart) -> str:
 
 
 def _tables(summary: Sequence[Row], chart: Chart) -> Markup:
-    """Each module's measures; of very many the medians, and the modules with the largest ΔW."""
+    """Each module's measures; for many modules, medians by projection and the largest ΔW."""
     if not chart.panels:
         return Markup("")
     if chart.panels[0].band:

@@ -1,4 +1,4 @@
-"""A spectrum's chart in its live form: one plotly figure, with menus for adapter and module.
+"""A spectrum's interactive chart: one plotly figure, with menus for adapter and module.
 
 It is written as plotly's JSON, without importing plotly. Numbers are lists: plotly 6 writes numpy
 arrays as base64, which older renderers (Colab's) cannot read. Knows plotly's schema.
@@ -25,16 +25,16 @@ SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "x", "star", "
 # the title, one of the words below it, one of the legend.
 _HEAD, _PANEL, _FOOT = 54, 130, 28
 _MENU, _TITLE, _WORDS, _LEGEND = 38, 20, 17, 20
-# The letters that have room in a line of the title, of the words, and of a panel's heading.
+# The characters that fit into a line of the title, of the words, and of a panel's heading.
 _TITLE_LETTERS, _WORDS_LETTERS, _HEAD_LETTERS, _MENU_LETTERS = 46, 62, 18, 28
-# Of more panels than these the menu of modules does not offer each alone: an output has to stay
+# With more panels than this the menu of modules does not list each panel: an output has to stay
 # under 60 kB.
 _ALONE = 8
 _TRANSPARENT = "rgba(0,0,0,0)"
 _HAIR = "rgba(127,127,127,.25)"
 # Few buttons: the bar appears over the title.
 _BAR = {"remove": ["pan", "select", "lasso", "zoomin", "zoomout", "autoscale"]}
-# The open list lies over the panels: opaque, and readable in both themes.
+# The open list covers the panels: opaque, and readable in both themes.
 _MENU_LOOK = {
     "x": 0,
     "xanchor": "left",
@@ -60,7 +60,7 @@ def figure(chart: Chart) -> dict[str, object]:
 
 
 def words(value: str) -> str:
-    """Text for plotly, which reads some HTML, and mathematics between dollar signs."""
+    """Text escaped for plotly, which interprets some HTML, and mathematics between dollar signs."""
     return html.escape(one_line(value), quote=False).replace("$", "&#36;")
 
 
@@ -97,14 +97,17 @@ def _layout(chart: Chart, menus: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _template(chart: Chart) -> dict[str, Any]:
-    """What all traces, axes and headings share. Without one plotly adds its own, with white."""
+    """What all traces, axes and headings share.
+
+    Without a template plotly adds its own, with a white background.
+    """
     usual = {
         "mode": "lines" if chart.panels[0].band else "lines+markers",
         "line": {"width": 2, "color": BLUE},
         "hovertemplate": "σ%{x} = %{y:.3g}<br>%{text}<extra></extra>",
     }
     edge = {**usual, "line": {"width": 0}}
-    # The traces of a band take these in turn, as `_traces` makes them.
+    # In the order in which `_traces` makes the traces of a band.
     band = [
         {**edge, "text": "smallest"},
         {**edge, "text": "largest", "fill": "tonexty", "fillcolor": "rgba(38,131,193,.22)"},
@@ -143,12 +146,12 @@ def _axis(kind: str, place: int) -> str:
 
 
 def _inside(panels: int) -> int:
-    """Pixels that so many panels take inside the margins."""
+    """The height of this many panels inside the margins, in pixels."""
     return (_HEAD + _PANEL + _FOOT) * math.ceil(panels / COLUMNS)
 
 
 def _places(shown: int, panels: int) -> list[tuple[list[float], list[float]]]:
-    """The horizontal and vertical share of the figure of each of the `shown` panels, of so many."""
+    """The horizontal and vertical domain of each of the `shown` panels, in a figure of `panels`."""
     columns, inside = min(COLUMNS, shown), _inside(panels)
     width = (1 - _GAP * (columns - 1)) / columns
     high = inside / math.ceil(shown / columns)
@@ -201,7 +204,7 @@ def _trace(indices: Sequence[int], sigmas: Sequence[float]) -> dict[str, Any]:
 def _named(
     traces: Sequence[Mapping[str, Any]], owners: Sequence[int], shown: Sequence[int]
 ) -> list[bool]:
-    """Which traces the legend names: of each layer the first that is shown."""
+    """Which traces the legend names: the first visible one of each layer."""
     seen: set[object] = {None}
     named = []
     for trace, owner in zip(traces, owners, strict=True):
@@ -214,7 +217,7 @@ def _named(
 def _menus(
     chart: Chart, traces: Sequence[Mapping[str, Any]], owners: Sequence[int]
 ) -> list[dict[str, Any]]:
-    """A menu of adapters and one of modules, each where there are several.
+    """A menu of adapters and one of modules, each only if there are several.
 
     A pick in one sets the other to "all", since plotly cannot combine two picks.
     """
@@ -252,7 +255,7 @@ def _choices(chart: Chart) -> list[dict[str, list[int]]]:
 def _seen(
     traces: Sequence[Mapping[str, Any]], owners: Sequence[int], shown: Sequence[int]
 ) -> dict[str, Any]:
-    """The changes of the traces that show these panels alone."""
+    """The changes to the traces that show only these panels."""
     whole = set(shown) == set(owners)
     changes: dict[str, Any] = {"visible": whole or [owner in shown for owner in owners]}
     if "showlegend" in traces[0]:
@@ -261,7 +264,7 @@ def _seen(
 
 
 def _moved(chart: Chart, shown: Sequence[int]) -> dict[str, Any]:
-    """The changes of the layout that give these panels the whole of the figure."""
+    """The changes to the layout that let these panels fill the figure."""
     changes: dict[str, Any] = {}
     for place, (across, up) in zip(shown, _places(len(shown), len(chart.panels)), strict=True):
         changes[f"{_axis('xaxis', place)}.domain"] = across

@@ -1,4 +1,4 @@
-"""A spectrum's chart in its static form: one small SVG picture a panel. Knows shapes."""
+"""A spectrum's static chart: one small SVG picture per panel. Knows shapes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from lora_magic.views.text import shortened
 WIDTH, HEIGHT = 250.0, 184.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 184.0, 42.0, 162.0
 _GAP = 11.0
-# An image is cut at its edges: so many letters of the title, and of a line's label, have room.
+# The characters of the title, and of a line's label, that fit: an image is clipped at its edges.
 _TITLE, _LABEL = 24, 8
 _GRID = "display:flex;flex-wrap:wrap;gap:.5rem .75rem;margin:.5rem 0"
 
 
 def drawing(chart: Chart) -> Markup:
-    """One picture a panel, side by side as the width allows."""
+    """One picture per panel, side by side as the width allows."""
     across = Scale(1, chart.last, LEFT, RIGHT)
     up = Scale(*chart.sigma_range, BOTTOM, TOP, log=True)
     axes = svg.axes(across, up, chart.sigma_ticks, [(i, str(i)) for i in chart.index_ticks])
@@ -31,7 +31,7 @@ def drawing(chart: Chart) -> Markup:
 
 
 def _panel(panel: Panel, across: Scale, up: Scale, axes: Sequence[Markup]) -> Markup:
-    kind = "median and range" if panel.band else "one line a layer"
+    kind = "median and range" if panel.band else "one line per layer"
     shapes = [
         svg.label(8, 14, panel.title(_TITLE), size=12, weight="600"),
         svg.label(8, 29, panel.note),
@@ -73,7 +73,7 @@ def _lines(panel: Panel, across: Scale, up: Scale) -> list[Markup]:
 
 
 def _apart(places: Sequence[float]) -> list[float]:
-    """The heights, moved as little as a pass down and a pass up need for labels not to touch."""
+    """The heights, moved apart in one pass down and one pass up so that labels do not overlap."""
     order = sorted(range(len(places)), key=places.__getitem__)
     moved = list(places)
     for above, below in itertools.pairwise(order):

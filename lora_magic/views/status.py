@@ -23,7 +23,7 @@ _TABLE = "margin:0;table-layout:auto;border-collapse:collapse;border:none;font-s
 
 
 def bundle(status: Status) -> dict[str, object]:
-    """A status's MIME bundle; without a base it is what to type."""
+    """A status's MIME bundle; without a base, the commands to type."""
     commands = [*map(_split, status.next_commands), *map(_found, status.found)]
     if status.base_line is None:
         return _nothing(status.line, commands)
@@ -64,7 +64,7 @@ def _table(status: Status, base: str, commands: Sequence[tuple[str, str]]) -> Ma
 
 
 def _row(name: str, *cells: Markup) -> Markup:
-    """A row of the table; one without a name goes on with the row above."""
+    """A row of the table; one without a name continues the row above."""
     if not name:
         return tag("tr", tag("td", style=_NAME), *cells, style=_PLAIN_ROW)
     return tag("tr", tag("th", name, scope="row", style=_NAME), *cells, style=_PLAIN_ROW)

@@ -60,7 +60,7 @@ def ramp(steps: int) -> list[str]:
 
 
 def figure(picture: str, caption: str) -> Markup:
-    """A picture and what it shows."""
+    """A picture and its caption."""
     return tag("figure", picture, tag("figcaption", caption, style=CAPTION), style=FIGURE)
 
 
@@ -86,7 +86,7 @@ def code(command: str) -> Markup:
 
 
 def details(summary: str, *children: str, opened: bool = False) -> Markup:
-    """More on demand; nothing where there is nothing more."""
+    """Collapsible details; empty if there are none."""
     body = [child for child in children if child]
     if not body:
         return Markup("")

@@ -1,7 +1,7 @@
-"""Small pictures in SVG: presentational attributes alone, `currentColor` for text and axes.
+"""Small pictures in SVG: presentation attributes only, `currentColor` for text and axes.
 
 Knows shapes and escaping; does not know what is drawn. No ids, so that pictures on one page
-cannot take each other's parts, and no gradients or clips, which would need them.
+cannot refer to each other's parts, and no gradients or clips, which would need them.
 
 A picture that stays in a notebook is an `image`: JupyterLab's sanitiser drops <svg> from a
 notebook that was not run here, and leaves the labels behind as loose words. One that is redrawn
@@ -33,7 +33,7 @@ def coordinate(value: float) -> str:
 
 
 def picture(width: float, height: float, label: str, *shapes: str) -> Markup:
-    """The <svg> element, in the colours of its page; `label` is what a screen reader says."""
+    """The <svg> element, in the colours of its page; `label` is the text for screen readers."""
     return _drawn(width, height, shapes, role="img", aria_label=label, style=PICTURE)
 
 
@@ -43,7 +43,7 @@ def file(width: float, height: float, label: str, *shapes: str) -> Markup:
 
 
 def image(width: float, height: float, label: str, *shapes: str) -> Markup:
-    """The same drawing as an <img> that holds all of it and outlives a sanitiser."""
+    """The same drawing inside an <img>, which survives a sanitiser."""
     alone = _drawn(width, height, shapes, **_ALONE)
     return tag(
         "img",
@@ -71,7 +71,7 @@ def _drawn(width: float, height: float, shapes: Iterable[str], **more: object) -
 def label(
     x: float, y: float, text: str, anchor: str = "start", size: int = 11, weight: str | None = None
 ) -> Markup:
-    """Text whose base line starts, centres or ends (`anchor`) at (x, y)."""
+    """Text whose baseline starts, centres or ends (`anchor`) at (x, y)."""
     return tag(
         "text",
         escaped(text, guard="tspan"),
@@ -92,7 +92,7 @@ def path(points: Sequence[Point], colour: str, width: float = 1.5, **more: objec
         fill="none",
         stroke=colour,
         stroke_width=coordinate(width),
-        # A round cap makes a dot of a line of no length.
+        # A round cap draws a line of length 0 as a dot.
         stroke_linecap="round" if any(len(run) == 1 for run in runs) else None,
         **more,
     )
@@ -111,7 +111,7 @@ def box(x: float, y: float, width: float, height: float, **more: object) -> Mark
 
 
 def rules(lines: Sequence[tuple[Point, Point]], opacity: str = ".15") -> Markup:
-    """Hair lines in the text's colour, one element for all: a grid, or an axis."""
+    """Hairlines in the text's colour, all in one element: a grid, or an axis."""
     drawn = "".join(_stroke(ends) for ends in lines)
     return tag("path", d=drawn, stroke="currentColor", stroke_opacity=opacity)
 

@@ -1,7 +1,7 @@
 """HTML tables with a caption and scopes. Knows cells as text; does not know where they come from.
 
-`align` is an attribute because GitHub drops styles; `text-align` is given to the left cells
-alone, since JupyterLab's own sheet sets cells to the right.
+`align` is an attribute because GitHub drops styles; only left-aligned cells need `text-align`,
+since JupyterLab's style sheet aligns cells to the right.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _TABLE = (
     "font-size:.875em;font-variant-numeric:tabular-nums"
 )
 _LEFT = "text-align:left"
-# Pixels. A page's own sheet gives room to the tables of its outputs, and not to those of its
-# controls; as an attribute of the table it is written once.
+# Pixels. JupyterLab's style sheet pads the tables of outputs, but not those of controls; one
+# attribute of the table covers all its cells.
 _ROOM = 5
 _CAPTION = f"text-align:left;caption-side:top;padding:.25rem 0;font-size:1em;{MUTED}"
 
 
 #: Puts a button above the table, where scripts run: it selects the rows and copies them, as a
-#: table for a spreadsheet. No dollar and no backslash, which would open mathematics.
+#: table for a spreadsheet. No dollar and no backslash, which would start a formula.
 COPY = Markup(
     "<script>(s=>{if(!s)return;const t=s.previousElementSibling,"
     "b=document.createElement('button');b.textContent='Copy table';b.style='color:inherit;"
@@ -55,7 +55,7 @@ def table(
 
 
 def facts_table(caption: str, facts: Sequence[tuple[str, str]]) -> Markup:
-    """Two columns: what, and how much; nothing for no facts."""
+    """Two columns, name and value; empty if there are no facts."""
     if not facts:
         return Markup("")
     rows = (

@@ -8,8 +8,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-# A model's answer may hold these. ESC and its kin drive a terminal; the bidirectional controls
-# make text read in another order than it is stored; surrogates cannot be written as UTF-8.
+# A model's answer may contain these. ESC and the like control a terminal; the bidirectional
+# controls make text read in another order than it is stored; surrogates cannot be written as UTF-8.
 _BIDI = frozenset([*range(0x202A, 0x202F), *range(0x2066, 0x206A)])
 _SEPARATORS = frozenset([0x2028, 0x2029, 0x85])
 
@@ -49,7 +49,7 @@ def _shown(character: str) -> str:
 
 
 def width(value: str) -> int:
-    """Columns that `value` takes in a terminal: two for a wide character, none for a mark."""
+    """Columns of `value` in a terminal: two for a wide character, none for a combining mark."""
     return sum(
         0
         if unicodedata.combining(character)
@@ -73,7 +73,7 @@ def plain_table(
 ) -> str:
     """Columns aligned with spaces: the first `left` columns to the left, the others to the right.
 
-    An empty header (all names empty) is left out.
+    An empty header (all names empty) is omitted.
     """
     cells = [[one_line(cell) for cell in row] for row in [header, *rows]]
     if not any(cells[0]):

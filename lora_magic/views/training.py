@@ -1,4 +1,4 @@
-"""A training run: a small page while it goes, the static display when it has ended.
+"""A training run: a small page while it runs, a static display after it ends.
 
 Knows numbers; does not know the Trainer, nor how a page is updated.
 """
@@ -43,10 +43,10 @@ def progress_html(
     held_out: HeldOut = (),
     stop: str = STOP,
 ) -> str:
-    """The page of a run under way, for one place that is updated in place.
+    """The page of a run in progress, for an output that is updated in place.
 
     Times are in seconds, `memory` in bytes, `held_out` (steps taken, loss); `stop` says how to end
-    the run, nothing where a control beside it does.
+    the run; it is empty if a button does.
     """
     state = _state(losses, held_out, step, total, (elapsed, seconds_left), tokens_per_second)
     state += [f"memory {numbers.size(memory)} at the peak"] if memory else []
@@ -75,7 +75,7 @@ def summary_bundle(summary: RunSummary) -> dict[str, object]:
 
 
 def _head(title: str, text: str, small: bool = False) -> list[Markup]:
-    """The title and the line below it; in one where the line begins with the title."""
+    """The title and the line below it; only one line if the text begins with the title."""
     rest = text.removeprefix(title)
     if title and rest != text and rest[:1] in {"", ":", " "}:
         return [one(tag("strong", title), rest)]
@@ -96,7 +96,7 @@ def _state(
     if held_out:
         parts.append(f"held out {numbers.figures(held_out[-1][1])}")
     if tokens_per_second is not None:
-        parts.append(f"{numbers.count(tokens_per_second)} tokens a second")
+        parts.append(f"{numbers.count(tokens_per_second)} tokens/s")
     for seconds, word in zip(times, ("so far", "left"), strict=True):
         if seconds is not None:
             parts.append(f"{numbers.duration(seconds)} {word}")

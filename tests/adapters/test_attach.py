@@ -112,7 +112,7 @@ def test_a_rank_beyond_the_matrix_is_refused_with_the_most_that_fits() -> None:
     base, slots = based()
     with pytest.raises(AdapterError, match=r"rank 17.*k_proj.*16 × 32.*at most 16"):
         attach.create(base, slots, "one", spec(rank=17, targets="k_proj"))
-    assert slots.strangers() == []
+    assert slots.foreign_paths() == []
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_so_is_one_that_a_pattern_gives_and_one_that_adalora_is_to_end_with(
     base, slots = based()
     with pytest.raises(AdapterError, match=r"rank 17.*k_proj.*16 × 32.*at most 16"):
         attach.create(base, slots, "one", spec(**{"targets": "q_proj,k_proj", **fields}))
-    assert slots.strangers() == []
+    assert slots.foreign_paths() == []
 
 
 @pytest.mark.parametrize("dora", [False, True])
@@ -141,7 +141,7 @@ def test_an_embedding_that_counts_in_its_own_way_is_refused(dora: bool) -> None:
     assert torch.equal(positions(torch.ones_like(ids))[0], positions.weight[2:5]), "not from 0"
     with pytest.raises(AdapterError, match=r"embed_positions is OPTLearned.*other rows"):
         attach.create(base, slots, "one", spec(targets="embed_positions", dora=dora))
-    assert slots.strangers() == []
+    assert slots.foreign_paths() == []
     scaled = based("gemma")
     attach.create(*scaled, "one", spec(targets="embed_tokens"))
 
@@ -169,7 +169,7 @@ def test_a_failure_within_peft_leaves_the_tree_pristine(monkeypatch: pytest.Monk
     with pytest.raises(AdapterError, match="half way"):
         attach.create(base, slots, "one", spec())
     assert len(calls) == 4
-    assert slots.strangers() == []
+    assert slots.foreign_paths() == []
     assert base.fingerprint.verify()
 
 

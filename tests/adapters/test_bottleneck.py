@@ -156,7 +156,7 @@ def test_named_targets_are_taken_as_they_are() -> None:
 
 
 def test_a_model_without_blocks_or_projections_is_told_what_to_name() -> None:
-    with pytest.raises(AdapterError, match=r"no list of equal blocks.*--targets"):
+    with pytest.raises(AdapterError, match=r"no list of identical blocks.*--targets"):
         blocks(nn.Sequential(nn.Linear(2, 2)))
     odd = tiny_model()
     for layer in odd.model.layers:  # type: ignore[union-attr]  # a Llama

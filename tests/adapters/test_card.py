@@ -147,7 +147,7 @@ def test_parents_are_kept(session: Session, saved_model: Saver, tmp_path: Path) 
     session._state.attached["one"].parents = ("left", "right")
     session.save("one", tmp_path / "one")
     assert fields_of(tmp_path / "one")["parents"] == ["left", "right"]
-    assert "made of: left, right" in (tmp_path / "one" / "README.md").read_text()
+    assert "made from: left, right" in (tmp_path / "one" / "README.md").read_text()
     fresh = Session()
     fresh.load(str(saved_model()))
     assert fresh.open(tmp_path / "one").parents == ("left", "right")
@@ -243,7 +243,7 @@ def test_the_page_for_people_has_the_hubs_head_and_the_methods_source(
     assert ("library_name: peft" in head) == METHODS[method].peft
     assert METHODS[method].source in body
     assert session._state.base.fingerprint.digest in body
-    assert ("Plain PEFT has no such method" in body) != METHODS[method].peft
+    assert ("Plain PEFT does not have this method" in body) != METHODS[method].peft
 
 
 @pytest.mark.parametrize(

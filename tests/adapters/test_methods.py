@@ -107,7 +107,7 @@ def test_every_method_is_attached_or_refused_in_one_line(architecture: str, name
         assert record.differing == ()
         moved(attached, 0.1)
         assert not torch.equal(answer(base, slots, attached), before)
-    assert slots.strangers() == []
+    assert slots.foreign_paths() == []
     assert torch.equal(answer(base, slots), before)
     assert base.fingerprint.verify()
 

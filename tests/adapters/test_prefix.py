@@ -245,7 +245,7 @@ def test_what_is_no_decoder_is_refused_and_so_is_a_whole_context(method: str) ->
     slots = Slots(encoder.model)
     with pytest.raises(AdapterError, match=r"cache of keys and values.*--method lora"):
         made(encoder, slots, method=method)
-    assert slots.strangers() == []
+    assert slots.foreign_paths() == []
     base, slots = based()
     with pytest.raises(AdapterError, match="--virtual-tokens 128: the base's context is 128"):
         made(base, slots, method=method, virtual_tokens=128)

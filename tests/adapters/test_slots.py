@@ -44,7 +44,7 @@ def test_an_interrupt_waits_until_all_slots_are_written(model: nn.Sequential) ->
     with pytest.raises(KeyboardInterrupt):
         slots.write(coming)
     assert slots.written == dict(coming)
-    assert slots.strangers() == []
+    assert slots.foreign_paths() == []
 
 
 def test_a_path_that_is_not_there_is_refused_before_anything_is_written(
@@ -56,7 +56,7 @@ def test_a_path_that_is_not_there_is_refused_before_anything_is_written(
     with pytest.raises(KeyError):
         slots.write({"1.0": nn.Identity(), "7": nn.Identity()})
     assert slots.written == before
-    assert slots.strangers() == []
+    assert slots.foreign_paths() == []
 
 
 def test_held_puts_back_what_stood_also_after_an_error(model: nn.Sequential) -> None:
@@ -82,7 +82,7 @@ def test_what_somebody_else_put_into_a_slot_is_found_and_taken_out(model: nn.Seq
     slots = Slots(model)
     original, stranger = model[0], nn.Identity()
     model[0] = stranger
-    assert slots.strangers() == ["0"]
+    assert slots.foreign_paths() == ["0"]
     assert slots.collect() == {"0": stranger}
     assert model[0] is original
 
@@ -128,7 +128,7 @@ def test_what_stands_at_the_root_changes_the_arguments_until_it_is_removed(
     slots.write({})
     assert not plain._forward_pre_hooks
     assert slots.original(ROOT) is plain
-    assert slots.strangers() == []
+    assert slots.foreign_paths() == []
 
 
 def test_the_root_is_no_module_of_the_tree(plain: nn.Sequential) -> None:

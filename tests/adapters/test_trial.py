@@ -1,4 +1,4 @@
-"""What an adapter needs of a model is tried on one token: no release's spelling decides it."""
+"""Attaching tests the model with one token, so that no library's naming decides what works."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ SPELLINGS = ("past_key_values", "cache", "kv")
 
 
 class Output(dict[str, Any]):
-    """What a forward returns, as plainly as can be: transformers' own renames what it knows."""
+    """The output of a forward pass: transformers' own class would rename the cache."""
 
     def __getattr__(self, name: str) -> Any:
         return self[name]
 
 
 def respelled(model: Any, name: str) -> Any:
-    """The model as a release would have it whose forward takes and returns its cache as `name`."""
+    """The model as in a release whose forward takes and returns its cache as `name`."""
     own = cache_name(model, "")
     whole, body = model.forward, model.base_model.forward
 
@@ -46,13 +46,13 @@ def respelled(model: Any, name: str) -> Any:
     ) -> Any:
         if set(rest) - {name}:
             raise TypeError(f"forward() got an unexpected keyword argument {set(rest) - {name}}")
-        told = {
+        named = {
             "attention_mask": attention_mask,
             "position_ids": position_ids,
             "inputs_embeds": inputs_embeds,
             "use_cache": use_cache,
         }
-        found = whole(input_ids, **told, **({own: rest[name]} if name in rest else {}))
+        found = whole(input_ids, **named, **({own: rest[name]} if name in rest else {}))
         return Output({name if key == own else key: value for key, value in found.items()})
 
     def below(*args: Any, **kwargs: Any) -> Any:
@@ -83,8 +83,8 @@ def test_virtual_tokens_work_whatever_the_cache_is_called(name: str, method: str
 
 
 @pytest.mark.parametrize("spelling", ["past_key_values", "cache"])
-def test_a_cache_may_be_handed_in_under_either_name_of_the_library(spelling: str) -> None:
-    """A release that renames keeps the old name for a while; some code keeps it longer."""
+def test_a_cache_may_be_passed_under_either_name_of_the_library(spelling: str) -> None:
+    """A release that renames an argument accepts the old name for a while."""
     model: Any = tiny_model("llama")
     own = cache_name(model, "")
     if own == "past_key_values" and spelling == "cache":
@@ -103,8 +103,8 @@ def test_a_model_that_keeps_states_and_no_keys_is_refused() -> None:
     recurrent = SimpleNamespace(get_seq_length=lambda: 0)
     model: Any = tiny_model("llama")
     real = model.forward
-    model.forward = lambda *args, **told: Output(
-        {**real(*args, **{**told, "use_cache": False}), "state": recurrent}
+    model.forward = lambda *args, **kwargs: Output(
+        {**real(*args, **{**kwargs, "use_cache": False}), "state": recurrent}
     )
     with pytest.raises(AdapterError, match=r"LlamaForCausalLM has none; use another method"):
         cache_name(model, "Prefix tuning")
@@ -114,7 +114,7 @@ def test_a_model_that_keeps_states_and_no_keys_is_refused() -> None:
 
 
 class Broken(nn.Module):
-    """A layer of a release that calls what is no longer there."""
+    """A layer whose forward calls a function that a release removed."""
 
     def __init__(self, original: nn.Module) -> None:
         super().__init__()
@@ -158,18 +158,18 @@ def test_the_reason_names_an_untested_release(
     )
     monkeypatch.setattr("lora_magic.adapters.prefix._cache_in", lambda named: None)
     newest = versions.TESTED["transformers"][1]
-    told = rf"\(transformers 9\.1\.0 is untested; tested: 5\.15\.1 to {newest}\)"
-    with pytest.raises(AdapterError, match=told):
+    reason = rf"\(transformers 9\.1\.0 is untested; tested: 5\.15\.1 to {newest}\)"
+    with pytest.raises(AdapterError, match=reason):
         session.attach("one", method=method)
 
 
 def test_a_tested_release_is_not_named() -> None:
     for library, (oldest, newest) in versions.TESTED.items():
         for release in (oldest, newest):
-            assert _told(library, release) == "", library
+            assert _reason(library, release) == "", library
 
 
-def _told(library: str, release: str) -> str:
+def _reason(library: str, release: str) -> str:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(versions, "version", lambda name: release)
         return versions.untested(library)
@@ -177,8 +177,8 @@ def _told(library: str, release: str) -> str:
 
 def test_a_build_of_a_tested_release_is_that_release() -> None:
     newest = versions.TESTED["torch"][1]
-    assert _told("torch", f"{newest}+cpu") == ""
-    assert "99.0 is untested" in _told("torch", "99.0")
+    assert _reason("torch", f"{newest}+cpu") == ""
+    assert "99.0 is untested" in _reason("torch", "99.0")
 
 
 def test_a_base_that_cannot_read_one_token_is_not_the_methods_fault(
@@ -205,7 +205,7 @@ def test_a_trial_is_one_pass_and_draws_nothing(variant: str) -> None:
     torch.manual_seed(7)
     session.attach("one", **VARIANTS[variant])
     assert torch.equal(torch.rand(3), expected)
-    # Virtual tokens also look for the name of the cache, and try it.
+    # Virtual tokens need two more passes, to find and test the name of the cache.
     assert len(passes) <= (3 if variant in ("prefix", "prompt") else 1)
     session.reset()
     assert model.training
@@ -238,7 +238,7 @@ def hybrid() -> Any:
     ("method", "why"),
     [
         ("prefix", "some layers of Qwen3NextForCausalLM have no keys and values"),
-        ("prompt", "prompt tuning failed its trial on one token in Qwen3NextForCausalLM"),
+        ("prompt", "prompt tuning failed a forward pass of one token in Qwen3NextForCausalLM"),
     ],
 )
 def test_a_model_that_keeps_keys_in_some_layers_only_is_refused(method: str, why: str) -> None:

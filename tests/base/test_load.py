@@ -199,11 +199,11 @@ def test_a_cached_model_loads_from_the_cache_when_the_hub_is_out_of_reach(
 
 
 def test_live_objects_that_are_no_model_or_tokenizer_are_refused() -> None:
-    with pytest.raises(BaseModelError, match="saw str"):
+    with pytest.raises(BaseModelError, match="got str"):
         use("demo", None)
     with pytest.raises(BaseModelError, match="cannot generate"):
         use(nn.Linear(2, 2), None)
-    with pytest.raises(BaseModelError, match="expected a tokenizer, saw int"):
+    with pytest.raises(BaseModelError, match="expected a tokenizer, got int"):
         use(tiny_model(), 5)
 
 

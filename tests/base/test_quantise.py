@@ -69,7 +69,7 @@ def test_the_embedded_model_loads_and_answers_in_words_of_its_world(bits: int, k
     assert base.parameters == plain.parameters
     record = base.record("plain", None)
     assert f"{kind} (" in record.line
-    assert "bits a weight), computing in fp32 on cpu" in record.line
+    assert "bits per weight), computing in fp32 on cpu" in record.line
     tokens = PromptForm.of(base.tokenizer).encode(base.tokenizer, "What does a fox eat?")
     prompt = {"input_ids": torch.tensor([tokens])}
     with torch.no_grad():
@@ -115,7 +115,7 @@ def test_a_quantised_base_counts_every_weight_once(saved_model: Saver) -> None:
             assert load(str(saved_model(architecture)), bits=bits).parameters == whole
 
 
-def test_a_layer_in_nf4_takes_4_13_bits_a_weight() -> None:
+def test_a_layer_in_nf4_takes_4_13_bits_per_weight() -> None:
     import bitsandbytes as bnb
 
     layer = bnb.nn.Linear4bit(1024, 1024, bias=False, quant_type="nf4", compress_statistics=True)
@@ -128,8 +128,8 @@ def test_a_layer_in_nf4_takes_4_13_bits_a_weight() -> None:
     assert arithmetic == pytest.approx(4.127, abs=5e-4)
     # Beside these one offset and the two tables of 16 and 256 numbers.
     tables = 32 * (1 + 16 + 256) / 1024**2
-    assert found.bits_a_weight == pytest.approx(arithmetic + tables, abs=1e-6)
-    assert found.bits_a_weight <= 4.2
+    assert found.bits_per_weight == pytest.approx(arithmetic + tables, abs=1e-6)
+    assert found.bits_per_weight <= 4.2
 
 
 def test_the_codebook_is_qloras(saved_model: Saver) -> None:
@@ -189,7 +189,7 @@ def test_other_widths_are_refused_with_the_ones_there_are(bits: Any, saved_model
 
 
 def test_a_device_that_cannot_have_it_is_named() -> None:
-    with pytest.raises(BaseModelError, match=r"saw mps; add --device cpu"):
+    with pytest.raises(BaseModelError, match=r"got mps; add --device cpu"):
         quantise.check_bits(4, torch.device("mps"))
 
 
@@ -211,7 +211,7 @@ def test_a_checkpoint_in_4_bits_is_read_as_it_is_and_not_put_into_8(
     assert again.quantised.bits == 4
     assert torch.equal(forward(again), forward(first))
     assert again.fingerprint.verify()
-    with pytest.raises(BaseModelError, match=r"in 4 bits already and cannot be quantised to 8"):
+    with pytest.raises(BaseModelError, match=r"stored in 4 bits and cannot be quantised to 8"):
         load(str(folder), bits=8)
     with pytest.raises(BaseModelError, match=r"model.* is already quantised in the files"):
         again.stored_weight("model.layers.0.mlp.up_proj")
@@ -220,7 +220,7 @@ def test_a_checkpoint_in_4_bits_is_read_as_it_is_and_not_put_into_8(
 def test_another_library_s_format_is_not_quantised_again() -> None:
     config = type("Config", (), {"quantization_config": {"quant_method": "gptq", "bits": 4}})
     cpu = torch.device("cpu")
-    with pytest.raises(BaseModelError, match="stored in gptq already"):
+    with pytest.raises(BaseModelError, match="already stored in gptq"):
         quantise.loading_options("some/model", config(), object, 4, cpu)
     assert quantise.loading_options("some/model", config(), object, None, cpu) == {}
 

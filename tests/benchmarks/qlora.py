@@ -74,7 +74,7 @@ def loss(folder: str, bits: int | None, seed: int, steps: int) -> tuple[float, f
     quantised = record.quantised
     stored = "bf16" if quantised is None else quantised.words
     if quantised is not None:
-        assert quantised.bits_a_weight <= BITS_LIMIT
+        assert quantised.bits_per_weight <= BITS_LIMIT
     return run.held_out_before, run.held_out_after, stored
 
 

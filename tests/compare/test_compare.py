@@ -236,7 +236,7 @@ def test_an_interrupt_leaves_the_slots_and_the_model_as_they_were(stackable: boo
         compare(model, slots, TOKENIZER, variants, PROMPTS, max_new_tokens=12)
     handle.remove()
     assert slots.written == before
-    assert slots.strangers() == []
+    assert slots.foreign_paths() == []
     assert model.get_submodule(next(iter(before))) is next(iter(before.values()))
     assert all(module.training for module in model.modules())
     assert model.generation_config is kept

@@ -1,10 +1,10 @@
-"""Keeps what this release writes, so that every later one can be held to reading it.
+"""Saves what this release writes, to test that later releases can read it.
 
     python -m tests.earlier.keep 0.1.0
 
 makes the folder `tests/earlier/0.1.0`: a small base, one saved adapter for each method and variant,
-the logits of each, every flag as it was typed, and the quickstart without its outputs. Run it once
-for a release, on the day of that release: a folder made again later proves nothing of the old one.
+the logits of each, every flag as typed, and the quickstart without its outputs. Run it once per
+release, on the day of the release: a folder made later proves nothing about the old release.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.tiny import tiny_model, tiny_tokenizer
 
 TOP = Path(__file__).parents[2]
 
-#: By the name of the folder: the flags of `attach`, and the steps of training.
+#: By folder name: the flags of `attach`, and the number of training steps.
 KEPT: dict[str, tuple[dict[str, Any], int]] = {
     "lora": ({"rank": 2}, 3),
     "rslora": ({"rank": 2, "rslora": True}, 3),
@@ -61,7 +61,7 @@ def keep(folder: Path) -> None:
     tiny_tokenizer(chat=True).save_pretrained(base)
     logits = {}
     session = Session()
-    # Cards name the base as it was typed, and no path of the machine that made them.
+    # Load by a relative path, so that cards contain no path of this machine.
     os.chdir(folder)
     session.load("base")
     logits["base"] = last_logits(session)

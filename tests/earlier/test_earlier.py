@@ -1,6 +1,6 @@
-"""What an earlier release wrote is read and run by this one, and what was typed then still works.
+"""This release opens and runs what earlier releases saved, and accepts their commands.
 
-Each folder beside this file was made by `keep.py` on the day of a release, and is never made again.
+`keep.py` made each folder in this one on the day of a release; none is ever made again.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def session(tmp_path: Path) -> Iterator[Session]:
 
 
 def load(session: Session, release: Path, tmp_path: Path, labels: bool = False) -> None:
-    """The base under the name that it had then, which the cards hold."""
+    """The base under its original name, which the cards contain."""
     shutil.copytree(release / "base", tmp_path / "base")
     if labels:
         session.load("base", task="classification", labels="good,bad")
@@ -55,7 +55,7 @@ def test_a_saved_adapter_answers_as_it_did(folder: Path, session: Session, tmp_p
     session.open(str(folder))
     then, now = kept[folder.name], last_logits(session)
     assert torch.allclose(now, then, rtol=0, atol=REORDERED)
-    if folder.name != "labels":  # whose head the base does not have
+    if folder.name != "labels":  # The base has no such head.
         assert not torch.allclose(kept["base"], then, rtol=0, atol=10 * REORDERED)
         session.swap("base")
         assert torch.allclose(last_logits(session), kept["base"], rtol=0, atol=REORDERED)
@@ -70,7 +70,7 @@ def test_every_kind_of_adapter_was_kept(release: Path) -> None:
 
 
 @pytest.mark.parametrize(("release", "line"), FLAGS, ids=str)
-def test_a_flag_of_then_is_read(release: str, line: str) -> None:
+def test_a_flag_of_an_earlier_release_is_accepted(release: str, line: str) -> None:
     name, _, flag = line.partition(" ")
     verb = VERBS[name]
     word = "x " if any(not argument.is_flag for argument in verb.arguments) else ""
@@ -79,7 +79,7 @@ def test_a_flag_of_then_is_read(release: str, line: str) -> None:
 
 
 @pytest.mark.parametrize("release", RELEASES, ids=lambda path: path.name)
-def test_the_quickstart_of_then_runs(release: Path, tmp_path: Path) -> None:
+def test_the_quickstart_of_an_earlier_release_runs(release: Path, tmp_path: Path) -> None:
     notebook = nbformat.read(release / "quickstart.ipynb", as_version=4)
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
     assert "unchanged" in "".join(str(cell.get("outputs")) for cell in notebook.cells[-4:])

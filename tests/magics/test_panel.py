@@ -64,10 +64,10 @@ def test_every_method_can_be_chosen_and_says_what_the_verb_says(
     flags |= {"targets": "q_proj,v_proj"} if method in ("lora", "adalora") else {}
     if method == "bitfit":
         # A Llama has no biases, as the verb says.
-        assert "no biases" in controls.page.said
+        assert "no biases" in controls.page.message
         return
     assert ready.ratio(method=method, **flags).line in controls.page.html
-    assert controls.page.said == ""
+    assert controls.page.message == ""
 
 
 def test_counting_touches_neither_the_model_nor_a_slot(ready: Session) -> None:
@@ -123,7 +123,7 @@ def test_the_controls_begin_with_what_was_asked_about(ready: Session) -> None:
     spectrum = ready.panel("spectrum", adapters=["one"])._spectrum
     assert spectrum.html == page_of(ready.spectrum("one"))
     compare = ready.panel("compare", prompt="Hi", adapters=["base", "two"], temperature=0.5)
-    asked = compare._compare.asked
+    asked = compare._compare.request
     assert (asked.prompt, asked.adapters, asked.temperature) == ("Hi", ("two",), 0.5)
 
 
@@ -188,7 +188,7 @@ def test_stop_ends_the_answers_and_leaves_the_session_as_it_was(ready: Session) 
     controls.generate.click()
     controls.wait(PATIENCE)
     assert "3 tokens" in controls.page.html.replace("\u00a0", " ")
-    assert "did not end by itself" in controls.page.html.replace("\u00a0", " ")
+    assert "incomplete" in controls.page.html.replace("\u00a0", " ")
     assert snapshot(ready) == before
 
 
@@ -211,12 +211,12 @@ def test_a_mistake_in_a_control_is_its_line(ready: Session) -> None:
     controls.prompt.value = "   "
     controls.generate.click()
     controls.wait(PATIENCE)
-    assert "prompt" in controls.page.said
+    assert "prompt" in controls.page.message
     ratio = ready.panel("ratio")._ratio
     ratio.typed.value = 16
     ready.reset()
     ratio.rank.value = 4
-    assert "no base model is loaded" in ratio.page.said
+    assert "no base model is loaded" in ratio.page.message
 
 
 def test_the_panel_says_what_is_loaded_active_and_merged_at_any_time(
@@ -286,15 +286,15 @@ def test_a_dense_spectrum_of_some_size_is_left_to_the_verb(
     spectrum = ready.panel()._spectrum
     ready.attach("three", rank=2)
     assert len(worked) == len(made.modules)
-    assert "magnitudes is dense" in spectrum.said
-    assert "%lora spectrum magnitudes" in spectrum.said
+    assert "magnitudes is dense" in spectrum.message
+    assert "%lora spectrum magnitudes" in spectrum.message
     # Factors are quick at any size.
     assert spectrum.html == page_of(ready.spectrum("one", "two", "three"))
     before = spectrum.html
     ready.train("one", text="Where? => Here.", steps=2)
     assert spectrum.html == page_of(ready.spectrum("one", "two", "three")) != before
     ready.detach("magnitudes")
-    assert spectrum.said == ""
+    assert spectrum.message == ""
     ready.detach("two")
     assert spectrum.html == page_of(ready.spectrum("one", "three"))
 
@@ -314,7 +314,7 @@ def test_while_a_verb_runs_a_control_says_so(ready: Session) -> None:
         ready._lock.doing = "train"
         compare.generate.click()
         compare.wait(PATIENCE)
-    assert "busy with train" in compare.page.said
+    assert "busy with train" in compare.page.message
 
 
 def test_of_a_classifier_the_controls_show_probabilities(tmp_path: Any) -> None:
@@ -325,7 +325,7 @@ def test_of_a_classifier_the_controls_show_probabilities(tmp_path: Any) -> None:
     controls = session.panel("compare", prompt="good")._compare
     controls.generate.click()
     controls.wait(PATIENCE)
-    assert controls.page.said == ""
+    assert controls.page.message == ""
     assert "%" in controls.page.html
 
 
@@ -410,7 +410,7 @@ def test_several_that_are_active_together_can_answer_too(ready: Session) -> None
     assert list(controls.boxes) == ["one", "two", "one=0.7,two=0.3"]
     controls.generate.click()
     controls.wait(PATIENCE)
-    assert controls.page.said == ""
+    assert controls.page.message == ""
     assert "one=0.7,two=0.3" in controls.page.html
     ready.swap("one")
     assert list(controls.boxes) == ["one", "two"]
@@ -419,7 +419,7 @@ def test_several_that_are_active_together_can_answer_too(ready: Session) -> None
 def test_adapters_to_begin_with_may_have_commas_as_everywhere(ready: Session) -> None:
     ready.attach("three", rank=2)
     compare = ready.panel("compare", adapters="base,one,three")._compare
-    assert compare.asked.adapters == ("one", "three")
+    assert compare.request.adapters == ("one", "three")
     spectrum = ready.panel("spectrum", adapters="two")._spectrum
     assert spectrum.html == page_of(ready.spectrum("two"))
 
@@ -437,5 +437,5 @@ def test_virtual_tokens_that_were_asked_about_are_counted(ready: Session) -> Non
 
 
 def test_of_base_alone_no_box_is_ticked(ready: Session) -> None:
-    assert ready.panel("compare", adapters=["base"])._compare.asked.adapters == ()
-    assert ready.panel("compare")._compare.asked.adapters == ("one", "two")
+    assert ready.panel("compare", adapters=["base"])._compare.request.adapters == ()
+    assert ready.panel("compare")._compare.request.adapters == ("one", "two")

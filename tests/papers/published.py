@@ -121,5 +121,5 @@ def built_parameters(model: nn.Module, spec: AdapterSpec) -> int:
         # PEFT's AdaLoRA keeps a count of ranks as a parameter that is never trained.
         if id(parameter) not in known and not name.startswith("ranknum")
     }
-    assert slots.strangers() == []
+    assert slots.foreign_paths() == []
     return sum(own.values())

@@ -116,4 +116,4 @@ def test_a_start_that_stands_on_the_layer_as_it_is_refuses_to_train_its_bias(
     bench = Bench("gpt2")
     with pytest.raises(AdapterError, match=f"--bias {bias} with --init {init}"):
         bench.attach(init=init, bias=bias, rank=4, alpha=8.0, targets="c_attn")
-    assert bench.slots.strangers() == []
+    assert bench.slots.foreign_paths() == []

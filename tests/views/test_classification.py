@@ -66,7 +66,7 @@ def test_of_many_labels_the_likeliest_are_shown_and_the_others_counted() -> None
     shares = {f"label {place}": (place + 1) / 5050 for place in range(100)}
     page = Page(html(labelled("base", shares)))
     shown = classification.SHOWN
-    assert f"{100 - shown} less likely ones left out" in page.text
+    assert f"{100 - shown} less likely labels omitted" in page.text
     assert "label 99" in page.text
     assert "label 87" not in page.text
-    assert f"and {100 - shown} less likely ones" in plain(labelled("base", shares))
+    assert f"and {100 - shown} less likely labels" in plain(labelled("base", shares))

@@ -46,13 +46,13 @@ def test_without_a_mark_there_is_no_legend_of_marks() -> None:
 def test_a_pane_tells_tokens_seconds_and_the_change_of_the_logits() -> None:
     text = page(*both()).text.replace("\u00a0", " ")
     assert "12 tokens · 0.82 s · first logits ±3.25" in text
-    assert "did not end" not in text
+    assert "incomplete" not in text
 
 
 def test_an_answer_that_was_cut_says_so() -> None:
     bundle = shown(Comparison(both(ended=False)))
-    assert "did not end by itself" in str(bundle["text/plain"])
-    assert "did not end by itself" in Page(bundle["text/html"]).text.replace("\u00a0", " ")
+    assert "incomplete" in str(bundle["text/plain"])
+    assert "incomplete" in Page(bundle["text/html"]).text.replace("\u00a0", " ")
 
 
 def test_no_change_of_the_logits_is_told_in_words_and_the_note_called_out() -> None:

@@ -15,9 +15,9 @@ def loss(number: int, norm: float) -> ModuleLoss:
 def test_the_evidence_is_a_row_a_rank_in_both_forms() -> None:
     made = shown(Compression("pirate", None, (loss(0, 0.5),)))
     assert str(made["text/plain"]).splitlines()[1:] == [
-        "Rank  Loses most in  there  overall",
-        "1     layers.0.q     60.0%    60.0%",
-        "2     layers.0.q        0%       0%",
+        "Rank  Worst module  Lost there  Lost overall",
+        "1     layers.0.q         60.0%         60.0%",
+        "2     layers.0.q            0%            0%",
     ]
     text = Page(made["text/html"]).text
     assert "%lora compress pirate --energy" in text
@@ -40,7 +40,7 @@ def test_a_receipt_is_one_line_with_the_modules_on_demand() -> None:
     assert made["text/plain"] == record.line
     page = Page(made["text/html"])
     assert "12.0%" in page.text
-    assert "not carried" in page.text
+    assert "dropped" in page.text
     assert len(page.named("details")) == 1
 
 

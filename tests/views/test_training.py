@@ -22,7 +22,7 @@ def progress(**given: object) -> Page:
 
 def test_a_run_under_way_tells_step_loss_speed_time_and_how_to_stop() -> None:
     text = progress().text
-    for part in ("step 2 of 60", "loss 2.00", "1,312 tokens a second", "7.4 s left", STOP):
+    for part in ("step 2 of 60", "loss 2.00", "1,312 tokens/s", "7.4 s left", STOP):
         assert part in text
 
 

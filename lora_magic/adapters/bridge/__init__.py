@@ -2,8 +2,8 @@
 
 library     PEFT itself, imported without its warnings
 configs     its configs of our specs, and back
-capture     wrap a base once, take the layers, leave no trace
-runs        AdaLoRA's allocation, EVA's start
+capture     wrap a base once, keep the layers, restore the base
+runs        AdaLoRA's allocation, EVA's initialisation
 unwrap      a live PeftModel taken apart
 """
 
@@ -13,10 +13,10 @@ from .capture import capture as capture
 from .capture import forget as forget
 from .capture import set_tensors as set_tensors
 from .capture import tensors as tensors
+from .configs import capturable as capturable
 from .configs import config_for as config_for
 from .configs import file_config as file_config
 from .configs import name_base as name_base
-from .configs import own as own
 from .configs import read_config as read_config
 from .configs import spec_of as spec_of
 from .configs import usual_targets as usual_targets

@@ -1,4 +1,4 @@
-"""PEFT's configs of our specs, and our specs of PEFT's configs.
+"""Converts our specs to PEFT's configs, and back.
 
 Knows specs and module trees; wraps nothing and reads no file.
 """
@@ -19,7 +19,7 @@ from lora_magic.errors import AdapterError, listed
 
 from .library import peft, translated
 
-#: Initialisations that change the base; such an adapter is wrong on this base.
+#: Initialisations that change the base; such an adapter is wrong on an unchanged base.
 _CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
 #: Fields of a config that would be misread here if they are set.
@@ -31,7 +31,7 @@ _UNREADABLE = {
     "use_bdlora": "it is block-diagonal (BD-LoRA)",
     "target_parameters": "it adapts parameters, not modules",
     "layer_replication": "it replicates layers",
-    "megatron_config": "it is cut for Megatron",
+    "megatron_config": "it is sharded for Megatron",
     "prefix_projection": "its prefix goes through a projection",
 }
 
@@ -123,7 +123,7 @@ def read_config(fields: dict[str, Any]) -> Any:
     if kind not in KINDS:
         raise AdapterError(f"the method is {kind}; expected one of {listed(sorted(KINDS))}")
     with translated("adapter_config.json"):
-        # As PEFT's own from_pretrained does; a runtime_config holds for one run only.
+        # As PEFT's own from_pretrained does; a runtime_config applies to one run only.
         known = {key: value for key, value in fields.items() if key != "runtime_config"}
         config = peft.PeftConfig.from_peft_type(**known)
     faults = foreign_parts(config)
@@ -191,7 +191,7 @@ def spec_of(config: Any, seed: int) -> AdapterSpec:
     )
 
 
-def own(config: Any) -> Any:
+def capturable(config: Any) -> Any:
     """A copy of a config read from a file, ready to be captured.
 
     Biases and modules saved in full are trainable copies here, so they are removed from it.

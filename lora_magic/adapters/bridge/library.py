@@ -1,6 +1,6 @@
 """PEFT itself, imported without its warnings, and its errors as ours.
 
-The only file that imports peft; does nothing with it.
+The only file that imports peft.
 """
 
 from __future__ import annotations

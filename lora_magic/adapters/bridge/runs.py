@@ -63,7 +63,7 @@ def eva(
 
 def _seen(batch: dict[str, Tensor], config: Any) -> Tensor:
     """Which tokens of a batch count [rows, tokens]: those with a loss; for a classifier, which has
-    one label a row, all tokens."""
+    one label per row, all tokens."""
     mask, labels = batch["attention_mask"].bool(), batch.get("labels")
     if labels is None or labels.shape != mask.shape:
         return mask
@@ -72,7 +72,7 @@ def _seen(batch: dict[str, Tensor], config: Any) -> Tensor:
 
 def _inputs(given: Any, seen: Tensor, name: str) -> Tensor:
     """A layer's inputs [n, k] at the tokens that count. Some models concatenate rows; a layer that
-    reads one vector a row has no tokens."""
+    reads one vector per row has no tokens."""
     x: Tensor = given[0] if isinstance(given, tuple) else given
     if x.dim() == 2 and len(x) == seen.numel():
         return x[seen.flatten()]

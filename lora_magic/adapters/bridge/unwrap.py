@@ -94,7 +94,7 @@ def unwrap(wrapper: Any) -> Unwrapped:
 
 
 def _taken_out(base: nn.Module) -> Callable[[], None]:
-    """Replace each PEFT layer by the module that it wraps; returns how to undo that."""
+    """Replace each PEFT layer by the module that it wraps; returns a function that undoes it."""
     layers_at = [
         (base.get_submodule(path.rpartition(".")[0]), path.rpartition(".")[2], module)
         for path, module in base.named_modules()

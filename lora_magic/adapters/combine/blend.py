@@ -20,7 +20,7 @@ from lora_magic.lowrank import combine as lowrank
 from lora_magic.lowrank.dense import Update
 from lora_magic.lowrank.factors import LowRank
 
-from .changes import changes_of, finite, signed, summed
+from .changes import changes_of, finite, summed, with_origin
 from .compress import Compression, cut, fitted, is_share, loss_of, rank_fault
 
 #: The default share of entries kept. That of TIES is its paper's (section 4); the others keep more,
@@ -35,7 +35,7 @@ class Way:
     `sum` is ΔW = Σ wᵢ·ΔWᵢ. `ties` (arXiv 2306.01708), `dare` (arXiv 2311.03099) and `magnitude` are
     described in `lora_magic.lowrank.combine`; they keep a share `density` of the entries.
     `dare` draws its masks from `seed`, different ones for each module. `rank` replaces the result
-    by its best approximation of that rank. Raises `AdapterError`, with every fault in one.
+    by its best approximation of that rank. Raises one `AdapterError` with every fault.
     """
 
     method: str = "sum"
@@ -91,7 +91,7 @@ def blend(
 ) -> LiveAdapter:
     """A new adapter whose ΔW combines those of others, module by module, each with its weight.
 
-    A sum without a rank is exact: the factors are concatenated, and refactored where that is wider
+    A sum without a rank is exact: the factors are concatenated, and refactored if that is wider
     than the module. Trained parameters become θ0 + Σ wᵢ·(θᵢ − θ0), whatever the method. A part of
     weight 0 is ignored.
 
@@ -126,8 +126,8 @@ def blend(
         seed=way.seed,
         parents=tuple(attached.name for _, attached in parts),
     )
-    lost = Compression(new, new, (*losses, *(row for c in changes for row in c.not_carried)))
-    return signed(made, parts, _origin(parts, way, lost), loss_of(lost))
+    lost = Compression(new, new, (*losses, *(row for c in changes for row in c.dropped)))
+    return with_origin(made, parts, _origin(parts, way, lost), loss_of(lost))
 
 
 def _width(new: str, path: str, parts: Sequence[tuple[float, Update]], way: Way) -> int:

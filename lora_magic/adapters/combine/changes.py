@@ -14,7 +14,7 @@ from lora_magic.adapters import trainable_copy
 from lora_magic.adapters.delta import copy_in, merged_parameters, update_of
 from lora_magic.adapters.live_adapter import LiveAdapter
 from lora_magic.adapters.slots import Slots
-from lora_magic.adapters.targets import carries_lora, looks_up_plainly
+from lora_magic.adapters.targets import carries_lora, is_plain_lookup
 from lora_magic.adapters.trainable_copy import TrainableCopy
 from lora_magic.base.model import BaseModel
 from lora_magic.errors import AdapterError
@@ -39,7 +39,7 @@ class ModuleLoss:
     sigma: tuple[float, ...] = field(default=(), repr=False)
 
     @property
-    def carried(self) -> bool:
+    def has_factors(self) -> bool:
         """Is it a matrix that the LoRA has factors for?"""
         return self.rank_before > 0
 
@@ -50,11 +50,14 @@ class ModuleLoss:
 
 @dataclass(frozen=True, eq=False)
 class Changes:
-    """Changed matrices by path, trained parameters as θ − θ0, and what a LoRA cannot represent."""
+    """Paths of changed matrices, and trained parameters as θ − θ0.
+
+    `dropped` are the changes that a LoRA cannot represent.
+    """
 
     matrices: tuple[str, ...]
     trained: dict[str, dict[str, Tensor]]
-    not_carried: tuple[ModuleLoss, ...]
+    dropped: tuple[ModuleLoss, ...]
 
 
 def changes_of(base: BaseModel, slots: Slots, attached: LiveAdapter, doing: str) -> Changes:
@@ -66,7 +69,7 @@ def changes_of(base: BaseModel, slots: Slots, attached: LiveAdapter, doing: str)
             f"unchanged: %lora swap {attached.name}"
         )
     trainable = _trainable(base, slots)
-    matrices, not_carried = [], []
+    matrices, dropped = [], []
     trained: dict[str, dict[str, Tensor]] = {}
     for path, layer in attached.replacements.items():
         original = attached.originals[path]
@@ -82,8 +85,8 @@ def changes_of(base: BaseModel, slots: Slots, attached: LiveAdapter, doing: str)
             if (path, name) in trainable:
                 trained.setdefault(path, {})[name] = delta
             elif bool(delta.any()):
-                not_carried.append(ModuleLoss(f"{path}.{name}", 0, 0, float(delta.norm()), 1.0))
-    return Changes(tuple(matrices), trained, tuple(not_carried))
+                dropped.append(ModuleLoss(f"{path}.{name}", 0, 0, float(delta.norm()), 1.0))
+    return Changes(tuple(matrices), trained, tuple(dropped))
 
 
 def _trainable(base: BaseModel, slots: Slots) -> set[tuple[str, str]]:
@@ -105,7 +108,7 @@ def _has_matrix(original: nn.Module, layer: nn.Module) -> bool:
     if not isinstance(layer, TrainableCopy):
         return True
     if isinstance(original, nn.Embedding):
-        return looks_up_plainly(original)
+        return is_plain_lookup(original)
     return carries_lora(original)
 
 
@@ -148,7 +151,7 @@ def summed(slots: Slots, weighed: Sequence[tuple[float, Changes]]) -> dict[str, 
     return found
 
 
-def signed(
+def with_origin(
     made: LiveAdapter, parts: Sequence[tuple[float, LiveAdapter]], origin: str, lost: str
 ) -> LiveAdapter:
     """The new adapter with its origin and the prompt form of its parents."""

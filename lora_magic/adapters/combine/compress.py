@@ -26,7 +26,7 @@ from lora_magic.lowrank.factors import LowRank
 from lora_magic.lowrank.spectrum import energy_rank
 from lora_magic.numbers import percent
 
-from .changes import ModuleLoss, changes_of, finite, signed, summed
+from .changes import ModuleLoss, changes_of, finite, summed, with_origin
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -60,18 +60,18 @@ def compress(
     for path in change.matrices:
         update = finite(attached, path)
         row = row_of(path, update)
-        wanted = rank if rank is not None else energy_rank(row.sigma, energy or 1.0)
-        # Even if it is narrow enough: ΔW = 0 needs only rank 1.
-        updates[path] = fitted(update, max(1, wanted)) if row.norm else nothing(update)
+        chosen = rank if rank is not None else energy_rank(row.sigma, energy or 1.0)
+        # Also if its rank is small enough: ΔW = 0 needs only rank 1.
+        updates[path] = fitted(update, max(1, chosen)) if row.norm else zero_update(update)
         after = updates[path].rank
         rows.append(replace(row, rank_after=after, error=row.lost_at(after)))
     trained = summed(slots, [(1.0, change)])
     made = attach.from_updates(
         base, slots, new, updates, trained, seed=seed_of(new), parents=(attached.name,)
     )
-    report = Compression(attached.name, new, (*rows, *change.not_carried), made.record().trainable)
+    report = Compression(attached.name, new, (*rows, *change.dropped), made.record().trainable)
     origin = f"{attached.name} at rank {report.after}"
-    return signed(made, [(1.0, attached)], origin, loss_of(report)), report
+    return with_origin(made, [(1.0, attached)], origin, loss_of(report)), report
 
 
 def evidence(base: BaseModel, slots: Slots, attached: LiveAdapter) -> Compression:
@@ -81,7 +81,7 @@ def evidence(base: BaseModel, slots: Slots, attached: LiveAdapter) -> Compressio
     """
     change = changes_of(base, slots, attached, "compressed")
     rows = [row_of(path, finite(attached, path)) for path in change.matrices]
-    return Compression(attached.name, None, (*rows, *change.not_carried))
+    return Compression(attached.name, None, (*rows, *change.dropped))
 
 
 def check_size(rank: int | None, energy: float | None) -> None:
@@ -107,7 +107,7 @@ class Compression:
     """An adapter at a smaller rank, or the evidence for choosing one.
 
     `new` is the name of the new adapter, None if none was made: then both ranks of a module are the
-    same. Biases, norms and a head are copied unchanged and count as nothing lost.
+    same. Biases, norms and a head are copied unchanged and count as no loss.
     """
 
     adapter: str
@@ -126,9 +126,9 @@ class Compression:
         return max(self.modules, key=lambda row: row.error)
 
     @property
-    def not_carried(self) -> tuple[str, ...]:
+    def dropped(self) -> tuple[str, ...]:
         """Parameters that the adapter changes and a LoRA cannot represent."""
-        return tuple(row.module for row in self.modules if not row.carried)
+        return tuple(row.module for row in self.modules if not row.has_factors)
 
     @property
     def ranks(self) -> tuple[int, ...]:
@@ -141,21 +141,21 @@ class Compression:
     @property
     def enough(self) -> int:
         """The smallest of these ranks that keeps 95 % of the energy that a LoRA can represent."""
-        carried = [row for row in self.modules if row.carried]
+        matrices = [row for row in self.modules if row.has_factors]
         for rank in self.ranks:
-            if _overall(carried, [row.lost_at(rank) for row in carried]) ** 2 <= 1 - _ENOUGH:
+            if _overall(matrices, [row.lost_at(rank) for row in matrices]) ** 2 <= 1 - _ENOUGH:
                 return rank
         return self.ranks[-1]
 
     @property
     def before(self) -> str:
         """The ranks of its modules: `8`, or `3 to 7`."""
-        return _span([row.rank_before for row in self.modules if row.carried])
+        return _span([row.rank_before for row in self.modules if row.has_factors])
 
     @property
     def after(self) -> str:
         """The ranks of the new adapter's modules."""
-        return _span([row.rank_after for row in self.modules if row.carried])
+        return _span([row.rank_after for row in self.modules if row.has_factors])
 
     @property
     def command(self) -> str:
@@ -172,7 +172,7 @@ class Compression:
         """The receipt in one line."""
         if self.new is None:
             return f"{self.adapter}: {self._evidence}; type: {self.command}"
-        count = sum(row.carried for row in self.modules)
+        count = sum(row.has_factors for row in self.modules)
         return (
             f"{self.new}: {self.adapter} at rank {self.after} (instead of {self.before}) on "
             f"{count} module{'s' * (count != 1)}, {self.parameters:,} parameters; {loss_of(self)}; "
@@ -192,12 +192,12 @@ class Compression:
         return str(self._repr_mimebundle_()["text/plain"])
 
     def to_frame(self) -> DataFrame:
-        """One row a module: module, rank_before, rank_after, norm (‖ΔW‖_F), error (a share)."""
+        """One row per module: module, rank_before, rank_after, norm (‖ΔW‖_F), error (a share)."""
         rows = [astuple(row)[:5] for row in self.modules]
         return frame(rows, ["module", "rank_before", "rank_after", "norm", "error"])
 
     def by_rank(self) -> DataFrame:
-        """One row a rank: rank, error (overall), worst_error, worst_module."""
+        """One row per rank: rank, error (overall), worst_error, worst_module."""
         return frame(self.ranked(), ["rank", "error", "worst_error", "worst_module"])
 
     def ranked(self) -> list[tuple[int, float, float, str]]:
@@ -219,24 +219,24 @@ class Compression:
 def loss_of(report: Compression) -> str:
     """`12.30% of ΔW lost (most in q_proj: 30.10%)`, and what a LoRA cannot represent."""
     if not report.modules or report.error <= _ROUNDING:
-        return "nothing of ΔW lost"
+        return "no ΔW lost"
     worst = report.worst
     most = f" (most in {worst.module}: {percent(worst.error)})" if len(report.modules) > 1 else ""
-    rest = f", {listed(report.not_carried, 3)} not carried" if report.not_carried else ""
+    rest = f", {listed(report.dropped, 3)} dropped" if report.dropped else ""
     return f"{percent(report.error)} of ΔW lost{most}{rest}"
 
 
 def fitted(update: Update, rank: int) -> LowRank:
-    """The update itself if it is narrow enough, else its best approximation of that rank."""
+    """The update itself if its rank is small enough, else its best approximation of that rank."""
     if isinstance(update, LowRank) and update.rank <= rank:
         return update
     if not update.norm():
-        return nothing(update)
+        return zero_update(update)
     return truncated(update, rank)
 
 
-def nothing(update: Update) -> LowRank:
-    """ΔW = 0 of rank 1 with B = 0; A is not, since two zero factors would never learn."""
+def zero_update(update: Update) -> LowRank:
+    """ΔW = 0 of rank 1 with B = 0; A is not 0, since two zero factors would never learn."""
     outputs, inputs = update.shape
     if isinstance(update, LowRank) and bool(update.down[0].any()):
         down = update.down.detach()[:1]

@@ -1,10 +1,10 @@
 """Controls beside a record: sliders, pickers and boxes of core ipywidgets, each with a name.
 
-The only place that knows ipywidgets. A control knows choices, values and pages of HTML; what a
-choice leads to, a function that it was given answers. It knows no model and no session.
+The only place that knows ipywidgets. A control knows choices, values and pages of HTML; callbacks
+compute the results. It knows no model and no session.
 
-    widgets     what every control is made of: a page, a line for errors, names; and the tabs
+    widgets     the parts of every control: a page, a line for errors, names; and the tabs
     outputs     a control as the outputs of a cell; a Stop button that works while a cell is busy
     ratio       trainable parameters by method, rank and targets
-    compare     a prompt under several adapters, the answers as they are written
+    compare     a prompt under several adapters, the answers while they are generated
 """

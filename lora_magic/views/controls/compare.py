@@ -1,7 +1,7 @@
-"""A prompt, who answers it and how, and the answers as they are written.
+"""A prompt, the adapters and settings of its answers, and the answers while they are generated.
 
-The answers are made in a thread of their own, so that Stop is heard in every front end. Knows
-names and pages; what is asked, a function answers.
+They are generated in a separate thread, so that Stop works in every front end. Knows names and
+HTML; a callback generates the answers.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ PAUSE = 0.2  # seconds between two pages of the answers so far
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a person asked: the prompt, the adapters (None for all that there are), and how the
-    tokens are drawn."""
+class Request:
+    """A prompt, the adapters that answer it (None for all of them), and how tokens are sampled."""
 
     prompt: str
     adapters: tuple[str, ...] | None = None
@@ -31,26 +30,27 @@ class Asked:
     seed: int = 0
 
 
-#: Shows the page that it is given a function for, if it is time to; true asks for the end.
+#: Called after each token with a function that renders the page, and shows it if an update is due;
+#: True stops the answers.
 Follow = Callable[[Callable[[], str]], bool]
 
-#: What was asked, and who follows, to the page of the answers.
-Answer = Callable[[Asked, Follow], str]
+#: From a request, and a callback for each token, to the page of the answers.
+Answer = Callable[[Request, Follow], str]
 
 
 class CompareControls:
     """A prompt box, a tick for each adapter, temperature, length and seed, and Generate.
 
-    Of a classifier nothing is drawn: it `draws` no tokens, and those controls are left out.
+    A classifier samples no tokens: without `samples` the controls of sampling are omitted.
     """
 
     def __init__(
         self,
         adapters: Sequence[str],
         answer: Answer,
-        start: Asked,
+        start: Request,
         *,
-        draws: bool = True,
+        samples: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._answer, self._clock = answer, clock
@@ -87,25 +87,25 @@ class CompareControls:
         self._ticks = row()
         self.boxes: dict[str, Any] = {}
         self.offer(adapters, start.adapters)
-        drawn = [row(self.temperature, self.length, self.seed)] if draws else []
+        sampling = [row(self.temperature, self.length, self.seed)] if samples else []
         self.widget = ipywidgets.VBox(
-            [self.prompt, self._ticks, *drawn, row(self.generate, self.stop), self.page.widget]
+            [self.prompt, self._ticks, *sampling, row(self.generate, self.stop), self.page.widget]
         )
         self.generate.on_click(lambda _: self._generate())
         self.stop.on_click(lambda _: self.stop_answering())
 
     def offer(self, adapters: Sequence[str], ticked: Sequence[str] | None = None) -> None:
-        """Other adapters to tick; the ticks of those that stay are kept, new ones are ticked."""
-        known, wanted = self.boxes, set(adapters if ticked is None else ticked)
-        self.boxes = {name: known.get(name) or tick(name, name in wanted) for name in adapters}
+        """Set the adapters to choose from: known ones keep their state, new ones are ticked."""
+        known, selected = self.boxes, set(adapters if ticked is None else ticked)
+        self.boxes = {name: known.get(name) or tick(name, name in selected) for name in adapters}
         self._ticks.children = tuple(self.boxes.values())
         for name in known.keys() - self.boxes.keys():
             close(known[name])
 
     @property
-    def asked(self) -> Asked:
-        """What the controls say now."""
-        return Asked(
+    def request(self) -> Request:
+        """The current values of the controls."""
+        return Request(
             str(self.prompt.value),
             tuple(name for name, box in self.boxes.items() if box.value),
             float(self.temperature.value),
@@ -114,24 +114,24 @@ class CompareControls:
         )
 
     def stop_answering(self) -> None:
-        """End the answers after the token in hand; nothing where none are written."""
+        """Stop after the current token; without running answers, do nothing."""
         self._stop.set()
 
     def wait(self, seconds: float = -1) -> None:
-        """Wait until the answers are there."""
+        """Wait until the answers are complete."""
         if self._work is not None:
             self._work.join(None if seconds < 0 else seconds)
         if self._writing.acquire(timeout=seconds):
             self._writing.release()
 
     def _generate(self) -> None:
-        # As a daemon: a kernel that is shut down does not wait for the last token.
-        work = threading.Thread(target=self._run, args=(self.asked,), daemon=True)
+        # A daemon: a kernel that shuts down does not wait for the last token.
+        work = threading.Thread(target=self._run, args=(self.request,), daemon=True)
         work.start()
         self._work = work
 
-    def _run(self, asked: Asked) -> None:
-        # Here, where no interrupt falls: who disables a button has to be there to enable it.
+    def _run(self, request: Request) -> None:
+        # In this thread, where no interrupt can prevent that the buttons are enabled again.
         if not self._writing.acquire(blocking=False):
             return  # Pressed twice.
         self._stop.clear()
@@ -146,8 +146,8 @@ class CompareControls:
             return self._stop.is_set()
 
         try:
-            self.page.show(lambda: self._answer(asked, follow))
+            self.page.show(lambda: self._answer(request, follow))
         finally:
-            # First, so that whoever sees the button enabled can press it.
+            # Before the button is enabled, so that it works as soon as it can be pressed.
             self._writing.release()
             self.generate.disabled, self.stop.disabled = False, True

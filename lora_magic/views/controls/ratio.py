@@ -1,6 +1,6 @@
-"""Method, rank and target modules, and what they would train: counted at each change.
+"""Method, rank and target modules, and the trainable parameters, counted at each change.
 
-Knows names and numbers; what a choice comes to, the function `recount` says.
+Knows names and numbers; the callback `recount` does the counting.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import ipywidgets
 
 from lora_magic.views.controls.widgets import Page, named, row, set_options, tick
 
-#: More kinds of modules than this are not given a box each.
+#: At most this many kinds of modules have a checkbox.
 BOXES = 16
-#: The slider's last rank; a larger one is typed.
+#: The slider's largest rank; a larger one is typed.
 SLIDES_TO = 256
-OWN = "as ticked"
+OWN = "custom"
 NONE = "–"
 
 
@@ -40,7 +40,7 @@ class Choices:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a choice comes to: a page, the modules that can be drawn, and what the method reads."""
+    """The result of a choice: page, modules that can be drawn, and fields that the method reads."""
 
     page: str
     matrices: Sequence[str]
@@ -77,7 +77,7 @@ class RatioControls:
         )
         self._busy = False
         self.refresh()
-        # What can be picked is known at once; the page is for the first choice.
+        # The options are known now; the page stays empty until the first choice.
         self.page.put("")
         self._listen()
 
@@ -91,13 +91,13 @@ class RatioControls:
             box.observe(lambda _: self._react(self._name_set), "value")
 
     def refresh(self) -> None:
-        """Count anew and show it."""
+        """Count again and show the result."""
         self._react(lambda: None)
 
     def _react(self, change: Callable[[], None]) -> None:
-        """Change what a choice changes beside itself, and count once.
+        """Update the controls that depend on a choice, and count once.
 
-        Controls that are changed here call for it again: they are not heard.
+        Their own change events are ignored meanwhile.
         """
         if self._busy:
             return
@@ -110,7 +110,7 @@ class RatioControls:
 
     def _page(self) -> str:
         chosen = None if self.matrix.value == NONE else str(self.matrix.value)
-        plan = self._recount(str(self.method.value), int(self.rank.value), self._asked(), chosen)
+        plan = self._recount(str(self.method.value), int(self.rank.value), self._targets(), chosen)
         for control in (self.rank, self.typed):
             control.disabled = "rank" not in plan.reads
         for control in (self.targets, *self.boxes):
@@ -120,13 +120,13 @@ class RatioControls:
         self.matrix.disabled = options == [NONE]
         return plan.page
 
-    def _asked(self) -> str:
+    def _targets(self) -> str:
         if self.targets.value != OWN:
             return str(self.targets.value)
         return ",".join(kind for kind, box in self._ticks() if box.value)
 
     def _ticks(self) -> Iterable[tuple[str, Any]]:
-        # Of very many kinds only the first have boxes.
+        # Only the first kinds have boxes.
         return zip(self._kinds, self.boxes, strict=False)
 
     def _set_rank(self, rank: int) -> None:
@@ -135,14 +135,14 @@ class RatioControls:
         self.rank.value = self.typed.value = rank
 
     def _tick_set(self) -> None:
-        """Tick what the set that was picked holds."""
+        """Tick the modules of the selected set."""
         if self.targets.value != OWN:
-            held = self._sets[str(self.targets.value)]
+            members = self._sets[str(self.targets.value)]
             for kind, box in self._ticks():
-                box.value = kind in held
+                box.value = kind in members
 
     def _name_set(self) -> None:
-        """Name the set that is ticked, if there is one."""
+        """Select the name of the ticked set, if it has one."""
         ticked = {kind for kind, box in self._ticks() if box.value}
         found = (name for name, kinds in self._sets.items() if set(kinds) == ticked)
         self.targets.value = next(found, OWN)
@@ -151,8 +151,8 @@ class RatioControls:
 def _ranks(choices: Choices) -> tuple[Any, Any]:
     """A slider, and a field beside it for the same rank.
 
-    A slider's handle has no name of its own in ipywidgets; the field has one, and takes the ranks
-    that the slider does not reach.
+    In ipywidgets a slider's handle has no accessible name; the field has one, and accepts ranks
+    beyond the slider's range.
     """
     reach = max(choices.rank, min(SLIDES_TO, choices.largest_rank))
     slider = named(ipywidgets.IntSlider, "Rank", "22rem", min=1, max=reach, value=choices.rank)

@@ -1,4 +1,4 @@
-"""What every control is made of: a page, a line for what went wrong, and boxes that wrap.
+"""The parts of every control: a page, a line for errors, and rows that wrap.
 
 Works with ipywidgets 7.7 and 8; the two differ in that the older one reads a description as HTML.
 """
@@ -16,7 +16,7 @@ from lora_magic.views.html import Markup, tag
 from lora_magic.views.style import NOTE
 from lora_magic.views.text import one_line
 
-#: A name takes the room that it needs, in front of its control.
+#: A name is as wide as its text, in front of its control.
 _NAMED = {"description_width": "initial"}
 _READS_HTML = int(ipywidgets.__version__.partition(".")[0]) < 8
 _MARK = "lora-magic-tabs"
@@ -34,18 +34,18 @@ def named(kind: type, name: str, width: str = "auto", **values: Any) -> Any:
     """A control with a name in front of it."""
     layout = ipywidgets.Layout(width=width, max_width="100%")
     control = kind(description=name_of(name), style=dict(_NAMED), layout=layout, **values)
-    return let_through(control)
+    return responsive(control)
 
 
 def button(name: str, **values: Any) -> Any:
     """A button with its name on it."""
-    return let_through(ipywidgets.Button(description=name, **values))
+    return responsive(ipywidgets.Button(description=name, **values))
 
 
-def let_through(control: Any) -> Any:
-    """The control, heard while a cell is busy on ipykernel 7.4 too.
+def responsive(control: Any) -> Any:
+    """The control, with events that arrive while a cell runs, also on ipykernel 7.4.
 
-    That hands what comes for a comm to the shell that last wrote to it, which is the busy one.
+    That release routes a comm's messages to the shell that last wrote to it, which is the busy one.
     """
     comm: Any = getattr(control, "comm", None)
     if hasattr(type(comm), "_reply_subshell_for"):
@@ -57,25 +57,25 @@ def tick(name: str, ticked: bool) -> Any:
     """A box to tick, with its name behind it."""
     layout = ipywidgets.Layout(width="auto")
     box = ipywidgets.Checkbox(value=ticked, description=name_of(name), indent=False, layout=layout)
-    return let_through(box)
+    return responsive(box)
 
 
 def row(*controls: Any) -> Any:
-    """Controls beside each other, in as many lines as the page needs."""
+    """Controls side by side, in as many lines as they need."""
     layout = ipywidgets.Layout(flex_flow="row wrap", align_items="center", grid_gap="4px 16px")
     return ipywidgets.HBox(controls, layout=layout)
 
 
 def set_options(picker: Any, options: Any, value: Any) -> None:
-    """Other options for a picker. It passes through the first of them: its listeners, and those of
-    what it leads to, have to be told to wait."""
+    """Replace a picker's options. Its value is briefly the first option, so its observers have to
+    ignore changes meanwhile."""
     if list(picker.options) != list(options):
         picker.options = options
     picker.value = value
 
 
 def close(widget: Any) -> None:
-    """Let go of a control and of all that is in it, also what ipywidgets made beside it."""
+    """Close a control, those in it, and the layouts and styles that ipywidgets made for them."""
     for child in getattr(widget, "children", ()):
         close(child)
     for part in (widget.layout, getattr(widget, "style", None), widget):
@@ -84,51 +84,51 @@ def close(widget: Any) -> None:
 
 
 class Page:
-    """A place for a display, and above it one for what went wrong."""
+    """A display, with a line for messages above it."""
 
     def __init__(self) -> None:
-        self._said = ipywidgets.HTML()
+        self._message = ipywidgets.HTML()
         self._page = ipywidgets.HTML()
-        self.widget = ipywidgets.VBox([self._said, self._page])
+        self.widget = ipywidgets.VBox([self._message, self._page])
 
     @property
     def html(self) -> str:
-        """What is shown."""
+        """The display's HTML."""
         return str(self._page.value)
 
     @property
-    def said(self) -> str:
-        """What is said above it."""
-        return str(self._said.value)
+    def message(self) -> str:
+        """The message above it."""
+        return str(self._message.value)
 
     def put(self, html: str) -> None:
-        """Show a display; whatever was said above it is over."""
+        """Show a display and clear the message above it."""
         self._page.value = html
-        self._said.value = ""
+        self._message.value = ""
 
     def say(self, text: str) -> None:
-        """Say one line, and leave the display as it is."""
-        self._said.value = str(tag("div", text, style=NOTE, role="status")) if text else ""
+        """Show a one-line message, without changing the display."""
+        self._message.value = str(tag("div", text, style=NOTE, role="status")) if text else ""
 
-    def show(self, asked: Callable[[], str]) -> None:
-        """Put what `asked` returns, or say why there is nothing.
+    def show(self, render: Callable[[], str]) -> None:
+        """Show what `render` returns, or the message of its error.
 
-        A person's mistake is a line, as in a cell; a fault of ours is a line, too, and is raised
-        for the log that the kernel keeps.
+        A user error is one line, as in a cell; any other error is one line too, and is raised for
+        the kernel's log.
         """
         try:
-            page = asked()
+            page = render()
         except LoraMagicError as error:
             self.say(str(error))
         except Exception as error:
-            self.say(f"{type(error).__name__}: {error}. This is a fault of lora_magic.")
+            self.say(f"{type(error).__name__}: {error}. This is a bug in lora_magic.")
             raise
         else:
             self.put(page)
 
 
 class PanelControls:
-    """A page above, tabs below; without tabs the page alone."""
+    """A page, with tabs below it if there are any."""
 
     def __init__(self) -> None:
         self.top = Page()
@@ -138,7 +138,7 @@ class PanelControls:
         self._names: tuple[str, ...] = ()
 
     def show(self, status: str, tabs: Mapping[str, Any]) -> None:
-        """Show a page, and tabs by their names; tabs that are there already stay as they are."""
+        """Show a page, and tabs by their names; unchanged tabs keep their state."""
         self.top.put(status + _STYLE)
         widgets = tuple(tabs.values())
         if widgets == self.tabs.children:

@@ -8,22 +8,22 @@ from collections.abc import Callable
 import pytest
 
 from lora_magic.errors import PromptError
-from lora_magic.views.controls.compare import PAUSE, Asked, CompareControls, Follow
+from lora_magic.views.controls.compare import PAUSE, CompareControls, Follow, Request
 
-START = Asked("What?", None, 0.5, 20, 7)
+START = Request("What?", None, 0.5, 20, 7)
 
 
 class Answerer:
     """Writes five tokens, each when it is allowed to."""
 
     def __init__(self) -> None:
-        self.asked: list[Asked] = []
+        self.asked: list[Request] = []
         self.pages: list[str] = []
         self.wait: Callable[[], object] = lambda: None
         self.tokens = 0
         self.thread: object = None
 
-    def __call__(self, asked: Asked, follow: Follow) -> str:
+    def __call__(self, asked: Request, follow: Follow) -> str:
         self.asked.append(asked)
         self.thread = threading.current_thread()
         if not asked.prompt:
@@ -54,12 +54,12 @@ def test_what_the_controls_say_is_asked(controls: CompareControls, answerer: Ans
     controls.seed.value = 3
     controls.generate.click()
     controls.wait(20)
-    assert answerer.asked == [Asked("Who lives in the pond?", ("one",), 0.8, 9, 3)]
+    assert answerer.asked == [Request("Who lives in the pond?", ("one",), 0.8, 9, 3)]
     assert controls.page.html == "<p>5 in all</p>"
 
 
 def test_they_begin_with_what_was_asked_before(controls: CompareControls) -> None:
-    assert controls.asked == Asked("What?", ("one", "two"), 0.5, 20, 7)
+    assert controls.request == Request("What?", ("one", "two"), 0.5, 20, 7)
 
 
 def test_the_answer_is_shown_while_it_is_written_and_not_too_often(answerer: Answerer) -> None:
@@ -123,12 +123,12 @@ def test_a_mistake_is_a_line_and_they_can_be_used_again(controls: CompareControl
     controls.prompt.value = ""
     controls.generate.click()
     controls.wait(20)
-    assert "the prompt is &lt;empty&gt;" in controls.page.said
+    assert "the prompt is &lt;empty&gt;" in controls.page.message
     assert not controls.generate.disabled
     controls.prompt.value = "What?"
     controls.generate.click()
     controls.wait(20)
-    assert controls.page.said == ""
+    assert controls.page.message == ""
 
 
 def test_an_adapter_that_comes_is_ticked_and_one_that_stays_keeps_its_tick(
@@ -149,7 +149,7 @@ def test_a_classifier_draws_nothing_and_has_no_controls_for_it(answerer: Answere
         return own.union(*below)
 
     with_draws = CompareControls(["one"], answerer, START)
-    without = CompareControls(["one"], answerer, START, draws=False)
+    without = CompareControls(["one"], answerer, START, samples=False)
     assert names(with_draws.widget) - names(without.widget) == {
         "Temperature",
         "New tokens, at most",
@@ -163,7 +163,9 @@ def test_a_classifier_draws_nothing_and_has_no_controls_for_it(answerer: Answere
 def test_they_begin_with_the_ticks_that_were_asked_for(
     answerer: Answerer, start: tuple[str, ...] | None, ticked: tuple[str, ...]
 ) -> None:
-    assert CompareControls(["one", "two"], answerer, Asked("Who?", start)).asked.adapters == ticked
+    assert (
+        CompareControls(["one", "two"], answerer, Request("Who?", start)).request.adapters == ticked
+    )
 
 
 def test_once_a_button_can_be_pressed_again_a_press_counts(

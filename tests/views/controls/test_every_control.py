@@ -11,7 +11,7 @@ import ipywidgets
 import pytest
 
 from lora_magic.views.controls import widgets
-from lora_magic.views.controls.compare import Asked, CompareControls
+from lora_magic.views.controls.compare import CompareControls, Request
 from lora_magic.views.controls.outputs import MIME, StopButton, outputs
 from lora_magic.views.controls.ratio import Choices, Plan, RatioControls
 from lora_magic.views.controls.widgets import PanelControls
@@ -26,7 +26,7 @@ def ratio(text: str) -> Any:
 
 
 def compare(text: str) -> Any:
-    return CompareControls([text, "two"], lambda *_: "", Asked(text, (text,))).widget
+    return CompareControls([text, "two"], lambda *_: "", Request(text, (text,))).widget
 
 
 def panel(text: str) -> Any:
@@ -95,8 +95,8 @@ def test_names_that_are_not_ours_stay_text_in_old_and_new_widgets(
 def test_what_is_said_is_text() -> None:
     page = widgets.Page()
     page.say(HOSTILE)
-    assert Elements(page.said).found == ["div"]
-    assert "&lt;script&gt;" in page.said
+    assert Elements(page.message).found == ["div"]
+    assert "&lt;script&gt;" in page.message
 
 
 def test_a_control_is_a_line_that_stays_and_a_view_that_leaves_no_words() -> None:

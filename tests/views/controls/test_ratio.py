@@ -114,10 +114,10 @@ def test_a_choice_that_cannot_be_is_a_line_and_the_page_stays(controls: RatioCon
     before = controls.page.html
     for box in controls.boxes:
         box.value = False
-    assert "matches no module" in controls.page.said
+    assert "matches no module" in controls.page.message
     assert before.partition(" ")[0] in controls.page.html
     controls.boxes[0].value = True
-    assert controls.page.said == ""
+    assert controls.page.message == ""
 
 
 def test_a_fault_of_ours_is_shown_and_raised(counter: Counter) -> None:
@@ -129,8 +129,8 @@ def test_a_fault_of_ours_is_shown_and_raised(counter: Counter) -> None:
     controls = RatioControls(choices(), breaks)
     with pytest.raises(ZeroDivisionError):
         controls.refresh()
-    assert "ZeroDivisionError: by &lt;b&gt;zero" in controls.page.said
-    assert "fault of lora_magic" in controls.page.said
+    assert "ZeroDivisionError: by &lt;b&gt;zero" in controls.page.message
+    assert "bug in lora_magic" in controls.page.message
 
 
 def test_targets_of_no_set_begin_as_ticks(counter: Counter) -> None:
