@@ -59,7 +59,7 @@ FACTORY = "demo/factory/"
 #: its message says why.
 ROOT, ALL, WITHOUT_DEMO = "lora_magic", "all", "all but demo"
 CEILINGS = {
-    "magics": 2021,
+    "magics": 2015,
     "state": 1504,
     "training": 1649,
     "compare": 618,
@@ -69,8 +69,8 @@ CEILINGS = {
     "views": 1935,
     ROOT: 251,
     "demo": 4467,
-    WITHOUT_DEMO: 13059,
-    ALL: 17526,
+    WITHOUT_DEMO: 13053,
+    ALL: 17520,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.
