@@ -59,18 +59,18 @@ FACTORY = "demo/factory/"
 #: its message says why.
 ROOT, ALL, WITHOUT_DEMO = "lora_magic", "all", "all but demo"
 CEILINGS = {
-    "magics": 2015,
-    "state": 1504,
+    "magics": 2019,
+    "state": 1510,
     "training": 1649,
     "compare": 618,
-    "adapters": 3321,
+    "adapters": 3324,
     "base": 1388,
     "lowrank": 373,
     "views": 1935,
     ROOT: 251,
     "demo": 4467,
-    WITHOUT_DEMO: 13053,
-    ALL: 17520,
+    WITHOUT_DEMO: 13067,
+    ALL: 17534,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.

@@ -5,6 +5,7 @@ Resolving needs the registry, so it is not tested; binder/constraints.txt names 
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import requires
@@ -130,3 +131,10 @@ def test_every_command_that_sets_the_project_up_is_locked() -> None:
     assert all("-c binder/constraints.txt" in command for command in commands)
     binder = (TOP / "binder" / "requirements.txt").read_text(encoding="utf-8").splitlines()
     assert "-c constraints.txt" in binder
+
+
+def test_every_path_that_ci_names_is_there() -> None:
+    text = "".join(path.read_text(encoding="utf-8") for path in (TOP / ".ci").iterdir())
+    named = {path.rstrip("/.") for path in re.findall(r"(?<!\S)tests/[\w./-]+", text)}
+    assert len(named) > 5
+    assert [path for path in sorted(named) if not (TOP / path).exists()] == []

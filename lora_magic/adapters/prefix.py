@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from lora_magic.base.restore import evaluating
-from lora_magic.errors import AdapterError, listed
+from lora_magic.errors import AdapterError, listed, sentence
 from lora_magic.versions import untested
 
 from .trial import one_token
@@ -142,26 +142,27 @@ def cache_name(model: Any, title: str) -> str:
     for a model without a cache of keys and values.
     """
     named = {**one_token(model), "use_cache": True, "return_dict": True}
-    cache = empty_cache(model)
-    with evaluating(model):
-        name = _cache_in(model(**named))
-        if name is not None:
-            model(**named, **{name: cache})
-    if name is None or not _positions(cache):
+    name, error = None, None
+    try:
+        with evaluating(model):
+            name = _cache_in(model(**named))
+            if name is not None:
+                cache = empty_cache(model)
+                model(**named, **{name: cache})
+                # Raises ValueError for a cache of recurrent states only.
+                name = name if cache.get_seq_length() else None
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as raised:  # noqa: BLE001 - an encoder-decoder, say, needs other inputs
+        name, error = None, raised
+    if name is None:
+        why = f" ({sentence(error)})" if error else ""
         raise AdapterError(
             f"{title} needs a decoder's cache of keys and values, and {type(model).__name__} "
-            f"has none{untested('transformers')}; use another method: "
+            f"has none{why}{untested('transformers')}; use another method: "
             "%lora attach NAME --method lora"
-        )
+        ) from error
     return name
-
-
-def _positions(cache: Any) -> int:
-    """How many positions a cache holds; 0 for one without keys and values."""
-    try:
-        return int(cache.get_seq_length())
-    except ValueError:  # transformers raises it for a cache of recurrent states only
-        return 0
 
 
 def embedding(tensor: Tensor) -> nn.Parameter:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lora_magic.errors import CommandError, near
-from lora_magic.magics.verb import Argument, Verb, text
+from lora_magic.magics.verb import Argument, Thing, Verb, text
 from lora_magic.magics.words import next_word, split, unquoted
 
 _OUT = Argument("--out", text, "the variable that gets the result", "none", shape="NAME")
@@ -151,9 +151,9 @@ def _take(rest: str, *, comments: bool) -> tuple[str, str]:
 
 
 def _value(flag: Argument, rest: str, *, comments: bool) -> tuple[str, str]:
-    """The text of a flag's value; a list that ends in a comma continues with the next word."""
+    """The text of a flag's value; around a comma a list continues with the next word."""
     value, rest = _take(rest, comments=comments)
-    while rest and value.endswith(",") and flag.several:
+    while rest and flag.several and (value.endswith(",") or rest.startswith(",")):
         more, rest = _take(rest, comments=comments)
         value += more
     return value, rest
@@ -192,6 +192,9 @@ def _words(verb: Verb, words: list[str], flags: bool, faults: list[str]) -> dict
             faults.append(f"{place.name} is missing")
         elif place.many in ("*", "+"):
             values[place.key] = _converted(place, " ".join(words), faults)
+            words = []
+        elif words and "," in words[0] and Thing.ADAPTER in place.things and not place.several:
+            faults.append(f"expected one adapter, got {' '.join(words)!r}")
             words = []
         elif words:
             values[place.key] = _converted(place, words[0], faults)

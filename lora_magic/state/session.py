@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from lora_magic import numbers
 from lora_magic.adapters.spec import BASE_NAME, check_name
 from lora_magic.errors import AdapterError, CommandError, listed
 from lora_magic.interrupts import undisturbed
@@ -60,8 +61,14 @@ class Session:
 
     @cached_property
     def _state(self) -> SessionState:
-        # An interrupted import of torch cannot be repeated, so ■ is deferred until it ends.
+        # An interrupted import of torch cannot be repeated in the same process, so ■ is deferred
+        # until all heavy libraries are loaded.
         with undisturbed():
+            import torch  # noqa: F401
+
+            from lora_magic.adapters import attach, bridge  # noqa: F401
+            from lora_magic.base import load  # noqa: F401
+
             from .session_state import SessionState
 
             return SessionState()
@@ -317,7 +324,7 @@ class Session:
         size = store.save(state.base, state.slots, attached, target)
         attached.saved_to = target.resolve()
         return Receipt(
-            f"{attached.name} saved to {target} ({size / 1e3:.0f} kB)",
+            f"{attached.name} saved to {target} ({numbers.size(size)})",
             (("open again", f"%lora open {quoted(target)} {attached.name}"),),
         )
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
+from lora_magic.errors import CommandError
 from lora_magic.interrupts import undisturbed
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def renamed(**names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
             given: dict[str, Any] = dict(kwargs)
             for old, new in names.items():
+                if old in given and new in given:
+                    raise CommandError(f"{verb.__name__}: {old} is now {new}; pass only {new}.")
                 if old in given:
                     message = f"{verb.__name__}: {old} is now {new}; the old name still works."
                     warnings.warn(message, FutureWarning, stacklevel=2)

@@ -18,7 +18,7 @@ from lora_magic.errors import CommandError, near
 HOLD_OUT_FROM = 50
 
 _HOLD_OUT_SHARE = 0.1
-_HOLD_OUT_MOST = 500
+HOLD_OUT_MOST = 500
 _SHORTEST = 8
 _MOST = 1_000_000  # Steps: the row order of all steps is drawn before the run begins.
 #: The optimizers, the default one first.
@@ -183,7 +183,7 @@ def _seen(epochs: float, examples: int) -> int:
 def _held_out(rows: int, eval: float | None) -> int:
     if eval is None:
         share = int(_HOLD_OUT_SHARE * rows)
-        return min(share, _HOLD_OUT_MOST) if rows >= HOLD_OUT_FROM else 0
+        return min(share, HOLD_OUT_MOST) if rows >= HOLD_OUT_FROM else 0
     return max(1, round(eval * rows)) if 0 < eval < 1 else int(eval)
 
 

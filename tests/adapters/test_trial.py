@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from transformers import Qwen3NextConfig, Qwen3NextForCausalLM
+from transformers import (
+    Qwen3NextConfig,
+    Qwen3NextForCausalLM,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from lora_magic import versions
 from lora_magic.adapters import build, trial
@@ -247,5 +252,18 @@ def test_a_model_that_keeps_keys_in_some_layers_only_is_refused(method: str, why
     with pytest.raises(AdapterError, match=why):
         session.attach("one", method=method)
     session.attach("other", targets="q_proj,v_proj", rank=4)
+    assert session.verify()
+    session.reset()
+
+
+@pytest.mark.parametrize("method", ["prefix", "prompt"])
+def test_an_encoder_decoder_is_refused_in_one_line(method: str) -> None:
+    config = T5Config(
+        vocab_size=384, d_model=32, d_ff=64, num_layers=1, num_heads=4, d_kv=8, pad_token_id=3
+    )
+    session = Session()
+    session.use(T5ForConditionalGeneration(config).eval(), tiny_tokenizer())
+    with pytest.raises(AdapterError, match=r"T5ForConditionalGeneration has none .*--method lora"):
+        session.attach("one", method=method)
     assert session.verify()
     session.reset()

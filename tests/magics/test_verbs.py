@@ -12,7 +12,7 @@ import pytest
 from lora_magic.adapters.combine.blend import DENSITIES
 from lora_magic.errors import CommandError, StateError
 from lora_magic.magics.aliases import INSTEAD, SAME
-from lora_magic.magics.parser import help_for
+from lora_magic.magics.parser import help_for, parse
 from lora_magic.magics.verb import Verb
 from lora_magic.magics.verbs import VERBS
 from lora_magic.state.session import Session
@@ -353,7 +353,7 @@ def test_a_default_by_the_size_of_the_base_is_the_recipes_number() -> None:
     attach = {a.name: a.default for a in VERBS["attach"].arguments}
     assert train["--lr"] == "0.0005; above 1B parameters 0.0002; demo 0.004"
     assert train["--epochs"] == "3; above 1B parameters 1"
-    assert train["--max-length"] == "1024; above 1B parameters 2048"
+    assert train["--max-length"] == "1024; above 1B parameters 2048; at most the context"
     assert attach["--rank"] == "16; demo 8"
     assert attach["--alpha"] == "32; demo 16"
 
@@ -396,3 +396,19 @@ def test_an_old_keyword_works_and_names_the_new_one() -> None:
     ):
         with pytest.warns(FutureWarning, match=f"is now {new}"), pytest.raises(StateError):
             call()
+    with pytest.raises(CommandError, match="more is now continue_; pass only continue_"):
+        session.train("one", more=True, continue_=False)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("rest", ["h,base hi", "h, base hi", "h , base hi", "h ,base hi"])
+def test_a_list_of_adapters_before_a_prompt_may_have_spaces(rest: str) -> None:
+    parsed = parse(VERBS["compare"], f"--adapters {rest}", str, cell=False)
+    assert parsed.flags["adapters"] == ["h", "base"]
+    assert parsed.prompt == "hi"
+
+
+@pytest.mark.parametrize("name", ["merge", "detach", "ratio", "save", "compress"])
+@pytest.mark.parametrize("rest", ["a,b", "a, b"])
+def test_a_list_for_a_verb_of_one_adapter_is_named(name: str, rest: str) -> None:
+    with pytest.raises(CommandError, match=f"expected one adapter, got '{rest}'"):
+        parse(VERBS[name], rest, str, cell=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -160,3 +161,31 @@ def test_the_interrupt_of_this_file_does_interrupt(session: Session) -> None:
     with pytest.raises(KeyboardInterrupt):
         broken_off()
     assert torch.isfinite(logits(session)).all()
+
+
+@pytest.mark.parametrize(
+    "where", ["torch.distributed", "peft.tuners", "transformers.modeling_utils"]
+)
+def test_an_interrupt_of_the_first_import_leaves_a_kernel_that_works(where: str) -> None:
+    """A half imported torch cannot be imported again in its process."""
+    code = f"""
+import signal, sys
+class Press:
+    pressed = False
+    def find_spec(self, name, path=None, target=None):
+        if name == {where!r} and not Press.pressed:
+            Press.pressed = True
+            signal.raise_signal(signal.SIGINT)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Press())
+from lora_magic.state.session import Session
+session = Session()
+try:
+    session.load("demo")
+except BaseException as error:
+    print(type(error).__name__)
+print(Press.pressed, session.load("demo").name)
+"""
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert done.stdout.split() == ["KeyboardInterrupt", "True", "demo"], done.stderr

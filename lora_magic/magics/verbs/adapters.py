@@ -44,7 +44,7 @@ def method_line(method: Method) -> str:
 
 
 PURPOSE_LINES = tuple(
-    f"--for {name}: rank {rank}, alpha {alpha:g}, targets {targets or 'the default'}"
+    f"--for {name}: rank {rank}, alpha {alpha:g}, {targets or 'default'} targets"
     for name, (rank, alpha, targets) in PRESETS.items()
 )
 

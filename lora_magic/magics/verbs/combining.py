@@ -44,7 +44,7 @@ COMPRESS = Verb(
         A_NAME,
         Argument("NEW", text, "the new adapter's name", "NAME_r4 or NAME_e95", many="?"),
         Argument("--rank", whole, "the new rank of every module", "none"),
-        Argument("--energy", number, "or the share of Σσ² that each module keeps", "none"),
+        Argument("--energy", number, "share of Σσ² that each module keeps", "none"),
         _REPLACE,
     ),
     (

@@ -11,12 +11,13 @@ from lora_magic.magics.verb import Argument, Call, Thing, Verb, count_or_share, 
 from lora_magic.magics.verbs.adapters import NAME, by_base
 from lora_magic.training.files import FILE_FORMATS
 from lora_magic.training.rows import FORMATS
-from lora_magic.training.spec import HOLD_OUT_FROM, OPTIMIZERS
+from lora_magic.training.spec import HOLD_OUT_FROM, HOLD_OUT_MOST, OPTIMIZERS
 
 _DATA = (Thing.VARIABLE, Thing.FILE)
 _STEPS = f"from the epochs, at least {SMALL.min_steps}; demo {RECIPE['steps']}"
 _BATCH = f"{SMALL.batch_size * SMALL.accumulation}; demo {RECIPE['batch_size']}"
-_EVAL = f"10 %, none below {HOLD_OUT_FROM} rows"
+_LENGTH = f"{by_base('max_length')}; at most the context"
+_EVAL = f"10%, at most {HOLD_OUT_MOST}; none below {HOLD_OUT_FROM} rows"
 _OPTIMIZER = f"{OPTIMIZERS[0]}; on a quantised base {OPTIMIZERS[1]}"
 _TEMPLATE = "chat if the tokenizer has a template"
 
@@ -58,7 +59,7 @@ TRAIN = Verb(
         Argument("--steps", whole, "optimizer steps", _STEPS),
         Argument("--lr", number, "learning rate", by_base("learning_rate")),
         Argument("--batch-size", whole, "rows per step", _BATCH),
-        Argument("--max-length", whole, "most tokens per row", by_base("max_length")),
+        Argument("--max-length", whole, "most tokens per row", _LENGTH),
         Argument("--eval", count_or_share, "held-out rows, a number or a share", _EVAL),
         Argument("--seed", whole, "seed of the rows' order", "0"),
         Argument("--lora-plus", number, "B's rate as a multiple of A's; 16 is usual", "1"),
