@@ -20,6 +20,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from lora_magic.printable import message
+
 
 class LoraMagicError(Exception):
     """An error that the user can correct, in one line.
@@ -27,6 +29,10 @@ class LoraMagicError(Exception):
     IPython calls `_render_traceback_` instead of printing the stack: the cell shows one line in
     red, Run All stops, and tools that run notebooks see a failed cell.
     """
+
+    def __str__(self) -> str:
+        # A message quotes names from files: none of their characters may control a terminal.
+        return message(super().__str__())
 
     def _render_traceback_(self) -> list[str]:
         return [f"{type(self).__name__}: {self}"]

@@ -60,7 +60,7 @@ class Prediction:
         return self.label
 
     def __repr__(self) -> str:
-        from lora_magic.views.text import one_line
+        from lora_magic.printable import one_line
 
         return one_line(self.line)
 

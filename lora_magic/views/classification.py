@@ -15,7 +15,8 @@ from lora_magic.views.comparison import note_of
 from lora_magic.views.html import Markup, joined, paragraphs, tag
 from lora_magic.views.style import LINE, frame
 from lora_magic.views.table import table
-from lora_magic.views.text import clean, one_line, plain_table
+from lora_magic.printable import clean, one_line
+from lora_magic.views.text import plain_table
 
 if TYPE_CHECKING:
     from lora_magic.compare.prediction import Prediction

@@ -9,7 +9,8 @@ from lora_magic.views import receipt
 from lora_magic.views.style import code, details, frame, heading
 from lora_magic.views.style import line as one
 from lora_magic.views.table import table
-from lora_magic.views.text import one_line, plain_table
+from lora_magic.printable import one_line
+from lora_magic.views.text import plain_table
 
 if TYPE_CHECKING:
     from lora_magic.adapters.combine.changes import ModuleLoss

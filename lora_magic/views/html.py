@@ -9,7 +9,7 @@ import html
 import re
 from collections.abc import Iterable
 
-from lora_magic.views.text import clean
+from lora_magic.printable import clean
 
 _VOID = frozenset({"br", "hr", "img", "wbr", "col"})
 # Elements of SVG that close themselves.

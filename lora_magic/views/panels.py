@@ -16,7 +16,8 @@ from statistics import median
 from lora_magic import numbers
 from lora_magic.views.axis import log_range, log_ticks, thinned
 from lora_magic.views.style import ramp
-from lora_magic.views.text import one_line, shortened
+from lora_magic.printable import one_line
+from lora_magic.views.text import shortened
 
 LINES_IN_A_PANEL = 8
 LINES_IN_ALL = 40

@@ -14,7 +14,8 @@ from lora_magic.views.axis import Scale
 from lora_magic.views.html import Markup, tag
 from lora_magic.views.style import BLUE, GREY, ORANGE, figure, frame, heading
 from lora_magic.views.table import facts_table, table
-from lora_magic.views.text import one_line, plain_table, shortened, width
+from lora_magic.printable import one_line
+from lora_magic.views.text import plain_table, shortened, width
 
 if TYPE_CHECKING:
     from lora_magic.adapters.count import ModuleCount, ParameterCount

@@ -16,7 +16,8 @@ from lora_magic.views.html import Markup, joined
 from lora_magic.views.panels import PANELS, Chart, by_projection, short_names
 from lora_magic.views.style import details, frame, heading, line
 from lora_magic.views.table import table
-from lora_magic.views.text import clean, one_line, plain_table, shortened
+from lora_magic.printable import clean, one_line
+from lora_magic.views.text import plain_table, shortened
 
 if TYPE_CHECKING:
     from lora_magic.lowrank.spectrum import Spectrum

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from lora_magic.views.html import Markup, escaped, joined, tag
 from lora_magic.views.style import LINE, MUTED, SMALL, code, frame, heading
-from lora_magic.views.text import one_line, plain_table
+from lora_magic.printable import one_line
+from lora_magic.views.text import plain_table
 
 if TYPE_CHECKING:
     from lora_magic.state.status import Status

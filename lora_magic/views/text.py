@@ -1,6 +1,6 @@
-"""Text that is safe to print: control characters made visible, and plain-text tables.
+"""Plain-text tables, and text cut to a width.
 
-Knows what a terminal does with characters; does not know HTML.
+Knows how wide characters are in a terminal; does not know HTML.
 """
 
 from __future__ import annotations
@@ -8,44 +8,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-# A model's answer may contain these. ESC and the like control a terminal; the bidirectional
-# controls make text read in another order than it is stored; surrogates cannot be written as UTF-8.
-_BIDI = frozenset([*range(0x202A, 0x202F), *range(0x2066, 0x206A)])
-_SEPARATORS = frozenset([0x2028, 0x2029, 0x85])
-
-
-def clean(value: str) -> str:
-    """`value` with every control character made visible; newlines and tabs stay.
-
-    ESC becomes ␛, a right-to-left override becomes the seven characters <U+202E>.
-    """
-    unified = value.replace("\r\n", "\n")
-    return "".join(map(_shown, unified)) if not unified.isascii() or _controls(unified) else unified
-
-
-def one_line(value: str) -> str:
-    """`clean`, with each run of white space as one space."""
-    return " ".join(clean(value).split())
-
-
-def _controls(value: str) -> bool:
-    return any(ord(character) < 32 or ord(character) == 127 for character in value)
-
-
-def _shown(character: str) -> str:
-    code = ord(character)
-    if character in "\n\t":
-        return character
-    if code in _SEPARATORS:
-        return "\n"
-    if code < 32:
-        return chr(0x2400 + code)
-    if code == 127:
-        return "␡"
-    noncharacter = code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF
-    if code in _BIDI or noncharacter or unicodedata.category(character) in {"Cc", "Cs"}:
-        return f"<U+{code:04X}>"
-    return character
+from lora_magic.printable import one_line
 
 
 def width(value: str) -> int:

@@ -15,7 +15,7 @@ from lora_magic.views.html import Markup, tag
 from lora_magic.views.style import BLUE, details, figure, frame, heading
 from lora_magic.views.style import line as one
 from lora_magic.views.table import facts_table
-from lora_magic.views.text import one_line
+from lora_magic.printable import one_line
 
 if TYPE_CHECKING:
     from lora_magic.training.summary import RunSummary

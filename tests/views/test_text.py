@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lora_magic.views.text import clean, one_line, plain_table, shortened, width
+from lora_magic.printable import clean, one_line
+from lora_magic.views.text import plain_table, shortened, width
 
 
 @pytest.mark.parametrize(
