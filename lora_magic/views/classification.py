@@ -11,11 +11,11 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from lora_magic import numbers
+from lora_magic.printable import clean, one_line
 from lora_magic.views.comparison import note_of
 from lora_magic.views.html import Markup, joined, paragraphs, tag
 from lora_magic.views.style import LINE, frame
 from lora_magic.views.table import table
-from lora_magic.printable import clean, one_line
 from lora_magic.views.text import plain_table
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lora_magic import numbers
+from lora_magic.printable import clean, one_line
 from lora_magic.views.html import Markup, joined, paragraphs, tag
 from lora_magic.views.style import BLUE, GREY, LINE, MARK, MUTED, NOTE, RULE, SMALL, frame, line
-from lora_magic.printable import clean, one_line
 
 if TYPE_CHECKING:
     from lora_magic.compare.ask import Answer

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lora_magic import numbers
+from lora_magic.printable import one_line
 from lora_magic.views import receipt
 from lora_magic.views.style import code, details, frame, heading
 from lora_magic.views.style import line as one
 from lora_magic.views.table import table
-from lora_magic.printable import one_line
 from lora_magic.views.text import plain_table
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from statistics import median
 
 from lora_magic import numbers
+from lora_magic.printable import one_line
 from lora_magic.views.axis import log_range, log_ticks, thinned
 from lora_magic.views.style import ramp
-from lora_magic.printable import one_line
 from lora_magic.views.text import shortened
 
 LINES_IN_A_PANEL = 8

@@ -9,12 +9,12 @@ import math
 from typing import TYPE_CHECKING
 
 from lora_magic import numbers
+from lora_magic.printable import one_line
 from lora_magic.views import svg
 from lora_magic.views.axis import Scale
 from lora_magic.views.html import Markup, tag
 from lora_magic.views.style import BLUE, GREY, ORANGE, figure, frame, heading
 from lora_magic.views.table import facts_table, table
-from lora_magic.printable import one_line
 from lora_magic.views.text import plain_table, shortened, width
 
 if TYPE_CHECKING:

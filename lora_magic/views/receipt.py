@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lora_magic import numbers
+from lora_magic.printable import one_line
 from lora_magic.views import table as tables
 from lora_magic.views.html import tag
 from lora_magic.views.style import NOTE, details, frame
 from lora_magic.views.style import line as one
-from lora_magic.printable import one_line
 from lora_magic.views.text import shortened
 
 if TYPE_CHECKING:

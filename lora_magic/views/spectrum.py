@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lora_magic import numbers
+from lora_magic.printable import clean, one_line
 from lora_magic.views import panels, spectrum_plotly, spectrum_svg
 from lora_magic.views.html import Markup, joined
 from lora_magic.views.panels import PANELS, Chart, by_projection, short_names
 from lora_magic.views.style import details, frame, heading, line
 from lora_magic.views.table import table
-from lora_magic.printable import clean, one_line
 from lora_magic.views.text import plain_table, shortened
 
 if TYPE_CHECKING:

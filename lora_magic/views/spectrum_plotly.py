@@ -12,9 +12,9 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lora_magic.printable import one_line
 from lora_magic.views.panels import Chart, Panel
 from lora_magic.views.style import BLUE, GREY
-from lora_magic.printable import one_line
 from lora_magic.views.text import shortened
 
 # At 800 px and 150 % zoom an output is about 370 px wide: room for two panels.

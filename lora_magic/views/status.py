@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lora_magic.printable import one_line
 from lora_magic.views.html import Markup, escaped, joined, tag
 from lora_magic.views.style import LINE, MUTED, SMALL, code, frame, heading
-from lora_magic.printable import one_line
 from lora_magic.views.text import plain_table
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from lora_magic import numbers
+from lora_magic.printable import one_line
 from lora_magic.views import svg
 from lora_magic.views.curve import loss_curve
 from lora_magic.views.html import Markup, tag
 from lora_magic.views.style import BLUE, details, figure, frame, heading
 from lora_magic.views.style import line as one
 from lora_magic.views.table import facts_table
-from lora_magic.printable import one_line
 
 if TYPE_CHECKING:
     from lora_magic.training.summary import RunSummary

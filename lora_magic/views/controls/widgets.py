@@ -12,9 +12,9 @@ from typing import Any
 import ipywidgets
 
 from lora_magic.errors import LoraMagicError
+from lora_magic.printable import one_line
 from lora_magic.views.html import Markup, tag
 from lora_magic.views.style import NOTE
-from lora_magic.printable import one_line
 
 #: A name is as wide as its text, in front of its control.
 _NAMED = {"description_width": "initial"}
