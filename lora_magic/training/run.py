@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from traceback import clear_frames
 from typing import Any
 
 import torch
@@ -74,7 +75,10 @@ def run(
     try:
         with own_garbage(), _unchanged(model), fitting_threads(model), work.stop:
             return work.all(groups)
-    except torch.OutOfMemoryError:
+    except torch.OutOfMemoryError as error:
+        # A notebook keeps the last error, and its frames would keep the activations.
+        clear_frames(error.__traceback__)
+        gc.collect()
         raise TrainingError(
             f"out of memory with {spec.batch_size} rows per step in {spec.accumulation} passes of "
             f"at most {spec.max_length} tokens per row: lower --max-length or --batch-size."

@@ -249,3 +249,20 @@ def test_peft_s_allocator_has_the_paper_s_betas() -> None:
     attached = bench.attach(method="adalora", rank=4, alpha=8.0, targets="q_proj")
     inner = bridge.Allocator(bench.model, attached.wrapper, 1, 1, 1, 10)._inner
     assert (inner.beta1, inner.beta2) == (BETA, BETA)
+
+
+def test_a_step_whose_gradients_overflowed_does_not_disturb_the_allocation() -> None:
+    bench = Bench()
+    attached = bench.attach(method="adalora", rank=4, alpha=8.0, targets="q_proj")
+    fill(attached)
+    with bench.slots.using(attached.replacements):
+        allocator = bridge.Allocator(bench.model, attached.wrapper, 1, 2, 1, 10)
+        for step in range(1, 9):
+            for _, tensor in attached.tensors():
+                tensor.grad = torch.full_like(tensor, torch.inf if step == 1 else 0.1)
+            allocator.allocate(step)
+    means = allocator._inner.exp_avg_ipt
+    assert means
+    assert all(bool(mean.isfinite().all()) for mean in means.values())
+    ranks = attached.ranks()
+    assert sum(ranks.values()) == 4 * len(ranks)

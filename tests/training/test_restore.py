@@ -170,6 +170,21 @@ def test_nothing_of_a_run_keeps_the_model_alive() -> None:
     assert summary.steps == 3
 
 
+def test_out_of_memory_frees_the_activations_while_the_error_is_kept() -> None:
+    model, activations = adapted(), []
+
+    def fill_up(module: nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+        kept = output * 1  # a local of a frame below the run's
+        activations.append(weakref.ref(kept))
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    model.lm_head.register_forward_hook(fill_up)
+    with pytest.raises(TrainingError, match="out of memory with") as caught:
+        go(model)
+    assert caught.value.__suppress_context__
+    assert [tensor() for tensor in activations] == [None]
+
+
 def test_a_run_prints_nothing_at_all() -> None:
     code = (
         "from tests.training.test_restore import go, adapted\n"

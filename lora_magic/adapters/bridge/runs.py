@@ -34,7 +34,14 @@ class Allocator:
         self._left: Any = None
 
     def allocate(self, step: int) -> None:
-        """Call after the optimizer's step `step`, from 1, before its gradients are cleared."""
+        """Call after the optimizer's step `step`, from 1, before its gradients are cleared.
+
+        In float16 the loss scaling skips a step whose gradients overflow. Such a step says nothing
+        about importance: its infinities would stay in PEFT's running means for the whole run.
+        """
+        for parameter in self._model.parameters():
+            if parameter.grad is not None:
+                parameter.grad.nan_to_num_(0.0, 0.0, 0.0)
         if step <= self._fixed_at:
             now = step == self._fixed_at
             _, left = self._inner.update_and_allocate(self._model, step, force_mask=now)
