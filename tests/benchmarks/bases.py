@@ -47,7 +47,7 @@ def biased() -> Session:
                 parameter.zero_()
     model.tie_weights()
     session = Session()
-    session.use(model.eval(), loaded.tokenizer)
+    session.use(model.eval().to(loaded.model.device), loaded.tokenizer)
     recipe: Recipe = loaded._state.base.recipe
     session._state.base.recipe = recipe
     loaded.reset()

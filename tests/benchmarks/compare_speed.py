@@ -105,7 +105,7 @@ def roads(base: Any, wrapped: Any, names: list[str], tokens: int) -> dict[str, R
         return [answer.text for answer in made]
 
     def mixed() -> list[str]:
-        ids = torch.tensor([PROMPT] * len(names))
+        ids = torch.tensor([PROMPT] * len(names), device=base.device)
         greedy = GenerationConfig(max_new_tokens=tokens, do_sample=False)
         with torch.no_grad():
             out = wrapped.generate(
@@ -125,15 +125,17 @@ def roads(base: Any, wrapped: Any, names: list[str], tokens: int) -> dict[str, R
     }
 
 
-def measured(roads: dict[str, Road], rounds: int) -> dict[str, list[float]]:
-    """CPU seconds of each way, by round."""
+def measured(
+    roads: dict[str, Road], rounds: int, clock: Callable[[], float] = time.process_time
+) -> dict[str, list[float]]:
+    """Seconds of each way, by round: of the CPU, or by another clock."""
     seconds: dict[str, list[float]] = {name: [] for name in roads}
     for turn in range(rounds):
         order = list(roads)
         for name in order[turn % len(order) :] + order[: turn % len(order)]:
-            start = time.process_time()
+            start = clock()
             roads[name]()
-            seconds[name].append(time.process_time() - start)
+            seconds[name].append(clock() - start)
     return seconds
 
 

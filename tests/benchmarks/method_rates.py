@@ -38,12 +38,12 @@ LADDERS: dict[str, tuple[float, ...]] = {
 }
 
 
-def loss(session: Session, rate: float, method: str) -> float:
+def loss(session: Session, rate: float, method: str, steps: int = STEPS) -> float:
     """The held-out loss after a run at a multiple of the recipe's rate."""
     flags: dict[str, Any] = {"method": method, "seed": 0, "replace": True}
     session.attach("one", **flags)
     whole = session._state.base.recipe.learning_rate * rate
-    run = session.train("one", bases.rows(0), eval=50, steps=STEPS, lr=whole, seed=0)
+    run = session.train("one", bases.rows(0), eval=50, steps=steps, lr=whole, seed=0)
     assert run.held_out_after is not None
     return run.held_out_after
 

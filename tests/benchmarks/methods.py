@@ -85,7 +85,7 @@ class Found:
 
 
 def logits(session: Session) -> torch.Tensor:
-    ids = torch.tensor([session.tokenizer(PROMPT + "\n")["input_ids"]])
+    ids = session.tokenizer(PROMPT + "\n", return_tensors="pt").input_ids.to(session.model.device)
     with torch.no_grad():
         found: torch.Tensor = session.model(input_ids=ids).logits
     return found
@@ -104,20 +104,22 @@ def base_loss(session: Session, rows: Any) -> float:
 def seconds(session: Session) -> float:
     """The seconds for a fixed sequence of tokens, read one by one with a cache."""
     ids = session.tokenizer(PROMPT + "\n")["input_ids"]
-    tokens = torch.tensor([(ids * TOKENS)[:TOKENS]])
+    tokens = torch.tensor([(ids * TOKENS)[:TOKENS]], device=session.model.device)
     began = time.perf_counter()
     cache = None
     for place in range(TOKENS):
         step = tokens[:, place : place + 1]
-        cache = session.model(input_ids=step, past_key_values=cache, use_cache=True).past_key_values
+        made = session.model(input_ids=step, past_key_values=cache, use_cache=True)
+        cache = made.past_key_values
+    made.logits[0, -1, 0].item()  # waits for a GPU
     return time.perf_counter() - began
 
 
-def latency(session: Session, name: str, merged: bool) -> float:
+def latency(session: Session, name: str, merged: bool, rounds: int) -> float:
     """The adapter's time over the base's, the median of alternating rounds."""
     ratios = []
     torch.set_num_threads(1)
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         session.swap("base")
         base = seconds(session)
         session.swap(name)
@@ -129,12 +131,12 @@ def latency(session: Session, name: str, merged: bool) -> float:
     return statistics.median(ratios)
 
 
-def measured(case: Case, seed: int) -> Found:
+def measured(case: Case, seed: int, steps: int = STEPS, rounds: int = ROUNDS) -> Found:
     session = case.base()
     rows = bases.rows(seed)
     before = base_loss(session, rows)
     adapter = session.attach("one", seed=seed, **case.attach)
-    run = session.train("one", rows, eval=50, steps=STEPS, seed=seed, **case.train)
+    run = session.train("one", rows, eval=50, steps=steps, seed=seed, **case.train)
     trained = logits(session)
     with tempfile.TemporaryDirectory() as folder:
         session.save("one", f"{folder}/one")
@@ -146,8 +148,8 @@ def measured(case: Case, seed: int) -> Found:
         session.merge("one")
         error = float((logits(session) - trained).abs().max() / trained.abs().max())
         session.unmerge()
-        merged = latency(session, "one", merged=True)
-    slower = latency(session, "one", merged=False)
+        merged = latency(session, "one", True, rounds)
+    slower = latency(session, "one", False, rounds)
     assert session.verify()
     session.reset()
     assert run.held_out_after is not None

@@ -32,15 +32,15 @@ from tests.benchmarks import bases
 BITS_LIMIT, LOSS_LIMIT = 4.2, 1.02
 
 
-def build(folder: str, steps: int) -> int:
-    """Save a trained base of at least 100M parameters; returns their number."""
+def build(folder: str, steps: int, width: int = 768, layers: int = 14) -> int:
+    """Save a trained base, by default of at least 100M parameters; returns their number."""
     torch.manual_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(demo.folder())
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=768,
-        intermediate_size=2048,
-        num_hidden_layers=14,
+        hidden_size=width,
+        intermediate_size=width * 8 // 3,
+        num_hidden_layers=layers,
         num_attention_heads=12,
         max_position_embeddings=512,
         tie_word_embeddings=True,
@@ -72,7 +72,7 @@ def loss(folder: str, bits: int | None, seed: int, steps: int) -> tuple[float, f
     assert run.held_out_before is not None
     assert run.held_out_after is not None
     quantised = record.quantised
-    stored = "bf16" if quantised is None else quantised.words
+    stored = "bf16" if quantised is None else quantised.line
     if quantised is not None:
         assert quantised.bits_per_weight <= BITS_LIMIT
     return run.held_out_before, run.held_out_after, stored
