@@ -1,4 +1,4 @@
-"""The script for a GPU: every row at a small size on the CPU, and the whole on a GPU if there is one."""
+"""The script for a GPU: every row at a small size on the CPU; all of it where there is a GPU."""
 
 from __future__ import annotations
 
