@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lora_magic.base.model import BaseModel
 from lora_magic.base.quantise import quantised_bits
@@ -82,8 +82,19 @@ def peft_layers(base: BaseModel, slots: Slots, spec: AdapterSpec, config: Any) -
         for path, layer in replacements.items():
             _separate_quantised(slots.original(path), layer)
             _recompute_magnitude(layer)
+    for path, layer in replacements.items():
+        if quantised_bits(slots.original(path)):
+            layer.register_forward_hook(_as_input)
     sites = tuple(_site(spec, path, layer) for path, layer in replacements.items())
     return AdapterLayers(dict(replacements), sites, wrapper=wrapper)
+
+
+def _as_input(layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+    """A quantised layer's output in the number format of its input, as the base's own returns it.
+
+    PEFT's (IA)³ on 4 bits and AdaLoRA on 8 return float32, which the next layer in 16 bits refuses.
+    """
+    return output.to(inputs[0].dtype) if inputs else output
 
 
 def _site(spec: AdapterSpec, path: str, layer: Any) -> Site:

@@ -26,6 +26,7 @@ import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from lora_magic import demo
+from lora_magic.base.device import choose_device
 from lora_magic.state.session import Session
 from tests.benchmarks import bases
 
@@ -48,7 +49,7 @@ def build(folder: str, steps: int, width: int = 768, layers: int = 14) -> int:
         eos_token_id=tokenizer.eos_token_id,
     )
     session = Session()
-    session.use(LlamaForCausalLM(config), tokenizer)
+    session.use(LlamaForCausalLM(config).to(choose_device(None)), tokenizer)
     session.attach("warm", method="full")
     run = session.train("warm", bases.rows(9, 400), eval=20, steps=steps, lr=3e-4, batch_size=16)
     print(f"warm-up: {run.line}", flush=True)

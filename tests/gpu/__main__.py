@@ -76,6 +76,7 @@ def main() -> int:
         text = f"{head}\n{date} · {_versions()} · {called}\n{table.printed(figures)}\n"
         print(text, flush=True)
         if out is not None:
+            out.parent.mkdir(parents=True, exist_ok=True)
             out.write_text(text, encoding="utf-8")
     return int(any(figure.ok is False for figure in figures))
 

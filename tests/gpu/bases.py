@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig
 
 from lora_magic.base.quantise import bitsandbytes
 from lora_magic.state.session import Session
@@ -46,7 +46,7 @@ def a_model(shape: str, settings: Settings, dtype: torch.dtype, **changes: Any) 
     )
     torch.manual_seed(0)
     with settings.device:
-        made = LlamaForCausalLM._from_config(config, dtype=dtype)
+        made = AutoModelForCausalLM.from_config(config, dtype=dtype)
     return made.eval()
 
 

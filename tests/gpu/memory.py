@@ -79,7 +79,7 @@ def formats(settings: Settings) -> Iterator[Figure]:
     if not settings.cuda:
         yield Figure("formats: on capability 7.5", NEEDS_GPU, "", "fp16")
         return
-    with patch.object(devices.torch.cuda, "get_device_capability", lambda *_: (7, 5)):
+    with patch.object(devices.torch.cuda, "get_device_capability", lambda *_, **__: (7, 5)):
         yield from _format("formats: on capability 7.5", folder, "fp16")
 
 

@@ -6,6 +6,7 @@ import gc
 import weakref
 
 import pytest
+import torch
 
 from lora_magic.errors import BaseModelError, CommandError
 from lora_magic.state.session import Session
@@ -118,3 +119,36 @@ def test_a_quantised_base_is_let_go(saved_model: Saver) -> None:
     session.reset()
     gc.collect()
     assert there() is None
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    ("bits", "method"), [(4, "ia3"), (8, "ia3"), (4, "adalora"), (8, "adalora")]
+)
+def test_an_adapted_layer_computes_in_the_base_s_16_bits(
+    bits: int, method: str, dtype: torch.dtype, saved_model: Saver
+) -> None:
+    session = Session()
+    session.load(str(saved_model()), bits=bits, dtype=dtype)
+    session.attach("one", method=method, **({"rank": 2} if method == "adalora" else {}))
+    attached = session._state.attached["one"]
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for _, tensor in attached.tensors():
+            tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.3)
+    path, layer = next(
+        (p, m) for p, m in attached.replacements.items() if "k_proj" in p or "q_" in p
+    )
+    x = torch.randn(3, 32, generator=generator).to(dtype)
+    found, y = layer(x), session._state.slots.original(path)(x).double()
+    if method == "ia3":
+        expected = y * layer.ia3_l["default"].flatten().double()
+    else:
+        a, e, b = (getattr(layer, f"lora_{part}")["default"].double() for part in "AEB")
+        scale = layer.scaling["default"] / (float(layer.ranknum["default"]) + 1e-5)
+        expected = y + scale * x.double() @ (a * e).mT @ b.mT
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.double(), expected, rtol=2e-2, atol=2e-2)
+    session.train("one", text=ROWS, steps=10)
+    assert session.verify()
+    session.reset()
