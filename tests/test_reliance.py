@@ -112,9 +112,9 @@ def renames_are_listed() -> bool:
 
 
 def notebook_callback_exists() -> bool:
-    from transformers.utils.notebook import NotebookProgressCallback
+    from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 
-    return isinstance(NotebookProgressCallback, type)
+    return isinstance(DEFAULT_PROGRESS_CALLBACK, type)
 
 
 def wrapped(**options: Any) -> Any:
@@ -351,7 +351,7 @@ RELIANCES = [
     ),
     Reliance(
         "transformers",
-        "utils.notebook",
+        "DEFAULT_PROGRESS_CALLBACK",
         "training/trainer.py",
         "no second progress table",
         notebook_callback_exists,

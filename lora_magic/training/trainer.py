@@ -26,8 +26,8 @@ from transformers import (
     TrainerCallback,
     TrainingArguments,
 )
+from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.utils import logging
-from transformers.utils.notebook import NotebookProgressCallback
 
 from lora_magic.base.restore import entries, restoring
 
@@ -81,7 +81,8 @@ def train(
     trainer.on_pass, trainer.hooks = on_pass, hooks
     if mean_of_pass:
         trainer.model_accepts_loss_kwargs = False
-    for callback in (PrinterCallback, ProgressCallback, NotebookProgressCallback):
+    # The default is the notebook's table in a kernel; importing that one by name needs IPython.
+    for callback in (PrinterCallback, ProgressCallback, DEFAULT_PROGRESS_CALLBACK):
         trainer.remove_callback(callback)
     trainer.train()
 
