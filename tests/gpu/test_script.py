@@ -99,7 +99,7 @@ def test_a_wrong_name_is_told_with_the_right_ones() -> None:
 def test_a_machine_without_ipython_and_pytest_can_train() -> None:
     code = (
         "import sys, runpy\n"
-        "sys.modules.update(dict.fromkeys(['IPython', 'pytest', 'ipywidgets', 'pandas', 'plotly']))\n"
+        "sys.modules.update(dict.fromkeys(['IPython', 'pytest', 'ipywidgets', 'pandas']))\n"
         "sys.argv = ['', '--size', 'small', '--device', 'cpu', '--only', 'formats']\n"
         "runpy.run_module('tests.gpu', run_name='__main__')"
     )
