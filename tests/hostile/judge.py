@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 import sysconfig
+import tempfile
 import traceback
 import unicodedata
 import warnings
@@ -34,6 +35,7 @@ _TESTS = str(Path(__file__).parents[1])
 #: Where Python and its libraries read; paths of devices are opened before they are refused.
 SYSTEM = (
     *(PACKAGE, _TESTS, sys.prefix, sys.base_prefix, "/proc", "/sys", "/dev", "/usr", "/lib"),
+    f"{tempfile.gettempdir()}/lora_magic-",
     *("/etc/ld.so", "/etc/mime.types", "/etc/localtime", "/etc/ssl", "/etc/os-release"),
     *(path for path in sysconfig.get_paths().values()),
 )

@@ -127,7 +127,10 @@ class Scene:
         return self.rng.choice([p for n in JSON_FILES if (p := self.folder / n).is_file()])
 
     def weights(self) -> Path:
-        return self.rng.choice(sorted(self.folder.glob("*.safetensors")))
+        return self.rng.choice(self.all_weights())
+
+    def all_weights(self) -> list[Path]:
+        return sorted(path for path in self.folder.glob("*.safetensors") if path.is_file())
 
     def replaced(self) -> Path:
         """The path of a file that was removed, for another object in its place."""
@@ -379,7 +382,7 @@ def tensors_of_another_kind(s: Scene) -> None:
         lambda t: torch.full_like(
             t, s.rng.choice([float("nan"), float("inf"), -float("inf"), 3e38])
         ),
-        lambda t: t.T.contiguous(),
+        lambda t: t.mT.contiguous(),
         lambda t: t[:1].clone(),
         lambda t: t.repeat(2, *[1] * (t.ndim - 1)),
         lambda t: t[None].clone(),
@@ -474,8 +477,12 @@ def pickle_beside(s: Scene) -> None:
 
 def index(s: Scene, name: str) -> None:
     """An index that places one tensor, or every one, in the file `name`."""
-    weights = sorted(s.folder.glob("*.safetensors"))
-    placed = {key: path.name for path in weights for key in parts(path)[0] if key != "__metadata__"}
+    placed = {
+        key: path.name
+        for path in s.all_weights()
+        for key in parts(path)[0]
+        if key != "__metadata__"
+    }
     if (s.folder / MODEL).exists():
         (s.folder / MODEL).rename(s.folder / "part.safetensors")
         placed = dict.fromkeys(placed, "part.safetensors")
@@ -488,10 +495,10 @@ def index(s: Scene, name: str) -> None:
 def index_leads_outside(s: Scene) -> None:
     """An index names a file outside the folder, relative, absolute or through a link."""
     secret = s.outside / "secret.safetensors"
+    pool = ["../../../outside/secret.safetensors", str(secret), "linked/secret.safetensors"]
+    index(s, s.rng.choice([*pool, "link.safetensors", "./../../../outside/secret.safetensors"]))
     (s.folder / "link.safetensors").symlink_to(secret)
     (s.folder / "linked").symlink_to(s.outside)
-    pool = ["../../outside/secret.safetensors", str(secret), "linked/secret.safetensors"]
-    index(s, s.rng.choice([*pool, "link.safetensors", "./../../outside/secret.safetensors"]))
 
 
 @base

@@ -22,6 +22,8 @@ from .generate import generate, valid
 
 #: A hang: seconds of processor time for one folder, or of waiting if the processor is not used.
 CPU_LIMIT, WALL_LIMIT = 5.0, 20.0
+#: Seconds to make a folder.
+MAKING = 60.0
 #: Bytes of address space beyond what the worker has at its start, and of growth for one folder.
 SPACE, GROWTH = 4 << 30, 1 << 30
 _ENVIRONMENT = {
@@ -97,7 +99,7 @@ class Worker:
         assert self.process.stdin is not None
         self.process.stdin.write(f"{number}\n".encode())
         self.process.stdin.flush()
-        made = self.answer(60, 60)
+        made = self.answer(MAKING, MAKING)
         found = self.answer(cpu, wall) if isinstance(made, dict) else made
         if isinstance(found, dict):
             return found
