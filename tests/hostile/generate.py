@@ -10,8 +10,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import places, texts, weights  # noqa: F401 (they register their kinds)
 from .good import make
-from .kinds import KINDS, Scene
+from .scene import KINDS, Scene
 
 #: What is made hostile, by the last digit of the number.
 PLACES = ["adapter"] * 5 + ["base"] * 4 + ["data"]

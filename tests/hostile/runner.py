@@ -22,8 +22,8 @@ from .generate import generate, valid
 
 #: A hang: seconds of processor time for one folder, or of waiting if the processor is not used.
 CPU_LIMIT, WALL_LIMIT = 5.0, 20.0
-#: Seconds to make a folder.
-MAKING = 60.0
+#: Seconds for the worker's start, and to make a folder.
+STARTING, MAKING = 300.0, 60.0
 #: Bytes of address space beyond what the worker has at its start, and of growth for one folder.
 SPACE, GROWTH = 4 << 30, 1 << 30
 _ENVIRONMENT = {
@@ -81,7 +81,8 @@ class Worker:
             cwd=work / "out",
             env={**os.environ, **_ENVIRONMENT, **places},
         )
-        self.answer(60, 60)
+        if isinstance(started := self.answer(STARTING, STARTING), str):
+            raise RuntimeError(f"the worker did not start ({started})")
 
     def answer(self, cpu: float, wall: float) -> dict[str, Any] | str:
         """The next line; after that much time without one, or at the worker's end, the reason."""

@@ -20,7 +20,7 @@ from lora_magic.errors import AdapterError
 from . import runner
 from .generate import PLACES, SOURCES, first_kind, generate, prepare, valid
 from .judge import Judge
-from .kinds import EVIL, KINDS
+from .scene import EVIL, KINDS
 
 LONG = 500
 
