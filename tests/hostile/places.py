@@ -134,6 +134,7 @@ def template_hostile(s: Scene) -> None:
         "{% include 'x' %}",
         "{{ messages[9].x }}",
     ]
+    (s.folder / "chat_template.jinja").unlink(missing_ok=True)
     (s.folder / "chat_template.jinja").write_text(s.rng.choice(pool))
 
 

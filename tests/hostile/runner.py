@@ -87,11 +87,14 @@ class Worker:
     def answer(self, cpu: float, wall: float) -> dict[str, Any] | str:
         """The next line; after that much time without one, or at the worker's end, the reason."""
         assert self.process.stdout is not None
-        started, used = time.monotonic(), self._cpu()
+        used, waited, before = self._cpu(), 0.0, time.monotonic()
         while not select.select([self.process.stdout], [], [], 0.1)[0]:
+            now = time.monotonic()
+            # On a busy machine a process that could run has to wait as well; that is no hang.
+            waited, before = waited + (now - before) * (self._stat()[0] in "ST"), now
             if self._cpu() - used > cpu:
                 return f"hang: more than {cpu:g} s of processor time"
-            if time.monotonic() - started > wall + self._cpu() - used:
+            if waited > wall:
                 return f"hang: blocked for more than {wall:g} s"
         line = self.process.stdout.readline()
         return json.loads(line) if line else f"died: exit status {self.process.wait()}"
@@ -108,12 +111,17 @@ class Worker:
         facts = made if isinstance(made, dict) else {"number": number, "source": "", "kinds": []}
         return facts | {"outcome": "FAULT", "faults": [found], "text": ""}
 
+    def _stat(self) -> list[str]:
+        """The worker's state, R if it can run, and what follows in /proc/PID/stat."""
+        try:
+            text = Path(f"/proc/{self.process.pid}/stat").read_text()
+        except OSError:
+            return ["Z", *"0" * 20]
+        return text.rpartition(") ")[2].split()
+
     def _cpu(self) -> float:
         """Seconds of processor time so far, of all threads."""
-        try:
-            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(") ")[2].split()
-        except OSError:
-            return 0.0
+        fields = self._stat()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def close(self) -> None:

@@ -127,6 +127,8 @@ def places_in(value: Any) -> list[tuple[Any, Any]]:
 
 
 def edit(path: Path, change: Callable[[Any], Any]) -> None:
+    if not path.is_file():  # a pipe would block
+        raise FileNotFoundError(path)
     content = json.loads(path.read_text())
     change(content)
     path.write_text(json.dumps(content))
