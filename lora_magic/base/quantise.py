@@ -82,9 +82,10 @@ def loading_options(
         width = next((bits for bits in BITS if found.get(f"load_in_{bits}bit")), None)
         if bits not in (None, width):
             kind = f"{width} bits" if width else str(found.get("quant_method", "another format"))
+            omit = "omit --bits, or " if width else ""
             raise BaseModelError(
                 f"{name} is already stored in {kind} and cannot be quantised to {bits} bits: "
-                "omit --bits, or load the original model."
+                f"{omit}load the original model, which is not quantised."
             )
         return placed if width else {}
     if bits is None:
