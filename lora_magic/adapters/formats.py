@@ -9,6 +9,7 @@ the spec is the config. Knows layers, configs and tensors; knows no files, no ca
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -216,6 +217,7 @@ def _peft_plan(
     tensors = {key: tensor for key, tensor in files.tensors.items() if key not in copies}
     if saved:
         tensors = {**_other_norms(base, saved), **tensors}
+    tensors = {**_other_head(base, files.config.get("modules_to_save") or []), **tensors}
     targets = card.targets if card is not None and card.targets else spec.targets
     return Plan(spec, replace(spec, targets=targets), bridge.capturable(config), tensors)
 
@@ -249,6 +251,18 @@ def _other_norms(base: BaseModel, saved: set[str]) -> dict[str, Tensor]:
         if path not in saved
         for name in names
     }
+
+
+def _other_head(base: BaseModel, saved_modules: list[str]) -> dict[str, Tensor]:
+    """The base's own parameters of the parts of its head that an adapter did not train."""
+    found = {}
+    for path in base.task.head:
+        parents = [path[: end.start()] for end in re.finditer(r"\.|$", path)]
+        saved = any(parent.endswith(tuple(saved_modules)) for parent in parents)
+        if not saved and path not in base.task.fresh:
+            own = base.model.get_submodule(path).named_parameters(recurse=False)
+            found |= {f"{_PREFIX}{path}.{name}": value for name, value in own}
+    return found
 
 
 def _copied_embeddings(base: BaseModel, tensors: Mapping[str, Tensor]) -> set[str]:

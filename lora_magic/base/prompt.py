@@ -96,8 +96,8 @@ def check_text(prompt: object) -> None:
     half = next((place for place, c in enumerate(prompt) if "\ud800" <= c <= "\udfff"), None)
     if half is not None:
         raise PromptError(
-            f"character {half + 1} of the prompt is half of one (U+{ord(prompt[half]):04X}), as cut "
-            "text has; remove it."
+            f"character {half + 1} of the prompt is half of one (U+{ord(prompt[half]):04X}), as in "
+            "text that was cut; remove it."
         )
 
 

@@ -69,7 +69,8 @@ def test_the_embedded_model_loads_and_answers_in_words_of_its_world(bits: int, k
     assert base.parameters == plain.parameters
     record = base.record("plain", None)
     assert f"{kind} (" in record.line
-    assert "bits per weight), computing in fp32 on cpu" in record.line
+    assert "bits per weight in all" in record.line
+    assert "computing in fp32 on cpu" in record.line
     tokens = PromptForm.of(base.tokenizer).encode(base.tokenizer, "What does a fox eat?")
     prompt = {"input_ids": torch.tensor([tokens])}
     with torch.no_grad():
