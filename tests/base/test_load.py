@@ -242,7 +242,9 @@ def test_damaged_weights_are_one_line(tmp_path: Path, saved_model: Saver) -> Non
     shutil.copytree(saved_model(), folder)
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(BaseModelError, match=r"model\.safetensors cannot be read.*Download it") as seen:
+    with pytest.raises(
+        BaseModelError, match=r"model\.safetensors cannot be read.*Download it"
+    ) as seen:
         load(str(folder))
     assert "\n" not in str(seen.value)
 
