@@ -255,7 +255,7 @@ def _other_norms(base: BaseModel, saved: set[str]) -> dict[str, Tensor]:
 
 def _other_head(base: BaseModel, saved_modules: list[str]) -> dict[str, Tensor]:
     """The base's own parameters of the parts of its head that an adapter did not train."""
-    found = {}
+    found: dict[str, Tensor] = {}
     for path in base.task.head:
         parents = [path[: end.start()] for end in re.finditer(r"\.|$", path)]
         saved = any(parent.endswith(tuple(saved_modules)) for parent in parents)

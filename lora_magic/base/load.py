@@ -63,6 +63,7 @@ def load(
     with _quiet(local):
         options = {"local_files_only": local, "trust_remote_code": trust_remote_code}
         contents = _checked(name, source, local, trust_remote_code)
+        _refuse_config(name, source, options)
         tokenizer = _tokenizer(name, source, options, files)
         model, made_for, remarks = _read(
             name, source, tokenizer, options, target, task, names, bits, contents
@@ -171,6 +172,20 @@ def _checked(name: str, source: str, local: bool, trust: bool) -> folder.Content
     if fault := remedies.of_json(name, contents.config):
         raise BaseModelError(fault)
     return contents
+
+
+def _refuse_config(name: str, source: str, options: Mapping[str, Any]) -> None:
+    """Raise `BaseModelError` for a config that transformers cannot read.
+
+    The tokenizer's loader reads it too, and would be blamed for it.
+    """
+    from transformers import AutoConfig
+
+    try:
+        AutoConfig.from_pretrained(source, **options)
+    except Exception as error:
+        # Its values can be of any type, and fail with any error.
+        raise BaseModelError(remedies.of_config_error(name, error)) from error
 
 
 def _unknown(name: str, folder: Path) -> str:

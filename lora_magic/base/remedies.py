@@ -16,8 +16,8 @@ from lora_magic.paths import quoted
 
 from . import classifier, hub
 
-#: Libraries that transformers asks for one after the other.
-_LIBRARIES = {"gptq": "optimum gptqmodel"}
+#: Libraries that transformers asks for one after the other, or names by no package.
+_LIBRARIES = {"gptq": "optimum gptqmodel", "hqq": "hqq"}
 
 #: The files that a tokenizer is read from.
 TOKENIZER_FILES = frozenset(
@@ -105,6 +105,17 @@ def _architecture(config: Any) -> str:
     return first if isinstance(first, str) else str(getattr(config, "model_type", "unknown"))
 
 
+def of_config_error(name: str, error: Exception) -> str:
+    """The message for a config that transformers cannot read."""
+    if out_of_memory(error) or "gated" in str(error).lower():
+        return of_error(name, "causal", error)
+    if "trust_remote_code" in str(error):
+        return remote_code(name)
+    # The name of a field is on the first line, its fault on the second.
+    why = sentence(" ".join(str(error).split()) or type(error).__name__)
+    return f"{name}: config.json cannot be read ({why}). Correct it, or download the model again."
+
+
 def stored_format(config: Any) -> str:
     """The name of the format that a checkpoint is quantised in; "" if it is not."""
     stored: Any = getattr(config, "quantization_config", None)
@@ -130,9 +141,8 @@ def of_error(name: str, task: str, error: Exception, stored: str = "") -> str:
     why = sentence(error)
     if stored:
         return f"{name} is stored in {stored} and cannot be loaded: {why}. {_library(stored, text)}"
-    asked = re.search(r"pip install ([^`)]+)", text)
-    if asked:
-        return f"{name} cannot be loaded: {why}. Type: %pip install {_packages(asked[1])}"
+    if packages := _packages(text):
+        return f"{name} cannot be loaded: {why}. Type: %pip install {packages}"
     kind = "causal language model" if task == "causal" else "classifier"
     if isinstance(error, SafetensorError):
         return f"{name}: its weights cannot be read ({why}). Download them again."
@@ -140,16 +150,21 @@ def of_error(name: str, task: str, error: Exception, stored: str = "") -> str:
 
 
 def _library(stored: str, text: str) -> str:
-    asked = re.search(r"pip install ([^`)]+)", text)
+    packages = _LIBRARIES.get(stored) or _packages(text)
     load = "load the original model, which is not quantised."
-    if not asked:
+    if not packages:
         return load.capitalize()
-    packages = _LIBRARIES.get(stored) or _packages(asked[1])
     return f"Type: %pip install {packages}, then restart the kernel; or {load}"
 
 
-def _packages(asked: str) -> str:
-    return asked.replace("-U ", "").replace("--upgrade ", "").strip().rstrip(".")
+def _packages(text: str) -> str:
+    """What an error says to install, to type after %pip install; "" if it says nothing."""
+    asked = re.search(r"pip install ([^`)]+)", text)
+    if not asked:
+        return ""
+    words = re.sub(r"(-U|--upgrade) |['\"]", "", asked[1]).strip().rstrip(".")
+    # A shell would read > as a file to write.
+    return f'"{words}"' if re.search("[<>]", words) else words
 
 
 def out_of_memory(error: BaseException) -> bool:

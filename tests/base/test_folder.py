@@ -134,9 +134,11 @@ def test_what_is_not_a_json_object_is_named(folder: Path, name: str, text: str) 
         {"transformers_weights": "../model.safetensors"},
     ],
 )
-def test_a_config_of_wrong_types_is_one_line(folder: Path, fields: dict[str, Any]) -> None:
+def test_a_config_of_wrong_types_is_one_line_that_names_it(
+    folder: Path, fields: dict[str, Any]
+) -> None:
     change(folder, **fields)
-    refused(folder)
+    assert "onfig.json" in refused(folder)
 
 
 @pytest.mark.parametrize(
@@ -185,6 +187,10 @@ def test_running_out_of_memory_is_one_line(folder: Path, monkeypatch: pytest.Mon
             r"stored in gptq .*%pip install optimum gptqmodel",
         ),
         ({"quantization_config": {"quant_method": "awq", "bits": 4}}, "%pip install gptqmodel"),
+        (
+            {"quantization_config": {"quant_method": "compressed-tensors", "format": "x"}},
+            r'%pip install "compressed-tensors',
+        ),
         ({"model_type": "brandnew5"}, "%pip install -U transformers"),
         ({"model_type": None}, "no model_type"),
         ({"_class_name": "UNet", "_diffusers_version": "1"}, "part of a diffusion pipeline"),

@@ -107,12 +107,12 @@ def refused(model: nn.Module, names: Sequence[str]) -> dict[str, str]:
 def _refusal(model: nn.Module, name: str) -> str:
     config = peft.LoraConfig(target_modules=[name])
     check = getattr(peft.tuners.tuners_utils, "_check_lora_target_modules_mamba", None)
-    renamed = getattr(peft.utils, "transformers_weight_conversion", None)
+    conversion: Any = getattr(peft.utils, "transformers_weight_conversion", None)
     try:
         if check is not None:
             check(config, model, name)
-        if hasattr(renamed, "convert_peft_config_for_transformers"):
-            renamed.convert_peft_config_for_transformers(config, model, None)
+        if hasattr(conversion, "convert_peft_config_for_transformers"):
+            conversion.convert_peft_config_for_transformers(config, model, None)
     except ValueError as error:
         return f"PEFT cannot adapt {name!r} in this architecture ({sentence(error)})"
     if name in config.target_modules:
