@@ -110,8 +110,9 @@ def _text(path: Path) -> str:
     try:
         return reading.read_text(path)
     except reading.UnreadableError as error:
+        encode = "save it as UTF-8, or " if "UTF-8" in str(error) else ""
         raise DataError(
-            f"{path.name}: {error}; save it as UTF-8, or read it into a frame and pass that."
+            f"{path.name}: {error}; {encode}read it into a frame and pass that."
         ) from None
 
 
