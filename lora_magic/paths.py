@@ -1,14 +1,18 @@
 """Paths: as the user typed them, and quoted for a magic's line.
 
-Knows paths; reads no file. Every room may import it.
+Knows paths; opens no file. Every room may import it.
 """
 
 from __future__ import annotations
 
+import errno
 import re
 from pathlib import Path
 
 from lora_magic.errors import CommandError
+
+#: The errors of a path that is too long, or that leads through too many links.
+_TOO_MUCH = (errno.ENAMETOOLONG, errno.ELOOP)
 
 
 def path_of(given: object, what: str) -> Path:
@@ -18,11 +22,30 @@ def path_of(given: object, what: str) -> Path:
     if not str(given).strip():
         raise CommandError(f"{what}: the path is blank; expected a file or folder.")
     try:
-        return Path(given).expanduser()
+        path = Path(given).expanduser()
     except RuntimeError:
         raise CommandError(
             f"{what} {given}: no such user; expected a path, or ~/… for your home."
         ) from None
+    if reason := _impossible(path):
+        raise CommandError(f"{what} {str(given)[:60]}: {reason}; expected a file or folder.")
+    return path
+
+
+def exists(path: Path) -> bool:
+    """Is there something at this path? False for one that no file system can hold."""
+    return not _impossible(path) and path.exists()
+
+
+def _impossible(path: Path) -> str:
+    """Why no file can have this path; "" for any other."""
+    try:
+        path.lstat()
+    except ValueError:  # a NUL, or half of a character of two
+        return "the path has a character that no file name can have"
+    except OSError as error:
+        return "" if error.errno not in _TOO_MUCH else str(error.strerror).lower()
+    return ""
 
 
 def quoted(path: object) -> str:

@@ -73,18 +73,20 @@ def read_text(path: Path, limit: int | None = None) -> str:
         raise UnreadableError(reason) from error
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, finite: bool = True) -> Any:
     """The JSON in a regular file. Raises `UnreadableError`, as `parse_json` does."""
-    return parse_json(read_text(path, JSON_BYTES))
+    return parse_json(read_text(path, JSON_BYTES), finite)
 
 
-def parse_json(text: str) -> Any:
-    """JSON in which every number is finite.
+def parse_json(text: str, finite: bool = True) -> Any:
+    """JSON; unless `finite` is false, NaN and infinity are refused.
 
-    Raises `UnreadableError` for invalid JSON, for NaN and infinity, for a number of more digits
-    than Python converts, and for nesting that is too deep.
+    Raises `UnreadableError` for invalid JSON, for a number of more digits than Python converts,
+    and for nesting that is too deep.
     """
     try:
+        if not finite:
+            return json.loads(text)
         return json.loads(text, parse_float=_finite, parse_constant=_no_number)
     except RecursionError as error:
         raise UnreadableError("it is nested too deeply") from error

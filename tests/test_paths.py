@@ -30,7 +30,9 @@ def test_a_quoted_path_is_one_word_that_means_the_path(path: str) -> None:
     assert Path(expand(word, {})) == Path(path)
 
 
-@pytest.mark.parametrize("given", [5, None, "", "  ", "~nobody-of-this-name/x"])
+@pytest.mark.parametrize(
+    "given", [5, None, "", "  ", "~nobody-of-this-name/x", "x" * 300, "a\0b", "a\ud83d"]
+)
 def test_what_is_no_path_is_one_line(given: object) -> None:
     with pytest.raises(CommandError, match=r"^save"):
         path_of(given, "save")

@@ -16,6 +16,7 @@ from lora_magic.frames import frame
 from lora_magic.numbers import percent
 
 from .bottleneck import width_of
+from .coverage import Parts, described
 from .methods import METHODS
 from .prefix import formula
 from .sites import Site, sites_of, trained_parameters
@@ -47,6 +48,7 @@ class ParameterCount:
     """Trainable parameters against the base's, module by module.
 
     `adapter` is None for a plan: no such adapter is attached, and `tensors` are counted by formula.
+    `left_out` are the base's weights outside the modules, by kind; empty if they are not known.
     """
 
     adapter: str | None
@@ -54,6 +56,18 @@ class ParameterCount:
     base_parameters: int
     modules: tuple[ModuleCount, ...]
     bytes_each: int = 4
+    left_out: Parts = ()
+
+    @property
+    def adapted(self) -> str:
+        """How much of the base's weights the low-rank modules hold, and what is left out.
+
+        "" for a method without a rank.
+        """
+        held = sum(count.outputs * count.inputs for count in self.modules if count.rank)
+        rest = f"; left out: {described(self.left_out, self.base_parameters)}"
+        share = f"{percent(held / self.base_parameters)} of the weights"
+        return f"{share}{rest if self.left_out else ''}" if held else ""
 
     @property
     def trainable_parameters(self) -> int:

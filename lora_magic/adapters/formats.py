@@ -9,6 +9,7 @@ the spec is the config. Knows layers, configs and tensors; knows no files, no ca
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -37,6 +38,9 @@ _VIRTUAL, _EMBEDDING = "prompt_embeddings", "embedding"
 
 _PREFIX = attach.FILE_PREFIX
 
+#: The endings of the modules that PEFT saves with every classifier.
+_HEADS = ("classifier", "score")
+
 # Writing
 
 
@@ -52,7 +56,7 @@ def written(
     if isinstance(root, VirtualTokens):
         config = bridge.virtual_config(root, base.model, base.name)
         return bridge.file_config(config, **changed), {_VIRTUAL: root.embedding}
-    changed["modules_to_save"] = _saved_modules(attached) or None
+    changed["modules_to_save"] = _saved_modules(base, attached) or None
     tensors = attach.file_tensors(slots, attached)
     if attached.spec.method == "lora":
         changed["bias"] = attached.spec.bias
@@ -63,11 +67,23 @@ def written(
     return bridge.file_config(bridge.wrapper_config(attached.wrapper), **changed), tensors
 
 
-def _saved_modules(attached: LiveAdapter) -> list[str]:
-    """The modules that PEFT's config lists as saved in full: all that train more than a bias."""
+def _saved_modules(base: BaseModel, attached: LiveAdapter) -> list[str]:
+    """The modules that PEFT's config lists as saved in full: all that train more than a bias.
+
+    PEFT wraps a classifier's `classifier` or `score` as a whole, and cannot wrap a part of what it
+    has wrapped: for a head of several modules the whole is listed.
+    """
     bias = attached.spec.bias != "none"
     copies = attached.trainable_copies()
-    return [path for path, copy in copies.items() if not (bias and set(copy.values) == {"bias"})]
+    paths = [p for p, copy in copies.items() if not (bias and set(copy.values) == {"bias"})]
+    wholes = [p for p, _ in base.model.named_modules() if base.task.classifies and _is_head(p)]
+    inside = {p: next((w for w in wholes if p.startswith(f"{w}.")), p) for p in paths}
+    return list(dict.fromkeys(inside.values()))
+
+
+def _is_head(path: str) -> bool:
+    """Does PEFT save the module at this path with every classifier?"""
+    return path.endswith(_HEADS)
 
 
 def _subtracted(attached: LiveAdapter) -> dict[str, Residual]:
@@ -201,6 +217,7 @@ def _peft_plan(
     tensors = {key: tensor for key, tensor in files.tensors.items() if key not in copies}
     if saved:
         tensors = {**_other_norms(base, saved), **tensors}
+    tensors = {**_other_head(base, files.config.get("modules_to_save") or []), **tensors}
     targets = card.targets if card is not None and card.targets else spec.targets
     return Plan(spec, replace(spec, targets=targets), bridge.capturable(config), tensors)
 
@@ -213,7 +230,7 @@ def _saved_norms(base: BaseModel, saved_modules: list[str]) -> set[str]:
     names = [n for n in saved_modules if not any(_within(path, n) for path in base.task.head)]
     if base.task.classifies:
         # PEFT lists both of its names for a head, whichever the model has.
-        names = [name for name in names if name not in ("classifier", "score")]
+        names = [name for name in names if name not in _HEADS]
     norms = set(trainable_copy.norms(base.model))
     # As in PEFT, where "norm" also means every path that ends with it.
     matched = {n: {p for p, _ in base.model.named_modules() if p.endswith(n)} for n in names}
@@ -234,6 +251,18 @@ def _other_norms(base: BaseModel, saved: set[str]) -> dict[str, Tensor]:
         if path not in saved
         for name in names
     }
+
+
+def _other_head(base: BaseModel, saved_modules: list[str]) -> dict[str, Tensor]:
+    """The base's own parameters of the parts of its head that an adapter did not train."""
+    found: dict[str, Tensor] = {}
+    for path in base.task.head:
+        parents = [path[: end.start()] for end in re.finditer(r"\.|$", path)]
+        saved = any(parent.endswith(tuple(saved_modules)) for parent in parents)
+        if not saved and path not in base.task.fresh:
+            own = base.model.get_submodule(path).named_parameters(recurse=False)
+            found |= {f"{_PREFIX}{path}.{name}": value for name, value in own}
+    return found
 
 
 def _copied_embeddings(base: BaseModel, tensors: Mapping[str, Tensor]) -> set[str]:

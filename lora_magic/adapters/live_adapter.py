@@ -21,6 +21,7 @@ from lora_magic.lowrank.dense import Update
 from lora_magic.lowrank.factors import LowRank
 from lora_magic.numbers import percent, size
 
+from . import coverage
 from .count import ModuleCount
 from .delta import PEFT_NAME, copy_in, low_rank_of, update_of
 from .methods import METHODS, Method
@@ -74,7 +75,8 @@ class Adapter:
     `formula` is the method's count over its modules (Σ r·(d + k) for LoRA), `trainable` the count
     of its tensors; `differing` names the modules where the two differ. `checkpoint_bytes` is
     the size of its tensors. `ranks` are those in use by module: for AdaLoRA those that its budget
-    left. `active` says whether it was active when the record was made.
+    left. `left_out` are the base's weights outside a low-rank adapter's modules, by kind. `active`
+    says whether it was active when the record was made.
     """
 
     name: str
@@ -89,6 +91,7 @@ class Adapter:
     source: str | None = None
     parents: tuple[str, ...] = ()
     ranks: tuple[tuple[str, int], ...] = ()
+    left_out: coverage.Parts = ()
     active: bool = False
 
     @property
@@ -110,6 +113,8 @@ class Adapter:
         made = f"; made as {past.made}, {past.lost}" if past.made else ""
         made += f"; {past.line}" if self.trained and past.line != past.made else ""
         made += "; active" if self.active else ""
+        omitted = coverage.remark(self.left_out, self.base_parameters)
+        made += f"; {omitted}" if omitted else ""
         return (
             f"{self.name}: {self.spec.line}{where}, "
             f"{self.trainable:,} of {self.base_parameters:,} parameters ({percent(self.ratio)}), "
@@ -128,12 +133,14 @@ class Adapter:
         agree = "the tensors agree"
         if self.differing:
             agree = f"the tensors differ in {', '.join(self.differing)}"
+        omitted = coverage.described(self.left_out, self.base_parameters)
         return receipt.bundle(
             line=self.line,
             facts=[
                 ("modules", ", ".join(self.modules)),
                 ("method", f"{method.title}; {method.source}"),
                 ("by formula", f"{method.storage} = {self.formula:,}; {agree}"),
+                *([("left out", omitted)] if omitted else []),
                 ("seed", str(self.spec.seed)),
                 ("state", self.history.line),
                 *([("made from", ", ".join(self.parents))] if self.parents else []),
@@ -169,6 +176,7 @@ class LiveAdapter:
     run: dict[str, Any] = field(default_factory=dict)
     parents: tuple[str, ...] = ()
     own: dict[tuple[str, str], nn.Parameter] = field(default_factory=dict)
+    left_out: coverage.Parts = ()
 
     @property
     def method(self) -> Method:
@@ -179,6 +187,9 @@ class LiveAdapter:
         """Find the adapter's own parameters, after its layers are complete."""
         with slots.using({}):
             self.own = dict(_own(self.originals, self.replacements))
+            if self.spec.rank and ROOT not in self.replacements:
+                model = slots.original(ROOT)
+                self.left_out = coverage.left_out(model, self.replacements)
 
     def tensors(self) -> Iterator[tuple[str, nn.Parameter]]:
         """The adapter's own parameters by `path.part`, each once, without the base's."""
@@ -283,6 +294,7 @@ class LiveAdapter:
             source=self.source,
             parents=self.parents,
             ranks=tuple(self.ranks().items()),
+            left_out=self.left_out,
             active=active,
         )
 

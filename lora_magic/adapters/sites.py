@@ -7,7 +7,7 @@ base, no slots and no session.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,17 @@ from lora_magic.errors import AdapterError, listed
 
 from . import bottleneck, bridge, trainable_copy
 from .slots import ROOT
-from .spec import USUAL, AdapterSpec, first_rank, flag_of
-from .targets import ends_with, is_attention, is_plain_lookup, is_transposed, refuse_rank, resolve
+from .spec import ALL_LINEAR, ATTENTION, USUAL, AdapterSpec, first_rank, flag_of
+from .targets import (
+    ends_with,
+    fits,
+    is_attention,
+    is_plain_lookup,
+    is_transposed,
+    leaf_names,
+    refuse_rank,
+    resolve,
+)
 
 #: Inits that compute A and B from W0.
 FROM_WEIGHTS = ("pissa", "olora", "loftq")
@@ -121,10 +130,9 @@ def _bottlenecks(model: nn.Module, spec: AdapterSpec, head: Iterable[str]) -> tu
 def _matrices(model: nn.Module, spec: AdapterSpec, head: Iterable[str]) -> tuple[str, ...]:
     chosen = spec.method == "ia3" and spec.targets == USUAL
     paths = resolve(model, _scaled(model) if chosen else spec.targets, head)
+    if spec.rank:
+        paths = _adaptable(model, spec, paths)
     _refuse_patterns(paths, spec)
-    for path in paths if spec.rank else ():
-        # AdaLoRA's final rank: its initial one may exceed the size of a small module.
-        refuse_rank(model, path, spec.rank if spec.method == "adalora" else rank_at(spec, path))
     embeddings = [p for p in paths if isinstance(model.get_submodule(p), nn.Embedding)]
     if embeddings and (spec.method != "lora" or spec.init in (*FROM_WEIGHTS, "eva")):
         raise AdapterError(
@@ -141,6 +149,26 @@ def _matrices(model: nn.Module, spec: AdapterSpec, head: Iterable[str]) -> tuple
     if spec.dora:
         _refuse_dora(model, paths)
     return paths
+
+
+def _adaptable(model: nn.Module, spec: AdapterSpec, paths: Sequence[str]) -> tuple[str, ...]:
+    """The targets without those that LoRA cannot adapt, which are refused if they were named.
+
+    A rank can exceed the size of a small layer, such as a state-space model's; PEFT renames or
+    refuses some layers.
+    """
+    # AdaLoRA's final rank: its initial one may exceed the size of a small module.
+    ranks = {p: spec.rank if spec.method == "adalora" else rank_at(spec, p) for p in paths}
+    refused = bridge.refused(model, leaf_names(paths))
+    allowed = [path for path in paths if path.rpartition(".")[2] not in refused]
+    if spec.targets in (ALL_LINEAR, ATTENTION):
+        kept = tuple(path for path in allowed if fits(model, path, ranks[path]))
+        if kept:
+            return kept
+    elif refused:
+        raise AdapterError(f"--targets {spec.targets}: {'; '.join(refused.values())}.")
+    refuse_rank(model, {path: ranks[path] for path in allowed or paths})
+    return tuple(paths)
 
 
 def _refuse_dora(model: nn.Module, paths: Iterable[str]) -> None:

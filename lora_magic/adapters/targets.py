@@ -6,7 +6,7 @@ Knows module trees and how people name parts of them; knows no adapter and no PE
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -16,6 +16,24 @@ from lora_magic.errors import AdapterError, listed, near
 from .spec import ALL_LINEAR, ATTENTION, PATTERN
 
 _ATTENTION = re.compile(r"(^|\.)\w*(attn|attention)\w*(\.|$)", re.IGNORECASE)
+
+_ROUTER = re.compile(r"(^|\.)(\w*router|\w*expert_gate)(\.|$)", re.IGNORECASE)
+_GATE = re.compile(r"(^|\.)gate(\.|$)")
+
+
+def is_router(path: str, has_experts: bool) -> bool:
+    """Does the module at this path choose experts? Only among experts is a `gate` a router."""
+    return bool(_ROUTER.search(path) or (has_experts and _GATE.search(path)))
+
+
+def expert_paths(model: nn.Module) -> set[str]:
+    """The paths of the modules of experts, by their names and classes, without shared experts."""
+    return {
+        path
+        for path, module in model.named_modules()
+        if re.search(r"experts?(\.|$)", path) or type(module).__name__.endswith("Experts")
+        if "shared" not in path
+    }
 
 
 def is_attention(path: str) -> bool:
@@ -51,6 +69,7 @@ def resolve(model: nn.Module, targets: str, without: Iterable[str] = ()) -> tupl
     elif targets.startswith(PATTERN):
         found = _by_pattern(targets.removeprefix(PATTERN), able)
     else:
+        _refuse_parameters(model, targets.split(","))
         found = _by_names(targets.split(",") if targets else [], kinds, able)
     if not found:
         raise AdapterError(
@@ -94,13 +113,23 @@ def shape_of(module: nn.Module) -> tuple[int, int]:
     return (columns, rows) if is_transposed(module) else (rows, columns)
 
 
-def refuse_rank(model: nn.Module, path: str, rank: int) -> None:
-    """Raise `AdapterError` for a rank above the smaller side of a target."""
-    outputs, inputs = shape_of(model.get_submodule(path))
-    if rank > min(outputs, inputs):
+def fits(model: nn.Module, path: str, rank: int) -> bool:
+    """Is a rank at most the smaller side of a target?"""
+    return rank <= min(shape_of(model.get_submodule(path)))
+
+
+def refuse_rank(model: nn.Module, ranks: Mapping[str, int]) -> None:
+    """Raise `AdapterError` for ranks above the smaller side of their targets.
+
+    The rank that it suggests fits every target.
+    """
+    large = [path for path, rank in ranks.items() if not fits(model, path, rank)]
+    if large:
+        most = min(min(shape_of(model.get_submodule(path))) for path in ranks)
+        outputs, inputs = shape_of(model.get_submodule(large[0]))
         raise AdapterError(
-            f"rank {rank} exceeds the size of {path} ({outputs} × {inputs}); expected at most "
-            f"{min(outputs, inputs)}, for example --rank {min(8, outputs, inputs)}."
+            f"rank {ranks[large[0]]} exceeds the size of {large[0]} ({outputs} × {inputs}); "
+            f"expected at most {most} for these targets, for example --rank {min(8, most)}."
         )
 
 
@@ -117,13 +146,18 @@ def shortest(model: nn.Module, found: Sequence[str]) -> list[str]:
 
 
 def _linear(model: nn.Module, able: dict[str, nn.Module]) -> list[str]:
-    """Every linear layer but the output head, as in QLoRA (Dettmers et al. 2023)."""
+    """Every linear layer but the output head, as in QLoRA (Dettmers et al. 2023).
+
+    Routers are left out: an adapter there would change which experts are chosen.
+    """
     output: Any = getattr(model, "get_output_embeddings", lambda: None)
-    head = output()
+    head, has_experts = output(), bool(expert_paths(model))
     return [
         path
         for path, module in able.items()
-        if not isinstance(module, nn.Embedding) and module is not head
+        if not isinstance(module, nn.Embedding)
+        and module is not head
+        and not is_router(path, has_experts)
     ]
 
 
@@ -148,6 +182,24 @@ def _by_names(
             "or all-linear, attention, re:PATTERN."
         )
     return [path for path in able if any(ends_with(path, name) for name in names)]
+
+
+def _refuse_parameters(model: nn.Module, names: Iterable[str]) -> None:
+    """Raise `AdapterError` for a name of parameters, or of a module that holds 3D parameters."""
+    large = [path for path, value in model.named_parameters() if value.dim() == 3]
+    modules = {path for path, _ in model.named_modules()}
+    for name in names:
+        found = [p for p in large if ends_with(p, name) or ends_with(p.rpartition(".")[0], name)]
+        if found and not (found[0] in modules or _is_conv(model, found[0])):
+            raise AdapterError(
+                f"target {name!r}: {found[0]} is a 3D parameter (one matrix for each expert), "
+                "which LoRA does not adapt here; name linear layers, for example --targets "
+                "attention, or use --method full"
+            )
+
+
+def _is_conv(model: nn.Module, path: str) -> bool:
+    return "Conv" in type(model.get_submodule(path.rpartition(".")[0])).__name__
 
 
 def ends_with(path: str, name: str) -> bool:

@@ -11,6 +11,9 @@ import re
 from pathlib import Path
 
 from lora_magic.errors import AdapterError, BaseModelError
+from lora_magic.paths import quoted
+
+from . import folder
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _TIMEOUT = 10.0
@@ -29,10 +32,10 @@ def is_cached(model_id: str) -> bool:
     return isinstance(try_to_load_from_cache(model_id, "config.json"), str)
 
 
-def check(model_id: str) -> bool:
-    """Whether the hub can be reached; raises for a model that cannot be loaded.
+def check(model_id: str) -> tuple[bool, list[str]]:
+    """Whether the hub can be reached, and the model's files; raises for one that cannot be loaded.
 
-    Returns False if the hub cannot be reached but its local cache has the model. Raises
+    Returns False and no files if only the hub's local cache has the model. Raises
     `BaseModelError` for a model that does not exist, is gated, is not a transformers model, or has
     only pickled weights.
     """
@@ -42,14 +45,35 @@ def check(model_id: str) -> bool:
         info = HfApi().model_info(model_id, timeout=_TIMEOUT)
     except Exception as error:
         if _is_unreachable(error) and is_cached(model_id):
-            return False
+            return False, []
         if (refusal := _refusal(error, "model", model_id, "%lora load demo")) is None:
             raise
         raise BaseModelError(refusal) from error
-    refuse_files(model_id, [sibling.rfilename for sibling in info.siblings or []])
+    files = [sibling.rfilename for sibling in info.siblings or []]
+    refuse_files(model_id, files)
     if info.gated and get_token() is None and not is_cached(model_id):
         raise BaseModelError(gated(model_id))
-    return True
+    return True, files
+
+
+def small_files(model_id: str, local: bool) -> folder.Contents:
+    """The config of a model on the hub, after its JSON files were fetched and checked.
+
+    Raises `BaseModelError` for a file that cannot be used, and for an index that names anything but
+    safetensors files.
+    """
+    from huggingface_hub import snapshot_download
+
+    names = [folder.CONFIG, folder.INDEX, *folder.OBJECTS]
+    try:
+        found = Path(snapshot_download(model_id, allow_patterns=names, local_files_only=local))
+    except Exception as error:
+        if (refusal := _refusal(error, "model", model_id, "%lora load demo")) is None:
+            raise
+        raise BaseModelError(refusal) from error
+    if (found / folder.INDEX).exists():
+        folder.shards_by_key(model_id, found / folder.INDEX)
+    return folder.Contents(folder.checked_config(model_id, found / folder.CONFIG))
 
 
 def gated(name: str) -> str:
@@ -98,7 +122,8 @@ def refuse_files(name: str, files: list[str]) -> None:
         )
     if "config.json" not in tops and "adapter_config.json" in tops:
         raise BaseModelError(
-            f"{name} is an adapter, not a base model; load its base, then type: %lora open {name}"
+            f"{name} is an adapter, not a base model; load its base, then type: %lora open "
+            f"{quoted(name)}"
         )
     if "config.json" not in tops:
         raise BaseModelError(
@@ -106,6 +131,12 @@ def refuse_files(name: str, files: list[str]) -> None:
             "(model.save_pretrained and tokenizer.save_pretrained). Type: %lora load FOLDER"
         )
     if not any(file.endswith(".safetensors") for file in tops):
+        packed = sorted(file for file in tops if file.endswith(".gguf"))
+        if packed:
+            raise BaseModelError(
+                f"{name} has {packed[0]} and no safetensors: GGUF is a format for inference. Load "
+                "the model that it was made from."
+            )
         pickles = sorted(f for f in tops if f.endswith((".bin", ".pt", ".pth", ".ckpt")))
         seen = ", ".join(pickles[:2]) or "no weights"
         raise BaseModelError(

@@ -6,7 +6,6 @@ session and no adapter.
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from lora_magic import demo
-from lora_magic.errors import BaseModelError, listed, near, sentence
+from lora_magic.errors import BaseModelError, LoraMagicError, listed, near
 from lora_magic.paths import path_of, quoted
 
-from . import DEMO, classifier, hub, quantise
+from . import DEMO, claims, classifier, folder, hub, quantise, remedies
 from .device import choose_device, choose_dtype
 from .model import LIVE, BaseModel
 from .prompt import PromptForm
@@ -30,8 +28,8 @@ from .recipe import Recipe
 from .task import Task, check_kind, is_classifier, names_of, set_padding, task_of
 from .weight_files import WeightFiles
 
-#: The errors of transformers and safetensors for files that they cannot read.
-_UNREADABLE = (OSError, ValueError, KeyError, ImportError, RuntimeError, TypeError, SafetensorError)
+#: Where transformers looks for an adapter beside a model, which it would add to the base.
+_NO_ADAPTER = {"subfolder": "no-adapter"}
 
 
 def load(
@@ -61,13 +59,16 @@ def load(
     names = None if labels is None else names_of(labels)
     target = choose_device(device)
     quantise.check_bits(bits, target)
-    source, local = _locate(name, trust_remote_code)
+    source, local, files = _locate(name)
     with _quiet(local):
         options = {"local_files_only": local, "trust_remote_code": trust_remote_code}
-        tokenizer = _tokenizer(name, source, options)
+        contents = _checked(name, source, local, trust_remote_code)
+        _refuse_config(name, source, options)
+        tokenizer = _tokenizer(name, source, options, files)
         model, made_for, remarks = _read(
-            name, source, tokenizer, options, target, task, names, bits
+            name, source, tokenizer, options, target, task, names, bits, contents
         )
+    remarks.append(folder.adapter_beside(files, name))
     chosen, reason = _cast(model, dtype, target)
     return BaseModel(
         model,
@@ -142,22 +143,49 @@ def check(model: Any, tokenizer: Any) -> None:
         PromptForm.of(tokenizer)
 
 
-def _locate(name: str, trust: bool) -> tuple[str, bool]:
-    """What transformers should load, and whether only from local files."""
+def _locate(name: str) -> tuple[str, bool, list[str]]:
+    """What transformers should load, whether only from local files, and the names of its files."""
     if name == DEMO:
-        return str(demo.folder()), True
-    folder = path_of(name, "load")
-    if folder.is_dir():
-        files = [str(file.relative_to(folder)) for file in folder.iterdir() if file.is_file()]
+        return str(demo.folder()), True, []
+    path = path_of(name, "load")
+    if path.is_dir():
+        files = [str(file.relative_to(path)) for file in path.iterdir() if not file.is_dir()]
         hub.refuse_files(name, files)
-        _refuse_remote_code(name, folder, trust)
-        _refuse_pointers(name, folder)
-        return str(folder), True
-    if folder.is_file():
+        return str(path), True, files
+    if path.exists():
         raise BaseModelError(f"{name} is a file; expected the folder with config.json.")
     if not hub.looks_like_hub_id(name) or near(name, [DEMO]):
-        raise BaseModelError(_unknown(name, folder))
-    return name, not hub.check(name)
+        raise BaseModelError(_unknown(name, path))
+    reached, files = hub.check(name)
+    return name, not reached, files
+
+
+def _checked(name: str, source: str, local: bool, trust: bool) -> folder.Contents:
+    """What the files hold, after they were checked; of a hub's model only the small ones."""
+    if Path(source).is_dir():
+        contents = folder.check(name, Path(source))
+    else:
+        contents = hub.small_files(source, local)
+    code = contents.config.get("auto_map")
+    if code and not trust:
+        raise BaseModelError(remedies.remote_code(name, f" ({listed(map(str, code.values()))})"))
+    if fault := remedies.of_json(name, contents.config):
+        raise BaseModelError(fault)
+    return contents
+
+
+def _refuse_config(name: str, source: str, options: Mapping[str, Any]) -> None:
+    """Raise `BaseModelError` for a config that transformers cannot read.
+
+    The tokenizer's loader reads it too, and would be blamed for it.
+    """
+    from transformers import AutoConfig
+
+    try:
+        AutoConfig.from_pretrained(source, **options)
+    except Exception as error:
+        # Its values can be of any type, and fail with any error.
+        raise BaseModelError(remedies.of_config_error(name, error)) from error
 
 
 def _unknown(name: str, folder: Path) -> str:
@@ -179,12 +207,13 @@ def _read(
     task: str,
     labels: tuple[str, ...] | None,
     bits: int | None,
+    contents: folder.Contents,
 ) -> tuple[Any, Task, list[str]]:
     """The model, its task, and remarks on its files."""
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
     placed: dict[str, Any] = {"device_map": {"": device}} if device.type == "cuda" else {}
-    loader, renamed = AutoModelForCausalLM, ""
+    loader, renamed, stored = AutoModelForCausalLM, "", ""
     try:
         if task == "classification":
             loader = AutoModelForSequenceClassification
@@ -192,7 +221,12 @@ def _read(
             placed["config"] = config
         else:
             config = AutoConfig.from_pretrained(source, **options)
+        if fault := remedies.of_config(name, config, task):
+            raise BaseModelError(fault)
+        stored = remedies.stored_format(config)
         placed |= quantise.loading_options(name, config, loader, bits, device)
+        if not contents.config.get("auto_map"):
+            claims.check(name, config, loader, contents)
         with classifier.fixed_seed():
             model, report = loader.from_pretrained(
                 source,
@@ -201,11 +235,20 @@ def _read(
                 # `_refuse_gaps` names them; transformers' own error points to a logged report.
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
+                adapter_kwargs=dict(_NO_ADAPTER),
                 **options,
                 **placed,
             )
-    except _UNREADABLE as error:
-        raise BaseModelError(_unreadable(name, task, error)) from error
+    except LoraMagicError:
+        raise
+    except Exception as error:
+        # Whatever a folder holds can fail anywhere in transformers, with any error.
+        raise BaseModelError(remedies.of_error(name, task, error, stored)) from error
+    if getattr(model, "peft_config", None):
+        raise BaseModelError(
+            f"{name}: transformers added the adapter beside the model to it; move "
+            "adapter_config.json to another folder, then load it again."
+        )
     if bits is not None and quantise.quantised(model) is None:
         raise BaseModelError(
             f"--bits {bits}: {type(model).__name__} has no linear layer that can be quantised; "
@@ -217,16 +260,15 @@ def _read(
     return model, made_for, [_unused(report), classifier.remark(made_for, renamed)]
 
 
-def _tokenizer(name: str, source: str, options: Mapping[str, Any]) -> Any:
+def _tokenizer(name: str, source: str, options: Mapping[str, Any], files: Sequence[str]) -> Any:
     from transformers import AutoTokenizer
 
     try:
         return AutoTokenizer.from_pretrained(source, **options)
-    except _UNREADABLE as error:
-        raise BaseModelError(
-            f"{name}: its tokenizer cannot be read ({sentence(error)}). Load model and tokenizer "
-            "yourself, then type: %lora use model tokenizer"
-        ) from error
+    except Exception as error:
+        # As for the model: its files can fail with any error.
+        known = not files or bool(remedies.TOKENIZER_FILES.intersection(files))
+        raise BaseModelError(remedies.of_tokenizer(name, error, known)) from error
 
 
 def _unused(report: Mapping[str, Any]) -> str:
@@ -253,46 +295,6 @@ def _refuse_gaps(name: str, model: Any, report: Mapping[str, Any], new: Sequence
             f"{name}: {len(mismatched)} tensors have other shapes than config.json says "
             f"({listed(mismatched, 3)}); correct config.json, or save the model again."
         )
-
-
-def _refuse_remote_code(name: str, folder: Path, trust: bool) -> None:
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise BaseModelError(
-            f"{name}: config.json cannot be read ({error}). Save or download the model again."
-        ) from error
-    if config.get("auto_map") and not trust:
-        raise BaseModelError(
-            _remote_code(name, f" ({listed(map(str, config['auto_map'].values()))})")
-        )
-
-
-def _remote_code(name: str, code: str = "") -> str:
-    return (
-        f"{name} contains its own code{code}; if you trust it, type: "
-        f"%lora load {quoted(name)} --trust-remote-code"
-    )
-
-
-def _refuse_pointers(name: str, folder: Path) -> None:
-    """Raise `BaseModelError` for git-lfs pointers in place of the weights."""
-    for file in folder.glob("*.safetensors"):
-        with file.open("rb") as opened:
-            if opened.read(20).startswith(b"version https://git"):
-                raise BaseModelError(
-                    f"{name}: {file.name} is a git-lfs pointer, not the weights; in that folder "
-                    "type: git lfs pull"
-                )
-
-
-def _unreadable(name: str, task: str, error: Exception) -> str:
-    if "gated" in str(error).lower():
-        return hub.gated(name)
-    if "trust_remote_code" in str(error):
-        return _remote_code(name)
-    kind = "causal language model" if task == "causal" else "classifier"
-    return f"{name} cannot be loaded as a {kind}: {sentence(error)}. Save or download it again."
 
 
 def _cast(

@@ -60,7 +60,7 @@ class BaseRecord:
 
     @property
     def format(self) -> str:
-        """The weights' format: `fp32`, or `nf4 (4.13 bits per weight), computing in fp32`."""
+        """The weights' format: `fp32`; `nf4 (5.21 bits per weight in all), computing in fp32`."""
         if self.quantised is None:
             return self.dtype
         return f"{self.quantised.line}, computing in {self.dtype}"

@@ -93,6 +93,12 @@ def check_text(prompt: object) -> None:
         raise PromptError(f"expected the prompt as text, got {type(prompt).__name__}.")
     if not prompt.strip():
         raise PromptError("the prompt is empty; type it after the verb: %lora ask PROMPT")
+    half = next((place for place, c in enumerate(prompt) if "\ud800" <= c <= "\udfff"), None)
+    if half is not None:
+        raise PromptError(
+            f"character {half + 1} of the prompt is half of one (U+{ord(prompt[half]):04X}), as in "
+            "text that was cut; remove it."
+        )
 
 
 def check_tokens(ids: Sequence[int], prompt: str) -> None:

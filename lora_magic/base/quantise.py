@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,27 +22,41 @@ from torch import Tensor, nn
 
 from lora_magic.checks import is_whole
 from lora_magic.errors import BaseModelError
+from lora_magic.numbers import percent
 
 from . import BITS
+
+#: The share of weights from which the receipt says that they are not quantised.
+_MUCH = 0.25
 
 
 @dataclass(frozen=True)
 class Quantised:
-    """How a base's linear layers are stored.
+    """How a base is stored.
 
-    `kind` is "nf4", "fp4" or "int8"; `bits_per_weight` is measured: the bytes of weights, scales
-    and tables, each tensor counted once, over the number of weights.
+    `kind` is "nf4", "fp4" or "int8"; `bits_per_weight` is that of the quantised layers, measured:
+    the bytes of weights, scales and tables, each tensor counted once, over the number of weights.
+    `bits_in_all` is the same for all of the base's weights, and `kept` the share of those that are
+    not quantised; `experts` is that of stacked experts among them.
     """
 
     kind: str
     bits: int
     layers: int
     bits_per_weight: float
+    bits_in_all: float
+    kept: float
+    experts: float = 0.0
 
     @property
     def line(self) -> str:
-        """`nf4 (4.13 bits per weight)`."""
-        return f"{self.kind} ({self.bits_per_weight:.2f} bits per weight)"
+        """`nf4 (5.21 bits per weight in all)`, and what is not quantised if that is much."""
+        parts = [f"{self.bits_in_all:.2f} bits per weight in all"]
+        if self.kept > _MUCH:
+            parts.append(f"not quantised: {percent(self.kept)} of the weights")
+        if self.experts > _MUCH:
+            parts.append(f"the experts, {percent(self.experts)}, are 3D parameters")
+        return f"{self.kind} ({', '.join(parts)})"
 
 
 # Loading
@@ -82,9 +96,10 @@ def loading_options(
         width = next((bits for bits in BITS if found.get(f"load_in_{bits}bit")), None)
         if bits not in (None, width):
             kind = f"{width} bits" if width else str(found.get("quant_method", "another format"))
+            omit = "omit --bits, or " if width else ""
             raise BaseModelError(
                 f"{name} is already stored in {kind} and cannot be quantised to {bits} bits: "
-                "omit --bits, or load the original model."
+                f"{omit}load the original model, which is not quantised."
             )
         return placed if width else {}
     if bits is None:
@@ -225,11 +240,26 @@ def quantised(model: nn.Module) -> Quantised | None:
     if not layers:
         return None
     tensors = [t for m, _ in layers for t in (m.weight, *state_tensors(m, "weight").values())]
-    unique = {(t.device, t.data_ptr(), t.numel()): t for t in tensors}
-    size = sum(tensor.numel() * tensor.element_size() for tensor in unique.values())
+    size, weights = _bytes(tensors), sum(count(m.weight) for m, _ in layers)
+    everything, total = _bytes([*tensors, *model.parameters()]), count_all(model)
+    experts = sum(p.numel() for p in model.parameters() if p.dim() == 3)
     first, bits = layers[0]
     kind = str(getattr(first.weight, "quant_type", "nf4")) if bits == 4 else "int8"
-    return Quantised(kind, bits, len(layers), 8 * size / sum(count(m.weight) for m, _ in layers))
+    return Quantised(
+        kind,
+        bits,
+        len(layers),
+        bits_per_weight=8 * size / weights,
+        bits_in_all=8 * everything / total,
+        kept=1 - weights / total,
+        experts=experts / total,
+    )
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    """The bytes of tensors, each counted once."""
+    unique = {(t.device, t.data_ptr(), t.numel()): t for t in tensors}
+    return sum(tensor.numel() * tensor.element_size() for tensor in unique.values())
 
 
 def _eight_bit(module: nn.Module, name: str) -> Any:

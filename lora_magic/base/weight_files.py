@@ -6,7 +6,6 @@ Downloads nothing; knows no adapter.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,7 @@ from torch import Tensor, nn
 
 from lora_magic.errors import BaseModelError, sentence
 
-_WEIGHTS = "model.safetensors"
-_INDEX = "model.safetensors.index.json"
+from .folder import INDEX, WEIGHTS, shards_by_key
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class WeightFiles:
                 )
             with safe_open(files[key], framework="pt") as opened:
                 found: Tensor = opened.get_tensor(key)
-        except (OSError, SafetensorError, json.JSONDecodeError) as error:
+        except (OSError, SafetensorError) as error:
             raise BaseModelError(
                 f"{self.folder}: {names[0]} cannot be read again ({sentence(error)}). Restore the "
                 "files, or load the base again with --replace."
@@ -66,12 +64,10 @@ class WeightFiles:
 
     def _files(self) -> dict[str, Path]:
         """Every key, and the file with its tensor."""
-        index, whole = Path(self.folder, _INDEX), Path(self.folder, _WEIGHTS)
-        if index.is_file():
-            files: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-            return {key: Path(self.folder, name) for key, name in files.items()}
+        index, whole = Path(self.folder, INDEX), Path(self.folder, WEIGHTS)
         if not whole.is_file():
-            return {}
+            files = shards_by_key(self.folder, index) if index.is_file() else {}
+            return {key: Path(self.folder, name) for key, name in files.items()}
         with safe_open(whole, framework="pt") as opened:
             return dict.fromkeys(opened.keys(), whole)
 

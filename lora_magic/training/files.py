@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lora_magic.errors import CommandError, DataError, listed, near
+from lora_magic import reading
+from lora_magic.errors import CommandError, DataError, listed, near, sentence
+from lora_magic.numbers import size
 
 from .records import Record, objects, parsed
 from .row import RowErrors
@@ -89,6 +91,15 @@ def _check(path: Path) -> None:
             f" {folder.resolve().name}/ contains {listed(others)}." if others else ""
         )
         raise DataError(f"no file {str(path)!r}.{hint} Type --data PATH or --data VAR")
+    try:
+        found, free = reading.bytes_of(path), reading.free_memory()
+    except reading.UnreadableError as error:
+        raise DataError(f"{path.name}: {error}. Type --data PATH or --data VAR") from None
+    if free is not None and found > free:
+        raise DataError(
+            f"{path.name} has {size(found)}, expected at most the {size(free)} of free memory; "
+            "read a part of it into a frame and pass that."
+        )
 
 
 def _files(folder: Path) -> list[str]:
@@ -96,14 +107,12 @@ def _files(folder: Path) -> list[str]:
 
 
 def _text(path: Path) -> str:
-    raw = path.read_bytes()
     try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
+        return reading.read_text(path)
+    except reading.UnreadableError as error:
+        encode = "save it as UTF-8, or " if "UTF-8" in str(error) else ""
         raise DataError(
-            f"{path.name}, line {line}: not UTF-8 (byte 0x{raw[error.start]:02x}); "
-            "save it as UTF-8, or read it into a frame and pass that."
+            f"{path.name}: {error}; {encode}read it into a frame and pass that."
         ) from None
 
 
@@ -157,6 +166,9 @@ def _json(path: Path, text: str) -> Table:
             f"{path.name}, line {error.lineno}: not JSON ({error.msg} at column {error.colno}); "
             "for one object per line use the ending .jsonl or --format jsonl."
         ) from None
+    except (ValueError, RecursionError) as error:
+        why = "nested too deeply" if isinstance(error, RecursionError) else sentence(error)
+        raise DataError(f"{path.name}: {why}; expected a list of objects.") from None
     if not isinstance(data, list):
         raise DataError(f"{path.name}: expected a list of objects, got one {type(data).__name__}.")
     errors = RowErrors("item")

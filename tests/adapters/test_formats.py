@@ -6,7 +6,7 @@ import copy
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,13 @@ from peft import (
 )
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from lora_magic.adapters.methods import METHODS
 from lora_magic.errors import AdapterError
 from lora_magic.state.session import Session
 from tests.adapters.shared import BIASED, VARIANTS, moved, uneven
-from tests.classifiers import saved, tiny_classifier
+from tests.classifiers import saved, tiny_classifier, tiny_of
 from tests.conftest import Saver, logits
 from tests.tiny import tiny_model, tiny_tokenizer
 
@@ -526,3 +526,83 @@ def test_a_tensor_of_a_norm_that_the_config_names_may_not_be_missing(
     save_file(tensors, file, metadata={"format": "pt"})
     with pytest.raises(AdapterError, match=r"missing model\.norm\.weight"):
         loaded(folder_of("llama")).open(tmp_path / "theirs")
+
+
+# Heads of several modules
+
+HEADS = ("roberta", "electra", "distilbert", "modernbert", "bert", "gpt2")
+
+PLAIN_PEFT_HEADS = """
+import sys, torch
+from peft import PeftModel
+from transformers import AutoModelForSequenceClassification as Loader
+for base, adapter, out in zip(sys.argv[1::3], sys.argv[2::3], sys.argv[3::3]):
+    model = PeftModel.from_pretrained(Loader.from_pretrained(base), adapter).eval()
+    with torch.no_grad():
+        torch.save(model(input_ids=torch.arange(10, 26)[None]).logits, out)
+"""
+
+
+def classifier_folder(kind: str, folder: Path) -> str:
+    """A saved classifier; its config has the names that each architecture knows."""
+    sizes = {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64}
+    own = {"distilbert": sizes, "electra": {"embedding_size": 32}}
+    model = tiny_of("classifier", kind, num_labels=3, **own.get(kind, {}))
+    return saved(model, folder)
+
+
+def shift(parameters: Iterable[Tensor]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in parameters:
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.05)
+
+
+def test_plain_peft_in_another_process_reads_heads_of_every_shape(tmp_path: Path) -> None:
+    jobs, ours = [], []
+    for kind in HEADS:
+        folder = classifier_folder(kind, tmp_path / kind)
+        session = Session()
+        session.load(folder, task="classification")
+        session.attach("one", rank=2)
+        moved(session._state.attached["one"])
+        ours.append(logits(session))
+        session.save("one", tmp_path / f"{kind}-one")
+        jobs += [folder, str(tmp_path / f"{kind}-one"), str(tmp_path / f"{kind}.pt")]
+    subprocess.run([sys.executable, "-c", PLAIN_PEFT_HEADS, *jobs], check=True, capture_output=True)
+    for kind, expected in zip(HEADS, ours, strict=True):
+        assert torch.allclose(torch.load(tmp_path / f"{kind}.pt"), expected, atol=1e-6), kind
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", HEADS)
+def test_a_classifier_of_plain_peft_opens_with_its_logits(kind: str, tmp_path: Path) -> None:
+    folder = classifier_folder(kind, tmp_path / "base")
+    model = AutoModelForSequenceClassification.from_pretrained(folder)
+    names = {"distilbert": "q_lin", "modernbert": "Wqkv", "gpt2": "c_attn"}
+    config = LoraConfig(r=2, task_type="SEQ_CLS", target_modules=[names.get(kind, "query")])
+    wrapper = get_peft_model(model, config).eval()
+    shift(parameter for parameter in wrapper.parameters() if parameter.requires_grad)
+    wrapper.save_pretrained(tmp_path / "theirs")
+    session = Session()
+    session.load(folder, task="classification")
+    session.open(tmp_path / "theirs", "one")
+    assert torch.equal(logits(session), logits_of(wrapper))
+
+
+def test_a_head_whose_parts_are_listed_one_by_one_still_opens(tmp_path: Path) -> None:
+    """As the first version of this format listed them."""
+    folder = classifier_folder("roberta", tmp_path / "base")
+    sessions = [Session(), Session()]
+    for session in sessions:
+        session.load(folder, task="classification")
+    sessions[0].attach("one", rank=2)
+    moved(sessions[0]._state.attached["one"])
+    sessions[0].save("one", tmp_path / "one")
+    path = tmp_path / "one" / "adapter_config.json"
+    config = json.loads(path.read_text())
+    assert config["modules_to_save"] == ["classifier"]
+    config["modules_to_save"] = ["classifier.dense", "classifier.out_proj"]
+    path.write_text(json.dumps(config))
+    sessions[1].open(tmp_path / "one")
+    assert torch.equal(logits(sessions[1]), logits(sessions[0]))

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
-import pytest
-from peft import LoraConfig, get_peft_model
+from typing import Any
 
-from lora_magic.adapters.targets import canonical, resolve, shape_of, shortest
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from lora_magic.adapters.targets import canonical, is_router, resolve, shape_of, shortest
 from lora_magic.errors import AdapterError
-from tests.tiny import ARCHITECTURES, tiny_model
+from lora_magic.state.session import Session
+from tests.tiny import ARCHITECTURES, tiny_model, tiny_tokenizer
 
 
 def by_peft(architecture: str, targets: str | list[str]) -> set[str]:
@@ -85,3 +90,88 @@ def test_targets_have_one_spelling() -> None:
     assert canonical(" q_proj, v_proj,q_proj ") == "q_proj,v_proj"
     assert canonical(["q_proj", "v_proj"]) == "q_proj,v_proj"
     assert canonical("re:a,b") == "re:a,b"
+
+
+EXPERTS: dict[str, Any] = {
+    "vocab_size": 384,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "num_experts_per_tok": 2,
+}
+MIXTURES: dict[str, dict[str, Any]] = {
+    "mixtral": {"num_local_experts": 4},
+    "phimoe": {"num_local_experts": 4},
+    "granitemoe": {"num_local_experts": 4},
+    "olmoe": {"num_experts": 4},
+    "qwen2_moe": {
+        "num_experts": 4,
+        "moe_intermediate_size": 16,
+        "shared_expert_intermediate_size": 16,
+    },
+    "qwen3_moe": {"num_experts": 4, "moe_intermediate_size": 16, "head_dim": 8},
+    "ernie4_5_moe": {"moe_num_experts": 4, "moe_intermediate_size": 16, "moe_k": 2},
+}
+
+
+def mixture(kind: str) -> Any:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        config = AutoConfig.for_model(kind, **EXPERTS, **MIXTURES[kind])
+        return AutoModelForCausalLM.from_config(config).eval()
+
+
+@pytest.mark.parametrize("kind", MIXTURES)
+def test_a_default_attach_works_on_a_mixture_of_experts_and_tells_what_it_leaves_out(
+    kind: str,
+) -> None:
+    session = Session()
+    session.use(mixture(kind), tiny_tokenizer())
+    record = session.attach("one")
+    leaves = {path.rpartition(".")[2] for path in record.modules}
+    assert {"q_proj", "k_proj", "v_proj", "o_proj"} <= leaves
+    assert not leaves & {"gate", "router", "shared_expert_gate"}
+    # By the names and shapes of the parameters alone.
+    pristine = dict(mixture(kind).named_parameters())
+    sizes = {name: value.numel() for name, value in pristine.items()}
+    experts = sum(value.numel() for value in pristine.values() if value.dim() == 3)
+    adapted = sum(n for name, n in sizes.items() if name.rpartition(".")[0] in record.modules)
+    assert dict(record.left_out)["experts"] == experts > 0
+    assert sum(dict(record.left_out).values()) == sum(sizes.values()) - adapted
+    assert "left out: experts" in record.line
+
+
+def test_the_routers_of_experts_can_still_be_named_and_other_gates_are_no_routers() -> None:
+    model = mixture("qwen2_moe")
+    assert len(resolve(model, "shared_expert_gate")) == 2
+    assert is_router("model.layers.0.mlp.gate", has_experts=True)
+    assert not is_router("model.layers.0.mlp.gate", has_experts=False)
+    assert not is_router("model.layers.0.mlp.gate_proj", has_experts=True)
+
+
+@pytest.mark.parametrize("name", ["gate_up_proj", "experts", "mlp.experts.down_proj"])
+def test_a_name_of_stacked_experts_says_why_it_is_no_target(name: str) -> None:
+    with pytest.raises(AdapterError, match=r"3D parameter.*--targets attention"):
+        resolve(mixture("mixtral"), name)
+
+
+def test_the_rank_that_a_message_suggests_fits_every_target() -> None:
+    session = Session()
+    session.use(mixture("qwen2_moe"), tiny_tokenizer())
+    with pytest.raises(AdapterError, match=r"expected at most 1 .*--rank 1\.") as seen:
+        session.attach("one", targets="q_proj,shared_expert_gate", rank=4)
+    assert "1 × 32" in str(seen.value)
+    assert session.attach("one", targets="q_proj,shared_expert_gate", rank=1)
+    with pytest.raises(AdapterError, match=r"expected at most 16 .*--rank 8\."):
+        session.attach("two", targets="q_proj,k_proj", rank=32)
+
+
+def test_all_linear_leaves_layers_out_that_are_smaller_than_the_rank() -> None:
+    session = Session()
+    session.use(tiny_model(), tiny_tokenizer())  # keys and values have 16 outputs
+    leaves = {path.rpartition(".")[2] for path in session.attach("one", rank=20).modules}
+    assert leaves == {"q_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    with pytest.raises(AdapterError, match=r"rank 100 exceeds.*--rank 8"):
+        session.attach("two", rank=100)

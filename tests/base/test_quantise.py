@@ -69,7 +69,8 @@ def test_the_embedded_model_loads_and_answers_in_words_of_its_world(bits: int, k
     assert base.parameters == plain.parameters
     record = base.record("plain", None)
     assert f"{kind} (" in record.line
-    assert "bits per weight), computing in fp32 on cpu" in record.line
+    assert "bits per weight in all" in record.line
+    assert "computing in fp32 on cpu" in record.line
     tokens = PromptForm.of(base.tokenizer).encode(base.tokenizer, "What does a fox eat?")
     prompt = {"input_ids": torch.tensor([tokens])}
     with torch.no_grad():
@@ -409,3 +410,26 @@ def test_loading_and_answering_print_nothing(
     base.release()
     filters = logging.getLogger("bitsandbytes.autograd._functions").filters
     assert _is_relevant not in filters
+
+
+def test_the_bits_of_all_weights_are_reported_with_what_is_not_quantised(tmp_path: Path) -> None:
+    """Mixtral's experts are 3D parameters, which bitsandbytes leaves as they are."""
+    from transformers import MixtralConfig, MixtralForCausalLM
+
+    sizes = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 1}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "num_local_experts": 8}
+    model = MixtralForCausalLM(MixtralConfig(vocab_size=384, **sizes, **heads))
+    model.save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    base = load(str(tmp_path), bits=4)
+    assert base.quantised is not None
+    weights = {name: value.numel() for name, value in model.named_parameters()}
+    layers = [name for name in weights if "_proj.weight" in name and "self_attn" in name]
+    total, packed = sum(weights.values()), sum(weights[name] for name in layers)
+    # 4 bits and about 0.13 for the scales in the layers, 32 for all others.
+    arithmetic = (4.13 * packed + 32 * (total - packed)) / total
+    assert base.quantised.bits_in_all == pytest.approx(arithmetic, abs=0.05)
+    assert base.quantised.kept == pytest.approx(1 - packed / total)
+    line = base.record("plain", None).line
+    assert f"{base.quantised.bits_in_all:.2f} bits per weight in all" in line
+    assert "the experts" in line

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import os
 import subprocess
 import sys
 import types
@@ -14,6 +15,7 @@ import pandas as pd
 import pytest
 
 from lora_magic.errors import CommandError, DataError, LoraMagicError
+from lora_magic.training.files import read_file
 from lora_magic.training.row import Message, Row
 from lora_magic.training.sources import read_data
 
@@ -205,7 +207,7 @@ def test_bad_json_and_bad_bytes_name_their_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected a list of objects, got one dict"):
         read_data(tmp_path / "b.json")
     (tmp_path / "b.csv").write_bytes(b"text\nok\ncaf\xe9\n")
-    with pytest.raises(DataError, match=r"b.csv, line 3: not UTF-8 \(byte 0xe9\)"):
+    with pytest.raises(DataError, match=r"b.csv: line 3 is not UTF-8 \(byte 0xe9\)"):
         read_data(tmp_path / "b.csv")
     (tmp_path / "a.parquet").write_bytes(b"no parquet")
     with pytest.raises(DataError, match=r"a.parquet: not a readable Parquet file"):
@@ -290,3 +292,23 @@ def test_two_columns_of_one_name_in_a_frame_are_refused() -> None:
     frame = pd.DataFrame([["a", "b", "c"]], columns=["prompt", "completion", "completion"])
     with pytest.raises(DataError, match="two columns are named 'completion'"):
         read_data(frame)
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_a_pipe_and_a_device_are_refused_before_they_are_opened(
+    ending: str, tmp_path: Path
+) -> None:
+    pipe, link = tmp_path / f"a.{ending}", tmp_path / f"b.{ending}"
+    os.mkfifo(pipe)
+    link.symlink_to("/dev/zero")
+    with pytest.raises(DataError, match="it is a named pipe, expected a file"):
+        read_file(pipe)
+    with pytest.raises(DataError, match="it is a device, expected a file"):
+        read_file(link)
+
+
+def test_json_that_python_cannot_read_is_one_line(tmp_path: Path) -> None:
+    for text in ("[" * 20_000, "[" + "9" * 5_000 + "]"):
+        (tmp_path / "a.json").write_text(text)
+        with pytest.raises(DataError, match=r"a\.json: .*expected a list of objects"):
+            read_file(tmp_path / "a.json")

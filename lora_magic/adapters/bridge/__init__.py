@@ -18,6 +18,7 @@ from .configs import config_for as config_for
 from .configs import file_config as file_config
 from .configs import name_base as name_base
 from .configs import read_config as read_config
+from .configs import refused as refused
 from .configs import spec_of as spec_of
 from .configs import usual_targets as usual_targets
 from .configs import virtual_config as virtual_config

@@ -15,7 +15,7 @@ from lora_magic.adapters.delta import PEFT_NAME
 from lora_magic.adapters.prefix import Prefix, VirtualTokens
 from lora_magic.adapters.spec import AdapterSpec, first_rank
 from lora_magic.adapters.targets import is_attention, is_conv1d, shortest
-from lora_magic.errors import AdapterError, listed
+from lora_magic.errors import AdapterError, listed, sentence
 
 from .library import peft, translated
 
@@ -93,6 +93,31 @@ def usual_targets(model: nn.Module) -> list[str]:
     return list(
         peft.utils.constants.TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING.get(kind, ())
     )
+
+
+def refused(model: nn.Module, names: Sequence[str]) -> dict[str, str]:
+    """Those of the names of linear layers that PEFT does not adapt in this architecture, and why.
+
+    PEFT refuses some layers of Mamba, whose kernels bypass them; and since transformers 5 it reads
+    names such as `down_proj` as parameters of the experts.
+    """
+    return {name: why for name in names if (why := _refusal(model, name))}
+
+
+def _refusal(model: nn.Module, name: str) -> str:
+    config = peft.LoraConfig(target_modules=[name])
+    check = getattr(peft.tuners.tuners_utils, "_check_lora_target_modules_mamba", None)
+    conversion: Any = getattr(peft.utils, "transformers_weight_conversion", None)
+    try:
+        if check is not None:
+            check(config, model, name)
+        if hasattr(conversion, "convert_peft_config_for_transformers"):
+            conversion.convert_peft_config_for_transformers(config, model, None)
+    except ValueError as error:
+        return f"PEFT cannot adapt {name!r} in this architecture ({sentence(error)})"
+    if name in config.target_modules:
+        return ""
+    return f"PEFT reads {name!r} as a parameter of the experts in this architecture"
 
 
 def name_base(wrapper: Any, name: str) -> None:
