@@ -188,7 +188,7 @@ def _private() -> list[str]:
     """What a report never contains, the longest first: a path before its parts."""
     people = [socket.gethostname(), *_asked(lambda: Path.home().name), *_asked(getpass.getuser)]
     people += [part for name in people for part in re.split(r"[\s.]+", name)]
-    places = [tempfile.gettempdir(), sys.prefix, *_asked(lambda: str(Path.cwd()))]
+    places = [sys.prefix, *_asked(tempfile.gettempdir), *_asked(lambda: str(Path.cwd()))]
     places += _asked(lambda: str(Path.home()))
     values = {*people, *places, *os.environ.values()}
     return sorted((v for v in values if len(v) >= _SHORTEST), key=len, reverse=True)

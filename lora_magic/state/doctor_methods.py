@@ -55,14 +55,18 @@ def tried(stop: Stop) -> Iterator[Finding]:
     missing = {name: _missing(name) for name in names()}
     possible = [name for name in names() if not missing[name] and name not in _IMPOSSIBLE]
     with ExitStack() as around:
-        folder = _prepared(around) if possible else None
+        folder = _prepared(around) if possible else Path()
         if isinstance(folder, Finding):
             yield folder
+            missing |= {
+                name: "needs a temporary folder; see above" for name in possible if name != _BASE
+            }
+            folder = Path()
         for name in names():
             why = missing[name] or _IMPOSSIBLE.get(name, "")
             if not (why or stop.requested):
                 try:
-                    yield from _finding(name, folder if isinstance(folder, Path) else None)
+                    yield from _finding(name, folder)
                     continue
                 except (KeyboardInterrupt, TrainingStopped):
                     stop.request()
@@ -76,12 +80,12 @@ def _missing(name: str) -> str:
 
 
 def _prepared(around: ExitStack) -> Path | Finding:
-    """A folder to save to, removed at the end; or why there is none."""
+    """A folder to save to, removed at the end; or why there is none. A run needs one, too."""
     around.enter_context(_unchanged())
     try:
         folder = Path(tempfile.mkdtemp(prefix="lora_magic_"))
     except OSError as error:
-        why = f"there is none, so saving is not tried: {error.strerror or error}"
+        why = f"there is none: {error.strerror or error}"
         advice = "set TMPDIR to a folder with free space, and restart the kernel"
         return Finding(PART, "temporary folder", PROBLEM, why, advice)
     around.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -105,7 +109,7 @@ def _unchanged() -> Iterator[None]:
             restore()
 
 
-def _finding(name: str, folder: Path | None) -> tuple[Finding, ...]:
+def _finding(name: str, folder: Path) -> tuple[Finding, ...]:
     began = time.perf_counter()
 
     def trial() -> Finding:
@@ -139,11 +143,11 @@ def _answer(session: Session) -> str:
     return f"loaded on {session.model.device.type}, answers"
 
 
-def _method(session: Session, method: str, folder: Path | None) -> str:
+def _method(session: Session, method: str, folder: Path) -> str:
     session.attach(_NAME, method=method)
     done = [_train(session), _merge(session)]
     _check(bool(session.verify()), "the trial changed the base")
-    done.append("not saved" if folder is None else _save(session, folder / method))
+    done.append(_save(session, folder / method))
     return ", ".join(part for part in done if part)
 
 

@@ -17,8 +17,8 @@ from lora_magic.compare.ask import Answer
 from lora_magic.compare.comparison import Comparison, Pane
 from lora_magic.compare.prediction import Classification, Prediction
 from lora_magic.lowrank.spectrum import Spectrum, SpectrumRow
-from lora_magic.state.status import Status
 from lora_magic.state.doctor import NOTE, OK, PROBLEM, Examination, Finding
+from lora_magic.state.status import Status
 from lora_magic.training.summary import RunSummary
 from lora_magic.views import receipt, status, training
 
