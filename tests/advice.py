@@ -24,10 +24,10 @@ import json
 import os
 import re
 import select
+import shlex
 import signal
 import tempfile
 import warnings
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from packaging.requirements import InvalidRequirement, Requirement
 
 from lora_magic.errors import Interrupted, LoraMagicError, TrainingStopped
 from lora_magic.magics import router
@@ -47,6 +48,8 @@ NOT_TYPED = {
     r"owner/": "an example with somebody's hub id",
     r"%lora use ": "only the person knows which variables hold a model",
     r"%lora open (?!FOLDER|DIR)\S*/": "the folder that an example names, which is not here",
+    r" there$": "to be typed in another session",
+    r"…": "the rest of a line that only the person knows",
 }
 #: Seconds that one suggestion may take.
 PATIENCE = 60
@@ -55,12 +58,13 @@ PROMPT = "What does a fox eat?"
 
 _LINE = re.compile(r"%%?lora(?:_train)?\b.*")
 #: Where a suggested line ends in its sentence: a mark, or a word that belongs to no line.
-_MARKS = r"[);…␊]|, (?:or|and|then|in|for) | or (?=%|add |--|type )|: (?!\w+=)| \("
+_MARKS = r"[);␊]|, (?:or|and|then|in|for) | or (?=%|add |--|type )|: (?!\w+=)| \("
 _SENTENCE = r"\.$|\. (?=[A-Z%])|\.(?= \()"
 _WORDS = r" (?:for|to|and|until|undoes|makes|with rows|replaces|shows|lists|first) "
 _END = re.compile(f"{_MARKS}|{_SENTENCE}|{_WORDS}")
 _FLAG = re.compile(
-    r"(?:add|type:?|with) (--[a-z][a-z-]*)(?: (?![a-z]+ )([\w./-]+?))?(?=[\s.,;)]|$)"
+    r"(add|type:?|use|for example|as in|omit) (--[a-z][a-z-]*)"
+    r"(?: (?![a-z]+ )([\w./-]*\w))?(?=[\s.,;)]|$)"
 )
 _PLACEHOLDER = re.compile(r"\b(?:NAME|NEW|DIR|FOLDER|MODEL|PROMPT|VAR|PATH|WEIGHTS)\b")
 
@@ -71,7 +75,7 @@ class Raised:
 
     message: str
     site: str
-    session: Callable[[], Any]
+    session: Any
     state: object
     repeat: tuple[str, tuple[Any, ...], dict[str, Any]] | None = None
     variables: dict[str, Any] = field(default_factory=dict)
@@ -126,9 +130,7 @@ def _note(
         trace = trace.tb_next
     code = trace.tb_frame.f_code if trace else None
     site = f"{Path(code.co_filename).name}:{trace.tb_lineno}" if code and trace else "?"
-    # Weakly: some tests check that a session can be freed.
-    state = state_of(session)
-    _raised.append(Raised(str(error), site, weakref.ref(session), state, repeat, variables))
+    _raised.append(Raised(str(error), site, session, state_of(session), repeat, variables))
 
 
 def state_of(session: Any) -> object:
@@ -157,8 +159,9 @@ def faults() -> list[str]:
     noted, found = list(_raised), []
     forget()
     for raised in noted:
-        session = raised.session()
-        if session is None or state_of(session) != raised.state:
+        found += [f"{raised.site} says:  {raised.message}\n  {why}" for why in _no_code(raised)]
+        session = raised.session
+        if state_of(session) != raised.state:
             continue
         for line in suggestions(raised.message):
             words = line.split()
@@ -177,47 +180,77 @@ def faults() -> list[str]:
 
 def suggestions(message: str) -> Iterator[str]:
     """The lines, and the flags to add, that a message suggests."""
-    starts = [found.start() for found in re.finditer(r"%%?lora", message)]
+    # At the beginning it is the line that failed: "%lora swap: NAME is missing".
+    starts = [found.start() for found in re.finditer(r"%%?lora", message) if found.start()]
     for start, following in zip(starts, [*starts[1:], len(message)], strict=False):
         line = _LINE.match(message[start:following])
         if line is None:
             continue
         text = line[0].rstrip()
+        if re.search(r"%%lora \w+(?:,| do\b)", text):
+            continue  # a list of the verbs that take a cell's text
         end = _END.search(text)
         text = (text[: end.start()] if end else text).rstrip(" .,;:'\"")
         if any(re.search(pattern, text) for pattern in NOT_TYPED) or text in ("%lora", "%%lora"):
             continue
         yield text
+    flags = ", ".join(found[0].strip() for found in _flags(message))
+    if flags:
+        yield f"the same call: {flags}"
+
+
+def _no_code(raised: Raised) -> Iterator[str]:
+    """What is wrong with the calls and the `%pip` lines in a message; they are read, not run."""
+    for call in re.findall(r"\b[a-z_]\w*(?:\.\w+)+\([^()]*\)", raised.message):
+        try:
+            ast.parse(call.replace("…", "..."))
+        except SyntaxError as error:
+            yield f"{call} is not Python: {error.msg}"
+    for line in re.findall(r"%pip install (.+?)(?:[,;)]|$)", raised.message):
+        for word in shlex.split(line):
+            try:
+                _ = word.startswith("-") or Requirement(word)
+            except InvalidRequirement as error:
+                yield f"%pip install {word}: {error}"
+
+
+def _flags(message: str) -> Iterator[re.Match[str]]:
+    """Flags for the call that failed, to add or to omit: those that belong to no suggested line."""
     for flag in _FLAG.finditer(message):
-        before = message[: flag.start()]
-        if "%lora" not in before.rpartition(";")[2].rpartition(". ")[2] or flag[0][:3] == "add":
-            yield " ".join(part for part in flag.groups() if part)
+        sentence = re.split(r"; |\. |\) ", message[: flag.start()])[-1]
+        if "%lora" not in sentence:
+            yield flag
 
 
 def _problem(raised: Raised, session: Any, line: str) -> str:
     """The second error, or "". Runs in a fork."""
-    if line.startswith("--"):
-        return _with_flag(raised, session, line)
+    if line.startswith("the same call"):
+        return _repeated(raised, session)
     cell = filled(line, session)
     return "" if cell is None else _type(session, cell, raised.variables)
 
 
-def _with_flag(raised: Raised, session: Any, flag: str) -> str:
-    """Repeat the call that failed, with this flag."""
+def _repeated(raised: Raised, session: Any) -> str:
+    """Repeat the call that failed, with the flags that its message suggests."""
     if raised.repeat is None:
-        return ""
-    name, value = [*flag.split(), ""][:2]
+        return ""  # a line that could not be parsed
     verb, args, kwargs = raised.repeat
-    key = name.removeprefix("--").replace("-", "_")
-    key = {"for": "for_", "continue": "continue_"}.get(key, key)
-    parameters = inspect.signature(getattr(Session, verb)).parameters
-    if key not in parameters:
-        return f"{verb} has no {name}"
-    given = True if not value else _number(value)
-    if not value and not isinstance(parameters[key].default, bool):
-        return ""  # "--rank" without a number names a flag and suggests no value
+    known = inspect.signature(getattr(Session, verb)).parameters
+    for how, flag, value in (found.groups() for found in _flags(raised.message)):
+        plain = flag.removeprefix("--").replace("-", "_")
+        key = f"{plain}_" if f"{plain}_" in known else plain
+        if key not in known:
+            return f"{verb} has no {flag}"
+        if how == "omit":
+            kwargs = {name: given for name, given in kwargs.items() if name != key}
+        elif value is not None:
+            kwargs = {**kwargs, key: _number(value)}
+        elif isinstance(known[key].default, bool):
+            kwargs = {**kwargs, key: True}
+        else:
+            return ""  # a flag without a value, such as `--data`, leaves the value to the person
     try:
-        getattr(session, verb)(*args, **{**kwargs, key: given})
+        getattr(session, verb)(*args, **kwargs)
     except Exception as error:  # noqa: BLE001
         return f"{type(error).__name__}: {error}"
     return ""
@@ -326,7 +359,8 @@ def _in_a_fork(work: Callable[[], str]) -> str:
     _, status = os.waitpid(child, 0)
     if found is None:
         return f"no end within {PATIENCE} s"
-    return found.decode() if status == 0 else f"the process ended with status {status}"
+    code = os.waitstatus_to_exitcode(status)
+    return found.decode() if code == 0 else f"the process ended with status {code}"
 
 
 def _report(work: Callable[[], str], writing: int) -> None:
