@@ -233,7 +233,8 @@ def check_name(name: str, command: str = "%lora attach", rest: str = "") -> str:
         raise AdapterError(f"adapter name {name!r}: expected text; type: {command} pirate{rest}")
     if name == BASE_NAME:
         raise AdapterError(
-            f"{BASE_NAME!r} is the base model's own name; choose another name: {command} pirate{rest}"
+            f"{BASE_NAME!r} is the base model's own name; choose another name: "
+            f"{command} pirate{rest}"
         )
     if name.startswith("$"):
         raise AdapterError(
