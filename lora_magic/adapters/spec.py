@@ -211,7 +211,12 @@ def spec_from(fields: Mapping[str, Any]) -> AdapterSpec:
         name: tuple((str(key), value) for key, value in fields.get(name) or ())
         for name in ("rank_pattern", "alpha_pattern")
     }
-    return AdapterSpec(**{**fields, **patterns})
+    try:
+        return AdapterSpec(**{**fields, **patterns})
+    except AdapterError as error:
+        # The flags in the message are for whoever typed them, not for whoever opens a file.
+        plain = re.sub(r", for example --\S+ [\d.]*\d", "", str(error))
+        raise AdapterError(plain) from error
 
 
 def first_rank(rank: int) -> int:
