@@ -46,6 +46,10 @@ class Stop:
         """Whether to end after this step."""
         return self._interrupted or (self._event is not None and self._event.is_set())
 
+    def request(self) -> None:
+        """Request the end, as the first interrupt does."""
+        self._interrupted = True
+
     def __enter__(self) -> Stop:
         main = threading.current_thread() is threading.main_thread()
         # A process that ignores interrupts, as under nohup, keeps ignoring them.
@@ -61,4 +65,8 @@ class Stop:
     def _note(self, number: int, frame: object) -> None:
         if self._interrupted:
             raise KeyboardInterrupt
-        self._interrupted = True
+        self.request()
+        # A block around this one, such as a row of runs, is to end too.
+        outer = getattr(self._before, "__self__", None)
+        if isinstance(outer, Stop):
+            outer.request()

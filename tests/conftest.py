@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from lora_magic.state.session import Session
+from tests import advice
 from tests.tiny import tiny_model, tiny_tokenizer
 
 Saver = Callable[..., Path]
@@ -33,6 +34,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         # Its keywords also hold the names of its folders: tests/gpu runs on a CPU too.
         if item.get_closest_marker("gpu"):
             item.add_marker(skip)
+
+
+advice.watch()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """After a test, type what its errors suggested; see tests/advice.py."""
+    advice.forget()
+    try:
+        result = yield
+    except BaseException:
+        advice.forget()
+        raise
+    patched = getattr(item, "funcargs", {}).get("monkeypatch")
+    here = Path.cwd() if Path.cwd().is_dir() else None
+    if patched is not None and advice.waiting():
+        # The test's own faults are not the product's.
+        patched.undo()
+        if here is not None:
+            patched.chdir(here)
+    found = advice.faults()
+    assert not found, "\n\n".join(["suggestions that fail:", *found])
+    return result
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ import pytest
 
 import lora_magic
 from lora_magic.magics.verbs import VERBS
+from lora_magic.state.doctor import Examination, Finding
 from lora_magic.state.session import Session
 from tests.classifiers import saved, tiny_of
 
@@ -35,6 +36,7 @@ SURFACE = {
     "ask": "--max-new-tokens --temperature --seed",
     "compare": "--adapters --max-new-tokens --temperature --seed",
     "status": "",
+    "doctor": "--report",
     "ratio": "NAME --method --rank --targets --virtual-tokens",
     "spectrum": "NAME --module",
     "panel": "VIEW",
@@ -61,6 +63,7 @@ FRAMES = {
     "compress": "module rank_before rank_after norm error",
     "compress by rank": "rank error worst_error worst_module",
     "training": "step loss",
+    "doctor": "part check state found advice",
     "accuracy": "label right total accuracy",
 }
 
@@ -108,6 +111,7 @@ def _of_a_language_model() -> dict[str, Any]:
         "compress": compression.to_frame(),
         "compress by rank": compression.by_rank(),
         "training": training.to_frame(),
+        "doctor": Examination((Finding("machine", "memory", "ok", "4 GB free"),), 1.0).to_frame(),
         "merge": session.merge("pirate").to_frame(),
     }
     session.reset()

@@ -95,10 +95,11 @@ def _trained_parts(
     if spec.method == "bitfit" or spec.bias != "none":
         biases = trainable_copy.biases(model, head)
         if not biases:
+            bitfit = spec.method == "bitfit"
             raise AdapterError(
-                f"{type(model).__name__} has no biases (like most models since Llama), so BitFit "
-                "and --bias have nothing to train; omit --bias, or use another method: %lora "
-                "attach NAME --method ia3"
+                f"{type(model).__name__} has no biases (like most models since Llama), so "
+                f"{'BitFit' if bitfit else '--bias'} has nothing to train; "
+                + ("type: %lora attach NAME --method ia3" if bitfit else "omit --bias.")
             )
         if spec.bias == "lora_only":
             biases = {path: names for path, names in biases.items() if path in targets}

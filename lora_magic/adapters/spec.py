@@ -211,7 +211,12 @@ def spec_from(fields: Mapping[str, Any]) -> AdapterSpec:
         name: tuple((str(key), value) for key, value in fields.get(name) or ())
         for name in ("rank_pattern", "alpha_pattern")
     }
-    return AdapterSpec(**{**fields, **patterns})
+    try:
+        return AdapterSpec(**{**fields, **patterns})
+    except AdapterError as error:
+        # The flags in the message are for whoever typed them, not for whoever opens a file.
+        plain = re.sub(r", for example --\S+ [\d.]*\d", "", str(error))
+        raise AdapterError(plain) from error
 
 
 def first_rank(rank: int) -> int:
@@ -224,26 +229,27 @@ def seed_of(name: str) -> int:
     return zlib.crc32(name.encode())
 
 
-def check_name(name: str, command: str = "%lora attach") -> str:
+def check_name(name: str, command: str = "%lora attach", rest: str = "") -> str:
     """The name itself; raises `AdapterError` for one that is invalid in a path or in PEFT.
 
-    `command` is the command that the error suggests, followed by a valid name.
+    The error suggests `command` with a valid name, then the `rest` of the line.
     """
     if not isinstance(name, str):
-        raise AdapterError(f"adapter name {name!r}: expected text; type: {command} pirate")
+        raise AdapterError(f"adapter name {name!r}: expected text; type: {command} pirate{rest}")
     if name == BASE_NAME:
         raise AdapterError(
-            f"{BASE_NAME!r} is the base model's own name; choose another name: {command} pirate"
+            f"{BASE_NAME!r} is the base model's own name; choose another name: "
+            f"{command} pirate{rest}"
         )
     if name.startswith("$"):
         raise AdapterError(
-            f"adapter name {name!r}: to use a variable's value type {command} {{{name[1:]}}}"
+            f"adapter name {name!r}: to use a variable's value type {command} {{{name[1:]}}}{rest}"
         )
     if _NAME.fullmatch(name) is None:
         valid = (re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_-") or "adapter")[:40]
         valid = valid if _NAME.fullmatch(valid) else f"a_{valid}"
         raise AdapterError(
             f"adapter name {name!r}: expected a–z, A–Z, digits, - and _ (no slash, dot or space), "
-            f"at most 64, starting with a letter; type: {command} {valid}"
+            f"at most 64, starting with a letter; type: {command} {valid}{rest}"
         )
     return name

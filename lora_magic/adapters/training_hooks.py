@@ -22,7 +22,8 @@ from .slots import Slots
 
 #: Shares of a run with all ranks, and with the final ones; between them the ranks shrink.
 _WARM_UP, _FIXED = 0.1, 0.3
-_SHORTEST = 10
+#: Steps of the shortest run.
+SHORTEST = 10
 
 #: The weight of the orthogonality of P and Q in the loss, γ of AdaLoRA's equation 4; PEFT's own.
 _ORTHOGONALITY = 0.5
@@ -45,9 +46,9 @@ class Schedule:
     @classmethod
     def of(cls, steps: int) -> Schedule:
         """The schedule of a run; raises `CommandError` for one that is too short."""
-        if steps < _SHORTEST:
+        if steps < SHORTEST:
             raise CommandError(
-                f"--steps {steps}: AdaLoRA needs at least {_SHORTEST} steps; type --steps 60."
+                f"--steps {steps}: AdaLoRA needs at least {SHORTEST} steps; type --steps 60."
             )
         every = max(1, steps // 100)
         return cls(max(1, int(_WARM_UP * steps)), max(1, int(_FIXED * steps)), every, steps)

@@ -286,7 +286,7 @@ def paged_adamw(groups: list[dict[str, Any]], rate: float, bits: int) -> torch.o
 
 def bitsandbytes() -> Any:
     """bitsandbytes, imported without its message about an optional CPU kernel."""
-    if "bitsandbytes" in sys.modules:
+    if sys.modules.get("bitsandbytes") is not None:
         return sys.modules["bitsandbytes"]
     logger = logging.getLogger("bitsandbytes")
     level = logger.level

@@ -22,6 +22,7 @@ SAME = {
     "list": "status",
     "ls": "status",
     "info": "status",
+    "check": "doctor",
     "diff": "compare",
     "svd": "spectrum",
     "rank": "compress",

@@ -42,7 +42,8 @@ def blend(
         raise AdapterError(
             f"blend {new}: the new adapter's name comes first; type: %lora blend NEW a=0.7 b=0.3"
         )
-    check_name(new, "%lora blend")
+    given = weights if isinstance(weights, str) and weights else "a=0.7 b=0.3"
+    check_name(new, "%lora blend", f" {given}")
     if seed is not None and method != "dare":
         raise AdapterError("--seed: only --method dare is random; omit the flag.")
     way = Way(method, rank, density, seed_of(new) if seed is None else seed)
@@ -73,7 +74,8 @@ def compress(
         return combine.evidence(state.base, state.slots, attached)
     state.refuse_while_merged("compress")
     called = combine.default_name(attached.name, rank, energy) if new is None else new
-    check_name(called, f"%lora compress {attached.name}")
+    size = f" --energy {energy:g}" if rank is None else f" --rank {rank}"
+    check_name(called, f"%lora compress {attached.name}", size)
     _refuse_taken(state, called, (attached.name,), replace)
     made, record = combine.compress(
         state.base, state.slots, attached, called, rank=rank, energy=energy

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from lora_magic.training.reporter import Reporter
     from lora_magic.training.summary import RunSummary
 
+    from .doctor import Examination
     from .session_state import SessionState
     from .status import Status
 
@@ -571,10 +572,31 @@ class Session:
         "spectrum"; `prompt`, `adapters`, `temperature`, `max_new_tokens`, `seed` for "compare".
         Drawing them needs a notebook. Raises `CommandError` for any other view or value.
         """
-        # The only import from the room above: a panel belongs to a session but needs a notebook.
+        # Imported from the room above: a panel belongs to a session but needs a notebook.
         from lora_magic.magics.panel import Panel
 
         return Panel(self, view, start)
+
+    def doctor(self, report: bool = False) -> Examination:
+        """Is this installation sound? Versions, machine, front end, and every method tried.
+
+        The methods are tried on the embedded model in sessions of their own, in at most about 20 s;
+        this session is not used, and none of it is shown. The result is true if there is no
+        problem; each problem says what to install or type. An interrupt ends the trials, and the
+        rest is reported as not tried. With `report` the result displays a block of plain text for
+        a bug report, without paths or personal names.
+        """
+        from .doctor import examine
+
+        def front_end() -> list[Any]:
+            # Imported from the room above: only that room can ask which notebook this is.
+            from lora_magic.magics.front_end import findings
+
+            return findings()
+
+        with self._lock.locked():
+            self._lock.doing = "doctor"
+            return examine(self.home, front_end, for_report=report)
 
     # Merging
 

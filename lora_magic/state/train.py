@@ -39,6 +39,7 @@ def train(
     system: str | None,
     more: bool,
     reporter: Reporter | None,
+    measured: bool = True,
     **flags: Any,
 ) -> RunSummary:
     """Train from the adapter's initial state, or with `more` from its current one.
@@ -64,7 +65,8 @@ def train(
     attached.history = _history(attached.history, summary, more)
     attached.saved_to = None
     attached.run = _recorded(summary, flags)
-    summary = _with_forgetting(state, attached, summary, reporter)
+    if measured:
+        summary = _with_forgetting(state, attached, summary, reporter)
     if summary.stopped:
         raise TrainingStopped(
             f"{attached.name} stopped after step {summary.steps} of {summary.planned_steps}; "

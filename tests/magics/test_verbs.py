@@ -20,6 +20,8 @@ from lora_magic.state.session import Session
 CALLS = [
     ("", ("status", (), {})),
     ("# nothing", ("status", (), {})),
+    ("doctor", ("doctor", (), {})),
+    ("doctor --report", ("doctor", (), {"report": True})),
     ("load demo", ("load", ("demo",), {})),
     ("load demo --bits 8", ("load", ("demo",), {"bits": 8})),
     ("load demo --4bit", ("load", ("demo",), {"bits": 4})),

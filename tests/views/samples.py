@@ -17,6 +17,7 @@ from lora_magic.compare.ask import Answer
 from lora_magic.compare.comparison import Comparison, Pane
 from lora_magic.compare.prediction import Classification, Prediction
 from lora_magic.lowrank.spectrum import Spectrum, SpectrumRow
+from lora_magic.state.doctor import NOTE, OK, PROBLEM, Examination, Finding
 from lora_magic.state.status import Status
 from lora_magic.training.summary import RunSummary
 from lora_magic.views import receipt, status, training
@@ -167,6 +168,16 @@ ALL: dict[str, Callable[[str], Bundle]] = {
     "compression": _compression,
     "evidence for a rank": _evidence,
     "verification": lambda text: shown(Verification(3, 24, (text,), False, 0.01)),
+    "doctor": lambda text: shown(
+        Examination(
+            (
+                Finding(text, text, PROBLEM, text, text),
+                Finding("machine", text, OK, text),
+                Finding("machine", "threads", NOTE, text, text),
+            ),
+            1.0,
+        )
+    ),
     "status": _status,
     "status without a base": lambda text: state(
         None, text, next_commands=[f"{text}  {text}"], found=[text]

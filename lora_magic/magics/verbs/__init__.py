@@ -6,11 +6,19 @@ from lora_magic.magics.verb import Verb
 from lora_magic.magics.verbs.adapters import ATTACH, DETACH, OPEN, SAVE, SWAP
 from lora_magic.magics.verbs.base import LOAD, RESET, USE, VERIFY
 from lora_magic.magics.verbs.combining import BLEND, COMPRESS, MERGE, UNMERGE
-from lora_magic.magics.verbs.looking import ASK, COMPARE, PANEL, RATIO, SPECTRUM, STATUS
+from lora_magic.magics.verbs.looking import (
+    ASK,
+    COMPARE,
+    DOCTOR,
+    PANEL,
+    RATIO,
+    SPECTRUM,
+    STATUS,
+)
 from lora_magic.magics.verbs.training import TRAIN
 
 _WORK = (LOAD, USE, ATTACH, DETACH, TRAIN, SWAP)
-_LOOK = (ASK, COMPARE, STATUS, RATIO, SPECTRUM, PANEL)
+_LOOK = (ASK, COMPARE, STATUS, DOCTOR, RATIO, SPECTRUM, PANEL)
 _KEEP = (MERGE, UNMERGE, BLEND, COMPRESS, SAVE, OPEN, VERIFY, RESET)
 
 VERBS: dict[str, Verb] = {verb.name: verb for verb in (*_WORK, *_LOOK, *_KEEP)}

@@ -1,4 +1,4 @@
-"""Verbs that look and change nothing: ask, compare, status, ratio, spectrum, panel."""
+"""Verbs that look and change nothing: ask, compare, status, doctor, ratio, spectrum, panel."""
 
 from __future__ import annotations
 
@@ -81,6 +81,13 @@ STATUS = Verb(
     (),
     ("%lora",),
     run=_status,
+)
+
+DOCTOR = Verb(
+    "doctor",
+    "check this installation: versions, machine, front end, and every method on the embedded model",
+    (Argument("--report", None, "a block of text for a bug report, without paths or names"),),
+    ("%lora doctor", "%lora doctor --report"),
 )
 
 RATIO = Verb(
