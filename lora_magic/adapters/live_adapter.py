@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from lora_magic.interrupts import undisturbed
 from lora_magic.lowrank.dense import Update
 from lora_magic.lowrank.factors import LowRank
 from lora_magic.numbers import percent, size
+from lora_magic.printable import message
 
 from .count import ModuleCount
 from .delta import PEFT_NAME, copy_in, low_rank_of, update_of
@@ -28,6 +29,9 @@ from .prefix import VirtualTokens
 from .slots import ROOT, Slots
 from .spec import AdapterSpec
 from .trainable_copy import TrainableCopy
+
+if TYPE_CHECKING:
+    from .files import Mark
 
 State = Mapping[str, Tensor]
 
@@ -110,7 +114,8 @@ class Adapter:
         made = f"; made as {past.made}, {past.lost}" if past.made else ""
         made += f"; {past.line}" if self.trained and past.line != past.made else ""
         made += "; active" if self.active else ""
-        return (
+        # The targets and how it was made can come from a file.
+        return message(
             f"{self.name}: {self.spec.line}{where}, "
             f"{self.trainable:,} of {self.base_parameters:,} parameters ({percent(self.ratio)}), "
             f"{size(self.checkpoint_bytes)} checkpoint{made}"
@@ -149,7 +154,8 @@ class LiveAdapter:
     `replacements` are in the slots while it is active, by path; `originals` are the base's own
     modules there. `wrapper` is PEFT's model around the base, None for methods that PEFT does not
     have; `start` is the state that training begins from; `form` is the prompt form of its training;
-    `saved_to` is the folder that has its current state, or None. `run` is the record of its last
+    `saved_to` is the folder that has its current state, or None, and `saved_as` how that folder's
+    files were then. `run` is the record of its last
     training, `parents` are the adapters that it was made from, `own` its parameters by (path,
     name).
     """
@@ -166,6 +172,7 @@ class LiveAdapter:
     history: History = field(default_factory=History)
     source: str | None = None
     saved_to: Path | None = None
+    saved_as: Mark | None = None
     run: dict[str, Any] = field(default_factory=dict)
     parents: tuple[str, ...] = ()
     own: dict[tuple[str, str], nn.Parameter] = field(default_factory=dict)
