@@ -320,13 +320,17 @@ def saved_in(folder: Path) -> list[str]:
 
 
 def recover(folder: Path) -> None:
-    """Put back what a killed save left beside a folder that is not there.
+    """Put back what a killed save left beside a folder that is not there, or remove it.
 
     Raises `AdapterError` if it cannot be put back; the line to type opens it where it is.
     """
     try:
-        if folder.exists() or not leftovers(folder):
+        if not leftovers(folder):
             return
+        if folder.exists():
+            # Tidying up: not worth a wait or an error.
+            with locked(folder.resolve(), 0):
+                return settle(folder.resolve(), is_whole)
     except (OSError, ValueError):
         return
     found = [complete(leftover, is_whole) for leftover in leftovers(folder)]

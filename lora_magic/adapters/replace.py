@@ -32,13 +32,13 @@ class BusyError(OSError):
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, wait: float = WAIT) -> Iterator[None]:
     """The right to write a folder, by a lock file beside it.
 
-    Raises `BusyError` after `WAIT` seconds. A file system without locks gives the right at once.
+    Raises `BusyError` after `wait` seconds. A file system without locks gives the right at once.
     """
     path = folder.parent / f".{folder.name}.lock"
-    lock = FileLock(path, timeout=WAIT)
+    lock = FileLock(path, timeout=wait)
     for _ in range(5):
         try:
             lock.acquire()

@@ -73,6 +73,12 @@ _SAVE_AGAIN = "Download or save it again with PEFT: model.save_pretrained(DIR)"
 #: The attribute of a config with the fields that `capturable` resolved, as they were in the file.
 _AS_WRITTEN = "lora_magic_as_written"
 
+#: How PEFT converts an initialisation that changes the base, while its start is still known.
+CONVERT = (
+    "; with PEFT, save_pretrained(…, path_initial_model_for_weight_conversion=…) converts it to a "
+    "plain LoRA"
+)
+
 #: PEFT's methods that can be opened, and their names here.
 KINDS = {
     "LORA": "lora",
@@ -219,16 +225,12 @@ def virtual_config(root: VirtualTokens, model: Any, name: str) -> Any:
     return peft.PromptTuningConfig(**common, token_dim=width, num_attention_heads=heads)
 
 
-def foreign_parts(config: Any) -> list[str]:
-    """What in a config would be misread here."""
+def foreign_parts(config: Any, convert: str = "") -> list[str]:
+    """What in a config would be misread here; `convert` says how to convert an initialisation."""
     start = str(getattr(config, "init_lora_weights", None)).lower()
     faults = [text for name, text in _UNREADABLE.items() if getattr(config, name, None)]
     if start.startswith(_CHANGES_BASE):
-        faults.append(
-            f"it starts from a changed base (init_lora_weights={start!r}; with PEFT, "
-            "save_pretrained(…, path_initial_model_for_weight_conversion=…) converts it to a plain "
-            "LoRA)"
-        )
+        faults.append(f"it starts from a changed base (init_lora_weights={start!r}{convert})")
     return faults
 
 
