@@ -330,7 +330,8 @@ def recover(folder: Path) -> None:
         if folder.exists():
             # Tidying up: not worth a wait or an error.
             with locked(folder.resolve(), 0):
-                return settle(folder.resolve(), is_whole)
+                settle(folder.resolve(), is_whole)
+            return
     except (OSError, ValueError):
         return
     found = [complete(leftover, is_whole) for leftover in leftovers(folder)]

@@ -57,7 +57,11 @@ def test_a_kill_at_any_moment_leaves_the_old_folder_or_the_new_one(
         folder.mkdir(parents=True)
         for name in ("a", "b"):
             (folder / name).write_text("old")
-        subprocess.run([sys.executable, "-c", KILLED, str(folder), str(step), way], check=False)
+        subprocess.run(
+            [sys.executable, "-c", KILLED, str(folder), str(step), way],
+            cwd=Path(files.__file__).parents[2],
+            check=False,
+        )
         if way == "exchange" and sys.platform == "linux":
             assert folder.is_dir()
         with replace.locked(folder):
@@ -72,11 +76,12 @@ def test_a_kill_at_any_moment_leaves_the_old_folder_or_the_new_one(
 def killed(session: Session, folder: Path) -> None:
     """The state of a folder after a kill between the two renames of a save."""
     session.save("one", folder)
-    work = folder.parent / f".{folder.name}-abcdefgh"
-    work.mkdir()
-    shutil.copytree(folder, work / "old")
+    folder.rename(folder.parent / "old")
     perturb(session, "one")
     session.save("one", folder)
+    work = folder.parent / f".{folder.name}-abcdefgh"
+    work.mkdir()
+    (folder.parent / "old").rename(work / "old")
     folder.rename(work / "new")
 
 
@@ -134,7 +139,7 @@ def test_a_file_that_somebody_else_wrote_is_never_replaced(
     session.attach("one", rank=2)
     (tmp_path / "p").mkdir()
     (tmp_path / "p" / name).write_text("the only copy")
-    with pytest.raises(AdapterError, match=f"has {name} and no complete adapter"):
+    with pytest.raises(AdapterError, match="choose another folder"):
         session.save("one", tmp_path / "p")
     assert (tmp_path / "p" / name).read_text() == "the only copy"
 
@@ -146,7 +151,7 @@ def test_an_edited_page_and_a_foreign_card_are_never_replaced(
     session.attach("one", rank=2)
     session.save("one", tmp_path / "p")
     (tmp_path / "p" / name).write_text('{"mine": 1}')
-    with pytest.raises(AdapterError, match=name):
+    with pytest.raises(AdapterError, match="choose another folder"):
         session.save("one", tmp_path / "p")
     assert (tmp_path / "p" / name).read_text() == '{"mine": 1}'
 
@@ -344,7 +349,7 @@ def test_a_pattern_that_never_ends_is_one_line(
         },
         {
             "target_modules": ["q_proj", "v_proj"],
-            "rank_pattern": {r"layers\.0\..*q_proj": 3, "[qv]_proj": 5},
+            "rank_pattern": {r"(layers\.0\..*)q_proj": 3, "[qv]_proj": 5},
             "alpha_pattern": {"(q|x)_proj": 2},
         },
         {"target_modules": "all-linear", "exclude_modules": r".*mlp.*"},
@@ -371,8 +376,9 @@ def test_patterns_mean_what_they_mean_to_plain_peft_and_are_saved_as_they_were(
         json.loads((tmp_path / name / files.CONFIG_FILE).read_text()) for name in ("p", "again")
     )
     for field, value in fields.items():
-        kept = sorted(after[field]) if isinstance(value, list) else after[field]
-        assert kept == (sorted(value) if isinstance(value, list) else before[field])
+        lists = isinstance(before[field], list)
+        kept = sorted(after[field]) if lists else after[field]
+        assert kept == (sorted(before[field]) if lists else value)
 
 
 @pytest.mark.parametrize(
