@@ -133,7 +133,7 @@ def _by_pattern(pattern: str, able: dict[str, nn.Module]) -> list[str]:
         return matching(pattern, able)
     except PatternError as error:
         raise AdapterError(
-            f"--targets re:{pattern[:80]}: the pattern cannot be used ({error}); "
+            f"--targets re:{pattern[:80]}: the regular expression cannot be used ({error}); "
             r"for example: --targets re:.*layers\.[0-3]\..*q_proj"
         ) from None
 
