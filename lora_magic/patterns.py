@@ -6,13 +6,20 @@ limit. Knows patterns and texts; knows no module. Every room may import it.
 
 from __future__ import annotations
 
+import math
+import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import regex
 
 #: Seconds for one pattern over all texts. A plain pattern over 1,000 paths takes milliseconds.
 LIMIT = 1.0
+
+#: The most characters of a pattern, and the most that its repeats may multiply it by: compiling
+#: `((a{1000}){1000}){1000}` takes all memory.
+_LONGEST, _REPEATS = 50_000, 10_000
 
 
 class PatternError(ValueError):
@@ -24,15 +31,31 @@ def matching(pattern: str, texts: Iterable[str]) -> list[str]:
 
     Raises `PatternError` for an invalid pattern, and for one that needs more than `LIMIT` seconds.
     """
+    return [text for text, _ in _matches(pattern, texts, lambda compiled: compiled.fullmatch)]
+
+
+def captured(pattern: str, texts: Iterable[str], group: str) -> dict[str, str | None]:
+    """The text of a named group for each text that begins with the pattern, as `re.match` does.
+
+    Raises `PatternError` as `matching` does.
+    """
+    found = _matches(pattern, texts, lambda compiled: compiled.match)
+    return {text: match.groupdict().get(group) for text, match in found}
+
+
+def _matches(
+    pattern: str, texts: Iterable[str], way: Callable[[Any], Callable[..., Any]]
+) -> Iterator[tuple[str, Any]]:
+    repeats = math.prod(max(1, int(n[:9])) for n in re.findall(r"\{\s*(\d+)", pattern))
+    if len(pattern) > _LONGEST or repeats > _REPEATS:
+        raise PatternError("it is too long, or repeats too often")
     try:
-        compiled = regex.compile(pattern)
+        match = way(regex.compile(pattern))
         end = time.monotonic() + LIMIT
-        # A timeout of 0 would mean none.
-        return [
-            text
-            for text in texts
-            if compiled.fullmatch(text, timeout=max(end - time.monotonic(), 1e-6))
-        ]
+        for text in texts:
+            # A timeout of 0 would mean none.
+            if found := match(text, timeout=max(end - time.monotonic(), 1e-6)):
+                yield text, found
     except TimeoutError:
         raise PatternError(f"it takes more than {LIMIT:g} s to match") from None
     except (regex.error, RecursionError, OverflowError, MemoryError) as error:

@@ -27,6 +27,9 @@ from .targets import resolve, shortest
 from .trainable_copy import biases, norms
 from .trial import check_runs
 
+#: The number formats of an adapter's tensors.
+_NUMBERS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+
 #: The prefix of a module's path in PEFT's files.
 FILE_PREFIX = "base_model.model."
 
@@ -216,6 +219,17 @@ def fill(
     attached.collect(slots)
 
 
+def faults_of_values(found: Mapping[str, Tensor]) -> list[str]:
+    """The faults of a file's tensors that need no adapter to compare with."""
+    return sorted(filter(None, (_fault_of_value(key, found[key]) for key in found)))
+
+
+def _fault_of_value(key: str, tensor: Tensor) -> str:
+    if tensor.dtype not in _NUMBERS:
+        return f"{key} holds {short_name(tensor.dtype)}, expected fp32, fp16 or bf16"
+    return "" if bool(tensor.isfinite().all()) else f"{key} holds NaN or infinity"
+
+
 def faults_of(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
     """The faults of a file's tensors: missing, unexpected, wrong shape or type, NaN, infinity."""
     faults = [f"missing {key}" for key in expected if key not in found]
@@ -224,10 +238,6 @@ def faults_of(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> li
         shape, seen = tuple(expected[key].shape), tuple(found[key].shape)
         if shape != seen:
             faults.append(f"{key} is {seen}, expected {shape}")
-        elif not found[key].is_floating_point():
-            faults.append(
-                f"{key} holds {short_name(found[key].dtype)}, expected fp32, fp16 or bf16"
-            )
-        elif not bool(found[key].isfinite().all()):
-            faults.append(f"{key} holds NaN or infinity")
+        elif fault := _fault_of_value(key, found[key]):
+            faults.append(fault)
     return sorted(faults)

@@ -15,13 +15,14 @@ from typing import Any
 
 from lora_magic.base.device import short_name
 from lora_magic.base.model import LIVE, BaseModel
-from lora_magic.base.prompt import PromptForm
-from lora_magic.errors import AdapterError
+from lora_magic.base.prompt import FORMS, PromptForm
+from lora_magic.errors import AdapterError, listed
 from lora_magic.paths import quoted
 
-from .files import CARD_FILE
+from . import fields
+from .files import CARD_FILE, SUMS
 from .live_adapter import History, LiveAdapter
-from .spec import AdapterSpec, spec_from
+from .spec import AdapterSpec
 
 _PACKAGES = ("lora_magic", "torch", "transformers", "peft", "bitsandbytes")
 
@@ -70,10 +71,28 @@ class Card:
     def _other_labels(self, base: BaseModel) -> bool:
         return bool(self.labels) and self.labels != base.task.labels
 
+    def form_faults(self, base: BaseModel) -> list[str]:
+        """What this base's tokenizer cannot do of the prompt form."""
+        if self.form is None or base.tokenizer is None:
+            return []
+        ids = [*self.form.stop_ids, *filter(None, [self.form.end_token_id])]
+        config: Any = base.model.config
+        words = max(len(base.tokenizer), config.get_text_config().vocab_size)
+        faults = []
+        if max(ids, default=0) >= words:
+            faults.append(f"its prompt form has token {max(ids):,}; the tokenizer has {words:,}")
+        if self.form.kind == "chat" and not base.tokenizer.chat_template:
+            faults.append("its prompt form is chat, and the tokenizer has no chat template")
+        return [f"{fault}; remove {CARD_FILE} to open it without its card" for fault in faults]
+
     def remedy(self, base: BaseModel) -> str:
         """What to type to load the base that this adapter was made for."""
-        if self.fingerprint and self.fingerprint == base.fingerprint.digest:
-            return "It was made for this base, so its config and its weights disagree."
+        own = bool(self.fingerprint) and self.fingerprint == base.fingerprint.digest
+        if own and not self._other_labels(base):
+            return (
+                "It was made for this base, so its config and its weights disagree: save it again, "
+                "or copy the folder again."
+            )
         if self.base == LIVE:
             return "It was made for a live model; type: %lora use MODEL TOKENIZER"
         if self.base and self._other_labels(base):
@@ -84,7 +103,12 @@ class Card:
             )
         if self.base and self.base != base.name:
             return f"It was made for {self.base}; type: %lora load {quoted(self.base)}"
-        return "Load the base that it was trained on."
+        if self.base:
+            return (
+                f"It names {self.base} as its base, which is loaded: copy the folder again, or "
+                "load the version that it was trained on (%lora load DIR)."
+            )
+        return "Its files name no base: load the one that it was trained on (%lora load MODEL)."
 
 
 def number_format(base: BaseModel) -> str:
@@ -150,31 +174,70 @@ def page_of(base: BaseModel, attached: LiveAdapter) -> str:
     return "\n".join(lines) + "\n"
 
 
-def card_of(fields: Any, folder: Path) -> Card:
+#: The types of the fields of lora_magic.json; those of a record come from its class.
+_FIELDS: dict[str, Any] = {
+    **dict.fromkeys(("base", "versions", SUMS), dict | None),
+    "name": str | None,
+    "run": dict[str, Any] | None,
+    "parents": list[str] | None,
+}
+_BASE_FIELDS: dict[str, Any] = {
+    **dict.fromkeys(("name", "fingerprint", "format", "architecture"), str),
+    "parameters": int,
+    "labels": list[str] | None,
+}
+
+
+def card_of(values: Any, folder: Path) -> Card:
     """The card in these contents of a folder's lora_magic.json.
 
-    Raises `AdapterError` for any invalid content.
+    Raises `AdapterError` with every fault.
     """
-    try:
-        base = fields.get("base") or {}
-        spec, history, form = (fields.get(key) for key in ("spec", "history", "prompt_form"))
-        return Card(
-            name=str(fields.get("name") or ""),
-            base=str(base.get("name", "")),
-            fingerprint=str(base.get("fingerprint", "")),
-            format=str(base.get("format", "")),
-            architecture=str(base.get("architecture", "")),
-            parameters=int(base.get("parameters", 0)),
-            labels=tuple(base.get("labels") or ()),
-            spec=spec_from(spec) if spec else None,
-            form=PromptForm(**{**form, "stop_ids": tuple(form["stop_ids"])}) if form else None,
-            history=History(**history) if history else None,
-            run=dict(fields.get("run") or {}),
-            parents=tuple(fields.get("parents") or ()),
-        )
-    # A card edited by hand can be wrong in any way; the remedy is always the same.
-    except (ValueError, TypeError, KeyError, AttributeError, AdapterError) as error:
+    found = fields.faults(_FIELDS, values)
+    values = values if isinstance(values, dict) else {}
+    base = values.get("base")
+    base = base if isinstance(base, dict) else {}
+    found += fields.faults(_BASE_FIELDS, base)
+    made: dict[str, Any] = {}
+    for name, kind in (("spec", AdapterSpec), ("history", History), ("prompt_form", PromptForm)):
+        part = values.get(name)
+        try:
+            made[name] = None if part in (None, {}) else fields.record(kind, part)
+        except (ValueError, AdapterError) as error:
+            found.append(f"{name}: {str(error).rstrip('.')}")
+    if made.get("prompt_form"):
+        found += _invalid_form(made["prompt_form"])
+    if found:
         raise AdapterError(
-            f"{folder / CARD_FILE} cannot be read ({error}); remove it to open the adapter "
-            "without its card."
-        ) from error
+            f"{folder / CARD_FILE} cannot be read ({listed(found, 6)}); remove it to open the "
+            "adapter without its card."
+        )
+    return Card(
+        name=values.get("name") or "",
+        base=base.get("name", ""),
+        fingerprint=base.get("fingerprint", ""),
+        format=base.get("format", ""),
+        architecture=base.get("architecture", ""),
+        parameters=base.get("parameters", 0),
+        labels=tuple(base.get("labels") or ()),
+        spec=made["spec"],
+        form=made["prompt_form"],
+        history=made["history"],
+        run=dict(values.get("run") or {}),
+        parents=tuple(values.get("parents") or ()),
+    )
+
+
+def _invalid_form(form: PromptForm) -> list[str]:
+    """What no prompt form can be."""
+    if form.kind not in FORMS:
+        return [f"prompt_form: kind {form.kind!r}: expected {' or '.join(FORMS)}"]
+    if form.kind == "plain" and form.system is not None:
+        return ["prompt_form: a system prompt needs kind 'chat'"]
+    return []
+
+
+def of_config(config: Any) -> Card:
+    """The base that PEFT's own config names, for a folder without a card."""
+    named = config.get("base_model_name_or_path") if isinstance(config, dict) else None
+    return Card(base=named if isinstance(named, str) else "")

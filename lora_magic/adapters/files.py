@@ -1,15 +1,17 @@
 """An adapter's folder: the only place where its files are found, read and written.
 
-A folder is read once, into a frozen `AdapterFiles`; it is written under a temporary name and
-renamed, so that it appears complete or not at all. Pickles are never read. Knows files and JSON;
-knows no model and does not interpret the contents.
+A folder is read into a frozen `AdapterFiles`, and read again if somebody replaced it meanwhile; it
+is written whole or not at all (`replace`). Pickles are never read, only regular files are, and only
+what fits in memory. Knows files and JSON; knows no model and does not interpret the contents.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import tempfile
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from lora_magic import reading
 from lora_magic.base import hub
 from lora_magic.errors import AdapterError, listed, near
-from lora_magic.interrupts import undisturbed
+from lora_magic.numbers import size
 from lora_magic.paths import quoted
+
+from .replace import BusyError, complete, leftovers, locked, name_of, replace, settle
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -31,105 +36,311 @@ PAGE_FILE = "README.md"
 #: All files that a saved adapter's folder has.
 ALL_FILES = (CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, PAGE_FILE)
 
+#: The card's field with the sha256 of the files that were written with it.
+SUMS = "sha256"
+
+#: The files that make an adapter; README.md is for people, who may edit it.
+_PARTS = (CARD_FILE, CONFIG_FILE, WEIGHTS_FILE)
+
+#: The most that the list of tensors in a safetensors file may take: 100,000 tensors take 15 MB.
+_HEADER_BYTES = 32_000_000
+
+_TRIES = 3
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How a folder's files were at one moment: (name, inode, bytes, ns), and their sha256."""
+
+    stats: tuple[tuple[str, int, int, int], ...]
+    sums: tuple[str, ...]
+
 
 @dataclass(frozen=True, eq=False)
 class AdapterFiles:
-    """The contents of an adapter's folder. `card` is empty if there is no lora_magic.json."""
+    """The contents of an adapter's folder. `card` is empty if there is no lora_magic.json.
+
+    `faults` are those of files that do not belong together; `mark` is None before it is written.
+    """
 
     config: Any
     card: Any
     tensors: Mapping[str, Tensor]
+    faults: tuple[str, ...] = ()
+    mark: Mark | None = None
+
+
+# Reading
 
 
 def read(folder: Path) -> AdapterFiles:
-    """Read a folder's config, card and tensors. Raises `AdapterError` for a file that is broken."""
-    weights = folder / WEIGHTS_FILE
+    """Read a folder's config, card and tensors, all of one save.
+
+    Raises `AdapterError` for a file that is broken, is not a regular file or does not fit in
+    memory, and for a folder that another process keeps replacing.
+    """
+    for _ in range(_TRIES):
+        before = _stats(folder)
+        try:
+            found = _read(folder, before)
+        except AdapterError:
+            if _stats(folder) == before:
+                raise
+            continue
+        if _stats(folder) == before:
+            return found
+    raise AdapterError(
+        f"{folder} is being written by another process; try again when it has finished: "
+        f"%lora open {quoted(folder)}"
+    )
+
+
+def _read(folder: Path, stats: tuple[tuple[str, int, int, int], ...]) -> AdapterFiles:
+    config, card = _json(folder / CONFIG_FILE), read_card(folder)
+    tensors = _tensors(folder / WEIGHTS_FILE)
+    mark = Mark(stats, _sums(folder))
+    recorded = card.get(SUMS) if isinstance(card, dict) else None
+    expected = recorded.get(WEIGHTS_FILE) if isinstance(recorded, dict) else None
+    faults: tuple[str, ...] = ()
+    if expected not in (None, mark.sums[_PARTS.index(WEIGHTS_FILE)]):
+        faults = (
+            f"its {WEIGHTS_FILE} is not the file that was saved with its {CARD_FILE} (half a copy, "
+            f"or edited); copy the folder again, or remove {CARD_FILE} to open it without its card",
+        )
+    return AdapterFiles(config, card, tensors, faults, mark)
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
     try:
-        tensors = load_file(str(weights))
-    except (SafetensorError, OSError) as error:
-        raise AdapterError(f"{weights} cannot be read: {error}") from error
-    return AdapterFiles(_json(folder / CONFIG_FILE), read_card(folder), tensors)
+        total, free = reading.bytes_of(path), reading.free_memory()
+        if free is not None and total > free:
+            raise reading.UnreadableError(f"it has {size(total)}, and {size(free)} is free")
+        with open(path, "rb") as file:
+            header = int.from_bytes(file.read(8), "little")
+        if header > min(_HEADER_BYTES, total - 8):
+            raise reading.UnreadableError(
+                f"its list of tensors has {header:,} bytes, expected at most "
+                f"{max(0, min(_HEADER_BYTES, total - 8)):,}"
+            )
+        return load_file(str(path))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise AdapterError(f"{path} cannot be read: {error}") from error
 
 
 def read_card(folder: Path) -> Any:
     """The contents of lora_magic.json; empty if there is none."""
     path = folder / CARD_FILE
-    return _json(path, "; remove it to open the adapter without its card") if path.is_file() else {}
+    if not os.path.lexists(path):
+        return {}
+    return _json(path, "; remove it to open the adapter without its card")
 
 
 def _json(path: Path, remedy: str = "") -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        return reading.read_json(path)
+    except reading.UnreadableError as error:
         raise AdapterError(f"{path} cannot be read as JSON ({error}){remedy}.") from error
 
 
-def write(files: AdapterFiles, page: str, folder: Path) -> int:
-    """Write a folder, replacing an adapter that is there; returns its size in bytes.
+# What a folder holds
 
-    Raises `AdapterError` if the folder has other files than an adapter's, or cannot be written.
+
+def _stats(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
+    found = []
+    for name in _PARTS:
+        try:
+            seen = (folder / name).stat()
+        except (OSError, ValueError):
+            continue
+        found.append((name, seen.st_ino, seen.st_size, seen.st_mtime_ns))
+    return tuple(found)
+
+
+def _sums(folder: Path) -> tuple[str, ...]:
+    return tuple(_sum(folder / name) for name in _PARTS)
+
+
+def _sum(path: Path) -> str:
+    """The sha256 of a regular file; empty if there is none."""
+    try:
+        reading.bytes_of(path)
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError):
+        return ""
+
+
+def is_unchanged(folder: Path, mark: Mark) -> bool:
+    """Does a folder still hold what it held at that moment?
+
+    Only if its files were touched, their contents are read: a copy or a drive can change times.
+    """
+    stats = _stats(folder)
+    if stats == mark.stats:
+        return True
+    sizes = [(name, count) for name, _, count, _ in stats]
+    same = sizes == [(name, count) for name, _, count, _ in mark.stats]
+    return same and _sums(folder) == mark.sums
+
+
+def is_whole(folder: Path) -> bool:
+    """Did a save to this folder finish? Its card, written last, has the weights' sha256."""
+    try:
+        recorded = read_card(folder)[SUMS][WEIGHTS_FILE]
+    except (AdapterError, KeyError, TypeError):
+        return False
+    return bool(recorded) and _sum(folder / WEIGHTS_FILE) == recorded
+
+
+# Writing
+
+
+def write(files: AdapterFiles, page: str, folder: Path) -> tuple[int, Mark]:
+    """Write a folder, replacing an adapter that is there; returns its size in bytes and its mark.
+
+    A symbolic link is followed. Raises `AdapterError` if the folder has anything but an adapter
+    that %lora save or PEFT wrote, or cannot be written.
     """
     command = f"%lora save {files.card['name']} DIR"
+    with _told(folder, "written", f"choose another folder: {command}"):
+        target = folder.resolve()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with locked(target):
+            settle(target, is_whole)
+            _refuse_other_files(target, command)
+            replace(target, lambda new: _write_all(files, page, new))
+            mark = Mark(_stats(target), _sums(target))
+        return sum((target / name).stat().st_size for name in ALL_FILES), mark
+
+
+@contextmanager
+def _told(folder: Path, what: str, remedy: str) -> Iterator[None]:
+    """Every error of the file system as one line."""
     try:
-        _refuse_other_files(folder, command)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
-            new = Path(temporary) / "new"
-            new.mkdir()
-            _write_all(files, page, new)
-            _exchange(new, folder, Path(temporary) / "old")
-    except OSError as error:
-        raise AdapterError(
-            f"{folder} cannot be written ({error}); choose another folder: {command}"
-        ) from error
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        yield
+    except (OSError, SafetensorError, ValueError, RuntimeError) as error:
+        # Not the paths of the error, which are those of temporary files.
+        reason = getattr(error, "strerror", None) or error
+        remedy = f"; {remedy}" if not isinstance(error, BusyError) else ""
+        raise AdapterError(f"{folder} cannot be {what} ({reason}){remedy}") from error
 
 
 def _write_all(files: AdapterFiles, page: str, folder: Path) -> None:
     config = json.dumps(files.config, indent=2, sort_keys=True)
-    card = json.dumps(files.card, indent=2, ensure_ascii=False)
-    for name, text in ((CONFIG_FILE, config), (CARD_FILE, card + "\n"), (PAGE_FILE, page)):
+    for name, text in ((CONFIG_FILE, config), (PAGE_FILE, page)):
         (folder / name).write_text(text, encoding="utf-8")
     # safetensors refuses tensors that share memory.
     apart = {key: value.detach().cpu().clone().contiguous() for key, value in files.tensors.items()}
     save_file(apart, str(folder / WEIGHTS_FILE), metadata={"format": "pt"})
-
-
-def _exchange(new: Path, folder: Path, old: Path) -> None:
-    """Rename `new` to `folder`; the previous folder moves to `old`, and back if that fails."""
-    with undisturbed():
-        replaces = folder.exists()
-        if replaces:
-            folder.rename(old)
-        try:
-            new.rename(folder)
-        except BaseException:
-            if replaces:
-                old.rename(folder)
-            raise
+    # safetensors creates files for their owner alone; these are files like any other.
+    (folder / WEIGHTS_FILE).chmod((folder / CONFIG_FILE).stat().st_mode & 0o777)
+    sums = {name: _sum(folder / name) for name in (CONFIG_FILE, WEIGHTS_FILE, PAGE_FILE)}
+    card = json.dumps({**files.card, SUMS: sums}, indent=2, ensure_ascii=False)
+    (folder / CARD_FILE).write_text(card + "\n", encoding="utf-8")
 
 
 def _refuse_other_files(folder: Path, command: str) -> None:
-    others = []
+    """Raise `AdapterError` unless the folder is empty or has an adapter, and nothing else."""
+    names = []
     if folder.is_dir():
-        others = sorted(file.name for file in folder.iterdir() if file.name not in ALL_FILES)
-    elif folder.exists():
-        others = [folder.name]
+        names = sorted(file.name for file in folder.iterdir())
+    elif os.path.lexists(folder):
+        raise AdapterError(f"{folder} is a file, not a folder; choose another folder: {command}")
+    others = [name for name in names if name not in ALL_FILES]
     if others:
         raise AdapterError(
             f"{folder} has files that are not part of an adapter ({listed(others, 3)}), so it is "
             f"not replaced; choose another folder: {command}"
         )
+    foreign = _foreign(folder, names) if names else ""
+    if foreign:
+        raise AdapterError(
+            f"{folder} has {foreign}, so it is not replaced; move it, or choose another folder: "
+            f"{command}"
+        )
+
+
+def _foreign(folder: Path, names: list[str]) -> str:
+    """What in a folder nobody's save wrote, in words; empty for an adapter of ours or of PEFT's."""
+    try:
+        config = _json(folder / CONFIG_FILE)
+        kind = config.get("peft_type") if isinstance(config, dict) else None
+        if not isinstance(kind, str) or WEIGHTS_FILE not in names:
+            raise AdapterError("no adapter")
+        # The list of tensors is read, not the tensors.
+        reading.bytes_of(folder / WEIGHTS_FILE)
+    except (AdapterError, reading.UnreadableError):
+        return f"{listed(names)} and no complete adapter"
+    try:
+        card = read_card(folder)
+    except AdapterError:
+        card = None
+    if CARD_FILE in names and not (isinstance(card, dict) and "spec" in card):
+        return f"a {CARD_FILE} that %lora save did not write"
+    if PAGE_FILE in names and not _is_generated(folder / PAGE_FILE, card or {}):
+        return f"a {PAGE_FILE} that somebody wrote or edited"
+    return ""
+
+
+def _is_generated(page: Path, card: dict[str, Any]) -> bool:
+    """Is a README.md exactly what %lora save or PEFT wrote?"""
+    try:
+        text = reading.read_text(page)
+    except reading.UnreadableError:
+        return False
+    sums = card.get(SUMS)
+    if isinstance(sums, dict) and PAGE_FILE in sums:
+        return bool(sums[PAGE_FILE] == _sum(page))
+    if "- lora_magic\n" in text.partition("\n---")[0]:
+        return True  # of a version that recorded no sha256
+    from huggingface_hub import ModelCard, ModelCardData
+
+    body = text.partition("\n---\n")[2].partition("### Framework versions")[0]
+    template: str = ModelCard.from_template(ModelCardData()).text
+    return body.split() == template.split()
+
+
+# Finding
 
 
 def has_adapter(folder: Path) -> bool:
     """Is there an adapter's config in this folder?"""
-    return (folder / CONFIG_FILE).is_file()
+    return os.path.isfile(folder / CONFIG_FILE)
 
 
 def saved_in(folder: Path) -> list[str]:
-    """The names of the adapters' folders in a folder."""
-    return sorted(config.parent.name for config in folder.glob(f"*/{CONFIG_FILE}"))
+    """The names of the adapters' folders in a folder, with those that a killed save left whole."""
+    here = {config.parent.name for config in folder.glob(f"[!.]*/{CONFIG_FILE}")}
+    left = {
+        name_of(found.parent)
+        for found in folder.glob(".*-????????/*")
+        if found.name in ("new", "old") and complete(found.parent, is_whole)
+    }
+    return sorted(here | left)
+
+
+def recover(folder: Path) -> None:
+    """Put back what a killed save left beside a folder that is not there, or remove it.
+
+    Raises `AdapterError` if it cannot be put back; the line to type opens it where it is.
+    """
+    try:
+        if not leftovers(folder):
+            return
+        if folder.exists():
+            # Tidying up: not worth a wait or an error.
+            with locked(folder.resolve(), 0):
+                settle(folder.resolve(), is_whole)
+            return
+    except (OSError, ValueError):
+        return
+    found = [complete(leftover, is_whole) for leftover in leftovers(folder)]
+    there = next((path for path in found if path is not None), None)
+    remedy = f"a save of it was interrupted; type: %lora open {quoted(there)} {folder.name}"
+    with _told(folder, "put back", remedy if there else "save it again: %lora save NAME DIR"):
+        target = folder.resolve()
+        with locked(target):
+            settle(target, is_whole)
 
 
 def find(given: Path, name: str, home: Path) -> Path:
@@ -137,14 +348,17 @@ def find(given: Path, name: str, home: Path) -> Path:
 
     `name` is what was typed. Raises `AdapterError` unless it holds an adapter in safetensors.
     """
-    folder = given
-    if not given.exists() and hub.looks_like_hub_id(name):
-        if (home / given).is_dir():
-            folder = home / given
-        elif "/" in name and not given.parent.is_dir():
-            folder = hub.fetch_adapter(name, list(ALL_FILES))
-    _check_files(folder, home)
-    return folder
+    with _told(given, "opened", "type: %lora open DIR"):
+        folder = given
+        recover(given)
+        if not given.exists() and hub.looks_like_hub_id(name):
+            recover(home / given)
+            if (home / given).is_dir():
+                folder = home / given
+            elif "/" in name and not given.parent.is_dir():
+                folder = hub.fetch_adapter(name, list(ALL_FILES))
+        _check_files(folder, home)
+        return folder
 
 
 def _check_files(folder: Path, home: Path) -> None:

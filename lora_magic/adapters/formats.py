@@ -21,17 +21,23 @@ from lora_magic.base.model import BaseModel
 from lora_magic.errors import AdapterError, listed
 from lora_magic.lowrank.factors import LowRank
 
-from . import attach, bridge, trainable_copy
+from . import attach, bridge, fields, trainable_copy
+from .count import by_formula
 from .delta import scaling_of
-from .files import AdapterFiles
+from .files import CARD_FILE, AdapterFiles
 from .inits import Residual, subtract_init
 from .live_adapter import LiveAdapter
 from .prefix import VirtualTokens
+from .sites import Site, rank_at, sites_of
 from .slots import ROOT, Slots
-from .spec import AdapterSpec, seed_of, spec_from
+from .spec import AdapterSpec, seed_of
+from .targets import carries_lora, is_attention
 
 #: The type in the config of a method that PEFT does not have.
 OWN_TYPE = "LORA_MAGIC"
+
+#: How many times more parameters than its weights a config may describe.
+_MUCH, _FEW = 4, 1_000_000
 
 #: Virtual tokens, as PEFT's file names them and as the adapter does.
 _VIRTUAL, _EMBEDDING = "prompt_embeddings", "embedding"
@@ -152,12 +158,14 @@ def plan_of(
     """
     if _kind_of(files.config) == OWN_TYPE:
         spec = _own_spec(files.config, card)
+        _refuse_size(base, slots, spec, None, files.tensors)
         return Plan(spec, spec, None, files.tensors)
     config = bridge.read_config(files.config)
     spec = bridge.spec_of(config, seed_of(name) if card is None else card.seed)
     subtracts = card is not None and card.init in ("pissa", "olora")
     if card is not None:
         _refuse_contradictions(_doubled_spec(card) if subtracts else card, spec)
+    _refuse_size(base, slots, spec, config, files.tensors)
     if spec.virtual_tokens:
         renamed = {_EMBEDDING if k == _VIRTUAL else k: t for k, t in files.tensors.items()}
         return Plan(spec, spec, None, renamed)
@@ -165,6 +173,38 @@ def plan_of(
         return _halved(card, files.tensors)
     with slots.using({}):
         return _peft_plan(base, files, config, spec, card)
+
+
+def _refuse_size(
+    base: BaseModel, slots: Slots, spec: AdapterSpec, config: Any, tensors: Mapping[str, Tensor]
+) -> None:
+    """Raise `AdapterError` if the layers would be far larger than the tensors, before any is made.
+
+    A config can name any rank. Smaller differences are told tensor by tensor.
+    """
+    head = base.task.head
+    with slots.using({}):
+        paths = None if config is None or spec.virtual_tokens else _targeted(base, config)
+        if paths is None:
+            sites = sites_of(base.model, spec, head)
+        else:
+            sites = tuple(Site(path, rank_at(spec, path), not is_attention(path)) for path in paths)
+        counts = by_formula(base.model, spec, sites, head)
+    described = sum(count.formula for count in counts.values())
+    seen = sum(tensor.numel() for tensor in tensors.values())
+    if described > _MUCH * seen + _FEW:
+        what = f"rank {spec.rank:,}" if spec.rank else f"{spec.virtual_tokens:,} virtual tokens"
+        raise AdapterError(
+            f"its config describes {described:,} parameters ({what}), and its weights have "
+            f"{seen:,}: its files do not belong together; copy the folder again"
+        )
+
+
+def _targeted(base: BaseModel, config: Any) -> list[str]:
+    """The modules that a config names, or may name: those that can carry a LoRA."""
+    named = bridge.targeted(config, base.model)
+    able = [path for path, module in base.model.named_modules() if carries_lora(module)]
+    return [path for path in able if named is None or path in named]
 
 
 def _kind_of(config: Any) -> str:
@@ -177,11 +217,16 @@ def _kind_of(config: Any) -> str:
 def _own_spec(config: Any, card: AdapterSpec | None) -> AdapterSpec:
     """The spec in a config of our own format."""
     if card is None:
-        raise AdapterError("its card lora_magic.json is missing; this method needs it")
+        raise AdapterError(
+            "its card lora_magic.json is missing; this method needs it: copy the whole folder again"
+        )
     try:
-        spec = spec_from(config["spec"])
-    except (ValueError, TypeError, KeyError, AttributeError, AdapterError) as error:
-        raise AdapterError(f"adapter_config.json has no valid spec ({error})") from error
+        spec = fields.record(AdapterSpec, config.get("spec"))
+    except (ValueError, AdapterError) as error:
+        raise AdapterError(
+            f"adapter_config.json has no valid spec ({error}); save the adapter again, or copy the "
+            "folder again"
+        ) from error
     _refuse_contradictions(card, spec)
     return card
 
@@ -200,14 +245,20 @@ def _refuse_contradictions(card: AdapterSpec, config: AdapterSpec) -> None:
         if getattr(card, name) != getattr(config, name)
     ]
     if faults:
-        raise AdapterError(f"its files contradict each other: {listed(faults, len(faults))}")
+        raise AdapterError(
+            f"its files contradict each other: {listed(faults, len(faults))}; copy the folder "
+            f"again, or remove {CARD_FILE} to open it without its card"
+        )
 
 
 def _peft_plan(
     base: BaseModel, files: AdapterFiles, config: Any, spec: AdapterSpec, card: AdapterSpec | None
 ) -> Plan:
     """PEFT's layers, with the biases, norms and head that are trained with them."""
-    saved = _saved_norms(base, files.config.get("modules_to_save") or [])
+    try:
+        saved = _saved_norms(base, files.config.get("modules_to_save") or [])
+    except AdapterError as error:
+        raise AdapterError(f"{str(error).rstrip('.')}. {bridge.MERGE}") from error
     spec = replace(spec, norms=bool(saved))
     if card is not None:
         if card.norms != spec.norms:
@@ -219,7 +270,9 @@ def _peft_plan(
         tensors = {**_other_norms(base, saved), **tensors}
     tensors = {**_other_head(base, files.config.get("modules_to_save") or []), **tensors}
     targets = card.targets if card is not None and card.targets else spec.targets
-    return Plan(spec, replace(spec, targets=targets), bridge.capturable(config), tensors)
+    return Plan(
+        spec, replace(spec, targets=targets), bridge.capturable(config, base.model), tensors
+    )
 
 
 def _saved_norms(base: BaseModel, saved_modules: list[str]) -> set[str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from lora_magic.interrupts import undisturbed
 from lora_magic.lowrank.dense import Update
 from lora_magic.lowrank.factors import LowRank
 from lora_magic.numbers import percent, size
+from lora_magic.printable import message
 
 from . import coverage
 from .count import ModuleCount
@@ -29,6 +30,9 @@ from .prefix import VirtualTokens
 from .slots import ROOT, Slots
 from .spec import AdapterSpec
 from .trainable_copy import TrainableCopy
+
+if TYPE_CHECKING:
+    from .files import Mark
 
 State = Mapping[str, Tensor]
 
@@ -115,7 +119,8 @@ class Adapter:
         made += "; active" if self.active else ""
         omitted = coverage.remark(self.left_out, self.base_parameters)
         made += f"; {omitted}" if omitted else ""
-        return (
+        # The targets and how it was made can come from a file.
+        return message(
             f"{self.name}: {self.spec.line}{where}, "
             f"{self.trainable:,} of {self.base_parameters:,} parameters ({percent(self.ratio)}), "
             f"{size(self.checkpoint_bytes)} checkpoint{made}"
@@ -156,7 +161,8 @@ class LiveAdapter:
     `replacements` are in the slots while it is active, by path; `originals` are the base's own
     modules there. `wrapper` is PEFT's model around the base, None for methods that PEFT does not
     have; `start` is the state that training begins from; `form` is the prompt form of its training;
-    `saved_to` is the folder that has its current state, or None. `run` is the record of its last
+    `saved_to` is the folder that has its current state, or None, and `saved_as` how that folder's
+    files were then. `run` is the record of its last
     training, `parents` are the adapters that it was made from, `own` its parameters by (path,
     name).
     """
@@ -173,6 +179,7 @@ class LiveAdapter:
     history: History = field(default_factory=History)
     source: str | None = None
     saved_to: Path | None = None
+    saved_as: Mark | None = None
     run: dict[str, Any] = field(default_factory=dict)
     parents: tuple[str, ...] = ()
     own: dict[tuple[str, str], nn.Parameter] = field(default_factory=dict)

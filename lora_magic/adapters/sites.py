@@ -6,7 +6,6 @@ base, no slots and no session.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from lora_magic.base.quantise import quantised_bits
 from lora_magic.errors import AdapterError, listed
+from lora_magic.patterns import PatternError, matching
 
 from . import bottleneck, bridge, trainable_copy
 from .slots import ROOT
@@ -68,8 +68,13 @@ def rank_at(spec: AdapterSpec, path: str) -> int:
     """The rank at one target: that of the pattern that names it, matched as PEFT does, else the
     spec's. AdaLoRA's is its initial rank."""
     for name, rank in spec.rank_pattern:
-        if re.fullmatch(rf"(.*\.)?({name})", path):
-            return int(rank)
+        try:
+            if matching(rf"(.*\.)?({name})", [path]):
+                return int(rank)
+        except PatternError as error:
+            raise AdapterError(
+                f"rank pattern {name[:60]!r}: {error}; for example: --rank-pattern q_proj=16"
+            ) from None
     return first_rank(spec.rank) if spec.method == "adalora" else spec.rank
 
 

@@ -8,12 +8,11 @@ order of these steps; knows no session.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from lora_magic.base.model import BaseModel
 from lora_magic.errors import AdapterError
 
-from . import card, files, formats
+from . import attach, card, files, formats
 from .card import Card
 from .live_adapter import LiveAdapter
 from .slots import Slots
@@ -26,7 +25,15 @@ def save(base: BaseModel, slots: Slots, attached: LiveAdapter, folder: Path) -> 
     """
     config, tensors = formats.written(base, slots, attached)
     contents = files.AdapterFiles(config, card.fields_of(base, attached), tensors)
-    return files.write(contents, card.page_of(base, attached), folder)
+    written, mark = files.write(contents, card.page_of(base, attached), folder)
+    attached.saved_to, attached.saved_as = folder.resolve(), mark
+    return written
+
+
+def is_saved(attached: LiveAdapter) -> bool:
+    """Is the adapter's current state still in the folder that it was saved to or opened from?"""
+    folder, mark = attached.saved_to, attached.saved_as
+    return folder is not None and mark is not None and files.is_unchanged(folder, mark)
 
 
 def read_card(folder: Path) -> Card:
@@ -41,16 +48,13 @@ def other_adapter_in(folder: Path, attached: LiveAdapter) -> str:
     saved to, and over an adapter of its own name: a notebook that is run again saves to the same
     folder. Raises `AdapterError` for a card that cannot be read.
     """
-    if attached.saved_to == folder.resolve() or not files.has_adapter(folder):
+    files.recover(folder)
+    if not files.has_adapter(folder):
+        return ""
+    if attached.saved_to == folder.resolve() and is_saved(attached):
         return ""
     name = read_card(folder).name
     return "" if name == attached.name else name or "an adapter"
-
-
-def _card_of_config(config: Any) -> Card:
-    """The base that PEFT's own config names, for a folder without a card."""
-    named = config.get("base_model_name_or_path") if isinstance(config, dict) else None
-    return Card(base=str(named or ""))
 
 
 def read(
@@ -62,23 +66,31 @@ def read(
     fit this base, and another base unless `other_base`.
     """
     contents = files.read(folder)
-    own = card.card_of(contents.card, folder)
-    mismatch = "" if other_base else own.mismatch(base)
+    own, faults = Card(), [*contents.faults]
     try:
-        attached = formats.make(
-            base, slots, name, formats.plan_of(base, slots, name, contents, own.spec)
-        )
+        own = card.card_of(contents.card, folder)
     except AdapterError as error:
-        faults = "; ".join(filter(None, (str(error).rstrip("."), mismatch)))
-        made_for = own if own.base else _card_of_config(contents.config)
-        raise AdapterError(f"open {folder}: {faults}. {made_for.remedy(base)}") from error
-    if mismatch:
-        raise AdapterError(
-            f"open {folder}: {mismatch}. {own.remedy(base)} To open it on this base, add "
-            "--allow-other-base."
-        )
-    attached.form = own.form
-    attached.history = own.history or attached.history
-    attached.run, attached.parents = dict(own.run), own.parents
-    attached.source, attached.saved_to = str(folder), folder.resolve()
-    return attached
+        faults.append(str(error))
+    mismatch = "" if other_base else own.mismatch(base)
+    faults += own.form_faults(base)
+    made, plan = None, None
+    try:
+        plan = formats.plan_of(base, slots, name, contents, own.spec)
+        made = formats.make(base, slots, name, plan)
+    except AdapterError as error:
+        faults.append(str(error))
+    if plan is None:
+        faults += attach.faults_of_values(contents.tensors)
+    told = "; ".join(fault.rstrip(".") for fault in filter(None, [*faults, mismatch]))
+    if told:
+        # The base is a cause only if all else was in order.
+        made_for = own if own.base else card.of_config(contents.config)
+        ends = made_for.remedy(base) if plan is not None and (mismatch or made is None) else ""
+        ends += " To open it on this base, add --allow-other-base." if mismatch and made else ""
+        raise AdapterError(f"open {folder}: {told}. {ends}".rstrip())
+    assert made is not None  # otherwise there is a fault
+    made.form = own.form
+    made.history = own.history or made.history
+    made.run, made.parents = dict(own.run), own.parents
+    made.source, made.saved_to, made.saved_as = str(folder), folder.resolve(), contents.mark
+    return made

@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from lora_magic.errors import AdapterError, listed, near
+from lora_magic.patterns import PatternError, matching
 
 from .spec import ALL_LINEAR, ATTENTION, PATTERN
 
@@ -163,13 +164,12 @@ def _linear(model: nn.Module, able: dict[str, nn.Module]) -> list[str]:
 
 def _by_pattern(pattern: str, able: dict[str, nn.Module]) -> list[str]:
     try:
-        compiled = re.compile(pattern)
-    except re.error as error:
+        return matching(pattern, able)
+    except PatternError as error:
         raise AdapterError(
-            f"--targets re:{pattern} is not a regular expression ({error}); "
+            f"--targets re:{pattern[:80]}: the regular expression cannot be used ({error}); "
             r"for example: --targets re:.*layers\.[0-3]\..*q_proj"
         ) from None
-    return [path for path in able if compiled.fullmatch(path)]
 
 
 def _by_names(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lora_magic.printable import message
+
 
 @dataclass(frozen=True)
 class Receipt:
@@ -11,6 +13,10 @@ class Receipt:
 
     line: str
     facts: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        # Names and paths can hold characters that control a terminal.
+        object.__setattr__(self, "line", message(self.line))
 
     def __repr__(self) -> str:
         return self.line

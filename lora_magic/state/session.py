@@ -323,7 +323,6 @@ class Session:
                 f"%lora save {attached.name} DIR"
             )
         size = store.save(state.base, state.slots, attached, target)
-        attached.saved_to = target.resolve()
         return Receipt(
             f"{attached.name} saved to {target} ({numbers.size(size)})",
             (("open again", f"%lora open {quoted(target)} {attached.name}"),),
@@ -355,7 +354,7 @@ class Session:
         path = files.find(given, str(folder), home)
         called = check_name(given.name if name is None else name, f"%lora open {quoted(folder)}")
         existing = state.attached.get(called)
-        if existing is not None and existing.saved_to != path.resolve() and not replace:
+        if existing is not None and called not in state.saved_in(path) and not replace:
             raise AdapterError(
                 f"{called!r} is already attached; choose another name "
                 f"(%lora open {quoted(folder)} NAME) or add --replace."

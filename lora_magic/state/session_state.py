@@ -7,6 +7,7 @@ lists what exists and the command to type. Importing this does not import torch.
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -205,18 +206,24 @@ class SessionState:
         self.attached[attached.name] = attached
 
     def unsaved(self) -> list[str]:
-        """The adapters trained here or made from others whose current state is not saved."""
-        return [
-            name
-            for name, a in self.attached.items()
-            if (a.history.steps or a.history.made)
-            and (a.saved_to is None or not a.saved_to.is_dir())
-        ]
+        """The adapters trained here or made from others whose current state is not saved.
+
+        A folder that was removed, altered or overwritten since then is no save of theirs.
+        """
+        made = [a for a in self.attached.values() if a.history.steps or a.history.made]
+        if not made:
+            return []
+        from lora_magic.adapters.store import is_saved
+
+        return [a.name for a in made if not is_saved(a)]
 
     def saved_in(self, folder: Path) -> list[str]:
         """The adapters whose current state is saved in a folder."""
-        path = folder.resolve() if folder.is_dir() else None
-        return [n for n, a in self.attached.items() if path is not None and a.saved_to == path]
+        from lora_magic.adapters.store import is_saved
+
+        path = folder.resolve() if os.path.isdir(folder) else None
+        there = [a for a in self.attached.values() if path is not None and a.saved_to == path]
+        return [a.name for a in there if is_saved(a)]
 
     # Guards
 

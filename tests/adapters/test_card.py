@@ -138,6 +138,8 @@ def test_it_comes_back_with_the_adapter_and_goes_into_the_next_one(
     fresh.save("two", tmp_path / "two")
     one, two = fields_of(folder), fields_of(tmp_path / "two")
     assert (one.pop("name"), two.pop("name")) == ("one", "two")
+    # Their README.md have different titles.
+    assert one["sha256"].pop("README.md") != two["sha256"].pop("README.md")
     assert one == two
 
 

@@ -16,6 +16,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
+from lora_magic.adapters import replace
 from lora_magic.errors import AdapterError, StateError
 from lora_magic.state.session import Session
 from tests.adapters.shared import moved
@@ -223,6 +224,7 @@ def test_a_replacement_that_fails_gives_the_old_folder_back(
             raise OSError("no space left")
         return rename(self, target)
 
+    monkeypatch.setattr(replace, "_exchanged", lambda *_: False)
     monkeypatch.setattr(Path, "rename", broken)
     with pytest.raises(AdapterError, match="no space left"):
         session.save("one", tmp_path / "one")

@@ -2,6 +2,7 @@
 
 library     PEFT itself, imported without its warnings
 configs     its configs of our specs, and back
+patterns    the patterns of a config from a file, as module paths
 capture     wrap a base once, keep the layers, restore the base
 runs        AdaLoRA's allocation, EVA's initialisation
 unwrap      a live PeftModel taken apart
@@ -13,6 +14,7 @@ from .capture import capture as capture
 from .capture import forget as forget
 from .capture import set_tensors as set_tensors
 from .capture import tensors as tensors
+from .configs import MERGE as MERGE
 from .configs import capturable as capturable
 from .configs import config_for as config_for
 from .configs import file_config as file_config
@@ -23,6 +25,7 @@ from .configs import spec_of as spec_of
 from .configs import usual_targets as usual_targets
 from .configs import virtual_config as virtual_config
 from .configs import wrapper_config as wrapper_config
+from .patterns import targeted as targeted
 from .runs import Allocator as Allocator
 from .runs import eva as eva
 from .unwrap import Unwrapped as Unwrapped

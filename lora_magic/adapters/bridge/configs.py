@@ -6,11 +6,14 @@ Knows specs and module trees; wraps nothing and reads no file.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from torch import nn
 
+from lora_magic.adapters import fields
 from lora_magic.adapters.delta import PEFT_NAME
 from lora_magic.adapters.prefix import Prefix, VirtualTokens
 from lora_magic.adapters.spec import AdapterSpec, first_rank
@@ -18,9 +21,39 @@ from lora_magic.adapters.targets import is_attention, is_conv1d, shortest
 from lora_magic.errors import AdapterError, listed, sentence
 
 from .library import peft, translated
+from .patterns import patterns_of
 
 #: Initialisations that change the base; such an adapter is wrong on an unchanged base.
 _CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
+
+#: What to do with an adapter that only PEFT can read, if it changes nothing but weights.
+MERGE = (
+    "With PEFT, merge it into its base (PeftModel.from_pretrained(model, DIR).merge_and_unload()"
+    ".save_pretrained(OUT)), save the tokenizer to OUT, then type: %lora load OUT"
+)
+
+#: The same for one that cannot be merged.
+_ONLY_PEFT = "It cannot be merged into a base, so use it with PEFT: PeftModel.from_pretrained"
+
+#: PEFT's methods that change more than weights.
+_UNMERGEABLE = frozenset(
+    ["P_TUNING", "MULTITASK_PROMPT_TUNING", "CPT", "CARTRIDGE", "ADAPTION_PROMPT", "XLORA", "POLY"]
+)
+_UNMERGEABLE_PARTS = ("alora_invocation_tokens", "prefix_projection")
+
+#: Types that PEFT does not declare, or declares otherwise than it writes them.
+_WRITTEN: dict[str, Any] = {
+    "lora_alpha": float,
+    "init_lora_weights": bool | str | None,
+    "target_modules": list[str] | str | None,
+    "rank_pattern": dict[str, int] | None,
+    "alpha_pattern": dict[str, float] | None,
+    "trainable_token_indices": list[int] | dict[str, list[int]] | None,
+    "loftq_config": dict | None,
+}
+
+#: Settings of an initialisation or of one run, which say nothing about a trained adapter.
+_OF_A_RUN = ("runtime_config", "eva_config", "corda_config", "lora_ga_config", "loftq_config")
 
 #: Fields of a config that would be misread here if they are set.
 _UNREADABLE = {
@@ -34,6 +67,17 @@ _UNREADABLE = {
     "megatron_config": "it is sharded for Megatron",
     "prefix_projection": "its prefix goes through a projection",
 }
+
+_SAVE_AGAIN = "Download or save it again with PEFT: model.save_pretrained(DIR)"
+
+#: The attribute of a config with the fields that `capturable` resolved, as they were in the file.
+_AS_WRITTEN = "lora_magic_as_written"
+
+#: How PEFT converts an initialisation that changes the base, while its start is still known.
+CONVERT = (
+    "; with PEFT, save_pretrained(…, path_initial_model_for_weight_conversion=…) converts it to a "
+    "plain LoRA"
+)
 
 #: PEFT's methods that can be opened, and their names here.
 KINDS = {
@@ -130,8 +174,8 @@ def file_config(config: Any, **changed: Any) -> dict[str, Any]:
     copied = copy.deepcopy(config)
     for key, value in {"inference_mode": True, **changed}.items():
         setattr(copied, key, value)
-    fields = copied.to_dict()
-    return {key: sorted(v) if isinstance(v, set) else v for key, v in fields.items()}
+    values = {**copied.to_dict(), **getattr(config, _AS_WRITTEN, {}), **changed}
+    return {key: sorted(v) if isinstance(v, set) else v for key, v in values.items()}
 
 
 def wrapper_config(wrapper: Any) -> Any:
@@ -139,22 +183,49 @@ def wrapper_config(wrapper: Any) -> Any:
     return wrapper.peft_config[PEFT_NAME]
 
 
-def read_config(fields: dict[str, Any]) -> Any:
+def read_config(values: dict[str, Any]) -> Any:
     """PEFT's config from the contents of adapter_config.json.
 
-    Raises `AdapterError`, with every reason, for a config that would be misread here.
+    Raises `AdapterError`, with every reason, for values of a wrong type and for a config that would
+    be misread here.
     """
-    kind = fields["peft_type"]
+    kind = values["peft_type"]
     if kind not in KINDS:
-        raise AdapterError(f"the method is {kind}; expected one of {listed(sorted(KINDS))}")
-    with translated("adapter_config.json"):
-        # As PEFT's own from_pretrained does; a runtime_config applies to one run only.
-        known = {key: value for key, value in fields.items() if key != "runtime_config"}
-        config = peft.PeftConfig.from_peft_type(**known)
-    faults = foreign_parts(config)
+        merges = _ONLY_PEFT if kind in _UNMERGEABLE else MERGE
+        remedy = merges if kind in peft.PEFT_TYPE_TO_CONFIG_MAPPING else _SAVE_AGAIN
+        raise AdapterError(
+            f"the method is {kind}; expected one of {listed(sorted(KINDS))}. {remedy}"
+        )
+    faults = _wrong_types(peft.PEFT_TYPE_TO_CONFIG_MAPPING[kind], values)
     if faults:
-        raise AdapterError(f"{'; '.join(faults)}, which cannot be opened here")
-    return config
+        raise AdapterError(f"adapter_config.json: {listed(faults, 6)}. {_SAVE_AGAIN}")
+    parts = foreign_parts(SimpleNamespace(**values))
+    if parts:
+        rare = any(values.get(name) for name in _UNMERGEABLE_PARTS)
+        raise AdapterError(
+            f"{'; '.join(parts)}, which cannot be opened here. {_ONLY_PEFT if rare else MERGE}"
+        )
+    with translated("adapter_config.json"):
+        # As PEFT's own from_pretrained does.
+        known = {key: value for key, value in values.items() if key not in _OF_A_RUN}
+        return peft.PeftConfig.from_peft_type(**known)
+
+
+def _wrong_types(kind: type, values: Mapping[str, Any]) -> list[str]:
+    """The values that PEFT's class cannot have; a default is always allowed."""
+    hints = {**fields.hints_of(kind), **_WRITTEN}
+    if kind is peft.AdaLoraConfig:
+        hints["rank_pattern"] = dict[str, list[bool]] | None
+    defaults = {field.name: field.default for field in dataclasses.fields(kind)}
+    given = {
+        key: value
+        for key, value in values.items()
+        if key in defaults and value is not defaults[key] and key not in _OF_A_RUN
+    }
+    for name, hint in hints.items():
+        if hint is bool and given.get(name, False) is None:
+            del given[name]  # as PEFT, for which null is false
+    return fields.faults(hints, given)
 
 
 def virtual_config(root: VirtualTokens, model: Any, name: str) -> Any:
@@ -179,16 +250,12 @@ def virtual_config(root: VirtualTokens, model: Any, name: str) -> Any:
     return peft.PromptTuningConfig(**common, token_dim=width, num_attention_heads=heads)
 
 
-def foreign_parts(config: Any) -> list[str]:
-    """What in a config would be misread here."""
+def foreign_parts(config: Any, convert: str = "") -> list[str]:
+    """What in a config would be misread here; `convert` says how to convert an initialisation."""
     start = str(getattr(config, "init_lora_weights", None)).lower()
     faults = [text for name, text in _UNREADABLE.items() if getattr(config, name, None)]
     if start.startswith(_CHANGES_BASE):
-        faults.append(
-            f"it starts from a changed base (init_lora_weights={start!r}; with PEFT, "
-            "save_pretrained(…, path_initial_model_for_weight_conversion=…) converts it to a plain "
-            "LoRA)"
-        )
+        faults.append(f"it starts from a changed base (init_lora_weights={start!r}{convert})")
     return faults
 
 
@@ -216,12 +283,17 @@ def spec_of(config: Any, seed: int) -> AdapterSpec:
     )
 
 
-def capturable(config: Any) -> Any:
-    """A copy of a config read from a file, ready to be captured.
+def capturable(config: Any, model: nn.Module | None = None) -> Any:
+    """A copy of a config, ready to be captured; `model` is the one that a file's config is for.
 
-    Biases and modules saved in full are trainable copies here, so they are removed from it.
+    Biases and modules saved in full are trainable copies here, so they are removed from it. PEFT
+    runs patterns without a time limit, so none that a stranger wrote is left in it. `file_config`
+    writes them back.
     """
     copied = copy.deepcopy(config)
+    resolved = {} if model is None else patterns_of(config, model)
+    setattr(copied, _AS_WRITTEN, {key: getattr(config, key) for key in resolved})
+    vars(copied).update(resolved)
     copied.inference_mode = False
     if hasattr(copied, "init_lora_weights"):
         copied.init_lora_weights = True

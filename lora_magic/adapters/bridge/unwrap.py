@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lora_magic.errors import BaseModelError, listed
 
-from .configs import foreign_parts
+from .configs import CONVERT, foreign_parts
 from .library import peft
 
 TunerLayer = peft.tuners.tuners_utils.BaseTunerLayer
@@ -41,7 +41,7 @@ def refuse_injected(model: nn.Module) -> None:
 
 def _not_adopted(config: Any) -> list[str]:
     """What a live adapter stores in the base itself, and what would be misread."""
-    parts = foreign_parts(config)
+    parts = foreign_parts(config, CONVERT)
     if config.modules_to_save:
         parts.append(f"it saves whole modules ({listed(config.modules_to_save)})")
     if config.bias != "none":
