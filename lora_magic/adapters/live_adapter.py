@@ -55,6 +55,11 @@ class History:
     lost: str = ""
 
     @property
+    def ready(self) -> bool:
+        """Was it trained, here or elsewhere, or made from others?"""
+        return bool(self.steps or self.elsewhere or self.made)
+
+    @property
     def line(self) -> str:
         """`60 steps, loss 3.1 → 0.6`, `0.7·a + 0.3·b`, `trained elsewhere`, or `not trained`."""
         if not self.steps and self.made:
@@ -149,7 +154,8 @@ class LiveAdapter:
     `replacements` are in the slots while it is active, by path; `originals` are the base's own
     modules there. `wrapper` is PEFT's model around the base, None for methods that PEFT does not
     have; `start` is the state that training begins from; `form` is the prompt form of its training;
-    `saved_to` is the folder that has its current state, or None. `run` is the record of its last
+    `saved_to` is the folder that has its current state, or None; `example` is a prompt of its last
+    training, "" if there is none. `run` is the record of its last
     training, `parents` are the adapters that it was made from, `own` its parameters by (path,
     name).
     """
@@ -166,6 +172,7 @@ class LiveAdapter:
     history: History = field(default_factory=History)
     source: str | None = None
     saved_to: Path | None = None
+    example: str = ""
     run: dict[str, Any] = field(default_factory=dict)
     parents: tuple[str, ...] = ()
     own: dict[tuple[str, str], nn.Parameter] = field(default_factory=dict)

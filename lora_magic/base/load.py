@@ -61,7 +61,7 @@ def load(
     names = None if labels is None else names_of(labels)
     target = choose_device(device)
     quantise.check_bits(bits, target)
-    source, local = _locate(name, trust_remote_code)
+    source, local = locate(name, trust_remote_code)
     with _quiet(local):
         options = {"local_files_only": local, "trust_remote_code": trust_remote_code}
         tokenizer = _tokenizer(name, source, options)
@@ -142,7 +142,7 @@ def check(model: Any, tokenizer: Any) -> None:
         PromptForm.of(tokenizer)
 
 
-def _locate(name: str, trust: bool) -> tuple[str, bool]:
+def locate(name: str, trust: bool) -> tuple[str, bool]:
     """What transformers should load, and whether only from local files."""
     if name == DEMO:
         return str(demo.folder()), True

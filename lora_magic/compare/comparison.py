@@ -25,7 +25,8 @@ class Pane:
 
     `seconds` is the wall time of its pass; if `batched`, one pass makes all panes of the prompt.
     `first_logit_change` is max |Δlogit| over the vocabulary at the first new token, fp32, against
-    the base on the same tokens; `note` is a remark on it, or "".
+    the base on the same tokens; `note` is a remark on it, or "". `stopped` says that the user ended
+    the answer, or that it was not begun.
     """
 
     prompt: str
@@ -37,15 +38,20 @@ class Pane:
     batched: bool
     first_logit_change: float
     note: str = ""
+    stopped: bool = False
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Prompts answered under several adapters, the base first for each prompt."""
+    """Prompts answered under several adapters, the base first for each prompt.
+
+    `left_out` are the adapters that were not named and not trained.
+    """
 
     panes: tuple[Pane, ...]
     temperature: float = 0.0
     seed: int = 0
+    left_out: tuple[str, ...] = ()
 
     @property
     def prompts(self) -> tuple[str, ...]:

@@ -72,9 +72,13 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Classification:
-    """Texts and the predictions of each adapter, the base first for each text."""
+    """Texts and the predictions of each adapter, the base first for each text.
+
+    `left_out` are the adapters that were not named and not trained.
+    """
 
     predictions: tuple[Prediction, ...]
+    left_out: tuple[str, ...] = ()
 
     @property
     def prompts(self) -> tuple[str, ...]:
@@ -105,4 +109,4 @@ class Classification:
     def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
         from lora_magic.views import classification as view
 
-        return view.bundle(self.predictions, self.line)
+        return view.bundle(self.predictions, self.line, self.left_out)

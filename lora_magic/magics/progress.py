@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
-from lora_magic.magics.show import has_person, say
+from lora_magic.magics.show import NOTHING, has_person, say
 from lora_magic.training.reporter import LineReporter
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ PAUSE = 0.2  # the least time between two updates, in seconds
 # The share of the run's time that updates may take, with a margin below a hundredth.
 SHARE = 0.009
 PICTURES = "lora_magic.views.training"
-#: What replaces a button: an output that draws nothing.
-_NOTHING = {"text/html": "", "text/plain": ""}
 
 
 def reporter_for(shell: Any) -> LiveReporter | TerminalReporter:
@@ -89,7 +87,7 @@ class LiveReporter:
         if not self.finished and self._last is not None:
             self._put({"text/plain": f"{self._title} did not finish: {line_of(self._last)}"})
         if self._button_handle is not None:
-            self._button_handle.update(_NOTHING, raw=True)
+            self._button_handle.update(NOTHING, raw=True)
         if self._button is not None:
             self._button.close()
 

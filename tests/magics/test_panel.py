@@ -188,7 +188,7 @@ def test_stop_ends_the_answers_and_leaves_the_session_as_it_was(ready: Session) 
     controls.generate.click()
     controls.wait(PATIENCE)
     assert "3 tokens" in controls.page.html.replace("\u00a0", " ")
-    assert "incomplete" in controls.page.html.replace("\u00a0", " ")
+    assert "stopped by you" in controls.page.html.replace("\u00a0", " ")
     assert snapshot(ready) == before
 
 
@@ -301,7 +301,7 @@ def test_a_dense_spectrum_of_some_size_is_left_to_the_verb(
 
 def test_a_panel_that_was_thrown_away_is_no_burden(ready: Session) -> None:
     class Dropped:
-        def hear(self) -> None:
+        def hear(self, doing: str) -> None:
             raise AssertionError
 
     ready._lock.listen(Dropped().hear)
