@@ -20,6 +20,7 @@ from lora_magic.interrupts import undisturbed
 from lora_magic.lowrank.dense import Update
 from lora_magic.lowrank.factors import LowRank
 from lora_magic.numbers import percent, size
+from lora_magic.printable import one_line
 
 from .count import ModuleCount
 from .delta import PEFT_NAME, copy_in, low_rank_of, update_of
@@ -122,7 +123,7 @@ class Adapter:
         )
 
     def __repr__(self) -> str:
-        return self.line if self.trained else f"{self.line}; {self.history.line}"
+        return one_line(self.line if self.trained else f"{self.line}; {self.history.line}")
 
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None

@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from lora_magic.frames import frame
+from lora_magic.printable import one_line
 
 from .diff import marked_words
 
@@ -96,7 +97,7 @@ class Comparison:
         return [(prompt, list(panes)) for prompt, panes in grouped]
 
     def __repr__(self) -> str:
-        return f"{self.line}\n\n{self._repr_mimebundle_()['text/plain']}"
+        return f"{one_line(self.line)}\n\n{self._repr_mimebundle_()['text/plain']}"
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
         from lora_magic.views import comparison as view

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from lora_magic.errors import listed
 from lora_magic.frames import frame
 from lora_magic.numbers import percent
+from lora_magic.printable import one_line
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -60,8 +61,6 @@ class Prediction:
         return self.label
 
     def __repr__(self) -> str:
-        from lora_magic.printable import one_line
-
         return one_line(self.line)
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, object]:

@@ -16,6 +16,7 @@ from IPython.core.getipython import get_ipython
 from IPython.display import display
 
 from lora_magic.magics.places import Place
+from lora_magic.printable import clean, one_line
 
 #: How many panels stay open in a front end that does not identify its cells.
 MANY = 20
@@ -50,7 +51,7 @@ def receipt(value: Any) -> None:
     if hasattr(value, "_repr_mimebundle_") or not hasattr(value, "line"):
         display(value)
     else:
-        display({"text/plain": value.line}, raw=True)
+        display({"text/plain": one_line(value.line)}, raw=True)
 
 
 def show_outputs(record: Any) -> None:
@@ -69,8 +70,8 @@ def has_person(shell: Any) -> bool:
 
 
 def say(text: str) -> None:
-    """Print a line of plain text."""
-    sys.stdout.write(text + "\n")
+    """Print plain text; a control character of a name is made visible."""
+    sys.stdout.write(clean(text) + "\n")
     sys.stdout.flush()
 
 

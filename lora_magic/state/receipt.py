@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lora_magic.printable import one_line
+
 
 @dataclass(frozen=True)
 class Receipt:
@@ -13,7 +15,7 @@ class Receipt:
     facts: tuple[tuple[str, str], ...] = ()
 
     def __repr__(self) -> str:
-        return self.line
+        return one_line(self.line)
 
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None

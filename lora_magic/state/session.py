@@ -18,6 +18,7 @@ from lora_magic import numbers
 from lora_magic.adapters.spec import BASE_NAME, check_name
 from lora_magic.errors import AdapterError, CommandError, StateError, listed
 from lora_magic.paths import path_of, quoted
+from lora_magic.printable import one_line
 from lora_magic.training import rows, sources
 
 from .receipt import Receipt
@@ -68,7 +69,7 @@ class Session:
     # State
 
     def __repr__(self) -> str:
-        return f"<Session: {self.status().line}>"
+        return f"<Session: {one_line(self.status().line)}>"
 
     @property
     def model(self) -> Any:

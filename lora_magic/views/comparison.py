@@ -63,7 +63,7 @@ def left_out(names: Sequence[str]) -> str:
     """The line about the adapters that a comparison left out; empty if there are none."""
     if not names:
         return ""
-    return f"Untrained adapters left out: {', '.join(names)}; name them with --adapters."
+    return one_line(f"Untrained adapters left out: {', '.join(names)}; name them with --adapters.")
 
 
 def rows_of(columns: Sequence[Column]) -> list[list[Column]]:
