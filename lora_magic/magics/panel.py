@@ -14,7 +14,7 @@ from lora_magic.adapters.targets import leaf_names, resolve, shape_of
 from lora_magic.errors import AdapterError, CommandError, listed, near
 from lora_magic.magics.prompts import blocks_of
 from lora_magic.magics.verbs.looking import VIEWS
-from lora_magic.state.queries import adapter_names, prompt_of, spec_of
+from lora_magic.state.queries import adapter_names, compared, prompt_of, spec_of
 from lora_magic.state.resolve import resolve_spec
 from lora_magic.views.comparison import progress_html
 from lora_magic.views.controls.compare import CompareControls, Follow, Request
@@ -283,8 +283,11 @@ class Panel:
 
         given = {k: v for k, v in self._start.items() if k in _SAMPLING and v is not None}
         named = self._start.get("adapters") is not None
-        adapters = tuple(n for n in self._initial_adapters() if n != BASE_NAME) if named else None
-        prompt = self._start.get("prompt") or prompt_of(self._session._state)
+        state = self._session._state
+        usual = {*compared(state), *([] if state.active in state.attached else [state.active])}
+        chosen = self._initial_adapters() if named else [n for n in self._answering() if n in usual]
+        adapters = tuple(name for name in chosen if name != BASE_NAME)
+        prompt = self._start.get("prompt") or prompt_of(state)
         start = Request(prompt, adapters, **given)
         samples = not self._session._state.base.task.classifies
         return CompareControls(self._answering(), self._answer, start, samples=samples)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.display import display
 
 from lora_magic.magics.show import NOTHING, has_person, say
+from lora_magic.printable import one_line
 from lora_magic.training.reporter import LineReporter
 
 if TYPE_CHECKING:
@@ -47,16 +48,20 @@ class LiveReporter:
         self._shell, self._clock = shell, clock
         self._handle: Any = None
         self._next = 0.0
-        self._title = "Training"
+        self._title, self._line = "Training", ""
         self._last: StepPoint | None = None
         self._losses: list[float] = []
         self._button: StopButton | None = None
         self._button_handle: Any = None
 
     def start(self, plan: RunPlan) -> None:
-        """Print the plan's line: what will be trained, and with which defaults."""
+        """Show the plan's line: what will be trained, and with which defaults.
+
+        It stays above the progress; the summary, which repeats it, replaces both.
+        """
         self._title = f"Training {plan.adapter}"
-        say(plan.line)
+        self._line = plan.line.removeprefix(f"{plan.adapter}: ")
+        self._put({"text/plain": one_line(plan.line)})
         # Loaded before the run: within the run its import would count as display time, and delay
         # the second picture by seconds.
         import_module(PICTURES)
@@ -101,7 +106,8 @@ class LiveReporter:
 
         return progress_html(
             title=self._title,
-            line=f"{point.elapsed:.0f} s so far",
+            line=self._line,
+            elapsed=point.elapsed,
             losses=self._losses,
             step=point.step,
             total=point.total,

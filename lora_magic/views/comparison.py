@@ -27,7 +27,10 @@ BASE = "base"
 #: in view; base and `ROW` adapters fill the width of a page.
 MANY, ROW = 4, 3
 Column = TypeVar("Column")
-_GRID = "display:grid;grid-template-columns:repeat(auto-fit, minmax(15rem, 1fr));gap:.75rem"
+_GRID = (
+    "display:grid;grid-template-columns:repeat(auto-fit, minmax(15rem, 1fr));gap:.75rem;"
+    "margin-bottom:.75rem"
+)
 _PANE = f"border:{RULE};border-radius:6px;padding:.5rem .75rem;display:flex;flex-direction:column"
 _TEXT = "white-space:pre-wrap;overflow-wrap:anywhere;margin:.25rem 0 .75rem 0;flex:1"
 # A name may be 64 letters without a break.

@@ -65,7 +65,7 @@ class CompareControls:
             "Prompts",
             "min(40rem, 100% - 4px)",
             value=start.prompt,
-            rows=min(8, max(2, start.prompt.count("\n") + 1)),
+            rows=min(8, max(3, start.prompt.count("\n") + 1)),
             placeholder="One prompt, or several with a blank line between them",
         )
         self.temperature = named(
