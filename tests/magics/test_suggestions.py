@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from lora_magic.adapters.methods import METHODS
 from lora_magic.errors import AdapterError, LoraMagicError
+from lora_magic.magics.parser import help_for
 from lora_magic.magics.shell import KEPT_AS
+from lora_magic.magics.verbs import VERBS
 from lora_magic.state.session import Session
 from tests.classifiers import saved, tiny_of
 from tests.conftest import Saver
@@ -198,3 +201,31 @@ def test_a_folder_that_is_not_there_is_named_before_what_would_be_lost(session: 
     assert "save" not in str(refused.value)
     with pytest.raises(LoraMagicError, match="save first"):
         session.load("demo")
+
+
+def test_the_help_says_what_a_method_lacks_in_words() -> None:
+    text = help_for(VERBS["attach"])
+    assert "prefix tuning: n·2·L·width; no merge, no weighted sum, no spectrum" in text
+    assert "(not:" not in text
+
+
+def test_reset_counts_one_changed_tensor_as_one(session: Session) -> None:
+    with torch.no_grad():
+        next(session.model.parameters()).view(-1)[0] += 1
+    assert "CHANGED from outside the session in 1 tensor;" in session.reset().line
+
+
+def test_the_wrong_base_is_told_in_one_line(
+    session: Session, bare_shell: TestingShell, saved_model: Saver
+) -> None:
+    session.attach("one", rank=2)
+    session.save("one", "kept")
+    session.reset()
+    session.load(str(saved_model("gpt2")))
+    bare_shell.run("%load_ext lora_magic")
+    setattr(bare_shell, KEPT_AS, session)
+    with pytest.raises(LoraMagicError) as refused:
+        bare_shell.run("%lora open kept")
+    (line,) = refused.value._render_traceback_()
+    assert "\n" not in line
+    assert not session.adapters
