@@ -89,9 +89,10 @@ def answer_bundle(answer: Answer) -> dict[str, object]:
 
 
 def _group(prompt: str, panes: Sequence[Marked]) -> list[Markup]:
-    batched = {pane.batched for pane, _ in panes}
+    begun = [pane for pane, _ in panes if pane.tokens or not pane.stopped]
+    batched = {pane.batched for pane in begun}
     how = {True: "answered in one batched pass", False: "answered one after the other"}
-    passes = how[batched.pop()] if len(panes) > 1 and len(batched) == 1 else ""
+    passes = how[batched.pop()] if len(begun) > 1 and len(batched) == 1 else ""
     rows = (tag("div", *map(_answered, row), style=_GRID) for row in rows_of(panes))
     return [_prompt(prompt, passes), *rows]
 

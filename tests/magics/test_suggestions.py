@@ -24,6 +24,15 @@ PAIRS = "Where is the ship? => Arr, at sea!\nWho sails it? => Me crew!"
 LABELLED = "The sun => day\nA moon => night\nMy sun => day\nMy moon => night"
 
 
+@pytest.fixture
+def session(saved_model: Saver) -> Iterator[Session]:
+    """A session with a tiny Llama, in the place of this folder's recording one."""
+    made = Session()
+    made.load(str(saved_model()))
+    yield made
+    made.reset()
+
+
 def quick(command: str, labels: tuple[str, ...], rows: str) -> str:
     """The cell to run, with few steps and few tokens."""
     if command.startswith("%%lora_train"):
