@@ -29,7 +29,7 @@ SURFACE = {
     "use": "VAR TOKENIZER --replace",
     "attach": "NAME --method --rank --alpha --dropout --targets --init --rslora --dora --bias"
     " --norms --rank-pattern --alpha-pattern --virtual-tokens --for --seed --replace",
-    "detach": "NAME",
+    "detach": "NAME --discard",
     "train": "NAME --data --columns --format --epochs --steps --lr --batch-size --max-length"
     " --eval --seed --lora-plus --optimizer --template --system --continue",
     "swap": "NAME",

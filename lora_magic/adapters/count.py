@@ -14,6 +14,7 @@ from torch import nn
 from lora_magic.base.quantise import count
 from lora_magic.frames import frame
 from lora_magic.numbers import percent
+from lora_magic.printable import one_line
 
 from .bottleneck import width_of
 from .coverage import Parts, described
@@ -94,7 +95,7 @@ class ParameterCount:
         )
 
     def __repr__(self) -> str:
-        return self.line
+        return one_line(self.line)
 
     def to_frame(self) -> DataFrame:
         """One row per module: module, outputs, inputs, rank, formula, trainable."""

@@ -20,7 +20,7 @@ from lora_magic.interrupts import undisturbed
 from lora_magic.lowrank.dense import Update
 from lora_magic.lowrank.factors import LowRank
 from lora_magic.numbers import percent, size
-from lora_magic.printable import message
+from lora_magic.printable import message, one_line
 
 from . import coverage
 from .count import ModuleCount
@@ -58,6 +58,11 @@ class History:
     elsewhere: bool = False
     made: str = ""
     lost: str = ""
+
+    @property
+    def ready(self) -> bool:
+        """Was it trained, here or elsewhere, or made from others?"""
+        return bool(self.steps or self.elsewhere or self.made)
 
     @property
     def line(self) -> str:
@@ -127,7 +132,7 @@ class Adapter:
         )
 
     def __repr__(self) -> str:
-        return self.line if self.trained else f"{self.line}; {self.history.line}"
+        return one_line(self.line if self.trained else f"{self.line}; {self.history.line}")
 
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None
@@ -162,9 +167,9 @@ class LiveAdapter:
     modules there. `wrapper` is PEFT's model around the base, None for methods that PEFT does not
     have; `start` is the state that training begins from; `form` is the prompt form of its training;
     `saved_to` is the folder that has its current state, or None, and `saved_as` how that folder's
-    files were then. `run` is the record of its last
-    training, `parents` are the adapters that it was made from, `own` its parameters by (path,
-    name).
+    files were then; `example` is a prompt of its last training, "" if there is none. `run` is the
+    record of its last training, `parents` are the adapters that it was made from, `own` its
+    parameters by (path, name).
     """
 
     name: str
@@ -180,6 +185,7 @@ class LiveAdapter:
     source: str | None = None
     saved_to: Path | None = None
     saved_as: Mark | None = None
+    example: str = ""
     run: dict[str, Any] = field(default_factory=dict)
     parents: tuple[str, ...] = ()
     own: dict[tuple[str, str], nn.Parameter] = field(default_factory=dict)

@@ -22,6 +22,7 @@ from lora_magic.base.quantise import quantised_bits
 from lora_magic.errors import AdapterError
 from lora_magic.frames import frame
 from lora_magic.numbers import percent, size
+from lora_magic.printable import one_line
 
 from .delta import merged_parameters, start
 from .methods import Method
@@ -106,7 +107,7 @@ class MergeReport:
         )
 
     def __repr__(self) -> str:
-        return self.line
+        return one_line(self.line)
 
     def to_frame(self) -> DataFrame:
         """One row per module: module, relative_change, lost_to_rounding, bytes."""

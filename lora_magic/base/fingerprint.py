@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from lora_magic.printable import one_line
+
 from .quantise import state_tensors
 
 #: Words (8 bytes each) in a block; all blocks use the same weights.
@@ -72,7 +74,7 @@ class Verification:
         return f"base unchanged: {found} in {self.tensors} tensors, {self.bytes:,} bytes ({how})"
 
     def __repr__(self) -> str:
-        return self.line
+        return one_line(self.line)
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
         from lora_magic.views import receipt

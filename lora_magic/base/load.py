@@ -59,7 +59,7 @@ def load(
     names = None if labels is None else names_of(labels)
     target = choose_device(device)
     quantise.check_bits(bits, target)
-    source, local, files = _locate(name)
+    source, local, files = locate(name)
     with _quiet(local):
         options = {"local_files_only": local, "trust_remote_code": trust_remote_code}
         contents = _checked(name, source, local, trust_remote_code)
@@ -143,7 +143,7 @@ def check(model: Any, tokenizer: Any) -> None:
         PromptForm.of(tokenizer)
 
 
-def _locate(name: str) -> tuple[str, bool, list[str]]:
+def locate(name: str) -> tuple[str, bool, list[str]]:
     """What transformers should load, whether only from local files, and the names of its files."""
     if name == DEMO:
         return str(demo.folder()), True, []

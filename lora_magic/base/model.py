@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lora_magic.errors import BaseModelError, PromptError, listed
 from lora_magic.numbers import short
+from lora_magic.printable import one_line
 
 from . import quantise
 from .bitsandbytes_patches import patch_layers
@@ -66,7 +67,7 @@ class BaseRecord:
         return f"{self.quantised.line}, computing in {self.dtype}"
 
     def __repr__(self) -> str:
-        return self.line
+        return one_line(self.line)
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
         from lora_magic.views import receipt

@@ -13,7 +13,9 @@ from __future__ import annotations
 import copy
 import logging
 import sys
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -285,19 +287,31 @@ def paged_adamw(groups: list[dict[str, Any]], rate: float, bits: int) -> torch.o
 
 
 def bitsandbytes() -> Any:
-    """bitsandbytes, imported without its message about an optional CPU kernel."""
+    """bitsandbytes, imported on first use and without its notices."""
     if sys.modules.get("bitsandbytes") is not None:
         return sys.modules["bitsandbytes"]
-    logger = logging.getLogger("bitsandbytes")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
     try:
-        import bitsandbytes
+        with without_notices():
+            import bitsandbytes
     except ImportError as error:
         raise BaseModelError(
             f"quantised weights need bitsandbytes, which cannot be imported ({error}); "
             "type: %pip install bitsandbytes"
         ) from error
+    return bitsandbytes
+
+
+@contextmanager
+def without_notices() -> Iterator[None]:
+    """Drop what bitsandbytes logs and warns of while it is imported, by us or by peft: an optional
+    kernel that is missing, a device that it does not use. Its errors pass, and its logger is as
+    before after the block."""
+    logger = logging.getLogger("bitsandbytes")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"bitsandbytes(\.|$)")
+            yield
     finally:
         logger.setLevel(level)
-    return bitsandbytes

@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from lora_magic.frames import frame
+from lora_magic.printable import one_line
 
 from .diff import marked_words
 
@@ -25,7 +26,8 @@ class Pane:
 
     `seconds` is the wall time of its pass; if `batched`, one pass makes all panes of the prompt.
     `first_logit_change` is max |Δlogit| over the vocabulary at the first new token, fp32, against
-    the base on the same tokens; `note` is a remark on it, or "".
+    the base on the same tokens; `note` is a remark on it, or "". `stopped` says that the user ended
+    the answer, or that it was not begun.
     """
 
     prompt: str
@@ -37,15 +39,20 @@ class Pane:
     batched: bool
     first_logit_change: float
     note: str = ""
+    stopped: bool = False
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Prompts answered under several adapters, the base first for each prompt."""
+    """Prompts answered under several adapters, the base first for each prompt.
+
+    `left_out` are the adapters that were not named and not trained.
+    """
 
     panes: tuple[Pane, ...]
     temperature: float = 0.0
     seed: int = 0
+    left_out: tuple[str, ...] = ()
 
     @property
     def prompts(self) -> tuple[str, ...]:
@@ -90,7 +97,7 @@ class Comparison:
         return [(prompt, list(panes)) for prompt, panes in grouped]
 
     def __repr__(self) -> str:
-        return f"{self.line}\n\n{self._repr_mimebundle_()['text/plain']}"
+        return f"{one_line(self.line)}\n\n{self._repr_mimebundle_()['text/plain']}"
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
         from lora_magic.views import comparison as view

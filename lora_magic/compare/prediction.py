@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from lora_magic.errors import listed
 from lora_magic.frames import frame
 from lora_magic.numbers import percent
+from lora_magic.printable import one_line
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -60,8 +61,6 @@ class Prediction:
         return self.label
 
     def __repr__(self) -> str:
-        from lora_magic.printable import one_line
-
         return one_line(self.line)
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
@@ -72,9 +71,13 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Classification:
-    """Texts and the predictions of each adapter, the base first for each text."""
+    """Texts and the predictions of each adapter, the base first for each text.
+
+    `left_out` are the adapters that were not named and not trained.
+    """
 
     predictions: tuple[Prediction, ...]
+    left_out: tuple[str, ...] = ()
 
     @property
     def prompts(self) -> tuple[str, ...]:
@@ -105,4 +108,4 @@ class Classification:
     def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
         from lora_magic.views import classification as view
 
-        return view.bundle(self.predictions, self.line)
+        return view.bundle(self.predictions, self.line, self.left_out)

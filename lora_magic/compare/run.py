@@ -6,9 +6,10 @@ Knows models, slots, prompt forms and low-rank updates; knows no session and no 
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -108,9 +109,13 @@ class _Run:
     stack: Mapping[str, nn.Module] | None
     generate: Callable[..., list[Generation]]
     watch: OnAnswers | None
+    #: Set once `watch` has ended the answers: no other answer is begun.
+    ended: threading.Event = field(default_factory=threading.Event)
 
     def panes(self, prompt: str, inputs: Sequence[Sequence[int]]) -> list[Pane]:
         """One prompt's panes, given its token ids for each variant."""
+        if self.ended.is_set():
+            return [self._unbegun(prompt, variant.name) for variant in self.variants]
         if self.stack is None:
             made = [
                 answer
@@ -131,9 +136,15 @@ class _Run:
                 batched=self.stack is not None,
                 first_logit_change=change,
                 note="" if variant is self.variants[0] else _note(change),
+                stopped=not answer.ended and self.ended.is_set(),
             )
             for variant, (answer, seconds), change in zip(self.variants, made, changes, strict=True)
         ]
+
+    def _unbegun(self, prompt: str, adapter: str) -> Pane:
+        """The pane of an answer that the user's stop came before; nothing of it was computed."""
+        batched = self.stack is not None
+        return Pane(prompt, adapter, "", 0, False, 0.0, batched, math.nan, stopped=True)
 
     def _answers(
         self,
@@ -143,6 +154,8 @@ class _Run:
         inputs: Sequence[Sequence[int]],
     ) -> list[tuple[Generation, float]]:
         """One pass with these modules in the slots: each row's answer, and the pass's seconds."""
+        if self.ended.is_set():
+            return [(Generation("", 0, False), 0.0) for _ in variants]
         start = time.perf_counter()
         with self.slots.using(modules):
             stops = [variant.form.stop_ids for variant in variants]
@@ -155,7 +168,13 @@ class _Run:
         watch = self.watch
         if watch is None:
             return None
-        return lambda texts: watch(lambda: (prompt, tuple(zip(names, texts(), strict=True))))
+
+        def on_token(texts: Callable[[], list[str]]) -> bool:
+            if watch(lambda: (prompt, tuple(zip(names, texts(), strict=True)))):
+                self.ended.set()
+            return self.ended.is_set()
+
+        return on_token
 
     def _changes(self, inputs: Sequence[Sequence[int]]) -> list[float]:
         """max |Δ| of the first logits against the base on the same tokens, for each variant.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lora_magic.errors import AdapterError, listed
 from lora_magic.frames import frame
+from lora_magic.printable import one_line
 
 from .dense import Update
 
@@ -134,7 +135,7 @@ class Spectrum:
         return f"{adapter}: {len(series)} {noun}, rank {rank}, effective rank {spread}"
 
     def __repr__(self) -> str:
-        return f"{self.line}\n{self._repr_mimebundle_()['text/plain']}"
+        return f"{one_line(self.line)}\n{self._repr_mimebundle_()['text/plain']}"
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
         from lora_magic.views import spectrum as view

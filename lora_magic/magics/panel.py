@@ -12,8 +12,9 @@ from lora_magic.adapters.methods import METHODS
 from lora_magic.adapters.spec import ALL_LINEAR, ATTENTION, BASE_NAME, AdapterSpec
 from lora_magic.adapters.targets import leaf_names, resolve, shape_of
 from lora_magic.errors import AdapterError, CommandError, listed, near
+from lora_magic.magics.prompts import blocks_of
 from lora_magic.magics.verbs.looking import VIEWS
-from lora_magic.state.queries import PROMPT, adapter_names, spec_of
+from lora_magic.state.queries import adapter_names, compared, prompt_of, spec_of
 from lora_magic.state.resolve import resolve_spec
 from lora_magic.views.comparison import progress_html
 from lora_magic.views.controls.compare import CompareControls, Follow, Request
@@ -99,9 +100,13 @@ class Panel:
 
     # Following the session
 
-    def _changed(self) -> None:
+    def _changed(self, doing: str) -> None:
         # A control's own call is a verb too, and would call this again.
         if self._busy or self._closed:
+            return
+        if self._compare is not None:
+            self._compare.busy(doing)
+        if doing:
             return
         self._busy = True
         try:
@@ -278,8 +283,12 @@ class Panel:
 
         given = {k: v for k, v in self._start.items() if k in _SAMPLING and v is not None}
         named = self._start.get("adapters") is not None
-        adapters = tuple(n for n in self._initial_adapters() if n != BASE_NAME) if named else None
-        start = Request(self._start.get("prompt") or PROMPT, adapters, **given)
+        state = self._session._state
+        usual = {*compared(state), *([] if state.active in state.attached else [state.active])}
+        chosen = self._initial_adapters() if named else [n for n in self._answering() if n in usual]
+        adapters = tuple(name for name in chosen if name != BASE_NAME)
+        prompt = self._start.get("prompt") or prompt_of(state)
+        start = Request(prompt, adapters, **given)
         samples = not self._session._state.base.task.classifies
         return CompareControls(self._answering(), self._answer, start, samples=samples)
 
@@ -289,12 +298,12 @@ class Panel:
         return [*state.attached, *([state.active] if len(state.together) > 1 else [])]
 
     def _answer(self, request: Request, follow: Follow) -> str:
-        names = [BASE_NAME, *(request.adapters or ())]
+        names, prompts = [BASE_NAME, *(request.adapters or ())], blocks_of(request.prompt)
         if self._session._state.base.task.classifies:
-            return _page_of(self._session.compare(request.prompt, adapters=names))
-        seen: dict[str, str] = {}
+            return _page_of(self._session.compare(prompts, adapters=names))
+        seen: dict[str, dict[str, str]] = {}
         found = self._session.compare(
-            request.prompt,
+            prompts,
             adapters=names,
             temperature=request.temperature,
             max_new_tokens=request.max_new_tokens,
@@ -316,12 +325,15 @@ _BY_MATRIX = ("lora", "adalora")
 
 
 def _so_far(
-    names: Sequence[str], seen: dict[str, str], prompt: str, texts: Sequence[tuple[str, str]]
+    names: Sequence[str],
+    seen: dict[str, dict[str, str]],
+    prompt: str,
+    texts: Sequence[tuple[str, str]],
 ) -> str:
     """The page of the answers so far: finished, being generated, and pending."""
-
-    seen.update(texts)
-    return progress_html(prompt=prompt, panes=[(name, seen.get(name)) for name in names])
+    seen.setdefault(prompt, {}).update(texts)
+    groups = ((asked, [(name, made.get(name)) for name in names]) for asked, made in seen.items())
+    return progress_html(*groups)
 
 
 def _page_of(result: Any) -> str:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
-from lora_magic.magics.show import has_person, say
+from lora_magic.magics.show import NOTHING, has_person, say
+from lora_magic.printable import one_line
 from lora_magic.training.reporter import LineReporter
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ PAUSE = 0.2  # the least time between two updates, in seconds
 # The share of the run's time that updates may take, with a margin below a hundredth.
 SHARE = 0.009
 PICTURES = "lora_magic.views.training"
-#: What replaces a button: an output that draws nothing.
-_NOTHING = {"text/html": "", "text/plain": ""}
 
 
 def reporter_for(shell: Any) -> LiveReporter | TerminalReporter:
@@ -49,16 +48,20 @@ class LiveReporter:
         self._shell, self._clock = shell, clock
         self._handle: Any = None
         self._next = 0.0
-        self._title = "Training"
+        self._title, self._line = "Training", ""
         self._last: StepPoint | None = None
         self._losses: list[float] = []
         self._button: StopButton | None = None
         self._button_handle: Any = None
 
     def start(self, plan: RunPlan) -> None:
-        """Print the plan's line: what will be trained, and with which defaults."""
+        """Show the plan's line: what will be trained, and with which defaults.
+
+        It stays above the progress; the summary, which repeats it, replaces both.
+        """
         self._title = f"Training {plan.adapter}"
-        say(plan.line)
+        self._line = plan.line.removeprefix(f"{plan.adapter}: ")
+        self._put({"text/plain": one_line(plan.line)})
         # Loaded before the run: within the run its import would count as display time, and delay
         # the second picture by seconds.
         import_module(PICTURES)
@@ -89,7 +92,7 @@ class LiveReporter:
         if not self.finished and self._last is not None:
             self._put({"text/plain": f"{self._title} did not finish: {line_of(self._last)}"})
         if self._button_handle is not None:
-            self._button_handle.update(_NOTHING, raw=True)
+            self._button_handle.update(NOTHING, raw=True)
         if self._button is not None:
             self._button.close()
 
@@ -103,7 +106,8 @@ class LiveReporter:
 
         return progress_html(
             title=self._title,
-            line=f"{point.elapsed:.0f} s so far",
+            line=self._line,
+            elapsed=point.elapsed,
             losses=self._losses,
             step=point.step,
             total=point.total,

@@ -21,7 +21,7 @@ def prompts_of(verb: Verb, typed: str, body: str | None) -> list[str]:
 
     Raises `CommandError` if there is none, or if both places have one.
     """
-    blocks = [body or ""] if verb.prompt == "one" else re.split(r"\n[ \t]*\n", body or "")
+    blocks = [body or ""] if verb.prompt == "one" else blocks_of(body or "")
     below = [block.strip() for block in blocks if block.strip()]
     if typed and below:
         raise CommandError(
@@ -31,6 +31,12 @@ def prompts_of(verb: Verb, typed: str, body: str | None) -> list[str]:
     if not typed and not below:
         raise CommandError(f"%lora {verb.name}: the prompt is missing. Type: {verb.usage}")
     return below or [typed]
+
+
+def blocks_of(text: str) -> list[str]:
+    """The prompts of a cell or a prompt box, with blank lines between them; [""] for none."""
+    blocks = [block.strip() for block in re.split(r"\n[ \t]*\n", text)]
+    return [block for block in blocks if block] or [""]
 
 
 def notes_on(prompt: str, verb: Verb, variables: Mapping[str, Any]) -> list[str]:

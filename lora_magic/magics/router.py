@@ -24,10 +24,14 @@ from lora_magic.magics.places import Place, place_in
 from lora_magic.magics.progress import reporter_for
 from lora_magic.magics.prompts import notes_on, prompts_of
 from lora_magic.magics.shell import session_for
-from lora_magic.magics.show import has_person, say, show, show_below
+from lora_magic.magics.show import announced, has_person, say, show, show_below
 from lora_magic.magics.verb import Call, Verb
 from lora_magic.magics.verbs import VERBS
 from lora_magic.magics.words import expand
+from lora_magic.state.session_state import import_libraries, libraries_imported
+
+#: The line above the first verb's result while the libraries are imported.
+IMPORTING = "importing torch, transformers, peft …"
 
 
 @magics_class
@@ -89,6 +93,9 @@ def _run(shell: Any, marked: str, cell: str | None, local: Mapping[str, Any]) ->
         say(help_for(verb))
         return None
     call = _call(shell, verb, parsed, body, variables, silent=silent)
+    if not libraries_imported():
+        with announced(shell, IMPORTING):
+            import_libraries()
     try:
         value = verb(call)
     finally:

@@ -8,17 +8,21 @@ outputs; does not know what the controls do.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from IPython.core.getipython import get_ipython
 from IPython.display import display
 
 from lora_magic.magics.places import Place
+from lora_magic.printable import clean, one_line
 
 #: How many panels stay open in a front end that does not identify its cells.
 MANY = 20
 KEPT_AS = "_lora_magic_panels"
+#: What replaces an output that is done: one that draws nothing.
+NOTHING = {"text/html": "", "text/plain": ""}
 
 
 def show(value: Any, *, changes: bool, place: Place, silent: bool, shown: bool = False) -> Any:
@@ -47,7 +51,7 @@ def receipt(value: Any) -> None:
     if hasattr(value, "_repr_mimebundle_") or not hasattr(value, "line"):
         display(value)
     else:
-        display({"text/plain": value.line}, raw=True)
+        display({"text/plain": one_line(value.line)}, raw=True)
 
 
 def show_outputs(record: Any) -> None:
@@ -66,9 +70,37 @@ def has_person(shell: Any) -> bool:
 
 
 def say(text: str) -> None:
-    """Print a line of plain text."""
-    sys.stdout.write(text + "\n")
+    """Print plain text; a control character of a name is made visible."""
+    sys.stdout.write(clean(text) + "\n")
     sys.stdout.flush()
+
+
+@contextmanager
+def announced(shell: Any, text: str) -> Iterator[None]:
+    """Show a line during a block that takes seconds, and remove it after the block.
+
+    Where output cannot be taken back, in a pipe, the line stays; a notebook that a program runs
+    gets none, since nobody reads it and it would be kept in the file.
+    """
+    if getattr(shell, "kernel", None) is not None:
+        handle = (
+            display({"text/plain": text}, raw=True, display_id=True) if has_person(shell) else None
+        )
+        try:
+            yield
+        finally:
+            if handle is not None:
+                handle.update(NOTHING, raw=True)
+        return
+    erasable = sys.stdout.isatty()
+    sys.stdout.write(text + ("" if erasable else "\n"))
+    sys.stdout.flush()
+    try:
+        yield
+    finally:
+        if erasable:
+            sys.stdout.write(f"\r{' ' * len(text)}\r")
+            sys.stdout.flush()
 
 
 def show_panel(panel: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from lora_magic.adapters.files import saved_in
 from lora_magic.adapters.live_adapter import Adapter, LiveAdapter, stackable
 from lora_magic.adapters.spec import BASE_NAME, AdapterSpec
 from lora_magic.adapters.targets import canonical, carries_lora, leaf_names
+from lora_magic.base import DEMO
 from lora_magic.compare.run import Variant
 from lora_magic.errors import AdapterError, PromptError, StateError, listed, near
 from lora_magic.lowrank.dense import Update
@@ -23,17 +25,45 @@ from .status import Status, machine, next_commands
 if TYPE_CHECKING:
     from .session import Session
 
-#: The prompt that `status` suggests; the embedded model knows the answer.
-PROMPT = "What does a fox eat?"
+#: The prompt to suggest on the embedded model, which knows the answer.
+_DEMO_PROMPT = "What does a fox eat?"
+#: The prompt to suggest on any other base, and the text on a classifier.
+_PROMPT, _TEXT = "Tell me a short story.", "It was a quiet day."
+#: Short prompts of one line, without a character that a magic's line reads in another way.
+_TYPABLE = re.compile(r"\w(?:[\w ,.!?:'’]|-(?!-)){0,76}[\w.!?]")
+
+
+def prompt_of(state: SessionState) -> str:
+    """A prompt to suggest: on the embedded model a question that it knows, on any other base one
+    that an adapter was trained on, the active adapter's first, else one that suits any base."""
+    if state.key[:2] == ("load", DEMO):
+        return _DEMO_PROMPT
+    names = dict.fromkeys([*state.together, *state.attached])
+    for seen in (state.attached[name].example for name in names):
+        if _TYPABLE.fullmatch(seen):
+            return seen
+    return _TEXT if not state.empty and state.base.task.classifies else _PROMPT
 
 
 def variants(state: SessionState, adapters: str | Sequence[str] | None) -> list[Variant]:
-    """The base and the named adapters, by default all, as columns of a comparison."""
+    """The base and the named adapters as columns of a comparison.
+
+    By default all that were trained or made from others; if there are none, all.
+    """
     state.base.needs_tokenizer()
-    names = list(state.attached) if adapters is None else adapter_names(adapters)
+    names = compared(state) if adapters is None else adapter_names(adapters)
     if adapters is None and len(state.together) > 1:
         names.append(state.active)
     return [_variant(state, name) for name in dict.fromkeys([BASE_NAME, *names])]
+
+
+def compared(state: SessionState) -> list[str]:
+    """The adapters in a comparison that names none: those with something to show, or all.
+
+    The merged one is among them: without it, its column would be missing from its own model.
+    """
+    ready = [n for n, a in state.attached.items() if a.history.ready or n == state.merged]
+    return ready or list(state.attached)
 
 
 def untrained(state: SessionState, names: Iterable[str]) -> set[str]:
@@ -135,9 +165,11 @@ def spectrum(state: SessionState, names: Sequence[str], module: str | None) -> S
     for name in chosen:
         method = state.named(name).method
         if method.no_spectrum:
+            look = f"%lora compare --adapters {name} {prompt_of(state)}"
+            look = look if state.base.tokenizer is not None else f"%lora ratio {name}"
             raise AdapterError(
                 f"{name} ({method.title}) has no spectrum: {method.no_spectrum}. "
-                f"To see what it does, type: %lora compare {PROMPT}"
+                f"To see what it does, type: {look}"
             )
     updates: dict[str, Mapping[str, Update]] = {n: state.named(n).updates() for n in chosen}
     if module is not None:
@@ -175,9 +207,8 @@ def status(state: SessionState, adapters: Mapping[str, Adapter], unchanged: bool
     """What is loaded, attached, active and merged, and what to type next."""
     commands: Sequence[str] = ["%lora load demo"]
     if not state.empty:
-        commands = next_commands(adapters, state.active, state.merged, PROMPT)
-        if state.base.tokenizer is None:
-            commands = [line for line in commands if not line.endswith(PROMPT)]
+        prompt = prompt_of(state) if state.base.tokenizer is not None else None
+        commands = next_commands(adapters, state.active, state.merged, prompt)
     return Status(
         machine=machine(),
         base=None if state.empty else state.record(),

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from lora_magic import numbers
 from lora_magic.adapters.spec import BASE_NAME, check_name
-from lora_magic.errors import AdapterError, CommandError, listed
-from lora_magic.interrupts import undisturbed
+from lora_magic.errors import AdapterError, CommandError, StateError, listed
 from lora_magic.paths import path_of, quoted
+from lora_magic.printable import one_line
 from lora_magic.training import rows, sources
 
 from .receipt import Receipt
@@ -62,22 +62,15 @@ class Session:
 
     @cached_property
     def _state(self) -> SessionState:
-        # An interrupted import of torch cannot be repeated in the same process, so ■ is deferred
-        # until all heavy libraries are loaded.
-        with undisturbed():
-            import torch  # noqa: F401
+        from .session_state import SessionState, import_libraries
 
-            from lora_magic.adapters import attach, bridge  # noqa: F401
-            from lora_magic.base import load  # noqa: F401
-
-            from .session_state import SessionState
-
-            return SessionState()
+        import_libraries()
+        return SessionState()
 
     # State
 
     def __repr__(self) -> str:
-        return f"<Session: {self.status().line}>"
+        return f"<Session: {one_line(self.status().line)}>"
 
     @property
     def model(self) -> Any:
@@ -165,6 +158,9 @@ class Session:
         named = None if labels is None else names_of(labels)
         key = ("load", str(model), bits, str(dtype), str(device), trust_remote_code, task, named)
         if key != self._state.key:
+            if self._state.unsaved() and not replace:
+                # A name without a model has nothing to do with what would be lost.
+                loading.locate(str(model))
             self._state.refuse_loss(f"load {model}", replace)
             base = loading.load(
                 str(model),
@@ -207,7 +203,8 @@ class Session:
         self._state.release()
         base = "unchanged"
         if not found:
-            base = f"CHANGED from outside the session in {len(found.changed)} tensors"
+            count_of = len(found.changed)
+            base = f"CHANGED from outside the session in {count_of} tensor{'s' * (count_of != 1)}"
         freed = f"{count} adapter{'s' * (count != 1)} freed"
         unsaved = f" (trained and not saved: {listed(lost)})" if lost else ""
         return Receipt(f"{name} released, {base}; {freed}{unsaved}")
@@ -268,18 +265,27 @@ class Session:
         return state.attached[name].record(active=True)
 
     @transactional
-    def detach(self, name: str) -> Receipt:
-        """Remove an adapter; if it was active, base becomes active."""
+    def detach(self, name: str, *, discard: bool = False) -> Receipt:
+        """Remove an adapter; if it was active, base becomes active.
+
+        Raises `StateError` for one that was trained, or made from others, and is not saved, unless
+        `discard`.
+        """
         state = self._state
         _ = state.base
         state.refuse_while_merged("detach")
         state.named(name)
         unsaved = name in state.unsaved()
+        if unsaved and not discard:
+            raise StateError(
+                f"detach would lose {name} ({state.attached[name].history.line}), which is not "
+                f"saved; save first (%lora save {name}) or add --discard."
+            )
         with state.all_or_nothing():
             if name in state.together:
                 state.activate(BASE_NAME)
             del state.attached[name]
-        lost = " (its training was not saved)" if unsaved else ""
+        lost = " (it was not saved)" if unsaved else ""
         return Receipt(f"{name} detached{lost}; {state.active} is active")
 
     @transactional
@@ -490,9 +496,11 @@ class Session:
     ) -> Comparison | Classification:
         """The same prompts answered by the base and by each adapter, with the same seed.
 
-        One argument may be a list of prompts. For a classifier the label probabilities of each text
-        are compared. `watch` is called after each new token with a function that returns the prompt
-        and (adapter, text so far) of the answers being generated; if it returns true, they end.
+        Without `adapters` those that were never trained are left out, and the record names them; if
+        none was trained, all are compared. One argument may be a list of prompts. For a classifier
+        the label probabilities of each text are compared. `watch` is called after each new token
+        with a function that returns the prompt and (adapter, text so far) of the answers being
+        generated; if it returns true, they end.
         """
         from lora_magic.compare import classify as classifying
         from lora_magic.compare.run import compare
@@ -503,9 +511,14 @@ class Session:
         variants = queries.variants(self._state, adapters)
         names = [variant.name for variant in variants]
         context = queries.usable_context(self._state, names)
+        left_out = (
+            ()
+            if adapters is not None
+            else tuple(name for name in self._state.attached if name not in names)
+        )
         if base.task.classifies:
             classifying.refuse_flags(max_new_tokens, temperature, seed)
-            return classifying.compare(
+            labelled = classifying.compare(
                 base.model,
                 self._state.slots,
                 base.needs_tokenizer(),
@@ -515,7 +528,8 @@ class Session:
                 untrained=queries.untrained(self._state, names),
                 context=context,
             )
-        return compare(
+            return replaced(labelled, left_out=left_out)
+        answered = compare(
             base.model,
             self._state.slots,
             base.needs_tokenizer(),
@@ -527,6 +541,7 @@ class Session:
             context=context,
             watch=watch,
         )
+        return replaced(answered, left_out=left_out)
 
     def ratio(
         self,

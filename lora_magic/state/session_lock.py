@@ -16,7 +16,7 @@ from lora_magic.errors import StateError
 
 
 class SessionLock:
-    """A lock on a session, and listeners that are called after every verb.
+    """A lock on a session, and listeners that are called before and after every verb.
 
     The main thread waits for the lock (■ ends the wait); any other thread gets an error that names
     `doing`, which the holder of the lock sets.
@@ -26,7 +26,7 @@ class SessionLock:
         self.doing = ""
         self._lock = threading.RLock()
         self._local = threading.local()
-        self._listeners: list[WeakMethod[Callable[[], None]]] = []
+        self._listeners: list[WeakMethod[Callable[[str], None]]] = []
 
     def locked(self) -> AbstractContextManager[object]:
         """Lock the session during a `with` block.
@@ -60,14 +60,15 @@ class SessionLock:
         finally:
             self._local.at_once = False
 
-    def listen(self, changed: Callable[[], None]) -> None:
-        """Call this method after every verb, as long as its object lives."""
+    def listen(self, changed: Callable[[str], None]) -> None:
+        """Call this method before every verb with its name and after it with "", as long as its
+        object lives."""
         self._listeners.append(WeakMethod(changed))
 
-    def notify(self) -> None:
-        """Call the listeners after a verb; drop those whose objects no longer exist.
+    def notify(self, doing: str = "") -> None:
+        """Call the listeners before or after a verb; drop those whose objects no longer exist.
 
-        The verb has finished, so an error in a listener is logged, not raised.
+        An error in a listener is not the verb's, so it is logged, not raised.
         """
         for reference in list(self._listeners):
             method = reference()
@@ -75,6 +76,6 @@ class SessionLock:
                 self._listeners.remove(reference)
                 continue
             try:
-                method()
+                method(doing)
             except Exception:
                 logging.getLogger(__name__).exception("a panel's control could not be updated")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,23 @@ if TYPE_CHECKING:
     from lora_magic.adapters.slots import Slots
     from lora_magic.base.model import BaseModel, BaseRecord
     from lora_magic.base.prompt import PromptForm
+
+
+def libraries_imported() -> bool:
+    """Has `import_libraries` nothing left to do?"""
+    return "lora_magic.adapters.bridge.library" in sys.modules
+
+
+def import_libraries() -> None:
+    """Import torch, transformers, peft and all of ours that needs them: some seconds.
+
+    An interrupted import of torch cannot be repeated in the same process, so ■ is deferred.
+    """
+    with undisturbed():
+        import torch  # noqa: F401
+
+        from lora_magic.adapters import attach, bridge  # noqa: F401
+        from lora_magic.base import load  # noqa: F401
 
 
 class SessionState:

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from lora_magic.adapters.methods import METHODS
+from lora_magic.adapters.spec import BASE_NAME
 from lora_magic.numbers import short
 
 if TYPE_CHECKING:
@@ -92,15 +94,26 @@ def _memory() -> str:
 
 
 def next_commands(
-    adapters: Mapping[str, Adapter], active: str, merged: str | None, prompt: str
+    adapters: Mapping[str, Adapter], active: str, merged: str | None, prompt: str | None
 ) -> tuple[str, ...]:
-    """The commands to suggest, the most likely first."""
+    """The commands to suggest, the most likely first; each works in this state.
+
+    `prompt` is None for a base without a tokenizer, which neither answers nor trains. The command
+    that trains takes rows below it.
+    """
     if merged is not None:
         return ("%lora unmerge",)
-    untrained = [name for name, adapter in adapters.items() if not adapter.trained]
     if not adapters:
-        return (f"%lora ask {prompt}", "%lora attach pirate")
-    if untrained:
-        return (f"%%lora_train {active if active in untrained else untrained[0]}",)
-    name = active if active in adapters else next(iter(adapters))
-    return (f"%lora compare {prompt}", f"%lora spectrum {name}", f"%lora merge {name}")
+        return (*([f"%lora ask {prompt}"] if prompt else []), "%lora attach pirate")
+    named = [part.partition("=")[0] for part in active.split(",") if active != BASE_NAME]
+    order = sorted(adapters, key=lambda name: name not in named)
+    untrained = [name for name in order if not adapters[name].history.ready]
+    if untrained and prompt:
+        return (f"%%lora_train {untrained[0]}",)
+    name = next((name for name in order if name not in untrained), order[0])
+    method = METHODS[adapters[name].spec.method]
+    return (
+        f"%lora compare {prompt}" if prompt else f"%lora ratio {name}",
+        *([] if method.no_spectrum else [f"%lora spectrum {name}"]),
+        *([] if method.not_merged else [f"%lora merge {name}"]),
+    )

@@ -64,6 +64,7 @@ def train(
     attached.form = form
     attached.history = _history(attached.history, summary, more)
     attached.saved_to = None
+    attached.example = next(filter(None, map(_asked, rows)), "")
     attached.run = _recorded(summary, flags)
     if measured:
         summary = _with_forgetting(state, attached, summary, reporter)
@@ -73,6 +74,12 @@ def train(
             "it keeps what it learned. To continue, run the cell again with --continue."
         )
     return summary
+
+
+def _asked(row: Row) -> str:
+    """What a row asks: its prompt, or the user's first turn of a conversation; "" for a text."""
+    turns = [turn.content for turn in row.messages or () if turn.role == "user"]
+    return row.prompt or next(iter(turns), "")
 
 
 class _WithoutFinish:

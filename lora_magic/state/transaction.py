@@ -39,6 +39,7 @@ def transactional(
 
             grad, threads = torch.is_grad_enabled(), torch.get_num_threads()
             try:
+                self._lock.notify(verb.__name__)
                 return verb(self, *args, **kwargs)
             except BaseException:
                 with undisturbed():

@@ -198,15 +198,16 @@ class _Run:
         data, count = self.encoded, len(self.train)
         reached, trained = self._reached(len(self.steps))
         noun = "text" if data.texts == count + len(self.held_out) else "row"
-        what = f"{trained:,} token{'s' * (trained != 1)} trained, "
+        what = f", {trained:,} token{'s' * (trained != 1)} trained"
         seen = "" if reached == count else f"{reached} of "
-        full = f", {data.full} left out (prompt too long)" if data.full else ""
+        odd = ((data.cut, "cut"), (data.empty, "empty"), (data.full, "left out (prompt too long)"))
+        less = "".join(f", {number} {how}" for number, how in odd if number)
         end = f"ends with {data.end_token}" if data.end_token else "no end token"
         if data.classes:
             what, end = "", f"labels {listed(data.classes)}"
         line = (
-            f"{self.name}: {seen}{count} {noun}{'s' * (count != 1)}, {what}{data.cut} cut, "
-            f"{data.empty} empty{full} · {self.spec.line}, {end}"
+            f"{self.name}: {seen}{count} {noun}{'s' * (count != 1)}{what}{less} · "
+            f"{self.spec.line}, {end}"
         )
         return RunPlan(self.name, line)
 

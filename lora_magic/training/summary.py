@@ -11,6 +11,7 @@ from typing import Any
 
 from lora_magic.frames import frame
 from lora_magic.numbers import duration, percent
+from lora_magic.printable import one_line
 
 from .forgetting import Forgetting
 
@@ -165,7 +166,7 @@ class RunSummary:
         return " → ".join("not measured" if a is None else _percent(a, label) for a in pair)
 
     def __repr__(self) -> str:
-        return self.line
+        return one_line(self.line)
 
     def to_frame(self) -> Any:
         """A pandas DataFrame with columns step (from 1) and loss (nats per token)."""

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 from lora_magic import numbers
 from lora_magic.printable import clean, one_line
-from lora_magic.views.comparison import note_of
+from lora_magic.views import comparison
+from lora_magic.views.comparison import note_of, rows_of
 from lora_magic.views.html import Markup, joined, paragraphs, tag
 from lora_magic.views.style import LINE, frame
+from lora_magic.views.style import line as one
 from lora_magic.views.table import table
 from lora_magic.views.text import plain_table
 
@@ -27,28 +29,36 @@ SHOWN = 12
 _WIDTH = 12
 
 
-def bundle(predictions: Sequence[Prediction], line: str = "") -> dict[str, object]:
-    """The MIME bundle of predictions: a table for each text."""
+def bundle(
+    predictions: Sequence[Prediction], line: str = "", left_out: Sequence[str] = ()
+) -> dict[str, object]:
+    """The MIME bundle of predictions: a table for each text, with many adapters several."""
     groups = [(text, list(found)) for text, found in groupby(predictions, lambda one: one.prompt)]
     parts = [part for text, columns in groups for part in _group(text, columns)]
-    page = frame(*parts, label="Labels and their probabilities")
-    plain = [_plain(text, columns) for text, columns in groups]
+    rest = comparison.left_out(left_out)
+    note = [one(rest, muted=True)] if rest else []
+    page = frame(*parts, *note, label="Labels and their probabilities")
+    plain = [_plain(text, row) for text, columns in groups for row in rows_of(columns)]
     return {
-        "text/plain": "\n\n".join([*([one_line(line)] if line else []), *plain]),
+        "text/plain": "\n\n".join(filter(None, [one_line(line), *plain, rest])),
         "text/html": str(page),
     }
 
 
 def _group(text: str, columns: Sequence[Prediction]) -> list[Markup]:
+    return [
+        tag("p", tag("strong", paragraphs(text)), style=f"{LINE};margin-top:.5rem"),
+        *map(_table, rows_of(columns)),
+        *(note_of(note) for note in _notes(columns)),
+    ]
+
+
+def _table(columns: Sequence[Prediction]) -> Markup:
     header = ["label", *(column.adapter for column in columns)]
     rows, rest = _rows(columns)
     cells = [[label, *(_cell(share, chosen) for share, chosen in row)] for label, row in rows]
     caption = "Probability of each label" + (f"; {rest} less likely labels omitted" if rest else "")
-    return [
-        tag("p", tag("strong", paragraphs(text)), style=f"{LINE};margin-top:.5rem"),
-        table(caption, header, cells, left=len(header)),
-        *(note_of(note) for note in _notes(columns)),
-    ]
+    return table(caption, header, cells, left=len(header))
 
 
 def _cell(share: float, chosen: bool) -> Markup:

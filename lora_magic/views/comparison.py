@@ -5,8 +5,9 @@ Knows comparisons and answers; does not know how they were made.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from lora_magic import numbers
 from lora_magic.printable import clean, one_line
@@ -22,7 +23,14 @@ if TYPE_CHECKING:
 #: A word, or the white space between two, and whether it differs from the base's.
 Word = tuple[str, bool]
 BASE = "base"
-_GRID = "display:grid;grid-template-columns:repeat(auto-fit, minmax(15rem, 1fr));gap:.75rem"
+#: With more adapters than `MANY` the base is repeated before every `ROW` of them, so that it stays
+#: in view; base and `ROW` adapters fill the width of a page.
+MANY, ROW = 4, 3
+Column = TypeVar("Column")
+_GRID = (
+    "display:grid;grid-template-columns:repeat(auto-fit, minmax(15rem, 1fr));gap:.75rem;"
+    "margin-bottom:.75rem"
+)
 _PANE = f"border:{RULE};border-radius:6px;padding:.5rem .75rem;display:flex;flex-direction:column"
 _TEXT = "white-space:pre-wrap;overflow-wrap:anywhere;margin:.25rem 0 .75rem 0;flex:1"
 # A name may be 64 letters without a break.
@@ -33,16 +41,41 @@ _FOOT = f"margin:0;{SMALL};{MUTED}"
 def bundle(comparison: Comparison) -> dict[str, object]:
     """A comparison's MIME bundle."""
     groups = comparison.marked()
+    rest = left_out(comparison.left_out)
     parts = [part for prompt, panes in groups for part in _group(prompt, panes)]
-    page = frame(*parts, _legend(groups), label="Answers side by side")
-    plain = "\n\n".join(_plain(prompt, panes) for prompt, panes in groups)
-    return {"text/plain": plain, "text/html": str(page)}
+    note = [line(rest, muted=True)] if rest else []
+    page = frame(*parts, *note, _legend(groups), label="Answers side by side")
+    plain = [_plain(prompt, panes) for prompt, panes in groups]
+    return {"text/plain": "\n\n".join([*plain, *filter(None, [rest])]), "text/html": str(page)}
 
 
-def progress_html(*, prompt: str, panes: Sequence[tuple[str, str | None]]) -> str:
-    """The page of unfinished answers: (adapter, text so far, or None before its turn)."""
-    grid = tag("div", *(_begun(name, text) for name, text in panes), style=_GRID)
-    return str(frame(_prompt(prompt, "answering …"), grid, label="Answers in progress"))
+#: Unfinished answers of one prompt: (adapter, text so far, or None before its turn).
+Begun = tuple[str, Sequence[tuple[str, str | None]]]
+
+
+def progress_html(*answers: Begun) -> str:
+    """The page of unfinished answers to one prompt or several."""
+    parts: list[Markup] = []
+    for prompt, panes in answers:
+        rows = (tag("div", *(_begun(*pane) for pane in row), style=_GRID) for row in rows_of(panes))
+        parts += [_prompt(prompt, "answering …"), *rows]
+    return str(frame(*parts, label="Answers in progress"))
+
+
+def left_out(names: Sequence[str]) -> str:
+    """The line about the adapters that a comparison left out; empty if there are none."""
+    if not names:
+        return ""
+    return one_line(f"Untrained adapters left out: {', '.join(names)}; name them with --adapters.")
+
+
+def rows_of(columns: Sequence[Column]) -> list[list[Column]]:
+    """The base's column and the adapters': in one row, or if there are many, in several rows that
+    each begin with the base's."""
+    base, *others = columns
+    if len(others) <= MANY:
+        return [[*columns]]
+    return [[base, *others[at : at + ROW]] for at in range(0, len(others), ROW)]
 
 
 def answer_bundle(answer: Answer) -> dict[str, object]:
@@ -56,10 +89,12 @@ def answer_bundle(answer: Answer) -> dict[str, object]:
 
 
 def _group(prompt: str, panes: Sequence[Marked]) -> list[Markup]:
-    batched = {pane.batched for pane, _ in panes}
+    begun = [pane for pane, _ in panes if pane.tokens or not pane.stopped]
+    batched = {pane.batched for pane in begun}
     how = {True: "answered in one batched pass", False: "answered one after the other"}
-    passes = how[batched.pop()] if len(panes) > 1 and len(batched) == 1 else ""
-    return [_prompt(prompt, passes), tag("div", *map(_answered, panes), style=_GRID)]
+    passes = how[batched.pop()] if len(begun) > 1 and len(batched) == 1 else ""
+    rows = (tag("div", *map(_answered, row), style=_GRID) for row in rows_of(panes))
+    return [_prompt(prompt, passes), *rows]
 
 
 def _prompt(prompt: str, passes: str = "") -> Markup:
@@ -74,7 +109,7 @@ def _answered(marked: Marked) -> Markup:
     return _pane(
         pane.adapter,
         note_of(pane.note) if pane.note else "",
-        tag("div", _words(words), style=_TEXT),
+        tag("div", _words(words) if pane.tokens or not pane.stopped else "", style=_TEXT),
         tag("p", _unbroken([*_facts(pane), *_change(pane)]), style=_FOOT),
     )
 
@@ -151,13 +186,16 @@ def _unbroken(facts: Sequence[str]) -> str:
 
 
 def _facts(answer: Answer | Pane) -> list[str]:
+    stopped = getattr(answer, "stopped", False)
+    if stopped and not answer.tokens:
+        return ["not begun: stopped by you"]
     noun = "token" if answer.tokens == 1 else "tokens"
     facts = [f"{numbers.count(answer.tokens)} {noun}", numbers.duration(answer.seconds)]
-    return facts if answer.ended else [*facts, "incomplete"]
+    return facts if answer.ended else [*facts, "stopped by you" if stopped else "incomplete"]
 
 
 def _change(pane: Pane) -> list[str]:
-    if pane.adapter == BASE:
+    if pane.adapter == BASE or (pane.stopped and math.isnan(pane.first_logit_change)):
         return []
     change = pane.first_logit_change
     return [f"first logits ±{numbers.figures(change)}" if change else "first logits: no change"]
@@ -165,7 +203,7 @@ def _change(pane: Pane) -> list[str]:
 
 def _plain(prompt: str, panes: Sequence[Marked]) -> str:
     parts = [f"> {clean(prompt)}"]
-    for pane, _ in panes:
+    for pane, _ in (column for row in rows_of(panes) for column in row):
         facts = " · ".join([*_facts(pane), *_change(pane)])
         note = f"\nNote: {one_line(pane.note)}" if pane.note else ""
         text = clean(pane.text).strip("\n")

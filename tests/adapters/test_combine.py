@@ -143,7 +143,7 @@ def test_parents_may_go() -> None:
         if name == "mix":
             session.swap(name)
             assert torch.equal(logits(session), answers[0])
-        session.detach(name)
+        session.detach(name, discard=True)
     session.swap("small")
     assert torch.equal(logits(session), answers[1])
     assert session.verify()

@@ -95,7 +95,7 @@ def base_loss(session: Session, rows: Any) -> float:
     """The base's loss on the held-out rows: that of a LoRA whose B is 0."""
     session.attach("zero", replace=True)
     before = session.train("zero", rows, eval=50, steps=1, lr=1e-9, seed=0).held_out_before
-    session.detach("zero")
+    session.detach("zero", discard=True)
     assert before is not None
     return before
 

@@ -26,7 +26,9 @@ import nbformat
 from nbclient import NotebookClient
 
 QUICKSTART = Path(__file__).parents[2] / "notebooks" / "quickstart.ipynb"
-WARM = "%lora attach warm\n%lora train warm --data warm_rows --steps 1;\n%lora detach warm"
+WARM = (
+    "%lora attach warm\n%lora train warm --data warm_rows --steps 1;\n%lora detach warm --discard"
+)
 
 
 def run(folder: str) -> tuple[float, float]:

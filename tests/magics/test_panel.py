@@ -10,11 +10,12 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from lora_magic.adapters.methods import METHODS
-from lora_magic.errors import CommandError, StateError
+from lora_magic.errors import CommandError, LoraMagicError, StateError
 from lora_magic.lowrank.dense import DenseUpdate
 from lora_magic.magics import panel as panel_module
 from lora_magic.magics.verbs.looking import VIEWS
 from lora_magic.state.session import Session
+from lora_magic.training.reporter import SilentReporter
 from lora_magic.views.controls.outputs import MIME
 from tests.classifiers import saved, tiny_of
 from tests.conftest import Saver, perturb
@@ -188,8 +189,63 @@ def test_stop_ends_the_answers_and_leaves_the_session_as_it_was(ready: Session) 
     controls.generate.click()
     controls.wait(PATIENCE)
     assert "3 tokens" in controls.page.html.replace("\u00a0", " ")
-    assert "incomplete" in controls.page.html.replace("\u00a0", " ")
+    assert "stopped by you" in controls.page.html.replace("\u00a0", " ")
     assert snapshot(ready) == before
+
+
+def test_the_box_takes_several_prompts_as_the_cell_does(ready: Session) -> None:
+    controls = ready.panel("compare", prompt="Hi\nthere\n\n \nHello", max_new_tokens=2)._compare
+    controls.generate.click()
+    controls.wait(PATIENCE)
+    wanted = ready.compare("Hi\nthere", "Hello", max_new_tokens=2)
+    for prompt in wanted.prompts:
+        assert prompt.replace("\n", "<br>") in controls.page.html
+    assert controls.page.html.count('aria-label="Answer of one"') == 2
+
+
+def test_a_stop_begins_no_other_answer(ready: Session) -> None:
+    ready.attach("three", method="ia3")
+    calls: list[int] = []
+
+    def watch(written: Any) -> bool:
+        calls.append(1)
+        return len(calls) == 2
+
+    found = ready.compare("Hi", "Hello", max_new_tokens=9, watch=watch)
+    assert len(calls) == 2
+    assert [pane.tokens for pane in found.panes] == [2, *[0] * 7]
+    assert all(pane.stopped and not pane.ended for pane in found.panes)
+    assert len(found.to_frame()) == 8
+
+
+def test_untrained_adapters_are_compared_only_if_named_or_if_all_are(ready: Session) -> None:
+    everything = ready.compare("Hi", max_new_tokens=1)
+    assert everything.adapters == ("base", "one", "two")
+    assert everything.left_out == ()
+    ready.train("one", text="Where? => Here.", steps=1)
+    found = ready.compare("Hi", max_new_tokens=1)
+    assert (found.adapters, found.left_out) == (("base", "one"), ("two",))
+    named = ready.compare("Hi", adapters="two", max_new_tokens=1)
+    assert (named.adapters, named.left_out) == (("base", "two"), ())
+
+
+def test_while_a_cell_trains_the_button_waits_and_says_so(ready: Session) -> None:
+    controls = ready.panel("compare")._compare
+    seen: list[tuple[bool, str]] = []
+
+    class Watching(SilentReporter):
+        def step(self, point: Any) -> None:
+            seen.append((controls.generate.disabled, controls.page.message))
+
+    ready.train("one", text="Where? => Here.", steps=1, reporter=Watching())
+    ((disabled, message),) = seen
+    assert disabled
+    assert "Busy with train" in message
+    assert not controls.generate.disabled
+    assert controls.page.message == ""
+    with pytest.raises(LoraMagicError):
+        ready.train("nobody", text="a => b")
+    assert not controls.generate.disabled
 
 
 def test_voices_that_cannot_share_a_pass_are_shown_one_after_the_other(ready: Session) -> None:
@@ -301,7 +357,7 @@ def test_a_dense_spectrum_of_some_size_is_left_to_the_verb(
 
 def test_a_panel_that_was_thrown_away_is_no_burden(ready: Session) -> None:
     class Dropped:
-        def hear(self) -> None:
+        def hear(self, doing: str) -> None:
             raise AssertionError
 
     ready._lock.listen(Dropped().hear)

@@ -67,11 +67,12 @@ def test_at_most_five_pictures_a_second_in_one_place(
             now = step * 0.01
             live.step(point(step))
         live.finish(Summary())
-    assert seen.stdout == PLAN.line + "\n"
-    pictures = seen.outputs[:-1]
+    assert seen.stdout == ""
+    assert seen.outputs[0].data == {"text/plain": PLAN.line}
+    pictures = seen.outputs[1:-1]
     assert len(pictures) == 5
     assert all("text/html" in picture.data for picture in pictures)
-    assert [output.update for output in seen.outputs] == [False] + [True] * 5
+    assert [output.update for output in seen.outputs] == [False] + [True] * 6
     places = {output.transient["display_id"] for output in seen.outputs}
     assert len(places) == 1
     assert seen.outputs[-1].data["text/html"] == "<b>static</b>"
@@ -124,7 +125,8 @@ def test_a_run_shows_its_receipt_once(shell: Any, session: Any, kernel: Any) -> 
     seen = shell.run("%%lora_train pirate\na => b")
     everything = seen.printed + "".join(seen.lines)
     assert everything.count("trained pirate") == 1
-    assert seen.printed.splitlines()[0] == PLAN.line
+    first = [*seen.printed.splitlines(), *seen.lines][0]
+    assert first == PLAN.line
     assert seen.result is None
 
 
@@ -193,7 +195,7 @@ def test_where_no_click_is_heard_there_is_no_button(shell: Any) -> None:
             live.finish(Summary())
             live.close()
         assert not any(WIDGET in output.data for output in seen.outputs)
-        assert "press ■ to stop after this step" in seen.outputs[0].data["text/html"]
+        assert "press ■ to stop after this step" in seen.outputs[1].data["text/html"]
 
 
 def test_a_button_comes_once_a_front_end_can_send_its_click_and_goes_with_the_run(
@@ -217,7 +219,7 @@ def test_a_button_comes_once_a_front_end_can_send_its_click_and_goes_with_the_ru
         live.close()
     widgets = [output for output in seen.outputs if WIDGET in output.data]
     assert len(widgets) == 1
-    assert "press ■" not in seen.outputs[3].data["text/html"]
+    assert "press ■" not in seen.outputs[4].data["text/html"]
     # What stays in the cell: the static form, and an output that draws nothing in the button's
     # place.
     last = {output.transient["display_id"]: output.data for output in seen.outputs}
@@ -229,6 +231,6 @@ def test_a_picture_tells_memory_and_the_held_out_loss(shell: Any) -> None:
     with capture_output() as seen:
         live.start(PLAN)
         live.step(point(1))
-    page = seen.outputs[0].data["text/html"]
+    page = seen.outputs[1].data["text/html"]
     assert "memory 512 MB at the peak" in page
     assert "held out 2.50" in page

@@ -87,6 +87,7 @@ CALLS = [
         ("attach", ("calm",), {"targets": r"re:layers\.\d{1,2}\.q"}),
     ),
     ("detach calm", ("detach", ("calm",), {})),
+    ("detach calm --discard", ("detach", ("calm",), {"discard": True})),
     ("load demo --bits 4bit", ("load", ("demo",), {"bits": 4})),
     ("load demo --bits=8-bit", ("load", ("demo",), {"bits": 8})),
     ("swap base", ("swap", ("base",), {})),

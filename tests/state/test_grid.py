@@ -118,7 +118,7 @@ def test_it_works_or_is_refused_in_one_line(
     _merge(session, trained)
     session.swap("base")
     assert torch.equal(logits(session), answer)
-    session.detach("one")
+    session.detach("one", discard=True)
     assert session.verify()
 
 

@@ -118,7 +118,7 @@ def restart(session: Session, verb: str) -> None:
     if session.merged is not None:
         session.unmerge()
     for name in list(session.adapters):
-        session.detach(name)
+        session.detach(name, discard=True)
     prepare(session, verb)
 
 

@@ -117,8 +117,8 @@ class Listener:
     def __init__(self) -> None:
         self.heard = 0
 
-    def hear(self) -> None:
-        self.heard += 1
+    def hear(self, doing: str) -> None:
+        self.heard += not doing
 
 
 def test_listeners_hear_of_every_verb_also_of_one_that_failed(session: Session) -> None:
@@ -135,7 +135,7 @@ def test_a_fault_of_a_listener_is_logged_and_the_verb_is_done(
     session: Session, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Faulty(Listener):
-        def hear(self) -> None:
+        def hear(self, doing: str) -> None:
             raise ZeroDivisionError
 
     faulty, listener = Faulty(), Listener()

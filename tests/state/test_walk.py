@@ -99,7 +99,7 @@ def open_(session: Session, rng: Dice) -> object:
 
 
 def detach(session: Session, rng: Dice) -> object:
-    return session.detach(_some(session, rng))
+    return session.detach(_some(session, rng), discard=rng.random() < 0.5)
 
 
 WALK: tuple[Step, ...] = (

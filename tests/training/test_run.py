@@ -181,7 +181,7 @@ def test_a_listener_hears_the_plan_each_step_and_the_summary() -> None:
     summary = run("pirate", adapted(), TOKENIZER, data, spec_of(steps=3), reporter=listener)
     (told,) = listener.plans
     tokens = sum(example.trained for example in data.examples)
-    for part in ("pirate: 7 rows", f"{tokens} tokens trained", "0 cut, 1 empty", "<|im_end|>"):
+    for part in ("pirate: 7 rows", f"{tokens} tokens trained, 1 empty ·", "<|im_end|>"):
         assert part in told.line
     assert told.adapter == "pirate"
     assert "3 steps" in told.line
@@ -280,7 +280,7 @@ def test_texts_and_rows_that_are_left_out_are_told_in_the_first_line() -> None:
     assert "a: 1 text, " in listener.plans[0].line
     rows = [Row("Where? " * 200, "Here."), Row("Where?", "Here.")]
     run("a", adapted(), TOKENIZER, encoded(rows), spec_of(1), reporter=listener)
-    assert "0 empty, 1 left out (prompt too long)" in listener.plans[1].line
+    assert "trained, 1 left out (prompt too long) ·" in listener.plans[1].line
 
 
 def test_held_out_rows_are_measured_before_and_after_and_never_trained_on() -> None:

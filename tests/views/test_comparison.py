@@ -90,7 +90,7 @@ def test_the_panes_wrap_and_each_is_named() -> None:
 
 def test_a_name_or_a_prompt_without_a_blank_breaks_inside_its_pane() -> None:
     name = "a" * 64
-    written = comparison.progress_html(prompt=name, panes=[(name, None)])
+    written = comparison.progress_html((name, [(name, None)]))
     whole = shown(Comparison((pane(name, ANSWER, prompt=name),)))["text/html"]
     for found in (Page(whole), Page(written)):
         told = re.findall(f"<p ([^>]*)><strong>{name}", found.markup)
@@ -109,3 +109,37 @@ def test_a_single_answer_reads_as_the_answer_and_a_line_below() -> None:
     bundle = shown(Answer("Fox?", "base", "Mice.\nEggs.", 1, 0.4, True))
     assert bundle["text/plain"] == "Mice.\nEggs.\n(base · 1 token · 0.40 s)"
     assert "Mice.\nEggs." in Page(bundle["text/html"]).text
+
+
+def many(count: int) -> Comparison:
+    others = (pane(f"a{place}", f"answer {place}") for place in range(count))
+    return Comparison((pane("base", BASE), *others))
+
+
+def test_the_base_is_beside_every_row_of_many_adapters() -> None:
+    bundle = shown(many(12))
+    names = re.findall(r'aria-label="Answer of (\w+)"', str(bundle["text/html"]))
+    lines = re.findall(r"^\[(\w+)\]", str(bundle["text/plain"]), flags=re.MULTILINE)
+    rows = [[f"a{place}" for place in range(at, at + 3)] for at in range(0, 12, 3)]
+    assert names == lines == [name for row in rows for name in ("base", *row)]
+    few = str(shown(many(4))["text/plain"])
+    assert few.count("[base]") == 1
+
+
+def test_adapters_that_are_left_out_are_named_with_the_flag_that_shows_them() -> None:
+    bundle = shown(replace(many(1), left_out=("raw", "new")))
+    line = "Untrained adapters left out: raw, new; name them with --adapters."
+    assert line in str(bundle["text/plain"])
+    assert line in Page(bundle["text/html"]).text
+    assert "left out" not in str(shown(many(1)))
+
+
+def test_a_stopped_answer_and_one_that_was_not_begun_say_so() -> None:
+    begun = pane("base", BASE, ended=False, stopped=True)
+    never = pane("a", "", tokens=0, ended=False, stopped=True, first_logit_change=float("nan"))
+    bundle = shown(Comparison((begun, never)))
+    for text in (str(bundle["text/plain"]), Page(bundle["text/html"]).text):
+        text = text.replace("\u00a0", " ")
+        assert text.count("stopped by you") == 2
+        assert "not begun: stopped by you" in text
+        assert not {"incomplete", "nan", "empty answer"} & set(re.findall(r"[\w ]+", text))

@@ -6,20 +6,16 @@ The only file that imports peft.
 from __future__ import annotations
 
 import contextlib
-import logging
 import warnings
 from collections.abc import Iterator
 
+from lora_magic.base.quantise import without_notices
 from lora_magic.errors import AdapterError, sentence
 from lora_magic.versions import untested
 
-# bitsandbytes, which peft imports, warns about an optional CPU kernel.
-_noisy = logging.getLogger("bitsandbytes")
-_level = _noisy.level
-_noisy.setLevel(logging.ERROR)
-import peft  # noqa: E402 (the logger is silenced first)
-
-_noisy.setLevel(_level)
+# peft imports bitsandbytes.
+with without_notices():
+    import peft
 
 
 @contextlib.contextmanager

@@ -38,9 +38,18 @@ def _plain(value: object) -> str:
 def method_line(method: Method) -> str:
     """One method, its parameters per task, and what it cannot do."""
     no = [column for column, answer in method.abilities.items() if answer == "no"]
-    lacks = ", ".join(column for column in no if column != "one pass with others")
-    without = f" (not: {lacks})" if lacks else ""
+    lacks = ", ".join(_LACKS[column] for column in no if column in _LACKS)
+    without = f"; {lacks}" if lacks else ""
     return f"  {method.name:10} {method.title}: {method.storage}{without}"
+
+
+#: What a method lacks, by column of the table of methods.
+_LACKS = {
+    "merge": "no merge",
+    "weighted with others": "no weighted sum",
+    "spectrum": "no spectrum",
+    "on 4 or 8 bits": "not on 4 or 8 bits",
+}
 
 
 PURPOSE_LINES = tuple(
@@ -106,7 +115,13 @@ ATTACH = Verb(
     notes=("methods:", *map(method_line, METHODS.values()), *PURPOSE_LINES),
 )
 
-DETACH = Verb("detach", "remove an adapter", (NAME,), ("%lora detach pirate",), changes=True)
+DETACH = Verb(
+    "detach",
+    "remove an adapter",
+    (NAME, Argument("--discard", None, "also if it is trained and not saved")),
+    ("%lora detach pirate",),
+    changes=True,
+)
 
 SWAP = Verb(
     "swap",

@@ -65,7 +65,7 @@ COMPARE = Verb(
     ),
     prompt="several",
     body="prompts with blank lines between them",
-    controls=lambda call: {"prompt": call.prompts[0], **call.flags},
+    controls=lambda call: {"prompt": "\n\n".join(call.prompts), **call.flags},
 )
 
 

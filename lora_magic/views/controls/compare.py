@@ -21,7 +21,8 @@ PAUSE = 0.2  # seconds between two pages of the answers so far
 
 @dataclass(frozen=True)
 class Request:
-    """A prompt, the adapters that answer it (None for all of them), and how tokens are sampled."""
+    """A prompt or several with blank lines between them, the adapters that answer (None for all of
+    them), and how tokens are sampled."""
 
     prompt: str
     adapters: tuple[str, ...] | None = None
@@ -57,9 +58,15 @@ class CompareControls:
         self._stop = threading.Event()
         self._work: threading.Thread | None = None
         self._writing = threading.Lock()
+        self._told = False
         self.page = Page()
         self.prompt = named(
-            ipywidgets.Textarea, "Prompt", "min(40rem, 100% - 4px)", value=start.prompt, rows=2
+            ipywidgets.Textarea,
+            "Prompts",
+            "min(40rem, 100% - 4px)",
+            value=start.prompt,
+            rows=min(8, max(3, start.prompt.count("\n") + 1)),
+            placeholder="One prompt, or several with a blank line between them",
         )
         self.temperature = named(
             ipywidgets.FloatSlider,
@@ -101,6 +108,21 @@ class CompareControls:
         self._ticks.children = tuple(self.boxes.values())
         for name in known.keys() - self.boxes.keys():
             close(known[name])
+
+    def busy(self, doing: str) -> None:
+        """Say that a cell uses the model, and what for; "" when it has finished.
+
+        A front end may hold a click back until the cell has ended, which is then all that a user
+        would see of it.
+        """
+        if self._writing.locked():
+            return  # These answers wait for nobody.
+        self.generate.disabled = bool(doing)
+        if doing:
+            self.page.say(f"Busy with {doing}; Generate works again when it has finished.")
+        elif self._told:
+            self.page.say("")
+        self._told = bool(doing)
 
     @property
     def request(self) -> Request:

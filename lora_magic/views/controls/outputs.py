@@ -13,6 +13,7 @@ from typing import Any
 
 import ipywidgets
 
+from lora_magic.printable import clean
 from lora_magic.views.controls.widgets import button, close
 from lora_magic.views.html import Markup, tag
 from lora_magic.views.style import LINE, MUTED, SMALL
@@ -45,7 +46,7 @@ def outputs(
     below = tag("span", Markup(fallback.get("text/html", "")))
     page = tag("div", hint, below, class_=_MARK) + tag("style", Markup(_STYLE))
     plain = "\n".join(str(line) for line in (fallback.get("text/plain"), f"{title} {GONE}") if line)
-    return [{"text/html": page, "text/plain": plain}, view(control)]
+    return [{"text/html": page, "text/plain": clean(plain)}, view(control)]
 
 
 def view(control: Any) -> dict[str, Any]:
