@@ -6,6 +6,7 @@ Knows signals and events; does not know the work. Every room may import it.
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,10 @@ from typing import Any
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Defer an interrupt until the block has ended, then raise it."""
+    """Defer an interrupt until the block has ended, then raise it.
+
+    In another such block it is deferred until the outer one has ended.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -25,32 +29,75 @@ def undisturbed() -> Iterator[None]:
     finally:
         if before is not None:
             signal.signal(signal.SIGINT, before)
-    if deferred and before is not signal.SIG_IGN:
+    if deferred and callable(before):
+        before(signal.SIGINT, None)
+    elif deferred and before is not signal.SIG_IGN:
         raise KeyboardInterrupt
+
+
+class OneInterrupt:
+    """A block that is interrupted once: while it is rolled back, further interrupts are ignored.
+
+    Rolling back runs while the first `KeyboardInterrupt` is handled, so that is what is tested.
+    """
+
+    def __init__(self) -> None:
+        self._before: Any = None
+
+    def __enter__(self) -> OneInterrupt:
+        self._before = _install(self._handle)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+            self._before = None
+
+    def _handle(self, number: int, frame: object) -> None:
+        if _rolling_back():
+            return
+        if callable(self._before):
+            self._before(number, frame)
+        else:
+            raise KeyboardInterrupt
 
 
 class Stop:
     """A request to end a run, by an event or by interrupting the kernel.
 
     As a context manager in the main thread it handles interrupts: the first sets `requested`, which
-    lets the step finish; a second raises `KeyboardInterrupt` at once. On exit the previous handler
-    is restored.
+    lets the step finish; a second raises `KeyboardInterrupt`, at once or, if `deferring`, only in
+    blocks of `abortable`. On exit the previous handler is restored.
     """
 
-    def __init__(self, event: threading.Event | None = None) -> None:
-        self._event, self._interrupted = event, False
+    def __init__(self, event: threading.Event | None = None, *, deferring: bool = False) -> None:
+        self._event, self._presses = event, 0
+        self._may_raise = not deferring
         self._before: Any = None
 
     @property
     def requested(self) -> bool:
         """Whether to end after this step."""
-        return self._interrupted or (self._event is not None and self._event.is_set())
+        return self._presses > 0 or (self._event is not None and self._event.is_set())
+
+    @property
+    def aborted(self) -> bool:
+        """Whether a second interrupt asked to end at once."""
+        return self._presses > 1
+
+    @contextmanager
+    def abortable(self) -> Iterator[None]:
+        """A block in which nothing is lost by raising a second interrupt, also an earlier one."""
+        if self.aborted:
+            raise KeyboardInterrupt
+        before, self._may_raise = self._may_raise, True
+        try:
+            yield
+        finally:
+            self._may_raise = before
 
     def __enter__(self) -> Stop:
-        main = threading.current_thread() is threading.main_thread()
-        # A process that ignores interrupts, as under nohup, keeps ignoring them.
-        if main and signal.getsignal(signal.SIGINT) not in (None, signal.SIG_IGN):
-            self._before = signal.signal(signal.SIGINT, self._note)
+        self._before = _install(self._note)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -59,6 +106,23 @@ class Stop:
             self._before = None
 
     def _note(self, number: int, frame: object) -> None:
-        if self._interrupted:
+        self._presses += 1
+        if self.aborted and self._may_raise and not _rolling_back():
             raise KeyboardInterrupt
-        self._interrupted = True
+
+
+def _install(handler: Any) -> Any:
+    """Handle interrupts in the main thread; returns the previous handler, None if not installed."""
+    main = threading.current_thread() is threading.main_thread()
+    # A process that ignores interrupts, as under nohup, keeps ignoring them.
+    if not main or signal.getsignal(signal.SIGINT) in (None, signal.SIG_IGN):
+        return None
+    return signal.signal(signal.SIGINT, handler)
+
+
+def _rolling_back() -> bool:
+    """Is a `KeyboardInterrupt` being handled, by an `except` or a `finally`?"""
+    error = sys.exc_info()[1]
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None

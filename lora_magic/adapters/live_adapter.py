@@ -142,6 +142,16 @@ class Adapter:
         )
 
 
+@dataclass(frozen=True)
+class Record:
+    """What is recorded about an adapter's weights: a change of the weights changes it, too."""
+
+    form: PromptForm | None
+    history: History
+    saved_to: Path | None
+    run: Mapping[str, Any]
+
+
 @dataclass(eq=False)
 class LiveAdapter:
     """An adapter inside the session: live modules, never returned to the user.
@@ -267,8 +277,17 @@ class LiveAdapter:
             if root is not None:
                 self.originals[ROOT]._modules.pop(_ROOT_NAME, None)
 
-    def record(self, active: bool = False) -> Adapter:
-        """This adapter as names and numbers."""
+    def recorded(self) -> Record:
+        """What is recorded about its weights."""
+        return Record(self.form, self.history, self.saved_to, dict(self.run))
+
+    def set_record(self, record: Record) -> None:
+        """Set what is recorded about its weights."""
+        self.form, self.history = record.form, record.history
+        self.saved_to, self.run = record.saved_to, dict(record.run)
+
+    def record(self, active: bool = False, history: History | None = None) -> Adapter:
+        """This adapter as names and numbers, with its history or an earlier one."""
         tensors = [parameter for _, parameter in self.tensors()]
         return Adapter(
             name=self.name,
@@ -279,7 +298,7 @@ class LiveAdapter:
             differing=tuple(c.module for c in self.counts if c.formula != c.tensors),
             base_parameters=self.base_parameters,
             checkpoint_bytes=sum(tensor.numel() * tensor.element_size() for tensor in tensors),
-            history=self.history,
+            history=history or self.history,
             source=self.source,
             parents=self.parents,
             ranks=tuple(self.ranks().items()),

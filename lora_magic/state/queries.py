@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lora_magic.adapters.count import ParameterCount, planned
 from lora_magic.adapters.files import saved_in
-from lora_magic.adapters.live_adapter import Adapter, LiveAdapter, stackable
+from lora_magic.adapters.live_adapter import LiveAdapter, stackable
 from lora_magic.adapters.spec import BASE_NAME, AdapterSpec
 from lora_magic.adapters.targets import canonical, carries_lora, leaf_names
 from lora_magic.compare.run import Variant
@@ -17,7 +17,7 @@ from lora_magic.lowrank.dense import Update
 from lora_magic.lowrank.spectrum import Spectrum, spectrum_of
 
 from .resolve import resolve_spec
-from .session_state import SessionState
+from .session_state import SessionState, View
 from .status import Status, machine, next_commands
 
 if TYPE_CHECKING:
@@ -171,20 +171,21 @@ def _in_order(parts: Sequence[str], path: Sequence[str]) -> bool:
     return path[-1] == parts[-1] and all(part in rest for part in parts)
 
 
-def status(state: SessionState, adapters: Mapping[str, Adapter], unchanged: bool) -> Status:
+def status(view: View, unchanged: bool) -> Status:
     """What is loaded, attached, active and merged, and what to type next."""
     commands: Sequence[str] = ["%lora load demo"]
-    if not state.empty:
-        commands = next_commands(adapters, state.active, state.merged, PROMPT)
-        if state.base.tokenizer is None:
+    adapters = view.adapters()
+    if view.base is not None:
+        commands = next_commands(adapters, view.active, view.merged, PROMPT)
+        if view.base.tokenizer is None:
             commands = [line for line in commands if not line.endswith(PROMPT)]
     return Status(
         machine=machine(),
-        base=None if state.empty else state.record(),
+        base=view.record(),
         unchanged=unchanged,
         adapters=tuple(adapters.values()),
-        active=state.active,
-        merged=state.merged,
+        active=view.active,
+        merged=view.merged,
         next_commands=tuple(commands),
     )
 
@@ -199,9 +200,9 @@ def attached_names(session: Session) -> list[str]:
 
 def module_names(session: Session) -> list[str]:
     """The kinds of module that an adapter can target, as `q_proj`, whatever is in the slots now."""
-    if session._state.empty:
+    slots = session._state.slots_now
+    if slots is None:
         return []
-    slots = session._state.slots
     return leaf_names(path for path in slots.paths() if carries_lora(slots.original(path)))
 
 
