@@ -5,11 +5,13 @@ Knows signals and events; does not know the work. Every room may import it.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from types import CodeType, FrameType
 from typing import Any
 
 
@@ -38,11 +40,14 @@ def undisturbed() -> Iterator[None]:
 class OneInterrupt:
     """A block that is interrupted once: while it is rolled back, further interrupts are ignored.
 
-    Rolling back runs while the first `KeyboardInterrupt` is handled, so that is what is tested.
+    Rolling back runs while the first `KeyboardInterrupt` is handled, so that is what is tested. The
+    lines of the function with the block are not interrupted, only what they call.
     """
 
     def __init__(self) -> None:
         self._before: Any = None
+        self._late = False
+        self._block = sys._getframe(1).f_code
 
     def __enter__(self) -> OneInterrupt:
         self._before = _install(self._handle)
@@ -51,13 +56,18 @@ class OneInterrupt:
     def __exit__(self, *error: object) -> None:
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
-            self._before = None
+        if self._late and not _rolling_back():
+            self._raise()
 
-    def _handle(self, number: int, frame: object) -> None:
-        if _rolling_back():
-            return
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if _in(frame, {*_INSTALLS, self._block}):
+            self._late = True
+        elif not _rolling_back():
+            self._raise()
+
+    def _raise(self) -> None:
         if callable(self._before):
-            self._before(number, frame)
+            self._before(signal.SIGINT, None)
         else:
             raise KeyboardInterrupt
 
@@ -105,9 +115,9 @@ class Stop:
             signal.signal(signal.SIGINT, self._before)
             self._before = None
 
-    def _note(self, number: int, frame: object) -> None:
+    def _note(self, number: int, frame: FrameType | None) -> None:
         self._presses += 1
-        if self.aborted and self._may_raise and not _rolling_back():
+        if self.aborted and self._may_raise and not (_in(frame, _INSTALLS) or _rolling_back()):
             raise KeyboardInterrupt
 
 
@@ -120,9 +130,28 @@ def _install(handler: Any) -> Any:
     return signal.signal(signal.SIGINT, handler)
 
 
+def _in(frame: FrameType | None, codes: Collection[CodeType]) -> bool:
+    """Is the innermost frame of this package one of these functions?"""
+    while frame is not None and not frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return frame is not None and frame.f_code in codes
+
+
 def _rolling_back() -> bool:
     """Is a `KeyboardInterrupt` being handled, by an `except` or a `finally`?"""
     error = sys.exc_info()[1]
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__context__
     return error is not None
+
+
+_PACKAGE = os.path.dirname(__file__)
+
+#: Where handlers are installed and removed: an error there would leave one installed.
+_INSTALLS = {
+    function.__code__
+    for function in (
+        *(OneInterrupt.__enter__, OneInterrupt.__exit__, Stop.__enter__, Stop.__exit__),
+        _install,
+    )
+}
