@@ -326,6 +326,8 @@ def _own(
     for path, module in replacements.items():
         for part, parameter in module.named_parameters():
             # PEFT's AdaLoRA keeps a count of ranks as a parameter that is never trained.
-            if id(parameter) not in seen and not part.startswith("ranknum"):
+            # A DoRA on 4 bits keeps a packed copy of the base's weight after a forward pass.
+            own = parameter.is_floating_point() and not part.startswith("ranknum")
+            if own and id(parameter) not in seen:
                 seen.add(id(parameter))
                 yield (path, part), parameter
