@@ -159,6 +159,18 @@ class Adapter:
         )
 
 
+@dataclass(frozen=True)
+class Record:
+    """What is recorded about an adapter's weights: a change of the weights changes it, too."""
+
+    form: PromptForm | None
+    history: History
+    run: Mapping[str, Any]
+    example: str = ""
+    saved_to: Path | None = None
+    saved_as: Mark | None = None
+
+
 @dataclass(eq=False)
 class LiveAdapter:
     """An adapter inside the session: live modules, never returned to the user.
@@ -291,8 +303,19 @@ class LiveAdapter:
             if root is not None:
                 self.originals[ROOT]._modules.pop(_ROOT_NAME, None)
 
-    def record(self, active: bool = False) -> Adapter:
-        """This adapter as names and numbers."""
+    def recorded(self) -> Record:
+        """What is recorded about its weights."""
+        run, example = dict(self.run), self.example
+        return Record(self.form, self.history, run, example, self.saved_to, self.saved_as)
+
+    def set_record(self, record: Record) -> None:
+        """Set what is recorded about its weights."""
+        self.form, self.history = record.form, record.history
+        self.run, self.example = dict(record.run), record.example
+        self.saved_to, self.saved_as = record.saved_to, record.saved_as
+
+    def record(self, active: bool = False, history: History | None = None) -> Adapter:
+        """This adapter as names and numbers, with its history or an earlier one."""
         tensors = [parameter for _, parameter in self.tensors()]
         return Adapter(
             name=self.name,
@@ -303,7 +326,7 @@ class LiveAdapter:
             differing=tuple(c.module for c in self.counts if c.formula != c.tensors),
             base_parameters=self.base_parameters,
             checkpoint_bytes=sum(tensor.numel() * tensor.element_size() for tensor in tensors),
-            history=self.history,
+            history=history or self.history,
             source=self.source,
             parents=self.parents,
             ranks=tuple(self.ranks().items()),
@@ -332,6 +355,8 @@ def _own(
     for path, module in replacements.items():
         for part, parameter in module.named_parameters():
             # PEFT's AdaLoRA keeps a count of ranks as a parameter that is never trained.
-            if id(parameter) not in seen and not part.startswith("ranknum"):
+            # A DoRA on 4 bits keeps a packed copy of the base's weight after a forward pass.
+            own = parameter.is_floating_point() and not part.startswith("ranknum")
+            if own and id(parameter) not in seen:
                 seen.add(id(parameter))
                 yield (path, part), parameter

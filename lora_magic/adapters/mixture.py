@@ -96,6 +96,8 @@ def mixed(
 
 
 def _one(original: nn.Module, parts: Sequence[tuple[float, nn.Module]]) -> nn.Module:
+    if len(parts) == 1 and parts[0][0] == 1:
+        return parts[0][1]
     updates = [(weight, low_rank_of(module)) for weight, module in parts]
     low = [(weight, update) for weight, update in updates if update is not None]
     if len(low) < len(parts):

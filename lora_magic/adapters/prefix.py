@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lora_magic.base.device import out_of_memory
 from lora_magic.base.restore import evaluating
 from lora_magic.errors import AdapterError, listed, sentence
 from lora_magic.versions import untested
@@ -151,9 +152,9 @@ def cache_name(model: Any, title: str) -> str:
                 model(**named, **{name: cache})
                 # Raises ValueError for a cache of recurrent states only.
                 name = name if cache.get_seq_length() else None
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as raised:  # noqa: BLE001 - an encoder-decoder, say, needs other inputs
+    except Exception as raised:
+        if out_of_memory(raised):
+            raise
         name, error = None, raised
     if name is None:
         why = f" ({sentence(error)})" if error else ""

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from lora_magic.base.device import out_of_memory
 from lora_magic.base.restore import evaluating
-from lora_magic.errors import AdapterError, sentence
+from lora_magic.errors import AdapterError, BaseModelError, sentence
 from lora_magic.versions import untested
 
 from .slots import Slots
@@ -21,7 +22,27 @@ from .slots import Slots
 
 def one_token(model: Any) -> dict[str, Any]:
     """The arguments of a forward pass over one row of one token."""
-    return {"input_ids": torch.zeros(1, 1, dtype=torch.long, device=model.device)}
+    device = next(model.parameters()).device
+    return {"input_ids": torch.zeros(1, 1, dtype=torch.long, device=device)}
+
+
+def check_reads_text(model: Any) -> None:
+    """Raise `BaseModelError` if a model gives no logits for one token alone."""
+    try:
+        with evaluating(model), torch.no_grad():
+            logits = getattr(model(**one_token(model)), "logits", None)
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        raise BaseModelError(
+            f"{type(model).__name__} fails on one token of text ({type(error).__name__}: "
+            f"{sentence(error)}); expected a model that needs input_ids only."
+        ) from error
+    if not isinstance(logits, Tensor):
+        raise BaseModelError(
+            f"{type(model).__name__} gives no logits for a token of text; expected a causal "
+            "language model (AutoModelForCausalLM.from_pretrained) or a classifier."
+        )
 
 
 def check_runs(model: Any, slots: Slots, replacements: Mapping[str, nn.Module], title: str) -> None:
@@ -40,8 +61,8 @@ def _fault(model: Any, slots: Slots, replacements: Mapping[str, nn.Module]) -> E
     try:
         with slots.using(replacements), evaluating(model), torch.no_grad():
             model(**one_token(model))
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:  # noqa: BLE001 - a library may raise anything
+    except Exception as error:
+        if out_of_memory(error):
+            raise
         return error
     return None

@@ -5,6 +5,7 @@ The one place that decides these. Apple's GPUs are used only on request, with `-
 
 from __future__ import annotations
 
+import errno
 import re
 import sys
 from collections.abc import Iterator
@@ -119,6 +120,33 @@ def fitting_threads(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+#: How torch, the C++ library, the system and safetensors say that memory cannot be allocated.
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|not enough memory|can(?:'t|not) allocate memory|alloc_cpu|bad_alloc"
+    r"|failed to allocate|unable to allocate",
+    re.IGNORECASE,
+)
+
+
+def out_of_memory(error: BaseException | None) -> bool:
+    """Is this error, or one that caused it, a lack of memory on a GPU or a CPU?"""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, MemoryError | torch.OutOfMemoryError):
+            return True
+        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+            return True
+        # Other types may quote a person's own words.
+        foreign = isinstance(error, RuntimeError | OSError) or "safetensors" in str(type(error))
+        if foreign and _OUT_OF_MEMORY.search(str(error)):
+            return True
+        # `raise … from None` has dealt with its context.
+        context = None if error.__suppress_context__ else error.__context__
+        error = error.__cause__ or context
+    return False
 
 
 def peak_memory(device: torch.device) -> int | None:

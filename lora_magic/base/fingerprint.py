@@ -154,6 +154,15 @@ class Fingerprint:
         """The base's own module with the tensor of this name."""
         return next(entry.owner for entry in self._entries if entry.name == name)
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor of the base by name: as it was at load, and as it is now if replaced."""
+        found = {entry.name: entry.tensor for entry in self._entries}
+        for entry in self._entries:
+            current = entry.current()
+            if current is not None and current is not entry.tensor:
+                found[f"{entry.name} (replaced)"] = current
+        return found
+
     def names_of(self, name: str) -> tuple[str, ...]:
         """A tensor's name and the names tied to it; () for an unknown name."""
         entries = [entry for entry in self._entries if entry.part is None]

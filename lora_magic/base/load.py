@@ -20,7 +20,7 @@ from lora_magic import demo
 from lora_magic.errors import BaseModelError, LoraMagicError, listed, near
 from lora_magic.paths import path_of, quoted
 
-from . import DEMO, claims, classifier, folder, hub, quantise, remedies
+from . import DEMO, claims, classifier, folder, hub, live, quantise, remedies
 from .device import choose_device, choose_dtype
 from .model import LIVE, BaseModel
 from .prompt import PromptForm
@@ -70,7 +70,7 @@ def load(
         )
     remarks.append(folder.adapter_beside(files, name))
     chosen, reason = _cast(model, dtype, target)
-    return BaseModel(
+    base = BaseModel(
         model,
         tokenizer if len(tokenizer) > 1 else None,
         name=name,
@@ -80,6 +80,8 @@ def load(
         task=made_for,
         files=WeightFiles.of(source),
     )
+    base.prepare()
+    return base
 
 
 def _embedded_recipe() -> Recipe:
@@ -93,47 +95,55 @@ def use(
     *,
     name: str | None = None,
     on_release: Callable[[], None] | None = None,
+    undo: ExitStack | None = None,
 ) -> BaseModel:
     """Take live objects as they are: nothing is moved, cast or copied.
 
     A classifier's labels are its config's; a missing padding token is set in its config until the
-    base is released, which also calls `on_release`. Raises as `check` does.
+    base is released, which also calls `on_release`. Before anything changes, `undo` gets the
+    release, for a caller that fails or is interrupted later. Raises as `check` does.
     """
     check(model, tokenizer)
     task = task_of(model)
-    undo = ExitStack()
+    padding = ExitStack()
     if on_release is not None:
-        undo.callback(on_release)
-    if task.classifies:
-        text = model.config.get_text_config()
-        undo.callback(setattr, text, "pad_token_id", text.pad_token_id)
-        set_padding(model.config, tokenizer)
+        padding.callback(on_release)
+
+    def pad() -> None:
+        if task.classifies:
+            text = model.config.get_text_config()
+            padding.callback(setattr, text, "pad_token_id", text.pad_token_id)
+            set_padding(model.config, tokenizer)
+
     called = name or getattr(model.config, "name_or_path", "") or LIVE
-    return BaseModel(
+    base = BaseModel(
         model,
         tokenizer,
         name=Path(called).name if Path(called).is_dir() else called,
         dtype=quantise.dtype_of(model),
         reason="as given",
-        on_release=undo.close,
+        on_prepare=pad,
+        on_release=padding.close,
         task=task,
     )
+    with ExitStack() as failed:
+        (undo or failed).callback(base.release)
+        base.prepare()
+        failed.pop_all()
+    return base
 
 
 def check(model: Any, tokenizer: Any) -> None:
     """Raise `BaseModelError` for anything but one of transformers' language models or classifiers,
     with one of its tokenizers or None."""
-    if not isinstance(model, nn.Module):
-        raise BaseModelError(
-            f"expected a model (torch.nn.Module), got {type(model).__name__}; "
-            "type: %lora use model tokenizer"
-        )
+    live.check_kind(model)
     if not is_classifier(model) and not (hasattr(model, "generate") and hasattr(model, "config")):
         raise BaseModelError(
             f"{type(model).__name__} cannot generate text; expected a causal language model "
             "(AutoModelForCausalLM.from_pretrained) or a classifier "
             "(AutoModelForSequenceClassification.from_pretrained)."
         )
+    live.check_state(model)
     task_of(model)
     if tokenizer is not None and not hasattr(tokenizer, "chat_template"):
         raise BaseModelError(

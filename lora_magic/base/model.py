@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lora_magic.errors import BaseModelError, PromptError, listed
+from lora_magic.interrupts import undisturbed
 from lora_magic.numbers import short
 from lora_magic.printable import one_line
 
@@ -105,11 +106,14 @@ def _unused_positions(model: Any) -> int:
 
 
 class BaseModel:
-    """A loaded base: frozen, in eval mode, with its fingerprint.
+    """A base: from `prepare` to `release` frozen, in eval mode, and with a fingerprint.
 
-    `dtype` is the format of computation, `reason` why, with remarks on loading. `release` restores
-    every flag and calls `on_release`; it may be called twice.
+    Making one changes nothing, so that an interrupt cannot lose what a change must undo. `dtype`
+    is the format of computation, `reason` why, with remarks on loading. `prepare` first calls
+    `on_prepare`; `release` restores every flag and calls `on_release`; it may be called twice.
     """
+
+    fingerprint: Fingerprint
 
     def __init__(
         self,
@@ -120,6 +124,7 @@ class BaseModel:
         dtype: torch.dtype,
         reason: str,
         recipe: Recipe | None = None,
+        on_prepare: Callable[[], None] | None = None,
         on_release: Callable[[], None] | None = None,
         task: Task = CAUSAL,
         files: WeightFiles | None = None,
@@ -136,12 +141,9 @@ class BaseModel:
         self.recipe = recipe or recipe_for(self.parameters)
         if self.quantised is not None:
             self.recipe = self.recipe.on_quantised(self.parameters, self.device.type == "cuda")
-        self._undo_patches = patch_layers(model)
-        self.fingerprint = Fingerprint(model)
         self._snapshots = [flags(model), modes(model)]
-        self._on_release = on_release
-        model.requires_grad_(False)
-        model.eval()
+        self._on_prepare, self._on_release = on_prepare, on_release
+        self._undo_patches: Callable[[], None] | None = None
 
     @property
     def context(self) -> int:
@@ -206,11 +208,27 @@ class BaseModel:
             quantised=self.quantised,
         )
 
+    def prepare(self) -> None:
+        """Patch, fingerprint and freeze the model; `release` undoes it, also halfway."""
+        if self._on_prepare is not None:
+            self._on_prepare()
+        with undisturbed():
+            self._undo_patches = patch_layers(self.model)
+        self.fingerprint = Fingerprint(self.model)
+        self.freeze()
+
+    def freeze(self) -> None:
+        """No parameter requires a gradient, and every module is in eval mode; may be repeated."""
+        self.model.requires_grad_(False)
+        self.model.eval()
+
     def release(self) -> None:
         """Restore every flag, remove the patches, and call `on_release`."""
         for restore in self._snapshots:
             restore()
         self._snapshots = []
-        self._undo_patches()
+        if self._undo_patches is not None:
+            self._undo_patches()
+            self._undo_patches = None
         if self._on_release is not None:
             self._on_release()

@@ -10,7 +10,7 @@ import os
 import random
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -107,6 +107,43 @@ def generators() -> Restore:
             torch.cuda.set_rng_state_all(cuda)
 
     return restore
+
+
+def process() -> Restore:
+    """Whether gradients are on, the number of threads, and the default number format."""
+    grad, threads, dtype = (
+        torch.is_grad_enabled(),
+        torch.get_num_threads(),
+        torch.get_default_dtype(),
+    )
+
+    def restore() -> None:
+        torch.set_grad_enabled(grad)
+        torch.set_num_threads(threads)
+        torch.set_default_dtype(dtype)
+
+    return restore
+
+
+@contextmanager
+def default_modes() -> Iterator[None]:
+    """torch's modes as a fresh process has them, whatever the cell around has set.
+
+    Gradients on, no inference mode (its tensors could never be trained), no autocast, float32 and
+    the CPU for new tensors. Wrap it in `restoring(process())`.
+    """
+    with ExitStack() as stack:
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        if torch.get_default_device().type != "cpu":
+            # Only then: a default device slows every call of torch down.
+            stack.enter_context(torch.device("cpu"))
+        torch.set_default_dtype(torch.float32)
+        yield
 
 
 def environment(prefix: str) -> Restore:

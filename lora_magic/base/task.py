@@ -156,12 +156,22 @@ def labels_of(config: Any) -> tuple[str, ...]:
 
 def check_config(config: Any, name: str) -> None:
     """Raise `BaseModelError` for a classifier that does not give one of several labels."""
+    refuse_encoder_decoder(config, name)
     kind = getattr(config, "problem_type", None)
     if kind in (None, _SINGLE_LABEL):
         kind = "one number" if config.num_labels < 2 else None
     if kind is not None:
         raise BaseModelError(
             f"{name} is trained for {kind}; expected a classifier that gives one of several labels."
+        )
+
+
+def refuse_encoder_decoder(config: Any, name: str) -> None:
+    """Raise `BaseModelError` for a model whose encoder reads the prompt."""
+    if getattr(config, "is_encoder_decoder", False) is True:
+        raise BaseModelError(
+            f"{name} is an encoder-decoder; expected a model that reads prompt and answer as one "
+            "text: a decoder (Llama, Qwen, GPT-2), or an encoder (BERT) with a classifier's head."
         )
 
 

@@ -287,7 +287,7 @@ class Panel:
         usual = {*compared(state), *([] if state.active in state.attached else [state.active])}
         chosen = self._initial_adapters() if named else [n for n in self._answering() if n in usual]
         adapters = tuple(name for name in chosen if name != BASE_NAME)
-        prompt = self._start.get("prompt") or prompt_of(state)
+        prompt = self._start.get("prompt") or prompt_of(state.view())
         start = Request(prompt, adapters, **given)
         samples = not self._session._state.base.task.classifies
         return CompareControls(self._answering(), self._answer, start, samples=samples)

@@ -18,7 +18,7 @@ import torch.nn.functional as F  # noqa: N812 - the usual name
 from lora_magic.adapters.live_adapter import LiveAdapter
 from lora_magic.adapters.spec import BASE_NAME
 from lora_magic.base import DEMO
-from lora_magic.base.device import ONE_THREAD_LIMIT
+from lora_magic.base.device import ONE_THREAD_LIMIT, out_of_memory
 from lora_magic.base.restore import evaluating
 from lora_magic.compare.generate import generate
 from lora_magic.compare.limits import check_known, check_lengths
@@ -86,9 +86,9 @@ def measure(
         return Unmeasured("stopped")
     except LoraMagicError as error:
         return Unmeasured(sentence(error))
-    except torch.OutOfMemoryError:
-        return Unmeasured("out of memory")
     except Exception as error:  # noqa: BLE001 - shown as a warning: the adapter is trained
+        if out_of_memory(error):
+            return Unmeasured("out of memory")
         why = f"{type(error).__name__}: {sentence(error)}"
         warnings.warn(
             f"{attached.name} is trained, but its forgetting could not be measured ({why}).",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lora_magic.adapters.count import ParameterCount, planned
 from lora_magic.adapters.files import saved_in
-from lora_magic.adapters.live_adapter import Adapter, LiveAdapter, stackable
+from lora_magic.adapters.live_adapter import LiveAdapter, stackable
 from lora_magic.adapters.spec import BASE_NAME, AdapterSpec
 from lora_magic.adapters.targets import canonical, carries_lora, leaf_names
 from lora_magic.base import DEMO
@@ -19,7 +19,7 @@ from lora_magic.lowrank.dense import Update
 from lora_magic.lowrank.spectrum import Spectrum, spectrum_of
 
 from .resolve import resolve_spec
-from .session_state import SessionState
+from .session_state import SessionState, View
 from .status import Status, machine, next_commands
 
 if TYPE_CHECKING:
@@ -33,16 +33,16 @@ _PROMPT, _TEXT = "Tell me a short story.", "It was a quiet day."
 _TYPABLE = re.compile(r"\w(?:[\w ,.!?:'’]|-(?!-)){0,76}[\w.!?]")
 
 
-def prompt_of(state: SessionState) -> str:
+def prompt_of(view: View) -> str:
     """A prompt to suggest: on the embedded model a question that it knows, on any other base one
     that an adapter was trained on, the active adapter's first, else one that suits any base."""
-    if state.key[:2] == ("load", DEMO):
+    if view.key[:2] == ("load", DEMO):
         return _DEMO_PROMPT
-    names = dict.fromkeys([*state.together, *state.attached])
-    for seen in (state.attached[name].example for name in names):
-        if _TYPABLE.fullmatch(seen):
-            return seen
-    return _TEXT if not state.empty and state.base.task.classifies else _PROMPT
+    now = {part.partition("=")[0] for part in view.active.split(",")}
+    for _, record in sorted(view.attached, key=lambda pair: pair[0].name not in now):
+        if _TYPABLE.fullmatch(record.example):
+            return record.example
+    return _TEXT if view.base is not None and view.base.task.classifies else _PROMPT
 
 
 def variants(state: SessionState, adapters: str | Sequence[str] | None) -> list[Variant]:
@@ -165,7 +165,7 @@ def spectrum(state: SessionState, names: Sequence[str], module: str | None) -> S
     for name in chosen:
         method = state.named(name).method
         if method.no_spectrum:
-            look = f"%lora compare --adapters {name} {prompt_of(state)}"
+            look = f"%lora compare --adapters {name} {prompt_of(state.view())}"
             look = look if state.base.tokenizer is not None else f"%lora ratio {name}"
             raise AdapterError(
                 f"{name} ({method.title}) has no spectrum: {method.no_spectrum}. "
@@ -203,19 +203,20 @@ def _in_order(parts: Sequence[str], path: Sequence[str]) -> bool:
     return path[-1] == parts[-1] and all(part in rest for part in parts)
 
 
-def status(state: SessionState, adapters: Mapping[str, Adapter], unchanged: bool) -> Status:
+def status(view: View, unchanged: bool) -> Status:
     """What is loaded, attached, active and merged, and what to type next."""
     commands: Sequence[str] = ["%lora load demo"]
-    if not state.empty:
-        prompt = prompt_of(state) if state.base.tokenizer is not None else None
-        commands = next_commands(adapters, state.active, state.merged, prompt)
+    adapters = view.adapters()
+    if view.base is not None:
+        prompt = prompt_of(view) if view.base.tokenizer is not None else None
+        commands = next_commands(adapters, view.active, view.merged, prompt)
     return Status(
         machine=machine(),
-        base=None if state.empty else state.record(),
+        base=view.record(),
         unchanged=unchanged,
         adapters=tuple(adapters.values()),
-        active=state.active,
-        merged=state.merged,
+        active=view.active,
+        merged=view.merged,
         next_commands=tuple(commands),
     )
 
@@ -230,9 +231,9 @@ def attached_names(session: Session) -> list[str]:
 
 def module_names(session: Session) -> list[str]:
     """The kinds of module that an adapter can target, as `q_proj`, whatever is in the slots now."""
-    if session._state.empty:
+    slots = session._state.slots_now
+    if slots is None:
         return []
-    slots = session._state.slots
     return leaf_names(path for path in slots.paths() if carries_lora(slots.original(path)))
 
 

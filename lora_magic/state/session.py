@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from lora_magic.training.summary import RunSummary
 
     from .doctor import Examination
-    from .session_state import SessionState
+    from .session_state import SessionState, View
     from .status import Status
 
 HOME = ".lora_magic"
@@ -90,26 +90,35 @@ class Session:
     @property
     def adapters(self) -> Mapping[str, Adapter]:
         """The adapters' records by name, in the order of attachment."""
-        return MappingProxyType(
-            {name: a.record(name == self.active) for name, a in self._state.attached.items()}
-        )
+        return MappingProxyType(self._view().adapters())
 
     @property
     def active(self) -> str:
         """The name of the adapter that answers, or "base"."""
-        return self._state.active
+        return self._view().active
 
     @property
     def merged(self) -> str | None:
         """The name of the merged adapter, or None."""
-        return self._state.merged
+        return self._view().merged
+
+    def _view(self) -> View:
+        """What the session holds; while another thread runs a verb, what it held before that."""
+        state = self._state
+        with self._lock.free() as free:
+            return state.view() if free else state.published
 
     def status(self) -> Status:
         """What is loaded, attached, active and merged, and what to type next."""
         from . import queries
 
-        unchanged = self._state.empty or (not self._state.changed and bool(self.verify(quick=True)))
-        return queries.status(self._state, self.adapters, unchanged)
+        state = self._state
+        with self._lock.free() as free:
+            view = state.view() if free else state.published
+            unchanged = not view.changed
+            if free and unchanged and not state.empty:
+                unchanged = bool(self.verify(quick=True))
+            return queries.status(view, unchanged)
 
     def verify(self, quick: bool = False) -> Verification:
         """Is every bit of the base what it was at load? If so, the report is truthy.

@@ -48,6 +48,16 @@ class SessionLock:
         return acquired
 
     @contextmanager
+    def free(self) -> Iterator[bool]:
+        """Lock the session during a `with` block, unless another thread has; says which."""
+        acquired = self._lock.acquire(blocking=False)
+        try:
+            yield acquired
+        finally:
+            if acquired:
+                self._lock.release()
+
+    @contextmanager
     def at_once(self) -> Iterator[None]:
         """In this block no thread waits for the lock, not even the main thread.
 

@@ -9,19 +9,21 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lora_magic.adapters.spec import BASE_NAME
-from lora_magic.errors import AdapterError, StateError, listed, near
+from lora_magic.errors import AdapterError, BaseModelError, StateError, listed, near
 from lora_magic.interrupts import undisturbed
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
-    from lora_magic.adapters.live_adapter import LiveAdapter
+    from lora_magic.adapters.live_adapter import Adapter, LiveAdapter, Record
     from lora_magic.adapters.slots import Slots
     from lora_magic.base.model import BaseModel, BaseRecord
     from lora_magic.base.prompt import PromptForm
@@ -44,12 +46,78 @@ def import_libraries() -> None:
         from lora_magic.base import load  # noqa: F401
 
 
+#: The session that uses a model, by each of the model's modules; ends with either of them.
+_users: weakref.WeakKeyDictionary[nn.Module, weakref.ref[SessionState]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def refuse_taken(model: nn.Module, state: SessionState) -> None:
+    """Raise `BaseModelError` if another session uses the model or a part of it."""
+    if _user(model, state) is not None:
+        # A session that nobody can reach any more may wait for the garbage collector.
+        gc.collect()
+    if _user(model, state) is not None:
+        raise BaseModelError(
+            "this model belongs to another session, which has frozen it and may have an adapter in "
+            "it; first type %lora reset there (in Python: session.reset())."
+        )
+
+
+def _user(model: nn.Module, state: SessionState) -> SessionState | None:
+    """Another session that uses one of the model's modules."""
+    for module in model.modules():
+        user = _users.get(module, lambda: None)()
+        if user is not None and user is not state:
+            return user
+    return None
+
+
+@dataclass(frozen=True, eq=False)
+class Adopted:
+    """What a session begins with after `use` of a PeftModel: its adapters, and which is active."""
+
+    slots: Slots
+    attached: Mapping[str, LiveAdapter]
+    active: str
+    modules: Mapping[str, nn.Module]
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What the session holds between two verbs, for readers in other threads."""
+
+    base: BaseModel | None = None
+    form: PromptForm | None = None
+    attached: tuple[tuple[LiveAdapter, Record], ...] = ()
+    active: str = BASE_NAME
+    merged: str | None = None
+    changed: bool = False
+    key: tuple[object, ...] = ()
+
+    def adapters(self) -> dict[str, Adapter]:
+        """The adapters' records by name."""
+        return {
+            a.name: a.record(a.name == self.active, history=record.history)
+            for a, record in self.attached
+        }
+
+    def record(self) -> BaseRecord | None:
+        """The base's record, or None."""
+        if self.base is None:
+            return None
+        form = self.form
+        kind = "none: no tokenizer" if form is None else form.kind
+        return self.base.record(kind, form.end_token if form else None)
+
+
 class SessionState:
     """One base, its adapters, which is active, what is merged.
 
     `key` identifies the load, to recognise its repetition; `changed` is the result of the last full
     check of the base; `base_scores` are the base's own forgetting scores by measure, valid while it
-    is loaded.
+    is loaded. `wrapped` says whether the base came inside a PeftModel. `published` is the last view
+    of a session between two verbs.
     """
 
     def __init__(self) -> None:
@@ -58,6 +126,8 @@ class SessionState:
         self.active = BASE_NAME
         self.merged: str | None = None
         self.changed = False
+        self.wrapped = False
+        self.published = View()
         self.base_scores: dict[object, tuple[float, ...]] = {}
         self._base: BaseModel | None = None
         self._slots: Slots | None = None
@@ -85,20 +155,36 @@ class SessionState:
         assert self._slots is not None  # set and cleared with the base
         return self._slots
 
-    def take(self, base: BaseModel, key: tuple[object, ...]) -> None:
-        """Release the current base and use this one, without adapters."""
+    @property
+    def device(self) -> str:
+        """The base's device; the CPU's while none is loaded."""
+        return "cpu" if self._base is None else self._base.device.type
+
+    @property
+    def slots_now(self) -> Slots | None:
+        """The base's slots, or None, for readers in other threads."""
+        return self._slots
+
+    def take(
+        self, base: BaseModel, key: tuple[object, ...], adopted: Adopted | None = None
+    ) -> None:
+        """Release the current base and use this one, without adapters or with the adopted ones.
+
+        If it fails it has changed nothing; the caller releases `base`.
+        """
         from lora_magic.adapters.slots import Slots
         from lora_magic.base.prompt import PromptForm
 
-        try:
-            slots = Slots(base.model)
-            form = None if base.tokenizer is None else PromptForm.of(base.tokenizer)
-        except BaseException:
-            base.release()
-            raise
+        slots = adopted.slots if adopted else Slots(base.model)
+        form = None if base.tokenizer is None else PromptForm.of(base.tokenizer)
         with undisturbed():
             self.release()
             self._base, self._slots, self._form, self.key = base, slots, form, key
+            for path in ("", *slots.paths()):
+                _users[slots.original(path)] = weakref.ref(self)
+            if adopted:
+                self.wrapped, self.attached = True, dict(adopted.attached)
+                self.write(adopted.modules, adopted.active, None)
 
     def release(self) -> None:
         """Restore the base to its state before `load`; free everything. May be called twice."""
@@ -107,8 +193,10 @@ class SessionState:
         with undisturbed():
             self.slots.write({})
             self._base.release()
+            for path in ("", *self.slots.paths()):
+                _users.pop(self.slots.original(path), None)
             self._base, self._slots, self._form, self.key = None, None, None, ()
-            self.changed, self.base_scores = False, {}
+            self.changed, self.wrapped, self.base_scores = False, False, {}
             self._modules, self.attached, self.active, self.merged = {}, {}, BASE_NAME, None
         import torch
 
@@ -117,11 +205,24 @@ class SessionState:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
+    def __del__(self) -> None:
+        # The model may outlive a session that nobody has reset.
+        if self._base is not None and self._slots is not None:
+            self._slots.write({})
+            self._base.release()
+
     def record(self) -> BaseRecord:
         """The base's record."""
-        form = self._form
-        kind = "none: no tokenizer" if form is None else form.kind
-        return self.base.record(kind, form.end_token if form else None)
+        _ = self.base
+        found = self.view().record()
+        assert found is not None  # there is a base
+        return found
+
+    def view(self) -> View:
+        """What the session holds now."""
+        attached = tuple((a, a.recorded()) for a in self.attached.values())
+        state = (self.active, self.merged, self.changed, self.key)
+        return View(self._base, self._form, attached, *state)
 
     def form_of(self, name: str) -> PromptForm:
         """The prompt form that an adapter was trained in, else the base's own.
@@ -262,14 +363,23 @@ class SessionState:
             )
 
     @contextmanager
-    def all_or_nothing(self) -> Iterator[None]:
-        """On any error or interrupt in the block, restore slots, adapters and state."""
+    def all_or_nothing(self, trained: LiveAdapter | None = None) -> Iterator[None]:
+        """On any error or interrupt in the block, restore slots, adapters and state.
+
+        The weights of `trained` are restored with its record, so that the two always agree.
+        """
         slots = self.slots
         before = (self._modules, dict(self.attached), self.active, self.merged)
+        records = [(a, a.recorded()) for a in self.attached.values()]
+        weights: dict[str, Tensor] = trained.state() if trained else {}
         try:
             yield
         except BaseException:
             with undisturbed():
                 slots.write(before[0])
                 self._modules, self.attached, self.active, self.merged = before
+                for attached, record in records:
+                    attached.set_record(record)
+                if trained:
+                    trained.set_state(weights)
             raise

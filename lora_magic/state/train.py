@@ -6,11 +6,12 @@ Knows the session's state and the run; knows no format of rows and no notebook.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lora_magic.adapters.live_adapter import History, LiveAdapter
+from lora_magic.adapters.live_adapter import History, LiveAdapter, Record
+from lora_magic.adapters.spec import BASE_NAME
 from lora_magic.adapters.training_hooks import hooks_of
 from lora_magic.base.prompt import PromptForm
 from lora_magic.base.recipe import Recipe
@@ -60,12 +61,13 @@ def train(
         encoded = encode.encode(rows, tokenizer, form, spec.max_length)
     check_known([example.tokens for example in encoded.examples], state.base.model)
     reporter = reporter or SilentReporter()
-    summary = _run(state, attached, encoded, spec, more, _WithoutFinish(reporter))
-    attached.form = form
-    attached.history = _history(attached.history, summary, more)
-    attached.saved_to = None
-    attached.example = next(filter(None, map(_asked, rows)), "")
-    attached.run = _recorded(summary, flags)
+    example = next(filter(None, map(_asked, rows)), "")
+
+    def record(summary: RunSummary) -> Record:
+        history = _history(attached.history, summary, more)
+        return Record(form, history, run=_recorded(summary, flags), example=example)
+
+    summary = _run(state, attached, encoded, spec, more, _WithoutFinish(reporter), record)
     if measured:
         summary = _with_forgetting(state, attached, summary, reporter)
     if summary.stopped:
@@ -154,28 +156,35 @@ def _run(
     spec: TrainSpec,
     more: bool,
     reporter: Reporter,
+    record: Callable[[RunSummary], Record],
 ) -> RunSummary:
-    before = attached.state()
+    """Run and record, both or neither: outside a pass an interrupt is only noted."""
     base = state.base
-    try:
-        with state.all_or_nothing():
-            if not more:
-                attached.set_state(attached.start)
-            state.activate(attached.name)
-            hooks = hooks_of(base.model, state.slots, attached, more=more)
-            with attached.trainable():
-                return run.run(
-                    attached.name,
-                    base.model,
-                    base.tokenizer,
-                    encoded,
-                    spec,
-                    hooks=hooks,
-                    reporter=reporter,
-                )
-    except BaseException:
-        attached.set_state(before)
-        raise
+    with (
+        Stop(getattr(reporter, "stop", None), deferring=True) as stop,
+        state.all_or_nothing(attached),
+    ):
+        if not more:
+            attached.set_state(attached.start)
+        # A person may have changed flags of the base since the last verb.
+        state.activate(BASE_NAME)
+        base.freeze()
+        state.activate(attached.name)
+        hooks = hooks_of(base.model, state.slots, attached, more=more)
+        with attached.trainable():
+            summary = run.run(
+                attached.name,
+                base.model,
+                base.tokenizer,
+                encoded,
+                spec,
+                hooks=hooks,
+                reporter=reporter,
+                stop=stop,
+                frozen=base.fingerprint.tensors(),
+            )
+        attached.set_record(record(summary))
+    return summary
 
 
 def _history(before: History, summary: RunSummary, more: bool) -> History:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from lora_magic.errors import CommandError
-from lora_magic.interrupts import undisturbed
+from lora_magic.errors import CommandError, StateError
+from lora_magic.interrupts import OneInterrupt, undisturbed
 
 if TYPE_CHECKING:
     from .session import Session
@@ -24,33 +24,46 @@ R = TypeVar("R")
 def transactional(
     verb: Callable[Concatenate[Session, P], R],
 ) -> Callable[Concatenate[Session, P], R]:
-    """A verb that locks the session; on failure it restores modules, grad mode and threads.
+    """A verb that locks the session, in torch's default modes; a failure restores the modules.
 
     An interrupt can cut short a verb's own `finally`; this wrapper is outside all of them and
-    restores again.
+    restores again. A lack of memory is one line in every verb: the verb's own, if it has one.
     """
 
     @wraps(verb)
     def run(self: Session, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        with self._lock.locked():
+        with self._lock.locked(), OneInterrupt():
             self._lock.doing = verb.__name__
             state = self._state  # imports torch, with interrupts deferred
-            import torch
+            from lora_magic.base.device import out_of_memory
+            from lora_magic.base.restore import default_modes, process, restoring
 
-            grad, threads = torch.is_grad_enabled(), torch.get_num_threads()
             try:
                 self._lock.notify(verb.__name__)
-                return verb(self, *args, **kwargs)
-            except BaseException:
+                with restoring(process()), default_modes():
+                    return verb(self, *args, **kwargs)
+            except BaseException as error:
                 with undisturbed():
                     state.restore()
-                    torch.set_grad_enabled(grad)
-                    torch.set_num_threads(threads)
+                if out_of_memory(error):
+                    raise StateError(_no_memory(verb.__name__, state.device)) from error
                 raise
             finally:
+                state.published = state.view()
                 self._lock.notify()
 
     return run
+
+
+def _no_memory(verb: str, device: str) -> str:
+    advice = {
+        "load": "load a smaller model, or type: %lora load NAME --bits 4",
+        "train": "use fewer or shorter rows per step: --batch-size 1 --max-length 128",
+        "compare": "compare fewer adapters or prompts, or a smaller --max-new-tokens",
+        "ask": "use a shorter prompt or a smaller --max-new-tokens",
+    }
+    others = "free some: delete what this notebook no longer needs, and detach adapters"
+    return f"{verb}: out of memory ({device}), nothing changed; {advice.get(verb, others)}."
 
 
 def renamed(**names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:

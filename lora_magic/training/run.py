@@ -12,8 +12,8 @@ import math
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from traceback import clear_frames
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lora_magic.base.device import fitting_threads, peak_memory
+from lora_magic.base.device import fitting_threads, out_of_memory, peak_memory
 from lora_magic.base.restore import (
     environment,
     evaluating,
@@ -51,17 +51,21 @@ def run(
     *,
     hooks: Hooks | None = None,
     reporter: Reporter | None = None,
+    stop: Stop | None = None,
+    frozen: Mapping[str, Tensor] | None = None,
 ) -> RunSummary:
     """Train the parameters of `model` that require a gradient, and restore all else.
 
     The loss is the mean over all trained tokens of a step (for a classifier, over its examples),
     however many passes the step takes. On the same machine, the same initial state gives the same
     bits. An interrupt (in the main thread) or the reporter's `stop` ends the run after the current
-    step; a second interrupt raises `KeyboardInterrupt` at once. Held-out examples are measured
-    before, during and after the run.
+    step; a second one ends it at once, in the middle of a step, which then does not count; without
+    a finished step it raises `KeyboardInterrupt`. `stop` has the interrupts if the caller handles
+    them. Held-out examples are measured before, during and after the run.
 
     Raises `CommandError` for LoRA+ without a pair of A and B, and `TrainingError` if no parameter
-    requires a gradient, the loss or a weight is not finite, or the device runs out of memory. After
+    requires a gradient, one shares its memory with a tensor in `frozen` (by name), the loss or a
+    weight is not finite, or the device runs out of memory. After
     an error the weights are those of the last finished step: the caller restores them.
     """
     named = [(path, p) for path, p in model.named_parameters() if p.requires_grad]
@@ -70,12 +74,23 @@ def run(
             f"{name}: no parameter requires a gradient; first type: %lora attach {name}"
         )
     groups = optimizers.groups(named, spec)
+    _refuse_frozen(name, groups, frozen or {})
     pad = _pad_id(tokenizer, model if encoded.classes else None)
-    work = _Run(name, model, pad, encoded, spec, reporter or SilentReporter(), hooks or NoHooks())
+    reporter = reporter or SilentReporter()
+    asked = stop or Stop(getattr(reporter, "stop", None), deferring=True)
+    work = _Run(name, model, pad, encoded, spec, reporter, hooks or NoHooks(), asked)
     try:
-        with own_garbage(), _unchanged(model), fitting_threads(model), work.stop:
+        # Outermost: an interrupt while the rest is restored must not lose a finished run.
+        with (
+            nullcontext() if stop else asked,
+            own_garbage(),
+            _unchanged(model),
+            fitting_threads(model),
+        ):
             return work.all(groups)
-    except torch.OutOfMemoryError as error:
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
         # A notebook keeps the last error, and its frames would keep the activations.
         clear_frames(error.__traceback__)
         gc.collect()
@@ -83,6 +98,24 @@ def run(
             f"out of memory with {spec.batch_size} rows per step in {spec.accumulation} passes of "
             f"at most {spec.max_length} tokens per row: lower --max-length or --batch-size."
         ) from None
+
+
+def _refuse_frozen(
+    name: str, groups: Sequence[Mapping[str, Any]], frozen: Mapping[str, Tensor]
+) -> None:
+    """Raise `TrainingError` if the optimizer would write into a frozen tensor's memory."""
+    memory = {_memory(tensor): path for path, tensor in frozen.items() if tensor.numel()}
+    trained = [parameter for group in groups for parameter in group["params"]]
+    found = [memory[_memory(p)] for p in trained if p.numel() and _memory(p) in memory]
+    if found:
+        raise TrainingError(
+            f"{name}: training would change the base ({listed(found)}); a parameter of the "
+            f"adapter shares its memory. Type: %lora attach {name} --replace"
+        )
+
+
+def _memory(tensor: Tensor) -> tuple[object, int]:
+    return tensor.device, tensor.untyped_storage().data_ptr()
 
 
 def _unchanged(model: nn.Module) -> AbstractContextManager[None]:
@@ -146,9 +179,9 @@ class _Run:
     spec: TrainSpec
     reporter: Reporter
     hooks: Hooks
+    stop: Stop
 
     def __post_init__(self) -> None:
-        self.stop = Stop(getattr(self.reporter, "stop", None))
         self.device = next(self.model.parameters()).device
         self.train, self.held_out = batches.split(self.encoded.examples, self.spec)
         self.spec = self.spec.fitted(len(self.train))
@@ -168,21 +201,24 @@ class _Run:
             from .trainer import quiet, train
 
         with quiet(), tempfile.TemporaryDirectory(prefix="lora_magic-") as folder:
-            self.hooks.begin(len(self.steps), self._batches)
+            with self.stop.abortable():
+                self.hooks.begin(len(self.steps), self._batches)
             before = self._measure()
             began = time.perf_counter()
-            train(
-                self.model,
-                groups,
-                self.steps,
-                self._batch,
-                self.spec,
-                folder,
-                self._after_pass,
-                self._after_step,
-                hooks=self.hooks,
-                mean_of_pass=bool(self.encoded.classes),
-            )
+            with self._ended_early():
+                train(
+                    self.model,
+                    groups,
+                    self.steps,
+                    self._batch,
+                    self.spec,
+                    folder,
+                    self._after_pass,
+                    self._after_step,
+                    hooks=self.hooks,
+                    abortable=self.stop.abortable,
+                    mean_of_pass=bool(self.encoded.classes),
+                )
             seconds = time.perf_counter() - began
             trained = [parameter for group in groups for parameter in group["params"]]
             if not all(bool(torch.isfinite(parameter).all()) for parameter in trained):
@@ -193,6 +229,18 @@ class _Run:
         summary = self._summary(stopped, before, after, seconds)
         self.reporter.finish(summary)
         return summary
+
+    @contextmanager
+    def _ended_early(self) -> Iterator[None]:
+        """A second interrupt ends the block, if a step is finished; the unfinished one is dropped.
+
+        It comes during a pass, so the weights are those of the last finished step.
+        """
+        try:
+            yield
+        except KeyboardInterrupt:
+            if not (self.losses and self.stop.aborted):
+                raise
 
     def _plan(self) -> RunPlan:
         data, count = self.encoded, len(self.train)
@@ -267,8 +315,15 @@ class _Run:
 
     def _measure(self) -> _HeldOut:
         """The mean loss over the held-out examples' tokens, in eval mode; None if stopped."""
-        if not self.held_out:
+        if not self.held_out or self.stop.aborted:
             return _HeldOut()
+        try:
+            with self.stop.abortable():
+                return self._measured()
+        except KeyboardInterrupt:
+            return _HeldOut()
+
+    def _measured(self) -> _HeldOut:
         size = self.spec.pass_size
         total, tokens = 0.0, 0
         predicted: list[int] = []

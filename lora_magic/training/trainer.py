@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -43,6 +43,9 @@ OnPass = Callable[[float], None]
 #: Called after each optimizer step; true ends the run.
 OnStep = Callable[[], bool]
 
+#: A block of a pass, which changes no weight: it may be interrupted.
+Abortable = Callable[[], AbstractContextManager[None]]
+
 
 def train(
     model: nn.Module,
@@ -55,6 +58,7 @@ def train(
     on_step: OnStep,
     *,
     hooks: Hooks,
+    abortable: Abortable,
     mean_of_pass: bool = False,
 ) -> None:
     """Take the steps on groups of parameters with the spec's optimizer.
@@ -78,7 +82,7 @@ def train(
         optimizers=(optimizer, schedule),
         callbacks=[_AfterStep(on_step, hooks)],
     )
-    trainer.on_pass, trainer.hooks = on_pass, hooks
+    trainer.on_pass, trainer.hooks, trainer.abortable = on_pass, hooks, abortable
     if mean_of_pass:
         trainer.model_accepts_loss_kwargs = False
     # The default is the notebook's table in a kernel; importing that one by name needs IPython.
@@ -134,6 +138,7 @@ class _AfterStep(TrainerCallback):  # type: ignore[misc]  # transformers has no 
 class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types here
     on_pass: OnPass
     hooks: Hooks
+    abortable: Abortable
 
     def _move_model_to_device(self, model: Any, device: Any) -> None:
         """Does nothing: the model is already on its device."""
@@ -170,7 +175,8 @@ class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types here
         return loss * (tokens * self._step_parts / self._step_tokens)
 
     def training_step(self, *args: Any, **rest: Any) -> Any:
-        loss = super().training_step(*args, **rest)
+        with self.abortable():
+            loss = super().training_step(*args, **rest)
         self.on_pass(float(loss) - self._penalty)
         return loss
 

@@ -67,7 +67,11 @@ class Lines:
         sys.settrace(self._before)
 
     def _trace(self, frame: FrameType, event: str, argument: object) -> Any:
-        if not frame.f_code.co_filename.startswith(PACKAGE):
+        file = frame.f_code.co_filename
+        if not file.startswith(PACKAGE):
+            return None
+        # No library and no disk can fail where handlers and locks are set and released.
+        if self.error is not None and file.endswith(("interrupts.py", "transaction.py")):
             return None
         if event == "line":
             self.seen += 1

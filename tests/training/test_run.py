@@ -221,19 +221,54 @@ def test_an_interrupt_ends_the_run_after_the_step_and_its_handler_is_put_back() 
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_a_second_interrupt_raises_at_once_and_the_handler_is_put_back() -> None:
+@pytest.mark.parametrize("where", ["after the step", "within the optimizer's step", "in a pass"])
+def test_a_second_interrupt_keeps_the_finished_steps_and_their_weights(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = signal.getsignal(signal.SIGINT)
+    calls = {"step": 0, "pass": 0}
+    real = torch.optim.AdamW.step
 
-    def twice(step: int) -> None:
+    def press() -> None:
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
-    listener = Listener(twice)
-    with pytest.raises(KeyboardInterrupt):
-        run("a", adapted(), TOKENIZER, encoded(), spec_of(6), reporter=listener)
-    assert len(listener.points) == 1
-    assert not listener.summaries
+    def step(self: Any, *args: Any, **rest: Any) -> Any:
+        calls["step"] += 1
+        if where == "within the optimizer's step" and calls["step"] == 2:
+            press()
+        return real(self, *args, **rest)
+
+    def passed(*_: Any) -> None:
+        calls["pass"] += 1
+        if where == "in a pass" and calls["step"] == 2:
+            press()
+
+    def after(number: int) -> None:
+        if where == "after the step" and number == 2:
+            press()
+
+    model = adapted()
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    model.register_forward_pre_hook(passed)
+    summary = run("a", model, TOKENIZER, encoded(), spec_of(6), reporter=Listener(after))
+    assert (summary.steps, summary.stopped) == (2, True)
+    assert calls["step"] == 2
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_second_interrupt_before_the_first_step_is_finished_raises() -> None:
+    model = adapted()
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+
+    def press(*_: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    model.register_forward_pre_hook(press)
+    with pytest.raises(KeyboardInterrupt):
+        run("a", model, TOKENIZER, encoded(), spec_of(6))
+    assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
 
 
 def test_in_another_thread_a_run_leaves_interrupts_alone() -> None:
