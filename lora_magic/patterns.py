@@ -46,7 +46,8 @@ def captured(pattern: str, texts: Iterable[str], group: str) -> dict[str, str | 
 def _matches(
     pattern: str, texts: Iterable[str], way: Callable[[Any], Callable[..., Any]]
 ) -> Iterator[tuple[str, Any]]:
-    repeats = math.prod(max(1, int(n[:9])) for n in re.findall(r"\{\s*(\d+)", pattern))
+    counts = re.findall(r"\{\s*(\d*)\s*,?\s*(\d*)", pattern)
+    repeats = math.prod(max(int(number[:9] or 1) for number in pair) or 1 for pair in counts)
     if len(pattern) > _LONGEST or repeats > _REPEATS:
         raise PatternError("it is too long, or repeats too often")
     try:

@@ -36,5 +36,5 @@ def test_a_pattern_that_takes_exponential_time_ends(
 
 @pytest.mark.parametrize("pattern", ["(((", "[", "(?P<a>x)(?P<a", "a{99999999999999999999}"])
 def test_an_invalid_pattern_is_refused(pattern: str) -> None:
-    with pytest.raises(PatternError, match="invalid"):
+    with pytest.raises(PatternError, match=r"invalid|repeats too often"):
         matching(pattern, PATHS)

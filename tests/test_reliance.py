@@ -63,6 +63,17 @@ def trainer(name: str) -> Callable[[], bool]:
     return holds
 
 
+def peft_refuses_or_adapts_mamba() -> bool:
+    from peft import LoraConfig
+    from peft.tuners import tuners_utils
+
+    check = getattr(tuners_utils, "_check_lora_target_modules_mamba", None)
+    if check is None:
+        return True
+    model = tiny_model(architecture="llama")
+    return check(LoraConfig(target_modules=["q_proj"]), model, "q_proj") is None
+
+
 def states_are_shared() -> bool:
     from accelerate.state import AcceleratorState, GradientState, PartialState
 
@@ -357,6 +368,13 @@ RELIANCES = [
         notebook_callback_exists,
     ),
     Reliance(
+        "peft",
+        "_check_lora_target_modules_mamba",
+        "adapters/bridge/configs.py",
+        "asked what it refuses, where it exists",
+        peft_refuses_or_adapts_mamba,
+    ),
+    Reliance(
         "accelerate", "state, _shared_state", "training/trainer.py", "restored", states_are_shared
     ),
     Reliance("peft", "lora_A, lora_B, scaling, r", "adapters/delta.py", "ΔW", lora_has_its_layout),
@@ -513,6 +531,7 @@ PUBLIC = {
     "safetensors.torch",
     "torch.func",
     "torch.nn.functional",
+    "torch.nn.modules",  # its registration hooks are documented under this path
     "torch.utils.data",
     "torch.utils.hooks",
     "transformers.utils.logging",

@@ -106,7 +106,7 @@ class Card:
         if self.base:
             return (
                 f"It names {self.base} as its base, which is loaded: copy the folder again, or "
-                "load the version that it was trained on (%lora load DIR)."
+                "load the version that it was trained on (%lora load VERSION)."
             )
         return "Its files name no base: load the one that it was trained on (%lora load MODEL)."
 

@@ -33,8 +33,7 @@ _DEMO = "for example: %lora load demo"
 
 def of_json(name: str, config: Mapping[str, Any]) -> str:
     """Why this config.json is not that of a transformers model; "" if transformers knows it."""
-    from transformers import __version__
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+    from transformers import CONFIG_MAPPING, __version__
 
     kind = config.get("model_type")
     if "_diffusers_version" in config:
@@ -57,7 +56,7 @@ def of_json(name: str, config: Mapping[str, Any]) -> str:
 
 def of_config(name: str, config: Any, task: str) -> str:
     """Why a model of this config cannot be loaded for a task; "" if it can be."""
-    from transformers.models.auto import modeling_auto as tables
+    import transformers as tables
 
     kind, named = type(config), _architecture(config)
     causal = kind in tables.MODEL_FOR_CAUSAL_LM_MAPPING

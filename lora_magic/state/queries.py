@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lora_magic.adapters.count import ParameterCount, planned
+from lora_magic.adapters.coverage import left_out
 from lora_magic.adapters.files import saved_in
 from lora_magic.adapters.live_adapter import LiveAdapter, stackable
 from lora_magic.adapters.spec import BASE_NAME, AdapterSpec
@@ -124,10 +125,13 @@ def ratio(state: SessionState, name: str | None, flags: Mapping[str, Any]) -> Pa
     base = state.base
     attached = _one(state, name)
     if attached is not None and all(value is None for value in flags.values()):
-        return ParameterCount(attached.name, attached.spec, base.parameters, attached.counts)
+        given = (attached.name, attached.spec, base.parameters, attached.counts)
+        return ParameterCount(*given, left_out=attached.left_out)
     spec = spec_of(state, name, flags)
-    counts = planned(state.slots.pristine(), spec, base.task.head)
-    return ParameterCount(None, spec, base.parameters, counts)
+    model = state.slots.pristine()
+    counts = planned(model, spec, base.task.head)
+    without = left_out(model, [count.module for count in counts if count.rank])
+    return ParameterCount(None, spec, base.parameters, counts, left_out=without)
 
 
 def spec_of(state: SessionState, name: str | None, flags: Mapping[str, Any]) -> AdapterSpec:

@@ -18,7 +18,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from lora_magic.adapters import files, replace
-from lora_magic.errors import AdapterError, StateError
+from lora_magic.errors import AdapterError, LoraMagicError, StateError
 from lora_magic.state.session import Session
 from tests.conftest import perturb
 from tests.tiny import tiny_model
@@ -194,7 +194,7 @@ def test_a_link_is_followed_and_stays_a_link(session: Session, tmp_path: Path) -
 def test_an_impossible_name_is_one_line(name: str, session: Session) -> None:
     session.attach("one", rank=2)
     for verb in (session.save, session.open):
-        with pytest.raises(AdapterError) as seen:
+        with pytest.raises(LoraMagicError) as seen:
             verb(*(("one", name) if verb == session.save else (name, "two")))
         assert "\n" not in str(seen.value)
 
