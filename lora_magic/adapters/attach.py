@@ -204,7 +204,7 @@ def fill(
     """
     faults = faults_of(file_tensors(slots, attached), tensors)
     if faults:
-        shown = listed([fault.replace(FILE_PREFIX, "", 1) for fault in faults], 12)
+        shown = listed([fault.replace(FILE_PREFIX, "", 1) for fault in faults], 5)
         raise AdapterError(f"adapter {attached.name!r} does not fit {base.name}: {shown}.")
     if attached.wrapper is None:
         attached.set_state(tensors)

@@ -55,8 +55,8 @@ class Card:
         expected = (type(base.model).__name__, base.parameters)
         if not same_weights and seen not in (expected, ("", 0)):
             return (
-                f"it was made for {self.base}, a {self.architecture} of {self.parameters:,} "
-                f"parameters, and {base.name} is a {expected[0]} of {expected[1]:,}"
+                f"its base is a {self.architecture} of {self.parameters:,} parameters, and "
+                f"{base.name} is a {expected[0]} of {expected[1]:,}"
             )
         if not same_weights and self.format == number_format(base):
             return (

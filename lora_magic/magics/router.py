@@ -24,7 +24,7 @@ from lora_magic.magics.places import Place, place_in
 from lora_magic.magics.progress import reporter_for
 from lora_magic.magics.prompts import notes_on, prompts_of
 from lora_magic.magics.shell import session_for
-from lora_magic.magics.show import announced, has_person, say, show, show_below
+from lora_magic.magics.show import Announcement, announced, has_person, say, show, show_below
 from lora_magic.magics.verb import Call, Verb
 from lora_magic.magics.verbs import VERBS
 from lora_magic.magics.words import expand
@@ -130,7 +130,9 @@ def _call(
     for argument in verb.arguments:
         if argument.reads is not None and argument.key in flags:
             flags[argument.key] = argument.reads(flags[argument.key], variables)
-    reporter = reporter_for(shell) if verb.trains and not silent else None
+    reporter: Any = None
+    if not silent and (verb.trains or verb.announces):
+        reporter = reporter_for(shell) if verb.trains else Announcement(shell)
     return Call(session_for(shell), parsed.words, flags, prompts, body, variables, reporter)
 
 

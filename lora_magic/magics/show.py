@@ -75,32 +75,58 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
+class Announcement:
+    """A line that says what a verb is doing while it takes seconds; `close` removes it.
+
+    Where output cannot be taken back, in a pipe, the first line stays and no other follows; a
+    notebook that a program runs gets none, since nobody reads it and it would be kept in the file.
+    """
+
+    finished = False  # the verb's value is displayed afterwards
+
+    def __init__(self, shell: Any) -> None:
+        self._notebook = getattr(shell, "kernel", None) is not None
+        self._silent = self._notebook and not has_person(shell)
+        self._handle: Any = None
+        self._line = ""
+
+    def tell(self, text: str) -> None:
+        """Show a line in place of the last one."""
+        if self._silent:
+            return
+        if not self._notebook:
+            self._print(text)
+        elif self._handle is None:
+            self._handle = display({"text/plain": text}, raw=True, display_id=True)
+        else:
+            self._handle.update({"text/plain": text}, raw=True)
+        self._line = text
+
+    def close(self) -> None:
+        """Remove the line, if there is one that can be removed."""
+        if self._handle is not None:
+            self._handle.update(NOTHING, raw=True)
+        elif self._line and not self._silent and sys.stdout.isatty():
+            sys.stdout.write(f"\r{' ' * len(self._line)}\r")
+            sys.stdout.flush()
+
+    def _print(self, text: str) -> None:
+        if sys.stdout.isatty():
+            sys.stdout.write(f"\r{text:<{len(self._line)}}" if self._line else text)
+        elif not self._line:
+            sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+
 @contextmanager
 def announced(shell: Any, text: str) -> Iterator[None]:
-    """Show a line during a block that takes seconds, and remove it after the block.
-
-    Where output cannot be taken back, in a pipe, the line stays; a notebook that a program runs
-    gets none, since nobody reads it and it would be kept in the file.
-    """
-    if getattr(shell, "kernel", None) is not None:
-        handle = (
-            display({"text/plain": text}, raw=True, display_id=True) if has_person(shell) else None
-        )
-        try:
-            yield
-        finally:
-            if handle is not None:
-                handle.update(NOTHING, raw=True)
-        return
-    erasable = sys.stdout.isatty()
-    sys.stdout.write(text + ("" if erasable else "\n"))
-    sys.stdout.flush()
+    """Show a line during a block that takes seconds, and remove it after the block."""
+    line = Announcement(shell)
+    line.tell(text)
     try:
         yield
     finally:
-        if erasable:
-            sys.stdout.write(f"\r{' ' * len(text)}\r")
-            sys.stdout.flush()
+        line.close()
 
 
 def show_panel(panel: Any) -> None:

@@ -72,8 +72,7 @@ def _refuse_expression(typed: str, source: str) -> None:
     if any(sign in source for sign in "()[]"):
         flag, name = typed.split()
         raise CommandError(
-            f"{flag} {source!r} is an expression; assign it first: {name} = {source}, then type "
-            f"{typed}"
+            f"{flag} {source!r} is an expression; assign it first ({name} = …), then type {typed}"
         )
 
 

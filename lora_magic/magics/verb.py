@@ -163,7 +163,7 @@ class Call:
 
     `words` and `flags` contain only what was given, by keyword; `prompts` are those on the line or
     in the cell, `body` is the cell's text, `variables` what the notebook has defined, `reporter`
-    shows a training run's progress.
+    shows a training run's progress, or says what a verb is doing.
     """
 
     session: Session
@@ -182,9 +182,9 @@ class Verb:
     `run` is the call that it makes, by default the session's method of its name. `changes` says
     that it changes the session and so prints a receipt; `prompt` that free text follows the flags:
     "one", or "several" with blank lines between them in a cell; `body` what the cell under
-    `%%lora NAME` contains, empty if it takes none; `trains` that it shows a run's progress.
-    `controls` gives the initial values of the controls below its record. `notes` are lines at the
-    end of its help.
+    `%%lora NAME` contains, empty if it takes none; `trains` that it shows a run's progress,
+    `announces` that a line says what it is doing. `controls` gives the initial values of the
+    controls below its record. `notes` are lines at the end of its help.
     """
 
     name: str
@@ -195,6 +195,7 @@ class Verb:
     prompt: str = ""
     body: str = ""
     trains: bool = False
+    announces: bool = False
     run: Callable[[Call], object] | None = None
     controls: Callable[[Call], Mapping[str, Any]] | None = None
     notes: tuple[str, ...] = ()

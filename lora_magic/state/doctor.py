@@ -120,7 +120,11 @@ class Examination:
 
 
 def examine(
-    home: Path, front_end: Callable[[], Sequence[Finding]], *, for_report: bool
+    home: Path,
+    front_end: Callable[[], Sequence[Finding]],
+    tell: Callable[[str], None],
+    *,
+    for_report: bool,
 ) -> Examination:
     """Check versions, machine, front end and every method, in at most about 20 s.
 
@@ -131,10 +135,11 @@ def examine(
     began = time.perf_counter()
     findings: list[Finding] = []
     with Stop() as stop:
+        tell("checking versions and the machine …")
         findings += doctor_machine.versions()
         findings += doctor_machine.machine(home)
         findings += guarded(FRONT_END, "front end", front_end)
-        findings += doctor_methods.tried(stop)
+        findings += doctor_methods.tried(stop, tell)
     stopped = any(f.state == NOT_TRIED and f.found == STOPPED for f in findings)
     return Examination(tuple(findings), time.perf_counter() - began, stopped, for_report)
 

@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,7 +47,7 @@ def names() -> list[str]:
     return [_BASE, *plain, *_FOUR_BITS]
 
 
-def tried(stop: Stop) -> Iterator[Finding]:
+def tried(stop: Stop, tell: Callable[[str], None]) -> Iterator[Finding]:
     """One finding for each name; after a request to stop the rest is not tried.
 
     Nor is what needs a library that could not be imported.
@@ -62,10 +62,11 @@ def tried(stop: Stop) -> Iterator[Finding]:
                 name: "needs a temporary folder; see above" for name in possible if name != _BASE
             }
             folder = Path()
-        for name in names():
+        for place, name in enumerate(names(), 1):
             why = missing[name] or _IMPOSSIBLE.get(name, "")
             if not (why or stop.requested):
                 try:
+                    tell(f"checking {name}, {place} of {len(names())} …")
                     yield from _finding(name, folder)
                     continue
                 except (KeyboardInterrupt, TrainingStopped):

@@ -7,7 +7,7 @@ no notebook; imports torch with the first verb, not before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace as replaced
 from functools import cached_property
 from pathlib import Path
@@ -600,14 +600,16 @@ class Session:
 
         return Panel(self, view, start)
 
-    def doctor(self, report: bool = False) -> Examination:
+    def doctor(
+        self, report: bool = False, tell: Callable[[str], None] | None = None
+    ) -> Examination:
         """Is this installation sound? Versions, machine, front end, and every method tried.
 
         The methods are tried on the embedded model in sessions of their own, in at most about 20 s;
         this session is not used, and none of it is shown. The result is true if there is no
         problem; each problem says what to install or type. An interrupt ends the trials, and the
         rest is reported as not tried. With `report` the result displays a block of plain text for
-        a bug report, without paths or personal names.
+        a bug report, without paths or personal names. `tell` is given a line before each check.
         """
         from .doctor import examine
 
@@ -619,7 +621,7 @@ class Session:
 
         with self._lock.locked():
             self._lock.doing = "doctor"
-            return examine(self.home, front_end, for_report=report)
+            return examine(self.home, front_end, tell or (lambda line: None), for_report=report)
 
     # Merging
 

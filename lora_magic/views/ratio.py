@@ -32,7 +32,7 @@ def bundle(count: ParameterCount, matrix: str | None = None) -> dict[str, object
     shape = f"{numbers.count(drawn.outputs)} × {numbers.count(drawn.inputs)}"
     facts = [
         ("method", count.method),
-        *([("adapted", count.adapted)] if count.adapted else []),
+        *([("adapted matrices", count.adapted)] if count.adapted else []),
         ("drawn" if matrix else "largest module", f"{drawn.module}, {shape}"),
     ]
     base = numbers.count(count.base_parameters)

@@ -16,7 +16,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
-from lora_magic.adapters import replace
+from lora_magic.adapters import files, replace
 from lora_magic.errors import AdapterError, StateError
 from lora_magic.state.session import Session
 from tests.adapters.shared import moved
@@ -112,7 +112,6 @@ def test_the_folder_appears_whole_or_not_at_all(
     session.save("one", tmp_path / "one")
     kept = sorted((f.name, f.read_bytes()) for f in (tmp_path / "one").iterdir())
     perturb(session, "one")
-    from lora_magic.adapters import files
 
     def failing(*_: object) -> None:
         raise KeyboardInterrupt
@@ -153,14 +152,22 @@ def test_every_fault_of_the_tensors_is_told_in_one_error(session: Session, tmp_p
     assert session.verify()
 
 
-def test_an_adapter_of_another_base_is_refused(saved_model: Saver, tmp_path: Path) -> None:
+@pytest.mark.parametrize("card", [True, False])
+def test_an_adapter_of_another_base_is_refused_and_a_few_of_its_tensors_are_named(
+    card: bool, saved_model: Saver, tmp_path: Path
+) -> None:
     small, large = Session(), Session()
     small.load(str(saved_model()))
-    small.attach("one", rank=2, targets="q_proj")
+    small.attach("one", rank=2)
     small.save("one", tmp_path / "one")
+    if not card:
+        (tmp_path / "one" / files.CARD_FILE).unlink()
     large.load(str(saved_model("llama", hidden_size=64)))
-    with pytest.raises(AdapterError, match="does not fit"):
+    with pytest.raises(AdapterError, match=r"does not fit .* and \d+ more") as seen:
         large.open(tmp_path / "one")
+    told = str(seen.value)
+    assert told.count("expected (") <= 5
+    assert told.count("was made for") == 1
     assert dict(large.adapters) == {}
 
 
@@ -340,7 +347,6 @@ def test_a_saved_folder_that_is_gone_is_no_saved_adapter(session: Session, tmp_p
 
 
 def test_one_file_of_the_room_reads_and_writes_files() -> None:
-    from lora_magic.adapters import files
 
     calls = ("read_text", "write_text", "read_bytes", "write_bytes", "load_file", "save_file")
     for path in Path(files.__file__).parent.rglob("*.py"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from types import SimpleNamespace
 from typing import Any
@@ -107,3 +108,40 @@ def test_a_report_is_plain_text(examined: Any) -> None:
     seen = examined.run("%lora doctor --report")
     assert list(seen.outputs[0]) == ["text/plain"]
     assert "methods | lora | ok" in seen.lines[0]
+
+
+LINES = ["checking versions and the machine …", "checking lora, 1 of 1 …"]
+
+
+def test_a_line_says_what_is_checked_and_is_removed_at_the_end(examined: Any) -> None:
+    examined.kernel = Kernel()
+    first, second, removed, result = examined.run("%lora doctor").outputs
+    assert [first["text/plain"], second["text/plain"]] == LINES
+    assert set(removed.values()) == {""}
+    assert "<table" in result["text/html"]
+
+
+def test_a_notebook_that_a_program_runs_keeps_no_line_about_the_checks(examined: Any) -> None:
+    examined.kernel = Kernel(person=False)
+    seen = examined.run("%lora doctor")
+    assert len(seen.outputs) == 1
+    assert "checking" not in seen.printed
+
+
+class Terminal(io.StringIO):
+    """A page that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_replaces_the_line_and_a_pipe_gets_the_first(
+    examined: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert examined.run("%lora doctor").printed == LINES[0] + "\n"
+    assert examined.run("%lora doctor;").printed == ""
+    monkeypatch.setattr(io, "StringIO", Terminal)
+    *_, shown, erased = examined.run("%lora doctor").printed.split("\r")[:-1]
+    assert shown.rstrip() == LINES[1]
+    assert erased.strip() == ""
+    assert len(shown) == len(LINES[0])

@@ -128,4 +128,4 @@ def test_a_question_for_the_model_is_no_request_for_help(running: Kernel) -> Non
 def test_a_comment_above_a_cell_magic_leaves_its_rows_rows(running: Kernel) -> None:
     ran = running.run("# a note\n\n%%lora_train pirate --steps 1\nWhere? => Here.\nWho? => Me.")
     assert ran.status == "ok", ran.errors
-    assert "2 rows" in ran.printed
+    assert "2 rows" in ran.text

@@ -74,7 +74,9 @@ def test_every_title_names_the_adapter() -> None:
 def test_what_is_adapted_and_left_out_is_given_as_shares_of_the_weights() -> None:
     # 512·2048 of 4,194,304 weights are a quarter.
     given: dict[str, Any] = {"modules": of(512, 2048, 16), "base_parameters": 4_194_304}
-    assert "adapted: 25.0% of the weights" in shown(count(**given))["text/plain"]
+    assert "adapted matrices: 25.0% of the weights" in shown(count(**given))["text/plain"]
     given["left_out"] = (("experts", 2_097_152), ("embeddings", 1_048_576))
     text = shown(count(**given))["text/plain"]
-    assert "adapted: 25.0% of the weights; left out: experts 50.0%, embeddings 25.0%" in text
+    assert (
+        "adapted matrices: 25.0% of the weights; left out: experts 50.0%, embeddings 25.0%" in text
+    )

@@ -119,7 +119,7 @@ DETACH = Verb(
     "detach",
     "remove an adapter",
     (NAME, Argument("--discard", None, "also if it is trained and not saved")),
-    ("%lora detach pirate",),
+    ("%lora detach pirate", "%lora detach pirate --discard"),
     changes=True,
 )
 

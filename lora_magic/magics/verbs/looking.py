@@ -83,11 +83,19 @@ STATUS = Verb(
     run=_status,
 )
 
+
+def _doctor(call: Call) -> object:
+    """The examination, with a line that says what is being checked."""
+    return call.session.doctor(**call.flags, tell=call.reporter and call.reporter.tell)
+
+
 DOCTOR = Verb(
     "doctor",
     "check this installation: versions, machine, front end, and every method on the embedded model",
     (Argument("--report", None, "a block of text for a bug report, without paths or names"),),
     ("%lora doctor", "%lora doctor --report"),
+    announces=True,
+    run=_doctor,
 )
 
 RATIO = Verb(
