@@ -246,10 +246,16 @@ def check_name(name: str, command: str = "%lora attach", rest: str = "") -> str:
             f"adapter name {name!r}: to use a variable's value type {command} {{{name[1:]}}}{rest}"
         )
     if _NAME.fullmatch(name) is None:
-        valid = (re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_-") or "adapter")[:40]
-        valid = valid if _NAME.fullmatch(valid) else f"a_{valid}"
         raise AdapterError(
             f"adapter name {name!r}: expected a–z, A–Z, digits, - and _ (no slash, dot or space), "
-            f"at most 64, starting with a letter; type: {command} {valid}{rest}"
+            f"at most 64, starting with a letter; type: {command} {valid_name(name)}{rest}"
         )
     return name
+
+
+def valid_name(name: str) -> str:
+    """The name itself if it is valid, else a similar one that is."""
+    if _NAME.fullmatch(name) is not None and name != BASE_NAME:
+        return name
+    valid = (re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_-") or "adapter")[:40]
+    return valid if _NAME.fullmatch(valid) else f"a_{valid}"

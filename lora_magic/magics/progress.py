@@ -77,8 +77,8 @@ class LiveReporter:
         began = self._clock()
         if began < self._next:
             return
-        self._put({"text/html": self._page(point), "text/plain": line_of(point)})
         self._offer_button()
+        self._put({"text/html": self._page(point), "text/plain": line_of(point)})
         self._next = began + max(PAUSE, (self._clock() - began) / SHARE)
 
     def finish(self, summary: RunSummary) -> None:

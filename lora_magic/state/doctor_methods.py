@@ -95,13 +95,17 @@ def _prepared(around: ExitStack) -> Path | Finding:
 
 @contextmanager
 def _unchanged() -> Iterator[None]:
-    """Restore what all sessions of a process share; in the block gradients are computed."""
+    """Restore what all sessions of a process share; in the block gradients are computed.
+
+    One thread: for so small a model more are no faster, and much slower on a machine that is busy.
+    """
     import torch
 
     from lora_magic.base.restore import generators
 
     restore, threads = generators(), torch.get_num_threads()
     try:
+        torch.set_num_threads(1)
         with torch.inference_mode(False), torch.enable_grad():
             yield
     finally:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lora_magic.adapters.spec import BASE_NAME
+from lora_magic.adapters.spec import BASE_NAME, valid_name
 from lora_magic.errors import AdapterError, BaseModelError, StateError, listed, near
 from lora_magic.interrupts import undisturbed
 
@@ -250,7 +250,7 @@ class SessionState:
             raise AdapterError(f"base is not an adapter; attached: {listed(self.attached)}.")
         raise AdapterError(
             f"no adapter {name!r}; attached: {listed(self.attached)}.{near(name, self.attached)} "
-            f"To create it, type: %lora attach {name}"
+            f"To create it, type: %lora attach {valid_name(name)}"
         )
 
     def named_or_active(self, name: str | None, verb: str) -> LiveAdapter:

@@ -238,3 +238,13 @@ def test_the_wrong_base_is_told_in_one_line(
     (line,) = refused.value._render_traceback_()
     assert "\n" not in line
     assert not session.adapters
+
+
+@pytest.mark.parametrize("name", ["<b>x</b>", "my.adapter", "ü", "3rd", "x" * 80, "none"])
+def test_a_name_that_no_adapter_can_have_is_not_suggested(name: str, session: Session) -> None:
+    with pytest.raises(LoraMagicError) as refused:
+        session.swap(name)
+    suggested = str(refused.value).rpartition("%lora attach ")[2]
+    assert suggested
+    session.attach(suggested, rank=2)
+    assert session.active == suggested
