@@ -89,8 +89,9 @@ class Examination:
         """Plain text for a bug report, without paths, names of people or of machines.
 
         Only the text of a problem quotes other software. From it everything is left out that is
-        quoted or looks like a path, the names of the user and of the machine, the working folder,
-        and the value of every environment variable.
+        quoted or looks like a path or an e-mail address, the names of the user and of the machine,
+        each part of the working and the home folder's paths, and the value of every environment
+        variable.
         """
         private = _private() if self.problems else []
         lines = [f"{self.line} | {platform.system()} {platform.machine()}"]
@@ -182,9 +183,12 @@ def _place(error: BaseException) -> str:
 
 # The report
 
-_PATH = re.compile(r"\S*[/\\]\S*")
+#: Paths, and what is written as an e-mail address.
+_PATH = re.compile(r"\S*[/\\@]\S*")
+#: Where our own code raised an error, which `guarded` writes.
+_OURS = re.compile(r" \(in lora_magic\.[\w.]+, line \d+\)$")
 _QUOTED = re.compile(r"(?<!\w)(['\"]).*?\1(?!\w)")
-#: Shorter values are numbers and switches, and say nothing about a person.
+#: Shorter values of variables are numbers and switches, and say nothing about a person.
 _SHORTEST = 3
 _LEFT_OUT = "…"
 
@@ -195,8 +199,10 @@ def _private() -> list[str]:
     people += [part for name in people for part in re.split(r"[\s.]+", name)]
     places = [sys.prefix, *_asked(tempfile.gettempdir), *_asked(lambda: str(Path.cwd()))]
     places += _asked(lambda: str(Path.home()))
-    values = {*people, *places, *os.environ.values()}
-    return sorted((v for v in values if len(v) >= _SHORTEST), key=len, reverse=True)
+    # A path with a space in it is not found as one: its parts are.
+    parts = [part for place in places for part in re.split(r"[/\\]", place)]
+    values = {value for value in (*parts, *os.environ.values()) if len(value) >= _SHORTEST}
+    return sorted({*values, *places, *filter(None, people)}, key=len, reverse=True)
 
 
 def _asked(question: Callable[[], str]) -> list[str]:
@@ -208,6 +214,9 @@ def _asked(question: Callable[[], str]) -> list[str]:
 
 
 def _cleaned(text: str, private: Iterable[str]) -> str:
+    ours = _OURS.search(text)
+    if ours:
+        return _cleaned(text[: ours.start()], private) + ours[0]
     for value in private:
         text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", _LEFT_OUT, text, flags=re.IGNORECASE)
     return _PATH.sub(_LEFT_OUT, _QUOTED.sub(_LEFT_OUT, text))

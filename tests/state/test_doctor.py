@@ -362,17 +362,19 @@ def person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setenv("OMP_NUM_THREADS", "trillian")
     monkeypatch.setattr("socket.gethostname", lambda: "heart-of-gold.galaxy.example")
     monkeypatch.chdir(home / "secret plans")
+    monkeypatch.setattr("getpass.getuser", lambda: "zb")
     return [
         *("Zaphod", "Beeblebrox", "zbeeblebrox", "tok-42-xyz", "trillian", "heart-of-gold"),
-        *("secret", "galaxy", str(tmp_path), "site-packages", "/"),
+        *("secret", "galaxy", " zb ", "@", str(tmp_path), "site-packages", "/"),
     ]
 
 
 def test_the_report_holds_no_path_and_no_name(
     person: list[str], few: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = f"zbeeblebrox on heart-of-gold.galaxy.example wrote tok-42-xyz to {Path.cwd()}"
-    error = RuntimeError(f"{words}, not to '{Path.home()}'/x {store.__file__}")
+    words = f"zb and zbeeblebrox on heart-of-gold.galaxy.example wrote tok-42-xyz to {Path.cwd()}"
+    other = "but to secret plans, secret plans/a.bin or mail zaphod@galaxy.example"
+    error = RuntimeError(f"{words}, not to '{Path.home()}'/x {store.__file__} {other}")
     monkeypatch.setattr(store, "save", raises(error, "ia3"))
     examination = Session().doctor(report=True)
     report = shown(examination)
@@ -385,6 +387,16 @@ def test_the_report_holds_no_path_and_no_name(
     assert "wrote" in report
     assert f"in {raises.__module__}" in report or "in lora_magic.state.session, line " in report
     assert "methods | lora | ok | 1 step, merged and unmerged, saved and opened" in report
+
+
+def test_a_folder_named_as_the_package_leaves_the_place_of_an_error(
+    few: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lora_magic" / "state").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "lora_magic" / "state")
+    monkeypatch.setattr(store, "save", raises(RuntimeError("in state"), "ia3"))
+    report = shown(Session().doctor(report=True))
+    assert "RuntimeError: in … (in lora_magic.state.session, line " in report
 
 
 def test_it_is_a_frozen_value_with_a_frame_and_two_forms(whole: Examination) -> None:
