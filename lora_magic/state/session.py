@@ -601,7 +601,7 @@ class Session:
         return Panel(self, view, start)
 
     def doctor(
-        self, report: bool = False, tell: Callable[[str], None] | None = None
+        self, report: bool = False, watch: Callable[[str], None] | None = None
     ) -> Examination:
         """Is this installation sound? Versions, machine, front end, and every method tried.
 
@@ -609,7 +609,7 @@ class Session:
         this session is not used, and none of it is shown. The result is true if there is no
         problem; each problem says what to install or type. An interrupt ends the trials, and the
         rest is reported as not tried. With `report` the result displays a block of plain text for
-        a bug report, without paths or personal names. `tell` is given a line before each check.
+        a bug report, without paths or personal names. `watch` is given a line before each check.
         """
         from .doctor import examine
 
@@ -621,7 +621,7 @@ class Session:
 
         with self._lock.locked():
             self._lock.doing = "doctor"
-            return examine(self.home, front_end, tell or (lambda line: None), for_report=report)
+            return examine(self.home, front_end, watch or (lambda line: None), for_report=report)
 
     # Merging
 

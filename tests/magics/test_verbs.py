@@ -6,6 +6,7 @@ import inspect
 import re
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -20,8 +21,8 @@ from lora_magic.state.session import Session
 CALLS = [
     ("", ("status", (), {})),
     ("# nothing", ("status", (), {})),
-    ("doctor", ("doctor", (), {})),
-    ("doctor --report", ("doctor", (), {"report": True})),
+    ("doctor", ("doctor", (), {"watch": ANY})),
+    ("doctor --report", ("doctor", (), {"report": True, "watch": ANY})),
     ("load demo", ("load", ("demo",), {})),
     ("load demo --bits 8", ("load", ("demo",), {"bits": 8})),
     ("load demo --4bit", ("load", ("demo",), {"bits": 4})),

@@ -86,7 +86,7 @@ STATUS = Verb(
 
 def _doctor(call: Call) -> object:
     """The examination, with a line that says what is being checked."""
-    return call.session.doctor(**call.flags, tell=call.reporter and call.reporter.tell)
+    return call.session.doctor(**call.flags, watch=call.reporter and call.reporter.tell)
 
 
 DOCTOR = Verb(
