@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from lora_magic import reading
-from lora_magic.errors import CommandError, DataError, listed, near, sentence
+from lora_magic.errors import CommandError, DataError, listed, near
 from lora_magic.numbers import size
 
-from .records import Record, objects, parsed
+from .records import Record, objects, parsed, why_not_json
 from .row import RowErrors
 
 ENDINGS = {
@@ -167,8 +167,9 @@ def _json(path: Path, text: str) -> Table:
             "for one object per line use the ending .jsonl or --format jsonl."
         ) from None
     except (ValueError, RecursionError) as error:
-        why = "nested too deeply" if isinstance(error, RecursionError) else sentence(error)
-        raise DataError(f"{path.name}: {why}; expected a list of objects.") from None
+        raise DataError(
+            f"{path.name}: not JSON ({why_not_json(error)}); expected a list of objects."
+        ) from None
     if not isinstance(data, list):
         raise DataError(f"{path.name}: expected a list of objects, got one {type(data).__name__}.")
     errors = RowErrors("item")
