@@ -123,7 +123,8 @@ def _tensors(path: Path) -> dict[str, Tensor]:
                 f"{max(0, min(_HEADER_BYTES, total - 8)):,}"
             )
         return load_file(str(path))
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError, MemoryError) as error:
+        # safetensors raises RuntimeError for a file that is gone.
         raise AdapterError(f"{path} cannot be read: {error}") from error
 
 

@@ -157,6 +157,8 @@ def _rendered(tokenizer: Any, turns: list[dict[str, str]], **options: Any) -> st
     except TooSlowError:
         why = f"it takes more than {_SECONDS:g} s"
         raise _rejected(roles, why) from None
+    except MemoryError:
+        raise _rejected(roles, "it runs out of memory") from None
     except Exception as error:
         # A template is a program, and fails with any error.
         raise _rejected(roles, sentence(error)) from error
@@ -164,8 +166,8 @@ def _rendered(tokenizer: Any, turns: list[dict[str, str]], **options: Any) -> st
 
 def _rejected(roles: str, why: str) -> PromptError:
     return PromptError(
-        f"the tokenizer's chat template fails on these turns ({roles}): {why}. Train with "
-        "--template plain, or correct tokenizer.chat_template"
+        f"the tokenizer's chat template fails on these turns ({roles}): {why}. Correct it or "
+        "remove it (chat_template.jinja), or train with --template plain"
     )
 
 

@@ -85,6 +85,8 @@ def _check(path: Path) -> None:
     if path.is_dir():
         raise DataError(f"{path} is a folder, expected a file; it contains {listed(_files(path))}.")
     if not path.exists():
+        if path.is_symlink():
+            raise DataError(f"{path} is a link to no file. Type --data PATH or --data VAR")
         folder = path.parent if path.parent.is_dir() else Path()
         others = _files(folder)
         hint = near(path.name, others) or (
