@@ -62,7 +62,7 @@ LOOP = "{% set many = range(99999) %}{% for a in many %}{% for b in many %}{% en
 @pytest.mark.parametrize(
     ("template", "told"),
     [
-        (LOOP, "it takes more than 0.1 s"),
+        (LOOP, "it takes more than 1 s"),
         ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "recursion"),
         ("{{ 1 / 0 }}", "division by zero"),
         ("{{ 'x' * 10 ** 7 }}", "it writes 10,000,000 characters"),
@@ -74,7 +74,7 @@ LOOP = "{% set many = range(99999) %}{% for a in many %}{% for b in many %}{% en
 def test_a_template_that_fails_loops_or_writes_too_much_is_one_line(
     template: str, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prompt, "_SECONDS", 0.1)
+    monkeypatch.setattr(prompt, "_SECONDS", 1.0)
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = template
     with pytest.raises(PromptError, match=told) as seen:

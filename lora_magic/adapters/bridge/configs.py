@@ -206,8 +206,8 @@ def read_config(values: dict[str, Any]) -> Any:
     unknown = _unknown(peft.PEFT_TYPE_TO_CONFIG_MAPPING[kind], values)
     if unknown and not parts:
         raise AdapterError(
-            f"adapter_config.json sets {listed(unknown, 3)}, which peft {peft.__version__} does not "
-            "know; if a newer one does, type: %pip install -U peft, then restart the kernel"
+            f"adapter_config.json sets {listed(unknown, 3)}, which peft {peft.__version__} does "
+            "not know; if a newer one does, type: %pip install -U peft, then restart the kernel"
         )
     if parts:
         rare = any(values.get(name) for name in _UNMERGEABLE_PARTS)
