@@ -1,10 +1,12 @@
 """Interrupts (■): deferred while something must finish, or recorded as a request to stop.
 
-Knows signals and events; does not know the work. Every room may import it.
+And code of others that is ended after a time. Knows signals, threads and events; does not know the
+work. Every room may import it.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
@@ -35,6 +37,36 @@ def undisturbed() -> Iterator[None]:
         before(signal.SIGINT, None)
     elif deferred and before is not signal.SIG_IGN:
         raise KeyboardInterrupt
+
+
+class TooSlowError(Exception):
+    """A block took longer than its limit."""
+
+
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Raise `TooSlowError` in the block once it has taken this long.
+
+    It ends Python code, such as a template that loops; one long call of C code is ended late.
+    """
+    thread, lock, over = ctypes.c_ulong(threading.get_ident()), threading.Lock(), False
+    raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
+
+    def end() -> None:
+        with lock:
+            if not over:
+                raise_in(thread, ctypes.py_object(TooSlowError))
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        with lock:
+            over = True
+            raise_in(thread, None)  # it may be set, and not yet raised
 
 
 class OneInterrupt:

@@ -6,6 +6,7 @@ Knows paths; opens no file. Every room may import it.
 from __future__ import annotations
 
 import errno
+import os
 import re
 from pathlib import Path
 
@@ -27,6 +28,10 @@ def path_of(given: object, what: str) -> Path:
         raise CommandError(
             f"{what} {given}: no such user; expected a path, or ~/… for your home."
         ) from None
+    if not path.is_absolute() and not _is_somewhere():
+        raise CommandError(
+            f"{what} {given}: the current folder was removed; type: %cd ~, or give a whole path."
+        )
     if reason := _impossible(path):
         raise CommandError(f"{what} {str(given)[:60]}: {reason}; expected a file or folder.")
     return path
@@ -35,6 +40,15 @@ def path_of(given: object, what: str) -> Path:
 def exists(path: Path) -> bool:
     """Is there something at this path? False for one that no file system can hold."""
     return not _impossible(path) and path.exists()
+
+
+def _is_somewhere() -> bool:
+    """Does this process's current folder still exist?"""
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
 
 
 def _impossible(path: Path) -> str:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import unicodedata
 
 _BIDI = frozenset([*range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+#: Characters of a message: its cause comes first, its remedy last. A name from a file can be long.
+_FIRST, _LAST = 1_200, 600
 _SEPARATORS = frozenset([0x2028, 0x2029, 0x85])
 
 
@@ -28,7 +30,12 @@ def one_line(value: str) -> str:
 
 
 def message(value: str) -> str:
-    """`clean` on one line, spaces kept: a newline becomes ␊, so that a path can still be read."""
+    """`clean` on one line, spaces kept: a newline becomes ␊, so that a path can still be read.
+
+    The middle of a long message is left out.
+    """
+    if len(value) > _FIRST + _LAST:
+        value = f"{value[:_FIRST]} … {value[-_LAST:]}"
     return clean(value).strip("\n").replace("\n", "␊").replace("\t", "␉")
 
 

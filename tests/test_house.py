@@ -106,7 +106,6 @@ REASONS = {
     "magics/prompts.py": "the prompts of a cell",
     "magics/shell.py": "where the session is kept; imports no torch",
     "magics/verbs/__init__.py": "the table of verbs, put together",
-    "paths.py": OPEN_FILE,
     "views/doctor.py": "the display of one record",
     "patterns.py": OPEN_FILE,
     "printable.py": OPEN_FILE,

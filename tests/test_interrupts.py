@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from lora_magic.interrupts import Stop, undisturbed
+from lora_magic.interrupts import Stop, TooSlowError, limited, undisturbed
 
 
 def test_the_first_interrupt_is_noted_and_the_second_raises() -> None:
@@ -54,3 +54,23 @@ def test_an_interrupt_waits_for_the_end_of_an_undisturbed_block() -> None:
         work()
     assert done == ["the rest"]
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_block_that_never_ends_is_ended_and_one_that_ends_is_left_alone() -> None:
+    with pytest.raises(TooSlowError), limited(0.05):
+        while True:
+            pass
+    with limited(60):
+        done = True
+    assert done
+
+
+def test_what_is_over_is_not_ended_any_more() -> None:
+    for _ in range(200):
+        # The limit is reached while the block ends.
+        try:
+            with limited(1e-5):
+                pass
+        except TooSlowError:
+            continue
+    assert threading.active_count() < 100

@@ -12,6 +12,7 @@ import ctypes
 import glob
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -40,6 +41,8 @@ def locked(folder: Path, wait: float = WAIT) -> Iterator[None]:
     path = folder.parent / f".{folder.name}.lock"
     lock = FileLock(path, timeout=wait)
     for _ in range(5):
+        # Where no file can be made, filelock would wait for one.
+        path.touch()
         try:
             lock.acquire()
         except Timeout:
@@ -69,9 +72,11 @@ def replace(folder: Path, write: Callable[[Path], None]) -> None:
     new, old = work / "new", work / "old"
     try:
         new.mkdir()
+        _like(folder, new, writable=True)
         write(new)
         for file in new.iterdir():
             _flush(file)
+        _like(folder, new)
         _flush(new)
         with undisturbed():
             _exchange(new, folder, old)
@@ -80,6 +85,18 @@ def replace(folder: Path, write: Callable[[Path], None]) -> None:
         # If putting the old folder back has failed, it is all that there is.
         if folder.exists() or not old.exists():
             shutil.rmtree(work, ignore_errors=True)
+
+
+def _like(folder: Path, new: Path, writable: bool = False) -> None:
+    """Give a new folder the group and the permissions of the one that it replaces, if any.
+
+    Files in it then get the group that they would get there.
+    """
+    with suppress(OSError):
+        seen = folder.stat()
+        if seen.st_gid != new.stat().st_gid:
+            os.chown(new, -1, seen.st_gid)
+        new.chmod(stat.S_IMODE(seen.st_mode) | (stat.S_IRWXU if writable else 0))
 
 
 def _exchange(new: Path, folder: Path, old: Path) -> None:

@@ -54,7 +54,7 @@ def other_adapter_in(folder: Path, attached: LiveAdapter) -> str:
     if attached.saved_to == folder.resolve() and is_saved(attached):
         return ""
     name = read_card(folder).name
-    return "" if name == attached.name else name or "an adapter"
+    return "" if name == attached.name else name or "without a name"
 
 
 def read(

@@ -23,12 +23,13 @@ from lora_magic.numbers import size
 from lora_magic.paths import exists, quoted
 
 CONFIG = "config.json"
+ANSWERS = "generation_config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 
 #: The JSON objects that transformers reads beside the config, where they exist.
 OBJECTS = (
-    "generation_config.json",
+    ANSWERS,
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
@@ -37,8 +38,10 @@ OBJECTS = (
     "chat_template.json",
 )
 
-#: The largest number that counts layers: a config lists a kind for each before anything is built.
-_MOST_LAYERS = 10_000
+#: The largest number that counts layers or labels: a config lists each before anything is built.
+_MOST = 10_000
+
+_COUNTS = ("layer", "layers", "depth", "num_labels")
 
 _AGAIN = "Save or download the model again."
 
@@ -80,9 +83,8 @@ def checked_config(name: str, path: Path) -> Mapping[str, Any]:
         raise _wrong(name, "auto_map", code, "an object that names classes")
     for part in (config, *(value for value in config.values() if isinstance(value, dict))):
         for key, value in part.items():
-            counts = isinstance(value, int) and key.lower().endswith(("layer", "layers", "depth"))
-            if counts and value > _MOST_LAYERS:
-                raise _wrong(name, key, value, f"at most {_MOST_LAYERS:,}")
+            if isinstance(value, int) and key.lower().endswith(_COUNTS) and value > _MOST:
+                raise _wrong(name, key, value, f"at most {_MOST:,}")
     named = config.get("transformers_weights")
     if named is not None and not _is_plain(named, ".safetensors", ".safetensors.index.json"):
         raise _wrong(name, "transformers_weights", named, "a safetensors file in the folder")
@@ -90,6 +92,21 @@ def checked_config(name: str, path: Path) -> Mapping[str, Any]:
     if kind is not None and not isinstance(kind, str):
         raise _wrong(name, "model_type", kind, "text")
     return config
+
+
+def kernels(config: Mapping[str, Any]) -> list[str]:
+    """The repositories on the hub from which a config takes code for its layers.
+
+    transformers would download them, and needs no permission for that.
+    """
+    found: list[str] = []
+    for key, value in config.items():
+        inner = value.values() if isinstance(value, dict) else [value]
+        if key.endswith("_implementation"):
+            found += [text for text in inner if isinstance(text, str) and "/" in text]
+        elif isinstance(value, dict):
+            found += kernels(value)
+    return found
 
 
 def _wrong(name: str, key: str, value: object, expected: str) -> BaseModelError:

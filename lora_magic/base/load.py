@@ -177,25 +177,30 @@ def _checked(name: str, source: str, local: bool, trust: bool) -> folder.Content
     else:
         contents = hub.small_files(source, local)
     code = contents.config.get("auto_map")
-    if code and not trust:
-        raise BaseModelError(remedies.remote_code(name, f" ({listed(map(str, code.values()))})"))
+    named = [*map(str, code.values())] if code else folder.kernels(contents.config)
+    if named and not trust:
+        raise BaseModelError(remedies.remote_code(name, f" ({listed(named)})"))
     if fault := remedies.of_json(name, contents.config):
         raise BaseModelError(fault)
     return contents
 
 
 def _refuse_config(name: str, source: str, options: Mapping[str, Any]) -> None:
-    """Raise `BaseModelError` for a config that transformers cannot read.
+    """Raise `BaseModelError` for a config of the model or of answers that cannot be read.
 
-    The tokenizer's loader reads it too, and would be blamed for it.
+    The tokenizer's loader reads the first too, and would be blamed for it.
     """
-    from transformers import AutoConfig
+    from transformers import AutoConfig, GenerationConfig
 
+    file = folder.CONFIG
     try:
         AutoConfig.from_pretrained(source, **options)
+        if Path(source, folder.ANSWERS).is_file():
+            file = folder.ANSWERS
+            GenerationConfig.from_pretrained(source, local_files_only=True)
     except Exception as error:
         # Its values can be of any type, and fail with any error.
-        raise BaseModelError(remedies.of_config_error(name, error)) from error
+        raise BaseModelError(remedies.of_config_error(name, error, file)) from error
 
 
 def _unknown(name: str, folder: Path) -> str:
@@ -258,6 +263,11 @@ def _read(
         raise BaseModelError(
             f"{name}: transformers added the adapter beside the model to it; move "
             "adapter_config.json to another folder, then load it again."
+        )
+    if stored == "bitsandbytes" and quantise.quantised(model) is None:
+        raise BaseModelError(
+            f"{name}: config.json says bitsandbytes, and its weights are not quantised. Remove "
+            f"quantization_config from config.json, then type: %lora load {quoted(name)}"
         )
     if bits is not None and quantise.quantised(model) is None:
         raise BaseModelError(

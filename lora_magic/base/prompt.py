@@ -10,11 +10,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from lora_magic.errors import CommandError, PromptError, sentence
+from lora_magic.interrupts import TooSlowError, limited
 
 Messages = Sequence[Mapping[str, str]]
 
 #: The values of `--template`.
 FORMS = ("chat", "plain")
+
+#: Seconds for a chat template: it is a program from a file, and can loop.
+_SECONDS = 2.0
+
+#: Characters that a template may write beyond ten times those of the turns.
+_MORE = 1_000_000
 
 #: A text that no template changes, to find the token that a template puts after an answer.
 _PROBE = "answer"
@@ -73,17 +80,17 @@ class PromptForm:
         """Token ids of a conversation up to the assistant's answer."""
         if self.kind == "plain":
             text = "\n".join(message["content"] for message in messages) + "\n"
-            return _ids(tokenizer, text, special=True)
+            return token_ids(tokenizer, text, special=True)
         turns = [dict(message) for message in messages]
         if self.system is not None and turns[0].get("role") != "system":
             turns.insert(0, {"role": "system", "content": self.system})
         text = _rendered(tokenizer, turns, add_generation_prompt=True)
         # The template writes its own special tokens, so the tokenizer must add none.
-        return _ids(tokenizer, text)
+        return token_ids(tokenizer, text)
 
     def encode_answer(self, tokenizer: Any, completion: str) -> list[int]:
         """Token ids of a completion and the end token, if there is one."""
-        ids = _ids(tokenizer, completion)
+        ids = token_ids(tokenizer, completion)
         return ids if self.end_token_id is None else [*ids, self.end_token_id]
 
 
@@ -115,36 +122,60 @@ def classified_ids(tokenizer: Any, text: str, most: int) -> tuple[list[int], boo
 
     Truncation keeps the tokenizer's special tokens.
     """
-    ids = _ids(tokenizer, text, special=True)
+    ids = token_ids(tokenizer, text, special=True)
     if len(ids) <= most:
         return ids, False
     return list(tokenizer(text, truncation=True, max_length=most)["input_ids"]), True
 
 
-def _ids(tokenizer: Any, text: str, special: bool = False) -> list[int]:
-    """A text's token ids, without the tokenizer's warning about its length."""
-    return list(tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
+def token_ids(tokenizer: Any, text: str, special: bool = False) -> list[int]:
+    """A text's token ids, without the tokenizer's warning about its length.
+
+    Raises `PromptError` for a text that the tokenizer cannot encode.
+    """
+    try:
+        return list(tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
+    except Exception as error:
+        # The tokenizers library raises plain `Exception`.
+        raise PromptError(
+            f"the tokenizer cannot encode {text[:40]!r} ({sentence(error)}): its files are "
+            "incomplete or belong to another model. Type: %lora use model tokenizer"
+        ) from error
 
 
 def _rendered(tokenizer: Any, turns: list[dict[str, str]], **options: Any) -> str:
     """The template's text. Its errors (no system turn, a wrong order) become `PromptError`."""
-    from jinja2 import TemplateError
-
+    roles = ", ".join(turn.get("role", "?") for turn in turns)
     try:
-        return str(tokenizer.apply_chat_template(turns, tokenize=False, **options))
-    except TemplateError as error:
-        roles = ", ".join(turn.get("role", "?") for turn in turns)
-        raise PromptError(
-            f"the tokenizer's chat template rejects these turns ({roles}): {sentence(error)}. "
-            "Type --template plain"
-        ) from error
+        with limited(_SECONDS):
+            text = str(tokenizer.apply_chat_template(turns, tokenize=False, **options))
+        most = _MORE + 10 * sum(len(turn.get("content", "")) for turn in turns)
+        if len(text) <= most:
+            return text
+        why = f"it writes {len(text):,} characters, expected at most {most:,}"
+        raise ValueError(why)
+    except TooSlowError:
+        why = f"it takes more than {_SECONDS:g} s"
+        raise _rejected(roles, why) from None
+    except MemoryError:
+        raise _rejected(roles, "it runs out of memory") from None
+    except Exception as error:
+        # A template is a program, and fails with any error.
+        raise _rejected(roles, sentence(error)) from error
+
+
+def _rejected(roles: str, why: str) -> PromptError:
+    return PromptError(
+        f"the tokenizer's chat template fails on these turns ({roles}): {why}. Correct it or "
+        "remove it (chat_template.jinja), or train with --template plain"
+    )
 
 
 def _turn_end(tokenizer: Any) -> int | None:
     """The special token that the chat template puts after an answer, or None."""
     turns = [{"role": "user", "content": "question"}, {"role": "assistant", "content": _PROBE}]
     text = _rendered(tokenizer, turns)
-    ids = _ids(tokenizer, text[text.rfind(_PROBE) + len(_PROBE) :])
+    ids = token_ids(tokenizer, text[text.rfind(_PROBE) + len(_PROBE) :])
     special = [i for i in ids if i in set(tokenizer.all_special_ids)]
     special += [i for i in ids if i in getattr(tokenizer, "added_tokens_decoder", {})]
     return special[0] if special else None

@@ -104,15 +104,15 @@ def _architecture(config: Any) -> str:
     return first if isinstance(first, str) else str(getattr(config, "model_type", "unknown"))
 
 
-def of_config_error(name: str, error: Exception) -> str:
-    """The message for a config that transformers cannot read."""
+def of_config_error(name: str, error: Exception, file: str) -> str:
+    """The message for a config that transformers cannot read, in this file."""
     if out_of_memory(error) or "gated" in str(error).lower():
         return of_error(name, "causal", error)
     if "trust_remote_code" in str(error):
         return remote_code(name)
     # The name of a field is on the first line, its fault on the second.
     why = sentence(" ".join(str(error).split()) or type(error).__name__)
-    return f"{name}: config.json cannot be read ({why}). Correct it, or download the model again."
+    return f"{name}: {file} cannot be read ({why}). Correct it, or download the model again."
 
 
 def stored_format(config: Any) -> str:

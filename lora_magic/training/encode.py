@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lora_magic.base.prompt import PromptForm, classified_ids
+from lora_magic.base.prompt import PromptForm, classified_ids, token_ids
 from lora_magic.errors import DataError, PromptError, listed, near
 
 from .row import Row, RowErrors, numbered
@@ -173,7 +173,7 @@ def _pieces(row: Row, tokenizer: Any, form: PromptForm) -> Iterator[tuple[list[i
         yield form.encode(tokenizer, row.prompt), form.encode_answer(tokenizer, row.completion)
     else:
         # With the tokenizer's special tokens, as in pretraining.
-        ids = list(tokenizer(row.completion)["input_ids"])
+        ids = token_ids(tokenizer, row.completion, special=True)
         end = form.end_token_id
         yield [], ids if end is None or ids[-1:] == [end] else [*ids, end]
 

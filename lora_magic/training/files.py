@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from lora_magic import reading
-from lora_magic.errors import CommandError, DataError, listed, near, sentence
+from lora_magic.errors import CommandError, DataError, listed, near
 from lora_magic.numbers import size
 
-from .records import Record, objects, parsed
+from .records import Record, objects, parsed, why_not_json
 from .row import RowErrors
 
 ENDINGS = {
@@ -85,6 +85,8 @@ def _check(path: Path) -> None:
     if path.is_dir():
         raise DataError(f"{path} is a folder, expected a file; it contains {listed(_files(path))}.")
     if not path.exists():
+        if path.is_symlink():
+            raise DataError(f"{path} is a link to no file. Type --data PATH or --data VAR")
         folder = path.parent if path.parent.is_dir() else Path()
         others = _files(folder)
         hint = near(path.name, others) or (
@@ -167,8 +169,9 @@ def _json(path: Path, text: str) -> Table:
             "for one object per line use the ending .jsonl or --format jsonl."
         ) from None
     except (ValueError, RecursionError) as error:
-        why = "nested too deeply" if isinstance(error, RecursionError) else sentence(error)
-        raise DataError(f"{path.name}: {why}; expected a list of objects.") from None
+        raise DataError(
+            f"{path.name}: not JSON ({why_not_json(error)}); expected a list of objects."
+        ) from None
     if not isinstance(data, list):
         raise DataError(f"{path.name}: expected a list of objects, got one {type(data).__name__}.")
     errors = RowErrors("item")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from numbers import Number
 from typing import Any
 
-from lora_magic.errors import DataError, listed, near
+from lora_magic.errors import DataError, listed, near, sentence
 
 from .row import Message, Row, RowErrors, numbered
 
@@ -146,8 +146,15 @@ def parsed(lines: Iterable[tuple[int, str]], errors: RowErrors) -> Iterator[tupl
         if line.strip():
             try:
                 yield number, json.loads(line)
-            except json.JSONDecodeError as error:
-                errors.add(number, f"not JSON ({error.msg} at column {error.colno})")
+            except (ValueError, RecursionError) as error:
+                errors.add(number, f"not JSON ({why_not_json(error)})")
+
+
+def why_not_json(error: Exception) -> str:
+    """The reason of an error of `json.loads`: it has others than those of its own class."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at column {error.colno}"
+    return "nested too deeply" if isinstance(error, RecursionError) else sentence(error)
 
 
 def objects(items: Iterable[tuple[int, Any]], errors: RowErrors) -> Iterator[tuple[int, Record]]:
@@ -212,8 +219,8 @@ def _conversation(value: object) -> tuple[Message, ...] | str:
     if isinstance(value, str) and value.strip():
         try:
             value = json.loads(value)
-        except json.JSONDecodeError as error:
-            return f"messages are not JSON ({error.msg})"
+        except (ValueError, RecursionError) as error:
+            return f"messages are not JSON ({why_not_json(error)})"
     if hasattr(value, "tolist"):  # Parquet gives arrays.
         value = value.tolist()
     if not isinstance(value, list | tuple):

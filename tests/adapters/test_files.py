@@ -18,7 +18,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from lora_magic.adapters import files, replace
-from lora_magic.errors import AdapterError, LoraMagicError, StateError
+from lora_magic.errors import AdapterError, CommandError, LoraMagicError, StateError
 from lora_magic.state.session import Session
 from tests.conftest import perturb
 from tests.tiny import tiny_model
@@ -44,6 +44,75 @@ replace._flush, replace.shutil.rmtree = counted(replace._flush), counted(replace
 with replace.locked(folder):
     replace.replace(folder, lambda new: [(new / n).write_text("new") for n in ("a", "b")])
 """
+
+
+def test_the_current_folder_is_not_replaced_and_one_that_is_gone_is_named(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session.attach("one", rank=2)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(AdapterError, match="is the current folder"):
+        session.save("one", ".")
+    assert os.getcwd() == str(tmp_path / "here")
+    (tmp_path / "here").rmdir()
+    with pytest.raises(CommandError, match="the current folder was removed"):
+        session.save("one", "x")
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_save_that_fails_leaves_no_folders_and_names_the_file_in_its_way(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session.attach("one", rank=2)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(AdapterError, match="file is a file, not a folder"):
+        session.save("one", tmp_path / "file" / "x")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "save_file", full)
+    with pytest.raises(AdapterError, match="No space left"):
+        session.save("one", tmp_path / "a" / "b" / "c")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_that_is_replaced_keeps_its_permissions(session: Session, tmp_path: Path) -> None:
+    session.attach("one", rank=2)
+    session.save("one", tmp_path / "p")
+    (tmp_path / "p").chmod(0o2770)
+    expected = (tmp_path / "p").stat().st_mode
+    session.save("one", tmp_path / "p")
+    assert (tmp_path / "p").stat().st_mode == expected
+
+
+def test_where_no_lock_can_be_made_the_reason_is_told_at_once(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session.attach("one", rank=2)
+    monkeypatch.setattr(replace, "WAIT", 0.0)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    with pytest.raises(AdapterError, match="No such file"):
+        session.save("one", tmp_path / "p")
+
+
+def test_weights_that_vanish_while_they_are_read_are_one_line(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session.attach("one", rank=2)
+    session.save("one", tmp_path / "p")
+
+    def gone(path: str) -> None:
+        raise RuntimeError(f"unable to open file <{path}> in read-only mode")
+
+    monkeypatch.setattr(files, "load_file", gone)
+    with pytest.raises(AdapterError, match="unable to open file"):
+        session.open(tmp_path / "p", "two")
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
@@ -335,6 +404,61 @@ def test_a_pattern_that_never_ends_is_one_line(
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(AdapterError, match=next(iter(change))):
         session.open(tmp_path / "p", "two")
+
+
+@pytest.mark.parametrize("field", ["rank_pattern", "alpha_pattern"])
+def test_a_pattern_of_adalora_that_never_ends_is_one_line(
+    field: str, session: Session, tmp_path: Path
+) -> None:
+    session.attach("one", method="adalora", rank=2)
+    session.save("one", tmp_path / "p")
+    (tmp_path / "p" / files.CARD_FILE).unlink()
+    value = [True] if field == "rank_pattern" else 4
+    edited(tmp_path / "p", **{field: {SLOW: value}})
+    with pytest.raises(AdapterError, match=field):
+        session.open(tmp_path / "p", "two")
+
+
+def edited(folder: Path, **fields: Any) -> None:
+    path = folder / files.CONFIG_FILE
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"arrow_config": {"top_k": 1}}, "it uses arrow_config"),
+        ({"kasa_config": {"x": 1}}, "it uses kasa_config"),
+        ({"use_newer": True}, "it uses use_newer"),
+        ({"newer": True, "other": {"x": 1}}, "sets newer, other, which peft .* does not know"),
+        ({"target_modules": []}, "target_modules is empty"),
+    ],
+)
+def test_a_setting_that_would_be_misread_is_refused_by_name(
+    fields: dict[str, Any], told: str, session: Session, tmp_path: Path
+) -> None:
+    session.attach("one", rank=2)
+    session.save("one", tmp_path / "p")
+    (tmp_path / "p" / files.CARD_FILE).unlink()
+    edited(tmp_path / "p", **fields)
+    with pytest.raises(AdapterError, match=told) as seen:
+        session.open(tmp_path / "p", "two")
+    assert "load the one" not in str(seen.value)
+
+
+def test_settings_that_are_off_or_null_are_no_fault_and_plain_peft_reads_what_is_saved(
+    session: Session, tmp_path: Path
+) -> None:
+    from peft import PeftModel
+
+    get_peft_model(tiny_model(), LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(
+        tmp_path / "p"
+    )
+    edited(tmp_path / "p", rank_pattern=None, alpha_pattern=None, newer=None, size=16, more=False)
+    session.use(tiny_model(), None, replace=True)
+    session.open(tmp_path / "p")
+    session.save("p", tmp_path / "again")
+    PeftModel.from_pretrained(tiny_model(), tmp_path / "again")
 
 
 @pytest.mark.parametrize(

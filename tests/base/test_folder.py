@@ -142,6 +142,31 @@ def test_a_config_of_wrong_types_is_one_line_that_names_it(
 
 
 @pytest.mark.parametrize(
+    "fields",
+    [
+        {"attn_implementation": "somebody/kernel"},
+        {"_attn_implementation": {"": "somebody/kernel"}},
+        {"text_config": {"experts_implementation": "somebody/kernel"}},
+    ],
+)
+def test_a_config_that_takes_code_from_the_hub_needs_permission(
+    folder: Path, fields: dict[str, Any]
+) -> None:
+    change(folder, **fields)
+    assert "(somebody/kernel); if you trust it" in refused(folder)
+
+
+def test_a_generation_config_that_cannot_be_read_is_named(folder: Path) -> None:
+    (folder / "generation_config.json").write_text('{"watermarking_config": {"x": 1}}')
+    assert "generation_config.json cannot be read" in refused(folder)
+
+
+def test_a_config_that_claims_quantised_weights_is_named(folder: Path) -> None:
+    change(folder, quantization_config={"quant_method": "bitsandbytes", "load_in_4bit": True})
+    assert "its weights are not quantised" in refused(folder)
+
+
+@pytest.mark.parametrize(
     ("fields", "told"),
     [
         ({"hidden_size": 10**7}, "config.json describes"),
@@ -149,6 +174,7 @@ def test_a_config_of_wrong_types_is_one_line_that_names_it(
         ({"intermediate_size": 10**10}, "config.json describes"),
         ({"num_hidden_layers": 9_000}, "far more layers than the 21 tensors"),
         ({"num_hidden_layers": 10**9}, "expected at most 10,000"),
+        ({"num_labels": 10**9}, "expected at most 10,000"),
     ],
 )
 def test_sizes_that_the_files_do_not_hold_are_refused_before_anything_is_built(

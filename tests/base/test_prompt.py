@@ -1,7 +1,12 @@
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
+import pytest
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast
+
+from lora_magic.base import prompt
 from lora_magic.base.prompt import PromptForm
 from lora_magic.errors import CommandError, PromptError
 from tests.tiny import END_OF_TEXT, TURN_END, tiny_tokenizer
@@ -49,3 +54,36 @@ def test_a_form_that_cannot_be_is_refused_with_the_way_out() -> None:
         PromptForm.of(tiny_tokenizer(), system="Be brief.")
     with pytest.raises(PromptError, match="empty"):
         PromptForm.of(tiny_tokenizer()).encode(tiny_tokenizer(), "  ")
+
+
+LOOP = "{% set many = range(99999) %}{% for a in many %}{% for b in many %}{% endfor %}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        (LOOP, "it takes more than 1 s"),
+        ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "recursion"),
+        ("{{ 1 / 0 }}", "division by zero"),
+        ("{{ 'x' * 10 ** 7 }}", "it writes 10,000,000 characters"),
+        ("{{ 'x' * 10 ** 15 }}", "out of memory"),
+        ("{{ ''.__class__.__mro__ }}", "unsafe"),
+        ("{% for", "."),
+    ],
+)
+def test_a_template_that_fails_loops_or_writes_too_much_is_one_line(
+    template: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prompt, "_SECONDS", 1.0)
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = template
+    with pytest.raises(PromptError, match=told) as seen:
+        PromptForm.of(tokenizer)
+    assert "remove it (chat_template.jinja)" in str(seen.value)
+
+
+def test_a_tokenizer_that_cannot_encode_is_one_line() -> None:
+    raw = Tokenizer(models.WordPiece({"a": 0}, unk_token="[UNK]"))
+    tokenizer: Any = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="a")
+    with pytest.raises(PromptError, match="cannot encode 'fox"):
+        PromptForm.of(tokenizer).encode(tokenizer, "fox")

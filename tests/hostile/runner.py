@@ -78,6 +78,7 @@ class Worker:
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            bufsize=0,  # else two lines are read at once, and `select` sees no second one
             cwd=work / "out",
             env={**os.environ, **_ENVIRONMENT, **places},
         )

@@ -77,6 +77,8 @@ class Scene:
     def file(self) -> Path:
         """One of the files; the weights and the configs three times as often as the rest."""
         files = sorted(f for f in self.folder.iterdir() if f.is_file() and f.suffix != ".md")
+        # A sparse file could neither be copied nor read.
+        files = [f for f in files if f.stat().st_size < 1 << 30]
         often = [f for f in files if f.name in (*JSON_FILES, WEIGHTS, MODEL)]
         return self.rng.choice(files + often * 2)
 

@@ -120,6 +120,9 @@ def test_with_many_faults_the_message_stays_short_and_counts_the_rest() -> None:
         ('{"messages": [{"role": "assistant", "content": "a"}]}', "a user turn must come first"),
         ('{"messages": [{"role": "user"}]}', "turn 1 of messages"),
         ('{"messages": "a"}', "messages are not JSON"),
+        ('{"prompt": ' + "9" * 5000 + ', "completion": "x"}', "line 1: not JSON (Exceeds"),
+        ('{"prompt": ' + "[" * 20000 + ', "completion": "x"}', "line 1: not JSON"),
+        (json.dumps({"messages": "[" * 20000}), "messages are not JSON"),
     ],
 )
 def test_json_that_cannot_be_a_row_is_named_with_its_line(line: str, told: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lora_magic.printable import clean, one_line
+from lora_magic.printable import clean, message, one_line
 from lora_magic.views.text import plain_table, shortened, width
 
 
@@ -56,3 +56,10 @@ def test_columns_stand_under_each_other_with_wide_characters_too() -> None:
 def test_a_long_name_keeps_its_beginning_and_its_end() -> None:
     assert shortened("abcdefghij", 5) == "ab…ij"
     assert shortened("abcde", 5) == "abcde"
+
+
+def test_a_message_is_short_whatever_it_quotes_and_keeps_its_cause_and_its_remedy() -> None:
+    shown = message(f"the cause {'x' * 1_000_000} type: %lora open DIR")
+    assert len(shown) < 2000
+    assert shown.startswith("the cause x")
+    assert shown.endswith("x type: %lora open DIR")

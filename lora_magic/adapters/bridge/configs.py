@@ -68,6 +68,9 @@ _UNREADABLE = {
     "prefix_projection": "its prefix goes through a projection",
 }
 
+#: The settings named `use_…` and `…_config` that are read here; another one is a method of its own.
+_VARIANTS_READ = ("use_dora", "use_rslora", *_OF_A_RUN)
+
 _SAVE_AGAIN = "Download or save it again with PEFT: model.save_pretrained(DIR)"
 
 #: The attribute of a config with the fields that `capturable` resolved, as they were in the file.
@@ -200,6 +203,12 @@ def read_config(values: dict[str, Any]) -> Any:
     if faults:
         raise AdapterError(f"adapter_config.json: {listed(faults, 6)}. {_SAVE_AGAIN}")
     parts = foreign_parts(SimpleNamespace(**values))
+    unknown = _unknown(peft.PEFT_TYPE_TO_CONFIG_MAPPING[kind], values)
+    if unknown and not parts:
+        raise AdapterError(
+            f"adapter_config.json sets {listed(unknown, 3)}, which peft {peft.__version__} does "
+            "not know; if a newer one does, type: %pip install -U peft, then restart the kernel"
+        )
     if parts:
         rare = any(values.get(name) for name in _UNMERGEABLE_PARTS)
         raise AdapterError(
@@ -208,7 +217,24 @@ def read_config(values: dict[str, Any]) -> Any:
     with translated("adapter_config.json"):
         # As PEFT's own from_pretrained does.
         known = {key: value for key, value in values.items() if key not in _OF_A_RUN}
+        # PEFT reads the names in both, so null is its default.
+        for name in ("rank_pattern", "alpha_pattern"):
+            if known.get(name, 0) is None:
+                del known[name]
         return peft.PeftConfig.from_peft_type(**known)
+
+
+def _unknown(kind: type, values: Mapping[str, Any]) -> list[str]:
+    """The fields that switch on what PEFT's class does not have; it would ignore them.
+
+    Numbers and texts are left to it: newer versions write the defaults of what is off.
+    """
+    known = {field.name for field in dataclasses.fields(kind)}
+    return [
+        key
+        for key, value in values.items()
+        if key not in known and (value is True or (value and isinstance(value, dict | list)))
+    ]
 
 
 def _wrong_types(kind: type, values: Mapping[str, Any]) -> list[str]:
@@ -254,6 +280,12 @@ def foreign_parts(config: Any, convert: str = "") -> list[str]:
     """What in a config would be misread here; `convert` says how to convert an initialisation."""
     start = str(getattr(config, "init_lora_weights", None)).lower()
     faults = [text for name, text in _UNREADABLE.items() if getattr(config, name, None)]
+    faults += [
+        f"it uses {name}"
+        for name, value in vars(config).items()
+        if value and name.startswith("use_") | name.endswith("_config")
+        if name not in (*_UNREADABLE, *_VARIANTS_READ)
+    ]
     if start.startswith(_CHANGES_BASE):
         faults.append(f"it starts from a changed base (init_lora_weights={start!r}{convert})")
     return faults

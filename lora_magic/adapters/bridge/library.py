@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 
 from lora_magic.base.quantise import without_notices
-from lora_magic.errors import AdapterError, sentence
+from lora_magic.errors import AdapterError, LoraMagicError, sentence
 from lora_magic.versions import untested
 
 # peft imports bitsandbytes.
@@ -25,7 +25,10 @@ def translated(doing: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except (ValueError, RuntimeError, KeyError, TypeError) as error:
+    except LoraMagicError:
+        raise
+    except Exception as error:
+        # A config from a file can fail anywhere in it, with any error.
         raise AdapterError(
             f"{doing}: PEFT failed: {sentence(error)}{untested('peft', 'transformers')}."
         ) from error

@@ -22,7 +22,7 @@ from lora_magic.patterns import PatternError, captured, matching
 Found = TypeVar("Found")
 
 #: Seconds for all patterns of one config.
-_LIMIT = 5.0
+_LIMIT = 2.0
 
 #: PEFT's word for all linear layers, which it resolves itself.
 _ALL_LINEAR = "all-linear"
@@ -36,6 +36,8 @@ def patterns_of(config: Any, model: nn.Module) -> dict[str, Any]:
 
     Raises `AdapterError` for a pattern that is invalid or too slow, and if none matches a module.
     """
+    if config.target_modules is not None and not config.target_modules:
+        raise AdapterError("adapter_config.json: target_modules is empty; expected modules")
     paths = [path for path, _ in model.named_modules() if path]
     end = time.monotonic() + _LIMIT
     found: dict[str, Any] = {}
@@ -45,12 +47,21 @@ def patterns_of(config: Any, model: nn.Module) -> dict[str, Any]:
     if isinstance(inner, str):
         found["feedforward_modules"] = _escaped(_matched("feedforward_modules", inner, paths, end))
     for name, usual in (("rank_pattern", "r"), ("alpha_pattern", "lora_alpha")):
-        values = getattr(config, name, None)
-        if config.peft_type == "LORA" and not all(map(_PLAIN.fullmatch, values or {})):
-            found[name] = _by_path(name, values or {}, getattr(config, usual), paths, end)
-        elif config.peft_type == "LORA" and values is None:
-            found[name] = {}  # PEFT reads its names
+        values = getattr(config, name, None) or {}
+        if all(map(_PLAIN.fullmatch, values)):
+            continue
+        if config.peft_type == "ADALORA":
+            raise AdapterError(
+                f"adapter_config.json: {name} of AdaLoRA names {_odd(values)!r}, expected the path "
+                "of a tensor"
+            )
+        found[name] = _by_path(name, values, getattr(config, usual), paths, end)
     return found
+
+
+def _odd(names: Iterable[str]) -> str:
+    """The first name that is a pattern, for a message."""
+    return next(name for name in names if not _PLAIN.fullmatch(name))[:60]
 
 
 def targeted(config: Any, model: nn.Module) -> set[str] | None:
