@@ -198,6 +198,8 @@ class SessionState:
             self._base, self._slots, self._form, self.key = None, None, None, ()
             self.changed, self.wrapped, self.base_scores = False, False, {}
             self._modules, self.attached, self.active, self.merged = {}, {}, BASE_NAME, None
+            # The last view has the base too.
+            self.published = View()
         import torch
 
         # A model's modules form reference cycles: without this their memory is not freed.

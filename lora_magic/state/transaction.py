@@ -5,12 +5,14 @@ Knows that a session has a state and a lock; knows no verb. Imports torch with t
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable
 from functools import wraps
+from traceback import clear_frames
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from lora_magic.errors import CommandError, StateError
+from lora_magic.errors import CommandError, LoraMagicError, StateError
 from lora_magic.interrupts import OneInterrupt, undisturbed
 
 if TYPE_CHECKING:
@@ -32,7 +34,8 @@ def transactional(
 
     @wraps(verb)
     def run(self: Session, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        with self._lock.locked(), OneInterrupt():
+        outer = sys.exception()
+        with self._lock.locked(), OneInterrupt(run.__code__):
             self._lock.doing = verb.__name__
             state = self._state  # imports torch, with interrupts deferred
             from lora_magic.base.device import out_of_memory
@@ -45,6 +48,7 @@ def transactional(
             except BaseException as error:
                 with undisturbed():
                     state.restore()
+                    _forget_locals(error, outer)
                 if out_of_memory(error):
                     raise StateError(_no_memory(verb.__name__, state.device)) from error
                 raise
@@ -53,6 +57,19 @@ def transactional(
                 self._lock.notify()
 
     return run
+
+
+def _forget_locals(error: BaseException | None, outer: BaseException | None) -> None:
+    """Clear the local variables of a user's error and of its causes, up to the error `outer`.
+
+    A notebook keeps the last error, and its frames would keep the base's memory after `reset`. Any
+    other error keeps them, for a debugger.
+    """
+    if not isinstance(error, LoraMagicError | KeyboardInterrupt | MemoryError):
+        return
+    while error is not None and error is not outer:
+        clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _no_memory(verb: str, device: str) -> str:
