@@ -7,12 +7,19 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from traceback import clear_frames
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from lora_magic.errors import CommandError, LoraMagicError, StateError
+from lora_magic.errors import (
+    CommandError,
+    LoraMagicError,
+    StateError,
+    TrainingError,
+    TrainingStopped,
+    listed,
+)
 from lora_magic.interrupts import OneInterrupt, undisturbed
 
 if TYPE_CHECKING:
@@ -41,22 +48,45 @@ def transactional(
             from lora_magic.base.device import out_of_memory
             from lora_magic.base.restore import default_modes, process, restoring
 
+            foreign = state.foreign()
+            if verb.__name__ not in _ON_ANY_BASE:
+                state.refuse_foreign(verb.__name__)
             try:
                 self._lock.notify(verb.__name__)
                 with restoring(process()), default_modes():
                     return verb(self, *args, **kwargs)
             except BaseException as error:
                 with undisturbed():
-                    state.restore()
+                    state.restore(foreign)
                     _forget_locals(error, outer)
                 if out_of_memory(error):
                     raise StateError(_no_memory(verb.__name__, state.device)) from error
+                if _may_come_from_the_base(error) and (names := state.changed_names()):
+                    raise StateError(_changed(verb.__name__, names)) from error
                 raise
             finally:
                 state.published = state.view()
                 self._lock.notify()
 
     return run
+
+
+#: Verbs that are possible whatever someone has done to the base: what is trained can be saved.
+_ON_ANY_BASE = {"load", "use", "reset", "save", "detach", "unmerge"}
+
+
+def _may_come_from_the_base(error: BaseException) -> bool:
+    """Is this error one that a changed base can cause? A user's mistake has its own line."""
+    if isinstance(error, TrainingError):
+        return not isinstance(error, TrainingStopped) and "out of memory" not in str(error)
+    return isinstance(error, Exception) and not isinstance(error, LoraMagicError)
+
+
+def _changed(verb: str, names: Iterable[str]) -> str:
+    return (
+        f"{verb} failed, and the base was changed from outside the session ({listed(names, 2)}). "
+        "Type %lora reset, and load it again."
+    )
 
 
 def _forget_locals(error: BaseException | None, outer: BaseException | None) -> None:
