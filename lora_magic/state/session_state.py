@@ -331,6 +331,7 @@ class SessionState:
         """Add an adapter; it replaces one of the same name."""
         if attached.name in self.together:
             self.activate(BASE_NAME)
+        attached.start_history = attached.history
         self.attached[attached.name] = attached
 
     def unsaved(self) -> list[str]:

@@ -9,7 +9,9 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable
 from functools import wraps
+from pathlib import Path
 from traceback import clear_frames
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from lora_magic.errors import (
@@ -25,6 +27,8 @@ from lora_magic.interrupts import OneInterrupt, undisturbed
 if TYPE_CHECKING:
     from .session import Session
 
+
+_PACKAGE = str(Path(__file__).parents[1])
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -90,7 +94,7 @@ def _changed(verb: str, names: Iterable[str]) -> str:
 
 
 def _forget_locals(error: BaseException | None, outer: BaseException | None) -> None:
-    """Clear the local variables of a user's error and of its causes, up to the error `outer`.
+    """Clear the frames of a user's error and of its causes, up to the error `outer`.
 
     A notebook keeps the last error, and its frames would keep the base's memory after `reset`. Any
     other error keeps them, for a debugger.
@@ -99,7 +103,16 @@ def _forget_locals(error: BaseException | None, outer: BaseException | None) -> 
         return
     while error is not None and error is not outer:
         clear_frames(error.__traceback__)
+        _cut(error.__traceback__)
         error = error.__cause__ or error.__context__
+
+
+def _cut(trace: TracebackType | None) -> None:
+    """End a traceback before another library's frame: its function may keep a module."""
+    while trace is not None and (following := trace.tb_next) is not None:
+        if not following.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+            trace.tb_next = None
+        trace = trace.tb_next
 
 
 def _no_memory(verb: str, device: str) -> str:
