@@ -89,7 +89,6 @@ REASONS = {
     "adapters/bridge/library.py": "the one import of peft, and its errors",
     "adapters/combine/__init__.py": INIT,
     "adapters/presets.py": "what people look for under that name",
-    "adapters/trial.py": "every method's trial, and virtual tokens' own",
     "base/__init__.py": "choices that help and completion read without torch",
     "checks.py": OPEN_FILE,
     "compare/__init__.py": INIT,

@@ -375,7 +375,7 @@ class SessionState:
             )
 
     def changed_names(self) -> tuple[str, ...]:
-        """The base's tensors that were replaced or written to since `load`, without reading them."""
+        """The base's tensors that were replaced or written to since `load`; none is read."""
         return () if self._base is None else self._base.fingerprint.verify(quick=True).changed
 
     def refuse_loss(self, verb: str, replace: bool) -> None:

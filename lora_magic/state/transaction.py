@@ -46,7 +46,7 @@ def transactional(
     @wraps(verb)
     def run(self: Session, /, *args: P.args, **kwargs: P.kwargs) -> R:
         outer = sys.exception()
-        with self._lock.locked(), OneInterrupt(run.__code__):
+        with self._lock.locked(), OneInterrupt(code):
             self._lock.doing = verb.__name__
             state = self._state  # imports torch, with interrupts deferred
             from lora_magic.base.device import out_of_memory
@@ -72,6 +72,7 @@ def transactional(
                 state.published = state.view()
                 self._lock.notify()
 
+    code = run.__code__  # type: ignore[attr-defined]  # a function, which `wraps` hides
     return run
 
 
