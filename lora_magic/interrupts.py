@@ -73,13 +73,13 @@ class OneInterrupt:
     """A block that is interrupted once: while it is rolled back, further interrupts are ignored.
 
     Rolling back runs while the first `KeyboardInterrupt` is handled, so that is what is tested. The
-    lines of the function with the block are not interrupted, only what they call.
+    lines of `block`, the function with the block, are not interrupted, only what they call.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, block: CodeType) -> None:
         self._before: Any = None
         self._late = False
-        self._block = sys._getframe(1).f_code
+        self._block = block
 
     def __enter__(self) -> OneInterrupt:
         self._before = _install(self._handle)

@@ -74,3 +74,22 @@ def test_what_is_over_is_not_ended_any_more() -> None:
         except TooSlowError:
             continue
     assert threading.active_count() < 100
+
+
+def test_in_an_inner_block_an_interrupt_waits_for_the_end_of_the_outer_one() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    done = []
+
+    def work() -> None:
+        with undisturbed():
+            with undisturbed():
+                signal.raise_signal(signal.SIGINT)
+                done.append("inner")
+            done.append("outer")
+            signal.raise_signal(signal.SIGINT)
+            done.append("the rest")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == ["inner", "outer", "the rest"]
+    assert signal.getsignal(signal.SIGINT) is before

@@ -113,6 +113,21 @@ def logits_can_be_limited_to_the_last() -> bool:
         )
 
 
+def a_compiled_forward_is_marked() -> bool:
+    layer = nn.Linear(2, 2)
+    layer.forward = torch.compile(layer.forward, backend="eager")  # type: ignore[method-assign]
+    return hasattr(layer.forward, "_torchdynamo_orig_callable")
+
+
+def compiled_modules_are_marked() -> bool:
+    layer = nn.Linear(2, 2)
+    before = "_compiled_call_impl" in vars(layer) and vars(layer)["_compiled_call_impl"] is not None
+    outside = torch.compile(layer, backend="eager")
+    layer.compile(backend="eager")
+    inside = vars(layer).get("_compiled_call_impl") is not None
+    return not before and inside and isinstance(outside._modules["_orig_mod"], nn.Linear)
+
+
 def renames_are_listed() -> bool:
     from transformers.conversion_mapping import get_model_conversion_mapping
     from transformers.core_model_loading import WeightRenaming, rename_source_key
@@ -321,6 +336,20 @@ RELIANCES = [
         "torch", "_forward_hooks", "adapters/bridge/capture.py", "likewise", module_tables_are_dicts
     ),
     Reliance("torch", "_version", "base/fingerprint.py", "verify --quick", versions_count_writes),
+    Reliance(
+        "torch",
+        "_torchdynamo_orig_callable",
+        "base/live.py",
+        "a compiled forward is refused",
+        a_compiled_forward_is_marked,
+    ),
+    Reliance(
+        "torch",
+        "_orig_mod, _compiled_call_impl",
+        "base/live.py",
+        "a compiled module is refused",
+        compiled_modules_are_marked,
+    ),
     *(
         Reliance("transformers", name, "training/trainer.py", "overridden", trainer(name))
         for name in (

@@ -177,7 +177,8 @@ class LiveAdapter:
 
     `replacements` are in the slots while it is active, by path; `originals` are the base's own
     modules there. `wrapper` is PEFT's model around the base, None for methods that PEFT does not
-    have; `start` is the state that training begins from; `form` is the prompt form of its training;
+    have; `start` is the state that training begins from, `start_history` its training until then;
+    `form` is the prompt form of its training;
     `saved_to` is the folder that has its current state, or None, and `saved_as` how that folder's
     files were then; `example` is a prompt of its last training, "" if there is none. `run` is the
     record of its last training, `parents` are the adapters that it was made from, `own` its
@@ -193,6 +194,7 @@ class LiveAdapter:
     form: PromptForm | None = None
     counts: tuple[ModuleCount, ...] = ()
     start: dict[str, Tensor] = field(default_factory=dict)
+    start_history: History = field(default_factory=History)
     history: History = field(default_factory=History)
     source: str | None = None
     saved_to: Path | None = None

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from lora_magic.base.device import out_of_memory
+from lora_magic.base.quantise import quantised
 from lora_magic.base.restore import evaluating
+from lora_magic.base.task import is_classifier
 from lora_magic.errors import AdapterError, BaseModelError, sentence
 from lora_magic.versions import untested
 
@@ -27,15 +29,18 @@ def one_token(model: Any) -> dict[str, Any]:
 
 
 def check_reads_text(model: Any) -> None:
-    """Raise `BaseModelError` if a model gives no logits for one token alone."""
+    """Raise `BaseModelError` if a model gives no logits for text alone, or reads ahead."""
+    device = next(model.parameters()).device
     try:
         with evaluating(model), torch.no_grad():
-            logits = getattr(model(**one_token(model)), "logits", None)
+            # Two texts of two tokens that differ in the second one.
+            texts = torch.tensor([[0, 0], [0, 1]], device=device)
+            logits = getattr(model(input_ids=texts), "logits", None)
     except Exception as error:
         if out_of_memory(error):
             raise
         raise BaseModelError(
-            f"{type(model).__name__} fails on one token of text ({type(error).__name__}: "
+            f"{type(model).__name__} fails on a text of two tokens ({type(error).__name__}: "
             f"{sentence(error)}); expected a model that needs input_ids only."
         ) from error
     if not isinstance(logits, Tensor):
@@ -43,6 +48,19 @@ def check_reads_text(model: Any) -> None:
             f"{type(model).__name__} gives no logits for a token of text; expected a causal "
             "language model (AutoModelForCausalLM.from_pretrained) or a classifier."
         )
+    if logits.dim() == 3 and not is_classifier(model):
+        first, other = logits[:, 0].float()
+        if (first - other).abs().max() > _rounding(model, logits.dtype) * first.abs().max():
+            raise BaseModelError(
+                f"{type(model).__name__} reads each text in both directions, so it would see the "
+                "answers that it is to learn; expected a decoder (Llama, Qwen, GPT-2; for BERT: "
+                "is_decoder=True in its config), or an encoder with a classifier's head."
+            )
+
+
+def _rounding(model: nn.Module, dtype: torch.dtype) -> float:
+    """The share of a token's logits that a later one may change: in 8 bits they share a scale."""
+    return 1e-2 if quantised(model) is not None else max(1e-5, 2 * torch.finfo(dtype).eps)
 
 
 def check_runs(model: Any, slots: Slots, replacements: Mapping[str, nn.Module], title: str) -> None:

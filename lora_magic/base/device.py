@@ -125,7 +125,7 @@ def fitting_threads(model: nn.Module) -> Iterator[None]:
 #: How torch, the C++ library, the system and safetensors say that memory cannot be allocated.
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|not enough memory|can(?:'t|not) allocate memory|alloc_cpu|bad_alloc"
-    r"|failed to allocate|unable to allocate",
+    r"|failed to allocate|unable to allocate|STATUS_ALLOC_FAILED|paging file is too small",
     re.IGNORECASE,
 )
 

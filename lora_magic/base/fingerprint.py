@@ -188,4 +188,6 @@ class Fingerprint:
             return True
         if quick:
             return (tensor.data_ptr(), _version(tensor)) != (entry.pointer, entry.version)
+        if tensor.is_meta or tensor.untyped_storage().nbytes() < tensor.numel():
+            return True  # someone has taken its memory away
         return _shared_sum(tensor, sums) != entry.bits

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from lora_magic.errors import BaseModelError, listed
 
@@ -158,7 +157,8 @@ def _refuse_quantised_elsewhere(model: nn.Module, config: Any) -> None:
         for path, module in model.named_modules()
         if type(module).__module__.startswith(("torch.ao.nn", "torch.nn.quantized"))
     ]
-    packed += _named(model, is_traceable_wrapper_subclass)
+    # Tensors made of others: torchao's, DTensor.
+    packed += _named(model, lambda tensor: hasattr(tensor, "__tensor_flatten__"))
     if packed or _BITSANDBYTES not in method:
         by = "" if _BITSANDBYTES in method else f" ({method})"
         raise BaseModelError(

@@ -65,6 +65,11 @@ class Comparison:
         return tuple(dict.fromkeys(pane.adapter for pane in self.panes))
 
     @property
+    def stopped(self) -> bool:
+        """Did the user end it before all answers were complete?"""
+        return any(pane.stopped for pane in self.panes)
+
+    @property
     def line(self) -> str:
         """One line: adapters, prompts, passes, seconds, and how tokens were sampled."""
         groups = self._groups()

@@ -108,7 +108,12 @@ def _run(shell: Any, marked: str, cell: str | None, local: Mapping[str, Any]) ->
         start = verb.controls(call)
         show_below(shell, lambda: call.session.panel(verb.name, **start))
     shown = call.reporter is not None and call.reporter.finished
+    ended = getattr(value, "stopped", False)
+    if ended and place is Place.LAST:
+        place = Place.STATEMENT  # IPython displays no value of a cell that ends in an error
     kept = show(value, changes=verb.changes, place=place, silent=silent, shown=shown)
+    if ended:
+        raise Interrupted(f"%lora {verb.name} was stopped; what it has so far is shown above.")
     return None if parsed.out is not None else kept
 
 

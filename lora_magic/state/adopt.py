@@ -112,6 +112,7 @@ def _adapters(base: BaseModel, slots: Slots, found: bridge.Unwrapped) -> dict[st
                 f"this PeftModel's adapter {name} holds {seen}, expected "
                 f"{listed(map(short_name, own_types))}: it is trained in that. {_OPEN_INSTEAD}"
             )
+        made.start_history = made.history
         adapters[name] = made
     return adapters
 

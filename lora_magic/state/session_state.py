@@ -198,6 +198,8 @@ class SessionState:
             self._base, self._slots, self._form, self.key = None, None, None, ()
             self.changed, self.wrapped, self.base_scores = False, False, {}
             self._modules, self.attached, self.active, self.merged = {}, {}, BASE_NAME, None
+            # The last view has the base too.
+            self.published = View()
         import torch
 
         # A model's modules form reference cycles: without this their memory is not freed.
@@ -308,13 +310,20 @@ class SessionState:
             self._modules = dict(modules)
             self.active, self.merged = active, merged
 
-    def restore(self) -> None:
-        """Write the session's modules into the slots again if other modules are there."""
+    def foreign(self) -> list[str]:
+        """The paths of slots into which someone else has put another module."""
+        return self._slots.foreign_paths() if self._slots else []
+
+    def restore(self, foreign: Sequence[str] = ()) -> None:
+        """Write the session's modules into the slots again if other modules are there.
+
+        Those that were `foreign` before the verb are the person's own, and stay.
+        """
         if self._slots is None or self._base is None:
             return
         from lora_magic.adapters import bridge
 
-        if self._slots.written != self._modules or self._slots.foreign_paths():
+        if self._slots.written != self._modules or self.foreign() != list(foreign):
             self._slots.restore(self._modules)
         bridge.forget(self._base.model)
 
@@ -322,6 +331,7 @@ class SessionState:
         """Add an adapter; it replaces one of the same name."""
         if attached.name in self.together:
             self.activate(BASE_NAME)
+        attached.start_history = attached.history
         self.attached[attached.name] = attached
 
     def unsaved(self) -> list[str]:
@@ -352,6 +362,21 @@ class SessionState:
             raise StateError(
                 f"{verb}: {self.merged} is merged into the base; first type: %lora unmerge"
             )
+
+    def refuse_foreign(self, verb: str) -> None:
+        """Raise `StateError` if someone has put other modules into the base.
+
+        They would be taken for a library's, or be lost.
+        """
+        if paths := self.foreign():
+            raise StateError(
+                f"{verb}: the base was changed from outside the session (another module at "
+                f"{listed(paths, 2)}). Put its own back, or type %lora reset, and load it again."
+            )
+
+    def changed_names(self) -> tuple[str, ...]:
+        """The base's tensors that were replaced or written to since `load`; none is read."""
+        return () if self._base is None else self._base.fingerprint.verify(quick=True).changed
 
     def refuse_loss(self, verb: str, replace: bool) -> None:
         """Raise `StateError` when trained, unsaved adapters would be lost."""

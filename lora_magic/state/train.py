@@ -64,7 +64,8 @@ def train(
     example = next(filter(None, map(_asked, rows)), "")
 
     def record(summary: RunSummary) -> Record:
-        history = _history(attached.history, summary, more)
+        before = attached.history if more else attached.start_history
+        history = _history(before, summary)
         return Record(form, history, run=_recorded(summary, flags), example=example)
 
     summary = _run(state, attached, encoded, spec, more, _WithoutFinish(reporter), record)
@@ -187,10 +188,8 @@ def _run(
     return summary
 
 
-def _history(before: History, summary: RunSummary, more: bool) -> History:
-    """The adapter's history with this run; a run from the initial state drops earlier runs."""
-    if not more:
-        before = History(made=before.made, lost=before.lost)
+def _history(before: History, summary: RunSummary) -> History:
+    """The history of what the run began with, and the run."""
     return replace(
         before,
         steps=before.steps + summary.steps,

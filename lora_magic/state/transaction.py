@@ -5,17 +5,30 @@ Knows that a session has a state and a lock; knows no verb. Imports torch with t
 
 from __future__ import annotations
 
+import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
+from pathlib import Path
+from traceback import clear_frames
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from lora_magic.errors import CommandError, StateError
+from lora_magic.errors import (
+    CommandError,
+    LoraMagicError,
+    StateError,
+    TrainingError,
+    TrainingStopped,
+    listed,
+)
 from lora_magic.interrupts import OneInterrupt, undisturbed
 
 if TYPE_CHECKING:
     from .session import Session
 
+
+_PACKAGE = str(Path(__file__).parents[1])
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,27 +45,75 @@ def transactional(
 
     @wraps(verb)
     def run(self: Session, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        with self._lock.locked(), OneInterrupt():
+        outer = sys.exception()
+        with self._lock.locked(), OneInterrupt(code):
             self._lock.doing = verb.__name__
             state = self._state  # imports torch, with interrupts deferred
             from lora_magic.base.device import out_of_memory
             from lora_magic.base.restore import default_modes, process, restoring
 
+            foreign = state.foreign()
+            if verb.__name__ not in _ON_ANY_BASE:
+                state.refuse_foreign(verb.__name__)
             try:
                 self._lock.notify(verb.__name__)
                 with restoring(process()), default_modes():
                     return verb(self, *args, **kwargs)
             except BaseException as error:
                 with undisturbed():
-                    state.restore()
+                    state.restore(foreign)
+                    _forget_locals(error, outer)
                 if out_of_memory(error):
                     raise StateError(_no_memory(verb.__name__, state.device)) from error
+                if _may_come_from_the_base(error) and (names := state.changed_names()):
+                    raise StateError(_changed(verb.__name__, names)) from error
                 raise
             finally:
                 state.published = state.view()
                 self._lock.notify()
 
+    code = run.__code__  # type: ignore[attr-defined]  # a function, which `wraps` hides
     return run
+
+
+#: Verbs that are possible whatever someone has done to the base: what is trained can be saved.
+_ON_ANY_BASE = {"load", "use", "reset", "save", "detach", "unmerge"}
+
+
+def _may_come_from_the_base(error: BaseException) -> bool:
+    """Is this error one that a changed base can cause? A user's mistake has its own line."""
+    if isinstance(error, TrainingError):
+        return not isinstance(error, TrainingStopped) and "out of memory" not in str(error)
+    return isinstance(error, Exception) and not isinstance(error, LoraMagicError)
+
+
+def _changed(verb: str, names: Iterable[str]) -> str:
+    return (
+        f"{verb} failed, and the base was changed from outside the session ({listed(names, 2)}). "
+        "Type %lora reset, and load it again."
+    )
+
+
+def _forget_locals(error: BaseException | None, outer: BaseException | None) -> None:
+    """Clear the frames of a user's error and of its causes, up to the error `outer`.
+
+    A notebook keeps the last error, and its frames would keep the base's memory after `reset`. Any
+    other error keeps them, for a debugger.
+    """
+    if not isinstance(error, LoraMagicError | KeyboardInterrupt | MemoryError):
+        return
+    while error is not None and error is not outer:
+        clear_frames(error.__traceback__)
+        _cut(error.__traceback__)
+        error = error.__cause__ or error.__context__
+
+
+def _cut(trace: TracebackType | None) -> None:
+    """End a traceback before another library's frame: its function may keep a module."""
+    while trace is not None and (following := trace.tb_next) is not None:
+        if not following.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+            trace.tb_next = None
+        trace = trace.tb_next
 
 
 def _no_memory(verb: str, device: str) -> str:

@@ -9,16 +9,22 @@ import pytest
 import torch
 from torch import nn
 from transformers import (
+    BartConfig,
+    BartForCausalLM,
+    BertConfig,
+    BertLMHeadModel,
     Qwen3NextConfig,
     Qwen3NextForCausalLM,
     T5Config,
     T5ForConditionalGeneration,
+    XLNetConfig,
+    XLNetLMHeadModel,
 )
 
 from lora_magic import versions
 from lora_magic.adapters import build, trial
 from lora_magic.adapters.prefix import cache_name
-from lora_magic.errors import AdapterError
+from lora_magic.errors import AdapterError, BaseModelError
 from lora_magic.state.session import Session
 from tests.adapters.shared import answer, based, made, moved
 from tests.conftest import logits
@@ -205,6 +211,8 @@ def test_a_trial_is_one_pass_and_draws_nothing(variant: str) -> None:
     model.register_forward_pre_hook(lambda *_: passes.append(1))
     session = Session()
     session.use(model, tiny_tokenizer())
+    assert len(passes) == 1, "does the model read text?"
+    passes.clear()
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
@@ -256,14 +264,69 @@ def test_a_model_that_keeps_keys_in_some_layers_only_is_refused(method: str, why
     session.reset()
 
 
-@pytest.mark.parametrize("method", ["prefix", "prompt"])
-def test_an_encoder_decoder_is_refused_in_one_line(method: str) -> None:
+def test_an_encoder_decoder_is_refused_in_one_line() -> None:
     config = T5Config(
         vocab_size=384, d_model=32, d_ff=64, num_layers=1, num_heads=4, d_kv=8, pad_token_id=3
     )
+    model, session = T5ForConditionalGeneration(config), Session()
+    with pytest.raises(BaseModelError, match=r"T5ForConditionalGeneration is an encoder-decoder"):
+        session.use(model, tiny_tokenizer())
+    assert model.training
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def bert(decoder: bool) -> Any:
+    config = BertConfig(
+        vocab_size=384,
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        is_decoder=decoder,
+    )
+    return BertLMHeadModel(config).eval()
+
+
+def xlnet() -> Any:
+    config = XLNetConfig(vocab_size=384, d_model=32, n_layer=1, n_head=2, d_inner=32)
+    return XLNetLMHeadModel(config).eval()
+
+
+@pytest.mark.parametrize("make", [lambda: bert(False), xlnet], ids=["BERT", "XLNet"])
+def test_a_model_that_reads_ahead_is_refused_since_it_would_see_the_answers(make: Any) -> None:
+    session, model = Session(), make()
+    with pytest.raises(BaseModelError, match=r"in both directions.* is_decoder=True"):
+        session.use(model, tiny_tokenizer())
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_a_decoder_of_any_kind_is_taken() -> None:
+    bart = BartConfig(
+        vocab_size=384,
+        d_model=32,
+        decoder_layers=1,
+        decoder_attention_heads=2,
+        decoder_ffn_dim=32,
+        pad_token_id=3,
+    )
+    for model in (bert(True), BartForCausalLM(bart).eval(), hybrid()):
+        session = Session()
+        session.use(model, tiny_tokenizer())
+        session.attach("one", rank=2, targets="all-linear")
+        session.train("one", text="Where? => Here.", steps=1)
+        assert session.verify()
+        session.reset()
+
+
+def test_eva_on_too_few_tokens_ends_in_one_line_and_prints_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     session = Session()
-    session.use(T5ForConditionalGeneration(config).eval(), tiny_tokenizer())
-    with pytest.raises(AdapterError, match=r"T5ForConditionalGeneration has none .*--method lora"):
-        session.attach("one", method=method)
-    assert session.verify()
+    session.use(tiny_model("llama"), tiny_tokenizer())
+    session.attach("one", rank=8, init="eva")
+    with pytest.raises(AdapterError, match="too few different tokens for r = 8"):
+        session.train("one", text="a => b", steps=2)
+    assert capsys.readouterr().out == ""
+    assert session.adapters["one"].history.steps == 0
+    session.train("one", text="Where is the library? => Over there, on the left.", steps=1)
     session.reset()

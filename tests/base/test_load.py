@@ -199,7 +199,7 @@ def test_a_cached_model_loads_from_the_cache_when_the_hub_is_out_of_reach(
 
 
 def test_live_objects_that_are_no_model_or_tokenizer_are_refused() -> None:
-    with pytest.raises(BaseModelError, match="got str"):
+    with pytest.raises(BaseModelError, match=r"got text \(demo\)"):
         use("demo", None)
     with pytest.raises(BaseModelError, match="cannot generate"):
         use(nn.Linear(2, 2), None)

@@ -134,7 +134,7 @@ def test_reset_says_what_was_lost_and_what_was_changed_from_outside(session: Ses
     with torch.no_grad():
         session.model.lm_head.weight.add_(1)
     told = session.reset().line
-    assert "CHANGED from outside the session in 1 tensors" in told
+    assert "CHANGED from outside the session in 1 tensor;" in told
     assert "trained and not saved: one" in told
 
 

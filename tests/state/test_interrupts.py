@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -15,7 +17,9 @@ import torch
 
 import lora_magic
 from lora_magic.errors import TrainingStopped
+from lora_magic.state import train as training
 from lora_magic.state.session import Session
+from lora_magic.training.reporter import SilentReporter
 from tests.conftest import logits, perturb
 from tests.state.shared import snapshot
 
@@ -193,3 +197,98 @@ print(Press.pressed, session.load("demo").name)
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
     assert done.stdout.split() == ["KeyboardInterrupt", "True", "demo"], done.stderr
+
+
+#: Flags of `attach` and of `train`; AdaLoRA needs at least 10 steps.
+RUNS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "lora": ({"rank": 2}, {}),
+    "lora+": ({"rank": 2}, {"lora_plus": 4.0}),
+    "several passes": ({"rank": 2}, {"batch_size": 8}),
+    "dora": ({"rank": 2, "dora": True}, {}),
+    "full": ({"method": "full"}, {}),
+    "houlsby": ({"method": "houlsby"}, {}),
+    "adalora": ({"method": "adalora"}, {}),
+}
+EIGHT = [(f"Where is number {n}?", f"Here, {n}.") for n in range(8)]
+
+
+def stopped_after(steps: int, session: Session, flags: dict[str, Any]) -> dict[str, Any]:
+    """The weights of a run of `one` that Stop ends after so many steps."""
+
+    class Stopping(SilentReporter):
+        stop = threading.Event()
+
+        def step(self, point: Any) -> None:
+            if point.step == steps:
+                self.stop.set()
+
+    with pytest.raises(TrainingStopped):
+        session.train("one", EIGHT, steps=12, reporter=Stopping(), **flags)
+    assert session._state.attached["one"].history.steps == steps
+    return session._state.attached["one"].state()
+
+
+@pytest.mark.parametrize("kind", RUNS)
+@pytest.mark.parametrize("finished", [1, 4])
+def test_after_a_second_interrupt_the_weights_are_those_of_the_finished_steps(
+    kind: str, finished: int, session: Session
+) -> None:
+    """Compared with another run, that is asked to stop after that many steps."""
+    attach, flags = RUNS[kind]
+    session.attach("one", **attach)
+    expected = stopped_after(finished, session, flags)
+    session.attach("one", **attach, replace=True)
+    steps, seen = [0], []
+
+    class AtStep(SilentReporter):
+        def step(self, point: Any) -> None:
+            steps[0] = point.step
+            seen.append(point.loss)
+
+    def press(*_: Any) -> None:
+        if steps[0] == finished and not pressed:
+            pressed.append(1)
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    pressed: list[int] = []
+    hook = session.model.register_forward_hook(press)
+    with pytest.raises(TrainingStopped):
+        session.train("one", EIGHT, steps=12, reporter=AtStep(), **flags)
+    hook.remove()
+    adapter = session._state.attached["one"]
+    assert adapter.history.steps == finished == len(seen)
+    assert adapter.history.last_loss == seen[-1]
+    found = adapter.state()
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    assert any(not torch.equal(found[name], adapter.start[name]) for name in found)
+    assert session.verify()
+
+
+@pytest.mark.parametrize("where", ["steps", "record"])
+def test_an_interrupt_after_the_last_step_loses_no_run(
+    where: str, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session.attach("one", rank=2)
+    session.train("one", EIGHT, steps=2)
+    expected = session._state.attached["one"].state()
+    session.attach("one", rank=2, replace=True)
+    session.save("one", "before")
+    real = training._history
+
+    def ring(*given: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        if where == "record":
+            signal.raise_signal(signal.SIGINT)
+        return real(*given)
+
+    monkeypatch.setattr(training, "_history", ring)
+    with contextlib.suppress(KeyboardInterrupt, TrainingStopped):
+        session.train("one", EIGHT, steps=2)
+    adapter = session._state.attached["one"]
+    assert adapter.history.steps == 2
+    assert adapter.saved_to is None
+    assert session._state.unsaved() == ["one"]
+    found = adapter.state()
+    assert all(torch.equal(found[name], value) for name, value in expected.items())

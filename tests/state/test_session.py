@@ -184,3 +184,19 @@ def test_the_main_job_leaves_the_base_as_it_was(
     assert torch.equal(logits(session), trained)
     assert session.verify()
     assert lora_magic.Session is Session
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_the_history_of_an_opened_adapter_counts_its_earlier_steps(
+    more: bool, session: Session
+) -> None:
+    """Its training begins from the weights in the file, which those steps made."""
+    session.attach("one", rank=2)
+    first = session.train("one", text="Where? => Here.", steps=3)
+    session.save("one", "there")
+    session.open("there", "two")
+    session.train("two", text="Where? => Here.", steps=2, continue_=True)
+    summary = session.train("two", text="Where? => Here.", steps=2, continue_=more)
+    history = session.adapters["two"].history
+    assert history.steps == (7 if more else 5)
+    assert (history.first_loss, history.last_loss) == (first.first_loss, summary.last_loss)

@@ -6,15 +6,22 @@ Knows captured adapters and models; knows no Trainer.
 from __future__ import annotations
 
 import copy
+import io
 from collections.abc import Callable, Iterable
+from contextlib import redirect_stdout
+from itertools import count
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lora_magic.adapters.delta import PEFT_NAME
+from lora_magic.errors import AdapterError
 
 from .library import peft, translated
+
+#: Rounds of EVA over the batches, and batches, after which its directions must have converged.
+_ROUNDS, _LEAST = 20, 100
 
 
 class Allocator:
@@ -53,15 +60,30 @@ class Allocator:
 def eva(
     model: nn.Module, wrapper: Any, batches: Callable[[], Iterable[dict[str, Tensor]]]
 ) -> dict[str, Tensor]:
-    """A [r, k] of each target by path: the main directions of its inputs over the batches."""
+    """A [r, k] of each target by path: the main directions of its inputs over the batches.
+
+    PEFT repeats the batches until the directions no longer change, which with few tokens may be
+    never. Raises `AdapterError` after 20 rounds, and at least 100 batches.
+    """
+    data, passes = list(batches()), count()
+
+    def seen(batch: dict[str, Tensor], config: Any) -> Tensor:
+        if next(passes) >= max(_LEAST, _ROUNDS * len(data)):
+            raise AdapterError(
+                f"--init eva: the {len(data)} batches of this run have too few different tokens "
+                f"for r = {config.r}; train on more rows, or omit --init eva."
+            )
+        return _seen(batch, config)
+
     config = copy.copy(wrapper.peft_config[PEFT_NAME])
     config.eva_config = peft.tuners.lora.EvaConfig(rho=1.0)
-    with translated("--init eva"), torch.no_grad():
+    # PEFT prints a line for each layer and batch with fewer tokens than r.
+    with translated("--init eva"), torch.no_grad(), redirect_stdout(io.StringIO()):
         found = peft.get_eva_state_dict(
             model,
-            list(batches()),
+            data,
             peft_config=config,
-            prepare_model_inputs_fn=_seen,
+            prepare_model_inputs_fn=seen,
             prepare_layer_inputs_fn=_inputs,
             show_progress_bar=False,
         )

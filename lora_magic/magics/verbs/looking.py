@@ -5,6 +5,7 @@ from __future__ import annotations
 from lora_magic.adapters.methods import METHODS
 from lora_magic.adapters.spec import BASE_NAME
 from lora_magic.compare.limits import DEFAULT_NEW_TOKENS
+from lora_magic.interrupts import Stop
 from lora_magic.magics.variables import models_in
 from lora_magic.magics.verb import (
     AN_ADAPTER,
@@ -44,6 +45,12 @@ ASK = Verb(
     body="one prompt of any number of lines",
 )
 
+def _compare(call: Call) -> object:
+    """The comparison; ■ ends it after the next token, and a second one at once."""
+    with Stop() as stop:
+        return call.session.compare(*call.prompts, **call.flags, watch=lambda _: stop.requested)
+
+
 COMPARE = Verb(
     "compare",
     "compare the answers of base and adapters side by side",
@@ -66,6 +73,7 @@ COMPARE = Verb(
     prompt="several",
     body="prompts with blank lines between them",
     controls=lambda call: {"prompt": "\n\n".join(call.prompts), **call.flags},
+    run=_compare,
 )
 
 
