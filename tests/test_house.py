@@ -65,18 +65,18 @@ FACTORY = "demo/factory/"
 #: its message says why.
 ROOT, ALL, WITHOUT_DEMO = "lora_magic", "all", "all but demo"
 CEILINGS = {
-    "magics": 2019,
-    "state": 1510,
-    "training": 1649,
-    "compare": 618,
-    "adapters": 3324,
-    "base": 1388,
-    "lowrank": 373,
-    "views": 1935,
-    ROOT: 377,
+    "magics": 2186,
+    "state": 2245,
+    "training": 1718,
+    "compare": 639,
+    "adapters": 4300,
+    "base": 2046,
+    "lowrank": 374,
+    "views": 2003,
+    ROOT: 511,
     "demo": 4467,
-    WITHOUT_DEMO: 13179,
-    ALL: 17646,
+    WITHOUT_DEMO: 16022,
+    ALL: 20489,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.

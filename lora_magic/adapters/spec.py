@@ -258,4 +258,4 @@ def valid_name(name: str) -> str:
     if _NAME.fullmatch(name) is not None and name != BASE_NAME:
         return name
     valid = (re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_-") or "adapter")[:40]
-    return valid if _NAME.fullmatch(valid) else f"a_{valid}"
+    return valid if _NAME.fullmatch(valid) and valid != BASE_NAME else f"a_{valid}"

@@ -18,7 +18,7 @@ from lora_magic.adapters.delta import PEFT_NAME
 from lora_magic.adapters.live_adapter import LiveAdapter
 from lora_magic.adapters.mixture import mixed
 from lora_magic.adapters.slots import Slots
-from lora_magic.adapters.spec import BASE_NAME, check_name, seed_of
+from lora_magic.adapters.spec import BASE_NAME, seed_of, valid_name
 from lora_magic.base import live, load
 from lora_magic.base.device import short_name
 from lora_magic.base.model import BaseModel
@@ -31,9 +31,10 @@ from .session_state import Adopted, SessionState, refuse_taken
 #: The number of tokens on which an adopted PeftModel must answer as before, bit for bit.
 _PROBE = 8
 
-_OPEN_INSTEAD = (
-    "Or save it with model.save_pretrained(DIR), load the plain base, and type: %lora open DIR"
+_SAVE_FIRST = (
+    "Save it with model.save_pretrained(DIR), load the plain base, and type: %lora open DIR"
 )
+_OPEN_INSTEAD = f"Or s{_SAVE_FIRST[1:]}"
 
 
 def adopt_model(state: SessionState, model: Any, tokenizer: Any, key: tuple[object, ...]) -> None:
@@ -48,8 +49,12 @@ def adopt_model(state: SessionState, model: Any, tokenizer: Any, key: tuple[obje
     refuse_taken(inner, state)
     ours = not state.empty and inner is state.base.model
     if wrapped:
-        for name in model.peft_config:
-            check_name(name)
+        odd = [name for name in model.peft_config if valid_name(name) != name]
+        if odd:
+            raise BaseModelError(
+                f"this PeftModel has adapter names that cannot be used here ({listed(odd)}). "
+                f"{_SAVE_FIRST} ADAPTER"
+            )
     elif not ours:
         bridge.refuse_injected(inner)
     elif state.wrapped:

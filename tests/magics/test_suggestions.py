@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
 
 from lora_magic.adapters.methods import METHODS
-from lora_magic.errors import AdapterError, LoraMagicError
+from lora_magic.errors import AdapterError, Interrupted, LoraMagicError
 from lora_magic.magics.parser import help_for
 from lora_magic.magics.shell import KEPT_AS
 from lora_magic.magics.verbs import VERBS
 from lora_magic.state.session import Session
 from tests.classifiers import saved, tiny_of
 from tests.conftest import Saver
-from tests.magics.conftest import TestingShell
+from tests.magics.conftest import Screen, TestingShell
 from tests.tiny import tiny_model, tiny_tokenizer
 
 PAIRS = "Where is the ship? => Arr, at sea!\nWho sails it? => Me crew!"
@@ -248,3 +250,30 @@ def test_a_name_that_no_adapter_can_have_is_not_suggested(name: str, session: Se
     assert suggested
     session.attach(suggested, rank=2)
     assert session.active == suggested
+
+
+def test_an_interrupted_comparison_shows_its_answers_and_ends_the_cell(
+    shell: TestingShell, session: Session
+) -> None:
+    setattr(shell, KEPT_AS, session)
+    session.attach("one", method="ia3")
+    passes: list[int] = []
+
+    def stop(*_: Any) -> None:
+        passes.append(1)
+        if len(passes) == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    handle = session.model.register_forward_hook(stop)
+    screen = Screen()
+    with (
+        patch.object(shell.display_pub, "publish", screen.publish),
+        pytest.raises(Interrupted, match="shown above"),
+    ):
+        shell.run_cell("%lora compare --max-new-tokens 9 Hi").raise_error()
+    handle.remove()
+    (seen,) = screen.outputs
+    assert "stopped by you" in seen["text/plain"]
+    assert "stopped by you" in seen["text/html"].replace("\u00a0", " ")
+    assert len(passes) < 9, "one pass a token: it did not go on to the end"
+    assert session.verify()

@@ -465,3 +465,19 @@ def test_a_cells_modes_change_no_verb_and_are_left_as_they_were(
             assert torch.equal(other._state.attached[name].state()[key], value)
     other.train("three", text=ROWS, steps=1)
     assert other.verify()
+
+
+@pytest.mark.parametrize(
+    ("name", "mixed", "words"),
+    [("base", False, "names that cannot be used"), ("a", True, "PeftMixedModel")],
+)
+def test_a_peft_model_that_cannot_be_copied_is_refused_by_name(
+    name: str, mixed: bool, words: str
+) -> None:
+    model = tiny_model()
+    config = peft.LoraConfig(r=2, target_modules=["q_proj"])
+    wrapped = peft.get_peft_model(model, config, adapter_name=name, mixed=mixed)
+    flags = [p.requires_grad for p in wrapped.parameters()]
+    with pytest.raises(BaseModelError, match=words):
+        Session().use(wrapped, tiny_tokenizer())
+    assert [p.requires_grad for p in wrapped.parameters()] == flags

@@ -32,6 +32,11 @@ def is_wrapper(model: object) -> bool:
 def refuse_injected(model: nn.Module) -> None:
     """Raise `BaseModelError` for a plain model that has adapter layers."""
     layers = [path for path, module in model.named_modules() if isinstance(module, TunerLayer)]
+    if isinstance(model, peft.PeftMixedModel):
+        raise BaseModelError(
+            "this is a PeftMixedModel, whose adapters cannot be copied; pass its base: "
+            "model = model.unload()"
+        )
     if layers:
         raise BaseModelError(
             f"this model has adapter layers ({listed(layers, 2)}); expected a plain base model "

@@ -45,6 +45,7 @@ ASK = Verb(
     body="one prompt of any number of lines",
 )
 
+
 def _compare(call: Call) -> object:
     """The comparison; ■ ends it after the next token, and a second one at once."""
     with Stop() as stop:
