@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import CodeType, FrameType
 from typing import Any
 
@@ -49,13 +49,16 @@ def limited(seconds: float) -> Iterator[None]:
 
     It ends Python code, such as a template that loops; one long call of C code is ended late.
     """
-    thread, lock, over = ctypes.c_ulong(threading.get_ident()), threading.Lock(), False
-    raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
+    thread, lock = ctypes.c_ulong(threading.get_ident()), threading.Lock()
+    over = sent = False
 
     def end() -> None:
+        nonlocal sent
         with lock:
             if not over:
-                raise_in(thread, ctypes.py_object(TooSlowError))
+                sent = True
+                error = ctypes.py_object(TooSlowError)
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, error)
 
     timer = threading.Timer(seconds, end)
     timer.daemon = True
@@ -64,9 +67,13 @@ def limited(seconds: float) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
-        with lock:
-            over = True
-            raise_in(thread, None)  # it may be set, and not yet raised
+        # It may be sent and not yet raised. It is raised here, in a loop, and not taken back: Python
+        # would look for it for ever, and a debugger's trace function would make it hang.
+        with suppress(TooSlowError):
+            with lock:
+                over = True
+            for _ in range(10 if sent else 0):
+                pass
 
 
 class OneInterrupt:

@@ -73,10 +73,10 @@ CEILINGS = {
     "base": 2046,
     "lowrank": 374,
     "views": 2003,
-    ROOT: 511,
+    ROOT: 516,
     "demo": 4467,
-    WITHOUT_DEMO: 16022,
-    ALL: 20489,
+    WITHOUT_DEMO: 16027,
+    ALL: 20494,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.

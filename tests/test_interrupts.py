@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -74,6 +76,21 @@ def test_what_is_over_is_not_ended_any_more() -> None:
         except TooSlowError:
             continue
     assert threading.active_count() < 100
+
+
+def test_a_limit_leaves_nothing_behind_that_a_debugger_would_wait_for() -> None:
+    code = (
+        "import sys, faulthandler; faulthandler.dump_traceback_later(20, exit=True)\n"
+        "from lora_magic.interrupts import limited\n"
+        "for seconds in (60, *[1e-5] * 50):\n"
+        "    try:\n"
+        "        with limited(seconds): pass\n"
+        "    except Exception: pass\n"
+        "sys.settrace(lambda *_: None)\n"
+        "print((lambda: 'done')())"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.stdout == "done\n", run.stderr[-500:]
 
 
 def test_in_an_inner_block_an_interrupt_waits_for_the_end_of_the_outer_one() -> None:

@@ -475,8 +475,8 @@ def test_a_peft_model_that_cannot_be_copied_is_refused_by_name(
     name: str, mixed: bool, words: str
 ) -> None:
     model = tiny_model()
-    config = peft.LoraConfig(r=2, target_modules=["q_proj"])
-    wrapped = peft.get_peft_model(model, config, adapter_name=name, mixed=mixed)
+    config = LoraConfig(r=2, target_modules=["q_proj"])
+    wrapped = get_peft_model(model, config, adapter_name=name, mixed=mixed)
     flags = [p.requires_grad for p in wrapped.parameters()]
     with pytest.raises(BaseModelError, match=words):
         Session().use(wrapped, tiny_tokenizer())
