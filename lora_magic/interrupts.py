@@ -67,8 +67,8 @@ def limited(seconds: float) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
-        # It may be sent and not yet raised. It is raised here, in a loop, and not taken back: Python
-        # would look for it for ever, and a debugger's trace function would make it hang.
+        # It may be sent and not yet raised. It is raised here, in a loop, not taken back: Python
+        # would look for it from then on, and hang under a debugger's trace function.
         with suppress(TooSlowError):
             with lock:
                 over = True

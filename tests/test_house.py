@@ -66,7 +66,7 @@ FACTORY = "demo/factory/"
 ROOT, ALL, WITHOUT_DEMO = "lora_magic", "all", "all but demo"
 CEILINGS = {
     "magics": 2186,
-    "state": 2245,
+    "state": 2256,
     "training": 1718,
     "compare": 639,
     "adapters": 4300,
@@ -75,8 +75,8 @@ CEILINGS = {
     "views": 2003,
     ROOT: 516,
     "demo": 4467,
-    WITHOUT_DEMO: 16027,
-    ALL: 20494,
+    WITHOUT_DEMO: 16038,
+    ALL: 20505,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.

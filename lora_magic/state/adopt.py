@@ -6,8 +6,8 @@ interrupted, the changes are undone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from lora_magic.adapters.mixture import mixed
 from lora_magic.adapters.slots import Slots
 from lora_magic.adapters.spec import BASE_NAME, seed_of, valid_name
 from lora_magic.base import live, load
+from lora_magic.base.bitsandbytes_patches import patch_layers
 from lora_magic.base.device import short_name
 from lora_magic.base.model import BaseModel
 from lora_magic.base.restore import evaluating
@@ -62,7 +63,8 @@ def adopt_model(state: SessionState, model: Any, tokenizer: Any, key: tuple[obje
             "this model is inside the PeftModel that the session uses; pass the PeftModel, or "
             "first type: %lora reset"
         )
-    trial.check_reads_text(inner)
+    with _patched(inner):
+        trial.check_reads_text(inner)
     # The session's own model is released first, and an interrupt could not bring that back.
     with undisturbed() if ours else nullcontext():
         if ours:
@@ -79,7 +81,8 @@ def _adopt(
             state.take(load.use(model, tokenizer, undo=undo), key)
             return
         found = bridge.unwrap(model)
-        expected = _probe(model)
+        with _patched(inner):
+            expected = _probe(model)
         undo.callback(found.wrap_again)
         found.take_out()
         base = load.use(inner, tokenizer, on_release=found.wrap_again, undo=undo)
@@ -94,6 +97,18 @@ def _adopt(
             if state.empty or state.base.model is not inner:
                 undo.close()
         raise
+
+
+@contextmanager
+def _patched(model: Any) -> Iterator[None]:
+    """A block with forward passes of a model that is not a base yet: its first one would repack
+    4-bit weights for good. Raises `BaseModelError` for a model that was repacked before."""
+    undo = patch_layers(model)
+    try:
+        yield
+    finally:
+        with undisturbed():
+            undo()
 
 
 def _adapters(base: BaseModel, slots: Slots, found: bridge.Unwrapped) -> dict[str, LiveAdapter]:

@@ -79,14 +79,14 @@ def _shape(settings: Settings, title: str, shape: str, bits: int | None) -> Iter
 def _compared(settings: Settings, session: Session, title: str) -> Iterator[Figure]:
     """Base and five adapters in one pass against `swap` and `ask` one by one."""
     tokens, panes = settings.size(4, 32), []
-    session.compare(bases.PROMPT, max_new_tokens=2)  # warms up
+    session.compare(bases.PROMPT, adapters=NAMES, max_new_tokens=2)  # warms up
 
     def one_by_one() -> None:
         for name in ("base", *NAMES):
             session.swap(name)
             panes.append(session.ask(bases.PROMPT, max_new_tokens=tokens))
 
-    together = session.compare(bases.PROMPT, max_new_tokens=tokens)
+    together = session.compare(bases.PROMPT, adapters=NAMES, max_new_tokens=tokens)
     pane = together.panes[0]
     yield Figure(f"{title}: compare base and 5", pane.seconds, "s", "one pass", pane.batched)
     seconds = settings.seconds(one_by_one)

@@ -112,6 +112,29 @@ def test_a_quantised_base_used_live_comes_back_as_it_was(saved_model: Saver) -> 
     assert [len(module._forward_pre_hooks) for module in model.modules()] == hooks
 
 
+def test_4_bits_used_live_keep_their_bytes_also_inside_a_peft_model(saved_model: Saver) -> None:
+    """On some CPUs the first forward pass of a layer that is not patched repacks its weight."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    model = AutoModelForCausalLM.from_pretrained(
+        saved_model(hidden_size=64),
+        quantization_config=BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4"),
+        device_map={"": "cpu"},
+    )
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    session = Session()
+    session.use(model, tiny_tokenizer(chat=True))
+    session.reset()
+    wrapped = get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"]))
+    session.use(wrapped, tiny_tokenizer(chat=True))
+    session.ask("hi", max_new_tokens=1)
+    session.reset()
+    wrapped.unload()
+    after = dict(model.named_parameters())
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
 def test_a_quantised_base_is_let_go(saved_model: Saver) -> None:
     session = Session()
     session.load(str(saved_model()), bits=4)

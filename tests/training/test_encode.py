@@ -141,7 +141,7 @@ def test_rows_that_the_template_refuses_are_named() -> None:
     ]
     rows = [Row("Where?", "Here.", line=1), Row(None, "Here.", tuple(told), line=2)]
     with pytest.raises(
-        DataError, match=r"^row 2: .*rejects these turns \(system, user\).*no system"
+        DataError, match=r"^row 2: .*fails on these turns \(system, user\).*no system"
     ):
         encode(rows, strict, PromptForm.of(strict), 64)
 
