@@ -70,13 +70,13 @@ CEILINGS = {
     "training": 1718,
     "compare": 639,
     "adapters": 4300,
-    "base": 2046,
+    "base": 2048,
     "lowrank": 374,
     "views": 2003,
     ROOT: 516,
     "demo": 4467,
-    WITHOUT_DEMO: 16038,
-    ALL: 20505,
+    WITHOUT_DEMO: 16040,
+    ALL: 20507,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.

@@ -259,6 +259,15 @@ def _read(
     except Exception as error:
         # Whatever a folder holds can fail anywhere in transformers, with any error.
         raise BaseModelError(remedies.of_error(name, task, error, stored)) from error
+    _refuse_unfit(name, model, stored, bits)
+    new = classifier.new_tensors(model, report)
+    _refuse_gaps(name, model, report, new)
+    made_for = classifier.task_from(model, new)
+    return model, made_for, [_unused(report), classifier.remark(made_for, renamed)]
+
+
+def _refuse_unfit(name: str, model: Any, stored: str, bits: int | None) -> None:
+    """Raise `BaseModelError` for a model that is not what its config or `--bits` says."""
     if getattr(model, "peft_config", None):
         raise BaseModelError(
             f"{name}: transformers added the adapter beside the model to it; move "
@@ -274,10 +283,6 @@ def _read(
             f"--bits {bits}: {type(model).__name__} has no linear layer that can be quantised; "
             f"type: %lora load {quoted(name)}"
         )
-    new = classifier.new_tensors(model, report)
-    _refuse_gaps(name, model, report, new)
-    made_for = classifier.task_from(model, new)
-    return model, made_for, [_unused(report), classifier.remark(made_for, renamed)]
 
 
 def _tokenizer(name: str, source: str, options: Mapping[str, Any], files: Sequence[str]) -> Any:
