@@ -11,7 +11,6 @@ import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
 
 from lora_magic.checks import is_number, is_whole
 from lora_magic.errors import AdapterError, near
@@ -203,20 +202,6 @@ def pattern_of(given: object, flag: str, kind: Callable[[str], float]) -> Patter
     elif isinstance(given, Mapping):
         return tuple(sorted((str(name), value) for name, value in given.items()))
     raise AdapterError(f"--{flag} {given!r}: expected NAME=VALUE,…, for example --{flag} q_proj=16")
-
-
-def spec_from(fields: Mapping[str, Any]) -> AdapterSpec:
-    """The spec in JSON fields: `asdict`, with lists for pairs. Raises `AdapterError`."""
-    patterns = {
-        name: tuple((str(key), value) for key, value in fields.get(name) or ())
-        for name in ("rank_pattern", "alpha_pattern")
-    }
-    try:
-        return AdapterSpec(**{**fields, **patterns})
-    except AdapterError as error:
-        # The flags in the message are for whoever typed them, not for whoever opens a file.
-        plain = re.sub(r", for example --\S+ [\d.]*\d", "", str(error))
-        raise AdapterError(plain) from error
 
 
 def first_rank(rank: int) -> int:

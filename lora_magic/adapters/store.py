@@ -7,6 +7,7 @@ order of these steps; knows no session.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from lora_magic.base.model import BaseModel
@@ -16,6 +17,9 @@ from . import attach, card, files, formats
 from .card import Card
 from .live_adapter import LiveAdapter
 from .slots import Slots
+
+#: The end of a message for whoever typed a flag of `attach`, not for whoever opens a file.
+_FOR_A_FLAG = re.compile(r", for example --\S+ [\d.]*\d")
 
 
 def save(base: BaseModel, slots: Slots, attached: LiveAdapter, folder: Path) -> int:
@@ -82,6 +86,7 @@ def read(
     if plan is None:
         faults += attach.faults_of_values(contents.tensors)
     told = "; ".join(fault.rstrip(".") for fault in filter(None, [*faults, mismatch]))
+    told = _FOR_A_FLAG.sub("", told)
     if told:
         # The base is a cause only if all else was in order.
         made_for = own if own.base else card.of_config(contents.config)

@@ -529,3 +529,18 @@ def test_a_refusal_names_its_own_cause_and_never_the_loaded_base(
         session.open(tmp_path / "p", "two")
     assert remedy in str(seen.value)
     assert "trained on" not in str(seen.value)
+
+
+@pytest.mark.parametrize("file", [files.CARD_FILE, files.CONFIG_FILE])
+def test_a_wrong_value_in_a_file_suggests_no_flag_of_attach(
+    file: str, session: Session, tmp_path: Path
+) -> None:
+    session.attach("one", rank=2)
+    session.save("one", tmp_path / "one")
+    path = tmp_path / "one" / file
+    fields = json.loads(path.read_text())
+    fields.get("spec", fields)["rank" if file == files.CARD_FILE else "r"] = 0
+    path.write_text(json.dumps(fields))
+    with pytest.raises(AdapterError, match="rank 0: expected a whole number from 1") as seen:
+        session.open(tmp_path / "one", "two")
+    assert "--rank" not in str(seen.value)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from lora_magic.adapters.spec import AdapterSpec, check_name, pattern_of, seed_of, spec_from
+from lora_magic.adapters.fields import record
+from lora_magic.adapters.spec import AdapterSpec, check_name, pattern_of, seed_of
 from lora_magic.errors import AdapterError
 
 
@@ -137,7 +138,7 @@ def test_what_is_no_pattern_names_an_example(given: object) -> None:
 
 def test_a_spec_comes_back_from_json_as_it_was() -> None:
     one = spec(rank_pattern=(("v_proj", 2), ("a.b", 16)), alpha_pattern=(("q", 2.5),), rslora=True)
-    assert spec_from(json.loads(json.dumps(asdict(one)))) == one
+    assert record(AdapterSpec, json.loads(json.dumps(asdict(one)))) == one
     assert one.rank_pattern == (("a.b", 16), ("v_proj", 2))
 
 
