@@ -189,9 +189,20 @@ def _example(prefix: list[int], answer: list[int], max_length: int, row: int) ->
 
 
 def _digest(rows: Sequence[Row]) -> str:
-    """sha256 over the rows' texts in order, without their line numbers."""
+    """sha256 over what the rows say, in order, without their line numbers."""
     digest = hashlib.sha256()
     for row in rows:
-        turns = None if row.messages is None else [m.plain() for m in row.messages]
-        digest.update(json.dumps([row.prompt, row.completion, turns]).encode() + b"\n")
+        turns = None
+        if row.messages is not None:
+            turns = [m.plain() if m.trained else {**m.plain(), "weight": 0} for m in row.messages]
+        said: list[Any] = [row.prompt, row.completion, turns]
+        more = {
+            "system": row.system,
+            "tools": row.tools,
+            "rejected": row.rejected,
+            "second": row.second,
+        }
+        if given := {name: value for name, value in more.items() if value is not None}:
+            said.append(given)
+        digest.update(json.dumps(said).encode() + b"\n")
     return digest.hexdigest()

@@ -6,7 +6,11 @@ together, in one line. Knows no format, no file and no tokenizer.
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from lora_magic.errors import DataError
 
@@ -16,14 +20,20 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Message:
-    """One turn of a conversation; `role` is "system", "user", "assistant" or the template's own."""
+    """One turn of a conversation; `role` is "system", "user", "assistant" or the template's own.
+
+    An assistant's turn that is not `trained` (OpenAI's `"weight": 0`) is read, but the loss does
+    not cover it. `more` has what else the turn holds for the template: `tool_calls`, `name`, ….
+    """
 
     role: str
     content: str
+    trained: bool = True
+    more: Mapping[str, Any] = field(default_factory=dict)
 
-    def plain(self) -> dict[str, str]:
+    def plain(self) -> dict[str, Any]:
         """The turn as chat templates take it."""
-        return {"role": self.role, "content": self.content}
+        return {"role": self.role, "content": self.content, **self.more}
 
 
 @dataclass(frozen=True)
@@ -31,13 +41,20 @@ class Row:
     """A prompt and its completion, a text (`prompt` is None), or a conversation.
 
     `line` is its line in a cell or file, or its number in a frame or list, from 1. A row with a
-    blank prompt or completion is empty: it is counted, but not trained on.
+    blank prompt or completion is empty: it is counted, but not trained on. `system` is its own
+    system message, `tools` are the tools that a conversation offers, for the template. A row of
+    preferences has `rejected` beside its chosen completion. `second` is the other text of a pair
+    of texts to classify.
     """
 
     prompt: str | None
     completion: str
     messages: tuple[Message, ...] | None = None
     line: int | None = None
+    system: str | None = None
+    tools: tuple[Mapping[str, Any], ...] | None = None
+    rejected: str | None = None
+    second: str | None = None
 
     @property
     def empty(self) -> bool:
@@ -46,6 +63,27 @@ class Row:
             return not any(m.role == "assistant" and m.content.strip() for m in self.messages)
         blank = self.prompt is not None and not self.prompt.strip()
         return blank or not self.completion.strip()
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """What decides on which side of the held-out split the row falls: rows that ask the same
+        fall on one side. The prompt, the turns before the first answer, or a text itself."""
+        if self.messages is not None:
+            turns = []
+            for turn in self.messages:
+                if turn.role == "assistant":
+                    break
+                turns.append(turn.content)
+            return tuple(turns)
+        if self.prompt is None:
+            return (self.completion,)
+        return (self.prompt,) if self.second is None else (self.prompt, self.second)
+
+    @property
+    def position(self) -> float:
+        """Its position in [0, 1) among all possible rows: a hash of what it asks."""
+        digest = hashlib.sha256(json.dumps(self.asked).encode()).digest()
+        return int.from_bytes(digest[:6], "big") / 2**48
 
 
 @dataclass
