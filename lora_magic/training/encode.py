@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lora_magic.base.prompt import PromptForm, classified_ids, token_ids
@@ -24,13 +24,15 @@ IGNORED = -100
 class Example:
     """One sequence: its tokens, their labels (−100 where the loss does not cover them), its row.
 
-    For a classifier `labels` is empty and `label` the index of the one label.
+    For a classifier `labels` is empty and `label` the index of the one label. `number` is the row's
+    own, for messages.
     """
 
     tokens: tuple[int, ...]
     labels: tuple[int, ...]
     row: int
     label: int | None = None
+    number: int = 0
 
     @property
     def trained(self) -> int:
@@ -86,7 +88,7 @@ def encode(rows: Sequence[Row], tokenizer: Any, form: PromptForm, max_length: in
                 full += bool(answer)
                 left_out.append(row.line or index + 1)
             else:
-                examples.append(example)
+                examples.append(replace(example, number=row.line or index + 1))
                 cut += len(prefix) + len(answer) > max_length
     errors.raise_any("No row was trained on.")
     if not examples:
@@ -129,7 +131,7 @@ def encode_labelled(
         if row.empty or not tokens:
             left_out.append(number)
         else:
-            examples.append(Example(tuple(tokens), (), index, known[name]))
+            examples.append(Example(tuple(tokens), (), index, known[name], number))
             cut += was_cut
     errors.raise_any(f"The labels are {listed(classes, 20)}; type `text => label`.")
     if not examples:

@@ -11,21 +11,22 @@ import math
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from lora_magic.base.device import peak_memory
+from lora_magic.base.device import out_of_memory, peak_memory, release_after
 from lora_magic.base.restore import Generators
 from lora_magic.errors import TrainingError, listed
 from lora_magic.interrupts import Stop
 
-from . import batches, held_out, progress
+from . import batches, diagnosis, held_out, progress
 from .batches import collate
+from .diagnosis import Without
 from .encode import Encoded, Example
 from .held_out import Measurement
 from .hooks import Hooks
@@ -36,6 +37,9 @@ from .summary import RunSummary
 
 if TYPE_CHECKING:
     from .trainer import Parts
+
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -55,7 +59,8 @@ def _quiet_import() -> Iterator[None]:
 class Loop:
     """One run; `progress` is what has been measured so far.
 
-    `start` is the snapshot that the run continues from, None for a new one.
+    `start` is the snapshot that the run continues from, None for a new one. `without` takes the
+    adapter out of the model for a block; None if the caller cannot.
     """
 
     name: str
@@ -67,6 +72,7 @@ class Loop:
     hooks: Hooks
     stop: Stop
     start: Snapshot | None = None
+    without: Without | None = None
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
@@ -77,6 +83,7 @@ class Loop:
         self._evaluations = batches.evaluations(self.steps, len(self.held_out))
         self._loss = 0.0
         self._began = 0.0
+        self._updating = False
         self._trained: list[nn.Parameter] = []
         self._parts: Parts | None = None
 
@@ -91,13 +98,13 @@ class Loop:
         with quiet(), tempfile.TemporaryDirectory(prefix="lora_magic-") as folder:
             self._parts = Parts.of(groups, self.spec)
             with self.stop.abortable():
-                self.hooks.begin(len(self.steps), self._batches)
+                self._fitting(lambda: self.hooks.begin(len(self.steps), self._batches))
             if self.start is None:
                 self._measure()
             else:
                 self._return_to(self.start)
             with self._ended_early():
-                self._take_steps(folder)
+                self._fitting(lambda: self._take_steps(folder))
             if not all(bool(torch.isfinite(parameter).all()) for parameter in self._trained):
                 raise self._diverged("a weight is not finite after", self.progress.steps)
             # Measuring takes time, and a stop should be quick.
@@ -122,9 +129,74 @@ class Loop:
         """Set weights, optimizer and hooks to a snapshot's; the generators follow in the step."""
         assert self._parts is not None  # the run has begun
         self.progress = snapshot.progress.copy()
+        if self.progress.passes:
+            passes, again = self.progress.passes, self.progress.checkpointing
+            self._fit(replace(self.spec, accumulation=passes, checkpointing=again))
         progress.set_weights(self._trained, snapshot.weights)
         self._parts.load(snapshot.optimizer, snapshot.schedule, snapshot.scaler)
         self.hooks.load(snapshot.hooks)
+
+    def _fitting(self, work: Callable[[], T]) -> T:
+        """Do work again in less memory each time that memory runs out, while that is possible.
+
+        A step is repeated from its start: its passes have changed no weight, and the generators
+        return to where they were. The optimizer's own step needs no less memory in smaller passes,
+        and may have changed some weights: its lack of memory is an error.
+        """
+        while True:
+            try:
+                return work()
+            except Exception as error:
+                smaller = self._smaller()
+                if self._updating or smaller is None or not out_of_memory(error):
+                    raise
+                release_after(error)
+            at, before = self.progress.steps + 1, self.spec
+            self._fit(smaller)
+            self.progress.passes = smaller.accumulation
+            self.progress.checkpointing = smaller.checkpointing
+            self._note(f"memory ran out at step {at}: {smaller.less_than(before)}")
+
+    def no_memory(self) -> TrainingError:
+        """The error when memory runs out and nothing is left to reduce."""
+        spec, size = self.spec, self.spec.pass_size
+        if self._updating:
+            return TrainingError(
+                f"{self.name}: out of memory in the optimizer's step, which needs the same in "
+                "smaller passes: attach with a smaller --rank or fewer --targets, or train with "
+                "--optimizer paged-adamw-8bit."
+            )
+        again = " and gradient checkpointing" if spec.checkpointing else ""
+        return TrainingError(
+            f"{self.name}: out of memory even with {size} row{'s' * (size != 1)} per pass of at "
+            f"most {spec.max_length} tokens{again}: lower --max-length, or load a smaller base."
+        )
+
+    def _smaller(self) -> TrainSpec | None:
+        able = bool(getattr(self.model, "supports_gradient_checkpointing", False))
+        return replace(self.spec, can_checkpoint=self.spec.can_checkpoint and able).smaller
+
+    def _fit(self, spec: TrainSpec) -> None:
+        """Take the remaining steps as a spec says: the same examples in other passes."""
+        self.spec = spec
+        self.steps = batches.steps(len(self.train), spec)
+
+    def _note(self, line: str) -> None:
+        self.progress.notes.append(line)
+        if (tell := getattr(self.reporter, "note", None)) is not None:
+            tell(line)
+
+    def _before_update(self) -> None:
+        """Before the optimizer changes the weights."""
+        gradients = [parameter.grad for parameter in self._trained]
+        if not self.progress.steps and not any(g is not None and bool(g.any()) for g in gradients):
+            raise TrainingError(
+                f"{self.name}: all gradients are zero at step 1, so it would learn nothing: the "
+                "loss does not depend on the adapter. Train a copy of the model that nothing else "
+                f"has changed, or attach other targets: %lora attach {self.name} --targets "
+                "all-linear --replace"
+            )
+        self._updating = True
 
     def _take_steps(self, folder: str) -> None:
         """The steps that are not finished yet."""
@@ -132,6 +204,11 @@ class Loop:
 
         assert self._parts is not None  # the run has begun
         done = self.progress.steps
+        if done == len(self.steps):
+            return
+        for parameter in self._trained:
+            # Of a pass that ran out of memory.
+            parameter.grad = None
         self._began, self._loss = 0.0, 0.0
         train(
             self.model,
@@ -141,6 +218,7 @@ class Loop:
             self.spec,
             folder,
             self._after_pass,
+            self._before_update,
             self._after_step,
             hooks=self.hooks,
             abortable=self.stop.abortable,
@@ -201,11 +279,12 @@ class Loop:
     def _after_pass(self, loss: float) -> None:
         # Checked before the optimizer's step, while the weights are still finite.
         if not math.isfinite(loss):
-            raise self._diverged("the loss is not finite at", self.progress.steps + 1)
+            raise self._not_finite()
         self._loss += loss
 
     def _after_step(self) -> bool:
         """Record the step that is finished now; true ends the run."""
+        self._updating = False
         now, so_far = time.perf_counter(), self.progress
         so_far.losses.append(self._loss)
         self._loss = 0.0
@@ -230,6 +309,17 @@ class Loop:
         memory, losses = peak_memory(self.device), so_far.held_out_losses
         return StepPoint(done, total, so_far.losses[-1], elapsed, left, speed, memory, losses)
 
+    def _not_finite(self) -> TrainingError:
+        """The error of a step whose loss is not finite: the cause is told apart."""
+        done = self.progress.steps
+        examples = [self.train[index] for part in self.steps[done] for index in part]
+        # Before the first update the model with its adapter is as sound as the base.
+        without = self.without or (nullcontext if not done else None)
+        cause = without and diagnosis.not_finite(self.model, examples, self._on_device, without)
+        if cause is None:
+            return self._diverged("the loss is not finite at", done + 1)
+        return TrainingError(f"{self.name}: {cause}.")
+
     def _diverged(self, what: str, step: int) -> TrainingError:
         rate = self.spec.learning_rate
         return TrainingError(
@@ -243,7 +333,7 @@ class Loop:
             return
         try:
             with self.stop.abortable():
-                found = self._measured()
+                found = self._fitting(self._measured)
         except KeyboardInterrupt:
             return
         if found is not None:
@@ -288,4 +378,5 @@ class Loop:
             classifies=bool(self.encoded.classes),
             accuracy_before=before.accuracy if before else None,
             accuracy_after=after.accuracy if after else None,
+            notes=tuple(so_far.notes),
         )

@@ -25,7 +25,9 @@ class Progress:
     `losses` has one number per finished step. `measurements` are (steps taken, measurement), the
     first before the first step. `tokens` were read in `seconds` of training, which exclude the
     measurements. `generators` are the states of the random generators after the last finished step;
-    None before the first, which the Trainer seeds.
+    None before the first, which the Trainer seeds. If memory ran out, `passes` is how many passes a
+    step takes since then, otherwise 0, and `checkpointing` whether activations are recomputed;
+    `notes` say so.
     """
 
     losses: list[float] = field(default_factory=list)
@@ -33,6 +35,9 @@ class Progress:
     tokens: int = 0
     seconds: float = 0.0
     generators: Generators | None = None
+    passes: int = 0
+    checkpointing: bool = False
+    notes: list[str] = field(default_factory=list)
 
     @property
     def steps(self) -> int:
@@ -56,6 +61,9 @@ class Progress:
             self.tokens,
             self.seconds,
             self.generators,
+            self.passes,
+            self.checkpointing,
+            list(self.notes),
         )
 
 

@@ -9,18 +9,18 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from traceback import clear_frames
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lora_magic.base.device import fitting_threads, out_of_memory
+from lora_magic.base.device import fitting_threads, out_of_memory, release_after
 from lora_magic.base.restore import environment, generators, gradients, namespaces, restoring
 from lora_magic.errors import TrainingError, listed
 from lora_magic.interrupts import Stop
 
 from . import optimizers
+from .diagnosis import Without
 from .encode import Encoded
 from .hooks import Hooks, NoHooks
 from .loop import Loop
@@ -40,6 +40,7 @@ def run(
     reporter: Reporter | None = None,
     stop: Stop | None = None,
     frozen: Mapping[str, Tensor] | None = None,
+    without: Without | None = None,
 ) -> RunSummary:
     """Train the parameters of `model` that require a gradient, and restore all else.
 
@@ -65,7 +66,9 @@ def run(
     pad = _pad_id(tokenizer, model if encoded.classes else None)
     reporter = reporter or SilentReporter()
     asked = stop or Stop(getattr(reporter, "stop", None), deferring=True)
-    work = Loop(name, model, pad, encoded, spec, reporter, hooks or NoHooks(), asked)
+    work = Loop(
+        name, model, pad, encoded, spec, reporter, hooks or NoHooks(), asked, without=without
+    )
     try:
         # Outermost: an interrupt while the rest is restored must not lose a finished run.
         with (
@@ -79,12 +82,8 @@ def run(
         if not out_of_memory(error):
             raise
         # A notebook keeps the last error, and its frames would keep the activations.
-        clear_frames(error.__traceback__)
-        gc.collect()
-        raise TrainingError(
-            f"out of memory with {spec.batch_size} rows per step in {spec.accumulation} passes of "
-            f"at most {spec.max_length} tokens per row: lower --max-length or --batch-size."
-        ) from None
+        release_after(error)
+        raise work.no_memory() from None
 
 
 def _refuse_frozen(

@@ -42,6 +42,9 @@ from .spec import TrainSpec
 #: Called with the loss of one pass, already scaled to its share of the step's mean over tokens.
 OnPass = Callable[[float], None]
 
+#: Called before each optimizer step, when the gradients are complete.
+BeforeUpdate = Callable[[], None]
+
 #: Called after each optimizer step; true ends the run.
 OnStep = Callable[[], bool]
 
@@ -92,6 +95,7 @@ def train(
     spec: TrainSpec,
     folder: str,
     on_pass: OnPass,
+    before_update: BeforeUpdate,
     on_step: OnStep,
     *,
     hooks: Hooks,
@@ -116,7 +120,7 @@ def train(
         data_collator=lambda items: collate(items[0]),
         train_dataset=[part for step in steps for part in step],
         optimizers=(parts.optimizer, parts.schedule),
-        callbacks=[_AfterStep(on_step, hooks, done)],
+        callbacks=[_AroundStep(before_update, on_step, hooks, done)],
     )
     trainer.on_pass, trainer.hooks, trainer.abortable = on_pass, hooks, abortable
     trainer.generators = generators
@@ -162,9 +166,15 @@ def _arguments(model: nn.Module, steps: int, spec: TrainSpec, folder: str) -> Tr
     return arguments
 
 
-class _AfterStep(TrainerCallback):  # type: ignore[misc]  # transformers has no types here
-    def __init__(self, on_step: OnStep, hooks: Hooks, done: int) -> None:
-        self._on_step, self._hooks, self._done = on_step, hooks, done
+class _AroundStep(TrainerCallback):  # type: ignore[misc]  # transformers has no types here
+    def __init__(
+        self, before_update: BeforeUpdate, on_step: OnStep, hooks: Hooks, done: int
+    ) -> None:
+        self._before_update, self._on_step = before_update, on_step
+        self._hooks, self._done = hooks, done
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        self._before_update()
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
         # The Trainer counts the step only after it has cleared the gradients.
