@@ -87,6 +87,13 @@ class AdaLoRA:
         assert self._allocator is not None  # the run has begun
         self._allocator.allocate(step)
 
+    def state(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Nothing."""
+
     def facts(self) -> tuple[tuple[str, str], ...]:
         """The ranks that the budget left, by module."""
         ranks = self._attached.ranks()
@@ -136,6 +143,13 @@ class EVA:
         return None
 
     def after_update(self, step: int) -> None:
+        """Nothing."""
+
+    def state(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def load(self, state: dict[str, Any]) -> None:
         """Nothing."""
 
     def facts(self) -> tuple[tuple[str, str], ...]:

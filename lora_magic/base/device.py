@@ -6,10 +6,12 @@ The one place that decides these. Apple's GPUs are used only on request, with `-
 from __future__ import annotations
 
 import errno
+import gc
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from traceback import clear_frames
 
 import torch
 from torch import nn
@@ -147,6 +149,19 @@ def out_of_memory(error: BaseException | None) -> bool:
         context = None if error.__suppress_context__ else error.__context__
         error = error.__cause__ or context
     return False
+
+
+def release_after(error: BaseException) -> None:
+    """Free what an error's frames keep, and its causes' too: the tensors of the failed work."""
+    seen: list[BaseException] = []
+    following: BaseException | None = error
+    while following is not None and following not in seen:
+        clear_frames(following.__traceback__)
+        seen.append(following)
+        following = following.__cause__ or following.__context__
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def peak_memory(device: torch.device) -> int | None:

@@ -11,10 +11,11 @@ import random
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lora_magic.interrupts import undisturbed
 
@@ -91,22 +92,39 @@ def namespaces(model: nn.Module) -> list[Restore]:
     return [entries(holder) for holder in (*spaces, *inner)]
 
 
+@dataclass(frozen=True, eq=False)
+class Generators:
+    """The states of the random generators of Python, torch, and numpy if it is imported."""
+
+    python: Any
+    cpu: Tensor
+    numpy: Any = None
+    cuda: tuple[Tensor, ...] = ()
+
+    @classmethod
+    def now(cls) -> Generators:
+        """Their current states."""
+        numpy = sys.modules.get("numpy")
+        return cls(
+            random.getstate(),
+            torch.get_rng_state(),
+            numpy.random.get_state() if numpy else None,
+            tuple(torch.cuda.get_rng_state_all()) if torch.cuda.is_available() else (),
+        )
+
+    def restore(self) -> None:
+        """Set the generators to these states."""
+        random.setstate(self.python)
+        torch.set_rng_state(self.cpu)
+        if (numpy := sys.modules.get("numpy")) and self.numpy is not None:
+            numpy.random.set_state(self.numpy)
+        if self.cuda:
+            torch.cuda.set_rng_state_all(list(self.cuda))
+
+
 def generators() -> Restore:
     """The states of the random generators of Python, torch, and numpy if it is imported."""
-    python, cpu = random.getstate(), torch.get_rng_state()
-    numpy = sys.modules.get("numpy")
-    array = numpy.random.get_state() if numpy else None
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else None
-
-    def restore() -> None:
-        random.setstate(python)
-        torch.set_rng_state(cpu)
-        if numpy:
-            numpy.random.set_state(array)
-        if cuda is not None:
-            torch.cuda.set_rng_state_all(cuda)
-
-    return restore
+    return Generators.now().restore
 
 
 def process() -> Restore:

@@ -70,6 +70,10 @@ class LiveReporter:
 
             self._button = StopButton(self.stop.set)
 
+    def note(self, line: str) -> None:
+        """Show it with the next step, below the plan's line."""
+        self._line += f" · {line}"
+
     def step(self, point: StepPoint) -> None:
         """Show a step, unless the last update was too recent, or took too long."""
         self._last = point

@@ -208,8 +208,8 @@ class SessionState:
             torch.cuda.empty_cache()
 
     def __del__(self) -> None:
-        # The model may outlive a session that nobody has reset.
-        if self._base is not None and self._slots is not None:
+        # The model may outlive a session that nobody has reset, but not the process.
+        if self._base is not None and self._slots is not None and not sys.is_finalizing():
             self._slots.write({})
             self._base.release()
 

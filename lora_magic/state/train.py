@@ -54,6 +54,8 @@ def train(
     room = state.base.context - attached.tokens
     recipe = _recipe(state, attached, flags.get("lora_plus"))
     spec = plan(recipe, len(rows), context=room, **flags)
+    # Virtual tokens act through the cache, which a checkpointed block does not get.
+    spec = replace(spec, can_checkpoint=not attached.tokens)
     if form is None:
         classes = state.base.task.labels
         encoded = encode.encode_labelled(rows, tokenizer, classes, spec.max_length)
@@ -90,6 +92,7 @@ class _WithoutFinish:
 
     def __init__(self, reporter: Reporter) -> None:
         self.start, self.step = reporter.start, reporter.step
+        self.note = getattr(reporter, "note", None)
         self.stop = getattr(reporter, "stop", None)
 
     def finish(self, summary: RunSummary) -> None:
@@ -183,6 +186,7 @@ def _run(
                 reporter=reporter,
                 stop=stop,
                 frozen=base.fingerprint.tensors(),
+                without=lambda: state.slots.using({}),
             )
         attached.set_record(record(summary))
     return summary

@@ -28,13 +28,15 @@ IGNORED = -100
 class Example:
     """One sequence: its tokens, their labels (−100 where the loss does not cover them), its row.
 
-    For a classifier `labels` is empty and `label` the index of the one label.
+    For a classifier `labels` is empty and `label` the index of the one label. `number` is the row's
+    own, for messages.
     """
 
     tokens: tuple[int, ...]
     labels: tuple[int, ...]
     row: int
     label: int | None = None
+    number: int = 0
 
     @property
     def trained(self) -> int:
@@ -188,7 +190,7 @@ class _Encoding:
     def _keep(self, place: int, prefix: list[int], answer: list[int]) -> None:
         example = _example(prefix, answer, self.max_length, place)
         if example is not None:
-            self.examples.append(example)
+            self.examples.append(replace(example, number=self._number(place)))
             self.lengths.append(len(prefix) + len(answer))
         elif len(prefix) >= self.max_length:
             self._leave_out(place, "full")
@@ -319,7 +321,8 @@ def encode_labelled(
         if not ids:
             left_out.append(row.line or place + 1)
         else:
-            examples.append(Example(tuple(ids), (), place, known[row.completion.strip()]))
+            label, number = known[row.completion.strip()], row.line or place + 1
+            examples.append(Example(tuple(ids), (), place, label, number))
             lengths.append(length)
     if not examples:
         raise DataError(_nothing_left(left_out, 0, max_length).replace("completion", "label"))

@@ -6,7 +6,7 @@ Knows when each hook is called; knows no method, no adapter and no Trainer.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -24,6 +24,14 @@ class Hooks(Protocol):
 
     def after_update(self, step: int) -> None:
         """After the optimizer's step, counted from 1, before the gradients are cleared."""
+        return
+
+    def state(self) -> dict[str, Any]:
+        """What continues the method's own work after the last finished step; {} for nothing."""
+        return {}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Continue from a `state`, after `begin`."""
         return
 
     def facts(self) -> tuple[tuple[str, str], ...]:

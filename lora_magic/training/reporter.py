@@ -46,7 +46,8 @@ class StepPoint:
 class Reporter(Protocol):
     """Receives a run's progress. `finish` is not called when the run ends in an error.
 
-    It may have a `stop`, a `threading.Event`: setting that ends the run.
+    It may have a `stop`, a `threading.Event`: setting that ends the run; and a `note`, which is
+    called with a line about something that happened on the way.
     """
 
     def start(self, plan: RunPlan) -> None:
@@ -78,6 +79,10 @@ class LineReporter:
         """The plan's line."""
         self._written, self._short = self._clock(), True
         self._write(plan.line)
+
+    def note(self, line: str) -> None:
+        """The line."""
+        self._write(line)
 
     def step(self, point: StepPoint) -> None:
         """Step, loss, speed and time left, if it is time for a line."""

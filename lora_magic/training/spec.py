@@ -37,7 +37,8 @@ class TrainSpec:
     over the training examples in `steps` steps.
 
     `optimizer` is one of `OPTIMIZERS`; with `lora_plus` B learns at that many times A's rate.
-    `checkpointing` recomputes activations in the backward pass instead of storing them.
+    `checkpointing` recomputes activations in the backward pass instead of storing them; that is
+    only possible if the model and the adapter `can_checkpoint`.
 
     `target_epochs` is set if the length follows from the data: that many passes, but at least
     `min_steps` steps.
@@ -57,6 +58,7 @@ class TrainSpec:
     optimizer: str = OPTIMIZERS[0]
     lora_plus: float | None = None
     checkpointing: bool = False
+    can_checkpoint: bool = True
 
     def fitted(self, examples: int) -> TrainSpec:
         """This spec for the number of examples that the rows actually gave."""
@@ -70,6 +72,26 @@ class TrainSpec:
         return replace(
             self, steps=steps, epochs=epochs, batch_size=batch, accumulation=accumulation
         )
+
+    @property
+    def smaller(self) -> TrainSpec | None:
+        """The same steps in less memory: passes of half the size, then gradient checkpointing.
+
+        None if there is nothing left to reduce.
+        """
+        size = self.pass_size
+        if size > 1:
+            return replace(self, accumulation=math.ceil(self.batch_size / math.ceil(size / 2)))
+        if self.can_checkpoint and not self.checkpointing:
+            return replace(self, checkpointing=True)
+        return None
+
+    def less_than(self, before: TrainSpec) -> str:
+        """How this spec takes the same steps in less memory, as a clause."""
+        if self.checkpointing and not before.checkpointing:
+            return "gradient checkpointing from here on"
+        size = self.pass_size
+        return f"{size} row{'s' * (size != 1)} per pass instead of {before.pass_size}"
 
     @property
     def pass_size(self) -> int:

@@ -64,6 +64,7 @@ class RunSummary:
     come from the adapter's method (AdaLoRA's final ranks). `held_out_losses` are (steps taken,
     loss), the first before the run and the last after it. `forgetting` is None for a classifier and
     until it is measured; `seconds` do not include that.
+    `notes` say what happened on the way: memory that ran out.
     """
 
     adapter: str
@@ -90,6 +91,7 @@ class RunSummary:
     method_facts: tuple[tuple[str, str], ...] = ()
     held_out_losses: tuple[tuple[int, float], ...] = ()
     forgetting: Forgetting | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def first_loss(self) -> float | None:
@@ -124,7 +126,7 @@ class RunSummary:
         if not self.classifies:
             parts.append(f"{self.trained_tokens:,} tokens trained")
         parts += [f"{n} {what}" for n, what in ((self.cut, "cut"), (self.empty, "empty")) if n]
-        line = ", ".join(parts)
+        line = "; ".join((", ".join(parts), *self.notes))
         return f"{line}; {self.forgetting.line}" if self.forgetting else line
 
     @property
@@ -148,6 +150,7 @@ class RunSummary:
             both = " → ".join("not measured" if loss is None else f"{loss:.3f}" for loss in pair)
             shown.append(("held-out loss", both))
         forgetting = self.forgetting.facts if self.forgetting else ()
+        shown += [("note", note) for note in self.notes]
         return (*shown, *self._accuracy_facts(), *forgetting, *self.method_facts)
 
     def _accuracy_facts(self) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -29,16 +30,20 @@ from transformers import (
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.utils import logging
 
-from lora_magic.base.restore import entries, restoring
+from lora_magic.base.restore import Generators, entries, restoring
 
 from . import optimizers
 from .batches import Step
 from .encode import IGNORED
 from .hooks import Hooks
+from .progress import own
 from .spec import TrainSpec
 
 #: Called with the loss of one pass, already scaled to its share of the step's mean over tokens.
 OnPass = Callable[[float], None]
+
+#: Called before each optimizer step, when the gradients are complete.
+BeforeUpdate = Callable[[], None]
 
 #: Called after each optimizer step; true ends the run.
 OnStep = Callable[[], bool]
@@ -47,42 +52,81 @@ OnStep = Callable[[], bool]
 Abortable = Callable[[], AbstractContextManager[None]]
 
 
+@dataclass(eq=False)
+class Parts:
+    """The optimizer, its schedule, and in float16 on a GPU the loss's scale: what a run owns."""
+
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LambdaLR
+    #: What a new Trainer's scaler starts with; {} for its default.
+    scale: dict[str, Any] = field(default_factory=dict)
+    scaler: Any = None
+
+    @classmethod
+    def of(cls, groups: list[dict[str, Any]], spec: TrainSpec) -> Parts:
+        """New ones for groups of parameters."""
+        optimizer = optimizers.make(groups, spec)
+        # The Trainer's own schedule starts at rate 0: a run of one step would change nothing.
+        return cls(optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, spec.rate))
+
+    def state(self) -> dict[str, dict[str, Any]]:
+        """Copies of their states, by name."""
+        found = {
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": self.scale if self.scaler is None else self.scaler.state_dict(),
+        }
+        return {name: own(state) for name, state in found.items()}
+
+    def load(
+        self, optimizer: dict[str, Any], schedule: dict[str, Any], scaler: dict[str, Any]
+    ) -> None:
+        """Set their states, which the objects do not share."""
+        self.optimizer.load_state_dict(own(optimizer))
+        self.schedule.load_state_dict(own(schedule))
+        self.scale = own(scaler)
+
+
 def train(
     model: nn.Module,
-    groups: list[dict[str, Any]],
+    parts: Parts,
     steps: Sequence[Step],
     collate: Callable[[list[int]], dict[str, Tensor]],
     spec: TrainSpec,
     folder: str,
     on_pass: OnPass,
+    before_update: BeforeUpdate,
     on_step: OnStep,
     *,
     hooks: Hooks,
     abortable: Abortable,
+    done: int = 0,
+    generators: Generators | None = None,
     mean_of_pass: bool = False,
 ) -> None:
-    """Take the steps on groups of parameters with the spec's optimizer.
+    """Take the steps with an optimizer, after `done` others, from the generators' states.
 
     No weight decay; the gradient's norm is clipped to 1. `folder` is temporary. With `mean_of_pass`
     the model's loss is a mean over the pass, whatever its signature suggests: transformers'
     classifiers accept the number of a step's items and ignore it. The caller restores what the
     Trainer changes on the model.
     """
-    optimizer = optimizers.make(groups, spec)
     if getattr(model, "is_quantized", False):
         # The Trainer accepts a quantised model only with PEFT adapters; it does not know ours.
         model._hf_peft_config_loaded = True  # type: ignore[assignment]  # a flag of transformers'
-    # The Trainer's own schedule starts at rate 0: a run of one step would change nothing.
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, spec.rate)
     trainer = _Trainer(
         model=model,
         args=_arguments(model, len(steps), spec, folder),
         data_collator=lambda items: collate(items[0]),
         train_dataset=[part for step in steps for part in step],
-        optimizers=(optimizer, schedule),
-        callbacks=[_AfterStep(on_step, hooks)],
+        optimizers=(parts.optimizer, parts.schedule),
+        callbacks=[_AroundStep(before_update, on_step, hooks, done)],
     )
     trainer.on_pass, trainer.hooks, trainer.abortable = on_pass, hooks, abortable
+    trainer.generators = generators
+    parts.scaler = getattr(trainer.accelerator, "scaler", None)
+    if parts.scaler is not None and parts.scale:
+        parts.scaler.load_state_dict(parts.scale)
     if mean_of_pass:
         trainer.model_accepts_loss_kwargs = False
     # The default is the notebook's table in a kernel; importing that one by name needs IPython.
@@ -122,13 +166,19 @@ def _arguments(model: nn.Module, steps: int, spec: TrainSpec, folder: str) -> Tr
     return arguments
 
 
-class _AfterStep(TrainerCallback):  # type: ignore[misc]  # transformers has no types here
-    def __init__(self, on_step: OnStep, hooks: Hooks) -> None:
-        self._on_step, self._hooks = on_step, hooks
+class _AroundStep(TrainerCallback):  # type: ignore[misc]  # transformers has no types here
+    def __init__(
+        self, before_update: BeforeUpdate, on_step: OnStep, hooks: Hooks, done: int
+    ) -> None:
+        self._before_update, self._on_step = before_update, on_step
+        self._hooks, self._done = hooks, done
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        self._before_update()
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
         # The Trainer counts the step only after it has cleared the gradients.
-        self._hooks.after_update(state.global_step + 1)
+        self._hooks.after_update(self._done + state.global_step + 1)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
         if self._on_step():
@@ -139,6 +189,7 @@ class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types here
     on_pass: OnPass
     hooks: Hooks
     abortable: Abortable
+    generators: Generators | None
 
     def _move_model_to_device(self, model: Any, device: Any) -> None:
         """Does nothing: the model is already on its device."""
@@ -175,6 +226,10 @@ class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types here
         return loss * (tokens * self._step_parts / self._step_tokens)
 
     def training_step(self, *args: Any, **rest: Any) -> Any:
+        if self.generators is not None:
+            # Here, since the Trainer seeds them, and its data loader draws from them.
+            self.generators.restore()
+            self.generators = None
         with self.abortable():
             loss = super().training_step(*args, **rest)
         self.on_pass(float(loss) - self._penalty)

@@ -330,9 +330,9 @@ def test_an_interrupt_ends_it_and_shows_what_was_done(
 
 
 def test_an_interrupt_within_a_step_is_not_lost(few: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lora_magic.training import run
+    from lora_magic.training import loop
 
-    collate, calls = run.collate, []
+    collate, calls = loop.collate, []
 
     def interrupted(*args: Any) -> Any:
         calls.append(args)
@@ -340,7 +340,7 @@ def test_an_interrupt_within_a_step_is_not_lost(few: None, monkeypatch: pytest.M
             signal.raise_signal(signal.SIGINT)
         return collate(*args)
 
-    monkeypatch.setattr(run, "collate", interrupted)
+    monkeypatch.setattr(loop, "collate", interrupted)
     examination = Session().doctor()
     assert examination.stopped
     assert found(examination, "lora").state == "ok"

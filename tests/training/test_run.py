@@ -17,11 +17,12 @@ from torch.nn.functional import cross_entropy
 from lora_magic.base.recipe import SMALL
 from lora_magic.errors import TrainingError
 from lora_magic.training import batches
-from lora_magic.training import run as run_module
+from lora_magic.training import loop as loop_module
 from lora_magic.training.encode import Example
+from lora_magic.training.loop import Loop
 from lora_magic.training.reporter import RunPlan, StepPoint
 from lora_magic.training.row import Row
-from lora_magic.training.run import _Run, run
+from lora_magic.training.run import run
 from lora_magic.training.spec import TrainSpec, plan
 from lora_magic.training.summary import RunSummary
 from tests.tiny import ARCHITECTURES
@@ -377,14 +378,14 @@ def test_the_times_of_a_step_leave_out_what_measuring_takes(
     def a_second(step: int) -> None:
         now[0] += 1
 
-    measured = _Run._measure
+    measured = Loop._measure
 
-    def held_out(self: _Run) -> Any:
+    def held_out(self: Loop) -> Any:
         now[0] += 100
         return measured(self)
 
-    monkeypatch.setattr(run_module, "time", Clock)
-    monkeypatch.setattr(_Run, "_measure", held_out)
+    monkeypatch.setattr(loop_module, "time", Clock)
+    monkeypatch.setattr(Loop, "_measure", held_out)
     listener = Listener(a_second)
     spec = spec_of(steps=20, batch=3, passes=2, eval=2)
     run("a", adapted(), TOKENIZER, encoded(), spec, reporter=listener)

@@ -1,0 +1,56 @@
+"""The loss of examples that are not trained on, and a classifier's accuracy on them.
+
+Knows models and encoded examples; knows no run and no rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lora_magic.base.restore import evaluating
+
+from .encode import IGNORED, Example
+from .summary import Accuracy
+
+#: Examples → a batch on the model's device.
+Batch = Callable[[Sequence[Example]], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The mean loss over the examples' tokens, in nats (a classifier's: over the examples)."""
+
+    loss: float
+    accuracy: Accuracy | None = None
+
+
+def measure(
+    model: nn.Module,
+    examples: Sequence[Example],
+    batch: Batch,
+    size: int,
+    *,
+    classes: Sequence[str] = (),
+    stopped: Callable[[], bool] = lambda: False,
+) -> Measurement | None:
+    """Measure examples in eval mode, `size` at a time; None without any, or if stopped."""
+    total, tokens = 0.0, 0
+    predicted: list[int] = []
+    with evaluating(model), torch.no_grad():
+        for at in range(0, len(examples), size):
+            if stopped():
+                return None
+            inputs = batch(examples[at : at + size])
+            found = model(**inputs)
+            count = int(inputs["labels"].ne(IGNORED).sum())
+            total, tokens = total + float(found.loss) * count, tokens + count
+            predicted += found.logits.argmax(-1).tolist() if classes else []
+    if not tokens:
+        return None
+    true = [example.label for example in examples if example.label is not None]
+    pairs = zip(true, predicted, strict=True)
+    return Measurement(total / tokens, Accuracy.of(classes, pairs) if classes else None)

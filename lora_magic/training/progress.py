@@ -1,0 +1,100 @@
+"""How far a run has come, and a snapshot of all that it needs to go on from there.
+
+Knows numbers, tensors and generators; knows no model, no file and no Trainer.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lora_magic.base.restore import Generators
+
+from .held_out import Measurement
+
+
+@dataclass(eq=False)
+class Progress:
+    """What a run has measured so far.
+
+    `losses` has one number per finished step. `measurements` are (steps taken, measurement), the
+    first before the first step. `tokens` were read in `seconds` of training, which exclude the
+    measurements. `generators` are the states of the random generators after the last finished step;
+    None before the first, which the Trainer seeds. If memory ran out, `passes` is how many passes a
+    step takes since then, otherwise 0, and `checkpointing` whether activations are recomputed;
+    `notes` say so.
+    """
+
+    losses: list[float] = field(default_factory=list)
+    measurements: list[tuple[int, Measurement]] = field(default_factory=list)
+    tokens: int = 0
+    seconds: float = 0.0
+    generators: Generators | None = None
+    passes: int = 0
+    checkpointing: bool = False
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def steps(self) -> int:
+        """Finished optimizer steps."""
+        return len(self.losses)
+
+    @property
+    def held_out_losses(self) -> tuple[tuple[int, float], ...]:
+        """(steps taken, held-out loss)."""
+        return tuple((step, found.loss) for step, found in self.measurements)
+
+    def measured(self, step: int) -> Measurement | None:
+        """The measurement after so many steps; None if there is none."""
+        return dict(self.measurements).get(step)
+
+    def copy(self) -> Progress:
+        """The progress so far, which later steps do not change."""
+        return Progress(
+            list(self.losses),
+            list(self.measurements),
+            self.tokens,
+            self.seconds,
+            self.generators,
+            self.passes,
+            self.checkpointing,
+            list(self.notes),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A run between two steps: continuing from it is as if it had never stopped.
+
+    `weights` are the trained parameters in their order, `optimizer`, `schedule`, `scaler` and
+    `hooks` the states of these; no tensor is shared with the run.
+    """
+
+    progress: Progress
+    weights: tuple[Tensor, ...]
+    optimizer: dict[str, Any]
+    schedule: dict[str, Any]
+    scaler: dict[str, Any]
+    hooks: dict[str, Any]
+
+
+def weights_of(parameters: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Copies of the parameters' values."""
+    return tuple(parameter.detach().clone() for parameter in parameters)
+
+
+def set_weights(parameters: Sequence[Tensor], weights: Sequence[Tensor]) -> None:
+    """Write values into the parameters, in place."""
+    with torch.no_grad():
+        for parameter, value in zip(parameters, weights, strict=True):
+            parameter.copy_(value)
+
+
+def own(state: dict[str, Any]) -> dict[str, Any]:
+    """A state without tensors of the object that it is from."""
+    return copy.deepcopy(state)
