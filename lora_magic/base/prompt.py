@@ -278,9 +278,13 @@ class PromptForm:
             made = made[:end] if end >= 0 else made[: made.rfind(said.strip()) + len(said.strip())]
         if made is None or said.strip() not in made:
             if turn.get("tool_calls"):
-                raise whole if isinstance(whole, PromptError) else PromptError(
-                    "the chat template writes an answer with tool calls in another way than it "
-                    "begins one: it cannot be trained"
+                raise (
+                    whole
+                    if isinstance(whole, PromptError)
+                    else PromptError(
+                        "the chat template writes an answer with tool calls in another way than it "
+                        "begins one: it cannot be trained"
+                    )
                 )
             made = said
         return _opened_once(before, made)

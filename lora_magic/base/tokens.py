@@ -105,9 +105,7 @@ def classified_ids(
     return list(tokenizer(bare, *pair, truncation=True, max_length=most)["input_ids"]), True
 
 
-def lost_of(
-    tokenizer: Any, texts: Sequence[str], ids: Sequence[Sequence[int]]
-) -> list[str | None]:
+def lost_of(tokenizer: Any, texts: Sequence[str], ids: Sequence[Sequence[int]]) -> list[str | None]:
     """What each text's tokens lost of it: None if nothing, "" if unknown tokens stand for it.
 
     `ids` are without the tokens that the tokenizer adds. They are decoded and compared with the

@@ -29,7 +29,7 @@ class Example:
     """One sequence: its tokens, their labels (−100 where the loss does not cover them), its row.
 
     For a classifier `labels` is empty and `label` the index of the one label. `number` is the row's
-    own, for messages.
+    own, for messages. With preferences the example is the chosen answer, and has the `rejected` one.
     """
 
     tokens: tuple[int, ...]
@@ -37,11 +37,13 @@ class Example:
     row: int
     label: int | None = None
     number: int = 0
+    rejected: Example | None = None
 
     @property
     def trained(self) -> int:
         """Tokens that the loss covers, or 1 for a label."""
-        return sum(label != IGNORED for label in self.labels) + (self.label is not None)
+        own = sum(label != IGNORED for label in self.labels) + (self.label is not None)
+        return own + (self.rejected.trained if self.rejected else 0)
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def encode(rows: Sequence[Row], tokenizer: Any, form: PromptForm, max_length: in
         full=work.count("full"),
         texts=sum(row.prompt is None and row.messages is None for row in rows),
         end_token=form.end_token,
-        data_hash=_digest(rows),
+        data_hash=digest_of(rows),
         lengths=tuple(work.lengths),
         notes=tuple(work.notes()),
     )
@@ -172,7 +174,9 @@ class _Encoding:
                         yield _Piece(place, Asked(before, turns[at], row.tools))
             elif row.prompt is None and not row.empty:
                 found = 1
-                yield _Piece(place, None, f"{system}\n{row.completion}" if system else row.completion)
+                yield _Piece(
+                    place, None, f"{system}\n{row.completion}" if system else row.completion
+                )
             elif row.prompt is not None and not row.empty:
                 found = 1
                 turns = [{"role": "user", "content": row.prompt}]
@@ -274,9 +278,7 @@ def _is_prompted(before: Sequence[Turn]) -> bool:
 
 
 def _loses(what: str) -> str:
-    return (
-        f"the tokenizer loses {what!r}: it has no token for it; remove it, or load another base"
-    )
+    return f"the tokenizer loses {what!r}: it has no token for it; remove it, or load another base"
 
 
 def _unknown(count: int) -> str:
@@ -330,7 +332,7 @@ def encode_labelled(
         examples=tuple(examples),
         cut=sum(length > max_length for length in lengths),
         empty=len(left_out),
-        data_hash=_digest(rows),
+        data_hash=digest_of(rows),
         classes=tuple(classes),
         lengths=tuple(lengths),
         notes=(_unknown(unknown),) if unknown else (),
@@ -382,7 +384,7 @@ def _example(prefix: list[int], answer: list[int], max_length: int, row: int) ->
     return example if example.trained else None
 
 
-def _digest(rows: Sequence[Row]) -> str:
+def digest_of(rows: Sequence[Row]) -> str:
     """sha256 over what the rows say, in order, without their line numbers."""
     digest = hashlib.sha256()
     for row in rows:
