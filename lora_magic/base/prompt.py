@@ -1,30 +1,61 @@
 """How a prompt becomes tokens: the form that an adapter is trained and prompted with.
 
-Knows tokenizers and chat templates; knows no model, no rows and no adapter.
+Knows tokenizers, and chat templates through their texts; knows no model, no rows and no adapter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lora_magic.errors import CommandError, PromptError, sentence
-from lora_magic.interrupts import TooSlowError, limited
+from lora_magic.errors import CommandError, PromptError
 
-Messages = Sequence[Mapping[str, str]]
+from .template import Turn, Turns, made_up, render, render_all
+from .tokens import added_ids, all_token_ids, stripped, token_ids, without_double_start
 
 #: The values of `--template`.
 FORMS = ("chat", "plain")
 
-#: Seconds for a chat template: it is a program from a file, and can loop.
-_SECONDS = 2.0
-
-#: Characters that a template may write beyond ten times those of the turns.
-_MORE = 1_000_000
-
 #: A text that no template changes, to find the token that a template puts after an answer.
 _PROBE = "answer"
+
+_THINK = "<think>"
+#: The end of a prompt whose template has opened a reasoning block, and has perhaps closed it.
+_OPENED = re.compile(r"<think>\s*(</think>\s*)?$")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The turns before an answer, the answer's turn, and the tools on offer."""
+
+    turns: Turns
+    answer: Turn
+    tools: Any = None
+
+
+@dataclass(frozen=True)
+class Written:
+    """The text before an answer, and the answer's own, without its end token."""
+
+    before: str
+    answer: str
+
+    def __str__(self) -> str:
+        return self.before + self.answer
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Token ids of a prompt, and of its answer with the end token.
+
+    `read` are the ids of the text alone, without the tokens that tokenizer and form add.
+    """
+
+    prompt: list[int]
+    answer: list[int]
+    read: list[int]
 
 
 @dataclass(frozen=True)
@@ -70,28 +101,282 @@ class PromptForm:
         return cls(kind, system, text, end_id, stops)
 
     def encode(self, tokenizer: Any, prompt: str) -> list[int]:
-        """Token ids of a prompt, up to the answer. Raises `PromptError` if it is empty."""
+        """Token ids of a prompt, up to the answer.
+
+        Raises `PromptError` if it is empty, or if the template leaves it or the system message out.
+        """
         check_text(prompt)
-        ids = self.encode_messages(tokenizer, [{"role": "user", "content": prompt}])
-        check_tokens(ids, prompt)
-        return ids
-
-    def encode_messages(self, tokenizer: Any, messages: Messages) -> list[int]:
-        """Token ids of a conversation up to the assistant's answer."""
+        turns = self.conversation([{"role": "user", "content": prompt}])
         if self.kind == "plain":
-            text = "\n".join(message["content"] for message in messages) + "\n"
-            return token_ids(tokenizer, text, special=True)
-        turns = [dict(message) for message in messages]
-        if self.system is not None and turns[0].get("role") != "system":
-            turns.insert(0, {"role": "system", "content": self.system})
-        text = _rendered(tokenizer, turns, add_generation_prompt=True)
+            text = _lines(turns)
+            bare = token_ids(tokenizer, text)
+            check_tokens(bare, prompt)
+            return _started(added_ids(tokenizer, text)[0], bare)
         # The template writes its own special tokens, so the tokenizer must add none.
-        return token_ids(tokenizer, text)
+        ids = token_ids(tokenizer, render(tokenizer, self._bare(tokenizer, turns)))
+        check_tokens(ids, prompt)
+        return without_double_start(tokenizer, ids)
 
-    def encode_answer(self, tokenizer: Any, completion: str) -> list[int]:
-        """Token ids of a completion and the end token, if there is one."""
-        ids = token_ids(tokenizer, completion)
-        return ids if self.end_token_id is None else [*ids, self.end_token_id]
+    def conversation(self, turns: Turns, system: str | None = None) -> Turns:
+        """Turns with their system message first: `system`, else their own, else the form's.
+
+        Raises `PromptError` for two different ones.
+        """
+        own = turns[0]["content"] if turns and turns[0]["role"] == "system" else None
+        if own is None:
+            own = system if system is not None else self.system
+            return turns if own is None else [{"role": "system", "content": own}, *turns]
+        if system is not None and system.strip() != own.strip():
+            raise PromptError(f"two system messages, {system[:40]!r} and {own[:40]!r}: keep one")
+        return turns
+
+    def write(self, tokenizer: Any, asked: Sequence[Asked]) -> list[Written | PromptError]:
+        """The texts of prompts and answers, or why there is none.
+
+        A beginning or an end token that a turn brings at its own beginning or end is not repeated;
+        one in its middle is an error. The answer is what the template makes of its turn.
+        """
+        found: list[Written | PromptError] = [PromptError("")] * len(asked)
+        groups: dict[bool, list[int]] = {True: [], False: []}
+        clean: dict[int, Asked] = {}
+        for place, one in enumerate(asked):
+            try:
+                clean[place] = self._clean(tokenizer, one)
+                groups[one.tools is None].append(place)
+            except PromptError as error:
+                found[place] = error
+        if self.kind == "plain":
+            for place, one in clean.items():
+                found[place] = Written(_lines(one.turns), str(one.answer["content"]))
+            return found
+        for together in (groups[True], *([place] for place in groups[False])):
+            some = [clean[place] for place in together]
+            for place, text in zip(together, self._rendered(tokenizer, some), strict=True):
+                found[place] = text
+        return found
+
+    def tokens(self, tokenizer: Any, written: Sequence[Written]) -> list[Tokens | PromptError]:
+        """Tokens of prompts and of their answers, or why there are none.
+
+        Prompt and answer are tokenized as one text where the prompt's tokens are as if it stood
+        alone, as it does when it is asked.
+        """
+        before = all_token_ids(tokenizer, [one.before for one in written])
+        whole = all_token_ids(tokenizer, [str(one) for one in written])
+        end = [] if self.end_token_id is None else [self.end_token_id]
+        start: list[int] | None = None if self.kind == "plain" else []
+        found: list[Tokens | PromptError] = []
+        for one, prompt, both in zip(written, before, whole, strict=True):
+            if isinstance(prompt, PromptError) or isinstance(both, PromptError):
+                found.append(prompt if isinstance(prompt, PromptError) else both)
+                continue
+            if start is None:
+                start = added_ids(tokenizer, one.before)[0]
+            if both[: len(prompt)] != prompt:
+                both = [*prompt, *token_ids(tokenizer, one.answer)]
+            answer = [*both[len(prompt) :], *end]
+            asked = without_double_start(tokenizer, _started(start, prompt))
+            found.append(Tokens(asked, answer, both))
+        return found
+
+    def whole(self, tokenizer: Any, texts: Sequence[str]) -> list[Tokens | PromptError]:
+        """Tokens of texts, all of them an answer: with the tokenizer's own, as in pretraining."""
+        bare = [_end_stripped(text, self._stops(tokenizer)) for text in texts]
+        around: tuple[list[int], list[int]] | None = None
+        found: list[Tokens | PromptError] = []
+        for text, read in zip(bare, all_token_ids(tokenizer, bare), strict=True):
+            if isinstance(read, PromptError):
+                found.append(read)
+                continue
+            start, end = around = around or added_ids(tokenizer, text)
+            ids = without_double_start(tokenizer, _started(start, read))
+            if end and ids[-len(end) :] != end and ids[-1:] not in self._ends:
+                ids = [*ids, *end]
+            if self.end_token_id is not None and ids[-1:] not in self._ends:
+                ids = [*ids, self.end_token_id]
+            found.append(Tokens([], ids, read))
+        return found
+
+    @property
+    def _ends(self) -> list[list[int]]:
+        return [[stop] for stop in self.stop_ids]
+
+    def _stops(self, tokenizer: Any) -> list[str]:
+        return [str(tokenizer.convert_ids_to_tokens(i)) for i in self.stop_ids]
+
+    def _bare(self, tokenizer: Any, turns: Turns) -> Turns:
+        """Turns without the beginning and end tokens around their contents."""
+        start, stops = tokenizer.bos_token, self._stops(tokenizer)
+        return [
+            {**turn, "content": stripped(str(turn["content"]), [start], stops)} for turn in turns
+        ]
+
+    def _clean(self, tokenizer: Any, asked: Asked) -> Asked:
+        """The same without what the form adds; raises `PromptError` for what does not fit it."""
+        turns = asked.turns
+        start, stops = tokenizer.bos_token, self._stops(tokenizer)
+        if self.kind == "plain":
+            calls = any(turn.get("tool_calls") for turn in (*turns, asked.answer))
+            if calls or asked.tools:
+                raise PromptError(
+                    f"{'tool calls' if calls else 'tools'} need a chat template; omit --template "
+                    "plain, or use a base whose tokenizer has one"
+                )
+            control = stops
+        else:
+            turns, control = self._bare(tokenizer, turns), _control_tokens(tokenizer, stops)
+            _refuse_inside([*turns], control)
+        said = stripped(str(asked.answer["content"]), [start], stops)
+        answer = {**asked.answer, "content": said}
+        _refuse_inside([answer], control)
+        return Asked(turns, answer, asked.tools)
+
+    def _rendered(self, tokenizer: Any, asked: Sequence[Asked]) -> list[Written | PromptError]:
+        tools = asked[0].tools if asked else None
+        befores = render_all(tokenizer, [one.turns for one in asked], tools)
+        as_typed: dict[tuple[str, ...], bool] = {}
+        slow: list[int] = []
+        for place, one in enumerate(asked):
+            roles = tuple(turn["role"] for turn in (*one.turns, one.answer))
+            if not _is_plain(one.answer):
+                slow.append(place)
+                continue
+            if roles not in as_typed:
+                as_typed[roles] = self._as_typed(tokenizer, roles)
+            slow += [] if as_typed[roles] else [place]
+        both = [[*asked[place].turns, asked[place].answer] for place in slow]
+        wholes = dict(zip(slow, render_all(tokenizer, both, tools, answering=False), strict=True))
+        found: list[Written | PromptError] = []
+        for place, (one, before) in enumerate(zip(asked, befores, strict=True)):
+            try:
+                if isinstance(before, PromptError):
+                    raise before
+                found.append(Written(before, self._answer(one.answer, before, wholes.get(place))))
+            except PromptError as error:
+                found.append(error)
+        return found
+
+    def _as_typed(self, tokenizer: Any, roles: Sequence[str]) -> bool:
+        """Does the template write the last of such turns as it was typed, and no more?"""
+        *turns, answer = made_up(roles)
+        (before,) = render_all(tokenizer, [turns])
+        (whole,) = render_all(tokenizer, [[*turns, answer]], answering=False)
+        if isinstance(before, PromptError) or isinstance(whole, PromptError):
+            return False
+        return self._answer(answer, before, whole) == answer["content"]
+
+    def _answer(self, turn: Turn, before: str, whole: str | PromptError | None) -> str:
+        """The text of an answer, as it continues its prompt.
+
+        It is what the template makes of its turn in the `whole` conversation, unless that does not
+        continue the prompt, or leaves out a part that the model is to write.
+        """
+        said = str(turn["content"])
+        made = _continued(before, whole) if isinstance(whole, str) else None
+        if made is not None:
+            end = made.rfind(self.end_token) if self.end_token else -1
+            made = made[:end] if end >= 0 else made[: made.rfind(said.strip()) + len(said.strip())]
+        if made is None or said.strip() not in made:
+            if turn.get("tool_calls"):
+                raise (
+                    whole
+                    if isinstance(whole, PromptError)
+                    else PromptError(
+                        "the chat template writes an answer with tool calls in another way than it "
+                        "begins one: it cannot be trained"
+                    )
+                )
+            made = said
+        return _opened_once(before, made)
+
+
+def _is_plain(answer: Turn) -> bool:
+    """Has a turn nothing that a template treats in its own way?"""
+    said = str(answer["content"])
+    return len(answer) == 2 and said == said.strip() and "think>" not in said
+
+
+def _turn_end(tokenizer: Any) -> int | None:
+    """The special token that the chat template puts after an answer, or None."""
+    turns = [{"role": "user", "content": "question"}, {"role": "assistant", "content": _PROBE}]
+    (text,) = render_all(tokenizer, [turns], answering=False)
+    if isinstance(text, PromptError):
+        if "leaves out" in str(text):
+            return None
+        raise text
+    ids = token_ids(tokenizer, text[text.rfind(_PROBE) + len(_PROBE) :])
+    special = [i for i in ids if i in set(tokenizer.all_special_ids)]
+    special += [i for i in ids if i in getattr(tokenizer, "added_tokens_decoder", {})]
+    return special[0] if special else None
+
+
+def _lines(turns: Turns) -> str:
+    """The plain form: each content on a line of its own."""
+    return "\n".join(str(turn["content"]) for turn in turns) + "\n"
+
+
+def _started(start: list[int], ids: list[int]) -> list[int]:
+    """Ids after the tokenizer's own beginning, unless the text brings it."""
+    return ids if ids[: len(start)] == start else [*start, *ids]
+
+
+def _end_stripped(text: str, stops: Sequence[str]) -> str:
+    """A text without white space after its end token."""
+    bare = text.rstrip()
+    return bare if bare.endswith(tuple(stops)) else text
+
+
+def _control_tokens(tokenizer: Any, stops: Sequence[str]) -> list[str]:
+    """The special tokens that the template writes itself."""
+    special = {str(token) for token in tokenizer.all_special_tokens}
+    added = getattr(tokenizer, "added_tokens_decoder", {}).values()
+    special |= {str(token) for token in added if getattr(token, "special", False)}
+    template = str(tokenizer.chat_template)
+    own = [token for token in special if token in template and token != tokenizer.unk_token]
+    return [*stops, *own, *filter(None, [tokenizer.bos_token])]
+
+
+def _refuse_inside(turns: Turns, control: Sequence[str]) -> None:
+    """Raise `PromptError` for a control token inside a turn."""
+    for turn in turns:
+        token = next((token for token in control if token in str(turn["content"])), None)
+        if token is not None:
+            name = "completion" if turn["role"] == "assistant" else f"{turn['role']} turn"
+            raise PromptError(
+                f"{token} inside the {name}, which the model reads as a special token: remove it; "
+                "rows that are already in a template's form are read with --format text"
+            )
+
+
+def _continued(before: str, whole: str) -> str | None:
+    """What follows a prompt in its whole conversation; None if that does not begin with it."""
+    if whole.startswith(before):
+        return whole[len(before) :]
+    # A template that opens a reasoning block only to be continued.
+    opened = _OPENED.search(before)
+    if opened and whole.startswith(before[: opened.start()]):
+        return whole[opened.start() :]
+    return None
+
+
+def _opened_once(before: str, answer: str) -> str:
+    """An answer that does not open the reasoning block that its prompt has opened.
+
+    Raises `PromptError` if the prompt has closed it, too.
+    """
+    opened = _OPENED.search(before)
+    if not opened or not answer.lstrip().startswith(_THINK):
+        return answer
+    rest = answer.lstrip().removeprefix(_THINK)
+    if not opened[1]:
+        return rest.lstrip("\n")
+    reasoning, closed, said = rest.partition("</think>")
+    if reasoning.strip() or not closed:
+        raise PromptError(
+            "the chat template closes <think> before the answer, and the completion opens it "
+            "again: remove it, or train with --template plain"
+        )
+    return said.lstrip("\n")
 
 
 def check_text(prompt: object) -> None:
@@ -115,67 +400,3 @@ def check_tokens(ids: Sequence[int], prompt: str) -> None:
             f"the tokenizer produces no tokens for {prompt[:40]!r}: it may belong to another "
             "model. Type: %lora use model tokenizer"
         )
-
-
-def classified_ids(tokenizer: Any, text: str, most: int) -> tuple[list[int], bool]:
-    """Token ids of a text for a classifier, at most `most`, and whether it was truncated.
-
-    Truncation keeps the tokenizer's special tokens.
-    """
-    ids = token_ids(tokenizer, text, special=True)
-    if len(ids) <= most:
-        return ids, False
-    return list(tokenizer(text, truncation=True, max_length=most)["input_ids"]), True
-
-
-def token_ids(tokenizer: Any, text: str, special: bool = False) -> list[int]:
-    """A text's token ids, without the tokenizer's warning about its length.
-
-    Raises `PromptError` for a text that the tokenizer cannot encode.
-    """
-    try:
-        return list(tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
-    except Exception as error:
-        # The tokenizers library raises plain `Exception`.
-        raise PromptError(
-            f"the tokenizer cannot encode {text[:40]!r} ({sentence(error)}): its files are "
-            "incomplete or belong to another model. Type: %lora use model tokenizer"
-        ) from error
-
-
-def _rendered(tokenizer: Any, turns: list[dict[str, str]], **options: Any) -> str:
-    """The template's text. Its errors (no system turn, a wrong order) become `PromptError`."""
-    roles = ", ".join(turn.get("role", "?") for turn in turns)
-    try:
-        with limited(_SECONDS):
-            text = str(tokenizer.apply_chat_template(turns, tokenize=False, **options))
-        most = _MORE + 10 * sum(len(turn.get("content", "")) for turn in turns)
-        if len(text) <= most:
-            return text
-        why = f"it writes {len(text):,} characters, expected at most {most:,}"
-        raise ValueError(why)
-    except TooSlowError:
-        why = f"it takes more than {_SECONDS:g} s"
-        raise _rejected(roles, why) from None
-    except MemoryError:
-        raise _rejected(roles, "it runs out of memory") from None
-    except Exception as error:
-        # A template is a program, and fails with any error.
-        raise _rejected(roles, sentence(error)) from error
-
-
-def _rejected(roles: str, why: str) -> PromptError:
-    return PromptError(
-        f"the tokenizer's chat template fails on these turns ({roles}): {why}. Correct it or "
-        "remove it (chat_template.jinja), or train with --template plain"
-    )
-
-
-def _turn_end(tokenizer: Any) -> int | None:
-    """The special token that the chat template puts after an answer, or None."""
-    turns = [{"role": "user", "content": "question"}, {"role": "assistant", "content": _PROBE}]
-    text = _rendered(tokenizer, turns)
-    ids = token_ids(tokenizer, text[text.rfind(_PROBE) + len(_PROBE) :])
-    special = [i for i in ids if i in set(tokenizer.all_special_ids)]
-    special += [i for i in ids if i in getattr(tokenizer, "added_tokens_decoder", {})]
-    return special[0] if special else None

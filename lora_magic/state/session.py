@@ -402,6 +402,7 @@ class Session:
         seed: int | None = None,
         lora_plus: float | None = None,
         optimizer: str | None = None,
+        beta: float | None = None,
         template: str | None = None,
         system: str | None = None,
         continue_: bool = False,
@@ -446,6 +447,7 @@ class Session:
             seed=seed,
             lora_plus=lora_plus,
             optimizer=optimizer,
+            beta=beta,
         )
 
     # Answers and inspection

@@ -19,7 +19,7 @@ from lora_magic.checks import is_number
 from lora_magic.compare.limits import check_known
 from lora_magic.errors import CommandError, TrainingStopped
 from lora_magic.interrupts import Stop
-from lora_magic.training import encode, run
+from lora_magic.training import encode, preference, run
 from lora_magic.training.encode import Encoded
 from lora_magic.training.forgetting import Forgetting, Unmeasured, recorded
 from lora_magic.training.reporter import Reporter, SilentReporter
@@ -29,6 +29,10 @@ from lora_magic.training.summary import RunSummary
 
 from . import forgetting
 from .session_state import SessionState
+
+#: The default rate for preferences, as a multiple of that for completions: at 0.3 the embedded model
+#: answers nothing else any more (tests/benchmarks/results/preference_rate.txt).
+PREFERENCE_RATE = 0.1
 
 
 def train(
@@ -53,14 +57,20 @@ def train(
     form = _form(state, attached if more else None, template, system)
     room = state.base.context - attached.tokens
     recipe = _recipe(state, attached, flags.get("lora_plus"))
-    spec = plan(recipe, len(rows), context=room, **flags)
+    prefers = preference.are_preferences(rows)
+    if prefers and form is None:
+        raise CommandError("a classifier learns labels, not preferences: load a language model.")
+    if prefers:
+        recipe = replace(recipe, learning_rate=recipe.learning_rate * PREFERENCE_RATE)
+    spec = plan(recipe, len(rows), context=room, prefers=prefers, **flags)
     # Virtual tokens act through the cache, which a checkpointed block does not get.
     spec = replace(spec, can_checkpoint=not attached.tokens)
     if form is None:
         classes = state.base.task.labels
         encoded = encode.encode_labelled(rows, tokenizer, classes, spec.max_length)
     else:
-        encoded = encode.encode(rows, tokenizer, form, spec.max_length)
+        how = preference.encode_preferences if prefers else encode.encode
+        encoded = how(rows, tokenizer, form, spec.max_length)
     check_known([example.tokens for example in encoded.examples], state.base.model)
     reporter = reporter or SilentReporter()
     example = next(filter(None, map(_asked, rows)), "")

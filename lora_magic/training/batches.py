@@ -72,8 +72,10 @@ def _passes(batch: list[int], spec: TrainSpec) -> Step:
 def collate(examples: Sequence[Example], pad_id: int) -> dict[str, Tensor]:
     """A batch, padded on the right: input_ids, attention_mask, labels, int64 [n, longest].
 
-    A classifier's labels are [n].
+    A classifier's labels are [n]. With preferences the rejected answers follow the chosen ones, so
+    n is twice the examples.
     """
+    examples = [*examples, *(e.rejected for e in examples if e.rejected is not None)]
     longest = max(len(example.tokens) for example in examples)
     classes = [example.label for example in examples if example.label is not None]
 

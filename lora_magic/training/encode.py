@@ -1,6 +1,7 @@
 """Rows as tokens and labels: what the model reads, and what the loss covers.
 
-Knows tokenizers through the prompt's form; knows no model and no run.
+Every row is checked against its tokens. Knows tokenizers through the prompt's form; knows no model
+and no run.
 """
 
 from __future__ import annotations
@@ -8,13 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lora_magic.base.prompt import PromptForm, classified_ids, token_ids
+from lora_magic.base.prompt import Asked, PromptForm, Tokens, Written
+from lora_magic.base.template import Turn
+from lora_magic.base.tokens import all_token_ids, bare_text, classified_ids, lost_of
 from lora_magic.errors import DataError, PromptError, listed, near
 
-from .row import Row, RowErrors, numbered
+from .row import Message, Row, RowErrors, numbered
+from .sample import sample_line
 
 #: The label of a token that the loss does not cover, in torch's cross entropy and transformers.
 IGNORED = -100
@@ -25,7 +29,7 @@ class Example:
     """One sequence: its tokens, their labels (−100 where the loss does not cover them), its row.
 
     For a classifier `labels` is empty and `label` the index of the one label. `number` is the row's
-    own, for messages.
+    own, for messages. With preferences the example is the chosen answer, and has the `rejected` one.
     """
 
     tokens: tuple[int, ...]
@@ -33,11 +37,13 @@ class Example:
     row: int
     label: int | None = None
     number: int = 0
+    rejected: Example | None = None
 
     @property
     def trained(self) -> int:
         """Tokens that the loss covers, or 1 for a label."""
-        return sum(label != IGNORED for label in self.labels) + (self.label is not None)
+        own = sum(label != IGNORED for label in self.labels) + (self.label is not None)
+        return own + (self.rejected.trained if self.rejected else 0)
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,8 @@ class Encoded:
     `cut` examples were longer than `max_length` tokens and lost their end. `empty` ones had nothing
     to train on, and in `full` ones the prompt fills `max_length`: both are left out. `texts` rows
     are plain text. `data_hash` is the sha256 of the rows as read. `classes` are a classifier's
-    labels, otherwise ().
+    labels, otherwise (). `lengths` are the examples' tokens before they were cut. `notes` say what
+    a reader would not expect, `sample` shows one example.
     """
 
     examples: tuple[Example, ...]
@@ -58,50 +65,224 @@ class Encoded:
     texts: int = 0
     end_token: str | None = None
     classes: tuple[str, ...] = ()
+    lengths: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+    sample: str = ""
+
+
+#: Rows that are rendered and tokenized together.
+_TOGETHER = 512
 
 
 def encode(rows: Sequence[Row], tokenizer: Any, form: PromptForm, max_length: int) -> Encoded:
     """Tokens and labels of rows, in the prompt's form.
 
     The loss covers a completion and one end token, not the prompt; for plain text, every token.
-    Each assistant turn of a conversation is one example, with the turns before it as its prompt. An
-    example longer than `max_length` is cut at its end. One whose prompt alone fills `max_length` is
-    left out and counted as full; one without a token to train is counted as empty.
+    Each assistant turn of a conversation that is to be trained is one example, with the turns
+    before it as its prompt. An example longer than `max_length` is cut at its end. One whose prompt
+    alone fills `max_length` is left out and counted as full; one without a token to train is
+    counted as empty.
 
-    Raises `DataError` with the numbers of rows that the template refuses, and when no example is
-    left.
+    Raises `DataError` with the numbers of rows that the template refuses or shortens, of rows that
+    the tokenizer loses a part of, and when no example is left.
     """
-    examples: list[Example] = []
-    left_out: list[int] = []
-    cut = full = empty = 0
-    errors = RowErrors("row")
-    for index, row in enumerate(rows):
-        try:
-            pieces = list(_pieces(row, tokenizer, form))
-        except PromptError as error:
-            errors.add(row.line or index + 1, str(error).rstrip("."))
-            continue
-        for prefix, answer in pieces:
-            example = _example(prefix, answer, max_length, index)
-            if example is None:
-                empty += not answer
-                full += bool(answer)
-                left_out.append(row.line or index + 1)
-            else:
-                examples.append(replace(example, number=row.line or index + 1))
-                cut += len(prefix) + len(answer) > max_length
-    errors.raise_any("No row was trained on.")
-    if not examples:
-        raise DataError(_nothing_left(left_out, full, max_length))
-    return Encoded(
-        examples=tuple(examples),
-        cut=cut,
-        empty=empty,
-        full=full,
+    work = _Encoding(rows, tokenizer, form, max_length)
+    for start in range(0, len(rows), _TOGETHER):
+        work.add(range(start, min(start + _TOGETHER, len(rows))))
+    work.raise_any()
+    if not work.examples:
+        raise DataError(work.nothing_left())
+    encoded = Encoded(
+        examples=tuple(work.examples),
+        cut=sum(length > max_length for length in work.lengths),
+        empty=work.count("empty", "untrained", "short"),
+        full=work.count("full"),
         texts=sum(row.prompt is None and row.messages is None for row in rows),
         end_token=form.end_token,
-        data_hash=_digest(rows),
+        data_hash=digest_of(rows),
+        lengths=tuple(work.lengths),
+        notes=tuple(work.notes()),
     )
+    return replace(encoded, sample=sample_line(encoded, tokenizer))
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """What one example is made of: a prompt and its answer, or a text."""
+
+    row: int
+    asked: Asked | None
+    text: str = ""
+
+
+@dataclass
+class _Encoding:
+    """Examples of rows, with what was left out and why, by the rows' numbers."""
+
+    rows: Sequence[Row]
+    tokenizer: Any
+    form: PromptForm
+    max_length: int
+    examples: list[Example] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    errors: dict[str, list[int]] = field(default_factory=dict)
+    left_out: dict[str, list[int]] = field(default_factory=dict)
+    unknown: set[int] = field(default_factory=set)
+
+    def add(self, places: Iterable[int]) -> None:
+        """Encode the rows at these places."""
+        pieces = [piece for place in places for piece in self._pieces(place)]
+        texts: list[str | Written | PromptError] = [piece.text for piece in pieces]
+        asked = [(at, p.asked) for at, p in enumerate(pieces) if p.asked is not None]
+        written = self.form.write(self.tokenizer, [one for _, one in asked])
+        for (at, _), text in zip(asked, written, strict=True):
+            texts[at] = text
+        tokens = self._tokens(texts)
+        said = [(p, t, ids) for p, t, ids in zip(pieces, texts, tokens, strict=True)]
+        good: list[tuple[int, str, Tokens]] = []
+        for piece, text, ids in said:
+            if isinstance(ids, PromptError):
+                self._refuse(piece.row, str(ids))
+            else:
+                good.append((piece.row, str(text), ids))
+        self._check(good)
+        for place, _, ids in good:
+            self._keep(place, ids.prompt, ids.answer)
+
+    def _tokens(self, texts: Sequence[str | Written | PromptError]) -> list[Tokens | PromptError]:
+        """The tokens of each text, all those of a kind at once; an error stays."""
+        found: dict[int, Tokens | PromptError] = {}
+        pairs = [(at, text) for at, text in enumerate(texts) if isinstance(text, Written)]
+        alone = [(at, text) for at, text in enumerate(texts) if isinstance(text, str)]
+        made = self.form.tokens(self.tokenizer, [text for _, text in pairs])
+        made += self.form.whole(self.tokenizer, [text for _, text in alone])
+        for (at, _), ids in zip([*pairs, *alone], made, strict=True):
+            found[at] = ids
+        return [found.get(at, text) for at, text in enumerate(texts)]  # type: ignore[misc]
+
+    def _pieces(self, place: int) -> Iterator[_Piece]:
+        """The examples of one row; a row without any is left out."""
+        row, found = self.rows[place], 0
+        system = row.system if row.system and row.system.strip() else None
+        try:
+            if row.messages is not None:
+                turns = [message.plain() for message in row.messages]
+                for at, message in enumerate(row.messages):
+                    if _is_answer(message) and message.trained and _is_prompted(turns[:at]):
+                        found += 1
+                        before = self.form.conversation(turns[:at], system)
+                        yield _Piece(place, Asked(before, turns[at], row.tools))
+            elif row.prompt is None and not row.empty:
+                found = 1
+                yield _Piece(
+                    place, None, f"{system}\n{row.completion}" if system else row.completion
+                )
+            elif row.prompt is not None and not row.empty:
+                found = 1
+                turns = [{"role": "user", "content": row.prompt}]
+                answer = {"role": "assistant", "content": row.completion}
+                asked = Asked(self.form.conversation(turns, system), answer, row.tools)
+                yield _Piece(place, asked)
+        except PromptError as error:
+            self._refuse(place, str(error))
+            return
+        if not found:
+            answers = filter(_is_answer, row.messages or ())
+            untrained = any(not answer.trained for answer in answers)
+            self._leave_out(place, "untrained" if untrained else "empty")
+
+    def _keep(self, place: int, prefix: list[int], answer: list[int]) -> None:
+        example = _example(prefix, answer, self.max_length, place)
+        if example is not None:
+            self.examples.append(replace(example, number=self._number(place)))
+            self.lengths.append(len(prefix) + len(answer))
+        elif len(prefix) >= self.max_length:
+            self._leave_out(place, "full")
+        else:
+            self._leave_out(place, "short" if answer else "empty")
+
+    def _check(self, made: Sequence[tuple[int, str, Tokens]]) -> None:
+        """Refuse rows of whose text the tokens lose a part; note those with unknown tokens."""
+        texts = [text for _, text, _ in made]
+        lost = lost_of(self.tokenizer, texts, [ids.read for *_, ids in made])
+        for (place, *_), what in zip(made, lost, strict=True):
+            if what:
+                self._refuse(place, _loses(what))
+            elif what is not None:
+                self.unknown.add(place)
+
+    def _number(self, place: int) -> int:
+        return self.rows[place].line or place + 1
+
+    def _refuse(self, place: int, why: str) -> None:
+        numbers = self.errors.setdefault(why.rstrip("."), [])
+        if self._number(place) not in numbers[-1:]:
+            numbers.append(self._number(place))
+
+    def _leave_out(self, place: int, why: str) -> None:
+        self.left_out.setdefault(why, []).append(self._number(place))
+
+    def count(self, *reasons: str) -> int:
+        """How many examples were left out for one of these reasons."""
+        return sum(len(self.left_out.get(why, ())) for why in reasons)
+
+    def raise_any(self) -> None:
+        """Raise a `DataError` with every row that was refused; equal reasons are given once."""
+        raise_refused(self.errors)
+
+    def nothing_left(self) -> str:
+        """Why there is nothing to train on."""
+        full, short = self.left_out.get("full"), self.left_out.get("short")
+        if full:
+            return _nothing_left(full, len(full), self.max_length)
+        if untrained := self.left_out.get("untrained"):
+            rows = numbered("row", untrained)
+            return (
+                f"nothing to train on: every answer in {rows} has weight 0; give the turns to "
+                "train weight 1."
+            )
+        if short:
+            return (
+                f"nothing to train on: {numbered('row', short)} has one token, which nothing "
+                "comes before; write longer texts, or prompts with completions."
+            )
+        return _nothing_left(self.left_out.get("empty", []), 0, self.max_length)
+
+    def notes(self) -> Iterator[str]:
+        """What a reader of the rows would not expect."""
+        if self.unknown:
+            yield _unknown(len(self.unknown))
+        if untrained := self.count("untrained"):
+            yield f"{untrained} row{'s' * (untrained != 1)} with weight 0 read but not trained"
+        plain = self.form.kind == "plain"
+        if plain and any(row.system and row.system.strip() for row in self.rows):
+            yield "each system message on a line before its prompt"
+
+
+def raise_refused(errors: dict[str, list[int]]) -> None:
+    """Raise a `DataError` with all reasons and the numbers of their rows, if there are any."""
+    if errors:
+        told = [f"{numbered('row', numbers)}: {why}" for why, numbers in errors.items()]
+        more = f"; and {len(told) - 3} more reasons" if len(told) > 3 else ""
+        raise DataError(f"{'; '.join(told[:3])}{more}. No row was trained on.")
+
+
+def _is_answer(message: Message) -> bool:
+    """Is a turn one that the model is to write?"""
+    said = message.content.strip() or message.more.get("tool_calls")
+    return message.role == "assistant" and bool(said)
+
+
+def _is_prompted(before: Sequence[Turn]) -> bool:
+    return any(turn["role"] not in ("system", "assistant") for turn in before)
+
+
+def _loses(what: str) -> str:
+    return f"the tokenizer loses {what!r}: it has no token for it; remove it, or load another base"
+
+
+def _unknown(count: int) -> str:
+    return f"{count} row{'s' * (count != 1)} with unknown tokens"
 
 
 def encode_labelled(
@@ -115,34 +296,67 @@ def encode_labelled(
     Raises `DataError` with the numbers of rows whose label is unknown, and when no row is left.
     """
     known = {name: place for place, name in enumerate(classes)}
-    examples: list[Example] = []
+    kept: list[int] = []
     left_out: list[int] = []
-    cut = 0
     errors = RowErrors("row")
-    for index, row in enumerate(rows):
-        number, name = row.line or index + 1, row.completion.strip()
+    for place, row in enumerate(rows):
+        number, name = row.line or place + 1, row.completion.strip()
         if row.prompt is None:
             errors.add(number, "a text without a label")
-            continue
-        if name and name not in known:
+        elif name and name not in known:
             errors.add(number, _no_label(name[:40], known))
-            continue
-        tokens, was_cut = classified_ids(tokenizer, row.prompt, max_length)
-        if row.empty or not tokens:
+        elif row.empty:
             left_out.append(number)
         else:
-            examples.append(Example(tuple(tokens), (), index, known[name], number))
-            cut += was_cut
+            kept.append(place)
     errors.raise_any(f"The labels are {listed(classes, 20)}; type `text => label`.")
+    examples: list[Example] = []
+    lengths: list[int] = []
+    unknown = _refuse_lost(rows, kept, tokenizer)
+    texts = [bare_text(tokenizer, rows[place].prompt or "") for place in kept]
+    for place, ids in zip(kept, all_token_ids(tokenizer, texts, special=True), strict=True):
+        row, cut = rows[place], False
+        length = 0 if isinstance(ids, PromptError) else len(ids)
+        if row.second is not None or length > max_length or isinstance(ids, PromptError):
+            length = len(classified_ids(tokenizer, row.prompt or "", 10**9, row.second)[0])
+            ids, cut = classified_ids(tokenizer, row.prompt or "", max_length, row.second)
+        if not ids:
+            left_out.append(row.line or place + 1)
+        else:
+            label, number = known[row.completion.strip()], row.line or place + 1
+            examples.append(Example(tuple(ids), (), place, label, number))
+            lengths.append(length)
     if not examples:
         raise DataError(_nothing_left(left_out, 0, max_length).replace("completion", "label"))
-    return Encoded(
+    encoded = Encoded(
         examples=tuple(examples),
-        cut=cut,
+        cut=sum(length > max_length for length in lengths),
         empty=len(left_out),
-        data_hash=_digest(rows),
+        data_hash=digest_of(rows),
         classes=tuple(classes),
+        lengths=tuple(lengths),
+        notes=(_unknown(unknown),) if unknown else (),
     )
+    return replace(encoded, sample=sample_line(encoded, tokenizer))
+
+
+def _refuse_lost(rows: Sequence[Row], kept: Sequence[int], tokenizer: Any) -> int:
+    """How many rows have unknown tokens. Raises `DataError` for rows that lose a part."""
+    said = [
+        (place, bare_text(tokenizer, text))
+        for place in kept
+        for text in (rows[place].prompt, rows[place].second)
+        if text is not None
+    ]
+    ids = all_token_ids(tokenizer, [text for _, text in said])
+    errors: dict[str, list[int]] = {}
+    good = [(p, t, i) for (p, t), i in zip(said, ids, strict=True) if isinstance(i, list)]
+    lost = lost_of(tokenizer, [text for _, text, _ in good], [one for *_, one in good])
+    for (place, *_), what in zip(good, lost, strict=True):
+        if what:
+            errors.setdefault(_loses(what), []).append(rows[place].line or place + 1)
+    raise_refused(errors)
+    return len({place for (place, *_), what in zip(good, lost, strict=True) if what == ""})
 
 
 def _no_label(name: str, known: Iterable[str]) -> str:
@@ -160,26 +374,6 @@ def _nothing_left(rows: list[int], full: int, max_length: int) -> str:
     return f"nothing to train on: {empty}."
 
 
-def _pieces(row: Row, tokenizer: Any, form: PromptForm) -> Iterator[tuple[list[int], list[int]]]:
-    """Pairs of prompt and answer tokens; ([], []) for an empty row."""
-    if row.empty:
-        yield [], []
-    elif row.messages is not None:
-        turns = [message.plain() for message in row.messages]
-        for place, turn in enumerate(turns):
-            prompted = any(t["role"] not in ("system", "assistant") for t in turns[:place])
-            if turn["role"] == "assistant" and prompted and turn["content"].strip():
-                prefix = form.encode_messages(tokenizer, turns[:place])
-                yield prefix, form.encode_answer(tokenizer, turn["content"])
-    elif row.prompt is not None:
-        yield form.encode(tokenizer, row.prompt), form.encode_answer(tokenizer, row.completion)
-    else:
-        # With the tokenizer's special tokens, as in pretraining.
-        ids = token_ids(tokenizer, row.completion, special=True)
-        end = form.end_token_id
-        yield [], ids if end is None or ids[-1:] == [end] else [*ids, end]
-
-
 def _example(prefix: list[int], answer: list[int], max_length: int, row: int) -> Example | None:
     tokens = (prefix + answer)[:max_length]
     labels = ([IGNORED] * len(prefix) + answer)[:max_length]
@@ -190,7 +384,7 @@ def _example(prefix: list[int], answer: list[int], max_length: int, row: int) ->
     return example if example.trained else None
 
 
-def _digest(rows: Sequence[Row]) -> str:
+def digest_of(rows: Sequence[Row]) -> str:
     """sha256 over what the rows say, in order, without their line numbers."""
     digest = hashlib.sha256()
     for row in rows:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lora_magic.base.restore import evaluating
 
 from .encode import IGNORED, Example
+from .preference import Preference
 from .summary import Accuracy
 
 #: Examples → a batch on the model's device.
@@ -22,10 +23,15 @@ Batch = Callable[[Sequence[Example]], dict[str, Tensor]]
 
 @dataclass(frozen=True)
 class Measurement:
-    """The mean loss over the examples' tokens, in nats (a classifier's: over the examples)."""
+    """The mean loss over the examples' tokens, in nats (a classifier's: over the examples).
+
+    With preferences the loss is the mean over the pairs, and `preferred` the share of pairs whose
+    chosen answer has become likelier than the rejected one, compared with the start of the run.
+    """
 
     loss: float
     accuracy: Accuracy | None = None
+    preferred: float | None = None
 
 
 def measure(
@@ -34,10 +40,13 @@ def measure(
     batch: Batch,
     size: int,
     *,
+    preference: Preference | None = None,
     classes: Sequence[str] = (),
     stopped: Callable[[], bool] = lambda: False,
 ) -> Measurement | None:
     """Measure examples in eval mode, `size` at a time; None without any, or if stopped."""
+    if preference is not None:
+        return _preferred(model, examples, batch, size, preference, stopped)
     total, tokens = 0.0, 0
     predicted: list[int] = []
     with evaluating(model), torch.no_grad():
@@ -54,3 +63,24 @@ def measure(
     true = [example.label for example in examples if example.label is not None]
     pairs = zip(true, predicted, strict=True)
     return Measurement(total / tokens, Accuracy.of(classes, pairs) if classes else None)
+
+
+def _preferred(
+    model: nn.Module,
+    examples: Sequence[Example],
+    batch: Batch,
+    size: int,
+    preference: Preference,
+    stopped: Callable[[], bool],
+) -> Measurement | None:
+    margins: list[Tensor] = []
+    with evaluating(model), torch.no_grad():
+        for at in range(0, len(examples), size):
+            if stopped():
+                return None
+            margins.append(preference.margins(model, batch(examples[at : at + size])))
+    if not margins:
+        return None
+    found = torch.cat(margins)
+    loss = float(-torch.nn.functional.logsigmoid(found).mean())
+    return Measurement(loss, preferred=float((found > 0).float().mean()))

@@ -20,16 +20,17 @@ import torch
 from torch import Tensor, nn
 
 from lora_magic.base.device import out_of_memory, peak_memory, release_after
-from lora_magic.base.restore import Generators
+from lora_magic.base.restore import Generators, evaluating
 from lora_magic.errors import TrainingError, listed
 from lora_magic.interrupts import Stop
 
-from . import batches, diagnosis, held_out, progress
+from . import batches, diagnosis, held_out, preference, progress
 from .batches import collate
 from .diagnosis import Without
 from .encode import Encoded, Example
 from .held_out import Measurement
 from .hooks import Hooks
+from .preference import Preference
 from .progress import Progress, Snapshot
 from .reporter import Reporter, RunPlan, StepPoint
 from .spec import TrainSpec
@@ -84,6 +85,8 @@ class Loop:
         self._loss = 0.0
         self._began = 0.0
         self._updating = False
+        self._preference = Preference(self.spec.beta) if self.spec.beta is not None else None
+        self._reference: dict[int, float] = {}
         self._trained: list[nn.Parameter] = []
         self._parts: Parts | None = None
 
@@ -100,6 +103,7 @@ class Loop:
             with self.stop.abortable():
                 self._fitting(lambda: self.hooks.begin(len(self.steps), self._batches))
             if self.start is None:
+                self._refer()
                 self._measure()
             else:
                 self._return_to(self.start)
@@ -114,6 +118,27 @@ class Loop:
         summary = self._summary(stopped)
         self.reporter.finish(summary)
         return summary
+
+    def _refer(self) -> None:
+        """With preferences: measure the starting state's log-probabilities."""
+        if self._preference is None:
+            return
+        pairs = [*self.train, *self.held_out]
+        so_far, size = self.progress.reference, self.spec.pass_size
+
+        def measured() -> None:
+            with evaluating(self.model), self.stop.abortable():
+                while len(so_far) < len(pairs):
+                    batch = self._on_device(pairs[len(so_far) : len(so_far) + size])
+                    so_far.extend(preference.reference(self.model, batch))
+
+        self._fitting(measured)
+        self._set_reference()
+
+    def _set_reference(self) -> None:
+        pairs = [*self.train, *self.held_out]
+        values = self.progress.reference
+        self._reference = {e.row: value for e, value in zip(pairs, values, strict=False)}
 
     def snapshot(self) -> Snapshot:
         """The run after its last finished step; call it between two steps."""
@@ -132,6 +157,7 @@ class Loop:
         if self.progress.passes:
             passes, again = self.progress.passes, self.progress.checkpointing
             self._fit(replace(self.spec, accumulation=passes, checkpointing=again))
+        self._set_reference()
         progress.set_weights(self._trained, snapshot.weights)
         self._parts.load(snapshot.optimizer, snapshot.schedule, snapshot.scaler)
         self.hooks.load(snapshot.hooks)
@@ -225,6 +251,7 @@ class Loop:
             done=done,
             generators=self.progress.generators,
             mean_of_pass=bool(self.encoded.classes),
+            preference=self._preference,
         )
 
     @contextmanager
@@ -243,6 +270,7 @@ class Loop:
         data, count = self.encoded, len(self.train)
         reached, trained = self._reached(len(self.steps))
         noun = "text" if data.texts == count + len(self.held_out) else "row"
+        noun = "pair" if self._preference else noun
         what = f", {trained:,} token{'s' * (trained != 1)} trained"
         seen = "" if reached == count else f"{reached} of "
         odd = ((data.cut, "cut"), (data.empty, "empty"), (data.full, "left out (prompt too long)"))
@@ -268,13 +296,19 @@ class Loop:
                 yield self._on_device([self.train[index] for index in part])
 
     def _on_device(self, examples: Sequence[Example]) -> dict[str, Tensor]:
-        batch = collate(examples, self.pad_id)
+        batch = self._collated(examples)
         return {key: value.to(self.device) for key, value in batch.items()}
+
+    def _collated(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        batch = collate(examples, self.pad_id)
+        if self._reference:
+            batch["reference"] = torch.tensor([self._reference[e.row] for e in examples])
+        return batch
 
     def _batch(self, indices: list[int]) -> dict[str, Tensor]:
         # The clock starts here: making a Trainer takes longer than a small step.
         self._began = self._began or time.perf_counter()
-        return collate([self.train[index] for index in indices], self.pad_id)
+        return self._collated([self.train[index] for index in indices])
 
     def _after_pass(self, loss: float) -> None:
         # Checked before the optimizer's step, while the weights are still finite.
@@ -345,6 +379,7 @@ class Loop:
             self.held_out,
             self._on_device,
             self.spec.pass_size,
+            preference=self._preference,
             classes=self.encoded.classes,
             stopped=lambda: self.stop.requested,
         )
@@ -379,4 +414,6 @@ class Loop:
             accuracy_before=before.accuracy if before else None,
             accuracy_after=after.accuracy if after else None,
             notes=tuple(so_far.notes),
+            beta=self.spec.beta,
+            preferred=after.preferred if after else None,
         )

@@ -27,7 +27,8 @@ class Progress:
     measurements. `generators` are the states of the random generators after the last finished step;
     None before the first, which the Trainer seeds. If memory ran out, `passes` is how many passes a
     step takes since then, otherwise 0, and `checkpointing` whether activations are recomputed;
-    `notes` say so.
+    `notes` say so. With preferences `reference` has log π₀(c) − log π₀(r) of every pair, those that
+    are trained on first.
     """
 
     losses: list[float] = field(default_factory=list)
@@ -38,6 +39,7 @@ class Progress:
     passes: int = 0
     checkpointing: bool = False
     notes: list[str] = field(default_factory=list)
+    reference: list[float] = field(default_factory=list)
 
     @property
     def steps(self) -> int:
@@ -64,6 +66,7 @@ class Progress:
             self.passes,
             self.checkpointing,
             list(self.notes),
+            list(self.reference),
         )
 
 

@@ -24,6 +24,10 @@ _MOST = 1_000_000  # Steps: the row order of all steps is drawn before the run b
 #: The optimizers, the default one first.
 OPTIMIZERS = ("adamw", "paged-adamw", "paged-adamw-8bit")
 
+#: β of the loss over preferences, as in most of the paper's experiments (arXiv 2305.18290).
+BETA = 0.1
+_HIGHEST_BETA = 100.0
+
 _HIGHEST_RATE = 10.0  # AdamW moves a weight by about this much per step: more is a typo.
 
 
@@ -38,7 +42,8 @@ class TrainSpec:
 
     `optimizer` is one of `OPTIMIZERS`; with `lora_plus` B learns at that many times A's rate.
     `checkpointing` recomputes activations in the backward pass instead of storing them; that is
-    only possible if the model and the adapter `can_checkpoint`.
+    only possible if the model and the adapter `can_checkpoint`. `beta` is that of the loss over
+    preferences, None for any other loss.
 
     `target_epochs` is set if the length follows from the data: that many passes, but at least
     `min_steps` steps.
@@ -59,6 +64,7 @@ class TrainSpec:
     lora_plus: float | None = None
     checkpointing: bool = False
     can_checkpoint: bool = True
+    beta: float | None = None
 
     def fitted(self, examples: int) -> TrainSpec:
         """This spec for the number of examples that the rows actually gave."""
@@ -113,6 +119,7 @@ class TrainSpec:
         split = f" ({self.accumulation} passes)" if self.accumulation > 1 else ""
         held_out = f", {self.eval} held out" if self.eval else ""
         plus = f" (B {self.lora_plus:g} times that)" if self.lora_plus is not None else ""
+        plus += f", β {self.beta:g}" if self.beta is not None else ""
         how = f", {self.optimizer}" if self.optimizer != OPTIMIZERS[0] else ""
         how += ", gradient checkpointing" if self.checkpointing else ""
         return (
@@ -146,6 +153,8 @@ def plan(
     eval: float | None = None,
     optimizer: str | None = None,
     lora_plus: float | None = None,
+    beta: float | None = None,
+    prefers: bool = False,
     context: int | None = None,
 ) -> TrainSpec:
     """The settings of a run over `rows` rows: each value from its flag, else from the recipe.
@@ -169,12 +178,17 @@ def plan(
         "--max-length": max_length,
         "--eval": eval,
         "--seed": seed,
+        "--beta": beta,
     }
     checked = (_error(f, v, rows, context) for f, v in numbers.items() if v is not None)
     errors = [error for error in checked if error]
     errors += _optimizer_errors(optimizer, lora_plus, rate if is_number(rate) else 0.0)
     if steps is not None and epochs is not None:
         errors.append(f"--steps {steps} and --epochs {epochs} both set the length: give one")
+    if beta is not None and not prefers:
+        errors.append(
+            f"--beta {beta} is for preferences: give rows with prompt, chosen and rejected"
+        )
     if errors:
         raise CommandError(f"{'; '.join(errors)}.")
     held_out = _held_out(rows, eval)
@@ -195,6 +209,7 @@ def plan(
         optimizer=recipe.optimizer if optimizer is None else optimizer,
         lora_plus=lora_plus,
         checkpointing=recipe.checkpointing,
+        beta=(BETA if beta is None else float(beta)) if prefers else None,
     ).fitted(max(rows - held_out, 1))
 
 
@@ -234,7 +249,7 @@ def _error(flag: str, value: Any, rows: int, context: int | None) -> str | None:
             f"a share below 1 or a number of rows, with at least one of {rows} left to train on"
         )
     else:
-        most = _HIGHEST_RATE if flag == "--lr" else _MOST // max(rows, 1)
+        most = {"--lr": _HIGHEST_RATE, "--beta": _HIGHEST_BETA}.get(flag, _MOST // max(rows, 1))
         valid = 0 < value <= most
         expected = f"a number above 0 and at most {most:,g}"
     shown = value if is_whole(value) else f"{value:g}"

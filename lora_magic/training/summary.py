@@ -64,7 +64,9 @@ class RunSummary:
     come from the adapter's method (AdaLoRA's final ranks). `held_out_losses` are (steps taken,
     loss), the first before the run and the last after it. `forgetting` is None for a classifier and
     until it is measured; `seconds` do not include that.
-    `notes` say what happened on the way: memory that ran out.
+    `notes` say what happened on the way: memory that ran out. With preferences `beta` is set, the
+    losses are means over pairs, and `preferred` is the share of held-out pairs whose chosen answer
+    has become likelier than the rejected one.
     """
 
     adapter: str
@@ -92,6 +94,8 @@ class RunSummary:
     held_out_losses: tuple[tuple[int, float], ...] = ()
     forgetting: Forgetting | None = None
     notes: tuple[str, ...] = ()
+    beta: float | None = None
+    preferred: float | None = None
 
     @property
     def first_loss(self) -> float | None:
@@ -122,7 +126,10 @@ class RunSummary:
             parts.append(f"held out {before}{self.held_out_after:.2f}")
         if self.accuracy_after is not None:
             parts.append(f"accuracy {self._accuracies(None)}")
-        parts.append(f"{self.examples} row{'s' * (self.examples != 1)}")
+        if self.preferred is not None:
+            parts.append(f"chosen preferred in {percent(self.preferred)} of the held-out pairs")
+        noun = "row" if self.beta is None else "pair"
+        parts.append(f"{self.examples} {noun}{'s' * (self.examples != 1)}")
         if not self.classifies:
             parts.append(f"{self.trained_tokens:,} tokens trained")
         parts += [f"{n} {what}" for n, what in ((self.cut, "cut"), (self.empty, "empty")) if n]
@@ -149,6 +156,10 @@ class RunSummary:
             pair = (self.held_out_before, self.held_out_after)
             both = " → ".join("not measured" if loss is None else f"{loss:.3f}" for loss in pair)
             shown.append(("held-out loss", both))
+        if self.beta is not None:
+            shown.append(("β", f"{self.beta:g}"))
+        if self.preferred is not None:
+            shown.append(("chosen preferred", f"{percent(self.preferred)} of held-out pairs"))
         forgetting = self.forgetting.facts if self.forgetting else ()
         shown += [("note", note) for note in self.notes]
         return (*shown, *self._accuracy_facts(), *forgetting, *self.method_facts)

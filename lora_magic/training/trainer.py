@@ -36,6 +36,7 @@ from . import optimizers
 from .batches import Step
 from .encode import IGNORED
 from .hooks import Hooks
+from .preference import Preference
 from .progress import own
 from .spec import TrainSpec
 
@@ -103,6 +104,7 @@ def train(
     done: int = 0,
     generators: Generators | None = None,
     mean_of_pass: bool = False,
+    preference: Preference | None = None,
 ) -> None:
     """Take the steps with an optimizer, after `done` others, from the generators' states.
 
@@ -127,7 +129,8 @@ def train(
     parts.scaler = getattr(trainer.accelerator, "scaler", None)
     if parts.scaler is not None and parts.scale:
         parts.scaler.load_state_dict(parts.scale)
-    if mean_of_pass:
+    trainer.preference = preference
+    if mean_of_pass or preference is not None:
         trainer.model_accepts_loss_kwargs = False
     # The default is the notebook's table in a kernel; importing that one by name needs IPython.
     for callback in (PrinterCallback, ProgressCallback, DEFAULT_PROGRESS_CALLBACK):
@@ -190,6 +193,13 @@ class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types here
     hooks: Hooks
     abortable: Abortable
     generators: Generators | None
+    preference: Preference | None
+
+    def _items(self, inputs: Any) -> int:
+        """What the loss is a mean over: tokens, a classifier's examples, or pairs."""
+        if self.preference is not None:
+            return self.preference.items(inputs)
+        return int(inputs["labels"].ne(IGNORED).sum())
 
     def _move_model_to_device(self, model: Any, device: Any) -> None:
         """Does nothing: the model is already on its device."""
@@ -199,7 +209,7 @@ class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types here
 
     def get_batch_samples(self, *args: Any, **rest: Any) -> Any:
         parts, count = super().get_batch_samples(*args, **rest)
-        self._step_tokens = sum(int(part["labels"].ne(IGNORED).sum()) for part in parts)
+        self._step_items = sum(map(self._items, parts))
         self._step_parts = len(parts)
         return parts, count
 
@@ -220,10 +230,13 @@ class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types here
         if self.model_accepts_loss_kwargs:
             return super().compute_loss(model, inputs, return_outputs, **rest)
         # Such a model returns the mean over this pass, and the Trainer divides by the passes:
-        # weighted by tokens, the sum over the passes is the mean over the step's tokens.
-        tokens = int(inputs["labels"].ne(IGNORED).sum())
-        loss = super().compute_loss(model, inputs, **rest)
-        return loss * (tokens * self._step_parts / self._step_tokens)
+        # weighted by items, the sum over the passes is the mean over the step's items.
+        items = self._items(inputs)
+        if self.preference is None:
+            loss = super().compute_loss(model, inputs, **rest)
+        else:
+            loss = self.preference.loss(model, inputs)
+        return loss * (items * self._step_parts / self._step_items)
 
     def training_step(self, *args: Any, **rest: Any) -> Any:
         if self.generators is not None:

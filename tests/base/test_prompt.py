@@ -6,8 +6,8 @@ import pytest
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
-from lora_magic.base import prompt
-from lora_magic.base.prompt import PromptForm
+from lora_magic.base import template as templates
+from lora_magic.base.prompt import Asked, PromptForm, Tokens, Written
 from lora_magic.errors import CommandError, PromptError
 from tests.tiny import END_OF_TEXT, TURN_END, tiny_tokenizer
 
@@ -33,7 +33,9 @@ def test_the_plain_form_is_the_prompt_and_a_newline() -> None:
 def test_an_answer_ends_with_the_end_token() -> None:
     tokenizer = tiny_tokenizer(chat=True)
     form = PromptForm.of(tokenizer)
-    assert tokenizer.decode(form.encode_answer(tokenizer, "Aye.")) == "Aye." + TURN_END
+    (tokens,) = form.tokens(tokenizer, [Written("Ship?", "Aye.")])
+    assert isinstance(tokens, Tokens)
+    assert tokenizer.decode(tokens.answer) == "Aye." + TURN_END
 
 
 def test_a_system_prompt_comes_first_and_only_once() -> None:
@@ -42,7 +44,11 @@ def test_a_system_prompt_comes_first_and_only_once() -> None:
     text = tokenizer.decode(form.encode(tokenizer, "Hello?"))
     assert text.startswith("<|im_start|>system\nYou answer in one short sentence.")
     own = [{"role": "system", "content": "Own."}, {"role": "user", "content": "Hello?"}]
-    assert "short sentence" not in tokenizer.decode(form.encode_messages(tokenizer, own))
+    answer = {"role": "assistant", "content": "Aye."}
+    (written,) = form.write(tokenizer, [Asked(form.conversation(own), answer)])
+    assert isinstance(written, Written)
+    assert written.before.startswith("<|im_start|>system\nOwn.<|im_end|>")
+    assert "short sentence" not in written.before
 
 
 def test_a_form_that_cannot_be_is_refused_with_the_way_out() -> None:
@@ -74,7 +80,7 @@ LOOP = "{% set many = range(99999) %}{% for a in many %}{% for b in many %}{% en
 def test_a_template_that_fails_loops_or_writes_too_much_is_one_line(
     template: str, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prompt, "_SECONDS", 1.0)
+    monkeypatch.setattr(templates, "_SECONDS", 1.0)
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = template
     with pytest.raises(PromptError, match=told) as seen:

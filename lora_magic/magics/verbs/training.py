@@ -11,7 +11,7 @@ from lora_magic.magics.verb import Argument, Call, Thing, Verb, count_or_share, 
 from lora_magic.magics.verbs.adapters import NAME, by_base
 from lora_magic.training.files import FILE_FORMATS
 from lora_magic.training.rows import FORMATS
-from lora_magic.training.spec import HOLD_OUT_FROM, HOLD_OUT_MOST, OPTIMIZERS
+from lora_magic.training.spec import BETA, HOLD_OUT_FROM, HOLD_OUT_MOST, OPTIMIZERS
 
 _DATA = (Thing.VARIABLE, Thing.FILE)
 _STEPS = f"from the epochs, at least {SMALL.min_steps}; demo {RECIPE['steps']}"
@@ -64,6 +64,7 @@ TRAIN = Verb(
         Argument("--seed", whole, "seed of the rows' order", "0"),
         Argument("--lora-plus", number, "B's rate as a multiple of A's; 16 is usual", "1"),
         Argument("--optimizer", text, "the optimizer", _OPTIMIZER, OPTIMIZERS),
+        Argument("--beta", number, "β of the loss over preferences", f"{BETA:g}"),
         Argument("--template", text, "the prompt's form", _TEMPLATE, TEMPLATES),
         Argument("--system", text, "a system message before each prompt", "none"),
         Argument(
