@@ -140,7 +140,7 @@ def refuse_base(model: Any, ids: Sequence[int]) -> None:
     wider = ", or if it overflows in 16 bits add --dtype fp32" if half else ""
     raise PromptError(
         f"the base's logits are not finite, so neither it nor an adapter can answer: {where}. "
-        f"Load another copy of it: %lora load MODEL --replace{wider}"
+        f"Load an intact copy: %lora load MODEL --replace{wider}"
     )
 
 

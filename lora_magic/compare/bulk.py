@@ -43,6 +43,8 @@ class TextRow:
     """
 
     COLUMNS: ClassVar = ("answer", "tokens", "finished")
+    #: `tokens` are whole numbers, also where a row has none.
+    TYPES: ClassVar = {"tokens": "Int64", "finished": "bool"}
     prompt: str
     answer: str | None = None
     tokens: int | None = None
@@ -62,6 +64,7 @@ class LabelRow:
     """
 
     COLUMNS: ClassVar = ("label", "probability")
+    TYPES: ClassVar = {"probability": "float64"}
     prompt: str
     answer: str | None = None
     probability: float | None = None
@@ -122,9 +125,8 @@ class Answers:
     def to_frame(self) -> DataFrame:
         """Columns prompt, adapter, answer, tokens, finished; a classifier's prompt, adapter, label,
         probability. One row for each row of the data, in its order."""
-        made = frame([(row.prompt, self.adapter, *row.cells) for row in self.rows], self.columns)
-        # Whole numbers, also where a row has none.
-        return made.astype({"tokens": "Int64"}) if "tokens" in self.columns else made
+        rows = [(row.prompt, self.adapter, *row.cells) for row in self.rows]
+        return frame(rows, self.columns, self.rows[0].TYPES)
 
     def __repr__(self) -> str:
         return one_line(self.line)
@@ -271,14 +273,14 @@ class _Run:
     ) -> dict[str, list[int]]:
         """The token ids of every prompt that is not blank, or one error for all faulty rows.
 
-        None if the user stops it.
+        Empty if the user stops it.
         """
         rows: dict[str, list[int]] = {}
         faults: list[str] = []
+        self.line = f"answering {_rows(len(prompts))} …"
         for number, prompt in enumerate(prompts, start=1):
             if not prompt.strip() or prompt in rows:
                 continue
-            self.line = f"{number - 1:,} of {_rows(len(prompts))} read"
             if self.on_token():
                 return {}
             try:

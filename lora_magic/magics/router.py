@@ -123,7 +123,8 @@ def _run(shell: Any, marked: str, cell: str | None, local: Mapping[str, Any]) ->
         # An error assigns nothing and displays no value: what was computed would be lost.
         keep(shell, value)
         show(value, changes=verb.changes, place=Place.STATEMENT, silent=silent, shown=shown)
-        raise Interrupted(f"%lora {verb.name} was stopped; what it has so far is kept as _")
+        where = "kept as _" if silent else "shown above, and kept as _"
+        raise Interrupted(f"%lora {verb.name} was stopped; what it has so far is {where}.")
     if shown and not verb.changes and place is Place.LAST:
         keep(shell, value)
         return None

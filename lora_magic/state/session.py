@@ -491,7 +491,8 @@ class Session:
                 raise CommandError("ask: both a prompt and data are given; pass one of the two.")
             return asking.column(self._state, data, column, sampling, watch)
         if column is not None:
-            raise CommandError(f"--column {column} names a column of --data; add --data VAR.")
+            remedy = "add --data VAR" if prompt is None else "omit it"
+            raise CommandError(f"--column {column} names a column of --data; {remedy}.")
         return asking.one(self._state, prompt, sampling, watch)
 
     @transactional
