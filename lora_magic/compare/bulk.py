@@ -342,7 +342,9 @@ class _Run:
     def _progress(self, done: int, total: int) -> str:
         spent = time.perf_counter() - self.began
         left = f" · about {numbers.duration(spent / done * (total - done))} left" if done else ""
-        return f"{done:,} of {_rows(total)} answered{left if done < total else ''}"
+        # Equal prompts are answered once, so these may be fewer than the rows.
+        prompts = "1 prompt" if total == 1 else f"{total:,} prompts"
+        return f"{done:,} of {prompts} answered{left if done < total else ''}"
 
 
 def _check_lengths(

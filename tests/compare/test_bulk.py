@@ -119,7 +119,7 @@ def test_a_stop_keeps_the_complete_answers_and_nothing_of_the_others(
 
     def watch(line: Callable[[], str]) -> bool:
         lines.append(line())
-        return " of 7 rows answered" in lines[-1] and not lines[-1].startswith(("0", "1"))
+        return " of 7 prompts answered" in lines[-1] and not lines[-1].startswith(("0", "1"))
 
     found = answers(model, PROMPTS, max_new_tokens=12, watch=watch)
     done = [row for row in found.rows if row.answer is not None]
