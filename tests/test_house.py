@@ -106,6 +106,7 @@ REASONS = {
     "magics/prompts.py": "the prompts of a cell",
     "magics/shell.py": "where the session is kept; imports no torch",
     "magics/verbs/__init__.py": "the table of verbs, put together",
+    "views/answers.py": "the display of one record",
     "views/doctor.py": "the display of one record",
     "patterns.py": OPEN_FILE,
     "printable.py": OPEN_FILE,

@@ -491,8 +491,7 @@ class Session:
                 raise CommandError("ask: both a prompt and data are given; pass one of the two.")
             return asking.column(self._state, data, column, sampling, watch)
         if column is not None:
-            remedy = "add --data VAR" if prompt is None else "omit it"
-            raise CommandError(f"--column {column} names a column of --data; {remedy}.")
+            raise CommandError(f"--column {column} names a column of --data; omit it.")
         return asking.one(self._state, prompt, sampling, watch)
 
     @transactional
