@@ -46,12 +46,13 @@ def _ask(call: Call) -> object:
     flags, reporter = dict(call.flags), call.reporter
     prompt = flags.pop("messages", None) if not call.prompts else call.prompts[0]
     shown = prompt if isinstance(prompt, str) else _last(prompt)
+    adapter = call.session.active
 
     def watch(text: Callable[[], str]) -> bool:
         if reporter is not None and "data" in flags:
             reporter.count(text)
         elif reporter is not None:
-            reporter.answer(shown, call.session.active, text)
+            reporter.answer(shown, adapter, text)
         return stop.requested
 
     with Stop() as stop:
