@@ -457,6 +457,7 @@ class Session:
         self,
         prompt: str | Messages | None = None,
         *,
+        messages: Messages | None = None,
         data: Any = None,
         column: str | None = None,
         max_new_tokens: int | None = None,
@@ -468,7 +469,7 @@ class Session:
         """Answer a prompt, a conversation or a column with the active adapter.
 
         A conversation is a list of messages, [{"role": "user", "content": "Hello"}, …], whose last
-        is the user's. `data` is a frame, a list of dicts or texts, a dataset or a file; `column` is
+        is the user's, as the prompt or as `messages`. `data` is a frame, a list of dicts or texts, a dataset or a file; `column` is
         its column of prompts, by default "prompt", or the only column of text. Its rows are
         answered in batches, and the record's `to_frame()` has a row for each, in the same order.
 
@@ -486,6 +487,10 @@ class Session:
             "top_p": top_p,
             "seed": seed,
         }
+        if messages is not None:
+            if prompt is not None:
+                raise CommandError("ask: both a prompt and messages are given; pass one.")
+            prompt = messages
         if data is not None:
             if prompt is not None:
                 raise CommandError("ask: both a prompt and data are given; pass one of the two.")

@@ -61,7 +61,7 @@ def test_the_flags_give_the_session_objects(shell: Any, session: Any) -> None:
     flags = {"data": [{"body": "Hi"}], "column": "body", "temperature": 0.5, "top_p": 0.9}
     assert session.last == ("ask", (), flags)
     shell.run("%lora ask --messages turns")
-    assert session.last == ("ask", ([{"role": "user", "content": "Hi"}],), {})
+    assert session.last == ("ask", (), {"messages": [{"role": "user", "content": "Hi"}]})
 
 
 @pytest.mark.parametrize(

@@ -43,9 +43,8 @@ _ANSWERING = (
 
 def _ask(call: Call) -> object:
     """The answer, shown while it is generated; ■ ends it after the next token, a second at once."""
-    flags, reporter = dict(call.flags), call.reporter
-    prompt = flags.pop("messages", None) if not call.prompts else call.prompts[0]
-    shown = prompt if isinstance(prompt, str) else _last(prompt)
+    flags, reporter = call.flags, call.reporter
+    shown = call.prompts[0] if call.prompts else _last(flags.get("messages"))
     adapter = call.session.active
 
     def watch(text: Callable[[], str]) -> bool:
@@ -56,7 +55,7 @@ def _ask(call: Call) -> object:
         return stop.requested
 
     with Stop() as stop:
-        return call.session.ask(*([] if prompt is None else [prompt]), **flags, watch=watch)
+        return call.session.ask(*call.prompts, **flags, watch=watch)
 
 
 def _last(messages: Any) -> str:
