@@ -469,9 +469,10 @@ class Session:
         """Answer a prompt, a conversation or a column with the active adapter.
 
         A conversation is a list of messages, [{"role": "user", "content": "Hello"}, …], whose last
-        is the user's, as the prompt or as `messages`. `data` is a frame, a list of dicts or texts, a dataset or a file; `column` is
-        its column of prompts, by default "prompt", or the only column of text. Its rows are
-        answered in batches, and the record's `to_frame()` has a row for each, in the same order.
+        is the user's, as the prompt or as `messages`. `data` is a frame, a list of dicts or texts,
+        a dataset or a file; `column` is its column of prompts, by default "prompt", or the only
+        column of text. Its rows are answered in batches, and the record's `to_frame()` has a row
+        for each, in the same order.
 
         Decoding is greedy at `temperature` 0; above 0 `top_p` below 1 samples from the most likely
         tokens alone. A classifier's answer is the label of the text, with the probability of each
