@@ -103,7 +103,6 @@ REASONS = {
     "lowrank/__init__.py": INIT,
     "lowrank/dense.py": "ΔW that is no product of two factors",
     "magics/__init__.py": INIT,
-    "magics/prompts.py": "the prompts of a cell",
     "magics/shell.py": "where the session is kept; imports no torch",
     "magics/verbs/__init__.py": "the table of verbs, put together",
     "views/answers.py": "the display of one record",
