@@ -33,8 +33,8 @@ SURFACE = {
     "train": "NAME --data --columns --format --epochs --steps --lr --batch-size --max-length"
     " --eval --seed --lora-plus --optimizer --beta --template --system --continue",
     "swap": "NAME",
-    "ask": "--max-new-tokens --temperature --seed",
-    "compare": "--adapters --max-new-tokens --temperature --seed",
+    "ask": "--data --column --messages --max-new-tokens --temperature --top-p --seed",
+    "compare": "--adapters --max-new-tokens --temperature --top-p --seed",
     "status": "",
     "doctor": "--report",
     "ratio": "NAME --method --rank --targets --virtual-tokens",
@@ -53,6 +53,8 @@ SURFACE = {
 #: Result → the columns of its frame.
 FRAMES = {
     "comparison": "prompt adapter text tokens seconds batched first_logit_change",
+    "answers": "prompt adapter answer tokens finished",
+    "labelled answers": "prompt adapter label probability",
     "classification": "prompt adapter label probability chosen",
     "prediction": "prompt adapter label probability chosen",
     "spectrum": "adapter module index sigma",
@@ -105,6 +107,7 @@ def _of_a_language_model() -> dict[str, Any]:
     compression = session.compress("pirate")
     frames = {
         "comparison": session.compare("What does a fox eat?", max_new_tokens=2).to_frame(),
+        "answers": session.ask(data=["What does a fox eat?"], max_new_tokens=2).to_frame(),
         "spectrum": spectrum.to_frame(),
         "spectrum summary": spectrum.summary(),
         "ratio": session.ratio("pirate").to_frame(),
@@ -129,6 +132,7 @@ def _of_a_classifier(folder: Path) -> dict[str, Any]:
     assert accuracy is not None
     frames = {
         "classification": session.compare("The sun").to_frame(),
+        "labelled answers": session.ask(data=["The sun"]).to_frame(),
         "prediction": session.ask("The sun").to_frame(),
         "accuracy": accuracy.to_frame(),
     }

@@ -19,6 +19,7 @@ from lora_magic.base.tokens import classified_ids
 from lora_magic.base.restore import evaluating
 from lora_magic.errors import PromptError
 
+from .ask import refuse_base
 from .limits import check_known
 from .prediction import Classification, Prediction
 from .run import Variant
@@ -35,16 +36,22 @@ def classify(
     labels: Sequence[str],
     *,
     adapter: str,
+    slots: Slots | None = None,
     untrained: bool = False,
     context: int | None = None,
 ) -> Prediction:
     """The labels' probabilities p = softmax(logits) for one text, with the active adapter.
 
     The text is read with the tokenizer's special tokens. One that is longer than the context is
-    truncated, and the note says so. Raises `PromptError` for an empty text.
+    truncated, and the note says so. Raises `PromptError` for an empty text, and with `slots` for a
+    base whose logits are not finite.
     """
-    encoded = _encoded(model, tokenizer, prompt, context)
-    return _predict(model, encoded, prompt, adapter, labels, untrained)
+    tokens = encoded(model, tokenizer, prompt, context)
+    made = _predict(model, tokens, prompt, adapter, labels, untrained)
+    if slots is not None and not math.isfinite(made.probability):
+        with slots.using({}):
+            refuse_base(model, tokens[0])
+    return made
 
 
 def compare(
@@ -67,22 +74,27 @@ def compare(
     if not prompts:
         raise PromptError("no text to classify; type it after the verb: %lora compare TEXT")
     texts = dict.fromkeys(prompts)
-    encoded = {text: _encoded(model, tokenizer, text, context) for text in texts}
+    read = {text: encoded(model, tokenizer, text, context) for text in texts}
     predictions = []
-    for text, tokens in encoded.items():
+    for text, tokens in read.items():
         base: tuple[float, ...] | None = None
         for variant in variants:
             new = variant.name in untrained
             with slots.using(variant.replacements):
                 made = _predict(model, tokens, text, variant.name, labels, new, base)
+                if base is None and not math.isfinite(made.probability):
+                    refuse_base(model, tokens[0])
             base = base or made.probabilities
             predictions.append(made)
     return Classification(tuple(predictions))
 
 
-def refuse_flags(max_new_tokens: int | None, temperature: float, seed: int) -> None:
+def refuse_flags(
+    max_new_tokens: int | None, temperature: float, seed: int, top_p: float = 1.0
+) -> None:
     """Raise `PromptError` for the flags of generation: a classifier generates no text."""
     given = {"--max-new-tokens": max_new_tokens, "--temperature": temperature, "--seed": seed}
+    given["--top-p"] = top_p if top_p != 1 else 0
     odd = [f"{flag} {value}" for flag, value in given.items() if value]
     if odd:
         raise PromptError(f"{', '.join(odd)}: a classifier generates no text; omit the flag.")
@@ -92,7 +104,8 @@ def refuse_flags(max_new_tokens: int | None, temperature: float, seed: int) -> N
 _Encoded = tuple[list[int], bool]
 
 
-def _encoded(model: Any, tokenizer: Any, text: str, context: int | None) -> _Encoded:
+def encoded(model: Any, tokenizer: Any, text: str, context: int | None) -> _Encoded:
+    """A text's token ids, cut to the context, and whether they were; `PromptError` if empty."""
     check_text(text)
     ids, truncated = classified_ids(tokenizer, text, context or context_of(model) or 10**9)
     check_tokens(ids, text)
@@ -102,7 +115,7 @@ def _encoded(model: Any, tokenizer: Any, text: str, context: int | None) -> _Enc
 
 def _predict(
     model: Any,
-    encoded: _Encoded,
+    read: _Encoded,
     text: str,
     adapter: str,
     labels: Sequence[str],
@@ -110,22 +123,23 @@ def _predict(
     base: tuple[float, ...] | None = None,
 ) -> Prediction:
     """The prediction, with a note on it; `base` are the base's probabilities, for comparison."""
-    ids, truncated = encoded
-    probabilities = _probabilities(model, ids)
-    if not all(map(math.isfinite, probabilities)):
+    ids, truncated = read
+    (shares,) = probabilities(model, [ids])
+    if not all(map(math.isfinite, shares)):
         note = BROKEN
     elif untrained:
         note = UNTRAINED
     else:
-        note = UNCHANGED if probabilities == base else ""
+        note = UNCHANGED if shares == base else ""
     cut = f"truncated to the first {len(ids)} tokens" if truncated else ""
     notes = "; ".join(filter(None, [note, cut]))
-    return Prediction(text, adapter, tuple(labels), probabilities, notes)
+    return Prediction(text, adapter, tuple(labels), shares, notes)
 
 
 @torch.no_grad()
-def _probabilities(model: Any, ids: Sequence[int]) -> tuple[float, ...]:
-    row = torch.tensor([list(ids)], device=model.device)
+def probabilities(model: Any, rows: Sequence[Sequence[int]]) -> list[tuple[float, ...]]:
+    """softmax(logits) of rows of token ids, all of one length."""
+    ids = torch.tensor([list(row) for row in rows], device=model.device)
     with evaluating(model):
-        logits: Tensor = model(input_ids=row, attention_mask=torch.ones_like(row)).logits
-    return tuple(logits[0].double().softmax(-1).tolist())
+        logits: Tensor = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+    return [tuple(shares) for shares in logits.double().softmax(-1).tolist()]

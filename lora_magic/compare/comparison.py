@@ -53,6 +53,7 @@ class Comparison:
     temperature: float = 0.0
     seed: int = 0
     left_out: tuple[str, ...] = ()
+    top_p: float = 1.0
 
     @property
     def prompts(self) -> tuple[str, ...]:
@@ -80,7 +81,8 @@ class Comparison:
         )
         count = "1 prompt" if len(groups) == 1 else f"{len(groups)} prompts"
         how = "one pass per prompt" if batched else "one answer after the other"
-        sampled = f"temperature {self.temperature:g}, seed {self.seed}"
+        nucleus = f", top-p {self.top_p:g}" if self.top_p < 1 else ""
+        sampled = f"temperature {self.temperature:g}{nucleus}, seed {self.seed}"
         sampling = sampled if self.temperature else "greedy"
         return f"{' | '.join(self.adapters)} · {count} · {how}, {seconds:.2f} s · {sampling}"
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lora_magic.base.finite import finite_rows
 from lora_magic.base.model import context_of
 from lora_magic.base.restore import attributes, evaluating, restoring
 
@@ -25,11 +26,15 @@ OnToken = Callable[[Callable[[], list[str]]], bool]
 
 @dataclass(frozen=True)
 class Generation:
-    """One answer: text, generated tokens (with the end token), and whether it ended itself."""
+    """One answer: text, generated tokens (with the end token), and whether it ended itself.
+
+    `finite` is False if it was ended because its logits were not finite.
+    """
 
     text: str
     tokens: int
     ended: bool
+    finite: bool = True
 
 
 @torch.no_grad()
@@ -41,6 +46,7 @@ def generate(
     stop_ids: Sequence[int] | Sequence[Sequence[int]],
     max_new_tokens: int | None = None,
     temperature: float = 0.0,
+    top_p: float = 1.0,
     seed: int = 0,
     context: int | None = None,
     watch: OnToken | None = None,
@@ -48,27 +54,31 @@ def generate(
     """Answers to rows of token ids, in one batch, left-padded under a mask.
 
     `temperature` 0 takes the most likely token; above 0 it samples from softmax(logits/T) with
-    Gumbel draws that depend only on `seed` and the position. `stop_ids` end an answer: one set for
-    all rows, or one for each row. `max_new_tokens` defaults to 200; the longest row and its answer
-    never exceed `context` (default: the config's). The base's generation config (sampling,
-    penalties, forced tokens) is ignored. The model's flags, generation config and hooks and the
-    global random state are restored.
+    Gumbel draws that depend only on `seed` and the position; `top_p` below 1 keeps only the fewest
+    most likely tokens whose probabilities reach it (Holtzman et al. 2020, "nucleus sampling").
+    `stop_ids` end an answer: one set for all rows, or one for each row, and so do logits that are
+    not finite. `max_new_tokens` defaults to 200; the longest row and its answer never exceed
+    `context` (default: the config's). The base's generation config (sampling, penalties, forced
+    tokens) is ignored. The model's flags, generation config and hooks and the global random state
+    are restored.
 
-    Raises `PromptError` for max_new_tokens < 1 or a temperature below 0.
+    Raises `PromptError` for max_new_tokens < 1, a temperature below 0, and a `top_p` outside
+    (0, 1] or below 1 with temperature 0.
     """
     from transformers import GenerationConfig
 
-    check_flags(max_new_tokens, temperature, seed)
+    check_flags(max_new_tokens, temperature, seed, top_p)
     longest = max(map(len, inputs))
     limit = new_tokens(longest, context or context_of(model), max_new_tokens)
     ids, mask = _padded(inputs, longest, tokenizer.pad_token_id or 0, model.device)
     stops = _stops(stop_ids, len(inputs))
+    finite = _Finite(len(inputs), model.device)
 
     def answers(written: Tensor) -> list[Generation]:
-        rows = written[:, longest:].tolist()
-        return [_answer(tokenizer, row, set(stop)) for row, stop in zip(rows, stops, strict=True)]
+        rows = zip(written[:, longest:].tolist(), stops, finite.rows.tolist(), strict=True)
+        return [_answer(tokenizer, row, set(stop), whole) for row, stop, whole in rows]
 
-    criteria: list[Any] = [_StopIds(stops, model.device)]
+    criteria: list[Any] = [_StopIds(stops, finite, model.device)]
     if watch is not None:
         criteria.append(_TokenCallback(watch, answers))
     with answering(model):
@@ -79,7 +89,7 @@ def generate(
             generation_config=GenerationConfig(
                 max_new_tokens=limit, do_sample=False, use_cache=True, disable_compile=True
             ),
-            logits_processor=[SharedGumbel(temperature, seed)] if temperature > 0 else [],
+            logits_processor=[finite, *_sampling(temperature, top_p, seed)],
             stopping_criteria=criteria,
         )
     return answers(written)
@@ -112,6 +122,33 @@ def answering(model: Any) -> Iterator[None]:
             yield
 
 
+def _sampling(temperature: float, top_p: float, seed: int) -> list[Any]:
+    """The logits processors that sample; none for greedy decoding."""
+    if temperature == 0:
+        return []
+    nucleus = [Nucleus(temperature, top_p)] if top_p < 1 else []
+    return [*nucleus, SharedGumbel(temperature, seed)]
+
+
+class Nucleus:
+    """Leaves only the tokens that transformers' top-p keeps of softmax(logits/T); others get −∞.
+
+    transformers calls it as a logits processor, once for each position.
+    """
+
+    def __init__(self, temperature: float, top_p: float) -> None:
+        from transformers import TopPLogitsWarper
+
+        self._temperature = temperature
+        self._keep = TopPLogitsWarper(top_p)
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Scores [N, V]; those that are kept are not changed."""
+        # Less the largest, so that a tiny T cannot overflow.
+        scaled = (scores.float() - scores.amax(-1, keepdim=True).float()) / self._temperature
+        return scores.masked_fill(self._keep(input_ids, scaled) == -torch.inf, -torch.inf)
+
+
 class SharedGumbel:
     """Adds temperature · g to logits [N, V], with one Gumbel vector g [V] for all N rows.
 
@@ -138,16 +175,33 @@ class SharedGumbel:
         return scores + (self.temperature * gumbel).to(scores)
 
 
-class _StopIds:
-    """A stopping criterion with a set of token ids for each row of the batch."""
+class _Finite:
+    """Notes, as a logits processor that changes nothing, which rows' logits are always finite."""
 
-    def __init__(self, stops: Sequence[Sequence[int]], device: torch.device) -> None:
+    def __init__(self, rows: int, device: torch.device) -> None:
+        self.rows = torch.ones(rows, dtype=torch.bool, device=device)
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        self.rows &= finite_rows(scores)
+        return scores
+
+
+class _StopIds:
+    """A stopping criterion with a set of token ids for each row of the batch.
+
+    A row whose logits are not finite ends too.
+    """
+
+    def __init__(
+        self, stops: Sequence[Sequence[int]], finite: _Finite, device: torch.device
+    ) -> None:
+        self._finite = finite
         width = max(1, *map(len, stops))
         table = [[*stop, *[-1] * (width - len(stop))] for stop in stops]
         self._table = torch.tensor(table, dtype=torch.long, device=device)
 
     def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:
-        return (input_ids[:, -1:] == self._table).any(dim=1)
+        return (input_ids[:, -1:] == self._table).any(dim=1) | ~self._finite.rows
 
 
 class _TokenCallback:
@@ -179,8 +233,8 @@ def _padded(
     return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
 
-def _answer(tokenizer: Any, row: list[int], stops: set[int]) -> Generation:
+def _answer(tokenizer: Any, row: list[int], stops: set[int], finite: bool) -> Generation:
     """The text up to the row's first stop token; the batch may have continued after it."""
     end = next((place for place, token in enumerate(row) if token in stops), None)
     text = tokenizer.decode(row[:end], skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    return Generation(text, len(row) if end is None else end + 1, end is not None)
+    return Generation(text, len(row) if end is None else end + 1, end is not None, finite)

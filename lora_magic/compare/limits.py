@@ -16,7 +16,9 @@ from lora_magic.errors import PromptError
 DEFAULT_NEW_TOKENS = 200
 
 
-def check_flags(max_new_tokens: int | None, temperature: float, seed: int) -> None:
+def check_flags(
+    max_new_tokens: int | None, temperature: float, seed: int, top_p: float = 1.0
+) -> None:
     """Raise one `PromptError` for all invalid flags."""
     faults = []
     if max_new_tokens is not None and not (is_whole(max_new_tokens) and max_new_tokens >= 1):
@@ -25,6 +27,13 @@ def check_flags(max_new_tokens: int | None, temperature: float, seed: int) -> No
         faults.append(
             f"--temperature {temperature!r}: expected 0 (the most likely token) or more, "
             "for example 0.7."
+        )
+    if not is_number(top_p) or not 0 < top_p <= 1:
+        faults.append(f"--top-p {top_p!r}: expected more than 0 and at most 1, for example 0.9.")
+    elif top_p < 1 and temperature == 0:
+        faults.append(
+            f"--top-p {top_p!r} has no effect at temperature 0, which takes the most likely token; "
+            "add --temperature 0.7, or omit --top-p."
         )
     if not is_whole(seed) or not 0 <= seed < 2**63:
         faults.append(f"--seed {seed!r}: expected a whole number from 0.")

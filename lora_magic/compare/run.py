@@ -17,12 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from lora_magic.adapters.slots import Slots
+from lora_magic.base.finite import finite_rows
 from lora_magic.base.model import context_of
 from lora_magic.base.prompt import PromptForm
 from lora_magic.errors import PromptError
 from lora_magic.lowrank.factors import LowRank
 from lora_magic.lowrank.stack import StackedLinear
 
+from .ask import refuse_base
 from .comparison import Comparison, Pane
 from .generate import Generation, OnToken, first_logits, generate
 from .limits import check_flags, check_known, check_lengths
@@ -61,6 +63,7 @@ def compare(
     *,
     max_new_tokens: int | None = None,
     temperature: float = 0.0,
+    top_p: float = 1.0,
     seed: int = 0,
     context: int | None = None,
     watch: OnAnswers | None = None,
@@ -73,9 +76,9 @@ def compare(
     may end the answers early. Slots and model are restored, also after an error or an interrupt.
 
     Raises `PromptError`, before anything runs, for no prompt, an empty one, one that fills the
-    context, max_new_tokens < 1 or a temperature below 0.
+    context and flags that `generate` refuses; and for a base whose logits are not finite.
     """
-    check_flags(max_new_tokens, temperature, seed)
+    check_flags(max_new_tokens, temperature, seed, top_p)
     context = context or context_of(model)
     prompts = list(dict.fromkeys(prompts))
     rows = _encoded(tokenizer, variants, prompts, context)
@@ -87,6 +90,7 @@ def compare(
         tokenizer,
         max_new_tokens=max_new_tokens,
         temperature=temperature,
+        top_p=top_p,
         seed=seed,
         context=context,
     )
@@ -96,7 +100,7 @@ def compare(
         for prompt, inputs in zip(prompts, rows, strict=True)
         for pane in run.panes(prompt, inputs)
     ]
-    return Comparison(tuple(panes), temperature, seed)
+    return Comparison(tuple(panes), temperature, seed, top_p=top_p)
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,6 +189,9 @@ class _Run:
         base, *others = self.variants
         with self.slots.using(base.replacements):
             expected = {tuple(ids): first_logits(self.model, ids) for ids in map(tuple, inputs)}
+            for row, logits in expected.items():
+                if not finite_rows(logits):
+                    refuse_base(self.model, row)
         changes = [0.0]
         for variant, ids in zip(others, inputs[1:], strict=True):
             with self.slots.using(variant.replacements):

@@ -306,6 +306,7 @@ class Panel:
             prompts,
             adapters=names,
             temperature=request.temperature,
+            top_p=request.top_p,
             max_new_tokens=request.max_new_tokens,
             seed=request.seed,
             watch=lambda written: follow(lambda: _so_far(names, seen, *written())),
@@ -316,10 +317,10 @@ class Panel:
 #: Options for the controls' initial values.
 _STARTS = (
     *("adapter", "method", "rank", "targets", "virtual_tokens"),
-    *("adapters", "prompt", "temperature", "max_new_tokens", "seed"),
+    *("adapters", "prompt", "temperature", "top_p", "max_new_tokens", "seed"),
 )
 #: Options of sampling.
-_SAMPLING = ("temperature", "max_new_tokens", "seed")
+_SAMPLING = ("temperature", "top_p", "max_new_tokens", "seed")
 #: The methods whose target matrices can be chosen.
 _BY_MATRIX = ("lora", "adalora")
 

@@ -1,7 +1,7 @@
-"""Displays a training run's progress in one output of the cell.
+"""Displays the progress of a training run, or of an answer, in one output of the cell.
 
 In a notebook one display is updated, at most five times a second and for at most 1 % of the run's
-time, and the summary finally replaces it; a terminal, or a notebook that a program runs, gets plain
+time, and the result finally replaces it; a terminal, or a notebook that a program runs, gets plain
 lines. Knows the values that a run reports; does not know how it trains.
 """
 
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
-from lora_magic.magics.show import NOTHING, has_person, say
-from lora_magic.printable import one_line
+from lora_magic.magics.show import NOTHING, Announcement, has_person, say
+from lora_magic.printable import clean, one_line
 from lora_magic.training.reporter import LineReporter
 
 if TYPE_CHECKING:
@@ -127,6 +127,53 @@ class LiveReporter:
             self._handle = display(bundle, raw=True, display_id=True)
         else:
             self._handle.update(bundle, raw=True)
+
+
+class AnswerReporter(Announcement):
+    """Shows an answer while it is generated, or how many of a column's rows are answered.
+
+    Where a user sees it, `finish` puts the result in place of what was shown, so that the notebook
+    keeps only that. Elsewhere an answer is not shown before it is complete.
+    """
+
+    def __init__(self, shell: Any, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(shell)
+        self._live, self._clock, self._next = has_person(shell), clock, 0.0
+
+    def answer(self, prompt: str, adapter: str, text: Callable[[], str]) -> None:
+        """Show the text so far, unless the last update was too recent."""
+        if not self._live:
+            return
+
+        def page() -> None:
+            from lora_magic.views.comparison import progress_html
+
+            shown = text()
+            html = progress_html((prompt, [(adapter, shown)]))
+            self._put({"text/html": html, "text/plain": clean(shown)})
+
+        self._paced(page)
+
+    def count(self, line: Callable[[], str]) -> None:
+        """Show how many rows are answered, unless the last update was too recent."""
+        self._paced(lambda: self.tell(line()))
+
+    def finish(self, value: Any) -> None:
+        """Put the result in place of what was shown; else the caller displays it."""
+        if self._handle is not None:
+            self._handle.update(value._repr_mimebundle_(), raw=True)
+            self.finished = True
+
+    def close(self) -> None:
+        """Remove what is shown, unless it is the result."""
+        if not self.finished:
+            super().close()
+
+    def _paced(self, update: Callable[[], None]) -> None:
+        began = self._clock()
+        if began >= self._next:
+            update()
+            self._next = began + max(PAUSE, (self._clock() - began) / SHARE)
 
 
 def supports_subshells(shell: Any) -> bool:

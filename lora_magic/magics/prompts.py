@@ -7,7 +7,7 @@ names of a verb's flags and of the notebook's variables.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from lora_magic.errors import CommandError
@@ -16,11 +16,18 @@ from lora_magic.magics.verb import Verb
 _NAME_ALONE = re.compile(r"\{(\w+)\}|\$(\w+)|\$\{(\w+)\}")
 
 
-def prompts_of(verb: Verb, typed: str, body: str | None) -> list[str]:
+def prompts_of(verb: Verb, typed: str, body: str | None, given: Collection[str] = ()) -> list[str]:
     """The line's prompt, or the cell's: one, or several with blank lines between them.
 
-    Raises `CommandError` if there is none, or if both places have one.
+    `given` are the keywords of the flags: one that gives the prompts leaves none to be typed.
+    Raises `CommandError` if there is none, or if two places have one.
     """
+    flags = [a.name for a in verb.arguments if a.asks and a.key in given]
+    text = [f"a prompt ({typed[:40]!r})"] if typed else ["a prompt below"] if body else []
+    if flags and len(flags + text) > 1:
+        raise CommandError(f"%lora {verb.name}: {' and '.join(flags + text)} are given; keep one.")
+    if flags:
+        return []
     blocks = [body or ""] if verb.prompt == "one" else blocks_of(body or "")
     below = [block.strip() for block in blocks if block.strip()]
     if typed and below:

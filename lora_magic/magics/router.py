@@ -21,10 +21,18 @@ from lora_magic.errors import CommandError, Interrupted
 from lora_magic.magics.aliases import verb_for
 from lora_magic.magics.parser import Parsed, help_for, parse
 from lora_magic.magics.places import Place, place_in
-from lora_magic.magics.progress import reporter_for
+from lora_magic.magics.progress import AnswerReporter, reporter_for
 from lora_magic.magics.prompts import notes_on, prompts_of
 from lora_magic.magics.shell import session_for
-from lora_magic.magics.show import Announcement, announced, has_person, say, show, show_below
+from lora_magic.magics.show import (
+    Announcement,
+    announced,
+    has_person,
+    keep,
+    say,
+    show,
+    show_below,
+)
 from lora_magic.magics.verb import Call, Verb
 from lora_magic.magics.verbs import VERBS
 from lora_magic.magics.words import expand
@@ -98,22 +106,29 @@ def _run(shell: Any, marked: str, cell: str | None, local: Mapping[str, Any]) ->
             import_libraries()
     try:
         value = verb(call)
+        ended = getattr(value, "stopped", False)
+        if parsed.out is not None:
+            shell.user_ns[parsed.out] = value
+            place = Place.VALUE
+        if verb.answers and call.reporter and (ended or place is not Place.VALUE):
+            call.reporter.finish(value)
     finally:
         if call.reporter is not None:
             call.reporter.close()
-    if parsed.out is not None:
-        shell.user_ns[parsed.out] = value
-        place = Place.VALUE
     if verb.controls and place is Place.LAST and not silent and has_person(shell):
         start = verb.controls(call)
         show_below(shell, lambda: call.session.panel(verb.name, **start))
     shown = call.reporter is not None and call.reporter.finished
-    ended = getattr(value, "stopped", False)
-    if ended and place is Place.LAST:
-        place = Place.STATEMENT  # IPython displays no value of a cell that ends in an error
-    kept = show(value, changes=verb.changes, place=place, silent=silent, shown=shown)
     if ended:
-        raise Interrupted(f"%lora {verb.name} was stopped; what it has so far is shown above.")
+        # An error assigns nothing and displays no value: what was computed would be lost.
+        keep(shell, value)
+        show(value, changes=verb.changes, place=Place.STATEMENT, silent=silent, shown=shown)
+        where = "kept as _" if silent else "shown above, and kept as _"
+        raise Interrupted(f"%lora {verb.name} was stopped; what it has so far is {where}.")
+    if shown and not verb.changes and place is Place.LAST:
+        keep(shell, value)
+        return None
+    kept = show(value, changes=verb.changes, place=place, silent=silent, shown=shown)
     return None if parsed.out is not None else kept
 
 
@@ -127,7 +142,7 @@ def _call(
     silent: bool,
 ) -> Call:
     """The call that a line describes, with the objects it names; prints the notes on it."""
-    prompts = prompts_of(verb, parsed.prompt, body) if verb.prompt else []
+    prompts = prompts_of(verb, parsed.prompt, body, parsed.flags) if verb.prompt else []
     notes = [*parsed.notes, *(note for one in prompts for note in notes_on(one, verb, variables))]
     for note in notes if not silent else ():
         say(note)
@@ -136,8 +151,12 @@ def _call(
         if argument.reads is not None and argument.key in flags:
             flags[argument.key] = argument.reads(flags[argument.key], variables)
     reporter: Any = None
-    if not silent and (verb.trains or verb.announces):
-        reporter = reporter_for(shell) if verb.trains else Announcement(shell)
+    if verb.trains and not silent:
+        reporter = reporter_for(shell)
+    elif verb.answers and not silent:
+        reporter = AnswerReporter(shell)
+    elif verb.announces and not silent:
+        reporter = Announcement(shell)
     return Call(session_for(shell), parsed.words, flags, prompts, body, variables, reporter)
 
 

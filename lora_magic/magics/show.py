@@ -46,6 +46,11 @@ def show(value: Any, *, changes: bool, place: Place, silent: bool, shown: bool =
     return None
 
 
+def keep(shell: Any, value: object) -> None:
+    """Keep a value as `_` and in `Out`, as IPython does with one that it displays."""
+    shell.displayhook.update_user_ns(value)
+
+
 def receipt(value: Any) -> None:
     """Display a record by its rich form if it has one, else by its line."""
     if hasattr(value, "_repr_mimebundle_") or not hasattr(value, "line"):
@@ -96,11 +101,16 @@ class Announcement:
             return
         if not self._notebook:
             self._print(text)
-        elif self._handle is None:
-            self._handle = display({"text/plain": text}, raw=True, display_id=True)
         else:
-            self._handle.update({"text/plain": text}, raw=True)
+            self._put({"text/plain": text})
         self._line = text
+
+    def _put(self, bundle: dict[str, Any]) -> None:
+        """Display this in a notebook, in place of what was there."""
+        if self._handle is None:
+            self._handle = display(bundle, raw=True, display_id=True)
+        else:
+            self._handle.update(bundle, raw=True)
 
     def close(self) -> None:
         """Remove the line, if there is one that can be removed."""

@@ -98,6 +98,8 @@ class Argument:
     TAB offers `words` (in a cell with rows, `below` instead) and the notebook's `things`; with
     `several` another one after a comma, with `weighed` each followed by an equals sign.
 
+    With `asks` it gives the prompt, in place of text.
+
     `shape` is the value's placeholder in help. `reads` turns the value into an object, given the
     notebook's variables. `short_for` makes a switch short for another flag's keyword and value:
     `--4bit` is `--bits 4`. `was` is an old spelling, which still works.
@@ -117,6 +119,7 @@ class Argument:
     reads: Callable[[Any, Mapping[str, Any]], Any] | None = None
     short_for: tuple[str, Any] | None = None
     was: str = ""
+    asks: bool = False
 
     @property
     def help(self) -> str:
@@ -183,7 +186,8 @@ class Verb:
     that it changes the session and so prints a receipt; `prompt` that free text follows the flags:
     "one", or "several" with blank lines between them in a cell; `body` what the cell under
     `%%lora NAME` contains, empty if it takes none; `trains` that it shows a run's progress,
-    `announces` that a line says what it is doing. `controls` gives the initial values of the
+    `answers` that an answer is shown while it is generated, `announces` that a line says what it is
+    doing. `controls` gives the initial values of the
     controls below its record. `notes` are lines at the end of its help.
     """
 
@@ -195,6 +199,7 @@ class Verb:
     prompt: str = ""
     body: str = ""
     trains: bool = False
+    answers: bool = False
     announces: bool = False
     run: Callable[[Call], object] | None = None
     controls: Callable[[Call], Mapping[str, Any]] | None = None

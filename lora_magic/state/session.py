@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from lora_magic.adapters.merge import MergeReport
     from lora_magic.base.fingerprint import Verification
     from lora_magic.base.model import BaseRecord
-    from lora_magic.compare.ask import Answer
+    from lora_magic.base.prompt import Messages
+    from lora_magic.compare.ask import Answer, OnText
+    from lora_magic.compare.bulk import Answers
     from lora_magic.compare.comparison import Comparison
     from lora_magic.compare.prediction import Classification, Prediction
     from lora_magic.compare.run import OnAnswers
@@ -455,45 +457,50 @@ class Session:
     @transactional
     def ask(
         self,
-        prompt: str,
+        prompt: str | Messages | None = None,
         *,
+        messages: Messages | None = None,
+        data: Any = None,
+        column: str | None = None,
         max_new_tokens: int | None = None,
         temperature: float = 0.0,
+        top_p: float = 1.0,
         seed: int = 0,
-    ) -> Answer | Prediction:
-        """Answer a prompt with the active adapter; greedy decoding at `temperature` 0.
+        watch: OnText | None = None,
+    ) -> Answer | Answers | Prediction:
+        """Answer a prompt, a conversation or a column with the active adapter.
 
-        A classifier's answer is the label of the text, with the probability of each label.
+        A conversation is a list of messages, [{"role": "user", "content": "Hello"}, …], whose last
+        is the user's, as the prompt or as `messages`. `data` is a frame, a list of dicts or texts,
+        a dataset or a file; `column` is its column of prompts, by default "prompt", or the only
+        column of text. Its rows are answered in batches, and the record's `to_frame()` has a row
+        for each, in the same order.
+
+        Decoding is greedy at `temperature` 0; above 0 `top_p` below 1 samples from the most likely
+        tokens alone. A classifier's answer is the label of the text, with the probability of each
+        label; for `data`, of that label. `watch` is called after each new token with a function
+        that returns the text so far, or for `data` the progress in one line; if it returns true,
+        the answer ends there, and of `data` the complete answers are kept.
         """
-        from lora_magic.compare import classify as classifying
-        from lora_magic.compare.ask import ask
+        from . import asking
 
-        from . import queries
-
-        base = self._state.base
-        context = queries.usable_context(self._state, self._state.together)
-        if base.task.classifies:
-            classifying.refuse_flags(max_new_tokens, temperature, seed)
-            return classifying.classify(
-                base.model,
-                base.needs_tokenizer(),
-                prompt,
-                base.task.labels,
-                adapter=self.active,
-                untrained=bool(queries.untrained(self._state, [self.active])),
-                context=context,
-            )
-        return ask(
-            base.model,
-            base.needs_tokenizer(),
-            self._state.form_of(self.active),
-            prompt,
-            adapter=self.active,
-            max_new_tokens=max_new_tokens,
-            temperature=temperature,
-            seed=seed,
-            context=context,
-        )
+        sampling = {
+            "max_new_tokens": max_new_tokens,
+            "temperature": temperature,
+            "top_p": top_p,
+            "seed": seed,
+        }
+        if messages is not None:
+            if prompt is not None:
+                raise CommandError("ask: both a prompt and messages are given; pass one.")
+            prompt = messages
+        if data is not None:
+            if prompt is not None:
+                raise CommandError("ask: both a prompt and data are given; pass one of the two.")
+            return asking.column(self._state, data, column, sampling, watch)
+        if column is not None:
+            raise CommandError(f"--column {column} names a column of --data; omit it.")
+        return asking.one(self._state, prompt, sampling, watch)
 
     @transactional
     def compare(
@@ -502,6 +509,7 @@ class Session:
         adapters: str | Sequence[str] | None = None,
         max_new_tokens: int | None = None,
         temperature: float = 0.0,
+        top_p: float = 1.0,
         seed: int = 0,
         watch: OnAnswers | None = None,
     ) -> Comparison | Classification:
@@ -528,7 +536,7 @@ class Session:
             else tuple(name for name in self._state.attached if name not in names)
         )
         if base.task.classifies:
-            classifying.refuse_flags(max_new_tokens, temperature, seed)
+            classifying.refuse_flags(max_new_tokens, temperature, seed, top_p)
             labelled = classifying.compare(
                 base.model,
                 self._state.slots,
@@ -548,6 +556,7 @@ class Session:
             queries.flat(prompts),
             max_new_tokens=max_new_tokens,
             temperature=temperature,
+            top_p=top_p,
             seed=seed,
             context=context,
             watch=watch,
@@ -594,7 +603,8 @@ class Session:
 
         They call the session as a cell would, and update after every verb. `start` are the initial
         values: `adapter`, `method`, `rank`, `targets`, `virtual_tokens` for "ratio"; `adapters` for
-        "spectrum"; `prompt`, `adapters`, `temperature`, `max_new_tokens`, `seed` for "compare".
+        "spectrum"; `prompt`, `adapters`, `temperature`, `top_p`, `max_new_tokens`, `seed` for
+        "compare".
         Drawing them needs a notebook. Raises `CommandError` for any other view or value.
         """
         # Imported from the room above: a panel belongs to a session but needs a notebook.

@@ -83,7 +83,10 @@ def answer_bundle(answer: Answer) -> dict[str, object]:
     text = tag("div", _words([(answer.text, False)]), style=_TEXT)
     foot = _facts(answer)
     pane = _pane(answer.adapter, text, tag("p", _unbroken(foot), style=_FOOT))
-    page = frame(_prompt(answer.prompt), pane, label="Answer")
+    turns = "1 turn" if answer.before == 1 else f"{answer.before} turns"
+    page = frame(
+        _prompt(answer.prompt, f"after {turns}" if answer.before else ""), pane, label="Answer"
+    )
     line = " · ".join([one_line(answer.adapter), *foot])
     return {"text/plain": f"{clean(answer.text)}\n({line})", "text/html": str(page)}
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy
 import pytest
 import torch
-from transformers import GenerationConfig
+from transformers import GenerationConfig, TopPLogitsWarper
 
-from lora_magic.compare.generate import first_logits, generate
+from lora_magic.compare.generate import Nucleus, first_logits, generate
 from lora_magic.errors import PromptError
 from tests.tiny import ARCHITECTURES, tiny_model, tiny_tokenizer
 
@@ -234,3 +234,64 @@ def test_an_interrupt_leaves_flags_config_and_hooks_as_they_were() -> None:
     assert model.generation_config is kept
     assert all(module.training for module in model.modules())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def kept_by_hand(logits: list[float], temperature: float, top_p: float) -> set[int]:
+    """The fewest most likely tokens of softmax(logits/T) that reach `top_p`, in float64."""
+    scaled = numpy.array(logits, dtype=numpy.float64) / temperature
+    shares = numpy.exp(scaled - scaled.max())
+    shares /= shares.sum()
+    order = numpy.argsort(-shares)
+    count = int(numpy.searchsorted(numpy.cumsum(shares[order]), top_p)) + 1
+    return set(order[:count].tolist())
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5, 1e-30])
+@pytest.mark.parametrize("top_p", [0.05, 0.5, 0.9, 0.999])
+def test_top_p_keeps_what_transformers_keeps_after_the_temperature(
+    temperature: float, top_p: float
+) -> None:
+    logits = torch.randn(5, 60, generator=torch.Generator().manual_seed(1)) * 3
+    kept = Nucleus(temperature, top_p)(torch.zeros(5, 1), logits)
+    assert torch.equal(kept[kept.isfinite()], logits[kept.isfinite()])
+    for row, found in zip(logits, kept, strict=True):
+        tokens = set(found.isfinite().nonzero().flatten().tolist())
+        assert tokens == kept_by_hand(row.tolist(), temperature, top_p)
+        if temperature > 1e-3:
+            warped = TopPLogitsWarper(top_p)(torch.zeros(1, 1), row[None] / temperature)[0]
+            assert tokens == set(warped.isfinite().nonzero().flatten().tolist())
+
+
+def test_a_tiny_top_p_is_greedy_and_the_same_seed_gives_the_same_answer() -> None:
+    model = a_model()
+
+    def drawn(**flags: Any) -> list[str]:
+        made = generate(model, TOKENIZER, INPUTS, stop_ids=[], max_new_tokens=12, **flags)
+        return [answer.text for answer in made]
+
+    assert drawn(temperature=2.0, top_p=1e-6) == drawn()
+    once = drawn(temperature=2.0, top_p=0.7, seed=5)
+    assert once == drawn(temperature=2.0, top_p=0.7, seed=5)
+    assert once != drawn(temperature=2.0, top_p=0.7, seed=6)
+
+
+@pytest.mark.parametrize("bad", [0, -0.1, 1.5, float("nan"), "0.9", True])
+def test_a_top_p_that_cannot_be_is_refused(bad: Any) -> None:
+    with pytest.raises(PromptError, match="--top-p"):
+        generate(a_model(), TOKENIZER, INPUTS, stop_ids=[], temperature=1.0, top_p=bad)
+
+
+def test_top_p_without_a_temperature_says_to_add_one() -> None:
+    with pytest.raises(PromptError, match=r"--top-p 0\.9 has no effect.*--temperature 0\.7"):
+        generate(a_model(), TOKENIZER, INPUTS, stop_ids=[], top_p=0.9)
+
+
+def test_a_row_whose_logits_are_not_finite_ends_and_the_others_do_not() -> None:
+    model = a_model()
+    with torch.no_grad():
+        model.model.embed_tokens.weight[INPUTS[0][0]] = float("nan")
+    others = [ids for ids in INPUTS[1:] if INPUTS[0][0] not in ids]
+    assert others
+    made = generate(model, TOKENIZER, [INPUTS[0], *others], stop_ids=[], max_new_tokens=12)
+    assert [answer.finite for answer in made] == [False, *[True] * len(others)]
+    assert [a.text for a in made[1:]] == [read(by_hand(model, ids, 12)) for ids in others]

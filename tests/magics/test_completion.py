@@ -210,7 +210,8 @@ def test_a_flag_waits_until_the_names_are_there() -> None:
     assert offered("%lora train pirate ")[:2] == ["--data", "--columns"]
     assert offered("%lora merge ") == ["pirate", "formal"]
     assert offered("%lora compress ")[:3] == ["pirate", "formal", "--rank"]
-    assert offered("%lora ask ") == ["--max-new-tokens", "--temperature", "--seed"]
+    sampling = ["--max-new-tokens", "--temperature", "--top-p", "--seed"]
+    assert offered("%lora ask ") == [*sampling, "--data", "--column", "--messages"]
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_an_error_shows_as_one_line_and_stops_the_cell(
 
 
 def test_a_fault_of_ours_passes_through_whole(shell: Any, session: Any) -> None:
-    def broken(prompt: str) -> None:
+    def broken(prompt: str, **_: object) -> None:
         raise ZeroDivisionError
 
     session.answers["ask"] = broken
@@ -101,7 +101,7 @@ def test_a_fault_of_ours_passes_through_whole(shell: Any, session: Any) -> None:
 
 
 def test_an_interrupt_is_one_line_that_names_the_verb(shell: Any, session: Any) -> None:
-    def stopped(prompt: str) -> None:
+    def stopped(prompt: str, **_: object) -> None:
         raise KeyboardInterrupt
 
     session.answers["ask"] = stopped

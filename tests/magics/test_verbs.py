@@ -363,7 +363,15 @@ def test_a_default_by_the_size_of_the_base_is_the_recipes_number() -> None:
 
 def test_a_default_of_the_session_is_what_help_names() -> None:
     named = {a.name: VERBS["ask"].default(a) for a in VERBS["ask"].arguments}
-    assert named == {"--max-new-tokens": "200", "--temperature": "0", "--seed": "0"}
+    assert named == {
+        "--max-new-tokens": "200",
+        "--temperature": "0",
+        "--top-p": "1",
+        "--seed": "0",
+        "--data": "the prompt typed",
+        "--column": "prompt, or the only one of text",
+        "--messages": "the prompt typed",
+    }
     load, blend = VERBS["load"], {a.name: a for a in VERBS["blend"].arguments}
     assert load.default(next(a for a in load.arguments if a.name == "--task")) == "causal"
     assert VERBS["blend"].default(blend["--method"]) == "sum"

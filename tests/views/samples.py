@@ -14,6 +14,7 @@ from lora_magic.adapters.merge import MergeReport, ModuleMerge
 from lora_magic.adapters.spec import AdapterSpec
 from lora_magic.base.fingerprint import Verification
 from lora_magic.compare.ask import Answer
+from lora_magic.compare.bulk import Answers, LabelRow, TextRow
 from lora_magic.compare.comparison import Comparison, Pane
 from lora_magic.compare.prediction import Classification, Prediction
 from lora_magic.lowrank.spectrum import Spectrum, SpectrumRow
@@ -154,6 +155,8 @@ ALL: dict[str, Callable[[str], Bundle]] = {
     "comparison": _comparison,
     "classification": _classification,
     "answer": lambda text: shown(Answer(text, text, text, 3, 1.0, False)),
+    "answers": lambda text: shown(Answers(text, (TextRow(text, text, 3), TextRow(text)), 1.0)),
+    "labels of a column": lambda text: shown(Answers(text, (LabelRow(text, text, 0.9),), 1.0)),
     "ratio": lambda text: shown(count(text)),
     "progress": _progress,
     "training": lambda text: shown(

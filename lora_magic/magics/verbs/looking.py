@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from lora_magic.adapters.methods import METHODS
 from lora_magic.adapters.spec import BASE_NAME
 from lora_magic.compare.limits import DEFAULT_NEW_TOKENS
 from lora_magic.interrupts import Stop
-from lora_magic.magics.variables import models_in
+from lora_magic.magics.variables import data, models_in, variable
 from lora_magic.magics.verb import (
     AN_ADAPTER,
     Argument,
@@ -33,16 +36,74 @@ VIEWS = {
 _ANSWERING = (
     Argument("--max-new-tokens", whole, "most tokens in an answer", str(DEFAULT_NEW_TOKENS)),
     Argument("--temperature", number, "sampling temperature; 0 is greedy decoding"),
+    Argument("--top-p", number, "sample only from the likeliest tokens with this total"),
     Argument("--seed", whole, "seed of sampling, for a temperature above 0"),
 )
 
+
+def _ask(call: Call) -> object:
+    """The answer, shown while it is generated; ■ ends it after the next token, a second at once."""
+    flags, reporter = call.flags, call.reporter
+    shown = call.prompts[0] if call.prompts else _last(flags.get("messages"))
+    adapter = call.session.active
+
+    def watch(text: Callable[[], str]) -> bool:
+        if reporter is not None and "data" in flags:
+            reporter.count(text)
+        elif reporter is not None:
+            reporter.answer(shown, adapter, text)
+        return stop.requested
+
+    with Stop() as stop:
+        return call.session.ask(*call.prompts, **flags, watch=watch)
+
+
+def _last(messages: Any) -> str:
+    """The text of a conversation's last turn; whether it is one is checked by the session."""
+    try:
+        return str(messages[-1]["content"])
+    except (TypeError, LookupError):
+        return ""
+
+
 ASK = Verb(
     "ask",
-    "answer with the active adapter",
-    _ANSWERING,
-    ("%lora ask What's up?", "%lora ask --max-new-tokens 40 How do I make apple pie?"),
+    "answer with the active adapter: a prompt, a conversation, or a column of prompts",
+    (
+        *_ANSWERING,
+        Argument(
+            "--data",
+            text,
+            "a variable or a file with a prompt in each row",
+            "the prompt typed",
+            (),
+            (Thing.VARIABLE, Thing.FILE),
+            shape="VAR|PATH",
+            reads=data,
+            asks=True,
+        ),
+        Argument("--column", text, "the column of prompts", "prompt, or the only one of text"),
+        Argument(
+            "--messages",
+            text,
+            "a conversation: a variable with a list of messages",
+            "the prompt typed",
+            (),
+            (Thing.VARIABLE,),
+            shape="VAR",
+            reads=variable,
+            asks=True,
+        ),
+    ),
+    (
+        "%lora ask What's up?",
+        "%lora ask --max-new-tokens 40 How do I make apple pie?",
+        "answers = %lora ask --data mails.csv --column body",
+    ),
     prompt="one",
     body="one prompt of any number of lines",
+    answers=True,
+    run=_ask,
 )
 
 

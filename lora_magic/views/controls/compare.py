@@ -29,6 +29,7 @@ class Request:
     temperature: float = 0.0
     max_new_tokens: int | None = None
     seed: int = 0
+    top_p: float = 1.0
 
 
 #: Called after each token with a function that renders the page, and shows it if an update is due;
@@ -59,6 +60,7 @@ class CompareControls:
         self._work: threading.Thread | None = None
         self._writing = threading.Lock()
         self._told = False
+        self._top_p = start.top_p
         self.page = Page()
         self.prompt = named(
             ipywidgets.Textarea,
@@ -126,13 +128,15 @@ class CompareControls:
 
     @property
     def request(self) -> Request:
-        """The current values of the controls."""
+        """The current values of the controls; top-p, which has none, is that of the start."""
+        temperature = float(self.temperature.value)
         return Request(
             str(self.prompt.value),
             tuple(name for name, box in self.boxes.items() if box.value),
-            float(self.temperature.value),
+            temperature,
             int(self.length.value),
             int(self.seed.value),
+            self._top_p if temperature else 1.0,
         )
 
     def stop_answering(self) -> None:

@@ -1,0 +1,181 @@
+"""Answers of a session's active adapter: to a prompt, a conversation, or a column of the data.
+
+Knows the session's state and which column holds the prompts; does not know how answers are made.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from lora_magic.base.prompt import Messages
+from lora_magic.compare import bulk
+from lora_magic.compare import classify as classifying
+from lora_magic.compare.ask import Answer, OnText, ask
+from lora_magic.compare.bulk import Answers
+from lora_magic.compare.prediction import Prediction
+from lora_magic.errors import DataError, PromptError, listed, near
+from lora_magic.paths import path_of
+from lora_magic.training.files import Table, frame_table, read_file
+from lora_magic.training.records import text_of
+from lora_magic.training.row import RowErrors
+
+from . import queries
+
+if TYPE_CHECKING:
+    from .session_state import SessionState
+
+#: The column that is answered when none is named.
+PROMPT = "prompt"
+
+_EXPECTED = (
+    "expected a DataFrame, a list of dicts or texts, a dataset, or the path of a .csv, .tsv, "
+    ".jsonl, .json, .parquet or .txt file"
+)
+
+
+def one(
+    state: SessionState,
+    prompt: str | Messages | None,
+    sampling: Mapping[str, Any],
+    watch: OnText | None,
+) -> Answer | Prediction:
+    """The answer to one prompt or conversation; a classifier's prediction for one text."""
+    if prompt is None:
+        raise PromptError("the prompt is missing; type %lora ask PROMPT, or --data VAR")
+    model, tokenizer, common = state.base.model, state.base.needs_tokenizer(), _common(state)
+    if not state.base.task.classifies:
+        form = state.form_of(state.active)
+        return ask(model, tokenizer, form, prompt, **common, **sampling, watch=watch)
+    if isinstance(prompt, list | tuple):
+        raise PromptError("a classifier reads one text, not a conversation; pass its text.")
+    classifying.refuse_flags(**sampling)
+    text: Any = prompt
+    return classifying.classify(
+        model, tokenizer, text, state.base.task.labels, **common, untrained=_untrained(state)
+    )
+
+
+def column(
+    state: SessionState,
+    data: object,
+    name: str | None,
+    sampling: Mapping[str, Any],
+    watch: OnText | None,
+) -> Answers:
+    """The answers to a column of the data; a classifier's labels."""
+    model, tokenizer, common = state.base.model, state.base.needs_tokenizer(), _common(state)
+    if not state.base.task.classifies:
+        form, texts = state.form_of(state.active), texts_of(data, name)
+        return bulk.ask_all(model, tokenizer, form, texts, **common, **sampling, watch=watch)
+    classifying.refuse_flags(**sampling)
+    return bulk.classify_all(
+        model,
+        tokenizer,
+        texts_of(data, name),
+        state.base.task.labels,
+        **common,
+        untrained=_untrained(state),
+        watch=watch,
+    )
+
+
+def _common(state: SessionState) -> dict[str, Any]:
+    context = queries.usable_context(state, state.together)
+    return {"adapter": state.active, "slots": state.slots, "context": context}
+
+
+def _untrained(state: SessionState) -> bool:
+    return bool(queries.untrained(state, [state.active]))
+
+
+def texts_of(data: object, column: str | None) -> list[str]:
+    """The prompts of the data, one for each row; "" for a cell without a value.
+
+    Raises one `DataError` for data of another kind or without rows, a column that is missing or
+    cannot be guessed, and all cells that are not text.
+    """
+    table = _table(data)
+    if isinstance(table, Table):
+        name = _column(table, column)
+        cells = [(number, record.get(name)) for number, record in table.records]
+        noun = table.noun
+    elif column is not None:
+        raise DataError(f"--column {column}: a list or file of texts has no columns; omit it.")
+    else:
+        cells, noun = list(enumerate(table, start=1)), "row"
+    if not cells:
+        raise DataError(f"the data is empty: {_EXPECTED}.")
+    errors, texts = RowErrors(noun), []
+    for number, cell in cells:
+        text = text_of(cell)
+        texts.append(text or "")
+        if text is None:
+            errors.add(number, f"expected a text, got {type(cell).__name__}")
+    errors.raise_any("Each prompt must be text or a number; nothing was answered.")
+    return texts
+
+
+def _column(table: Table, named: str | None) -> str:
+    """The column of prompts: the one named, "prompt", or the only one of text."""
+    columns = table.columns
+    if named is not None:
+        if named in columns:
+            return named
+        raise DataError(
+            f"--column {named!r}: no such column; the columns are {listed(map(repr, columns), 20)}."
+            f"{near(str(named), columns)}"
+        )
+    if PROMPT in columns:
+        return PROMPT
+    textual = [
+        name
+        for name in columns
+        if any(isinstance(record.get(name), str) for _, record in table.records)
+    ]
+    if len(textual) == 1:
+        return textual[0]
+    example = (textual or list(columns) or [PROMPT])[0]
+    raise DataError(
+        f"columns {listed(columns, 20)}: {len(textual)} of them have texts and none is named "
+        f'{PROMPT!r}; name the one to answer: --column "{example}"'
+    )
+
+
+def _table(data: object) -> Table | list[Any]:
+    """Named records, or a list of cells. Libraries are asked only if they are imported already."""
+    if isinstance(data, str | os.PathLike):
+        found = read_file(path_of(os.fspath(data), "--data"))
+        return found if isinstance(found, Table) else _lines(found)
+    if _is(data, "pandas", "DataFrame"):
+        return frame_table(data)
+    if _is(data, "polars", "DataFrame"):
+        frame: Any = data
+        return Table.of(list(enumerate(frame.iter_rows(named=True), start=1)))
+    if _is(data, "datasets", "IterableDataset"):
+        raise DataError("a stream may have no end; pass its first rows: list(data.take(1000))")
+    for method in ("tolist", "to_list", "to_pylist"):
+        if hasattr(data, method):  # a column of pandas, numpy, polars or Arrow
+            data = getattr(data, method)()
+            break
+    if _is(data, "datasets", "Dataset"):
+        rows: Any = data
+        data = list(rows)
+    if not isinstance(data, list | tuple):
+        hint = " Pass list(data)." if hasattr(data, "__iter__") else ""
+        raise DataError(f"data of type {type(data).__name__}: {_EXPECTED}.{hint}")
+    if data and all(isinstance(item, Mapping) for item in data):
+        return Table.of(list(enumerate(data, start=1)))
+    return list(data)
+
+
+def _lines(text: str) -> list[str]:
+    """A file's lines, blank ones too. Not `splitlines`: it also splits inside a sentence."""
+    return text.replace("\r\n", "\n").rstrip("\n").split("\n")
+
+
+def _is(data: object, library: str, kind: str) -> bool:
+    found = getattr(sys.modules.get(library), kind, None)
+    return isinstance(found, type) and isinstance(data, found)
