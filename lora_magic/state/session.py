@@ -21,6 +21,7 @@ from lora_magic.paths import path_of, quoted
 from lora_magic.printable import one_line
 from lora_magic.training import rows, sources
 
+from .ledger import Ledger
 from .receipt import Receipt
 from .session_lock import SessionLock
 from .transaction import renamed, transactional
@@ -58,6 +59,7 @@ class Session:
 
     def __init__(self) -> None:
         self._lock = SessionLock()
+        self._ledger = Ledger()
         self.home = Path(HOME)
 
     @cached_property
