@@ -7,6 +7,7 @@ no notebook; imports torch with the first verb, not before.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace as replaced
 from functools import cached_property
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from lora_magic.training.summary import RunSummary
 
     from .doctor import Examination
+    from .history import Difference, History
     from .session_state import SessionState, View
     from .status import Status
 
@@ -588,6 +590,18 @@ class Session:
 
         chosen = [name for given in names for name in queries.adapter_names(given)]
         return queries.spectrum(self._state, chosen, module)
+
+    def history(self, *names: str, all: bool = False) -> History | Difference:
+        """What was done: this session's verbs that changed something, from the ledger.
+
+        With `all` also those of earlier kernels in the home folder. One name leaves the entries
+        about that adapter; two, as "a", "b" or "a,b", show where their last runs differ in spec,
+        data and result. Raises `StateError` for a name that the ledger does not have.
+        """
+        from .history import history
+
+        chosen = [name for given in names for name in re.split(r"[,\s]+", str(given)) if name]
+        return history(self._ledger, self.home, chosen, all)
 
     def panel(self, view: str | None = None, **start: Any) -> Panel:
         """Controls: ratio, spectrum and comparison in tabs under the status, or one `view` of them.
