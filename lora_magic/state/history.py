@@ -121,9 +121,7 @@ class Difference:
         return history.difference(self)
 
 
-def history(
-    ledger: Ledger, home: Path, names: Sequence[str], every: bool
-) -> History | Difference:
+def history(ledger: Ledger, home: Path, names: Sequence[str], every: bool) -> History | Difference:
     """The session's entries, with `every` those of all sessions in the home folder.
 
     One name leaves the entries about that adapter; two compare the last runs of two adapters.

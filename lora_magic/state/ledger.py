@@ -45,7 +45,21 @@ FILE = "ledger.jsonl"
 #: The verbs that are recorded if they changed something. `swap` is one: it makes nothing, but it
 #: decides which adapter answers from then on, and which one `merge` and `save` take by default.
 RECORDED = frozenset(
-    "load use attach detach train swap merge unmerge blend compress save open reset".split()
+    [
+        "load",
+        "use",
+        "attach",
+        "detach",
+        "train",
+        "swap",
+        "merge",
+        "unmerge",
+        "blend",
+        "compress",
+        "save",
+        "open",
+        "reset",
+    ]
 )
 
 #: These change files or weights even where nothing that the session knows is different afterwards.
@@ -411,5 +425,3 @@ def _plain(value: Any) -> Any:
         number = float(value)
         return number if abs(number) < float("inf") else None
     return str(value)
-
-

@@ -37,12 +37,21 @@ def bundle(record: History) -> dict[str, object]:
     more = f"and {rest} earlier: .to_frame() has every row" if rest else ""
     page = frame(
         heading(record.line),
-        table(f"The last {len(shown)} entries" if rest else "Entries", _HEADER, rows, left=len(_HEADER)),
+        table(
+            f"The last {len(shown)} entries" if rest else "Entries",
+            _HEADER,
+            rows,
+            left=len(_HEADER),
+        ),
         one(more, muted=True) if more else "",
         label="History",
     )
     plain = [[*row[:-1], shortened(one_line(row[-1]), _RESULT)] for row in rows]
-    lines = [one_line(record.line), plain_table(_HEADER, plain, left=len(_HEADER)), *([more] if more else [])]
+    lines = [
+        one_line(record.line),
+        plain_table(_HEADER, plain, left=len(_HEADER)),
+        *([more] if more else []),
+    ]
     return {"text/plain": "\n".join(lines), "text/html": str(page)}
 
 
