@@ -215,4 +215,4 @@ def _row(entry: Entry) -> tuple[Any, ...]:
 
 
 #: Values of a spec that say nothing: the field was not set, or the method does not read it.
-_UNSET = (0, "", "none", "default", [])
+_UNSET: tuple[object, ...] = (0, "", "none", "default", [])

@@ -45,21 +45,10 @@ FILE = "ledger.jsonl"
 #: The verbs that are recorded if they changed something. `swap` is one: it makes nothing, but it
 #: decides which adapter answers from then on, and which one `merge` and `save` take by default.
 RECORDED = frozenset(
-    [
-        "load",
-        "use",
-        "attach",
-        "detach",
-        "train",
-        "swap",
-        "merge",
-        "unmerge",
-        "blend",
-        "compress",
-        "save",
-        "open",
-        "reset",
-    ]
+    {
+        *("load", "use", "reset", "attach", "detach", "train", "swap", "merge", "unmerge"),
+        *("blend", "compress", "save", "open"),
+    }
 )
 
 #: These change files or weights even where nothing that the session knows is different afterwards.
@@ -206,10 +195,9 @@ class Done:
     @property
     def spec(self) -> AdapterSpec | None:
         """The spec of the one adapter that it was about."""
-        for scene in (self.after, self.before):
-            if self.adapter in scene.attached:
-                return scene.attached[self.adapter][1]
-        return None
+        name = self.adapter or ""
+        found = self.after.attached.get(name) or self.before.attached.get(name)
+        return None if found is None else found[1]
 
     @property
     def state(self) -> str:

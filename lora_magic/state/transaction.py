@@ -101,8 +101,9 @@ class _Noted:
         seconds, state = time.perf_counter() - self._began, self._session._state
         ledger, home = self._session._ledger, self._session.home
         try:
-            rest = (before, Scene.of(state), seconds, state.run, value, error)
-            ledger.add(Done(self._verb, *self._given, *rest), home)
+            after = Scene.of(state)
+            done = Done(self._verb, *self._given, before, after, seconds, state.run, value, error)
+            ledger.add(done, home)
         except Exception as found:  # noqa: BLE001 - shown: the verb is done, and stays so
             ledger.could_not_write(home, found)
 

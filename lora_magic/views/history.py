@@ -97,7 +97,7 @@ def _text(value: Any) -> str:
     if isinstance(value, str):
         return value[:_HASH] if _is_hash(value) else value
     if is_number(value) and not is_whole(value):
-        return numbers.figures(value)
+        return f"{value:.4g}"
     return str(value)
 
 

@@ -37,9 +37,13 @@ def other() -> Any:
 
 def test_a_second_kernel_is_told_once_and_its_entries_are_kept(other: Any) -> None:
     session = Session()
-    with pytest.warns(RuntimeWarning) as seen:
+
+    def work() -> None:
         session.load("demo")
         session.attach("one", rank=2)
+
+    with pytest.warns(RuntimeWarning) as seen:
+        work()
     [line] = [str(warning.message) for warning in seen]
     assert f"another kernel (pid {other.pid}) uses the home folder" in line
     assert "--home FOLDER" in line

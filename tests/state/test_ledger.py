@@ -1,4 +1,4 @@
-"""The ledger: each verb that changed something is one line, whole whatever happens to the kernel."""
+"""The ledger: each verb that changed something is one line, whole after any kill."""
 
 from __future__ import annotations
 
@@ -258,9 +258,13 @@ def test_a_ledger_that_cannot_be_written_costs_one_warning_and_is_remembered(
     file = tmp_path / "file"
     file.write_text("in the way")
     session.home = file
-    with pytest.warns(RuntimeWarning) as seen:
+
+    def work() -> None:
         session.attach("one", rank=2)
         session.attach("two", rank=2)
+
+    with pytest.warns(RuntimeWarning) as seen:
+        work()
     [line] = {str(warning.message) for warning in seen}
     assert len(seen) == 1
     assert "ledger.jsonl could not be written" in line
