@@ -408,6 +408,7 @@ class Session:
         optimizer: str | None = None,
         template: str | None = None,
         system: str | None = None,
+        report_to: str | None = None,
         continue_: bool = False,
         reporter: Reporter | None = None,
     ) -> RunSummary:
@@ -416,7 +417,8 @@ class Session:
         `text` is a cell's body, `data` a frame, list, dataset or path. The loss covers the
         completions only. With `lora_plus` B learns at that many times A's rate (LoRA+,
         arXiv 2402.12354); `optimizer` is "adamw", "paged-adamw" (a quantised base's default) or
-        "paged-adamw-8bit". When the user stops the run (■), the adapter keeps its steps and
+        "paged-adamw-8bit". `report_to` is a tracker (trackio, tensorboard, mlflow, wandb), which
+        gets the losses and rates. When the user stops the run (■), the adapter keeps its steps and
         `TrainingStopped` is raised; any other error restores the adapter.
         """
         from .train import train
@@ -450,6 +452,7 @@ class Session:
             seed=seed,
             lora_plus=lora_plus,
             optimizer=optimizer,
+            report_to=report_to,
         )
 
     # Answers and inspection

@@ -192,6 +192,7 @@ class _Run:
         self._loss = 0.0
         self._tokens = 0
         self._began = 0.0
+        self._after = _HeldOut()
 
     def all(self, groups: list[dict[str, Any]]) -> RunSummary:
         """Announce, measure, train, measure."""
@@ -207,6 +208,7 @@ class _Run:
             began = time.perf_counter()
             with self._ended_early():
                 train(
+                    self.name,
                     self.model,
                     groups,
                     self.steps,
@@ -217,15 +219,15 @@ class _Run:
                     self._after_step,
                     hooks=self.hooks,
                     abortable=self.stop.abortable,
+                    tracked=self._tracked,
                     mean_of_pass=bool(self.encoded.classes),
                 )
             seconds = time.perf_counter() - began
             trained = [parameter for group in groups for parameter in group["params"]]
             if not all(bool(torch.isfinite(parameter).all()) for parameter in trained):
                 raise self._diverged("a weight is not finite after", len(self.losses))
-            # Measuring takes time, and a stop should be quick.
             stopped = len(self.losses) < len(self.steps)
-            after = _HeldOut() if stopped else self._measure()
+            after = _HeldOut() if stopped else self._after
         summary = self._summary(stopped, before, after, seconds)
         self.reporter.finish(summary)
         return summary
@@ -294,8 +296,9 @@ class _Run:
         )
         now = time.perf_counter()
         elapsed = now - self._began
-        if done in self._evaluations:
-            self._measure()
+        if done in self._evaluations or done == total:
+            # Here also after the last step, before trackers end with the Trainer.
+            self._after = self._measure()
             # Measuring does not count as training time.
             self._began += time.perf_counter() - now
         left = elapsed / done * (total - done)
@@ -305,6 +308,12 @@ class _Run:
             StepPoint(done, total, self.losses[-1], elapsed, left, speed, memory, held_out)
         )
         return self.stop.requested
+
+    def _tracked(self) -> dict[str, float]:
+        """For a tracker: this step's loss, and the held-out loss if it was measured after it."""
+        told = {"loss": self.losses[-1]} if self.losses else {}
+        measured = dict(self._held_out_losses).get(len(self.losses))
+        return told if measured is None else {**told, "eval_loss": measured}
 
     def _diverged(self, what: str, step: int) -> TrainingError:
         rate = self.spec.learning_rate

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Any
 
 from lora_magic.base.recipe import Recipe
@@ -23,6 +24,8 @@ _SHORTEST = 8
 _MOST = 1_000_000  # Steps: the row order of all steps is drawn before the run begins.
 #: The optimizers, the default one first.
 OPTIMIZERS = ("adamw", "paged-adamw", "paged-adamw-8bit")
+#: Experiment trackers that a run can be reported to, each by the name of its package.
+TRACKERS = ("trackio", "tensorboard", "mlflow", "wandb")
 
 _HIGHEST_RATE = 10.0  # AdamW moves a weight by about this much per step: more is a typo.
 
@@ -37,7 +40,8 @@ class TrainSpec:
     over the training examples in `steps` steps.
 
     `optimizer` is one of `OPTIMIZERS`; with `lora_plus` B learns at that many times A's rate.
-    `checkpointing` recomputes activations in the backward pass instead of storing them.
+    `checkpointing` recomputes activations in the backward pass instead of storing them. The run is
+    reported to `report_to`, one of `TRACKERS`.
 
     `target_epochs` is set if the length follows from the data: that many passes, but at least
     `min_steps` steps.
@@ -57,6 +61,7 @@ class TrainSpec:
     optimizer: str = OPTIMIZERS[0]
     lora_plus: float | None = None
     checkpointing: bool = False
+    report_to: str | None = None
 
     def fitted(self, examples: int) -> TrainSpec:
         """This spec for the number of examples that the rows actually gave."""
@@ -93,6 +98,7 @@ class TrainSpec:
         plus = f" (B {self.lora_plus:g} times that)" if self.lora_plus is not None else ""
         how = f", {self.optimizer}" if self.optimizer != OPTIMIZERS[0] else ""
         how += ", gradient checkpointing" if self.checkpointing else ""
+        how += f", reported to {self.report_to}" if self.report_to else ""
         return (
             f"{self.steps} step{'s' * (self.steps != 1)} ({passes} epoch{'s' * (passes != '1')}), "
             f"lr {self.learning_rate:g}{plus}, batch {self.batch_size}{split}, "
@@ -124,6 +130,7 @@ def plan(
     eval: float | None = None,
     optimizer: str | None = None,
     lora_plus: float | None = None,
+    report_to: str | None = None,
     context: int | None = None,
 ) -> TrainSpec:
     """The settings of a run over `rows` rows: each value from its flag, else from the recipe.
@@ -133,8 +140,8 @@ def plan(
     number of examples per optimizer step, at most all of them. `eval` is a share in (0, 1), a
     count from 1, or 0 for none; by default none below 50 rows, then 10 %, at most 500. `optimizer`
     is one of `OPTIMIZERS`, `lora_plus` LoRA+'s ratio λ ≥ 1 (arXiv 2402.12354; 16 is usual, with a
-    lower rate than without). `context` is the base's context length in tokens: no row may be
-    longer.
+    lower rate than without), `report_to` one of `TRACKERS`, which must be installed. `context` is
+    the base's context length in tokens: no row may be longer.
 
     Raises `CommandError` naming every invalid flag.
     """
@@ -151,6 +158,7 @@ def plan(
     checked = (_error(f, v, rows, context) for f, v in numbers.items() if v is not None)
     errors = [error for error in checked if error]
     errors += _optimizer_errors(optimizer, lora_plus, rate if is_number(rate) else 0.0)
+    errors += _tracker_errors(report_to)
     if steps is not None and epochs is not None:
         errors.append(f"--steps {steps} and --epochs {epochs} both set the length: give one")
     if errors:
@@ -173,6 +181,7 @@ def plan(
         optimizer=recipe.optimizer if optimizer is None else optimizer,
         lora_plus=lora_plus,
         checkpointing=recipe.checkpointing,
+        report_to=report_to,
     ).fitted(max(rows - held_out, 1))
 
 
@@ -217,6 +226,16 @@ def _error(flag: str, value: Any, rows: int, context: int | None) -> str | None:
         expected = f"a number above 0 and at most {most:,g}"
     shown = value if is_whole(value) else f"{value:g}"
     return None if valid else f"{flag} {shown}: expected {expected}"
+
+
+def _tracker_errors(tracker: object) -> Iterator[str]:
+    if tracker is None:
+        return
+    if tracker not in TRACKERS:
+        hint = near(str(tracker), TRACKERS).rstrip("?")
+        yield f"--report-to {tracker}: expected one of {', '.join(TRACKERS)}{hint}"
+    elif find_spec(str(tracker)) is None:
+        yield f"--report-to {tracker}: it is not installed; type: %pip install {tracker}"
 
 
 def _optimizer_errors(optimizer: object, ratio: Any, rate: float) -> Iterator[str]:

@@ -6,9 +6,11 @@ reporter and no summary.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 from typing import Any
 
 import torch
@@ -29,7 +31,7 @@ from transformers import (
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.utils import logging
 
-from lora_magic.base.restore import entries, restoring
+from lora_magic.base.restore import entries, environment, restoring
 
 from . import optimizers
 from .batches import Step
@@ -47,7 +49,12 @@ OnStep = Callable[[], bool]
 Abortable = Callable[[], AbstractContextManager[None]]
 
 
+#: What a tracker is told: the last step's loss, and the held-out loss if it was measured there.
+Tracked = Callable[[], dict[str, float]]
+
+
 def train(
+    name: str,
     model: nn.Module,
     groups: list[dict[str, Any]],
     steps: Sequence[Step],
@@ -59,13 +66,16 @@ def train(
     *,
     hooks: Hooks,
     abortable: Abortable,
+    tracked: Tracked,
     mean_of_pass: bool = False,
 ) -> None:
     """Take the steps on groups of parameters with the spec's optimizer.
 
     No weight decay; the gradient's norm is clipped to 1. `folder` is temporary. With `mean_of_pass`
     the model's loss is a mean over the pass, whatever its signature suggests: transformers'
-    classifiers accept the number of a step's items and ignore it. The caller restores what the
+    classifiers accept the number of a step's items and ignore it. A tracker gets what `tracked`
+    returns after each step, and before the first; the run's name there is `name` and the time. The
+    caller restores what the
     Trainer changes on the model.
     """
     optimizer = optimizers.make(groups, spec)
@@ -74,15 +84,22 @@ def train(
         model._hf_peft_config_loaded = True  # type: ignore[assignment]  # a flag of transformers'
     # The Trainer's own schedule starts at rate 0: a run of one step would change nothing.
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, spec.rate)
-    trainer = _Trainer(
-        model=model,
-        args=_arguments(model, len(steps), spec, folder),
-        data_collator=lambda items: collate(items[0]),
-        train_dataset=[part for step in steps for part in step],
-        optimizers=(optimizer, schedule),
-        callbacks=[_AfterStep(on_step, hooks)],
-    )
+    with restoring(environment("TENSORBOARD_")):
+        arguments = _arguments(name, model, len(steps), spec, folder)
+        trainer = _Trainer(
+            model=model,
+            args=arguments,
+            data_collator=lambda items: collate(items[0]),
+            train_dataset=[part for step in steps for part in step],
+            optimizers=(optimizer, schedule),
+            callbacks=[_AfterStep(on_step, hooks)],
+        )
     trainer.on_pass, trainer.hooks, trainer.abortable = on_pass, hooks, abortable
+    trainer.tracked = tracked
+    if spec.report_to == "trackio":
+        _without_dashboard(arguments.project)
+    if spec.report_to is not None:
+        trainer.add_callback(_BeforeFirst(trainer))
     if mean_of_pass:
         trainer.model_accepts_loss_kwargs = False
     # The default is the notebook's table in a kernel; importing that one by name needs IPython.
@@ -91,7 +108,22 @@ def train(
     trainer.train()
 
 
-def _arguments(model: nn.Module, steps: int, spec: TrainSpec, folder: str) -> TrainingArguments:
+def _without_dashboard(project: str) -> None:
+    """In a notebook trackio starts a web server with the first run of a project, which would stay;
+    on Colab it is public. It does not for a project that it takes for the current one."""
+    import trackio  # type: ignore[import-not-found,unused-ignore]  # optional
+
+    trackio.context_vars.current_project.set(project)
+
+
+def _arguments(
+    name: str, model: nn.Module, steps: int, spec: TrainSpec, folder: str
+) -> TrainingArguments:
+    # Two runs of one name would be one curve in trackio.
+    name = f"{name}-{datetime.now():%Y%m%d-%H%M%S-%f}"
+    if spec.report_to == "tensorboard":
+        # Its default is below `folder`, which is removed after the run.
+        os.environ.setdefault("TENSORBOARD_LOGGING_DIR", os.path.join("runs", name))
     device = next(model.parameters()).device
     half = any(parameter.dtype == torch.float16 for parameter in model.parameters())
     arguments = TrainingArguments(
@@ -107,10 +139,12 @@ def _arguments(model: nn.Module, steps: int, spec: TrainSpec, folder: str) -> Tr
         gradient_checkpointing=spec.checkpointing
         and bool(getattr(model, "supports_gradient_checkpointing", False)),
         gradient_checkpointing_kwargs={"use_reentrant": False},
-        logging_strategy="no",
+        logging_strategy="steps" if spec.report_to else "no",
+        logging_steps=1,
+        run_name=name,
         save_strategy="no",
         eval_strategy="no",
-        report_to=[],
+        report_to=[spec.report_to] if spec.report_to else [],
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=False,
@@ -135,10 +169,22 @@ class _AfterStep(TrainerCallback):  # type: ignore[misc]  # transformers has no 
             control.should_training_stop = True
 
 
+class _BeforeFirst(TrainerCallback):  # type: ignore[misc]  # transformers has no types here
+    """Reports what was measured before the first step."""
+
+    def __init__(self, trainer: _Trainer) -> None:
+        self._trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        if found := self._trainer.tracked():
+            self._trainer.log(found)
+
+
 class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types here
     on_pass: OnPass
     hooks: Hooks
     abortable: Abortable
+    tracked: Tracked
 
     def _move_model_to_device(self, model: Any, device: Any) -> None:
         """Does nothing: the model is already on its device."""
@@ -173,6 +219,10 @@ class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types here
         tokens = int(inputs["labels"].ne(IGNORED).sum())
         loss = super().compute_loss(model, inputs, **rest)
         return loss * (tokens * self._step_parts / self._step_tokens)
+
+    def log(self, logs: dict[str, float], *args: Any, **rest: Any) -> None:
+        # The Trainer's own loss is in float32 and has the method's penalty in it.
+        super().log({**logs, **self.tracked()} if "loss" in logs else logs, *args, **rest)
 
     def training_step(self, *args: Any, **rest: Any) -> Any:
         with self.abortable():

@@ -1,0 +1,71 @@
+"""Trackers get what the run measured, and nothing is left running."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("trackio")
+
+#: A run on the embedded model, in a process that can reach no network.
+REPORTED = """
+import json, socket, threading
+tried = []
+def refuse(*given, **named):
+    tried.append(str(given))
+    raise OSError("no network in this test")
+socket.socket.connect = socket.getaddrinfo = refuse
+from lora_magic.state.session import Session
+session = Session()
+session.load("demo")
+session.attach("pirate", rank=2)
+before = set(threading.enumerate())
+rows = [(f"Where is {n}?", f"Arr, {n}!") for n in range(8)]
+flags = {"steps": 5, "eval": 2, "batch_size": 3}
+silent = session.train("pirate", rows, **flags)
+weights = session._state.attached["pirate"].state()
+for _ in range(2):
+    run = session.train("pirate", rows, **flags, report_to="trackio")
+found = session._state.attached["pirate"].state()
+assert all(found[name].equal(value) for name, value in weights.items())
+assert run.losses == silent.losses
+left = [thread.name for thread in threading.enumerate() if thread not in before]
+session.reset()
+print(json.dumps([run.losses, run.held_out_losses, left, tried]))
+"""
+
+
+def test_losses_rates_and_held_out_losses_reach_trackio(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    done = subprocess.run(
+        [sys.executable, "-c", REPORTED],
+        env={**kept, "PYTHONPATH": str(root), "TRACKIO_DIR": str(tmp_path / "kept")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    losses, held_out, left, tried = json.loads(done.stdout.splitlines()[-1])
+    assert left == [], "no thread and no server outlives the run"
+    assert tried == []
+    [database] = (tmp_path / "kept").glob("*.db")
+    with sqlite3.connect(database) as opened:
+        found = opened.execute("SELECT DISTINCT run_name FROM metrics")
+        names = sorted(name for (name,) in found)
+        assert len(names) == 2, "a cell that runs again is another curve"
+        assert all(name.startswith("pirate-") for name in names)
+        query = "SELECT metrics FROM metrics WHERE run_name = ? ORDER BY step"
+        logged = [json.loads(row) for (row,) in opened.execute(query, names[-1:])]
+    assert [one["train/loss"] for one in logged if "train/loss" in one] == losses
+    rates = [one["train/learning_rate"] for one in logged if "train/loss" in one]
+    assert rates == pytest.approx([4e-3 * left / 5 for left in (5, 4, 3, 2, 1)])
+    measured = [
+        (one["train/global_step"], one["eval/loss"]) for one in logged if "eval/loss" in one
+    ]
+    assert measured == [tuple(pair) for pair in held_out]
