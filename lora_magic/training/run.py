@@ -201,13 +201,14 @@ class _Run:
             # Takes seconds, so it comes after the first line is shown.
             from .trainer import quiet, train
 
+        untold = ""
         with quiet(), tempfile.TemporaryDirectory(prefix="lora_magic-") as folder:
             with self.stop.abortable():
                 self.hooks.begin(len(self.steps), self._batches)
             before = self._measure()
             began = time.perf_counter()
             with self._ended_early():
-                train(
+                untold = train(
                     self.name,
                     self.model,
                     groups,
@@ -228,6 +229,9 @@ class _Run:
                 raise self._diverged("a weight is not finite after", len(self.losses))
             stopped = len(self.losses) < len(self.steps)
             after = _HeldOut() if stopped else self._after
+        if untold:
+            line = f"{self.name} is trained, but the tracker did not get all of it ({untold})."
+            warnings.warn(line, RuntimeWarning, stacklevel=2)
         summary = self._summary(stopped, before, after, seconds)
         self.reporter.finish(summary)
         return summary

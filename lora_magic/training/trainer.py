@@ -32,6 +32,7 @@ from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.utils import logging
 
 from lora_magic.base.restore import entries, environment, restoring
+from lora_magic.errors import TrainingError, sentence
 
 from . import optimizers
 from .batches import Step
@@ -68,7 +69,7 @@ def train(
     abortable: Abortable,
     tracked: Tracked,
     mean_of_pass: bool = False,
-) -> None:
+) -> str:
     """Take the steps on groups of parameters with the spec's optimizer.
 
     No weight decay; the gradient's norm is clipped to 1. `folder` is temporary. With `mean_of_pass`
@@ -76,7 +77,8 @@ def train(
     classifiers accept the number of a step's items and ignore it. A tracker gets what `tracked`
     returns after each step, and before the first; the run's name there is `name` and the time. The
     caller restores what the
-    Trainer changes on the model.
+    Trainer changes on the model. Returns why a tracker got no more, or "". Raises `TrainingError`
+    for a tracker that cannot begin.
     """
     optimizer = optimizers.make(groups, spec)
     if getattr(model, "is_quantized", False):
@@ -105,7 +107,45 @@ def train(
     # The default is the notebook's table in a kernel; importing that one by name needs IPython.
     for callback in (PrinterCallback, ProgressCallback, DEFAULT_PROGRESS_CALLBACK):
         trainer.remove_callback(callback)
+    trackers = [_Tracker(found, spec.report_to) for found in _integrations(trainer)]
     trainer.train()
+    return next((tracker.failure for tracker in trackers if tracker.failure), "")
+
+
+def _integrations(trainer: Trainer) -> list[Any]:
+    """The callbacks that the Trainer made for `report_to`."""
+    return [
+        callback
+        for callback in trainer.callback_handler.callbacks
+        if type(callback).__module__.startswith("transformers.integrations")
+    ]
+
+
+class _Tracker:
+    """Guards a tracker's callback: an error of it costs the reports, not the run.
+
+    Before the first step it refuses the run, since nothing is lost then.
+    """
+
+    def __init__(self, callback: Any, name: str | None) -> None:
+        self.failure = ""
+        for event in ("on_train_begin", "on_log", "on_train_end"):
+            setattr(callback, event, self._guarded(getattr(callback, event), event, name))
+
+    def _guarded(self, call: Callable[..., Any], event: str, name: str | None) -> Any:
+        def guarded(*args: Any, **rest: Any) -> None:
+            if self.failure:
+                return
+            try:
+                call(*args, **rest)
+            except Exception as error:
+                self.failure = f"{name}: {sentence(error)}"
+                if event == "on_train_begin":
+                    raise TrainingError(
+                        f"{self.failure}; nothing was trained. Correct it, or omit --report-to."
+                    ) from error
+
+        return guarded
 
 
 def _without_dashboard(project: str) -> None:

@@ -8,10 +8,15 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-pytest.importorskip("trackio")
+from lora_magic.errors import TrainingError
+from lora_magic.state.session import Session
+from tests.state.shared import ROWS
+
+trackio: Any = pytest.importorskip("trackio")
 
 #: A run on the embedded model, in a process that can reach no network.
 REPORTED = """
@@ -69,3 +74,36 @@ def test_losses_rates_and_held_out_losses_reach_trackio(tmp_path: Path) -> None:
         (one["train/global_step"], one["eval/loss"]) for one in logged if "eval/loss" in one
     ]
     assert measured == [tuple(pair) for pair in held_out]
+
+
+def test_a_tracker_that_cannot_begin_is_one_line_and_nothing_is_trained(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise ValueError("no such project. See the manual.")
+
+    monkeypatch.setattr(trackio, "init", refuse)
+    session.attach("one", rank=2)
+    before = session._state.attached["one"].state()
+    with pytest.raises(TrainingError) as seen:
+        session.train("one", text=ROWS, steps=2, report_to="trackio")
+    assert str(seen.value).startswith("trackio: no such project; nothing was trained.")
+    assert "\n" not in str(seen.value)
+    after = session._state.attached["one"].state()
+    assert all(after[name].equal(value) for name, value in before.items())
+
+
+def test_a_tracker_that_fails_later_costs_a_warning_and_not_the_run(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise OSError("the server is gone")
+
+    monkeypatch.setattr(trackio, "init", lambda *_, **__: None)
+    monkeypatch.setattr(trackio, "config", {}, raising=False)
+    monkeypatch.setattr(trackio, "log", broken)
+    session.attach("one", rank=2)
+    expected = session.train("one", text=ROWS, steps=3)
+    with pytest.warns(RuntimeWarning, match="the server is gone"):
+        found = session.train("one", text=ROWS, steps=3, report_to="trackio")
+    assert found.losses == expected.losses
