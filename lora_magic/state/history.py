@@ -180,7 +180,7 @@ def _difference(names: tuple[str, str], found: Sequence[Entry]) -> Difference:
             trained = sorted(str(known) for known in runs)
             raise StateError(
                 f"history: no run of {name!r} is recorded; there are runs of {listed(trained)}."
-                f"{near(name, trained)} To make one, type: %lora train {name} --data VAR"
+                f"{near(name, trained)} To see all, type: %lora history --all"
             )
     first, second = (runs[name] for name in names)
     rows = [

@@ -1,4 +1,4 @@
-"""Wraps every verb of a session: one runs at a time, a failure is rolled back, all is recorded.
+"""Wraps every verb of a session: one runs at a time, failures are rolled back, changes recorded.
 
 Knows that a session has a state and a lock; knows no verb. Imports torch with the first verb.
 """

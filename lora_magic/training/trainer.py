@@ -76,9 +76,8 @@ def train(
     the model's loss is a mean over the pass, whatever its signature suggests: transformers'
     classifiers accept the number of a step's items and ignore it. A tracker gets what `tracked`
     returns after each step, and before the first; the run's name there is `name` and the time. The
-    caller restores what the
-    Trainer changes on the model. Returns why a tracker got no more, or "". Raises `TrainingError`
-    for a tracker that cannot begin.
+    caller restores what the Trainer changes on the model. Returns why a tracker got no more, or "".
+    Raises `TrainingError` for a tracker that cannot begin.
     """
     optimizer = optimizers.make(groups, spec)
     if getattr(model, "is_quantized", False):
@@ -108,7 +107,13 @@ def train(
     for callback in (PrinterCallback, ProgressCallback, DEFAULT_PROGRESS_CALLBACK):
         trainer.remove_callback(callback)
     trackers = [_Tracker(found, spec.report_to) for found in _integrations(trainer)]
-    trainer.train()
+    try:
+        trainer.train()
+    except BaseException:
+        if trackers:
+            # The Trainer does not end them then, and their threads would stay.
+            trainer.callback_handler.on_train_end(trainer.args, trainer.state, trainer.control)
+        raise
     return next((tracker.failure for tracker in trackers if tracker.failure), "")
 
 

@@ -463,3 +463,60 @@ def test_an_interrupt_while_a_verb_is_recorded_comes_after_it(
 
 def test_an_entry_names_itself_by_session_and_number() -> None:
     assert Entry("3f2a9c1b", 4, "2026-11-29T06:44:58.000+00:00", "swap").id == "3f2a9c1b/4"
+
+
+@pytest.fixture
+def trained(session: Session) -> Session:
+    """Two adapters trained on the same rows, and one on other rows."""
+    for name, rank, rows in (("one", 2, ROWS), ("two", 4, ROWS), ("other", 2, "Who? => Me.")):
+        session.attach(name, rank=rank, seed=0)
+        session.train(name, text=rows, steps=2)
+    return session
+
+
+def test_two_runs_differ_in_what_was_given_and_in_what_came_out(trained: Session) -> None:
+    found = trained.history("one,two")
+    assert found.same_data
+    rows = {(part, field): values for part, field, *values in found.rows}
+    assert rows[("spec", "rank")] == [2, 4]
+    assert {part for part, _ in rows} == {"spec", "result"}
+    assert {field for part, field in rows if part == "spec"} == {"rank"}
+    one, two = (trained._state.attached[name].run["last_loss"] for name in ("one", "two"))
+    assert rows[("result", "last_loss")] == [one, two]
+    assert "same data" in found.line
+
+
+def test_other_rows_are_other_data(trained: Session) -> None:
+    found = trained.history("one", "other")
+    assert not found.same_data
+    assert "other data" in found.line
+    assert ("data", "rows", 2, 1) in found.rows
+    assert not any(part == "spec" for part, *_ in found.rows)
+
+
+def test_the_last_run_of_a_name_is_compared(trained: Session) -> None:
+    trained.train("one", text=ROWS, steps=3)
+    assert ("run", "steps", 3, 2) in trained.history("one,two").rows
+
+
+def test_one_name_leaves_what_is_about_that_adapter(trained: Session) -> None:
+    trained.blend("mild", "one=0.5 two=0.5")
+    entries = trained.history("two").entries
+    assert [(entry.verb, entry.adapter) for entry in entries] == [
+        *(("attach", "two"), ("train", "two"), ("blend", "mild"))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "hint"),
+    [
+        ("on", "Did you mean 'one'"),
+        ("one,nobody", "no run of 'nobody' is recorded; there are runs of one, other, two"),
+        ("one,two,other", "expected one adapter, or two to compare; got 3"),
+    ],
+)
+def test_a_wrong_name_is_one_line(names: str, hint: str, trained: Session) -> None:
+    with pytest.raises(LoraMagicError) as seen:
+        trained.history(names)
+    assert hint in str(seen.value)
+    assert "\n" not in str(seen.value)

@@ -14,6 +14,7 @@ import pytest
 
 from lora_magic.errors import TrainingError
 from lora_magic.state.session import Session
+from lora_magic.training.reporter import SilentReporter
 from tests.state.shared import ROWS
 
 trackio: Any = pytest.importorskip("trackio")
@@ -27,6 +28,7 @@ def refuse(*given, **named):
     raise OSError("no network in this test")
 socket.socket.connect = socket.getaddrinfo = refuse
 from lora_magic.state.session import Session
+from lora_magic.training.reporter import SilentReporter
 session = Session()
 session.load("demo")
 session.attach("pirate", rank=2)
@@ -93,14 +95,38 @@ def test_a_tracker_that_cannot_begin_is_one_line_and_nothing_is_trained(
     assert all(after[name].equal(value) for name, value in before.items())
 
 
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """trackio without a run behind it; the list gets a name when it is ended."""
+    ended: list[str] = []
+    monkeypatch.setattr(trackio, "init", lambda *_, **__: None)
+    monkeypatch.setattr(trackio, "config", {}, raising=False)
+    monkeypatch.setattr(trackio, "log", lambda *_, **__: None)
+    monkeypatch.setattr(trackio, "finish", lambda: ended.append("finish"))
+    return ended
+
+
+class Failing(SilentReporter):
+    def step(self, point: Any) -> None:
+        raise RuntimeError("in the middle of the run")
+
+
+def test_a_tracker_is_ended_also_when_the_run_fails(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = begun(monkeypatch)
+    session.attach("one", rank=2)
+    with pytest.raises(RuntimeError, match="in the middle"):
+        session.train("one", text=ROWS, steps=3, report_to="trackio", reporter=Failing())
+    assert ended == ["finish"]
+
+
 def test_a_tracker_that_fails_later_costs_a_warning_and_not_the_run(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: Any, **__: Any) -> None:
         raise OSError("the server is gone")
 
-    monkeypatch.setattr(trackio, "init", lambda *_, **__: None)
-    monkeypatch.setattr(trackio, "config", {}, raising=False)
+    begun(monkeypatch)
     monkeypatch.setattr(trackio, "log", broken)
     session.attach("one", rank=2)
     expected = session.train("one", text=ROWS, steps=3)
