@@ -31,11 +31,12 @@ SURFACE = {
     " --norms --rank-pattern --alpha-pattern --virtual-tokens --for --seed --replace",
     "detach": "NAME --discard",
     "train": "NAME --data --columns --format --epochs --steps --lr --batch-size --max-length"
-    " --eval --seed --lora-plus --optimizer --beta --template --system --continue",
+    " --eval --seed --lora-plus --optimizer --beta --template --system --report-to --continue",
     "swap": "NAME",
     "ask": "--data --column --messages --max-new-tokens --temperature --top-p --seed",
     "compare": "--adapters --max-new-tokens --temperature --top-p --seed",
     "status": "",
+    "history": "NAME --all",
     "doctor": "--report",
     "ratio": "NAME --method --rank --targets --virtual-tokens",
     "spectrum": "NAME --module",
@@ -66,6 +67,9 @@ FRAMES = {
     "compress by rank": "rank error worst_error worst_module",
     "training": "step loss",
     "doctor": "part check state found advice",
+    "history": "session number when verb adapter state method rank spec parents data rows held_out"
+    " steps loss held_out_loss seed seconds result base fingerprint",
+    "two runs": "part field first second",
     "accuracy": "label right total accuracy",
 }
 
@@ -103,6 +107,8 @@ def _of_a_language_model() -> dict[str, Any]:
     session.load("demo")
     session.attach("pirate", rank=2)
     training = session.train("pirate", text="What? => Arr!", steps=2)
+    session.attach("calm", rank=4)
+    session.train("calm", text="What? => Hm.", steps=1)
     spectrum = session.spectrum("pirate")
     compression = session.compress("pirate")
     frames = {
@@ -114,6 +120,8 @@ def _of_a_language_model() -> dict[str, Any]:
         "compress": compression.to_frame(),
         "compress by rank": compression.by_rank(),
         "training": training.to_frame(),
+        "history": session.history().to_frame(),
+        "two runs": session.history("pirate,calm").to_frame(),
         "doctor": Examination((Finding("machine", "memory", "ok", "4 GB free"),), 1.0).to_frame(),
         "merge": session.merge("pirate").to_frame(),
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -144,7 +145,7 @@ class Fingerprint:
     def __init__(self, model: nn.Module) -> None:
         self._entries = list(_entries(model))
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """One hexadecimal number for the whole base, the same in every session."""
         total = sum(entry.bits * (2 * number + 1) for number, entry in enumerate(self._entries))

@@ -134,6 +134,7 @@ def _session(bits: int | None) -> Iterator[Session]:
     from .session import Session
 
     session = Session()
+    session._ledger.written = False
     try:
         session.load(DEMO, bits=bits)
         yield session

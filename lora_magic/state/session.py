@@ -7,6 +7,7 @@ no notebook; imports torch with the first verb, not before.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace as replaced
 from functools import cached_property
@@ -21,6 +22,7 @@ from lora_magic.paths import path_of, quoted
 from lora_magic.printable import one_line
 from lora_magic.training import rows, sources
 
+from .ledger import Ledger
 from .receipt import Receipt
 from .session_lock import SessionLock
 from .transaction import renamed, transactional
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from lora_magic.training.summary import RunSummary
 
     from .doctor import Examination
+    from .history import Difference, History
     from .session_state import SessionState, View
     from .status import Status
 
@@ -60,6 +63,7 @@ class Session:
 
     def __init__(self) -> None:
         self._lock = SessionLock()
+        self._ledger = Ledger()
         self.home = Path(HOME)
 
     @cached_property
@@ -407,6 +411,7 @@ class Session:
         beta: float | None = None,
         template: str | None = None,
         system: str | None = None,
+        report_to: str | None = None,
         continue_: bool = False,
         reporter: Reporter | None = None,
     ) -> RunSummary:
@@ -415,7 +420,8 @@ class Session:
         `text` is a cell's body, `data` a frame, list, dataset or path. The loss covers the
         completions only. With `lora_plus` B learns at that many times A's rate (LoRA+,
         arXiv 2402.12354); `optimizer` is "adamw", "paged-adamw" (a quantised base's default) or
-        "paged-adamw-8bit". When the user stops the run (■), the adapter keeps its steps and
+        "paged-adamw-8bit". `report_to` is a tracker (trackio, tensorboard, mlflow, wandb), which
+        gets the losses and rates. When the user stops the run (■), the adapter keeps its steps and
         `TrainingStopped` is raised; any other error restores the adapter.
         """
         from .train import train
@@ -450,6 +456,7 @@ class Session:
             lora_plus=lora_plus,
             optimizer=optimizer,
             beta=beta,
+            report_to=report_to,
         )
 
     # Answers and inspection
@@ -597,6 +604,18 @@ class Session:
 
         chosen = [name for given in names for name in queries.adapter_names(given)]
         return queries.spectrum(self._state, chosen, module)
+
+    def history(self, *names: str, all: bool = False) -> History | Difference:
+        """What was done: this session's verbs that changed something, from the ledger.
+
+        With `all` also those of earlier kernels in the home folder. One name leaves the entries
+        about that adapter; two, as "a", "b" or "a,b", show where their last runs differ in spec,
+        data and result. Raises `StateError` for a name that the ledger does not have.
+        """
+        from .history import history
+
+        chosen = [name for given in names for name in re.split(r"[,\s]+", str(given)) if name]
+        return history(self._ledger, self.home, chosen, all)
 
     def panel(self, view: str | None = None, **start: Any) -> Panel:
         """Controls: ratio, spectrum and comparison in tabs under the status, or one `view` of them.

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from lora_magic.base.model import BaseModel, BaseRecord
     from lora_magic.base.prompt import PromptForm
 
+    from .ledger import Run
+
 
 def libraries_imported() -> bool:
     """Has `import_libraries` nothing left to do?"""
@@ -117,7 +119,7 @@ class SessionState:
     `key` identifies the load, to recognise its repetition; `changed` is the result of the last full
     check of the base; `base_scores` are the base's own forgetting scores by measure, valid while it
     is loaded. `wrapped` says whether the base came inside a PeftModel. `published` is the last view
-    of a session between two verbs.
+    of a session between two verbs; `run` is the training run that the current verb has begun.
     """
 
     def __init__(self) -> None:
@@ -128,6 +130,7 @@ class SessionState:
         self.changed = False
         self.wrapped = False
         self.published = View()
+        self.run: Run | None = None
         self.base_scores: dict[object, tuple[float, ...]] = {}
         self._base: BaseModel | None = None
         self._slots: Slots | None = None

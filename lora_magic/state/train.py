@@ -28,6 +28,7 @@ from lora_magic.training.spec import TrainSpec, plan
 from lora_magic.training.summary import RunSummary
 
 from . import forgetting
+from .ledger import Run
 from .session_state import SessionState
 
 #: The default rate for preferences, as a multiple of that for completions: at 0.3 the embedded model
@@ -80,9 +81,11 @@ def train(
         history = _history(before, summary)
         return Record(form, history, run=_recorded(summary, flags), example=example)
 
+    state.run = Run(attached.name, spec, form, encoded.data_hash, len(rows))
     summary = _run(state, attached, encoded, spec, more, _WithoutFinish(reporter), record)
+    state.run.summary = summary
     if measured:
-        summary = _with_forgetting(state, attached, summary, reporter)
+        state.run.summary = summary = _with_forgetting(state, attached, summary, reporter)
     if summary.stopped:
         raise TrainingStopped(
             f"{attached.name} stopped after step {summary.steps} of {summary.planned_steps}; "

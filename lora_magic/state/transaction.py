@@ -1,4 +1,4 @@
-"""Wraps every verb of a session: one runs at a time, and a failure is rolled back.
+"""Wraps every verb of a session: one runs at a time, failures are rolled back, changes recorded.
 
 Knows that a session has a state and a lock; knows no verb. Imports torch with the first verb.
 """
@@ -6,8 +6,9 @@ Knows that a session has a state and a lock; knows no verb. Imports torch with t
 from __future__ import annotations
 
 import sys
+import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from pathlib import Path
 from traceback import clear_frames
@@ -23,6 +24,8 @@ from lora_magic.errors import (
     listed,
 )
 from lora_magic.interrupts import OneInterrupt, undisturbed
+
+from .ledger import RECORDED, Done, Scene
 
 if TYPE_CHECKING:
     from .session import Session
@@ -52,16 +55,21 @@ def transactional(
             from lora_magic.base.device import out_of_memory
             from lora_magic.base.restore import default_modes, process, restoring
 
+            noted, state.run = _Noted(self, verb.__name__, args, kwargs), None
             foreign = state.foreign()
             if verb.__name__ not in _ON_ANY_BASE:
                 state.refuse_foreign(verb.__name__)
             try:
                 self._lock.notify(verb.__name__)
                 with restoring(process()), default_modes():
-                    return verb(self, *args, **kwargs)
+                    value = verb(self, *args, **kwargs)
+                with undisturbed():
+                    noted.ended(value)
+                return value
             except BaseException as error:
                 with undisturbed():
                     state.restore(foreign)
+                    noted.ended(None, error)
                     _forget_locals(error, outer)
                 if out_of_memory(error):
                     raise StateError(_no_memory(verb.__name__, state.device)) from error
@@ -74,6 +82,30 @@ def transactional(
 
     code = run.__code__  # type: ignore[attr-defined]  # a function, which `wraps` hides
     return run
+
+
+class _Noted:
+    """A verb that the ledger may record: what the session was like before it, and when it began."""
+
+    def __init__(self, session: Session, verb: str, args: Any, kwargs: Mapping[str, Any]) -> None:
+        self._session, self._verb = session, verb
+        self._given = (args[0] if args else kwargs.get("name"), bool(kwargs.get("continue_")))
+        self._before = Scene.of(session._state) if verb in RECORDED else None
+        self._began = time.perf_counter()
+
+    def ended(self, value: object, error: BaseException | None = None) -> None:
+        """Record the verb, once. An error in that costs a warning, not the verb."""
+        before, self._before = self._before, None
+        if before is None:
+            return
+        seconds, state = time.perf_counter() - self._began, self._session._state
+        ledger, home = self._session._ledger, self._session.home
+        try:
+            after = Scene.of(state)
+            done = Done(self._verb, *self._given, before, after, seconds, state.run, value, error)
+            ledger.add(done, home)
+        except Exception as found:  # noqa: BLE001 - shown: the verb is done, and stays so
+            ledger.could_not_write(home, found)
 
 
 #: Verbs that are possible whatever someone has done to the base: what is trained can be saved.

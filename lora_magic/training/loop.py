@@ -98,6 +98,7 @@ class Loop:
             # Takes seconds, so it comes after the first line is shown.
             from .trainer import Parts, quiet
 
+        untold = ""
         with quiet(), tempfile.TemporaryDirectory(prefix="lora_magic-") as folder:
             self._parts = Parts.of(groups, self.spec)
             with self.stop.abortable():
@@ -108,13 +109,13 @@ class Loop:
             else:
                 self._return_to(self.start)
             with self._ended_early():
-                self._fitting(lambda: self._take_steps(folder))
+                untold = self._fitting(lambda: self._take_steps(folder))
             if not all(bool(torch.isfinite(parameter).all()) for parameter in self._trained):
                 raise self._diverged("a weight is not finite after", self.progress.steps)
-            # Measuring takes time, and a stop should be quick.
             stopped = self.progress.steps < len(self.steps)
-            if not stopped:
-                self._measure()
+        if untold:
+            line = f"{self.name} is trained, but the tracker did not get all of it ({untold})."
+            warnings.warn(line, RuntimeWarning, stacklevel=2)
         summary = self._summary(stopped)
         self.reporter.finish(summary)
         return summary
@@ -224,19 +225,20 @@ class Loop:
             )
         self._updating = True
 
-    def _take_steps(self, folder: str) -> None:
-        """The steps that are not finished yet."""
+    def _take_steps(self, folder: str) -> str:
+        """The steps that are not finished yet; returns why a tracker got no more, or ""."""
         from .trainer import train
 
         assert self._parts is not None  # the run has begun
         done = self.progress.steps
         if done == len(self.steps):
-            return
+            return ""
         for parameter in self._trained:
             # Of a pass that ran out of memory.
             parameter.grad = None
         self._began, self._loss = 0.0, 0.0
-        train(
+        return train(
+            self.name,
             self.model,
             self._parts,
             self.steps[done:],
@@ -248,6 +250,7 @@ class Loop:
             self._after_step,
             hooks=self.hooks,
             abortable=self.stop.abortable,
+            tracked=self._tracked,
             done=done,
             generators=self.progress.generators,
             mean_of_pass=bool(self.encoded.classes),
@@ -328,12 +331,20 @@ class Loop:
             len(self.train[index].tokens) for part in self.steps[done - 1] for index in part
         )
         so_far.seconds += now - self._began
-        if done in self._evaluations:
+        if done in self._evaluations or done == total:
+            # Here also after the last step, before trackers end with the Trainer.
             self._measure()
         # Measuring does not count as training time.
         self._began = time.perf_counter()
         self.reporter.step(self._point(done, total))
         return self.stop.requested
+
+    def _tracked(self) -> dict[str, float]:
+        """For a tracker: this step's loss, and the held-out loss if it was measured after it."""
+        so_far = self.progress
+        told = {"loss": so_far.losses[-1]} if so_far.losses else {}
+        found = so_far.measured(so_far.steps)
+        return told if found is None else {**told, "eval_loss": found.loss}
 
     def _point(self, done: int, total: int) -> StepPoint:
         so_far = self.progress

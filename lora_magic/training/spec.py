@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Any
 
 from lora_magic.base.recipe import Recipe
@@ -23,6 +24,8 @@ _SHORTEST = 8
 _MOST = 1_000_000  # Steps: the row order of all steps is drawn before the run begins.
 #: The optimizers, the default one first.
 OPTIMIZERS = ("adamw", "paged-adamw", "paged-adamw-8bit")
+#: Experiment trackers that a run can be reported to, each by the name of its package.
+TRACKERS = ("trackio", "tensorboard", "mlflow", "wandb")
 
 #: β of the loss over preferences, as in most of the paper's experiments (arXiv 2305.18290).
 BETA = 0.1
@@ -43,7 +46,7 @@ class TrainSpec:
     `optimizer` is one of `OPTIMIZERS`; with `lora_plus` B learns at that many times A's rate.
     `checkpointing` recomputes activations in the backward pass instead of storing them; that is
     only possible if the model and the adapter `can_checkpoint`. `beta` is that of the loss over
-    preferences, None for any other loss.
+    preferences, None for any other loss. The run is reported to `report_to`, one of `TRACKERS`.
 
     `target_epochs` is set if the length follows from the data: that many passes, but at least
     `min_steps` steps.
@@ -65,6 +68,7 @@ class TrainSpec:
     checkpointing: bool = False
     can_checkpoint: bool = True
     beta: float | None = None
+    report_to: str | None = None
 
     def fitted(self, examples: int) -> TrainSpec:
         """This spec for the number of examples that the rows actually gave."""
@@ -122,6 +126,7 @@ class TrainSpec:
         plus += f", β {self.beta:g}" if self.beta is not None else ""
         how = f", {self.optimizer}" if self.optimizer != OPTIMIZERS[0] else ""
         how += ", gradient checkpointing" if self.checkpointing else ""
+        how += f", reported to {self.report_to}" if self.report_to else ""
         return (
             f"{self.steps} step{'s' * (self.steps != 1)} ({passes} epoch{'s' * (passes != '1')}), "
             f"lr {self.learning_rate:g}{plus}, batch {self.batch_size}{split}, "
@@ -155,6 +160,7 @@ def plan(
     lora_plus: float | None = None,
     beta: float | None = None,
     prefers: bool = False,
+    report_to: str | None = None,
     context: int | None = None,
 ) -> TrainSpec:
     """The settings of a run over `rows` rows: each value from its flag, else from the recipe.
@@ -164,8 +170,8 @@ def plan(
     number of examples per optimizer step, at most all of them. `eval` is a share in (0, 1), a
     count from 1, or 0 for none; by default none below 50 rows, then 10 %, at most 500. `optimizer`
     is one of `OPTIMIZERS`, `lora_plus` LoRA+'s ratio λ ≥ 1 (arXiv 2402.12354; 16 is usual, with a
-    lower rate than without). `context` is the base's context length in tokens: no row may be
-    longer.
+    lower rate than without), `report_to` one of `TRACKERS`, which must be installed. `context` is
+    the base's context length in tokens: no row may be longer.
 
     Raises `CommandError` naming every invalid flag.
     """
@@ -183,6 +189,7 @@ def plan(
     checked = (_error(f, v, rows, context) for f, v in numbers.items() if v is not None)
     errors = [error for error in checked if error]
     errors += _optimizer_errors(optimizer, lora_plus, rate if is_number(rate) else 0.0)
+    errors += _tracker_errors(report_to)
     if steps is not None and epochs is not None:
         errors.append(f"--steps {steps} and --epochs {epochs} both set the length: give one")
     if beta is not None and not prefers:
@@ -210,6 +217,7 @@ def plan(
         lora_plus=lora_plus,
         checkpointing=recipe.checkpointing,
         beta=(BETA if beta is None else float(beta)) if prefers else None,
+        report_to=report_to,
     ).fitted(max(rows - held_out, 1))
 
 
@@ -254,6 +262,16 @@ def _error(flag: str, value: Any, rows: int, context: int | None) -> str | None:
         expected = f"a number above 0 and at most {most:,g}"
     shown = value if is_whole(value) else f"{value:g}"
     return None if valid else f"{flag} {shown}: expected {expected}"
+
+
+def _tracker_errors(tracker: object) -> Iterator[str]:
+    if tracker is None:
+        return
+    if tracker not in TRACKERS:
+        hint = near(str(tracker), TRACKERS).rstrip("?")
+        yield f"--report-to {tracker}: expected one of {', '.join(TRACKERS)}{hint}"
+    elif find_spec(str(tracker)) is None:
+        yield f"--report-to {tracker}: it is not installed; type: %pip install {tracker}"
 
 
 def _optimizer_errors(optimizer: object, ratio: Any, rate: float) -> Iterator[str]:

@@ -6,6 +6,7 @@ reporter and no summary.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -30,15 +31,16 @@ from transformers import (
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.utils import logging
 
-from lora_magic.base.restore import Generators, entries, restoring
+from lora_magic.base.restore import Generators, entries, environment, restoring
 
-from . import optimizers
+from . import optimizers, trackers
 from .batches import Step
 from .encode import IGNORED
 from .hooks import Hooks
 from .preference import Preference
 from .progress import own
 from .spec import TrainSpec
+from .trackers import Tracked
 
 #: Called with the loss of one pass, already scaled to its share of the step's mean over tokens.
 OnPass = Callable[[float], None]
@@ -89,6 +91,7 @@ class Parts:
 
 
 def train(
+    name: str,
     model: nn.Module,
     parts: Parts,
     steps: Sequence[Step],
@@ -101,31 +104,41 @@ def train(
     *,
     hooks: Hooks,
     abortable: Abortable,
+    tracked: Tracked,
     done: int = 0,
     generators: Generators | None = None,
     mean_of_pass: bool = False,
     preference: Preference | None = None,
-) -> None:
+) -> str:
     """Take the steps with an optimizer, after `done` others, from the generators' states.
 
     No weight decay; the gradient's norm is clipped to 1. `folder` is temporary. With `mean_of_pass`
     the model's loss is a mean over the pass, whatever its signature suggests: transformers'
-    classifiers accept the number of a step's items and ignore it. The caller restores what the
-    Trainer changes on the model.
+    classifiers accept the number of a step's items and ignore it. A tracker gets what `tracked`
+    returns after each step, and before the first. The caller restores what the Trainer changes on
+    the model. Returns why a tracker got no more, or "".
+
+    Raises `TrainingError` for a tracker that cannot begin.
     """
     if getattr(model, "is_quantized", False):
         # The Trainer accepts a quantised model only with PEFT adapters; it does not know ours.
         model._hf_peft_config_loaded = True  # type: ignore[assignment]  # a flag of transformers'
-    trainer = _Trainer(
-        model=model,
-        args=_arguments(model, len(steps), spec, folder),
-        data_collator=lambda items: collate(items[0]),
-        train_dataset=[part for step in steps for part in step],
-        optimizers=(parts.optimizer, parts.schedule),
-        callbacks=[_AroundStep(before_update, on_step, hooks, done)],
-    )
+    with restoring(environment("TENSORBOARD_")):
+        arguments = _arguments(name, model, len(steps), spec, folder)
+        trainer = _Trainer(
+            model=model,
+            args=arguments,
+            data_collator=lambda items: collate(items[0]),
+            train_dataset=[part for step in steps for part in step],
+            optimizers=(parts.optimizer, parts.schedule),
+            callbacks=[_AroundStep(before_update, on_step, hooks, done)],
+        )
     trainer.on_pass, trainer.hooks, trainer.abortable = on_pass, hooks, abortable
-    trainer.generators = generators
+    trainer.generators, trainer.tracked, trainer.done = generators, tracked, done
+    if spec.report_to == "trackio":
+        trackers.without_dashboard(arguments.project)
+    if spec.report_to is not None:
+        trainer.add_callback(trackers.BeforeFirst(trainer, tracked))
     parts.scaler = getattr(trainer.accelerator, "scaler", None)
     if parts.scaler is not None and parts.scale:
         parts.scaler.load_state_dict(parts.scale)
@@ -135,10 +148,24 @@ def train(
     # The default is the notebook's table in a kernel; importing that one by name needs IPython.
     for callback in (PrinterCallback, ProgressCallback, DEFAULT_PROGRESS_CALLBACK):
         trainer.remove_callback(callback)
-    trainer.train()
+    guards = trackers.guards(trainer, spec.report_to)
+    try:
+        trainer.train()
+    except BaseException:
+        if guards:
+            # The Trainer does not end them then, and their threads would stay.
+            trainer.callback_handler.on_train_end(trainer.args, trainer.state, trainer.control)
+        raise
+    return next((guard.failure for guard in guards if guard.failure), "")
 
 
-def _arguments(model: nn.Module, steps: int, spec: TrainSpec, folder: str) -> TrainingArguments:
+def _arguments(
+    name: str, model: nn.Module, steps: int, spec: TrainSpec, folder: str
+) -> TrainingArguments:
+    name = trackers.run_name(name)
+    if spec.report_to == "tensorboard":
+        # Its default is below `folder`, which is removed after the run.
+        os.environ.setdefault("TENSORBOARD_LOGGING_DIR", os.path.join("runs", name))
     device = next(model.parameters()).device
     half = any(parameter.dtype == torch.float16 for parameter in model.parameters())
     arguments = TrainingArguments(
@@ -154,10 +181,12 @@ def _arguments(model: nn.Module, steps: int, spec: TrainSpec, folder: str) -> Tr
         gradient_checkpointing=spec.checkpointing
         and bool(getattr(model, "supports_gradient_checkpointing", False)),
         gradient_checkpointing_kwargs={"use_reentrant": False},
-        logging_strategy="no",
+        logging_strategy="steps" if spec.report_to else "no",
+        logging_steps=1,
+        run_name=name,
         save_strategy="no",
         eval_strategy="no",
-        report_to=[],
+        report_to=[spec.report_to] if spec.report_to else [],
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=False,
@@ -194,6 +223,18 @@ class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types here
     abortable: Abortable
     generators: Generators | None
     preference: Preference | None
+    tracked: Tracked
+    done: int
+
+    def log(self, logs: dict[str, float], *args: Any, **rest: Any) -> None:
+        # The Trainer's own loss is in float32 and has the method's penalty in it; it counts the
+        # steps of a resumed run from 0.
+        own, state = {**logs, **self.tracked()} if "loss" in logs else logs, self.state
+        state.global_step += self.done
+        try:
+            super().log(own, *args, **rest)
+        finally:
+            state.global_step -= self.done
 
     def _items(self, inputs: Any) -> int:
         """What the loss is a mean over: tokens, a classifier's examples, or pairs."""

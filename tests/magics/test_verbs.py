@@ -20,6 +20,9 @@ from lora_magic.state.session import Session
 CALLS = [
     ("", ("status", (), {})),
     ("# nothing", ("status", (), {})),
+    ("history", ("history", (), {})),
+    ("history --all", ("history", (), {"all": True})),
+    ("history a,b", ("history", ("a", "b"), {})),
     ("doctor", ("doctor", (), {})),
     ("doctor --report", ("doctor", (), {"report": True})),
     ("load demo", ("load", ("demo",), {})),
@@ -330,7 +333,7 @@ def test_status_without_a_base_names_the_models_of_the_notebook(shell: Any, sess
 #: What only Python has: the text of a cell, what follows a verb, what controls begin with.
 NOT_TYPED = {"text", "reporter", "watch", "start"}
 #: Words that have another name in Python, where they are an object, or several.
-ALSO = {("use", "var"): "model", ("spectrum", "name"): "names"}
+ALSO = {("use", "var"): "model", ("spectrum", "name"): "names", ("history", "name"): "names"}
 
 
 @pytest.mark.parametrize("name", list(VERBS))

@@ -149,3 +149,23 @@ def test_the_line_tells_the_choices() -> None:
         assert part in line
     assert "\n" not in line
     assert plan(SMALL, 10, epochs=1).line.startswith("1 step (1 epoch)")
+
+
+def test_an_unknown_tracker_is_refused_with_the_near_miss() -> None:
+    with pytest.raises(CommandError, match=r"trakio: expected one of .* Did you mean 'trackio'"):
+        plan(DEMO, 10, report_to="trakio")
+
+
+def test_a_tracker_that_is_not_installed_is_named_with_the_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lora_magic.training.spec.find_spec", lambda name: None)
+    with pytest.raises(CommandError) as seen:
+        plan(DEMO, 10, report_to="wandb")
+    assert str(seen.value) == ("--report-to wandb: it is not installed; type: %pip install wandb.")
+
+
+def test_a_run_that_is_reported_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lora_magic.training.spec.find_spec", lambda name: object())
+    assert "reported to mlflow" in plan(DEMO, 10, report_to="mlflow").line
+    assert "reported" not in plan(DEMO, 10).line

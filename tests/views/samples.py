@@ -19,6 +19,8 @@ from lora_magic.compare.comparison import Comparison, Pane
 from lora_magic.compare.prediction import Classification, Prediction
 from lora_magic.lowrank.spectrum import Spectrum, SpectrumRow
 from lora_magic.state.doctor import NOTE, OK, PROBLEM, Examination, Finding
+from lora_magic.state.history import Difference, History
+from lora_magic.state.ledger import Entry
 from lora_magic.state.status import Status
 from lora_magic.training.summary import RunSummary
 from lora_magic.views import receipt, status, training
@@ -89,6 +91,20 @@ def merged(adapter: str, **more: Any) -> MergeReport:
     usual: dict[str, Any] = {"dtype": "fp32", "logit_difference": 1e-6, "seconds": 0.1}
     return MergeReport(
         adapter, **{**usual, "modules": (ModuleMerge(adapter, 0.04, 0.1, 8),), **more}
+    )
+
+
+def entry(adapter: str, session: str = "3f2a9c1b") -> Entry:
+    """A run in the ledger."""
+    return Entry(
+        session,
+        1,
+        "2026-11-29T06:44:58.000+00:00",
+        "train",
+        adapter,
+        result=f"{adapter}: 60 steps",
+        seconds=7.9,
+        data={"sha256": "8aa72e64" * 8, "rows": 10},
     )
 
 
@@ -180,6 +196,12 @@ ALL: dict[str, Callable[[str], Bundle]] = {
             ),
             1.0,
         )
+    ),
+    "history": lambda text: shown(
+        History((entry(text), entry(text, text)), text, 2, (1, 2), trouble=text)
+    ),
+    "two runs": lambda text: shown(
+        Difference((text, text), (entry(text), entry(text)), ((text, text, text, text),))
     ),
     "status": _status,
     "status without a base": lambda text: state(

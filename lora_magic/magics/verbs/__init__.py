@@ -10,6 +10,7 @@ from lora_magic.magics.verbs.looking import (
     ASK,
     COMPARE,
     DOCTOR,
+    HISTORY,
     PANEL,
     RATIO,
     SPECTRUM,
@@ -18,7 +19,7 @@ from lora_magic.magics.verbs.looking import (
 from lora_magic.magics.verbs.training import TRAIN
 
 _WORK = (LOAD, USE, ATTACH, DETACH, TRAIN, SWAP)
-_LOOK = (ASK, COMPARE, STATUS, DOCTOR, RATIO, SPECTRUM, PANEL)
+_LOOK = (ASK, COMPARE, STATUS, HISTORY, DOCTOR, RATIO, SPECTRUM, PANEL)
 _KEEP = (MERGE, UNMERGE, BLEND, COMPRESS, SAVE, OPEN, VERIFY, RESET)
 
 VERBS: dict[str, Verb] = {verb.name: verb for verb in (*_WORK, *_LOOK, *_KEEP)}

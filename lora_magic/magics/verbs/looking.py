@@ -1,4 +1,4 @@
-"""Verbs that look and change nothing: ask, compare, status, doctor, ratio, spectrum, panel."""
+"""Verbs that look and change nothing: ask, compare, status, history, doctor, ratio, spectrum."""
 
 from __future__ import annotations
 
@@ -151,6 +151,19 @@ STATUS = Verb(
     (),
     ("%lora",),
     run=_status,
+)
+
+
+HISTORY = Verb(
+    "history",
+    "show what was done, from the ledger in the home folder; two adapters: how their runs differ",
+    (
+        Argument(
+            "NAME", names, "an adapter, or two to compare", "all", (), AN_ADAPTER, "*", several=True
+        ),
+        Argument("--all", None, "also what earlier kernels did in this home folder"),
+    ),
+    ("%lora history", "%lora history --all", "%lora history pirate,formal"),
 )
 
 

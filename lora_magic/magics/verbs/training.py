@@ -11,7 +11,7 @@ from lora_magic.magics.verb import Argument, Call, Thing, Verb, count_or_share, 
 from lora_magic.magics.verbs.adapters import NAME, by_base
 from lora_magic.training.files import FILE_FORMATS
 from lora_magic.training.rows import FORMATS
-from lora_magic.training.spec import BETA, HOLD_OUT_FROM, HOLD_OUT_MOST, OPTIMIZERS
+from lora_magic.training.spec import BETA, HOLD_OUT_FROM, HOLD_OUT_MOST, OPTIMIZERS, TRACKERS
 
 _DATA = (Thing.VARIABLE, Thing.FILE)
 _STEPS = f"from the epochs, at least {SMALL.min_steps}; demo {RECIPE['steps']}"
@@ -67,6 +67,7 @@ TRAIN = Verb(
         Argument("--beta", number, "β of the loss over preferences", f"{BETA:g}"),
         Argument("--template", text, "the prompt's form", _TEMPLATE, TEMPLATES),
         Argument("--system", text, "a system message before each prompt", "none"),
+        Argument("--report-to", text, "a tracker for losses and rates", "none", TRACKERS),
         Argument(
             "--continue", None, "train from the current state, not the initial one", was="--more"
         ),
