@@ -414,11 +414,11 @@ class Session:
         `text` is a cell's body, `data` a frame, list, dataset or path. `columns` names the columns
         of `data` ("question + context => answer"); `map_` is a function from a row (a dict) to a
         pair, turns, a text or None. With `skip_bad` rows that cannot be read are left out and
-        listed. Of a stream only steps × batch size rows are read, the held-out ones among them.
-        The loss covers the completions only. With `lora_plus` B learns at that many times A's rate
-        (LoRA+, arXiv 2402.12354); `optimizer` is "adamw", "paged-adamw" (a quantised base's default) or
-        "paged-adamw-8bit". When the user stops the run (■), the adapter keeps its steps and
-        `TrainingStopped` is raised; any other error restores the adapter.
+        listed. Of a stream only steps × batch size rows are read, the held-out ones among them. The
+        loss covers the completions only. With `lora_plus` B learns at that many times A's rate
+        (LoRA+, arXiv 2402.12354); `optimizer` is "adamw", "paged-adamw" (a quantised base's
+        default) or "paged-adamw-8bit". When the user stops the run (■), the adapter keeps its steps
+        and `TrainingStopped` is raised; any other error restores the adapter.
         """
         from .train import rows_needed, train
 

@@ -255,7 +255,10 @@ def _joined(parts: Sequence[str]) -> str:
 def _cell(record: Record, column: str) -> str:
     text = text_of(record.get(column))
     if text is None:
-        raise RowError(f"{column} is a {_kind(record[column])}, not text")
+        raise RowError(
+            f"{column} is a {_kind(record[column])}, not text",
+            "Each cell must be text or a number; for anything else: --map FUNCTION",
+        )
     return text
 
 

@@ -91,7 +91,11 @@ class Row:
 
 
 class RowError(ValueError):
-    """Why one row cannot be read; whoever reads the rows adds its number."""
+    """Why one row cannot be read, and what is expected; whoever reads the rows adds its number."""
+
+    def __init__(self, why: str, remedy: str = "") -> None:
+        super().__init__(why)
+        self.remedy = remedy
 
 
 class Rows(tuple[Row, ...]):
@@ -149,6 +153,10 @@ class RowErrors:
         if remedy:
             self.remedies[remedy] = None
 
+    def refuse(self, number: int, error: RowError) -> None:
+        """Record why a row cannot be read."""
+        self.add(number, str(error), error.remedy)
+
     def raise_any(self, remedy: str = "", read: int = 0) -> None:
         """If there are errors, raise a `DataError` that lists them and ends with the remedies.
 
@@ -156,9 +164,10 @@ class RowErrors:
         """
         if not self.found or (self.skip and read):
             return
-        skip = ["To leave them out, add --skip-bad"] if read and self.skip is not None else []
-        told = [*self.remedies, *([remedy] if remedy else []), *skip]
-        raise DataError(f"{_first(self.found)}. {' '.join(told)}")
+        it = "it" if len(self.found) == 1 else "them"
+        skip = [f"To leave {it} out, add --skip-bad."] if read and self.skip is not None else []
+        told = [f"{_first(self.found)}.", *skip, *self.remedies, *([remedy] if remedy else [])]
+        raise DataError(" ".join(told))
 
 
 def _first(faults: Sequence[str]) -> str:

@@ -176,7 +176,7 @@ def _arrows(lines: Lines, errors: RowErrors, reader: Reader) -> Rows:
             try:
                 rows.append(reader.item(sides, number))
             except RowError as error:
-                errors.add(number, str(error))
+                errors.refuse(number, error)
     remedy = f"Type {_EXAMPLE} on each line, or --format text to read plain text."
     errors.raise_any(remedy, len(rows))
     notes = [*reader.notes("line"), *newline_notes(lines)]
@@ -190,7 +190,7 @@ def _json_lines(lines: Lines, errors: RowErrors, reader: Reader) -> Rows:
         try:
             row = reader.known(record, number)
         except RowError as error:
-            errors.add(number, str(error))
+            errors.refuse(number, error)
             continue
         if row.empty:
             errors.add(number, "a prompt or completion is empty")
@@ -218,7 +218,7 @@ def _blocks(lines: Lines, errors: RowErrors) -> Rows:
                 text = check_characters("\n".join(part for _, part in block), "the text")
                 rows.append(Row(None, text, line=block[0][0]))
             except RowError as error:
-                errors.add(block[0][0], str(error))
+                errors.refuse(block[0][0], error)
             block = []
     errors.raise_any("", len(rows))
     return Rows(rows, skipped=errors.found)

@@ -162,8 +162,8 @@ def _by_columns(table: Table, mapping: ColumnMapping, reader: Reader) -> Rows:
         try:
             rows.append(reader.record(record, number, mapping))
         except RowError as error:
-            errors.add(number, str(error))
-    errors.raise_any(_remedy(mapping) if not errors.remedies else "", len(rows))
+            errors.refuse(number, error)
+    errors.raise_any(read=len(rows))
     if not rows:
         raise DataError(f"no {noun}s to train on: the table is empty.")
     if all(row.empty for row in rows):
@@ -172,15 +172,6 @@ def _by_columns(table: Table, mapping: ColumnMapping, reader: Reader) -> Rows:
     unused = [name for name in table.columns if name not in mapping.used]
     notes = [*table.notes, *reader.notes(noun)]
     return Rows(rows, unused=unused, skipped=errors.found, notes=notes)
-
-
-def _remedy(mapping: ColumnMapping) -> str:
-    if mapping.turns:
-        return (
-            'A conversation is a list like [{"role": "user", "content": "…"}, {"role": '
-            '"assistant", "content": "…"}].'
-        )
-    return "Each cell must be text or a number; for anything else: --map FUNCTION"
 
 
 def _mapped(
@@ -193,7 +184,7 @@ def _mapped(
         except LeftOutError:
             continue
         except RowError as error:
-            errors.add(number, str(error))
+            errors.refuse(number, error)
     errors.raise_any(
         "Expected a pair, a list of turns, a text, a dict with known columns, or None.", len(rows)
     )
@@ -224,7 +215,7 @@ def _list(items: list[Any], columns: str | None, reader: Reader, errors: RowErro
         try:
             rows.append(reader.item(item, number))
         except RowError as error:
-            errors.add(number, str(error))
+            errors.refuse(number, error)
     errors.raise_any("All items must be of one kind: dicts, pairs or texts.", len(rows))
     _refuse_empty(rows)
     return Rows(rows, unused=reader.unused, skipped=errors.found, notes=reader.notes(errors.noun))
@@ -248,7 +239,7 @@ def _texts(items: list[str], reader: Reader, errors: RowErrors) -> Rows:
             else:
                 rows.append(reader.item(item if pair is None else pair, number))
         except RowError as error:
-            errors.add(number, str(error))
+            errors.refuse(number, error)
     errors.raise_any("Pass (prompt, completion) pairs, or texts only.", len(rows))
     _refuse_empty(rows)
     return Rows(rows, skipped=errors.found, notes=reader.notes(errors.noun))

@@ -25,6 +25,11 @@ _ALSO = {
     "developer": "system",
 }
 
+_EXPECTED = (
+    'A conversation is a list like [{"role": "user", "content": "…"}, {"role": "assistant", '
+    '"content": "…"}].'
+)
+
 _PARTS = ("text", "input_text", "output_text")
 
 
@@ -62,7 +67,7 @@ def conversation(value: object) -> tuple[Message, ...]:
     turns = turns_of(value)
     roles = [turn.role for turn in turns]
     if turns and "assistant" not in roles:
-        raise RowError("messages have no assistant turn")
+        raise RowError("messages have no assistant turn", _EXPECTED)
     last = len(roles) - 1 - roles[::-1].index("assistant") if turns else 0
     if turns and all(role in ("assistant", "system") for role in roles[:last]):
         raise RowError("messages start with the assistant: a user turn must come first")
@@ -77,7 +82,7 @@ def turns_of(value: object) -> tuple[Message, ...]:
     if no_value(found):
         return ()
     if not isinstance(found, list):
-        raise RowError(f"messages are a {type(found).__name__}, not a list")
+        raise RowError(f"messages are a {type(found).__name__}, not a list", _EXPECTED)
     return tuple(_turn(turn, number) for number, turn in enumerate(found, start=1))
 
 
@@ -89,7 +94,7 @@ def _parsed(text: str, what: str) -> Any:
             # A frame of lists that was saved as CSV: Python's notation, with single quotes.
             return ast.literal_eval(text)
         except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
-            raise RowError(f"{what} are not JSON ({why_not_json(error)})") from None
+            raise RowError(f"{what} are not JSON ({why_not_json(error)})", _EXPECTED) from None
 
 
 def why_not_json(error: Exception) -> str:
@@ -109,7 +114,7 @@ def _turn(turn: object, number: int) -> Message:
     more = {key: value for key, value in fields.items() if value not in (None, [], {})}
     trained = _trained(more.pop("weight", None), number)
     if not isinstance(typed, str) or not (isinstance(content, str | list) or "tool_calls" in more):
-        raise RowError(f'turn {number} of messages is not {{"role": "…", "content": "…"}}')
+        raise RowError(f"turn {number} of messages has no role or no content", _EXPECTED)
     text = _joined(content, number) if isinstance(content, list) else content or ""
     role = _role(typed, number)
     if typed.lower() == "function_call":
