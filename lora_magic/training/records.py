@@ -21,7 +21,7 @@ from .turns import conversation, is_turns, no_value, shared, tools_of, turns_of,
 Function = Callable[[Any], Any]
 
 _A_PAIR = "a (prompt, completion) pair of texts"
-_TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
+_TRUTH = ("false", "true")
 
 
 class LeftOutError(Exception):
@@ -148,12 +148,12 @@ class Reader:
             return text
         by_case = {label.lower(): label for label in self.labels}
         lowered = text.lower()
-        if lowered in by_case and lowered in (*_TRUE, *_FALSE):
+        if lowered in by_case and lowered in _TRUTH:
             return by_case[lowered]
         if any(label.strip().isdecimal() for label in self.labels):
             return text  # Numbers are names there.
-        if len(self.labels) == 2 and lowered in ("true", "false"):
-            lowered = str(int(lowered == "true"))
+        if len(self.labels) == 2 and lowered in _TRUTH:
+            lowered = str(_TRUTH.index(lowered))
         if lowered.isdecimal() and int(lowered) < len(self.labels):
             self.by_number = True
             return self.labels[int(lowered)]

@@ -54,9 +54,20 @@ SYSTEM = ("system", "system_prompt")
 #: The shapes for a model that writes.
 SHAPES = (
     Shape(
-        "preferences: the better answer and the worse", ("prompt",), "chosen", rejected="rejected"
+        "preferences: the better answer and the worse",
+        ("prompt",),
+        "chosen",
+        rejected="rejected",
+        ignored=("messages", "text"),
     ),
-    Shape("preferences, as two conversations", (), "chosen", rejected="rejected", turns=True),
+    Shape(
+        "preferences, as two conversations",
+        (),
+        "chosen",
+        rejected="rejected",
+        turns=True,
+        ignored=("messages", "text"),
+    ),
     Shape("texts, or TRL's lists of turns", ("prompt",), "completion"),
     Shape("", ("prompt",), "response"),
     Shape("Alpaca", ("instruction",), "output", ("input", "context"), ignored=("text",)),
