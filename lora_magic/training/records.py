@@ -120,8 +120,7 @@ class Reader:
         """
         lacking = [name for name in mapping.required if name not in record]
         if lacking:
-            hints = "".join(near(name, [*record]) for name in lacking)
-            raise RowError(f"no {' and no '.join(lacking)}, only {listed(record)}{hints}")
+            raise RowError(f"no {' and no '.join(lacking)}, only {listed(record)}")
         if self.labelled:
             second = _cell(record, mapping.second) if mapping.second else None
             asked = _joined([_cell(record, name) for name in mapping.asks])
