@@ -30,8 +30,8 @@ SURFACE = {
     "attach": "NAME --method --rank --alpha --dropout --targets --init --rslora --dora --bias"
     " --norms --rank-pattern --alpha-pattern --virtual-tokens --for --seed --replace",
     "detach": "NAME --discard",
-    "train": "NAME --data --columns --map --format --skip-bad --epochs --steps --lr --batch-size --max-length"
-    " --eval --seed --lora-plus --optimizer --template --system --continue",
+    "train": "NAME --data --columns --map --format --skip-bad --epochs --steps --lr --batch-size"
+    " --max-length --eval --seed --lora-plus --optimizer --template --system --continue",
     "swap": "NAME",
     "ask": "--max-new-tokens --temperature --seed",
     "compare": "--adapters --max-new-tokens --temperature --seed",

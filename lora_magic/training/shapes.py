@@ -45,7 +45,7 @@ class Shape:
         asked = " + ".join([*self.asks, *([self.second] if self.second else [])])
         asked += "".join(f" [+ {name}]" for name in self.more)
         answer = f"{self.answer}, {self.rejected}" if self.rejected else self.answer
-        return f"{f'{asked} => {answer}' if asked else answer:<44} {self.about}"
+        return f"{f'{asked} => {answer}' if asked else answer:<45} {self.about}".rstrip()
 
 
 #: Beside every shape but a text: the row's own system message.
@@ -77,7 +77,7 @@ SHAPES = (
     Shape("", ("query",), "response", ("context",)),
     Shape("OpenAI's chat: role, content, weight, tool_calls", (), "messages", turns=True),
     Shape("ShareGPT's: from, value", (), "conversations", turns=True),
-    Shape("", (), "conversation", turns=True),
+    Shape("either of the two", (), "conversation", turns=True),
     Shape("plain text", (), "text"),
 )
 

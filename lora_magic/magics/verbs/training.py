@@ -96,7 +96,9 @@ TRAIN = Verb(
     notes=(
         r"rows below: \n is a newline, \\n a backslash and n, \=> an arrow that does not split;",
         r"\n stays in paths (C:\new) and LaTeX commands (\nu)",
-        "columns that are known by name, with a column system beside them:",
-        *(f"  {shape.line}" for shape in (*SHAPES, *LABELLED)),
+        "columns that are known by name, with a column named system beside them:",
+        *(f"  {shape.line}" for shape in SHAPES),
+        "columns that are known to a classifier:",
+        *(f"  {shape.line}" for shape in LABELLED),
     ),
 )
