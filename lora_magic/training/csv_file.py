@@ -49,7 +49,8 @@ def read_csv(name: str, text: str, errors: RowErrors, tabs: bool = False) -> Tab
                 errors.add(line, told, remedy)
             else:
                 records.append((line, dict(zip(header, cells, strict=True))))
-    return Table(tuple(header), lambda names: records, "line", errors)
+    hint = f"If line {first} is a row, type a line with the columns' names above it."
+    return Table(tuple(header), lambda names: records, "line", errors, hint=hint)
 
 
 def _lines(

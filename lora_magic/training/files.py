@@ -18,6 +18,7 @@ from lora_magic.numbers import size
 from .csv_file import read_csv
 from .records import objects, parsed
 from .row import RowErrors
+from .shapes import candidates
 from .table import Table
 from .turns import why_not_json
 
@@ -35,6 +36,7 @@ ENDINGS = {
 FILE_FORMATS = ("csv", "tsv", "jsonl", "json", "parquet", "arrow", "text")
 
 _GZIP = b"\x1f\x8b"
+_PACKED = {b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 
 #: The byte order marks of encodings other than UTF-8; one of UTF-32's begins like UTF-16's.
 _MARKS = {
@@ -73,6 +75,8 @@ def read_file(
     if kind == "parquet":
         return _parquet(path)
     text = _text(path)
+    if kind == "text" and format is None and _has_header(text):
+        kind = "csv"
     if kind in ("arrow", "text"):
         return text
     if not text.strip():
@@ -118,13 +122,26 @@ def _text(path: Path) -> str:
     try:
         raw = reading.read_bytes(path)
         raw = reading.unpacked(raw) if raw.startswith(_GZIP) else raw
+        packed = next((what for mark, what in _PACKED.items() if raw.startswith(mark)), None)
     except reading.UnreadableError as error:
         raise DataError(f"{path.name}: {error}; read it into a frame and pass that.") from None
+    if packed:
+        raise DataError(f"{path.name} is packed by {packed}: unpack it, or pack it by gzip.")
     encoding = next((name for mark, name in _MARKS.items() if raw.startswith(mark)), "utf-8-sig")
     try:
         return raw.decode(encoding)
     except UnicodeDecodeError as error:
         raise DataError(f"{path.name}: {_not_text(raw, encoding, error)}") from None
+
+
+def _has_header(text: str) -> bool:
+    """Whether a file of text is a table: its first line has the names of known columns."""
+    first = text.lstrip("\r\n").partition("\n")[0]
+    for sign in ",\t;|":
+        columns = [name.strip(' \r"') for name in first.split(sign)]
+        if len(columns) > 1 and any(candidates(columns, labelled) for labelled in (False, True)):
+            return True
+    return False
 
 
 def _not_text(raw: bytes, encoding: str, error: UnicodeDecodeError) -> str:
@@ -141,7 +158,8 @@ def _not_text(raw: bytes, encoding: str, error: UnicodeDecodeError) -> str:
         return f"{told} but perhaps UTF-16 without its mark; save it as UTF-8."
     return (
         f"{told}. If {seen!r} is right, it is Windows-1252: read it into a frame "
-        '(frame = pandas.read_csv(…, encoding="cp1252")) and pass that, or save it as UTF-8.'
+        '(frame = pandas.read_csv(…, encoding="cp1252")) and pass that, or save it as UTF-8. '
+        "If not, do the same with its own encoding."
     )
 
 
@@ -159,7 +177,7 @@ def _json(path: Path, text: str, errors: RowErrors) -> Table | list[Any]:
     try:
         data: Any = json.loads(text)
     except json.JSONDecodeError as error:
-        if error.msg == "Extra data" and text.lstrip().startswith("{"):
+        if error.msg == "Extra data":
             return _json_lines(path, text, errors)  # one object per line, whatever the ending
         raise DataError(
             f"{path.name}, line {error.lineno}: not JSON ({error.msg} at column {error.colno}); "

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from lora_magic.errors import DataError, listed
+from lora_magic.errors import DataError, listed, sentence
 
 from .files import frame_table
 from .row import RowErrors
@@ -48,7 +48,8 @@ def opened(data: Any) -> Table | list[Any] | Stream:
         return _columns(data)
     if isinstance(data, Sequence) and not isinstance(data, str | bytes | bytearray):
         return list(data)
-    if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
+    indexed = hasattr(data, "__getitem__") and hasattr(data, "__len__")
+    if indexed and not isinstance(data, str | bytes | bytearray):
         return [data[place] for place in range(len(data))]  # torch's data sets
     raise DataError(f"data of type {type(data).__name__}: {EXPECTED}.{_remedy(data)}")
 
@@ -62,7 +63,8 @@ def _remedy(data: object) -> str:
             " It can be read only once: pass list(data), or if it has no end "
             "list(itertools.islice(data, 1000))."
         )
-    return " Pass list(data)." if hasattr(data, "__iter__") else ""
+    listable = hasattr(data, "__iter__") and not isinstance(data, bytes | bytearray)
+    return " Pass list(data)." if listable else ""
 
 
 def is_a(data: object, library: str, *kinds: str) -> bool:
@@ -115,6 +117,11 @@ def _numpy(data: Any) -> Table | list[Any] | None:
 
 def _columns(data: Mapping[Any, Any]) -> Table:
     """A dict of columns."""
+    for name, values in data.items():
+        if isinstance(values, list) and values and all(isinstance(v, Mapping) for v in values):
+            raise DataError(
+                f"a dict with a list of dicts under {name!r}: pass that, as in data[{name!r}]."
+            )
     cells = {name: _cells(values) for name, values in data.items()}
     if not cells or None in cells.values():
         raise DataError(
@@ -147,7 +154,7 @@ def _dataset(data: Any) -> Table | Stream | None:
             f"the dataset has splits {listed(splits)}: pass one, as in data[{splits[0]!r}]."
         )
     if is_a(data, "datasets", "IterableDataset"):
-        return Stream(data, _class_names(data))
+        return Stream(_unbroken(data), _class_names(data))
     if not is_a(data, "datasets", "Dataset"):
         return None
     # A transform that the person has set makes the rows; any other format changes only their types.
@@ -156,12 +163,23 @@ def _dataset(data: Any) -> Table | Stream | None:
     def read(names: Sequence[str]) -> Iterator[tuple[int, Record]]:
         wanted = data if own else data.with_format(None).select_columns(list(names))
         numbers = count(1)
-        for batch in wanted.iter(_BATCH):
+        for batch in _unbroken(wanted.iter(_BATCH)):
             for cells in zip(*batch.values(), strict=True):
                 yield next(numbers), dict(zip(batch, cells, strict=True))
 
-    columns = tuple(data[0]) if own and len(data) else tuple(data.column_names)
+    columns = tuple(next(_unbroken(data.iter(1)), {}) if own else data.column_names)
     return Table(columns, read, errors=RowErrors("row"), names={} if own else _class_names(data))
+
+
+def _unbroken(items: Iterable[Any]) -> Iterator[Any]:
+    """The items; an error of what makes them (a connection, a transform) is a `DataError`."""
+    try:
+        yield from items
+    except Exception as error:
+        raise DataError(
+            f"the dataset failed with {type(error).__name__}: {sentence(error)}. Try it with: "
+            "next(iter(data))"
+        ) from error
 
 
 def _class_names(data: Any) -> dict[str, Sequence[str]]:

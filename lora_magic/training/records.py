@@ -20,6 +20,7 @@ from .turns import conversation, is_turns, no_value, shared, tools_of, turns_of,
 #: Makes something that can be read from a record or an item, or None to leave it out.
 Function = Callable[[Any], Any]
 
+ONE_KIND = "All items must be of one kind: dicts, pairs or texts."
 _A_PAIR = "a (prompt, completion) pair of texts"
 _TRUTH = ("false", "true")
 
@@ -80,6 +81,8 @@ class Reader:
     def item(self, item: Any, number: int) -> Row:
         """A dict in a known shape, a pair, a list of turns, a text, or a `Row`."""
         if isinstance(item, Row):
+            for text in (item.prompt, item.completion):
+                check_characters(text or "", "the row")
             return item
         if isinstance(item, Mapping):
             return self.known(item, number)
@@ -95,7 +98,7 @@ class Reader:
                 if self.labelled:
                     completion = self.label(item[1])
                 return self._texts(number, prompt or "", completion or "")
-        raise RowError(f"expected {_A_PAIR}, got {_kind(item)}")
+        raise RowError(f"expected {_A_PAIR}, got {_kind(item)}", ONE_KIND)
 
     def known(self, record: Record, number: int) -> Row:
         """A record by its own columns. Raises `RowError` if they fit no shape, or several."""
@@ -273,7 +276,10 @@ def text_of(value: object) -> str | None:
         return ""
     if type(value).__name__ in ("bool", "bool_"):
         return str(bool(value))
-    return str(value) if isinstance(value, Number) else None
+    try:
+        return str(value) if isinstance(value, Number) else None
+    except ValueError:  # more digits than Python converts
+        return None
 
 
 def _label_text(value: object) -> str:

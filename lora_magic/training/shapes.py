@@ -183,7 +183,8 @@ def mapping_for(columns: Sequence[str], flag: str | None, labelled: bool = False
         ways = " or ".join(f'--columns "{mapping}"' for mapping in found)
         raise DataError(f"columns {listed(columns)} match {len(found)} shapes: type {ways}.")
     example = " => ".join(columns[:2]) if len(columns) > 1 else "".join(columns)
-    hints = "".join(near(name, usual(labelled)) for name in columns)
+    free = [name for name in usual(labelled) if name not in columns]
+    hints = "".join(near(name, free) for name in columns if name not in usual(labelled))
     raise DataError(
         f"columns {listed(columns)}: expected {names(labelled)}.{hints} "
         f'Name yours, as in --columns "{example}", or read them with --map FUNCTION'

@@ -16,11 +16,12 @@ from lora_magic.paths import path_of
 from .arrow_line import arrow
 from .files import read_file
 from .kinds import EXPECTED, Stream, opened
-from .records import Function, LeftOutError, Reader
-from .row import RowError, RowErrors, Rows, numbered
+from .records import ONE_KIND, Function, LeftOutError, Reader
+from .row import Row, RowError, RowErrors, Rows, numbered
 from .rows import read_text
 from .shapes import ColumnMapping, candidates, mapping_for, usual
 from .table import Table
+from .turns import is_turns
 
 #: A stream without an end is read up to here if nothing says how much a run needs.
 STREAM_MOST = 100_000
@@ -54,6 +55,10 @@ def read_data(
     (unreadable, ambiguous, empty; with the numbers of all wrong lines or rows) and `CommandError`
     for an unknown format, and for flags that exclude each other.
     """
+    if columns is not None and not isinstance(columns, str):
+        raise CommandError(
+            f'--columns: expected text like "question + context => answer", got {columns!r}.'
+        )
     if map_ is not None and not callable(map_):
         raise CommandError(f"--map: expected a function, got {type(map_).__name__}.")
     if map_ is not None and columns is not None:
@@ -132,7 +137,9 @@ def _read(found: Table | list[Any], columns: str | None, reader: Reader, skip_ba
         mapping = mapping_for(table.columns, columns, reader.labelled)
     except DataError as error:
         table.errors.raise_any()  # Lines that cannot be read may be the reason.
-        raise _by_row(table, reader.labelled, columns) or error from None
+        by_row = _by_row(table, reader.labelled, columns)
+        hint = f"{str(error).rstrip('.')}. {table.hint}" if table.hint and not columns else ""
+        raise by_row or (DataError(hint) if hint else error) from None
     return _by_columns(table, mapping, reader)
 
 
@@ -211,14 +218,25 @@ def _list(items: list[Any], columns: str | None, reader: Reader, errors: RowErro
             f"a list of {type(items[0]).__name__}: {EXPECTED}. Pass the frame itself, not a list."
         )
     rows = []
+    first = _kind(items[0])
     for number, item in numbers:
         try:
+            if (kind := _kind(item)) != first:
+                raise RowError(f"{kind}, but row 1 is {first}", ONE_KIND)
             rows.append(reader.item(item, number))
         except RowError as error:
             errors.refuse(number, error)
-    errors.raise_any("All items must be of one kind: dicts, pairs or texts.", len(rows))
+    errors.raise_any(read=len(rows))
     _refuse_empty(rows)
     return Rows(rows, unused=reader.unused, skipped=errors.found, notes=reader.notes(errors.noun))
+
+
+def _kind(item: object) -> str:
+    if isinstance(item, str):
+        return "a text"
+    if isinstance(item, Mapping):
+        return "a dict"
+    return "a conversation" if is_turns(item) else f"a {'Row' if isinstance(item, Row) else 'pair'}"
 
 
 def _is_frame_part(item: object) -> bool:

@@ -25,6 +25,7 @@ class Table:
 
     `errors` has the faults found so far. `notes` are told with the rows. `names` are the labels'
     names of a column whose values are their numbers (a dataset's `ClassLabel`).
+    `hint` is told if the columns mean nothing.
     """
 
     columns: tuple[str, ...]
@@ -33,6 +34,7 @@ class Table:
     errors: RowErrors = field(default_factory=RowErrors)
     notes: tuple[str, ...] = ()
     names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    hint: str = ""
 
     @classmethod
     def of(

@@ -181,3 +181,25 @@ def test_a_packed_file_is_unpacked_up_to_the_free_memory_and_no_further(
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(DataError, match=r"gzip cannot unpack it"):
         read_data(path)
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+def test_a_text_file_with_a_header_of_known_columns_is_a_table(sign: str, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(written(SIGNS[sign]).encode())
+    assert pairs(tmp_path / "a.txt") == PAIRS
+    assert pairs(tmp_path / "a.txt", format="text")[0][0] is None
+
+
+def test_a_file_without_a_header_is_told_to_get_one(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("Hello,Hi there\nBye,See you\n")
+    with pytest.raises(DataError, match=r"If line 1 is a row, type a line with the columns' names"):
+        read_data(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(("first", "name"), [(b"PK\x03\x04", "zip"), (b"BZh9", "bzip2")])
+def test_a_file_that_another_program_packed_is_told_by_its_first_bytes(
+    first: bytes, name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_bytes(first + b"\xff" * 20)
+    with pytest.raises(DataError, match=f"packed by {name}: unpack it"):
+        read_data(tmp_path / "a.csv")

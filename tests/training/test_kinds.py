@@ -214,3 +214,23 @@ def test_the_data_of_torch_is_read_by_its_places() -> None:
             return PAIRS[place]
 
     assert pairs(Data()) == PAIRS
+
+
+def test_a_data_set_that_fails_while_it_is_read_is_one_line() -> None:
+    def broken() -> Iterator[dict[str, str]]:
+        yield {"text": "a"}
+        raise ConnectionError("the hub is gone")
+
+    stream = datasets.IterableDataset.from_generator(broken)
+    with pytest.raises(DataError, match="failed with ConnectionError: the hub is gone"):
+        read_data(stream)
+    assert [row.completion for row in read_data(stream, most=1)] == ["a"]
+    transformed = datasets.Dataset.from_dict({"raw": ["a"]})
+    transformed.set_transform(lambda batch: {"text": [raw + 1 for raw in batch["raw"]]})
+    with pytest.raises(DataError, match="failed with TypeError"):
+        read_data(transformed)
+
+
+def test_a_dict_of_parts_names_one_to_pass() -> None:
+    with pytest.raises(DataError, match=r"under 'train': pass that, as in data\['train'\]"):
+        read_data({"train": [{"prompt": "q", "completion": "a"}], "test": []})

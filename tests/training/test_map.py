@@ -258,3 +258,35 @@ def test_what_a_frame_writes_as_json_is_read_or_refused(orient: Any, tmp_path: P
         return
     rows = read_data(tmp_path / "a.json")
     assert [(row.prompt, row.completion) for row in rows] == [("q", "a"), ("r", "b")]
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ([("a", "b"), {"prompt": "a", "completion": "b"}], "row 2: a dict, but row 1 is a pair"),
+        (["text", ("a", "b")], "row 2: a pair, but row 1 is a text"),
+        ([TURNS, ("a", "b")], "row 2: a pair, but row 1 is a conversation"),
+        ([Row("a", "b"), ("a", "b")], "row 2: a pair, but row 1 is a Row"),
+        ([("a", "b"), None], "row 2: expected a .* pair of texts, got NoneType"),
+    ],
+)
+def test_two_kinds_of_item_in_one_list_are_told_by_row(rows: list[Any], told: str) -> None:
+    with pytest.raises(DataError, match=f"{told}.*All items must be of one kind"):
+        read_data(rows)
+    assert len(read_data(rows, skip_bad=True)) == 1
+
+
+def test_columns_that_are_no_text_are_refused() -> None:
+    with pytest.raises(CommandError, match=r"--columns: expected text like .*, got 3"):
+        read_data(ROWS, columns=3)  # type: ignore[arg-type]  # what a person may pass
+
+
+def test_a_number_of_too_many_digits_names_its_row() -> None:
+    with pytest.raises(DataError, match="row 1: completion is a int, not text"):
+        read_data([{"prompt": "a", "completion": 10**5000}])
+
+
+def test_one_row_is_enough(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("prompt,completion\nq,a")
+    for data in ([("q", "a")], [{"prompt": "q", "completion": "a"}], tmp_path / "a.csv"):
+        assert [(row.prompt, row.completion) for row in read_data(data)] == [("q", "a")]
