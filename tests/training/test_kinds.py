@@ -169,13 +169,17 @@ def endless(seen: list[int]) -> Iterator[dict[str, str]]:
 
 
 def test_a_stream_is_read_for_as_many_rows_as_a_run_needs_and_no_further() -> None:
-    seen: list[int] = []
-    stream = datasets.IterableDataset.from_generator(endless, gen_kwargs={"seen": seen})
-    rows = read_data(stream, most=7)
+    given: list[int] = []
+
+    def counted() -> Iterator[dict[str, str]]:
+        return endless(given)
+
+    rows = read_data(datasets.IterableDataset.from_generator(counted), most=7)
     assert [row.prompt for row in rows] == [f"q{number}" for number in range(1, 8)]
     assert rows.unused == ("id",)
     assert "a stream, read up to row 7" in rows.note
     assert "--steps" not in rows.note
+    assert given == list(range(1, 8))
 
 
 def test_an_endless_stream_ends_where_it_is_documented_and_says_so(
