@@ -4,8 +4,9 @@ The first ` => ` splits; `\=>` is an arrow that does not, and is read as `=>`. `
 but three kinds of `\n` stay as they are typed:
 
 - `\\n`, which is read as the two characters `\n`;
-- in a path that begins with a drive or a server: `C:\new`, `\\server\notes`. A, B and Q are no
-  drives, since `Q:\n` and `A:\n` are questions and answers;
+- in a path that begins with a drive, a server, `.`, `..`, `~` or `%NAME%`, or that ends with a
+  file's small name and ending: `C:\new`, `\\server\notes`, `..\new`, `docs\new.md`. A, B and Q are
+  no drives, since `Q:\n` and `A:\n` are questions and answers;
 - at the start of a LaTeX command: `\nu`, `\neq`, `\nabla`. Where the rest is a word or a letter as
   well (`\ne`, `\nless`), only behind a space, or if the line has other LaTeX (`$`, `\alpha`).
 
@@ -30,7 +31,11 @@ _COMMANDS = (
 #: These are words, or could begin a line.
 _DOUBTFUL = "e|eg|i|less|mid|sim|prec|succ|exists|parallel"
 
-_PATH = r"(?<![\w\\])(?:[C-PR-Zc-pr-z]:\\|\\\\[\w.$-]+\\)[^\s\"'<>|*?]*"
+_START = r"(?:[C-PR-Zc-pr-z]:|\\\\[\w.$-]+|\.\.?|~|%\w+%)\\"
+_PATH = (
+    rf"(?<![\w.\\]){_START}(?:Program Files(?: \(x86\))?|[^\s\"'<>|*?])*"
+    r"|(?<![\w.\\])[\w-]+(?:\\[a-z][a-z0-9_-]*)+\.[a-z]{1,4}(?![\w.\\])"
+)
 _BACKSLASH = re.compile(
     rf"(?P<path>{_PATH})|(?P<command>\\n(?:{_COMMANDS})(?![A-Za-z]))"
     rf"|(?P<doubtful>\\n(?:{_DOUBTFUL})(?![A-Za-z]))|\\(?P<escaped>\\n|\\?=>)|\\n"

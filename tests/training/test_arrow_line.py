@@ -30,6 +30,12 @@ READ = {
     r"open C:\new\notes.txt\nthen D:\x": r"open C:\new\notes.txt\nthen D:\x",
     'open "C:\\new"\\nplease': 'open "C:\\new"\nplease',
     r"d:\nick, \\server\names\n.txt": r"d:\nick, \\server\names\n.txt",
+    r"C:\Program Files (x86)\new\n.exe": r"C:\Program Files (x86)\new\n.exe",
+    r"%APPDATA%\new ..\new .\notes ~\names": r"%APPDATA%\new ..\new .\notes ~\names",
+    r"see docs\new.md or src\a\n.py": r"see docs\new.md or src\a\n.py",
+    r"Wait..\nnow. And.\nWell": "Wait..\nnow. And.\nWell",
+    r"a.txt\nb.txt\nC.txt": "a.txt\nb.txt\nC.txt",
+    r"Visit\nWww.site": "Visit\nWww.site",
     # LaTeX
     r"$\nu$": r"$\nu$",
     r"What is \nu?": r"What is \nu?",
@@ -71,7 +77,7 @@ def note(body: str) -> str:
 def test_only_where_a_line_leaves_a_doubt_a_note_says_how_it_was_read() -> None:
     assert note("one\\ntwo => three\n\\d => digit") == ""
     assert note("a => b\nopen C:\\new => c") == r"\n stays as typed in line 2 (C:\new)"
-    assert r"\n is a newline in line 1; type \\n to keep it" in note(r"files\notes.txt \t => c")
+    assert r"\n is a newline in line 1; type \\n to keep it" in note(r"files\nAnd \t => c")
     both = note("$\\nu$\\nWhat? => c")
     assert r"\n stays as typed in line 1 (\nu)" in both
     assert r"\n is a newline in line 1" in both
