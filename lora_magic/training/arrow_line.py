@@ -34,7 +34,7 @@ _DOUBTFUL = "e|eg|i|less|mid|sim|prec|succ|exists|parallel"
 _START = r"(?:[C-PR-Zc-pr-z]:|\\\\[\w.$-]+|\.\.?|~|%\w+%)\\"
 _PATH = (
     rf"(?<![\w.\\]){_START}(?:Program Files(?: \(x86\))?|[^\s\"'<>|*?])*"
-    r"|(?<![\w.\\])[\w-]+(?:\\[a-z][a-z0-9_-]*)+\.[a-z]{1,4}(?![\w.\\])"
+    r"|(?<![\w.\\-])[\w-]+(?:\\[a-z][a-z0-9_-]*)+\.[a-z]{1,4}(?![\w.\\])"
 )
 _BACKSLASH = re.compile(
     rf"(?P<path>{_PATH})|(?P<command>\\n(?:{_COMMANDS})(?![A-Za-z]))"
@@ -68,7 +68,8 @@ def newline_notes(lines: Iterable[tuple[int, str]]) -> list[str]:
             continue
         read = arrow(line)
         both = "".join(read or ())
-        as_typed = [m[0] for m in _BACKSLASH.finditer(line) if _stays(m, line)]
+        latex = _LATEX.search(line) is not None
+        as_typed = [m[0] for m in _BACKSLASH.finditer(line) if _stays(m, latex)]
         if any("\\n" in part for part in as_typed):
             kept.append(number)
             example = example or next(part for part in as_typed if "\\n" in part)
@@ -85,18 +86,19 @@ def newline_notes(lines: Iterable[tuple[int, str]]) -> list[str]:
 def _read(side: str, line: str) -> str:
     if "\\" not in side:
         return side
+    latex = _LATEX.search(line) is not None
 
     def meant(match: re.Match[str]) -> str:
         if match["escaped"]:
             return match["escaped"]
-        return match[0] if _stays(match, line) else "\n" + match[0][2:]
+        return match[0] if _stays(match, latex) else "\n" + match[0][2:]
 
     return _BACKSLASH.sub(meant, side)
 
 
-def _stays(match: re.Match[str], line: str) -> bool:
-    """Whether a match is a path or a LaTeX command, with `line` as the evidence."""
+def _stays(match: re.Match[str], latex: bool) -> bool:
+    """Whether a match is a path or a LaTeX command; `latex` is whether its line has others."""
     if match["doubtful"]:
-        behind = match.string[: match.start()]
-        return behind[-1:].isspace() or _LATEX.search(line) is not None
+        start = match.start()
+        return latex or match.string[max(start - 1, 0) : start].isspace()
     return bool(match["path"] or match["command"])
