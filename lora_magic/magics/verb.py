@@ -140,6 +140,7 @@ class Argument:
         if self.short_for is not None:
             return self.short_for[0]
         plain = self.name.lstrip("-").lower().replace("-", "_")
+        # `map` is no keyword, but a function that everybody uses.
         return f"{plain}_" if iskeyword(plain) or plain == "map" else plain
 
     @property

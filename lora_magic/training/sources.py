@@ -26,6 +26,9 @@ from .turns import is_turns
 #: A stream without an end is read up to here if nothing says how much a run needs.
 STREAM_MOST = 100_000
 
+#: And up to here whatever it needs: the rows are kept in memory.
+STREAM_LIMIT = 1_000_000
+
 
 def read_data(
     data: Any,
@@ -47,8 +50,8 @@ def read_data(
     ending. `map_` makes of each record (a dict) or item a pair, turns, a text, a dict in a known
     shape, or None to leave it out. `labels` are a classifier's: the data may have their numbers.
 
-    Of a stream (`IterableDataset`) the first `most` rows are read, by default `STREAM_MOST`;
-    anything else is read whole, since a run draws its rows from all of it.
+    Of a stream (`IterableDataset`) the first `most` rows are read, by default `STREAM_MOST`
+    and never more than `STREAM_LIMIT`; anything else is read whole, since a run draws its rows from all of it.
 
     A row whose prompt or completion has no value (None, NaN, "") is an empty row, which is counted.
     With `skip_bad` rows that cannot be read are left out and listed. Raises `DataError`
@@ -106,7 +109,7 @@ def _from_path(
 
 def _first_of(stream: Stream, most: int | None) -> tuple[Table | list[Any], list[str]]:
     """What a run needs of a stream, and what to say about it."""
-    wanted = STREAM_MOST if most is None else most
+    wanted = STREAM_MOST if most is None else min(most, STREAM_LIMIT)
     items = list(islice(stream.items, wanted))
     found = list_of(items)
     if isinstance(found, Table):

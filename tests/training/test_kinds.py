@@ -192,6 +192,16 @@ def test_an_endless_stream_ends_where_it_is_documented_and_says_so(
     assert "a stream, read up to row 20; --steps N reads what N steps need" in rows.note
 
 
+def test_a_run_of_more_steps_than_memory_holds_rows_for_does_not_read_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sources, "STREAM_LIMIT", 20)
+    stream = datasets.IterableDataset.from_generator(endless, gen_kwargs={"seen": []})
+    rows = read_data(stream, most=10**15)
+    assert len(rows) == 20
+    assert "read up to row 20" in rows.note
+
+
 def test_a_stream_that_ends_earlier_is_read_whole_and_needs_no_note() -> None:
     rows = read_data(datasets.Dataset.from_dict(COLUMNS).to_iterable_dataset(), most=100)
     assert [(row.prompt, row.completion) for row in rows] == PAIRS
