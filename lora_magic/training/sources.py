@@ -50,8 +50,9 @@ def read_data(
     ending. `map_` makes of each record (a dict) or item a pair, turns, a text, a dict in a known
     shape, or None to leave it out. `labels` are a classifier's: the data may have their numbers.
 
-    Of a stream (`IterableDataset`) the first `most` rows are read, by default `STREAM_MOST`
-    and never more than `STREAM_LIMIT`; anything else is read whole, since a run draws its rows from all of it.
+    Of a stream (`IterableDataset`) the first `most` rows are read, by default `STREAM_MOST` and
+    never more than `STREAM_LIMIT`; anything else is read whole, since a run draws its rows from
+    all of it.
 
     A row whose prompt or completion has no value (None, NaN, "") is an empty row, which is counted.
     With `skip_bad` rows that cannot be read are left out and listed. Raises `DataError`
