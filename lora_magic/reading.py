@@ -7,10 +7,13 @@ and JSON; knows no model. Every room may import it.
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import math
 import os
 import stat
+import zlib
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -71,6 +74,20 @@ def read_text(path: Path, limit: int | None = None) -> str:
         line = raw.count(b"\n", 0, error.start) + 1
         reason = f"line {line} is not UTF-8 (byte 0x{raw[error.start]:02x})"
         raise UnreadableError(reason) from error
+
+
+def unpacked(raw: bytes, limit: int | None = None) -> bytes:
+    """What gzip has packed, at most `limit` bytes (default: the free memory): a small file can
+    unpack to any size. Raises `UnreadableError`."""
+    most = free_memory() if limit is None else limit
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(raw)) as file:
+            found = file.read() if most is None else file.read(most + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UnreadableError(f"gzip cannot unpack it ({error})") from error
+    if most is not None and len(found) > most:
+        raise UnreadableError(f"it unpacks to more than {size(most)}")
+    return found
 
 
 def read_json(path: Path, finite: bool = True) -> Any:

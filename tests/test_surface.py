@@ -30,8 +30,9 @@ SURFACE = {
     "attach": "NAME --method --rank --alpha --dropout --targets --init --rslora --dora --bias"
     " --norms --rank-pattern --alpha-pattern --virtual-tokens --for --seed --replace",
     "detach": "NAME --discard",
-    "train": "NAME --data --columns --format --epochs --steps --lr --batch-size --max-length"
-    " --eval --seed --lora-plus --optimizer --beta --template --system --report-to --continue",
+    "train": "NAME --data --columns --map --format --skip-bad --epochs --steps --lr --batch-size"
+    " --max-length --eval --seed --lora-plus --optimizer --beta --template --system --report-to"
+    " --continue",
     "swap": "NAME",
     "ask": "--data --column --messages --max-new-tokens --temperature --top-p --seed",
     "compare": "--adapters --max-new-tokens --temperature --top-p --seed",

@@ -6,7 +6,7 @@ Knows names and paths, and a model or a tokenizer by the name of its class: no l
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lora_magic.errors import CommandError, near
@@ -49,6 +49,30 @@ def data(source: str, variables: Mapping[str, Any]) -> Any:
             f"{near(source, names_of(variables))} Type --data VAR or --data PATH"
         )
     return source
+
+
+def function(source: str, variables: Mapping[str, Any]) -> Callable[[Any], Any]:
+    """The notebook's function of that name (`to_row`, or `helpers.to_row`).
+
+    Raises `CommandError` if there is none, for an expression, and for what cannot be called.
+    """
+    if not all(part.isidentifier() for part in source.split(".")):
+        raise CommandError(
+            f"--map {source!r} is an expression; define it first (def to_row(row): …), then type "
+            "--map to_row"
+        )
+    if source.partition(".")[0] not in variables:
+        raise CommandError(
+            f"--map {source!r} is not defined in this notebook."
+            f"{near(source, names_of(variables))} Define it first: def {source}(row): …"
+        )
+    found = variable(source, variables)
+    if not callable(found):
+        raise CommandError(
+            f"--map {source}: expected a function from a row (a dict) to a pair, turns, a text or "
+            f"None, got {type(found).__name__}."
+        )
+    return found  # type: ignore[no-any-return]  # whatever can be called
 
 
 def labels(source: str, variables: Mapping[str, Any]) -> Any:

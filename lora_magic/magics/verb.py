@@ -143,7 +143,8 @@ class Argument:
         if self.short_for is not None:
             return self.short_for[0]
         plain = self.name.lstrip("-").lower().replace("-", "_")
-        return f"{plain}_" if iskeyword(plain) else plain
+        # `map` is no keyword, but a function that everybody uses.
+        return f"{plain}_" if iskeyword(plain) or plain == "map" else plain
 
     @property
     def typed(self) -> str:

@@ -398,7 +398,9 @@ class Session:
         *,
         text: str | None = None,
         columns: str | None = None,
+        map_: Callable[[Any], Any] | None = None,
         format: str | None = None,
+        skip_bad: bool = False,
         epochs: float | None = None,
         steps: int | None = None,
         lr: float | None = None,
@@ -417,31 +419,43 @@ class Session:
     ) -> RunSummary:
         """Train an adapter from its initial state, or with `continue_` from its current one.
 
-        `text` is a cell's body, `data` a frame, list, dataset or path. The loss covers the
-        completions only. With `lora_plus` B learns at that many times A's rate (LoRA+,
-        arXiv 2402.12354); `optimizer` is "adamw", "paged-adamw" (a quantised base's default) or
-        "paged-adamw-8bit". `report_to` is a tracker (trackio, tensorboard, mlflow, wandb), which
-        gets the losses and rates. When the user stops the run (■), the adapter keeps its steps and
-        `TrainingStopped` is raised; any other error restores the adapter.
+        `text` is a cell's body, `data` a frame, list, dataset or path. `columns` names the columns
+        of `data` ("question + context => answer"); `map_` is a function from a row (a dict) to a
+        pair, turns, a text or None. With `skip_bad` rows that cannot be read are left out and
+        listed. Of a stream only steps × batch size rows are read, the held-out ones among them. The
+        loss covers the completions only. With `lora_plus` B learns at that many times A's rate
+        (LoRA+, arXiv 2402.12354); `optimizer` is "adamw", "paged-adamw" (a quantised base's
+        default) or "paged-adamw-8bit". `report_to` is a tracker (trackio, tensorboard, mlflow,
+        wandb), which gets the losses and rates. When the user stops the run (■), the adapter keeps
+        its steps and `TrainingStopped` is raised; any other error restores the adapter.
         """
-        from .train import train
+        from .train import rows_needed, train
 
         _ = self._state.base
         self._state.refuse_while_merged("train")
         attached = self._state.named(name)
-        if text is not None and (data is not None or columns is not None):
+        if text is not None and any(given is not None for given in (data, columns, map_)):
             raise CommandError(
-                "train: both text and data (or columns) are given; pass one of the two."
+                "train: both text and data (or columns, or map) are given; pass one of the two."
             )
-        labelled = self._state.base.task.classifies
+        task = self._state.base.task
+        reading: dict[str, Any] = {
+            "labelled": task.classifies,
+            "labels": task.labels if task.classifies else (),
+            "skip_bad": skip_bad,
+        }
         if text is not None:
-            examples = rows.read_text(text, format, labelled=labelled)
+            examples = rows.read_text(text, format, **reading)
         else:
-            examples = sources.read_data(data, columns=columns, format=format, labelled=labelled)
+            most = rows_needed(self._state.base.recipe, steps, batch_size)
+            examples = sources.read_data(
+                data, columns=columns, format=format, map_=map_, most=most, **reading
+            )
         return train(
             self._state,
             attached,
             examples,
+            notes=examples.note,
             template=template,
             system=system,
             more=continue_,

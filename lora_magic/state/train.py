@@ -22,7 +22,7 @@ from lora_magic.interrupts import Stop
 from lora_magic.training import encode, preference, run
 from lora_magic.training.encode import Encoded
 from lora_magic.training.forgetting import Forgetting, Unmeasured, recorded
-from lora_magic.training.reporter import Reporter, SilentReporter
+from lora_magic.training.reporter import Reporter, RunPlan, SilentReporter
 from lora_magic.training.row import Row
 from lora_magic.training.spec import TrainSpec, plan
 from lora_magic.training.summary import RunSummary
@@ -46,13 +46,14 @@ def train(
     more: bool,
     reporter: Reporter | None,
     measured: bool = True,
+    notes: str = "",
     **flags: Any,
 ) -> RunSummary:
     """Train from the adapter's initial state, or with `more` from its current one.
 
     Forgetting is measured last, after the training is recorded: an error there does not affect it.
-    Raises `TrainingStopped` if the user stopped the run: the adapter keeps its steps. Any other
-    error of the run restores the weights.
+    `notes` follow the run's first line. Raises `TrainingStopped` if the user stopped the run: the
+    adapter keeps its steps. Any other error of the run restores the weights.
     """
     tokenizer = state.base.needs_tokenizer()
     form = _form(state, attached if more else None, template, system)
@@ -82,7 +83,8 @@ def train(
         return Record(form, history, run=_recorded(summary, flags), example=example)
 
     state.run = Run(attached.name, spec, form, encoded.data_hash, len(rows))
-    summary = _run(state, attached, encoded, spec, more, _WithoutFinish(reporter), record)
+    told = _WithoutFinish(reporter, notes)
+    summary = _run(state, attached, encoded, spec, more, told, record)
     state.run.summary = summary
     if measured:
         state.run.summary = summary = _with_forgetting(state, attached, summary, reporter)
@@ -94,6 +96,17 @@ def train(
     return summary
 
 
+def rows_needed(recipe: Recipe, steps: object, batch_size: object) -> int | None:
+    """The rows that a run of so many steps needs of a stream; None if its length is not given.
+
+    Held-out rows are taken from these: the others are then seen a little more than once.
+    """
+    batch = recipe.batch_size * recipe.accumulation if batch_size is None else batch_size
+    if not isinstance(steps, int) or not isinstance(batch, int):
+        return None  # Other values are refused when the run is planned.
+    return steps * batch if steps * batch > 0 else None
+
+
 def _asked(row: Row) -> str:
     """What a row asks: its prompt, or the user's first turn of a conversation; "" for a text."""
     turns = [turn.content for turn in row.messages or () if turn.role == "user"]
@@ -101,12 +114,20 @@ def _asked(row: Row) -> str:
 
 
 class _WithoutFinish:
-    """Passes a run's events on, except its end: the receipt waits for the forgetting."""
+    """Passes a run's events on, except its end: the receipt waits for the forgetting.
 
-    def __init__(self, reporter: Reporter) -> None:
-        self.start, self.step = reporter.start, reporter.step
+    Adds to the first line what a person should know about how the rows were read.
+    """
+
+    def __init__(self, reporter: Reporter, notes: str = "") -> None:
+        self.reporter, self.notes, self.step = reporter, notes, reporter.step
         self.note = getattr(reporter, "note", None)
         self.stop = getattr(reporter, "stop", None)
+
+    def start(self, plan: RunPlan) -> None:
+        """Shows the plan and the notes."""
+        line = " · ".join(filter(None, (plan.line, self.notes)))
+        self.reporter.start(replace(plan, line=line))
 
     def finish(self, summary: RunSummary) -> None:
         """Does nothing: `_with_forgetting` finishes."""

@@ -1,16 +1,13 @@
-"""Data files: from a path to named records or text, with line numbers.
+"""Data files: from a path to a table, a list or text, with line numbers.
 
-Knows CSV, TSV, JSON Lines, JSON and Parquet; knows no rows, no model and not what columns mean.
-pandas reads Parquet, the standard library the others.
+Knows CSV, JSON Lines, JSON, Parquet and text, each packed by gzip or not; knows no rows, no model
+and not what columns mean. pyarrow reads Parquet, or else pandas.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +15,12 @@ from lora_magic import reading
 from lora_magic.errors import CommandError, DataError, listed, near
 from lora_magic.numbers import size
 
-from .records import Record, objects, parsed, why_not_json
+from .csv_file import read_csv
+from .records import objects, parsed
 from .row import RowErrors
+from .shapes import candidates
+from .table import Table
+from .turns import why_not_json
 
 ENDINGS = {
     ".csv": "csv",
@@ -34,28 +35,26 @@ ENDINGS = {
 #: Values of `--format` for a file; "text" and "arrow" read it as a cell's body.
 FILE_FORMATS = ("csv", "tsv", "jsonl", "json", "parquet", "arrow", "text")
 
+_GZIP = b"\x1f\x8b"
+_PACKED = {b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 
-@dataclass(frozen=True)
-class Table:
-    """Named records, each with its number; `noun` says what the numbers count."""
-
-    columns: tuple[str, ...]
-    records: tuple[tuple[int, Record], ...]
-    noun: str = "row"
-
-    @classmethod
-    def of(cls, records: Sequence[tuple[int, Record]], noun: str = "row") -> Table:
-        """A table of records, with every column that any of them has."""
-        columns = dict.fromkeys(str(key) for _, record in records for key in record)
-        return cls(tuple(columns), tuple(records), noun)
+#: The byte order marks of encodings other than UTF-8; one of UTF-32's begins like UTF-16's.
+_MARKS = {
+    b"\xff\xfe\x00\x00": "utf-32",
+    b"\x00\x00\xfe\xff": "utf-32",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+}
 
 
-def read_file(path: Path, format: str | None = None) -> Table | str:
-    """The table in a file, or its text if the format is that of a cell's body.
+def read_file(
+    path: Path, format: str | None = None, skip: bool | None = None
+) -> Table | list[Any] | str:
+    """The table or list in a file, or its text if the format is that of a cell's body.
 
-    The format is `format`, else that of the file's ending. Raises `DataError` for a missing file,
-    an unknown ending, and content that cannot be read, with its line; `CommandError` for an unknown
-    format.
+    The format is `format`, else that of the file's ending, before `.gz`. With `skip` the lines that
+    cannot be read are left in the table's errors. Raises `DataError` for a missing file, an unknown
+    ending, and content that cannot be read, with its line; `CommandError` for an unknown format.
     """
     if format is not None and format not in FILE_FORMATS:
         raise CommandError(
@@ -63,22 +62,32 @@ def read_file(path: Path, format: str | None = None) -> Table | str:
             f"{near(format, FILE_FORMATS)}"
         )
     _check(path)
-    kind = format or ENDINGS.get(path.suffix.lower())
+    ending = path.suffix.lower()
+    if ending == ".gz":
+        ending = Path(path.stem).suffix.lower()
+    kind = format or ENDINGS.get(ending)
     if kind is None:
         raise DataError(
             f"{path.name}: unknown ending {path.suffix or '(none)'!r}, expected "
-            f"{', '.join(ENDINGS)}; add --format {'|'.join(FILE_FORMATS)}."
+            f"{', '.join(ENDINGS)}, also with .gz; add --format {'|'.join(FILE_FORMATS)}, or read "
+            "it into a frame and pass that."
         )
     if kind == "parquet":
         return _parquet(path)
     text = _text(path)
+    if kind == "text" and format is None and _has_header(text):
+        kind = "csv"
     if kind in ("arrow", "text"):
         return text
     if not text.strip():
         raise DataError(f"{path.name} is empty.")
+    errors = RowErrors(skip=skip)
     if kind in ("csv", "tsv"):
-        return _csv(path, text, kind)
-    return _json(path, text) if kind == "json" else _json_lines(path, text)
+        return read_csv(path.name, text, errors, tabs=kind == "tsv")
+    begins_list = text.lstrip().startswith("[")
+    if kind == "json" or begins_list:
+        return _json(path, text, errors)
+    return _json_lines(path, text, errors)
 
 
 def _check(path: Path) -> None:
@@ -105,65 +114,71 @@ def _check(path: Path) -> None:
 
 
 def _files(folder: Path) -> list[str]:
-    return sorted(p.name for p in folder.iterdir() if p.suffix.lower() in ENDINGS)
+    names = (p.name for p in folder.iterdir())
+    return sorted(n for n in names if Path(n.lower().removesuffix(".gz")).suffix in ENDINGS)
 
 
 def _text(path: Path) -> str:
     try:
-        return reading.read_text(path)
+        raw = reading.read_bytes(path)
+        raw = reading.unpacked(raw) if raw.startswith(_GZIP) else raw
+        packed = next((what for mark, what in _PACKED.items() if raw.startswith(mark)), None)
     except reading.UnreadableError as error:
-        encode = "save it as UTF-8, or " if "UTF-8" in str(error) else ""
-        raise DataError(
-            f"{path.name}: {error}; {encode}read it into a frame and pass that."
-        ) from None
-
-
-def _csv(path: Path, text: str, kind: str) -> Table:
-    header_line = text.lstrip("\r\n").split("\n", 1)[0]
-    delimiter = "\t" if kind == "tsv" else ","
-    if kind == "csv" and "," not in header_line and ";" in header_line:
-        delimiter = ";"  # Spreadsheets write this where the decimal sign is a comma.
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    errors, records = RowErrors(), []
-    header: list[str] = []
-    start = 1
+        raise DataError(f"{path.name}: {error}; read it into a frame and pass that.") from None
+    if packed:
+        raise DataError(f"{path.name} is packed by {packed}: unpack it, or pack it by gzip.")
+    encoding = next((name for mark, name in _MARKS.items() if raw.startswith(mark)), "utf-8-sig")
     try:
-        for cells in reader:
-            line, start = start, reader.line_num + 1
-            if not any(cell.strip() for cell in cells) and len(cells) < 2:
-                continue
-            if not header:
-                header = [cell.strip() for cell in cells]
-                _check_names(f"{path.name}: ", header)
-            elif len(cells) != len(header):
-                errors.add(line, f"{len(cells)} fields, but the header has {len(header)}")
-            else:
-                records.append((line, dict(zip(header, cells, strict=True))))
-    except csv.Error as error:
-        errors.add(start, f"{error}")
-    errors.raise_any(f"{path.name}: put quotes around a field that contains {delimiter!r}.")
-    return Table(tuple(header), tuple(records), "line")
+        return raw.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path.name}: {_not_text(raw, encoding, error)}") from None
 
 
-def _check_names(where: str, names: Sequence[str]) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise DataError(f"{where}two columns are named {listed(map(repr, twice))}; rename one.")
+def _has_header(text: str) -> bool:
+    """Whether a file of text is a table: its first line has the names of known columns."""
+    first = text.lstrip("\r\n").partition("\n")[0]
+    for sign in ",\t;|":
+        columns = [name.strip(' \r"') for name in first.split(sign)]
+        if len(columns) > 1 and any(candidates(columns, labelled) for labelled in (False, True)):
+            return True
+    return False
 
 
-def _json_lines(path: Path, text: str) -> Table:
-    errors = RowErrors()
+def _not_text(raw: bytes, encoding: str, error: UnicodeDecodeError) -> str:
+    """Why bytes are not text, and how to read them: the person can see whether it is Windows'."""
+    if encoding != "utf-8-sig":
+        return f"its first bytes say {encoding.upper()}, but it is not; save it as UTF-8."
+    at = error.start
+    line = raw.count(b"\n", 0, at) + 1
+    start, end = raw.rfind(b"\n", 0, at) + 1, raw.find(b"\n", at)
+    around = raw[max(start, at - 20) : min(end if end >= 0 else len(raw), at + 20)]
+    seen = around.decode("cp1252", errors="replace").strip()
+    told = f"line {line} is not UTF-8 (byte 0x{raw[at]:02x})"
+    if raw.count(0, 0, 1000) > 100:
+        return f"{told} but perhaps UTF-16 without its mark; save it as UTF-8."
+    return (
+        f"{told}. If {seen!r} is right, it is Windows-1252: read it into a frame "
+        '(frame = pandas.read_csv(…, encoding="cp1252")) and pass that, or save it as UTF-8. '
+        "If not, do the same with its own encoding."
+    )
+
+
+def _json_lines(path: Path, text: str, errors: RowErrors) -> Table:
     # Not splitlines: it also splits at U+2028, which JSON strings may contain.
     lines = enumerate(text.replace("\r\n", "\n").split("\n"), start=1)
+    before = len(errors.found)
     records = list(objects(parsed(lines, errors), errors))
-    errors.raise_any(f"{path.name}: each line must be one JSON object.")
-    return Table.of(records, "line")
+    if len(errors.found) > before:
+        errors.remedies[f"{path.name}: each line must be one JSON object."] = None
+    return Table.of(records, "line", errors)
 
 
-def _json(path: Path, text: str) -> Table:
+def _json(path: Path, text: str, errors: RowErrors) -> Table | list[Any]:
     try:
         data: Any = json.loads(text)
     except json.JSONDecodeError as error:
+        if error.msg == "Extra data":
+            return _json_lines(path, text, errors)  # one object per line, whatever the ending
         raise DataError(
             f"{path.name}, line {error.lineno}: not JSON ({error.msg} at column {error.colno}); "
             "for one object per line use the ending .jsonl or --format jsonl."
@@ -172,37 +187,94 @@ def _json(path: Path, text: str) -> Table:
         raise DataError(
             f"{path.name}: not JSON ({why_not_json(error)}); expected a list of objects."
         ) from None
+    if isinstance(data, Mapping):
+        return _wrapped(path, data, errors)
     if not isinstance(data, list):
         raise DataError(f"{path.name}: expected a list of objects, got one {type(data).__name__}.")
-    errors = RowErrors("item")
+    return _items(data, errors)
+
+
+def _items(data: list[Any], errors: RowErrors) -> Table | list[Any]:
+    """Objects as a table; pairs, texts or lists of turns as they are."""
+    errors.noun = "item"
+    if not any(isinstance(item, Mapping) for item in data):
+        return data
+    before = len(errors.found)
     records = list(objects(enumerate(data, start=1), errors))
-    errors.raise_any(f"{path.name}: expected a list of objects.")
-    return Table.of(records, "item")
+    if len(errors.found) > before:
+        errors.remedies["Expected a list of objects."] = None
+    return Table.of(records, "item", errors)
+
+
+def _wrapped(path: Path, data: Mapping[str, Any], errors: RowErrors) -> Table | list[Any]:
+    """An object around the rows: one key has the list of objects, or each key is a column.
+
+    A frame's `to_json` writes columns as objects by index, or as `columns` and `data`.
+    """
+    held = {key: value for key, value in data.items() if isinstance(value, list) and value}
+    rows = [key for key, value in held.items() if all(isinstance(i, Mapping) for i in value)]
+    if len(rows) == 1:
+        return _items(list(data[rows[0]]), errors)
+    if not rows and {"columns", "data"} <= {*held}:
+        names = [str(name) for name in held["columns"]]
+        if all(isinstance(row, list) and len(row) == len(names) for row in held["data"]):
+            rows_of = [dict(zip(names, row, strict=True)) for row in held["data"]]
+            return Table.of(list(enumerate(rows_of, start=1)), "item", errors)
+    columns = {
+        key: list(value.values()) if isinstance(value, Mapping) else value
+        for key, value in data.items()
+    }
+    lists = all(isinstance(value, list) for value in columns.values())
+    if lists and len({len(value) for value in columns.values()}) == 1 and not rows:
+        return Table.by_column([*columns], [*columns.values()].__getitem__, "item")
+    what = f"lists of objects under {listed(rows)}" if rows else f"the keys {listed(data)}"
+    raise DataError(
+        f"{path.name}: expected a list of objects, got one dict with {what}. "
+        "Read it into a list of rows and pass that."
+    )
 
 
 def _parquet(path: Path) -> Table:
     try:
+        from pyarrow import parquet
+    except ImportError:
+        return _by_pandas(path)
+
+    def cells(place: int) -> list[Any]:
+        try:
+            with parquet.ParquetFile(path) as file:
+                # A name with a dot in it would be taken for a path into a structure.
+                return list(file.read([columns[place]]).column(0).to_pylist())
+        except Exception as error:  # noqa: BLE001 - a bad file raises one of several errors
+            raise _bad_parquet(path, error) from None
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            columns = file.schema_arrow.names
+    except Exception as error:  # noqa: BLE001 - as above
+        raise _bad_parquet(path, error) from None
+    return Table.by_column(columns, cells)
+
+
+def _by_pandas(path: Path) -> Table:
+    try:
         import pandas
 
-        frame = pandas.read_parquet(path)
+        return frame_table(pandas.read_parquet(path))
     except ImportError:
         raise DataError(
             f"{path.name}: reading Parquet needs pandas and pyarrow; "
             "type: %pip install pandas pyarrow"
         ) from None
     except Exception as error:  # noqa: BLE001 - each engine has its own errors for a bad file
-        why = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{path.name}: not a readable Parquet file ({why})") from None
-    return frame_table(frame)
+        raise _bad_parquet(path, error) from None
+
+
+def _bad_parquet(path: Path, error: Exception) -> DataError:
+    why = (str(error).splitlines() or [type(error).__name__])[0]
+    return DataError(f"{path.name}: not a readable Parquet file ({why})")
 
 
 def frame_table(frame: Any) -> Table:
     """A pandas DataFrame as a table; rows are numbered from 1."""
-    columns = tuple(str(column) for column in frame.columns)
-    _check_names("", columns)
-    values = zip(*(frame.iloc[:, index] for index in range(len(columns))), strict=True)
-    records = tuple(
-        (number, dict(zip(columns, cells, strict=True)))
-        for number, cells in enumerate(values, start=1)
-    )
-    return Table(columns, records)
+    return Table.by_column([*frame.columns], lambda place: frame.iloc[:, place].tolist())

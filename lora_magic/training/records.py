@@ -1,143 +1,295 @@
-"""Records with named columns, and which of their columns are the prompt and the completion.
+"""One record, or one item of a list, as a row.
 
-Knows mappings and column names; knows no file, no frame and no tokenizer.
+Knows mappings of columns and what a row may be; knows no file, no frame and no tokenizer.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from numbers import Number
 from typing import Any
 
-from lora_magic.errors import DataError, listed, near, sentence
+from lora_magic.errors import listed, near, sentence
 
-from .row import Message, Row, RowErrors, numbered
+from .row import Message, Row, RowError, RowErrors, check_characters, numbered
+from .shapes import ColumnMapping, candidates, names, usual
+from .table import Record, by_text
+from .turns import conversation, is_turns, no_value, shared, tools_of, turns_of, why_not_json
 
-#: Columns whose names say which is the prompt and which the completion.
-PAIRS = (
-    ("prompt", "completion"),
-    ("prompt", "response"),
-    ("instruction", "output"),
-    ("question", "answer"),
-)
+#: Makes something that can be read from a record or an item, or None to leave it out.
+Function = Callable[[Any], Any]
 
-#: More pairs for a classifier.
-LABELLED = (("text", "label"), ("sentence", "label"))
-
-#: Columns of conversations: a list of turns, as chat templates or ShareGPT write them.
-CONVERSATIONS = ("messages", "conversations")
-
-#: ShareGPT's role names → those of chat templates.
-_ROLES = {"human": "user", "gpt": "assistant"}
-
-Record = Mapping[str, Any]
+ONE_KIND = "All items must be of one kind: dicts, pairs or texts."
+_A_PAIR = "a (prompt, completion) pair of texts"
+_TRUTH = ("false", "true")
 
 
-@dataclass(frozen=True)
-class ColumnMapping:
-    """The columns that are read; `prompt` is None for texts and conversations.
+class LeftOutError(Exception):
+    """A person's function has returned None for a row: it is left out."""
 
-    `context` is Alpaca's `input` column: its text follows the prompt on a new line.
+
+class Reader:
+    """Reads records and items; `labels` are a classifier's, whose numbers may be in the data.
+
+    With `labelled` a row is a text and its label. `function` is `--map`.
     """
 
-    completion: str
-    prompt: str | None = None
-    context: str | None = None
-    conversation: bool = False
+    def __init__(
+        self, labelled: bool = False, labels: Sequence[str] = (), function: Function | None = None
+    ) -> None:
+        self.labelled, self.labels, self.function = labelled, tuple(labels), function
+        #: Whether a label was given by its number, and how many rows `function` left out.
+        self.by_number = False
+        self.left_out = 0
+        #: Rows with turns after the last answer, which nothing trains.
+        self.unanswered: list[int] = []
+        #: Columns of records in shapes of their own that were not used.
+        self.unused: dict[str, None] = {}
+        self._found: dict[tuple[str, ...], list[ColumnMapping]] = {}
 
-    def __str__(self) -> str:
-        return self.completion if self.prompt is None else f"{self.prompt} => {self.completion}"
+    def notes(self, noun: str) -> list[str]:
+        """What a person should know about how rows were read; `noun` is what is counted."""
+        told = []
+        if self.left_out:
+            told.append(f"{self.left_out} {noun}{'s' * (self.left_out != 1)} left out by --map")
+        if self.unanswered:
+            told.append(f"turns after the last answer not read: {numbered(noun, self.unanswered)}")
+        if self.by_number:
+            places = (f"{place} = {name}" for place, name in enumerate(self.labels))
+            told.append(f"labels by number: {listed(places)}")
+        return told
 
+    def mapped(self, given: Any, number: int) -> Row:
+        """What `function` makes of a record or an item. Raises `RowError`, or `LeftOutError`."""
+        assert self.function is not None  # else nothing is mapped
+        try:
+            # A copy: the function may change it.
+            made = self.function(dict(given) if isinstance(given, Mapping) else given)
+        except Exception as error:  # it is a person's code
+            raise RowError(
+                f"--map failed with {type(error).__name__}: {sentence(error)}"
+            ) from error
+        if made is None:
+            self.left_out += 1
+            raise LeftOutError
+        try:
+            return self.item(made, number)
+        except RowError as error:
+            raise RowError(f"--map returned what cannot be read: {error}") from None
 
-def candidates(columns: Iterable[str], labelled: bool = False) -> list[ColumnMapping]:
-    """Every mapping that the columns' names allow, in any case; `labelled` adds text and label."""
-    own = {name.lower(): name for name in columns}
-    if labelled:
-        pairs = (*LABELLED, *PAIRS)
-        return [
-            ColumnMapping(own[label], own[text])
-            for text, label in pairs
-            if {text, label} <= set(own)
-        ]
-    found = [
-        ColumnMapping(own[answer], own[ask], own.get("input") if ask == "instruction" else None)
-        for ask, answer in PAIRS
-        if ask in own and answer in own
-    ]
-    found += [ColumnMapping(own[name], conversation=True) for name in CONVERSATIONS if name in own]
-    if "text" in own:
-        found.append(ColumnMapping(own["text"]))
-    return found
+    def item(self, item: Any, number: int) -> Row:
+        """A dict in a known shape, a pair, a list of turns, a text, or a `Row`."""
+        if isinstance(item, Row):
+            for text in (item.prompt, item.completion):
+                check_characters(text or "", "the row")
+            return item
+        if isinstance(item, Mapping):
+            return self.known(item, number)
+        if isinstance(item, str) and not self.labelled:
+            return Row(None, check_characters(item, "the text"), line=number)
+        if hasattr(item, "tolist"):
+            item = item.tolist()
+        if isinstance(item, list | tuple):
+            if item and is_turns(item) and not self.labelled:
+                return self._conversation(item, number)
+            if len(item) == 2 and None not in (sides := [text_of(part) for part in item]):
+                prompt, completion = sides
+                if self.labelled:
+                    completion = self.label(item[1])
+                return self._texts(number, prompt or "", completion or "")
+        raise RowError(f"expected {_A_PAIR}, got {_kind(item)}", ONE_KIND)
 
+    def known(self, record: Record, number: int) -> Row:
+        """A record by its own columns. Raises `RowError` if they fit no shape, or several."""
+        record = by_text(record)
+        keys = tuple(record)
+        found = self._found.get(keys)
+        if found is None:
+            found = self._found[keys] = candidates(keys, self.labelled)
+        if len(found) == 1:
+            self.unused |= dict.fromkeys(key for key in keys if key not in found[0].used)
+            return self.record(record, number, found[0])
+        if found:
+            raise RowError(f"matches {' and '.join(map(str, found))}")
+        expected = usual(self.labelled)
+        hints = "".join(near(key, expected) for key in keys if key not in expected)
+        raise RowError(f"fields {listed(keys)}, not {names(self.labelled)}{hints}")
 
-def mapping_for(columns: Sequence[str], flag: str | None, labelled: bool = False) -> ColumnMapping:
-    """The mapping that `flag` names ("body => reply", or one column), else the only one possible.
+    def record(self, record: Record, number: int, mapping: ColumnMapping) -> Row:
+        """A record by a mapping of its columns. Raises `RowError`.
 
-    Raises `DataError` that lists the columns and the flag to type.
-    """
-    if flag is not None:
-        return _named(columns, flag)
-    found = candidates(columns, labelled)
-    if len(found) == 1:
-        return found[0]
-    if found:
-        ways = " or ".join(f'--columns "{mapping}"' for mapping in found)
-        raise DataError(f"columns {listed(columns)} match {len(found)} forms: type {ways}.")
-    example = " => ".join(columns[:2]) if len(columns) > 1 else "".join(columns)
-    raise DataError(
-        f"columns {listed(columns)}: expected {_names(labelled)}; "
-        f'name yours, as in --columns "{example}".'
-    )
-
-
-def _named(columns: Sequence[str], flag: str) -> ColumnMapping:
-    names = [name.strip() for name in flag.split("=>")]
-    if len(names) > 2 or not all(names):
-        raise DataError(
-            f'--columns "{flag}": expected "prompt column => completion column" or one text '
-            f"column; the columns are {listed(columns)}."
+        A cell without a value makes an empty row; a column that the record lacks is an error.
+        """
+        lacking = [name for name in mapping.required if name not in record]
+        if lacking:
+            raise RowError(f"no {' and no '.join(lacking)}, only {listed(record)}")
+        if self.labelled:
+            second = _cell(record, mapping.second) if mapping.second else None
+            asked = _joined([_cell(record, name) for name in mapping.asks])
+            return self._texts(number, asked, self.label(record[mapping.answer]), second=second)
+        system = _cell(record, mapping.system) if mapping.system else ""
+        tools = tools_of(record.get(mapping.tools)) if mapping.tools else None
+        beside = {"system": system if system.strip() else None, "tools": tools}
+        answer = record[mapping.answer]
+        if mapping.rejected:
+            return self._preference(record, number, mapping, beside)
+        if mapping.turns or (not mapping.asks and is_turns(answer)):
+            return self._conversation(answer, number, **beside)
+        if mapping.asks and (is_turns(record[mapping.asks[0]]) or is_turns(answer)):
+            return self._prompted(record[mapping.asks[0]], answer, number, **beside)
+        asked = _joined([_cell(record, name) for name in mapping.asks])
+        return self._texts(
+            number, asked if mapping.asks else None, _cell(record, mapping.answer), **beside
         )
-    missing = [name for name in names if name not in columns]
-    if missing:
-        hints = "".join(near(name, columns) for name in missing)
-        raise DataError(
-            f'--columns "{flag}": no column {listed(map(repr, missing))}; the columns are '
-            f'{listed(columns, 20)}.{hints} Write two with an arrow: --columns "body => reply".'
+
+    def label(self, value: object) -> str:
+        """A label's name: its own, or that of its number or truth value among `labels`."""
+        text = _label_text(value)
+        if not self.labels or text in self.labels or not text:
+            return text
+        by_case = {label.lower(): label for label in self.labels}
+        lowered = text.lower()
+        if lowered in by_case and lowered in _TRUTH:
+            return by_case[lowered]
+        if any(label.strip().isdecimal() for label in self.labels):
+            return text  # Numbers are names there.
+        if len(self.labels) == 2 and lowered in _TRUTH:
+            lowered = str(_TRUTH.index(lowered))
+        if lowered.isdecimal() and int(lowered) < len(self.labels):
+            self.by_number = True
+            return self.labels[int(lowered)]
+        return text
+
+    def _texts(self, number: int, prompt: str | None, completion: str, **beside: Any) -> Row:
+        for what, text in (("prompt", prompt), ("completion", completion), *beside.items()):
+            if isinstance(text, str):
+                check_characters(text, f"the {what}")
+        return Row(prompt, completion, line=number, **beside)
+
+    def _conversation(self, value: object, number: int, **beside: Any) -> Row:
+        turns = conversation(value)
+        if turns and turns[-1].role != "assistant":
+            self.unanswered.append(number)
+        return self._of_turns(turns, number, **beside)
+
+    def _of_turns(
+        self,
+        turns: tuple[Message, ...],
+        number: int,
+        system: str | None = None,
+        tools: Any = None,
+        rejected: str | None = None,
+    ) -> Row:
+        own = [turn.content for turn in turns if turn.role == "system"]
+        if system is not None and own:
+            if own != [system]:
+                raise RowError("a system column and another system turn; keep one")
+            system = None
+        if system is not None:
+            check_characters(system, "the system message")
+        last = turns[-1].content if turns else ""
+        return Row(None, last, turns, number, system, tools, rejected)
+
+    def _prompted(self, prompt: object, completion: object, number: int, **beside: Any) -> Row:
+        """TRL's prompt and completion, as lists of turns: the prompt's are not trained."""
+        asked, answer = _as_turns(prompt, "user"), _as_turns(completion, "assistant")
+        untrained = [Message(t.role, t.content, False, t.more) for t in asked]
+        turns = conversation_of([*untrained, *answer]) if asked and answer else ()
+        return self._of_turns(turns, number, **beside)
+
+    def _preference(
+        self, record: Record, number: int, mapping: ColumnMapping, beside: dict[str, Any]
+    ) -> Row:
+        """A chosen answer and a rejected one, each a text or the turns that end with it."""
+        chosen, rejected = record[mapping.answer], record[mapping.rejected]
+        asked = record[mapping.asks[0]] if mapping.asks else None
+        if not any(map(is_turns, (chosen, rejected, asked))):
+            if not mapping.asks:
+                raise RowError("chosen and rejected are texts without a prompt; split them: --map")
+            worse = _cell(record, mapping.rejected)
+            joined = _joined([_cell(record, name) for name in mapping.asks])
+            better = _cell(record, mapping.answer)
+            return self._texts(number, joined, better, rejected=worse, **beside)
+        before, better, worse = shared(
+            _as_turns(chosen, "assistant"), _as_turns(rejected, "assistant")
         )
-    if len(names) == 2:
-        return ColumnMapping(names[1], names[0])
-    return ColumnMapping(names[0], conversation=names[0].lower() in CONVERSATIONS)
+        prompt = _as_turns(asked, "user") if asked is not None else ()
+        if not before or before == prompt:
+            turns = prompt or before
+        elif not prompt or [t.content for t in before if t.role == "user"][-1:] == [
+            prompt[-1].content
+        ]:
+            turns = before  # Both repeat the prompt.
+        else:
+            turns = (*prompt, *before)
+        untrained = tuple(Message(t.role, t.content, False, t.more) for t in turns)
+        if [turn.role for turn in turns] == ["user"]:
+            return self._texts(number, turns[0].content, better, rejected=worse, **beside)
+        full = (*untrained, Message("assistant", better)) if better else ()
+        return self._of_turns(full, number, rejected=worse, **beside)
 
 
-def _names(labelled: bool) -> str:
-    return "text and label" if labelled else "prompt and completion, messages or text"
+def conversation_of(turns: Sequence[Message]) -> tuple[Message, ...]:
+    """Turns in which the assistant answers a user. Raises `RowError` if it does not."""
+    roles = [turn.role for turn in turns]
+    if "assistant" not in roles:
+        raise RowError("the completion has no assistant turn")
+    if "user" not in roles:
+        raise RowError("the prompt has no user turn")
+    return tuple(turns)
 
 
-def rows_of(
-    records: Iterable[tuple[int, Record]], mapping: ColumnMapping, noun: str = "row"
-) -> tuple[Row, ...]:
-    """Rows of a table's records, each with its number.
+def _as_turns(value: object, role: str) -> tuple[Message, ...]:
+    if is_turns(value):
+        return turns_of(value)
+    text = text_of(value)
+    if text is None:
+        raise RowError(f"expected text or a list of turns, got {_kind(value)}")
+    return (Message(role, check_characters(text, f"the {role}'s text")),) if text.strip() else ()
 
-    A cell without a value makes an empty row, which is counted. Raises `DataError` with the numbers
-    of rows whose cells are not text, and when every row is empty.
-    """
-    errors = RowErrors(noun)
-    rows = [_row(record, number, mapping, errors) for number, record in records]
-    errors.raise_any(
-        'A conversation is a list like [{"role": "user", "content": "…"}, {"role": "assistant", '
-        '"content": "…"}].'
-        if mapping.conversation
-        else "Each cell must be text or a number."
-    )
-    read = [row for row in rows if row is not None]
-    if not read:
-        raise DataError(f"no {noun}s to train on: the table is empty.")
-    if all(row.empty for row in read):
-        empty = numbered(noun, [row.line or 0 for row in read])
-        raise DataError(f"nothing to train on: no value for {mapping} in {empty}.")
-    return tuple(read)
+
+def _joined(parts: Sequence[str]) -> str:
+    """The prompt and what follows it, each on its own line."""
+    return parts[0] if len(parts) == 1 else "\n".join(part for part in parts if part.strip())
+
+
+def _cell(record: Record, column: str) -> str:
+    text = text_of(record.get(column))
+    if text is None:
+        raise RowError(
+            f"{column} is a {_kind(record[column])}, not text",
+            "Each cell must be text or a number; for anything else: --map FUNCTION",
+        )
+    return text
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__
+
+
+def text_of(value: object) -> str | None:
+    """A cell as text: "" if it has no value (None, NaN, NA), None if neither text nor number."""
+    if isinstance(value, str):
+        return value
+    if no_value(value):
+        return ""
+    if type(value).__name__ in ("bool", "bool_"):
+        return str(bool(value))
+    try:
+        return str(value) if isinstance(value, Number) else None
+    except ValueError:  # more digits than Python converts
+        return None
+
+
+def _label_text(value: object) -> str:
+    """A label as text; a whole number without ".0", which frames add where a value is missing."""
+    text = text_of(value)
+    if text is None:
+        raise RowError(f"the label is a {_kind(value)}, expected a name or a number")
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return text.strip()
 
 
 def parsed(lines: Iterable[tuple[int, str]], errors: RowErrors) -> Iterator[tuple[int, Any]]:
@@ -150,93 +302,10 @@ def parsed(lines: Iterable[tuple[int, str]], errors: RowErrors) -> Iterator[tupl
                 errors.add(number, f"not JSON ({why_not_json(error)})")
 
 
-def why_not_json(error: Exception) -> str:
-    """The reason of an error of `json.loads`: it has others than those of its own class."""
-    if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg} at column {error.colno}"
-    return "nested too deeply" if isinstance(error, RecursionError) else sentence(error)
-
-
 def objects(items: Iterable[tuple[int, Any]], errors: RowErrors) -> Iterator[tuple[int, Record]]:
     """Those of the values that are objects; the others are added to `errors`."""
     for number, item in items:
         if isinstance(item, Mapping):
             yield number, item
         else:
-            errors.add(number, f"expected an object with named fields, got {type(item).__name__}")
-
-
-def row_of(record: Record, number: int, errors: RowErrors, labelled: bool = False) -> Row | None:
-    """One JSON object as a row, by its keys; None, and an error added, if they fit no mapping."""
-    found = candidates(record, labelled)
-    if len(found) == 1:
-        return _row(record, number, found[0], errors)
-    keys = list(record)
-    if found:
-        errors.add(number, f"matches {' and '.join(map(str, found))}")
-        return None
-    usual = ("text", "label") if labelled else ("prompt", "completion", "messages", "text")
-    hints = "".join(near(key, usual) for key in keys if key not in usual)
-    errors.add(number, f"fields {listed(keys)}, not {_names(labelled)}{hints}")
-    return None
-
-
-def _row(record: Record, number: int, mapping: ColumnMapping, errors: RowErrors) -> Row | None:
-    if mapping.conversation:
-        turns = _conversation(record.get(mapping.completion))
-        if isinstance(turns, str):
-            errors.add(number, turns)
-            return None
-        return Row(None, turns[-1].content if turns else "", turns, number)
-    texts = {}
-    for column in (mapping.prompt, mapping.context, mapping.completion):
-        if column is not None:
-            value = text_of(record.get(column))
-            if value is None:
-                kind = type(record[column]).__name__
-                errors.add(number, f"{column} is a {kind}, not text")
-                return None
-            texts[column] = value
-    prompt = None if mapping.prompt is None else texts[mapping.prompt]
-    if prompt and mapping.context and texts[mapping.context].strip():
-        prompt = f"{prompt}\n{texts[mapping.context]}"
-    return Row(prompt, texts[mapping.completion], line=number)
-
-
-def text_of(value: object) -> str | None:
-    """A cell as text: "" if it has no value (None, NaN, NA), None if neither text nor number."""
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
-        return ""
-    if isinstance(value, Number) and value != value:
-        return ""
-    if isinstance(value, str):
-        return value
-    return str(value) if isinstance(value, Number) else None
-
-
-def _conversation(value: object) -> tuple[Message, ...] | str:
-    """A conversation's turns, () for none, or what is wrong with it."""
-    if isinstance(value, str) and value.strip():
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError) as error:
-            return f"messages are not JSON ({why_not_json(error)})"
-    if hasattr(value, "tolist"):  # Parquet gives arrays.
-        value = value.tolist()
-    if not isinstance(value, list | tuple):
-        return () if text_of(value) == "" else f"messages are a {type(value).__name__}, not a list"
-    turns = []
-    for index, turn in enumerate(value, start=1):
-        fields = turn if isinstance(turn, Mapping) else {}
-        role = fields.get("role", fields.get("from"))
-        content = fields.get("content", fields.get("value"))
-        if not isinstance(role, str) or not isinstance(content, str):
-            return f'turn {index} of messages is not {{"role": "…", "content": "…"}}'
-        turns.append(Message(_ROLES.get(role, role), content))
-    roles = [turn.role for turn in turns]
-    if turns and "assistant" not in roles:
-        return "messages have no assistant turn"
-    last = len(roles) - 1 - roles[::-1].index("assistant") if turns else 0
-    if turns and all(role in ("assistant", "system") for role in roles[:last]):
-        return "messages start with the assistant: a user turn must come first"
-    return tuple(turns)
+            errors.add(number, f"expected an object with named fields, got {_kind(item)}")

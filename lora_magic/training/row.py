@@ -1,18 +1,22 @@
-"""One row to train on, and the errors found while rows are read.
+"""One row to train on, rows as they were read, and the errors found while they are read.
 
 A row is a prompt and its completion, a text, or a conversation. Errors are collected and raised
-together, in one line. Knows no format, no file and no tokenizer.
+together, in one line, or listed if bad rows are skipped. Knows no format, no file and no tokenizer.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lora_magic.errors import DataError
+from lora_magic.errors import DataError, listed
+
+#: Characters that no row can have: NUL, and the halves that a text cut in UTF-16 ends with.
+_BAD = re.compile("[\0\ud800-\udfff]")
 
 #: A message names this many errors and counts the rest: it must stay one line.
 _SHOWN = 5
@@ -86,24 +90,101 @@ class Row:
         return int.from_bytes(digest[:6], "big") / 2**48
 
 
+class RowError(ValueError):
+    """Why one row cannot be read, and what is expected; whoever reads the rows adds its number."""
+
+    def __init__(self, why: str, remedy: str = "") -> None:
+        super().__init__(why)
+        self.remedy = remedy
+
+
+class Rows(tuple[Row, ...]):
+    """Rows as they were read, and what was not.
+
+    `unused` are the columns that were neither used nor named, `skipped` the rows that could not be
+    read, each with its number and the reason, `notes` what else a person should know.
+    """
+
+    unused: tuple[str, ...]
+    skipped: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def __new__(
+        cls,
+        rows: Iterable[Row] = (),
+        *,
+        unused: Iterable[str] = (),
+        skipped: Iterable[str] = (),
+        notes: Iterable[str] = (),
+    ) -> Rows:
+        """The rows as a tuple, with what was not read beside them."""
+        made = super().__new__(cls, rows)
+        made.unused, made.skipped, made.notes = tuple(unused), tuple(skipped), tuple(notes)
+        return made
+
+    @property
+    def note(self) -> str:
+        """All of it for the first line of a run; "" if every word was read."""
+        told = []
+        if self.unused:
+            word = "column" if len(self.unused) == 1 else "columns"
+            told.append(f"{word} not used: {listed(self.unused)}")
+        if self.skipped:
+            word = "row" if len(self.skipped) == 1 else "rows"
+            told.append(f"{len(self.skipped)} {word} skipped ({_first(self.skipped)})")
+        return " · ".join([*told, *self.notes])
+
+
 @dataclass
 class RowErrors:
-    """The errors of one body, file or frame; `noun` is what its numbers count ("line", "row")."""
+    """The errors of one body, file or frame; `noun` is what its numbers count ("line", "row").
+
+    With `skip` the rows that have one are left out; None if they cannot be.
+    """
 
     noun: str = "line"
     found: list[str] = field(default_factory=list)
+    skip: bool | None = None
+    remedies: dict[str, None] = field(default_factory=dict)
 
-    def add(self, number: int, what: str) -> None:
-        """Record one error; `number` counts from 1."""
+    def add(self, number: int, what: str, remedy: str = "") -> None:
+        """Record one error; `number` counts from 1, `remedy` is told once."""
         self.found.append(f"{self.noun} {number}: {what}")
+        if remedy:
+            self.remedies[remedy] = None
 
-    def raise_any(self, remedy: str) -> None:
-        """If there are errors, raise a `DataError` that lists them and ends with the remedy."""
-        if not self.found:
+    def refuse(self, number: int, error: RowError) -> None:
+        """Record why a row cannot be read."""
+        self.add(number, str(error), error.remedy)
+
+    def raise_any(self, remedy: str = "", read: int = 0) -> None:
+        """If there are errors, raise a `DataError` that lists them and ends with the remedies.
+
+        Not if they are to be skipped and some other rows were `read`.
+        """
+        if not self.found or (self.skip and read):
             return
-        more = len(self.found) - _SHOWN
-        rest = f"; and {more} more" if more > 0 else ""
-        raise DataError(f"{'; '.join(self.found[:_SHOWN])}{rest}. {remedy}")
+        it = "it" if len(self.found) == 1 else "them"
+        skip = [f"To leave {it} out, add --skip-bad."] if read and self.skip is not None else []
+        told = [f"{_first(self.found)}.", *skip, *self.remedies, *([remedy] if remedy else [])]
+        raise DataError(" ".join(told))
+
+
+def _first(faults: Sequence[str]) -> str:
+    more = len(faults) - _SHOWN
+    return "; ".join(faults[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+
+
+def check_characters(text: str, what: str) -> str:
+    """`text`. Raises `RowError` for the character NUL, and for half of a character."""
+    # Most texts are ASCII, for which this takes a tenth of the time.
+    bad = None if text.isascii() and "\0" not in text else _BAD.search(text)
+    if bad is None:
+        return text
+    why = "NUL" if bad[0] == "\0" else "half of one, as in text that was cut"
+    raise RowError(
+        f"character {bad.start() + 1} of {what} is {why} (U+{ord(bad[0]):04X}); remove it"
+    )
 
 
 def numbered(noun: str, numbers: list[int]) -> str:

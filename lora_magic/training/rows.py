@@ -1,21 +1,21 @@
 """Reads a cell's body into rows.
 
 Three forms: lines of `prompt => completion`, JSON Lines, and blocks of plain text separated by
-blank lines. Knows text and line numbers; knows no file, no frame, no tokenizer.
+blank lines. Knows text and line numbers; `arrow_line` knows what a line with an arrow says. Knows
+no file, no frame, no tokenizer.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 
 from lora_magic.errors import CommandError, DataError, near
 
-from .records import objects, parsed, row_of
-from .row import Row, RowErrors, numbered
-
-#: Separates a prompt from its completion; only the first one on a line splits.
-ARROW = " => "
+from .arrow_line import ARROW, arrow, newline_notes
+from .records import Reader, objects, parsed
+from .row import Row, RowError, RowErrors, Rows, check_characters, numbered
 
 FORMATS = ("arrow", "jsonl", "text")
 
@@ -36,15 +36,23 @@ _ANSWERED = re.compile(
 Lines = list[tuple[int, str]]
 
 
-def read_text(body: str, format: str | None = None, *, labelled: bool = False) -> tuple[Row, ...]:
+def read_text(
+    body: str,
+    format: str | None = None,
+    *,
+    labelled: bool = False,
+    labels: Sequence[str] = (),
+    skip_bad: bool = False,
+) -> Rows:
     """Read a cell's body; `format` is "arrow", "jsonl", "text" or None to detect it.
 
-    With `labelled` a JSON object contains a text and its label. Each row has its line number.
+    With `labelled` a row is a text and its label, which may be its number among `labels`. Each row
+    has its line number. With `skip_bad` the lines that cannot be read are left out and listed.
     Raises `CommandError` for an unknown format, and `DataError`, naming every wrong line, for an
     empty or ambiguous body and for rows that cannot be read.
 
-    >>> read_text("Where? => Here.")
-    (Row(prompt='Where?', completion='Here.', messages=None, line=1),)
+    >>> read_text("Where? => Here.")[0].completion
+    'Here.'
     """
     if not isinstance(body, str):
         raise DataError(
@@ -61,11 +69,12 @@ def read_text(body: str, format: str | None = None, *, labelled: bool = False) -
     if labelled and format is None:
         _refuse_unlabelled(filled)
     kind = format or _recognise(filled)
+    errors, reader = RowErrors(skip=skip_bad), Reader(labelled, labels)
     if kind == "arrow":
-        return _arrows(filled)
+        return _arrows(filled, errors, reader)
     if kind == "jsonl":
-        return _json_lines(filled, labelled)
-    return _blocks(numbered_lines)
+        return _json_lines(filled, errors, reader)
+    return _blocks(numbered_lines, errors)
 
 
 def _refuse_unlabelled(lines: Lines) -> None:
@@ -153,20 +162,8 @@ def _mixed(found: dict[str, list[int]]) -> str:
     )
 
 
-def arrow(line: str) -> tuple[str, str] | None:
-    """The two sides of a line's first arrow, `\\n` turned into newlines; None without an arrow."""
-    prompt, found, completion = f" {line.strip()} ".partition(ARROW)
-    if not found:
-        return None
-    return _newlines(prompt.strip()), _newlines(completion.strip())
-
-
-def _newlines(text: str) -> str:
-    return text.replace("\\n", "\n")
-
-
-def _arrows(lines: Lines) -> tuple[Row, ...]:
-    errors, rows = RowErrors(), []
+def _arrows(lines: Lines, errors: RowErrors, reader: Reader) -> Rows:
+    rows = []
     for number, line in lines:
         sides = arrow(line)
         if sides is None:
@@ -176,30 +173,40 @@ def _arrows(lines: Lines) -> tuple[Row, ...]:
         elif not sides[1].strip():
             errors.add(number, "no completion after '=>'")
         else:
-            rows.append(Row(*sides, line=number))
-    errors.raise_any(f"Type {_EXAMPLE} on each line, or --format text to read plain text.")
-    return tuple(rows)
+            try:
+                rows.append(reader.item(sides, number))
+            except RowError as error:
+                errors.refuse(number, error)
+    remedy = f"Type {_EXAMPLE} on each line, or --format text to read plain text."
+    errors.raise_any(remedy, len(rows))
+    notes = [*reader.notes("line"), *newline_notes(lines)]
+    return Rows(rows, skipped=errors.found, notes=notes)
 
 
-def _json_lines(lines: Lines, labelled: bool) -> tuple[Row, ...]:
-    """Rows of JSON Lines: `prompt` and `completion`, or `messages`, or `text`, or with `label`."""
-    errors, rows = RowErrors(), []
+def _json_lines(lines: Lines, errors: RowErrors, reader: Reader) -> Rows:
+    """Rows of JSON Lines, each in any of the known shapes."""
+    rows = []
     for number, record in objects(parsed(lines, errors), errors):
-        row = row_of(record, number, errors, labelled)
-        if row is not None and row.empty:
+        try:
+            row = reader.known(record, number)
+        except RowError as error:
+            errors.refuse(number, error)
+            continue
+        if row.empty:
             errors.add(number, "a prompt or completion is empty")
-        elif row is not None:
+        else:
             rows.append(row)
     errors.raise_any(
         'Type one object on each line: {"text": "…", "label": "…"}.'
-        if labelled
+        if reader.labelled
         else 'Type one object on each line: {"prompt": "…", "completion": "…"}, '
-        '{"messages": […]} or {"text": "…"}, or --format text to read plain text.'
+        '{"messages": […]} or {"text": "…"}, or --format text to read plain text.',
+        len(rows),
     )
-    return tuple(rows)
+    return Rows(rows, unused=reader.unused, skipped=errors.found, notes=reader.notes("line"))
 
 
-def _blocks(lines: Lines) -> tuple[Row, ...]:
+def _blocks(lines: Lines, errors: RowErrors) -> Rows:
     """Plain text: each run of lines between blank ones is one row."""
     rows: list[Row] = []
     block: Lines = []
@@ -207,7 +214,11 @@ def _blocks(lines: Lines) -> tuple[Row, ...]:
         if line.strip():
             block.append((number, line))
         elif block:
-            text = "\n".join(part for _, part in block)
-            rows.append(Row(None, text, line=block[0][0]))
+            try:
+                text = check_characters("\n".join(part for _, part in block), "the text")
+                rows.append(Row(None, text, line=block[0][0]))
+            except RowError as error:
+                errors.refuse(block[0][0], error)
             block = []
-    return tuple(rows)
+    errors.raise_any("", len(rows))
+    return Rows(rows, skipped=errors.found)

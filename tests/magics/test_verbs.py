@@ -16,6 +16,7 @@ from lora_magic.magics.parser import help_for, parse
 from lora_magic.magics.verb import Verb
 from lora_magic.magics.verbs import VERBS
 from lora_magic.state.session import Session
+from lora_magic.training.shapes import LABELLED, SHAPES
 
 CALLS = [
     ("", ("status", (), {})),
@@ -216,6 +217,45 @@ def test_train_reads_a_variable_before_a_path(
     assert session.last[1] == ("calm", [("a", "b")])
     shell.run("%lora train calm --data no/such.csv")
     assert session.last[1] == ("calm", "no/such.csv")
+
+
+def test_map_takes_the_notebooks_function_and_not_its_name(shell: Any, session: Any) -> None:
+    shell.run("class helpers:\n    to_row = staticmethod(lambda row: None)\ndef to_pair(row): ...")
+    shell.user_ns["rows"] = [("a", "b")]
+    shell.run("%lora train calm --data rows --map to_pair --skip-bad;")
+    assert session.last[2] == {
+        "map_": shell.user_ns["to_pair"],
+        "skip_bad": True,
+        "reporter": None,
+    }
+    shell.run("%lora train calm --data rows --map helpers.to_row")
+    assert session.last[2]["map_"] is shell.user_ns["helpers"].to_row
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("to_piar", r"--map 'to_piar' is not defined.*Did you mean 'to_pair'.*def to_piar\(row\)"),
+        ("rows", r"--map rows: expected a function .*, got list"),
+        ('"lambda row: row"', r"is an expression; define it first"),
+        ("to_pair(1)", r"is an expression; define it first"),
+        ("helpers.none", r"has no 'none'"),
+    ],
+)
+def test_what_is_no_function_is_refused_before_any_row_is_read(
+    typed: str, told: str, shell: Any, session: Any
+) -> None:
+    shell.run("def to_pair(row): ...\nclass helpers: ...")
+    shell.user_ns["rows"] = [("a", "b")]
+    with pytest.raises(CommandError, match=told):
+        shell.run(f"%lora train calm --data rows --map {typed}")
+    assert session.calls == []
+
+
+def test_the_help_of_train_shows_every_shape_that_is_known() -> None:
+    told = help_for(VERBS["train"])
+    for shape in (*SHAPES, *LABELLED):
+        assert shape.line in told
 
 
 def test_the_optimizer_and_its_two_rates_go_to_the_session(shell: Any, session: Any) -> None:

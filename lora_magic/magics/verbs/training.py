@@ -6,11 +6,12 @@ from lora_magic.base.prompt import FORMS as TEMPLATES
 from lora_magic.base.recipe import SMALL
 from lora_magic.demo import RECIPE
 from lora_magic.errors import CommandError
-from lora_magic.magics.variables import data
+from lora_magic.magics.variables import data, function
 from lora_magic.magics.verb import Argument, Call, Thing, Verb, count_or_share, number, text, whole
 from lora_magic.magics.verbs.adapters import NAME, by_base
 from lora_magic.training.files import FILE_FORMATS
 from lora_magic.training.rows import FORMATS
+from lora_magic.training.shapes import LABELLED, SHAPES
 from lora_magic.training.spec import BETA, HOLD_OUT_FROM, HOLD_OUT_MOST, OPTIMIZERS, TRACKERS
 
 _DATA = (Thing.VARIABLE, Thing.FILE)
@@ -53,8 +54,21 @@ TRAIN = Verb(
             shape="VAR|PATH",
             reads=data,
         ),
-        Argument("--columns", text, 'the columns to use, as "body => reply"', "by their names"),
+        Argument(
+            "--columns", text, 'the columns to use, as "question + context => answer"', "by name"
+        ),
+        Argument(
+            "--map",
+            text,
+            "makes a pair, turns, a text or None of each row (a dict)",
+            "none",
+            (),
+            (Thing.VARIABLE,),
+            shape="FUNCTION",
+            reads=function,
+        ),
         Argument("--format", text, "the rows' format", "detected", FILE_FORMATS, below=FORMATS),
+        Argument("--skip-bad", None, "leave out rows that cannot be read, and list them"),
         Argument("--epochs", number, "passes over the rows", by_base("epochs")),
         Argument("--steps", whole, "optimizer steps", _STEPS),
         Argument("--lr", number, "learning rate", by_base("learning_rate")),
@@ -81,4 +95,12 @@ TRAIN = Verb(
     body="rows: prompt => completion, JSONL, or blocks of text",
     trains=True,
     run=_train,
+    notes=(
+        r"rows below: \n is a newline, \\n a backslash and n, \=> an arrow that does not split;",
+        r"\n stays in paths (C:\new) and LaTeX commands (\nu)",
+        "columns that are known by name, with a column named system beside them:",
+        *(f"  {shape.line}" for shape in SHAPES),
+        "columns that are known to a classifier:",
+        *(f"  {shape.line}" for shape in LABELLED),
+    ),
 )
