@@ -30,6 +30,8 @@ SURFACE = {
     "attach": "NAME --method --rank --alpha --dropout --targets --init --rslora --dora --bias"
     " --norms --rank-pattern --alpha-pattern --virtual-tokens --for --seed --replace",
     "detach": "NAME --discard",
+    "data": "NAME --format",
+    "preview": "NAME --data --columns --format --max-length --eval --template --system --rows",
     "train": "NAME --data --columns --format --epochs --steps --lr --batch-size --max-length"
     " --eval --seed --lora-plus --optimizer --template --system --continue",
     "swap": "NAME",
@@ -63,6 +65,7 @@ FRAMES = {
     "compress": "module rank_before rank_after norm error",
     "compress by rank": "rank error worst_error worst_module",
     "training": "step loss",
+    "preview": "row position token id trained special",
     "doctor": "part check state found advice",
     "accuracy": "label right total accuracy",
 }
@@ -111,6 +114,7 @@ def _of_a_language_model() -> dict[str, Any]:
         "compress": compression.to_frame(),
         "compress by rank": compression.by_rank(),
         "training": training.to_frame(),
+        "preview": session.preview("pirate", text="What? => Arr!").to_frame(),
         "doctor": Examination((Finding("machine", "memory", "ok", "4 GB free"),), 1.0).to_frame(),
         "merge": session.merge("pirate").to_frame(),
     }

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from lora_magic.adapters.slots import Slots
 from lora_magic.base.model import context_of
-from lora_magic.base.prompt import check_text, check_tokens, classified_ids
+from lora_magic.base.prompt import check_text, check_tokens
+from lora_magic.base.tokens import classified_ids
 from lora_magic.base.restore import evaluating
 from lora_magic.errors import PromptError
 

@@ -132,9 +132,10 @@ def _call(
     for note in notes if not silent else ():
         say(note)
     flags = dict(parsed.flags)
+    known = ChainMap(variables, session_for(shell).kept)  # type: ignore[arg-type]  # only read
     for argument in verb.arguments:
         if argument.reads is not None and argument.key in flags:
-            flags[argument.key] = argument.reads(flags[argument.key], variables)
+            flags[argument.key] = argument.reads(flags[argument.key], known)
     reporter: Any = None
     if not silent and (verb.trains or verb.announces):
         reporter = reporter_for(shell) if verb.trains else Announcement(shell)

@@ -49,17 +49,11 @@ def train(
     Raises `TrainingStopped` if the user stopped the run: the adapter keeps its steps. Any other
     error of the run restores the weights.
     """
-    tokenizer = state.base.needs_tokenizer()
-    form = _form(state, attached if more else None, template, system)
+    form = form_for(state, attached if more else None, template, system)
     room = state.base.context - attached.tokens
-    recipe = _recipe(state, attached, flags.get("lora_plus"))
+    recipe = recipe_for(state, attached, flags.get("lora_plus"))
     spec = plan(recipe, len(rows), context=room, **flags)
-    if form is None:
-        classes = state.base.task.labels
-        encoded = encode.encode_labelled(rows, tokenizer, classes, spec.max_length)
-    else:
-        encoded = encode.encode(rows, tokenizer, form, spec.max_length)
-    check_known([example.tokens for example in encoded.examples], state.base.model)
+    encoded = encoded_rows(state, rows, form, spec.max_length)
     reporter = reporter or SilentReporter()
     example = next(filter(None, map(_asked, rows)), "")
 
@@ -77,6 +71,19 @@ def train(
             "it keeps what it learned. To continue, run the cell again with --continue."
         )
     return summary
+
+
+def encoded_rows(
+    state: SessionState, rows: Sequence[Row], form: PromptForm | None, max_length: int
+) -> Encoded:
+    """Rows as tokens in the prompt's form; without one, as a classifier reads them."""
+    tokenizer = state.base.needs_tokenizer()
+    if form is None:
+        encoded = encode.encode_labelled(rows, tokenizer, state.base.task.labels, max_length)
+    else:
+        encoded = encode.encode(rows, tokenizer, form, max_length)
+    check_known([example.tokens for example in encoded.examples], state.base.model)
+    return encoded
 
 
 def _asked(row: Row) -> str:
@@ -122,7 +129,7 @@ def _with_forgetting(
     return summary
 
 
-def _recipe(state: SessionState, attached: LiveAdapter, ratio: Any) -> Recipe:
+def recipe_for(state: SessionState, attached: LiveAdapter, ratio: Any) -> Recipe:
     """The base's recipe with the method's own learning rate.
 
     With LoRA+ the geometric mean of A's and B's rates is the recipe's rate. Virtual tokens act
@@ -136,7 +143,7 @@ def _recipe(state: SessionState, attached: LiveAdapter, ratio: Any) -> Recipe:
     return replace(recipe, learning_rate=rate, checkpointing=checkpointing)
 
 
-def _form(
+def form_for(
     state: SessionState, continued: LiveAdapter | None, template: str | None, system: str | None
 ) -> PromptForm | None:
     """The prompt's form: from the flags, else of the continued adapter; None for a classifier."""

@@ -45,6 +45,7 @@ THERE = {
     Thing.MODEL: ["model"],
     Thing.TOKENIZER: ["tokenizer"],
     Thing.VARIABLE: ["rows", "rest"],
+    Thing.KEPT: ["mine"],
     Thing.SAVED: ["kept"],
     Thing.FOLDER: ["data/"],
     Thing.FILE: ["data/", "mails.csv"],
@@ -185,7 +186,7 @@ def test_where_anything_may_stand_nothing_is_offered_by_anybody(before: str) -> 
 
 def test_every_verb_is_offered_and_no_other_word() -> None:
     assert offered("%lora ") == list(VERBS)
-    assert offered("%%lora ") == ["train", "ask", "compare"]
+    assert offered("%%lora ") == ["data", "preview", "train", "ask", "compare"]
     assert not {*SAME} & {*offered("%lora ")}
 
 
@@ -242,7 +243,7 @@ def test_a_flag_waits_until_the_names_are_there() -> None:
         ("%lora use ", ["model", "rows", "rest"]),
         ("%lora use model ", ["tokenizer", "rows", "rest", "--replace"]),
         ("%lora train pirate --data r", ["rows", "rest"]),
-        ("%lora train pirate --data m", ["mails.csv"]),
+        ("%lora train pirate --data m", ["mine", "mails.csv"]),
         ("%lora load m --labels ro", ["rows"]),
         ("%lora load d", ["demo", "data/"]),
         ("%lora open ", ["kept", "data/"]),
