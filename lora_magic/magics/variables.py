@@ -45,7 +45,7 @@ def data(source: str, variables: Mapping[str, Any]) -> Any:
     _refuse_expression("--data rows", source)
     if source.isidentifier():
         raise CommandError(
-            f"--data {source!r} is neither a variable nor a file, nor rows kept by %%lora data."
+            f"--data {source!r} is neither a variable nor a file, nor kept rows (the verb data)."
             f"{near(source, names_of(variables))} Type --data VAR or --data PATH"
         )
     return source

@@ -35,6 +35,13 @@ class KeptRows:
     def __repr__(self) -> str:
         return self.line
 
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> dict[str, object]:
+        from lora_magic.views import receipt
+
+        return receipt.bundle(line=self.line)
+
 
 def keep(name: str, text: str, format: str | None, *, labelled: bool) -> KeptRows:
     """Typed rows, read once to see that they can be.

@@ -70,7 +70,7 @@ def _legend(preview: Preview) -> Markup:
         else (tag("mark", "trained", style=MARK), ", ")
     )
     special = tag("b", "special token")
-    rest = ", · a space, ␊ a newline, a line between two tokens"
+    rest = "; · is a space, ↵ a newline, a thin line parts two tokens"
     return tag("p", shown, *trained, special, rest, style=f"margin:0 0 .4rem 0;{SMALL};{MUTED}")
 
 
@@ -94,7 +94,7 @@ def _token(part: ReadToken | int) -> Markup:
 
 def visible(text: str) -> str:
     """A token's text with its white space made visible."""
-    return clean(text).replace("\n", "␊").replace("\t", "␉").replace(" ", "·")
+    return clean(text).replace("\n", "↵").replace("\t", "⇥").replace(" ", "·")
 
 
 def _shown(tokens: Sequence[ReadToken]) -> Iterator[ReadToken | int]:

@@ -288,6 +288,9 @@ CHECKS: dict[str, tuple[int, Callable[[str], object]]] = {
     "%lora train x --template": (2, lambda word: PromptForm.of(tiny_tokenizer(chat=True), word)),
     "%lora train x --format": (7, lambda word: read_file(Path("rows.txt"), word)),
     "%%lora_train x --format": (3, lambda word: read_text("a => b", word)),
+    "%lora preview --template": (2, lambda word: PromptForm.of(tiny_tokenizer(chat=True), word)),
+    "%lora preview x --format": (7, lambda word: read_file(Path("rows.txt"), word)),
+    "%%lora data x --format": (3, lambda word: read_text("a => b", word)),
 }
 
 
@@ -322,7 +325,7 @@ def test_every_flag_that_takes_one_of_a_few_words_is_checked_above() -> None:
         for argument in verb.arguments
         if argument.is_flag and argument.words and not argument.things
     }
-    checked = {re.sub(r"%+lora[ _](\w+).* (--\w+)", r"\1 \2", line) for line in CHECKS}
+    checked = {re.sub(r"%+lora[ _](\w+).* ?(--\w+)", r"\1 \2", line) for line in CHECKS}
     assert with_words == checked
 
 

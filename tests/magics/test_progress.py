@@ -126,8 +126,8 @@ def test_a_run_shows_its_receipt_once(shell: Any, session: Any, kernel: Any) -> 
     seen = shell.run("%%lora_train pirate\na => b")
     everything = seen.printed + "".join(seen.lines)
     assert everything.count("trained pirate") == 1
-    first = [*seen.printed.splitlines(), *seen.lines][0]
-    assert first == PLAN.line
+    first = "\n".join([*seen.printed.splitlines(), *seen.lines]).split("\n")
+    assert first[:2] == [PLAN.line, PLAN.sample]
     assert seen.result is None
 
 
