@@ -167,8 +167,11 @@ class PromptForm:
         start: list[int] | None = None if self.kind == "plain" else []
         found: list[Tokens | PromptError] = []
         for one, prompt, both in zip(written, before, whole, strict=True):
-            if isinstance(prompt, PromptError) or isinstance(both, PromptError):
-                found.append(prompt if isinstance(prompt, PromptError) else both)
+            if isinstance(prompt, PromptError):
+                found.append(prompt)
+                continue
+            if isinstance(both, PromptError):
+                found.append(both)
                 continue
             if start is None:
                 start = added_ids(tokenizer, one.before)[0]
@@ -263,7 +266,7 @@ class PromptForm:
         (whole,) = render_all(tokenizer, [[*turns, answer]], answering=False)
         if isinstance(before, PromptError) or isinstance(whole, PromptError):
             return False
-        return self._answer(answer, before, whole) == answer["content"]
+        return self._answer(answer, before, whole) == str(answer["content"])
 
     def _answer(self, turn: Turn, before: str, whole: str | PromptError | None) -> str:
         """The text of an answer, as it continues its prompt.
@@ -278,9 +281,13 @@ class PromptForm:
             made = made[:end] if end >= 0 else made[: made.rfind(said.strip()) + len(said.strip())]
         if made is None or said.strip() not in made:
             if turn.get("tool_calls"):
-                raise whole if isinstance(whole, PromptError) else PromptError(
-                    "the chat template writes an answer with tool calls in another way than it "
-                    "begins one: it cannot be trained"
+                raise (
+                    whole
+                    if isinstance(whole, PromptError)
+                    else PromptError(
+                        "the chat template writes an answer with tool calls in another way than it "
+                        "begins one: it cannot be trained"
+                    )
                 )
             made = said
         return _opened_once(before, made)
@@ -289,7 +296,7 @@ class PromptForm:
 def _is_plain(answer: Turn) -> bool:
     """Has a turn nothing that a template treats in its own way?"""
     said = str(answer["content"])
-    return len(answer) == 2 and said == said.strip() and "think>" not in said
+    return set(answer) == {"role", "content"} and said == said.strip() and "think>" not in said
 
 
 def _turn_end(tokenizer: Any) -> int | None:

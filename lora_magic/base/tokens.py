@@ -87,7 +87,7 @@ def bare_text(tokenizer: Any, text: str) -> str:
 
 
 def classified_ids(
-    tokenizer: Any, text: str, most: int, second: str | None = None
+    tokenizer: Any, text: str, second: str | None = None, *, most: int
 ) -> tuple[list[int], bool]:
     """Token ids of a text, or of a pair, for a classifier, at most `most`; was it truncated?
 
@@ -105,9 +105,7 @@ def classified_ids(
     return list(tokenizer(bare, *pair, truncation=True, max_length=most)["input_ids"]), True
 
 
-def lost_of(
-    tokenizer: Any, texts: Sequence[str], ids: Sequence[Sequence[int]]
-) -> list[str | None]:
+def lost_of(tokenizer: Any, texts: Sequence[str], ids: Sequence[Sequence[int]]) -> list[str | None]:
     """What each text's tokens lost of it: None if nothing, "" if unknown tokens stand for it.
 
     `ids` are without the tokens that the tokenizer adds. They are decoded and compared with the
@@ -135,7 +133,7 @@ def _lost(tokenizer: Any, text: str, back: str) -> str | None:
             return None
         if unknown and _fits(said, read.split(_loose(normal(unknown)))):
             return ""
-    return _uncovered(tokenizer, text)
+    return _uncovered(tokenizer, text, back)
 
 
 def _normalizer(tokenizer: Any) -> Any:
@@ -169,16 +167,18 @@ def _fits(text: str, pieces: Sequence[str]) -> bool:
     return text.endswith(rest[-1]) and len(text) - len(rest[-1]) > at
 
 
-def _uncovered(tokenizer: Any, text: str) -> str | None:
-    """The first part of a text that no token covers; None if all of it is covered."""
-    if not getattr(tokenizer, "is_fast", False):
-        return text[:40]
-    made = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-    covered = bytearray(len(text))
-    for start, end in made["offset_mapping"]:
-        covered[start:end] = b"\1" * (end - start)
-    bare = [at for at, seen in enumerate(covered) if not seen and _loose(text[at])]
-    if not bare:
-        return None if tokenizer.unk_token_id not in made["input_ids"] else ""
-    run = [at for place, at in enumerate(bare) if at == bare[0] + place]
-    return text[bare[0] : run[-1] + 1][:40]
+def _uncovered(tokenizer: Any, text: str, back: str) -> str | None:
+    """The first part of a text that is lost; None if tokens cover all of it."""
+    if getattr(tokenizer, "is_fast", False):
+        made = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        covered = bytearray(len(text))
+        for start, end in made["offset_mapping"]:
+            covered[start:end] = b"\1" * (end - start)
+        if all(seen or not _loose(text[at]) for at, seen in enumerate(covered)):
+            return "" if tokenizer.unk_token_id in made["input_ids"] else None
+    # After a lost character the offsets are no longer right.
+    said, read = _loose(text), _loose(back)
+    at = next((n for n, pair in enumerate(zip(said, read, strict=False)) if len({*pair}) > 1), 0)
+    at = at or min(len(said), len(read))
+    end = said.find(read[at : at + 8], at) if at < len(read) else len(said)
+    return said[at : end if end > at else None][:40] or text[:40]

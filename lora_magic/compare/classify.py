@@ -15,8 +15,8 @@ from torch import Tensor
 from lora_magic.adapters.slots import Slots
 from lora_magic.base.model import context_of
 from lora_magic.base.prompt import check_text, check_tokens
-from lora_magic.base.tokens import classified_ids
 from lora_magic.base.restore import evaluating
+from lora_magic.base.tokens import classified_ids
 from lora_magic.errors import PromptError
 
 from .limits import check_known
@@ -94,7 +94,7 @@ _Encoded = tuple[list[int], bool]
 
 def _encoded(model: Any, tokenizer: Any, text: str, context: int | None) -> _Encoded:
     check_text(text)
-    ids, truncated = classified_ids(tokenizer, text, context or context_of(model) or 10**9)
+    ids, truncated = classified_ids(tokenizer, text, most=context or context_of(model) or 10**9)
     check_tokens(ids, text)
     check_known([ids], model)
     return ids, truncated

@@ -132,7 +132,7 @@ def _call(
     for note in notes if not silent else ():
         say(note)
     flags = dict(parsed.flags)
-    known = ChainMap(variables, session_for(shell).kept)  # type: ignore[arg-type]  # only read
+    known = {**session_for(shell).kept, **variables}
     for argument in verb.arguments:
         if argument.reads is not None and argument.key in flags:
             flags[argument.key] = argument.reads(flags[argument.key], known)

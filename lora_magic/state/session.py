@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from lora_magic import numbers
 from lora_magic.adapters.spec import BASE_NAME, check_name
-from lora_magic.errors import AdapterError, CommandError, StateError, listed
+from lora_magic.errors import AdapterError, StateError, listed
 from lora_magic.paths import path_of, quoted
 from lora_magic.printable import one_line
 

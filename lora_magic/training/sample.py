@@ -82,9 +82,7 @@ def _texts(ids: Sequence[int], tokenizer: Any, special: set[int]) -> Iterable[st
 
 
 def _decoded(tokenizer: Any, ids: list[int]) -> str:
-    return str(
-        tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-    )
+    return str(tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
 
 def visible(text: str) -> str:
@@ -104,7 +102,9 @@ def sample_line(encoded: Encoded, tokenizer: Any) -> str:
     if example.label is not None:
         room = _LONGEST - len(start) - 40
         text = shortened(visible("".join(token.text for token in tokens)), room)
-        return f"{start}: {text} {OPENS}{visible(encoded.classes[example.label])[:30]}{CLOSES}{notes}"
+        return (
+            f"{start}: {text} {OPENS}{visible(encoded.classes[example.label])[:30]}{CLOSES}{notes}"
+        )
     parts = [
         (covered, visible("".join(token.text for token in run)))
         for covered, run in groupby(tokens, lambda token: token.trained)

@@ -78,7 +78,7 @@ def _row(row: PreviewRow, form: str) -> Iterator[Markup]:
     yield one(row.line, muted=True)
     tokens = [_token(part) for part in _shown(row.tokens)]
     if form == "labels":
-        tokens += ["  →  ", tag("mark", row.label or "", style=MARK)]
+        tokens += [tag("span", "  →  "), tag("mark", row.label or "", style=MARK)]
     yield tag("p", *tokens, style=_ROW)
 
 

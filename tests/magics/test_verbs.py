@@ -261,7 +261,9 @@ def test_preview_takes_rows_as_train_does_with_or_without_an_adapter(
     shell.run("%lora preview calm --data mails --rows 5 --eval 2 --max-length 64 --template plain")
     flags = {"rows": 5, "eval": 2, "max_length": 64, "template": "plain"}
     assert session.last == ("preview", (), {"name": "calm", "data": [("a", "b")], **flags})
-    with pytest.raises(CommandError, match=r"%lora preview calm: no rows. Type %%lora preview calm"):
+    with pytest.raises(
+        CommandError, match=r"%lora preview calm: no rows. Type %%lora preview calm"
+    ):
         shell.run("%lora preview calm")
     with pytest.raises(CommandError, match="rows below and --data"):
         shell.run("%%lora preview --data mails\na => b")

@@ -139,7 +139,13 @@ def _evidence(text: str) -> Bundle:
 
 def state(base_line: str | None = "b", machine: str = "CPU", **more: Any) -> Bundle:
     """What the view makes of a `Status` with this to read."""
-    usual: dict[str, Any] = {"rows": (), "merged": None, "next_commands": (), "found": (), "kept": ()}
+    usual: dict[str, Any] = {
+        "rows": (),
+        "merged": None,
+        "next_commands": (),
+        "found": (),
+        "kept": (),
+    }
     usual |= {"base_line": base_line, "machine": machine, "line": f"No base yet · {machine}"}
     return status.bundle(cast("Status", SimpleNamespace(**{**usual, **more})))
 
@@ -147,7 +153,9 @@ def state(base_line: str | None = "b", machine: str = "CPU", **more: Any) -> Bun
 def _status(text: str) -> Bundle:
     rows = [(text, text, text, True), (text, text, text, False)]
     commands = [f"{text}  {text}"]
-    return state(text, text, rows=rows, merged=text, next_commands=commands, found=[text], kept=[text])
+    return state(
+        text, text, rows=rows, merged=text, next_commands=commands, found=[text], kept=[text]
+    )
 
 
 def preview(**more: Any) -> Preview:
