@@ -178,7 +178,9 @@ def _uncovered(tokenizer: Any, text: str, back: str) -> str | None:
             return "" if tokenizer.unk_token_id in made["input_ids"] else None
     # After a lost character the offsets are no longer right.
     said, read = _loose(text), _loose(back)
-    at = next((n for n, pair in enumerate(zip(said, read, strict=False)) if len({*pair}) > 1), 0)
-    at = at or min(len(said), len(read))
+    pairs = enumerate(zip(said, read, strict=False))
+    at = next((n for n, (one, other) in pairs if one != other), min(len(said), len(read)))
     end = said.find(read[at : at + 8], at) if at < len(read) else len(said)
-    return said[at : end if end > at else None][:40] or text[:40]
+    places = [place for place, c in enumerate(text) for _ in _loose(c)]
+    lost = places[at : end if end > at else at + 40]
+    return text[lost[0] : lost[-1] + 1][:40] if lost else text[:40]

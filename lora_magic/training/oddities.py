@@ -81,7 +81,7 @@ def oddities(rows: Sequence[Row], encoded: Encoded, max_length: int) -> Iterator
         more = f"by up to {max(cut.values()):,} tokens"
         yield _oddity(f"cut at {max_length:,} tokens", rows, cut, more)
     yield from _contradictions(rows, bool(encoded.classes))
-    repeated = _repeated([_said(row) for row in rows])
+    repeated = _repeated(rows)
     if repeated:
         yield _oddity("the same as an earlier row", rows, repeated)
     yield from _labels(rows, encoded)
@@ -106,7 +106,7 @@ def _contradictions(rows: Sequence[Row], labelled: bool) -> Iterator[Oddity]:
     answers: defaultdict[Hashable, set[Hashable]] = defaultdict(set)
     askers: defaultdict[Hashable, list[int]] = defaultdict(list)
     for place, row in enumerate(rows):
-        if row.prompt is not None or row.messages is not None:
+        if not row.empty and (row.prompt is not None or row.messages is not None):
             asked, answer = _said(row)
             answers[asked].add(answer)
             askers[asked].append(place)
@@ -146,14 +146,15 @@ def _said(row: Row) -> tuple[Hashable, Hashable]:
     return (row.system, row.prompt, row.second), row.completion
 
 
-def _repeated(said: Sequence[Hashable]) -> list[int]:
-    """The places whose value occurs before."""
+def _repeated(rows: Sequence[Row]) -> list[int]:
+    """The places of rows that say what an earlier one says."""
     seen: set[Hashable] = set()
     again = []
-    for place, value in enumerate(said):
-        if value in seen:
+    for place, row in enumerate(rows):
+        said = _said(row)
+        if said in seen and not row.empty:
             again.append(place)
-        seen.add(value)
+        seen.add(said)
     return again
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lora_magic.numbers import count, percent
 from lora_magic.printable import clean, one_line
@@ -34,6 +34,13 @@ _ROW = (
     "font-family:var(--jp-code-font-family, monospace)"
 )
 _EDGE = "border-left:1px solid #7A7A7A"
+
+
+class _Gap(NamedTuple):
+    """Tokens that are left out of a long part, trained or not."""
+
+    count: int
+    trained: bool
 
 
 def bundle(preview: Preview) -> dict[str, object]:
@@ -76,20 +83,20 @@ def _legend(preview: Preview) -> Markup:
 
 def _row(row: PreviewRow, form: str) -> Iterator[Markup]:
     yield one(row.line, muted=True)
-    tokens = [_token(part) for part in _shown(row.tokens)]
+    tokens = []
+    for trained, group in groupby(_shown(row.tokens), _is_trained):
+        run = map(_token, group)
+        tokens += [tag("mark", *run, style=MARK)] if trained else run
     if form == "labels":
         tokens += [tag("span", "  →  "), tag("mark", row.label or "", style=MARK)]
     yield tag("p", *tokens, style=_ROW)
 
 
-def _token(part: ReadToken | int) -> Markup:
-    if isinstance(part, int):
-        return tag("em", f" … {part} tokens … ")
+def _token(part: ReadToken | _Gap) -> Markup:
+    if isinstance(part, _Gap):
+        return tag("em", f" … {part.count} tokens … ")
     text = visible(part.text) or "–"
-    inner: str = tag("b", text) if part.special else text
-    if part.trained:
-        return tag("mark", inner, style=f"{MARK};{_EDGE}")
-    return tag("span", inner, style=_EDGE)
+    return tag("span", tag("b", text) if part.special else text, style=_EDGE)
 
 
 def visible(text: str) -> str:
@@ -97,15 +104,15 @@ def visible(text: str) -> str:
     return clean(text).replace("\n", "↵").replace("\t", "⇥").replace(" ", "·")
 
 
-def _shown(tokens: Sequence[ReadToken]) -> Iterator[ReadToken | int]:
+def _shown(tokens: Sequence[ReadToken]) -> Iterator[ReadToken | _Gap]:
     """The tokens, and for the middle of a long part how many are left out."""
-    for _, group in groupby(tokens, lambda token: token.trained):
+    for trained, group in groupby(tokens, lambda token: token.trained):
         part = list(group)
         if len(part) <= _WHOLE:
             yield from part
         else:
             yield from part[:_HEAD]
-            yield len(part) - _HEAD - _TAIL
+            yield _Gap(len(part) - _HEAD - _TAIL, trained)
             yield from part[-_TAIL:]
 
 
@@ -172,13 +179,13 @@ def _plain_row(row: PreviewRow) -> str:
     return "|".join(parts) + label
 
 
-def _is_trained(part: ReadToken | int) -> bool:
-    return not isinstance(part, int) and part.trained
+def _is_trained(part: ReadToken | _Gap) -> bool:
+    return part.trained
 
 
-def _plain_token(part: ReadToken | int) -> str:
-    if isinstance(part, int):
-        return f"… {part} tokens …"
+def _plain_token(part: ReadToken | _Gap) -> str:
+    if isinstance(part, _Gap):
+        return f"… {part.count} tokens …"
     return one_line(visible(part.text)) or "–"
 
 
