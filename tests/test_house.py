@@ -114,7 +114,6 @@ REASONS = {
     "training/__init__.py": INIT,
     "training/hooks.py": "the protocol between a run and a method",
     "training/optimizers.py": "parameter groups and optimizers",
-    "training/row.py": "one row, and the faults of rows",
     "versions.py": OPEN_FILE,
     "views/__init__.py": INIT,
     "views/controls/__init__.py": INIT,

@@ -39,7 +39,7 @@ _EDGE = "border-left:1px solid #7A7A7A"
 class _Gap(NamedTuple):
     """Tokens that are left out of a long part, trained or not."""
 
-    count: int
+    left_out: int
     trained: bool
 
 
@@ -83,7 +83,7 @@ def _legend(preview: Preview) -> Markup:
 
 def _row(row: PreviewRow, form: str) -> Iterator[Markup]:
     yield one(row.line, muted=True)
-    tokens = []
+    tokens: list[Markup] = []
     for trained, group in groupby(_shown(row.tokens), _is_trained):
         run = map(_token, group)
         tokens += [tag("mark", *run, style=MARK)] if trained else run
@@ -94,7 +94,7 @@ def _row(row: PreviewRow, form: str) -> Iterator[Markup]:
 
 def _token(part: ReadToken | _Gap) -> Markup:
     if isinstance(part, _Gap):
-        return tag("em", f" … {part.count} tokens … ")
+        return tag("em", f" … {part.left_out} tokens … ")
     text = visible(part.text) or "–"
     return tag("span", tag("b", text) if part.special else text, style=_EDGE)
 
@@ -185,7 +185,7 @@ def _is_trained(part: ReadToken | _Gap) -> bool:
 
 def _plain_token(part: ReadToken | _Gap) -> str:
     if isinstance(part, _Gap):
-        return f"… {part.count} tokens …"
+        return f"… {part.left_out} tokens …"
     return one_line(visible(part.text)) or "–"
 
 
