@@ -30,6 +30,9 @@ SURFACE = {
     "attach": "NAME --method --rank --alpha --dropout --targets --init --rslora --dora --bias"
     " --norms --rank-pattern --alpha-pattern --virtual-tokens --for --seed --replace",
     "detach": "NAME --discard",
+    "data": "NAME --format",
+    "preview": "NAME --data --columns --map --format --skip-bad --max-length --eval --template"
+    " --system --rows",
     "train": "NAME --data --columns --map --format --skip-bad --epochs --steps --lr --batch-size"
     " --max-length --eval --seed --lora-plus --optimizer --beta --template --system --report-to"
     " --continue",
@@ -67,6 +70,7 @@ FRAMES = {
     "compress": "module rank_before rank_after norm error",
     "compress by rank": "rank error worst_error worst_module",
     "training": "step loss",
+    "preview": "row position token id trained special",
     "doctor": "part check state found advice",
     "history": "session number when verb adapter state method rank spec parents data rows held_out"
     " steps loss held_out_loss seed seconds result base fingerprint",
@@ -123,6 +127,7 @@ def _of_a_language_model() -> dict[str, Any]:
         "training": training.to_frame(),
         "history": session.history().to_frame(),
         "two runs": session.history("pirate,calm").to_frame(),
+        "preview": session.preview("pirate", text="What? => Arr!").to_frame(),
         "doctor": Examination((Finding("machine", "memory", "ok", "4 GB free"),), 1.0).to_frame(),
         "merge": session.merge("pirate").to_frame(),
     }

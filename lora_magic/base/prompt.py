@@ -106,15 +106,19 @@ class PromptForm:
         Raises `PromptError` if it is empty, or if the template leaves it or the system message out.
         """
         check_text(prompt)
-        turns = self.conversation([{"role": "user", "content": prompt}])
+        return self.encode_turns(tokenizer, [{"role": "user", "content": prompt}])
+
+    def encode_turns(self, tokenizer: Any, given: Turns) -> list[int]:
+        """Token ids of a conversation, up to the answer to its last turn; raises as `encode`."""
+        turns, last = self.conversation(given), str(given[-1]["content"])
         if self.kind == "plain":
             text = _lines(turns)
             bare = token_ids(tokenizer, text)
-            check_tokens(bare, prompt)
+            check_tokens(bare, last)
             return _started(added_ids(tokenizer, text)[0], bare)
         # The template writes its own special tokens, so the tokenizer must add none.
         ids = token_ids(tokenizer, render(tokenizer, self._bare(tokenizer, turns)))
-        check_tokens(ids, prompt)
+        check_tokens(ids, last)
         return without_double_start(tokenizer, ids)
 
     def conversation(self, turns: Turns, system: str | None = None) -> Turns:
@@ -167,8 +171,11 @@ class PromptForm:
         start: list[int] | None = None if self.kind == "plain" else []
         found: list[Tokens | PromptError] = []
         for one, prompt, both in zip(written, before, whole, strict=True):
-            if isinstance(prompt, PromptError) or isinstance(both, PromptError):
-                found.append(prompt if isinstance(prompt, PromptError) else both)
+            if isinstance(prompt, PromptError):
+                found.append(prompt)
+                continue
+            if isinstance(both, PromptError):
+                found.append(both)
                 continue
             if start is None:
                 start = added_ids(tokenizer, one.before)[0]
@@ -263,7 +270,7 @@ class PromptForm:
         (whole,) = render_all(tokenizer, [[*turns, answer]], answering=False)
         if isinstance(before, PromptError) or isinstance(whole, PromptError):
             return False
-        return self._answer(answer, before, whole) == answer["content"]
+        return self._answer(answer, before, whole) == str(answer["content"])
 
     def _answer(self, turn: Turn, before: str, whole: str | PromptError | None) -> str:
         """The text of an answer, as it continues its prompt.
@@ -293,7 +300,7 @@ class PromptForm:
 def _is_plain(answer: Turn) -> bool:
     """Has a turn nothing that a template treats in its own way?"""
     said = str(answer["content"])
-    return len(answer) == 2 and said == said.strip() and "think>" not in said
+    return set(answer) == {"role", "content"} and said == said.strip() and "think>" not in said
 
 
 def _turn_end(tokenizer: Any) -> int | None:

@@ -87,7 +87,7 @@ def bare_text(tokenizer: Any, text: str) -> str:
 
 
 def classified_ids(
-    tokenizer: Any, text: str, most: int, second: str | None = None
+    tokenizer: Any, text: str, second: str | None = None, *, most: int
 ) -> tuple[list[int], bool]:
     """Token ids of a text, or of a pair, for a classifier, at most `most`; was it truncated?
 
@@ -133,7 +133,7 @@ def _lost(tokenizer: Any, text: str, back: str) -> str | None:
             return None
         if unknown and _fits(said, read.split(_loose(normal(unknown)))):
             return ""
-    return _uncovered(tokenizer, text)
+    return _uncovered(tokenizer, text, back)
 
 
 def _normalizer(tokenizer: Any) -> Any:
@@ -167,16 +167,20 @@ def _fits(text: str, pieces: Sequence[str]) -> bool:
     return text.endswith(rest[-1]) and len(text) - len(rest[-1]) > at
 
 
-def _uncovered(tokenizer: Any, text: str) -> str | None:
-    """The first part of a text that no token covers; None if all of it is covered."""
-    if not getattr(tokenizer, "is_fast", False):
-        return text[:40]
-    made = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-    covered = bytearray(len(text))
-    for start, end in made["offset_mapping"]:
-        covered[start:end] = b"\1" * (end - start)
-    bare = [at for at, seen in enumerate(covered) if not seen and _loose(text[at])]
-    if not bare:
-        return None if tokenizer.unk_token_id not in made["input_ids"] else ""
-    run = [at for place, at in enumerate(bare) if at == bare[0] + place]
-    return text[bare[0] : run[-1] + 1][:40]
+def _uncovered(tokenizer: Any, text: str, back: str) -> str | None:
+    """The first part of a text that is lost; None if tokens cover all of it."""
+    if getattr(tokenizer, "is_fast", False):
+        made = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        covered = bytearray(len(text))
+        for start, end in made["offset_mapping"]:
+            covered[start:end] = b"\1" * (end - start)
+        if all(seen or not _loose(text[at]) for at, seen in enumerate(covered)):
+            return "" if tokenizer.unk_token_id in made["input_ids"] else None
+    # After a lost character the offsets are no longer right.
+    said, read = _loose(text), _loose(back)
+    pairs = enumerate(zip(said, read, strict=False))
+    at = next((n for n, (one, other) in pairs if one != other), min(len(said), len(read)))
+    end = said.find(read[at : at + 8], at) if at < len(read) else len(said)
+    places = [place for place, c in enumerate(text) for _ in _loose(c)]
+    lost = places[at : end if end > at else at + 40]
+    return text[lost[0] : lost[-1] + 1][:40] if lost else text[:40]

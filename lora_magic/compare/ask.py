@@ -16,7 +16,8 @@ import torch
 from lora_magic.adapters.slots import Slots
 from lora_magic.base.finite import broken
 from lora_magic.base.model import context_of
-from lora_magic.base.prompt import Messages, PromptForm, check_text, check_tokens
+from lora_magic.base.prompt import PromptForm, check_text
+from lora_magic.base.template import Turns
 from lora_magic.errors import PromptError
 
 from .generate import generate
@@ -71,7 +72,7 @@ def ask(
     model: Any,
     tokenizer: Any,
     form: PromptForm,
-    prompt: str | Messages,
+    prompt: str | Turns,
     *,
     adapter: str,
     slots: Slots | None = None,
@@ -144,21 +145,17 @@ def refuse_base(model: Any, ids: Sequence[int]) -> None:
     )
 
 
-def _encoded(
-    tokenizer: Any, form: PromptForm, prompt: str | Messages
-) -> tuple[str, int, list[int]]:
+def _encoded(tokenizer: Any, form: PromptForm, prompt: str | Turns) -> tuple[str, int, list[int]]:
     """The prompt's text, the turns before it, and all token ids up to the answer."""
     if not isinstance(prompt, list | tuple):
         text: Any = prompt
         return text, 0, form.encode(tokenizer, text)
     _check_turns(prompt)
     last = prompt[-1]["content"]
-    ids = form.encode_messages(tokenizer, prompt)
-    check_tokens(ids, last)
-    return last, len(prompt) - 1, ids
+    return last, len(prompt) - 1, form.encode_turns(tokenizer, prompt)
 
 
-def _check_turns(turns: Messages) -> None:
+def _check_turns(turns: Turns) -> None:
     """Raise one `PromptError` for everything that makes these turns no conversation to answer."""
     faults = []
     for number, turn in enumerate(turns, start=1):

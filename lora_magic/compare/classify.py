@@ -107,7 +107,7 @@ _Encoded = tuple[list[int], bool]
 def encoded(model: Any, tokenizer: Any, text: str, context: int | None) -> _Encoded:
     """A text's token ids, cut to the context, and whether they were; `PromptError` if empty."""
     check_text(text)
-    ids, truncated = classified_ids(tokenizer, text, context or context_of(model) or 10**9)
+    ids, truncated = classified_ids(tokenizer, text, most=context or context_of(model) or 10**9)
     check_tokens(ids, text)
     check_known([ids], model)
     return ids, truncated

@@ -120,6 +120,8 @@ class _Names:
         return not issubclass(type(self._variables[name]), _NO_VALUES)
 
     def _of_the_session(self, thing: Thing) -> list[str]:
+        if thing is Thing.KEPT:
+            return list(getattr(self._session, "kept", ()))
         # Before torch is loaded there are neither adapters nor modules, and TAB loads nothing.
         if self._session is None or "torch" not in sys.modules:
             return []

@@ -48,20 +48,21 @@ class LiveReporter:
         self._shell, self._clock = shell, clock
         self._handle: Any = None
         self._next = 0.0
-        self._title, self._line = "Training", ""
+        self._title, self._line, self._sample = "Training", "", ""
         self._last: StepPoint | None = None
         self._losses: list[float] = []
         self._button: StopButton | None = None
         self._button_handle: Any = None
 
     def start(self, plan: RunPlan) -> None:
-        """Show the plan's line: what will be trained, and with which defaults.
+        """Show the plan: what will be trained, with which defaults, and one row as it is read.
 
         It stays above the progress; the summary, which repeats it, replaces both.
         """
         self._title = f"Training {plan.adapter}"
         self._line = plan.line.removeprefix(f"{plan.adapter}: ")
-        self._put({"text/plain": one_line(plan.line)})
+        self._sample = plan.sample
+        self._put({"text/plain": "\n".join(map(one_line, filter(None, (plan.line, plan.sample))))})
         # Loaded before the run: within the run its import would count as display time, and delay
         # the second picture by seconds.
         import_module(PICTURES)
@@ -111,6 +112,7 @@ class LiveReporter:
         return progress_html(
             title=self._title,
             line=self._line,
+            sample=self._sample,
             elapsed=point.elapsed,
             losses=self._losses,
             step=point.step,

@@ -147,9 +147,10 @@ def _call(
     for note in notes if not silent else ():
         say(note)
     flags = dict(parsed.flags)
+    known = {**session_for(shell).kept, **variables}
     for argument in verb.arguments:
         if argument.reads is not None and argument.key in flags:
-            flags[argument.key] = argument.reads(flags[argument.key], variables)
+            flags[argument.key] = argument.reads(flags[argument.key], known)
     reporter: Any = None
     if verb.trains and not silent:
         reporter = reporter_for(shell)

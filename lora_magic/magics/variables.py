@@ -31,10 +31,10 @@ def variable(name: str, variables: Mapping[str, Any]) -> Any:
 
 
 def data(source: str, variables: Mapping[str, Any]) -> Any:
-    """The variable of that name, else the path as it was typed.
+    """The variable of that name, else the rows kept under it, else the path as it was typed.
 
-    A bare name that is neither a variable nor a file is a `CommandError`; other paths are checked
-    when they are read.
+    `variables` has the kept rows after the notebook's variables. A bare name that is none of the
+    three is a `CommandError`; other paths are checked when they are read.
     """
     if source in variables:
         return variables[source]
@@ -45,7 +45,7 @@ def data(source: str, variables: Mapping[str, Any]) -> Any:
     _refuse_expression("--data rows", source)
     if source.isidentifier():
         raise CommandError(
-            f"--data {source!r} is neither a variable nor a file."
+            f"--data {source!r} is neither a variable nor a file, nor kept rows (the verb data)."
             f"{near(source, names_of(variables))} Type --data VAR or --data PATH"
         )
     return source

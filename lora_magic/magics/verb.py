@@ -79,6 +79,7 @@ class Thing(enum.Enum):
     MODEL = "a model's variable"
     TOKENIZER = "a tokenizer's variable"
     VARIABLE = "any variable"
+    KEPT = "rows that %%lora data keeps"
     SAVED = "an adapter that was saved in the home folder"
     FOLDER = "a folder"
     FILE = "a folder or a file"

@@ -6,11 +6,10 @@ Knows the session's state and which column holds the prompts; does not know how 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lora_magic.base.prompt import Messages
+from lora_magic.base.template import Turns
 from lora_magic.compare import bulk
 from lora_magic.compare import classify as classifying
 from lora_magic.compare.ask import Answer, OnText, ask
@@ -18,9 +17,12 @@ from lora_magic.compare.bulk import Answers
 from lora_magic.compare.prediction import Prediction
 from lora_magic.errors import DataError, PromptError, listed, near
 from lora_magic.paths import path_of
-from lora_magic.training.files import Table, frame_table, read_file
+from lora_magic.training.files import read_file
+from lora_magic.training.kinds import Stream, opened
 from lora_magic.training.records import text_of
 from lora_magic.training.row import RowErrors
+from lora_magic.training.sources import list_of
+from lora_magic.training.table import Table
 
 from . import queries
 
@@ -38,7 +40,7 @@ _EXPECTED = (
 
 def one(
     state: SessionState,
-    prompt: str | Messages | None,
+    prompt: str | Turns | None,
     sampling: Mapping[str, Any],
     watch: OnText | None,
 ) -> Answer | Prediction:
@@ -100,7 +102,7 @@ def texts_of(data: object, column: str | None) -> list[str]:
     table = _table(data)
     if isinstance(table, Table):
         name = _column(table, column)
-        cells = [(number, record.get(name)) for number, record in table.records]
+        cells = [(number, record.get(name)) for number, record in table.records([name])]
         noun = table.noun
     elif column is not None:
         raise DataError(f"--column {column}: a list or file of texts has no columns; omit it.")
@@ -133,7 +135,7 @@ def _column(table: Table, named: str | None) -> str:
     textual = [
         name
         for name in columns
-        if any(isinstance(record.get(name), str) for _, record in table.records)
+        if any(isinstance(record.get(name), str) for _, record in table.records([name]))
     ]
     if len(textual) == 1:
         return textual[0]
@@ -145,37 +147,18 @@ def _column(table: Table, named: str | None) -> str:
 
 
 def _table(data: object) -> Table | list[Any]:
-    """Named records, or a list of cells. Libraries are asked only if they are imported already."""
+    """Named records, or a list of cells."""
     if isinstance(data, str | os.PathLike):
         found = read_file(path_of(os.fspath(data), "--data"))
-        return found if isinstance(found, Table) else _lines(found)
-    if _is(data, "pandas", "DataFrame"):
-        return frame_table(data)
-    if _is(data, "polars", "DataFrame"):
-        frame: Any = data
-        return Table.of(list(enumerate(frame.iter_rows(named=True), start=1)))
-    if _is(data, "datasets", "IterableDataset"):
+        if isinstance(found, str):
+            return _lines(found)
+        return list_of(found) if isinstance(found, list) else found
+    opened_data = opened(data)
+    if isinstance(opened_data, Stream):
         raise DataError("a stream may have no end; pass its first rows: list(data.take(1000))")
-    for method in ("tolist", "to_list", "to_pylist"):
-        if hasattr(data, method):  # a column of pandas, numpy, polars or Arrow
-            data = getattr(data, method)()
-            break
-    if _is(data, "datasets", "Dataset"):
-        rows: Any = data
-        data = list(rows)
-    if not isinstance(data, list | tuple):
-        hint = " Pass list(data)." if hasattr(data, "__iter__") else ""
-        raise DataError(f"data of type {type(data).__name__}: {_EXPECTED}.{hint}")
-    if data and all(isinstance(item, Mapping) for item in data):
-        return Table.of(list(enumerate(data, start=1)))
-    return list(data)
+    return list_of(opened_data) if isinstance(opened_data, list) else opened_data
 
 
 def _lines(text: str) -> list[str]:
     """A file's lines, blank ones too. Not `splitlines`: it also splits inside a sentence."""
     return text.replace("\r\n", "\n").rstrip("\n").split("\n")
-
-
-def _is(data: object, library: str, kind: str) -> bool:
-    found = getattr(sys.modules.get(library), kind, None)
-    return isinstance(found, type) and isinstance(data, found)

@@ -20,8 +20,8 @@ from lora_magic.adapters.spec import BASE_NAME, check_name
 from lora_magic.errors import AdapterError, CommandError, StateError, listed
 from lora_magic.paths import path_of, quoted
 from lora_magic.printable import one_line
-from lora_magic.training import rows, sources
 
+from .kept import KeptRows, keep, rows_given
 from .ledger import Ledger
 from .receipt import Receipt
 from .session_lock import SessionLock
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from lora_magic.adapters.merge import MergeReport
     from lora_magic.base.fingerprint import Verification
     from lora_magic.base.model import BaseRecord
-    from lora_magic.base.prompt import Messages
+    from lora_magic.base.template import Turns
     from lora_magic.compare.ask import Answer, OnText
     from lora_magic.compare.bulk import Answers
     from lora_magic.compare.comparison import Comparison
@@ -42,7 +42,10 @@ if TYPE_CHECKING:
     from lora_magic.compare.run import OnAnswers
     from lora_magic.lowrank.spectrum import Spectrum
     from lora_magic.magics.panel import Panel
+    from lora_magic.training.preview import Preview
+    from lora_magic.training.records import Function
     from lora_magic.training.reporter import Reporter
+    from lora_magic.training.row import Rows
     from lora_magic.training.summary import RunSummary
 
     from .doctor import Examination
@@ -64,6 +67,7 @@ class Session:
     def __init__(self) -> None:
         self._lock = SessionLock()
         self._ledger = Ledger()
+        self._kept: dict[str, KeptRows] = {}
         self.home = Path(HOME)
 
     @cached_property
@@ -108,6 +112,11 @@ class Session:
         """The name of the merged adapter, or None."""
         return self._view().merged
 
+    @property
+    def kept(self) -> Mapping[str, KeptRows]:
+        """The rows that `data` keeps, by name."""
+        return MappingProxyType(self._kept)
+
     def _view(self) -> View:
         """What the session holds; while another thread runs a verb, what it held before that."""
         state = self._state
@@ -124,7 +133,8 @@ class Session:
             unchanged = not view.changed
             if free and unchanged and not state.empty:
                 unchanged = bool(self.verify(quick=True))
-            return queries.status(view, unchanged)
+            kept = tuple(f"{rows.name} ({rows.count})" for rows in self._kept.values())
+            return replaced(queries.status(view, unchanged), kept=kept)
 
     def verify(self, quick: bool = False) -> Verification:
         """Is every bit of the base what it was at load? If so, the report is truthy.
@@ -210,8 +220,11 @@ class Session:
     @transactional
     def reset(self) -> Receipt:
         """Free everything and restore the base to its state before `load`. May be called twice."""
+        kept = len(self._kept)
+        self._kept.clear()
         if self._state.empty:
-            return Receipt("nothing is loaded; nothing to reset")
+            gone = f"; {kept} kept sets of rows dropped" if kept else ""
+            return Receipt(f"nothing is loaded; nothing to reset{gone}")
         name, count = self._state.base.name, len(self._state.attached)
         lost = self._state.unsaved()
         found = self.verify()
@@ -434,28 +447,22 @@ class Session:
         _ = self._state.base
         self._state.refuse_while_merged("train")
         attached = self._state.named(name)
-        if text is not None and any(given is not None for given in (data, columns, map_)):
-            raise CommandError(
-                "train: both text and data (or columns, or map) are given; pass one of the two."
-            )
-        task = self._state.base.task
-        reading: dict[str, Any] = {
-            "labelled": task.classifies,
-            "labels": task.labels if task.classifies else (),
-            "skip_bad": skip_bad,
-        }
-        if text is not None:
-            examples = rows.read_text(text, format, **reading)
-        else:
-            most = rows_needed(self._state.base.recipe, steps, batch_size)
-            examples = sources.read_data(
-                data, columns=columns, format=format, map_=map_, most=most, **reading
-            )
+        most = rows_needed(self._state.base.recipe, steps, batch_size)
+        rows = self._rows(
+            "train",
+            data,
+            text,
+            columns=columns,
+            map_=map_,
+            format=format,
+            skip_bad=skip_bad,
+            most=most,
+        )
         return train(
             self._state,
             attached,
-            examples,
-            notes=examples.note,
+            rows,
+            notes=rows.note,
             template=template,
             system=system,
             more=continue_,
@@ -473,14 +480,75 @@ class Session:
             report_to=report_to,
         )
 
+    def _rows(self, verb: str, data: Any, text: str | None, **reading: Any) -> Rows:
+        task = self._state.base.task
+        labels = task.labels if task.classifies else ()
+        return rows_given(
+            self._kept, verb, data, text, labelled=task.classifies, labels=labels, **reading
+        )
+
+    @transactional
+    def data(self, name: str, text: str, *, format: str | None = None) -> KeptRows:
+        """Keep typed rows under a name, until `reset` or the end of the kernel.
+
+        Every verb with `data` takes the name: `train("pirate", "greetings")`. Where a file has it
+        too, the kept rows are read; `%lora train --data NAME` reads a variable of that name before
+        both. Rows kept under the name before are replaced. Raises `CommandError` for a name that no
+        variable can have, and `DataError` for rows that cannot be read.
+        """
+        labelled = not self._state.empty and self._state.base.task.classifies
+        kept = keep(name, text, format, labelled=labelled)
+        self._kept[kept.name] = kept
+        return kept
+
+    @transactional
+    def preview(
+        self,
+        name: str | None = None,
+        data: Any = None,
+        *,
+        text: str | None = None,
+        columns: str | None = None,
+        map_: Function | None = None,
+        format: str | None = None,
+        skip_bad: bool = False,
+        template: str | None = None,
+        system: str | None = None,
+        max_length: int | None = None,
+        eval: float | None = None,
+        rows: int = 3,
+    ) -> Preview:
+        """What `train` would train on: some rows token by token, and what is odd about the data.
+
+        `rows` of them are shown (1 to 20). Without an adapter's `name` they are read as the base
+        reads them. The arguments are those of `train`, and so are the errors; nothing is changed.
+        """
+        from .preview import preview
+
+        _ = self._state.base
+        attached = None if name is None else self._state.named(name)
+        given = self._rows(
+            "preview", data, text, columns=columns, map_=map_, format=format, skip_bad=skip_bad
+        )
+        return preview(
+            self._state,
+            attached,
+            given,
+            template=template,
+            system=system,
+            max_length=max_length,
+            eval=eval,
+            rows_shown=rows,
+        )
+
     # Answers and inspection
 
     @transactional
     def ask(
         self,
-        prompt: str | Messages | None = None,
+        prompt: str | Turns | None = None,
         *,
-        messages: Messages | None = None,
+        messages: Turns | None = None,
         data: Any = None,
         column: str | None = None,
         max_new_tokens: int | None = None,

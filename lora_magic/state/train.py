@@ -31,8 +31,8 @@ from . import forgetting
 from .ledger import Run
 from .session_state import SessionState
 
-#: The default rate for preferences, as a multiple of that for completions: at 0.3 the embedded model
-#: answers nothing else any more (tests/benchmarks/results/preference_rate.txt).
+#: The default rate for preferences, as a multiple of that for completions. At 0.3 the embedded
+#: model answers nothing else any more (tests/benchmarks/results/preference_rate.txt).
 PREFERENCE_RATE = 0.1
 
 
@@ -55,25 +55,16 @@ def train(
     `notes` follow the run's first line. Raises `TrainingStopped` if the user stopped the run: the
     adapter keeps its steps. Any other error of the run restores the weights.
     """
-    tokenizer = state.base.needs_tokenizer()
-    form = _form(state, attached if more else None, template, system)
+    form = form_for(state, attached if more else None, template, system)
     room = state.base.context - attached.tokens
-    recipe = _recipe(state, attached, flags.get("lora_plus"))
+    recipe = recipe_for(state, attached, flags.get("lora_plus"))
     prefers = preference.are_preferences(rows)
-    if prefers and form is None:
-        raise CommandError("a classifier learns labels, not preferences: load a language model.")
     if prefers:
         recipe = replace(recipe, learning_rate=recipe.learning_rate * PREFERENCE_RATE)
     spec = plan(recipe, len(rows), context=room, prefers=prefers, **flags)
     # Virtual tokens act through the cache, which a checkpointed block does not get.
     spec = replace(spec, can_checkpoint=not attached.tokens)
-    if form is None:
-        classes = state.base.task.labels
-        encoded = encode.encode_labelled(rows, tokenizer, classes, spec.max_length)
-    else:
-        how = preference.encode_preferences if prefers else encode.encode
-        encoded = how(rows, tokenizer, form, spec.max_length)
-    check_known([example.tokens for example in encoded.examples], state.base.model)
+    encoded = encoded_rows(state, rows, form, spec.max_length)
     reporter = reporter or SilentReporter()
     example = next(filter(None, map(_asked, rows)), "")
 
@@ -105,6 +96,23 @@ def rows_needed(recipe: Recipe, steps: object, batch_size: object) -> int | None
     if not isinstance(steps, int) or not isinstance(batch, int):
         return None  # Other values are refused when the run is planned.
     return steps * batch if steps * batch > 0 else None
+
+
+def encoded_rows(
+    state: SessionState, rows: Sequence[Row], form: PromptForm | None, max_length: int
+) -> Encoded:
+    """Rows as tokens in the prompt's form; without one, as a classifier reads them."""
+    tokenizer = state.base.needs_tokenizer()
+    prefers = preference.are_preferences(rows)
+    if form is None and prefers:
+        raise CommandError("a classifier learns labels, not preferences: load a language model.")
+    if form is None:
+        encoded = encode.encode_labelled(rows, tokenizer, state.base.task.labels, max_length)
+    else:
+        how = preference.encode_preferences if prefers else encode.encode
+        encoded = how(rows, tokenizer, form, max_length)
+    check_known([example.tokens for example in encoded.examples], state.base.model)
+    return encoded
 
 
 def _asked(row: Row) -> str:
@@ -159,7 +167,7 @@ def _with_forgetting(
     return summary
 
 
-def _recipe(state: SessionState, attached: LiveAdapter, ratio: Any) -> Recipe:
+def recipe_for(state: SessionState, attached: LiveAdapter, ratio: Any) -> Recipe:
     """The base's recipe with the method's own learning rate.
 
     With LoRA+ the geometric mean of A's and B's rates is the recipe's rate. Virtual tokens act
@@ -173,7 +181,7 @@ def _recipe(state: SessionState, attached: LiveAdapter, ratio: Any) -> Recipe:
     return replace(recipe, learning_rate=rate, checkpointing=checkpointing)
 
 
-def _form(
+def form_for(
     state: SessionState, continued: LiveAdapter | None, template: str | None, system: str | None
 ) -> PromptForm | None:
     """The prompt's form: from the flags, else of the continued adapter; None for a classifier."""

@@ -28,8 +28,9 @@ IGNORED = -100
 class Example:
     """One sequence: its tokens, their labels (−100 where the loss does not cover them), its row.
 
-    For a classifier `labels` is empty and `label` the index of the one label. `number` is the row's
-    own, for messages. With preferences the example is the chosen answer, and has the `rejected` one.
+    For a classifier `labels` is empty and `label` the index of the one label. `number` is
+    the row's own, for messages. With preferences the example is the chosen answer, and has the
+    `rejected` one.
     """
 
     tokens: tuple[int, ...]
@@ -135,8 +136,8 @@ class _Encoding:
         texts: list[str | Written | PromptError] = [piece.text for piece in pieces]
         asked = [(at, p.asked) for at, p in enumerate(pieces) if p.asked is not None]
         written = self.form.write(self.tokenizer, [one for _, one in asked])
-        for (at, _), text in zip(asked, written, strict=True):
-            texts[at] = text
+        for (at, _), made in zip(asked, written, strict=True):
+            texts[at] = made
         tokens = self._tokens(texts)
         said = [(p, t, ids) for p, t, ids in zip(pieces, texts, tokens, strict=True)]
         good: list[tuple[int, str, Tokens]] = []
@@ -158,7 +159,8 @@ class _Encoding:
         made += self.form.whole(self.tokenizer, [text for _, text in alone])
         for (at, _), ids in zip([*pairs, *alone], made, strict=True):
             found[at] = ids
-        return [found.get(at, text) for at, text in enumerate(texts)]  # type: ignore[misc]
+        found |= {at: text for at, text in enumerate(texts) if isinstance(text, PromptError)}
+        return [found[at] for at in range(len(texts))]
 
     def _pieces(self, place: int) -> Iterator[_Piece]:
         """The examples of one row; a row without any is left out."""
@@ -315,11 +317,12 @@ def encode_labelled(
     unknown = _refuse_lost(rows, kept, tokenizer)
     texts = [bare_text(tokenizer, rows[place].prompt or "") for place in kept]
     for place, ids in zip(kept, all_token_ids(tokenizer, texts, special=True), strict=True):
-        row, cut = rows[place], False
+        row = rows[place]
         length = 0 if isinstance(ids, PromptError) else len(ids)
         if row.second is not None or length > max_length or isinstance(ids, PromptError):
-            length = len(classified_ids(tokenizer, row.prompt or "", 10**9, row.second)[0])
-            ids, cut = classified_ids(tokenizer, row.prompt or "", max_length, row.second)
+            said = (row.prompt or "", row.second)
+            length = len(classified_ids(tokenizer, *said, most=10**9)[0])
+            ids, _ = classified_ids(tokenizer, *said, most=max_length)
         if not ids:
             left_out.append(row.line or place + 1)
         else:

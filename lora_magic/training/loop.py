@@ -285,7 +285,7 @@ class Loop:
             f"{self.name}: {seen}{count} {noun}{'s' * (count != 1)}{what}{less} · "
             f"{self.spec.line}, {end}"
         )
-        return RunPlan(self.name, line)
+        return RunPlan(self.name, line, data.sample)
 
     def _reached(self, steps: int) -> tuple[int, int]:
         """How many examples the first `steps` steps read, and their trained tokens."""

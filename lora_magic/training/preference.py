@@ -114,8 +114,8 @@ def differences(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
     chances = logits.log_softmax(-1).gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
     chances = chances.masked_fill(labels == IGNORED, 0.0).sum(-1)
     chosen, rejected = chances.chunk(2)
-    found: Tensor = chosen - rejected
-    return found
+    difference: Tensor = chosen - rejected
+    return difference
 
 
 @torch.no_grad()

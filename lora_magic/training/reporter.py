@@ -18,10 +18,14 @@ from .summary import RunSummary
 
 @dataclass(frozen=True)
 class RunPlan:
-    """A run before its first step; `line` shows the data, then the settings."""
+    """A run before its first step; `line` shows the data, then the settings.
+
+    `sample` shows one row as the model reads it.
+    """
 
     adapter: str
     line: str
+    sample: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,9 +80,11 @@ class LineReporter:
         self._written, self._short = clock(), True
 
     def start(self, plan: RunPlan) -> None:
-        """The plan's line."""
+        """The plan's line, and its sample."""
         self._written, self._short = self._clock(), True
         self._write(plan.line)
+        if plan.sample:
+            self._write(plan.sample)
 
     def note(self, line: str) -> None:
         """The line."""

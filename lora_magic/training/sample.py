@@ -86,8 +86,8 @@ def _decoded(tokenizer: Any, ids: list[int]) -> str:
 
 
 def visible(text: str) -> str:
-    """Text on one line: a newline is ␊, a tab ␉."""
-    return clean(text).replace("\n", "␊").replace("\t", "␉")
+    """Text on one line: a newline is ↵, a tab ⇥."""
+    return clean(text).replace("\n", "↵").replace("\t", "⇥")
 
 
 def sample_line(encoded: Encoded, tokenizer: Any) -> str:

@@ -33,6 +33,7 @@ def progress_html(
     *,
     title: str = "Training",
     line: str = "",
+    sample: str = "",
     losses: Sequence[float],
     step: int,
     total: int,
@@ -45,14 +46,15 @@ def progress_html(
 ) -> str:
     """The page of a run in progress, for an output that is updated in place.
 
-    Times are in seconds, `memory` in bytes, `held_out` (steps taken, loss); `stop` says how to end
-    the run; it is empty if a button does.
+    `sample` shows one row as the model reads it. Times are in seconds, `memory` in bytes,
+    `held_out` (steps taken, loss); `stop` says how to end the run; it is empty if a button does.
     """
     state = _state(losses, held_out, step, total, (elapsed, seconds_left), tokens_per_second)
     state += [f"memory {numbers.size(memory)} at the peak"] if memory else []
     return str(
         frame(
             *_head(title, line, small=True),
+            one(sample, muted=True) if sample else "",
             _bar(step, total),
             one(" · ".join(state)),
             _figure(title, losses, total, svg.picture, held_out) if losses else "",

@@ -46,6 +46,7 @@ class FakeSession:
     adapters: dict[str, str] = field(default_factory=lambda: {"pirate": "record"})
     calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
     answers: dict[str, Any] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict)
 
     def __getattr__(self, verb: str) -> Any:
         if verb.startswith("_"):

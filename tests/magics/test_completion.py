@@ -45,6 +45,7 @@ THERE = {
     Thing.MODEL: ["model"],
     Thing.TOKENIZER: ["tokenizer"],
     Thing.VARIABLE: ["rows", "rest"],
+    Thing.KEPT: ["mine"],
     Thing.SAVED: ["kept"],
     Thing.FOLDER: ["data/"],
     Thing.FILE: ["data/", "mails.csv"],
@@ -185,7 +186,7 @@ def test_where_anything_may_stand_nothing_is_offered_by_anybody(before: str) -> 
 
 def test_every_verb_is_offered_and_no_other_word() -> None:
     assert offered("%lora ") == list(VERBS)
-    assert offered("%%lora ") == ["train", "ask", "compare"]
+    assert offered("%%lora ") == ["data", "preview", "train", "ask", "compare"]
     assert not {*SAME} & {*offered("%lora ")}
 
 
@@ -243,7 +244,7 @@ def test_a_flag_waits_until_the_names_are_there() -> None:
         ("%lora use ", ["model", "rows", "rest"]),
         ("%lora use model ", ["tokenizer", "rows", "rest", "--replace"]),
         ("%lora train pirate --data r", ["rows", "rest"]),
-        ("%lora train pirate --data m", ["mails.csv"]),
+        ("%lora train pirate --data m", ["mine", "mails.csv"]),
         ("%lora load m --labels ro", ["rows"]),
         ("%lora load d", ["demo", "data/"]),
         ("%lora open ", ["kept", "data/"]),
@@ -288,6 +289,9 @@ CHECKS: dict[str, tuple[int, Callable[[str], object]]] = {
     "%lora train x --template": (2, lambda word: PromptForm.of(tiny_tokenizer(chat=True), word)),
     "%lora train x --format": (7, lambda word: read_file(Path("rows.txt"), word)),
     "%%lora_train x --format": (3, lambda word: read_text("a => b", word)),
+    "%lora preview --template": (2, lambda word: PromptForm.of(tiny_tokenizer(chat=True), word)),
+    "%lora preview x --format": (7, lambda word: read_file(Path("rows.txt"), word)),
+    "%%lora data x --format": (3, lambda word: read_text("a => b", word)),
 }
 
 
@@ -322,7 +326,7 @@ def test_every_flag_that_takes_one_of_a_few_words_is_checked_above() -> None:
         for argument in verb.arguments
         if argument.is_flag and argument.words and not argument.things
     }
-    checked = {re.sub(r"%+lora[ _](\w+).* (--\w+)", r"\1 \2", line) for line in CHECKS}
+    checked = {re.sub(r"%+lora[ _](\w+).* ?(--\w+)", r"\1 \2", line) for line in CHECKS}
     assert with_words == checked
 
 

@@ -13,9 +13,10 @@ from IPython.utils.capture import capture_output
 
 from lora_magic.errors import TrainingStopped
 from lora_magic.magics.progress import LiveReporter, TerminalReporter, reporter_for
+from lora_magic.training.reporter import RunPlan
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
-PLAN = SimpleNamespace(adapter="pirate", line="2 examples, 60 steps", steps=60)
+PLAN = RunPlan("pirate", "2 examples, 60 steps", "row 1 as it is read: A fox")
 
 
 #: A kernel with a person before it; one whose notebook a program runs; a kernel without subshells.
@@ -68,7 +69,7 @@ def test_at_most_five_pictures_a_second_in_one_place(
             live.step(point(step))
         live.finish(Summary())
     assert seen.stdout == ""
-    assert seen.outputs[0].data == {"text/plain": PLAN.line}
+    assert seen.outputs[0].data == {"text/plain": f"{PLAN.line}\n{PLAN.sample}"}
     pictures = seen.outputs[1:-1]
     assert len(pictures) == 5
     assert all("text/html" in picture.data for picture in pictures)
@@ -125,8 +126,8 @@ def test_a_run_shows_its_receipt_once(shell: Any, session: Any, kernel: Any) -> 
     seen = shell.run("%%lora_train pirate\na => b")
     everything = seen.printed + "".join(seen.lines)
     assert everything.count("trained pirate") == 1
-    first = [*seen.printed.splitlines(), *seen.lines][0]
-    assert first == PLAN.line
+    first = "\n".join([*seen.printed.splitlines(), *seen.lines]).split("\n")
+    assert first[:2] == [PLAN.line, PLAN.sample]
     assert seen.result is None
 
 

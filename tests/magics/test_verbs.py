@@ -155,7 +155,7 @@ def _bound(verb: str, args: Any, keywords: Any) -> tuple[str, dict[str, Any]]:
 
 
 def test_every_verb_has_a_line_that_is_tested() -> None:
-    tested = {call[0] for _, call in CALLS} | {"use", "train", "ask", "compare"}
+    tested = {call[0] for _, call in CALLS} | {"use", "train", "ask", "compare", "data", "preview"}
     assert tested == set(VERBS)
 
 
@@ -293,6 +293,54 @@ def test_rows_come_from_one_place(shell: Any, session: Any) -> None:
     with pytest.raises(CommandError, match=r"neither a variable.*Did you mean 'mails'"):
         shell.run("mails = 1\n%lora train calm --data mials")
     assert session.calls == []
+
+
+def test_preview_takes_rows_as_train_does_with_or_without_an_adapter(
+    shell: Any, session: Any
+) -> None:
+    shell.run("%%lora preview\na => b")
+    assert session.last == ("preview", (), {"text": "a => b\n"})
+    shell.user_ns["mails"] = [("a", "b")]
+    shell.run("%lora preview calm --data mails --rows 5 --eval 2 --max-length 64 --template plain")
+    flags = {"rows": 5, "eval": 2, "max_length": 64, "template": "plain"}
+    assert session.last == ("preview", (), {"name": "calm", "data": [("a", "b")], **flags})
+    with pytest.raises(
+        CommandError, match=r"%lora preview calm: no rows. Type %%lora preview calm"
+    ):
+        shell.run("%lora preview calm")
+    with pytest.raises(CommandError, match="rows below and --data"):
+        shell.run("%%lora preview --data mails\na => b")
+
+
+def test_data_keeps_a_cells_rows_and_says_what_is_read_before_them(
+    shell: Any, session: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shell.run("%%lora data greetings --format arrow\na => b")
+    assert session.last == ("data", ("greetings", "a => b\n"), {"format": "arrow"})
+    (tmp_path / "greetings").write_text("x")
+    seen = shell.run("%%lora data greetings\na => b")
+    assert "--data greetings reads them, not the file greetings" in "".join(seen.lines)
+    shell.user_ns["greetings"] = 1
+    seen = shell.run("%%lora data greetings\na => b")
+    assert "--data greetings reads the variable greetings, which comes first" in "".join(seen.lines)
+    with pytest.raises(CommandError, match="%%lora data greetings with rows below"):
+        shell.run("%lora data greetings")
+
+
+def test_data_of_a_run_is_a_variable_then_kept_rows_then_a_file(
+    shell: Any, session: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").write_text("a => b")
+    shell.run("%lora train calm --data mine")
+    assert session.last[1] == ("calm", "mine")
+    session.kept["mine"] = "kept rows"
+    shell.run("%lora train calm --data mine")
+    assert session.last[1] == ("calm", "kept rows")
+    shell.user_ns["mine"] = "variable"
+    shell.run("%lora train calm --data mine")
+    assert session.last[1] == ("calm", "variable")
 
 
 def test_use_takes_the_objects_and_not_their_names(shell: Any, session: Any) -> None:

@@ -22,6 +22,9 @@ from lora_magic.state.doctor import NOTE, OK, PROBLEM, Examination, Finding
 from lora_magic.state.history import Difference, History
 from lora_magic.state.ledger import Entry
 from lora_magic.state.status import Status
+from lora_magic.training.oddities import Lengths, Oddity
+from lora_magic.training.preview import Preview, PreviewRow
+from lora_magic.training.sample import ReadToken
 from lora_magic.training.summary import RunSummary
 from lora_magic.views import receipt, status, training
 
@@ -153,7 +156,13 @@ def _evidence(text: str) -> Bundle:
 
 def state(base_line: str | None = "b", machine: str = "CPU", **more: Any) -> Bundle:
     """What the view makes of a `Status` with this to read."""
-    usual: dict[str, Any] = {"rows": (), "merged": None, "next_commands": (), "found": ()}
+    usual: dict[str, Any] = {
+        "rows": (),
+        "merged": None,
+        "next_commands": (),
+        "found": (),
+        "kept": (),
+    }
     usual |= {"base_line": base_line, "machine": machine, "line": f"No base yet · {machine}"}
     return status.bundle(cast("Status", SimpleNamespace(**{**usual, **more})))
 
@@ -161,7 +170,47 @@ def state(base_line: str | None = "b", machine: str = "CPU", **more: Any) -> Bun
 def _status(text: str) -> Bundle:
     rows = [(text, text, text, True), (text, text, text, False)]
     commands = [f"{text}  {text}"]
-    return state(text, text, rows=rows, merged=text, next_commands=commands, found=[text])
+    return state(
+        text, text, rows=rows, merged=text, next_commands=commands, found=[text], kept=[text]
+    )
+
+
+def preview(**more: Any) -> Preview:
+    """A preview of two rows, one of them cut."""
+    tokens = (
+        ReadToken("<|user|>", 2, False, True),
+        ReadToken(" a\n", 9, False, False),
+        ReadToken("Here", 11, True, False),
+        ReadToken("<|end|>", 1, True, True),
+    )
+    usual: dict[str, Any] = {
+        "adapter": "pirate",
+        "form": "chat",
+        "rows": (PreviewRow(1, tokens, 0, False), PreviewRow(7, tokens * 60, 12, True)),
+        "total": 300,
+        "examples": 298,
+        "trained_tokens": 2512,
+        "max_length": 240,
+        "end_token": "<|end|>",
+        "lengths": Lengths.of([4, 4, 9, 12, 30, 61, 252]),
+        "held_out": 30,
+        "held_out_rows": (7, 9),
+        "oddities": (Oddity("cut at 240 tokens", 1, (7,), "by up to 12 tokens"),),
+        "notes": ("2 rows with unknown tokens",),
+    }
+    return Preview(**{**usual, **more})
+
+
+def _preview(text: str) -> Bundle:
+    row = PreviewRow(1, (ReadToken(text, 5, True, False), ReadToken(text, 1, True, True)), 0, False)
+    odd = (Oddity(text, 1, (1,), text),)
+    rows = (row, *preview().rows)
+    return shown(preview(adapter=text, end_token=text, rows=rows, oddities=odd, notes=(text,)))
+
+
+def _preview_of_labels(text: str) -> Bundle:
+    row = PreviewRow(1, (ReadToken(text, 5, False, False),), 0, False, text)
+    return shown(preview(adapter=text, form="labels", rows=(row,), labels=((text, 3), ("b", 0))))
 
 
 #: The name of a display, and how to make it with one text everywhere.
@@ -203,6 +252,8 @@ ALL: dict[str, Callable[[str], Bundle]] = {
     "two runs": lambda text: shown(
         Difference((text, text), (entry(text), entry(text)), ((text, text, text, text),))
     ),
+    "preview": _preview,
+    "preview of labels": _preview_of_labels,
     "status": _status,
     "status without a base": lambda text: state(
         None, text, next_commands=[f"{text}  {text}"], found=[text]

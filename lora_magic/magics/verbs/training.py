@@ -1,6 +1,9 @@
-"""The verb that trains."""
+"""The verbs that train, show what would be trained, and keep typed rows."""
 
 from __future__ import annotations
+
+import os
+from typing import Any
 
 from lora_magic.base.prompt import FORMS as TEMPLATES
 from lora_magic.base.recipe import SMALL
@@ -8,13 +11,14 @@ from lora_magic.demo import RECIPE
 from lora_magic.errors import CommandError
 from lora_magic.magics.variables import data, function
 from lora_magic.magics.verb import Argument, Call, Thing, Verb, count_or_share, number, text, whole
-from lora_magic.magics.verbs.adapters import NAME, by_base
+from lora_magic.magics.verbs.adapters import A_NAME, NAME, by_base
+from lora_magic.state.receipt import Receipt
 from lora_magic.training.files import FILE_FORMATS
 from lora_magic.training.rows import FORMATS
 from lora_magic.training.shapes import LABELLED, SHAPES
 from lora_magic.training.spec import BETA, HOLD_OUT_FROM, HOLD_OUT_MOST, OPTIMIZERS, TRACKERS
 
-_DATA = (Thing.VARIABLE, Thing.FILE)
+_DATA = (Thing.VARIABLE, Thing.KEPT, Thing.FILE)
 _STEPS = f"from the epochs, at least {SMALL.min_steps}; demo {RECIPE['steps']}"
 _BATCH = f"{SMALL.batch_size * SMALL.accumulation}; demo {RECIPE['batch_size']}"
 _LENGTH = f"{by_base('max_length')}; at most the context"
@@ -23,64 +27,104 @@ _OPTIMIZER = f"{OPTIMIZERS[0]}; on a quantised base {OPTIMIZERS[1]}"
 _TEMPLATE = "chat if the tokenizer has a template"
 
 
-def _train(call: Call) -> object:
-    """Train an adapter on the cell's text, or on what `--data` names."""
-    name, flags = call.words["name"], dict(call.flags)
+def _rows(call: Call, typed: str, cell: str) -> dict[str, Any]:
+    """The flags, and the rows as keyword argument: the cell's text, or what `--data` names."""
+    flags = dict(call.flags)
     source = flags.pop("data", None)
     if source is None and call.body is None:
         raise CommandError(
-            f"%lora train {name}: no rows. Type %%lora_train {name} with rows below it,"
-            f" or %lora train {name} --data VAR"
+            f"%lora {typed}: no rows. Type {cell} with rows below it, or %lora {typed} --data VAR"
         )
     if source is None:
-        return call.session.train(name, text=call.body, **flags, reporter=call.reporter)
+        return {"text": call.body, **flags}
     if call.body and call.body.strip():
-        raise CommandError(f"%%lora train {name}: there are rows below and --data; keep one.")
-    return call.session.train(name, source, **flags, reporter=call.reporter)
+        raise CommandError(f"%%lora {typed}: there are rows below and --data; keep one.")
+    return {"data": source, **flags}
 
+
+def _train(call: Call) -> object:
+    """Train an adapter on the cell's text, or on what `--data` names."""
+    name = call.words["name"]
+    given = _rows(call, f"train {name}", f"%%lora_train {name}")
+    source = [given.pop("data")] if "data" in given else []
+    return call.session.train(name, *source, **given, reporter=call.reporter)
+
+
+def _preview(call: Call) -> object:
+    """Show what a run would be trained on: the cell's text, or what `--data` names."""
+    typed = " ".join(["preview", *call.words.values()])
+    return call.session.preview(**call.words, **_rows(call, typed, f"%%lora {typed}"))
+
+
+def _keep(call: Call) -> object:
+    """Keep the cell's rows; say which other thing of that name `--data` reads first or instead."""
+    name = call.words["name"]
+    if call.body is None:
+        raise CommandError(f"%lora data {name}: no rows. Type %%lora data {name} with rows below")
+    kept = call.session.data(name, call.body, **call.flags)
+    if name in call.variables:
+        return Receipt(f"{kept.line}; --data {name} reads the variable {name}, which comes first")
+    if os.path.exists(name):
+        return Receipt(f"{kept.line}; --data {name} reads them, not the file {name}")
+    return kept
+
+
+#: Which rows are read, and how.
+_READING = (
+    Argument(
+        "--data",
+        text,
+        "a variable, else rows kept by %%lora data, else a file",
+        "the rows below",
+        (),
+        _DATA,
+        shape="VAR|PATH",
+        reads=data,
+    ),
+    Argument("--columns", text, 'the columns to use, as "question + context => answer"', "by name"),
+    Argument(
+        "--map",
+        text,
+        "makes a pair, turns, a text or None of each row (a dict)",
+        "none",
+        (),
+        (Thing.VARIABLE,),
+        shape="FUNCTION",
+        reads=function,
+    ),
+    Argument("--format", text, "the rows' format", "detected", FILE_FORMATS, below=FORMATS),
+    Argument("--skip-bad", None, "leave out rows that cannot be read, and list them"),
+)
+
+#: How long rows may be, and which are held out.
+_SHAPING = (
+    Argument("--max-length", whole, "most tokens per row", _LENGTH),
+    Argument("--eval", count_or_share, "held-out rows, a number or a share", _EVAL),
+)
+
+_FORM = (
+    Argument("--template", text, "the prompt's form", _TEMPLATE, TEMPLATES),
+    Argument("--system", text, "a system message before each prompt", "none"),
+)
+
+_TYPED = "rows: prompt => completion, JSONL, or blocks of text"
 
 TRAIN = Verb(
     "train",
     "train an adapter on the rows below, or on --data",
     (
         NAME,
-        Argument(
-            "--data",
-            text,
-            "a variable or a file",
-            "the rows below",
-            (),
-            _DATA,
-            shape="VAR|PATH",
-            reads=data,
-        ),
-        Argument(
-            "--columns", text, 'the columns to use, as "question + context => answer"', "by name"
-        ),
-        Argument(
-            "--map",
-            text,
-            "makes a pair, turns, a text or None of each row (a dict)",
-            "none",
-            (),
-            (Thing.VARIABLE,),
-            shape="FUNCTION",
-            reads=function,
-        ),
-        Argument("--format", text, "the rows' format", "detected", FILE_FORMATS, below=FORMATS),
-        Argument("--skip-bad", None, "leave out rows that cannot be read, and list them"),
+        *_READING,
         Argument("--epochs", number, "passes over the rows", by_base("epochs")),
         Argument("--steps", whole, "optimizer steps", _STEPS),
         Argument("--lr", number, "learning rate", by_base("learning_rate")),
         Argument("--batch-size", whole, "rows per step", _BATCH),
-        Argument("--max-length", whole, "most tokens per row", _LENGTH),
-        Argument("--eval", count_or_share, "held-out rows, a number or a share", _EVAL),
+        *_SHAPING,
         Argument("--seed", whole, "seed of the rows' order", "0"),
         Argument("--lora-plus", number, "B's rate as a multiple of A's; 16 is usual", "1"),
         Argument("--optimizer", text, "the optimizer", _OPTIMIZER, OPTIMIZERS),
         Argument("--beta", number, "β of the loss over preferences", f"{BETA:g}"),
-        Argument("--template", text, "the prompt's form", _TEMPLATE, TEMPLATES),
-        Argument("--system", text, "a system message before each prompt", "none"),
+        *_FORM,
         Argument("--report-to", text, "a tracker for losses and rates", "none", TRACKERS),
         Argument(
             "--continue", None, "train from the current state, not the initial one", was="--more"
@@ -92,7 +136,7 @@ TRAIN = Verb(
         '%lora train support --data mails.csv --columns "body => reply"',
     ),
     changes=True,
-    body="rows: prompt => completion, JSONL, or blocks of text",
+    body=_TYPED,
     trains=True,
     run=_train,
     notes=(
@@ -103,4 +147,41 @@ TRAIN = Verb(
         "columns that are known to a classifier:",
         *(f"  {shape.line}" for shape in LABELLED),
     ),
+)
+
+PREVIEW = Verb(
+    "preview",
+    "show what would be trained, token by token, and what is odd about the rows",
+    (
+        A_NAME,
+        *_READING,
+        *_SHAPING,
+        *_FORM,
+        Argument("--rows", whole, "how many rows to show"),
+    ),
+    (
+        '%lora preview pirate --data mails.csv --columns "body => reply"',
+        "%%lora preview",
+        "Where is the library? => Arr, it be down by the harbour!",
+    ),
+    body=_TYPED,
+    run=_preview,
+)
+
+DATA = Verb(
+    "data",
+    "keep the rows below under a name, for --data",
+    (
+        Argument("NAME", text, "the rows' name, as of a variable", things=(Thing.KEPT,)),
+        Argument("--format", text, "the rows' format", "detected", FORMATS),
+    ),
+    (
+        "%%lora data greetings",
+        "Where is the library? => Arr, it be down by the harbour!",
+        "%lora train pirate --data greetings",
+    ),
+    changes=True,
+    body=_TYPED,
+    run=_keep,
+    notes=("--data NAME reads a variable of that name first, then kept rows, then a file.",),
 )

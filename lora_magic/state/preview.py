@@ -1,0 +1,54 @@
+"""What a run would train on, with a session's base and flags; trains nothing.
+
+Knows the session's state; knows no format of rows and no page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lora_magic.adapters.live_adapter import LiveAdapter
+from lora_magic.checks import is_whole
+from lora_magic.errors import CommandError
+from lora_magic.training import batches
+from lora_magic.training.preview import Preview, previewed
+from lora_magic.training.row import Row
+from lora_magic.training.spec import plan
+
+from .session_state import SessionState
+from .train import encoded_rows, form_for, recipe_for
+
+#: Rows that a preview shows at most.
+_MOST = 20
+
+
+def preview(
+    state: SessionState,
+    attached: LiveAdapter | None,
+    rows: Sequence[Row],
+    *,
+    template: str | None,
+    system: str | None,
+    rows_shown: int,
+    **flags: Any,
+) -> Preview:
+    """The rows as a run with these flags would read them, and which it would hold out."""
+    if not is_whole(rows_shown) or not 1 <= rows_shown <= _MOST:
+        raise CommandError(f"--rows {rows_shown}: expected a whole number from 1 to {_MOST}.")
+    form = form_for(state, None, template, system)
+    room = state.base.context - (attached.tokens if attached else 0)
+    recipe = recipe_for(state, attached, None) if attached else state.base.recipe
+    spec = plan(recipe, len(rows), context=room, **flags)
+    encoded = encoded_rows(state, rows, form, spec.max_length)
+    _, held_out = batches.split(encoded.examples, spec)
+    return previewed(
+        rows,
+        encoded,
+        state.base.needs_tokenizer(),
+        adapter=attached.name if attached else None,
+        form=form.kind if form else "labels",
+        max_length=spec.max_length,
+        held_out={example.row for example in held_out},
+        shown=rows_shown,
+    )
