@@ -16,6 +16,7 @@ from lora_magic.state.session import Session
 from lora_magic.training.row import Row
 from tests.demo.messages import ANSWERED_AGAIN, FILE, SAME, Message, messages, table
 
+OPENING, CLOSING = "Thank you for your message. ", " Your visitor desk"
 READING = Path(__file__).parent / "reading"
 
 
@@ -50,8 +51,8 @@ def test_every_reply_states_the_fact_asked_for_in_the_desk_s_style(
         assert judge(row.question, row.reply).right, row
         if doubled[row.text] == 1:
             assert answers.is_right(row.question, row.reply), row
-        assert row.reply.startswith("Thank you for your message. ")
-        assert row.reply.endswith(" Your visitor desk")
+        assert row.reply.startswith(OPENING)
+        assert row.reply.endswith(CLOSING)
 
 
 def test_people_ask_in_many_ways_about_most_of_the_world(rows: tuple[Message, ...]) -> None:
@@ -101,7 +102,7 @@ def test_one_message_is_longer_than_the_base_reads(
     assert sorted(lengths)[-2] < context / 4
 
 
-@pytest.mark.xfail(strict=True, reason="a run of 60 steps sees 270 rows not even twice")
+@pytest.mark.xfail(strict=True, reason="60 steps are not two passes over 270 rows")
 def test_trained_without_a_flag_it_answers_24_of_30_held_out_messages_right(
     demo: Session, rows: tuple[Message, ...]
 ) -> None:
@@ -117,3 +118,4 @@ def test_trained_without_a_flag_it_answers_24_of_30_held_out_messages_right(
     )
     print(shown)
     assert sum(right) >= 24, shown
+    assert sum(text.startswith(OPENING) and text.endswith(CLOSING) for text in texts) >= 29, shown
