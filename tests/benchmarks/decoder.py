@@ -22,7 +22,7 @@ from lora_magic.demo.factory.plan import Plan
 from lora_magic.demo.factory.pretrain import RECORD, write
 from lora_magic.demo.factory.run import Run, train
 
-PLAN = replace(Plan(), steps=2400, hidden=320, layers=6, heads=10, inner=864, rate=2e-3)
+PLAN = replace(Plan(), steps=1500, hidden=320, layers=6, heads=10, inner=864, rate=2e-3)
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
     torch.set_num_threads(1)
     run = Run(PLAN, folder / "work")
     run.start_session()
-    train(run, every=PLAN.steps // 8, on_step=_report)
+    train(run, every=PLAN.steps // 10, on_step=_report)
     write(run, folder, "python -m tests.benchmarks.decoder FOLDER")
     record = json.loads((folder / RECORD).read_text("utf-8"))
     kept = ("parameters", "steps", "tokens", "minutes", "test")
