@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.decoder FOLDER
 
-One thread, a fixed number of steps: about twenty minutes of an idle core. Stop it with Ctrl-C and start
-it again: it resumes from its last checkpoint, in FOLDER/work. The model and its tokenizer are
+One thread, a fixed number of steps: about twenty minutes of an idle core. Stop it with Ctrl-C and
+start it again: it resumes from its last checkpoint, in FOLDER/work. The model and its tokenizer are
 written to FOLDER, with a record of the parameters, tokens and the share of right facts. It does not
 ship. Not collected by pytest.
 """
