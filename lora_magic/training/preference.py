@@ -40,8 +40,8 @@ def encode_preferences(
 ) -> Encoded:
     """Examples of pairs: the tokens of the chosen answer, and with them the rejected one's.
 
-    A pair of which one side is cut, is left out as too long, or has no token, is treated as that
-    side is. Raises `DataError` as `encode` does, and if both answers of a row are equal.
+    A pair is cut if one side is, and left out as too long or empty if one side is. Raises
+    `DataError` as `encode` does, and if both answers of a row are equal.
     """
     same = [r.line or place + 1 for place, r in enumerate(rows) if r.completion == r.rejected]
     if same:
@@ -51,24 +51,25 @@ def encode_preferences(
     better = encode([_answered(row, row.completion) for row in rows], tokenizer, form, max_length)
     worse = encode([_answered(row, row.rejected) for row in rows], tokenizer, form, max_length)
     rejected = {example.row: example for example in worse.examples}
-    pairs = [
-        replace(example, rejected=rejected[example.row])
-        for example in better.examples
-        if example.row in rejected
-    ]
+    longer = {e.row: length for e, length in zip(worse.examples, worse.lengths, strict=True)}
+    pairs, lengths = [], []
+    for example, length in zip(better.examples, better.lengths, strict=True):
+        if example.row in rejected:
+            pairs.append(replace(example, rejected=rejected[example.row]))
+            lengths.append(max(length, longer[example.row]))
     if not pairs:
         raise DataError(
             "nothing to train on: in no row both answers can be trained; shorten the prompts, or "
             "raise --max-length."
         )
-    chosen = {example.row for example in better.examples}
-    alone = len(chosen ^ set(rejected))
+    full = min(max(better.full, worse.full), len(rows) - len(pairs))
     return replace(
         better,
         examples=tuple(pairs),
-        cut=better.cut + worse.cut,
-        empty=better.empty,
-        full=max(better.full, worse.full, alone - better.empty),
+        cut=sum(length > max_length for length in lengths),
+        empty=len(rows) - len(pairs) - full,
+        full=full,
+        lengths=tuple(lengths),
         data_hash=digest_of(rows),
     )
 

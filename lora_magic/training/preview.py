@@ -5,8 +5,8 @@ Knows rows and their examples; knows no model and no page.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lora_magic.frames import frame
@@ -21,7 +21,8 @@ from .sample import ReadToken, read_tokens
 class PreviewRow:
     """One row as it is read: its number, its tokens, how many are cut, and is it held out?
 
-    A classifier's row has its `label`.
+    A classifier's row has its `label`. A row with preferences is followed by itself with the
+    `rejected` answer.
     """
 
     number: int
@@ -29,6 +30,7 @@ class PreviewRow:
     cut: int
     held_out: bool
     label: str | None = None
+    rejected: bool = False
 
     @property
     def line(self) -> str:
@@ -39,7 +41,8 @@ class PreviewRow:
             parts.append(f"{sum(token.trained for token in self.tokens)} trained")
         parts += [f"{self.cut} cut"] if self.cut else []
         parts += ["held out"] if self.held_out else []
-        return f"row {self.number} · {', '.join(parts)}"
+        which = " (rejected)" if self.rejected else ""
+        return f"row {self.number}{which} · {', '.join(parts)}"
 
 
 @dataclass(frozen=True)
@@ -94,10 +97,11 @@ class Preview:
 
     def to_frame(self) -> Any:
         """A pandas DataFrame of the rows' tokens: row, position (from 1), token, id, trained,
-        special."""
+        special; of preferences those of the chosen answers."""
         cells = [
             (row.number, place, token.text, token.id, token.trained, token.special)
             for row in self.rows
+            if not row.rejected
             for place, token in enumerate(row.tokens, start=1)
         ]
         return frame(cells, ("row", "position", "token", "id", "trained", "special"))
@@ -140,7 +144,7 @@ def previewed(
     return Preview(
         adapter=adapter,
         form=form,
-        rows=tuple(_row(at, rows, encoded, tokenizer, held_out) for at in chosen),
+        rows=tuple(row for at in chosen for row in _both(at, rows, encoded, tokenizer, held_out)),
         total=len(rows),
         examples=len(encoded.examples),
         trained_tokens=sum(e.trained for e in encoded.examples if e.row not in held_out),
@@ -153,6 +157,16 @@ def previewed(
         notes=encoded.notes,
         labels=tuple(label_counts(encoded).items()),
     )
+
+
+def _both(
+    at: int, rows: Sequence[Row], encoded: Encoded, tokenizer: Any, held_out: Collection[int]
+) -> Iterator[PreviewRow]:
+    """A row as it is read; with preferences, with each answer."""
+    found, worse = _row(at, rows, encoded, tokenizer, held_out), encoded.examples[at].rejected
+    yield found
+    if worse is not None:
+        yield replace(found, tokens=read_tokens(worse, tokenizer), rejected=True)
 
 
 def _row(

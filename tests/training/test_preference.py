@@ -206,3 +206,16 @@ def test_a_session_prefers_on_top_of_a_trained_adapter() -> None:
     assert session.adapters["a"].history.steps == 11
     assert session.verify()
     session.reset()
+
+
+def test_a_preview_shows_both_answers() -> None:
+    session = Session()
+    session.load("demo")
+    preview = session.preview(None, ROWS, rows=2)
+    assert [row.rejected for row in preview.rows] == [False, True, False, True]
+    assert [row.number for row in preview.rows] == [1, 1, 2, 2]
+    texts = ["".join(token.text for token in row.tokens if token.trained) for row in preview.rows]
+    assert "arr" in texts[0]
+    assert "No" in texts[1]
+    assert "row 1 (rejected)" in repr(preview)
+    session.reset()
