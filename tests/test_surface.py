@@ -31,7 +31,7 @@ SURFACE = {
     " --norms --rank-pattern --alpha-pattern --virtual-tokens --for --seed --replace",
     "detach": "NAME --discard",
     "train": "NAME --data --columns --format --epochs --steps --lr --batch-size --max-length"
-    " --eval --seed --lora-plus --optimizer --template --system --continue",
+    " --eval --seed --lora-plus --optimizer --guard --replay --template --system --continue",
     "swap": "NAME",
     "ask": "--max-new-tokens --temperature --seed",
     "compare": "--adapters --max-new-tokens --temperature --seed",
@@ -63,6 +63,8 @@ FRAMES = {
     "compress": "module rank_before rank_after norm error",
     "compress by rank": "rank error worst_error worst_module",
     "training": "step loss",
+    "forgetting": "prompt base adapter base_right right base_subject subject",
+    "forgetting by text": "text tokens base_loss loss",
     "doctor": "part check state found advice",
     "accuracy": "label right total accuracy",
 }

@@ -404,6 +404,8 @@ class Session:
         optimizer: str | None = None,
         template: str | None = None,
         system: str | None = None,
+        guard: Any = None,
+        replay: float | None = None,
         continue_: bool = False,
         reporter: Reporter | None = None,
     ) -> RunSummary:
@@ -412,7 +414,9 @@ class Session:
         `text` is a cell's body, `data` a frame, list, dataset or path. The loss covers the
         completions only. With `lora_plus` B learns at that many times A's rate (LoRA+,
         arXiv 2402.12354); `optimizer` is "adamw", "paged-adamw" (a quantised base's default) or
-        "paged-adamw-8bit". When the user stops the run (■), the adapter keeps its steps and
+        "paged-adamw-8bit". `guard` are rows of your own, in any form of `data`, whose loss is
+        measured before and after the run; with `replay`, a share of each step's examples, one half
+        of them is trained on and only the other measured. When the user stops the run (■), the adapter keeps its steps and
         `TrainingStopped` is raised; any other error restores the adapter.
         """
         from .train import train
@@ -433,6 +437,8 @@ class Session:
             self._state,
             attached,
             examples,
+            guard=None if guard is None else sources.read_guard(guard, columns, labelled),
+            replay=replay,
             template=template,
             system=system,
             more=continue_,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lora_magic.base.prompt import PromptForm, classified_ids, token_ids
@@ -45,7 +45,7 @@ class Encoded:
     `cut` examples were longer than `max_length` tokens and lost their end. `empty` ones had nothing
     to train on, and in `full` ones the prompt fills `max_length`: both are left out. `texts` rows
     are plain text. `data_hash` is the sha256 of the rows as read. `classes` are a classifier's
-    labels, otherwise ().
+    labels, otherwise (). `replay` are examples of other rows, which are read beside these.
     """
 
     examples: tuple[Example, ...]
@@ -56,6 +56,13 @@ class Encoded:
     texts: int = 0
     end_token: str | None = None
     classes: tuple[str, ...] = ()
+    replay: tuple[Example, ...] = ()
+
+    def replaying(self, others: Encoded) -> Encoded:
+        """These rows with others to replay, which the hash covers."""
+        both = f"{self.data_hash} {others.data_hash}".encode()
+        digest = hashlib.sha256(both).hexdigest()
+        return replace(self, replay=others.examples, data_hash=digest)
 
 
 def encode(rows: Sequence[Row], tokenizer: Any, form: PromptForm, max_length: int) -> Encoded:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
-from lora_magic.errors import DataError, listed
+from lora_magic.errors import DataError, LoraMagicError, listed
 from lora_magic.paths import path_of
 
 from .files import Table, frame_table, read_file
@@ -65,6 +66,18 @@ def read_data(
     elif hasattr(data, "__iter__"):
         remedy = " Pass list(data)."
     raise DataError(f"data of type {type(data).__name__}: {_EXPECTED}.{remedy}")
+
+
+def read_guard(data: Any, columns: str | None, labelled: bool) -> tuple[Row, ...]:
+    """The rows of `--guard`, in any form of `read_data`; `columns` applies if they have those."""
+    if columns is not None:
+        with suppress(LoraMagicError):
+            return read_data(data, columns=columns, labelled=labelled)
+    try:
+        return read_data(data, labelled=labelled)
+    except LoraMagicError as error:
+        said = str(error).replace("--data", "--guard").replace("to train on", "to measure")
+        raise type(error)(said if said.startswith("--guard") else f"--guard: {said}") from None
 
 
 def _is(data: object, library: str, *kinds: str) -> bool:

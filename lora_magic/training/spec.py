@@ -24,6 +24,7 @@ _MOST = 1_000_000  # Steps: the row order of all steps is drawn before the run b
 #: The optimizers, the default one first.
 OPTIMIZERS = ("adamw", "paged-adamw", "paged-adamw-8bit")
 
+_MOST_REPLAY = 0.99  # A run by epochs takes a hundred times its steps then.
 _HIGHEST_RATE = 10.0  # AdamW moves a weight by about this much per step: more is a typo.
 
 
@@ -40,7 +41,8 @@ class TrainSpec:
     `checkpointing` recomputes activations in the backward pass instead of storing them.
 
     `target_epochs` is set if the length follows from the data: that many passes, but at least
-    `min_steps` steps.
+    `min_steps` steps. `replay` is the share of the examples read that are guard rows; a run whose
+    length follows from the data takes more steps with it, so that its passes stay whole.
     """
 
     steps: int
@@ -57,16 +59,18 @@ class TrainSpec:
     optimizer: str = OPTIMIZERS[0]
     lora_plus: float | None = None
     checkpointing: bool = False
+    replay: float = 0.0
 
     def fitted(self, examples: int) -> TrainSpec:
         """This spec for the number of examples that the rows actually gave."""
         batch = min(self.batch_size, examples)
         accumulation = math.ceil(batch / self.pass_size)
-        steps, epochs = self.steps, self.steps * batch / examples
+        each = batch * (1 - self.replay) / examples  # passes in one step
+        steps, epochs = self.steps, self.steps * each
         if self.target_epochs is not None:
-            whole = math.ceil(_seen(self.target_epochs, examples) / batch)
+            whole = math.ceil(self._with_replay(_seen(self.target_epochs, examples)) / batch)
             steps = max(self.min_steps, whole)
-            epochs = self.target_epochs if steps == whole else steps * batch / examples
+            epochs = self.target_epochs if steps == whole else steps * each
         return replace(
             self, steps=steps, epochs=epochs, batch_size=batch, accumulation=accumulation
         )
@@ -77,10 +81,25 @@ class TrainSpec:
         return math.ceil(self.batch_size / self.accumulation)
 
     def seen(self, examples: int) -> int:
-        """Examples read in the whole run: whole batches, or exactly `target_epochs`."""
-        if self.target_epochs is not None and self.epochs == self.target_epochs:
-            return _seen(self.epochs, examples)
+        """Examples read in the whole run, those of the guard too: whole batches, or exactly
+        `target_epochs`."""
+        if self._exact:
+            return self._with_replay(_seen(self.epochs, examples))
         return self.steps * self.batch_size
+
+    def replayed(self, examples: int) -> int:
+        """How many of the examples read in the whole run are guard rows."""
+        if self._exact:
+            return self.seen(examples) - _seen(self.epochs, examples)
+        return round(self.replay * self.seen(examples))
+
+    @property
+    def _exact(self) -> bool:
+        return self.target_epochs is not None and self.epochs == self.target_epochs
+
+    def _with_replay(self, own: int) -> int:
+        """The examples read if `own` of them are the run's own rows."""
+        return round(own / (1 - self.replay))
 
     @property
     def line(self) -> str:
@@ -124,6 +143,7 @@ def plan(
     eval: float | None = None,
     optimizer: str | None = None,
     lora_plus: float | None = None,
+    replay: float | None = None,
     context: int | None = None,
 ) -> TrainSpec:
     """The settings of a run over `rows` rows: each value from its flag, else from the recipe.
@@ -133,8 +153,8 @@ def plan(
     number of examples per optimizer step, at most all of them. `eval` is a share in (0, 1), a
     count from 1, or 0 for none; by default none below 50 rows, then 10 %, at most 500. `optimizer`
     is one of `OPTIMIZERS`, `lora_plus` LoRA+'s ratio λ ≥ 1 (arXiv 2402.12354; 16 is usual, with a
-    lower rate than without). `context` is the base's context length in tokens: no row may be
-    longer.
+    lower rate than without). `replay` is a share in (0, 0.99], by default none. `context` is the
+    base's context length in tokens: no row may be longer.
 
     Raises `CommandError` naming every invalid flag.
     """
@@ -147,6 +167,7 @@ def plan(
         "--max-length": max_length,
         "--eval": eval,
         "--seed": seed,
+        "--replay": replay,
     }
     checked = (_error(f, v, rows, context) for f, v in numbers.items() if v is not None)
     errors = [error for error in checked if error]
@@ -173,6 +194,7 @@ def plan(
         optimizer=recipe.optimizer if optimizer is None else optimizer,
         lora_plus=lora_plus,
         checkpointing=recipe.checkpointing,
+        replay=replay or 0.0,
     ).fitted(max(rows - held_out, 1))
 
 
@@ -203,6 +225,9 @@ def _error(flag: str, value: Any, rows: int, context: int | None) -> str | None:
         expected = f"a whole number from {low} to {high:,}"
         if flag == "--max-length" and context is not None:
             expected += " (the base's context)"
+    elif flag == "--replay":
+        valid = 0 < value <= _MOST_REPLAY
+        expected = f"a share above 0 and at most {_MOST_REPLAY:g}; 0.1 is usual"
     elif flag == "--eval":
         whole = math.isfinite(value) and value == int(value)
         valid = (

@@ -13,7 +13,7 @@ from lora_magic.frames import frame
 from lora_magic.numbers import duration, percent
 from lora_magic.printable import one_line
 
-from .forgetting import Forgetting
+from .forgetting import Forgetting, Guard
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class RunSummary:
     `trained_tokens` counts labels, and the accuracies are of the held-out examples. `method_facts`
     come from the adapter's method (AdaLoRA's final ranks). `held_out_losses` are (steps taken,
     loss), the first before the run and the last after it. `forgetting` is None for a classifier and
-    until it is measured; `seconds` do not include that.
+    until it is measured, `guard` without guard rows; `seconds` do not include either.
     """
 
     adapter: str
@@ -90,6 +90,7 @@ class RunSummary:
     method_facts: tuple[tuple[str, str], ...] = ()
     held_out_losses: tuple[tuple[int, float], ...] = ()
     forgetting: Forgetting | None = None
+    guard: Guard | None = None
 
     @property
     def first_loss(self) -> float | None:
@@ -125,7 +126,7 @@ class RunSummary:
             parts.append(f"{self.trained_tokens:,} tokens trained")
         parts += [f"{n} {what}" for n, what in ((self.cut, "cut"), (self.empty, "empty")) if n]
         line = ", ".join(parts)
-        return f"{line}; {self.forgetting.line}" if self.forgetting else line
+        return "; ".join([line, *(kept.line for kept in (self.guard, self.forgetting) if kept)])
 
     @property
     def facts(self) -> tuple[tuple[str, str], ...]:
@@ -147,8 +148,8 @@ class RunSummary:
             pair = (self.held_out_before, self.held_out_after)
             both = " → ".join("not measured" if loss is None else f"{loss:.3f}" for loss in pair)
             shown.append(("held-out loss", both))
-        forgetting = self.forgetting.facts if self.forgetting else ()
-        return (*shown, *self._accuracy_facts(), *forgetting, *self.method_facts)
+        kept = [fact for one in (self.guard, self.forgetting) if one for fact in one.facts]
+        return (*shown, *self._accuracy_facts(), *kept, *self.method_facts)
 
     def _accuracy_facts(self) -> list[tuple[str, str]]:
         """The held-out accuracy, overall and by label, with the number of examples."""

@@ -6,7 +6,7 @@ from lora_magic.base.prompt import FORMS as TEMPLATES
 from lora_magic.base.recipe import SMALL
 from lora_magic.demo import RECIPE
 from lora_magic.errors import CommandError
-from lora_magic.magics.variables import data
+from lora_magic.magics.variables import data, guard
 from lora_magic.magics.verb import Argument, Call, Thing, Verb, count_or_share, number, text, whole
 from lora_magic.magics.verbs.adapters import NAME, by_base
 from lora_magic.training.files import FILE_FORMATS
@@ -64,6 +64,17 @@ TRAIN = Verb(
         Argument("--seed", whole, "seed of the rows' order", "0"),
         Argument("--lora-plus", number, "B's rate as a multiple of A's; 16 is usual", "1"),
         Argument("--optimizer", text, "the optimizer", _OPTIMIZER, OPTIMIZERS),
+        Argument(
+            "--guard",
+            text,
+            "general rows: their loss before and after",
+            "none",
+            (),
+            _DATA,
+            shape="VAR|PATH",
+            reads=guard,
+        ),
+        Argument("--replay", number, "share of each step taken from half of --guard", "none"),
         Argument("--template", text, "the prompt's form", _TEMPLATE, TEMPLATES),
         Argument("--system", text, "a system message before each prompt", "none"),
         Argument(
