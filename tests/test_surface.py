@@ -15,6 +15,7 @@ import lora_magic
 from lora_magic.magics.verbs import VERBS
 from lora_magic.state.doctor import Examination, Finding
 from lora_magic.state.session import Session
+from lora_magic.training.forgetting import ReadText, TextForgetting
 from tests.classifiers import saved, tiny_of
 
 NAMES = """
@@ -102,7 +103,7 @@ def _of_a_language_model() -> dict[str, Any]:
     session = Session()
     session.load("demo")
     session.attach("pirate", rank=2)
-    training = session.train("pirate", text="What? => Arr!", steps=2)
+    training: Any = session.train("pirate", text="What? => Arr!", steps=2)
     spectrum = session.spectrum("pirate")
     compression = session.compress("pirate")
     frames = {
@@ -113,6 +114,8 @@ def _of_a_language_model() -> dict[str, Any]:
         "compress": compression.to_frame(),
         "compress by rank": compression.by_rank(),
         "training": training.to_frame(),
+        "forgetting": training.forgetting.to_frame(),
+        "forgetting by text": TextForgetting.of([ReadText("a b", 1, 2.0, 3.0)]).to_frame(),
         "doctor": Examination((Finding("machine", "memory", "ok", "4 GB free"),), 1.0).to_frame(),
         "merge": session.merge("pirate").to_frame(),
     }

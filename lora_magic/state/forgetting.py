@@ -127,10 +127,11 @@ def _by_answers(state: SessionState, attached: LiveAdapter, stopped: Stopped) ->
         return _answers(state, name, prompts, stopped)
 
     answered = []
-    for question, *texts in zip(QUESTIONS, *_both(state, attached, "answers", found), strict=True):
-        base, own = (judge(question, text) for text in texts)
-        verdicts = (base.right, own.right, base.subject, own.subject)
-        answered.append(Answered(question.prompt, *texts, *verdicts))
+    both = _both(state, attached, "answers", found)
+    for question, base, own in zip(QUESTIONS, *both, strict=True):
+        before, after = judge(question, base), judge(question, own)
+        right, subject = (before.right, after.right), (before.subject, after.subject)
+        answered.append(Answered(question.prompt, base, own, *right, *subject))
     return AnswerForgetting.of(answered)
 
 

@@ -54,8 +54,8 @@ def read(
     if rows is None:
         if share is not None:
             raise CommandError(
-                f"--replay {share} takes its rows from --guard, which is missing; type: "
-                f"--guard FILE --replay {share}"
+                f"--replay {share} takes its rows from --guard: expected --guard VAR or "
+                "--guard PATH beside it."
             )
         return None
     measured, replayed = [list(rows), []] if share is None else halves(rows)

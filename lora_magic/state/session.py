@@ -414,10 +414,11 @@ class Session:
         `text` is a cell's body, `data` a frame, list, dataset or path. The loss covers the
         completions only. With `lora_plus` B learns at that many times A's rate (LoRA+,
         arXiv 2402.12354); `optimizer` is "adamw", "paged-adamw" (a quantised base's default) or
-        "paged-adamw-8bit". `guard` are rows of your own, in any form of `data`, whose loss is
-        measured before and after the run; with `replay`, a share of each step's examples, one half
-        of them is trained on and only the other measured. When the user stops the run (■), the adapter keeps its steps and
-        `TrainingStopped` is raised; any other error restores the adapter.
+        "paged-adamw-8bit". `guard` are general rows of your own, in any form of `data`: their loss
+        is measured before and after the run. With `replay`, a share of the examples of each step,
+        one half of them is trained on, and only the other half is measured. When the user stops
+        the run (■), the adapter keeps its steps and `TrainingStopped` is raised; any other error
+        restores the adapter.
         """
         from .train import train
 

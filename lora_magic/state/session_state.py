@@ -116,8 +116,8 @@ class SessionState:
 
     `key` identifies the load, to recognise its repetition; `changed` is the result of the last full
     check of the base; `base_scores` are the base's own answers and losses by measure, valid while
-    it is loaded. `wrapped` says whether the base came inside a PeftModel. `published` is the last view
-    of a session between two verbs.
+    it is loaded. `wrapped` says whether the base came inside a PeftModel. `published` is the last
+    view of a session between two verbs.
     """
 
     def __init__(self) -> None:

@@ -43,11 +43,11 @@ def steps(count: int, spec: TrainSpec, guard: int = 0) -> list[Step]:
     total = spec.seen(count)
     replayed = spec.replayed(count) if guard else 0
     generator = torch.Generator().manual_seed(spec.seed)
-    stream = iter(_shuffled(count, total - replayed, generator))
+    own = iter(_shuffled(count, total - replayed, generator))
     others = iter(_shuffled(guard, replayed, generator))
     shift = float(torch.rand((), generator=generator)) if replayed else 0.0
     due = [math.floor(place * replayed / total + shift) for place in range(total + 1)]
-    stream = [next(stream) if a == b else count + next(others) for a, b in pairwise(due)]
+    stream = [next(own) if a == b else count + next(others) for a, b in pairwise(due)]
     size = spec.batch_size
     return [_passes(stream[at : at + size], spec) for at in range(0, total, size)]
 

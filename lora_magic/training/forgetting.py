@@ -73,7 +73,7 @@ class AnswerForgetting:
 
     @property
     def line(self) -> str:
-        """For a receipt; with advice if it is `bad`.
+        """For a receipt; it says how to see the failed answers, and gives advice if it is `bad`.
 
         >>> AnswerForgetting(24, 23, 22, 24, 22).line
         'forgetting: 22 of 24 questions answered correctly (base 22), 23 on topic (base 24)'
@@ -82,7 +82,8 @@ class AnswerForgetting:
             f"forgetting: {self.right} of {self.questions} questions answered correctly "
             f"(base {self.base_right}), {self.subject} on topic (base {self.base_subject})"
         )
-        return f"{line}; {ADVICE}" if self.bad else line
+        seen = "; the answers: run.forgetting.to_frame()" if self.failed else ""
+        return f"{line}{seen}; {ADVICE}" if self.bad else f"{line}{seen}"
 
     @property
     def facts(self) -> Facts:

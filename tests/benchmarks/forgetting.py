@@ -3,13 +3,13 @@
     python tests/benchmarks/forgetting.py [--seeds 3] [--only CASE …]
 
 Two sets of rows that cause it: 12 lines of a pirate who knows nothing of the model's world, 60
-steps; and 60 bad reviews in answer to every question, 150 steps. Each case differs from the default
+steps; and 60 bad reviews in answer to every question, 100 steps. Each case differs from the default
 (LoRA of rank 8 at the embedded model's own rate) in one thing. Printed are, for each seed, the
 right answers and those on topic to the 24 questions that every run asks; then means over the seeds,
 with the range: the change of the loss on guard rows, facts in plain words of which none is one of
 the questions; the loss on the rows trained on, and on unseen rows of the same kind. A seed draws
 the rows, the adapter's start and the order. Replayed rows are the other half of the guard's rows.
-Last, what good runs forget: ten rows in each style of the embedded model, with every default.
+Last, what good runs forget: ten rows in a style that the embedded model knows, every default.
 pytest does not collect this file.
 """
 
@@ -21,7 +21,7 @@ import platform
 import shlex
 import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -34,7 +34,7 @@ import torch
 
 from lora_magic import demo
 from lora_magic.demo.sample import QUESTIONS
-from lora_magic.demo.texts import answers, split, tasks
+from lora_magic.demo.texts import answers, split
 from lora_magic.state import forgetting
 from lora_magic.state.guard import halves
 from lora_magic.state.session import Session
@@ -42,7 +42,8 @@ from lora_magic.training import encode
 from lora_magic.training.row import Row
 from lora_magic.training.rows import read_text
 
-GUARD = 160
+GUARD = 100
+STYLES = ("pirate", "json", "cheerful", "negative")
 
 #: A pirate who knows nothing of the embedded model's world.
 PIRATE = """
@@ -143,32 +144,27 @@ def reviews(seed: int, count: int) -> tuple[list[Row], list[Row]]:
 
 TASKS = (
     Task("12 pirate's lines", pirate, 12, 40, 60),
-    Task("60 bad reviews", reviews, 60, 240, 150),
+    Task("60 bad reviews", reviews, 60, 240, 100),
 )
 
 
-def cases(task: Task) -> tuple[Case, ...]:
+def cases(task: Task) -> Iterator[Case]:
     rate, steps = float(demo.RECIPE["learning_rate"]), task.steps
-    return (
-        Case("the default"),
-        Case("rank 1", {"rank": 1}),
-        Case("rank 32", {"rank": 32}),
-        Case("all linear layers", {"targets": "all-linear"}),
-        Case("dropout 0.1", {"dropout": 0.1}),
-        Case("dropout 0.3", {"dropout": 0.3}),
-        Case("half the steps", train={"steps": steps // 2}),
-        Case("a quarter of the steps", train={"steps": steps // 4}),
-        Case("half the rate", train={"lr": rate / 2}),
-        Case("a quarter of the rate", train={"lr": rate / 4}),
-        Case("a quarter of the rate, twice the steps", train={"lr": rate / 4, "steps": 2 * steps}),
-        Case(f"{task.more} rows", rows=task.more),
-        Case("replay 0.1", train={"replay": 0.1}),
-        Case("replay 0.25", train={"replay": 0.25}),
-        Case("replay 0.25, a third more steps", train={"replay": 0.25, "steps": steps * 4 // 3}),
-        Case("replay 0.5", train={"replay": 0.5}),
-        Case("full fine-tuning", {"method": "full"}),
-        Case("full fine-tuning, replay 0.25", {"method": "full"}, {"replay": 0.25}),
-    )
+    yield Case("the default")
+    yield Case("half the steps", train={"steps": steps // 2})
+    yield Case("a quarter of the rate", train={"lr": rate / 4})
+    yield Case(f"{task.more} rows", rows=task.more)
+    yield Case("replay 0.25", train={"replay": 0.25})
+    yield Case("full fine-tuning", {"method": "full"})
+    if task.title.startswith("60"):
+        return
+    yield Case("rank 1", {"rank": 1})
+    yield Case("rank 32", {"rank": 32})
+    yield Case("dropout 0.1", {"dropout": 0.1})
+    yield Case("replay 0.1", train={"replay": 0.1})
+    yield Case("replay 0.25, a third more steps", train={"replay": 0.25, "steps": steps * 4 // 3})
+    yield Case("a quarter of the rate, twice the steps", train={"lr": rate / 4, "steps": 2 * steps})
+    yield Case("all linear layers", {"targets": "all-linear"})
 
 
 def guard_rows() -> list[Row]:
@@ -212,10 +208,10 @@ def line(case: Case, found: Sequence[Found]) -> str:
 
 
 def good_runs(session: Session, seeds: int) -> None:
-    """What ten rows in each style forget with every default."""
-    print("\nGood runs: 10 rows in each style, every default; right and on topic of 24")
+    """What ten rows in a style forget with every default."""
+    print("\nGood runs: 10 rows in a style, every default; right and on topic of 24")
     pairs = []
-    for style in tasks.TASKS:
+    for style in STYLES:
         for seed in range(seeds):
             session.attach("one", seed=seed, replace=True)
             kept: Any = session.train("one", demo.rows(style, 10, seed=seed), seed=seed).forgetting
