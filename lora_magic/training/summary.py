@@ -13,7 +13,7 @@ from lora_magic.frames import frame
 from lora_magic.numbers import duration, percent
 from lora_magic.printable import one_line
 
-from .forgetting import Forgetting, Guard
+from .forgetting import AnswerForgetting, Forgetting, Guard
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,15 @@ class RunSummary:
             parts.append(f"{self.trained_tokens:,} tokens trained")
         parts += [f"{n} {what}" for n, what in ((self.cut, "cut"), (self.empty, "empty")) if n]
         line = ", ".join(parts)
-        return "; ".join([line, *(kept.line for kept in (self.guard, self.forgetting) if kept)])
+        kept = [one.line for one in (self.guard, self.forgetting) if one]
+        return "; ".join(filter(None, [line, *kept, self._advice]))
+
+    @property
+    def _advice(self) -> str:
+        """What to change about the forgetting; "" for a run that did it."""
+        if self.guard is not None and self.guard.replayed:
+            return ""
+        return self.forgetting.advice if isinstance(self.forgetting, AnswerForgetting) else ""
 
     @property
     def facts(self) -> tuple[tuple[str, str], ...]:
