@@ -15,10 +15,10 @@ from lora_magic.frames import frame
 
 Facts = tuple[tuple[str, str], ...]
 
-#: Below these shares of the base's answers a run warns. Ten rows and every default keep 20 of 24 or
-#: more, the runs of `tests/benchmarks/forgetting.py` that forget keep fewer.
+#: Below these shares of the base's answers a run warns. In `tests/benchmarks/forgetting.py` 11 of
+#: 12 runs over ten rows, with every default, keep 20 of 24 or more, and the runs that forget fewer.
 KEPT_RIGHT, KEPT_ON_TOPIC = 0.8, 0.8
-#: What helped there. Fewer steps taught less and kept little more; more rows, another rank and
+#: What helped there. Half the steps kept little more and taught less; more rows, another rank and
 #: dropout kept no more.
 ADVICE = (
     "to keep more, replay general rows (--guard FILE --replay 0.25); a quarter of --lr helps less"
