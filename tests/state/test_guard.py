@@ -119,6 +119,10 @@ def test_a_classifier_is_measured_by_the_labels_of_its_guard(tmp_path: Path) -> 
             logits = session.model(**session.tokenizer(text, return_tensors="pt")).logits[0]
         total += float(cross_entropy(logits.double(), torch.tensor(["day", "night"].index(label))))
     assert found.after == pytest.approx(total / 3, abs=REORDERED)
+    general = [(f"sun {n}", "day") for n in range(20)]
+    found = session.train("sky", guard=general, replay=0.5, **flags).guard
+    assert found.rows + found.replayed == 20
+    assert (found.tokens, found.before is None, found.after is None) == (found.rows, False, False)
     with pytest.raises(DataError, match=r"--guard: row 2: unknown label 'dawn'.*labels are day"):
         session.train("sky", guard=[("a", "day"), ("b", "dawn")], **flags)
     with pytest.raises(DataError, match=r"--guard: row 1: a text without a label"):
