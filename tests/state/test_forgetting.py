@@ -21,6 +21,7 @@ from lora_magic.errors import TrainingStopped
 from lora_magic.state import forgetting
 from lora_magic.state.forgetting import TEXTS
 from lora_magic.state.session import Session
+from lora_magic.training import held_out
 from lora_magic.training.forgetting import AnswerForgetting, TextForgetting, Unmeasured
 from lora_magic.training.reporter import RunPlan, StepPoint
 from lora_magic.training.summary import RunSummary
@@ -365,13 +366,13 @@ def test_the_model_is_left_as_found(base: str, method: str, saved_model: Saver) 
 
 def in_the_middle(monkeypatch: pytest.MonkeyPatch, press: Callable[[], None]) -> None:
     """Press ■ while an adapter, or its base, is being measured."""
-    real = forgetting.evaluating
+    real = held_out.evaluating
 
     def pressed(model: Any) -> Any:
         press()
         return real(model)
 
-    monkeypatch.setattr(forgetting, "evaluating", pressed)
+    monkeypatch.setattr(held_out, "evaluating", pressed)
 
 
 def interrupt(times: int) -> Callable[[], None]:

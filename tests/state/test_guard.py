@@ -6,6 +6,7 @@ import json
 import math
 import random
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from lora_magic.training.row import Message, Row
 from tests.classifiers import saved, tiny_of
 from tests.conftest import REORDERED, Saver
 from tests.state.shared import ROWS, snapshot
-from tests.state.test_forgetting import Follower, states
+from tests.state.test_forgetting import Follower, interrupt, states
 from tests.state.variants import VARIANTS
 
 GENERAL = [(f"What is {n} and {n}?", f"It is {2 * n}.") for n in range(30)]
@@ -351,8 +352,9 @@ def test_a_stop_while_the_guard_is_measured_after_the_run_keeps_the_run(
     assert follower.told == [found]
 
 
-def test_an_interrupt_in_the_second_measurement_keeps_the_run(
-    session: Session, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("presses", "error"), [(1, None), (2, KeyboardInterrupt)])
+def test_an_interrupt_of_the_kernel_in_the_measurement_after_the_run_keeps_the_run(
+    presses: int, error: type[BaseException] | None, session: Session, monkeypatch: Any
 ) -> None:
     session.attach("one", rank=2)
     real, calls = guard.loss, []
@@ -360,15 +362,19 @@ def test_an_interrupt_in_the_second_measurement_keeps_the_run(
     def loss(*given: Any, **flags: Any) -> float:
         calls.append(given)
         if len(calls) == 2:
-            raise KeyboardInterrupt
+            interrupt(presses)()
         return real(*given, **flags)
 
     monkeypatch.setattr(guard, "loss", loss)
     follower = Follower()
-    with pytest.raises((KeyboardInterrupt, LoraMagicError)):
+    with pytest.raises(error) if error else nullcontext():
         trained(session, reporter=follower)
+    (told,) = follower.told
+    assert (told.guard.after, told.guard.why) == (None, "stopped")
+    assert told.guard.before is not None
     assert session.adapters["one"].history.steps == 3
-    assert follower.told[0].guard.after is None
+    assert session._state.attached["one"].run["guard"]["why"] == "stopped"
+    assert session.verify()
 
 
 # What can go wrong
