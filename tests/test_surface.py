@@ -15,6 +15,7 @@ import lora_magic
 from lora_magic.magics.verbs import VERBS
 from lora_magic.state.doctor import Examination, Finding
 from lora_magic.state.session import Session
+from lora_magic.training.forgetting import ReadText, TextForgetting
 from tests.classifiers import saved, tiny_of
 
 NAMES = """
@@ -34,8 +35,8 @@ SURFACE = {
     "preview": "NAME --data --columns --map --format --skip-bad --max-length --eval --template"
     " --system --rows",
     "train": "NAME --data --columns --map --format --skip-bad --epochs --steps --lr --batch-size"
-    " --max-length --eval --seed --lora-plus --optimizer --beta --template --system --report-to"
-    " --continue",
+    " --max-length --eval --seed --lora-plus --optimizer --beta --guard --replay --template"
+    " --system --report-to --continue",
     "swap": "NAME",
     "ask": "--data --column --messages --max-new-tokens --temperature --top-p --seed",
     "compare": "--adapters --max-new-tokens --temperature --top-p --seed",
@@ -71,6 +72,8 @@ FRAMES = {
     "compress by rank": "rank error worst_error worst_module",
     "training": "step loss",
     "preview": "row position token id trained special",
+    "forgetting": "prompt base adapter base_right right base_subject subject",
+    "forgetting by text": "text tokens base_loss loss",
     "doctor": "part check state found advice",
     "history": "session number when verb adapter state method rank spec parents data rows held_out"
     " steps loss held_out_loss seed seconds result base fingerprint",
@@ -111,7 +114,7 @@ def _of_a_language_model() -> dict[str, Any]:
     session = Session()
     session.load("demo")
     session.attach("pirate", rank=2)
-    training = session.train("pirate", text="What? => Arr!", steps=2)
+    training: Any = session.train("pirate", text="What? => Arr!", steps=2)
     session.attach("calm", rank=4)
     session.train("calm", text="What? => Hm.", steps=1)
     spectrum = session.spectrum("pirate")
@@ -128,6 +131,8 @@ def _of_a_language_model() -> dict[str, Any]:
         "history": session.history().to_frame(),
         "two runs": session.history("pirate,calm").to_frame(),
         "preview": session.preview("pirate", text="What? => Arr!").to_frame(),
+        "forgetting": training.forgetting.to_frame(),
+        "forgetting by text": TextForgetting.of([ReadText("a b", 1, 2.0, 3.0)]).to_frame(),
         "doctor": Examination((Finding("machine", "memory", "ok", "4 GB free"),), 1.0).to_frame(),
         "merge": session.merge("pirate").to_frame(),
     }

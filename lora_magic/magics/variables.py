@@ -30,8 +30,8 @@ def variable(name: str, variables: Mapping[str, Any]) -> Any:
     return attribute_of(variables[first], attributes, name)
 
 
-def data(source: str, variables: Mapping[str, Any]) -> Any:
-    """The variable of that name, else the rows kept under it, else the path as it was typed.
+def data(source: str, variables: Mapping[str, Any], flag: str = "--data") -> Any:
+    """The variable of that name, else the rows kept under it, else the path as typed after `flag`.
 
     `variables` has the kept rows after the notebook's variables. A bare name that is none of the
     three is a `CommandError`; other paths are checked when they are read.
@@ -42,13 +42,18 @@ def data(source: str, variables: Mapping[str, Any]) -> Any:
         return source
     if source.partition(".")[0] in variables:
         return variable(source, variables)
-    _refuse_expression("--data rows", source)
+    _refuse_expression(f"{flag} rows", source)
     if source.isidentifier():
         raise CommandError(
-            f"--data {source!r} is neither a variable nor a file, nor kept rows (the verb data)."
-            f"{near(source, names_of(variables))} Type --data VAR or --data PATH"
+            f"{flag} {source!r} is neither a variable nor a file, nor kept rows (the verb data)."
+            f"{near(source, names_of(variables))} Type {flag} VAR or {flag} PATH"
         )
     return source
+
+
+def guard(source: str, variables: Mapping[str, Any]) -> Any:
+    """As `data`, for --guard."""
+    return data(source, variables, "--guard")
 
 
 def function(source: str, variables: Mapping[str, Any]) -> Callable[[Any], Any]:

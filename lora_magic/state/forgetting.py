@@ -1,7 +1,7 @@
 """Measures forgetting: how much worse a trained adapter is than its base on other prompts.
 
 The embedded model answers held-out questions whose answers are known; for any other generative base
-the loss on general English text is measured. Base and adapter get the same batches. Nothing is
+the loss on general English text is measured. Base and adapter get the same input. Nothing is
 random, and the model, its slots and modes are restored. Knows a session's state; knows no training.
 """
 
@@ -10,24 +10,25 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-import torch
-import torch.nn.functional as F  # noqa: N812 - the usual name
+from torch import Tensor
 
 from lora_magic.adapters.live_adapter import LiveAdapter
 from lora_magic.adapters.spec import BASE_NAME
 from lora_magic.base import DEMO
 from lora_magic.base.device import ONE_THREAD_LIMIT, out_of_memory
-from lora_magic.base.restore import evaluating
 from lora_magic.compare.generate import generate
 from lora_magic.compare.limits import check_known, check_lengths
 from lora_magic.errors import LoraMagicError, PromptError, sentence
+from lora_magic.training import held_out
 from lora_magic.training.batches import collate
 from lora_magic.training.encode import IGNORED, Example
 from lora_magic.training.forgetting import (
+    Answered,
     AnswerForgetting,
     Forgetting,
+    ReadText,
     TextForgetting,
     Unmeasured,
 )
@@ -37,8 +38,6 @@ from .session_state import SessionState
 
 #: The most tokens in an answer: the demo's answers state the fact in their first sentence.
 NEW_TOKENS = 40
-#: Texts per pass: with a large vocabulary the logits take most of the memory.
-PASS = 4
 #: General English about many subjects, written for this package. Each text is its own sequence, so
 #: it fits a short context.
 TEXTS: tuple[str, ...] = (
@@ -60,11 +59,10 @@ TEXTS: tuple[str, ...] = (
 
 #: Has the user requested a stop?
 Stopped = Callable[[], bool]
-#: The numbers measured for a base or an adapter.
-Score = tuple[float, ...]
+T = TypeVar("T")
 
 
-class _Stopped(Exception):  # noqa: N818 - a request, not an error
+class Stopping(Exception):  # noqa: N818 - a request, not an error
     """The user stopped the measurement."""
 
 
@@ -76,54 +74,65 @@ def measure(
     `stopped` is called between tokens and passes. With `brief`, after a stop, it measures only if
     that takes about as long as one step.
     """
-    if brief and not (state.base.device.type != "cpu" or state.base.parameters < ONE_THREAD_LIMIT):
+    if brief and is_slow(state):
         return Unmeasured("stopped")
     # The name alone is not enough: a live model may have it too.
     by = _by_answers if state.key[:2] == ("load", DEMO) else _by_text
     try:
         return by(state, attached, stopped)
-    except _Stopped:
-        return Unmeasured("stopped")
-    except LoraMagicError as error:
-        return Unmeasured(sentence(error))
-    except Exception as error:  # noqa: BLE001 - shown as a warning: the adapter is trained
-        if out_of_memory(error):
-            return Unmeasured("out of memory")
-        why = f"{type(error).__name__}: {sentence(error)}"
-        warnings.warn(
-            f"{attached.name} is trained, but its forgetting could not be measured ({why}).",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        return Unmeasured(why)
+    except Exception as error:  # noqa: BLE001 - told: the adapter is trained
+        return Unmeasured(reason(error, f"{attached.name} is trained, but its forgetting"))
 
 
-def _scores(
-    state: SessionState, attached: LiveAdapter, key: object, score: Callable[[str], Score]
-) -> tuple[Score, Score]:
-    """The scores of base and adapter. The base's is measured once per `key`.
+def is_slow(state: SessionState) -> bool:
+    """Does a measurement take much longer than one step?"""
+    return state.base.device.type == "cpu" and state.base.parameters >= ONE_THREAD_LIMIT
+
+
+def reason(error: Exception, what: str) -> str:
+    """Why there is no measurement of `what`, for a receipt; an error of ours is also a warning."""
+    if isinstance(error, Stopping):
+        return "stopped"
+    if isinstance(error, LoraMagicError):
+        return sentence(error)
+    if out_of_memory(error):
+        return "out of memory"
+    why = f"{type(error).__name__}: {sentence(error)}"
+    warnings.warn(f"{what} could not be measured ({why}).", RuntimeWarning, stacklevel=2)
+    return why
+
+
+def _both(
+    state: SessionState, attached: LiveAdapter, key: object, found: Callable[[str], T]
+) -> tuple[T, T]:
+    """What is found of base and adapter. The base's is found once per `key`.
 
     It cannot change while the base is loaded: the weights do not change, and another dtype needs
     another load.
     """
     if key not in state.base_scores:
         with state.slots.using({}):
-            state.base_scores[key] = score(BASE_NAME)
+            state.base_scores[key] = found(BASE_NAME)
     with state.slots.using(attached.replacements):
-        return state.base_scores[key], score(attached.name)
+        return state.base_scores[key], found(attached.name)
 
 
 def _by_answers(state: SessionState, attached: LiveAdapter, stopped: Stopped) -> Forgetting:
     from lora_magic.demo.judge import judge
     from lora_magic.demo.sample import QUESTIONS
 
-    def score(name: str) -> Score:
-        answers = _answers(state, name, [question.prompt for question in QUESTIONS], stopped)
-        predictions = [judge(q, text) for q, text in zip(QUESTIONS, answers, strict=True)]
-        return sum(v.subject for v in predictions), sum(v.right for v in predictions)
+    prompts = [question.prompt for question in QUESTIONS]
 
-    base, own = _scores(state, attached, "answers", score)
-    return AnswerForgetting(len(QUESTIONS), *map(int, (*own, *base)))
+    def found(name: str) -> list[str]:
+        return _answers(state, name, prompts, stopped)
+
+    answered = []
+    both = _both(state, attached, "answers", found)
+    for question, base, own in zip(QUESTIONS, *both, strict=True):
+        before, after = judge(question, base), judge(question, own)
+        right, subject = (before.right, after.right), (before.subject, after.subject)
+        answered.append(Answered(question.prompt, base, own, *right, *subject))
+    return AnswerForgetting.of(answered)
 
 
 def _answers(state: SessionState, name: str, prompts: Sequence[str], stopped: Stopped) -> list[str]:
@@ -157,13 +166,44 @@ def _by_text(state: SessionState, attached: LiveAdapter, stopped: Stopped) -> Fo
     check_known([example.tokens for example in examples], state.base.model)
     longest = max(len(example.tokens) for example in examples)
 
-    def score(_: str) -> Score:
-        return (_loss(state.base.model, examples, stopped),)
+    def found(_: str) -> list[float]:
+        return [loss(state, [example], 1, stopped=stopped) for example in examples]
 
-    (base,), (own,) = _scores(state, attached, ("text", longest), score)
-    if not (math.isfinite(base) and math.isfinite(own)):
-        return Unmeasured(f"the loss is not finite: {base:g} → {own:g}")
-    return TextForgetting(sum(example.trained for example in examples), base, own)
+    base, own = _both(state, attached, ("text", longest), found)
+    texts = [
+        ReadText(TEXTS[example.row], example.trained, *losses)
+        for example, *losses in zip(examples, base, own, strict=True)
+    ]
+    measured = TextForgetting.of(texts)
+    if not (math.isfinite(measured.base_loss) and math.isfinite(measured.loss)):
+        return Unmeasured(f"the loss is not finite: {measured.base_loss:g} → {measured.loss:g}")
+    return measured
+
+
+def loss(
+    state: SessionState,
+    examples: Sequence[Example],
+    size: int,
+    *,
+    pad_id: int = 0,
+    classes: Sequence[str] = (),
+    stopped: Stopped,
+) -> float:
+    """The mean loss of examples with the modules in the slots, `size` at a time, in nats.
+
+    Raises `Stopping` after a stop.
+    """
+
+    def batch(part: Sequence[Example]) -> dict[str, Tensor]:
+        inputs = collate(part, pad_id)
+        return {key: value.to(state.base.device) for key, value in inputs.items()}
+
+    found = held_out.measure(
+        state.base.model, examples, batch, size, classes=classes, stopped=stopped
+    )
+    if found is None:
+        raise Stopping
+    return found.loss
 
 
 def _examples(tokenizer: Any, most: int) -> Iterator[Example]:
@@ -175,21 +215,6 @@ def _examples(tokenizer: Any, most: int) -> Iterator[Example]:
             yield Example(ids, (IGNORED, *ids[1:]), row)
 
 
-@torch.no_grad()
-def _loss(model: Any, examples: Sequence[Example], stopped: Stopped) -> float:
-    """The mean loss over all predicted tokens, in nats, however they are batched."""
-    total = 0.0
-    with evaluating(model):
-        for at in range(0, len(examples), PASS):
-            _check(stopped)
-            batch = {k: v.to(model.device) for k, v in collate(examples[at : at + PASS], 0).items()}
-            labels = batch.pop("labels")[:, 1:].flatten()
-            logits = model(**batch, use_cache=False).logits[:, :-1].float().flatten(0, 1)
-            # fp32 sums: in 16 bits the sum of a few hundred losses keeps only a few digits.
-            total += float(F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum"))
-    return total / sum(example.trained for example in examples)
-
-
 def _check(stopped: Stopped) -> None:
     if stopped():
-        raise _Stopped
+        raise Stopping

@@ -20,6 +20,7 @@ from lora_magic.adapters.spec import BASE_NAME, check_name
 from lora_magic.errors import AdapterError, CommandError, StateError, listed
 from lora_magic.paths import path_of, quoted
 from lora_magic.printable import one_line
+from lora_magic.training import sources
 
 from .kept import KeptRows, keep, rows_given
 from .ledger import Ledger
@@ -427,6 +428,8 @@ class Session:
         template: str | None = None,
         system: str | None = None,
         report_to: str | None = None,
+        guard: Any = None,
+        replay: float | None = None,
         continue_: bool = False,
         reporter: Reporter | None = None,
     ) -> RunSummary:
@@ -438,9 +441,12 @@ class Session:
         listed. Of a stream only steps × batch size rows are read, the held-out ones among them. The
         loss covers the completions only. With `lora_plus` B learns at that many times A's rate
         (LoRA+, arXiv 2402.12354); `optimizer` is "adamw", "paged-adamw" (a quantised base's
-        default) or "paged-adamw-8bit". `report_to` is a tracker (trackio, tensorboard, mlflow,
-        wandb), which gets the losses and rates. When the user stops the run (■), the adapter keeps
-        its steps and `TrainingStopped` is raised; any other error restores the adapter.
+        default) or "paged-adamw-8bit". `guard` are general rows of your own, in any form of `data`:
+        their loss is measured before and after the run. With `replay`, a share of the examples of
+        each step, one half of them is trained on, and only the other half is measured. `report_to`
+        is a tracker (trackio, tensorboard, mlflow, wandb), which gets the losses and rates. When
+        the user stops the run (■), the adapter keeps its steps and `TrainingStopped` is raised; any
+        other error restores the adapter.
         """
         from .train import rows_needed, train
 
@@ -463,6 +469,8 @@ class Session:
             attached,
             rows,
             notes=rows.note,
+            guard=self._guard(guard, columns),
+            replay=replay,
             template=template,
             system=system,
             more=continue_,
@@ -480,12 +488,20 @@ class Session:
             report_to=report_to,
         )
 
-    def _rows(self, verb: str, data: Any, text: str | None, **reading: Any) -> Rows:
+    def _guard(self, guard: Any, columns: str | None) -> Rows | None:
+        if isinstance(guard, str) and guard in self._kept:
+            guard = self._kept[guard]
+        if isinstance(guard, KeptRows):
+            return self._rows("train", guard, None)
+        return None if guard is None else sources.read_guard(guard, columns, **self._reading())
+
+    def _reading(self) -> dict[str, Any]:
         task = self._state.base.task
         labels = task.labels if task.classifies else ()
-        return rows_given(
-            self._kept, verb, data, text, labelled=task.classifies, labels=labels, **reading
-        )
+        return {"labelled": task.classifies, "labels": labels}
+
+    def _rows(self, verb: str, data: Any, text: str | None, **reading: Any) -> Rows:
+        return rows_given(self._kept, verb, data, text, **self._reading(), **reading)
 
     @transactional
     def data(self, name: str, text: str, *, format: str | None = None) -> KeptRows:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lora_magic.adapters.spec import BASE_NAME, valid_name
 from lora_magic.errors import AdapterError, BaseModelError, StateError, listed, near
@@ -117,9 +117,9 @@ class SessionState:
     """One base, its adapters, which is active, what is merged.
 
     `key` identifies the load, to recognise its repetition; `changed` is the result of the last full
-    check of the base; `base_scores` are the base's own forgetting scores by measure, valid while it
-    is loaded. `wrapped` says whether the base came inside a PeftModel. `published` is the last view
-    of a session between two verbs; `run` is the training run that the current verb has begun.
+    check of the base; `base_scores` are the base's own answers and losses by measure, valid while
+    it is loaded. `wrapped` says whether the base came inside a PeftModel. `published` is the last
+    view of a session between two verbs; `run` is the training run that the current verb has begun.
     """
 
     def __init__(self) -> None:
@@ -131,7 +131,7 @@ class SessionState:
         self.wrapped = False
         self.published = View()
         self.run: Run | None = None
-        self.base_scores: dict[object, tuple[float, ...]] = {}
+        self.base_scores: dict[object, Any] = {}
         self._base: BaseModel | None = None
         self._slots: Slots | None = None
         self._form: PromptForm | None = None

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import asdict, replace
 from typing import Any
 
 from lora_magic.adapters.live_adapter import History, LiveAdapter, Record
@@ -21,13 +22,15 @@ from lora_magic.errors import CommandError, TrainingStopped
 from lora_magic.interrupts import Stop
 from lora_magic.training import encode, preference, run
 from lora_magic.training.encode import Encoded
-from lora_magic.training.forgetting import Forgetting, Unmeasured, recorded
+from lora_magic.training.forgetting import Forgetting, Guard, Unmeasured, recorded
 from lora_magic.training.reporter import Reporter, RunPlan, SilentReporter
 from lora_magic.training.row import Row
 from lora_magic.training.spec import TrainSpec, plan
 from lora_magic.training.summary import RunSummary
 
 from . import forgetting
+from . import guard as guards
+from .guard import GuardRows
 from .ledger import Run
 from .session_state import SessionState
 
@@ -47,13 +50,16 @@ def train(
     reporter: Reporter | None,
     measured: bool = True,
     notes: str = "",
+    guard: Sequence[Row] | None = None,
     **flags: Any,
 ) -> RunSummary:
     """Train from the adapter's initial state, or with `more` from its current one.
 
-    Forgetting is measured last, after the training is recorded: an error there does not affect it.
-    `notes` follow the run's first line. Raises `TrainingStopped` if the user stopped the run: the
-    adapter keeps its steps. Any other error of the run restores the weights.
+    The loss on the `guard` rows is measured before the run and after it; with the flag `replay` one
+    half of them is trained on, and the other measured. Forgetting is measured last. Both come after
+    the training is recorded: an error there does not affect it. `notes` follow the run's first
+    line. Raises `TrainingStopped` if the user stopped the run: the adapter keeps its steps. Any
+    other error of the run restores the weights.
     """
     form = form_for(state, attached if more else None, template, system)
     room = state.base.context - attached.tokens
@@ -61,10 +67,19 @@ def train(
     prefers = preference.are_preferences(rows)
     if prefers:
         recipe = replace(recipe, learning_rate=recipe.learning_rate * PREFERENCE_RATE)
+        if flags.get("replay") is not None:
+            raise CommandError("--replay does not work with preferences: omit it; --guard does.")
     spec = plan(recipe, len(rows), context=room, prefers=prefers, **flags)
     # Virtual tokens act through the cache, which a checkpointed block does not get.
     spec = replace(spec, can_checkpoint=not attached.tokens)
-    encoded = encoded_rows(state, rows, form, spec.max_length)
+
+    def tokens_of(found: Sequence[Row]) -> Encoded:
+        return encoded_rows(state, found, form, spec.max_length)
+
+    encoded = tokens_of(rows)
+    guarded = guards.read(state, guard, flags.get("replay"), tokens_of, spec.pass_size)
+    if guarded and guarded.replay:
+        encoded = encoded.replaying(guarded.replay)
     reporter = reporter or SilentReporter()
     example = next(filter(None, map(_asked, rows)), "")
 
@@ -75,10 +90,11 @@ def train(
 
     state.run = Run(attached.name, spec, form, encoded.data_hash, len(rows))
     told = _WithoutFinish(reporter, notes)
-    summary = _run(state, attached, encoded, spec, more, told, record)
+    summary = _run(state, attached, encoded, spec, more, told, record, guarded)
     state.run.summary = summary
     if measured:
-        state.run.summary = summary = _with_forgetting(state, attached, summary, reporter)
+        summary = _with_forgetting(state, attached, summary, reporter, guarded)
+        state.run.summary = summary
     if summary.stopped:
         raise TrainingStopped(
             f"{attached.name} stopped after step {summary.steps} of {summary.planned_steps}; "
@@ -142,27 +158,38 @@ class _WithoutFinish:
 
 
 def _with_forgetting(
-    state: SessionState, attached: LiveAdapter, summary: RunSummary, reporter: Reporter
+    state: SessionState,
+    attached: LiveAdapter,
+    summary: RunSummary,
+    reporter: Reporter,
+    guarded: GuardRows | None,
 ) -> RunSummary:
-    """The summary with the adapter's forgetting, which its card and the reporter get too.
+    """The summary with what was forgotten, which the adapter's card and the reporter get too.
 
     ■ ends the measurement as it ends a run: once, after the current pass; twice, at once. Either
     way the receipt is shown.
     """
-    if state.base.task.classifies:
-        reporter.finish(summary)
-        return summary
     # If the button stopped the run, its event is still set.
     stop = Stop(None if summary.stopped else getattr(reporter, "stop", None))
-    found: Forgetting = Unmeasured("stopped")
+    found: Forgetting | None = None if state.base.task.classifies else Unmeasured("stopped")
+    after: float | str = "stopped"
+
+    def stopped() -> bool:
+        return stop.requested
+
     try:
         with stop:
-            found = forgetting.measure(
-                state, attached, lambda: stop.requested, brief=summary.stopped
-            )
+            if guarded and not (summary.stopped and forgetting.is_slow(state)):
+                after = guards.measure(state, attached, guarded, stopped)
+            if found:
+                found = forgetting.measure(state, attached, stopped, brief=summary.stopped)
     finally:
-        attached.run["forgetting"] = recorded(found)
-        summary = replace(summary, forgetting=found)
+        if found:
+            attached.run["forgetting"] = recorded(found)
+        guard = summary.guard and summary.guard.measured("after", after)
+        if guard:
+            attached.run["guard"] = asdict(guard)
+        summary = replace(summary, forgetting=found, guard=guard)
         reporter.finish(summary)
     return summary
 
@@ -203,6 +230,7 @@ def _run(
     more: bool,
     reporter: Reporter,
     record: Callable[[RunSummary], Record],
+    guarded: GuardRows | None,
 ) -> RunSummary:
     """Run and record, both or neither: outside a pass an interrupt is only noted."""
     base = state.base
@@ -216,6 +244,7 @@ def _run(
         state.activate(BASE_NAME)
         base.freeze()
         state.activate(attached.name)
+        guard = _before(state, attached, guarded, stop) if guarded else None
         hooks = hooks_of(base.model, state.slots, attached, more=more)
         with attached.trainable():
             summary = run.run(
@@ -231,7 +260,15 @@ def _run(
                 without=lambda: state.slots.using({}),
             )
         attached.set_record(record(summary))
-    return summary
+    return replace(summary, guard=guard)
+
+
+def _before(state: SessionState, attached: LiveAdapter, guarded: GuardRows, stop: Stop) -> Guard:
+    """The guard's numbers with the loss before the run; a second ■ leaves that out at once."""
+    found: float | str = "stopped"
+    with suppress(KeyboardInterrupt), stop.abortable():
+        found = guards.measure(state, attached, guarded, lambda: stop.requested)
+    return guarded.record.measured("before", found)
 
 
 def _history(before: History, summary: RunSummary) -> History:

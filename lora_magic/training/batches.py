@@ -33,20 +33,31 @@ def split(examples: Sequence[Example], spec: TrainSpec) -> tuple[list[Example], 
     return train, [example for example in examples if example.row in held_out]
 
 
-def steps(count: int, spec: TrainSpec) -> list[Step]:
-    """The steps over `count` examples.
+def steps(count: int, spec: TrainSpec, guard: int = 0) -> list[Step]:
+    """The steps over `count` examples, and `guard` others that follow these in number.
 
     Shuffled passes over the examples follow one another, so every step has a full batch; if the
-    epochs are exact, the last step has the rest.
+    epochs are exact, the last step has the rest. The others take their share of the places,
+    evenly spread: in each step at most one more or less than the share of its examples.
     """
     total = spec.seen(count)
+    replayed = spec.replayed(count) if guard else 0
     generator = torch.Generator().manual_seed(spec.seed)
+    own = iter(_shuffled(count, total - replayed, generator))
+    others = iter(_shuffled(guard, replayed, generator))
+    shift = float(torch.rand((), generator=generator)) if replayed else 0.0
+    due = [math.floor(place * replayed / total + shift) for place in range(total + 1)]
+    stream = [next(own) if a == b else count + next(others) for a, b in pairwise(due)]
+    size = spec.batch_size
+    return [_passes(stream[at : at + size], spec) for at in range(0, total, size)]
+
+
+def _shuffled(count: int, total: int, generator: torch.Generator) -> list[int]:
+    """The first `total` places of shuffled passes over `count` examples."""
     stream: list[int] = []
     while len(stream) < total:
         stream += torch.randperm(count, generator=generator).tolist()
-    stream = stream[:total]
-    size = spec.batch_size
-    return [_passes(stream[at : at + size], spec) for at in range(0, total, size)]
+    return stream[:total]
 
 
 def evaluations(steps: Sequence[Step], held_out: int) -> frozenset[int]:

@@ -55,7 +55,8 @@ class Encoded:
     to train on, and in `full` ones the prompt fills `max_length`: both are left out. `texts` rows
     are plain text. `data_hash` is the sha256 of the rows as read. `classes` are a classifier's
     labels, otherwise (). `lengths` are the examples' tokens before they were cut. `notes` say what
-    a reader would not expect, `sample` shows one example.
+    a reader would not expect, `sample` shows one example. `replay` are examples of other rows,
+    which are read beside these.
     """
 
     examples: tuple[Example, ...]
@@ -69,6 +70,13 @@ class Encoded:
     lengths: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
     sample: str = ""
+    replay: tuple[Example, ...] = ()
+
+    def replaying(self, others: Encoded) -> Encoded:
+        """These rows with others to replay, which the hash covers."""
+        both = f"{self.data_hash} {others.data_hash}".encode()
+        digest = hashlib.sha256(both).hexdigest()
+        return replace(self, replay=others.examples, data_hash=digest)
 
 
 #: Rows that are rendered and tokenized together.

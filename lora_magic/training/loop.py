@@ -80,7 +80,9 @@ class Loop:
         self.device = next(self.model.parameters()).device
         self.train, self.held_out = batches.split(self.encoded.examples, self.spec)
         self.spec = self.spec.fitted(len(self.train))
-        self.steps = batches.steps(len(self.train), self.spec)
+        #: What the steps' indices count: the run's own examples, then those that are replayed.
+        self._read = [*self.train, *self.encoded.replay]
+        self.steps = batches.steps(len(self.train), self.spec, len(self.encoded.replay))
         self._evaluations = batches.evaluations(self.steps, len(self.held_out))
         self._loss = 0.0
         self._began = 0.0
@@ -206,7 +208,7 @@ class Loop:
     def _fit(self, spec: TrainSpec) -> None:
         """Take the remaining steps as a spec says: the same examples in other passes."""
         self.spec = spec
-        self.steps = batches.steps(len(self.train), spec)
+        self.steps = batches.steps(len(self.train), spec, len(self.encoded.replay))
 
     def _note(self, line: str) -> None:
         self.progress.notes.append(line)
@@ -279,6 +281,9 @@ class Loop:
         odd = ((data.cut, "cut"), (data.empty, "empty"), (data.full, "left out (prompt too long)"))
         less = "".join(f", {number} {how}" for number, how in odd if number)
         end = f"ends with {data.end_token}" if data.end_token else "no end token"
+        if others := len({example.row for example in data.replay}):
+            share = f"{100 * self.spec.replay:g} %"
+            less += f" + {share} replay of {others} guard row{'s' * (others != 1)}"
         if data.classes:
             what, end = "", f"labels {listed(data.classes)}"
         line = (
@@ -288,15 +293,16 @@ class Loop:
         return RunPlan(self.name, line, data.sample)
 
     def _reached(self, steps: int) -> tuple[int, int]:
-        """How many examples the first `steps` steps read, and their trained tokens."""
-        rows = {index for step in self.steps[:steps] for part in step for index in part}
+        """How many of its own examples the first `steps` steps read, and their trained tokens."""
+        read = {index for step in self.steps[:steps] for part in step for index in part}
+        rows = [index for index in read if index < len(self.train)]
         return len(rows), sum(self.train[index].trained for index in rows)
 
     def _batches(self) -> Iterator[dict[str, Tensor]]:
         """The batches that the steps will see, on the model's device."""
         for step in self.steps:
             for part in step:
-                yield self._on_device([self.train[index] for index in part])
+                yield self._on_device([self._read[index] for index in part])
 
     def _on_device(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         batch = self._collated(examples)
@@ -311,7 +317,7 @@ class Loop:
     def _batch(self, indices: list[int]) -> dict[str, Tensor]:
         # The clock starts here: making a Trainer takes longer than a small step.
         self._began = self._began or time.perf_counter()
-        return self._collated([self.train[index] for index in indices])
+        return self._collated([self._read[index] for index in indices])
 
     def _after_pass(self, loss: float) -> None:
         # Checked before the optimizer's step, while the weights are still finite.
@@ -328,7 +334,7 @@ class Loop:
         so_far.generators = Generators.now()
         done, total = so_far.steps, len(self.steps)
         so_far.tokens += sum(
-            len(self.train[index].tokens) for part in self.steps[done - 1] for index in part
+            len(self._read[index].tokens) for part in self.steps[done - 1] for index in part
         )
         so_far.seconds += now - self._began
         if done in self._evaluations or done == total:
@@ -357,7 +363,7 @@ class Loop:
     def _not_finite(self) -> TrainingError:
         """The error of a step whose loss is not finite: the cause is told apart."""
         done = self.progress.steps
-        examples = [self.train[index] for part in self.steps[done] for index in part]
+        examples = [self._read[index] for part in self.steps[done] for index in part]
         # Before the first update the model with its adapter is as sound as the base.
         without = self.without or (nullcontext if not done else None)
         cause = without and diagnosis.not_finite(self.model, examples, self._on_device, without)

@@ -63,7 +63,7 @@ def run(
         )
     groups = optimizers.groups(named, spec)
     _refuse_frozen(name, groups, frozen or {})
-    pad = _pad_id(tokenizer, model if encoded.classes else None)
+    pad = pad_id(tokenizer, model if encoded.classes else None)
     reporter = reporter or SilentReporter()
     asked = stop or Stop(getattr(reporter, "stop", None), deferring=True)
     work = Loop(
@@ -133,7 +133,7 @@ def own_garbage() -> Iterator[None]:
             gc.unfreeze()
 
 
-def _pad_id(tokenizer: Any, classifier: Any = None) -> int:
+def pad_id(tokenizer: Any, classifier: Any = None) -> int:
     """A classifier's pad token, by which it finds the end of a text; for other models any token
     will do, since it is masked and has no loss."""
     if classifier is not None:

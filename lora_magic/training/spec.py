@@ -31,6 +31,7 @@ TRACKERS = ("trackio", "tensorboard", "mlflow", "wandb")
 BETA = 0.1
 _HIGHEST_BETA = 100.0
 
+_MOST_REPLAY = 0.99  # A run by epochs takes a hundred times its steps then.
 _HIGHEST_RATE = 10.0  # AdamW moves a weight by about this much per step: more is a typo.
 
 
@@ -49,7 +50,8 @@ class TrainSpec:
     preferences, None for any other loss. The run is reported to `report_to`, one of `TRACKERS`.
 
     `target_epochs` is set if the length follows from the data: that many passes, but at least
-    `min_steps` steps.
+    `min_steps` steps. `replay` is the share of the examples read that are guard rows; a run whose
+    length follows from the data takes more steps with it, so that its passes stay whole.
     """
 
     steps: int
@@ -69,16 +71,18 @@ class TrainSpec:
     can_checkpoint: bool = True
     beta: float | None = None
     report_to: str | None = None
+    replay: float = 0.0
 
     def fitted(self, examples: int) -> TrainSpec:
         """This spec for the number of examples that the rows actually gave."""
         batch = min(self.batch_size, examples)
         accumulation = math.ceil(batch / self.pass_size)
-        steps, epochs = self.steps, self.steps * batch / examples
+        each = batch * (1 - self.replay) / examples  # passes in one step
+        steps, epochs = self.steps, self.steps * each
         if self.target_epochs is not None:
-            whole = math.ceil(_seen(self.target_epochs, examples) / batch)
+            whole = math.ceil(self._with_replay(_seen(self.target_epochs, examples)) / batch)
             steps = max(self.min_steps, whole)
-            epochs = self.target_epochs if steps == whole else steps * batch / examples
+            epochs = self.target_epochs if steps == whole else steps * each
         return replace(
             self, steps=steps, epochs=epochs, batch_size=batch, accumulation=accumulation
         )
@@ -109,10 +113,25 @@ class TrainSpec:
         return math.ceil(self.batch_size / self.accumulation)
 
     def seen(self, examples: int) -> int:
-        """Examples read in the whole run: whole batches, or exactly `target_epochs`."""
-        if self.target_epochs is not None and self.epochs == self.target_epochs:
-            return _seen(self.epochs, examples)
+        """Examples read in the whole run, those of the guard too: whole batches, or exactly
+        `target_epochs`."""
+        if self._exact:
+            return self._with_replay(_seen(self.epochs, examples))
         return self.steps * self.batch_size
+
+    def replayed(self, examples: int) -> int:
+        """How many of the examples read in the whole run are guard rows."""
+        if self._exact:
+            return self.seen(examples) - _seen(self.epochs, examples)
+        return round(self.replay * self.seen(examples))
+
+    @property
+    def _exact(self) -> bool:
+        return self.target_epochs is not None and self.epochs == self.target_epochs
+
+    def _with_replay(self, own: int) -> int:
+        """The examples read if `own` of them are the run's own rows."""
+        return round(own / (1 - self.replay))
 
     @property
     def line(self) -> str:
@@ -161,6 +180,7 @@ def plan(
     beta: float | None = None,
     prefers: bool = False,
     report_to: str | None = None,
+    replay: float | None = None,
     context: int | None = None,
 ) -> TrainSpec:
     """The settings of a run over `rows` rows: each value from its flag, else from the recipe.
@@ -170,8 +190,9 @@ def plan(
     number of examples per optimizer step, at most all of them. `eval` is a share in (0, 1), a
     count from 1, or 0 for none; by default none below 50 rows, then 10 %, at most 500. `optimizer`
     is one of `OPTIMIZERS`, `lora_plus` LoRA+'s ratio λ ≥ 1 (arXiv 2402.12354; 16 is usual, with a
-    lower rate than without), `report_to` one of `TRACKERS`, which must be installed. `context` is
-    the base's context length in tokens: no row may be longer.
+    lower rate than without), `report_to` one of `TRACKERS`, which must be installed. `replay` is a
+    share in (0, 0.99], by default none. `context` is the base's context length in tokens: no row
+    may be longer.
 
     Raises `CommandError` naming every invalid flag.
     """
@@ -185,6 +206,7 @@ def plan(
         "--eval": eval,
         "--seed": seed,
         "--beta": beta,
+        "--replay": replay,
     }
     checked = (_error(f, v, rows, context) for f, v in numbers.items() if v is not None)
     errors = [error for error in checked if error]
@@ -218,6 +240,7 @@ def plan(
         checkpointing=recipe.checkpointing,
         beta=(BETA if beta is None else float(beta)) if prefers else None,
         report_to=report_to,
+        replay=replay or 0.0,
     ).fitted(max(rows - held_out, 1))
 
 
@@ -248,6 +271,9 @@ def _error(flag: str, value: Any, rows: int, context: int | None) -> str | None:
         expected = f"a whole number from {low} to {high:,}"
         if flag == "--max-length" and context is not None:
             expected += " (the base's context)"
+    elif flag == "--replay":
+        valid = 0 < value <= _MOST_REPLAY
+        expected = f"a share above 0 and at most {_MOST_REPLAY:g}; 0.1 is usual"
     elif flag == "--eval":
         whole = math.isfinite(value) and value == int(value)
         valid = (

@@ -13,7 +13,7 @@ from lora_magic.frames import frame
 from lora_magic.numbers import duration, percent
 from lora_magic.printable import one_line
 
-from .forgetting import Forgetting
+from .forgetting import AnswerForgetting, Forgetting, Guard
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class RunSummary:
     `trained_tokens` counts labels, and the accuracies are of the held-out examples. `method_facts`
     come from the adapter's method (AdaLoRA's final ranks). `held_out_losses` are (steps taken,
     loss), the first before the run and the last after it. `forgetting` is None for a classifier and
-    until it is measured; `seconds` do not include that.
+    until it is measured, `guard` without guard rows; `seconds` do not include either.
     `notes` say what happened on the way: memory that ran out. With preferences `beta` is set, the
     losses are means over pairs, and `preferred` is the share of held-out pairs whose chosen answer
     has become likelier than the rejected one.
@@ -96,6 +96,7 @@ class RunSummary:
     notes: tuple[str, ...] = ()
     beta: float | None = None
     preferred: float | None = None
+    guard: Guard | None = None
 
     @property
     def first_loss(self) -> float | None:
@@ -133,8 +134,16 @@ class RunSummary:
         if not self.classifies:
             parts.append(f"{self.trained_tokens:,} tokens trained")
         parts += [f"{n} {what}" for n, what in ((self.cut, "cut"), (self.empty, "empty")) if n]
-        line = "; ".join((", ".join(parts), *self.notes))
-        return f"{line}; {self.forgetting.line}" if self.forgetting else line
+        line = ", ".join(parts)
+        kept = [one.line for one in (self.guard, self.forgetting) if one]
+        return "; ".join(filter(None, [line, *self.notes, *kept, self._advice]))
+
+    @property
+    def _advice(self) -> str:
+        """What to change about the forgetting; "" for a run that did it."""
+        if self.guard is not None and self.guard.replayed:
+            return ""
+        return self.forgetting.advice if isinstance(self.forgetting, AnswerForgetting) else ""
 
     @property
     def facts(self) -> tuple[tuple[str, str], ...]:
@@ -160,9 +169,9 @@ class RunSummary:
             shown.append(("β", f"{self.beta:g}"))
         if self.preferred is not None:
             shown.append(("chosen preferred", f"{percent(self.preferred)} of held-out pairs"))
-        forgetting = self.forgetting.facts if self.forgetting else ()
         shown += [("note", note) for note in self.notes]
-        return (*shown, *self._accuracy_facts(), *forgetting, *self.method_facts)
+        kept = [fact for one in (self.guard, self.forgetting) if one for fact in one.facts]
+        return (*shown, *self._accuracy_facts(), *kept, *self.method_facts)
 
     def _accuracy_facts(self) -> list[tuple[str, str]]:
         """The held-out accuracy, overall and by label, with the number of examples."""

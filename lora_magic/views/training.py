@@ -15,14 +15,18 @@ from lora_magic.views.curve import loss_curve
 from lora_magic.views.html import Markup, tag
 from lora_magic.views.style import BLUE, details, figure, frame, heading
 from lora_magic.views.style import line as one
-from lora_magic.views.table import facts_table
+from lora_magic.views.table import facts_table, table
+from lora_magic.views.text import shortened
 
 if TYPE_CHECKING:
+    from lora_magic.training.forgetting import Forgetting
     from lora_magic.training.summary import RunSummary
 
 #: Held-out losses: after how many steps, and the loss.
 HeldOut = Sequence[tuple[int, float]]
 
+#: How many of the questions that an adapter fails are shown, and how many characters of a text.
+FAILED, CHARACTERS = 8, 200
 STOP = "press ■ to stop after this step"
 _TRACK = (
     "background:rgba(127,127,127,.25);border-radius:3px;height:6px;max-width:520px;margin:.4rem 0"
@@ -71,9 +75,26 @@ def summary_bundle(summary: RunSummary) -> dict[str, object]:
         *_head(summary.adapter, summary.line),
         _figure(summary.adapter, losses, None, svg.image, held_out) if losses else "",
         details("What was trained, and how", facts_table("The run", summary.facts)),
+        _failed(summary.forgetting),
         label="Training run",
     )
     return {"text/plain": one_line(summary.line), "text/html": str(page)}
+
+
+def _failed(forgetting: Forgetting | None) -> Markup:
+    """The questions that only the base answered correctly, with both answers, at most `FAILED`."""
+    failed = getattr(forgetting, "failed", ())
+    if not failed:
+        return Markup("")
+    texts = [(one.prompt, one.base, one.adapter) for one in failed[:FAILED]]
+    rows = [[shortened(text, CHARACTERS) for text in row] for row in texts]
+    more = len(failed) - len(rows)
+    rest = f"and {more} more; " if more else ""
+    return details(
+        f"What was forgotten: {len(failed)} question{'s' * (len(failed) != 1)}",
+        table("Answered correctly only by the base", ("question", "base", "adapter"), rows, left=3),
+        one(f"{rest}all answers: run.forgetting.to_frame()", muted=True),
+    )
 
 
 def _head(title: str, text: str, small: bool = False) -> list[Markup]:

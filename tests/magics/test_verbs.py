@@ -270,6 +270,20 @@ def test_two_ways_to_say_the_same_are_not_given_at_once(shell: Any, session: Any
     assert session.calls == []
 
 
+def test_guard_rows_are_a_variable_or_a_path_and_a_typo_is_named(shell: Any, session: Any) -> None:
+    shell.user_ns["general"] = [("a", "b")]
+    shell.run("%%lora_train calm --guard general --replay 0.1\na => b")
+    assert (session.last[2]["guard"], session.last[2]["replay"]) == ([("a", "b")], 0.1)
+    shell.run("%%lora_train calm --guard no/such.csv\na => b")
+    assert session.last[2]["guard"] == "no/such.csv"
+    calls = len(session.calls)
+    with pytest.raises(CommandError, match=r"^--guard 'genral' is neither.*'general'.*--guard VAR"):
+        shell.run("%%lora_train calm --guard genral\na => b")
+    with pytest.raises(CommandError, match=r"--guard .*expression.*type --guard rows"):
+        shell.run("%%lora_train calm --guard general[:2]\na => b")
+    assert len(session.calls) == calls
+
+
 def test_held_out_rows_are_a_count_or_a_share(shell: Any, session: Any) -> None:
     shell.run("%%lora_train calm --eval 20 --epochs 1.5\na => b")
     assert (session.last[2]["eval"], session.last[2]["epochs"]) == (20, 1.5)

@@ -21,6 +21,7 @@ from lora_magic.errors import TrainingStopped
 from lora_magic.state import forgetting
 from lora_magic.state.forgetting import TEXTS
 from lora_magic.state.session import Session
+from lora_magic.training import held_out
 from lora_magic.training.forgetting import AnswerForgetting, TextForgetting, Unmeasured
 from lora_magic.training.reporter import RunPlan, StepPoint
 from lora_magic.training.summary import RunSummary
@@ -109,6 +110,34 @@ def test_the_answers_counted_are_those_that_a_person_gets(embedded: Session, met
     assert (found.subject, found.right) == counted_one_by_one(embedded)
 
 
+def test_the_frame_has_each_question_with_both_answers_and_their_verdicts(
+    embedded: Session,
+) -> None:
+    found = forgotten(embedded, "one", text=SILENCED, steps=7, lr=FAST["lora"])
+    frame, flags = found.to_frame(), {"max_new_tokens": forgetting.NEW_TOKENS}
+    assert list(frame["prompt"]) == [question.prompt for question in QUESTIONS]
+    for name, column in (("one", "adapter"), ("base", "base")):
+        embedded.swap(name)
+        asked: list[Any] = [embedded.ask(q.prompt, **flags) for q in QUESTIONS]
+        assert list(frame[column]) == [answer.text for answer in asked]
+        verdicts = [judge(q, answer.text) for q, answer in zip(QUESTIONS, asked, strict=True)]
+        before = "base_" if name == "base" else ""
+        assert list(frame[f"{before}right"]) == [verdict.right for verdict in verdicts]
+        assert list(frame[f"{before}subject"]) == [verdict.subject for verdict in verdicts]
+    failed = frame[frame.base_right & ~frame.right]
+    assert [one.prompt for one in found.failed] == list(failed["prompt"])
+    assert 0 < len(failed) < len(QUESTIONS)
+
+
+def test_the_card_has_no_answers(embedded: Session) -> None:
+    found = forgotten(embedded, "one", text=SILENCED, steps=7)
+    embedded.save("one", "there")
+    card = Path("there/lora_magic.json").read_text(encoding="utf-8")
+    assert found.answers[0].adapter
+    assert not any(one.prompt in card for one in found.answers)
+    assert json.loads(card)["run"]["forgetting"]["right"] == found.right
+
+
 def test_an_adapter_that_learned_nothing_kept_all(embedded: Session) -> None:
     found = forgotten(embedded, "one", lr=1e-30)
     assert (found.subject, found.right) == (found.base_subject, found.base_right)
@@ -171,6 +200,10 @@ def holds(session: Session, found: Any, most: int) -> None:
     assert found.loss == pytest.approx(own, abs=REORDERED)
     assert found.base_loss == pytest.approx(base, abs=REORDERED)
     assert found.loss != found.base_loss
+    frame = found.to_frame()
+    assert list(frame["text"]) == list(TEXTS)
+    for losses, mean in ((frame.loss, own), (frame.base_loss, base)):
+        assert (losses * frame.tokens).sum() / tokens == pytest.approx(mean, abs=REORDERED)
     assert session.verify()
 
 
@@ -253,17 +286,17 @@ def passes(monkeypatch: pytest.MonkeyPatch, name: str) -> list[object]:
 def test_of_one_base_the_figure_is_taken_once(
     session: Session, saved_model: Saver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = passes(monkeypatch, "_loss")
+    seen = passes(monkeypatch, "loss")
     session.attach("one", rank=2)
     first = forgotten(session, "one")
     session.attach("two", rank=3)
     second = forgotten(session, "two")
-    assert len(seen) == 3
+    assert len(seen) == 3 * len(TEXTS)
     assert first.base_loss == second.base_loss
     session.load(str(saved_model(seed=1)), replace=True)
     session.attach("one", rank=2)
     assert forgotten(session, "one").base_loss != first.base_loss
-    assert len(seen) == 5
+    assert len(seen) == 5 * len(TEXTS)
 
 
 def test_the_embedded_base_answers_once(embedded: Session, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,13 +366,13 @@ def test_the_model_is_left_as_found(base: str, method: str, saved_model: Saver) 
 
 def in_the_middle(monkeypatch: pytest.MonkeyPatch, press: Callable[[], None]) -> None:
     """Press ■ while an adapter, or its base, is being measured."""
-    real = forgetting.evaluating
+    real = held_out.evaluating
 
     def pressed(model: Any) -> Any:
         press()
         return real(model)
 
-    monkeypatch.setattr(forgetting, "evaluating", pressed)
+    monkeypatch.setattr(held_out, "evaluating", pressed)
 
 
 def interrupt(times: int) -> Callable[[], None]:
@@ -429,7 +462,7 @@ def test_a_run_that_was_stopped_is_measured_where_that_is_quick(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session.attach("one", rank=2)
-    seen = passes(monkeypatch, "_loss")
+    seen = passes(monkeypatch, "loss")
     for quick in (True, False):
         if not quick:
             monkeypatch.setattr(forgetting, "ONE_THREAD_LIMIT", 0)
@@ -439,7 +472,7 @@ def test_a_run_that_was_stopped_is_measured_where_that_is_quick(
         (summary,) = follower.told
         assert (summary.stopped, summary.steps) == (True, 2)
         assert isinstance(summary.forgetting, TextForgetting if quick else Unmeasured)
-    assert len(seen) == 2
+    assert len(seen) == 2 * len(TEXTS)
 
 
 # What can go wrong
@@ -472,7 +505,7 @@ def test_a_text_without_a_token_to_predict_is_passed_over(
 def test_no_memory_for_it_is_no_memory_for_it_alone(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forgetting, "_loss", failing(torch.OutOfMemoryError("it is full")))
+    monkeypatch.setattr(forgetting, "loss", failing(torch.OutOfMemoryError("it is full")))
     session.attach("one", rank=2)
     assert forgotten(session, "one") == Unmeasured("out of memory")
 
@@ -480,7 +513,7 @@ def test_no_memory_for_it_is_no_memory_for_it_alone(
 def test_a_loss_that_is_no_number_is_not_told_as_one(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forgetting, "_loss", lambda *_: float("nan"))
+    monkeypatch.setattr(forgetting, "loss", lambda *_, **__: float("nan"))
     session.attach("one", rank=2)
     found = forgotten(session, "one")
     assert isinstance(found, Unmeasured)
@@ -490,7 +523,7 @@ def test_a_loss_that_is_no_number_is_not_told_as_one(
 def test_a_fault_of_ours_ends_no_training_and_is_not_passed_over(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forgetting, "_loss", failing(KeyError("a fault")))
+    monkeypatch.setattr(forgetting, "loss", failing(KeyError("a fault")))
     session.attach("one", rank=2)
     with pytest.warns(RuntimeWarning, match=r"one is trained, but .*KeyError: 'a fault'"):
         found = forgotten(session, "one")
@@ -499,7 +532,7 @@ def test_a_fault_of_ours_ends_no_training_and_is_not_passed_over(
 
 
 def failing(error: Exception) -> Callable[..., float]:
-    def fail(*_: object) -> float:
+    def fail(*_: object, **__: object) -> float:
         raise error
 
     return fail

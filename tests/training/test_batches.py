@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import chain
+from typing import Any
 
 import pytest
 
@@ -88,3 +89,55 @@ def test_measuring_in_between_costs_at_most_a_twentieth_of_training(
 
 def test_without_held_out_examples_nothing_is_measured() -> None:
     assert evaluations([[[0]]] * 100, 0) == frozenset()
+
+
+def shares(rows: int, guard: int, **flags: Any) -> list[tuple[int, int]]:
+    """For each step, how many of its examples are the run's own, and how many guard rows."""
+    spec = plan(SMALL, rows, eval=0, **flags)
+    made = [list(chain.from_iterable(step)) for step in steps(rows, spec, guard)]
+    assert all(0 <= index < rows + guard for step in made for index in step)
+    return [
+        (len([i for i in step if i < rows]), len([i for i in step if i >= rows])) for step in made
+    ]
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.5, 0.9])
+@pytest.mark.parametrize(("rows", "guard"), [(3, 40), (40, 3), (100, 100)])
+def test_guard_rows_take_their_share_of_every_step(share: float, rows: int, guard: int) -> None:
+    made = shares(rows, guard, steps=50, replay=share)
+    assert len(made) == 50
+    size = sum(made[0])
+    assert size == plan(SMALL, rows, steps=50, eval=0).batch_size
+    for own, replayed in made:
+        assert own + replayed == size
+        assert abs(replayed - share * size) < 1
+    assert sum(replayed for _, replayed in made) == pytest.approx(share * 50 * size, abs=0.5)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.5])
+@pytest.mark.parametrize("rows", [1, 2, 13, 100])
+def test_with_epochs_and_replay_every_own_example_is_still_read_exactly_so_often(
+    share: float, rows: int
+) -> None:
+    spec = plan(SMALL, rows, epochs=3, eval=0, replay=share)
+    read = Counter(flat(steps(rows, spec, 20)))
+    assert {index: read[index] for index in range(rows)} == dict.fromkeys(range(rows), 3)
+    replayed = sum(count for index, count in read.items() if index >= rows)
+    assert replayed == pytest.approx(share * read.total(), abs=1)
+    assert len(steps(rows, spec, 20)) == spec.steps
+
+
+def test_guard_rows_are_read_equally_often_and_the_seed_decides_their_places() -> None:
+    first, again, other = (
+        flat(steps(13, plan(SMALL, 13, steps=40, replay=0.3, seed=seed), 7)) for seed in (1, 1, 2)
+    )
+    assert first == again
+    assert first != other
+    counts = Counter(index for index in first if index >= 13)
+    assert set(counts) == set(range(13, 20))
+    assert max(counts.values()) - min(counts.values()) <= 1
+
+
+def test_without_replay_the_order_is_that_of_a_run_without_a_guard() -> None:
+    spec = plan(SMALL, 13, steps=9)
+    assert steps(13, spec, 7) == steps(13, spec)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from lora_magic.training.forgetting import (
+    ADVICE,
+    Answered,
     AnswerForgetting,
     Forgetting,
+    ReadText,
     TextForgetting,
     Unmeasured,
     recorded,
@@ -33,12 +37,54 @@ def test_each_has_a_line(forgetting: Forgetting, line: str) -> None:
     assert forgetting.line == line
 
 
-@pytest.mark.parametrize(("right", "shown"), [(0, True), (10, True), (11, False), (22, False)])
-def test_a_remedy_is_shown_if_less_than_half_remains(right: int, shown: bool) -> None:
-    line = AnswerForgetting(
-        questions=24, subject=23, right=right, base_subject=24, base_right=22
-    ).line
-    assert line.endswith("; try more rows, fewer --steps or a smaller --lr") is shown
+@pytest.mark.parametrize(
+    ("right", "subject", "lost"),
+    [
+        (24, 24, None),
+        (20, 20, None),
+        (19, 20, "right"),
+        (12, 24, "right"),
+        (19, 19, "right and on topic"),
+        (0, 0, "right and on topic"),
+    ],
+)
+def test_a_loss_of_truth_or_of_the_subject_is_a_warning_with_what_was_measured_to_help(
+    right: int, subject: int, lost: str | None
+) -> None:
+    found = AnswerForgetting(24, subject, right, base_subject=24, base_right=24)
+    assert found.advice == (f"too few are {lost}; {ADVICE}" if lost else "")
+
+
+def test_each_measure_is_set_beside_the_bases_own() -> None:
+    # A base that answers half: ten of its twelve right answers are enough.
+    assert AnswerForgetting(24, 24, 10, base_subject=24, base_right=12).advice == ""
+    assert "right" in AnswerForgetting(24, 24, 9, base_subject=24, base_right=12).advice
+    only_topic = AnswerForgetting(24, 19, 16, base_subject=24, base_right=16).advice
+    assert only_topic.startswith("too few are on topic;")
+
+
+def test_only_what_the_base_knew_is_forgotten() -> None:
+    answers = [
+        Answered(f"{base} {own}", "a", "b", base, own, True, True)
+        for base in (True, False)
+        for own in (True, False)
+    ]
+    found = AnswerForgetting.of(answers)
+    assert (found.questions, found.right, found.base_right, found.subject) == (4, 2, 2, 4)
+    assert [one.prompt for one in found.failed] == ["True False"]
+    assert found.line.endswith(", see run.forgetting.to_frame()")
+
+
+def test_the_loss_on_texts_is_the_mean_over_tokens() -> None:
+    texts = [ReadText("a", 1, 2.0, 4.0), ReadText("b c d", 3, 1.0, 2.0)]
+    found = TextForgetting.of(texts)
+    assert (found.tokens, found.base_loss, found.loss) == (4, 1.25, 2.5)
+    assert found.to_frame().to_dict("list") == {
+        "text": ["a", "b c d"],
+        "tokens": [1, 3],
+        "base_loss": [2.0, 1.0],
+        "loss": [4.0, 2.0],
+    }
 
 
 @pytest.mark.parametrize(
@@ -70,4 +116,6 @@ def test_the_record_has_each_number_under_its_name() -> None:
         "base_subject": 24,
         "base_right": 22,
     }
+    answers = (Answered("What?", "Yes.", "No.", True, False, True, True),)
+    assert recorded(replace(ANSWERS, answers=answers)) == recorded(ANSWERS)
     assert recorded(Unmeasured("stopped")) == {"measure": "none", "why": "stopped"}

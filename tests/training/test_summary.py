@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 
 from lora_magic.numbers import duration
-from lora_magic.training.forgetting import AnswerForgetting
+from lora_magic.training.forgetting import AnswerForgetting, Guard
 from lora_magic.training.reporter import LineReporter, RunPlan, SilentReporter, StepPoint
 from lora_magic.training.summary import RunSummary
 
@@ -56,6 +56,26 @@ def test_the_receipt_tells_a_stop_what_was_held_out_and_what_was_lost() -> None:
     assert line.startswith("pirate: stopped after 3 of 60 steps, in 7.9 s, loss 3.41 → 0.62, ")
     assert "held out 3.00 → 2.00" in line
     assert line.endswith("1 cut, 2 empty")
+
+
+def test_the_guard_is_shown_before_the_forgetting_with_what_is_missing() -> None:
+    kept = AnswerForgetting(24, 24, 22, 24, 22)
+    summary = replace(SUMMARY, guard=Guard(0.5, 0.75, 40, 900), forgetting=kept)
+    assert summary.line.endswith(f"; guard: loss 0.50 → 0.75 (+0.25) on 40 rows; {kept.line}")
+    assert dict(summary.facts)["guard"] == "loss 0.500 → 0.750 (+0.250) on 40 rows, 900 tokens"
+    assert kept.advice == ""
+    stopped = replace(SUMMARY, guard=Guard(0.5, None, 1, 9, 3, "stopped"))
+    assert stopped.line.endswith("; guard: loss 0.50 → not measured (stopped) on 1 row")
+    assert dict(stopped.facts)["guard rows trained on"] == "3"
+
+
+def test_a_run_that_replayed_is_not_told_to_replay() -> None:
+    bad = AnswerForgetting(24, 12, 12, 24, 24)
+    assert replace(SUMMARY, forgetting=bad).line.endswith(f"; {bad.advice}")
+    measured = replace(SUMMARY, forgetting=bad, guard=Guard(0.5, 0.75, 40, 900))
+    assert measured.line.endswith(f"; {bad.advice}")
+    replayed = replace(SUMMARY, forgetting=bad, guard=Guard(0.5, 0.75, 40, 900, replayed=40))
+    assert replayed.line.endswith(bad.line)
 
 
 def test_forgetting_is_shown_after_the_loss() -> None:

@@ -22,6 +22,7 @@ from lora_magic.state.doctor import NOTE, OK, PROBLEM, Examination, Finding
 from lora_magic.state.history import Difference, History
 from lora_magic.state.ledger import Entry
 from lora_magic.state.status import Status
+from lora_magic.training.forgetting import Answered, AnswerForgetting
 from lora_magic.training.oddities import Lengths, Oddity
 from lora_magic.training.preview import Preview, PreviewRow
 from lora_magic.training.sample import ReadToken
@@ -85,9 +86,14 @@ def run(adapter: str = "calm", losses: tuple[float, ...] = (3.0, 2.0), **more: A
         "end_token": None,
         "method_facts": (),
     }
-    usual |= {"accuracy_before": None, "accuracy_after": None, "forgetting": None}
+    usual |= {"accuracy_before": None, "accuracy_after": None, "forgetting": None, "guard": None}
     usual |= {"held_out_losses": ()}
     return RunSummary(**{**usual, **more})
+
+
+def forgotten(text: str, count: int = 2) -> AnswerForgetting:
+    """Answers of which the base's are right and the adapter's wrong."""
+    return AnswerForgetting.of([Answered(text, text, text, True, False, True, False)] * count)
 
 
 def merged(adapter: str, **more: Any) -> MergeReport:
@@ -227,6 +233,7 @@ ALL: dict[str, Callable[[str], Bundle]] = {
     "training": lambda text: shown(
         run(text, method_facts=((text, text),), held_out_losses=((0, 3.5),))
     ),
+    "training with answers forgotten": lambda text: shown(run(text, forgetting=forgotten(text))),
     "receipt": lambda text: receipt.bundle(
         line=text,
         facts=[(text, text)],

@@ -8,10 +8,11 @@ from xml.etree import ElementTree
 
 import pytest
 
+from lora_magic.training.forgetting import AnswerForgetting
 from lora_magic.views.curve import running_mean, thin
-from lora_magic.views.training import STOP, progress_html
+from lora_magic.views.training import FAILED, STOP, progress_html
 from tests.views.page import Page, outside, weight
-from tests.views.samples import run, shown
+from tests.views.samples import forgotten, run, shown
 
 
 def progress(**given: object) -> Page:
@@ -145,3 +146,25 @@ def test_held_out_losses_stand_at_their_steps_on_the_same_axes() -> None:
         assert y - line[0][1] == pytest.approx(unit * (loss - losses[0]), abs=0.25)
     assert outside(picture) == []
     assert "held out 4.00 to 0.250" in Page(bundle["text/html"]).named("img")[0]["alt"]
+
+
+def test_the_answers_that_failed_are_behind_details_and_not_all_of_them() -> None:
+    text = "a fox " * 2000
+    few, many = (
+        Page(shown(run(forgetting=forgotten("fox", count)))["text/html"]) for count in (2, 24)
+    )
+    assert len(few.named("details")) == len(many.named("details")) == 2
+    assert "What was forgotten: 2 questions" in few.text
+    assert few.text.count("fox") == 6
+    assert "What was forgotten: 24 questions" in many.text
+    assert f"and {24 - FAILED} more; all answers: run.forgetting.to_frame()" in many.text
+    long = shown(run(forgetting=forgotten(text, 24)))
+    assert weight(long) < 20_000
+    assert "run.forgetting.to_frame()" in str(long["text/plain"])
+    assert "fox" not in str(long["text/plain"])
+
+
+def test_without_a_failed_answer_there_is_nothing_to_unfold() -> None:
+    page = Page(shown(run(forgetting=AnswerForgetting(24, 24, 24, 24, 24)))["text/html"])
+    assert len(page.named("details")) == 1
+    assert "to_frame" not in page.text

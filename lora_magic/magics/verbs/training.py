@@ -9,7 +9,7 @@ from lora_magic.base.prompt import FORMS as TEMPLATES
 from lora_magic.base.recipe import SMALL
 from lora_magic.demo import RECIPE
 from lora_magic.errors import CommandError
-from lora_magic.magics.variables import data, function
+from lora_magic.magics.variables import data, function, guard
 from lora_magic.magics.verb import Argument, Call, Thing, Verb, count_or_share, number, text, whole
 from lora_magic.magics.verbs.adapters import A_NAME, NAME, by_base
 from lora_magic.state.receipt import Receipt
@@ -124,6 +124,17 @@ TRAIN = Verb(
         Argument("--lora-plus", number, "B's rate as a multiple of A's; 16 is usual", "1"),
         Argument("--optimizer", text, "the optimizer", _OPTIMIZER, OPTIMIZERS),
         Argument("--beta", number, "β of the loss over preferences", f"{BETA:g}"),
+        Argument(
+            "--guard",
+            text,
+            "general rows: their loss before and after",
+            "none",
+            (),
+            _DATA,
+            shape="VAR|PATH",
+            reads=guard,
+        ),
+        Argument("--replay", number, "share of each step taken from half of --guard", "none"),
         *_FORM,
         Argument("--report-to", text, "a tracker for losses and rates", "none", TRACKERS),
         Argument(
