@@ -112,6 +112,7 @@ REASONS = {
     "state/__init__.py": INIT,
     "state/receipt.py": "a record that the session imports without torch",
     "training/__init__.py": INIT,
+    "training/diagnosis.py": "whose fault a loss is that is not finite",
     "training/hooks.py": "the protocol between a run and a method",
     "training/optimizers.py": "parameter groups and optimizers",
     "versions.py": OPEN_FILE,

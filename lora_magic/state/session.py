@@ -469,7 +469,7 @@ class Session:
             attached,
             rows,
             notes=rows.note,
-            guard=self._guard(guard, columns),
+            guard=self._guard(guard, columns, skip_bad),
             replay=replay,
             template=template,
             system=system,
@@ -488,12 +488,14 @@ class Session:
             report_to=report_to,
         )
 
-    def _guard(self, guard: Any, columns: str | None) -> Rows | None:
+    def _guard(self, guard: Any, columns: str | None, skip_bad: bool) -> Rows | None:
         if isinstance(guard, str) and guard in self._kept:
             guard = self._kept[guard]
         if isinstance(guard, KeptRows):
-            return self._rows("train", guard, None)
-        return None if guard is None else sources.read_guard(guard, columns, **self._reading())
+            return self._rows("train", guard, None, skip_bad=skip_bad)
+        if guard is None:
+            return None
+        return sources.read_guard(guard, columns, skip_bad=skip_bad, **self._reading())
 
     def _reading(self) -> dict[str, Any]:
         task = self._state.base.task

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +62,6 @@ def test_without_a_name_it_is_prompt_or_the_only_column_of_text() -> None:
         (["Hi"], "body", "no columns; omit it"),
         ([], None, "the data is empty"),
         (pandas.DataFrame({"a": []}), "a", "the data is empty"),
-        ({"a": ["Hi"]}, None, "data of type dict"),
         ({"Hi"}, None, r"data of type set.*Pass list\(data\)"),
         (3, None, "data of type int"),
         ([{"a": ["x"]}, {"a": "y"}, {"a": {}}], "a", "row 1: .*got list; row 3: .*got dict"),
@@ -76,16 +74,20 @@ def test_what_is_no_column_of_texts_is_one_line(data: Any, column: str, fault: s
     assert "\n" not in str(refused.value)
 
 
-def test_a_stream_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    class IterableDataset:
-        def __iter__(self) -> Any:
-            raise AssertionError
+def test_a_stream_is_not_read_to_its_end() -> None:
+    datasets = pytest.importorskip("datasets")
 
-    library = type(sys)("datasets")
-    library.IterableDataset = IterableDataset  # type: ignore[attr-defined]  # a stub
-    monkeypatch.setitem(sys.modules, "datasets", library)
+    def endless() -> Any:
+        raise AssertionError
+        yield
+
+    stream = datasets.IterableDataset.from_generator(endless)
     with pytest.raises(DataError, match=r"list\(data\.take\(1000\)\)"):
-        texts_of(IterableDataset(), None)
+        texts_of(stream, None)
+
+
+def test_a_dict_of_columns_is_read_as_a_frame_is() -> None:
+    assert texts_of({"a": ["Hi", "Ho"]}, None) == ["Hi", "Ho"]
 
 
 @pytest.fixture(scope="module")

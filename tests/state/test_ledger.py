@@ -38,7 +38,8 @@ def lines(path: Path = FILE) -> list[dict[str, Any]]:
 
 
 def test_every_verb_that_prints_a_receipt_is_recorded_and_no_other() -> None:
-    assert {verb.name for verb in VERBS.values() if verb.changes} == RECORDED
+    # `data` keeps rows that no model has read yet: the run that reads them records their hash.
+    assert {verb.name for verb in VERBS.values() if verb.changes} == RECORDED | {"data"}
 
 
 def prepare(session: Session) -> None:

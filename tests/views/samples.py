@@ -87,7 +87,7 @@ def run(adapter: str = "calm", losses: tuple[float, ...] = (3.0, 2.0), **more: A
         "method_facts": (),
     }
     usual |= {"accuracy_before": None, "accuracy_after": None, "forgetting": None, "guard": None}
-    usual |= {"held_out_losses": ()}
+    usual |= {"held_out_losses": (), "notes": (), "beta": None, "preferred": None}
     return RunSummary(**{**usual, **more})
 
 
