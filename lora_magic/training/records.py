@@ -86,7 +86,9 @@ class Reader:
             return item
         if isinstance(item, Mapping):
             return self.known(item, number)
-        if isinstance(item, str) and not self.labelled:
+        if isinstance(item, str):
+            if self.labelled:
+                raise RowError("a text without a label", "Pass (text, label) pairs.")
             return Row(None, check_characters(item, "the text"), line=number)
         if hasattr(item, "tolist"):
             item = item.tolist()
