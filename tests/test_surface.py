@@ -31,7 +31,8 @@ SURFACE = {
     " --norms --rank-pattern --alpha-pattern --virtual-tokens --for --seed --replace",
     "detach": "NAME --discard",
     "train": "NAME --data --columns --format --epochs --steps --lr --batch-size --max-length"
-    " --eval --seed --lora-plus --optimizer --template --system --continue",
+    " --eval --seed --lora-plus --optimizer --template --system --continue --resume"
+    " --checkpoint-every",
     "swap": "NAME",
     "ask": "--max-new-tokens --temperature --seed",
     "compare": "--adapters --max-new-tokens --temperature --seed",

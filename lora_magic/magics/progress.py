@@ -60,6 +60,7 @@ class LiveReporter:
         It stays above the progress; the summary, which repeats it, replaces both.
         """
         self._title = f"Training {plan.adapter}"
+        self._losses = list(plan.losses)
         self._line = plan.line.removeprefix(f"{plan.adapter}: ")
         self._put({"text/plain": one_line(plan.line)})
         # Loaded before the run: within the run its import would count as display time, and delay

@@ -405,6 +405,8 @@ class Session:
         template: str | None = None,
         system: str | None = None,
         continue_: bool = False,
+        resume: bool = False,
+        checkpoint_every: float = 60.0,
         reporter: Reporter | None = None,
     ) -> RunSummary:
         """Train an adapter from its initial state, or with `continue_` from its current one.
@@ -414,12 +416,21 @@ class Session:
         arXiv 2402.12354); `optimizer` is "adamw", "paged-adamw" (a quantised base's default) or
         "paged-adamw-8bit". When the user stops the run (■), the adapter keeps its steps and
         `TrainingStopped` is raised; any other error restores the adapter.
+
+        A checkpoint is written to the home folder every `checkpoint_every` seconds (0: never), and
+        when the run is stopped or the kernel shut down; it is removed when the run ends. With
+        `resume` the same call continues from it and ends as if it had never stopped; an adapter
+        that is not attached is attached as it was. Raises `TrainingError` for other rows or flags
+        than those of the checkpoint's run, and `CommandError` without a checkpoint.
         """
+        from . import checkpoints
         from .train import train
 
         _ = self._state.base
         self._state.refuse_while_merged("train")
-        attached = self._state.named(name)
+        every = checkpoints.check_every(checkpoint_every)
+        found = checkpoints.find(self.home, check_name(name)) if resume else None
+        attached = found.adapter(self._state) if found else self._state.named(name)
         if text is not None and (data is not None or columns is not None):
             raise CommandError(
                 "train: both text and data (or columns) are given; pass one of the two."
@@ -437,6 +448,9 @@ class Session:
             system=system,
             more=continue_,
             reporter=reporter,
+            home=self.home,
+            every=every,
+            found=found,
             epochs=epochs,
             steps=steps,
             lr=lr,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from lora_magic.adapters.live_adapter import History, LiveAdapter, Record
@@ -18,16 +19,18 @@ from lora_magic.base.recipe import Recipe
 from lora_magic.checks import is_number
 from lora_magic.compare.limits import check_known
 from lora_magic.errors import CommandError, TrainingStopped
-from lora_magic.interrupts import Stop
+from lora_magic.interrupts import Stop, terminating
 from lora_magic.training import encode, run
 from lora_magic.training.encode import Encoded
 from lora_magic.training.forgetting import Forgetting, Unmeasured, recorded
-from lora_magic.training.reporter import Reporter, SilentReporter
+from lora_magic.training.progress import Snapshot
+from lora_magic.training.reporter import Reporter, RunPlan, SilentReporter
 from lora_magic.training.row import Row
 from lora_magic.training.spec import TrainSpec, plan
 from lora_magic.training.summary import RunSummary
 
-from . import forgetting
+from . import checkpoints, forgetting
+from .checkpoints import EVERY, Disk, Found
 from .session_state import SessionState
 
 
@@ -41,16 +44,27 @@ def train(
     more: bool,
     reporter: Reporter | None,
     measured: bool = True,
+    home: Path | None = None,
+    every: float = EVERY,
+    found: Found | None = None,
     **flags: Any,
 ) -> RunSummary:
     """Train from the adapter's initial state, or with `more` from its current one.
+
+    A checkpoint is written into `home` every `every` seconds, and when the user stops the run (with
+    0 seconds or no home: none). With `found` the run continues from that checkpoint, if it is the
+    same run; `attached` is then its adapter, attached or not yet.
 
     Forgetting is measured last, after the training is recorded: an error there does not affect it.
     Raises `TrainingStopped` if the user stopped the run: the adapter keeps its steps. Any other
     error of the run restores the weights.
     """
     tokenizer = state.base.needs_tokenizer()
-    form = _form(state, attached if more else None, template, system)
+    typed = template is not None or system is not None
+    if found is not None and more and not typed:
+        form = found.about.form
+    else:
+        form = _form(state, attached if more else None, template, system)
     room = state.base.context - attached.tokens
     recipe = _recipe(state, attached, flags.get("lora_plus"))
     spec = plan(recipe, len(rows), context=room, **flags)
@@ -63,20 +77,42 @@ def train(
     reporter = reporter or SilentReporter()
     example = next(filter(None, map(_asked, rows)), "")
 
+    given = {**flags, "template": template, "system": system}
+    about = checkpoints.about(state, attached, encoded, spec, form, more=more, flags=given)
+    start, before = None, about.before
+    if found is not None:
+        found.refuse_another(about)
+        start, before = found.snapshot(attached), found.about.before
+        about = replace(about, before=before, attached=found.about.attached)
+    keeper = None if home is None else Disk(home, about, every)
+
     def record(summary: RunSummary) -> Record:
-        before = attached.history if more else attached.start_history
         history = _history(before, summary)
         return Record(form, history, run=_recorded(summary, flags), example=example)
 
-    summary = _run(state, attached, encoded, spec, more, _WithoutFinish(reporter), record)
+    told = _Told(reporter, found.remarks(about) if found else ())
+    summary = _run(state, attached, encoded, spec, more, told, record, start, keeper)
     if measured:
         summary = _with_forgetting(state, attached, summary, reporter)
     if summary.stopped:
-        raise TrainingStopped(
-            f"{attached.name} stopped after step {summary.steps} of {summary.planned_steps}; "
-            "it keeps what it learned. To continue, run the cell again with --continue."
-        )
+        raise TrainingStopped(_stopped(summary, keeper is not None and keeper.written))
+    if keeper is not None:
+        # Last: until the summary is returned, a killed kernel needs it.
+        keeper.remove()
     return summary
+
+
+def _stopped(summary: RunSummary, written: bool) -> str:
+    more = "To continue, run the cell again with --continue."
+    if written:
+        more = (
+            "Run the cell again with --resume to finish the run, or with --continue to train on "
+            "from these weights."
+        )
+    return (
+        f"{summary.adapter} stopped after step {summary.steps} of {summary.planned_steps}; it "
+        f"keeps what it learned. {more}"
+    )
 
 
 def _asked(row: Row) -> str:
@@ -85,12 +121,22 @@ def _asked(row: Row) -> str:
     return row.prompt or next(iter(turns), "")
 
 
-class _WithoutFinish:
-    """Passes a run's events on, except its end: the receipt waits for the forgetting."""
+class _Told:
+    """Passes a run's events on, except its end: the receipt waits for the forgetting.
 
-    def __init__(self, reporter: Reporter) -> None:
-        self.start, self.step = reporter.start, reporter.step
-        self.stop = getattr(reporter, "stop", None)
+    `remarks` are added to its first line.
+    """
+
+    def __init__(self, reporter: Reporter, remarks: Sequence[str]) -> None:
+        self._reporter, self._remarks = reporter, remarks
+        self.step, self.stop = reporter.step, getattr(reporter, "stop", None)
+
+    def start(self, plan: RunPlan) -> None:
+        """The plan, with the remarks."""
+        if self._remarks:
+            line = f"{plan.line}, not bit for bit ({'; '.join(self._remarks)})"
+            plan = replace(plan, line=line)
+        self._reporter.start(plan)
 
     def finish(self, summary: RunSummary) -> None:
         """Does nothing: `_with_forgetting` finishes."""
@@ -158,14 +204,19 @@ def _run(
     more: bool,
     reporter: Reporter,
     record: Callable[[RunSummary], Record],
+    start: Snapshot | None,
+    keeper: Disk | None,
 ) -> RunSummary:
     """Run and record, both or neither: outside a pass an interrupt is only noted."""
     base = state.base
     with (
         Stop(getattr(reporter, "stop", None), deferring=True) as stop,
+        terminating(stop),
         state.all_or_nothing(attached),
     ):
-        if not more:
+        if attached.name not in state.attached:
+            state.keep(attached)
+        if start is not None or not more:
             attached.set_state(attached.start)
         # A person may have changed flags of the base since the last verb.
         state.activate(BASE_NAME)
@@ -183,6 +234,8 @@ def _run(
                 reporter=reporter,
                 stop=stop,
                 frozen=base.fingerprint.tensors(),
+                start=start,
+                keeper=keeper,
             )
         attached.set_record(record(summary))
     return summary

@@ -24,8 +24,9 @@ from lora_magic.base.restore import Generators
 from lora_magic.errors import TrainingError, listed
 from lora_magic.interrupts import Stop
 
-from . import batches, held_out, progress
+from . import batches, checkpoint, held_out, progress
 from .batches import collate
+from .checkpoint import Keeper
 from .encode import Encoded, Example
 from .held_out import Measurement
 from .hooks import Hooks
@@ -55,7 +56,8 @@ def _quiet_import() -> Iterator[None]:
 class Loop:
     """One run; `progress` is what has been measured so far.
 
-    `start` is the snapshot that the run continues from, None for a new one.
+    `start` is the snapshot that the run continues from, None for a new one; its values are checked,
+    since it may come from a file. `keeper`, if there is one, stores snapshots.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Loop:
     hooks: Hooks
     stop: Stop
     start: Snapshot | None = None
+    keeper: Keeper | None = None
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
@@ -94,8 +97,11 @@ class Loop:
                 self.hooks.begin(len(self.steps), self._batches)
             if self.start is None:
                 self._measure()
+                if self.held_out and not self.progress.measurements and self.stop.requested:
+                    # Nothing is lost: no step has begun.
+                    raise KeyboardInterrupt
             else:
-                self._return_to(self.start)
+                self._resume(self.start)
             with self._ended_early():
                 self._take_steps(folder)
             if not all(bool(torch.isfinite(parameter).all()) for parameter in self._trained):
@@ -104,6 +110,8 @@ class Loop:
             stopped = self.progress.steps < len(self.steps)
             if not stopped:
                 self._measure()
+            elif self.keeper is not None:
+                self.keeper.stopped(self.snapshot)
         summary = self._summary(stopped)
         self.reporter.finish(summary)
         return summary
@@ -113,10 +121,27 @@ class Loop:
         assert self._parts is not None  # the run has begun
         return Snapshot(
             self.progress.copy(),
+            len(self.steps),
             progress.weights_of(self._trained),
             **self._parts.state(),
             hooks=progress.own(self.hooks.state()),
         )
+
+    def _resume(self, start: Snapshot) -> None:
+        """Continue from a snapshot; raises `TrainingError` for one that does not fit this run."""
+        assert self._parts is not None  # the run has begun
+        try:
+            checkpoint.check(start, self._trained, len(self.steps))
+            self._parts.check(start)
+            self._return_to(start)
+        except ValueError as error:
+            raise TrainingError(
+                f"{self.name}: the checkpoint does not fit this run ({error}); run the cell "
+                "without --resume."
+            ) from None
+        done = self.progress.steps
+        if done in self._evaluations and self.progress.measured(done) is None:
+            self._measure()  # the user stopped the run during this measurement
 
     def _return_to(self, snapshot: Snapshot) -> None:
         """Set weights, optimizer and hooks to a snapshot's; the generators follow in the step."""
@@ -176,7 +201,11 @@ class Loop:
             f"{self.name}: {seen}{count} {noun}{'s' * (count != 1)}{what}{less} · "
             f"{self.spec.line}, {end}"
         )
-        return RunPlan(self.name, line)
+        if self.start is None:
+            return RunPlan(self.name, line)
+        done = self.start.progress.losses
+        line = f"{line}; resumed after step {len(done)} of {len(self.steps)}"
+        return RunPlan(self.name, line, tuple(done))
 
     def _reached(self, steps: int) -> tuple[int, int]:
         """How many examples the first `steps` steps read, and their trained tokens."""
@@ -217,7 +246,9 @@ class Loop:
         so_far.seconds += now - self._began
         if done in self._evaluations:
             self._measure()
-        # Measuring does not count as training time.
+        if self.keeper is not None and done < total and not self.stop.requested:
+            self.keeper.between_steps(self.snapshot)
+        # Neither measuring nor writing a checkpoint counts as training time.
         self._began = time.perf_counter()
         self.reporter.step(self._point(done, total))
         return self.stop.requested

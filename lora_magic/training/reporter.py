@@ -18,10 +18,14 @@ from .summary import RunSummary
 
 @dataclass(frozen=True)
 class RunPlan:
-    """A run before its first step; `line` shows the data, then the settings."""
+    """A run before its first step; `line` shows the data, then the settings.
+
+    `losses` are those of the steps that a resumed run has already taken.
+    """
 
     adapter: str
     line: str
+    losses: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,11 @@ from lora_magic.errors import TrainingError, listed
 from lora_magic.interrupts import Stop
 
 from . import optimizers
+from .checkpoint import Keeper
 from .encode import Encoded
 from .hooks import Hooks, NoHooks
 from .loop import Loop
+from .progress import Snapshot
 from .reporter import Reporter, SilentReporter
 from .spec import TrainSpec
 from .summary import RunSummary
@@ -40,6 +42,8 @@ def run(
     reporter: Reporter | None = None,
     stop: Stop | None = None,
     frozen: Mapping[str, Tensor] | None = None,
+    start: Snapshot | None = None,
+    keeper: Keeper | None = None,
 ) -> RunSummary:
     """Train the parameters of `model` that require a gradient, and restore all else.
 
@@ -50,9 +54,13 @@ def run(
     a finished step it raises `KeyboardInterrupt`. `stop` has the interrupts if the caller handles
     them. Held-out examples are measured before, during and after the run.
 
+    With `start` the run continues from that snapshot of the same run, and ends with the same bits
+    as if it had never stopped. `keeper` is given snapshots between the steps, and one when the run
+    is stopped.
+
     Raises `CommandError` for LoRA+ without a pair of A and B, and `TrainingError` if no parameter
     requires a gradient, one shares its memory with a tensor in `frozen` (by name), the loss or a
-    weight is not finite, or the device runs out of memory. After
+    weight is not finite, `start` is of another run, or the device runs out of memory. After
     an error the weights are those of the last finished step: the caller restores them.
     """
     named = [(path, p) for path, p in model.named_parameters() if p.requires_grad]
@@ -65,7 +73,7 @@ def run(
     pad = _pad_id(tokenizer, model if encoded.classes else None)
     reporter = reporter or SilentReporter()
     asked = stop or Stop(getattr(reporter, "stop", None), deferring=True)
-    work = Loop(name, model, pad, encoded, spec, reporter, hooks or NoHooks(), asked)
+    work = Loop(name, model, pad, encoded, spec, reporter, hooks or NoHooks(), asked, start, keeper)
     try:
         # Outermost: an interrupt while the rest is restored must not lose a finished run.
         with (
