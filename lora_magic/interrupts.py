@@ -17,7 +17,6 @@ from contextlib import contextmanager, suppress
 from types import CodeType, FrameType
 from typing import Any
 
-
 #: Seconds that the exit of the interpreter waits for a step and a checkpoint.
 PATIENCE = 10.0
 

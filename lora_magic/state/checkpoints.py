@@ -137,7 +137,7 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         raw = tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8)
         digest.update(f"{name} {tuple(tensors[name].shape)}".encode())
-        digest.update(raw.numpy())
+        digest.update(raw.numpy().tobytes())
     return digest.hexdigest()
 
 

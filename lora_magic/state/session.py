@@ -108,6 +108,16 @@ class Session:
         with self._lock.free() as free:
             return state.view() if free else state.published
 
+    def _resumable(self, view: View) -> tuple[str, ...]:
+        """A line for each run on this base that can be resumed."""
+        if view.base is None:
+            return ()
+        from .checkpoints import resumable
+
+        return resumable(
+            self.home, view.base, {adapter.name: adapter for adapter, _ in view.attached}
+        )
+
     def status(self) -> Status:
         """What is loaded, attached, active and merged, and what to type next."""
         from . import queries
@@ -118,7 +128,7 @@ class Session:
             unchanged = not view.changed
             if free and unchanged and not state.empty:
                 unchanged = bool(self.verify(quick=True))
-            return queries.status(view, unchanged)
+            return queries.status(view, unchanged, self._resumable(view))
 
     def verify(self, quick: bool = False) -> Verification:
         """Is every bit of the base what it was at load? If so, the report is truthy.
@@ -182,7 +192,7 @@ class Session:
             )
             self._state.take(base, key)
         self.home = home_folder
-        return self._state.record()
+        return replaced(self._state.record(), resumable=self._resumable(self._state.view()))
 
     @transactional
     def use(self, model: Any, tokenizer: Any = None, *, replace: bool = False) -> BaseRecord:
@@ -199,7 +209,7 @@ class Session:
             return state.record()
         state.refuse_loss("use", replace)
         adopt.adopt_model(state, model, tokenizer, key)
-        return state.record()
+        return replaced(state.record(), resumable=self._resumable(state.view()))
 
     @transactional
     def reset(self) -> Receipt:

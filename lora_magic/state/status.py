@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Status:
-    """A session's state; `unchanged` is the result of a quick check, not a full one."""
+    """A session's state; `unchanged` is the result of a quick check, not a full one.
+
+    `resumable` has a line for each unfinished run that can be resumed.
+    """
 
     machine: str
     base: BaseRecord | None
@@ -31,6 +34,7 @@ class Status:
     merged: str | None
     next_commands: tuple[str, ...]
     found: tuple[str, ...] = ()
+    resumable: tuple[str, ...] = ()
 
     def with_found(self, names: Sequence[str]) -> Status:
         """This status with the names of models found in the notebook."""

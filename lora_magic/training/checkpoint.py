@@ -14,7 +14,6 @@ from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from typing import Any, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
 
-import torch
 from torch import Tensor
 
 from lora_magic.base.restore import generators, restoring

@@ -63,8 +63,9 @@ class Progress:
 class Snapshot:
     """A run between two steps: continuing from it is as if it had never stopped.
 
-    `total` are the steps of the whole run, `weights` the trained parameters in their order, `optimizer`, `schedule`, `scaler` and
-    `hooks` the states of these. The tensors are on the CPU, and none is shared with the run.
+    `total` are the steps of the whole run, `weights` the trained parameters in their order,
+    `optimizer`, `schedule`, `scaler` and `hooks` the states of these. The tensors are on the CPU,
+    and none is shared with the run.
     """
 
     progress: Progress

@@ -83,7 +83,6 @@ class Parts:
         self.schedule.load_state_dict(own(schedule))
         self.scale = own(scaler)
 
-
     def check(self, start: Snapshot) -> None:
         """Raise `ValueError` for a snapshot whose states are not those of such a run.
 
@@ -100,13 +99,11 @@ class Parts:
         schedule, optimizer = self.schedule.state_dict(), self.optimizer.state_dict()
         rates = [
             rate * factor(taken)
-            for rate, factor in zip(
-                self.schedule.base_lrs, self.schedule.lr_lambdas, strict=True
-            )
+            for rate, factor in zip(self.schedule.base_lrs, self.schedule.lr_lambdas, strict=True)
         ]
         schedule |= {"last_epoch": taken, "_step_count": taken + 1, "_last_lr": rates}
-        groups = zip(optimizer["param_groups"], rates, strict=True)
-        groups = [{**group, "lr": rate} for group, rate in groups]
+        pairs = zip(optimizer["param_groups"], rates, strict=True)
+        groups = [{**group, "lr": rate} for group, rate in pairs]
         checkpoint.same(schedule, start.schedule, "schedule")
         checkpoint.same(groups, start.optimizer.get("param_groups"), "optimizer")
         expected, found = optimizer["state"], start.optimizer.get("state")

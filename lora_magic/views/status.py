@@ -52,6 +52,8 @@ def _table(status: Status, base: str, commands: Sequence[tuple[str, str]]) -> Ma
     if not adapters:
         body.append(_row("adapters", _cell("none")))
     body.append(_row("merged", _cell(status.merged or "none")))
+    for place, line in enumerate(status.resumable):
+        body.append(_row("" if place else "resumable", _cell(line)))
     if commands:
         lines = [joined([code(typed), "  ", _reason(why), tag("br")]) for typed, why in commands]
         body.append(_row("next", _cell(*lines)))
@@ -90,6 +92,7 @@ def _plain(status: Status, base: str, commands: Sequence[tuple[str, str]]) -> st
         "base": [one_line(base)],
         "adapters": [*map("".join, zip(marks, table, strict=True))] if adapters else ["none"],
         "merged": [one_line(status.merged or "none")],
+        "resumable": [*map(one_line, status.resumable)],
         "next": [f"{one_line(typed)}  {one_line(why)}".rstrip() for typed, why in commands],
     }
     return "\n".join(

@@ -59,7 +59,6 @@ class Allocator:
         elif self._left is not None:
             self._inner.mask_using_rank_pattern(self._model, self._left)
 
-
     def state(self) -> dict[str, Any]:
         """The running means of importance by parameter, and the ranks left, None before that."""
         means = {name: dict(getattr(self._inner, name)) for name in _MEANS}
@@ -68,7 +67,8 @@ class Allocator:
     def load(self, state: Mapping[str, Any]) -> None:
         """Continue from a `state`; raises `ValueError` for one of another run."""
         named = {n: p for n, p in self._model.named_parameters() if "lora_" in n and PEFT_NAME in n}
-        means, left = {name: state.get(name) for name in _MEANS}, state.get("left")
+        means: dict[str, Any] = {name: state.get(name) for name in _MEANS}
+        left = state.get("left")
         masks = {n: [True] * len(p) for n, p in named.items() if "lora_E" in n}
         for name, found in means.items():
             if not isinstance(found, dict) or not (found.keys() <= named.keys()):
