@@ -32,6 +32,7 @@ from lora_magic.adapters.files import read_tensors
 from lora_magic.adapters.live_adapter import History, LiveAdapter
 from lora_magic.adapters.replace import leftovers, locked, replace, settle
 from lora_magic.adapters.spec import AdapterSpec
+from lora_magic.base.device import out_of_memory
 from lora_magic.base.model import BaseModel
 from lora_magic.base.prompt import PromptForm
 from lora_magic.checks import is_number
@@ -115,7 +116,8 @@ def about(
     base, history = state.base, adapter.start_history
     return About(
         name=adapter.name,
-        base=base.name,
+        # On another machine the same base may be in another folder.
+        base=Path(base.name).name if Path(base.name).is_absolute() else base.name,
         fingerprint=base.fingerprint.digest,
         spec=adapter.spec,
         settings=settings,
@@ -422,6 +424,8 @@ class Disk(checkpoint.Keeper):
                 replace(self._folder, lambda new: self._fill(new, found))
             self.written = True
         except (OSError, SafetensorError, MemoryError, RuntimeError) as error:
+            if type(error) is RuntimeError and not out_of_memory(error):
+                raise
             self._warn(error)
 
     def _fill(self, folder: Path, snapshot: Snapshot) -> None:

@@ -21,8 +21,10 @@ from lora_magic.checks import is_number, is_whole
 
 from .progress import Snapshot
 
-#: JSON has no tuples, no tensors and only text as keys: objects of one of these keys hold them.
-_TUPLE, _TENSOR, _DICT = "!tuple", "!tensor", "!dict"
+#: JSON has no tuples, no tensors, only text as keys, and ours no infinity: objects of one of these
+#: keys hold them.
+_TUPLE, _TENSOR, _DICT, _FLOAT = "!tuple", "!tensor", "!dict", "!float"
+_INFINITE = ("inf", "-inf", "nan")
 
 Record = TypeVar("Record")
 
@@ -59,8 +61,8 @@ def packed(value: Any, tensors: dict[str, Tensor], name: str = "") -> Any:
         return {_TUPLE: items} if isinstance(value, tuple) else items
     if is_whole(value):
         return int(value)
-    if is_number(value) and math.isfinite(value):
-        return float(value)
+    if is_number(value):
+        return float(value) if math.isfinite(value) else {_FLOAT: str(float(value))}
     if hasattr(value, "tolist"):
         return value.tolist()
     raise ValueError(f"{name.strip('.')} cannot be written: {value!r:.40}")
@@ -87,6 +89,8 @@ def _plain(found: Any, tensors: Mapping[str, Tensor]) -> Any:
             return tensors[inner]
         if key == _TUPLE and isinstance(inner, list):
             return tuple(_plain(item, tensors) for item in inner)
+        if key == _FLOAT and inner in _INFINITE:
+            return float(inner)
         pairs = isinstance(inner, list) and all(_is_pair(pair) for pair in inner)
         if key == _DICT and pairs:
             return {pair[0]: _plain(pair[1], tensors) for pair in inner}
@@ -178,6 +182,8 @@ def check(start: Snapshot, trained: Sequence[Tensor], steps: int) -> None:
     done = start.progress.steps
     if start.total != steps or not 0 < done < steps:
         raise ValueError(f"it is at step {done} of {start.total}, and the run has {steps}")
+    if not all(map(math.isfinite, start.progress.losses)):
+        raise ValueError("a loss is not finite")
     if not all(0 <= step <= done for step, _ in start.progress.measurements):
         raise ValueError(f"a measurement is not of its first {done} steps")
     similar([p.detach() for p in trained], list(start.weights), "weights")

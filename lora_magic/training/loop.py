@@ -133,6 +133,8 @@ class Loop:
         try:
             checkpoint.check(start, self._trained, len(self.steps))
             self._parts.check(start)
+            if start.hooks and not self.hooks.state():
+                raise ValueError("hooks: the method has none")
             self._return_to(start)
         except ValueError as error:
             raise TrainingError(

@@ -1,7 +1,7 @@
 """One run for the tests of checkpoints, in this process or in one that is killed.
 
 `python -m tests.state.resuming FOLDER` trains, or resumes if there is a checkpoint, and prints the
-sha256 of the final weights.
+sha256 of the final weights and the seconds.
 """
 
 from __future__ import annotations
@@ -78,4 +78,11 @@ def forked(work: Callable[[], object]) -> int:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    print(digest(run(sys.argv[1], CHECKPOINT.exists(), steps=int(sys.argv[2]))), flush=True)
+    made = Session()
+    made.load(sys.argv[1])
+    again = CHECKPOINT.exists()
+    if not again:
+        made.attach("one", **ATTACH)
+    flags = {**FLAGS, "steps": int(sys.argv[2])}
+    summary = made.train("one", ROWS, resume=again, checkpoint_every=1e-6, **flags)
+    print(digest(made), summary.seconds, flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import math
 import os
 import random
 import resource
@@ -59,6 +60,12 @@ RUNS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "8 bit": ({"method": "full"}, {"optimizer": "paged-adamw-8bit"}),
     "several passes": ({"rank": 2}, {"batch_size": 6}),
 }
+
+
+@pytest.fixture(autouse=True)
+def _checkpoints_may_take_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that there is one after each step if the flag says so."""
+    monkeypatch.setattr(checkpoints, "_SHARE", 1e9)
 
 
 @pytest.fixture(autouse=True)
@@ -166,21 +173,44 @@ def test_a_run_from_trained_weights_is_resumed_with_its_history(
     assert again.adapters["one"].history == history
 
 
-def test_the_allocation_of_ranks_needs_its_state(
+def test_the_allocation_of_ranks_goes_on_with_its_state_and_not_without(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without it the comparison of AdaLoRA above would prove nothing."""
-    session.attach("one", method="adalora", rank=2)
+    """Of 12 steps the ranks shrink from step 2 to 9, and are fixed from then on."""
+    attach = {"method": "adalora", "rank": 2}
+    session.attach("one", **attach)
     session.train("one", ROWS, **FLAGS)
     expected = weights(session)
+    session.attach("one", **attach, replace=True)
+    stopped(session, 10)
+    with monkeypatch.context() as patch:
+        patch.setattr(AdaLoRA, "load", lambda *_: None)
+        with pytest.raises(TrainingStopped):
+            session.train("one", ROWS, **FLAGS, resume=True, reporter=StopAt(11))
+    without = weights(session)
+    session.attach("one", **attach, replace=True)
+    stopped(session, 10)
+    with pytest.raises(TrainingStopped):
+        session.train("one", ROWS, **FLAGS, resume=True, reporter=StopAt(11))
+    assert not equal(weights(session), without)
+    session.train("one", ROWS, **FLAGS, resume=True)
+    assert equal(weights(session), expected)
+
+
+def test_the_state_of_the_allocation_is_that_after_the_same_steps(session: Session) -> None:
+    session.attach("one", method="adalora", rank=2)
+    stopped(session, 8)
+    expected = {path.name: path.read_bytes() for path in CHECKPOINT.glob("state.*")}
     session.attach("one", method="adalora", rank=2, replace=True)
-    stopped(session, 7)
-    monkeypatch.setattr(AdaLoRA, "load", lambda *_: None)
-    try:
-        session.train("one", ROWS, **FLAGS, resume=True)
-    except (KeyError, AttributeError):
-        return
-    assert not equal(weights(session), expected)
+    stopped(session, 5)
+    with pytest.raises(TrainingStopped):
+        session.train("one", ROWS, **FLAGS, resume=True, reporter=StopAt(8))
+    assert (CHECKPOINT / "state.safetensors").read_bytes() == expected["state.safetensors"]
+    found = json.loads((CHECKPOINT / "state.json").read_text())
+    assert len(found["hooks"]["exp_avg_ipt"]) == 3 * len(session.adapters["one"].modules)
+    one, other = found, json.loads(expected["state.json"])
+    one["progress"]["seconds"] = other["progress"]["seconds"] = 0
+    assert one == other
 
 
 # What a checkpoint contains, and when there is one
@@ -194,8 +224,8 @@ def test_a_checkpoint_has_no_rows_and_no_paths(session: Session) -> None:
     everything = b"".join(found.values())
     assert b"number" not in everything
     assert b"Here" not in everything
-    assert str(Path.cwd()).encode() not in everything
-    assert str(Path.home()).encode() not in everything
+    for folder in (Path.cwd(), Path.home(), Path(session._state.base.name).parent):
+        assert str(folder).encode() not in everything
     about = json.loads(found["checkpoint.json"])
     assert (about["name"], about["step"], about["steps"]) == ("one", 3, STEPS)
     assert about["data"] == session.train("one", ROWS, steps=1).data_hash
@@ -506,9 +536,8 @@ def test_a_kernel_killed_at_twenty_random_moments_resumes_to_the_same_weights(
     saved_model: Saver,
 ) -> None:
     """New interpreters, killed from outside: 20 kills, then the run may end."""
-    base, generator, kills, resumed = str(saved_model()), random.Random(20), 0, []
-    root = Path(__file__).parents[2]
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    base, generator, resumed = str(saved_model()), random.Random(20), []
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, "-m", "tests.state.resuming", base, "2000"]
 
     def start(folder: Path) -> subprocess.Popen[str]:
@@ -516,24 +545,23 @@ def test_a_kernel_killed_at_twenty_random_moments_resumes_to_the_same_weights(
         pipe = subprocess.PIPE
         return subprocess.Popen(command, cwd=folder, env=environment, stdout=pipe, text=True)
 
-    began = time.monotonic()
-    expected = start(Path("whole")).communicate()[0]
-    whole = time.monotonic() - began
+    expected, seconds = start(Path("whole")).communicate()[0].split()
     folder, about = Path("killed"), Path("killed") / CHECKPOINT / "checkpoint.json"
-    while kills < 20:
+    for kill in range(20):
+        before = about.stat().st_mtime_ns if about.exists() else None
         with start(folder) as process:
-            # Some kills come before the run begins, most of them in the middle of it.
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(generator.uniform(0.3, 1) * whole / 2)
+            # Most kills come in the middle of the steps, some before the first of them.
+            while kill % 5 and (not about.exists() or about.stat().st_mtime_ns == before):
+                time.sleep(0.01)
+                assert process.poll() is None
+            time.sleep(generator.uniform(0, float(seconds) / 25))
             assert process.poll() is None, "it ended before it could be killed; train longer"
             process.kill()
-        kills += 1
         resumed.append(json.loads(about.read_text())["step"] if about.exists() else 0)
-    last = start(folder)
-    found = last.communicate()[0]
-    print(f"whole run {whole:.1f} s; step of the checkpoint after each kill: {resumed}")
-    assert found == expected != ""
-    assert resumed[-1] > 0
+    found = start(folder).communicate()[0].split()[0]
+    print(f"whole run {seconds} s; step of the checkpoint after each kill: {resumed}")
+    assert found == expected
+    assert len(set(resumed)) > 10
 
 
 def test_a_termination_stops_the_run_writes_a_checkpoint_and_ends_the_process(
@@ -561,7 +589,7 @@ def test_the_exit_of_the_interpreter_waits_for_the_checkpoint_of_a_thread(
 ) -> None:
     """A daemon thread is ended without its `finally`."""
     code = f"""
-import threading, time
+import contextlib, threading
 from tests.state.resuming import CHECKPOINT, run
 begun = threading.Event()
 from lora_magic.training import loop
@@ -570,12 +598,15 @@ def after(self):
     begun.set()
     return real(self)
 loop.Loop._after_step = after
-work = lambda: run({str(saved_model())!r}, False, every=1000, steps=100000)
+def work():
+    with contextlib.suppress(Exception):
+        run({str(saved_model())!r}, False, every=1000, steps=100000)
 threading.Thread(target=work, daemon=True).start()
 begun.wait()
 """
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True)
+    # Not its status: a thread that ends inside torch aborts the process, with or without us.
+    subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
     assert json.loads((CHECKPOINT / "checkpoint.json").read_text())["step"] >= 1
 
 
@@ -699,6 +730,7 @@ HOSTILE: dict[str, Callable[[], object]] = {
     "another format": lambda: edited("checkpoint.json", put("format", 2)),
     "a missing field": lambda: edited("state.json", lambda v: v.pop("weights") and None),
     "not finite": lambda: edited("state.json", put("progress.losses.0", float("nan"))),
+    "an infinite loss": lambda: edited("state.json", put("progress.losses.0", {"!float": "inf"})),
     "more steps than the run": lambda: edited("state.json", put("progress.losses", [1.0] * 99)),
     "text for losses": lambda: edited("state.json", put("progress.losses", "all")),
     "another rate": lambda: edited("state.json", put("optimizer.param_groups.0.lr", 5.0)),
@@ -716,7 +748,7 @@ HOSTILE: dict[str, Callable[[], object]] = {
         lambda t: t.update({".weights.0": torch.zeros(3, 3)})
     ),
     "weights that are not finite": lambda: tensors_edited(
-        lambda t: t[".weights.0"].fill_(1 / 0.1e-45)
+        lambda t: t[".weights.0"].fill_(float("inf"))
     ),
     "moments of another shape": lambda: tensors_edited(
         lambda t: t.update({".optimizer.state.0.exp_avg": torch.zeros(7)})
@@ -780,10 +812,12 @@ def test_fields_that_progress_gets_later_are_carried() -> None:
 
     checkpoint._hints.cache_clear()
     tensors: dict[str, Tensor] = {}
-    one = Later(losses=[1.0], best=(torch.ones(2), torch.zeros(())), patience=2, by_name={"a": 1.0})
+    one = Later(
+        losses=[math.inf], best=(torch.ones(2), torch.zeros(())), patience=2, by_name={"a": 1.0}
+    )
     values = json.loads(json.dumps(checkpoint.packed(one, tensors)))
     globals().update(Later=Later)
     found = checkpoint.record(Later, values, tensors)
     assert found.best is not None
     assert [t.tolist() for t in found.best] == [[1.0, 1.0], 0.0]
-    assert (found.losses, found.patience, found.by_name) == ([1.0], 2, {"a": 1.0})
+    assert (found.losses, found.patience, found.by_name) == ([math.inf], 2, {"a": 1.0})
