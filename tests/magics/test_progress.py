@@ -15,7 +15,7 @@ from lora_magic.errors import TrainingStopped
 from lora_magic.magics.progress import LiveReporter, TerminalReporter, reporter_for
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
-PLAN = SimpleNamespace(adapter="pirate", line="2 examples, 60 steps", steps=60)
+PLAN = SimpleNamespace(adapter="pirate", line="2 examples, 60 steps", steps=60, losses=())
 
 
 #: A kernel with a person before it; one whose notebook a program runs; a kernel without subshells.

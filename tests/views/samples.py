@@ -136,7 +136,13 @@ def _evidence(text: str) -> Bundle:
 
 def state(base_line: str | None = "b", machine: str = "CPU", **more: Any) -> Bundle:
     """What the view makes of a `Status` with this to read."""
-    usual: dict[str, Any] = {"rows": (), "merged": None, "next_commands": (), "found": ()}
+    usual: dict[str, Any] = {
+        "rows": (),
+        "merged": None,
+        "next_commands": (),
+        "found": (),
+        "resumable": (),
+    }
     usual |= {"base_line": base_line, "machine": machine, "line": f"No base yet · {machine}"}
     return status.bundle(cast("Status", SimpleNamespace(**{**usual, **more})))
 
@@ -144,7 +150,15 @@ def state(base_line: str | None = "b", machine: str = "CPU", **more: Any) -> Bun
 def _status(text: str) -> Bundle:
     rows = [(text, text, text, True), (text, text, text, False)]
     commands = [f"{text}  {text}"]
-    return state(text, text, rows=rows, merged=text, next_commands=commands, found=[text])
+    return state(
+        text,
+        text,
+        rows=rows,
+        merged=text,
+        next_commands=commands,
+        found=[text],
+        resumable=[text, text],
+    )
 
 
 #: The name of a display, and how to make it with one text everywhere.
