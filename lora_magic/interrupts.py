@@ -6,6 +6,7 @@ work. Every room may import it.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import signal
@@ -15,6 +16,9 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from types import CodeType, FrameType
 from typing import Any
+
+#: Seconds that the exit of the interpreter waits for a step and a checkpoint.
+PATIENCE = 10.0
 
 
 @contextmanager
@@ -173,13 +177,45 @@ class Stop:
             outer.request()
 
 
-def _install(handler: Any) -> Any:
-    """Handle interrupts in the main thread; returns the previous handler, None if not installed."""
+@contextmanager
+def terminating(stop: Stop) -> Iterator[None]:
+    """A block that the end of the process stops as ■ does; the process ends after the block.
+
+    SIGTERM is handled in the main thread. In a daemon thread, which the interpreter ends without
+    waiting for it, the interpreter's exit is delayed by at most `PATIENCE` seconds. Nothing can
+    delay SIGKILL, nor the default SIGTERM while the main thread is elsewhere.
+    """
+    received: list[int] = []
+    done = threading.Event()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        stop.request()
+
+    def wait() -> None:
+        stop.request()
+        done.wait(PATIENCE)
+
+    before = _install(note, signal.SIGTERM)
+    atexit.register(wait)
+    try:
+        yield
+    finally:
+        done.set()
+        atexit.unregister(wait)
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+        if received:
+            signal.raise_signal(signal.SIGTERM)
+
+
+def _install(handler: Any, number: int = signal.SIGINT) -> Any:
+    """Handle a signal in the main thread; returns the previous handler, None if not installed."""
     main = threading.current_thread() is threading.main_thread()
     # A process that ignores interrupts, as under nohup, keeps ignoring them.
-    if not main or signal.getsignal(signal.SIGINT) in (None, signal.SIG_IGN):
+    if not main or signal.getsignal(number) in (None, signal.SIG_IGN):
         return None
-    return signal.signal(signal.SIGINT, handler)
+    return signal.signal(number, handler)
 
 
 def _in(frame: FrameType | None, codes: Collection[CodeType]) -> bool:

@@ -97,7 +97,7 @@ def read(folder: Path) -> AdapterFiles:
 
 def _read(folder: Path, stats: tuple[tuple[str, int, int, int], ...]) -> AdapterFiles:
     config, card = _json(folder / CONFIG_FILE), read_card(folder)
-    tensors = _tensors(folder / WEIGHTS_FILE)
+    tensors = read_tensors(folder / WEIGHTS_FILE)
     mark = Mark(stats, _sums(folder))
     recorded = card.get(SUMS) if isinstance(card, dict) else None
     expected = recorded.get(WEIGHTS_FILE) if isinstance(recorded, dict) else None
@@ -110,9 +110,15 @@ def _read(folder: Path, stats: tuple[tuple[str, int, int, int], ...]) -> Adapter
     return AdapterFiles(config, card, tensors, faults, mark)
 
 
-def _tensors(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path, most: int | None = None) -> dict[str, Tensor]:
+    """The tensors of a safetensors file of at most `most` bytes (default: the free memory).
+
+    Raises `AdapterError` for a file that is broken, larger, or not a regular file.
+    """
     try:
         total, free = reading.bytes_of(path), reading.free_memory()
+        if most is not None and total > most:
+            raise reading.UnreadableError(f"it has {size(total)}, expected at most {size(most)}")
         if free is not None and total > free:
             raise reading.UnreadableError(f"it has {size(total)}, and {size(free)} is free")
         with open(path, "rb") as file:

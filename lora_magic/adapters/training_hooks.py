@@ -88,11 +88,14 @@ class AdaLoRA:
         self._allocator.allocate(step)
 
     def state(self) -> dict[str, Any]:
-        """Nothing."""
-        return {}
+        """The allocator's."""
+        assert self._allocator is not None  # the run has begun
+        return self._allocator.state()
 
     def load(self, state: dict[str, Any]) -> None:
-        """Nothing."""
+        """Continue the allocation; raises `ValueError` for the state of another run."""
+        assert self._allocator is not None  # the run has begun
+        self._allocator.load(state)
 
     def facts(self) -> tuple[tuple[str, str], ...]:
         """The ranks that the budget left, by module."""

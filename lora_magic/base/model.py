@@ -36,7 +36,10 @@ _UNKNOWN_CONTEXT = 2048
 
 @dataclass(frozen=True)
 class BaseRecord:
-    """A base model in names and numbers: what a receipt of `load` or `use` shows."""
+    """A base model in names and numbers: what a receipt of `load` or `use` shows.
+
+    `resumable` has a line for each unfinished run on this base that can be resumed.
+    """
 
     name: str
     architecture: str
@@ -50,14 +53,16 @@ class BaseRecord:
     fingerprint: str
     labels: tuple[str, ...] = ()
     quantised: Quantised | None = None
+    resumable: tuple[str, ...] = ()
 
     @property
     def line(self) -> str:
         """The receipt in one line."""
         labels = f"labels {listed(self.labels)}, " if self.labels else ""
+        unfinished = "".join(f"; {line}" for line in self.resumable)
         return (
             f"{self.name}: {self.architecture}, {short(self.parameters)} parameters, "
-            f"{labels}{self.format} on {self.device} ({self.reason})"
+            f"{labels}{self.format} on {self.device} ({self.reason}){unfinished}"
         )
 
     @property

@@ -60,6 +60,7 @@ class LiveReporter:
         It stays above the progress; the summary, which repeats it, replaces both.
         """
         self._title = f"Training {plan.adapter}"
+        self._losses = list(plan.losses)
         self._line = plan.line.removeprefix(f"{plan.adapter}: ")
         self._sample = plan.sample
         self._put({"text/plain": "\n".join(map(one_line, filter(None, (plan.line, plan.sample))))})

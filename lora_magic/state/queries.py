@@ -207,8 +207,8 @@ def _in_order(parts: Sequence[str], path: Sequence[str]) -> bool:
     return path[-1] == parts[-1] and all(part in rest for part in parts)
 
 
-def status(view: View, unchanged: bool) -> Status:
-    """What is loaded, attached, active and merged, and what to type next."""
+def status(view: View, unchanged: bool, resumable: Sequence[str] = ()) -> Status:
+    """What is loaded, attached, active and merged, what can be resumed, and what to type next."""
     commands: Sequence[str] = ["%lora load demo"]
     adapters = view.adapters()
     if view.base is not None:
@@ -222,6 +222,7 @@ def status(view: View, unchanged: bool) -> Status:
         active=view.active,
         merged=view.merged,
         next_commands=tuple(commands),
+        resumable=tuple(resumable),
     )
 
 

@@ -124,6 +124,16 @@ class Session:
         with self._lock.free() as free:
             return state.view() if free else state.published
 
+    def _resumable(self, view: View) -> tuple[str, ...]:
+        """A line for each run on this base that can be resumed."""
+        if view.base is None:
+            return ()
+        from .checkpoints import resumable
+
+        return resumable(
+            self.home, view.base, {adapter.name: adapter for adapter, _ in view.attached}
+        )
+
     def status(self) -> Status:
         """What is loaded, attached, active and merged, and what to type next."""
         from . import queries
@@ -135,7 +145,8 @@ class Session:
             if free and unchanged and not state.empty:
                 unchanged = bool(self.verify(quick=True))
             kept = tuple(f"{rows.name} ({rows.count})" for rows in self._kept.values())
-            return replaced(queries.status(view, unchanged), kept=kept)
+            found = queries.status(view, unchanged, self._resumable(view))
+            return replaced(found, kept=kept)
 
     def verify(self, quick: bool = False) -> Verification:
         """Is every bit of the base what it was at load? If so, the report is truthy.
@@ -199,7 +210,7 @@ class Session:
             )
             self._state.take(base, key)
         self.home = home_folder
-        return self._state.record()
+        return replaced(self._state.record(), resumable=self._resumable(self._state.view()))
 
     @transactional
     def use(self, model: Any, tokenizer: Any = None, *, replace: bool = False) -> BaseRecord:
@@ -216,7 +227,7 @@ class Session:
             return state.record()
         state.refuse_loss("use", replace)
         adopt.adopt_model(state, model, tokenizer, key)
-        return state.record()
+        return replaced(state.record(), resumable=self._resumable(state.view()))
 
     @transactional
     def reset(self) -> Receipt:
@@ -431,6 +442,8 @@ class Session:
         guard: Any = None,
         replay: float | None = None,
         continue_: bool = False,
+        resume: bool = False,
+        checkpoint_every: float = 60.0,
         reporter: Reporter | None = None,
     ) -> RunSummary:
         """Train an adapter from its initial state, or with `continue_` from its current one.
@@ -447,12 +460,21 @@ class Session:
         is a tracker (trackio, tensorboard, mlflow, wandb), which gets the losses and rates. When
         the user stops the run (■), the adapter keeps its steps and `TrainingStopped` is raised; any
         other error restores the adapter.
+
+        A checkpoint is written to the home folder every `checkpoint_every` seconds (0: never), and
+        when the run is stopped or the kernel shut down; it is removed when the run ends. With
+        `resume` the same call continues from it and ends as if it had never stopped; an adapter
+        that is not attached is attached as it was. Raises `TrainingError` for other rows or flags
+        than those of the checkpoint's run, and `CommandError` without a checkpoint.
         """
+        from . import checkpoints
         from .train import rows_needed, train
 
         _ = self._state.base
         self._state.refuse_while_merged("train")
-        attached = self._state.named(name)
+        every = checkpoints.check_every(checkpoint_every)
+        found = checkpoints.find(self.home, check_name(name)) if resume else None
+        attached = found.adapter(self._state) if found else self._state.named(name)
         most = rows_needed(self._state.base.recipe, steps, batch_size)
         rows = self._rows(
             "train",
@@ -475,6 +497,9 @@ class Session:
             system=system,
             more=continue_,
             reporter=reporter,
+            home=self.home,
+            every=every,
+            found=found,
             epochs=epochs,
             steps=steps,
             lr=lr,

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class Status:
     """A session's state; `unchanged` is the result of a quick check, not a full one.
 
-    `found` are models in the notebook, `kept` the rows that `%%lora data` keeps.
+    `found` are models in the notebook, `kept` the rows that `%%lora data` keeps. `resumable` has a
+    line for each unfinished run that can be resumed.
     """
 
     machine: str
@@ -35,6 +36,7 @@ class Status:
     next_commands: tuple[str, ...]
     found: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
+    resumable: tuple[str, ...] = ()
 
     def with_found(self, names: Sequence[str]) -> Status:
         """This status with the names of models found in the notebook."""

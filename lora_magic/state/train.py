@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from lora_magic.adapters.live_adapter import History, LiveAdapter, Record
@@ -19,17 +20,19 @@ from lora_magic.base.recipe import Recipe
 from lora_magic.checks import is_number
 from lora_magic.compare.limits import check_known
 from lora_magic.errors import CommandError, TrainingStopped
-from lora_magic.interrupts import Stop
+from lora_magic.interrupts import Stop, terminating
 from lora_magic.training import encode, preference, run
 from lora_magic.training.encode import Encoded
 from lora_magic.training.forgetting import Forgetting, Guard, Unmeasured, recorded
+from lora_magic.training.progress import Snapshot
 from lora_magic.training.reporter import Reporter, RunPlan, SilentReporter
 from lora_magic.training.row import Row
 from lora_magic.training.spec import TrainSpec, plan
 from lora_magic.training.summary import RunSummary
 
-from . import forgetting
+from . import checkpoints, forgetting
 from . import guard as guards
+from .checkpoints import EVERY, Disk, Found
 from .guard import GuardRows
 from .ledger import Run
 from .session_state import SessionState
@@ -51,6 +54,9 @@ def train(
     measured: bool = True,
     notes: str = "",
     guard: Sequence[Row] | None = None,
+    home: Path | None = None,
+    every: float = EVERY,
+    found: Found | None = None,
     **flags: Any,
 ) -> RunSummary:
     """Train from the adapter's initial state, or with `more` from its current one.
@@ -58,10 +64,20 @@ def train(
     The loss on the `guard` rows is measured before the run and after it; with the flag `replay` one
     half of them is trained on, and the other measured. Forgetting is measured last. Both come after
     the training is recorded: an error there does not affect it. `notes` follow the run's first
-    line. Raises `TrainingStopped` if the user stopped the run: the adapter keeps its steps. Any
-    other error of the run restores the weights.
+    line.
+
+    A checkpoint is written into `home` every `every` seconds, and when the user stops the run (with
+    0 seconds or no home: none). With `found` the run continues from that checkpoint, if it is the
+    same run; `attached` is then its adapter, attached or not yet.
+
+    Raises `TrainingStopped` if the user stopped the run: the adapter keeps its steps. Any other
+    error of the run restores the weights.
     """
-    form = form_for(state, attached if more else None, template, system)
+    typed = template is not None or system is not None
+    if found is not None and more and not typed:
+        form = found.about.form
+    else:
+        form = form_for(state, attached if more else None, template, system)
     room = state.base.context - attached.tokens
     recipe = recipe_for(state, attached, flags.get("lora_plus"))
     prefers = preference.are_preferences(rows)
@@ -83,23 +99,31 @@ def train(
     reporter = reporter or SilentReporter()
     example = next(filter(None, map(_asked, rows)), "")
 
+    given = {**flags, "template": template, "system": system}
+    about = checkpoints.about(state, attached, encoded, spec, form, more=more, flags=given)
+    start, before = None, about.before
+    if found is not None:
+        found.refuse_another(about)
+        start, before = found.snapshot(attached), found.about.before
+        about = replace(about, before=before, attached=found.about.attached)
+    keeper = None if home is None else Disk(home, about, every)
+
     def record(summary: RunSummary) -> Record:
-        before = attached.history if more else attached.start_history
         history = _history(before, summary)
         return Record(form, history, run=_recorded(summary, flags), example=example)
 
     state.run = Run(attached.name, spec, form, encoded.data_hash, len(rows))
-    told = _WithoutFinish(reporter, notes)
-    summary = _run(state, attached, encoded, spec, more, told, record, guarded)
+    told = _Told(reporter, notes, found.remarks(about) if found else ())
+    summary = _run(state, attached, encoded, spec, more, told, record, guarded, start, keeper)
     state.run.summary = summary
     if measured:
         summary = _with_forgetting(state, attached, summary, reporter, guarded)
         state.run.summary = summary
     if summary.stopped:
-        raise TrainingStopped(
-            f"{attached.name} stopped after step {summary.steps} of {summary.planned_steps}; "
-            "it keeps what it learned. To continue, run the cell again with --continue."
-        )
+        raise TrainingStopped(_stopped(summary, keeper is not None and keeper.written))
+    if keeper is not None:
+        # Last: until the summary is returned, a killed kernel needs it.
+        keeper.remove()
     return summary
 
 
@@ -131,27 +155,44 @@ def encoded_rows(
     return encoded
 
 
+def _stopped(summary: RunSummary, written: bool) -> str:
+    more = "To continue, run the cell again with --continue."
+    if written:
+        more = (
+            "Run the cell again with --resume to finish the run, or with --continue to train on "
+            "from these weights."
+        )
+    return (
+        f"{summary.adapter} stopped after step {summary.steps} of {summary.planned_steps}; it "
+        f"keeps what it learned. {more}"
+    )
+
+
 def _asked(row: Row) -> str:
     """What a row asks: its prompt, or the user's first turn of a conversation; "" for a text."""
     turns = [turn.content for turn in row.messages or () if turn.role == "user"]
     return row.prompt or next(iter(turns), "")
 
 
-class _WithoutFinish:
+class _Told:
     """Passes a run's events on, except its end: the receipt waits for the forgetting.
 
-    Adds to the first line what a person should know about how the rows were read.
+    Adds to the first line what a person should know about how the rows were read, and why a resumed
+    run is not the same bit for bit.
     """
 
-    def __init__(self, reporter: Reporter, notes: str = "") -> None:
-        self.reporter, self.notes, self.step = reporter, notes, reporter.step
+    def __init__(self, reporter: Reporter, notes: str, remarks: Sequence[str]) -> None:
+        self._reporter, self._notes, self._remarks = reporter, notes, remarks
+        self.step, self.stop = reporter.step, getattr(reporter, "stop", None)
         self.note = getattr(reporter, "note", None)
-        self.stop = getattr(reporter, "stop", None)
 
     def start(self, plan: RunPlan) -> None:
-        """Shows the plan and the notes."""
-        line = " · ".join(filter(None, (plan.line, self.notes)))
-        self.reporter.start(replace(plan, line=line))
+        """Shows the plan, the notes and the remarks."""
+        line = plan.line
+        if self._remarks:
+            line = f"{line}, not bit for bit ({'; '.join(self._remarks)})"
+        line = " · ".join(filter(None, (line, self._notes)))
+        self._reporter.start(replace(plan, line=line))
 
     def finish(self, summary: RunSummary) -> None:
         """Does nothing: `_with_forgetting` finishes."""
@@ -231,14 +272,19 @@ def _run(
     reporter: Reporter,
     record: Callable[[RunSummary], Record],
     guarded: GuardRows | None,
+    start: Snapshot | None,
+    keeper: Disk | None,
 ) -> RunSummary:
     """Run and record, both or neither: outside a pass an interrupt is only noted."""
     base = state.base
     with (
         Stop(getattr(reporter, "stop", None), deferring=True) as stop,
+        terminating(stop),
         state.all_or_nothing(attached),
     ):
-        if not more:
+        if attached.name not in state.attached:
+            state.keep(attached)
+        if start is not None or not more:
             attached.set_state(attached.start)
         # A person may have changed flags of the base since the last verb.
         state.activate(BASE_NAME)
@@ -258,6 +304,8 @@ def _run(
                 stop=stop,
                 frozen=base.fingerprint.tensors(),
                 without=lambda: state.slots.using({}),
+                start=start,
+                keeper=keeper,
             )
         attached.set_record(record(summary))
     return replace(summary, guard=guard)

@@ -31,7 +31,7 @@ class Hooks(Protocol):
         return {}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Continue from a `state`, after `begin`."""
+        """Continue from a `state`, after `begin`; raises `ValueError` for one of another run."""
         return
 
     def facts(self) -> tuple[tuple[str, str], ...]:

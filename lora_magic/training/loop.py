@@ -24,8 +24,9 @@ from lora_magic.base.restore import Generators, evaluating
 from lora_magic.errors import TrainingError, listed
 from lora_magic.interrupts import Stop
 
-from . import batches, diagnosis, held_out, preference, progress
+from . import batches, checkpoint, diagnosis, held_out, preference, progress
 from .batches import collate
+from .checkpoint import Keeper
 from .diagnosis import Without
 from .encode import Encoded, Example
 from .held_out import Measurement
@@ -60,7 +61,8 @@ def _quiet_import() -> Iterator[None]:
 class Loop:
     """One run; `progress` is what has been measured so far.
 
-    `start` is the snapshot that the run continues from, None for a new one. `without` takes the
+    `start` is the snapshot that the run continues from, None for a new one; its values are checked,
+    since it may come from a file. `keeper`, if there is one, stores snapshots. `without` takes the
     adapter out of the model for a block; None if the caller cannot.
     """
 
@@ -73,6 +75,7 @@ class Loop:
     hooks: Hooks
     stop: Stop
     start: Snapshot | None = None
+    keeper: Keeper | None = None
     without: Without | None = None
     progress: Progress = field(default_factory=Progress)
 
@@ -108,13 +111,18 @@ class Loop:
             if self.start is None:
                 self._refer()
                 self._measure()
+                if self.held_out and not self.progress.measurements and self.stop.requested:
+                    # Nothing is lost: no step has begun.
+                    raise KeyboardInterrupt
             else:
-                self._return_to(self.start)
+                self._resume(self.start)
             with self._ended_early():
                 untold = self._fitting(lambda: self._take_steps(folder))
             if not all(bool(torch.isfinite(parameter).all()) for parameter in self._trained):
                 raise self._diverged("a weight is not finite after", self.progress.steps)
             stopped = self.progress.steps < len(self.steps)
+            if stopped and self.keeper is not None:
+                self.keeper.stopped(self.snapshot)
         if untold:
             line = f"{self.name} is trained, but the tracker did not get all of it ({untold})."
             warnings.warn(line, RuntimeWarning, stacklevel=2)
@@ -148,10 +156,38 @@ class Loop:
         assert self._parts is not None  # the run has begun
         return Snapshot(
             self.progress.copy(),
+            len(self.steps),
             progress.weights_of(self._trained),
             **self._parts.state(),
             hooks=progress.own(self.hooks.state()),
         )
+
+    def _resume(self, start: Snapshot) -> None:
+        """Continue from a snapshot; raises `TrainingError` for one that does not fit this run."""
+        assert self._parts is not None  # the run has begun
+        try:
+            checkpoint.check(start, self._trained, len(self.steps))
+            self._check_progress(start.progress)
+            self._parts.check(start)
+            if start.hooks and not self.hooks.state():
+                raise ValueError("hooks: the method has none")
+            self._return_to(start)
+        except ValueError as error:
+            raise TrainingError(
+                f"{self.name}: the checkpoint does not fit this run ({error}); run the cell "
+                "without --resume."
+            ) from None
+        done = self.progress.steps
+        if done in self._evaluations and self.progress.measured(done) is None:
+            self._measure()  # the user stopped the run during this measurement
+
+    def _check_progress(self, so_far: Progress) -> None:
+        """Raise `ValueError` for what no run like this one has."""
+        if not 0 <= so_far.passes <= self.spec.batch_size:
+            raise ValueError(f"{so_far.passes} passes of {self.spec.batch_size} rows")
+        pairs = len(self.train) + len(self.held_out) if self._preference else 0
+        if len(so_far.reference) != pairs:
+            raise ValueError(f"{len(so_far.reference)} references of {pairs}")
 
     def _return_to(self, snapshot: Snapshot) -> None:
         """Set weights, optimizer and hooks to a snapshot's; the generators follow in the step."""
@@ -290,7 +326,11 @@ class Loop:
             f"{self.name}: {seen}{count} {noun}{'s' * (count != 1)}{what}{less} · "
             f"{self.spec.line}, {end}"
         )
-        return RunPlan(self.name, line, data.sample)
+        if self.start is None:
+            return RunPlan(self.name, line, data.sample)
+        done = self.start.progress.losses
+        line = f"{line}; resumed after step {len(done)} of {len(self.steps)}"
+        return RunPlan(self.name, line, data.sample, tuple(done))
 
     def _reached(self, steps: int) -> tuple[int, int]:
         """How many of its own examples the first `steps` steps read, and their trained tokens."""
@@ -340,7 +380,9 @@ class Loop:
         if done in self._evaluations or done == total:
             # Here also after the last step, before trackers end with the Trainer.
             self._measure()
-        # Measuring does not count as training time.
+        if self.keeper is not None and done < total and not self.stop.requested:
+            self.keeper.between_steps(self.snapshot)
+        # Neither measuring nor writing a checkpoint counts as training time.
         self._began = time.perf_counter()
         self.reporter.step(self._point(done, total))
         return self.stop.requested

@@ -74,11 +74,13 @@ class Progress:
 class Snapshot:
     """A run between two steps: continuing from it is as if it had never stopped.
 
-    `weights` are the trained parameters in their order, `optimizer`, `schedule`, `scaler` and
-    `hooks` the states of these; no tensor is shared with the run.
+    `total` are the steps of the whole run, `weights` the trained parameters in their order,
+    `optimizer`, `schedule`, `scaler` and `hooks` the states of these. The tensors are on the CPU,
+    and none is shared with the run.
     """
 
     progress: Progress
+    total: int
     weights: tuple[Tensor, ...]
     optimizer: dict[str, Any]
     schedule: dict[str, Any]
@@ -87,8 +89,8 @@ class Snapshot:
 
 
 def weights_of(parameters: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Copies of the parameters' values."""
-    return tuple(parameter.detach().clone() for parameter in parameters)
+    """Copies of the parameters' values, on the CPU."""
+    return tuple(map(_copy, parameters))
 
 
 def set_weights(parameters: Sequence[Tensor], weights: Sequence[Tensor]) -> None:
@@ -98,6 +100,17 @@ def set_weights(parameters: Sequence[Tensor], weights: Sequence[Tensor]) -> None
             parameter.copy_(value)
 
 
-def own(state: dict[str, Any]) -> dict[str, Any]:
-    """A state without tensors of the object that it is from."""
+def own(state: Any) -> Any:
+    """A state without tensors of the object that it is from; they are copied to the CPU."""
+    if isinstance(state, Tensor):
+        return _copy(state)
+    if isinstance(state, dict):
+        return {key: own(value) for key, value in state.items()}
+    if type(state) in (list, tuple):
+        return type(state)(map(own, state))
     return copy.deepcopy(state)
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    # A second copy of optimizer and weights could be too much for a GPU.
+    return tensor.detach().to("cpu", copy=True)

@@ -20,12 +20,14 @@ from .summary import RunSummary
 class RunPlan:
     """A run before its first step; `line` shows the data, then the settings.
 
-    `sample` shows one row as the model reads it.
+    `sample` shows one row as the model reads it. `losses` are those of the steps that a resumed run
+    has already taken.
     """
 
     adapter: str
     line: str
     sample: str = ""
+    losses: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,12 @@ from lora_magic.errors import TrainingError, listed
 from lora_magic.interrupts import Stop
 
 from . import optimizers
+from .checkpoint import Keeper
 from .diagnosis import Without
 from .encode import Encoded
 from .hooks import Hooks, NoHooks
 from .loop import Loop
+from .progress import Snapshot
 from .reporter import Reporter, SilentReporter
 from .spec import TrainSpec
 from .summary import RunSummary
@@ -40,6 +42,8 @@ def run(
     reporter: Reporter | None = None,
     stop: Stop | None = None,
     frozen: Mapping[str, Tensor] | None = None,
+    start: Snapshot | None = None,
+    keeper: Keeper | None = None,
     without: Without | None = None,
 ) -> RunSummary:
     """Train the parameters of `model` that require a gradient, and restore all else.
@@ -51,9 +55,13 @@ def run(
     a finished step it raises `KeyboardInterrupt`. `stop` has the interrupts if the caller handles
     them. Held-out examples are measured before, during and after the run.
 
+    With `start` the run continues from that snapshot of the same run, and ends with the same bits
+    as if it had never stopped. `keeper` is given snapshots between the steps, and one when the run
+    is stopped.
+
     Raises `CommandError` for LoRA+ without a pair of A and B, and `TrainingError` if no parameter
     requires a gradient, one shares its memory with a tensor in `frozen` (by name), the loss or a
-    weight is not finite, or the device runs out of memory. After
+    weight is not finite, `start` is of another run, or the device runs out of memory. After
     an error the weights are those of the last finished step: the caller restores them.
     """
     named = [(path, p) for path, p in model.named_parameters() if p.requires_grad]
@@ -66,8 +74,9 @@ def run(
     pad = pad_id(tokenizer, model if encoded.classes else None)
     reporter = reporter or SilentReporter()
     asked = stop or Stop(getattr(reporter, "stop", None), deferring=True)
+    method = hooks or NoHooks()
     work = Loop(
-        name, model, pad, encoded, spec, reporter, hooks or NoHooks(), asked, without=without
+        name, model, pad, encoded, spec, reporter, method, asked, start, keeper, without=without
     )
     try:
         # Outermost: an interrupt while the rest is restored must not lose a finished run.

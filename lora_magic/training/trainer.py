@@ -33,12 +33,12 @@ from transformers.utils import logging
 
 from lora_magic.base.restore import Generators, entries, environment, restoring
 
-from . import optimizers, trackers
+from . import checkpoint, optimizers, trackers
 from .batches import Step
 from .encode import IGNORED
 from .hooks import Hooks
 from .preference import Preference
-from .progress import own
+from .progress import Snapshot, own
 from .spec import TrainSpec
 from .trackers import Tracked
 
@@ -88,6 +88,37 @@ class Parts:
         self.optimizer.load_state_dict(own(optimizer))
         self.schedule.load_state_dict(own(schedule))
         self.scale = own(scaler)
+
+    def check(self, start: Snapshot) -> None:
+        """Raise `ValueError` for a snapshot whose states are not those of such a run.
+
+        A step with gradients of zero gives the states that it must have; the weights are set later.
+        """
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = torch.zeros_like(parameter)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        taken = start.schedule.get("last_epoch")
+        if type(taken) is not int or not 0 <= taken <= start.progress.steps:
+            raise ValueError(f"schedule: {taken!r} steps of {start.progress.steps}")
+        schedule, optimizer = self.schedule.state_dict(), self.optimizer.state_dict()
+        rates = [
+            rate * factor(taken)
+            for rate, factor in zip(self.schedule.base_lrs, self.schedule.lr_lambdas, strict=True)
+        ]
+        schedule |= {"last_epoch": taken, "_step_count": taken + 1, "_last_lr": rates}
+        pairs = zip(optimizer["param_groups"], rates, strict=True)
+        groups = [{**group, "lr": rate} for group, rate in pairs]
+        checkpoint.same(schedule, start.schedule, "schedule")
+        checkpoint.same(groups, start.optimizer.get("param_groups"), "optimizer")
+        expected, found = optimizer["state"], start.optimizer.get("state")
+        if not isinstance(found, dict) or not found.keys() <= expected.keys():
+            raise ValueError("optimizer: other parameters")
+        for number, values in found.items():
+            checkpoint.similar(expected[number], values, f"optimizer {number}")
+        if start.scaler:
+            checkpoint.similar(torch.amp.GradScaler("cpu").state_dict(), start.scaler, "scaler")
 
 
 def train(

@@ -263,6 +263,13 @@ def test_the_optimizer_and_its_two_rates_go_to_the_session(shell: Any, session: 
     assert (session.last[2]["lora_plus"], session.last[2]["optimizer"]) == (16.0, "paged-adamw")
 
 
+def test_resuming_and_the_seconds_between_checkpoints_go_to_the_session(
+    shell: Any, session: Any
+) -> None:
+    shell.run("%%lora_train calm --resume --checkpoint-every 5\na => b")
+    assert (session.last[2]["resume"], session.last[2]["checkpoint_every"]) == (True, 5.0)
+
+
 def test_two_ways_to_say_the_same_are_not_given_at_once(shell: Any, session: Any) -> None:
     for line in ("load demo --bits 8 --4bit", "load demo --4bit --bits 8"):
         with pytest.raises(CommandError, match=r"--4bit.*--bits|--bits.*--4bit"):

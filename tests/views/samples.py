@@ -168,6 +168,7 @@ def state(base_line: str | None = "b", machine: str = "CPU", **more: Any) -> Bun
         "next_commands": (),
         "found": (),
         "kept": (),
+        "resumable": (),
     }
     usual |= {"base_line": base_line, "machine": machine, "line": f"No base yet · {machine}"}
     return status.bundle(cast("Status", SimpleNamespace(**{**usual, **more})))
@@ -177,7 +178,14 @@ def _status(text: str) -> Bundle:
     rows = [(text, text, text, True), (text, text, text, False)]
     commands = [f"{text}  {text}"]
     return state(
-        text, text, rows=rows, merged=text, next_commands=commands, found=[text], kept=[text]
+        text,
+        text,
+        rows=rows,
+        merged=text,
+        next_commands=commands,
+        found=[text],
+        kept=[text],
+        resumable=[text, text],
     )
 
 

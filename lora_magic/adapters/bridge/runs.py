@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import redirect_stdout
 from itertools import count
 from typing import Any
@@ -22,6 +22,9 @@ from .library import peft, translated
 
 #: Rounds of EVA over the batches, and batches, after which its directions must have converged.
 _ROUNDS, _LEAST = 20, 100
+
+#: What PEFT's allocator remembers of the steps before.
+_MEANS = ("ipt", "exp_avg_ipt", "exp_avg_unc")
 
 
 class Allocator:
@@ -55,6 +58,36 @@ class Allocator:
             self._left = left or self._left
         elif self._left is not None:
             self._inner.mask_using_rank_pattern(self._model, self._left)
+
+    def state(self) -> dict[str, Any]:
+        """The running means of importance by parameter, and the ranks left, None before that."""
+        means = {name: dict(getattr(self._inner, name)) for name in _MEANS}
+        return {**means, "left": self._left}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Continue from a `state`; raises `ValueError` for one of another run."""
+        named = {n: p for n, p in self._model.named_parameters() if "lora_" in n and PEFT_NAME in n}
+        means: dict[str, Any] = {name: state.get(name) for name in _MEANS}
+        left = state.get("left")
+        masks = {n: [True] * len(p) for n, p in named.items() if "lora_E" in n}
+        for name, found in means.items():
+            if not isinstance(found, dict) or not (found.keys() <= named.keys()):
+                raise ValueError(f"AdaLoRA's {name}: other parameters")
+            if any(getattr(v, "shape", None) != named[n].shape for n, v in found.items()):
+                raise ValueError(f"AdaLoRA's {name}: other shapes")
+        if left is not None and _form(left) != _form(masks):
+            raise ValueError("AdaLoRA's ranks: other matrices")
+        for name, found in means.items():
+            setattr(self._inner, name, {n: v.to(named[n].device) for n, v in found.items()})
+        self._left = left
+
+
+def _form(masks: Any) -> Any:
+    """The lengths of lists of booleans by name; None for anything else."""
+    if not isinstance(masks, dict) or not all(isinstance(m, list) for m in masks.values()):
+        return None
+    plain = all(isinstance(value, bool) for mask in masks.values() for value in mask)
+    return {name: len(mask) for name, mask in masks.items()} if plain else None
 
 
 def eva(

@@ -140,6 +140,8 @@ TRAIN = Verb(
         Argument(
             "--continue", None, "train from the current state, not the initial one", was="--more"
         ),
+        Argument("--resume", None, "finish the run that was stopped or killed"),
+        Argument("--checkpoint-every", number, "seconds between checkpoints; 0 for none", "60"),
     ),
     (
         "%%lora_train pirate",
