@@ -30,7 +30,7 @@ def variable(name: str, variables: Mapping[str, Any]) -> Any:
     return attribute_of(variables[first], attributes, name)
 
 
-def data(source: str, variables: Mapping[str, Any]) -> Any:
+def data(source: str, variables: Mapping[str, Any], flag: str = "--data") -> Any:
     """The variable of that name, else the path as it was typed.
 
     A bare name that is neither a variable nor a file is a `CommandError`; other paths are checked
@@ -42,13 +42,18 @@ def data(source: str, variables: Mapping[str, Any]) -> Any:
         return source
     if source.partition(".")[0] in variables:
         return variable(source, variables)
-    _refuse_expression("--data rows", source)
+    _refuse_expression(f"{flag} rows", source)
     if source.isidentifier():
         raise CommandError(
-            f"--data {source!r} is neither a variable nor a file."
-            f"{near(source, names_of(variables))} Type --data VAR or --data PATH"
+            f"{flag} {source!r} is neither a variable nor a file."
+            f"{near(source, names_of(variables))} Type {flag} VAR or {flag} PATH"
         )
     return source
+
+
+def held_out(source: float | str, variables: Mapping[str, Any]) -> Any:
+    """A number as it is, else `data`."""
+    return data(source, variables, "--eval") if isinstance(source, str) else source
 
 
 def labels(source: str, variables: Mapping[str, Any]) -> Any:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from lora_magic import numbers
 from lora_magic.adapters.spec import BASE_NAME, check_name
+from lora_magic.checks import is_number
 from lora_magic.errors import AdapterError, CommandError, StateError, listed
 from lora_magic.paths import path_of, quoted
 from lora_magic.printable import one_line
@@ -395,10 +396,14 @@ class Session:
         format: str | None = None,
         epochs: float | None = None,
         steps: int | None = None,
-        lr: float | None = None,
+        lr: float | str | None = None,
         batch_size: int | None = None,
         max_length: int | None = None,
-        eval: float | None = None,
+        eval: Any = None,
+        patience: int | None = None,
+        minutes: float | None = None,
+        schedule: str | None = None,
+        warmup: float | None = None,
         seed: int | None = None,
         lora_plus: float | None = None,
         optimizer: str | None = None,
@@ -406,14 +411,19 @@ class Session:
         system: str | None = None,
         continue_: bool = False,
         reporter: Reporter | None = None,
-    ) -> RunSummary:
+    ) -> RunSummary | Any:  # with lr="find" a RateCurve
         """Train an adapter from its initial state, or with `continue_` from its current one.
 
         `text` is a cell's body, `data` a frame, list, dataset or path. The loss covers the
-        completions only. With `lora_plus` B learns at that many times A's rate (LoRA+,
-        arXiv 2402.12354); `optimizer` is "adamw", "paged-adamw" (a quantised base's default) or
-        "paged-adamw-8bit". When the user stops the run (■), the adapter keeps its steps and
-        `TrainingStopped` is raised; any other error restores the adapter.
+        completions only. `eval` rows are held out: a number, a share, or other rows, given as
+        `data` is. Without `steps` and `epochs` the run ends once their loss no longer improves
+        (`patience` measurements, 3), and the best weights are kept. `minutes` ends it too.
+        `schedule` is "linear", "cosine" or "constant", after a warm-up over the share `warmup` of
+        the steps. `lr="find"` changes nothing and returns the loss against the rate. With
+        `lora_plus` B learns at that many times A's rate (LoRA+, arXiv 2402.12354); `optimizer` is
+        "adamw", "paged-adamw" (a quantised base's default) or "paged-adamw-8bit". When the user
+        stops the run (■), the adapter keeps its steps and `TrainingStopped` is raised; any other
+        error restores the adapter.
         """
         from .train import train
 
@@ -429,10 +439,15 @@ class Session:
             examples = rows.read_text(text, format, labelled=labelled)
         else:
             examples = sources.read_data(data, columns=columns, format=format, labelled=labelled)
+        held_out = None
+        if eval is not None and not is_number(eval):
+            how = {} if text is not None else {"columns": columns, "format": format}
+            held_out, eval = sources.read_data(eval, **how, labelled=labelled), None
         return train(
             self._state,
             attached,
             examples,
+            held_out=held_out,
             template=template,
             system=system,
             more=continue_,
@@ -443,6 +458,10 @@ class Session:
             batch_size=batch_size,
             max_length=max_length,
             eval=eval,
+            patience=patience,
+            minutes=minutes,
+            schedule=schedule,
+            warmup=warmup,
             seed=seed,
             lora_plus=lora_plus,
             optimizer=optimizer,

@@ -22,12 +22,13 @@ from lora_magic.interrupts import Stop
 from lora_magic.training import encode, run
 from lora_magic.training.encode import Encoded
 from lora_magic.training.forgetting import Forgetting, Unmeasured, recorded
-from lora_magic.training.reporter import Reporter, SilentReporter
+from lora_magic.training.rate_curve import RateCurve
+from lora_magic.training.reporter import Reporter, Result, SilentReporter
 from lora_magic.training.row import Row
 from lora_magic.training.spec import TrainSpec, plan
 from lora_magic.training.summary import RunSummary
 
-from . import forgetting
+from . import find_rate, forgetting
 from .session_state import SessionState
 
 
@@ -40,11 +41,14 @@ def train(
     system: str | None,
     more: bool,
     reporter: Reporter | None,
+    held_out: Sequence[Row] | None = None,
     measured: bool = True,
     **flags: Any,
-) -> RunSummary:
+) -> RunSummary | RateCurve:
     """Train from the adapter's initial state, or with `more` from its current one.
 
+    `held_out` are rows that are only measured, instead of a part of `rows`. With the flag `lr` at
+    "find" nothing is trained (`find_rate.find`).
     Forgetting is measured last, after the training is recorded: an error there does not affect it.
     Raises `TrainingStopped` if the user stopped the run: the adapter keeps its steps. Any other
     error of the run restores the weights.
@@ -53,14 +57,27 @@ def train(
     form = _form(state, attached if more else None, template, system)
     room = state.base.context - attached.tokens
     recipe = _recipe(state, attached, flags.get("lora_plus"))
-    spec = plan(recipe, len(rows), context=room, **flags)
-    if form is None:
-        classes = state.base.task.labels
-        encoded = encode.encode_labelled(rows, tokenizer, classes, spec.max_length)
-    else:
-        encoded = encode.encode(rows, tokenizer, form, spec.max_length)
-    check_known([example.tokens for example in encoded.examples], state.base.model)
+    finding = flags.get("lr") == find_rate.FIND
+    asked = find_rate.flags_of(flags) if finding else flags
+    other = None if held_out is None else len(held_out)
+    spec = plan(recipe, len(rows), context=room, held_out=other, **asked)
+
+    def encoded_of(some: Sequence[Row]) -> Encoded:
+        if form is None:
+            classes = state.base.task.labels
+            found = encode.encode_labelled(some, tokenizer, classes, spec.max_length)
+        else:
+            found = encode.encode(some, tokenizer, form, spec.max_length)
+        check_known([example.tokens for example in found.examples], state.base.model)
+        return found
+
+    encoded = encoded_of(rows)
+    if held_out is not None:
+        encoded = encoded.measured_on(encoded_of(held_out))
+        flags["eval"] = f"{len(held_out)} other rows"
     reporter = reporter or SilentReporter()
+    if finding:
+        return find_rate.find(state, attached, encoded, spec, more=more, reporter=reporter)
     example = next(filter(None, map(_asked, rows)), "")
 
     def record(summary: RunSummary) -> Record:
@@ -92,7 +109,7 @@ class _WithoutFinish:
         self.start, self.step = reporter.start, reporter.step
         self.stop = getattr(reporter, "stop", None)
 
-    def finish(self, summary: RunSummary) -> None:
+    def finish(self, summary: Result) -> None:
         """Does nothing: `_with_forgetting` finishes."""
 
 
@@ -160,39 +177,52 @@ def _run(
     record: Callable[[RunSummary], Record],
 ) -> RunSummary:
     """Run and record, both or neither: outside a pass an interrupt is only noted."""
-    base = state.base
     with (
         Stop(getattr(reporter, "stop", None), deferring=True) as stop,
         state.all_or_nothing(attached),
     ):
-        if not more:
-            attached.set_state(attached.start)
-        # A person may have changed flags of the base since the last verb.
-        state.activate(BASE_NAME)
-        base.freeze()
-        state.activate(attached.name)
-        hooks = hooks_of(base.model, state.slots, attached, more=more)
-        with attached.trainable():
-            summary = run.run(
-                attached.name,
-                base.model,
-                base.tokenizer,
-                encoded,
-                spec,
-                hooks=hooks,
-                reporter=reporter,
-                stop=stop,
-                frozen=base.fingerprint.tensors(),
-            )
+        summary = steps(state, attached, encoded, spec, more, reporter, stop)
         attached.set_record(record(summary))
     return summary
+
+
+def steps(
+    state: SessionState,
+    attached: LiveAdapter,
+    encoded: Encoded,
+    spec: TrainSpec,
+    more: bool,
+    reporter: Reporter,
+    stop: Stop,
+) -> RunSummary:
+    """Activate the adapter and run; the caller guards weights and state, and records."""
+    base = state.base
+    if not more:
+        attached.set_state(attached.start)
+    # A person may have changed flags of the base since the last verb.
+    state.activate(BASE_NAME)
+    base.freeze()
+    state.activate(attached.name)
+    hooks = hooks_of(base.model, state.slots, attached, more=more)
+    with attached.trainable():
+        return run.run(
+            attached.name,
+            base.model,
+            base.tokenizer,
+            encoded,
+            spec,
+            hooks=hooks,
+            reporter=reporter,
+            stop=stop,
+            frozen=base.fingerprint.tensors(),
+        )
 
 
 def _history(before: History, summary: RunSummary) -> History:
     """The history of what the run began with, and the run."""
     return replace(
         before,
-        steps=before.steps + summary.steps,
+        steps=before.steps + summary.kept_steps,
         first_loss=before.first_loss if before.steps else summary.first_loss,
         last_loss=summary.last_loss,
         rows=summary.examples,
@@ -202,7 +232,7 @@ def _history(before: History, summary: RunSummary) -> History:
 #: Fields of a summary that an adapter's card records.
 _RECORDED = (
     *("examples", "held_out", "steps", "planned_steps", "learning_rate", "batch_size", "seed"),
-    *("last_loss", "held_out_before", "held_out_after"),
+    *("last_loss", "held_out_before", "held_out_after", "ended", "best_step"),
 )
 
 

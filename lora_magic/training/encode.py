@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lora_magic.base.prompt import PromptForm, classified_ids, token_ids
@@ -24,13 +24,15 @@ IGNORED = -100
 class Example:
     """One sequence: its tokens, their labels (−100 where the loss does not cover them), its row.
 
-    For a classifier `labels` is empty and `label` the index of the one label.
+    For a classifier `labels` is empty and `label` the index of the one label. `position` is its
+    row's, which decides whether it is held out.
     """
 
     tokens: tuple[int, ...]
     labels: tuple[int, ...]
     row: int
     label: int | None = None
+    position: float = 0.0
 
     @property
     def trained(self) -> int:
@@ -45,7 +47,8 @@ class Encoded:
     `cut` examples were longer than `max_length` tokens and lost their end. `empty` ones had nothing
     to train on, and in `full` ones the prompt fills `max_length`: both are left out. `texts` rows
     are plain text. `data_hash` is the sha256 of the rows as read. `classes` are a classifier's
-    labels, otherwise ().
+    labels, otherwise (). `held_out` are examples of another set of rows, which are measured and
+    never trained on; None if some of `examples` are held out.
     """
 
     examples: tuple[Example, ...]
@@ -56,6 +59,12 @@ class Encoded:
     texts: int = 0
     end_token: str | None = None
     classes: tuple[str, ...] = ()
+    held_out: tuple[Example, ...] | None = None
+
+    def measured_on(self, other: Encoded) -> Encoded:
+        """With another set's examples held out; its rows are part of the hash."""
+        both = hashlib.sha256((self.data_hash + other.data_hash).encode()).hexdigest()
+        return replace(self, held_out=other.examples, data_hash=both)
 
 
 def encode(rows: Sequence[Row], tokenizer: Any, form: PromptForm, max_length: int) -> Encoded:
@@ -86,7 +95,7 @@ def encode(rows: Sequence[Row], tokenizer: Any, form: PromptForm, max_length: in
                 full += bool(answer)
                 left_out.append(row.line or index + 1)
             else:
-                examples.append(example)
+                examples.append(replace(example, position=row.position))
                 cut += len(prefix) + len(answer) > max_length
     errors.raise_any("No row was trained on.")
     if not examples:
@@ -129,7 +138,7 @@ def encode_labelled(
         if row.empty or not tokens:
             left_out.append(number)
         else:
-            examples.append(Example(tuple(tokens), (), index, known[name]))
+            examples.append(Example(tuple(tokens), (), index, known[name], row.position))
             cut += was_cut
     errors.raise_any(f"The labels are {listed(classes, 20)}; type `text => label`.")
     if not examples:

@@ -71,10 +71,12 @@ class Loop:
 
     def __post_init__(self) -> None:
         self.device = next(self.model.parameters()).device
-        self.train, self.held_out = batches.split(self.encoded.examples, self.spec)
-        self.spec = self.spec.fitted(len(self.train))
+        self.train, self.held_out = batches.sides(self.encoded, self.spec)
+        self.spec = self.spec.fitted(len(self.train), len(self.held_out))
         self.steps = batches.steps(len(self.train), self.spec)
-        self._evaluations = batches.evaluations(self.steps, len(self.held_out))
+        self._evaluations = batches.evaluations(
+            self.steps, len(self.held_out), decisive=self.spec.decisive
+        )
         self._loss = 0.0
         self._began = 0.0
         self._trained: list[nn.Parameter] = []
@@ -100,11 +102,12 @@ class Loop:
                 self._take_steps(folder)
             if not all(bool(torch.isfinite(parameter).all()) for parameter in self._trained):
                 raise self._diverged("a weight is not finite after", self.progress.steps)
+            ended = self._ended() or "stopped"
             # Measuring takes time, and a stop should be quick.
-            stopped = self.progress.steps < len(self.steps)
-            if not stopped:
+            if ended != "stopped":
                 self._measure()
-        summary = self._summary(stopped)
+                self._keep_best()
+        summary = self._summary(ended)
         self.reporter.finish(summary)
         return summary
 
@@ -220,7 +223,24 @@ class Loop:
         # Measuring does not count as training time.
         self._began = time.perf_counter()
         self.reporter.step(self._point(done, total))
-        return self.stop.requested
+        return self._ended() is not None
+
+    def _ended(self) -> str | None:
+        """Why the run ends after the steps so far: `RunSummary.ended`; None if it goes on."""
+        so_far, minutes = self.progress, self.spec.minutes
+        if so_far.steps == len(self.steps):
+            return "steps"
+        if self.spec.decisive and so_far.waited >= (self.spec.patience or 0):
+            return "held-out"
+        if minutes is not None and so_far.seconds + so_far.measuring >= 60 * minutes:
+            return "minutes"
+        return "stopped" if self.stop.requested else None
+
+    def _keep_best(self) -> None:
+        """Set the weights of the best measurement, if that decides."""
+        best = self.progress.best
+        if best is not None and best.step < self.progress.steps:
+            progress.set_weights(self._trained, best.weights)
 
     def _point(self, done: int, total: int) -> StepPoint:
         so_far = self.progress
@@ -239,7 +259,8 @@ class Loop:
 
     def _measure(self) -> None:
         """Measure the held-out examples, unless there are none or the user stops it."""
-        if not self.held_out or self.stop.aborted:
+        so_far, began = self.progress, time.perf_counter()
+        if not self.held_out or self.stop.aborted or so_far.measured(so_far.steps):
             return
         try:
             with self.stop.abortable():
@@ -247,7 +268,10 @@ class Loop:
         except KeyboardInterrupt:
             return
         if found is not None:
-            self.progress.measurements.append((self.progress.steps, found))
+            so_far.measurements.append((so_far.steps, found))
+            so_far.measuring += time.perf_counter() - began
+            if self.spec.decisive and so_far.steps and self.hooks.settled(so_far.steps):
+                so_far.improve(self._trained)
 
     def _measured(self) -> Measurement | None:
         return held_out.measure(
@@ -259,9 +283,10 @@ class Loop:
             stopped=lambda: self.stop.requested,
         )
 
-    def _summary(self, stopped: bool) -> RunSummary:
-        so_far = self.progress
-        before, after = so_far.measured(0), so_far.measured(so_far.steps)
+    def _summary(self, ended: str) -> RunSummary:
+        so_far, stopped = self.progress, ended == "stopped"
+        best = None if stopped or so_far.best is None else so_far.best.step
+        before, after = so_far.measured(0), so_far.measured(best or so_far.steps)
         if stopped or not so_far.steps:
             after = None
         return RunSummary(
@@ -269,6 +294,8 @@ class Loop:
             steps=so_far.steps,
             planned_steps=len(self.steps),
             stopped=stopped,
+            ended=ended,
+            best_step=best,
             examples=len(self.train),
             held_out=len(self.held_out),
             trained_tokens=self._reached(so_far.steps)[1],

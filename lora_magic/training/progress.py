@@ -6,6 +6,7 @@ Knows numbers, tensors and generators; knows no model, no file and no Trainer.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,14 +19,27 @@ from lora_magic.base.restore import Generators
 from .held_out import Measurement
 
 
+@dataclass(frozen=True, eq=False)
+class Best:
+    """The lowest held-out loss so far: after how many steps, and copies of the weights then.
+
+    They are on the CPU, in the order of the trained parameters, and nobody writes to them.
+    """
+
+    step: int
+    loss: float
+    weights: tuple[Tensor, ...]
+
+
 @dataclass(eq=False)
 class Progress:
     """What a run has measured so far.
 
     `losses` has one number per finished step. `measurements` are (steps taken, measurement), the
     first before the first step. `tokens` were read in `seconds` of training, which exclude the
-    measurements. `generators` are the states of the random generators after the last finished step;
-    None before the first, which the Trainer seeds.
+    measurements; those took `measuring` seconds. `best` is None unless the held-out loss decides
+    which weights are kept. `generators` are the states of the random generators after the last
+    finished step; None before the first, which the Trainer seeds.
     """
 
     losses: list[float] = field(default_factory=list)
@@ -33,6 +47,8 @@ class Progress:
     tokens: int = 0
     seconds: float = 0.0
     generators: Generators | None = None
+    measuring: float = 0.0
+    best: Best | None = None
 
     @property
     def steps(self) -> int:
@@ -56,7 +72,22 @@ class Progress:
             self.tokens,
             self.seconds,
             self.generators,
+            self.measuring,
+            self.best,
         )
+
+    @property
+    def waited(self) -> int:
+        """Measurements in a row, up to now, that were no better than the best one."""
+        best = self.steps if self.best is None else self.best.step
+        return sum(step > best for step, _ in self.measurements)
+
+    def improve(self, parameters: Sequence[Tensor]) -> None:
+        """Keep copies of the parameters if the last measurement is the best."""
+        step, found = self.measurements[-1]
+        if math.isfinite(found.loss) and (self.best is None or found.loss < self.best.loss):
+            weights = tuple(p.detach().to("cpu", copy=True) for p in parameters)
+            self.best = Best(step, found.loss, weights)
 
 
 @dataclass(frozen=True, eq=False)
