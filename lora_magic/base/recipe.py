@@ -58,7 +58,7 @@ LARGE = Recipe(
     batch_size=2,
     accumulation=8,
     max_length=2048,
-    epochs=1.0,
+    epochs=1.0,  # Ten passes of such a base take hours.
 )
 
 
