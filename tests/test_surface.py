@@ -30,8 +30,9 @@ SURFACE = {
     "attach": "NAME --method --rank --alpha --dropout --targets --init --rslora --dora --bias"
     " --norms --rank-pattern --alpha-pattern --virtual-tokens --for --seed --replace",
     "detach": "NAME --discard",
-    "train": "NAME --data --columns --format --epochs --steps --lr --batch-size --max-length"
-    " --eval --seed --lora-plus --optimizer --template --system --continue",
+    "train": "NAME --data --columns --format --epochs --steps --minutes --patience --lr --schedule"
+    " --warmup --batch-size --max-length --eval --seed --lora-plus --optimizer --template --system"
+    " --continue",
     "swap": "NAME",
     "ask": "--max-new-tokens --temperature --seed",
     "compare": "--adapters --max-new-tokens --temperature --seed",
@@ -63,6 +64,7 @@ FRAMES = {
     "compress": "module rank_before rank_after norm error",
     "compress by rank": "rank error worst_error worst_module",
     "training": "step loss",
+    "rates": "rate loss",
     "doctor": "part check state found advice",
     "accuracy": "label right total accuracy",
 }
@@ -100,6 +102,7 @@ def _of_a_language_model() -> dict[str, Any]:
     session = Session()
     session.load("demo")
     session.attach("pirate", rank=2)
+    rates = session.train("pirate", text="What? => Arr!", lr="find")
     training = session.train("pirate", text="What? => Arr!", steps=2)
     spectrum = session.spectrum("pirate")
     compression = session.compress("pirate")
@@ -111,6 +114,7 @@ def _of_a_language_model() -> dict[str, Any]:
         "compress": compression.to_frame(),
         "compress by rank": compression.by_rank(),
         "training": training.to_frame(),
+        "rates": rates.to_frame(),
         "doctor": Examination((Finding("machine", "memory", "ok", "4 GB free"),), 1.0).to_frame(),
         "merge": session.merge("pirate").to_frame(),
     }

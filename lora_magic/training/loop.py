@@ -170,7 +170,13 @@ class Loop:
         noun = "text" if data.texts == count + len(self.held_out) else "row"
         what = f", {trained:,} token{'s' * (trained != 1)} trained"
         seen = "" if reached == count else f"{reached} of "
-        odd = ((data.cut, "cut"), (data.empty, "empty"), (data.full, "left out (prompt too long)"))
+        twice = len(data.examples) - count if data.held_out is not None else 0
+        odd = (
+            (data.cut, "cut"),
+            (data.empty, "empty"),
+            (data.full, "left out (prompt too long)"),
+            (twice, "left out (in --eval)"),
+        )
         less = "".join(f", {number} {how}" for number, how in odd if number)
         end = f"ends with {data.end_token}" if data.end_token else "no end token"
         if data.classes:

@@ -12,7 +12,7 @@ from typing import Any
 from lora_magic.frames import frame
 from lora_magic.printable import one_line
 
-#: Neighbours on each side in the mean that smooths the losses.
+#: Neighbours on each side in the mean that smooths the losses: dropout makes them noisy.
 _NEIGHBOURS = 3
 #: The smoothed loss must fall by this share; less is noise.
 _LEAST_FALL = 0.02
