@@ -168,7 +168,7 @@ class Loop:
         data, count = self.encoded, len(self.train)
         reached, trained = self._reached(len(self.steps))
         noun = "text" if data.texts == count + len(self.held_out) else "row"
-        what = f", {trained:,} token{'s' * (trained != 1)} trained"
+        what = f", {trained:,} token{'s' * (trained != 1)} trained{self._smaller(trained)}"
         seen = "" if reached == count else f"{reached} of "
         twice = len(data.examples) - count if data.held_out is not None else 0
         odd = (
@@ -186,6 +186,15 @@ class Loop:
             f"{self.spec.line}, {end}"
         )
         return RunPlan(self.name, line)
+
+    def _smaller(self, tokens: int) -> str:
+        """Whether the adapter has fewer parameters than the rows have trained tokens.
+
+        With fewer, LoRA falls behind full fine-tuning ("LoRA Without Regret", Thinking Machines
+        2025). This is information, no advice: on the embedded model rank 1 has most of the gain.
+        """
+        parameters = sum(parameter.numel() for parameter in self._trained)
+        return f" (the adapter has only {parameters:,} parameters)" if parameters < tokens else ""
 
     def _reached(self, steps: int) -> tuple[int, int]:
         """How many examples the first `steps` steps read, and their trained tokens."""

@@ -67,8 +67,11 @@ def rate_curve(
 
     `rate` is marked by a vertical line. Losses far above the first are cut off.
     """
-    top = 1.5 * losses[0]
-    seen = [min(loss, top) for loss in losses if math.isfinite(loss)]
+    finite = [loss for loss in losses if math.isfinite(loss)]
+    if not finite:
+        return Markup("")
+    top = 1.5 * finite[0]
+    seen = [min(loss, top) for loss in finite]
     margin = 0.06 * (max(seen) - min(seen)) or 0.05
     up = Scale(max(0.0, min(seen) - margin), max(seen) + margin, BOTTOM, TOP)
     across = Scale(rates[0], max(rates[-1], 1.01 * rates[0]), LEFT, RIGHT, log=True)
@@ -80,7 +83,7 @@ def rate_curve(
     places = log_ticks(rates[0], across.high)
     shapes = [
         *svg.axes(across, up, ticks(up.low, up.high), places),
-        svg.label(RIGHT + 30, BOTTOM + 16, "learning rate"),
+        svg.label(RIGHT + 30, BOTTOM + 16, "rate"),
         line(losses, GREY, 1),
         line(running_mean(losses), BLUE, 2),
         *([] if rate is None else _mark(across(rate), f"lr {rate:g}")),

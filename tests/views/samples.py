@@ -80,7 +80,7 @@ def run(adapter: str = "calm", losses: tuple[float, ...] = (3.0, 2.0), **more: A
         "method_facts": (),
     }
     usual |= {"accuracy_before": None, "accuracy_after": None, "forgetting": None}
-    usual |= {"held_out_losses": ()}
+    usual |= {"held_out_losses": (), "ended": "steps", "best_step": None}
     return RunSummary(**{**usual, **more})
 
 
