@@ -1,8 +1,8 @@
 """Sentences with negations, positive or negative by a rule that no bag of words can solve.
 
 `negations(500)` gives (text, label) pairs, the same for the same seed. The label is the adjective's
-polarity, turned around by each negation that concerns it; half of the sentences of each kind have a
-negation that does not. Not collected by pytest.
+polarity, turned around by a negation: no sum of the words' weights is positive for "good" and for
+"not bad", and negative for "bad" and for "not good". Not collected by pytest.
 """
 
 from __future__ import annotations
@@ -25,22 +25,16 @@ SUBJECTS = (
 #: A sentence, and whether it turns the adjective's polarity around.
 PATTERNS = (
     ("the {subject} was {adjective}", False),
-    ("we all said that the {subject} was {adjective} from the first day", False),
-    ("I did not wait long, and the {subject} was {adjective}", False),
-    ("nobody else came, but the {subject} was {adjective}", False),
-    ("it is not true that the {subject} was not {adjective}", False),
-    ("the {subject} was {adjective}, and I could not be more certain", False),
+    ("the {subject} was very {adjective} all day", False),
+    ("we did find the {subject} {adjective}", False),
     ("the {subject} was not {adjective} at all", True),
     ("the {subject} was never {adjective}", True),
-    ("I did wait long, and the {subject} was not {adjective}", True),
-    ("nobody said that the {subject} was {adjective}", True),
-    ("nothing about the {subject} was {adjective}", True),
-    ("I would not call the {subject} {adjective}, and I am certain", True),
+    ("we did not find the {subject} {adjective}", True),
 )
 
 
 def negations(count: int = 500, seed: int = 0) -> list[tuple[str, str]]:
-    """`count` different sentences, at most 7,680, with "positive" or "negative"."""
+    """`count` different sentences, at most 3,840, with "positive" or "negative"."""
     every = [
         (pattern.format(subject=subject, adjective=adjective), good != turned)
         for pattern, turned in PATTERNS
