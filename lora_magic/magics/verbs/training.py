@@ -88,7 +88,6 @@ TRAIN = Verb(
             rate_or_find,
             "learning rate; find: show the loss against the rate, and train nothing",
             by_base("learning_rate"),
-            ("find",),
         ),
         Argument(
             "--schedule", text, "how the rate goes on after the warm-up", SCHEDULES[0], SCHEDULES
