@@ -34,9 +34,10 @@ SURFACE = {
     "data": "NAME --format",
     "preview": "NAME --data --columns --map --format --skip-bad --max-length --eval --template"
     " --system --rows",
-    "train": "NAME --data --columns --map --format --skip-bad --epochs --steps --lr --batch-size"
-    " --max-length --eval --seed --lora-plus --optimizer --beta --guard --replay --template"
-    " --system --report-to --continue --resume --checkpoint-every",
+    "train": "NAME --data --columns --map --format --skip-bad --epochs --steps --minutes --patience"
+    " --lr --schedule --warmup --batch-size --max-length --eval --seed --lora-plus --optimizer"
+    " --beta --guard --replay --template --system --report-to --continue --resume"
+    " --checkpoint-every",
     "swap": "NAME",
     "ask": "--data --column --messages --max-new-tokens --temperature --top-p --seed",
     "compare": "--adapters --max-new-tokens --temperature --top-p --seed",
@@ -74,6 +75,7 @@ FRAMES = {
     "preview": "row position token id trained special",
     "forgetting": "prompt base adapter base_right right base_subject subject",
     "forgetting by text": "text tokens base_loss loss",
+    "rates": "rate loss",
     "doctor": "part check state found advice",
     "history": "session number when verb adapter state method rank spec parents data rows held_out"
     " steps loss held_out_loss seed seconds result base fingerprint",
@@ -114,6 +116,7 @@ def _of_a_language_model() -> dict[str, Any]:
     session = Session()
     session.load("demo")
     session.attach("pirate", rank=2)
+    rates = session.train("pirate", text="What? => Arr!", lr="find")
     training: Any = session.train("pirate", text="What? => Arr!", steps=2)
     session.attach("calm", rank=4)
     session.train("calm", text="What? => Hm.", steps=1)
@@ -133,6 +136,7 @@ def _of_a_language_model() -> dict[str, Any]:
         "preview": session.preview("pirate", text="What? => Arr!").to_frame(),
         "forgetting": training.forgetting.to_frame(),
         "forgetting by text": TextForgetting.of([ReadText("a b", 1, 2.0, 3.0)]).to_frame(),
+        "rates": rates.to_frame(),
         "doctor": Examination((Finding("machine", "memory", "ok", "4 GB free"),), 1.0).to_frame(),
         "merge": session.merge("pirate").to_frame(),
     }

@@ -32,7 +32,7 @@ class Method:
     is whether it can share one pass with other adapters in a comparison. `latency` is its cost at
     each token, `context` how much of the context is left, `storage` the parameters of one adapter.
     `rate` is its default learning rate as a multiple of LoRA's, measured
-    (tests/benchmarks/method_rates.py).
+    (tests/benchmarks/rates.py).
     """
 
     name: str
@@ -131,6 +131,7 @@ METHODS: dict[str, Method] = {
             no_spectrum="its change depends on the input, so there is no ΔW",
             latency="two small layers, twice per block",
             peft=False,
+            rate=4.0,
         ),
         Method(
             "adapter-l",
@@ -142,6 +143,7 @@ METHODS: dict[str, Method] = {
             no_spectrum="its change depends on the input, so there is no ΔW",
             latency="a norm and two small layers per block",
             peft=False,
+            rate=4.0,
         ),
         Method(
             "bitfit",

@@ -64,10 +64,12 @@ class AdaLoRA:
     def __init__(self, model: Any, attached: LiveAdapter) -> None:
         self._model, self._attached = model, attached
         self._allocator: bridge.Allocator | None = None
+        self._final = 0
 
     def begin(self, steps: int, batches: Batches) -> None:
         """Raises `CommandError` for a run that is too short."""
         plan = Schedule.of(steps)
+        self._final = steps - plan.last
         self._allocator = bridge.Allocator(
             self._model, self._attached.wrapper, plan.first, plan.last, plan.every, plan.steps
         )
@@ -86,6 +88,10 @@ class AdaLoRA:
         """Apply the budget of this step."""
         assert self._allocator is not None  # the run has begun
         self._allocator.allocate(step)
+
+    def settled(self, step: int) -> bool:
+        """From the step that sets the final ranks on."""
+        return step >= self._final
 
     def state(self) -> dict[str, Any]:
         """The allocator's."""
@@ -147,6 +153,10 @@ class EVA:
 
     def after_update(self, step: int) -> None:
         """Nothing."""
+
+    def settled(self, step: int) -> bool:
+        """Always."""
+        return True
 
     def state(self) -> dict[str, Any]:
         """Nothing."""

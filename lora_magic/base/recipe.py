@@ -16,9 +16,9 @@ SMALL_BASE = 1_000_000_000
 class Recipe:
     """Defaults for one base model.
 
-    A run takes `steps` optimizer steps if given, else `epochs` passes over the rows but at least
-    `min_steps` steps. One step takes `batch_size` × `accumulation` rows. `checkpointing` recomputes
-    activations to save memory.
+    With held-out rows a run takes at most `epochs` passes over the rows, or `steps` optimizer steps
+    if those are more; without, `steps` steps. One step takes `batch_size` × `accumulation` rows.
+    `checkpointing` recomputes activations to save memory.
     """
 
     learning_rate: float
@@ -28,9 +28,8 @@ class Recipe:
     batch_size: int
     accumulation: int
     max_length: int
-    steps: int | None = None
-    epochs: float | None = None
-    min_steps: int = 60
+    steps: int = 60
+    epochs: float = 10.0
     optimizer: str = "adamw"
     checkpointing: bool = False
 
@@ -49,7 +48,6 @@ SMALL = Recipe(
     batch_size=8,
     accumulation=2,
     max_length=1024,
-    epochs=3.0,
 )
 
 LARGE = Recipe(
@@ -60,7 +58,7 @@ LARGE = Recipe(
     batch_size=2,
     accumulation=8,
     max_length=2048,
-    epochs=1.0,
+    epochs=1.0,  # Ten passes of such a base take hours.
 )
 
 

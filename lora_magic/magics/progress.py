@@ -20,8 +20,7 @@ from lora_magic.printable import clean, one_line
 from lora_magic.training.reporter import LineReporter
 
 if TYPE_CHECKING:
-    from lora_magic.training.reporter import RunPlan, StepPoint
-    from lora_magic.training.summary import RunSummary
+    from lora_magic.training.reporter import Result, RunPlan, StepPoint
     from lora_magic.views.controls.outputs import StopButton
 
 PAUSE = 0.2  # the least time between two updates, in seconds
@@ -87,7 +86,7 @@ class LiveReporter:
         self._put({"text/html": self._page(point), "text/plain": line_of(point)})
         self._next = began + max(PAUSE, (self._clock() - began) / SHARE)
 
-    def finish(self, summary: RunSummary) -> None:
+    def finish(self, summary: Result) -> None:
         """Replace the progress with the summary's static form."""
         bundle = summary._repr_mimebundle_()
         self._put(bundle[0] if isinstance(bundle, tuple) else bundle)
@@ -197,7 +196,7 @@ class TerminalReporter(LineReporter):
         super().__init__(say)
         self.finished = False
 
-    def finish(self, summary: RunSummary) -> None:
+    def finish(self, summary: Result) -> None:
         """Display the summary: its line, or in a notebook that a program runs its static form."""
         display(summary)
         self.finished = True

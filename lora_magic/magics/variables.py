@@ -56,6 +56,11 @@ def guard(source: str, variables: Mapping[str, Any]) -> Any:
     return data(source, variables, "--guard")
 
 
+def held_out(source: float | str, variables: Mapping[str, Any]) -> Any:
+    """A number as it is, else `data`."""
+    return data(source, variables, "--eval") if isinstance(source, str) else source
+
+
 def function(source: str, variables: Mapping[str, Any]) -> Callable[[Any], Any]:
     """The notebook's function of that name (`to_row`, or `helpers.to_row`).
 

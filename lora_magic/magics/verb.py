@@ -42,12 +42,19 @@ def number(seen: str) -> float:
         raise ValueError(f"{seen!r} is not a number") from None
 
 
-def count_or_share(seen: str) -> int | float:
-    """A whole number is a count, any other number a share."""
-    try:
-        return int(seen)
-    except ValueError:
-        return number(seen)
+def count_share_or_rows(seen: str) -> int | float | str:
+    """A whole number is a count, any other number a share; a name or a path stays text."""
+    for kind in (int, float):
+        try:
+            return kind(seen)
+        except ValueError:
+            continue
+    return seen
+
+
+def rate_or_find(seen: str) -> float | str:
+    """A number, or the word `find`."""
+    return seen if seen == "find" else number(seen)
 
 
 def names(seen: str) -> list[str]:
@@ -68,7 +75,13 @@ def weighted(seen: str) -> str:
     return ",".join(names(re.sub(r"\s*=\s*", "=", seen)))
 
 
-_SHAPES: dict[Any, str] = {whole: "N", number: "X", count_or_share: "N|SHARE", names: "A,B"}
+_SHAPES: dict[Any, str] = {
+    whole: "N",
+    number: "X",
+    count_share_or_rows: "N|SHARE|VAR|PATH",
+    rate_or_find: "X|find",
+    names: "A,B",
+}
 
 
 class Thing(enum.Enum):

@@ -11,7 +11,7 @@ from typing import Any
 from lora_magic.adapters.live_adapter import LiveAdapter
 from lora_magic.checks import is_whole
 from lora_magic.errors import CommandError
-from lora_magic.training import batches
+from lora_magic.training import batches, preference
 from lora_magic.training.preview import Preview, previewed
 from lora_magic.training.row import Row
 from lora_magic.training.spec import plan
@@ -28,6 +28,7 @@ def preview(
     attached: LiveAdapter | None,
     rows: Sequence[Row],
     *,
+    held_out: Sequence[Row] | None = None,
     template: str | None,
     system: str | None,
     rows_shown: int,
@@ -39,9 +40,12 @@ def preview(
     form = form_for(state, None, template, system)
     room = state.base.context - (attached.tokens if attached else 0)
     recipe = recipe_for(state, attached, None) if attached else state.base.recipe
-    spec = plan(recipe, len(rows), context=room, **flags)
+    prefers = preference.are_preferences(rows)
+    other = None if held_out is None else len(held_out)
+    spec = plan(recipe, len(rows), context=room, prefers=prefers, held_out=other, **flags)
     encoded = encoded_rows(state, rows, form, spec.max_length)
-    _, held_out = batches.split(encoded.examples, spec)
+    # Other rows are held out: of these then none.
+    _, apart = batches.split(encoded.examples, spec) if held_out is None else ([], [])
     return previewed(
         rows,
         encoded,
@@ -49,6 +53,6 @@ def preview(
         adapter=attached.name if attached else None,
         form=form.kind if form else "labels",
         max_length=spec.max_length,
-        held_out={example.row for example in held_out},
+        held_out={example.row for example in apart},
         shown=rows_shown,
     )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lora_magic import numbers
 from lora_magic.adapters.spec import BASE_NAME, check_name
+from lora_magic.checks import is_number
 from lora_magic.errors import AdapterError, CommandError, StateError, listed
 from lora_magic.paths import path_of, quoted
 from lora_magic.printable import one_line
@@ -428,10 +429,14 @@ class Session:
         skip_bad: bool = False,
         epochs: float | None = None,
         steps: int | None = None,
-        lr: float | None = None,
+        lr: float | str | None = None,
         batch_size: int | None = None,
         max_length: int | None = None,
-        eval: float | None = None,
+        eval: Any = None,
+        patience: int | None = None,
+        minutes: float | None = None,
+        schedule: str | None = None,
+        warmup: float | None = None,
         seed: int | None = None,
         lora_plus: float | None = None,
         optimizer: str | None = None,
@@ -445,20 +450,27 @@ class Session:
         resume: bool = False,
         checkpoint_every: float = 60.0,
         reporter: Reporter | None = None,
-    ) -> RunSummary:
+    ) -> RunSummary | Any:  # with lr="find" a RateCurve
         """Train an adapter from its initial state, or with `continue_` from its current one.
 
         `text` is a cell's body, `data` a frame, list, dataset or path. `columns` names the columns
         of `data` ("question + context => answer"); `map_` is a function from a row (a dict) to a
         pair, turns, a text or None. With `skip_bad` rows that cannot be read are left out and
         listed. Of a stream only steps × batch size rows are read, the held-out ones among them. The
-        loss covers the completions only. With `lora_plus` B learns at that many times A's rate
-        (LoRA+, arXiv 2402.12354); `optimizer` is "adamw", "paged-adamw" (a quantised base's
-        default) or "paged-adamw-8bit". `guard` are general rows of your own, in any form of `data`:
-        their loss is measured before and after the run. With `replay`, a share of the examples of
-        each step, one half of them is trained on, and only the other half is measured. `report_to`
-        is a tracker (trackio, tensorboard, mlflow, wandb), which gets the losses and rates. When
-        the user stops the run (■), the adapter keeps its steps and `TrainingStopped` is raised; any
+        loss covers the completions only.
+
+        `eval` rows are held out: a number, a share, or other rows, given as `data` is. Without
+        `steps` and `epochs` the run ends once their loss no longer improves (`patience`
+        measurements, 3), and the best weights are kept. `minutes` ends it too. `schedule` is
+        "linear", "cosine" or "constant", after a warm-up over the share `warmup` of the steps.
+        `lr="find"` changes nothing and returns the loss against the rate. With `lora_plus` B learns
+        at that many times A's rate (LoRA+, arXiv 2402.12354); `optimizer` is "adamw", "paged-adamw"
+        (a quantised base's default) or "paged-adamw-8bit". `beta` is that of the loss over
+        preferences (0.1). `guard` are general rows of your own, in any form of `data`: their loss
+        is measured before and after the run. With `replay`, a share of the examples of each step,
+        one half of them is trained on, and only the other half is measured. `report_to` is a
+        tracker (trackio, tensorboard, mlflow, wandb), which gets the losses and rates. When the
+        user stops the run (■), the adapter keeps its steps and `TrainingStopped` is raised; any
         other error restores the adapter.
 
         A checkpoint is written to the home folder every `checkpoint_every` seconds (0: never), and
@@ -476,20 +488,14 @@ class Session:
         found = checkpoints.find(self.home, check_name(name)) if resume else None
         attached = found.adapter(self._state) if found else self._state.named(name)
         most = rows_needed(self._state.base.recipe, steps, batch_size)
-        rows = self._rows(
-            "train",
-            data,
-            text,
-            columns=columns,
-            map_=map_,
-            format=format,
-            skip_bad=skip_bad,
-            most=most,
-        )
+        reading = {"columns": columns, "map_": map_, "format": format, "skip_bad": skip_bad}
+        rows = self._rows("train", data, text, most=most, **reading)
+        held_out, eval = self._held_out(eval, {} if text is not None else reading)
         return train(
             self._state,
             attached,
             rows,
+            held_out=held_out,
             notes=rows.note,
             guard=self._guard(guard, columns, skip_bad),
             replay=replay,
@@ -506,12 +512,22 @@ class Session:
             batch_size=batch_size,
             max_length=max_length,
             eval=eval,
+            patience=patience,
+            minutes=minutes,
+            schedule=schedule,
+            warmup=warmup,
             seed=seed,
             lora_plus=lora_plus,
             optimizer=optimizer,
             beta=beta,
             report_to=report_to,
         )
+
+    def _held_out(self, given: Any, reading: Mapping[str, Any]) -> tuple[Rows | None, float | None]:
+        """What `eval` names: rows of their own, or a number or share of the rows to train on."""
+        if given is None or is_number(given):
+            return None, given
+        return self._rows("--eval", given, None, **reading), None
 
     def _guard(self, guard: Any, columns: str | None, skip_bad: bool) -> Rows | None:
         if isinstance(guard, str) and guard in self._kept:
@@ -558,7 +574,7 @@ class Session:
         template: str | None = None,
         system: str | None = None,
         max_length: int | None = None,
-        eval: float | None = None,
+        eval: Any = None,
         rows: int = 3,
     ) -> Preview:
         """What `train` would train on: some rows token by token, and what is odd about the data.
@@ -570,13 +586,14 @@ class Session:
 
         _ = self._state.base
         attached = None if name is None else self._state.named(name)
-        given = self._rows(
-            "preview", data, text, columns=columns, map_=map_, format=format, skip_bad=skip_bad
-        )
+        reading = {"columns": columns, "map_": map_, "format": format, "skip_bad": skip_bad}
+        given = self._rows("preview", data, text, **reading)
+        held_out, eval = self._held_out(eval, {} if text is not None else reading)
         return preview(
             self._state,
             attached,
             given,
+            held_out=held_out,
             template=template,
             system=system,
             max_length=max_length,

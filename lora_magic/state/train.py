@@ -25,12 +25,13 @@ from lora_magic.training import encode, preference, run
 from lora_magic.training.encode import Encoded
 from lora_magic.training.forgetting import Forgetting, Guard, Unmeasured, recorded
 from lora_magic.training.progress import Snapshot
-from lora_magic.training.reporter import Reporter, RunPlan, SilentReporter
+from lora_magic.training.rate_curve import RateCurve
+from lora_magic.training.reporter import Reporter, Result, RunPlan, SilentReporter
 from lora_magic.training.row import Row
 from lora_magic.training.spec import TrainSpec, plan
 from lora_magic.training.summary import RunSummary
 
-from . import checkpoints, forgetting
+from . import checkpoints, find_rate, forgetting
 from . import guard as guards
 from .checkpoints import EVERY, Disk, Found
 from .guard import GuardRows
@@ -51,6 +52,7 @@ def train(
     system: str | None,
     more: bool,
     reporter: Reporter | None,
+    held_out: Sequence[Row] | None = None,
     measured: bool = True,
     notes: str = "",
     guard: Sequence[Row] | None = None,
@@ -58,13 +60,14 @@ def train(
     every: float = EVERY,
     found: Found | None = None,
     **flags: Any,
-) -> RunSummary:
+) -> RunSummary | RateCurve:
     """Train from the adapter's initial state, or with `more` from its current one.
 
     The loss on the `guard` rows is measured before the run and after it; with the flag `replay` one
-    half of them is trained on, and the other measured. Forgetting is measured last. Both come after
-    the training is recorded: an error there does not affect it. `notes` follow the run's first
-    line.
+    half of them is trained on, and the other measured. `held_out` are rows that are only measured,
+    instead of a part of `rows`. With the flag `lr` at "find" nothing is trained (`find_rate.find`).
+    Forgetting is measured last. It and the guard come after the training is recorded: an error
+    there does not affect it. `notes` follow the run's first line.
 
     A checkpoint is written into `home` every `every` seconds, and when the user stops the run (with
     0 seconds or no home: none). With `found` the run continues from that checkpoint, if it is the
@@ -85,18 +88,28 @@ def train(
         recipe = replace(recipe, learning_rate=recipe.learning_rate * PREFERENCE_RATE)
         if flags.get("replay") is not None:
             raise CommandError("--replay does not work with preferences: omit it; --guard does.")
-    spec = plan(recipe, len(rows), context=room, prefers=prefers, **flags)
+    finding = flags.get("lr") == find_rate.FIND
+    asked = find_rate.flags_of(flags) if finding else flags
+    other = None if held_out is None else len(held_out)
+    spec = plan(recipe, len(rows), context=room, prefers=prefers, held_out=other, **asked)
     # Virtual tokens act through the cache, which a checkpointed block does not get.
     spec = replace(spec, can_checkpoint=not attached.tokens)
 
-    def tokens_of(found: Sequence[Row]) -> Encoded:
-        return encoded_rows(state, found, form, spec.max_length)
+    def tokens_of(some: Sequence[Row]) -> Encoded:
+        return encoded_rows(state, some, form, spec.max_length)
 
     encoded = tokens_of(rows)
+    if held_out is not None:
+        if preference.are_preferences(held_out) != prefers:
+            raise CommandError("--eval: give rows of the same kind as those to train on.")
+        encoded = encoded.measured_on(tokens_of(held_out))
+        flags["eval"] = f"{len(held_out)} other rows"
     guarded = guards.read(state, guard, flags.get("replay"), tokens_of, spec.pass_size)
     if guarded and guarded.replay:
         encoded = encoded.replaying(guarded.replay)
     reporter = reporter or SilentReporter()
+    if finding:
+        return find_rate.find(state, attached, encoded, spec, more=more, reporter=reporter)
     example = next(filter(None, map(_asked, rows)), "")
 
     given = {**flags, "template": template, "system": system}
@@ -194,7 +207,7 @@ class _Told:
         line = " · ".join(filter(None, (line, self._notes)))
         self._reporter.start(replace(plan, line=line))
 
-    def finish(self, summary: RunSummary) -> None:
+    def finish(self, summary: Result) -> None:
         """Does nothing: `_with_forgetting` finishes."""
 
 
@@ -276,7 +289,6 @@ def _run(
     keeper: Disk | None,
 ) -> RunSummary:
     """Run and record, both or neither: outside a pass an interrupt is only noted."""
-    base = state.base
     with (
         Stop(getattr(reporter, "stop", None), deferring=True) as stop,
         terminating(stop),
@@ -284,29 +296,9 @@ def _run(
     ):
         if attached.name not in state.attached:
             state.keep(attached)
-        if start is not None or not more:
-            attached.set_state(attached.start)
-        # A person may have changed flags of the base since the last verb.
-        state.activate(BASE_NAME)
-        base.freeze()
-        state.activate(attached.name)
+        begin(state, attached, initial=start is not None or not more)
         guard = _before(state, attached, guarded, stop) if guarded else None
-        hooks = hooks_of(base.model, state.slots, attached, more=more)
-        with attached.trainable():
-            summary = run.run(
-                attached.name,
-                base.model,
-                base.tokenizer,
-                encoded,
-                spec,
-                hooks=hooks,
-                reporter=reporter,
-                stop=stop,
-                frozen=base.fingerprint.tensors(),
-                without=lambda: state.slots.using({}),
-                start=start,
-                keeper=keeper,
-            )
+        summary = steps(state, attached, encoded, spec, more, reporter, stop, start, keeper)
         attached.set_record(record(summary))
     return replace(summary, guard=guard)
 
@@ -319,11 +311,52 @@ def _before(state: SessionState, attached: LiveAdapter, guarded: GuardRows, stop
     return guarded.record.measured("before", found)
 
 
+def begin(state: SessionState, attached: LiveAdapter, *, initial: bool) -> None:
+    """Activate the adapter, in its initial state if so; the caller guards weights and state."""
+    if initial:
+        attached.set_state(attached.start)
+    # A person may have changed flags of the base since the last verb.
+    state.activate(BASE_NAME)
+    state.base.freeze()
+    state.activate(attached.name)
+
+
+def steps(
+    state: SessionState,
+    attached: LiveAdapter,
+    encoded: Encoded,
+    spec: TrainSpec,
+    more: bool,
+    reporter: Reporter,
+    stop: Stop,
+    start: Snapshot | None = None,
+    keeper: Disk | None = None,
+) -> RunSummary:
+    """The run of an adapter that is active; the caller guards weights and state, and records."""
+    base = state.base
+    hooks = hooks_of(base.model, state.slots, attached, more=more)
+    with attached.trainable():
+        return run.run(
+            attached.name,
+            base.model,
+            base.tokenizer,
+            encoded,
+            spec,
+            hooks=hooks,
+            reporter=reporter,
+            stop=stop,
+            frozen=base.fingerprint.tensors(),
+            without=lambda: state.slots.using({}),
+            start=start,
+            keeper=keeper,
+        )
+
+
 def _history(before: History, summary: RunSummary) -> History:
     """The history of what the run began with, and the run."""
     return replace(
         before,
-        steps=before.steps + summary.steps,
+        steps=before.steps + summary.kept_steps,
         first_loss=before.first_loss if before.steps else summary.first_loss,
         last_loss=summary.last_loss,
         rows=summary.examples,
@@ -333,7 +366,7 @@ def _history(before: History, summary: RunSummary) -> History:
 #: Fields of a summary that an adapter's card records.
 _RECORDED = (
     *("examples", "held_out", "steps", "planned_steps", "learning_rate", "batch_size", "seed"),
-    *("last_loss", "held_out_before", "held_out_after"),
+    *("last_loss", "held_out_before", "held_out_after", "ended", "best_step"),
 )
 
 

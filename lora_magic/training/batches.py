@@ -1,6 +1,7 @@
 """Which examples are held out, which make each step, and a batch as tensors.
 
-The seed alone decides the order. Knows encoded examples; knows no row and no model.
+A hash of what a row asks decides whether it is held out, the seed alone the order. Knows encoded
+examples; knows no row and no model.
 """
 
 from __future__ import annotations
@@ -12,25 +13,76 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from .encode import IGNORED, Example
-from .spec import TrainSpec
+from lora_magic.errors import DataError
+
+from .encode import IGNORED, Encoded, Example
+from .spec import HOLD_OUT_FROM, HOLD_OUT_MOST, HOLD_OUT_SHARE, TrainSpec
 
 #: One optimizer step: its passes, each the indices of the examples read at once.
 Step = list[list[int]]
 
 
+def sides(encoded: Encoded, spec: TrainSpec) -> tuple[list[Example], list[Example]]:
+    """The examples to train on and those held out, from one set of rows or from two."""
+    if encoded.held_out is None:
+        return split(encoded.examples, spec)
+    return apart(encoded.examples, encoded.held_out), list(encoded.held_out)
+
+
 def split(examples: Sequence[Example], spec: TrainSpec) -> tuple[list[Example], list[Example]]:
     """The examples to train on and those held out, each in their order.
 
-    `spec.eval` whole rows are held out, since the turns of one conversation repeat each other; at
-    least one row is left to train on.
+    Whole rows are held out, since the turns of one conversation repeat each other.
     """
-    rows = list(dict.fromkeys(example.row for example in examples))
-    generator = torch.Generator().manual_seed(spec.seed)
-    order = torch.randperm(len(rows), generator=generator).tolist()
-    held_out = {rows[place] for place in order[: min(spec.eval, len(rows) - 1)]}
-    train = [example for example in examples if example.row not in held_out]
-    return train, [example for example in examples if example.row in held_out]
+    limit = held_out_below([e.position for e in _first_of_rows(examples)], spec.eval)
+    train = [example for example in examples if example.position > limit]
+    return train, [example for example in examples if example.position <= limit]
+
+
+def held_out_below(positions: Sequence[float], eval: float | None) -> float:
+    """The largest position of a held-out row among the rows' positions; −1 if none is held out.
+
+    A position is a hash of what a row asks, so the split depends on nothing else: not on the seed,
+    on the order, nor on rows added later. A share `eval` holds out the positions below it, at least
+    the smallest one; a number the rows with the smallest positions. Rows that ask the same have the
+    same position and stay together, so that there may be more than that number; at least one row is
+    left to train on. By default (None) it is a tenth, at most 500 rows, and none below 50 rows.
+    """
+    order = sorted(positions)
+    if eval is None:
+        share = HOLD_OUT_SHARE if len(order) >= HOLD_OUT_FROM else 0.0
+        count = min(_below(order, share), HOLD_OUT_MOST)
+    else:
+        share = eval if eval < 1 else 0.0
+        count = _below(order, share) if eval < 1 else min(int(eval), len(order))
+    if share and not count:
+        count = 1
+    smaller = [position for position in order if position < order[-1]]
+    return min(order[count - 1], smaller[-1]) if count and smaller else -1.0
+
+
+def _below(order: Sequence[float], share: float) -> int:
+    return sum(position < share for position in order)
+
+
+def _first_of_rows(examples: Sequence[Example]) -> list[Example]:
+    """The first example of each row."""
+    return list({example.row: example for example in reversed(examples)}.values())
+
+
+def apart(examples: Sequence[Example], held_out: Sequence[Example]) -> list[Example]:
+    """The examples that ask nothing that a held-out one asks.
+
+    Raises `DataError` if there is none.
+    """
+    asked = {example.position for example in held_out}
+    train = [example for example in examples if example.position not in asked]
+    if not train:
+        raise DataError(
+            "--eval: every row to train on asks the same as a row of that set; use other rows, or "
+            "--eval 0.1 to hold out a tenth."
+        )
+    return train
 
 
 def steps(count: int, spec: TrainSpec, guard: int = 0) -> list[Step]:
@@ -60,14 +112,21 @@ def _shuffled(count: int, total: int, generator: torch.Generator) -> list[int]:
     return stream[:total]
 
 
-def evaluations(steps: Sequence[Step], held_out: int) -> frozenset[int]:
-    """After which steps the held-out examples are measured: evenly spread, at most nine times.
+def evaluations(steps: Sequence[Step], held_out: int, *, decisive: bool) -> frozenset[int]:
+    """After which steps the held-out examples are measured, evenly spread.
 
-    They are also measured before the first step and after the last. Training on an example costs
-    about three times as much as measuring it; these measurements add at most 5 % to the run.
+    Ten times, the last time after the last step, if they decide when the run ends. Otherwise at
+    most nine times in between: training on an example costs about three times as much as measuring
+    it, so these measurements add at most 5 % to the run. The examples are also measured before the
+    first step and after the last.
     """
+    if not held_out:
+        return frozenset()
+    if decisive:
+        parts = min(10, len(steps))
+        return frozenset(len(steps) * at // parts for at in range(1, parts + 1))
     trained = sum(len(part) for step in steps for part in step)
-    times = min(9, len(steps) - 1, 3 * trained // (20 * held_out)) if held_out else 0
+    times = min(9, len(steps) - 1, 3 * trained // (20 * held_out))
     return frozenset(len(steps) * at // (times + 1) for at in range(1, times + 1))
 
 

@@ -28,9 +28,9 @@ IGNORED = -100
 class Example:
     """One sequence: its tokens, their labels (−100 where the loss does not cover them), its row.
 
-    For a classifier `labels` is empty and `label` the index of the one label. `number` is
-    the row's own, for messages. With preferences the example is the chosen answer, and has the
-    `rejected` one.
+    For a classifier `labels` is empty and `label` the index of the one label. `number` is the row's
+    own, for messages; its `position` decides whether it is held out. With preferences the example
+    is the chosen answer, and has the `rejected` one.
     """
 
     tokens: tuple[int, ...]
@@ -38,6 +38,7 @@ class Example:
     row: int
     label: int | None = None
     number: int = 0
+    position: float = 0.0
     rejected: Example | None = None
 
     @property
@@ -56,7 +57,8 @@ class Encoded:
     are plain text. `data_hash` is the sha256 of the rows as read. `classes` are a classifier's
     labels, otherwise (). `lengths` are the examples' tokens before they were cut. `notes` say what
     a reader would not expect, `sample` shows one example. `replay` are examples of other rows,
-    which are read beside these.
+    which are read beside these. `held_out` are examples of another set of rows, which are measured
+    and never trained on; None if some of `examples` are held out.
     """
 
     examples: tuple[Example, ...]
@@ -71,6 +73,12 @@ class Encoded:
     notes: tuple[str, ...] = ()
     sample: str = ""
     replay: tuple[Example, ...] = ()
+    held_out: tuple[Example, ...] | None = None
+
+    def measured_on(self, other: Encoded) -> Encoded:
+        """With another set's examples held out; its rows are part of the hash."""
+        both = hashlib.sha256((self.data_hash + other.data_hash).encode()).hexdigest()
+        return replace(self, held_out=other.examples, data_hash=both)
 
     def replaying(self, others: Encoded) -> Encoded:
         """These rows with others to replay, which the hash covers."""
@@ -204,7 +212,8 @@ class _Encoding:
     def _keep(self, place: int, prefix: list[int], answer: list[int]) -> None:
         example = _example(prefix, answer, self.max_length, place)
         if example is not None:
-            self.examples.append(replace(example, number=self._number(place)))
+            number, position = self._number(place), self.rows[place].position
+            self.examples.append(replace(example, number=number, position=position))
             self.lengths.append(len(prefix) + len(answer))
         elif len(prefix) >= self.max_length:
             self._leave_out(place, "full")
@@ -335,7 +344,7 @@ def encode_labelled(
             left_out.append(row.line or place + 1)
         else:
             label, number = known[row.completion.strip()], row.line or place + 1
-            examples.append(Example(tuple(ids), (), place, label, number))
+            examples.append(Example(tuple(ids), (), place, label, number, row.position))
             lengths.append(length)
     if not examples:
         raise DataError(_nothing_left(left_out, 0, max_length).replace("completion", "label"))

@@ -26,6 +26,10 @@ class Hooks(Protocol):
         """After the optimizer's step, counted from 1, before the gradients are cleared."""
         return
 
+    def settled(self, step: int) -> bool:
+        """Whether the weights after this step, counted from 1, may be the result of the run."""
+        return True
+
     def state(self) -> dict[str, Any]:
         """What continues the method's own work after the last finished step; {} for nothing."""
         return {}

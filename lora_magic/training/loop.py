@@ -81,12 +81,14 @@ class Loop:
 
     def __post_init__(self) -> None:
         self.device = next(self.model.parameters()).device
-        self.train, self.held_out = batches.split(self.encoded.examples, self.spec)
-        self.spec = self.spec.fitted(len(self.train))
+        self.train, self.held_out = batches.sides(self.encoded, self.spec)
+        self.spec = self.spec.fitted(len(self.train), len(self.held_out))
         #: What the steps' indices count: the run's own examples, then those that are replayed.
         self._read = [*self.train, *self.encoded.replay]
         self.steps = batches.steps(len(self.train), self.spec, len(self.encoded.replay))
-        self._evaluations = batches.evaluations(self.steps, len(self.held_out))
+        self._evaluations = batches.evaluations(
+            self.steps, len(self.held_out), decisive=self.spec.decisive
+        )
         self._loss = 0.0
         self._began = 0.0
         self._updating = False
@@ -120,13 +122,16 @@ class Loop:
                 untold = self._fitting(lambda: self._take_steps(folder))
             if not all(bool(torch.isfinite(parameter).all()) for parameter in self._trained):
                 raise self._diverged("a weight is not finite after", self.progress.steps)
-            stopped = self.progress.steps < len(self.steps)
-            if stopped and self.keeper is not None:
+            ended = self._ended() or "stopped"
+            if ended != "stopped":
+                self._measure()
+                self._keep_best()
+            elif self.keeper is not None:
                 self.keeper.stopped(self.snapshot)
         if untold:
             line = f"{self.name} is trained, but the tracker did not get all of it ({untold})."
             warnings.warn(line, RuntimeWarning, stacklevel=2)
-        summary = self._summary(stopped)
+        summary = self._summary(ended)
         self.reporter.finish(summary)
         return summary
 
@@ -149,7 +154,7 @@ class Loop:
     def _set_reference(self) -> None:
         pairs = [*self.train, *self.held_out]
         values = self.progress.reference
-        self._reference = {e.row: value for e, value in zip(pairs, values, strict=False)}
+        self._reference = {id(e): value for e, value in zip(pairs, values, strict=False)}
 
     def snapshot(self) -> Snapshot:
         """The run after its last finished step; call it between two steps."""
@@ -312,9 +317,15 @@ class Loop:
         reached, trained = self._reached(len(self.steps))
         noun = "text" if data.texts == count + len(self.held_out) else "row"
         noun = "pair" if self._preference else noun
-        what = f", {trained:,} token{'s' * (trained != 1)} trained"
+        what = f", {trained:,} token{'s' * (trained != 1)} trained{self._smaller_than(trained)}"
         seen = "" if reached == count else f"{reached} of "
-        odd = ((data.cut, "cut"), (data.empty, "empty"), (data.full, "left out (prompt too long)"))
+        twice = len(data.examples) - count if data.held_out is not None else 0
+        odd = (
+            (data.cut, "cut"),
+            (data.empty, "empty"),
+            (data.full, "left out (prompt too long)"),
+            (twice, "left out (in --eval)"),
+        )
         less = "".join(f", {number} {how}" for number, how in odd if number)
         end = f"ends with {data.end_token}" if data.end_token else "no end token"
         if others := len({example.row for example in data.replay}):
@@ -331,6 +342,15 @@ class Loop:
         done = self.start.progress.losses
         line = f"{line}; resumed after step {len(done)} of {len(self.steps)}"
         return RunPlan(self.name, line, data.sample, tuple(done))
+
+    def _smaller_than(self, tokens: int) -> str:
+        """Whether the adapter has fewer parameters than the rows have trained tokens.
+
+        With fewer, LoRA falls behind full fine-tuning ("LoRA Without Regret", Thinking Machines
+        2025). This is information, no advice: on the embedded model rank 1 has most of the gain.
+        """
+        parameters = sum(parameter.numel() for parameter in self._trained)
+        return f" (the adapter has only {parameters:,} parameters)" if parameters < tokens else ""
 
     def _reached(self, steps: int) -> tuple[int, int]:
         """How many of its own examples the first `steps` steps read, and their trained tokens."""
@@ -351,7 +371,7 @@ class Loop:
     def _collated(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         batch = collate(examples, self.pad_id)
         if self._reference:
-            batch["reference"] = torch.tensor([self._reference[e.row] for e in examples])
+            batch["reference"] = torch.tensor([self._reference[id(e)] for e in examples])
         return batch
 
     def _batch(self, indices: list[int]) -> dict[str, Tensor]:
@@ -385,7 +405,24 @@ class Loop:
         # Neither measuring nor writing a checkpoint counts as training time.
         self._began = time.perf_counter()
         self.reporter.step(self._point(done, total))
-        return self.stop.requested
+        return self._ended() is not None
+
+    def _ended(self) -> str | None:
+        """Why the run ends after the steps so far: `RunSummary.ended`; None if it goes on."""
+        so_far, minutes = self.progress, self.spec.minutes
+        if so_far.steps == len(self.steps):
+            return "steps"
+        if self.spec.decisive and so_far.waited >= (self.spec.patience or 0):
+            return "held-out"
+        if minutes is not None and so_far.seconds + so_far.measuring >= 60 * minutes:
+            return "minutes"
+        return "stopped" if self.stop.requested else None
+
+    def _keep_best(self) -> None:
+        """Set the weights of the best measurement, if that decides."""
+        best = self.progress.best
+        if best is not None and best.step < self.progress.steps:
+            progress.set_weights(self._trained, best.weights)
 
     def _tracked(self) -> dict[str, float]:
         """For a tracker: this step's loss, and the held-out loss if it was measured after it."""
@@ -422,7 +459,8 @@ class Loop:
 
     def _measure(self) -> None:
         """Measure the held-out examples, unless there are none or the user stops it."""
-        if not self.held_out or self.stop.aborted:
+        so_far, began = self.progress, time.perf_counter()
+        if not self.held_out or self.stop.aborted or so_far.measured(so_far.steps):
             return
         try:
             with self.stop.abortable():
@@ -430,7 +468,10 @@ class Loop:
         except KeyboardInterrupt:
             return
         if found is not None:
-            self.progress.measurements.append((self.progress.steps, found))
+            so_far.measurements.append((so_far.steps, found))
+            so_far.measuring += time.perf_counter() - began
+            if self.spec.decisive and so_far.steps and self.hooks.settled(so_far.steps):
+                so_far.improve(self._trained)
 
     def _measured(self) -> Measurement | None:
         return held_out.measure(
@@ -443,9 +484,10 @@ class Loop:
             stopped=lambda: self.stop.requested,
         )
 
-    def _summary(self, stopped: bool) -> RunSummary:
-        so_far = self.progress
-        before, after = so_far.measured(0), so_far.measured(so_far.steps)
+    def _summary(self, ended: str) -> RunSummary:
+        so_far, stopped = self.progress, ended == "stopped"
+        best = None if stopped or so_far.best is None else so_far.best.step
+        before, after = so_far.measured(0), so_far.measured(best or so_far.steps)
         if stopped or not so_far.steps:
             after = None
         return RunSummary(
@@ -453,6 +495,8 @@ class Loop:
             steps=so_far.steps,
             planned_steps=len(self.steps),
             stopped=stopped,
+            ended=ended,
+            best_step=best,
             examples=len(self.train),
             held_out=len(self.held_out),
             trained_tokens=self._reached(so_far.steps)[1],

@@ -6,6 +6,7 @@ Knows numbers, tensors and generators; knows no model, no file and no Trainer.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,17 +19,30 @@ from lora_magic.base.restore import Generators
 from .held_out import Measurement
 
 
+@dataclass(frozen=True, eq=False)
+class Best:
+    """The lowest held-out loss so far: after how many steps, and copies of the weights then.
+
+    They are on the CPU, in the order of the trained parameters, and nobody writes to them.
+    """
+
+    step: int
+    loss: float
+    weights: tuple[Tensor, ...]
+
+
 @dataclass(eq=False)
 class Progress:
     """What a run has measured so far.
 
     `losses` has one number per finished step. `measurements` are (steps taken, measurement), the
     first before the first step. `tokens` were read in `seconds` of training, which exclude the
-    measurements. `generators` are the states of the random generators after the last finished step;
-    None before the first, which the Trainer seeds. If memory ran out, `passes` is how many passes a
-    step takes since then, otherwise 0, and `checkpointing` whether activations are recomputed;
-    `notes` say so. With preferences `reference` has log π₀(c) − log π₀(r) of every pair, those that
-    are trained on first.
+    measurements; those took `measuring` seconds. `best` is None unless the held-out loss decides
+    which weights are kept. `generators` are the states of the random generators after the last
+    finished step; None before the first, which the Trainer seeds. If memory ran out, `passes` is
+    how many passes a step takes since then, otherwise 0, and `checkpointing` whether activations
+    are recomputed; `notes` say so. With preferences `reference` has log π₀(c) − log π₀(r) of every
+    pair, those that are trained on first.
     """
 
     losses: list[float] = field(default_factory=list)
@@ -40,6 +54,8 @@ class Progress:
     checkpointing: bool = False
     notes: list[str] = field(default_factory=list)
     reference: list[float] = field(default_factory=list)
+    measuring: float = 0.0
+    best: Best | None = None
 
     @property
     def steps(self) -> int:
@@ -67,7 +83,22 @@ class Progress:
             self.checkpointing,
             list(self.notes),
             list(self.reference),
+            self.measuring,
+            self.best,
         )
+
+    @property
+    def waited(self) -> int:
+        """Measurements in a row, up to now, that were no better than the best one."""
+        best = self.steps if self.best is None else self.best.step
+        return sum(step > best for step, _ in self.measurements)
+
+    def improve(self, parameters: Sequence[Tensor]) -> None:
+        """Keep copies of the parameters if the last measurement is the best."""
+        step, found = self.measurements[-1]
+        if math.isfinite(found.loss) and (self.best is None or found.loss < self.best.loss):
+            weights = tuple(p.detach().to("cpu", copy=True) for p in parameters)
+            self.best = Best(step, found.loss, weights)
 
 
 @dataclass(frozen=True, eq=False)

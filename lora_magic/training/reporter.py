@@ -13,7 +13,11 @@ from typing import Protocol
 
 from lora_magic.numbers import duration
 
+from .rate_curve import RateCurve
 from .summary import RunSummary
+
+#: What a run, or a search for a learning rate, ends with.
+Result = RunSummary | RateCurve
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class Reporter(Protocol):
     def step(self, point: StepPoint) -> None:
         """After each optimizer step."""
 
-    def finish(self, summary: RunSummary) -> None:
+    def finish(self, summary: Result) -> None:
         """After the last step, also when the user stopped the run."""
 
 
@@ -105,7 +109,7 @@ class LineReporter:
             f"{point.tokens_per_second:,.0f} tokens/s, {duration(point.seconds_left)} left"
         )
 
-    def finish(self, summary: RunSummary) -> None:
+    def finish(self, summary: Result) -> None:
         """The summary's line."""
         self._write(summary.line)
 

@@ -18,8 +18,16 @@ from lora_magic.errors import CommandError, near
 #: With fewer rows, none are held out.
 HOLD_OUT_FROM = 50
 
-_HOLD_OUT_SHARE = 0.1
+HOLD_OUT_SHARE = 0.1
 HOLD_OUT_MOST = 500
+#: Measurements without improvement that end a run whose length was not given.
+PATIENCE = 3
+#: How the learning rate goes on after the warm-up, the default first.
+SCHEDULES = ("linear", "cosine", "constant")
+WARMUP = 0.05
+#: The schedule of a search for a rate: it rises by this factor, the same at each step.
+RISING = "rising"
+_RISE = 1e4
 _SHORTEST = 8
 _MOST = 1_000_000  # Steps: the row order of all steps is drawn before the run begins.
 #: The optimizers, the default one first.
@@ -40,9 +48,15 @@ class TrainSpec:
     """The settings of one run.
 
     `batch_size` examples make one optimizer step, taken in `accumulation` passes of about equal
-    size; `eval` rows are held out. The learning rate rises linearly over the first `warmup`
-    share of the steps, then falls linearly; no step has rate 0. `epochs` is the number of passes
-    over the training examples in `steps` steps.
+    size. The learning rate rises linearly over the first `warmup` share of the steps, then falls to
+    0 as `schedule` says: "linear", "cosine", or "constant", which does not fall; no step has
+    rate 0. `epochs` is the number of passes over the training examples in `steps` steps.
+
+    `eval` is what was asked to be held out: a share below 1, a number of rows, or None for the
+    default (`batches.held_out_below`); `held_out` examples are. With them a run that has a
+    `patience` is measured ten times, ends after that many measurements in a row without a lower
+    held-out loss, and keeps the weights of the best one. It also ends after the step that passes
+    `minutes`, measurements included.
 
     `optimizer` is one of `OPTIMIZERS`; with `lora_plus` B learns at that many times A's rate.
     `checkpointing` recomputes activations in the backward pass instead of storing them; that is
@@ -50,8 +64,10 @@ class TrainSpec:
     preferences, None for any other loss. The run is reported to `report_to`, one of `TRACKERS`.
 
     `target_epochs` is set if the length follows from the data: that many passes, but at least
-    `min_steps` steps. `replay` is the share of the examples read that are guard rows; a run whose
-    length follows from the data takes more steps with it, so that its passes stay whole.
+    `min_steps` steps. If the length is `open`, because nobody gave it, that holds with held-out
+    examples only; without, there are `min_steps` steps. `replay` is the share of the examples read
+    that are guard rows; a run whose length follows from the data takes more steps with it, so that
+    its passes stay whole.
     """
 
     steps: int
@@ -61,10 +77,15 @@ class TrainSpec:
     accumulation: int
     max_length: int
     seed: int
-    eval: int
-    warmup: float = 0.05
+    eval: float | None
+    held_out: int = 0
+    warmup: float = WARMUP
+    schedule: str = SCHEDULES[0]
+    patience: int | None = None
+    minutes: float | None = None
     target_epochs: float | None = None
     min_steps: int = 1
+    open: bool = False
     optimizer: str = OPTIMIZERS[0]
     lora_plus: float | None = None
     checkpointing: bool = False
@@ -73,18 +94,24 @@ class TrainSpec:
     report_to: str | None = None
     replay: float = 0.0
 
-    def fitted(self, examples: int) -> TrainSpec:
-        """This spec for the number of examples that the rows actually gave."""
+    def fitted(self, examples: int, held_out: int = 0) -> TrainSpec:
+        """This spec for the numbers of examples, to train on and held out, that the rows gave."""
         batch = min(self.batch_size, examples)
         accumulation = math.ceil(batch / self.pass_size)
         each = batch * (1 - self.replay) / examples  # passes in one step
-        steps, epochs = self.steps, self.steps * each
-        if self.target_epochs is not None:
+        steps = self.min_steps if self.open else self.steps
+        epochs = steps * each
+        if self.target_epochs is not None and (held_out or not self.open):
             whole = math.ceil(self._with_replay(_seen(self.target_epochs, examples)) / batch)
             steps = max(self.min_steps, whole)
             epochs = self.target_epochs if steps == whole else steps * each
         return replace(
-            self, steps=steps, epochs=epochs, batch_size=batch, accumulation=accumulation
+            self,
+            steps=steps,
+            epochs=epochs,
+            batch_size=batch,
+            accumulation=accumulation,
+            held_out=held_out,
         )
 
     @property
@@ -134,34 +161,64 @@ class TrainSpec:
         return round(own / (1 - self.replay))
 
     @property
+    def decisive(self) -> bool:
+        """Whether the held-out loss decides which weights are kept, and when the run ends."""
+        return self.patience is not None and self.held_out > 0
+
+    @property
     def line(self) -> str:
         """The settings in one line, for the start of a run."""
+        split = f" ({self.accumulation} passes)" if self.accumulation > 1 else ""
+        held_out = f", {self.held_out} held out" if self.held_out else ""
+        plus = f" (B {self.lora_plus:g} times that)" if self.lora_plus is not None else ""
+        plus += f", β {self.beta:g}" if self.beta is not None else ""
+        how = f", {self.schedule}" if self.schedule != SCHEDULES[0] else ""
+        how += f", warm-up {self.warmup:g}" if self.warmup != WARMUP else ""
+        how += f", {self.optimizer}" if self.optimizer != OPTIMIZERS[0] else ""
+        how += ", gradient checkpointing" if self.checkpointing else ""
+        how += f", reported to {self.report_to}" if self.report_to else ""
+        how += f", reported to {self.report_to}" if self.report_to else ""
+        return (
+            f"{self._length}, "
+            f"lr {self.learning_rate:g}{plus}, batch {self.batch_size}{split}, "
+            f"rows ≤ {self.max_length} tokens{held_out}{how}, seed {self.seed}"
+        )
+
+    @property
+    def _length(self) -> str:
+        """How many steps, and what ends the run sooner."""
         passes = (
             f"{self.epochs:.1f}".removesuffix(".0") if self.epochs >= 1 else f"{self.epochs:.2g}"
         )
-        split = f" ({self.accumulation} passes)" if self.accumulation > 1 else ""
-        held_out = f", {self.eval} held out" if self.eval else ""
-        plus = f" (B {self.lora_plus:g} times that)" if self.lora_plus is not None else ""
-        plus += f", β {self.beta:g}" if self.beta is not None else ""
-        how = f", {self.optimizer}" if self.optimizer != OPTIMIZERS[0] else ""
-        how += ", gradient checkpointing" if self.checkpointing else ""
-        how += f", reported to {self.report_to}" if self.report_to else ""
+        ends = []
+        if self.decisive:
+            ends.append(f"{self.patience} measurements without improvement")
+        if self.minutes is not None:
+            ends.append(f"{self.minutes:g} min")
+        most = "at most " if ends else ""
+        what = f" or until {' or '.join(ends)}" if ends else ""
+        what += ", since no rows are held out" if self.open and not self.held_out else ""
         return (
-            f"{self.steps} step{'s' * (self.steps != 1)} ({passes} epoch{'s' * (passes != '1')}), "
-            f"lr {self.learning_rate:g}{plus}, batch {self.batch_size}{split}, "
-            f"rows ≤ {self.max_length} tokens{held_out}{how}, seed {self.seed}"
+            f"{most}{self.steps} step{'s' * (self.steps != 1)} "
+            f"({passes} epoch{'s' * (passes != '1')}){what}"
         )
 
     def rate(self, step: int) -> float:
         """The learning rate's factor in (0, 1] at a step counted from 0.
 
-        Rises as (step + 1)/(w + 1) over the w warm-up steps, then falls as
-        (steps − step)/(steps − w).
+        Rises as (step + 1)/(w + 1) over the w warm-up steps, then with t = (step − w)/(steps − w)
+        falls as 1 − t ("linear") or (1 + cos πt)/2 ("cosine"), or stays 1 ("constant"). While a
+        rate is searched for, it rises exponentially to 1.
         """
+        if self.schedule == RISING:
+            return float(_RISE ** (step / max(self.steps - 1, 1) - 1))
         warm = int(self.warmup * self.steps)
         if step < warm:
             return (step + 1) / (warm + 1)
-        return max(self.steps - step, 0) / (self.steps - warm)
+        left = max(self.steps - step, 0) / (self.steps - warm)
+        if self.schedule == "cosine":
+            return (1 - math.cos(math.pi * left)) / 2
+        return 1.0 if self.schedule == "constant" else left
 
 
 def plan(
@@ -175,6 +232,10 @@ def plan(
     max_length: int | None = None,
     seed: int | None = None,
     eval: float | None = None,
+    patience: int | None = None,
+    minutes: float | None = None,
+    schedule: str | None = None,
+    warmup: float | None = None,
     optimizer: str | None = None,
     lora_plus: float | None = None,
     beta: float | None = None,
@@ -182,13 +243,17 @@ def plan(
     report_to: str | None = None,
     replay: float | None = None,
     context: int | None = None,
+    held_out: int | None = None,
 ) -> TrainSpec:
     """The settings of a run over `rows` rows: each value from its flag, else from the recipe.
 
-    `steps` overrides the recipe's length; `epochs` passes are made exactly. Without either: the
-    recipe's steps, otherwise max(min_steps, ⌈epochs · examples / batch⌉). `batch_size` is the
-    number of examples per optimizer step, at most all of them. `eval` is a share in (0, 1), a
-    count from 1, or 0 for none; by default none below 50 rows, then 10 %, at most 500. `optimizer`
+    `steps` steps or `epochs` passes are made exactly. Without either: with held-out rows at most
+    the recipe's epochs, and at least its steps; without held-out rows its steps. `batch_size` is
+    the number of examples per optimizer step, at most all of them. `eval` is a share in (0, 1), a
+    count from 1, or 0 for none; by default none below 50 rows, then 10 %, at most 500. If another
+    set of rows is measured, `held_out` is their number. `patience` is 3 by default if neither
+    `steps` nor `epochs` is given, otherwise the run is never ended early. `schedule` is one of
+    `SCHEDULES`, `warmup` a share in [0, 1), 0.05 by default. `optimizer`
     is one of `OPTIMIZERS`, `lora_plus` LoRA+'s ratio λ ≥ 1 (arXiv 2402.12354; 16 is usual, with a
     lower rate than without), `report_to` one of `TRACKERS`, which must be installed. `replay` is a
     share in (0, 0.99], by default none. `context` is the base's context length in tokens: no row
@@ -204,6 +269,9 @@ def plan(
         "--batch-size": batch_size,
         "--max-length": max_length,
         "--eval": eval,
+        "--patience": patience,
+        "--minutes": minutes,
+        "--warmup": warmup,
         "--seed": seed,
         "--beta": beta,
         "--replay": replay,
@@ -212,47 +280,59 @@ def plan(
     errors = [error for error in checked if error]
     errors += _optimizer_errors(optimizer, lora_plus, rate if is_number(rate) else 0.0)
     errors += _tracker_errors(report_to)
+    if schedule is not None and schedule not in SCHEDULES:
+        errors.append(_unknown("--schedule", schedule, SCHEDULES))
     if steps is not None and epochs is not None:
         errors.append(f"--steps {steps} and --epochs {epochs} both set the length: give one")
     if beta is not None and not prefers:
         errors.append(
             f"--beta {beta} is for preferences: give rows with prompt, chosen and rejected"
         )
+    expected = 0
+    if not errors:
+        expected = _expected(rows, eval) if held_out is None else held_out
+        if patience is not None and not expected:
+            errors.append(f"--patience {patience}: no rows are held out; add --eval 0.1")
     if errors:
         raise CommandError(f"{'; '.join(errors)}.")
-    held_out = _held_out(rows, eval)
     batch = recipe.batch_size * recipe.accumulation if batch_size is None else batch_size
-    by_epochs = steps is None and (epochs is not None or recipe.steps is None)
     length = recipe.max_length if max_length is None else max_length
+    given = steps is not None or epochs is not None
     return TrainSpec(
-        steps=steps or recipe.steps or 1,
+        steps=steps or recipe.steps,
         epochs=1.0,
         learning_rate=rate,
         batch_size=batch,
         accumulation=math.ceil(batch / recipe.batch_size),
         max_length=length if context is None else min(length, context),
         seed=0 if seed is None else seed,
-        eval=held_out,
-        target_epochs=(epochs or recipe.epochs or 1.0) if by_epochs else None,
-        min_steps=recipe.min_steps if by_epochs and epochs is None else 1,
+        eval=eval,
+        warmup=WARMUP if warmup is None else warmup,
+        schedule=schedule or SCHEDULES[0],
+        patience=PATIENCE if patience is None and not given else patience,
+        minutes=minutes,
+        target_epochs=None if steps is not None else epochs or recipe.epochs,
+        min_steps=1 if given else recipe.steps,
+        open=not given,
         optimizer=recipe.optimizer if optimizer is None else optimizer,
         lora_plus=lora_plus,
         checkpointing=recipe.checkpointing,
         beta=(BETA if beta is None else float(beta)) if prefers else None,
         report_to=report_to,
         replay=replay or 0.0,
-    ).fitted(max(rows - held_out, 1))
+    ).fitted(max(rows - (expected if held_out is None else 0), 1), expected)
 
 
 def _seen(epochs: float, examples: int) -> int:
     return max(1, round(epochs * examples))
 
 
-def _held_out(rows: int, eval: float | None) -> int:
+def _expected(rows: int, eval: float | None) -> int:
+    """About how many rows are held out; with a share it depends on what they ask."""
     if eval is None:
-        share = int(_HOLD_OUT_SHARE * rows)
+        share = int(HOLD_OUT_SHARE * rows)
         return min(share, HOLD_OUT_MOST) if rows >= HOLD_OUT_FROM else 0
-    return max(1, round(eval * rows)) if 0 < eval < 1 else int(eval)
+    return min(max(1, round(eval * rows)), rows - 1) if 0 < eval < 1 else int(eval)
 
 
 def _error(flag: str, value: Any, rows: int, context: int | None) -> str | None:
@@ -262,6 +342,7 @@ def _error(flag: str, value: Any, rows: int, context: int | None) -> str | None:
     wholes = {
         "--steps": (1, _MOST),
         "--batch-size": (1, _MOST),
+        "--patience": (1, _MOST),
         "--max-length": (_SHORTEST, context or 2**32),
         "--seed": (0, 2**32 - 1),
     }
@@ -277,13 +358,18 @@ def _error(flag: str, value: Any, rows: int, context: int | None) -> str | None:
     elif flag == "--eval":
         whole = math.isfinite(value) and value == int(value)
         valid = (
-            value >= 0 and (value < 1 or whole) and (value == 0 or _held_out(rows, value) < rows)
+            value >= 0
+            and (value < 1 or whole)
+            and (value == 0 or 0 < _expected(rows, value) < rows)
         )
         expected = (
             f"a share below 1 or a number of rows, with at least one of {rows} left to train on"
         )
+    elif flag == "--warmup":
+        valid, expected = 0 <= value < 1, "a share of the steps, below 1"
     else:
-        most = {"--lr": _HIGHEST_RATE, "--beta": _HIGHEST_BETA}.get(flag, _MOST // max(rows, 1))
+        highest = {"--lr": _HIGHEST_RATE, "--beta": _HIGHEST_BETA, "--minutes": _MOST}
+        most = highest.get(flag, _MOST // max(rows, 1))
         valid = 0 < value <= most
         expected = f"a number above 0 and at most {most:,g}"
     shown = value if is_whole(value) else f"{value:g}"
@@ -294,16 +380,19 @@ def _tracker_errors(tracker: object) -> Iterator[str]:
     if tracker is None:
         return
     if tracker not in TRACKERS:
-        hint = near(str(tracker), TRACKERS).rstrip("?")
-        yield f"--report-to {tracker}: expected one of {', '.join(TRACKERS)}{hint}"
+        yield _unknown("--report-to", tracker, TRACKERS)
     elif find_spec(str(tracker)) is None:
         yield f"--report-to {tracker}: it is not installed; type: %pip install {tracker}"
 
 
+def _unknown(flag: str, value: object, names: tuple[str, ...]) -> str:
+    hint = near(str(value), names).rstrip("?")
+    return f"{flag} {value}: expected one of {', '.join(names)}{hint}"
+
+
 def _optimizer_errors(optimizer: object, ratio: Any, rate: float) -> Iterator[str]:
     if optimizer is not None and optimizer not in OPTIMIZERS:
-        hint = near(str(optimizer), OPTIMIZERS).rstrip("?")
-        yield f"--optimizer {optimizer}: expected one of {', '.join(OPTIMIZERS)}{hint}"
+        yield _unknown("--optimizer", optimizer, OPTIMIZERS)
     if ratio is None:
         return
     if not is_number(ratio):

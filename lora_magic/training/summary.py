@@ -62,11 +62,14 @@ class RunSummary:
     sha256 of the rows. If the run `classifies`, the losses are means over examples,
     `trained_tokens` counts labels, and the accuracies are of the held-out examples. `method_facts`
     come from the adapter's method (AdaLoRA's final ranks). `held_out_losses` are (steps taken,
-    loss), the first before the run and the last after it. `forgetting` is None for a classifier and
-    until it is measured, `guard` without guard rows; `seconds` do not include either.
-    `notes` say what happened on the way: memory that ran out. With preferences `beta` is set, the
-    losses are means over pairs, and `preferred` is the share of held-out pairs whose chosen answer
-    has become likelier than the rejected one.
+    loss), the first before the run and the last after it. `ended` says what ended the run: "steps"
+    (all were taken), "held-out" (no improvement), "minutes" or "stopped" (by the user).
+    `best_step` is set if the held-out loss decided which weights are kept: those after that step,
+    of which `held_out_after` and `accuracy_after` are. `forgetting` is None for a classifier and
+    until it is measured, `guard` without guard rows; `seconds` do not include either. `notes` say
+    what happened on the way: memory that ran out. With preferences `beta` is set, the losses are
+    means over pairs, and `preferred` is the share of held-out pairs whose chosen answer has become
+    likelier than the rejected one.
     """
 
     adapter: str
@@ -97,6 +100,13 @@ class RunSummary:
     beta: float | None = None
     preferred: float | None = None
     guard: Guard | None = None
+    ended: str = "steps"
+    best_step: int | None = None
+
+    @property
+    def kept_steps(self) -> int:
+        """After how many steps the weights are that were kept."""
+        return self.steps if self.best_step is None else self.best_step
 
     @property
     def first_loss(self) -> float | None:
@@ -105,8 +115,8 @@ class RunSummary:
 
     @property
     def last_loss(self) -> float | None:
-        """The loss of the last step."""
-        return self.losses[-1] if self.losses else None
+        """The loss of the last step that counts: the best one's, if that was kept."""
+        return self.losses[self.kept_steps - 1] if self.losses else None
 
     @property
     def line(self) -> str:
@@ -119,9 +129,15 @@ class RunSummary:
         steps = f"{self.steps} step{'s' * (self.steps != 1)}"
         if self.stopped:
             steps = f"stopped after {self.steps} of {self.planned_steps} steps,"
+        elif self.ended != "steps":
+            steps = f"{self.steps} of at most {self.planned_steps} steps"
         parts = [f"{self.adapter}: {steps} in {duration(self.seconds)}"]
-        if self.losses:
-            parts.append(f"loss {self.losses[0]:.2f} → {self.losses[-1]:.2f}")
+        if self.ended == "minutes":
+            parts[0] += " (--minutes)"
+        if self.best_step is not None:
+            parts.append(f"best at step {self.best_step} of {self.steps}: kept")
+        if self.first_loss is not None:
+            parts.append(f"loss {self.first_loss:.2f} → {self.last_loss:.2f}")
         if self.held_out_after is not None:
             before = "" if self.held_out_before is None else f"{self.held_out_before:.2f} → "
             parts.append(f"held out {before}{self.held_out_after:.2f}")
@@ -150,6 +166,8 @@ class RunSummary:
         """Names and values for a display."""
         shown = [
             ("steps", f"{self.steps} of {self.planned_steps}"),
+            *([("best step", f"{self.best_step}, kept")] if self.best_step is not None else []),
+            ("ended by", _ENDS[self.ended]),
             ("time", duration(self.seconds)),
             ("examples", f"{self.examples:,}"),
             *([] if self.classifies else [("tokens trained", f"{self.trained_tokens:,}")]),
@@ -201,6 +219,15 @@ class RunSummary:
         from lora_magic.views.training import summary_bundle
 
         return summary_bundle(self)
+
+
+#: What ended a run, for a display.
+_ENDS = {
+    "steps": "its number of steps",
+    "held-out": "the held-out loss, which improved no more",
+    "minutes": "--minutes",
+    "stopped": "the user",
+}
 
 
 def _percent(found: Accuracy, label: str | None) -> str:

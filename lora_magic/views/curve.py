@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from lora_magic.numbers import count, figures
 from lora_magic.views import svg
-from lora_magic.views.axis import Scale, ticks
+from lora_magic.views.axis import Scale, log_ticks, ticks
 from lora_magic.views.html import Markup
 from lora_magic.views.style import BLUE, GREY, ORANGE
 
@@ -22,11 +22,13 @@ def loss_curve(
     total: int | None = None,
     draw: Callable[..., Markup] = svg.image,
     held_out: Sequence[tuple[int, float]] = (),
+    best: int | None = None,
 ) -> Markup:
     """Loss over optimizer steps from 1; the axis extends to `total` steps if given.
 
     `draw`: `svg.image` for a curve that stays, `svg.picture` for one that is redrawn in place.
     `held_out`: squares at (steps taken, loss), the one before the first step at its left end.
+    `best`: the step whose weights were kept, marked by a vertical line.
     """
     finite = [loss for loss in losses if math.isfinite(loss)]
     if not finite:
@@ -44,6 +46,7 @@ def loss_curve(
         svg.path(every, GREY, 1, stroke_opacity=".75"),
         svg.path(_points(mean, across, up), BLUE, 2),
         *_squares([(across(step), up(loss)) for step, loss in measured]),
+        *([] if best is None else _mark(across(max(1, best)), f"best: step {count(best)}")),
     ]
     if math.isfinite(losses[-1]):
         x, y = across(len(losses)), up(losses[-1]) + 4
@@ -53,7 +56,41 @@ def loss_curve(
     said = f"Loss over {len(losses)} steps, from {figures(finite[0])} to {figures(finite[-1])}"
     if measured:
         said += f"; held out {figures(measured[0][1])} to {figures(measured[-1][1])}"
+    said += f"; best at step {best}" if best is not None else ""
     return draw(WIDTH, HEIGHT, said, *shapes)
+
+
+def rate_curve(
+    rates: Sequence[float], losses: Sequence[float], rate: float | None = None
+) -> Markup:
+    """Loss against a learning rate that rises from step to step, on a logarithmic axis.
+
+    `rate` is marked by a vertical line. Losses far above the first are cut off.
+    """
+    finite = [loss for loss in losses if math.isfinite(loss)]
+    if not finite:
+        return Markup("")
+    top = 1.5 * finite[0]
+    seen = [min(loss, top) for loss in finite]
+    margin = 0.06 * (max(seen) - min(seen)) or 0.05
+    up = Scale(max(0.0, min(seen) - margin), max(seen) + margin, BOTTOM, TOP)
+    across = Scale(rates[0], max(rates[-1], 1.01 * rates[0]), LEFT, RIGHT, log=True)
+
+    def line(values: Sequence[float], colour: str, width: float) -> Markup:
+        kept = (up(min(loss, top)) if math.isfinite(loss) else math.nan for loss in values)
+        return svg.path([*zip(map(across, rates), kept, strict=True)], colour, width)
+
+    places = log_ticks(rates[0], across.high)
+    shapes = [
+        *svg.axes(across, up, ticks(up.low, up.high), places),
+        svg.label(RIGHT + 30, BOTTOM + 16, "rate"),
+        line(losses, GREY, 1),
+        line(running_mean(losses), BLUE, 2),
+        *([] if rate is None else _mark(across(rate), f"lr {rate:g}")),
+    ]
+    said = f"Loss at {len(losses)} learning rates from {rates[0]:.2g} to {rates[-1]:.2g}"
+    said += f"; it falls fastest at {rate:g}" if rate is not None else ""
+    return svg.image(WIDTH, HEIGHT, said, *shapes)
 
 
 def running_mean(losses: Sequence[float]) -> list[float]:
@@ -99,6 +136,15 @@ def _squares(places: Sequence[svg.Point]) -> list[Markup]:
         return []
     marks = (svg.box(x - 3, y - 3, 6, 6, fill=ORANGE) for x, y in places)
     return [svg.path(places, ORANGE, 1, stroke_dasharray="3 3"), *marks]
+
+
+def _mark(x: float, what: str) -> list[Markup]:
+    """A vertical line with a name on the side where there is room."""
+    place, anchor = (x - 5, "end") if x > (LEFT + RIGHT) / 2 else (x + 5, "start")
+    return [
+        svg.path([(x, TOP), (x, BOTTOM)], ORANGE, 1),
+        svg.label(place, TOP + 8, what, anchor),
+    ]
 
 
 def _axes(across: Scale, up: Scale, last: int) -> list[Markup]:

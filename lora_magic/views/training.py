@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from lora_magic import numbers
 from lora_magic.printable import one_line
+from lora_magic.views import curve as curves
 from lora_magic.views import svg
-from lora_magic.views.curve import loss_curve
 from lora_magic.views.html import Markup, tag
 from lora_magic.views.style import BLUE, details, figure, frame, heading
 from lora_magic.views.style import line as one
@@ -20,6 +20,7 @@ from lora_magic.views.text import shortened
 
 if TYPE_CHECKING:
     from lora_magic.training.forgetting import Forgetting
+    from lora_magic.training.rate_curve import RateCurve
     from lora_magic.training.summary import RunSummary
 
 #: Held-out losses: after how many steps, and the loss.
@@ -73,7 +74,9 @@ def summary_bundle(summary: RunSummary) -> dict[str, object]:
     losses, held_out = summary.losses, summary.held_out_losses
     page = frame(
         *_head(summary.adapter, summary.line),
-        _figure(summary.adapter, losses, None, svg.image, held_out) if losses else "",
+        _figure(summary.adapter, losses, None, svg.image, held_out, summary.best_step)
+        if losses
+        else "",
         details("What was trained, and how", facts_table("The run", summary.facts)),
         _failed(summary.forgetting),
         label="Training run",
@@ -95,6 +98,20 @@ def _failed(forgetting: Forgetting | None) -> Markup:
         table("Answered correctly only by the base", ("question", "base", "adapter"), rows, left=3),
         one(f"{rest}all answers: run.forgetting.to_frame()", muted=True),
     )
+
+
+def rate_bundle(curve: RateCurve) -> dict[str, object]:
+    """The MIME bundle of a search for a learning rate: the loss against the rate."""
+    caption = f"{curve.adapter}: the loss at each learning rate (thin) and its mean"
+    caption += "; vertical line: where it falls fastest" if curve.rate is not None else ""
+    page = frame(
+        *_head(curve.adapter, curve.line),
+        figure(curves.rate_curve(curve.rates, curve.losses, curve.rate), caption)
+        if curve.losses
+        else "",
+        label="Search for a learning rate",
+    )
+    return {"text/plain": one_line(curve.line), "text/html": str(page)}
 
 
 def _head(title: str, text: str, small: bool = False) -> list[Markup]:
@@ -147,7 +164,9 @@ def _figure(
     total: int | None,
     draw: Callable[..., Markup],
     held_out: HeldOut,
+    best: int | None = None,
 ) -> Markup:
     caption = f"{title}: loss of each step (thin) and its running mean"
     caption += "; squares: the held-out loss" if held_out else ""
-    return figure(loss_curve(losses, total, draw, held_out), caption)
+    caption += "; vertical line: the step whose weights were kept" if best is not None else ""
+    return figure(curves.loss_curve(losses, total, draw, held_out, best), caption)

@@ -17,7 +17,7 @@ import torch
 from lora_magic.adapters.methods import METHODS
 from lora_magic.compare.generate import generate
 from lora_magic.lowrank.stack import StackedLinear
-from tests.benchmarks import bases, compare_speed, demo_cost, method_rates, methods, qlora
+from tests.benchmarks import bases, compare_speed, demo_cost, methods, qlora, rates
 
 from .table import Figure, Settings, row
 
@@ -109,12 +109,12 @@ def every_method(settings: Settings) -> Iterator[Figure]:
         yield Figure(f"{title}, reopened identical", found.reopened, "", "yes", found.reopened)
 
 
-@row("method_rates")
-def rates(settings: Settings) -> Iterator[Figure]:
+@row("rates")
+def learning_rates(settings: Settings) -> Iterator[Figure]:
     """The loss at each method's own rate over the best of half, the same and twice that rate."""
     for name in ("lora",) if settings.small else ("lora", "adalora", "prefix", "houlsby", "full"):
         session, chosen = bases.plain(), METHODS[name].rate
         steps = settings.size(1, 60)
-        losses = [method_rates.loss(session, chosen * by, name, steps) for by in (1, 0.5, 2)]
+        losses = [rates.loss(session, chosen * by, name, steps) for by in (1, 0.5, 2)]
         session.reset()
-        yield Figure(f"method_rates: {name}, chosen / best", losses[0] / min(losses), "×")
+        yield Figure(f"rates: {name}, chosen / best", losses[0] / min(losses), "×")

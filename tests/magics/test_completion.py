@@ -286,6 +286,7 @@ CHECKS: dict[str, tuple[int, Callable[[str], object]]] = {
     "%lora load m --task": (2, check_kind),
     "%lora blend x --method": (4, lambda word: Way(method=word)),
     "%lora train x --optimizer": (3, lambda word: plan(SMALL, 2, optimizer=word)),
+    "%lora train x --schedule": (3, lambda word: plan(SMALL, 2, schedule=word)),
     "%lora train x --template": (2, lambda word: PromptForm.of(tiny_tokenizer(chat=True), word)),
     "%lora train x --format": (7, lambda word: read_file(Path("rows.txt"), word)),
     "%%lora_train x --format": (3, lambda word: read_text("a => b", word)),

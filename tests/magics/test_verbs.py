@@ -298,6 +298,26 @@ def test_held_out_rows_are_a_count_or_a_share(shell: Any, session: Any) -> None:
     assert session.last[2]["eval"] == 0.1
 
 
+def test_held_out_rows_can_be_a_variable_or_a_file(shell: Any, session: Any) -> None:
+    shell.user_ns["test_rows"] = rows = [("a", "b")]
+    shell.run("%%lora_train calm --eval test_rows\na => b")
+    assert session.last[2]["eval"] is rows
+    shell.run("%%lora_train calm --eval other/rows.csv\na => b")
+    assert session.last[2]["eval"] == "other/rows.csv"
+    with pytest.raises(
+        CommandError, match=r"--eval 'tset_rows' is neither .*test_rows.*--eval VAR"
+    ):
+        shell.run("%%lora_train calm --eval tset_rows\na => b")
+
+
+def test_the_flags_of_a_runs_length_go_to_the_session(shell: Any, session: Any) -> None:
+    flags = "--patience 2 --minutes 1.5 --schedule cosine --warmup 0.1 --lr find"
+    shell.run(f"%%lora_train calm {flags}\na => b")
+    told = session.last[2]
+    assert (told["patience"], told["minutes"], told["schedule"]) == (2, 1.5, "cosine")
+    assert (told["warmup"], told["lr"]) == (0.1, "find")
+
+
 def test_a_cell_without_rows_reaches_the_session_which_knows_the_error(
     shell: Any, session: Any
 ) -> None:
@@ -467,7 +487,7 @@ def test_a_default_by_the_size_of_the_base_is_the_recipes_number() -> None:
     train = {a.name: a.default for a in VERBS["train"].arguments}
     attach = {a.name: a.default for a in VERBS["attach"].arguments}
     assert train["--lr"] == "0.0005; above 1B parameters 0.0002; demo 0.004"
-    assert train["--epochs"] == "3; above 1B parameters 1"
+    assert train["--epochs"] == "with held-out rows at most 10; above 1B parameters 1"
     assert train["--max-length"] == "1024; above 1B parameters 2048; at most the context"
     assert attach["--rank"] == "16; demo 8"
     assert attach["--alpha"] == "32; demo 16"

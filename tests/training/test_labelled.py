@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy
 
 from lora_magic.base.recipe import SMALL
 from lora_magic.errors import DataError
+from lora_magic.numbers import percent
 from lora_magic.training import batches
 from lora_magic.training.batches import collate
 from lora_magic.training.encode import Encoded, Example, encode_labelled
@@ -251,7 +252,7 @@ def test_a_summary_tells_the_accuracy_and_counts_no_tokens() -> None:
     before, after = summary.accuracy_before, summary.accuracy_after
     assert before is not None
     assert after is not None
-    told = f"accuracy {before.overall:.1%} → {after.overall:.1%}"
+    told = f"accuracy {percent(before.overall)} → {percent(after.overall)}"
     assert told in summary.line
     facts = dict(summary.facts)
     assert {f"accuracy of {label}" for label in LABELS} <= set(facts)

@@ -16,11 +16,13 @@ from torch.nn.functional import cross_entropy
 
 from lora_magic.base.recipe import SMALL
 from lora_magic.errors import TrainingError
-from lora_magic.training import batches
+from lora_magic.interrupts import Stop
+from lora_magic.training import batches, held_out
 from lora_magic.training import loop as loop_module
 from lora_magic.training.encode import Example
+from lora_magic.training.hooks import NoHooks
 from lora_magic.training.loop import Loop
-from lora_magic.training.reporter import RunPlan, StepPoint
+from lora_magic.training.reporter import RunPlan, SilentReporter, StepPoint
 from lora_magic.training.row import Row
 from lora_magic.training.run import run
 from lora_magic.training.spec import TrainSpec, plan
@@ -29,7 +31,7 @@ from tests.tiny import ARCHITECTURES
 from tests.training.adapted import FORM, ROWS, TOKENIZER, adapted, encoded, trainable, weights
 
 
-def spec_of(steps: int = 4, batch: int = 4, passes: int = 1, **flags: float) -> TrainSpec:
+def spec_of(steps: int = 4, batch: int = 4, passes: int = 1, **flags: Any) -> TrainSpec:
     recipe = replace(SMALL, batch_size=-(-batch // passes), learning_rate=1e-2)
     return plan(recipe, len(ROWS), steps=steps, batch_size=batch, max_length=128, **flags)
 
@@ -310,6 +312,19 @@ def test_a_run_shorter_than_its_rows_counts_what_it_comes_to() -> None:
     assert "2 steps (0.2 epochs)" in listener.plans[0].line
 
 
+def test_an_adapter_with_fewer_parameters_than_trained_tokens_is_told() -> None:
+    listener, model = Listener(), adapted()
+    parameters = sum(parameter.numel() for parameter in trainable(model))
+    a_row = encoded([Row("Where?", "Here.")]).examples[0].trained
+    for rows in (parameters // a_row, parameters // a_row + 1):
+        data = encoded([Row("Where?", "Here.")] * rows)
+        spec = replace(spec_of(1), batch_size=rows, accumulation=1)
+        run("a", model, TOKENIZER, data, spec, reporter=listener)
+    said = f" (the adapter has only {parameters:,} parameters)"
+    assert said not in listener.plans[0].line
+    assert said in listener.plans[1].line
+
+
 def test_texts_and_rows_that_are_left_out_are_told_in_the_first_line() -> None:
     listener = Listener()
     run("a", adapted(), TOKENIZER, encoded([Row(None, "A text.")]), spec_of(1), reporter=listener)
@@ -358,9 +373,166 @@ def test_held_out_rows_are_measured_in_between_and_that_changes_no_bit(
     assert summary.held_out_losses[0][1] == summary.held_out_before
     assert summary.held_out_losses[-1][1] == summary.held_out_after
     assert [len(point.held_out) for point in listener.points[2:5]] == [1, 2, 2]
-    monkeypatch.setattr(batches, "evaluations", lambda steps, held: frozenset())
+    monkeypatch.setattr(batches, "evaluations", lambda steps, held, decisive: frozenset())
     run("a", unmeasured, TOKENIZER, data, spec)
     assert all(torch.equal(weights(model)[k], w) for k, w in weights(unmeasured).items())
+
+
+class Kept(Listener):
+    """Keeps the weights after each step."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(lambda step: self.weights.append(weights(model)))
+        self.weights: list[dict[str, Tensor]] = []
+
+
+def open_run(
+    losses: Sequence[float],
+    model: nn.Module,
+    *,
+    steps: int = 40,
+    listener: Any = None,
+    **flags: Any,
+) -> RunSummary:
+    """A run that is ended by the held-out losses given here, the first before the first step."""
+    told = iter(losses)
+
+    def measure(*args: Any, **rest: Any) -> held_out.Measurement:
+        return held_out.Measurement(next(told))
+
+    spec = spec_of(steps=steps, eval=2, **{"patience": 3, **flags})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(held_out, "measure", measure)
+        return run("a", model, TOKENIZER, encoded(), spec, reporter=listener)
+
+
+def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def test_after_three_measurements_without_improvement_the_best_weights_are_kept() -> None:
+    model, other = adapted(dropout=0.2), adapted(dropout=0.2)
+    # Measured after 4, 8, 12, … of 40 steps; an equal loss is no improvement.
+    losses = [9.0, 5.0, 4.0, 3.0, 3.5, 3.0, 3.1]
+    summary = open_run(losses, model)
+    assert (summary.ended, summary.steps, summary.planned_steps) == ("held-out", 24, 40)
+    assert (summary.best_step, summary.kept_steps, summary.stopped) == (12, 12, False)
+    assert (summary.held_out_before, summary.held_out_after) == (9.0, 3.0)
+    assert [step for step, _ in summary.held_out_losses] == [0, 4, 8, 12, 16, 20, 24]
+    assert summary.last_loss == summary.losses[11]
+    # The same run, never ended early, seen from outside.
+    seen = Kept(other)
+    run("a", other, TOKENIZER, encoded(), spec_of(steps=40, eval=2), reporter=seen)
+    assert equal(weights(model), seen.weights[11])
+    assert not equal(weights(model), seen.weights[23])
+
+
+def test_a_run_that_improves_to_the_end_makes_all_its_steps() -> None:
+    model = adapted()
+    seen = Kept(model)
+    summary = open_run([9.0 - step for step in range(11)], model, listener=seen)
+    assert (summary.ended, summary.steps, summary.best_step) == ("steps", 40, 40)
+    assert len(summary.held_out_losses) == 11
+    assert equal(weights(model), seen.weights[-1])
+
+
+def test_the_loss_before_the_first_step_is_never_the_best() -> None:
+    summary = open_run([1.0, 3.0, 2.0, 4.0, 5.0, 6.0], adapted())
+    assert (summary.ended, summary.steps, summary.best_step) == ("held-out", 20, 8)
+
+
+def test_patience_is_the_number_of_measurements() -> None:
+    losses = [9.0, 5.0, *[6.0] * 9]
+    for patience, steps in ((1, 8), (2, 12), (9, 40)):
+        summary = open_run(losses, adapted(), patience=patience)
+        assert (summary.steps, summary.best_step) == (steps, 4)
+
+
+def test_with_a_length_and_no_patience_all_steps_are_made_and_the_last_weights_kept() -> None:
+    model = adapted()
+    seen = Kept(model)
+    losses = [5.0, 1.0, *[9.0] * 20]
+    summary = open_run(losses, model, patience=None, listener=seen)
+    assert (summary.ended, summary.steps, summary.best_step) == ("steps", 40, None)
+    assert summary.held_out_after == 9.0
+    assert equal(weights(model), seen.weights[-1])
+
+
+def test_a_stopped_run_keeps_the_last_step_not_the_best() -> None:
+    model, stop = adapted(), threading.Event()
+    seen = Kept(model)
+    seen.stop = stop
+    seen._at = lambda step: (seen.weights.append(weights(model)), step == 10 and stop.set())
+    summary = open_run([9.0, 1.0, 2.0, 3.0], model, listener=seen)
+    assert (summary.ended, summary.stopped, summary.steps) == ("stopped", True, 10)
+    assert (summary.best_step, summary.held_out_after) == (None, None)
+    assert equal(weights(model), seen.weights[9])
+
+
+def test_minutes_end_a_run_after_the_step_that_passes_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [1000.0]
+
+    class Clock:
+        @staticmethod
+        def perf_counter() -> float:
+            return now[0]
+
+    def a_pass(*_: Any) -> None:
+        now[0] += 25
+
+    monkeypatch.setattr(loop_module, "time", Clock)
+    for flags, ended in (({"minutes": 2}, "minutes"), ({"minutes": 200}, "steps")):
+        model = adapted()
+        model.register_forward_pre_hook(a_pass)
+        spec = replace(spec_of(steps=9), **flags)
+        summary = run("a", model, TOKENIZER, encoded(), spec)
+        assert summary.ended == ended
+        # Steps take 25 s: the fifth passes two minutes.
+        assert summary.steps == (5 if ended == "minutes" else 9)
+        assert not summary.stopped
+
+
+def test_only_a_step_that_the_method_calls_settled_can_be_the_best() -> None:
+    class Late(NoHooks):
+        def settled(self, step: int) -> bool:
+            return step >= 20
+
+    told = iter([9.0, 1.0, 2.0, 2.0, 2.0, 5.0, 4.0, 6.0, 6.0, 6.0, 6.0])
+    spec = spec_of(steps=40, eval=2, patience=3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(held_out, "measure", lambda *a, **b: held_out.Measurement(next(told)))
+        summary = run("a", adapted(), TOKENIZER, encoded(), spec, hooks=Late())
+    assert (summary.ended, summary.steps, summary.best_step) == ("held-out", 36, 24)
+
+
+def test_a_run_continued_from_a_snapshot_ends_as_if_never_stopped() -> None:
+    losses = [9.0, 5.0, 4.0, 3.0, 3.5, 3.6, 3.7]
+    whole = adapted(dropout=0.2)
+    wanted = open_run(losses, whole)
+    model, snapshots = adapted(dropout=0.2), []
+    spec = spec_of(steps=40, eval=2, patience=3)
+
+    def loop_of(some: nn.Module, **more: Any) -> Loop:
+        loop = Loop(*("a", some, 0, encoded(), spec, SilentReporter(), NoHooks(), Stop()), **more)
+        loop.reporter = Listener(lambda step: step == 17 and snapshots.append(loop.snapshot()))
+        return loop
+
+    def all_of(loop: Loop, told: Sequence[float]) -> RunSummary:
+        values = iter(told)
+        measure = lambda *a, **b: held_out.Measurement(next(values))  # noqa: E731
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(held_out, "measure", measure)
+            return loop.all([{"params": trainable(loop.model), "lr": spec.learning_rate}])
+
+    all_of(loop_of(model), losses)
+    resumed = adapted(dropout=0.2)
+    found = all_of(loop_of(resumed, start=snapshots[0]), losses[5:])
+    assert replace(found, seconds=0.0, end_token=None) == replace(
+        wanted, seconds=0.0, end_token=None
+    )
+    assert equal(weights(resumed), weights(whole))
 
 
 def test_the_times_of_a_step_leave_out_what_measuring_takes(

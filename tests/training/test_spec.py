@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
+import torch
 
 from lora_magic.base.recipe import LARGE, SMALL, Recipe
 from lora_magic.errors import CommandError
-from lora_magic.training.spec import TrainSpec, plan
+from lora_magic.training.spec import RISING, SCHEDULES, TrainSpec, plan
 
 DEMO = Recipe(4e-3, 8, 16.0, "q,v", batch_size=8, accumulation=1, max_length=256, steps=60)
 
@@ -17,7 +20,8 @@ DEMO = Recipe(4e-3, 8, 16.0, "q,v", batch_size=8, accumulation=1, max_length=256
 def test_without_flags_the_recipe_decides() -> None:
     spec = plan(DEMO, 80, eval=0)
     assert (spec.steps, spec.learning_rate, spec.batch_size, spec.accumulation) == (60, 4e-3, 8, 1)
-    assert (spec.max_length, spec.seed, spec.warmup) == (256, 0, 0.05)
+    assert (spec.max_length, spec.seed, spec.warmup, spec.schedule) == (256, 0, 0.05, "linear")
+    assert (spec.minutes, spec.decisive) == (None, False)
     assert spec.epochs == 60 * 8 / 80
 
 
@@ -36,11 +40,43 @@ def test_a_flag_beats_the_recipe() -> None:
 
 @pytest.mark.parametrize(
     ("rows", "steps"),
-    [(10, 60), (320, 60), (400, 75), (401, 76), (1000, 188)],
+    # 10 epochs of what is not held out, in batches of 16; not below 60.
+    [(50, 60), (106, 60), (110, 62), (500, 282), (1000, 563)],
 )
-def test_a_recipes_epochs_are_steps_but_at_least_its_fewest(rows: int, steps: int) -> None:
-    # 3 epochs in batches of 16: ceil(3 · rows / 16), not below 60.
-    assert plan(SMALL, rows, eval=0).steps == steps
+def test_with_held_out_rows_the_ceiling_is_60_steps_or_10_epochs(rows: int, steps: int) -> None:
+    spec = plan(SMALL, rows)
+    assert (spec.steps, spec.patience, spec.decisive) == (steps, 3, True)
+    assert plan(DEMO, 500).steps == math.ceil(10 * 450 / 8)
+
+
+@pytest.mark.parametrize("rows", [1, 49, 400, 5000])
+def test_without_held_out_rows_there_are_60_steps(rows: int) -> None:
+    for recipe in (DEMO, SMALL, LARGE):
+        spec = plan(recipe, rows, eval=0)
+        assert (spec.steps, spec.decisive) == (60, False)
+        assert "60 steps" in spec.line
+        assert "since no rows are held out" in spec.line
+
+
+def test_a_large_base_makes_one_pass_at_most() -> None:
+    assert plan(LARGE, 5000).steps == math.ceil(4500 / 16)
+
+
+def test_with_a_length_the_held_out_loss_decides_only_if_asked_to() -> None:
+    for length in ({"steps": 70}, {"epochs": 2.0}):
+        assert not plan(SMALL, 500, **length).decisive
+        spec = plan(SMALL, 500, patience=2, **length)
+        assert (spec.decisive, spec.patience) == (True, 2)
+        assert spec.steps == plan(SMALL, 500, **length).steps
+    assert plan(SMALL, 500, patience=5).patience == 5
+    assert plan(SMALL, 30, held_out=4).decisive
+    assert plan(SMALL, 30, held_out=4).batch_size == 16
+
+
+def test_patience_without_held_out_rows_is_refused() -> None:
+    for flags in ({}, {"eval": 0}):
+        with pytest.raises(CommandError, match=r"--patience 2: no rows.*--eval 0\.1"):
+            plan(SMALL, 20, patience=2, **flags)
 
 
 def test_epochs_asked_for_are_taken_exactly() -> None:
@@ -81,8 +117,10 @@ def test_no_pass_is_larger_than_the_recipes() -> None:
         (1000, 999, 999),
     ],
 )
-def test_what_is_held_out(rows: int, eval: float | None, held: int) -> None:
-    assert plan(SMALL, rows, eval=eval).eval == held
+def test_about_how_many_rows_are_held_out(rows: int, eval: float | None, held: int) -> None:
+    spec = plan(SMALL, rows, eval=eval)
+    assert spec.held_out == held
+    assert spec.fitted(rows - 2, 2).held_out == 2
 
 
 @pytest.mark.parametrize(
@@ -106,6 +144,12 @@ def test_what_is_held_out(rows: int, eval: float | None, held: int) -> None:
         ({"eval": 1.5}, "--eval 1.5"),
         ({"eval": 10}, "--eval 10: expected a share below 1 or a number of rows, with"),
         ({"eval": float("nan")}, "--eval nan"),
+        ({"patience": 0}, "--patience 0: expected a whole number from 1"),
+        ({"minutes": 0}, "--minutes 0: expected a number above 0"),
+        ({"minutes": float("inf")}, "--minutes inf"),
+        ({"warmup": 1}, "--warmup 1: expected a share of the steps, below 1"),
+        ({"warmup": -0.1}, "--warmup -0.1"),
+        ({"schedule": "cosin"}, "--schedule cosin: expected one of linear, cosine, constant"),
     ],
 )
 def test_a_flag_that_cannot_be_is_named(flags: dict[str, Any], told: str) -> None:
@@ -124,7 +168,7 @@ def test_the_recipes_length_is_cut_to_the_context() -> None:
 
 
 def test_the_rate_rises_over_a_twentieth_and_falls_and_never_is_zero() -> None:
-    spec = plan(DEMO, 80)
+    spec = plan(DEMO, 80, steps=60)
     rates = [spec.rate(step) for step in range(60)]
     assert rates[:4] == [1 / 4, 2 / 4, 3 / 4, 1.0]
     assert rates[3:] == [(60 - step) / 57 for step in range(3, 60)]
@@ -132,10 +176,40 @@ def test_the_rate_rises_over_a_twentieth_and_falls_and_never_is_zero() -> None:
     assert plan(DEMO, 80, steps=1).rate(0) == 1.0
 
 
+@pytest.mark.parametrize("warmup", [0, 0.05, 0.5])
+def test_a_schedule_falls_from_1_and_is_never_zero(warmup: float) -> None:
+    specs = {name: plan(DEMO, 30, steps=40, schedule=name, warmup=warmup) for name in SCHEDULES}
+    rates = {name: [spec.rate(step) for step in range(40)] for name, spec in specs.items()}
+    warm = int(40 * warmup)
+    for name in SCHEDULES:
+        assert rates[name][:warm] == rates["linear"][:warm]
+        assert rates[name][warm] == 1.0
+        assert min(rates[name]) > 0
+        assert rates[name][warm:] == sorted(rates[name][warm:], reverse=True)
+    share = torch.arange(40 - warm) / (40 - warm)
+    wanted = (1 + torch.cos(torch.pi * share.double())) / 2
+    assert rates["cosine"][warm:] == pytest.approx(wanted.tolist(), abs=1e-7)
+    assert set(rates["constant"][warm:]) == {1.0}
+
+
+def test_a_search_raises_the_rate_by_the_same_factor_at_each_step() -> None:
+    spec = replace(plan(DEMO, 30, steps=60), schedule=RISING, warmup=0.0)
+    rates = [spec.rate(step) for step in range(60)]
+    factors = [after / before for before, after in pairwise(rates)]
+    assert rates[-1] == 1.0
+    assert rates[0] == pytest.approx(1e-4)
+    assert factors == pytest.approx([factors[0]] * 59)
+
+
 def test_a_plan_fits_itself_to_what_the_rows_came_to() -> None:
     # 3 epochs over 400 rows are 75 steps; over 800 examples 150; over 5 one batch is 5.
-    spec = plan(SMALL, 400, eval=0)
-    assert spec.fitted(800).steps == 150
+    spec = plan(SMALL, 400, epochs=3, eval=0)
+    assert (spec.steps, spec.fitted(800).steps) == (75, 150)
+    # Without held-out examples an open length is 60 steps.
+    assert (plan(SMALL, 400).fitted(400, 0).steps, plan(SMALL, 400).fitted(400, 9).steps) == (
+        60,
+        250,
+    )
     assert (spec.fitted(5).batch_size, spec.fitted(5).accumulation) == (5, 1)
     asked = plan(SMALL, 400, steps=9, eval=0)
     assert asked.fitted(800).steps == 9
@@ -145,10 +219,14 @@ def test_a_plan_fits_itself_to_what_the_rows_came_to() -> None:
 
 def test_the_line_tells_the_choices() -> None:
     line = plan(DEMO, 80, seed=7).line
-    for part in ("60 steps", "lr 0.004", "batch 8", "256 tokens", "8 held out", "seed 7"):
+    most = "at most 90 steps (10 epochs) or until 3 measurements without improvement"
+    for part in (most, "lr 0.004", "batch 8", "256 tokens", "8 held out", "seed 7"):
         assert part in line
     assert "\n" not in line
-    assert plan(SMALL, 10, epochs=1).line.startswith("1 step (1 epoch)")
+    assert plan(SMALL, 10, epochs=1).line.startswith("1 step (1 epoch), lr")
+    both = plan(SMALL, 60, minutes=1.5, schedule="cosine", warmup=0.1).line
+    assert "3 measurements without improvement or 1.5 min, lr" in both
+    assert ", cosine, warm-up 0.1, seed" in both
 
 
 def test_an_unknown_tracker_is_refused_with_the_near_miss() -> None:

@@ -78,6 +78,22 @@ def test_a_run_that_replayed_is_not_told_to_replay() -> None:
     assert replayed.line.endswith(bad.line)
 
 
+def test_the_receipt_tells_the_best_step_and_what_ended_the_run() -> None:
+    best = replace(SUMMARY, best_step=2, held_out_after=1.0)
+    assert best.line.startswith(
+        "pirate: 3 steps in 7.9 s, best at step 2 of 3: kept, loss 3.41 → 1.50, held out 1.00, "
+    )
+    assert (best.kept_steps, best.last_loss, SUMMARY.kept_steps) == (2, 1.5, 3)
+    early = replace(best, ended="held-out", planned_steps=60)
+    assert early.line.startswith(
+        "pirate: 3 of at most 60 steps in 7.9 s, best at step 2 of 3: kept"
+    )
+    assert ("ended by", "the held-out loss, which improved no more") in early.facts
+    assert ("best step", "2, kept") in early.facts
+    late = replace(SUMMARY, ended="minutes", planned_steps=60)
+    assert late.line.startswith("pirate: 3 of at most 60 steps in 7.9 s (--minutes), loss 3.41")
+
+
 def test_forgetting_is_shown_after_the_loss() -> None:
     summary = replace(SUMMARY, cut=1, forgetting=AnswerForgetting(24, 23, 20, 24, 22))
     assert summary.line.endswith(

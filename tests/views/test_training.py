@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from xml.etree import ElementTree
@@ -9,6 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from lora_magic.training.forgetting import AnswerForgetting
+from lora_magic.training.rate_curve import RateCurve
 from lora_magic.views.curve import running_mean, thin
 from lora_magic.views.training import FAILED, STOP, progress_html
 from tests.views.page import Page, outside, weight
@@ -168,3 +170,58 @@ def test_without_a_failed_answer_there_is_nothing_to_unfold() -> None:
     page = Page(shown(run(forgetting=AnswerForgetting(24, 24, 24, 24, 24)))["text/html"])
     assert len(page.named("details")) == 1
     assert "to_frame" not in page.text
+
+
+@pytest.mark.parametrize("best", [1, 2, 3, 5])
+def test_the_step_whose_weights_were_kept_is_marked_at_its_place(best: int) -> None:
+    losses = [3.0, 2.5, 1.0, 2.0, 0.5]
+    held = [(0, 4.0), *((step, 2.0) for step in range(1, 6))]
+    page = Page(
+        shown(run("t", tuple(losses), held_out_losses=tuple(held), best_step=best))["text/html"]
+    )
+    (picture,) = page.pictures()
+    raw = next(p.get("d", "") for p in picture if p.get("stroke-width") == "1")
+    xs = [float(x) for x in re.findall(r"([\d.]+),", raw)]
+    lines = [re.findall(r"([\d.]+),([\d.]+)", p.get("d", "")) for p in picture if p.get("d")]
+    upright = [pair for pair in lines if len(pair) == 2 and pair[0][0] == pair[1][0]]
+    assert [float(pair[0][0]) for pair in upright[-1:]] == pytest.approx([xs[best - 1]], abs=0.11)
+    texts = ["".join(text.itertext()) for text in picture.iter() if text.tag.endswith("text")]
+    assert f"best: step {best}" in texts
+    assert outside(picture) == []
+    assert f"best at step {best}" in page.named("img")[0]["alt"]
+    assert "vertical line: the step whose weights were kept" in page.text
+
+
+def test_a_run_that_kept_its_last_weights_has_no_mark() -> None:
+    page = Page(shown(run("t", (3.0, 2.0)))["text/html"])
+    assert "best" not in page.markup
+
+
+RATES = [10 ** (-5 + 4 * step / 59) for step in range(60)]
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [
+        [3.0 - step / 30 for step in range(60)],
+        [3.0, math.nan, 2.0, math.inf, 1e9],
+        [2.0],
+        [0.0, 0.0],
+        [math.nan, 1.0],
+        [math.nan],
+    ],
+)
+def test_a_search_for_a_rate_is_drawn_over_the_logarithm_of_the_rate(losses: list[float]) -> None:
+    curve = RateCurve("pirate", tuple(RATES[: len(losses)]), tuple(losses), RATES[0])
+    page = Page(shown(curve)["text/html"])
+    for picture in page.pictures():
+        drawn = ElementTree.tostring(picture, encoding="unicode")
+        assert not re.search(r"\b(nan|inf)\b", drawn)
+        assert outside(picture) == []
+        if len(losses) == 60:
+            raw = next(p.get("d", "") for p in picture if p.get("stroke-width") == "1")
+            xs = [float(x) for x in re.findall(r"([\d.]+),", raw)]
+            gaps = [b - a for a, b in itertools.pairwise(xs)]
+            assert max(gaps) - min(gaps) < 0.25
+            assert len(xs) == 60
+    assert curve.line.partition(":")[2].strip() in page.text

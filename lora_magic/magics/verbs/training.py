@@ -9,17 +9,38 @@ from lora_magic.base.prompt import FORMS as TEMPLATES
 from lora_magic.base.recipe import SMALL
 from lora_magic.demo import RECIPE
 from lora_magic.errors import CommandError
-from lora_magic.magics.variables import data, function, guard
-from lora_magic.magics.verb import Argument, Call, Thing, Verb, count_or_share, number, text, whole
+from lora_magic.magics.variables import data, function, guard, held_out
+from lora_magic.magics.verb import (
+    Argument,
+    Call,
+    Thing,
+    Verb,
+    count_share_or_rows,
+    number,
+    rate_or_find,
+    text,
+    whole,
+)
 from lora_magic.magics.verbs.adapters import A_NAME, NAME, by_base
 from lora_magic.state.receipt import Receipt
 from lora_magic.training.files import FILE_FORMATS
 from lora_magic.training.rows import FORMATS
 from lora_magic.training.shapes import LABELLED, SHAPES
-from lora_magic.training.spec import BETA, HOLD_OUT_FROM, HOLD_OUT_MOST, OPTIMIZERS, TRACKERS
+from lora_magic.training.spec import (
+    BETA,
+    HOLD_OUT_FROM,
+    HOLD_OUT_MOST,
+    OPTIMIZERS,
+    PATIENCE,
+    SCHEDULES,
+    TRACKERS,
+    WARMUP,
+)
 
 _DATA = (Thing.VARIABLE, Thing.KEPT, Thing.FILE)
-_STEPS = f"from the epochs, at least {SMALL.min_steps}; demo {RECIPE['steps']}"
+_STEPS = f"{SMALL.steps}; with held-out rows more, up to --epochs"
+_EPOCHS = f"with held-out rows at most {by_base('epochs')}"
+_PATIENCE = f"{PATIENCE}; none with --steps or --epochs"
 _BATCH = f"{SMALL.batch_size * SMALL.accumulation}; demo {RECIPE['batch_size']}"
 _LENGTH = f"{by_base('max_length')}; at most the context"
 _EVAL = f"10%, at most {HOLD_OUT_MOST}; none below {HOLD_OUT_FROM} rows"
@@ -99,7 +120,15 @@ _READING = (
 #: How long rows may be, and which are held out.
 _SHAPING = (
     Argument("--max-length", whole, "most tokens per row", _LENGTH),
-    Argument("--eval", count_or_share, "held-out rows, a number or a share", _EVAL),
+    Argument(
+        "--eval",
+        count_share_or_rows,
+        "held-out rows: a number, a share, or other rows",
+        _EVAL,
+        (),
+        _DATA,
+        reads=held_out,
+    ),
 )
 
 _FORM = (
@@ -115,9 +144,25 @@ TRAIN = Verb(
     (
         NAME,
         *_READING,
-        Argument("--epochs", number, "passes over the rows", by_base("epochs")),
+        Argument("--epochs", number, "passes over the rows", _EPOCHS),
         Argument("--steps", whole, "optimizer steps", _STEPS),
-        Argument("--lr", number, "learning rate", by_base("learning_rate")),
+        Argument("--minutes", number, "end after the step that passes this time", "no limit"),
+        Argument(
+            "--patience",
+            whole,
+            "end after N measurements without improvement; keep the best",
+            _PATIENCE,
+        ),
+        Argument(
+            "--lr",
+            rate_or_find,
+            "learning rate; find: show the loss against the rate, and train nothing",
+            by_base("learning_rate"),
+        ),
+        Argument(
+            "--schedule", text, "how the rate goes on after the warm-up", SCHEDULES[0], SCHEDULES
+        ),
+        Argument("--warmup", number, "share of the steps in which the rate rises", f"{WARMUP:g}"),
         Argument("--batch-size", whole, "rows per step", _BATCH),
         *_SHAPING,
         Argument("--seed", whole, "seed of the rows' order", "0"),
