@@ -177,7 +177,6 @@ class TrainSpec:
         how += f", {self.optimizer}" if self.optimizer != OPTIMIZERS[0] else ""
         how += ", gradient checkpointing" if self.checkpointing else ""
         how += f", reported to {self.report_to}" if self.report_to else ""
-        how += f", reported to {self.report_to}" if self.report_to else ""
         return (
             f"{self._length}, "
             f"lr {self.learning_rate:g}{plus}, batch {self.batch_size}{split}, "

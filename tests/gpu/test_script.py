@@ -97,9 +97,11 @@ def test_a_wrong_name_is_told_with_the_right_ones() -> None:
 
 
 def test_a_machine_without_ipython_and_pytest_can_train() -> None:
+    """datasets needs pandas, and transformers imports it where it is installed."""
     code = (
         "import sys, runpy\n"
-        "sys.modules.update(dict.fromkeys(['IPython', 'pytest', 'ipywidgets', 'pandas']))\n"
+        "without = ['IPython', 'pytest', 'ipywidgets', 'pandas', 'datasets']\n"
+        "sys.modules.update(dict.fromkeys(without))\n"
         "sys.argv = ['', '--size', 'small', '--device', 'cpu', '--only', 'formats']\n"
         "runpy.run_module('tests.gpu', run_name='__main__')"
     )
