@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import time
@@ -79,7 +80,9 @@ class About:
     (None for a classifier), `before` the adapter's history before the run, `more` whether it began
     with trained weights. `start` is the sha256 of the adapter's initial state, which `attach` made
     from the spec if `attached`; `data` that of the rows, `tokens` that of what they became. `flags`
-    are those given. The run has finished `step` of `steps` steps, on `machine`.
+    are those given. `guard` is the sha256 of the measured rows of `--guard`, "" without, and
+    `guard_before` their loss before the run. The run has finished `step` of `steps` steps, on
+    `machine`.
     """
 
     name: str
@@ -97,6 +100,8 @@ class About:
     flags: dict[str, str]
     versions: dict[str, str]
     machine: str
+    guard: str = ""
+    guard_before: float | None = None
     step: int = 0
     steps: int = 0
     format: int = _FORMAT
@@ -210,6 +215,9 @@ class Found:
         was, faults = self.about, []
         if was.data != now.data:
             faults.append(f"the rows differ (sha256 {was.data[:12]} was, {now.data[:12]} is)")
+        if was.guard != now.guard:
+            had, has = (about.guard[:12] or "none" for about in (was, now))
+            faults.append(f"the rows of --guard differ (sha256 {had} was, {has} is)")
         if was.more != now.more:
             faults.append(f"--continue was {_on(was.more)}, is {_on(now.more)}")
         faults += self._settings(now)
@@ -319,6 +327,8 @@ def _read(folder: Path) -> Found:
     found = checkpoint.record(About, values, {})
     if found.name != folder.name:
         raise ValueError(f"it is of the adapter {found.name[:64]!r}")
+    if found.guard_before is not None and not math.isfinite(found.guard_before):
+        raise ValueError("the guard's loss is not finite")
     return Found(folder, found, sums)
 
 
@@ -382,7 +392,7 @@ class Disk(checkpoint.Keeper):
 
     def __init__(self, home: Path, run: About, every: float) -> None:
         self.written = False
-        self._about, self._every, self._warned = run, every, False
+        self.about, self._every, self._warned = run, every, False
         self._folder = home.absolute() / FOLDER / run.name
         self._due = time.monotonic() + every
 
@@ -435,7 +445,7 @@ class Disk(checkpoint.Keeper):
         save_file(tensors, str(folder / TENSORS_FILE))
         # safetensors creates files for their owner alone; these are files like any other.
         (folder / TENSORS_FILE).chmod((folder / STATE_FILE).stat().st_mode & 0o777)
-        told = checkpoint.packed(self._about, {})
+        told = checkpoint.packed(self.about, {})
         told |= {"step": snapshot.progress.steps, "steps": snapshot.total}
         told[_SUMS] = {name: _sum(folder / name) for name in (STATE_FILE, TENSORS_FILE)}
         text = json.dumps(told, indent=2, ensure_ascii=False)
@@ -450,7 +460,7 @@ class Disk(checkpoint.Keeper):
         with warnings.catch_warnings():
             warnings.simplefilter("always", CheckpointWarning)
             warnings.warn(
-                f"{self._about.name}: no checkpoint could be written to {self._folder} ({reason}); "
+                f"{self.about.name}: no checkpoint could be written to {self._folder} ({reason}); "
                 "the run goes on without. Make room, or choose another home: %lora load MODEL "
                 "--home DIR",
                 CheckpointWarning,

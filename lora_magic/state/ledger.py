@@ -95,13 +95,17 @@ class Entry:
 
 @dataclass(eq=False)
 class Run:
-    """A run that a verb has begun: what the ledger knows of it even if it fails."""
+    """A run that a verb has begun: what the ledger knows of it even if it fails.
+
+    If it is `resumed`, that is the number of steps that it had finished before.
+    """
 
     adapter: str
     settings: TrainSpec
     form: PromptForm | None
     data_hash: str
     rows: int
+    resumed: int = 0
     summary: RunSummary | None = None
 
 
@@ -212,12 +216,13 @@ class Done:
     def result(self) -> str:
         """The receipt's line; an error's only if it is ours, since others may quote a row."""
         summary = self.run.summary if self.run else None
+        resumed = f"resumed after step {self.run.resumed}: " if self.run and self.run.resumed else ""
         if summary is not None:
-            return summary.line
+            return resumed + summary.line
         if self.error is not None:
             known = isinstance(self.error, LoraMagicError)
             kind = type(self.error).__name__
-            return message(str(self.error)) if known else f"failed: {kind}"
+            return resumed + (message(str(self.error)) if known else f"failed: {kind}")
         return message(str(getattr(self.value, "line", "")))
 
 
@@ -266,7 +271,7 @@ class Ledger:
                 del known[name]
 
     def _entry(self, done: Done) -> Entry:
-        fresh = done.verb == "train" and not done.more
+        fresh = done.verb == "train" and not done.more and not (done.run and done.run.resumed)
         known = self._made if fresh else self._changed
         spec, base = done.spec, done.after.base or done.before.base
         run = done.run
@@ -284,7 +289,7 @@ class Ledger:
             spec={} if spec is None else asdict(spec),
             settings=settings,
             data={} if run is None else _data(run),
-            outcome={} if run is None else _outcome(run.summary),
+            outcome={} if run is None else _outcome(run),
             seed=settings.get("seed", None if spec is None else spec.seed),
             base=base and base[0],
             fingerprint=base and base[1],
@@ -382,11 +387,12 @@ def _data(run: Run) -> dict[str, Any]:
     return data
 
 
-def _outcome(summary: RunSummary | None) -> dict[str, Any]:
+def _outcome(run: Run) -> dict[str, Any]:
+    resumed, summary = {"resumed_after": run.resumed} if run.resumed else {}, run.summary
     if summary is None:
-        return {}
+        return dict(resumed)
     names = ("steps", "planned_steps", "first_loss", "last_loss", "held_out_before")
-    return {name: getattr(summary, name) for name in (*names, "held_out_after")}
+    return {**resumed, **{name: getattr(summary, name) for name in (*names, "held_out_after")}}
 
 
 @cache

@@ -33,7 +33,7 @@ from lora_magic.training.summary import RunSummary
 
 from . import checkpoints, find_rate, forgetting
 from . import guard as guards
-from .checkpoints import EVERY, Disk, Found
+from .checkpoints import EVERY, About, Disk, Found
 from .guard import GuardRows
 from .ledger import Run
 from .session_state import SessionState
@@ -89,6 +89,8 @@ def train(
         if flags.get("replay") is not None:
             raise CommandError("--replay does not work with preferences: omit it; --guard does.")
     finding = flags.get("lr") == find_rate.FIND
+    if finding and found is not None:
+        raise CommandError("--lr find begins no run that --resume could continue: omit one of them.")
     asked = find_rate.flags_of(flags) if finding else flags
     other = None if held_out is None else len(held_out)
     spec = plan(recipe, len(rows), context=room, prefers=prefers, held_out=other, **asked)
@@ -114,20 +116,23 @@ def train(
 
     given = {**flags, "template": template, "system": system}
     about = checkpoints.about(state, attached, encoded, spec, form, more=more, flags=given)
+    about = replace(about, guard=guarded.measured.data_hash if guarded else "")
     start, before = None, about.before
     if found is not None:
         found.refuse_another(about)
         start, before = found.snapshot(attached), found.about.before
-        about = replace(about, before=before, attached=found.about.attached)
+        kept = {"attached": found.about.attached, "guard_before": found.about.guard_before}
+        about = replace(about, before=before, **kept)  # type: ignore[arg-type]  # two fields
     keeper = None if home is None else Disk(home, about, every)
 
     def record(summary: RunSummary) -> Record:
         history = _history(before, summary)
         return Record(form, history, run=_recorded(summary, flags), example=example)
 
-    state.run = Run(attached.name, spec, form, encoded.data_hash, len(rows))
+    done = start.progress.steps if start else 0
+    state.run = Run(attached.name, spec, form, encoded.data_hash, len(rows), done)
     told = _Told(reporter, notes, found.remarks(about) if found else ())
-    summary = _run(state, attached, encoded, spec, more, told, record, guarded, start, keeper)
+    summary = _run(state, attached, encoded, spec, more, told, record, guarded, about, start, keeper)
     state.run.summary = summary
     if measured:
         summary = _with_forgetting(state, attached, summary, reporter, guarded)
@@ -285,6 +290,7 @@ def _run(
     reporter: Reporter,
     record: Callable[[RunSummary], Record],
     guarded: GuardRows | None,
+    about: About,
     start: Snapshot | None,
     keeper: Disk | None,
 ) -> RunSummary:
@@ -297,17 +303,38 @@ def _run(
         if attached.name not in state.attached:
             state.keep(attached)
         begin(state, attached, initial=start is not None or not more)
-        guard = _before(state, attached, guarded, stop) if guarded else None
+        guard = None
+        if guarded:
+            known: float | str | None = about.guard_before
+            if start is not None and known is None:
+                known = _NOT_KEPT
+            guard = _before(state, attached, guarded, stop, known)
+            if keeper is not None:
+                keeper.about = replace(about, guard_before=guard.before)
         summary = steps(state, attached, encoded, spec, more, reporter, stop, start, keeper)
         attached.set_record(record(summary))
     return replace(summary, guard=guard)
 
 
-def _before(state: SessionState, attached: LiveAdapter, guarded: GuardRows, stop: Stop) -> Guard:
-    """The guard's numbers with the loss before the run; a second ■ leaves that out at once."""
-    found: float | str = "stopped"
-    with suppress(KeyboardInterrupt), stop.abortable():
-        found = guards.measure(state, attached, guarded, lambda: stop.requested)
+#: Why a resumed run has no guard's loss from before it: the adapter is not what it was then.
+_NOT_KEPT = "not measured before the run was stopped"
+
+
+def _before(
+    state: SessionState,
+    attached: LiveAdapter,
+    guarded: GuardRows,
+    stop: Stop,
+    known: float | str | None,
+) -> Guard:
+    """The guard's numbers with the loss before the run; a second ■ leaves that out at once.
+
+    A resumed run has what is `known` of its start.
+    """
+    found: float | str = "stopped" if known is None else known
+    if known is None:
+        with suppress(KeyboardInterrupt), stop.abortable():
+            found = guards.measure(state, attached, guarded, lambda: stop.requested)
     return guarded.record.measured("before", found)
 
 

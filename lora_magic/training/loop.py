@@ -32,7 +32,7 @@ from .encode import Encoded, Example
 from .held_out import Measurement
 from .hooks import Hooks
 from .preference import Preference
-from .progress import Progress, Snapshot
+from .progress import Best, Progress, Snapshot
 from .reporter import Reporter, RunPlan, StepPoint
 from .spec import TrainSpec
 from .summary import RunSummary
@@ -140,9 +140,10 @@ class Loop:
         if self._preference is None:
             return
         pairs = [*self.train, *self.held_out]
-        so_far, size = self.progress.reference, self.spec.pass_size
+        so_far = self.progress.reference
 
         def measured() -> None:
+            size = self.spec.pass_size  # smaller after a lack of memory
             with evaluating(self.model), self.stop.abortable():
                 while len(so_far) < len(pairs):
                     batch = self._on_device(pairs[len(so_far) : len(so_far) + size])
@@ -193,6 +194,20 @@ class Loop:
         pairs = len(self.train) + len(self.held_out) if self._preference else 0
         if len(so_far.reference) != pairs:
             raise ValueError(f"{len(so_far.reference)} references of {pairs}")
+        numbers = [*so_far.reference, so_far.seconds, so_far.measuring]
+        if not all(map(math.isfinite, numbers)) or min(numbers[pairs:]) < 0 or so_far.tokens < 0:
+            raise ValueError("a reference, a time or a count is not possible")
+        if so_far.best is not None:
+            self._check_best(so_far.best, so_far)
+
+    def _check_best(self, best: Best, so_far: Progress) -> None:
+        """Raise `ValueError` for best weights that this run cannot have kept."""
+        found = so_far.measured(best.step)
+        if not self.spec.decisive or best.step < 1 or found is None or found.loss != best.loss:
+            raise ValueError(f"step {best.step} cannot be the best one")
+        checkpoint.similar([p.detach() for p in self._trained], list(best.weights), "best weights")
+        if not all(bool(value.isfinite().all()) for value in best.weights):
+            raise ValueError("a weight of the best step is not finite")
 
     def _return_to(self, snapshot: Snapshot) -> None:
         """Set weights, optimizer and hooks to a snapshot's; the generators follow in the step."""
@@ -274,7 +289,8 @@ class Loop:
 
         assert self._parts is not None  # the run has begun
         done = self.progress.steps
-        if done == len(self.steps):
+        if done and self._ended() not in (None, "stopped"):
+            # A checkpoint may be of the step that ended the run.
             return ""
         for parameter in self._trained:
             # Of a pass that ran out of memory.

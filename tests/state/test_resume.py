@@ -213,6 +213,155 @@ def test_the_state_of_the_allocation_is_that_after_the_same_steps(session: Sessi
     assert one == other
 
 
+#: Other rows, of every kind that a run can have beside its own.
+PAIRS = [{"prompt": p, "chosen": c, "rejected": f"No, {n}."} for n, (p, c) in enumerate(ROWS)]
+GENERAL = [(f"What is {n} and {n}?", f"It is {2 * n}.") for n in range(30)]
+LEARNS: dict[str, Any] = {"lr": 0.05, "eval": 2, "patience": 2, "batch_size": 2}
+
+#: Flags that meet in one run, with its rows, and the step that it is stopped after.
+TOGETHER: dict[str, tuple[list[Any], dict[str, Any], int]] = {
+    "patience": (ROWS, {**LEARNS, "steps": 40}, 11),
+    "patience before the best step": (ROWS, {**LEARNS, "steps": 40}, 2),
+    "minutes and cosine": (
+        ROWS,
+        {**FLAGS, "minutes": 60, "schedule": "cosine", "warmup": 0.3, "patience": 1},
+        7,
+    ),
+    "other held-out rows": (ROWS, {**LEARNS, "steps": 40, "eval": GENERAL[:3]}, 9),
+    "guard": (ROWS, {**FLAGS, "guard": GENERAL}, 6),
+    "replay": (ROWS, {**LEARNS, "steps": 30, "guard": GENERAL, "replay": 0.3}, 7),
+    "preferences": (PAIRS, {**FLAGS, "beta": 0.3}, 5),
+    "preferences and patience": (PAIRS, {**LEARNS, "steps": 40, "lr": 0.1, "guard": GENERAL}, 9),
+    "LoRA+ and passes": (ROWS, {**LEARNS, "steps": 30, "batch_size": 6, "lora_plus": 4.0}, 8),
+}
+
+
+@pytest.mark.parametrize("more", [False, True])
+@pytest.mark.parametrize("kind", TOGETHER)
+def test_flags_that_meet_in_a_resumed_run_change_none_of_its_bits(
+    kind: str, more: bool, saved_model: Saver
+) -> None:
+    rows, flags, step = TOGETHER[kind]
+    flags = {**flags, "continue_": more}
+
+    def begun() -> Session:
+        session = Session()
+        session.load(str(saved_model()))
+        session.attach("one", **ATTACH)
+        if more:
+            session.train("one", GENERAL, steps=2)
+        return session
+
+    session = begun()
+    expected = session.train("one", rows, **flags)
+    session2 = begun()
+    with pytest.raises(TrainingStopped, match="--resume"):
+        session2.train("one", rows, **flags, reporter=StopAt(step))
+    again = Session()
+    again.load(str(saved_model()))
+    found = again.train("one", rows, **flags, resume=True)
+    assert equal(weights(again), weights(session))
+    assert replace(found, seconds=expected.seconds) == expected
+    assert again._state.attached["one"].recorded() == session._state.attached["one"].recorded()
+    assert not CHECKPOINT.exists()
+    if "patience" in kind:
+        assert step < expected.steps
+        assert expected.ended == "held-out"
+
+
+def test_a_kernel_killed_right_after_the_step_that_ended_the_run_adds_no_step(
+    session: Session, saved_model: Saver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = {**LEARNS, "steps": 40, "checkpoint_every": 1e-6}
+    session.attach("one", **ATTACH)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints.Disk, "remove", lambda *_: None)
+        expected = session.train("one", ROWS, **flags)
+    found = json.loads((CHECKPOINT / "checkpoint.json").read_text())
+    assert (found["step"], expected.ended) == (expected.steps, "held-out")
+    assert expected.steps < 40
+    again = Session()
+    again.load(str(saved_model()))
+    assert replace(again.train("one", ROWS, **flags, resume=True), seconds=expected.seconds) == (
+        expected
+    )
+    assert equal(weights(again), weights(session))
+
+
+def test_other_guard_rows_are_refused(session: Session) -> None:
+    session.attach("one", **ATTACH)
+    stopped(session, 3, guard=GENERAL)
+    for other, told in ((GENERAL[:-1], r"sha256 \w{12} was, \w{12} is"), (None, "none is")):
+        with pytest.raises(TrainingError, match=f"the rows of --guard differ .*{told}"):
+            session.train("one", ROWS, **FLAGS, resume=True, guard=other)
+    session.train("one", ROWS, **FLAGS, resume=True, guard=GENERAL)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("progress.best.step", 99),
+        ("progress.best.step", 0),
+        ("progress.best.loss", 0.001),
+        ("progress.best.weights", []),
+        ("progress.best.weights", "all"),
+        ("progress.best", {"step": 1}),
+        ("progress.seconds", -1.0),
+        ("progress.measuring", {"!float": "nan"}),
+        ("progress.tokens", -5),
+    ],
+)
+def test_best_weights_and_times_from_hostile_hands_are_refused(
+    place: str, value: Any, session: Session
+) -> None:
+    session.attach("one", **ATTACH)
+    flags = {**LEARNS, "steps": 40}
+    with pytest.raises(TrainingStopped):
+        session.train("one", ROWS, **flags, reporter=StopAt(9))
+    before = weights(session)
+    edited("state.json", put(place, value))
+    with pytest.raises(TrainingError, match="without --resume"):
+        session.train("one", ROWS, **flags, resume=True)
+    assert equal(weights(session), before)
+
+
+@pytest.mark.parametrize("fault", ["another shape", "not finite"])
+def test_best_weights_that_cannot_be_an_adapter_s_are_refused(fault: str, session: Session) -> None:
+    session.attach("one", **ATTACH)
+    flags = {**LEARNS, "steps": 40}
+    with pytest.raises(TrainingStopped):
+        session.train("one", ROWS, **flags, reporter=StopAt(9))
+    wrong = torch.zeros(3, 3) if fault == "another shape" else torch.tensor(float("nan"))
+    tensors_edited(
+        lambda t: t.update(
+            {".progress.best.weights.0": wrong.expand_as(t[".progress.best.weights.0"]).clone()}
+            if fault == "not finite"
+            else {".progress.best.weights.0": wrong}
+        )
+    )
+    with pytest.raises(TrainingError, match=r"does not fit this run .*best"):
+        session.train("one", ROWS, **flags, resume=True)
+
+
+@pytest.mark.parametrize("values", [[], {"!float": "nan"}, 3])
+def test_references_from_hostile_hands_are_refused(values: Any, session: Session) -> None:
+    session.attach("one", **ATTACH)
+    with pytest.raises(TrainingStopped):
+        session.train("one", PAIRS, **FLAGS, reporter=StopAt(3))
+    place = "progress.reference" if values == [] or values == 3 else "progress.reference.0"
+    edited("state.json", put(place, values))
+    with pytest.raises(TrainingError, match="without --resume"):
+        session.train("one", PAIRS, **FLAGS, resume=True)
+
+
+def test_a_search_for_a_rate_is_not_resumed(session: Session) -> None:
+    session.attach("one", **ATTACH)
+    stopped(session, 3)
+    with pytest.raises(CommandError, match="--lr find begins no run"):
+        session.train("one", ROWS, steps=STEPS, lr="find", resume=True)
+    session.train("one", ROWS, **FLAGS, resume=True)
+
+
 # What a checkpoint contains, and when there is one
 
 
