@@ -194,6 +194,38 @@ class Stopping(SilentReporter):
             self.stop.set()
 
 
+def test_a_resumed_run_is_one_entry_that_says_what_it_resumed(
+    session: Session, saved_model: Saver
+) -> None:
+    session.attach("one", rank=2)
+    with pytest.raises(TrainingStopped):
+        session.train("one", text=ROWS, steps=4, reporter=Stopping())
+    stopped = lines()[-1]
+    assert (stopped["state"], stopped["outcome"]["steps"]) == ("stopped", 2)
+    assert "resumed_after" not in stopped["outcome"]
+    with pytest.raises(TrainingError):
+        session.train("one", text=ROWS, steps=5, resume=True)
+    assert lines()[-1] == stopped, "a run that was refused has not begun"
+    with pytest.raises(LoraMagicError):
+        session.train("one", text=ROWS, steps=4, lr="find", resume=True)
+    session.train("one", text=ROWS, lr="find")
+    assert lines()[-1] == stopped, "a search changes nothing"
+    again = Session()
+    again.load(str(saved_model()))
+    count = len(lines())
+    with pytest.raises(ZeroDivisionError):
+        again.train("one", text=ROWS, steps=4, resume=True, reporter=Failing(ZeroDivisionError()))
+    failed = lines()[-1]
+    assert (failed["state"], failed["outcome"]) == ("failed", {"resumed_after": 2})
+    session.train("one", text=ROWS, steps=4, resume=True)
+    resumed = lines()[-1]
+    assert len(lines()) == count + 2
+    assert (resumed["state"], resumed["outcome"]["steps"]) == ("done", 4)
+    assert resumed["outcome"]["resumed_after"] == 2
+    assert resumed["result"].startswith("resumed after step 2: one trained")
+    assert resumed["parents"] == [["one", f"{stopped['session']}/{stopped['number']}"]]
+
+
 class Failing(SilentReporter):
     """Fails in the first step."""
 

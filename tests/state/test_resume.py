@@ -383,10 +383,10 @@ def test_a_checkpoint_has_no_rows_and_no_paths(session: Session) -> None:
 def test_only_an_unfinished_run_leaves_a_checkpoint(session: Session) -> None:
     session.attach("one", **ATTACH)
     session.train("one", ROWS, **FLAGS)
-    assert not Path(".lora_magic").exists()
+    assert not CHECKPOINT.parent.exists()
     with pytest.raises(TrainingStopped, match=r"learned\. To continue, .* --continue\.$"):
         session.train("one", ROWS, **FLAGS, checkpoint_every=0, reporter=StopAt(3))
-    assert not Path(".lora_magic").exists()
+    assert not CHECKPOINT.parent.exists()
     stopped(session, 3)
     session.detach("one", discard=True)
     session.attach("one", **ATTACH)
@@ -804,7 +804,7 @@ def test_a_disk_that_takes_only_small_files_costs_the_checkpoint_and_not_the_run
 def test_a_home_that_cannot_be_written_costs_the_checkpoint_and_not_the_run(
     session: Session,
 ) -> None:
-    Path(".lora_magic").write_text("a file")
+    (Path(".lora_magic") / "checkpoints").write_text("a file")
     session.attach("one", **ATTACH)
     with pytest.warns(checkpoints.CheckpointWarning, match="no checkpoint could be written"):
         session.train("one", ROWS, **FLAGS, checkpoint_every=1e-6)

@@ -258,3 +258,21 @@ def test_nan_in_a_row_is_the_row_s() -> None:
 def test_nan_of_the_run_is_the_rate_s() -> None:
     with pytest.raises(TrainingError, match="--lr 100000: lower it"):
         run("a", adapted(), TOKENIZER, encoded(), replace(spec(), learning_rate=1e5, steps=60))
+
+
+@pytest.mark.parametrize("rows", [4, 2])
+def test_the_reference_of_preferences_is_measured_in_smaller_passes_too(rows: int) -> None:
+    """A pair is two sequences: of four pairs in a pass, eight."""
+    from tests.training.test_preference import ROWS, pairs
+
+    model, plain = adapted(), adapted()
+    settings = {"batch_size": 4, "beta": 0.3}
+    before = copies(model)
+    with memory_for(model, rows) as sizes:
+        found = run("a", model, TOKENIZER, pairs(ROWS[:4]), replace(spec(), **settings))
+    assert sizes[0] == 8
+    assert max(sizes[len(found.notes) :]) == rows
+    assert found.notes[0] == "memory ran out at step 1: 2 rows per pass instead of 4"
+    run("a", plain, TOKENIZER, pairs(ROWS[:4]), replace(spec(passes=8 // rows), **settings))
+    wanted = change(plain, before)
+    assert float((change(model, before) - wanted).norm() / wanted.norm()) < 1e-3
