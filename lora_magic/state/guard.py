@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lora_magic.adapters.live_adapter import LiveAdapter
+from lora_magic.base.device import out_of_memory, release_after
 from lora_magic.base.restore import generators, restoring
 from lora_magic.compare.limits import check_known
 from lora_magic.errors import CommandError, LoraMagicError
@@ -92,16 +93,28 @@ def measure(
     """The mean loss on the measured rows with the adapter as it is now, or why there is none."""
     base, part = state.base, rows.measured
     pad = pad_id(base.tokenizer, base.model if part.classes else None)
+
+    def losses(size: int) -> float:
+        """In passes of this size, or half of it each time that memory runs out."""
+        while True:
+            try:
+                return loss(
+                    state,
+                    part.examples,
+                    size,
+                    pad_id=pad,
+                    classes=part.classes,
+                    stopped=stopped,
+                )
+            except Exception as error:
+                if size == 1 or not out_of_memory(error):
+                    raise
+                release_after(error)
+            size = (size + 1) // 2
+
     try:
         with state.slots.using(attached.replacements), restoring(generators()):
-            found = loss(
-                state,
-                part.examples,
-                rows.size,
-                pad_id=pad,
-                classes=part.classes,
-                stopped=stopped,
-            )
+            found = losses(rows.size)
     except Exception as error:  # noqa: BLE001 - told: the run goes on
         return reason(error, f"{attached.name}: the loss on the rows of --guard")
     return found if math.isfinite(found) else f"the loss is not finite: {found:g}"

@@ -216,7 +216,9 @@ class Done:
     def result(self) -> str:
         """The receipt's line; an error's only if it is ours, since others may quote a row."""
         summary = self.run.summary if self.run else None
-        resumed = f"resumed after step {self.run.resumed}: " if self.run and self.run.resumed else ""
+        resumed = (
+            f"resumed after step {self.run.resumed}: " if self.run and self.run.resumed else ""
+        )
         if summary is not None:
             return resumed + summary.line
         if self.error is not None:

@@ -90,7 +90,9 @@ def train(
             raise CommandError("--replay does not work with preferences: omit it; --guard does.")
     finding = flags.get("lr") == find_rate.FIND
     if finding and found is not None:
-        raise CommandError("--lr find begins no run that --resume could continue: omit one of them.")
+        raise CommandError(
+            "--lr find begins no run that --resume could continue: omit one of them."
+        )
     asked = find_rate.flags_of(flags) if finding else flags
     other = None if held_out is None else len(held_out)
     spec = plan(recipe, len(rows), context=room, prefers=prefers, held_out=other, **asked)
@@ -132,7 +134,9 @@ def train(
     done = start.progress.steps if start else 0
     state.run = Run(attached.name, spec, form, encoded.data_hash, len(rows), done)
     told = _Told(reporter, notes, found.remarks(about) if found else ())
-    summary = _run(state, attached, encoded, spec, more, told, record, guarded, about, start, keeper)
+    summary = _run(
+        state, attached, encoded, spec, more, told, record, guarded, about, start, keeper
+    )
     state.run.summary = summary
     if measured:
         summary = _with_forgetting(state, attached, summary, reporter, guarded)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from lora_magic.base.device import out_of_memory, peak_memory, release_after
 from lora_magic.base.restore import Generators, evaluating
-from lora_magic.errors import TrainingError, listed
+from lora_magic.errors import AdapterError, TrainingError, listed
 from lora_magic.interrupts import Stop
 
 from . import batches, checkpoint, diagnosis, held_out, preference, progress
@@ -109,7 +109,7 @@ class Loop:
         with quiet(), tempfile.TemporaryDirectory(prefix="lora_magic-") as folder:
             self._parts = Parts.of(groups, self.spec)
             with self.stop.abortable():
-                self._fitting(lambda: self.hooks.begin(len(self.steps), self._batches))
+                self._fitting(self._begin)
             if self.start is None:
                 self._refer()
                 self._measure()
@@ -134,6 +134,18 @@ class Loop:
         summary = self._summary(ended)
         self.reporter.finish(summary)
         return summary
+
+    def _begin(self) -> None:
+        """Let the method begin; a base or rows that are not finite are named as its cause."""
+        try:
+            self.hooks.begin(len(self.steps), self._batches)
+        except AdapterError as error:
+            read = {index for step in self.steps for part in step for index in part}
+            examples = [self._read[index] for index in sorted(read)]
+            cause = None if out_of_memory(error) else self._cause(examples)
+            if cause is None:
+                raise
+            raise TrainingError(f"{self.name}: {cause}.") from None
 
     def _refer(self) -> None:
         """With preferences: measure the starting state's log-probabilities."""
@@ -458,13 +470,18 @@ class Loop:
     def _not_finite(self) -> TrainingError:
         """The error of a step whose loss is not finite: the cause is told apart."""
         done = self.progress.steps
-        examples = [self._read[index] for part in self.steps[done] for index in part]
-        # Before the first update the model with its adapter is as sound as the base.
-        without = self.without or (nullcontext if not done else None)
-        cause = without and diagnosis.not_finite(self.model, examples, self._on_device, without)
+        cause = self._cause([self._read[at] for part in self.steps[done] for at in part])
         if cause is None:
             return self._diverged("the loss is not finite at", done + 1)
         return TrainingError(f"{self.name}: {cause}.")
+
+    def _cause(self, examples: Sequence[Example]) -> str | None:
+        """Whether the base, or some of these examples, is the cause of what is not finite."""
+        # Before the first update the model with its adapter is as sound as the base.
+        without = self.without or (nullcontext if not self.progress.steps else None)
+        if without is None:
+            return None
+        return diagnosis.not_finite(self.model, examples, self._on_device, without)
 
     def _diverged(self, what: str, step: int) -> TrainingError:
         rate = self.spec.learning_rate
@@ -484,10 +501,18 @@ class Loop:
         except KeyboardInterrupt:
             return
         if found is not None:
+            self._refuse_not_finite(found)
             so_far.measurements.append((so_far.steps, found))
             so_far.measuring += time.perf_counter() - began
             if self.spec.decisive and so_far.steps and self.hooks.settled(so_far.steps):
                 so_far.improve(self._trained)
+
+    def _refuse_not_finite(self, found: Measurement) -> None:
+        """Before the first step: a base or held-out rows that are not finite are an error."""
+        if self.progress.steps or math.isfinite(found.loss):
+            return
+        if cause := self._cause(self.held_out):
+            raise TrainingError(f"{self.name}: held out: {cause}.")
 
     def _measured(self) -> Measurement | None:
         return held_out.measure(

@@ -452,3 +452,18 @@ def test_a_fault_of_ours_is_a_warning_and_keeps_the_run(
     session.attach("one", rank=2)
     with pytest.warns(RuntimeWarning, match=r"one: the loss on the rows of --guard could not"):
         assert trained(session).guard.why == "KeyError: 'a fault'"
+
+
+def test_the_guard_is_measured_in_smaller_passes_when_memory_runs_out(session: Session) -> None:
+    session.attach("one", rank=2)
+    expected = trained(session).guard
+
+    def full(module: object, args: object, given: dict[str, Any]) -> None:
+        if len(given["input_ids"]) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    hook = session.model.register_forward_pre_hook(full, with_kwargs=True)
+    found = trained(session).guard
+    hook.remove()
+    assert found.before == pytest.approx(expected.before, abs=REORDERED)
+    assert found.after == pytest.approx(expected.after, abs=1e-4)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from lora_magic.adapters.delta import PEFT_NAME
+from lora_magic.base.restore import namespaces, restoring
 from lora_magic.errors import AdapterError
 
 from .library import peft, translated
@@ -110,8 +111,10 @@ def eva(
 
     config = copy.copy(wrapper.peft_config[PEFT_NAME])
     config.eva_config = peft.tuners.lora.EvaConfig(rho=1.0)
-    # PEFT prints a line for each layer and batch with fewer tokens than r.
-    with translated("--init eva"), torch.no_grad(), redirect_stdout(io.StringIO()):
+    # PEFT prints a line for each layer and batch with fewer tokens than r. An error leaves its
+    # hooks in the model, and the next forward pass would fail in them.
+    quiet = redirect_stdout(io.StringIO())
+    with restoring(*namespaces(model)), translated("--init eva"), torch.no_grad(), quiet:
         found = peft.get_eva_state_dict(
             model,
             data,
