@@ -50,7 +50,7 @@ class Preview:
     """Rows before they are trained on.
 
     `rows` are some of `total`; `examples` are what they make, `held_out` how many rows are held
-    out, `held_out_rows` the numbers of the first. `lengths` are in tokens. `form` is "chat",
+    out, `held_out_rows` their numbers (from 1; of a file, lines). `lengths` are in tokens. `form` is "chat",
     "plain" or "labels"; `labels` are a classifier's, with their numbers of examples.
     """
 
@@ -88,8 +88,9 @@ class Preview:
         """Which rows are held out."""
         if not self.held_out:
             return "no row is held out"
-        rest = self.held_out - len(self.held_out_rows)
-        numbers = ", ".join(map(str, self.held_out_rows)) + (f" and {rest} more" if rest else "")
+        rest = self.held_out - _NAMED
+        numbers = ", ".join(map(str, self.held_out_rows[:_NAMED]))
+        numbers += f" and {rest} more" if rest > 0 else ""
         return f"held out: {self.held_out:,} row{'s' * (self.held_out != 1)} ({numbers})"
 
     def __repr__(self) -> str:
@@ -152,7 +153,7 @@ def previewed(
         end_token=encoded.end_token,
         lengths=Lengths.of(encoded.lengths),
         held_out=len(held_out),
-        held_out_rows=tuple(numbers[:_NAMED]),
+        held_out_rows=tuple(numbers),
         oddities=tuple(oddities(rows, encoded, max_length)),
         notes=encoded.notes,
         labels=tuple(label_counts(encoded).items()),

@@ -139,6 +139,14 @@ def test_held_out_rows_are_named_and_not_counted_as_trained() -> None:
     assert found.split_line == "held out: 1 row (8)"
     assert found.trained_tokens == 2
     assert [row.held_out for row in found.rows] == [False, True]
+    assert found.held_out_rows == (8,)
+
+
+def test_every_held_out_row_is_in_the_record_and_20_are_named() -> None:
+    rows = [Row(f"q {n}", "a") for n in range(30)]
+    found = preview(*rows, held_out=tuple(range(5, 30)))
+    assert found.held_out_rows == tuple(range(6, 31))
+    assert found.split_line.endswith("24, 25 and 5 more)")
 
 
 def test_a_long_row_shows_its_ends_in_a_small_page() -> None:
