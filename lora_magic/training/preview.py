@@ -129,8 +129,10 @@ def previewed(
     max_length: int,
     held_out: Collection[int],
     shown: int,
+    note: str = "",
 ) -> Preview:
-    """The record of encoded rows; `held_out` are places of rows, `shown` how many to show.
+    """The record of encoded rows; `held_out` are places of rows, `shown` how many to show, `note`
+    what was not read.
 
     The first rows are shown, and last the longest if it is cut.
     """
@@ -155,7 +157,7 @@ def previewed(
         held_out=len(held_out),
         held_out_rows=tuple(numbers),
         oddities=tuple(oddities(rows, encoded, max_length)),
-        notes=encoded.notes,
+        notes=(*encoded.notes, *([note] if note else [])),
         labels=tuple(label_counts(encoded).items()),
     )
 
