@@ -65,8 +65,8 @@ class Entry:
     `when` is the time of its end (ISO 8601, UTC), `seconds` how long it took. `parents` are the
     adapters that it began with, each with the id of the entry that last changed it. `spec` is an
     `AdapterSpec`, `settings` a run's `TrainSpec` and prompt form, as plain values; `data` has the
-    sha256 of the rows and their counts, `outcome` a run's steps, losses (nats per token) and what it
-    forgot. `result` is the receipt's line.
+    sha256 of the rows and their counts, `outcome` a run's steps, losses (nats per token) and what
+    it forgot. `result` is the receipt's line.
     """
 
     session: str

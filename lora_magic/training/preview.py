@@ -50,8 +50,8 @@ class Preview:
     """Rows before they are trained on.
 
     `rows` are some of `total`; `examples` are what they make, `held_out` how many rows are held
-    out, `held_out_rows` their numbers (from 1; of a file, lines). `lengths` are in tokens. `form` is "chat",
-    "plain" or "labels"; `labels` are a classifier's, with their numbers of examples.
+    out, `held_out_rows` their numbers (from 1; of a file, lines). `lengths` are in tokens. `form`
+    is "chat", "plain" or "labels"; `labels` are a classifier's, with their numbers of examples.
     """
 
     adapter: str | None

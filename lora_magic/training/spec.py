@@ -180,7 +180,8 @@ class TrainSpec:
         how += f", reported to {self.report_to}" if self.report_to else ""
         return (
             f"{self._length}, "
-            f"lr {'rising to ' * rising}{self.learning_rate:g}{plus}, batch {self.batch_size}{split}, "
+            f"lr {'rising to ' * rising}{self.learning_rate:g}{plus}, "
+            f"batch {self.batch_size}{split}, "
             f"rows ≤ {self.max_length} tokens{held_out}{how}, seed {self.seed}"
         )
 
