@@ -115,6 +115,6 @@ def test_trained_without_a_flag_it_answers_24_of_30_held_out_messages_right(
         f"{'right' if ok else 'WRONG'}: {row.text!r} → {text!r}"
         for ok, row, text in zip(right, held, texts, strict=True)
     )
-    print(shown)
+    print(f"{sum(right)} of {len(right)} right", shown, sep="\n")
     assert sum(right) >= 24, shown
     assert sum(text.startswith(OPENING) and text.endswith(CLOSING) for text in texts) >= 29, shown
