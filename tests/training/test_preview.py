@@ -11,7 +11,7 @@ from lora_magic.training.encode import encode, encode_labelled
 from lora_magic.training.oddities import Lengths, oddities
 from lora_magic.training.preview import Preview, previewed
 from lora_magic.training.row import Message, Row
-from lora_magic.training.sample import read_tokens
+from lora_magic.training.sample import read_tokens, sample_line
 from tests.tiny import tiny_tokenizer
 
 CHAT = tiny_tokenizer(chat=True)
@@ -31,6 +31,12 @@ def preview(
         held_out=held_out,
         shown=shown,
     )
+
+
+def test_a_run_and_a_preview_call_a_row_of_a_file_by_its_line() -> None:
+    rows = [Row("q", "a", line=4)]
+    assert sample_line(encode(rows, CHAT, FORM, 64), CHAT).startswith("row 4 as it is read")
+    assert preview(*rows).rows[0].line.startswith("row 4 · ")
 
 
 def odd(*rows: Row, max_length: int = 64) -> list[str]:
