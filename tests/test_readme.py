@@ -24,7 +24,7 @@ def results_by_command() -> dict[str, str]:
     found = {}
     for path in sorted(RESULTS.glob("*.txt")):
         text = path.read_text(encoding="utf-8")
-        command = re.search(r"^\$ (python (?:-m )?\S+)", text, re.MULTILINE)
+        command = re.search(r"^\$ (python (?:-m (?:pytest -s )?)?\S+)", text, re.MULTILINE)
         assert command, path.name
         found[command[1]] = text
     return found

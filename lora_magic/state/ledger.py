@@ -65,8 +65,8 @@ class Entry:
     `when` is the time of its end (ISO 8601, UTC), `seconds` how long it took. `parents` are the
     adapters that it began with, each with the id of the entry that last changed it. `spec` is an
     `AdapterSpec`, `settings` a run's `TrainSpec` and prompt form, as plain values; `data` has the
-    sha256 of the rows and their counts, `outcome` a run's steps and losses (nats per token).
-    `result` is the receipt's line.
+    sha256 of the rows and their counts, `outcome` a run's steps, losses (nats per token) and what
+    it forgot. `result` is the receipt's line.
     """
 
     session: str
@@ -394,7 +394,9 @@ def _outcome(run: Run) -> dict[str, Any]:
     if summary is None:
         return dict(resumed)
     names = ("steps", "planned_steps", "first_loss", "last_loss", "held_out_before")
-    return {**resumed, **{name: getattr(summary, name) for name in (*names, "held_out_after")}}
+    kept = dict(fact for one in (summary.guard, summary.forgetting) if one for fact in one.facts)
+    told = {name: getattr(summary, name) for name in (*names, "held_out_after")}
+    return {**resumed, **told, **kept}
 
 
 @cache

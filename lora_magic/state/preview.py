@@ -13,7 +13,7 @@ from lora_magic.checks import is_whole
 from lora_magic.errors import CommandError
 from lora_magic.training import batches, preference
 from lora_magic.training.preview import Preview, previewed
-from lora_magic.training.row import Row
+from lora_magic.training.row import Row, Rows
 from lora_magic.training.spec import plan
 
 from .session_state import SessionState
@@ -26,7 +26,7 @@ _MOST = 20
 def preview(
     state: SessionState,
     attached: LiveAdapter | None,
-    rows: Sequence[Row],
+    rows: Rows,
     *,
     held_out: Sequence[Row] | None = None,
     template: str | None,
@@ -55,4 +55,5 @@ def preview(
         max_length=spec.max_length,
         held_out={example.row for example in apart},
         shown=rows_shown,
+        note=rows.note,
     )

@@ -88,7 +88,11 @@ class AnswerForgetting:
             f"forgetting: {self.right} of {self.questions} questions answered correctly "
             f"(base {self.base_right}), {self.subject} on topic (base {self.base_subject})"
         )
-        return f"{line}, see run.forgetting.to_frame()" if self.failed else line
+        return (
+            f"{line}; to see them: run.forgetting.to_frame(), with run = %lora train … or --out run"
+            if self.failed
+            else line
+        )
 
     @property
     def facts(self) -> Facts:

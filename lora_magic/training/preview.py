@@ -50,8 +50,8 @@ class Preview:
     """Rows before they are trained on.
 
     `rows` are some of `total`; `examples` are what they make, `held_out` how many rows are held
-    out, `held_out_rows` the numbers of the first. `lengths` are in tokens. `form` is "chat",
-    "plain" or "labels"; `labels` are a classifier's, with their numbers of examples.
+    out, `held_out_rows` their numbers (from 1; of a file, lines). `lengths` are in tokens. `form`
+    is "chat", "plain" or "labels"; `labels` are a classifier's, with their numbers of examples.
     """
 
     adapter: str | None
@@ -88,8 +88,9 @@ class Preview:
         """Which rows are held out."""
         if not self.held_out:
             return "no row is held out"
-        rest = self.held_out - len(self.held_out_rows)
-        numbers = ", ".join(map(str, self.held_out_rows)) + (f" and {rest} more" if rest else "")
+        rest = self.held_out - _NAMED
+        numbers = ", ".join(map(str, self.held_out_rows[:_NAMED]))
+        numbers += f" and {rest} more" if rest > 0 else ""
         return f"held out: {self.held_out:,} row{'s' * (self.held_out != 1)} ({numbers})"
 
     def __repr__(self) -> str:
@@ -128,8 +129,10 @@ def previewed(
     max_length: int,
     held_out: Collection[int],
     shown: int,
+    note: str = "",
 ) -> Preview:
-    """The record of encoded rows; `held_out` are places of rows, `shown` how many to show.
+    """The record of encoded rows; `held_out` are places of rows, `shown` how many to show, `note`
+    what was not read.
 
     The first rows are shown, and last the longest if it is cut.
     """
@@ -152,9 +155,9 @@ def previewed(
         end_token=encoded.end_token,
         lengths=Lengths.of(encoded.lengths),
         held_out=len(held_out),
-        held_out_rows=tuple(numbers[:_NAMED]),
+        held_out_rows=tuple(numbers),
         oddities=tuple(oddities(rows, encoded, max_length)),
-        notes=encoded.notes,
+        notes=(*encoded.notes, *([note] if note else [])),
         labels=tuple(label_counts(encoded).items()),
     )
 

@@ -46,7 +46,7 @@ class RateCurve:
 
         >>> curve.line  # doctest: +SKIP
         'pirate: over 60 steps from lr 4e-05 to 0.4 the loss falls fastest at 3.2e-3; nothing was
-        changed. Type: %%lora_train pirate --lr 3.2e-3'
+        changed. Run the cell again with --lr 3.2e-3'
         """
         steps = f"{len(self.losses)} step{'s' * (len(self.losses) != 1)}"
         head = f"{self.adapter}: over {steps}"
@@ -56,7 +56,7 @@ class RateCurve:
             return f"{head} the loss never falls by {_LEAST_FALL:.0%}; nothing was changed."
         return (
             f"{head} the loss falls fastest at {self.rate:g}; nothing was changed. "
-            f"Type: %%lora_train {self.adapter} --lr {self.rate:g}"
+            f"Run the cell again with --lr {self.rate:g}"
         )
 
     def __repr__(self) -> str:

@@ -172,14 +172,16 @@ class TrainSpec:
         held_out = f", {self.held_out} held out" if self.held_out else ""
         plus = f" (B {self.lora_plus:g} times that)" if self.lora_plus is not None else ""
         plus += f", β {self.beta:g}" if self.beta is not None else ""
-        how = f", {self.schedule}" if self.schedule != SCHEDULES[0] else ""
-        how += f", warm-up {self.warmup:g}" if self.warmup != WARMUP else ""
+        rising = self.schedule == RISING
+        how = f", {self.schedule}" if self.schedule not in {SCHEDULES[0], RISING} else ""
+        how += f", warm-up {self.warmup:g}" if self.warmup != WARMUP and not rising else ""
         how += f", {self.optimizer}" if self.optimizer != OPTIMIZERS[0] else ""
         how += ", gradient checkpointing" if self.checkpointing else ""
         how += f", reported to {self.report_to}" if self.report_to else ""
         return (
             f"{self._length}, "
-            f"lr {self.learning_rate:g}{plus}, batch {self.batch_size}{split}, "
+            f"lr {'rising to ' * rising}{self.learning_rate:g}{plus}, "
+            f"batch {self.batch_size}{split}, "
             f"rows ≤ {self.max_length} tokens{held_out}{how}, seed {self.seed}"
         )
 
@@ -191,7 +193,9 @@ class TrainSpec:
         )
         ends = []
         if self.decisive:
-            ends.append(f"{self.patience} measurements without improvement")
+            ends.append(
+                f"{self.patience} measurement{'s' * (self.patience != 1)} without improvement"
+            )
         if self.minutes is not None:
             ends.append(f"{self.minutes:g} min")
         most = "at most " if ends else ""

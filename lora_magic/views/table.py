@@ -16,6 +16,8 @@ _TABLE = (
     "font-size:.875em;font-variant-numeric:tabular-nums"
 )
 _LEFT = "text-align:left"
+# Characters of a cell that is not broken into lines, such as a date or a duration.
+_BRIEF = 20
 # Pixels. JupyterLab's style sheet pads the tables of outputs, but not those of controls; one
 # attribute of the table covers all its cells.
 _ROOM = 5
@@ -70,6 +72,7 @@ def _table(caption: str, *parts: Markup) -> Markup:
 
 
 def _cell(kind: str, content: str, left: bool, scope: str | None = None) -> Markup:
-    light = ";font-weight:inherit;white-space:nowrap" if scope == "row" else ""
-    style = f"{_LEFT}{light}" if left else None
+    light = ";font-weight:inherit" if scope == "row" else ""
+    whole = ";white-space:nowrap" if scope == "row" or len(content) <= _BRIEF else ""
+    style = f"{_LEFT}{light}{whole}" if left else None
     return tag(kind, content, scope=scope, align=None if left else "right", style=style)

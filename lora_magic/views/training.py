@@ -96,7 +96,10 @@ def _failed(forgetting: Forgetting | None) -> Markup:
     return details(
         f"What was forgotten: {len(failed)} question{'s' * (len(failed) != 1)}",
         table("Answered correctly only by the base", ("question", "base", "adapter"), rows, left=3),
-        one(f"{rest}all answers: run.forgetting.to_frame()", muted=True),
+        one(
+            f"{rest}all answers: run.forgetting.to_frame(), with run = %lora train … or --out run",
+            muted=True,
+        ),
     )
 
 

@@ -102,7 +102,6 @@ def test_one_message_is_longer_than_the_base_reads(
     assert sorted(lengths)[-2] < context / 4
 
 
-@pytest.mark.xfail(strict=True, reason="60 steps are not two passes over 270 rows")
 def test_trained_without_a_flag_it_answers_24_of_30_held_out_messages_right(
     demo: Session, rows: tuple[Message, ...]
 ) -> None:
@@ -116,6 +115,6 @@ def test_trained_without_a_flag_it_answers_24_of_30_held_out_messages_right(
         f"{'right' if ok else 'WRONG'}: {row.text!r} → {text!r}"
         for ok, row, text in zip(right, held, texts, strict=True)
     )
-    print(shown)
+    print(f"{sum(right)} of {len(right)} right", shown, sep="\n")
     assert sum(right) >= 24, shown
     assert sum(text.startswith(OPENING) and text.endswith(CLOSING) for text in texts) >= 29, shown

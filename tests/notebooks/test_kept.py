@@ -20,7 +20,7 @@ from tests.views.sanitiser import ELEMENTS, LATER, github
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 PLOTLY, WIDGET = "application/vnd.plotly.v1+json", outputs.MIME
 #: A number as a person reads it: 24,576 or 1.14 or 3.
-NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
+NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
 LIMIT = 60_000
 
 #: What a front end prefers, best first.

@@ -73,3 +73,31 @@ def test_new_messages_are_answered_in_the_desk_s_style_and_the_base_is_unchanged
         assert "Thank you for your message." in pane
         assert "Your visitor desk" in pane
     assert "0 bits changed" in text_of(executed, "%lora verify")
+
+
+def test_what_would_be_trained_is_shown_before(executed: nbformat.NotebookNode) -> None:
+    shown = text_of(executed, "%lora preview")
+    assert "⟦T|h|ank|" in shown
+    assert "equal prompts with different replies: 2 rows (61, 247)" in shown
+    assert "held out: 30 rows" in shown
+    assert "columns not used: ticket, sent" in shown
+
+
+def test_the_held_out_messages_are_answered_beside_the_desk_s_replies(
+    executed: nbformat.NotebookNode,
+) -> None:
+    (page,) = [
+        output.data["text/html"]
+        for cell in executed.cells
+        if "%lora ask --data" in cell.source
+        for output in cell.outputs
+        if "data" in output
+    ]
+    assert page.count("<tr") == 1 + 30
+    assert page.count("Your visitor desk") >= 59
+
+
+def test_the_killed_run_resumes_to_the_same_weights(executed: nbformat.NotebookNode) -> None:
+    assert "exit status: -9" in text_of(executed, "process.kill()")
+    assert re.search(r"resumed after step \d+ of 40", text_of(executed, "--resume"))
+    assert "equal: True" in text_of(executed, "read_bytes() ==")

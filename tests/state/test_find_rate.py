@@ -93,6 +93,8 @@ def test_it_raises_the_rate_over_60_steps_and_changes_nothing(
     assert factors == pytest.approx([1e4 ** (1 / 59)] * len(factors))
     assert curve.rate is not None
     assert "only searching a learning rate" in listener.line
+    assert f"lr rising to {default * 100:g}," in listener.line
+    assert "warm-up" not in listener.line
 
 
 def test_every_step_reads_the_same_rows(session: Session) -> None:

@@ -27,8 +27,8 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session
 
 def test_a_preview_is_of_what_a_run_trains_and_holds_out(session: Session) -> None:
     rows = [(f"Question {n}?", f"Answer {n}.") for n in range(60)]
-    shown = session.preview("calm", rows, max_length=48)
-    summary = session.train("calm", rows, max_length=48, steps=1)
+    shown = session.preview("calm", rows, max_length=48, eval=6)
+    summary = session.train("calm", rows, max_length=48, eval=6, steps=1)
     assert shown.held_out == summary.held_out == 6
     assert shown.total - shown.held_out == summary.examples
     assert shown.end_token == summary.end_token
@@ -46,6 +46,11 @@ def test_a_preview_needs_no_adapter_and_changes_nothing(session: Session) -> Non
         session.preview(text=ROWS, rows=0)
     with pytest.raises(CommandError, match="preview: both text and data"):
         session.preview("calm", [("a", "b")], text=ROWS)
+
+
+def test_a_preview_names_columns_that_are_not_used(session: Session) -> None:
+    rows = [{"prompt": f"p{n}", "completion": "c", "ticket": n, "sent": "now"} for n in range(3)]
+    assert "columns not used: ticket, sent" in repr(session.preview("calm", rows))
 
 
 def test_kept_rows_are_read_by_their_name_until_reset(session: Session) -> None:

@@ -72,7 +72,9 @@ def test_only_what_the_base_knew_is_forgotten() -> None:
     found = AnswerForgetting.of(answers)
     assert (found.questions, found.right, found.base_right, found.subject) == (4, 2, 2, 4)
     assert [one.prompt for one in found.failed] == ["True False"]
-    assert found.line.endswith(", see run.forgetting.to_frame()")
+    assert found.line.endswith(
+        "; to see them: run.forgetting.to_frame(), with run = %lora train … or --out run"
+    )
 
 
 def test_the_loss_on_texts_is_the_mean_over_tokens() -> None:

@@ -11,7 +11,7 @@ from lora_magic.training.encode import encode, encode_labelled
 from lora_magic.training.oddities import Lengths, oddities
 from lora_magic.training.preview import Preview, previewed
 from lora_magic.training.row import Message, Row
-from lora_magic.training.sample import read_tokens
+from lora_magic.training.sample import read_tokens, sample_line
 from tests.tiny import tiny_tokenizer
 
 CHAT = tiny_tokenizer(chat=True)
@@ -31,6 +31,12 @@ def preview(
         held_out=held_out,
         shown=shown,
     )
+
+
+def test_a_run_and_a_preview_call_a_row_of_a_file_by_its_line() -> None:
+    rows = [Row("q", "a", line=4)]
+    assert sample_line(encode(rows, CHAT, FORM, 64), CHAT).startswith("row 4 as it is read")
+    assert preview(*rows).rows[0].line.startswith("row 4 · ")
 
 
 def odd(*rows: Row, max_length: int = 64) -> list[str]:
@@ -139,6 +145,14 @@ def test_held_out_rows_are_named_and_not_counted_as_trained() -> None:
     assert found.split_line == "held out: 1 row (8)"
     assert found.trained_tokens == 2
     assert [row.held_out for row in found.rows] == [False, True]
+    assert found.held_out_rows == (8,)
+
+
+def test_every_held_out_row_is_in_the_record_and_20_are_named() -> None:
+    rows = [Row(f"q {n}", "a") for n in range(30)]
+    found = preview(*rows, held_out=tuple(range(5, 30)))
+    assert found.held_out_rows == tuple(range(6, 31))
+    assert found.split_line.endswith("24, 25 and 5 more)")
 
 
 def test_a_long_row_shows_its_ends_in_a_small_page() -> None:

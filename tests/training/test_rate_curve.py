@@ -51,7 +51,7 @@ def test_smoothing_keeps_a_constant_and_the_middle_of_a_line() -> None:
 
 def test_the_line_names_the_rate_and_what_to_type() -> None:
     curve = RateCurve.of("pirate", RATES, falling(1e-3))
-    assert f"{curve.rate:g}; nothing was changed. Type: %%lora_train pirate --lr" in curve.line
+    assert f"{curve.rate:g}; nothing was changed. Run the cell again with --lr" in curve.line
     assert repr(curve) == curve.line
     assert str(curve._repr_mimebundle_()["text/plain"]) == curve.line
     assert len(str(curve._repr_mimebundle_()["text/html"])) < 20_000

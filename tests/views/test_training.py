@@ -159,7 +159,9 @@ def test_the_answers_that_failed_are_behind_details_and_not_all_of_them() -> Non
     assert "What was forgotten: 2 questions" in few.text
     assert few.text.count("fox") == 6
     assert "What was forgotten: 24 questions" in many.text
-    assert f"and {24 - FAILED} more; all answers: run.forgetting.to_frame()" in many.text
+    assert (
+        f"and {24 - FAILED} more; all answers: run.forgetting.to_frame(), with run =" in many.text
+    )
     long = shown(run(forgetting=forgotten(text, 24)))
     assert weight(long) < 20_000
     assert "run.forgetting.to_frame()" in str(long["text/plain"])

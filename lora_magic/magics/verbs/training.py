@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 from lora_magic.base.prompt import FORMS as TEMPLATES
@@ -211,7 +212,7 @@ PREVIEW = Verb(
     "preview",
     "show what would be trained, token by token, and what is odd about the rows",
     (
-        A_NAME,
+        replace(A_NAME, default="the base"),
         *_READING,
         *_SHAPING,
         *_FORM,
