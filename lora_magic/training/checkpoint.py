@@ -19,7 +19,7 @@ from torch import Tensor
 from lora_magic.base.restore import generators, restoring
 from lora_magic.checks import is_number, is_whole
 
-from .progress import Snapshot
+from .progress import Best, Progress, Snapshot
 
 #: JSON has no tuples, no tensors, only text as keys, and ours no infinity: objects of one of these
 #: keys hold them.
@@ -174,10 +174,19 @@ def _is_of(kind: Any, value: Any) -> bool:
 # Does a snapshot belong to a run?
 
 
-def check(start: Snapshot, trained: Sequence[Tensor], steps: int) -> None:
+def check(
+    start: Snapshot,
+    trained: Sequence[Tensor],
+    steps: int,
+    *,
+    passes: int,
+    pairs: int,
+    decisive: bool,
+) -> None:
     """Raise `ValueError` if a run of so many steps over these parameters cannot be at this point.
 
-    The states of the optimizer and of the hooks are checked by those.
+    A step takes at most `passes`; `pairs` have references; only if the held-out loss is `decisive`
+    are there best weights. The states of the optimizer and of the hooks are checked by those.
     """
     done = start.progress.steps
     if start.total != steps or not 0 < done < steps:
@@ -189,6 +198,9 @@ def check(start: Snapshot, trained: Sequence[Tensor], steps: int) -> None:
     similar([p.detach() for p in trained], list(start.weights), "weights")
     if not all(bool(value.isfinite().all()) for value in start.weights):
         raise ValueError("a weight is not finite")
+    _check_measured(start.progress, passes, pairs)
+    if start.progress.best is not None:
+        _check_best(start.progress.best, start.progress, trained, decisive)
     if start.progress.generators is None:
         raise ValueError("generators are missing")
     with restoring(generators()):
@@ -196,6 +208,25 @@ def check(start: Snapshot, trained: Sequence[Tensor], steps: int) -> None:
             start.progress.generators.restore()
         except (TypeError, ValueError, RuntimeError, LookupError, OverflowError) as error:
             raise ValueError(f"generators: {str(error)[:80]}") from None
+
+
+def _check_measured(so_far: Progress, passes: int, pairs: int) -> None:
+    if not 0 <= so_far.passes <= passes:
+        raise ValueError(f"{so_far.passes} passes of {passes} rows")
+    if len(so_far.reference) != pairs:
+        raise ValueError(f"{len(so_far.reference)} references of {pairs}")
+    numbers = [*so_far.reference, so_far.seconds, so_far.measuring]
+    if not all(map(math.isfinite, numbers)) or min(numbers[pairs:]) < 0 or so_far.tokens < 0:
+        raise ValueError("a reference, a time or a count is not possible")
+
+
+def _check_best(best: Best, so_far: Progress, trained: Sequence[Tensor], decisive: bool) -> None:
+    found = so_far.measured(best.step)
+    if not decisive or best.step < 1 or found is None or found.loss != best.loss:
+        raise ValueError(f"step {best.step} cannot be the best one")
+    similar([p.detach() for p in trained], list(best.weights), "best weights")
+    if not all(bool(value.isfinite().all()) for value in best.weights):
+        raise ValueError("a weight of the best step is not finite")
 
 
 def similar(expected: Any, found: Any, name: str) -> None:

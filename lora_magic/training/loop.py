@@ -32,7 +32,7 @@ from .encode import Encoded, Example
 from .held_out import Measurement
 from .hooks import Hooks
 from .preference import Preference
-from .progress import Best, Progress, Snapshot
+from .progress import Progress, Snapshot
 from .reporter import Reporter, RunPlan, StepPoint
 from .spec import TrainSpec
 from .summary import RunSummary
@@ -184,8 +184,14 @@ class Loop:
         """Continue from a snapshot; raises `TrainingError` for one that does not fit this run."""
         assert self._parts is not None  # the run has begun
         try:
-            checkpoint.check(start, self._trained, len(self.steps))
-            self._check_progress(start.progress)
+            checkpoint.check(
+                start,
+                self._trained,
+                len(self.steps),
+                passes=self.spec.batch_size,
+                pairs=len(self.train) + len(self.held_out) if self._preference else 0,
+                decisive=self.spec.decisive,
+            )
             self._parts.check(start)
             if start.hooks and not self.hooks.state():
                 raise ValueError("hooks: the method has none")
@@ -198,28 +204,6 @@ class Loop:
         done = self.progress.steps
         if done in self._evaluations and self.progress.measured(done) is None:
             self._measure()  # the user stopped the run during this measurement
-
-    def _check_progress(self, so_far: Progress) -> None:
-        """Raise `ValueError` for what no run like this one has."""
-        if not 0 <= so_far.passes <= self.spec.batch_size:
-            raise ValueError(f"{so_far.passes} passes of {self.spec.batch_size} rows")
-        pairs = len(self.train) + len(self.held_out) if self._preference else 0
-        if len(so_far.reference) != pairs:
-            raise ValueError(f"{len(so_far.reference)} references of {pairs}")
-        numbers = [*so_far.reference, so_far.seconds, so_far.measuring]
-        if not all(map(math.isfinite, numbers)) or min(numbers[pairs:]) < 0 or so_far.tokens < 0:
-            raise ValueError("a reference, a time or a count is not possible")
-        if so_far.best is not None:
-            self._check_best(so_far.best, so_far)
-
-    def _check_best(self, best: Best, so_far: Progress) -> None:
-        """Raise `ValueError` for best weights that this run cannot have kept."""
-        found = so_far.measured(best.step)
-        if not self.spec.decisive or best.step < 1 or found is None or found.loss != best.loss:
-            raise ValueError(f"step {best.step} cannot be the best one")
-        checkpoint.similar([p.detach() for p in self._trained], list(best.weights), "best weights")
-        if not all(bool(value.isfinite().all()) for value in best.weights):
-            raise ValueError("a weight of the best step is not finite")
 
     def _return_to(self, snapshot: Snapshot) -> None:
         """Set weights, optimizer and hooks to a snapshot's; the generators follow in the step."""
