@@ -122,6 +122,11 @@ class Rows(tuple[Row, ...]):
         made.unused, made.skipped, made.notes = tuple(unused), tuple(skipped), tuple(notes)
         return made
 
+    def noted(self, *notes: str) -> Rows:
+        """The same with more notes."""
+        own = [*self.notes, *notes]
+        return Rows(self, unused=self.unused, skipped=self.skipped, notes=own)
+
     @property
     def note(self) -> str:
         """All of it for the first line of a run; "" if every word was read."""

@@ -78,8 +78,7 @@ def read_data(
         found = opened(data)
     if isinstance(found, Stream):
         found, notes = _first_of(found, most)
-        rows = _read(found, columns, reader, skip_bad)
-        return Rows(rows, unused=rows.unused, skipped=rows.skipped, notes=[*rows.notes, *notes])
+        return _read(found, columns, reader, skip_bad).noted(*notes)
     return _read(found, columns, reader, skip_bad)
 
 
@@ -157,7 +156,10 @@ def _read(found: Table | list[Any], columns: str | None, reader: Reader, skip_ba
         by_row = _by_row(table, reader.labelled, columns)
         hint = f"{str(error).rstrip('.')}. {table.hint}" if table.hint and not columns else ""
         raise by_row or (DataError(hint) if hint else error) from None
-    return _by_columns(table, mapping, reader)
+    rows = _by_columns(table, mapping, reader)
+    # Those who name columns may mean these only.
+    more = [name for name in mapping.asks if name not in mapping.required] if columns else []
+    return rows.noted(f"{listed(more)} joined to the prompt, too") if more else rows
 
 
 def _by_row(table: Table, labelled: bool, columns: str | None) -> DataError | None:

@@ -53,7 +53,7 @@ RECORD = {
 def test_the_first_line_of_a_run_names_every_column_that_is_not_read(ready: Session) -> None:
     assert first_line(ready, [RECORD]).endswith(" · columns not used: id, text")
     line = first_line(ready, [RECORD], columns="instruction => output")
-    assert line.endswith(" · columns not used: id, input, text")
+    assert line.endswith(" · columns not used: id, text · input joined to the prompt, too")
     assert "not used" not in first_line(ready, text=ROWS)
 
 
