@@ -32,6 +32,7 @@ def preview(
     template: str | None,
     system: str | None,
     rows_shown: int,
+    skip_bad: bool = False,
     **flags: Any,
 ) -> Preview:
     """The rows as a run with these flags would read them, and which it would hold out."""
@@ -43,7 +44,7 @@ def preview(
     prefers = preference.are_preferences(rows)
     other = None if held_out is None else len(held_out)
     spec = plan(recipe, len(rows), context=room, prefers=prefers, held_out=other, **flags)
-    encoded = encoded_rows(state, rows, form, spec.max_length)
+    encoded = encoded_rows(state, rows, form, spec.max_length, skip_bad)
     # Other rows are held out: of these then none.
     _, apart = batches.split(encoded.examples, spec) if held_out is None else ([], [])
     return previewed(

@@ -455,9 +455,9 @@ class Session:
 
         `text` is a cell's body, `data` a frame, list, dataset or path. `columns` names the columns
         of `data` ("question + context => answer"); `map_` is a function from a row (a dict) to a
-        pair, turns, a text or None. With `skip_bad` rows that cannot be read are left out and
-        listed. Of a stream only steps × batch size rows are read, the held-out ones among them. The
-        loss covers the completions only.
+        pair, turns, a text or None. With `skip_bad` rows that cannot be read, or that template
+        or tokenizer refuse, are left out and listed. Of a stream only steps × batch size rows are
+        read, the held-out ones among them. The loss covers the completions only.
 
         `eval` rows are held out: a number, a share, or other rows, given as `data` is. Without
         `steps` and `epochs` the run ends once their loss no longer improves (`patience`
@@ -497,6 +497,7 @@ class Session:
             rows,
             held_out=held_out,
             notes=rows.note,
+            skip_bad=skip_bad,
             guard=self._guard(guard, columns, skip_bad),
             replay=replay,
             template=template,
@@ -599,6 +600,7 @@ class Session:
             max_length=max_length,
             eval=eval,
             rows_shown=rows,
+            skip_bad=skip_bad,
         )
 
     # Answers and inspection

@@ -154,7 +154,7 @@ def previewed(
         held_out=len(held_out),
         held_out_rows=tuple(numbers[:_NAMED]),
         oddities=tuple(oddities(rows, encoded, max_length)),
-        notes=encoded.notes,
+        notes=tuple(filter(None, (encoded.skipped, *encoded.notes))),
         labels=tuple(label_counts(encoded).items()),
     )
 

@@ -175,6 +175,48 @@ class RowErrors:
         raise DataError(" ".join(told))
 
 
+@dataclass
+class Refused:
+    """Rows that were read but cannot be trained on: why, with the numbers of their rows.
+
+    `places` are their places among the rows.
+    """
+
+    reasons: dict[str, list[int]] = field(default_factory=dict)
+    places: set[int] = field(default_factory=set)
+
+    def add(self, place: int, number: int, why: str) -> None:
+        """Record why the row at a place cannot be trained on."""
+        numbers = self.reasons.setdefault(why.rstrip("."), [])
+        if number not in numbers[-1:]:
+            numbers.append(number)
+        self.places.add(place)
+
+    def raise_any(self, total: int, skip: bool, remedy: str = "") -> None:
+        """Raise a `DataError` with all reasons and the remedy, if there are any.
+
+        Not if they are to be skipped and some of the `total` rows are left.
+        """
+        left = total > len(self.places)
+        if not self.reasons or (skip and left):
+            return
+        it = "it" if len(self.places) == 1 else "them"
+        skipping = f"To leave {it} out, add --skip-bad." if left else ""
+        told = [f"{self._told}. No row was trained on.", skipping, remedy]
+        raise DataError(" ".join(filter(None, told)))
+
+    @property
+    def note(self) -> str:
+        """The rows that are left out, for the first line of a run; "" if there are none."""
+        count = len(self.places)
+        return f"{count} row{'s' * (count != 1)} skipped ({self._told})" if count else ""
+
+    @property
+    def _told(self) -> str:
+        told = [f"{numbered('row', numbers)}: {why}" for why, numbers in self.reasons.items()]
+        return "; ".join(told[:3]) + (f"; and {len(told) - 3} more reasons" if told[3:] else "")
+
+
 def _first(faults: Sequence[str]) -> str:
     more = len(faults) - _SHOWN
     return "; ".join(faults[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
