@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lora_magic.errors import DataError, listed
+from lora_magic.printable import clean
 
 #: Characters that no row can have: NUL, and the halves that a text cut in UTF-16 ends with.
 _BAD = re.compile("[\0\ud800-\udfff]")
@@ -137,7 +138,8 @@ class Rows(tuple[Row, ...]):
         if self.skipped:
             word = "row" if len(self.skipped) == 1 else "rows"
             told.append(f"{len(self.skipped)} {word} skipped ({_first(self.skipped)})")
-        return " · ".join([*told, *self.notes])
+        # Names of columns may have characters that cannot be shown.
+        return clean(" · ".join([*told, *self.notes]))
 
 
 @dataclass
@@ -171,7 +173,13 @@ class RowErrors:
             return
         it = "it" if len(self.found) == 1 else "them"
         skip = [f"To leave {it} out, add --skip-bad."] if read and self.skip is not None else []
-        told = [f"{_first(self.found)}.", *skip, *self.remedies, *([remedy] if remedy else [])]
+        faults = _first(self.found)
+        told = [
+            faults if faults.endswith("?") else f"{faults}.",
+            *skip,
+            *self.remedies,
+            *([remedy] if remedy else []),
+        ]
         raise DataError(" ".join(told))
 
 

@@ -188,6 +188,8 @@ def mapping_for(columns: Sequence[str], flag: str | None, labelled: bool = False
     if found:
         ways = " or ".join(f'--columns "{mapping}"' for mapping in found)
         raise DataError(f"columns {listed(columns)} match {len(found)} shapes: type {ways}.")
+    if not columns:
+        raise DataError(f"the data has no columns: expected {names(labelled)}.")
     example = " => ".join(columns[:2]) if len(columns) > 1 else "".join(columns)
     free = [name for name in usual(labelled) if name not in columns]
     hints = "".join(near(name, free) for name in columns if name not in usual(labelled))
