@@ -93,6 +93,8 @@ class PromptForm:
             raise CommandError(
                 "--system needs a chat template; put its text into the prompt instead."
             )
+        if half := _half(system or ""):
+            raise CommandError(f"--system: {half}; remove it.")
         end_id = _turn_end(tokenizer) if kind == "chat" else None
         if end_id is None:
             end_id = tokenizer.eos_token_id
@@ -413,12 +415,14 @@ def check_text(prompt: object) -> None:
         raise PromptError(f"expected the prompt as text, got {type(prompt).__name__}.")
     if not prompt.strip():
         raise PromptError("the prompt is empty; type it after the verb: %lora ask PROMPT")
-    half = next((place for place, c in enumerate(prompt) if "\ud800" <= c <= "\udfff"), None)
-    if half is not None:
-        raise PromptError(
-            f"character {half + 1} of the prompt is half of one (U+{ord(prompt[half]):04X}), as in "
-            "text that was cut; remove it."
-        )
+    if half := _half(prompt, " of the prompt"):
+        raise PromptError(f"{half}, as in text that was cut; remove it.")
+
+
+def _half(text: str, of: str = "") -> str:
+    """Which character of a text is half of one; "" if none is."""
+    at = next((at for at, c in enumerate(text) if "\ud800" <= c <= "\udfff"), None)
+    return "" if at is None else f"character {at + 1}{of} is half of one (U+{ord(text[at]):04X})"
 
 
 def check_tokens(ids: Sequence[int], prompt: str) -> None:

@@ -106,11 +106,11 @@ def train(
             raise CommandError("--eval: give rows of the same kind as those to train on.")
         measured_rows = tokens_of(held_out)
         encoded = encoded.measured_on(measured_rows)
-        notes = _noted(notes, "--eval", held_out, measured_rows)
+        notes = noted(notes, "--eval", held_out, measured_rows)
         flags["eval"] = f"{len(held_out)} other rows"
     guarded = guards.read(state, guard, flags.get("replay"), tokens_of, spec.pass_size)
     if guarded and guard is not None:
-        notes = _noted(notes, "--guard", guard, guarded.measured, guarded.replay)
+        notes = noted(notes, "--guard", guard, guarded.measured, guarded.replay)
     if guarded and guarded.replay:
         encoded = encoded.replaying(guarded.replay)
     reporter = reporter or SilentReporter()
@@ -201,7 +201,7 @@ def _asked(row: Row) -> str:
     return row.prompt or next(iter(turns), "")
 
 
-def _noted(notes: str, flag: str, rows: Sequence[Row], *encoded: Encoded | None) -> str:
+def noted(notes: str, flag: str, rows: Sequence[Row], *encoded: Encoded | None) -> str:
     """The notes with what a flag's rows have left out."""
     own = [rows.note] if isinstance(rows, Rows) else []
     told = " · ".join(filter(None, [*own, *(one.skipped for one in encoded if one)]))

@@ -88,6 +88,8 @@ class Preview:
         """Which rows are held out."""
         if not self.held_out:
             return "no row is held out"
+        if not self.held_out_rows:
+            return f"held out: {self.held_out:,} row{'s' * (self.held_out != 1)} of --eval"
         rest = self.held_out - len(self.held_out_rows)
         numbers = ", ".join(map(str, self.held_out_rows)) + (f" and {rest} more" if rest else "")
         return f"held out: {self.held_out:,} row{'s' * (self.held_out != 1)} ({numbers})"

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from itertools import islice
 from typing import Any
 
-from lora_magic.errors import CommandError, DataError, LoraMagicError, listed
+from lora_magic.errors import CommandError, DataError, listed
 from lora_magic.paths import path_of
 
 from .arrow_line import arrow
@@ -80,18 +79,6 @@ def read_data(
         found, notes = _first_of(found, most)
         return _read(found, columns, reader, skip_bad).noted(*notes)
     return _read(found, columns, reader, skip_bad)
-
-
-def read_guard(data: Any, columns: str | None, **reading: Any) -> Rows:
-    """The rows of `--guard`, in any form of `read_data`; `columns` applies if they have those."""
-    if columns is not None:
-        with suppress(LoraMagicError):
-            return read_data(data, columns=columns, **reading)
-    try:
-        return read_data(data, **reading)
-    except LoraMagicError as error:
-        said = str(error).replace("--data", "--guard").replace("to train on", "to measure")
-        raise type(error)(said if said.startswith("--guard") else f"--guard: {said}") from None
 
 
 def _from_path(
