@@ -373,10 +373,20 @@ def encode_labelled(
         data_hash=digest_of(rows),
         classes=tuple(classes),
         lengths=tuple(lengths),
-        notes=(_unknown(unknown),) if unknown else (),
+        notes=tuple(_labelled_notes(unknown, [rows[e.row] for e in examples[:1]], tokenizer)),
         skipped=refused.note,
     )
     return replace(encoded, sample=sample_line(encoded, tokenizer))
+
+
+def _labelled_notes(unknown: int, first: Sequence[Row], tokenizer: Any) -> Iterator[str]:
+    if unknown:
+        yield _unknown(unknown)
+    for row in first:
+        if row.second is not None:
+            made = tokenizer(row.prompt or "", row.second, verbose=False)
+            if any(made.get("token_type_ids", ())):
+                yield "pairs are read without the tokenizer's segment ids"
 
 
 def _unreadable(rows: Sequence[Row], kept: Sequence[int], tokenizer: Any, refused: Refused) -> int:

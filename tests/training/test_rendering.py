@@ -387,3 +387,15 @@ def test_labelled_rows_and_preferences_are_skipped_likewise() -> None:
     assert (kept.empty, kept.full) == (0, 0)
     assert kept.skipped.startswith("3 rows skipped (row 1: chosen and rejected are the same; row")
     assert "rows 3, 2: <|im_end|> inside" in kept.sample
+
+
+def test_a_pair_whose_segments_are_not_used_says_so() -> None:
+    tokenizer = wordpiece("fox", "eats")
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="$A", pair="$A:0 $B:1", special_tokens=[]
+    )
+    tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
+    assert tokenizer("fox", "eats")["token_type_ids"] == [0, 1]
+    pair, one = Row("fox", "x", second="eats"), Row("fox", "x")
+    assert "segment ids" in "".join(encode_labelled([pair], tokenizer, ["x"], 64).notes)
+    assert encode_labelled([one], tokenizer, ["x"], 64).notes == ()
