@@ -93,6 +93,8 @@ class PromptForm:
             raise CommandError(
                 "--system needs a chat template; put its text into the prompt instead."
             )
+        if half := _half(system or ""):
+            raise CommandError(f"--system: {half}; remove it.")
         end_id = _turn_end(tokenizer) if kind == "chat" else None
         if end_id is None:
             end_id = tokenizer.eos_token_id
@@ -112,7 +114,7 @@ class PromptForm:
         """Token ids of a conversation, up to the answer to its last turn; raises as `encode`."""
         turns, last = self.conversation(given), str(given[-1]["content"])
         if self.kind == "plain":
-            text = _lines(turns)
+            text = _lines(self._bare(tokenizer, turns))
             bare = token_ids(tokenizer, text)
             check_tokens(bare, last)
             return _started(added_ids(tokenizer, text)[0], bare)
@@ -212,15 +214,16 @@ class PromptForm:
         return [str(tokenizer.convert_ids_to_tokens(i)) for i in self.stop_ids]
 
     def _bare(self, tokenizer: Any, turns: Turns) -> Turns:
-        """Turns without the beginning and end tokens around their contents."""
-        start, stops = tokenizer.bos_token, self._stops(tokenizer)
+        """Turns without the end tokens at the end of their contents, and the beginning token before
+        those of a template, which writes its own."""
+        starts, stops = [tokenizer.bos_token] * (self.kind == "chat"), self._stops(tokenizer)
         return [
-            {**turn, "content": stripped(str(turn["content"]), [start], stops)} for turn in turns
+            {**turn, "content": stripped(str(turn["content"]), starts, stops)} for turn in turns
         ]
 
     def _clean(self, tokenizer: Any, asked: Asked) -> Asked:
         """The same without what the form adds; raises `PromptError` for what does not fit it."""
-        turns = asked.turns
+        turns = self._bare(tokenizer, asked.turns)
         start, stops = tokenizer.bos_token, self._stops(tokenizer)
         if self.kind == "plain":
             calls = any(turn.get("tool_calls") for turn in (*turns, asked.answer))
@@ -231,11 +234,10 @@ class PromptForm:
                 )
             control = stops
         else:
-            turns, control = self._bare(tokenizer, turns), _control_tokens(tokenizer, stops)
-            _refuse_inside([*turns], control)
+            control = _control_tokens(tokenizer, stops)
         said = stripped(str(asked.answer["content"]), [start], stops)
         answer = {**asked.answer, "content": said}
-        _refuse_inside([answer], control)
+        _refuse_inside([*turns, answer], control)
         return Asked(turns, answer, asked.tools)
 
     def _rendered(self, tokenizer: Any, asked: Sequence[Asked]) -> list[Written | PromptError]:
@@ -253,6 +255,10 @@ class PromptForm:
             slow += [] if as_typed[roles] else [place]
         both = [[*asked[place].turns, asked[place].answer] for place in slow]
         wholes = dict(zip(slow, render_all(tokenizer, both, tools, answering=False), strict=True))
+        for place in slow:
+            if isinstance(wholes[place], PromptError):
+                other = _without_system(tokenizer, asked[place], befores[place])
+                wholes[place] = other or wholes[place]
         found: list[Written | PromptError] = []
         for place, (one, before) in enumerate(zip(asked, befores, strict=True)):
             try:
@@ -295,6 +301,23 @@ class PromptForm:
                 )
             made = said
         return _opened_once(before, made)
+
+
+def _without_system(tokenizer: Any, asked: Asked, before: str | PromptError) -> str | None:
+    """A conversation's text, whose answer is written as after the turns without a system message.
+
+    Some templates write that message before the last turn of a user, and leave it out if an answer
+    follows. None if the template does not continue those turns either.
+    """
+    turns = [turn for turn in asked.turns if turn["role"] != "system"]
+    if len(turns) == len(asked.turns) or isinstance(before, PromptError):
+        return None
+    (bare,) = render_all(tokenizer, [turns], asked.tools)
+    (whole,) = render_all(tokenizer, [[*turns, asked.answer]], asked.tools, answering=False)
+    if isinstance(bare, PromptError) or isinstance(whole, PromptError):
+        return None
+    rest = _continued(bare, whole)
+    return None if rest is None else before + rest
 
 
 def _is_plain(answer: Turn) -> bool:
@@ -392,12 +415,14 @@ def check_text(prompt: object) -> None:
         raise PromptError(f"expected the prompt as text, got {type(prompt).__name__}.")
     if not prompt.strip():
         raise PromptError("the prompt is empty; type it after the verb: %lora ask PROMPT")
-    half = next((place for place, c in enumerate(prompt) if "\ud800" <= c <= "\udfff"), None)
-    if half is not None:
-        raise PromptError(
-            f"character {half + 1} of the prompt is half of one (U+{ord(prompt[half]):04X}), as in "
-            "text that was cut; remove it."
-        )
+    if half := _half(prompt, " of the prompt"):
+        raise PromptError(f"{half}, as in text that was cut; remove it.")
+
+
+def _half(text: str, of: str = "") -> str:
+    """Which character of a text is half of one; "" if none is."""
+    at = next((at for at, c in enumerate(text) if "\ud800" <= c <= "\udfff"), None)
+    return "" if at is None else f"character {at + 1}{of} is half of one (U+{ord(text[at]):04X})"
 
 
 def check_tokens(ids: Sequence[int], prompt: str) -> None:

@@ -6,7 +6,7 @@ Knows the session's state and which column holds the prompts; does not know how 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lora_magic.base.template import Turns
@@ -15,12 +15,12 @@ from lora_magic.compare import classify as classifying
 from lora_magic.compare.ask import Answer, OnText, ask
 from lora_magic.compare.bulk import Answers
 from lora_magic.compare.prediction import Prediction
-from lora_magic.errors import DataError, PromptError, listed, near
+from lora_magic.errors import CommandError, DataError, PromptError, listed, near
 from lora_magic.paths import path_of
 from lora_magic.training.files import read_file
 from lora_magic.training.kinds import Stream, opened
 from lora_magic.training.records import text_of
-from lora_magic.training.row import RowErrors
+from lora_magic.training.row import Row, RowErrors, numbered
 from lora_magic.training.sources import list_of
 from lora_magic.training.table import Table
 
@@ -84,6 +84,18 @@ def column(
     )
 
 
+def prompts_of(rows: Sequence[Row], name: object, column: str | None) -> list[str]:
+    """The prompts of kept rows. Raises `CommandError` for a column, and for rows without one."""
+    if column is not None:
+        raise CommandError(f"--column {column}: the rows kept as {name} have no columns; omit it.")
+    without = [row.line or place for place, row in enumerate(rows, start=1) if row.prompt is None]
+    if without:
+        raise CommandError(
+            f"{name}: no prompt in {numbered('row', without)}; expected `prompt => completion`"
+        )
+    return [row.prompt or "" for row in rows]
+
+
 def _common(state: SessionState) -> dict[str, Any]:
     context = queries.usable_context(state, state.together)
     return {"adapter": state.active, "slots": state.slots, "context": context}
@@ -116,7 +128,10 @@ def texts_of(data: object, column: str | None) -> list[str]:
         texts.append(text or "")
         if text is None:
             errors.add(number, f"expected a text, got {type(cell).__name__}")
-    errors.raise_any("Each prompt must be text or a number; nothing was answered.")
+    errors.raise_any(
+        "Each prompt must be text or a number (conversations are asked one by one, with "
+        "session.ask(messages=…)); nothing was answered."
+    )
     return texts
 
 

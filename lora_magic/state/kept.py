@@ -5,12 +5,12 @@ Knows text and the readers of rows; imports no torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from keyword import iskeyword
 from typing import Any
 
-from lora_magic.errors import CommandError
+from lora_magic.errors import CommandError, LoraMagicError
 from lora_magic.training import rows, sources
 from lora_magic.training.records import Function
 from lora_magic.training.row import Row, Rows
@@ -99,3 +99,27 @@ def rows_given(
     if text is not None:
         return rows.read_text(text, format, **reading)
     return sources.read_data(data, columns=columns, map_=map_, format=format, most=most, **reading)
+
+
+def other_rows(
+    flag: str,
+    read: Callable[..., Rows],
+    columns: str | None,
+    map_: Function | None,
+    **reading: Any,
+) -> Rows:
+    """The rows of `--eval` or `--guard`, which may be of another form than the data.
+
+    They are read by the `columns` or the function `map_` of the data where that is possible, else
+    by their own columns. Every error begins with the flag.
+    """
+    given = columns is not None or map_ is not None
+    errors: list[LoraMagicError] = []
+    for way in [{"columns": columns, "map_": map_}] * given + [{}]:
+        try:
+            return read(**way, **reading)
+        except LoraMagicError as error:
+            errors.append(error)
+    found = errors[-1] if map_ is None else errors[0]
+    said = str(found).replace("--data", flag).replace("to train on", "to measure")
+    raise type(found)(said if said.startswith(flag) else f"{flag}: {said}") from None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace as replaced
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -21,9 +21,8 @@ from lora_magic.checks import is_number
 from lora_magic.errors import AdapterError, CommandError, StateError, listed
 from lora_magic.paths import path_of, quoted
 from lora_magic.printable import one_line
-from lora_magic.training import sources
 
-from .kept import KeptRows, keep, rows_given
+from .kept import KeptRows, keep, other_rows, rows_given
 from .ledger import Ledger
 from .receipt import Receipt
 from .session_lock import SessionLock
@@ -455,9 +454,9 @@ class Session:
 
         `text` is a cell's body, `data` a frame, list, dataset or path. `columns` names the columns
         of `data` ("question + context => answer"); `map_` is a function from a row (a dict) to a
-        pair, turns, a text or None. With `skip_bad` rows that cannot be read are left out and
-        listed. Of a stream only steps × batch size rows are read, the held-out ones among them. The
-        loss covers the completions only.
+        pair, turns, a text or None. With `skip_bad` rows that cannot be read, or that template
+        or tokenizer refuse, are left out and listed. Of a stream only steps × batch size rows are
+        read, the held-out ones among them. The loss covers the completions only.
 
         `eval` rows are held out: a number, a share, or other rows, given as `data` is. Without
         `steps` and `epochs` the run ends once their loss no longer improves (`patience`
@@ -490,14 +489,17 @@ class Session:
         most = rows_needed(self._state.base.recipe, steps, batch_size)
         reading = {"columns": columns, "map_": map_, "format": format, "skip_bad": skip_bad}
         rows = self._rows("train", data, text, most=most, **reading)
-        held_out, eval = self._held_out(eval, {} if text is not None else reading)
+        # The format of a cell is its own.
+        other = {**reading, "format": format if text is None else None}
+        held_out, eval = self._held_out(eval, other)
         return train(
             self._state,
             attached,
             rows,
             held_out=held_out,
             notes=rows.note,
-            guard=self._guard(guard, columns, skip_bad),
+            skip_bad=skip_bad,
+            guard=self._other("--guard", guard, {**reading, "format": None}),
             replay=replay,
             template=template,
             system=system,
@@ -527,16 +529,11 @@ class Session:
         """What `eval` names: rows of their own, or a number or share of the rows to train on."""
         if given is None or is_number(given):
             return None, given
-        return self._rows("--eval", given, None, **reading), None
+        return self._other("--eval", given, reading), None
 
-    def _guard(self, guard: Any, columns: str | None, skip_bad: bool) -> Rows | None:
-        if isinstance(guard, str) and guard in self._kept:
-            guard = self._kept[guard]
-        if isinstance(guard, KeptRows):
-            return self._rows("train", guard, None, skip_bad=skip_bad)
-        if guard is None:
-            return None
-        return sources.read_guard(guard, columns, skip_bad=skip_bad, **self._reading())
+    def _other(self, flag: str, data: Any, reading: Mapping[str, Any]) -> Rows | None:
+        read = partial(self._rows, flag, data, None)
+        return None if data is None else other_rows(flag, read, **reading)
 
     def _reading(self) -> dict[str, Any]:
         task = self._state.base.task
@@ -588,7 +585,8 @@ class Session:
         attached = None if name is None else self._state.named(name)
         reading = {"columns": columns, "map_": map_, "format": format, "skip_bad": skip_bad}
         given = self._rows("preview", data, text, **reading)
-        held_out, eval = self._held_out(eval, {} if text is not None else reading)
+        other = {**reading, "format": format if text is None else None}
+        held_out, eval = self._held_out(eval, other)
         return preview(
             self._state,
             attached,
@@ -599,6 +597,8 @@ class Session:
             max_length=max_length,
             eval=eval,
             rows_shown=rows,
+            skip_bad=skip_bad,
+            notes=given.note,
         )
 
     # Answers and inspection
@@ -646,6 +646,10 @@ class Session:
         if data is not None:
             if prompt is not None:
                 raise CommandError("ask: both a prompt and data are given; pass one of the two.")
+            if isinstance(data, KeptRows) or (isinstance(data, str) and data in self._kept):
+                name = data.name if isinstance(data, KeptRows) else data
+                rows = self._rows("ask", data, None)
+                data, column = asking.prompts_of(rows, name, column), None
             return asking.column(self._state, data, column, sampling, watch)
         if column is not None:
             raise CommandError(f"--column {column} names a column of --data; omit it.")

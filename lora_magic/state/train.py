@@ -27,7 +27,7 @@ from lora_magic.training.forgetting import Forgetting, Guard, Unmeasured, record
 from lora_magic.training.progress import Snapshot
 from lora_magic.training.rate_curve import RateCurve
 from lora_magic.training.reporter import Reporter, Result, RunPlan, SilentReporter
-from lora_magic.training.row import Row
+from lora_magic.training.row import Row, Rows
 from lora_magic.training.spec import TrainSpec, plan
 from lora_magic.training.summary import RunSummary
 
@@ -55,6 +55,7 @@ def train(
     held_out: Sequence[Row] | None = None,
     measured: bool = True,
     notes: str = "",
+    skip_bad: bool = False,
     guard: Sequence[Row] | None = None,
     home: Path | None = None,
     every: float = EVERY,
@@ -65,7 +66,8 @@ def train(
 
     The loss on the `guard` rows is measured before the run and after it; with the flag `replay` one
     half of them is trained on, and the other measured. `held_out` are rows that are only measured,
-    instead of a part of `rows`. With the flag `lr` at "find" nothing is trained (`find_rate.find`).
+    instead of a part of `rows`. With `skip_bad` rows that cannot be encoded
+    are left out. With the flag `lr` at "find" nothing is trained (`find_rate.find`).
     Forgetting is measured last. It and the guard come after the training is recorded: an error
     there does not affect it. `notes` follow the run's first line.
 
@@ -100,15 +102,19 @@ def train(
     spec = replace(spec, can_checkpoint=not attached.tokens)
 
     def tokens_of(some: Sequence[Row]) -> Encoded:
-        return encoded_rows(state, some, form, spec.max_length)
+        return encoded_rows(state, some, form, spec.max_length, skip_bad)
 
     encoded = tokens_of(rows)
     if held_out is not None:
         if preference.are_preferences(held_out) != prefers:
             raise CommandError("--eval: give rows of the same kind as those to train on.")
-        encoded = encoded.measured_on(tokens_of(held_out))
+        measured_rows = tokens_of(held_out)
+        encoded = encoded.measured_on(measured_rows)
+        notes = noted(notes, "--eval", held_out, measured_rows)
         flags["eval"] = f"{len(held_out)} other rows"
     guarded = guards.read(state, guard, flags.get("replay"), tokens_of, spec.pass_size)
+    if guarded and guard is not None:
+        notes = noted(notes, "--guard", guard, guarded.measured, guarded.replay)
     if guarded and guarded.replay:
         encoded = encoded.replaying(guarded.replay)
     reporter = reporter or SilentReporter()
@@ -161,18 +167,26 @@ def rows_needed(recipe: Recipe, steps: object, batch_size: object) -> int | None
 
 
 def encoded_rows(
-    state: SessionState, rows: Sequence[Row], form: PromptForm | None, max_length: int
+    state: SessionState,
+    rows: Sequence[Row],
+    form: PromptForm | None,
+    max_length: int,
+    skip_bad: bool = False,
 ) -> Encoded:
-    """Rows as tokens in the prompt's form; without one, as a classifier reads them."""
+    """Rows as tokens in the prompt's form; without one, as a classifier reads them.
+
+    With `skip_bad` rows that cannot be encoded are left out, and the record lists them.
+    """
     tokenizer = state.base.needs_tokenizer()
     prefers = preference.are_preferences(rows)
     if form is None and prefers:
         raise CommandError("a classifier learns labels, not preferences: load a language model.")
     if form is None:
-        encoded = encode.encode_labelled(rows, tokenizer, state.base.task.labels, max_length)
+        labels = state.base.task.labels
+        encoded = encode.encode_labelled(rows, tokenizer, labels, max_length, skip_bad=skip_bad)
     else:
         how = preference.encode_preferences if prefers else encode.encode
-        encoded = how(rows, tokenizer, form, max_length)
+        encoded = how(rows, tokenizer, form, max_length, skip_bad=skip_bad)
     check_known([example.tokens for example in encoded.examples], state.base.model)
     return encoded
 
@@ -194,6 +208,13 @@ def _asked(row: Row) -> str:
     """What a row asks: its prompt, or the user's first turn of a conversation; "" for a text."""
     turns = [turn.content for turn in row.messages or () if turn.role == "user"]
     return row.prompt or next(iter(turns), "")
+
+
+def noted(notes: str, flag: str, rows: Sequence[Row], *encoded: Encoded | None) -> str:
+    """The notes with what a flag's rows have left out."""
+    own = [rows.note] if isinstance(rows, Rows) else []
+    told = " · ".join(filter(None, [*own, *(one.skipped for one in encoded if one)]))
+    return " · ".join(filter(None, (notes, f"{flag}: {told}" if told else "")))
 
 
 class _Told:

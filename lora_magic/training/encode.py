@@ -17,7 +17,7 @@ from lora_magic.base.template import Turn
 from lora_magic.base.tokens import all_token_ids, bare_text, classified_ids, lost_of
 from lora_magic.errors import DataError, PromptError, listed, near
 
-from .row import Message, Row, RowErrors, numbered
+from .row import Message, Refused, Row, numbered
 from .sample import sample_line
 
 #: The label of a token that the loss does not cover, in torch's cross entropy and transformers.
@@ -56,7 +56,8 @@ class Encoded:
     to train on, and in `full` ones the prompt fills `max_length`: both are left out. `texts` rows
     are plain text. `data_hash` is the sha256 of the rows as read. `classes` are a classifier's
     labels, otherwise (). `lengths` are the examples' tokens before they were cut. `notes` say what
-    a reader would not expect, `sample` shows one example. `replay` are examples of other rows,
+    a reader would not expect, `skipped` which rows were left out, and `sample` shows one example.
+    `replay` are examples of other rows,
     which are read beside these. `held_out` are examples of another set of rows, which are measured
     and never trained on; None if some of `examples` are held out.
     """
@@ -71,6 +72,7 @@ class Encoded:
     classes: tuple[str, ...] = ()
     lengths: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    skipped: str = ""
     sample: str = ""
     replay: tuple[Example, ...] = ()
     held_out: tuple[Example, ...] | None = None
@@ -91,7 +93,15 @@ class Encoded:
 _TOGETHER = 512
 
 
-def encode(rows: Sequence[Row], tokenizer: Any, form: PromptForm, max_length: int) -> Encoded:
+def encode(
+    rows: Sequence[Row],
+    tokenizer: Any,
+    form: PromptForm,
+    max_length: int,
+    *,
+    skip_bad: bool = False,
+    refused: Refused | None = None,
+) -> Encoded:
     """Tokens and labels of rows, in the prompt's form.
 
     The loss covers a completion and one end token, not the prompt; for plain text, every token.
@@ -101,12 +111,13 @@ def encode(rows: Sequence[Row], tokenizer: Any, form: PromptForm, max_length: in
     counted as empty.
 
     Raises `DataError` with the numbers of rows that the template refuses or shortens, of rows that
-    the tokenizer loses a part of, and when no example is left.
+    the tokenizer loses a part of, of those `refused` before, and when no example is left. With
+    `skip_bad` such rows are left out, a conversation as a whole, and `skipped` lists them.
     """
-    work = _Encoding(rows, tokenizer, form, max_length)
+    work = _Encoding(rows, tokenizer, form, max_length, refused or Refused())
     for start in range(0, len(rows), _TOGETHER):
         work.add(range(start, min(start + _TOGETHER, len(rows))))
-    work.raise_any()
+    work.leave_out_refused(skip_bad)
     if not work.examples:
         raise DataError(work.nothing_left())
     encoded = Encoded(
@@ -119,6 +130,7 @@ def encode(rows: Sequence[Row], tokenizer: Any, form: PromptForm, max_length: in
         data_hash=digest_of(rows),
         lengths=tuple(work.lengths),
         notes=tuple(work.notes()),
+        skipped=work.refused.note,
     )
     return replace(encoded, sample=sample_line(encoded, tokenizer))
 
@@ -140,9 +152,9 @@ class _Encoding:
     tokenizer: Any
     form: PromptForm
     max_length: int
+    refused: Refused
     examples: list[Example] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
-    errors: dict[str, list[int]] = field(default_factory=dict)
     left_out: dict[str, list[int]] = field(default_factory=dict)
     unknown: set[int] = field(default_factory=set)
 
@@ -181,6 +193,8 @@ class _Encoding:
     def _pieces(self, place: int) -> Iterator[_Piece]:
         """The examples of one row; a row without any is left out."""
         row, found = self.rows[place], 0
+        if place in self.refused.places:
+            return
         system = row.system if row.system and row.system.strip() else None
         try:
             if row.messages is not None:
@@ -234,9 +248,7 @@ class _Encoding:
         return self.rows[place].line or place + 1
 
     def _refuse(self, place: int, why: str) -> None:
-        numbers = self.errors.setdefault(why.rstrip("."), [])
-        if self._number(place) not in numbers[-1:]:
-            numbers.append(self._number(place))
+        self.refused.add(place, self._number(place), why)
 
     def _leave_out(self, place: int, why: str) -> None:
         self.left_out.setdefault(why, []).append(self._number(place))
@@ -245,9 +257,14 @@ class _Encoding:
         """How many examples were left out for one of these reasons."""
         return sum(len(self.left_out.get(why, ())) for why in reasons)
 
-    def raise_any(self) -> None:
-        """Raise a `DataError` with every row that was refused; equal reasons are given once."""
-        raise_refused(self.errors)
+    def leave_out_refused(self, skip: bool) -> None:
+        """Drop what rows made that were refused in part. Raises `DataError` unless `skip`."""
+        self.refused.raise_any(len(self.rows), skip)
+        bad = self.refused.places
+        good = [at for at, example in enumerate(self.examples) if example.row not in bad]
+        self.examples = [self.examples[at] for at in good]
+        self.lengths = [self.lengths[at] for at in good]
+        self.unknown -= bad
 
     def nothing_left(self) -> str:
         """Why there is nothing to train on."""
@@ -278,14 +295,6 @@ class _Encoding:
             yield "each system message on a line before its prompt"
 
 
-def raise_refused(errors: dict[str, list[int]]) -> None:
-    """Raise a `DataError` with all reasons and the numbers of their rows, if there are any."""
-    if errors:
-        told = [f"{numbered('row', numbers)}: {why}" for why, numbers in errors.items()]
-        more = f"; and {len(told) - 3} more reasons" if len(told) > 3 else ""
-        raise DataError(f"{'; '.join(told[:3])}{more}. No row was trained on.")
-
-
 def _is_answer(message: Message) -> bool:
     """Is a turn one that the model is to write?"""
     said = message.content.strip() or message.more.get("tool_calls")
@@ -305,33 +314,42 @@ def _unknown(count: int) -> str:
 
 
 def encode_labelled(
-    rows: Sequence[Row], tokenizer: Any, classes: Sequence[str], max_length: int
+    rows: Sequence[Row],
+    tokenizer: Any,
+    classes: Sequence[str],
+    max_length: int,
+    *,
+    skip_bad: bool = False,
 ) -> Encoded:
     """Tokens of texts and the index of their label in `classes`.
 
     A text gets the tokenizer's special tokens; one longer than `max_length` is cut at its end but
     keeps them. A row without a text or a label is left out and counted as empty.
 
-    Raises `DataError` with the numbers of rows whose label is unknown, and when no row is left.
+    Raises `DataError` with the numbers of rows whose label is unknown, of rows that the tokenizer
+    loses a part of, and when no row is left. With `skip_bad` such rows are left out and listed.
     """
     known = {name: place for place, name in enumerate(classes)}
+    refused = Refused()
     kept: list[int] = []
     left_out: list[int] = []
-    errors = RowErrors("row")
     for place, row in enumerate(rows):
         number, name = row.line or place + 1, row.completion.strip()
         if row.prompt is None:
-            errors.add(number, "a text without a label")
+            refused.add(place, number, "a text without a label")
         elif name and name not in known:
-            errors.add(number, _no_label(name[:40], known))
+            refused.add(place, number, _no_label(name[:40], known))
         elif row.empty:
             left_out.append(number)
         else:
             kept.append(place)
-    errors.raise_any(f"The labels are {listed(classes, 20)}; type `text => label`.")
+    labels = f"The labels are {listed(classes, 20)}; type `text => label`."
+    remedy = labels if refused.places else ""
+    unknown = _unreadable(rows, kept, tokenizer, refused)
+    refused.raise_any(len(rows), skip_bad, remedy)
+    kept = [place for place in kept if place not in refused.places]
     examples: list[Example] = []
     lengths: list[int] = []
-    unknown = _refuse_lost(rows, kept, tokenizer)
     texts = [bare_text(tokenizer, rows[place].prompt or "") for place in kept]
     for place, ids in zip(kept, all_token_ids(tokenizer, texts, special=True), strict=True):
         row = rows[place]
@@ -355,13 +373,24 @@ def encode_labelled(
         data_hash=digest_of(rows),
         classes=tuple(classes),
         lengths=tuple(lengths),
-        notes=(_unknown(unknown),) if unknown else (),
+        notes=tuple(_labelled_notes(unknown, [rows[e.row] for e in examples[:1]], tokenizer)),
+        skipped=refused.note,
     )
     return replace(encoded, sample=sample_line(encoded, tokenizer))
 
 
-def _refuse_lost(rows: Sequence[Row], kept: Sequence[int], tokenizer: Any) -> int:
-    """How many rows have unknown tokens. Raises `DataError` for rows that lose a part."""
+def _labelled_notes(unknown: int, first: Sequence[Row], tokenizer: Any) -> Iterator[str]:
+    if unknown:
+        yield _unknown(unknown)
+    for row in first:
+        if row.second is not None:
+            made = tokenizer(row.prompt or "", row.second, verbose=False)
+            if any(made.get("token_type_ids", ())):
+                yield "pairs are read without the tokenizer's segment ids"
+
+
+def _unreadable(rows: Sequence[Row], kept: Sequence[int], tokenizer: Any, refused: Refused) -> int:
+    """Refuses rows whose texts have no tokens or lose a part; how many have unknown tokens?"""
     said = [
         (place, bare_text(tokenizer, text))
         for place in kept
@@ -369,14 +398,19 @@ def _refuse_lost(rows: Sequence[Row], kept: Sequence[int], tokenizer: Any) -> in
         if text is not None
     ]
     ids = all_token_ids(tokenizer, [text for _, text in said])
-    errors: dict[str, list[int]] = {}
     good = [(p, t, i) for (p, t), i in zip(said, ids, strict=True) if isinstance(i, list)]
     lost = lost_of(tokenizer, [text for _, text, _ in good], [one for *_, one in good])
-    for (place, *_), what in zip(good, lost, strict=True):
-        if what:
-            errors.setdefault(_loses(what), []).append(rows[place].line or place + 1)
-    raise_refused(errors)
-    return len({place for (place, *_), what in zip(good, lost, strict=True) if what == ""})
+    why = [
+        (place, str(one))
+        for (place, _), one in zip(said, ids, strict=True)
+        if isinstance(one, PromptError)
+    ]
+    why += [(place, _loses(what)) for (place, *_), what in zip(good, lost, strict=True) if what]
+    for place, reason in sorted(why):
+        refused.add(place, rows[place].line or place + 1, reason)
+    return len(
+        {place for (place, *_), what in zip(good, lost, strict=True) if what == ""} - refused.places
+    )
 
 
 def _no_label(name: str, known: Iterable[str]) -> str:

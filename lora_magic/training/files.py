@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from .records import objects, parsed
 from .row import RowErrors
 from .shapes import candidates
 from .table import Table
-from .turns import why_not_json
+from .turns import is_turns, why_not_json
 
 ENDINGS = {
     ".csv": "csv",
@@ -75,12 +76,12 @@ def read_file(
     if kind == "parquet":
         return _parquet(path)
     text = _text(path)
+    if not text.strip():
+        raise DataError(f"{path.name} is empty.")
     if kind == "text" and format is None and _has_header(text):
         kind = "csv"
     if kind in ("arrow", "text"):
         return text
-    if not text.strip():
-        raise DataError(f"{path.name} is empty.")
     errors = RowErrors(skip=skip)
     if kind in ("csv", "tsv"):
         return read_csv(path.name, text, errors, tabs=kind == "tsv")
@@ -211,6 +212,8 @@ def _wrapped(path: Path, data: Mapping[str, Any], errors: RowErrors) -> Table | 
 
     A frame's `to_json` writes columns as objects by index, or as `columns` and `data`.
     """
+    if _is_row(data):
+        return Table.of([(1, data)], "item", errors)
     held = {key: value for key, value in data.items() if isinstance(value, list) and value}
     rows = [key for key, value in held.items() if all(isinstance(i, Mapping) for i in value)]
     if len(rows) == 1:
@@ -232,6 +235,19 @@ def _wrapped(path: Path, data: Mapping[str, Any], errors: RowErrors) -> Table | 
         f"{path.name}: expected a list of objects, got one dict with {what}. "
         "Read it into a list of rows and pass that."
     )
+
+
+def _is_row(data: Mapping[str, Any]) -> bool:
+    """Whether an object is one row: its texts or turns make a shape."""
+    for mapping in (found for labelled in (False, True) for found in candidates(data, labelled)):
+        cells = [data[name] for name in mapping.required]
+        turns = [cell for cell in cells if isinstance(cell, list) and cell and is_turns(cell)]
+        named = all({"role", "from"} & {*cell[0]} for cell in turns)
+        if named and all(
+            isinstance(cell, str | int | float) for cell in cells if cell not in turns
+        ):
+            return True
+    return False
 
 
 def _parquet(path: Path) -> Table:
@@ -277,4 +293,7 @@ def _bad_parquet(path: Path, error: Exception) -> DataError:
 
 def frame_table(frame: Any) -> Table:
     """A pandas DataFrame as a table; rows are numbered from 1."""
-    return Table.by_column([*frame.columns], lambda place: frame.iloc[:, place].tolist())
+    table = Table.by_column([*frame.columns], lambda place: frame.iloc[:, place].tolist())
+    index = [str(name) for name in frame.index.names if name is not None]
+    hint = f"Its index is {listed(index)}: pass frame.reset_index() to read that, too."
+    return replace(table, hint=hint) if index else table

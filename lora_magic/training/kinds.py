@@ -50,7 +50,7 @@ def opened(data: Any) -> Table | list[Any] | Stream:
         return list(data)
     indexed = hasattr(data, "__getitem__") and hasattr(data, "__len__")
     if indexed and not isinstance(data, str | bytes | bytearray):
-        return [data[place] for place in range(len(data))]  # torch's data sets
+        return list(_unbroken(data[place] for place in range(len(data))))  # torch's data sets
     raise DataError(f"data of type {type(data).__name__}: {EXPECTED}.{_remedy(data)}")
 
 
@@ -177,7 +177,7 @@ def _unbroken(items: Iterable[Any]) -> Iterator[Any]:
         yield from items
     except Exception as error:
         raise DataError(
-            f"the dataset failed with {type(error).__name__}: {sentence(error)}. Try it with: "
+            f"the data failed with {type(error).__name__}: {sentence(error)}. Try it with: "
             "next(iter(data))"
         ) from error
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,7 +22,8 @@ from lora_magic.base.prompt import PromptForm
 from lora_magic.errors import DataError
 
 from .encode import IGNORED, Encoded, digest_of, encode
-from .row import Row, numbered
+from .row import Refused, Row, numbered
+from .sample import sample_line
 
 
 def are_preferences(rows: Sequence[Row]) -> bool:
@@ -36,20 +38,28 @@ def are_preferences(rows: Sequence[Row]) -> bool:
 
 
 def encode_preferences(
-    rows: Sequence[Row], tokenizer: Any, form: PromptForm, max_length: int
+    rows: Sequence[Row],
+    tokenizer: Any,
+    form: PromptForm,
+    max_length: int,
+    *,
+    skip_bad: bool = False,
 ) -> Encoded:
     """Examples of pairs: the tokens of the chosen answer, and with them the rejected one's.
 
     A pair is cut if one side is, and left out as too long or empty if one side is. Raises
-    `DataError` as `encode` does, and if both answers of a row are equal.
+    `DataError` as `encode` does, and if both answers of a row are equal; with `skip_bad` such rows
+    are left out and listed.
     """
-    same = [r.line or place + 1 for place, r in enumerate(rows) if r.completion == r.rejected]
-    if same:
-        raise DataError(
-            f"{numbered('row', same)}: chosen and rejected are the same; remove such rows."
-        )
-    better = encode([_answered(row, row.completion) for row in rows], tokenizer, form, max_length)
-    worse = encode([_answered(row, row.rejected) for row in rows], tokenizer, form, max_length)
+    refused = Refused()
+    for place, row in enumerate(rows):
+        if row.completion == row.rejected:
+            refused.add(place, row.line or place + 1, "chosen and rejected are the same")
+    encoded = partial(encode, skip_bad=skip_bad, refused=refused)
+    chosen = [_answered(row, row.completion) for row in rows]
+    better = encoded(chosen, tokenizer, form, max_length)
+    other = [_answered(row, row.rejected) for row in rows]
+    worse = encoded(other, tokenizer, form, max_length)
     rejected = {example.row: example for example in worse.examples}
     longer = {e.row: length for e, length in zip(worse.examples, worse.lengths, strict=True)}
     pairs, lengths = [], []
@@ -62,16 +72,19 @@ def encode_preferences(
             "nothing to train on: in no row both answers can be trained; shorten the prompts, or "
             "raise --max-length."
         )
-    full = min(max(better.full, worse.full), len(rows) - len(pairs))
-    return replace(
+    left = len(rows) - len(pairs) - len(refused.places)
+    full = min(max(better.full, worse.full), left)
+    made = replace(
         better,
         examples=tuple(pairs),
         cut=sum(length > max_length for length in lengths),
-        empty=len(rows) - len(pairs) - full,
+        empty=left - full,
         full=full,
         lengths=tuple(lengths),
         data_hash=digest_of(rows),
+        skipped=worse.skipped,
     )
+    return replace(made, sample=sample_line(made, tokenizer))
 
 
 def _answered(row: Row, answer: str | None) -> Row:

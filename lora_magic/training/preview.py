@@ -88,6 +88,8 @@ class Preview:
         """Which rows are held out."""
         if not self.held_out:
             return "no row is held out"
+        if not self.held_out_rows:
+            return f"held out: {self.held_out:,} row{'s' * (self.held_out != 1)} of --eval"
         rest = self.held_out - _NAMED
         numbers = ", ".join(map(str, self.held_out_rows[:_NAMED]))
         numbers += f" and {rest} more" if rest > 0 else ""
@@ -129,10 +131,8 @@ def previewed(
     max_length: int,
     held_out: Collection[int],
     shown: int,
-    note: str = "",
 ) -> Preview:
-    """The record of encoded rows; `held_out` are places of rows, `shown` how many to show, `note`
-    what was not read.
+    """The record of encoded rows; `held_out` are places of rows, `shown` how many to show.
 
     The first rows are shown, and last the longest if it is cut.
     """
@@ -157,7 +157,7 @@ def previewed(
         held_out=len(held_out),
         held_out_rows=tuple(numbers),
         oddities=tuple(oddities(rows, encoded, max_length)),
-        notes=(*encoded.notes, *([note] if note else [])),
+        notes=tuple(filter(None, (encoded.skipped, *encoded.notes))),
         labels=tuple(label_counts(encoded).items()),
     )
 

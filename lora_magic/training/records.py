@@ -24,6 +24,9 @@ ONE_KIND = "All items must be of one kind: dicts, pairs or texts."
 _A_PAIR = "a (prompt, completion) pair of texts"
 _TRUTH = ("false", "true")
 
+#: What a message calls the fields of a row.
+_NAMES = {"system": "system message", "rejected": "rejected answer", "second": "second text"}
+
 
 class LeftOutError(Exception):
     """A person's function has returned None for a row: it is left out."""
@@ -81,9 +84,7 @@ class Reader:
     def item(self, item: Any, number: int) -> Row:
         """A dict in a known shape, a pair, a list of turns, a text, or a `Row`."""
         if isinstance(item, Row):
-            for text in (item.prompt, item.completion):
-                check_characters(text or "", "the row")
-            return item
+            return _checked(item)
         if isinstance(item, Mapping):
             return self.known(item, number)
         if isinstance(item, str):
@@ -100,7 +101,9 @@ class Reader:
                 if self.labelled:
                     completion = self.label(item[1])
                 return self._texts(number, prompt or "", completion or "")
-        raise RowError(f"expected {_A_PAIR}, got {_kind(item)}", ONE_KIND)
+        kinds = ", ".join(map(_kind, item[:3])) if isinstance(item, list | tuple) else ""
+        inside = f" of {len(item)} ({kinds})" if kinds else ""
+        raise RowError(f"expected {_A_PAIR}, got {_kind(item)}{inside}", ONE_KIND)
 
     def known(self, record: Record, number: int) -> Row:
         """A record by its own columns. Raises `RowError` if they fit no shape, or several."""
@@ -164,9 +167,10 @@ class Reader:
         return text
 
     def _texts(self, number: int, prompt: str | None, completion: str, **beside: Any) -> Row:
-        for what, text in (("prompt", prompt), ("completion", completion), *beside.items()):
+        answer = "label" if self.labelled else "completion"
+        for what, text in (("prompt", prompt), (answer, completion), *beside.items()):
             if isinstance(text, str):
-                check_characters(text, f"the {what}")
+                check_characters(text, f"the {_NAMES.get(what, what)}")
         return Row(prompt, completion, line=number, **beside)
 
     def _conversation(self, value: object, number: int, **beside: Any) -> Row:
@@ -230,6 +234,20 @@ class Reader:
             return self._texts(number, turns[0].content, better, rejected=worse, **beside)
         full = (*untrained, Message("assistant", better)) if better else ()
         return self._of_turns(full, number, rejected=worse, **beside)
+
+
+def _checked(row: Row) -> Row:
+    """A person's own `Row`. Raises `RowError` for what is not text, or cannot be."""
+    texts = [(what, getattr(row, what)) for what in ("prompt", "system", "rejected", "second")]
+    texts += [(f"turn {n}", turn.content) for n, turn in enumerate(row.messages or (), start=1)]
+    for what, text in (
+        ("completion", row.completion),
+        *((w, t) for w, t in texts if t is not None),
+    ):
+        if not isinstance(text, str):
+            raise RowError(f"its {what} is a {_kind(text)}, not text")
+        check_characters(text, what if what.startswith("turn") else f"the {_NAMES.get(what, what)}")
+    return row
 
 
 def conversation_of(turns: Sequence[Message]) -> tuple[Message, ...]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lora_magic.errors import DataError, listed
+from lora_magic.printable import clean
 
 #: Characters that no row can have: NUL, and the halves that a text cut in UTF-16 ends with.
 _BAD = re.compile("[\0\ud800-\udfff]")
@@ -122,6 +123,11 @@ class Rows(tuple[Row, ...]):
         made.unused, made.skipped, made.notes = tuple(unused), tuple(skipped), tuple(notes)
         return made
 
+    def noted(self, *notes: str) -> Rows:
+        """The same with more notes."""
+        own = [*self.notes, *notes]
+        return Rows(self, unused=self.unused, skipped=self.skipped, notes=own)
+
     @property
     def note(self) -> str:
         """All of it for the first line of a run; "" if every word was read."""
@@ -132,7 +138,8 @@ class Rows(tuple[Row, ...]):
         if self.skipped:
             word = "row" if len(self.skipped) == 1 else "rows"
             told.append(f"{len(self.skipped)} {word} skipped ({_first(self.skipped)})")
-        return " · ".join([*told, *self.notes])
+        # Names of columns may have characters that cannot be shown.
+        return clean(" · ".join([*told, *self.notes]))
 
 
 @dataclass
@@ -166,8 +173,56 @@ class RowErrors:
             return
         it = "it" if len(self.found) == 1 else "them"
         skip = [f"To leave {it} out, add --skip-bad."] if read and self.skip is not None else []
-        told = [f"{_first(self.found)}.", *skip, *self.remedies, *([remedy] if remedy else [])]
+        faults = _first(self.found)
+        told = [
+            faults if faults.endswith("?") else f"{faults}.",
+            *skip,
+            *self.remedies,
+            *([remedy] if remedy else []),
+        ]
         raise DataError(" ".join(told))
+
+
+@dataclass
+class Refused:
+    """Rows that were read but cannot be trained on: why, with the numbers of their rows.
+
+    `places` are their places among the rows.
+    """
+
+    reasons: dict[str, list[int]] = field(default_factory=dict)
+    places: set[int] = field(default_factory=set)
+
+    def add(self, place: int, number: int, why: str) -> None:
+        """Record why the row at a place cannot be trained on."""
+        numbers = self.reasons.setdefault(why.rstrip("."), [])
+        if number not in numbers[-1:]:
+            numbers.append(number)
+        self.places.add(place)
+
+    def raise_any(self, total: int, skip: bool, remedy: str = "") -> None:
+        """Raise a `DataError` with all reasons and the remedy, if there are any.
+
+        Not if they are to be skipped and some of the `total` rows are left.
+        """
+        left = total > len(self.places)
+        if not self.reasons or (skip and left):
+            return
+        it = "it" if len(self.places) == 1 else "them"
+        skipping = f"To leave {it} out, add --skip-bad." if left else ""
+        told = [f"{self._told}. No row was trained on.", skipping, remedy]
+        raise DataError(" ".join(filter(None, told)))
+
+    @property
+    def note(self) -> str:
+        """The rows that are left out, for the first line of a run; "" if there are none."""
+        count = len(self.places)
+        return f"{count} row{'s' * (count != 1)} skipped ({self._told})" if count else ""
+
+    @property
+    def _told(self) -> str:
+        told = [f"{numbered('row', numbers)}: {why}" for why, numbers in self.reasons.items()]
+        return "; ".join(told[:3]) + (f"; and {len(told) - 3} more reasons" if told[3:] else "")
 
 
 def _first(faults: Sequence[str]) -> str:

@@ -98,7 +98,7 @@ def sample_line(encoded: Encoded, tokenizer: Any) -> str:
     example = encoded.examples[0]
     tokens = read_tokens(example, tokenizer)
     start = f"row {example.number or example.row + 1} as it is read"
-    notes = "".join(f"; {note}" for note in encoded.notes)
+    notes = "".join(f"; {note}" for note in (encoded.skipped, *encoded.notes) if note)
     if example.label is not None:
         room = _LONGEST - len(start) - 40
         text = shortened(visible("".join(token.text for token in tokens)), room)

@@ -135,19 +135,25 @@ class ColumnMapping:
 def candidates(columns: Iterable[str], labelled: bool = False) -> list[ColumnMapping]:
     """Every mapping that the columns' names allow; one whose columns are part of another's gives
     way to that."""
+    found = _possible(columns, labelled)
+    needed = [{*shape.required} for shape, _ in found]
+    left = {name for shape, _ in found for name in shape.ignored}
+    return [
+        mapping
+        for (_, mapping), names in zip(found, needed, strict=True)
+        if not any(names < others for others in needed) and not names <= left
+    ]
+
+
+def _possible(columns: Iterable[str], labelled: bool) -> list[tuple[Shape, ColumnMapping]]:
+    """The shapes whose columns are all there."""
     own: dict[str, str] = {}
     for name in columns:
         # Of "Prompt" and "prompt" the second is meant.
         if name.lower() not in own or name == name.lower():
             own[name.lower()] = name
-    found = [shape for shape in (LABELLED if labelled else SHAPES) if {*shape.required} <= {*own}]
-    needed = [{*shape.required} for shape in found]
-    left = {name for shape in found for name in shape.ignored}
-    return [
-        _mapping(shape, own)
-        for shape, names in zip(found, needed, strict=True)
-        if not any(names < others for others in needed) and not names <= left
-    ]
+    shapes = LABELLED if labelled else SHAPES
+    return [(shape, _mapping(shape, own)) for shape in shapes if {*shape.required} <= {*own}]
 
 
 def _mapping(shape: Shape, own: dict[str, str]) -> ColumnMapping:
@@ -171,8 +177,8 @@ def mapping_for(columns: Sequence[str], flag: str | None, labelled: bool = False
 
     `flag` is "question + context => answer" (the first two are joined by a newline; for a
     classifier two are a pair), "prompt => better, worse", or one column of texts or conversations.
-    It means exactly these columns, and a system message beside them. Raises `DataError` that lists
-    the columns and the flag to type.
+    It means these columns and a system message beside them; if they are those that make a shape,
+    then that shape. Raises `DataError` that lists the columns and the flag to type.
     """
     if flag is not None:
         return _named(columns, flag, labelled)
@@ -182,6 +188,8 @@ def mapping_for(columns: Sequence[str], flag: str | None, labelled: bool = False
     if found:
         ways = " or ".join(f'--columns "{mapping}"' for mapping in found)
         raise DataError(f"columns {listed(columns)} match {len(found)} shapes: type {ways}.")
+    if not columns:
+        raise DataError(f"the data has no columns: expected {names(labelled)}.")
     example = " => ".join(columns[:2]) if len(columns) > 1 else "".join(columns)
     free = [name for name in usual(labelled) if name not in columns]
     hints = "".join(near(name, free) for name in columns if name not in usual(labelled))
@@ -209,7 +217,7 @@ def _named(columns: Sequence[str], flag: str, labelled: bool) -> ColumnMapping:
     if not arrow:
         left, right = "", flag
     asks = _parts(left, "+", columns) if arrow else []
-    answers = _parts(right, ",", columns) if arrow else [right.strip()]
+    answers = _parts(right, ",", columns)
     if not all([*asks, *answers]) or "=>" in right or len(answers) > 2 or (arrow and not asks):
         raise DataError(
             f'--columns "{flag}": expected "prompt column => completion column" or one text '
@@ -222,13 +230,16 @@ def _named(columns: Sequence[str], flag: str, labelled: bool) -> ColumnMapping:
             f'--columns "{flag}": no column {listed(map(repr, missing))}; the columns are '
             f'{listed(columns, 20)}.{hints} Write two with an arrow: --columns "body => reply".'
         )
-    usual_turns = {shape.answer for shape in SHAPES if shape.turns and not shape.rejected}
+    required = (*asks, *answers)
+    shaped = [] if labelled else [m for _, m in _possible(columns, labelled)]
+    if meant := [mapping for mapping in shaped if mapping.required == required]:
+        return meant[0]
     mapping = ColumnMapping(
         answers[0],
         tuple(asks),
         rejected="".join(answers[1:]),
-        turns=not asks and answers[0].lower() in usual_turns,
-        required=(*asks, *answers),
+        turns=not asks and len(answers) > 1,
+        required=required,
     )
     free = {name.lower(): name for name in columns if name not in mapping.used}
     if labelled:

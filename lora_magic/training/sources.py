@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from itertools import islice
 from typing import Any
 
-from lora_magic.errors import CommandError, DataError, LoraMagicError, listed
+from lora_magic.errors import CommandError, DataError, listed
 from lora_magic.paths import path_of
 
 from .arrow_line import arrow
@@ -78,21 +77,8 @@ def read_data(
         found = opened(data)
     if isinstance(found, Stream):
         found, notes = _first_of(found, most)
-        rows = _read(found, columns, reader, skip_bad)
-        return Rows(rows, unused=rows.unused, skipped=rows.skipped, notes=[*rows.notes, *notes])
+        return _read(found, columns, reader, skip_bad).noted(*notes)
     return _read(found, columns, reader, skip_bad)
-
-
-def read_guard(data: Any, columns: str | None, **reading: Any) -> Rows:
-    """The rows of `--guard`, in any form of `read_data`; `columns` applies if they have those."""
-    if columns is not None:
-        with suppress(LoraMagicError):
-            return read_data(data, columns=columns, **reading)
-    try:
-        return read_data(data, **reading)
-    except LoraMagicError as error:
-        said = str(error).replace("--data", "--guard").replace("to train on", "to measure")
-        raise type(error)(said if said.startswith("--guard") else f"--guard: {said}") from None
 
 
 def _from_path(
@@ -157,7 +143,10 @@ def _read(found: Table | list[Any], columns: str | None, reader: Reader, skip_ba
         by_row = _by_row(table, reader.labelled, columns)
         hint = f"{str(error).rstrip('.')}. {table.hint}" if table.hint and not columns else ""
         raise by_row or (DataError(hint) if hint else error) from None
-    return _by_columns(table, mapping, reader)
+    rows = _by_columns(table, mapping, reader)
+    # Those who name columns may mean these only.
+    more = [name for name in mapping.asks if name not in mapping.required] if columns else []
+    return rows.noted(f"{listed(more)} joined to the prompt, too") if more else rows
 
 
 def _by_row(table: Table, labelled: bool, columns: str | None) -> DataError | None:

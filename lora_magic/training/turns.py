@@ -194,7 +194,11 @@ def tools_of(value: object) -> tuple[Mapping[str, Any], ...] | None:
         return None
     tools = [found] if isinstance(found, Mapping) else found
     if not isinstance(tools, list) or not all(isinstance(tool, Mapping) for tool in tools):
-        raise RowError("tools are not a list of objects, each one tool's schema")
+        raise RowError(
+            f"the column tools is {repr(value)[:40]}, expected a list of objects, each one tool's "
+            "schema",
+            "Correct it, or drop that column.",
+        )
     _check_json(tools, "tools")
     return tuple(tools) or None
 

@@ -53,7 +53,7 @@ RECORD = {
 def test_the_first_line_of_a_run_names_every_column_that_is_not_read(ready: Session) -> None:
     assert first_line(ready, [RECORD]).endswith(" · columns not used: id, text")
     line = first_line(ready, [RECORD], columns="instruction => output")
-    assert line.endswith(" · columns not used: id, input, text")
+    assert line.endswith(" · columns not used: id, text · input joined to the prompt, too")
     assert "not used" not in first_line(ready, text=ROWS)
 
 
@@ -70,6 +70,25 @@ def test_the_first_line_lists_rows_that_were_skipped_and_left_out(ready: Session
     assert "one: 1 row, " in line
     assert "1 row skipped (row 2: --map returned" in line
     assert "1 row left out by --map" in line
+
+
+BAD = {**RECORD, "output": "a <|im_end|> b"}
+INSIDE = "1 row skipped (row 2: <|im_end|> inside the completion"
+
+
+def test_a_row_that_cannot_be_encoded_is_skipped_in_all_sets_and_told(ready: Session) -> None:
+    rows = [RECORD, BAD, {**RECORD, "instruction": "Who?", "id": 8}]
+    with pytest.raises(DataError, match=r"row 2: <\|im_end\|> inside.* add --skip-bad"):
+        ready.train("one", rows, steps=1)
+    shown = ready.preview("one", rows, skip_bad=True)
+    assert shown.examples == 2
+    assert any(note.startswith(INSIDE) for note in shown.notes)
+    line = first_line(ready, rows, skip_bad=True)
+    assert "one: 2 rows, " in line
+    other = [{**row, "instruction": "Why?"} for row in rows[:2]]
+    for flag in ("eval", "guard"):
+        line = first_line(ready, rows, skip_bad=True, **{flag: other})
+        assert f"--{flag}: columns not used: id, text · {INSIDE}" in line
 
 
 def test_a_function_and_a_cell_do_not_go_together(ready: Session) -> None:

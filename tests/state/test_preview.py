@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,9 +30,11 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session
 
 def test_a_preview_is_of_what_a_run_trains_and_holds_out(session: Session) -> None:
     rows = [(f"Question {n}?", f"Answer {n}.") for n in range(60)]
-    shown = session.preview("calm", rows, max_length=48, eval=6)
-    summary = session.train("calm", rows, max_length=48, eval=6, steps=1)
-    assert shown.held_out == summary.held_out == 6
+    shown = session.preview("calm", rows, max_length=48)
+    summary = session.train("calm", rows, max_length=48, steps=1)
+    hashes = [hashlib.sha256(json.dumps([asked]).encode()).digest()[:6] for asked, _ in rows]
+    below = sum(int.from_bytes(one, "big") < 2**48 / 10 for one in hashes)
+    assert shown.held_out == summary.held_out == below
     assert shown.total - shown.held_out == summary.examples
     assert shown.end_token == summary.end_token
     assert shown.max_length == 48
@@ -101,3 +106,47 @@ def test_the_second_line_of_a_run_shows_a_row(session: Session) -> None:
     assert "3 rows" in lines[0]
     assert lines[1].endswith("user↵Where?<|im_end|>↵<|im_start|>assistant↵⟦Here.<|im_end|>⟧")
     assert len(lines[1]) <= 120
+
+
+def test_a_preview_tells_what_is_not_read_and_shows_the_rows_of_eval(session: Session) -> None:
+    rows = [{"prompt": "a", "completion": "b", "id": 1}]
+    other = [{"prompt": "c", "completion": "d", "page": 2}, {"prompt": "e", "completion": "f"}]
+    shown = session.preview("calm", rows, eval=other)
+    assert shown.notes == ("column not used: id · --eval: column not used: page",)
+    assert "held out: 2 rows of --eval" in repr(shown)
+    for bad, told in (([("a", 3.5j)], "asks the same"), ([("q", "b\ud83d")], "row 1: character 2")):
+        for verb in (session.preview, session.train):
+            with pytest.raises(DataError, match=f"^--eval: .*{told}"):
+                verb("calm", rows, eval=bad)
+
+
+def test_other_sets_are_read_as_the_data_is_or_by_their_own_columns(session: Session) -> None:
+    frame = [{"body": "a", "reply": "b"}]
+    others = ([{"body": "c", "reply": "d"}], [("c", "d")], [{"prompt": "c", "completion": "d"}])
+    ways: tuple[dict[str, Any], ...] = (
+        {"columns": "body => reply"},
+        {"map_": lambda row: (row["body"], row["reply"])},
+    )
+    for way in ways:
+        for other in others:
+            for flag in ("eval", "guard"):
+                summary = session.train("calm", frame, steps=1, **way, **{flag: other})
+                assert (summary.held_out or summary.guard.rows) == 1
+        with pytest.raises(DataError, match=r"^--eval: "):
+            session.train("calm", frame, steps=1, eval=[3], **way)
+
+
+def test_a_system_message_with_half_a_character_is_refused_by_its_flag(session: Session) -> None:
+    with pytest.raises(CommandError, match=r"^--system: character 4 is half of one \(U\+D83D\)"):
+        session.preview(text=ROWS, system="Be \ud83d")
+
+
+def test_kept_rows_are_asked_by_their_prompts(session: Session) -> None:
+    session.data("mine", ROWS)
+    answers = session.ask(data="mine", max_new_tokens=2)
+    assert [answer.prompt for answer in answers.rows] == ["Where?", "What?", "Who?"]
+    session.data("texts", "One text.\n\nAnother.")
+    with pytest.raises(CommandError, match=r"texts: no prompt in rows 1, 3"):
+        session.ask(data="texts")
+    with pytest.raises(CommandError, match="--column x: the rows kept as mine have no columns"):
+        session.ask(data="mine", column="x")

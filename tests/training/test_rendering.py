@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerFast
 from lora_magic.base.prompt import PromptForm
 from lora_magic.errors import DataError, PromptError
 from lora_magic.training.encode import Encoded, encode, encode_labelled
+from lora_magic.training.preference import encode_preferences
 from lora_magic.training.row import Message, Row
 from lora_magic.training.sample import sample_line
 from tests.tiny import CHAT_TEMPLATE, tiny_tokenizer
@@ -333,3 +334,68 @@ def test_the_sample_is_one_line_with_the_trained_part_marked() -> None:
     assert len(long.sample) <= 120
     assert "\n" not in long.sample
     assert long.sample.endswith("<|im_end|>⟧")
+
+
+def skipping(tokenizer: Any, *rows: Row) -> Encoded:
+    return encode(rows, tokenizer, PromptForm.of(tokenizer), 128, skip_bad=True)
+
+
+def test_rows_that_the_tokenizer_refuses_are_skipped_whole_and_listed() -> None:
+    """The good rows make the same examples as alone; no row of a bad conversation is trained."""
+    inside = "a<|im_end|>b"
+    turns = [Message("user", "q"), Message("assistant", "good")]
+    bad = Row(None, inside, (*turns, Message("user", "r"), Message("assistant", inside)), line=4)
+    good = [Row("q", "a", line=2), Row("r", "b", line=9)]
+    found = skipping(chatting(CHAT_TEMPLATE), good[0], bad, good[1], Row("s", inside, line=11))
+    alone = encode(good, chatting(CHAT_TEMPLATE), PromptForm.of(chatting(CHAT_TEMPLATE)), 128)
+    assert [e.tokens for e in found.examples] == [e.tokens for e in alone.examples]
+    assert [(e.row, e.number) for e in found.examples] == [(0, 2), (2, 9)]
+    assert found.lengths == alone.lengths
+    assert found.skipped.startswith("2 rows skipped (rows 4, 11: <|im_end|> inside the completion")
+    assert found.skipped in found.sample
+    with pytest.raises(DataError, match=r"^rows 4, 11: .*To leave them out, add --skip-bad\."):
+        encoded(chatting(CHAT_TEMPLATE), good[0], bad, Row("s", inside, line=11))
+
+
+def test_bad_rows_alone_are_an_error_whether_they_are_skipped_or_not() -> None:
+    bad = Row("q", "a<|im_end|>b", line=3)
+    for given in (encoded, skipping):
+        with pytest.raises(DataError, match=r"^row 3: <\|im_end\|> inside") as caught:
+            given(chatting(CHAT_TEMPLATE), bad)
+        assert "skip-bad" not in str(caught.value)
+
+
+def test_labelled_rows_and_preferences_are_skipped_likewise() -> None:
+    tokenizer = wordpiece("fox", "eats")
+    rows = [Row("fox", "x", line=1), Row("eats", "z", line=2), Row(None, "fox", line=5)]
+    found = encode_labelled(rows, tokenizer, ["x"], 64, skip_bad=True)
+    assert [e.row for e in found.examples] == [0]
+    assert found.skipped == (
+        "2 rows skipped (row 2: unknown label 'z'; row 5: a text without a label)"
+    )
+    tokenizer = chatting(CHAT_TEMPLATE)
+    pairs = [
+        Row("q", "same", rejected="same", line=1),
+        Row("q", "good", rejected="b<|im_end|>c", line=2),
+        Row("q", "b<|im_end|>c", rejected="bad", line=3),
+        Row("q", "good", rejected="bad", line=4),
+    ]
+    with pytest.raises(DataError, match=r"row 1: chosen and rejected are the same"):
+        encode_preferences(pairs, tokenizer, PromptForm.of(tokenizer), 64)
+    kept = encode_preferences(pairs, tokenizer, PromptForm.of(tokenizer), 64, skip_bad=True)
+    assert [e.number for e in kept.examples] == [4]
+    assert (kept.empty, kept.full) == (0, 0)
+    assert kept.skipped.startswith("3 rows skipped (row 1: chosen and rejected are the same; row")
+    assert "rows 3, 2: <|im_end|> inside" in kept.sample
+
+
+def test_a_pair_whose_segments_are_not_used_says_so() -> None:
+    tokenizer = wordpiece("fox", "eats")
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="$A", pair="$A:0 $B:1", special_tokens=[]
+    )
+    tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
+    assert tokenizer("fox", "eats")["token_type_ids"] == [0, 1]
+    pair, one = Row("fox", "x", second="eats"), Row("fox", "x")
+    assert "segment ids" in "".join(encode_labelled([pair], tokenizer, ["x"], 64).notes)
+    assert encode_labelled([one], tokenizer, ["x"], 64).notes == ()

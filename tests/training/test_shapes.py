@@ -229,14 +229,55 @@ def test_two_columns_of_a_classifier_are_a_pair_and_of_a_writer_two_lines() -> N
     assert (lines.prompt, lines.second, lines.completion) == ("one\ntwo", None, "yes")
 
 
-def test_columns_mean_exactly_those_that_are_named_and_the_others_are_told() -> None:
-    rows = read(ALPACA, columns="instruction => output")
-    assert [(row.prompt, row.completion) for row in rows] == [("Add the numbers.", "3")]
-    assert set(rows.unused) == {"input", "text"}
-    (row,) = read(ALPACA, columns="instruction + input => output")
-    assert row.prompt == "Add the numbers.\n1 and 2"
+@pytest.mark.parametrize(
+    ("record", "columns", "prompt", "unused"),
+    [
+        (ALPACA, "instruction => output", "Add the numbers.\n1 and 2", ("text",)),
+        (
+            DOLLY,
+            "instruction=>response",
+            "Which colour is the cat?\nThe cat is red.",
+            ("category",),
+        ),
+        (SQUAD, "question => answer", "Which colour?\nThe cat is red.", ("id",)),
+    ],
+)
+def test_columns_that_make_a_known_shape_mean_that_shape_and_say_so(
+    record: dict[str, str], columns: str, prompt: str, unused: tuple[str, ...]
+) -> None:
+    rows = read(record, columns=columns)
+    assert (rows[0].prompt, rows.unused) == (prompt, unused)
+    assert "joined to the prompt" in rows.note
+    assert "joined" not in read(record).note
+
+
+def test_columns_otherwise_mean_exactly_those_that_are_named_and_the_others_are_told() -> None:
+    rows = read(ALPACA, columns="input => output")
+    assert [(row.prompt, row.completion) for row in rows] == [("1 and 2", "3")]
+    assert set(rows.unused) == {"instruction", "text"}
+    rows = read(ALPACA, columns="instruction + input => output")
+    assert (rows[0].prompt, rows.notes) == ("Add the numbers.\n1 and 2", ())
     (row,) = read({**SQUAD, "system": "Be terse."}, columns="context+question=>answer")
     assert (row.prompt, row.system) == ("The cat is red.\nWhich colour?", "Be terse.")
+
+
+def test_two_columns_of_conversations_are_preferences_under_any_name() -> None:
+    good, bad = [HELLO, YO], [HELLO, {"role": "assistant", "content": "No."}]
+    for names in (("chosen", "rejected"), ("good", "bad")):
+        record = {"question": "q", "answer": "a", **dict(zip(names, (good, bad), strict=True))}
+        (row,) = read(record, columns=", ".join(names))
+        assert (row.prompt, row.completion, row.rejected) == (
+            HELLO["content"],
+            YO["content"],
+            "No.",
+        )
+
+
+def test_tools_that_are_no_list_are_refused_with_their_value() -> None:
+    with pytest.raises(
+        DataError, match=r"row 1: the column tools is '\[\.\.\.\]', expected a list"
+    ):
+        read({**SHAREGPT, "tools": "[...]"})
 
 
 def test_columns_name_two_answers_of_which_the_first_is_better() -> None:

@@ -203,7 +203,7 @@ def test_bad_json_and_bad_bytes_name_their_line(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('[\n{"text": "a"},\n{"text" "b"}]')
     with pytest.raises(DataError, match=r"a.json, line 3: not JSON"):
         read_data(tmp_path / "a.json")
-    (tmp_path / "b.json").write_text('{"text": "a"}')
+    (tmp_path / "b.json").write_text('{"name": "a"}')
     with pytest.raises(DataError, match="expected a list of objects, got one dict"):
         read_data(tmp_path / "b.json")
     (tmp_path / "b.csv").write_bytes(b"text\nok\ncaf\xe9\n")
@@ -309,3 +309,64 @@ def test_json_that_python_cannot_read_is_one_line(tmp_path: Path) -> None:
         (tmp_path / "a.json").write_text(text)
         with pytest.raises(DataError, match=r"a\.json: .*expected a list of objects"):
             read_file(tmp_path / "a.json")
+
+
+TURNS = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+PLAIN_TURNS = (Message("user", "q"), Message("assistant", "a"))
+
+
+@pytest.mark.parametrize(
+    ("content", "rows"),
+    [
+        ({"prompt": "q", "completion": "a"}, [Row("q", "a", line=1)]),
+        ({"messages": TURNS}, [Row(None, "a", PLAIN_TURNS, line=1)]),
+        ({"conversations": [{"messages": TURNS}]}, [Row(None, "a", PLAIN_TURNS, line=1)]),
+        ({"text": "hello"}, [Row(None, "hello", line=1)]),
+        ({"text": ["one", "two"]}, [Row(None, "one", line=1), Row(None, "two", line=2)]),
+    ],
+)
+def test_a_json_object_is_one_row_if_its_fields_are_a_rows(
+    content: object, rows: list[Row], tmp_path: Path
+) -> None:
+    (tmp_path / "one.json").write_text(json.dumps(content), "utf-8")
+    assert list(read_data(tmp_path / "one.json")) == rows
+
+
+def test_an_empty_file_is_called_by_its_name_whatever_its_format(tmp_path: Path) -> None:
+    for name in ("a.txt", "a.csv", "a.jsonl", "a.json"):
+        (tmp_path / name).write_text(" \n", "utf-8")
+        with pytest.raises(DataError, match=rf"^{name} is empty"):
+            read_data(tmp_path / name)
+
+
+def test_a_persons_own_rows_are_checked_in_every_field() -> None:
+    half = "cut \ud83d"
+    for bad, told in (
+        (Row("q", "a", system=half), "character 5 of the system message"),
+        (Row("q", "a", rejected=half), "character 5 of the rejected answer"),
+        (Row("q", "a", second=half), "character 5 of the second text"),
+        (Row(None, "a", (Message("user", half), Message("assistant", "a"))), "5 of turn 1 is"),
+        (Row(3, "a"), "its prompt is a int, not text"),  # type: ignore[arg-type]
+        (Row("q", None), "its completion is a NoneType, not text"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(DataError, match=f"^row 2: .*{told}"):
+            read_data([Row("q", "a"), bad])
+
+
+def test_data_that_fails_while_it_is_read_is_an_error_with_its_cause() -> None:
+    grouped = pd.DataFrame({"prompt": ["q"], "completion": ["a"]}).groupby("prompt")
+    with pytest.raises(DataError, match="the data failed with KeyError"):
+        read_data(grouped)
+
+
+def test_a_frame_whose_column_is_its_index_says_so_and_one_without_columns_too() -> None:
+    frame = pd.DataFrame({"prompt": ["q"], "completion": ["a"]})
+    with pytest.raises(DataError, match=r"Its index is prompt: pass frame\.reset_index\(\)"):
+        read_data(frame.set_index("prompt"))
+    with pytest.raises(DataError, match=r"^the data has no columns: expected prompt"):
+        read_data(pd.DataFrame())
+
+
+def test_what_is_told_of_columns_can_be_written_as_utf8() -> None:
+    rows = read_data([{"cut \ud83d": "x", "prompt": "q", "completion": "a"}])
+    assert rows.note.encode("utf-8").decode() == "column not used: cut <U+D83D>"
