@@ -20,13 +20,17 @@ PACKAGE = Path(__file__).parent.parent / "lora_magic"
 
 #: A room and the rooms that it may import at any time.
 BELOW = {
-    "": {"magics", "state", "training", "compare", "adapters", "base", "lowrank"},
-    "magics": {"state", "training", "compare", "adapters", "base", "lowrank", "demo", "views", ""},
-    "state": {"training", "compare", "adapters", "base", "lowrank", "demo"},
-    "training": {"base"},
+    "": {"magics", "state", "training", "compare", "adapters", "base", "lowrank", "data"},
+    "magics": {
+        *("state", "training", "compare", "adapters", "base", "lowrank", "demo", "views", "data"),
+        "",
+    },
+    "state": {"training", "compare", "adapters", "base", "lowrank", "demo", "data"},
+    "training": {"base", "data"},
     "compare": {"adapters", "base", "lowrank"},
     "adapters": {"base", "lowrank"},
     "base": {"demo"},
+    "data": set(),
     "lowrank": set(),
     "demo": set(),
     "views": set(),
@@ -68,6 +72,7 @@ CEILINGS = {
     "magics": 2186,
     "state": 2256,
     "training": 1718,
+    "data": 1500,
     "compare": 639,
     "adapters": 4292,
     "base": 2048,
@@ -93,6 +98,7 @@ REASONS = {
     "checks.py": OPEN_FILE,
     "compare/__init__.py": INIT,
     "compare/diff.py": "the words that differ, alone",
+    "data/__init__.py": INIT,
     "demo/__init__.py": INIT,
     "demo/checksums.py": "written by the factory, verified by the loader",
     "demo/factory/__init__.py": INIT,

@@ -15,14 +15,14 @@ from lora_magic.compare import classify as classifying
 from lora_magic.compare.ask import Answer, OnText, ask
 from lora_magic.compare.bulk import Answers
 from lora_magic.compare.prediction import Prediction
+from lora_magic.data.files import read_file
+from lora_magic.data.kinds import Stream, opened
+from lora_magic.data.records import text_of
+from lora_magic.data.row import Row, RowErrors, numbered
+from lora_magic.data.sources import list_of
+from lora_magic.data.table import Table
 from lora_magic.errors import CommandError, DataError, PromptError, listed, near
 from lora_magic.paths import path_of
-from lora_magic.training.files import read_file
-from lora_magic.training.kinds import Stream, opened
-from lora_magic.training.records import text_of
-from lora_magic.training.row import Row, RowErrors, numbered
-from lora_magic.training.sources import list_of
-from lora_magic.training.table import Table
 
 from . import queries
 

@@ -160,7 +160,7 @@ def _method(session: Session, method: str, folder: Path) -> str:
 def _train(session: Session) -> str:
     """The fewest steps that the method allows, without measuring forgetting."""
     from lora_magic.adapters.training_hooks import SHORTEST
-    from lora_magic.training.rows import read_text
+    from lora_magic.data.rows import read_text
 
     from .train import train
 

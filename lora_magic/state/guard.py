@@ -15,10 +15,10 @@ from lora_magic.adapters.live_adapter import LiveAdapter
 from lora_magic.base.device import out_of_memory, release_after
 from lora_magic.base.restore import generators, restoring
 from lora_magic.compare.limits import check_known
+from lora_magic.data.row import Row
 from lora_magic.errors import CommandError, LoraMagicError
 from lora_magic.training.encode import Encoded
 from lora_magic.training.forgetting import Guard
-from lora_magic.training.row import Row
 from lora_magic.training.run import pad_id
 
 from .forgetting import Stopped, loss, reason

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from keyword import iskeyword
 from typing import Any
 
+from lora_magic.data import rows, sources
+from lora_magic.data.records import Function
+from lora_magic.data.row import Row, Rows
 from lora_magic.errors import CommandError, LoraMagicError
-from lora_magic.training import rows, sources
-from lora_magic.training.records import Function
-from lora_magic.training.row import Row, Rows
 
 
 @dataclass(frozen=True)

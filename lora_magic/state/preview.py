@@ -11,14 +11,14 @@ from typing import Any
 
 from lora_magic.adapters.live_adapter import LiveAdapter
 from lora_magic.checks import is_whole
+from lora_magic.data.row import Row
 from lora_magic.errors import CommandError
 from lora_magic.training import batches, preference
 from lora_magic.training.preview import Preview, previewed
-from lora_magic.training.row import Row
 from lora_magic.training.spec import plan
 
+from .prepare import encoded_rows, form_for, noted, recipe_for
 from .session_state import SessionState
-from .train import encoded_rows, form_for, noted, recipe_for
 
 #: Rows that a preview shows at most.
 _MOST = 20

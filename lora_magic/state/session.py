@@ -41,12 +41,12 @@ if TYPE_CHECKING:
     from lora_magic.compare.comparison import Comparison
     from lora_magic.compare.prediction import Classification, Prediction
     from lora_magic.compare.run import OnAnswers
+    from lora_magic.data.records import Function
+    from lora_magic.data.row import Rows
     from lora_magic.lowrank.spectrum import Spectrum
     from lora_magic.magics.panel import Panel
     from lora_magic.training.preview import Preview
-    from lora_magic.training.records import Function
     from lora_magic.training.reporter import Reporter
-    from lora_magic.training.row import Rows
     from lora_magic.training.summary import RunSummary
 
     from .doctor import Examination
@@ -479,7 +479,8 @@ class Session:
         than those of the checkpoint's run, and `CommandError` without a checkpoint.
         """
         from . import checkpoints
-        from .train import rows_needed, train
+        from .prepare import rows_needed
+        from .train import train
 
         _ = self._state.base
         self._state.refuse_while_merged("train")

@@ -5,7 +5,6 @@ Knows the session's state and the run; knows no format of rows and no notebook.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -15,20 +14,16 @@ from typing import Any
 from lora_magic.adapters.live_adapter import History, LiveAdapter, Record
 from lora_magic.adapters.spec import BASE_NAME
 from lora_magic.adapters.training_hooks import hooks_of
-from lora_magic.base.prompt import PromptForm
-from lora_magic.base.recipe import Recipe
-from lora_magic.checks import is_number
-from lora_magic.compare.limits import check_known
+from lora_magic.data.row import Row
 from lora_magic.errors import CommandError, TrainingStopped
 from lora_magic.interrupts import Stop, terminating
-from lora_magic.training import encode, preference, run
+from lora_magic.training import run
 from lora_magic.training.encode import Encoded
 from lora_magic.training.forgetting import Forgetting, Guard, Unmeasured, recorded
 from lora_magic.training.progress import Snapshot
 from lora_magic.training.rate_curve import RateCurve
 from lora_magic.training.reporter import Reporter, Result, RunPlan, SilentReporter
-from lora_magic.training.row import Row, Rows
-from lora_magic.training.spec import TrainSpec, plan
+from lora_magic.training.spec import TrainSpec
 from lora_magic.training.summary import RunSummary
 
 from . import checkpoints, find_rate, forgetting
@@ -36,11 +31,8 @@ from . import guard as guards
 from .checkpoints import EVERY, About, Disk, Found
 from .guard import GuardRows
 from .ledger import Run
+from .prepare import form_for, prepare
 from .session_state import SessionState
-
-#: The default rate for preferences, as a multiple of that for completions. At 0.3 the embedded
-#: model answers nothing else any more (tests/benchmarks/results/preference_rate.txt).
-PREFERENCE_RATE = 0.1
 
 
 def train(
@@ -83,40 +75,26 @@ def train(
         form = found.about.form
     else:
         form = form_for(state, attached if more else None, template, system)
-    room = state.base.context - attached.tokens
-    recipe = recipe_for(state, attached, flags.get("lora_plus"))
-    prefers = preference.are_preferences(rows)
-    if prefers:
-        recipe = replace(recipe, learning_rate=recipe.learning_rate * PREFERENCE_RATE)
-        if flags.get("replay") is not None:
-            raise CommandError("--replay does not work with preferences: omit it; --guard does.")
     finding = flags.get("lr") == find_rate.FIND
     if finding and found is not None:
         raise CommandError(
             "--lr find begins no run that --resume could continue: omit one of them."
         )
     asked = find_rate.flags_of(flags) if finding else flags
-    other = None if held_out is None else len(held_out)
-    spec = plan(recipe, len(rows), context=room, prefers=prefers, held_out=other, **asked)
-    # Virtual tokens act through the cache, which a checkpointed block does not get.
-    spec = replace(spec, can_checkpoint=not attached.tokens)
-
-    def tokens_of(some: Sequence[Row]) -> Encoded:
-        return encoded_rows(state, some, form, spec.max_length, skip_bad)
-
-    encoded = tokens_of(rows)
+    ready = prepare(
+        state,
+        attached,
+        rows,
+        form,
+        held_out=held_out,
+        guard=guard,
+        skip_bad=skip_bad,
+        notes=notes,
+        flags=asked,
+    )
+    spec, encoded, guarded = ready.spec, ready.encoded, ready.guarded
     if held_out is not None:
-        if preference.are_preferences(held_out) != prefers:
-            raise CommandError("--eval: give rows of the same kind as those to train on.")
-        measured_rows = tokens_of(held_out)
-        encoded = encoded.measured_on(measured_rows)
-        notes = noted(notes, "--eval", held_out, measured_rows)
         flags["eval"] = f"{len(held_out)} other rows"
-    guarded = guards.read(state, guard, flags.get("replay"), tokens_of, spec.pass_size)
-    if guarded and guard is not None:
-        notes = noted(notes, "--guard", guard, guarded.measured, guarded.replay)
-    if guarded and guarded.replay:
-        encoded = encoded.replaying(guarded.replay)
     reporter = reporter or SilentReporter()
     if finding:
         return find_rate.find(state, attached, encoded, spec, more=more, reporter=reporter)
@@ -139,7 +117,7 @@ def train(
 
     done = start.progress.steps if start else 0
     state.run = Run(attached.name, spec, form, encoded.data_hash, len(rows), done)
-    told = _Told(reporter, notes, found.remarks(about) if found else ())
+    told = _Told(reporter, ready.notes, found.remarks(about) if found else ())
     summary = _run(
         state, attached, encoded, spec, more, told, record, guarded, about, start, keeper
     )
@@ -153,42 +131,6 @@ def train(
         # Last: until the summary is returned, a killed kernel needs it.
         keeper.remove()
     return summary
-
-
-def rows_needed(recipe: Recipe, steps: object, batch_size: object) -> int | None:
-    """The rows that a run of so many steps needs of a stream; None if its length is not given.
-
-    Held-out rows are taken from these: the others are then seen a little more than once.
-    """
-    batch = recipe.batch_size * recipe.accumulation if batch_size is None else batch_size
-    if not isinstance(steps, int) or not isinstance(batch, int):
-        return None  # Other values are refused when the run is planned.
-    return steps * batch if steps * batch > 0 else None
-
-
-def encoded_rows(
-    state: SessionState,
-    rows: Sequence[Row],
-    form: PromptForm | None,
-    max_length: int,
-    skip_bad: bool = False,
-) -> Encoded:
-    """Rows as tokens in the prompt's form; without one, as a classifier reads them.
-
-    With `skip_bad` rows that cannot be encoded are left out, and the record lists them.
-    """
-    tokenizer = state.base.needs_tokenizer()
-    prefers = preference.are_preferences(rows)
-    if form is None and prefers:
-        raise CommandError("a classifier learns labels, not preferences: load a language model.")
-    if form is None:
-        labels = state.base.task.labels
-        encoded = encode.encode_labelled(rows, tokenizer, labels, max_length, skip_bad=skip_bad)
-    else:
-        how = preference.encode_preferences if prefers else encode.encode
-        encoded = how(rows, tokenizer, form, max_length, skip_bad=skip_bad)
-    check_known([example.tokens for example in encoded.examples], state.base.model)
-    return encoded
 
 
 def _stopped(summary: RunSummary, written: bool) -> str:
@@ -208,13 +150,6 @@ def _asked(row: Row) -> str:
     """What a row asks: its prompt, or the user's first turn of a conversation; "" for a text."""
     turns = [turn.content for turn in row.messages or () if turn.role == "user"]
     return row.prompt or next(iter(turns), "")
-
-
-def noted(notes: str, flag: str, rows: Sequence[Row], *encoded: Encoded | None) -> str:
-    """The notes with what a flag's rows have left out."""
-    own = [rows.note] if isinstance(rows, Rows) else []
-    told = " · ".join(filter(None, [*own, *(one.skipped for one in encoded if one)]))
-    return " · ".join(filter(None, (notes, f"{flag}: {told}" if told else "")))
 
 
 class _Told:
@@ -276,34 +211,6 @@ def _with_forgetting(
         summary = replace(summary, forgetting=found, guard=guard)
         reporter.finish(summary)
     return summary
-
-
-def recipe_for(state: SessionState, attached: LiveAdapter, ratio: Any) -> Recipe:
-    """The base's recipe with the method's own learning rate.
-
-    With LoRA+ the geometric mean of A's and B's rates is the recipe's rate. Virtual tokens act
-    through the cache, which a checkpointed block does not get: they would not be trained, or the
-    mask would not fit.
-    """
-    recipe = state.base.recipe
-    spread = math.sqrt(ratio) if is_number(ratio) and ratio > 0 else 1.0
-    rate = recipe.learning_rate * attached.method.rate / spread
-    checkpointing = recipe.checkpointing and not attached.tokens
-    return replace(recipe, learning_rate=rate, checkpointing=checkpointing)
-
-
-def form_for(
-    state: SessionState, continued: LiveAdapter | None, template: str | None, system: str | None
-) -> PromptForm | None:
-    """The prompt's form: from the flags, else of the continued adapter; None for a classifier."""
-    if state.base.task.classifies:
-        if template is not None or system is not None:
-            raise CommandError(
-                "a classifier reads the text as it is: omit --template and --system."
-            )
-        return None
-    previous = continued.form if continued and template is None and system is None else None
-    return previous or PromptForm.of(state.base.needs_tokenizer(), template, system)
 
 
 def _run(

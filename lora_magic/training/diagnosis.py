@@ -12,10 +12,10 @@ from contextlib import AbstractContextManager
 from torch import nn
 
 from lora_magic.base.finite import broken
+from lora_magic.data.row import numbered
 
 from .encode import Example
 from .held_out import Batch, measure
-from .row import numbered
 
 #: In this block the model is the base, without the adapter.
 Without = Callable[[], AbstractContextManager[None]]

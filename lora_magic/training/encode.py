@@ -15,9 +15,9 @@ from typing import Any
 from lora_magic.base.prompt import Asked, PromptForm, Tokens, Written
 from lora_magic.base.template import Turn
 from lora_magic.base.tokens import all_token_ids, bare_text, classified_ids, lost_of
+from lora_magic.data.row import Message, Refused, Row, numbered
 from lora_magic.errors import DataError, PromptError, listed, near
 
-from .row import Message, Refused, Row, numbered
 from .sample import sample_line
 
 #: The label of a token that the loss does not cover, in torch's cross entropy and transformers.

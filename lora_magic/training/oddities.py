@@ -9,10 +9,10 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from lora_magic.data.row import Row
 from lora_magic.numbers import percent
 
 from .encode import Encoded
-from .row import Row
 
 #: Row numbers that an oddity names; the rest is counted.
 _NAMED = 8

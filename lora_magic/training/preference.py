@@ -19,10 +19,10 @@ import torch.nn.functional as F  # noqa: N812 - the usual name
 from torch import Tensor, nn
 
 from lora_magic.base.prompt import PromptForm
+from lora_magic.data.row import Refused, Row, numbered
 from lora_magic.errors import DataError
 
 from .encode import IGNORED, Encoded, digest_of, encode
-from .row import Refused, Row, numbered
 from .sample import sample_line
 
 

@@ -9,11 +9,11 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lora_magic.data.row import Row
 from lora_magic.frames import frame
 
 from .encode import Encoded
 from .oddities import Lengths, Oddity, label_counts, oddities
-from .row import Row
 from .sample import ReadToken, read_tokens
 
 

@@ -33,14 +33,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import torch
 
 from lora_magic import demo
+from lora_magic.data.row import Row
+from lora_magic.data.rows import read_text
 from lora_magic.demo.sample import QUESTIONS
 from lora_magic.demo.texts import answers, split
 from lora_magic.state import forgetting
 from lora_magic.state.guard import halves
 from lora_magic.state.session import Session
 from lora_magic.training import encode
-from lora_magic.training.row import Row
-from lora_magic.training.rows import read_text
 
 GUARD = 100
 STYLES = ("pirate", "json", "cheerful", "negative")

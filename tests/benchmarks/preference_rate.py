@@ -12,10 +12,10 @@ from random import Random
 
 import torch
 
+from lora_magic.data.row import Row
 from lora_magic.demo.texts import answers, split, styles
-from lora_magic.state import train
+from lora_magic.state import prepare
 from lora_magic.state.session import Session
-from lora_magic.training.row import Row
 
 RATES = (0.02, 0.1, 0.3, 1.0)
 
@@ -39,7 +39,7 @@ def main() -> None:
     session, pairs = Session(), rows()
     session.load("demo")
     for rate in RATES:
-        train.PREFERENCE_RATE = rate
+        prepare.PREFERENCE_RATE = rate
         session.attach("a", rank=8, replace=True)
         print(f"{rate:g} x: {session.train('a', pairs, steps=60).line}")
         print(f"    {session.ask('What does a fox eat?', max_new_tokens=30).text!r}", flush=True)

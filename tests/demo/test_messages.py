@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from lora_magic.data.row import Row
 from lora_magic.demo.judge import judge
 from lora_magic.demo.texts import answers, split
 from lora_magic.state.session import Session
-from lora_magic.training.row import Row
 from tests.demo.messages import ANSWERED_AGAIN, FILE, SAME, Message, messages, table
 
 OPENING, CLOSING = "Thank you for your message. ", " Your visitor desk"

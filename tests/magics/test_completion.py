@@ -22,6 +22,8 @@ from lora_magic.base.prompt import PromptForm
 from lora_magic.base.quantise import check_bits
 from lora_magic.base.recipe import SMALL
 from lora_magic.base.task import check_kind
+from lora_magic.data.files import read_file
+from lora_magic.data.rows import read_text
 from lora_magic.errors import LoraMagicError
 from lora_magic.magics.aliases import SAME
 from lora_magic.magics.completion import NOTHING, offer
@@ -32,8 +34,6 @@ from lora_magic.magics.verbs.looking import VIEWS
 from lora_magic.magics.words import expand, split
 from lora_magic.state.resolve import resolve_spec
 from lora_magic.state.session import Session
-from lora_magic.training.files import read_file
-from lora_magic.training.rows import read_text
 from lora_magic.training.spec import plan
 from tests.conftest import Saver
 from tests.magics.conftest import run_alone

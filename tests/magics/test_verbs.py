@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from lora_magic.adapters.combine.blend import DENSITIES
+from lora_magic.data.shapes import LABELLED, SHAPES
 from lora_magic.errors import CommandError, StateError
 from lora_magic.magics.aliases import INSTEAD, SAME
 from lora_magic.magics.parser import help_for, parse
 from lora_magic.magics.verb import Verb
 from lora_magic.magics.verbs import VERBS
 from lora_magic.state.session import Session
-from lora_magic.training.shapes import LABELLED, SHAPES
 
 CALLS = [
     ("", ("status", (), {})),

@@ -16,12 +16,12 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM
 
+from lora_magic.data.row import Message, Row
 from lora_magic.errors import CommandError, DataError, LoraMagicError, TrainingStopped
 from lora_magic.state import guard
 from lora_magic.state.session import Session
 from lora_magic.training import loop
 from lora_magic.training.forgetting import Guard, TextForgetting, Unmeasured
-from lora_magic.training.row import Message, Row
 from tests.classifiers import saved, tiny_of
 from tests.conftest import REORDERED, Saver
 from tests.state.shared import ROWS, snapshot

@@ -33,7 +33,7 @@ from lora_magic.errors import (
 from lora_magic.state import checkpoints
 from lora_magic.state import train as training
 from lora_magic.state.session import Session
-from lora_magic.training import loop
+from lora_magic.training import encode, loop
 from lora_magic.training.forgetting import Unmeasured
 from lora_magic.training.progress import Progress
 from lora_magic.training.reporter import SilentReporter
@@ -548,7 +548,7 @@ def pressing(session: Session, place: str, at: int, presses: int) -> Iterator[No
         return called
 
     owners: dict[str, tuple[Any, str]] = {
-        "data": (training.encode, "_example"),
+        "data": (encode, "_example"),
         "optimizer": (torch.optim.AdamW, "step"),
         "evaluation": (loop.Loop, "_measured"),
         "checkpoint": (checkpoints, "save_file"),

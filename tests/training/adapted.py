@@ -10,8 +10,8 @@ from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 
 from lora_magic.base.prompt import PromptForm
+from lora_magic.data.row import Row
 from lora_magic.training.encode import Encoded, encode
-from lora_magic.training.row import Row
 from tests.tiny import tiny_model, tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer(chat=True)

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from lora_magic.base.recipe import SMALL
+from lora_magic.data.row import Message, Row
 from lora_magic.errors import DataError
 from lora_magic.training.batches import evaluations, held_out_below, sides, split, steps
 from lora_magic.training.encode import Example
-from lora_magic.training.row import Message, Row
 from lora_magic.training.spec import plan
 from tests.training.adapted import encoded
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from lora_magic.base.prompt import PromptForm
+from lora_magic.data.row import Message, Row
 from lora_magic.errors import DataError
 from lora_magic.training.batches import collate
 from lora_magic.training.encode import IGNORED, encode
-from lora_magic.training.row import Message, Row
 from tests.tiny import tiny_tokenizer
 
 PLAIN = tiny_tokenizer()

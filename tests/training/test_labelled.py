@@ -16,15 +16,15 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from lora_magic.base.recipe import SMALL
+from lora_magic.data.row import Row
+from lora_magic.data.rows import read_text
+from lora_magic.data.sources import read_data
 from lora_magic.errors import DataError
 from lora_magic.numbers import percent
 from lora_magic.training import batches
 from lora_magic.training.batches import collate
 from lora_magic.training.encode import Encoded, Example, encode_labelled
-from lora_magic.training.row import Row
-from lora_magic.training.rows import read_text
 from lora_magic.training.run import run
-from lora_magic.training.sources import read_data
 from lora_magic.training.spec import TrainSpec, plan
 from lora_magic.training.summary import Accuracy
 from tests.classifiers import CLASSIFIERS, closing_tokenizer, tiny_classifier

@@ -138,7 +138,7 @@ CHILD = """
 import dataclasses, resource, sys
 import torch
 torch.set_num_threads(1)
-import lora_magic.state.train as training
+import lora_magic.state.prepare as training
 from lora_magic.state.session import Session
 
 def size(key):

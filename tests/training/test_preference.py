@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import nn
 
+from lora_magic.data.row import Message, Row
 from lora_magic.errors import CommandError, DataError
 from lora_magic.state.session import Session
 from lora_magic.training.encode import IGNORED, Encoded
 from lora_magic.training.preference import are_preferences, encode_preferences
-from lora_magic.training.row import Message, Row
 from lora_magic.training.run import run
 from lora_magic.training.spec import TrainSpec
 from tests.training.adapted import FORM, TOKENIZER, adapted, trainable

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from lora_magic.base.prompt import PromptForm
+from lora_magic.data.row import Message, Row
 from lora_magic.training.encode import encode, encode_labelled
 from lora_magic.training.oddities import Lengths, oddities
 from lora_magic.training.preview import Preview, previewed
-from lora_magic.training.row import Message, Row
 from lora_magic.training.sample import read_tokens, sample_line
 from tests.tiny import tiny_tokenizer
 

@@ -10,9 +10,9 @@ from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 from lora_magic.base.prompt import PromptForm
+from lora_magic.data.row import Message, Row
 from lora_magic.errors import DataError
 from lora_magic.training.encode import encode
-from lora_magic.training.row import Message, Row
 
 LLAMA3 = (
     "{% set loop_messages = messages %}{% for message in loop_messages %}{% set conte"

@@ -13,10 +13,10 @@ from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 from lora_magic.base.prompt import PromptForm
+from lora_magic.data.row import Message, Row
 from lora_magic.errors import DataError, PromptError
 from lora_magic.training.encode import Encoded, encode, encode_labelled
 from lora_magic.training.preference import encode_preferences
-from lora_magic.training.row import Message, Row
 from lora_magic.training.sample import sample_line
 from tests.tiny import CHAT_TEMPLATE, tiny_tokenizer
 

@@ -201,7 +201,7 @@ def test_a_run_prints_nothing_at_all() -> None:
 
 def test_importing_a_run_imports_no_trainer() -> None:
     code = (
-        "import sys, lora_magic.training.run, lora_magic.training.sources\n"
+        "import sys, lora_magic.training.run, lora_magic.data.sources\n"
         "print([n for n in ('transformers', 'accelerate', 'peft', 'pandas') if n in sys.modules])"
     )
     root = Path(__file__).parents[2]

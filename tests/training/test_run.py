@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from lora_magic.base.recipe import SMALL
+from lora_magic.data.row import Row
 from lora_magic.errors import TrainingError
 from lora_magic.interrupts import Stop
 from lora_magic.training import batches, held_out
@@ -23,7 +24,6 @@ from lora_magic.training.encode import Example
 from lora_magic.training.hooks import NoHooks
 from lora_magic.training.loop import Loop
 from lora_magic.training.reporter import RunPlan, SilentReporter, StepPoint
-from lora_magic.training.row import Row
 from lora_magic.training.run import run
 from lora_magic.training.spec import TrainSpec, plan
 from lora_magic.training.summary import RunSummary

@@ -8,6 +8,9 @@ from typing import Any
 
 from lora_magic.base.prompt import FORMS as TEMPLATES
 from lora_magic.base.recipe import SMALL
+from lora_magic.data.files import FILE_FORMATS
+from lora_magic.data.rows import FORMATS
+from lora_magic.data.shapes import LABELLED, SHAPES
 from lora_magic.demo import RECIPE
 from lora_magic.errors import CommandError
 from lora_magic.magics.variables import data, function, guard, held_out
@@ -24,9 +27,6 @@ from lora_magic.magics.verb import (
 )
 from lora_magic.magics.verbs.adapters import A_NAME, NAME, by_base
 from lora_magic.state.receipt import Receipt
-from lora_magic.training.files import FILE_FORMATS
-from lora_magic.training.rows import FORMATS
-from lora_magic.training.shapes import LABELLED, SHAPES
 from lora_magic.training.spec import (
     BETA,
     HOLD_OUT_FROM,

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from lora_magic.data.sources import read_data
 from lora_magic.errors import DataError
-from lora_magic.training.sources import read_data
 
 SIGNS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
 

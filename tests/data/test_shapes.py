@@ -11,11 +11,11 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from lora_magic.data.row import Message, Row, Rows
+from lora_magic.data.shapes import LABELLED, SHAPES
+from lora_magic.data.sources import read_data
+from lora_magic.data.turns import plain
 from lora_magic.errors import DataError
-from lora_magic.training.row import Message, Row, Rows
-from lora_magic.training.shapes import LABELLED, SHAPES
-from lora_magic.training.sources import read_data
-from lora_magic.training.turns import plain
 
 ALPACA = {
     "instruction": "Add the numbers.",

@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from lora_magic.data.row import Message, Row
+from lora_magic.data.rows import read_text
+from lora_magic.data.sources import read_data
 from lora_magic.errors import CommandError, DataError
-from lora_magic.training.row import Message, Row
-from lora_magic.training.rows import read_text
-from lora_magic.training.sources import read_data
 
 ROWS = [{"q": "one", "a": "1", "ok": True}, {"q": "two", "a": "2", "ok": False}]
 TURNS = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"}]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from lora_magic.training.arrow_line import arrow
-from lora_magic.training.row import Rows
-from lora_magic.training.rows import read_text
-from lora_magic.training.sources import read_data
+from lora_magic.data.arrow_line import arrow
+from lora_magic.data.row import Rows
+from lora_magic.data.rows import read_text
+from lora_magic.data.sources import read_data
 
 #: Typed before the arrow → read.
 READ = {

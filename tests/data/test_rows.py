@@ -6,9 +6,9 @@ import json
 
 import pytest
 
+from lora_magic.data.row import Message, Row
+from lora_magic.data.rows import read_text
 from lora_magic.errors import CommandError, DataError
-from lora_magic.training.row import Message, Row
-from lora_magic.training.rows import read_text
 
 
 def pairs(body: str, format: str | None = None) -> list[tuple[str | None, str]]:

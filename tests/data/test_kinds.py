@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from lora_magic.data import sources
+from lora_magic.data.row import Message, Row
+from lora_magic.data.sources import read_data
 from lora_magic.errors import DataError
-from lora_magic.training import sources
-from lora_magic.training.row import Message, Row
-from lora_magic.training.sources import read_data
 
 PAIRS = [("a", "b"), ("c, d", 'e "f"'), ("g\nh", "ünï 😀"), ("7", "")]
 COLUMNS = {"prompt": [p for p, _ in PAIRS], "completion": [c for _, c in PAIRS]}

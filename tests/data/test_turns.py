@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lora_magic.data.row import Message, Row
+from lora_magic.data.sources import read_data
 from lora_magic.errors import DataError
-from lora_magic.training.row import Message, Row
-from lora_magic.training.sources import read_data
 
 USER = {"role": "user", "content": "hi"}
 ANSWER = {"role": "assistant", "content": "yo"}

@@ -14,10 +14,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from lora_magic.data.files import read_file
+from lora_magic.data.row import Message, Row
+from lora_magic.data.sources import read_data
 from lora_magic.errors import CommandError, DataError, LoraMagicError
-from lora_magic.training.files import read_file
-from lora_magic.training.row import Message, Row
-from lora_magic.training.sources import read_data
 
 PAIRS = [("a", "b"), ("c, d", 'e "f"'), ("g\nh", "ünï")]
 ROWS = [{"prompt": prompt, "completion": completion} for prompt, completion in PAIRS]
@@ -237,7 +237,7 @@ def test_csv_is_read_without_pandas_and_without_datasets(tmp_path: Path) -> None
     (tmp_path / "a.csv").write_text("prompt,completion\na,b\n")
     code = (
         "import sys; sys.modules['pandas'] = None; sys.modules['datasets'] = None\n"
-        "from lora_magic.training.sources import read_data\n"
+        "from lora_magic.data.sources import read_data\n"
         f"print(read_data({str(tmp_path / 'a.csv')!r})[0].completion)"
     )
     root = Path(__file__).parents[2]
