@@ -69,19 +69,19 @@ FACTORY = "demo/factory/"
 #: its message says why.
 ROOT, ALL, WITHOUT_DEMO = "lora_magic", "all", "all but demo"
 CEILINGS = {
-    "magics": 2186,
-    "state": 2256,
-    "training": 1718,
-    "data": 1500,
-    "compare": 639,
-    "adapters": 4292,
-    "base": 2048,
+    "magics": 2494,
+    "state": 3896,
+    "training": 2806,
+    "data": 1687,
+    "compare": 1048,
+    "adapters": 4337,
+    "base": 2617,
     "lowrank": 374,
-    "views": 2003,
-    ROOT: 516,
+    "views": 2348,
+    ROOT: 558,
     "demo": 4467,
-    WITHOUT_DEMO: 16032,
-    ALL: 20499,
+    WITHOUT_DEMO: 22165,
+    ALL: 26632,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.
