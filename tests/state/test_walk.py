@@ -33,6 +33,19 @@ from tests.state.variants import VARIANTS
 #: Verbs in CI and in the long form, over all bases.
 VERBS, LONG = 300, 5000
 ROWS = "Where is the library? => Arr!\nWhat is for dinner? => Fish, matey!"
+PREFERENCES = [
+    {"prompt": "Where?", "chosen": "Arr, here!", "rejected": "I do not know."},
+    {"prompt": "When?", "chosen": "Arr, now!", "rejected": "Later."},
+]
+GENERAL = [(f"What is {number}?", "A number.") for number in range(8)]
+#: What else a run may be asked for.
+RUNS: tuple[dict[str, Any], ...] = (
+    *({},) * 3,
+    {"resume": True},
+    {"eval": 1, "patience": 1},
+    {"guard": GENERAL},
+    {"guard": GENERAL, "replay": 0.5, "checkpoint_every": 0},
+)
 
 #: Flags of the base that all variants can stand on: biases for BitFit, 4 bits for LoftQ apart.
 BASES: dict[str, tuple[dict[str, Any], int | None]] = {
@@ -83,7 +96,23 @@ def train(session: Session, rng: Dice) -> object:
     name = rng.pupil(session)
     long = name in session.adapters and session.adapters[name].spec.method == "adalora"
     steps = 10 if long else 3
-    return session.train(name, text=ROWS, steps=steps, continue_=rng.random() < 0.5)
+    more, flags = rng.random() < 0.5, rng.choice(RUNS)
+    return session.train(name, text=ROWS, steps=steps, continue_=more, **flags)
+
+
+def prefer(session: Session, rng: Dice) -> object:
+    return session.train(_some(session, rng), PREFERENCES, steps=2, continue_=True)
+
+
+def find(session: Session, rng: Dice) -> object:
+    return session.train(_some(session, rng), text=ROWS, lr="find")
+
+
+def look(session: Session, rng: Dice) -> object:
+    session.data("kept", ROWS)
+    session.preview(None, "kept")
+    session.history()
+    return session.ask(data=["Where?", "When, and why?"], max_new_tokens=2)
 
 
 def swap(session: Session, rng: Dice) -> object:
@@ -125,6 +154,9 @@ def detach(session: Session, rng: Dice) -> object:
 WALK: tuple[Step, ...] = (
     *(attach,) * 4,
     *(train,) * 5,
+    prefer,
+    find,
+    look,
     *(swap,) * 3,
     *(merge,) * 2,
     *(unmerge,) * 6,
