@@ -70,9 +70,9 @@ FACTORY = "demo/factory/"
 ROOT, ALL, WITHOUT_DEMO = "lora_magic", "all", "all but demo"
 CEILINGS = {
     "magics": 2494,
-    "state": 3896,
+    "state": 3899,
     "training": 2806,
-    "data": 1687,
+    "data": 1692,
     "compare": 1048,
     "adapters": 4337,
     "base": 2617,
@@ -80,8 +80,8 @@ CEILINGS = {
     "views": 2348,
     ROOT: 558,
     "demo": 4467,
-    WITHOUT_DEMO: 22165,
-    ALL: 26632,
+    WITHOUT_DEMO: 22173,
+    ALL: 26640,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.

@@ -212,7 +212,12 @@ class Reader:
         asked = record[mapping.asks[0]] if mapping.asks else None
         if not any(map(is_turns, (chosen, rejected, asked))):
             if not mapping.asks:
-                raise RowError("chosen and rejected are texts without a prompt; split them: --map")
+                answer, worse = mapping.answer, mapping.rejected
+                raise RowError(
+                    f"{answer} and {worse} are texts without a prompt: name it, as in --columns "
+                    f'"prompt => {answer}, {worse}"',
+                    f'For a prompt and its completion: --columns "{answer} => {worse}".',
+                )
             worse = _cell(record, mapping.rejected)
             joined = _joined([_cell(record, name) for name in mapping.asks])
             better = _cell(record, mapping.answer)

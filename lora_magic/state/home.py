@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 LOCK = ".lock"
+#: The locks that one process keeps, the latest ones: each takes a file descriptor.
+MOST = 16
 
 #: This process's locks by path: its sessions share them, and its end releases them, even a kill.
 _locks: dict[Path, BaseFileLock] = {}
@@ -51,6 +53,8 @@ def _acquire(path: Path) -> str | None:
     except Timeout:
         return f"another kernel (pid {other})" if other else "another kernel"
     _locks[path] = lock
+    while len(_locks) > MOST:
+        _locks.pop(next(iter(_locks))).release()
     _write(path, str(os.getpid()))
     return None
 

@@ -157,8 +157,8 @@ class Done:
 
     @property
     def counts(self) -> bool:
-        """Did it change something? A run that failed is recorded too."""
-        if self.error is not None:
+        """Did it change something? A run that failed is recorded too, a search for a rate not."""
+        if self.error is not None or self.verb == "train":
             return self.run is not None
         return self.verb in _ALWAYS or self.before.differs(self.after)
 

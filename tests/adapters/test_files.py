@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from lora_magic.adapters import files, replace
 from lora_magic.errors import AdapterError, CommandError, LoraMagicError, StateError
-from lora_magic.state.session import Session
+from lora_magic.state.session import HOME, Session
 from tests.conftest import perturb
 from tests.tiny import tiny_model
 
@@ -44,6 +44,11 @@ replace._flush, replace.shutil.rmtree = counted(replace._flush), counted(replace
 with replace.locked(folder):
     replace.replace(folder, lambda new: [(new / n).write_text("new") for n in ("a", "b")])
 """
+
+
+def names(folder: Path) -> list[str]:
+    """What is in a folder, but the home folder with its ledger."""
+    return [path.name for path in folder.iterdir() if path.name != HOME]
 
 
 def test_the_current_folder_is_not_replaced_and_one_that_is_gone_is_named(
@@ -75,7 +80,7 @@ def test_a_save_that_fails_leaves_no_folders_and_names_the_file_in_its_way(
     monkeypatch.setattr(files, "save_file", full)
     with pytest.raises(AdapterError, match="No space left"):
         session.save("one", tmp_path / "a" / "b" / "c")
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert names(tmp_path) == ["file"]
 
 
 def test_a_folder_that_is_replaced_keeps_its_permissions(session: Session, tmp_path: Path) -> None:
@@ -137,7 +142,7 @@ def test_a_kill_at_any_moment_leaves_the_old_folder_or_the_new_one(
             replace.settle(folder, lambda _: False)
         read = {file.name: file.read_text() for file in folder.iterdir()}
         assert read in ({"a": "old", "b": "old"}, {"a": "new", "b": "new"})
-        assert [path.name for path in folder.parent.iterdir()] == ["p"]
+        assert names(folder.parent) == ["p"]
         found.add(read["a"])
     assert found == {"old", "new"}
 
@@ -165,7 +170,7 @@ def test_open_and_save_finish_a_killed_save(verb: str, session: Session, tmp_pat
     else:
         session.save("one", tmp_path / "p")
     assert (tmp_path / "p" / files.WEIGHTS_FILE).read_bytes() == expected
-    assert [path.name for path in tmp_path.iterdir()] == ["p"]
+    assert names(tmp_path) == ["p"]
 
 
 def test_a_first_save_that_was_killed_halfway_is_not_an_adapter(
@@ -198,7 +203,7 @@ def test_a_full_disk_is_one_line_and_the_old_adapter_stays(
     with pytest.raises(AdapterError, match="No space left"):
         session.save("one", tmp_path / "p")
     assert {file.name: file.read_bytes() for file in (tmp_path / "p").iterdir()} == before
-    assert [path.name for path in tmp_path.iterdir()] == ["p"]
+    assert names(tmp_path) == ["p"]
 
 
 @pytest.mark.parametrize("name", files.ALL_FILES)

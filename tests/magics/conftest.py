@@ -138,12 +138,15 @@ def session(shell: TestingShell) -> FakeSession:
 
 def run_alone(code: str, home: Path) -> None:
     """Run code in a Python of its own, with nothing loaded and IPython's files in `home`."""
+    # In a folder of its own: this process may use the home folder in the current one.
+    (home / "alone").mkdir(exist_ok=True)
+    root = str(Path(lora_magic.__file__).parents[1])
     ran = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        cwd=Path(lora_magic.__file__).parents[1],
-        env={"IPYTHONDIR": str(home), "PATH": ""},
+        cwd=home / "alone",
+        env={"IPYTHONDIR": str(home), "PATH": "", "PYTHONPATH": root},
         timeout=120,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -24,7 +24,7 @@ from lora_magic.base.recipe import SMALL
 from lora_magic.base.task import check_kind
 from lora_magic.data.files import read_file
 from lora_magic.data.rows import read_text
-from lora_magic.errors import LoraMagicError
+from lora_magic.errors import CommandError, LoraMagicError
 from lora_magic.magics.aliases import SAME
 from lora_magic.magics.completion import NOTHING, offer
 from lora_magic.magics.shell import KEPT_AS
@@ -34,7 +34,7 @@ from lora_magic.magics.verbs.looking import VIEWS
 from lora_magic.magics.words import expand, split
 from lora_magic.state.resolve import resolve_spec
 from lora_magic.state.session import Session
-from lora_magic.training.spec import plan
+from lora_magic.training.spec import TRACKERS, plan
 from tests.conftest import Saver
 from tests.magics.conftest import run_alone
 from tests.tiny import tiny_tokenizer
@@ -271,6 +271,11 @@ def _spec(**fields: Any) -> object:
     return AdapterSpec(rank=8, alpha=16.0, targets="usual", **fields)
 
 
+def _tracker(word: str) -> None:
+    if word not in TRACKERS:
+        raise CommandError(f"--report-to {word}: expected one of {TRACKERS}")
+
+
 CPU = torch.device("cpu")
 
 # What the rest of the package makes of a word.
@@ -287,6 +292,7 @@ CHECKS: dict[str, tuple[int, Callable[[str], object]]] = {
     "%lora blend x --method": (4, lambda word: Way(method=word)),
     "%lora train x --optimizer": (3, lambda word: plan(SMALL, 2, optimizer=word)),
     "%lora train x --schedule": (3, lambda word: plan(SMALL, 2, schedule=word)),
+    "%lora train x --report-to": (4, _tracker),
     "%lora train x --template": (2, lambda word: PromptForm.of(tiny_tokenizer(chat=True), word)),
     "%lora train x --format": (7, lambda word: read_file(Path("rows.txt"), word)),
     "%%lora_train x --format": (3, lambda word: read_text("a => b", word)),

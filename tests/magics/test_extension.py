@@ -105,6 +105,9 @@ def test_a_session_is_made_once_when_a_verb_first_needs_it(
         def __init__(self) -> None:
             made.append(self)
 
+        active = "base"
+        kept: dict[str, Any] = {}  # noqa: RUF012 - a stand-in
+
         def ask(self, prompt: str) -> str:
             return prompt
 

@@ -222,7 +222,7 @@ def test_a_resumed_run_is_one_entry_that_says_what_it_resumed(
     assert len(lines()) == count + 2
     assert (resumed["state"], resumed["outcome"]["steps"]) == ("done", 4)
     assert resumed["outcome"]["resumed_after"] == 2
-    assert resumed["result"].startswith("resumed after step 2: one trained")
+    assert resumed["result"].startswith("resumed after step 2: one: 4 steps")
     assert resumed["parents"] == [["one", f"{stopped['session']}/{stopped['number']}"]]
 
 

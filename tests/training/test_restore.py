@@ -182,7 +182,8 @@ def test_out_of_memory_frees_the_activations_while_the_error_is_kept() -> None:
     with pytest.raises(TrainingError, match="out of memory even with 1 row") as caught:
         go(model)
     assert caught.value.__suppress_context__
-    assert [tensor() for tensor in activations] == [None]
+    assert activations
+    assert not any(tensor() is not None for tensor in activations)
 
 
 def test_a_run_prints_nothing_at_all() -> None:
