@@ -108,7 +108,7 @@ def test_a_session_is_made_once_when_a_verb_first_needs_it(
         active = "base"
         kept: dict[str, Any] = {}  # noqa: RUF012 - a stand-in
 
-        def ask(self, prompt: str) -> str:
+        def ask(self, prompt: str, watch: object = None) -> str:
             return prompt
 
     module = type(sys)("lora_magic.state.session")
