@@ -34,6 +34,9 @@ from .ledger import Run
 from .prepare import form_for, prepare
 from .session_state import SessionState
 
+#: Why a resumed run has no guard's loss from before it: the adapter is not what it was then.
+_NOT_KEPT = "not measured before the run was stopped"
+
 
 def train(
     state: SessionState,
@@ -58,10 +61,10 @@ def train(
 
     The loss on the `guard` rows is measured before the run and after it; with the flag `replay` one
     half of them is trained on, and the other measured. `held_out` are rows that are only measured,
-    instead of a part of `rows`. With `skip_bad` rows that cannot be encoded
-    are left out. With the flag `lr` at "find" nothing is trained (`find_rate.find`).
-    Forgetting is measured last. It and the guard come after the training is recorded: an error
-    there does not affect it. `notes` follow the run's first line.
+    instead of a part of `rows`. With `skip_bad` rows that cannot be encoded are left out. With the
+    flag `lr` at "find" nothing is trained (`find_rate.find`). Forgetting and the guard's second
+    loss are measured after the training is recorded: an error there does not affect it. `notes`
+    follow the run's first line.
 
     A checkpoint is written into `home` every `every` seconds, and when the user stops the run (with
     0 seconds or no home: none). With `found` the run continues from that checkpoint, if it is the
@@ -107,8 +110,8 @@ def train(
     if found is not None:
         found.refuse_another(about)
         start, before = found.snapshot(attached), found.about.before
-        kept = {"attached": found.about.attached, "guard_before": found.about.guard_before}
-        about = replace(about, before=before, **kept)  # type: ignore[arg-type]  # two fields
+        attached_then, guarded_then = found.about.attached, found.about.guard_before
+        about = replace(about, before=before, attached=attached_then, guard_before=guarded_then)
     keeper = None if home is None else Disk(home, about, every)
 
     def record(summary: RunSummary) -> Record:
@@ -246,10 +249,6 @@ def _run(
         summary = steps(state, attached, encoded, spec, more, reporter, stop, start, keeper)
         attached.set_record(record(summary))
     return replace(summary, guard=guard)
-
-
-#: Why a resumed run has no guard's loss from before it: the adapter is not what it was then.
-_NOT_KEPT = "not measured before the run was stopped"
 
 
 def _before(
