@@ -49,7 +49,7 @@ def read_csv(name: str, text: str, errors: RowErrors, tabs: bool = False) -> Tab
                 errors.add(line, told, remedy)
             else:
                 records.append((line, dict(zip(header, cells, strict=True))))
-    hint = f"If line {first} is a row, type a line with the columns' names above it."
+    hint = f"If line {first} is a row, add a line with the column names above it."
     return Table(tuple(header), lambda names: records, "line", errors, hint=hint)
 
 

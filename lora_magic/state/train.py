@@ -80,9 +80,7 @@ def train(
         form = form_for(state, attached if more else None, template, system)
     finding = flags.get("lr") == find_rate.FIND
     if finding and found is not None:
-        raise CommandError(
-            "--lr find begins no run that --resume could continue: omit one of them."
-        )
+        raise CommandError("--lr find does not train, so it has nothing to resume: omit --resume.")
     asked = find_rate.flags_of(flags) if finding else flags
     ready = prepare(
         state,

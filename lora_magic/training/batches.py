@@ -79,8 +79,8 @@ def apart(examples: Sequence[Example], held_out: Sequence[Example]) -> list[Exam
     train = [example for example in examples if example.position not in asked]
     if not train:
         raise DataError(
-            "--eval: every row to train on asks the same as a row of that set; use other rows, or "
-            "--eval 0.1 to hold out a tenth."
+            "--eval: every training row has the same prompt as a row of that set; use other rows, "
+            "or --eval 0.1 to hold out a tenth."
         )
     return train
 

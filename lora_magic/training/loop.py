@@ -243,8 +243,8 @@ class Loop:
         spec, size = self.spec, self.spec.pass_size
         if self._updating:
             return TrainingError(
-                f"{self.name}: out of memory in the optimizer's step, which needs the same in "
-                "smaller passes: attach with a smaller --rank or fewer --targets, or train with "
+                f"{self.name}: out of memory in the optimizer's step, where smaller passes do "
+                "not help: attach with a smaller --rank or fewer --targets, or train with "
                 "--optimizer paged-adamw-8bit."
             )
         again = " and gradient checkpointing" if spec.checkpointing else ""

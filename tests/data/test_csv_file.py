@@ -192,7 +192,7 @@ def test_a_text_file_with_a_header_of_known_columns_is_a_table(sign: str, tmp_pa
 
 def test_a_file_without_a_header_is_told_to_get_one(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("Hello,Hi there\nBye,See you\n")
-    with pytest.raises(DataError, match=r"If line 1 is a row, type a line with the columns' names"):
+    with pytest.raises(DataError, match=r"If line 1 is a row, add a line with the column names"):
         read_data(tmp_path / "a.csv")
 
 

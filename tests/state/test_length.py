@@ -112,7 +112,7 @@ def test_rows_that_ask_what_another_set_asks_are_left_out_and_counted(session: S
     run = session.train("one", ROWS, steps=1, eval=ROWS[:4], reporter=listener)
     assert (run.examples, run.held_out) == (56, 4)
     assert ", 4 left out (in --eval)" in listener.line
-    with pytest.raises(DataError, match="--eval: every row to train on asks the same"):
+    with pytest.raises(DataError, match="--eval: every training row has the same prompt"):
         session.train("one", ROWS, steps=1, eval=ROWS)
 
 

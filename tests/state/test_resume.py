@@ -358,7 +358,7 @@ def test_references_from_hostile_hands_are_refused(values: Any, session: Session
 def test_a_search_for_a_rate_is_not_resumed(session: Session) -> None:
     session.attach("one", **ATTACH)
     stopped(session, 3)
-    with pytest.raises(CommandError, match="--lr find begins no run"):
+    with pytest.raises(CommandError, match="--lr find does not train"):
         session.train("one", ROWS, steps=STEPS, lr="find", resume=True)
     session.train("one", ROWS, **FLAGS, resume=True)
 

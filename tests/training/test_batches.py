@@ -174,7 +174,7 @@ def test_another_set_is_held_out_and_nothing_that_it_asks_is_trained_on() -> Non
     assert [e.row for e in train] == [r for r in range(20) if r != 3]
     assert tuple(held) == encoded(other).examples
     assert both.data_hash not in (encoded(rows).data_hash, encoded(other).data_hash)
-    with pytest.raises(DataError, match="--eval: every row to train on asks the same"):
+    with pytest.raises(DataError, match="--eval: every training row has the same prompt"):
         sides(encoded(rows).measured_on(encoded(rows)), plan(SMALL, 20, held_out=20))
 
 

@@ -107,7 +107,7 @@ _READING = (
     Argument(
         "--map",
         text,
-        "makes a pair, turns, a text or None of each row (a dict)",
+        "turns each row (a dict) into a pair, a list of turns, a text or None",
         "none",
         (),
         (Thing.VARIABLE,),
@@ -147,7 +147,7 @@ TRAIN = Verb(
         *_READING,
         Argument("--epochs", number, "passes over the rows", _EPOCHS),
         Argument("--steps", whole, "optimizer steps", _STEPS),
-        Argument("--minutes", number, "end after the step that passes this time", "no limit"),
+        Argument("--minutes", number, "stop after this many minutes", "no limit"),
         Argument(
             "--patience",
             whole,
@@ -161,7 +161,7 @@ TRAIN = Verb(
             by_base("learning_rate"),
         ),
         Argument(
-            "--schedule", text, "how the rate goes on after the warm-up", SCHEDULES[0], SCHEDULES
+            "--schedule", text, "the learning rate after the warm-up", SCHEDULES[0], SCHEDULES
         ),
         Argument("--warmup", number, "share of the steps in which the rate rises", f"{WARMUP:g}"),
         Argument("--batch-size", whole, "rows per step", _BATCH),
@@ -169,11 +169,11 @@ TRAIN = Verb(
         Argument("--seed", whole, "seed of the rows' order", "0"),
         Argument("--lora-plus", number, "B's rate as a multiple of A's; 16 is usual", "1"),
         Argument("--optimizer", text, "the optimizer", _OPTIMIZER, OPTIMIZERS),
-        Argument("--beta", number, "β of the loss over preferences", f"{BETA:g}"),
+        Argument("--beta", number, "β of DPO's loss, for preferences", f"{BETA:g}"),
         Argument(
             "--guard",
             text,
-            "general rows: their loss before and after",
+            "general rows, whose loss is measured before and after",
             "none",
             (),
             _DATA,
