@@ -63,7 +63,8 @@ class Loop:
 
     `start` is the snapshot that the run continues from, None for a new one; its values are checked,
     since it may come from a file. `keeper`, if there is one, stores snapshots. `without` takes the
-    adapter out of the model for a block; None if the caller cannot.
+    adapter out of the model for a block; None if the caller cannot. After `until` steps, counted
+    from the start of the run, it pauses: it is measured, and `keeper` is given its snapshot.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Loop:
     start: Snapshot | None = None
     keeper: Keeper | None = None
     without: Without | None = None
+    until: int | None = None
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
@@ -123,7 +125,7 @@ class Loop:
             if not all(bool(torch.isfinite(parameter).all()) for parameter in self._trained):
                 raise self._diverged("a weight is not finite after", self.progress.steps)
             ended = self._ended() or "stopped"
-            if ended != "stopped":
+            if ended not in ("stopped", "paused"):
                 self._measure()
                 self._keep_best()
             elif self.keeper is not None:
@@ -409,7 +411,7 @@ class Loop:
             len(self._read[index].tokens) for part in self.steps[done - 1] for index in part
         )
         so_far.seconds += now - self._began
-        if done in self._evaluations or done == total:
+        if done in self._evaluations or done in (total, self.until):
             # Here also after the last step, before trackers end with the Trainer.
             self._measure()
         if self.keeper is not None and done < total and not self.stop.requested:
@@ -428,6 +430,8 @@ class Loop:
             return "held-out"
         if minutes is not None and so_far.seconds + so_far.measuring >= 60 * minutes:
             return "minutes"
+        if so_far.steps == self.until:
+            return "paused"
         return "stopped" if self.stop.requested else None
 
     def _keep_best(self) -> None:
@@ -511,7 +515,8 @@ class Loop:
 
     def _summary(self, ended: str) -> RunSummary:
         so_far, stopped = self.progress, ended == "stopped"
-        best = None if stopped or so_far.best is None else so_far.best.step
+        kept = ended not in ("stopped", "paused") and so_far.best is not None
+        best = so_far.best.step if kept and so_far.best else None
         before, after = so_far.measured(0), so_far.measured(best or so_far.steps)
         if stopped or not so_far.steps:
             after = None

@@ -45,6 +45,7 @@ def run(
     start: Snapshot | None = None,
     keeper: Keeper | None = None,
     without: Without | None = None,
+    until: int | None = None,
 ) -> RunSummary:
     """Train the parameters of `model` that require a gradient, and restore all else.
 
@@ -57,7 +58,8 @@ def run(
 
     With `start` the run continues from that snapshot of the same run, and ends with the same bits
     as if it had never stopped. `keeper` is given snapshots between the steps, and one when the run
-    is stopped.
+    is stopped. After `until` steps, counted from the start of the run, it pauses: it is measured,
+    its summary's `ended` is "paused", and `keeper` is given the snapshot to go on from.
 
     Raises `CommandError` for LoRA+ without a pair of A and B, and `TrainingError` if no parameter
     requires a gradient, one shares its memory with a tensor in `frozen` (by name), the loss or a
@@ -76,7 +78,9 @@ def run(
     asked = stop or Stop(getattr(reporter, "stop", None), deferring=True)
     method = hooks or NoHooks()
     work = Loop(
-        name, model, pad, encoded, spec, reporter, method, asked, start, keeper, without=without
+        *(name, model, pad, encoded, spec, reporter, method, asked, start, keeper),
+        without=without,
+        until=until,
     )
     try:
         # Outermost: an interrupt while the rest is restored must not lose a finished run.

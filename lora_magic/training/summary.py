@@ -63,7 +63,8 @@ class RunSummary:
     `trained_tokens` counts labels, and the accuracies are of the held-out examples. `method_facts`
     come from the adapter's method (AdaLoRA's final ranks). `held_out_losses` are (steps taken,
     loss), the first before the run and the last after it. `ended` says what ended the run: "steps"
-    (all were taken), "held-out" (no improvement), "minutes" or "stopped" (by the user).
+    (all were taken), "held-out" (no improvement), "minutes", "stopped" (by the user) or "paused"
+    (by the caller, to go on later).
     `best_step` is set if the held-out loss decided which weights are kept: those after that step,
     of which `held_out_after` and `accuracy_after` are. `forgetting` is None for a classifier and
     until it is measured, `guard` without guard rows; `seconds` do not include either. `notes` say
@@ -227,6 +228,7 @@ _ENDS = {
     "held-out": "the held-out loss, which improved no more",
     "minutes": "--minutes",
     "stopped": "the user",
+    "paused": "a pause, to go on later",
 }
 
 

@@ -114,7 +114,10 @@ def test_a_preview_tells_what_is_not_read_and_shows_the_rows_of_eval(session: Se
     shown = session.preview("calm", rows, eval=other)
     assert shown.notes == ("column not used: id · --eval: column not used: page",)
     assert "held out: 2 rows of --eval" in repr(shown)
-    for bad, told in (([("a", 3.5j)], "has the same prompt"), ([("q", "b\ud83d")], "row 1: character 2")):
+    for bad, told in (
+        ([("a", 3.5j)], "has the same prompt"),
+        ([("q", "b\ud83d")], "row 1: character 2"),
+    ):
         for verb in (session.preview, session.train):
             with pytest.raises(DataError, match=f"^--eval: .*{told}"):
                 verb("calm", rows, eval=bad)

@@ -23,6 +23,7 @@ from lora_magic.training import loop as loop_module
 from lora_magic.training.encode import Example
 from lora_magic.training.hooks import NoHooks
 from lora_magic.training.loop import Loop
+from lora_magic.training.progress import Snapshot
 from lora_magic.training.reporter import RunPlan, SilentReporter, StepPoint
 from lora_magic.training.run import run
 from lora_magic.training.spec import TrainSpec, plan
@@ -533,6 +534,27 @@ def test_a_run_continued_from_a_snapshot_ends_as_if_never_stopped() -> None:
         wanted, seconds=0.0, end_token=None
     )
     assert equal(weights(resumed), weights(whole))
+
+
+def test_a_run_that_pauses_is_measured_and_goes_on_to_the_same_bits() -> None:
+    class Kept:
+        def between_steps(self, snapshot: Callable[[], Snapshot]) -> None:
+            """Keeps nothing."""
+
+        def stopped(self, snapshot: Callable[[], Snapshot]) -> None:
+            snapshots.append(snapshot())
+
+    snapshots: list[Snapshot] = []
+    spec, data = spec_of(steps=9, eval=2), encoded()
+    whole, parts = adapted(dropout=0.2), adapted(dropout=0.2)
+    wanted = run("a", whole, TOKENIZER, data, spec)
+    first = run("a", parts, TOKENIZER, data, spec, until=4, keeper=Kept())
+    assert (first.ended, first.steps, first.planned_steps) == ("paused", 4, 9)
+    assert first.held_out_losses[-1][0] == 4
+    assert first.held_out_after == first.held_out_losses[-1][1]
+    rest = run("a", parts, TOKENIZER, data, spec, start=snapshots[0])
+    assert (rest.losses, rest.held_out_after) == (wanted.losses, wanted.held_out_after)
+    assert equal(weights(parts), weights(whole))
 
 
 def test_the_times_of_a_step_leave_out_what_measuring_takes(
