@@ -157,6 +157,8 @@ class Loop:
         """Try the ways of computing a step that are faster than the plain one."""
         if not self.spec.plain_step:
             self._way = choose(self.model, self.pad_id, self._read, self._trained, self.layers)
+            if self._way.reasons and not self._way.packed:
+                self._tell(self._way.line)
 
     def _refer(self) -> None:
         """With preferences: measure the starting state's log-probabilities."""
@@ -275,6 +277,9 @@ class Loop:
 
     def _note(self, line: str) -> None:
         self.progress.notes.append(line)
+        self._tell(line)
+
+    def _tell(self, line: str) -> None:
         if (tell := getattr(self.reporter, "note", None)) is not None:
             tell(line)
 

@@ -158,7 +158,7 @@ def choose(
     plain = Way(model, pad_id)
     longest = max((len(example.tokens) for example in examples), default=0)
     if any(example.rejected is not None for example in examples):
-        return replace(plain, reasons=("rows padded: preferences",))
+        return replace(plain, reasons=("not packed: preferences",))
     with evaluating(model), restoring(generators()), torch.enable_grad():
         rows = _trial(examples)
         if rows is None:
@@ -191,11 +191,15 @@ def _with_rows(
     model: Any = plain.model
     if model._forward_pre_hooks or model._forward_hooks:
         # The hooks change what the forward gets or gives: virtual tokens do.
-        return replace(plain, sorted=True), ["rows padded: the model has a forward hook"]
+        return replace(plain, sorted=True), ["not packed: virtual tokens, or another hook on the model"]
     way, reasons = replace(plain, sorted=True), []
     packed = replace(plain, packed=True, documents=Documents(model))
-    why = _in_chunks(model, longest) or _trying(
-        lambda: _apart(packed, rows) or _differs(packed, rows, wanted, trained)
+    why = _trying(
+        lambda: (
+            _in_chunks(model, longest)
+            or _apart(packed, rows)
+            or _differs(packed, rows, wanted, trained)
+        )
     )
     if why:
         reasons.append(f"not packed: {why}")

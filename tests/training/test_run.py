@@ -94,7 +94,7 @@ def test_a_model_that_takes_no_loss_arguments_has_the_mean_over_all_tokens_too()
 
         def __init__(self, inner: nn.Module) -> None:
             super().__init__()
-            self.inner = inner
+            self.inner, self.config = inner, inner.config
 
         def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> object:
             return self.inner(input_ids=input_ids, attention_mask=attention_mask, labels=labels)
