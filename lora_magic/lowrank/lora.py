@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import linear
 
 
 class LoraLinear(NamedTuple):
@@ -73,7 +73,7 @@ class _Together(torch.autograd.Function):
         for weight, bias, up, scale, own in zip(
             weights, biases, ups, scales, _parted(inner, ranks), strict=True
         ):
-            y = F.linear(x, weight, bias)
+            y = linear(x, weight, bias)
             total = y.to(wide)
             # `linear` of x, not of its rows: a view would forbid the model to change y in place.
             total.view(-1, len(up)).addmm_(own, up.t(), alpha=scale)
