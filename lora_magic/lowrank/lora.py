@@ -56,7 +56,8 @@ def adapted_together(x: Tensor, layers: Sequence[LoraLinear]) -> tuple[Tensor, .
     if len(formats) != 1:
         raise ValueError(f"factors in {sorted(map(str, formats))}: expected one number format.")
     tensors = [tensor for layer in layers for tensor in layer[:4]]
-    found: tuple[Tensor, ...] = _Together.apply(x, [layer.scale for layer in layers], *tensors)  # type: ignore[no-untyped-call]  # torch's
+    scales = [layer.scale for layer in layers]
+    found: tuple[Tensor, ...] = _Together.apply(x, scales, *tensors)  # type: ignore[no-untyped-call]  # torch's
     return found
 
 
@@ -67,17 +68,16 @@ class _Together(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, scales: list[float], *tensors: Tensor) -> tuple[Tensor, ...]:
         weights, biases, downs, ups = (tensors[part::4] for part in range(4))
         wide = downs[0].dtype
-        inner = _rows(x).to(wide) @ _joined(downs).t()
-        ranks = [len(down) for down in downs]
+        rows, ranks = _rows(x), [len(down) for down in downs]
+        inner = rows.to(wide) @ _joined(downs, 0).t()
         outputs = []
         for weight, bias, up, scale, own in zip(
-            weights, biases, ups, scales, _parted(inner, ranks), strict=True
+            weights, biases, ups, scales, _parted(inner, ranks, 1), strict=True
         ):
-            y = linear(x, weight, bias)
-            total = y.to(wide)
-            # `linear` of x, not of its rows: a view would forbid the model to change y in place.
-            total.view(-1, len(up)).addmm_(own, up.t(), alpha=scale)
-            outputs.append(total.to(y.dtype))
+            y = linear(rows, weight, bias)
+            total = y.to(wide).addmm_(own, up.t(), alpha=scale).to(y.dtype)
+            # A view would forbid the model to change the output in place.
+            outputs.append(torch.ops.aten._unsafe_view(total, (*x.shape[:-1], len(up))))
         of_x, of_down, of_up = _needed(ctx)
         # What autograd would keep, so that a later change in place raises as for a plain layer.
         ctx.save_for_backward(
@@ -93,7 +93,7 @@ class _Together(torch.autograd.Function):
         return tuple(outputs)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]  # torch's
+    @once_differentiable
     def backward(ctx: Any, *outer: Tensor | None) -> tuple[Any, ...]:
         gradients: list[Tensor | None] = [None] * len(ctx.needs_input_grad)
         # An output that the loss does not depend on has no gradient: its A and B get none, either.
@@ -103,7 +103,7 @@ class _Together(torch.autograd.Function):
         x, inner, *rest = ctx.saved_tensors
         count, (of_x, of_down, of_up) = len(outer), _needed(ctx)
         weights, downs, ups = rest[:count], rest[count : 2 * count], rest[-count:]
-        owns = _parted(inner, ctx.ranks) if of_up else ()
+        owns = _parted(inner, ctx.ranks, 1) if of_up else ()
         small = []
         for i, dy in live:
             wide = dy.to(ctx.wide)
@@ -113,11 +113,11 @@ class _Together(torch.autograd.Function):
                 small.append((wide @ ups[i]).mul_(ctx.scales[i]))
         if of_down:
             product = _joined(small, 1).t() @ _rows(x).to(ctx.wide)
-            parts = product.split([ctx.ranks[i] for i, _ in live]) if count > 1 else (product,)
+            parts = _parted(product, [ctx.ranks[i] for i, _ in live], 0)
             for (i, _), part in zip(live, parts, strict=True):
                 gradients[4 + 4 * i] = part
         if of_x:
-            dx = _joined(small, 1) @ _joined([downs[i] for i, _ in live])
+            dx = _joined(small, 1) @ _joined([downs[i] for i, _ in live], 0)
             for i, dy in live:
                 _add_product(dx, dy, weights[i])
             gradients[0] = dx.to(ctx.narrow).view(ctx.shape)
@@ -134,11 +134,11 @@ def _rows(x: Tensor) -> Tensor:
     return x.reshape(-1, x.shape[-1])
 
 
-def _parted(columns: Tensor, ranks: list[int]) -> Sequence[Tensor]:
-    return (columns,) if len(ranks) == 1 else columns.split(ranks, 1)
+def _parted(joined: Tensor, ranks: list[int], dim: int) -> Sequence[Tensor]:
+    return (joined,) if len(ranks) == 1 else torch.split(joined, ranks, dim)
 
 
-def _joined(parts: Sequence[Tensor], dim: int = 0) -> Tensor:
+def _joined(parts: Sequence[Tensor], dim: int) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim)
 
 
