@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import weakref
 from collections.abc import Callable
@@ -11,12 +12,14 @@ import pytest
 import torch
 from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from lora_magic.adapters.fused import Fused
 from lora_magic.adapters.slots import Slots
 from lora_magic.base.load import use
 from lora_magic.base.model import BaseModel
+from lora_magic.base.restore import namespaces, restoring
 from tests.adapters.shared import based, made, moved, uneven
 from tests.adapters.test_targets import MIXTURES, mixture
 from tests.counts import ops, saved_bytes
@@ -636,3 +639,180 @@ def test_the_plain_formula_would_be_wrong_for_each_of_these_reasons(reason: str)
     (of_hooks,) = torch.autograd.grad(y.sum(), x)
     (of_formula,) = torch.autograd.grad(formula.sum(), x)
     assert differs or trained or not torch.allclose(of_hooks, of_formula)
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        ({"targets": "embed_tokens"}, "an embedding"),
+        ({"init": "pissa"}, "its initialisation is subtracted from the base"),
+        ({"method": "adalora"}, "SVDLinear is not PEFT's LoRA on a linear layer"),
+        ({"dora": True}, "DoRA"),
+        ({"dropout": 0.3}, "dropout 0.3"),
+    ],
+    ids=str,
+)
+def test_adapters_of_other_kinds_stay_plain_and_say_why(flags: dict[str, Any], why: str) -> None:
+    base, _, layers = attached(**flags)
+    torch.manual_seed(0)
+    wanted, gradients = step(base.model)
+    fused = Fused(layers).install(base.model)
+    torch.manual_seed(0)
+    loss, found = step(base.model)
+    assert loss == wanted
+    assert all(torch.equal(found[name], gradients[name]) for name in gradients)
+    assert set(fused.plain.values()) == {why}
+    assert set(fused.plain) == set(layers)
+
+
+def test_layers_over_a_trained_bias_stay_plain() -> None:
+    base, _, layers = attached("phi", bias="all")
+    wanted, gradients = step(base.model)
+    fused = Fused(layers).install(base.model)
+    loss, found = step(base.model)
+    assert loss == wanted
+    assert found.keys() == gradients.keys()
+    assert any(name.endswith("values.bias") for name in found)
+    assert set(fused.plain.values()) == {"it trains parameters of the base"}
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_quantised_base_stays_plain(bits: int) -> None:
+    bnb = pytest.importorskip("bitsandbytes")
+    weight = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
+    made = (
+        bnb.nn.Linear4bit(64, 64, bias=False, quant_type="nf4", compute_dtype=torch.float32)
+        if bits == 4
+        else bnb.nn.Linear8bitLt(64, 64, bias=False, has_fp16_weights=False)
+    )
+    made.weight.data.copy_(weight)
+    model: Any = nn.Sequential(made.to("cpu"))
+    setattr(model, f"is_loaded_in_{bits}bit", True)
+    layers = injected(model, LoraConfig(r=2, target_modules=["0"]))
+    x = torch.randn(4, 64)
+    with torch.no_grad():
+        wanted = model(x)
+        fused = Fused(layers).install(model)
+        assert torch.equal(model(x), wanted)
+    assert fused.plain == {"0": f"quantised to {bits} bits"}
+
+
+def test_the_experts_of_a_mixture_stay_plain() -> None:
+    model = mixture("mixtral")
+    model.requires_grad_(False)
+    names = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
+    config = LoraConfig(r=2, target_modules=["q_proj"], target_parameters=names)
+    layers = injected(model, config)
+    wanted, gradients = step(model)
+    fused = Fused(layers).install(model)
+    loss, found = step(model)
+    assert loss == pytest.approx(wanted, rel=1e-6)
+    assert apart(found, gradients) < 1e-6
+    experts = {path for path in layers if "experts" in path}
+    assert experts
+    assert set(fused.plain) == experts
+    assert set(fused.plain.values()) == {"ParamWrapper is not PEFT's LoRA on a linear layer"}
+
+
+def test_under_autocast_layers_are_plain_and_afterwards_not() -> None:
+    model, layers = pair()
+    x = an_input().float()
+    model.float()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        wanted = model(x)
+        fused = Fused(layers).install(model)
+        assert torch.equal(model(x), wanted)
+        assert fused.plain == dict.fromkeys("abc", "autocast")
+    model(x)
+    assert fused.plain == {}
+
+
+def test_a_hook_on_every_module_sees_the_parts_of_a_layer() -> None:
+    model, layers = pair()
+    fused = Fused(layers).install(model)
+    seen: list[nn.Module] = []
+    handle = register_module_forward_hook(lambda module, _, y: seen.append(module))
+    try:
+        model(an_input())
+    finally:
+        handle.remove()
+    assert model.b.base_layer in seen
+    assert model.b.lora_A["default"] in seen
+    assert fused.plain["b"] == "hooks on every module"
+
+
+def test_further_arguments_go_to_pefts_own_forward() -> None:
+    model, layers = pair()
+    x, names = an_input(), ["default", "__base__", "default", "__base__"]
+    model.eval()
+    with torch.no_grad():
+        wanted = model.a(x, adapter_names=names)
+        Fused(layers).install(model)
+        assert torch.equal(model.a(x, adapter_names=names), wanted)
+        assert torch.equal(wanted[1], model.a.base_layer(x)[1])
+
+
+def test_inputs_of_another_format_raise_as_in_a_plain_layer() -> None:
+    model, layers = pair()
+    with pytest.raises(RuntimeError) as plain:
+        model(an_input().float())
+    fused = Fused(layers).install(model)
+    with pytest.raises(RuntimeError) as seen:
+        model(an_input().float())
+    assert str(seen.value) == str(plain.value)
+    assert fused.plain["a"] == "inputs in float32 for weights in float64"
+
+
+# Installing
+
+
+def test_a_layer_with_a_forward_of_someone_else_or_outside_the_model_keeps_its_own() -> None:
+    model, layers = pair()
+
+    def own(x: Tensor) -> Tensor:
+        return x
+
+    layers["b"].forward = own  # type: ignore[method-assign]
+    layers["c"] = copy.deepcopy(layers["c"])
+    fused = Fused(layers).install(model)
+    assert fused.plain == {"b": "its forward is replaced", "c": "it is not in the model"}
+    assert model.b.forward is own
+    fused.remove()
+    assert model.b.forward is own
+    assert "forward" not in vars(model.a)
+
+
+def test_it_can_be_installed_and_removed_twice_and_leaves_nothing() -> None:
+    model, layers = pair()
+    before = {path: dict(vars(layer)) for path, layer in layers.items()}
+    fused = Fused(layers)
+    assert fused.install(model).install(model).plain == {}
+    assert all("forward" in vars(layer) for layer in layers.values())
+    model(an_input())
+    fused.remove()
+    fused.remove()
+    assert {path: dict(vars(layer)) for path, layer in layers.items()} == before
+
+
+def test_what_restores_a_model_after_a_run_takes_it_out() -> None:
+    model, layers = pair()
+    with restoring(*namespaces(model)):
+        Fused(layers).install(model)
+        assert "forward" in vars(model.a)
+    assert "forward" not in vars(model.a)
+
+
+def test_a_copy_of_the_model_computes_with_its_own_weights() -> None:
+    model, layers = pair()
+    Fused(layers).install(model)
+    x = an_input()
+    for _ in range(2):
+        wanted = model(x)
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        for layer in (other.a, other.b, other.c):
+            layer.lora_B["default"].weight.zero_()
+            layer.base_layer.weight.zero_()
+            layer.base_layer.bias.zero_()
+    assert not other(x).any()
+    assert torch.equal(model(x), wanted)
