@@ -188,10 +188,10 @@ class _Member:
 
     def parts(self, x: Tensor) -> LoraLinear | str:
         """The layer's parts for an input, or why they do not do."""
-        if torch.is_autocast_enabled(x.device.type):
-            return "autocast"
         if type(x) not in (Tensor, nn.Parameter):
             return f"inputs of type {type(x).__name__}"
+        if torch.is_autocast_enabled(x.device.type):
+            return "autocast"
         found = parts_of(self.layer)
         if isinstance(found, str) or x.dtype == found.weight.dtype:
             return found

@@ -489,7 +489,7 @@ def test_a_change_in_place_before_the_backward_pass_raises_as_in_plain_layers(pa
 # What keeps PEFT's own forward
 
 
-def double_b(model: Any) -> dict[str, nn.Module]:
+def of_lora(model: Any) -> dict[str, nn.Module]:
     return injected(model, LoraConfig(r=2, target_modules=["a", "b", "c"]), size=0.5)
 
 
@@ -502,7 +502,7 @@ def after(change: Callable[[Any], Any]) -> Callable[[Any], dict[str, nn.Module]]
     """The layers of a plain LoRA after something was done to layer b."""
 
     def make(model: Any) -> dict[str, nn.Module]:
-        layers = double_b(model)
+        layers = of_lora(model)
         with torch.no_grad():
             change(model.b)
         return layers
@@ -517,7 +517,8 @@ def _twice(_: Any, inputs: Any, y: Tensor) -> Tensor:
 def _second(layer: Any) -> None:
     layer.update_layer("second", 2, lora_alpha=4, config=LoraConfig(r=2))
     layer.double()
-    nn.init.normal_(layer.lora_B["second"].weight)
+    for factor in (layer.lora_A["second"], layer.lora_B["second"]):
+        nn.init.constant_(factor.weight, 0.5)
     layer.set_adapter(["default", "second"])
 
 
@@ -555,68 +556,73 @@ def _narrow(layer: Any) -> None:
     layer.lora_B["default"].to(torch.bfloat16)
 
 
-#: How layer b comes to compute something else, and why it then stays plain.
+#: What can be done to layer b, and why it then stays plain.
+LATER: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "a trained bias": (lambda b: b.base_layer.bias.requires_grad_(), "its base layer is"),
+    "a trained weight": (lambda b: b.base_layer.weight.requires_grad_(), "its base layer"),
+    "merged": (lambda b: (b.merge(), b.lora_B["default"].weight.mul_(3)), "merged"),
+    "disabled": (lambda b: b.enable_adapters(False), "disabled"),
+    "no active adapter": (lambda b: b.set_adapter([]), "0 active adapters"),
+    "two active adapters": (_second, "2 active adapters"),
+    "a hook on the base": (lambda b: b.base_layer.register_forward_hook(_twice), "hooks on"),
+    "a hook on A": (
+        lambda b: b.lora_A["default"].register_forward_hook(_twice),
+        "hooks on",
+    ),
+    "a hook on B's input": (
+        lambda b: b.lora_B["default"].register_forward_pre_hook(lambda _, x: (2 * x[0],)),
+        "hooks on",
+    ),
+    "a hook on B's gradient": (
+        lambda b: b.lora_B["default"].register_full_backward_hook(lambda _, x, y: (2 * x[0],)),
+        "hooks on",
+    ),
+    "a replaced forward": (_replaced, "the forward of a part is replaced"),
+    "a computed weight": (_computed, "its base layer is no plain linear layer"),
+    "a base with its own forward": (_own_forward, "its base layer is no plain linear layer"),
+    "factors of another kind": (_other_factor, "its factors are no plain linear layers"),
+    "narrow factors": (_narrow, "factors narrower than the weights (bfloat16 and float64)"),
+}
+#: The same, and what PEFT can be told when it makes the layers.
 REASONS: dict[str, tuple[Callable[[Any], dict[str, nn.Module]], str]] = {
     "DoRA": (by_config(use_dora=True), "DoRA"),
     "dropout": (by_config(lora_dropout=0.5), "dropout 0.5"),
     "a bias of B": (by_config(lora_bias=True), "lora_bias"),
-    "a trained bias": (after(lambda b: b.base_layer.bias.requires_grad_()), "its base layer is"),
-    "a trained weight": (after(lambda b: b.base_layer.weight.requires_grad_()), "its base layer"),
-    "merged": (after(lambda b: (b.merge(), b.lora_B["default"].weight.mul_(3))), "merged"),
-    "disabled": (after(lambda b: b.enable_adapters(False)), "disabled"),
-    "no active adapter": (after(lambda b: b.set_adapter([])), "0 active adapters"),
-    "two active adapters": (after(_second), "2 active adapters"),
-    "a hook on the base": (after(lambda b: b.base_layer.register_forward_hook(_twice)), "hooks on"),
-    "a hook on A": (
-        after(lambda b: b.lora_A["default"].register_forward_hook(_twice)),
-        "hooks on",
-    ),
-    "a hook on B's input": (
-        after(lambda b: b.lora_B["default"].register_forward_pre_hook(lambda _, x: (2 * x[0],))),
-        "hooks on",
-    ),
-    "a hook on B's gradient": (
-        after(
-            lambda b: b.lora_B["default"].register_full_backward_hook(lambda _, x, y: (2 * x[0],))
-        ),
-        "hooks on",
-    ),
-    "a replaced forward": (after(_replaced), "the forward of a part is replaced"),
-    "a computed weight": (after(_computed), "its base layer is no plain linear layer"),
-    "a base with its own forward": (after(_own_forward), "its base layer is no plain linear layer"),
-    "factors of another kind": (after(_other_factor), "its factors are no plain linear layers"),
-    "narrow factors": (after(_narrow), "factors narrower than the weights (bfloat16 and float64)"),
+    **{name: (after(change), why) for name, (change, why) in LATER.items()},
 }
 
 
-@pytest.mark.parametrize("late", [False, True], ids=["before install", "after"])
 @pytest.mark.parametrize("reason", REASONS)
-def test_a_layer_that_computes_something_else_keeps_pefts_forward(reason: str, late: bool) -> None:
+def test_a_layer_that_computes_something_else_keeps_pefts_forward(reason: str) -> None:
     make, why = REASONS[reason]
-    x = an_input()
+    plain, model = Pair(), Pair()
+    make(plain)
+    fused = Fused(make(model)).install(model)
+    same_results(model, plain)
+    assert why in fused.plain["b"]
 
-    def computed(fused: bool) -> tuple[list[Tensor | None], dict[str, str]]:
-        model = Pair()
-        layers = make(model) if not (late and make.__qualname__.startswith("after")) else None
-        if layers is None:
-            layers = double_b(model)
-            found = Fused(layers)
-            if fused:
-                found.install(model)
-                results(model, x)
-            # The same change as in `after`, once the groups are known.
-            with torch.no_grad():
-                make.__closure__[0].cell_contents(model.b)  # type: ignore[index]
-        elif fused:
-            found = Fused(layers).install(model)
-        else:
-            found = Fused(layers)
-        torch.manual_seed(0)
-        return results(model, x), found.plain
 
-    (wanted, _), (ours, plain) = computed(False), computed(True)
-    assert why in plain["b"]
-    for one, other in zip(ours, wanted, strict=True):
+@pytest.mark.parametrize("reason", LATER)
+def test_it_does_so_too_if_the_change_comes_when_the_groups_are_known(reason: str) -> None:
+    change, why = LATER[reason]
+    plain, model = Pair(), Pair()
+    of_lora(plain)
+    fused = Fused(of_lora(model)).install(model)
+    for _ in range(2):
+        same_results(model, plain)
+    assert groups(fused) == [("a", "b", "c")]
+    with torch.no_grad():
+        change(plain.b)
+        change(model.b)
+    same_results(model, plain)
+    assert why in fused.plain["b"]
+
+
+def same_results(model: Any, plain: Any) -> None:
+    torch.manual_seed(0)
+    ours = results(model, an_input())
+    torch.manual_seed(0)
+    for one, other in zip(ours, results(plain, an_input()), strict=True):
         assert (one is None) == (other is None)
         if one is not None:
             torch.testing.assert_close(one, other)
