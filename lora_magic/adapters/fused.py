@@ -48,15 +48,17 @@ def parts_of(layer: nn.Module) -> LoraLinear | str:
 
 def _another_kind(layer: Any) -> str:
     """Why a layer is not PEFT's LoRA on a plain linear layer, or ""."""
-    base = getattr(layer, "base_layer", None)
+    base, kind = getattr(layer, "base_layer", None), type(layer)
+    is_lora = f"{kind.__module__}.{kind.__qualname__}" == _LINEAR
+    if is_lora and type(base) is nn.Linear:
+        return ""  # the usual case, asked in every pass
     if copy_in(layer) is not None:
         return "it trains parameters of the base"
     if base is not None and (bits := quantised_bits(base)) is not None:
         return f"quantised to {bits} bits"
     if isinstance(base, nn.Embedding):
         return "an embedding"
-    kind = type(layer)
-    if f"{kind.__module__}.{kind.__qualname__}" != _LINEAR:
+    if not is_lora:
         return f"{kind.__name__} is not PEFT's LoRA on a linear layer"
     if getattr(base, "negated", None) is not None:
         return "its initialisation is subtracted from the base"
