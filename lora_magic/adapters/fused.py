@@ -250,6 +250,11 @@ class Fused:
         self._last: _Call | None = None
         self._ahead: _Ahead | None = None
 
+    @property
+    def fused(self) -> int:
+        """How many layers have the function."""
+        return sum(member.path not in self.plain for member in self._installed)
+
     def install(self, model: nn.Module) -> Fused:
         """Give the layers that are in the model the forward, as an attribute of each.
 

@@ -45,7 +45,7 @@ class Layers(Protocol):
         """How many layers compute in one function."""
         ...
 
-    def install(self, model: nn.Module) -> None:
+    def install(self, model: nn.Module) -> object:
         """Switch the layers, until `remove` or the end of the run."""
         ...
 
@@ -191,7 +191,7 @@ def _with_rows(
     model: Any = plain.model
     if model._forward_pre_hooks or model._forward_hooks:
         # The hooks change what the forward gets or gives: virtual tokens do.
-        return replace(plain, sorted=True), ["not packed: virtual tokens, or another hook on the model"]
+        return replace(plain, sorted=True), ["not packed: virtual tokens or another hook"]
     way, reasons = replace(plain, sorted=True), []
     packed = replace(plain, packed=True, documents=Documents(model))
     why = _trying(
