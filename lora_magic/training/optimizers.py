@@ -55,7 +55,10 @@ def groups(named: Named, spec: TrainSpec) -> list[dict[str, Any]]:
 def make(groups: list[dict[str, Any]], spec: TrainSpec) -> torch.optim.Optimizer:
     """The spec's optimizer over groups of parameters, without weight decay."""
     if spec.optimizer == OPTIMIZERS[0]:
-        return torch.optim.AdamW(groups, lr=spec.learning_rate, weight_decay=0.0)
+        on_cpu = all(p.device.type == "cpu" for group in groups for p in group["params"])
+        # On a CPU torch takes AdamW's step tensor by tensor and operation by operation otherwise.
+        fused = True if on_cpu and not spec.plain_step else None
+        return torch.optim.AdamW(groups, lr=spec.learning_rate, weight_decay=0.0, fused=fused)
     bits = 8 if spec.optimizer.endswith("8bit") else 32
     return quantise.paged_adamw(groups, spec.learning_rate, bits)
 
