@@ -16,7 +16,7 @@ from lora_magic.state.session import Session
 from lora_magic.training.reporter import RunPlan, StepPoint
 from tests.conftest import Saver
 
-ROWS = list(demo.rows("pirate", 20))
+ROWS = [(f"Where is {n}?", f"Arr, {n}!") for n in range(20)]
 
 
 class Listener:
@@ -102,7 +102,7 @@ def test_every_step_reads_the_same_rows() -> None:
     session = Session()
     session.load("demo")
     session.attach("still", rank=2)
-    losses = session.train("still", ROWS, lr="find").losses
+    losses = session.train("still", list(demo.rows("pirate", 20)), lr="find").losses
     session.reset()
     # The lowest rate moves the loss by less than another batch would.
     assert losses[:5] == pytest.approx([losses[0]] * 5, abs=0.02)
