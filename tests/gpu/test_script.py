@@ -96,7 +96,7 @@ def test_a_row_that_fails_says_why_and_the_next_one_runs(
 def test_a_wrong_name_is_told_with_the_right_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # as the script sets it
     monkeypatch.setattr(sys, "argv", ["tests.gpu", "--only", "memry"])
-    with pytest.raises(SystemExit, match="--only memry: expected names among .*memory"):
+    with pytest.raises(SystemExit, match=r"--only memry: expected names among .*memory"):
         main()
 
 

@@ -155,6 +155,7 @@ def test_the_process_around_is_as_it_was(tmp_path: Path, monkeypatch: pytest.Mon
         gc.get_freeze_count,
         torch.is_grad_enabled,
     ]
+    assert gc.get_freeze_count() == 0
     go(adapted())
     before = [state() for state in states]
     go(adapted())
