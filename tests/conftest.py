@@ -40,24 +40,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 advice.watch()
 
-_modules_when_frozen = 0
 _counted = gc.get_freeze_count
+_frozen: tuple[object, int] = (None, 0)
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup() -> None:
-    """Keep what the libraries made at their import out of garbage collections.
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Keep what imports and earlier files left behind out of garbage collections.
 
-    Every verb that lets go of a model collects, and visits some 700,000 objects each time: that was
-    half of all the time that the tests took.
+    Every verb that lets go of a model collects, and would visit some 700,000 objects each time: in
+    the tests of a session that was half of all processor time.
     """
-    global _modules_when_frozen
-    if len(sys.modules) > _modules_when_frozen + 20:
-        # What was frozen before may be garbage by now.
-        gc.unfreeze()
+    global _frozen
+    file, modules = _frozen
+    if item.path != file or len(sys.modules) > modules + 20:
         gc.collect()
         gc.freeze()
-        _modules_when_frozen = len(sys.modules)
+        _frozen = item.path, len(sys.modules)
         # Each run asks whether there are any, and they are counted one by one.
         gc.get_freeze_count = lambda: 1  # type: ignore[assignment]
 
