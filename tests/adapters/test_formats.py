@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -29,6 +27,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from lora_magic.adapters.methods import METHODS
 from lora_magic.errors import AdapterError
 from lora_magic.state.session import Session
+from tests.adapters.conftest import PlainPeft
 from tests.adapters.shared import BIASED, VARIANTS, moved, uneven
 from tests.classifiers import saved, tiny_classifier, tiny_of
 from tests.conftest import Saver, logits
@@ -148,7 +147,7 @@ def test_what_eva_learned_is_not_given_new_directions_by_the_next_run(
 
 
 def test_adalora_after_its_budget_is_spent_opens_bit_for_bit_and_in_plain_peft(
-    saved_model: Saver, tmp_path: Path
+    plain_peft: PlainPeft, saved_model: Saver, tmp_path: Path
 ) -> None:
     session = loaded(saved_model())
     session.attach("one", method="adalora", rank=2)
@@ -161,7 +160,7 @@ def test_adalora_after_its_budget_is_spent_opens_bit_for_bit_and_in_plain_peft(
     fresh.open(tmp_path / "one")
     assert torch.equal(logits(fresh), expected)
     assert fresh._state.attached["one"].ranks() == left
-    (theirs,) = plain_peft([(saved_model(), tmp_path / "one")], tmp_path)
+    (theirs,) = plain_peft([(saved_model(), tmp_path / "one")])
     assert torch.allclose(theirs, expected, atol=1e-5)
 
 
@@ -195,33 +194,9 @@ def test_virtual_tokens_of_a_classifier_travel_with_its_head(method: str, tmp_pa
 
 # Plain PEFT reads ours
 
-PLAIN_PEFT = """
-import sys, torch
-from peft import PeftModel
-from transformers import AutoModelForCausalLM
-jobs = sys.argv[1:]
-for base, adapter, out in zip(jobs[::3], jobs[1::3], jobs[2::3]):
-    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), adapter).eval()
-    with torch.no_grad():
-        # A prompt's own positions come first in PEFT's logits.
-        torch.save(model(input_ids=torch.arange(10, 26)[None]).logits[:, -16:], out)
-"""
-
-
-def plain_peft(jobs: list[tuple[Path, Path]], room: Path) -> list[Tensor]:
-    """Logits of (base, adapter) pairs in another process that knows PEFT and nothing of ours."""
-    outs = [room / f"logits-{number}.pt" for number in range(len(jobs))]
-    words = [
-        str(word)
-        for (base, folder), out in zip(jobs, outs, strict=True)
-        for word in (base, folder, out)
-    ]
-    subprocess.run([sys.executable, "-c", PLAIN_PEFT, *words], check=True, capture_output=True)
-    return [torch.load(out) for out in outs]
-
 
 def test_plain_peft_in_another_process_reads_every_method_that_it_has(
-    folder_of: Callable[[str], Path], tmp_path: Path
+    plain_peft: PlainPeft, folder_of: Callable[[str], Path], tmp_path: Path
 ) -> None:
     patterns = {
         "rank_pattern": {"layers.0.self_attn.q_proj": 4},
@@ -246,7 +221,7 @@ def test_plain_peft_in_another_process_reads_every_method_that_it_has(
         folder = tmp_path / f"{number}"
         session.save("one", folder)
         jobs.append((folder_of(architecture), folder))
-    found = plain_peft(jobs, tmp_path)
+    found = plain_peft(jobs)
     for case, expected, seen in zip(cases, ours, found, strict=True):
         assert torch.allclose(seen, expected, atol=1e-5), case
 
@@ -405,7 +380,7 @@ def test_a_folder_made_by_plain_peft_opens_with_its_logits(
 
 @pytest.mark.filterwarnings("ignore")
 def test_what_came_from_plain_peft_goes_back_to_it(
-    folder_of: Callable[[str], Path], tmp_path: Path
+    plain_peft: PlainPeft, folder_of: Callable[[str], Path], tmp_path: Path
 ) -> None:
     jobs, expected = [], []
     for number, (architecture, config) in enumerate(THEIRS.values()):
@@ -416,7 +391,7 @@ def test_what_came_from_plain_peft_goes_back_to_it(
         session.open(tmp_path / f"theirs-{number}", "one")
         session.save("one", tmp_path / f"ours-{number}")
         jobs.append((folder, tmp_path / f"ours-{number}"))
-    for kind, found, wanted in zip(THEIRS, plain_peft(jobs, tmp_path), expected, strict=True):
+    for kind, found, wanted in zip(THEIRS, plain_peft(jobs), expected, strict=True):
         assert torch.allclose(found, wanted, atol=1e-5), kind
 
 
@@ -452,7 +427,7 @@ def test_an_embedding_that_is_not_the_bases_own_is_no_part_of_an_adapter(
 
 @pytest.mark.filterwarnings("ignore")
 def test_adalora_of_plain_peft_after_a_real_allocation_opens(
-    folder_of: Callable[[str], Path], tmp_path: Path
+    plain_peft: PlainPeft, folder_of: Callable[[str], Path], tmp_path: Path
 ) -> None:
     folder = folder_of("llama")
     config = AdaLoraConfig(
@@ -477,7 +452,7 @@ def test_adalora_of_plain_peft_after_a_real_allocation_opens(
     pattern = json.loads((tmp_path / "theirs" / "adapter_config.json").read_text())["rank_pattern"]
     kept = {name: sum(flags) for name, flags in pattern.items()}
     assert sum(kept.values()) == 2 * len(kept)
-    (read,) = plain_peft([(folder, tmp_path / "theirs")], tmp_path)
+    (read,) = plain_peft([(folder, tmp_path / "theirs")])
     session = loaded(folder)
     session.open(tmp_path / "theirs", "one")
     assert torch.allclose(logits(session), read, atol=1e-5)
@@ -488,7 +463,7 @@ def test_adalora_of_plain_peft_after_a_real_allocation_opens(
     fresh = loaded(folder)
     fresh.open(tmp_path / "ours", "one")
     assert torch.equal(logits(fresh), logits(session))
-    (again,) = plain_peft([(folder, tmp_path / "ours")], tmp_path)
+    (again,) = plain_peft([(folder, tmp_path / "ours")])
     assert torch.allclose(again, read, atol=1e-5)
 
 
@@ -532,16 +507,6 @@ def test_a_tensor_of_a_norm_that_the_config_names_may_not_be_missing(
 
 HEADS = ("roberta", "electra", "distilbert", "modernbert", "bert", "gpt2")
 
-PLAIN_PEFT_HEADS = """
-import sys, torch
-from peft import PeftModel
-from transformers import AutoModelForSequenceClassification as Loader
-for base, adapter, out in zip(sys.argv[1::3], sys.argv[2::3], sys.argv[3::3]):
-    model = PeftModel.from_pretrained(Loader.from_pretrained(base), adapter).eval()
-    with torch.no_grad():
-        torch.save(model(input_ids=torch.arange(10, 26)[None]).logits, out)
-"""
-
 
 def classifier_folder(kind: str, folder: Path) -> str:
     """A saved classifier; its config has the names that each architecture knows."""
@@ -558,7 +523,9 @@ def shift(parameters: Iterable[Tensor]) -> None:
             parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.05)
 
 
-def test_plain_peft_in_another_process_reads_heads_of_every_shape(tmp_path: Path) -> None:
+def test_plain_peft_in_another_process_reads_heads_of_every_shape(
+    plain_peft: PlainPeft, tmp_path: Path
+) -> None:
     jobs, ours = [], []
     for kind in HEADS:
         folder = classifier_folder(kind, tmp_path / kind)
@@ -568,10 +535,9 @@ def test_plain_peft_in_another_process_reads_heads_of_every_shape(tmp_path: Path
         moved(session._state.attached["one"])
         ours.append(logits(session))
         session.save("one", tmp_path / f"{kind}-one")
-        jobs += [folder, str(tmp_path / f"{kind}-one"), str(tmp_path / f"{kind}.pt")]
-    subprocess.run([sys.executable, "-c", PLAIN_PEFT_HEADS, *jobs], check=True, capture_output=True)
-    for kind, expected in zip(HEADS, ours, strict=True):
-        assert torch.allclose(torch.load(tmp_path / f"{kind}.pt"), expected, atol=1e-6), kind
+        jobs.append((folder, tmp_path / f"{kind}-one"))
+    for kind, expected, found in zip(HEADS, ours, plain_peft(jobs, classifier=True), strict=True):
+        assert torch.allclose(found, expected, atol=1e-6), kind
 
 
 @pytest.mark.filterwarnings("ignore")

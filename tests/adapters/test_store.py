@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
-import subprocess
-import sys
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,28 +17,17 @@ from safetensors.torch import load_file, save_file
 from lora_magic.adapters import files, replace
 from lora_magic.errors import AdapterError, StateError
 from lora_magic.state.session import HOME, Session
+from tests.adapters.conftest import PlainPeft
 from tests.adapters.shared import moved
 from tests.classifiers import saved, tiny_classifier
 from tests.conftest import REORDERED, Saver, logits, perturb
 from tests.tiny import ARCHITECTURES, tiny_model, tiny_tokenizer
 
-PLAIN_PEFT = """
-import sys, torch
-from peft import PeftModel
-from transformers import AutoModelForCausalLM
-jobs = sys.argv[1:]
-for base, adapter, out in zip(jobs[::3], jobs[1::3], jobs[2::3]):
-    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), adapter).eval()
-    with torch.no_grad():
-        torch.save(model(input_ids=torch.arange(10, 26)[None]).logits, out)
-"""
-
 
 def test_plain_peft_in_another_process_gives_the_same_logits(
-    saved_model: Saver, tmp_path: Path
+    plain_peft: PlainPeft, saved_model: Saver, tmp_path: Path
 ) -> None:
-    jobs: list[str] = []
-    ours: dict[Path, torch.Tensor] = {}
+    jobs, ours = [], []
     for architecture in ARCHITECTURES:
         session = Session()
         session.load(str(saved_model(architecture)))
@@ -49,13 +36,11 @@ def test_plain_peft_in_another_process_gives_the_same_logits(
             perturb(session, name)
             folder = tmp_path / architecture / name
             session.save(name, folder)
-            out = folder / "logits.pt"
-            jobs += [str(saved_model(architecture)), str(folder), str(out)]
-            ours[out] = logits(session)
-            assert not torch.equal(ours[out], logits_of_base(session))
-    subprocess.run([sys.executable, "-c", PLAIN_PEFT, *jobs], check=True, capture_output=True)
-    for out, expected in ours.items():
-        assert torch.equal(torch.load(out), expected), out
+            jobs.append((saved_model(architecture), folder))
+            ours.append(logits(session))
+            assert not torch.equal(ours[-1], logits_of_base(session))
+    for job, expected, found in zip(jobs, ours, plain_peft(jobs), strict=True):
+        assert torch.equal(found, expected), job
 
 
 def logits_of_base(session: Session) -> torch.Tensor:

@@ -30,6 +30,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @pytest.fixture(params=THEMES)
 def theme(request: pytest.FixtureRequest) -> Theme:
-    """Each of the two themes."""
+    """Each of the two themes; where one open page will do, `Book.each_theme`."""
     found: Theme = request.param
     return found

@@ -13,6 +13,7 @@
     again = book.shut_down_kernel_and_reopen()      saved, kernel gone, opened with "No Kernel"
     book.screenshot("panel"), (…, book.output_of(0))   → screenshots/panel-dark-running.png
     book.violations(book.output_of(0))              what axe finds inside these elements alone
+    for _ in book.each_theme():                     the page as it is, light and dark
     book.refused                                    requests beyond this machine: there are none
 
 `book.page` is Playwright's page for everything else. Knows JupyterLab; knows nothing of ours.
@@ -95,6 +96,9 @@ _WHOLE = """() => {
     document.querySelector('.jp-WindowedPanel-outer').scrollTop = 0;
     const cells = [...document.querySelectorAll('.jp-Notebook .jp-Cell')];
     return Math.ceil(cells.reduce((sum, cell) => sum + cell.offsetHeight + 4, 0));
+}"""
+_THEME = """async theme => {
+    await window.jupyterapp.commands.execute('apputils:change-theme', {theme});
 }"""
 _RUN = """([command, place]) => {
     const app = window.jupyterapp;
@@ -237,6 +241,17 @@ class Book:
             if self.state == "running":
                 self._command("notebook:shutdown-kernel")
             self.page.close()
+
+    def each_theme(self) -> Iterator[Theme]:
+        """Give the open page one theme after the other; it ends in the one that it had."""
+        for theme in sorted(THEMES, key=lambda theme: theme == self.theme):
+            self.page.evaluate(_THEME, f"JupyterLab {theme.title()}")
+            light = str(theme == "light").lower()
+            self.page.wait_for_function(
+                "light => document.body.dataset.jpThemeLight === light", arg=light
+            )
+            self.theme = theme
+            yield theme
 
     def screenshot(self, name: str, element: Any = None) -> Path:
         """A picture of an element, or of the whole notebook however long."""

@@ -1,6 +1,7 @@
 """The controls as a person uses them: sliders moved, prompts typed, a run stopped, TAB pressed.
 
-One notebook in each theme, used from top to bottom, then opened again without its kernel.
+One notebook, used from top to bottom and looked at in both themes, then opened again without its
+kernel.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.lab import SCREENSHOTS, THEMES, Book, Lab
+from tests.browser.lab import SCREENSHOTS, Book, Lab
 
 ROWS = """
 Where does a frog live? => How wonderful that you ask! A frog lives beside the pond!
@@ -33,12 +34,11 @@ CELLS = (
 STOPPED = re.compile(r"stopped after step \d+ of 100000")
 
 
-@pytest.fixture(scope="module", params=THEMES)
-def book(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Book]:
+@pytest.fixture(scope="module")
+def book(lab: Lab) -> Iterator[Book]:
     """The notebook, run down to the panel."""
-    name = f"controls-{request.param}.ipynb"
-    lab.write(name, *CELLS)
-    opened = lab.open_notebook(name, theme=request.param)
+    lab.write("controls.ipynb", *CELLS)
+    opened = lab.open_notebook("controls.ipynb")
     for place in range(LONG):
         opened.run_cell(place)
     yield opened
@@ -77,8 +77,9 @@ def test_the_rank_slider_recounts_at_once(book: Book) -> None:
     # The record above is as it was.
     record = book.output_of(RATIO).first
     assert record.get_by_text("24,576 trainable of").count() == 1
-    book.screenshot("ratio", book.cell(RATIO))
-    assert book.violations(book.output_of(RATIO)) == []
+    for _ in book.each_theme():
+        book.screenshot("ratio", book.cell(RATIO))
+        assert book.violations(book.output_of(RATIO)) == []
 
 
 def test_modules_are_picked_in_the_chart_itself(book: Book) -> None:
@@ -97,8 +98,9 @@ def test_modules_are_picked_in_the_chart_itself(book: Book) -> None:
     assert below.get_by_role("row").count() == 8 + 1
     below.get_by_role("button", name="Copy table").click()
     assert "0.v_proj" in book.page.evaluate("() => getSelection().toString()")
-    book.screenshot("spectrum", book.cell(SPECTRUM))
-    assert book.violations(book.output_of(SPECTRUM)) == []
+    for _ in book.each_theme():
+        book.screenshot("spectrum", book.cell(SPECTRUM))
+        assert book.violations(book.output_of(SPECTRUM)) == []
 
 
 def test_a_prompt_is_typed_and_answered(book: Book) -> None:
@@ -117,8 +119,9 @@ def test_a_prompt_is_typed_and_answered(book: Book) -> None:
     below.get_by_label("cheerful", exact=True).check()
     below.get_by_role("button", name="Generate").click()
     below.get_by_role("group", name="Answer of cheerful", exact=True).wait_for()
-    book.screenshot("compare", book.cell(COMPARE))
-    assert book.violations(book.output_of(COMPARE)) == []
+    for _ in book.each_theme():
+        book.screenshot("compare", book.cell(COMPARE))
+        assert book.violations(book.output_of(COMPARE)) == []
 
 
 def test_the_stop_button_ends_a_training_and_so_does_the_square(book: Book) -> None:
@@ -152,8 +155,9 @@ def test_the_panel_says_what_is_merged_and_its_tabs_work(book: Book) -> None:
     below.get_by_label("Prompt").fill("Who lives in the pond?")
     below.get_by_role("button", name="Generate").click()
     below.get_by_role("group", name="Answer of base", exact=True).wait_for()
-    book.screenshot("panel", book.cell(PANEL))
-    assert book.violations(book.output_of(PANEL)) == []
+    for _ in book.each_theme():
+        book.screenshot("panel", book.cell(PANEL))
+        assert book.violations(book.output_of(PANEL)) == []
     below.get_by_role("tab", name="Spectrum").click()
     appears(below, "Table: 8 modules")
     book.screenshot("panel-spectrum", book.cell(PANEL))
@@ -194,7 +198,8 @@ def test_reopened_without_a_kernel_the_records_stand_and_nothing_is_dead(book: B
     assert "24,576 trainable of" in said
     assert "run this cell again" in said
     assert again.output_of(PANEL).get_by_text("unchanged ✓").is_visible()
-    again.screenshot("controls")
     assert again.output_of(SPECTRUM).locator(".main-svg:visible, .plot-img:visible").count() > 0
-    assert again.violations(again.outputs) == []
+    for _ in again.each_theme():
+        again.screenshot("controls")
+        assert again.violations(again.outputs) == []
     again.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 
 import nbformat
 import pytest
@@ -22,18 +22,6 @@ display({"text/html": "<p>The next record.</p>", "text/plain": ""}, raw=True)
 DEAD = f"Recount by rank. {GONE} The next record.".split()
 
 
-@pytest.fixture
-def live(lab: Lab) -> Iterator[Book]:
-    """The control, alive, in a notebook that is saved."""
-    lab.write("control.ipynb", SOURCE.strip())
-    book = lab.open_notebook("control.ipynb")
-    book.run_all()
-    book.page.get_by_label("Rank").wait_for()
-    book.save()
-    yield book
-    book.close()
-
-
 def seen(book: Book) -> list[str]:
     """The words in view, once nothing changes any more."""
     # JupyterLab gives up on a widget after a moment; before that it says that it loads one.
@@ -42,33 +30,54 @@ def seen(book: Book) -> list[str]:
     return words
 
 
-def test_while_it_lives_nothing_is_said_about_its_end(live: Book) -> None:
-    assert seen(live) == ["Recount", "by", "rank.", "Rank", "The", "next", "record."]
-    assert live.violations(live.outputs) == []
+@dataclass
+class Lived:
+    """A notebook with the control, saved; its kernel is gone. What was seen while it lived."""
+
+    name: str
+    words: list[str]
+    violations: list[str]
 
 
-def test_without_a_kernel_its_line_is_read_and_nothing_of_a_widget(live: Book) -> None:
-    again = live.shut_down_kernel_and_reopen()
-    assert again.outputs.and_(again.page.locator(".jp-mod-trusted")).count() > 0
-    assert seen(again) == DEAD
-    assert again.page.get_by_text("Loading widget").first.is_hidden()
-    again.close()
+@pytest.fixture(scope="package")
+def lived(lab: Lab) -> Lived:
+    lab.write("control.ipynb", SOURCE.strip())
+    book = lab.open_notebook("control.ipynb")
+    book.run_all()
+    book.page.get_by_label("Rank").wait_for()
+    book.save()
+    made = Lived("control.ipynb", seen(book), book.violations(book.outputs))
+    book.close()
+    return made
 
 
-def test_with_another_kernel_its_line_is_read_and_nothing_of_a_widget(live: Book) -> None:
-    live.shut_down_kernel_and_reopen().close()
-    again = live.lab.open_notebook(live.name)
-    again.page.get_by_text("model not found").wait_for(state="attached")
-    assert seen(again) == DEAD
-    again.close()
+def test_while_it_lives_nothing_is_said_about_its_end(lived: Lived) -> None:
+    assert lived.words == ["Recount", "by", "rank.", "Rank", "The", "next", "record."]
+    assert lived.violations == []
 
 
-def test_in_a_stranger_s_notebook_its_line_is_read(live: Book) -> None:
-    notebook = nbformat.read(live.lab.folder / live.name, as_version=4)
+def test_without_a_kernel_its_line_is_read_and_nothing_of_a_widget(lab: Lab, lived: Lived) -> None:
+    book = lab.open_notebook(lived.name, kernel=False)
+    assert book.outputs.and_(book.page.locator(".jp-mod-trusted")).count() > 0
+    assert seen(book) == DEAD
+    assert book.page.get_by_text("Loading widget").first.is_hidden()
+    book.close()
+
+
+def test_with_another_kernel_its_line_is_read_and_nothing_of_a_widget(
+    lab: Lab, lived: Lived
+) -> None:
+    book = lab.open_notebook(lived.name)
+    book.page.get_by_text("model not found").wait_for(state="attached")
+    assert seen(book) == DEAD
+    book.close()
+
+
+def test_in_a_stranger_s_notebook_its_line_is_read(lab: Lab, lived: Lived) -> None:
+    notebook = nbformat.read(lab.folder / lived.name, as_version=4)
     assert "widgets" not in notebook.metadata
-    live.lab.write("strange-control.ipynb", *notebook.cells, "never_run = 1")
-    live.close()
-    strange = live.lab.open_notebook("strange-control.ipynb", kernel=False)
+    lab.write("strange-control.ipynb", *notebook.cells, "never_run = 1")
+    strange = lab.open_notebook("strange-control.ipynb", kernel=False)
     assert strange.page.locator(".jp-mod-trusted").count() == 0
     assert seen(strange) == DEAD
     strange.close()

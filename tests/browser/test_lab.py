@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from tests.browser.lab import Lab, Theme
+from tests.browser.lab import THEMES, Book, Lab
 
 
-def test_a_cell_runs_is_saved_and_is_read_again_without_a_kernel(lab: Lab, theme: Theme) -> None:
+def is_dark(book: Book) -> bool:
+    """Whether what lies behind the cells is nearer to black than to white."""
+    colour = book.page.evaluate(
+        "() => getComputedStyle(document.body).getPropertyValue('--jp-layout-color0')"
+    )
+    return str(colour).strip() in ("#111", "#111111", "black")
+
+
+def test_a_cell_runs_is_saved_and_is_read_again_without_a_kernel(lab: Lab) -> None:
     lab.write("sum.ipynb", "20 + 22", "print('done')")
-    book = lab.open_notebook("sum.ipynb", theme=theme)
+    book = lab.open_notebook("sum.ipynb")
     book.run_all()
     assert book.output_of(0).inner_text().strip() == "42"
-    dark = book.page.evaluate("() => document.body.dataset.jpThemeLight") == "false"
-    assert dark == (theme == "dark")
     again = book.shut_down_kernel_and_reopen()
     assert again.output_of("20 + 22").inner_text().strip() == "42"
     assert again.page.get_by_text("No Kernel").count() > 0
     again.close()
+
+
+def test_a_page_is_opened_in_a_theme_and_is_given_each(lab: Lab) -> None:
+    lab.write("theme.ipynb", "20 + 22")
+    for theme in THEMES:
+        book = lab.open_notebook("theme.ipynb", theme=theme, kernel=False)
+        assert is_dark(book) == (theme == "dark")
+        seen = [(each, is_dark(book)) for each in book.each_theme()]
+        assert sorted(seen) == [("dark", True), ("light", False)]
+        assert seen[-1][0] == book.theme == theme
+        book.close()
 
 
 def test_interrupt_ends_a_cell_that_runs(lab: Lab) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import nbformat
 import pytest
 
-from tests.browser.lab import Book, Lab, Theme
+from tests.browser.lab import Book, Lab
 from tests.views.page import BUTTON, Page, letters
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -27,18 +27,16 @@ def quickstart(lab: Lab) -> str:
 
 
 @pytest.fixture(params=[True, False], ids=["trusted", "untrusted"])
-def reopened(
-    lab: Lab, quickstart: str, theme: Theme, request: pytest.FixtureRequest
-) -> Iterator[Book]:
+def reopened(lab: Lab, quickstart: str, request: pytest.FixtureRequest) -> Iterator[Book]:
     """The committed file, opened and not run."""
-    name = f"{'signed' if request.param else 'strange'}-{theme}.ipynb"
+    name = f"{'signed' if request.param else 'strange'}-{quickstart}"
     # A signature holds for the content: each copy has its own.
     notebook = nbformat.read(lab.folder / quickstart, as_version=4)
     notebook.metadata["copy"] = name
     nbformat.write(notebook, lab.folder / name)
     if request.param:
         lab.trust(name)
-    book = lab.open_notebook(name, theme=theme, kernel=False)
+    book = lab.open_notebook(name, kernel=False)
     assert (book.page.locator(".jp-mod-trusted").count() > 0) == request.param
     yield book
     book.close()
@@ -103,19 +101,18 @@ def assert_every_word(book: Book, notebook: nbformat.NotebookNode) -> None:
 
 
 def test_reopened_without_a_kernel_everything_is_to_be_seen(reopened: Book) -> None:
-    assert_panes(reopened)
-    assert_painted(reopened)
     assert_nothing_dead(reopened)
     assert_every_word(reopened, nbformat.read(QUICKSTART, as_version=4))
     trusted = reopened.name.startswith("signed")
-    reopened.screenshot("quickstart" if trusted else "quickstart-untrusted")
-    assert reopened.violations(reopened.outputs) == []
+    for _ in reopened.each_theme():
+        assert_panes(reopened)
+        assert_painted(reopened)
+        reopened.screenshot("quickstart" if trusted else "quickstart-untrusted")
+        assert reopened.violations(reopened.outputs) == []
 
 
-def test_run_live_the_training_is_seen_and_its_curve_stays(
-    lab: Lab, quickstart: str, theme: Theme
-) -> None:
-    book = lab.open_notebook(quickstart, theme=theme)
+def test_run_live_the_training_is_seen_and_its_curve_stays(lab: Lab, quickstart: str) -> None:
+    book = lab.open_notebook(quickstart)
     book.run_all(wait=False)
     book.cell("%%lora_train cheerful").get_by_text("press ■").first.wait_for()
     book.wait_idle()
@@ -123,15 +120,17 @@ def test_run_live_the_training_is_seen_and_its_curve_stays(
     assert trained.get_by_text("60 steps in").count() == 1
     assert trained.get_by_text("press ■").count() == 0
     assert book.cell("%lora spectrum").locator(".js-plotly-plot .main-svg").count() > 0
-    assert_panes(book)
-    assert_painted(book)
     assert_nothing_dead(book)
     assert book.page.get_by_text("0 bits changed").count() > 0
-    book.screenshot("quickstart")
-    assert book.violations(book.outputs) == []
+    for _ in book.each_theme():
+        assert_panes(book)
+        assert_painted(book)
+        book.screenshot("quickstart")
+        assert book.violations(book.outputs) == []
     again = book.shut_down_kernel_and_reopen()
-    assert_panes(again)
-    assert_painted(again)
     assert_nothing_dead(again)
-    again.screenshot("quickstart-run-here")
+    for _ in again.each_theme():
+        assert_panes(again)
+        assert_painted(again)
+        again.screenshot("quickstart-run-here")
     again.close()

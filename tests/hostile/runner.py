@@ -135,17 +135,24 @@ def _root() -> str:
 
 
 def run(
-    numbers: Iterable[int], work: Path, cpu: float = CPU_LIMIT, wall: float = WALL_LIMIT
+    numbers: Iterable[int],
+    work: Path,
+    cpu: float = CPU_LIMIT,
+    wall: float = WALL_LIMIT,
+    first: Worker | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """The judgement of each folder; `prepare(work)` has run."""
-    current = None
+    """The judgement of each folder; `prepare(work)` has run.
+
+    Begins with the worker `first`, and leaves it alive.
+    """
+    current = first
     try:
         for number in numbers:
             if current is None or current.process.poll() is not None:
                 current = Worker(work)
             yield current.ask(number, cpu, wall)
     finally:
-        if current is not None:
+        if current is not None and current is not first:
             current.close()
 
 

@@ -40,21 +40,33 @@ def judge(work: Path) -> Iterator[Judge]:
     made.other.reset()
 
 
-def faults(numbers: range, work: Path) -> list[str]:
-    found = list(runner.run(numbers, work))
+@pytest.fixture(scope="module")
+def worker(work: Path) -> Iterator[runner.Worker]:
+    """A worker that has started, which takes long; the last test of this file ends it."""
+    made = runner.Worker(work)
+    yield made
+    made.close()
+
+
+def faults(numbers: range, work: Path, worker: runner.Worker) -> list[str]:
+    found = list(runner.run(numbers, work, first=worker))
     assert [each["number"] for each in found] == list(numbers)
     return [
         f"{each['number']} {each['kinds']}: {each['faults']}" for each in found if each["faults"]
     ]
 
 
-def test_50_hostile_folders_are_opened_or_refused_without_a_fault(work: Path) -> None:
-    assert faults(range(50), work) == []
+def test_50_hostile_folders_are_opened_or_refused_without_a_fault(
+    work: Path, worker: runner.Worker
+) -> None:
+    assert faults(range(50), work, worker) == []
 
 
 @pytest.mark.long
-def test_500_hostile_folders_are_opened_or_refused_without_a_fault(work: Path) -> None:
-    assert faults(range(LONG), work) == []
+def test_500_hostile_folders_are_opened_or_refused_without_a_fault(
+    work: Path, worker: runner.Worker
+) -> None:
+    assert faults(range(LONG), work, worker) == []
 
 
 def contents(folder: Path) -> dict[str, Any]:
@@ -137,9 +149,8 @@ def test_a_planted_fault_is_reported(
 
 
 def test_a_worker_that_hangs_is_ended_and_reported(
-    work: Path, monkeypatch: pytest.MonkeyPatch
+    worker: runner.Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worker = runner.Worker(work)
     os.kill(worker.process.pid, signal.SIGSTOP)
     monkeypatch.setattr(runner, "MAKING", 0.2)
     found = worker.ask(0, cpu=1, wall=0.2)

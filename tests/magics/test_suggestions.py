@@ -85,11 +85,26 @@ def typed(bare_shell: TestingShell) -> Iterator[Callable[[Session, str], None]]:
         kept.reset()
 
 
-NAMES = ("demo", "folder", "Conv1D", "live", "classifier", "no tokenizer")
+#: One method of each kind that the suggestions tell apart: merged or not, with a spectrum or not.
+KINDS = ("lora", "prefix", "houlsby", "bitfit")
+OTHERS = ("demo", "Conv1D", "live", "classifier", "no tokenizer")
 
 
-@pytest.mark.parametrize("base", NAMES)
-@pytest.mark.parametrize("method", METHODS)
+def test_the_kinds_are_all_that_methods_differ_in() -> None:
+    kinds = {
+        name: (bool(each.not_merged), bool(each.no_spectrum), each.context)
+        for name, each in METHODS.items()
+    }
+    assert {kinds[name] for name in KINDS} == set(kinds.values())
+
+
+@pytest.mark.parametrize(
+    ("method", "base"),
+    [
+        *((method, "folder") for method in METHODS),
+        *((method, base) for base in OTHERS for method in KINDS),
+    ],
+)
 def test_every_suggested_line_works(
     base: str,
     method: str,

@@ -107,10 +107,12 @@ def test_an_interrupt_at_any_line_leaves_all_or_nothing(verb: str, session: Sess
     before = standing(session)
     with Lines() as counted:
         VERBS[verb](session)
-    after = standing(session)
+    now = after = standing(session)
     for point in range(POINTS):
-        session.load(session._state.base.name, replace=True)
-        restart(session, verb)
+        # What left everything as it was is a beginning too.
+        if not same(now, before):
+            session.load(session._state.base.name, replace=True)
+            restart(session, verb)
         at = 1 + point * counted.seen // POINTS
         stopped = interrupted(lambda: VERBS[verb](session), at)
         session.verify()

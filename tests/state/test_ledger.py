@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -23,7 +24,7 @@ from lora_magic.magics.verbs import VERBS
 from lora_magic.state import ledger as ledgers
 from lora_magic.state.ledger import RECORDED, Entry, append, read
 from lora_magic.state.session import Session
-from lora_magic.training.reporter import SilentReporter
+from lora_magic.training.reporter import SilentReporter, StepPoint
 from tests.conftest import Saver, perturb
 from tests.state.shared import ROWS
 from tests.tiny import tiny_model, tiny_tokenizer
@@ -404,28 +405,35 @@ def run(code: str, *arguments: object) -> subprocess.Popen[str]:
     )
 
 
-KILLED = """
-import sys
-from lora_magic.state.session import Session
-from lora_magic.training.reporter import SilentReporter
-class Telling(SilentReporter):
-    def step(self, point):
-        print("step", point.step, flush=True)
-session = Session()
-session.load(sys.argv[1])
-session.attach("one", rank=2)
-session.train("one", text="Where? => Here.", steps=1)
-session.train("one", text="Where? => Here.", steps=100_000, reporter=Telling())
-"""
+def train_until_killed(base: str, writing: int) -> None:
+    """In a copy of this process: two runs, of which the second tells its steps and has no end."""
+
+    class Telling(SilentReporter):
+        def step(self, point: StepPoint) -> None:
+            os.write(writing, f"step {point.step}\n".encode())
+
+    try:
+        session = Session()
+        session.load(base)
+        session.attach("one", rank=2)
+        session.train("one", text="Where? => Here.", steps=1)
+        session.train("one", text="Where? => Here.", steps=100_000, reporter=Telling())
+    finally:
+        os._exit(1)
 
 
 def test_a_history_is_whole_after_a_kill_in_the_middle_of_a_run(saved_model: Saver) -> None:
-    child = run(KILLED, saved_model())
-    assert child.stdout is not None
-    while "step 3" not in (line := child.stdout.readline()):
-        assert line, child.communicate()[1]
-    child.send_signal(signal.SIGKILL)
-    child.communicate()
+    base = str(saved_model())
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        train_until_killed(base, writing)
+    os.close(writing)
+    with os.fdopen(reading) as told:
+        while "step 3" not in (line := told.readline()):
+            assert line, "the run ended before step 3"
+    os.kill(child, signal.SIGKILL)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
     session = Session()
     assert [entry.verb for entry in session.history(all=True).entries] == [
         "load",

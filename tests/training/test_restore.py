@@ -138,6 +138,7 @@ def test_the_random_generators_go_on_as_if_no_run_had_been(listener: Any) -> Non
     assert generators() == before
 
 
+@pytest.mark.usefixtures("nothing_frozen")
 def test_the_process_around_is_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers.utils import logging as library
 
@@ -154,6 +155,7 @@ def test_the_process_around_is_as_it_was(tmp_path: Path, monkeypatch: pytest.Mon
         gc.get_freeze_count,
         torch.is_grad_enabled,
     ]
+    assert gc.get_freeze_count() == 0
     go(adapted())
     before = [state() for state in states]
     go(adapted())
