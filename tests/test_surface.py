@@ -36,7 +36,7 @@ SURFACE = {
     " --system --rows",
     "train": "NAME --data --columns --map --format --skip-bad --epochs --steps --minutes --patience"
     " --lr --schedule --warmup --batch-size --max-length --eval --seed --lora-plus --optimizer"
-    " --beta --guard --replay --template --system --report-to --continue --resume"
+    " --beta --guard --replay --plain-step --template --system --report-to --continue --resume"
     " --checkpoint-every",
     "swap": "NAME",
     "ask": "--data --column --messages --max-new-tokens --temperature --top-p --seed",
