@@ -288,7 +288,7 @@ def steps(
     keeper: Keeper | None = None,
     until: int | None = None,
 ) -> RunSummary:
-    """The run of an adapter whose modules are in the slots; the caller guards weights and state, and records."""
+    """The run of an adapter whose modules are in the slots; the caller guards and records."""
     base = state.base
     hooks = hooks_of(base.model, state.slots, attached, more=more)
     with attached.trainable():

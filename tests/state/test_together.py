@@ -73,13 +73,15 @@ def test_arms_one_after_another_are_single_runs_bit_for_bit(session: Session) ->
     heard = Heard()
     for outcome in run(session, arms(session), reporter=heard):
         state, summary, history = wanted[outcome.attached.name]
-        assert outcome.error is None and outcome.summary is not None
+        assert outcome.error is None
+        assert outcome.summary is not None
         assert outcome.summary.losses == summary.losses
         assert outcome.attached.history == history
         assert same(outcome.attached.state(), state)
         card = outcome.attached.run
         assert (card["steps"], card["flags"]["lr"]) == (8, RATES[outcome.attached.name])
-    assert session.active == active and session.verify()
+    assert session.active == active
+    assert session.verify()
     assert {point.adapter for point in heard.points} == set(NAMES)
     assert heard.lines[0].startswith("a, b, c: one after another")
 
@@ -91,7 +93,8 @@ def test_arms_that_pause_go_on_to_the_same_bits(session: Session) -> None:
     assert [o.summary and o.summary.ended for o in paused] == ["paused"] * 3
     rest = [Arm(o.attached, {"lr": RATES[o.attached.name]}, o.snapshot) for o in paused]
     for outcome in run(session, rest):
-        assert outcome.summary is not None and outcome.summary.steps == 8
+        assert outcome.summary is not None
+        assert outcome.summary.steps == 8
         assert outcome.attached.history.steps == 8
         assert same(outcome.attached.state(), whole[outcome.attached.name])
 
@@ -104,7 +107,9 @@ def test_arms_need_not_be_attached(session: Session) -> None:
         session.detach(name, discard=True)
     outcomes = run(session, known)
     assert all(same(o.attached.state(), one) for o, one in zip(outcomes, whole, strict=True))
-    assert session.active == "base" and not session.adapters and session.verify()
+    assert session.active == "base"
+    assert not session.adapters
+    assert session.verify()
 
 
 def test_an_arm_that_diverges_is_restored_and_the_others_go_on(
@@ -127,7 +132,8 @@ def test_an_arm_that_diverges_is_restored_and_the_others_go_on(
     heard = Heard()
     found = run(session, arms(session), reporter=heard)
     assert [o.error is None for o in found] == [True, False, True]
-    assert found[1].summary is None and same(weights(session, "b"), before)
+    assert found[1].summary is None
+    assert same(weights(session, "b"), before)
     assert all(same(weights(session, name), wanted[name]) for name in "ac")
     assert heard.lines[-1] == "b dropped out: diverged"
     assert session.verify()
