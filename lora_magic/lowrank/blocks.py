@@ -85,7 +85,7 @@ class _Blocks(torch.autograd.Function):
         return total.to(y.dtype)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]  # torch's
+    @once_differentiable
     def backward(ctx: Any, outer: Tensor) -> tuple[Any, ...]:
         x, inner, weight, down, up = ctx.saved_tensors
         wide, count = down.dtype, len(ctx.scales)
