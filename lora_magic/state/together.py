@@ -22,6 +22,7 @@ from lora_magic.training.spec import TrainSpec
 from lora_magic.training.summary import RunSummary
 
 from . import prepare, train
+from .ledger import Run
 from .session_state import SessionState
 
 
@@ -45,7 +46,7 @@ class Outcome:
     Without a `summary` its weights and its record are as before: it dropped out with `error`, or,
     without an error, the user stopped the run before its first step. `snapshot` is the state after
     its last finished step if it paused or was stopped there. `stacked` says whether it was trained
-    as a block of a batch with others.
+    as a block of a batch with others. `run` is what the ledger knows of it.
     """
 
     attached: LiveAdapter
@@ -53,6 +54,7 @@ class Outcome:
     snapshot: Snapshot | None
     error: LoraMagicError | None
     stacked: bool
+    run: Run | None = None
 
 
 def together(
@@ -116,6 +118,18 @@ class Planned:
     spec: TrainSpec
     encoded: Encoded
     record: Callable[[RunSummary], None]
+    run: Run
+
+    def outcome(
+        self,
+        summary: RunSummary | None = None,
+        snapshot: Snapshot | None = None,
+        error: LoraMagicError | None = None,
+        stacked: bool = False,
+    ) -> Outcome:
+        """What became of it, which its run gets, too."""
+        self.run.summary, self.run.error = summary, error
+        return Outcome(self.arm.attached, summary, snapshot, error, stacked, self.run)
 
 
 class _Common:
@@ -159,7 +173,10 @@ class _Common:
         def record(summary: RunSummary) -> None:
             attached.set_record(train.recorded_of(form, before, summary, given, rows))
 
-        return Planned(arm, spec, self._encoded[spec.max_length], record)
+        encoded = self._encoded[spec.max_length]
+        done = arm.start.progress.steps if arm.start else 0
+        run = Run(attached.name, spec, form, encoded.data_hash, len(rows), done)
+        return Planned(arm, spec, encoded, record, run)
 
     def _agree(self, attached: LiveAdapter) -> None:
         """All arms have one prompt form; raises `CommandError` if not."""
@@ -233,7 +250,7 @@ def _alone(
     attached = arm.attached
     told.adapter = attached.name
     if stop.requested:
-        return Outcome(attached, None, None, None, False)
+        return planned.outcome()
     try:
         with _all_or_nothing(state, [attached]), state.slots.using(attached.replacements):
             if arm.start is None and not more:
@@ -253,12 +270,12 @@ def _alone(
             planned.record(summary)
     except LoraMagicError as error:
         told.note(f"{attached.name} dropped out: {error}")
-        return Outcome(attached, None, None, error, False)
+        return planned.outcome(error=error)
     except KeyboardInterrupt:
         if not stop.requested:
             raise
-        return Outcome(attached, None, None, None, False)
-    return Outcome(attached, summary, kept.snapshot, None, False)
+        return planned.outcome()
+    return planned.outcome(summary, kept.snapshot)
 
 
 @contextmanager

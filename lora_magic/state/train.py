@@ -123,7 +123,7 @@ def train(
     )
     state.run.summary = summary
     if measured:
-        summary = _with_forgetting(state, attached, summary, reporter, guarded)
+        summary = with_forgetting(state, attached, summary, reporter, guarded)
         state.run.summary = summary
     if summary.stopped:
         raise TrainingStopped(_stopped(summary, keeper is not None and keeper.written))
@@ -173,10 +173,10 @@ class _Told:
         self._reporter.start(replace(plan, line=line))
 
     def finish(self, summary: Result) -> None:
-        """Does nothing: `_with_forgetting` finishes."""
+        """Does nothing: `with_forgetting` finishes."""
 
 
-def _with_forgetting(
+def with_forgetting(
     state: SessionState,
     attached: LiveAdapter,
     summary: RunSummary,
