@@ -6,19 +6,28 @@ Knows the session's state and runs; knows no format of rows, no verb and no note
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from lora_magic.adapters.fused import Fused
 from lora_magic.adapters.live_adapter import LiveAdapter
+from lora_magic.adapters.stacked import obstacle, stacked
+from lora_magic.adapters.training_hooks import hooks_of
 from lora_magic.base.prompt import PromptForm
 from lora_magic.data.row import Row
 from lora_magic.errors import CommandError, LoraMagicError
 from lora_magic.interrupts import Stop, terminating, undisturbed
+from lora_magic.training import batches
 from lora_magic.training.encode import Encoded
 from lora_magic.training.progress import Snapshot
 from lora_magic.training.reporter import Reporter, Result, RunPlan, SilentReporter, StepPoint
 from lora_magic.training.spec import TrainSpec
+from lora_magic.training.stack import Ended, Member, Stack, Trial
 from lora_magic.training.summary import RunSummary
 
 from . import prepare, train
@@ -72,6 +81,7 @@ def together(
     until: int | None = None,
     reporter: Reporter | None = None,
     stop: Stop | None = None,
+    one_batch: bool | None = None,
 ) -> list[Outcome]:
     """Train each arm's adapter on `rows`, from its initial state, or with `more` its current one.
 
@@ -79,6 +89,10 @@ def together(
     rows. `held_out` are rows that are only measured, instead of a part of `rows`. With `until` each
     arm pauses after that many steps, counted from its start: its summary's `ended` is "paused", and
     its outcome has the snapshot to go on from, bit for bit.
+
+    Adapters that are plain LoRA on linear layers are trained as blocks of one batch if that is
+    faster: two steps are timed, and the first line says what was found (`one_batch` decides it
+    without). The others follow, one after another.
 
     The adapters keep their weights after the last step (or the best one), and their record says so.
     Which adapter is active does not change. An arm that fails (its loss is not finite, no memory)
@@ -104,7 +118,8 @@ def together(
     ):
         # A person may have changed flags of the base since the last verb.
         state.base.freeze()
-        outcomes = [_alone(state, one, more, told, asked, until) for one in planned]
+        run = _Run(state, more, told, asked, until, one_batch)
+        outcomes = run.all(planned)
         if asked.requested and not any(one.summary or one.error for one in outcomes):
             raise KeyboardInterrupt
     return outcomes
@@ -130,6 +145,20 @@ class Planned:
         """What became of it, which its run gets, too."""
         self.run.summary, self.run.error = summary, error
         return Outcome(self.arm.attached, summary, snapshot, error, stacked, self.run)
+
+    @cached_property
+    def order(self) -> list[list[int]]:
+        """The examples of each step."""
+        train, held_out = batches.sides(self.encoded, self.spec)
+        spec = self.spec.fitted(len(train), len(held_out))
+        steps = batches.steps(len(train), spec)
+        return [[index for part in step for index in part] for step in steps]
+
+    def reads_as(self, other: Planned) -> bool:
+        """Does it take the same steps as another one, as far as both go, from the same one on?"""
+        done = [one.arm.start.progress.steps if one.arm.start else 0 for one in (self, other)]
+        same = all(map(list.__eq__, self.order, other.order))
+        return same and done[0] == done[1] and self.spec.eval == other.spec.eval
 
 
 class _Common:
@@ -199,7 +228,12 @@ class _Told:
     def __init__(self, reporter: Reporter, names: Sequence[str], notes: str) -> None:
         self._reporter, self._names, self._notes = reporter, names, notes
         self._started = False
-        self.adapter = ""
+        #: How they are trained.
+        self.how = "one after another"
+
+    def of(self, adapter: str) -> _OfOne:
+        """The reporter of one of the runs."""
+        return _OfOne(self, adapter)
 
     def start(self, plan: RunPlan) -> None:
         """Shows the first plan."""
@@ -207,17 +241,29 @@ class _Told:
             return
         self._started = True
         name, line = ", ".join(self._names), plan.line.removeprefix(f"{plan.adapter}: ")
-        line = " · ".join(filter(None, (f"{name}: one after another: {line}", self._notes)))
+        line = " · ".join(filter(None, (f"{name}: {line}", self._notes, self.how)))
         self._reporter.start(replace(plan, adapter=name, line=line))
 
     def step(self, point: StepPoint) -> None:
         """Passes it on."""
-        self._reporter.step(replace(point, adapter=self.adapter))
+        self._reporter.step(point)
 
     def note(self, line: str) -> None:
         """Passes it on to a reporter that takes notes."""
         if (tell := getattr(self._reporter, "note", None)) is not None:
             tell(line)
+
+
+class _OfOne:
+    """Passes the events of one run on."""
+
+    def __init__(self, told: _Told, adapter: str) -> None:
+        self._told, self._adapter = told, adapter
+        self.start, self.note = told.start, told.note
+
+    def step(self, point: StepPoint) -> None:
+        """Passes it on, with the adapter's name."""
+        self._told.step(replace(point, adapter=self._adapter))
 
     def finish(self, summary: Result) -> None:
         """Does nothing: the caller finishes."""
@@ -237,45 +283,156 @@ class _Kept:
         self.snapshot = snapshot()
 
 
-def _alone(
-    state: SessionState,
-    planned: Planned,
-    more: bool,
-    told: _Told,
-    stop: Stop,
-    until: int | None,
-) -> Outcome:
-    """One arm by itself, all or nothing."""
-    arm, kept = planned.arm, _Kept()
-    attached = arm.attached
-    told.adapter = attached.name
-    if stop.requested:
-        return planned.outcome()
-    try:
-        with _all_or_nothing(state, [attached]), state.slots.using(attached.replacements):
-            if arm.start is None and not more:
-                attached.set_state(attached.start)
-            summary = train.steps(
-                state,
-                attached,
-                planned.encoded,
-                planned.spec,
-                more,
-                told,
-                stop,
-                arm.start,
-                kept,
-                until,
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """The arms of one call: which are trained in one batch, and which by themselves."""
+
+    state: SessionState
+    more: bool
+    told: _Told
+    stop: Stop
+    until: int | None
+    one_batch: bool | None
+
+    def all(self, planned: Sequence[Planned]) -> list[Outcome]:
+        """The outcomes, in the order of the arms."""
+        found = self._stacked(planned)
+        return [found[one] if one in found else self._alone(one) for one in planned]
+
+    def _stacked(self, planned: Sequence[Planned]) -> dict[Planned, Outcome]:
+        """The outcomes of the arms that were trained in one batch."""
+        if self.one_batch is False:
+            return {}
+        reasons = {one.arm.attached.name: self._obstacle(one) for one in planned}
+        able = [one for one in planned if not reasons[one.arm.attached.name]]
+        able = [one for one in able if one.reads_as(able[0])]
+        odd = [one.arm.attached.name for one in planned if one not in able]
+        if len(able) < 2:
+            whys = dict.fromkeys(filter(None, reasons.values()))
+            self.told.how = ": ".join(["one after another", *whys][:2])
+            return {}
+        kept, before = [_Kept() for _ in able], [one.arm.attached.state() for one in able]
+        for one in able:
+            self._set_initial(one)
+        later = [f"afterwards {name}: {reasons[name] or 'it reads other rows'}" for name in odd]
+
+        def decide(trial: Trial, plan: RunPlan) -> bool:
+            self.told.how = "; ".join([trial.line, *later])
+            chosen = trial.pays if self.one_batch is None else not trial.obstacle
+            if chosen:
+                self.told.start(plan)
+            return chosen
+
+        with ExitStack() as trained:
+            for one in able:
+                trained.enter_context(one.arm.attached.trainable())
+            ended = self._stack(able, kept).run(decide)
+        if ended is None:
+            for one, weights in zip(able, before, strict=True):
+                one.arm.attached.set_state(weights)
+            return {}
+        return {
+            one: self._outcome(one, end, keeper, weights)
+            for one, end, keeper, weights in zip(able, ended, kept, before, strict=True)
+        }
+
+    def _obstacle(self, planned: Planned) -> str:
+        """Why an arm is not trained in one batch with others, or ""."""
+        spec, base, attached = planned.spec, self.state.base, planned.arm.attached
+        if base.task.classifies or spec.beta is not None:
+            return "a classifier" if base.task.classifies else "preferences"
+        if spec.report_to or spec.checkpointing:
+            return "--report-to" if spec.report_to else "gradient checkpointing"
+        if base.device.type == "cuda" and any(
+            parameter.dtype == torch.float16 for parameter in base.model.parameters()
+        ):
+            return "float16 needs a scaled loss"
+        if hooks_of(base.model, self.state.slots, attached, more=self.more) is not None:
+            return "its method has work of its own in each run"
+        return obstacle(attached.replacements)
+
+    def _stack(self, planned: Sequence[Planned], kept: Sequence[_Kept]) -> Stack:
+        base = self.state.base
+        members = [
+            Member(
+                *(one.arm.attached.name, one.encoded, one.spec),
+                *(self.told.of(one.arm.attached.name), one.arm.start, keeper),
             )
-            planned.record(summary)
-    except LoraMagicError as error:
-        told.note(f"{attached.name} dropped out: {error}")
+            for one, keeper in zip(planned, kept, strict=True)
+        ]
+        return Stack(
+            base.model,
+            base.tokenizer,
+            members,
+            lambda numbers: self._into([planned[number].arm.attached for number in numbers]),
+            stop=self.stop,
+            frozen=base.fingerprint.tensors(),
+            without=lambda: self.state.slots.using({}),
+            until=self.until,
+        )
+
+    @contextmanager
+    def _into(self, adapters: Sequence[LiveAdapter]) -> Iterator[None]:
+        """Adapters in the model for a block: each for its block of the batch, a single one as in a
+        run by itself."""
+        slots, several = self.state.slots, [one.replacements for one in adapters]
+        if len(several) > 1:
+            with slots.using(stacked(several, slots.original)):
+                yield
+            return
+        fused = Fused(several[0])
+        with slots.using(several[0]):
+            fused.install(self.state.base.model)
+            try:
+                yield
+            finally:
+                fused.remove()
+
+    def _outcome(
+        self, planned: Planned, end: Ended, kept: _Kept, before: Mapping[str, Tensor]
+    ) -> Outcome:
+        """A finished run is recorded; one that memory ran out for goes on by itself."""
+        if end.summary is not None:
+            planned.record(end.summary)
+            return planned.outcome(end.summary, kept.snapshot, stacked=True)
+        planned.arm.attached.set_state(before)
+        if end.error is not None:
+            return self._dropped(planned, end.error)
+        return self._alone(replace(planned, arm=replace(planned.arm, start=end.start)))
+
+    def _dropped(self, planned: Planned, error: LoraMagicError) -> Outcome:
+        self.told.note(f"{planned.arm.attached.name} dropped out: {error}")
         return planned.outcome(error=error)
-    except KeyboardInterrupt:
-        if not stop.requested:
-            raise
-        return planned.outcome()
-    return planned.outcome(summary, kept.snapshot)
+
+    def _set_initial(self, planned: Planned) -> None:
+        arm = planned.arm
+        if arm.start is None and not self.more:
+            arm.attached.set_state(arm.attached.start)
+
+    def _alone(self, planned: Planned) -> Outcome:
+        """One arm by itself, all or nothing."""
+        arm, kept = planned.arm, _Kept()
+        attached = arm.attached
+        if self.stop.requested:
+            return planned.outcome()
+        try:
+            with (
+                _all_or_nothing(self.state, [attached]),
+                self.state.slots.using(attached.replacements),
+            ):
+                self._set_initial(planned)
+                summary = train.steps(
+                    *(self.state, attached, planned.encoded, planned.spec, self.more),
+                    *(self.told.of(attached.name), self.stop, arm.start, kept, self.until),
+                )
+                planned.record(summary)
+        except LoraMagicError as error:
+            return self._dropped(planned, error)
+        except KeyboardInterrupt:
+            if not self.stop.requested:
+                raise
+            return planned.outcome()
+        return planned.outcome(summary, kept.snapshot)
 
 
 @contextmanager
