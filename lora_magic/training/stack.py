@@ -91,10 +91,9 @@ class Trial:
         """What was found, and the reason for what follows from it."""
         if self.obstacle:
             return f"one after another: {self.obstacle}"
-        times = f"{1e3 * self.together:.3g} ms a step, one by one {1e3 * self.alone:.3g} ms"
-        if self.pays:
-            return f"in one batch: {self.tokens} tokens a step take {times}"
-        return f"one after another: in one batch {self.tokens} tokens a step take {times}"
+        times = f"{1e3 * self.together:.3g} ms in one batch, one by one {1e3 * self.alone:.3g} ms"
+        how = "in one batch" if self.pays else "one after another"
+        return f"{how} (a step of {self.tokens} tokens takes {times})"
 
 
 class _Block(Loop):
