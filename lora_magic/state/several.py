@@ -45,15 +45,12 @@ def named(state: SessionState, given: object) -> list[LiveAdapter] | None:
     twice = [name for at, name in enumerate(names) if name in names[:at]]
     if twice:
         raise CommandError(f"train: {twice[0]} is named twice; name each adapter once.")
-    found, unknown = [], []
-    for name in names:
-        try:
-            found.append(state.named(name))
-        except AdapterError as error:
-            unknown.append(str(error))
-    if unknown:
-        raise AdapterError(" ".join(unknown))
-    return found
+    unknown = [name for name in names if name not in state.attached]
+    if len(unknown) > 1:
+        raise AdapterError(
+            f"no adapters {listed(map(repr, unknown))}; attached: {listed(state.attached)}."
+        )
+    return [state.named(name) for name in names]
 
 
 def refuse_of_one(**flags: Any) -> None:
