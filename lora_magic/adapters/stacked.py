@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lora_magic.lowrank.blocks import Block, adapted_blocks
+from lora_magic.lowrank.blocks import Block, Blocks, adapted_blocks
 
 from .fused import parts_of
 from .slots import AdapterLayer
@@ -62,7 +62,7 @@ class StackedLora(AdapterLayer):
     def __init__(self, original: nn.Module, blocks: Sequence[Block | None]) -> None:
         super().__init__(original)
         # Not registered: they are the adapters' parameters, which stay in these.
-        self.blocks = tuple(blocks)
+        self.blocks = Blocks(blocks)
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs [..., d] for inputs x [..., k], whose rows are those of the blocks in order."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from lora_magic.lowrank.blocks import Block, adapted_blocks
+from lora_magic.lowrank.blocks import Block, Blocks, adapted_blocks
 
 DOUBLE = torch.float64
 D, K, T = 7, 5, 3
@@ -35,6 +35,10 @@ def made(
     ]
 
 
+def together(x: Tensor, weight: Tensor, bias: Tensor | None, blocks: list[Block | None]) -> Tensor:
+    return adapted_blocks(x, weight, bias, Blocks(blocks))
+
+
 def apart(x: Tensor, weight: Tensor, bias: Tensor | None, blocks: list[Block | None]) -> Tensor:
     """Each block by torch's own functions, as PEFT's layer computes it."""
     found = []
@@ -57,7 +61,7 @@ def test_each_block_has_the_output_and_gradients_of_its_own_update(
     bias = random(D, seed=91) if biased else None
     x = random(*shape, seed=92).requires_grad_()
     inputs = [x, *(factor for block in blocks if block for factor in block[:2])]
-    found = adapted_blocks(x, weight, bias, blocks)
+    found = together(x, weight, bias, blocks)
     wanted = apart(x, weight, bias, blocks)
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-13)
     outer = random(*wanted.shape, seed=93)
@@ -77,7 +81,7 @@ def test_the_gradients_are_the_derivatives() -> None:
     def output(x: Tensor, *given: Tensor) -> Tensor:
         own = iter(given)
         rebuilt = [b and Block(next(own), next(own), b.scale) for b in blocks]
-        return adapted_blocks(x, weight, bias, rebuilt)
+        return together(x, weight, bias, rebuilt)
 
     x = random(4, T, K, seed=92).requires_grad_()
     assert torch.autograd.gradcheck(output, (x, *factors))
@@ -87,7 +91,7 @@ def test_a_narrow_weight_is_added_in_the_factors_format_and_rounded_once() -> No
     blocks = made(dtype=torch.float32)
     weight = random(D, K, seed=90, dtype=torch.bfloat16)
     x = random(4, T, K, seed=92, dtype=torch.bfloat16).requires_grad_()
-    found, wanted = (f(x, weight, None, blocks) for f in (adapted_blocks, apart))
+    found, wanted = (f(x, weight, None, blocks) for f in (together, apart))
     assert found.dtype == torch.bfloat16
     assert torch.equal(found[1], wanted[1])
     torch.testing.assert_close(found, wanted)
@@ -112,7 +116,7 @@ def test_a_block_that_is_not_finite_leaves_the_others_as_they_are() -> None:
             with torch.no_grad():
                 blocks[2].up.fill_(float("nan"))
         inputs = [x, *(f for at in (0, 3) for f in (blocks[at] or ())[:2])]
-        y = adapted_blocks(x, weight, None, blocks)
+        y = together(x, weight, None, blocks)
         dx, *factors = torch.autograd.grad(y, inputs, outer)
         keep = [0, 1, 3]
         results.append([y[keep].detach(), dx[keep], *factors])
@@ -122,8 +126,22 @@ def test_a_block_that_is_not_finite_leaves_the_others_as_they_are() -> None:
 def test_what_would_give_wrong_gradients_is_refused() -> None:
     weight, x = random(D, K, seed=90), random(4, T, K, seed=92)
     with pytest.raises(ValueError, match="requires a gradient"):
-        adapted_blocks(x, weight.clone().requires_grad_(), None, made())
+        together(x, weight.clone().requires_grad_(), None, made())
     with pytest.raises(ValueError, match="expected rows for 4 blocks"):
-        adapted_blocks(x[:3, 0], weight, None, made())
-    with pytest.raises(ValueError, match="expected \\[7, 5\\]"):
-        adapted_blocks(x, weight, None, [Block(random(2, 4, seed=1), random(D, 2, seed=2), 1.0)])
+        together(x[:3, 0], weight, None, made())
+    with pytest.raises(ValueError, match=r"expected \[7, 5\]"):
+        together(x, weight, None, [Block(random(2, 4, seed=1), random(D, 2, seed=2), 1.0)])
+    for blocks in ([], [Block(random(2, n, seed=1), random(D, 2, seed=2), 1.0) for n in (4, 5)]):
+        with pytest.raises(ValueError, match="expected one shape"):
+            Blocks(blocks)
+
+
+def test_the_blocks_follow_an_optimizer() -> None:
+    blocks, weight, x = made(), random(D, K, seed=90), random(4, T, K, seed=92)
+    kept = Blocks(blocks)
+    for _ in range(2):
+        with torch.no_grad():
+            for factor in (factor for block in blocks if block for factor in block[:2]):
+                factor.mul_(1.5)
+        found = adapted_blocks(x, weight, None, kept)
+        torch.testing.assert_close(found, apart(x, weight, None, blocks), rtol=0, atol=1e-13)
