@@ -462,13 +462,15 @@ class Stack:
 def _in_lists(optimizer: torch.optim.Optimizer) -> Iterator[None]:
     """torch's AdamW takes the same step over lists of tensors, in half the time on a CPU.
 
+    A fused one, which is faster still, stays as it is.
+
     The flag is restored: a snapshot's optimizer is that of a run by itself.
     """
     before = [group.get("foreach") for group in optimizer.param_groups]
     try:
         if type(optimizer) is torch.optim.AdamW:
             for group in optimizer.param_groups:
-                group["foreach"] = True
+                group["foreach"] = not group.get("fused") or None
         yield
     finally:
         for group, value in zip(optimizer.param_groups, before, strict=True):
