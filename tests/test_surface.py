@@ -72,6 +72,8 @@ FRAMES = {
     "compress": "module rank_before rank_after norm error",
     "compress by rank": "rank error worst_error worst_module",
     "training": "step loss",
+    "several adapters": "adapter steps planned_steps ended best_step learning_rate first_loss"
+    " last_loss held_out_before held_out_after seconds",
     "preview": "row position token id trained special",
     "forgetting": "prompt base adapter base_right right base_subject subject",
     "forgetting by text": "text tokens base_loss loss",
@@ -120,6 +122,7 @@ def _of_a_language_model() -> dict[str, Any]:
     training: Any = session.train("pirate", text="What? => Arr!", steps=2)
     session.attach("calm", rank=4)
     session.train("calm", text="What? => Hm.", steps=1)
+    several: Any = session.train("calm,pirate", text="What? => Arr!", steps=1)
     spectrum = session.spectrum("pirate")
     compression = session.compress("pirate")
     frames = {
@@ -131,6 +134,7 @@ def _of_a_language_model() -> dict[str, Any]:
         "compress": compression.to_frame(),
         "compress by rank": compression.by_rank(),
         "training": training.to_frame(),
+        "several adapters": several.to_frame(),
         "history": session.history().to_frame(),
         "two runs": session.history("pirate,calm").to_frame(),
         "preview": session.preview("pirate", text="What? => Arr!").to_frame(),

@@ -197,8 +197,10 @@ def _words(verb: Verb, words: list[str], flags: bool, faults: list[str]) -> dict
             faults.append(f"expected one adapter, got {' '.join(words)!r}")
             words = []
         elif words:
-            values[place.key] = _converted(place, words[0], faults)
-            words = words[1:]
+            word, words = words[0], words[1:]
+            while place.several and words and (word.endswith(",") or words[0].startswith(",")):
+                word, words = word + words[0], words[1:]
+            values[place.key] = _converted(place, word, faults)
     if words:
         # After a flag it is most often the rest of that flag's value.
         several = "separate several values with commas and " if flags else ""

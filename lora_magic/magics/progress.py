@@ -49,7 +49,8 @@ class LiveReporter:
         self._next = 0.0
         self._title, self._line, self._sample = "Training", "", ""
         self._last: StepPoint | None = None
-        self._losses: list[float] = []
+        self._points: dict[str, StepPoint] = {}
+        self._losses: dict[str, list[float]] = {}
         self._button: StopButton | None = None
         self._button_handle: Any = None
 
@@ -59,7 +60,7 @@ class LiveReporter:
         It stays above the progress; the summary, which repeats it, replaces both.
         """
         self._title = f"Training {plan.adapter}"
-        self._losses = list(plan.losses)
+        self._points, self._losses = {}, {"": list(plan.losses)} if plan.losses else {}
         self._line = plan.line.removeprefix(f"{plan.adapter}: ")
         self._sample = plan.sample
         self._put({"text/plain": "\n".join(map(one_line, filter(None, (plan.line, plan.sample))))})
@@ -76,14 +77,18 @@ class LiveReporter:
         self._line += f" · {line}"
 
     def step(self, point: StepPoint) -> None:
-        """Show a step, unless the last update was too recent, or took too long."""
-        self._last = point
-        self._losses.append(point.loss)
+        """Show a step, unless the last update was too recent, or took too long.
+
+        Of several adapters the best is shown, and a line for each.
+        """
+        self._last = self._points[point.adapter] = point
+        self._losses.setdefault(point.adapter, []).append(point.loss)
         began = self._clock()
         if began < self._next:
             return
         self._offer_button()
-        self._put({"text/html": self._page(point), "text/plain": line_of(point)})
+        best = min(self._points.values(), key=_rank)
+        self._put({"text/html": self._page(best), "text/plain": line_of(best)})
         self._next = began + max(PAUSE, (self._clock() - began) / SHARE)
 
     def finish(self, summary: Result) -> None:
@@ -114,7 +119,7 @@ class LiveReporter:
             line=self._line,
             sample=self._sample,
             elapsed=point.elapsed,
-            losses=self._losses,
+            losses=self._losses[point.adapter],
             step=point.step,
             total=point.total,
             seconds_left=point.seconds_left,
@@ -122,6 +127,7 @@ class LiveReporter:
             memory=point.memory,
             held_out=point.held_out,
             stop=STOP if self._button_handle is None else "",
+            others=list(map(line_of, self._points.values())) if point.adapter else (),
         )
 
     def _put(self, bundle: dict[str, Any]) -> None:
@@ -207,4 +213,14 @@ class TerminalReporter(LineReporter):
 
 def line_of(point: StepPoint) -> str:
     """A step in one line of plain text."""
+    held_out = f" · held out {point.held_out[-1][1]:.3f}" if point.held_out else ""
+    if point.adapter:
+        return (
+            f"{point.adapter}: step {point.step} of {point.total} · loss {point.loss:.3f}{held_out}"
+        )
     return f"step {point.step} of {point.total} · loss {point.loss:.3f} · {point.elapsed:.0f} s"
+
+
+def _rank(point: StepPoint) -> tuple[bool, float]:
+    """The order of several adapters: by held-out loss, and by the training loss without one."""
+    return not point.held_out, point.held_out[-1][1] if point.held_out else point.loss

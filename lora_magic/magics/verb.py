@@ -66,6 +66,11 @@ def names(seen: str) -> list[str]:
     return [name for name in re.split(r"[,\s]+", seen) if name]
 
 
+def one_or_several(seen: str) -> str | list[str]:
+    """A name, or names with commas between them as a list."""
+    return names(seen) if "," in seen else seen
+
+
 def weighted(seen: str) -> str:
     """Names with weights, without spaces.
 

@@ -97,7 +97,8 @@ class Entry:
 class Run:
     """A run that a verb has begun: what the ledger knows of it even if it fails.
 
-    If it is `resumed`, that is the number of steps that it had finished before.
+    If it is `resumed`, that is the number of steps that it had finished before. `error` is its own,
+    if the verb went on with the runs of other adapters.
     """
 
     adapter: str
@@ -107,6 +108,7 @@ class Run:
     rows: int
     resumed: int = 0
     summary: RunSummary | None = None
+    error: LoraMagicError | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -418,7 +418,7 @@ class Session:
     @transactional
     def train(
         self,
-        name: str,
+        name: str | Sequence[str],
         data: Any = None,
         *,
         text: str | None = None,
@@ -450,8 +450,13 @@ class Session:
         resume: bool = False,
         checkpoint_every: float = 60.0,
         reporter: Reporter | None = None,
-    ) -> RunSummary | Any:  # with lr="find" a RateCurve
+    ) -> RunSummary | Any:  # with lr="find" a RateCurve, with several names Summaries
         """Train an adapter from its initial state, or with `continue_` from its current one.
+
+        Several (`"a,b,c"` or a list of names) are trained on the same rows in the same order, in
+        one batch where that is faster, and `Summaries` are returned; then the one with the lowest
+        held-out loss is active, without held-out rows the last named. One that fails is restored,
+        and the others go on. They have no checkpoints.
 
         `text` is a cell's body, `data` a frame, list, dataset or path. `columns` names the columns
         of `data` ("question + context => answer"); `map_` is a function from a row (a dict) to a
@@ -482,51 +487,68 @@ class Session:
         """
         from . import checkpoints
         from .prepare import rows_needed
+        from .several import named, refuse_of_one, several
         from .train import train
 
-        _ = self._state.base
-        self._state.refuse_while_merged("train")
+        state = self._state
+        _ = state.base
+        state.refuse_while_merged("train")
         every = checkpoints.check_every(checkpoint_every)
-        found = checkpoints.find(self.home, check_name(name)) if resume else None
-        attached = found.adapter(self._state) if found else self._state.named(name)
-        most = rows_needed(self._state.base.recipe, steps, batch_size)
+        adapters = named(state, name)
+        if adapters is not None:
+            refuse_of_one(resume=resume, guard=guard, replay=replay, report_to=report_to, lr=lr)
+        found, attached = None, None
+        if adapters is None:
+            one: Any = name
+            found = checkpoints.find(self.home, check_name(one)) if resume else None
+            attached = found.adapter(state) if found else state.named(one)
+        most = rows_needed(state.base.recipe, steps, batch_size)
         reading = {"columns": columns, "map_": map_, "format": format, "skip_bad": skip_bad}
         rows = self._rows("train", data, text, most=most, **reading)
         # The format of a cell is its own.
         other = {**reading, "format": format if text is None else None}
         held_out, eval = self._held_out(eval, other)
+        options: dict[str, Any] = {
+            "held_out": held_out,
+            "notes": rows.note,
+            "skip_bad": skip_bad,
+            "template": template,
+            "system": system,
+            "more": continue_,
+            "reporter": reporter,
+        }
+        flags: dict[str, Any] = {
+            "epochs": epochs,
+            "steps": steps,
+            "lr": lr,
+            "batch_size": batch_size,
+            "max_length": max_length,
+            "eval": eval,
+            "patience": patience,
+            "minutes": minutes,
+            "schedule": schedule,
+            "warmup": warmup,
+            "seed": seed,
+            "lora_plus": lora_plus,
+            "optimizer": optimizer,
+            "beta": beta,
+            "plain_step": plain_step,
+        }
+        if adapters is not None:
+            return several(state, adapters, rows, flags=flags, **options)
+        assert attached is not None  # one of the two
         return train(
-            self._state,
+            state,
             attached,
             rows,
-            held_out=held_out,
-            notes=rows.note,
-            skip_bad=skip_bad,
             guard=self._other("--guard", guard, {**reading, "format": None}),
             replay=replay,
-            plain_step=plain_step,
-            template=template,
-            system=system,
-            more=continue_,
-            reporter=reporter,
+            report_to=report_to,
             home=self.home,
             every=every,
             found=found,
-            epochs=epochs,
-            steps=steps,
-            lr=lr,
-            batch_size=batch_size,
-            max_length=max_length,
-            eval=eval,
-            patience=patience,
-            minutes=minutes,
-            schedule=schedule,
-            warmup=warmup,
-            seed=seed,
-            lora_plus=lora_plus,
-            optimizer=optimizer,
-            beta=beta,
-            report_to=report_to,
+            **options,
+            **flags,
         )
 
     def _held_out(self, given: Any, reading: Mapping[str, Any]) -> tuple[Rows | None, float | None]:

@@ -119,7 +119,8 @@ class SessionState:
     `key` identifies the load, to recognise its repetition; `changed` is the result of the last full
     check of the base; `base_scores` are the base's own answers and losses by measure, valid while
     it is loaded. `wrapped` says whether the base came inside a PeftModel. `published` is the last
-    view of a session between two verbs; `run` is the training run that the current verb has begun.
+    view of a session between two verbs; `run` is the training run that the current verb has begun,
+    `runs` those of several adapters.
     """
 
     def __init__(self) -> None:
@@ -131,6 +132,7 @@ class SessionState:
         self.wrapped = False
         self.published = View()
         self.run: Run | None = None
+        self.runs: list[Run] = []
         self.base_scores: dict[object, Any] = {}
         self._base: BaseModel | None = None
         self._slots: Slots | None = None

@@ -56,6 +56,7 @@ def transactional(
             from lora_magic.base.restore import default_modes, process, restoring
 
             noted, state.run = _Noted(self, verb.__name__, args, kwargs), None
+            state.runs = []
             foreign = state.foreign()
             if verb.__name__ not in _ON_ANY_BASE:
                 state.refuse_foreign(verb.__name__)
@@ -102,8 +103,10 @@ class _Noted:
         ledger, home = self._session._ledger, self._session.home
         try:
             after = Scene.of(state)
-            done = Done(self._verb, *self._given, before, after, seconds, state.run, value, error)
-            ledger.add(done, home)
+            for run in state.runs or (state.run,):
+                why = error or (run.error if run else None)
+                done = Done(self._verb, *self._given, before, after, seconds, run, value, why)
+                ledger.add(done, home)
         except Exception as found:  # noqa: BLE001 - shown: the verb is done, and stays so
             ledger.could_not_write(home, found)
 

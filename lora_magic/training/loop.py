@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 
 @contextmanager
-def _quiet_import() -> Iterator[None]:
+def quiet_import() -> Iterator[None]:
     """No warnings and no log lines while a library is imported."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
@@ -106,7 +106,7 @@ class Loop:
         """Announce, measure, train, measure."""
         self._trained = [parameter for group in groups for parameter in group["params"]]
         self.reporter.start(self._plan())
-        with _quiet_import():
+        with quiet_import():
             # Takes seconds, so it comes after the first line is shown.
             from .trainer import Parts, quiet
 
@@ -126,20 +126,28 @@ class Loop:
                 self._resume(self.start)
             with self._ended_early():
                 untold = self._fitting(lambda: self._take_steps(folder))
-            if not all(bool(torch.isfinite(parameter).all()) for parameter in self._trained):
-                raise self._diverged("a weight is not finite after", self.progress.steps)
-            ended = self._ended() or "stopped"
-            if ended not in ("stopped", "paused"):
-                self._measure()
-                self._keep_best()
-            elif self.keeper is not None:
-                self.keeper.stopped(self.snapshot)
+            ended = self._settle()
         if untold:
             line = f"{self.name} is trained, but the tracker did not get all of it ({untold})."
             warnings.warn(line, RuntimeWarning, stacklevel=2)
         summary = self._summary(ended)
         self.reporter.finish(summary)
         return summary
+
+    def _settle(self) -> str:
+        """After the last step: measure and keep the best weights, or a snapshot to go on from.
+
+        Returns what ended the run; raises `TrainingError` for a weight that is not finite.
+        """
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in self._trained):
+            raise self._diverged("a weight is not finite after", self.progress.steps)
+        ended = self._ended() or "stopped"
+        if ended not in ("stopped", "paused"):
+            self._measure()
+            self._keep_best()
+        elif self.keeper is not None:
+            self.keeper.stopped(self.snapshot)
+        return ended
 
     def _begin(self) -> None:
         """Let the method begin; a base or rows that are not finite are named as its cause."""

@@ -14,10 +14,11 @@ from typing import Protocol
 from lora_magic.numbers import duration
 
 from .rate_curve import RateCurve
+from .summaries import Summaries
 from .summary import RunSummary
 
-#: What a run, or a search for a learning rate, ends with.
-Result = RunSummary | RateCurve
+#: What a run, one of several adapters, or a search for a learning rate ends with.
+Result = RunSummary | RateCurve | Summaries
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class StepPoint:
 
     `tokens_per_second` counts every token read since the first step began, prompts too. `memory`
     is the peak so far in bytes, None if unknown. `held_out` has the held-out losses so far as
-    (steps taken, loss).
+    (steps taken, loss). `adapter` names one of several adapters that are trained on the same rows;
+    it is "" in a run of one.
     """
 
     step: int
@@ -51,6 +53,7 @@ class StepPoint:
     tokens_per_second: float
     memory: int | None = None
     held_out: tuple[tuple[int, float], ...] = ()
+    adapter: str = ""
 
 
 class Reporter(Protocol):
@@ -84,10 +87,11 @@ class LineReporter:
     ) -> None:
         self._write, self._every, self._clock = write, every, clock
         self._written, self._short = clock(), True
+        self._last: dict[str, StepPoint] = {}
 
     def start(self, plan: RunPlan) -> None:
         """The plan's line, and its sample."""
-        self._written, self._short = self._clock(), True
+        self._written, self._short, self._last = self._clock(), True, {}
         self._write(plan.line)
         if plan.sample:
             self._write(plan.sample)
@@ -97,21 +101,27 @@ class LineReporter:
         self._write(line)
 
     def step(self, point: StepPoint) -> None:
-        """Step, loss, speed and time left, if it is time for a line."""
+        """Step, loss, speed and time left, if it is time for a line; the loss of each adapter."""
         now = self._clock()
+        self._last[point.adapter] = point
         last = point.step == point.total and not self._short
         if not last and now - self._written < self._every:
             return
         self._written, self._short = now, False
-        held_out = f" (held out {point.held_out[-1][1]:.3f})" if point.held_out else ""
+        losses = ", ".join(map(_loss, self._last.values()))
         self._write(
-            f"step {point.step}/{point.total}, loss {point.loss:.3f}{held_out}, "
+            f"step {point.step}/{point.total}, {losses}, "
             f"{point.tokens_per_second:,.0f} tokens/s, {duration(point.seconds_left)} left"
         )
 
     def finish(self, summary: Result) -> None:
         """The summary's line."""
         self._write(summary.line)
+
+
+def _loss(point: StepPoint) -> str:
+    held_out = f" (held out {point.held_out[-1][1]:.3f})" if point.held_out else ""
+    return f"{point.adapter} loss {point.loss:.3f}{held_out}".lstrip()
 
 
 class SilentReporter(LineReporter):

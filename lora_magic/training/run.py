@@ -75,7 +75,7 @@ def run(
             f"{name}: no parameter requires a gradient; first type: %lora attach {name}"
         )
     groups = optimizers.groups(named, spec)
-    _refuse_frozen(name, groups, frozen or {})
+    refuse_frozen(name, groups, frozen or {})
     pad = pad_id(tokenizer, model if encoded.classes else None)
     reporter = reporter or SilentReporter()
     asked = stop or Stop(getattr(reporter, "stop", None), deferring=True)
@@ -91,7 +91,7 @@ def run(
         with (
             nullcontext() if stop else asked,
             own_garbage(),
-            _unchanged(model),
+            unchanged(model),
             fitting_threads(model),
         ):
             return work.all(groups)
@@ -103,7 +103,7 @@ def run(
         raise work.no_memory() from None
 
 
-def _refuse_frozen(
+def refuse_frozen(
     name: str, groups: Sequence[Mapping[str, Any]], frozen: Mapping[str, Tensor]
 ) -> None:
     """Raise `TrainingError` if the optimizer would write into a frozen tensor's memory."""
@@ -121,7 +121,7 @@ def _memory(tensor: Tensor) -> tuple[object, int]:
     return tensor.device, tensor.untyped_storage().data_ptr()
 
 
-def _unchanged(model: nn.Module) -> AbstractContextManager[None]:
+def unchanged(model: nn.Module) -> AbstractContextManager[None]:
     """Restore everything that the Trainer and accelerate change, except the parameters' values.
 
     They set flags on every module, add attributes, may replace `forward`, switch the cache off and

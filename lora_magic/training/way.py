@@ -29,7 +29,7 @@ _PASS = 32
 #: Tokens of the two rows of the trial.
 _TRIAL = (24, 16)
 #: Which difference of gradients is rounding, relative to their norm, by the bytes of a number.
-_ROUNDING = {8: 1e-6, 4: 1e-4, 2: 5e-2, 1: 5e-2}
+ROUNDING = {8: 1e-6, 4: 1e-4, 2: 5e-2, 1: 5e-2}
 
 
 class Layers(Protocol):
@@ -285,7 +285,7 @@ def _differs(way: Way, rows: list[Example], wanted: Found, trained: Sequence[nn.
     """What differs from the plain way by more than rounding; "" if nothing does."""
     loss, gradient = _found(way, rows, trained)
     sizes = {p.element_size() for p in way.model.parameters() if p.is_floating_point()}
-    limit = _ROUNDING[min(sizes, default=4)]
+    limit = ROUNDING[min(sizes, default=4)]
     if not bool((loss - wanted[0]).abs() <= limit * wanted[0].abs()):
         return f"the loss would be {float(loss):g}, not {float(wanted[0]):g}"
     norm = wanted[1].norm()

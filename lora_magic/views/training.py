@@ -21,6 +21,7 @@ from lora_magic.views.text import shortened
 if TYPE_CHECKING:
     from lora_magic.training.forgetting import Forgetting
     from lora_magic.training.rate_curve import RateCurve
+    from lora_magic.training.summaries import Summaries
     from lora_magic.training.summary import RunSummary
 
 #: Held-out losses: after how many steps, and the loss.
@@ -48,11 +49,13 @@ def progress_html(
     memory: int | None = None,
     held_out: HeldOut = (),
     stop: str = STOP,
+    others: Sequence[str] = (),
 ) -> str:
     """The page of a run in progress, for an output that is updated in place.
 
     `sample` shows one row as the model reads it. Times are in seconds, `memory` in bytes,
     `held_out` (steps taken, loss); `stop` says how to end the run; it is empty if a button does.
+    `others` has a line for each adapter of a run of several, of which this is the best.
     """
     state = _state(losses, held_out, step, total, (elapsed, seconds_left), tokens_per_second)
     state += [f"memory {numbers.size(memory)} at the peak"] if memory else []
@@ -62,6 +65,7 @@ def progress_html(
             one(sample, muted=True) if sample else "",
             _bar(step, total),
             one(" · ".join(state)),
+            *(one(other, muted=True) for other in others),
             _figure(title, losses, total, svg.picture, held_out) if losses else "",
             one(stop, muted=True) if stop else "",
             label="Training under way",
@@ -82,6 +86,36 @@ def summary_bundle(summary: RunSummary) -> dict[str, object]:
         label="Training run",
     )
     return {"text/plain": one_line(summary.line), "text/html": str(page)}
+
+
+def summaries_bundle(record: Summaries) -> dict[str, object]:
+    """The MIME bundle of several adapters' runs: a table, and each one's line."""
+    header = ("Adapter", "Steps", "Rate", "Loss", "Held out", "Time")
+    rows = [
+        [
+            summary.adapter,
+            f"{summary.steps} of {summary.planned_steps}",
+            f"{summary.learning_rate:g}",
+            _change(summary.first_loss, summary.last_loss),
+            _change(summary.held_out_before, summary.held_out_after),
+            numbers.duration(summary.seconds),
+        ]
+        for summary in record
+    ]
+    page = frame(
+        heading(record.line),
+        table("Trained on the same rows", header, rows) if rows else "",
+        *(one(line, muted=True) for line in record.failed.values()),
+        *(details(s.line, facts_table("The run", s.facts)) for s in record),
+        label="Training runs",
+    )
+    return {"text/plain": "\n".join(map(one_line, record.lines)), "text/html": str(page)}
+
+
+def _change(before: float | None, after: float | None) -> str:
+    if after is None:
+        return numbers.MISSING
+    return f"{numbers.figures(before)} → {numbers.figures(after)}"
 
 
 def _failed(forgetting: Forgetting | None) -> Markup:

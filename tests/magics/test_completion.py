@@ -114,6 +114,8 @@ def test_a_line_is_completed_wherever_it_can_stand(place: str, typed: str, whole
         ("%%lora_train pirate --lo", "%%lora_train pirate --lora-plus"),
         ("%%lora co", "%%lora compare"),
         ("%%lora train pi", "%%lora train pirate"),
+        ("%%lora train formal,pi", "%%lora train formal,pirate"),
+        ("%%lora_train formal,pi", "%%lora_train formal,pirate"),
         ("%%lora ask --ou", "%%lora ask --out"),
     ],
 )

@@ -54,6 +54,7 @@ def point(step: int) -> SimpleNamespace:
         tokens_per_second=900.0,
         memory=512_000_000,
         held_out=((0, 2.5),),
+        adapter="",
     )
 
 
@@ -77,6 +78,21 @@ def test_at_most_five_pictures_a_second_in_one_place(
     places = {output.transient["display_id"] for output in seen.outputs}
     assert len(places) == 1
     assert seen.outputs[-1].data["text/html"] == "<b>static</b>"
+
+
+def test_of_several_adapters_the_best_is_shown_and_a_line_for_each(shell: Any) -> None:
+    now = 0.0
+    live = LiveReporter(SHELL, clock=lambda: now)
+    with capture_output() as seen:
+        live.start(PLAN)
+        for when, name, loss in ((1.0, "high", 3.0), (2.0, "low", 2.0), (3.0, "high", 2.5)):
+            now, one = when, point(7)
+            one.adapter, one.loss, one.held_out = name, loss, ((0, 9.0), (7, loss))
+            live.step(one)
+    page = seen.outputs[-1].data
+    assert page["text/plain"] == "low: step 7 of 60 · loss 2.000 · held out 2.000"
+    for line in ("high: step 7 of 60 · loss 2.500 · held out 2.500", page["text/plain"]):
+        assert line in page["text/html"]
 
 
 def test_a_run_that_breaks_leaves_a_still_line(shell: Any) -> None:

@@ -15,17 +15,19 @@ from lora_magic.demo import RECIPE
 from lora_magic.errors import CommandError
 from lora_magic.magics.variables import data, function, guard, held_out
 from lora_magic.magics.verb import (
+    AN_ADAPTER,
     Argument,
     Call,
     Thing,
     Verb,
     count_share_or_rows,
     number,
+    one_or_several,
     rate_or_find,
     text,
     whole,
 )
-from lora_magic.magics.verbs.adapters import A_NAME, NAME, by_base
+from lora_magic.magics.verbs.adapters import A_NAME, by_base
 from lora_magic.state.receipt import Receipt
 from lora_magic.training.spec import (
     BETA,
@@ -65,9 +67,10 @@ def _rows(call: Call, typed: str, cell: str) -> dict[str, Any]:
 
 
 def _train(call: Call) -> object:
-    """Train an adapter on the cell's text, or on what `--data` names."""
+    """Train an adapter, or several, on the cell's text, or on what `--data` names."""
     name = call.words["name"]
-    given = _rows(call, f"train {name}", f"%%lora_train {name}")
+    typed = name if isinstance(name, str) else ",".join(name)
+    given = _rows(call, f"train {typed}", f"%%lora_train {typed}")
     source = [given.pop("data")] if "data" in given else []
     return call.session.train(name, *source, **given, reporter=call.reporter)
 
@@ -90,6 +93,14 @@ def _keep(call: Call) -> object:
         return Receipt(f"{kept.line}; --data {name} reads them, not the file {name}")
     return kept
 
+
+_NAMES = Argument(
+    "NAME",
+    one_or_several,
+    "an adapter, or several on the same rows: a,b,c",
+    things=AN_ADAPTER,
+    several=True,
+)
 
 #: Which rows are read, and how.
 _READING = (
@@ -143,7 +154,7 @@ TRAIN = Verb(
     "train",
     "train an adapter on the rows below, or on --data",
     (
-        NAME,
+        _NAMES,
         *_READING,
         Argument("--epochs", number, "passes over the rows", _EPOCHS),
         Argument("--steps", whole, "optimizer steps", _STEPS),
@@ -194,6 +205,7 @@ TRAIN = Verb(
         "%%lora_train pirate",
         "Where is the library? => Arr, it be down by the harbour!",
         '%lora train support --data mails.csv --columns "body => reply"',
+        "%lora train low,high --data mails.csv",
     ),
     changes=True,
     body=_TYPED,
