@@ -6,7 +6,7 @@ Knows the session's state, rows and encoding; trains nothing, and knows no repor
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -57,6 +57,28 @@ def prepare(
     Raises `CommandError` for flags that do not fit the rows, and `DataError` for rows that cannot
     be encoded.
     """
+    spec = settings(state, attached, rows, held_out, flags)
+
+    def tokens_of(some: Sequence[Row]) -> Encoded:
+        return encoded_rows(state, some, form, spec.max_length, skip_bad)
+
+    encoded, notes = both_sides(rows, held_out, tokens_of, notes)
+    guarded = guards.read(state, guard, flags.get("replay"), tokens_of, spec.pass_size)
+    if guarded and guard is not None:
+        notes = noted(notes, "--guard", guard, guarded.measured, guarded.replay)
+    if guarded and guarded.replay:
+        encoded = encoded.replaying(guarded.replay)
+    return Prepared(spec, encoded, guarded, notes)
+
+
+def settings(
+    state: SessionState,
+    attached: LiveAdapter,
+    rows: Sequence[Row],
+    held_out: Sequence[Row] | None,
+    flags: Mapping[str, Any],
+) -> TrainSpec:
+    """The settings of a run of an adapter; raises `CommandError` for flags that do not fit."""
     room = state.base.context - attached.tokens
     recipe = recipe_for(state, attached, flags.get("lora_plus"))
     prefers = preference.are_preferences(rows)
@@ -67,24 +89,24 @@ def prepare(
     other = None if held_out is None else len(held_out)
     spec = plan(recipe, len(rows), context=room, prefers=prefers, held_out=other, **flags)
     # Virtual tokens act through the cache, which a checkpointed block does not get.
-    spec = replace(spec, can_checkpoint=not attached.tokens)
+    return replace(spec, can_checkpoint=not attached.tokens)
 
-    def tokens_of(some: Sequence[Row]) -> Encoded:
-        return encoded_rows(state, some, form, spec.max_length, skip_bad)
 
-    encoded = tokens_of(rows)
-    if held_out is not None:
-        if preference.are_preferences(held_out) != prefers:
-            raise CommandError("--eval: give rows of the same kind as those to train on.")
-        measured_rows = tokens_of(held_out)
-        encoded = encoded.measured_on(measured_rows)
-        notes = noted(notes, "--eval", held_out, measured_rows)
-    guarded = guards.read(state, guard, flags.get("replay"), tokens_of, spec.pass_size)
-    if guarded and guard is not None:
-        notes = noted(notes, "--guard", guard, guarded.measured, guarded.replay)
-    if guarded and guarded.replay:
-        encoded = encoded.replaying(guarded.replay)
-    return Prepared(spec, encoded, guarded, notes)
+def both_sides(
+    rows: Sequence[Row],
+    held_out: Sequence[Row] | None,
+    encode: Callable[[Sequence[Row]], Encoded],
+    notes: str,
+) -> tuple[Encoded, str]:
+    """Rows and those of `--eval`, if there are any, as tokens; and the notes with what was left
+    out of these."""
+    encoded = encode(rows)
+    if held_out is None:
+        return encoded, notes
+    if preference.are_preferences(held_out) != preference.are_preferences(rows):
+        raise CommandError("--eval: give rows of the same kind as those to train on.")
+    measured = encode(held_out)
+    return encoded.measured_on(measured), noted(notes, "--eval", held_out, measured)
 
 
 def rows_needed(recipe: Recipe, steps: object, batch_size: object) -> int | None:

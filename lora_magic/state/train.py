@@ -14,10 +14,12 @@ from typing import Any
 from lora_magic.adapters.live_adapter import History, LiveAdapter, Record
 from lora_magic.adapters.spec import BASE_NAME
 from lora_magic.adapters.training_hooks import hooks_of
+from lora_magic.base.prompt import PromptForm
 from lora_magic.data.row import Row
 from lora_magic.errors import CommandError, TrainingStopped
 from lora_magic.interrupts import Stop, terminating
 from lora_magic.training import run
+from lora_magic.training.checkpoint import Keeper
 from lora_magic.training.encode import Encoded
 from lora_magic.training.forgetting import Forgetting, Guard, Unmeasured, recorded
 from lora_magic.training.progress import Snapshot
@@ -99,8 +101,6 @@ def train(
     reporter = reporter or SilentReporter()
     if finding:
         return find_rate.find(state, attached, encoded, spec, more=more, reporter=reporter)
-    example = next(filter(None, map(_asked, rows)), "")
-
     given = {**flags, "template": template, "system": system}
     about = checkpoints.about(state, attached, encoded, spec, form, more=more, flags=given)
     about = replace(about, guard=guarded.measured.data_hash if guarded else "")
@@ -113,8 +113,7 @@ def train(
     keeper = None if home is None else Disk(home, about, every)
 
     def record(summary: RunSummary) -> Record:
-        history = _history(before, summary)
-        return Record(form, history, run=_recorded(summary, flags), example=example)
+        return recorded_of(form, before, summary, flags, rows)
 
     done = start.progress.steps if start else 0
     state.run = Run(attached.name, spec, form, encoded.data_hash, len(rows), done)
@@ -286,9 +285,10 @@ def steps(
     reporter: Reporter,
     stop: Stop,
     start: Snapshot | None = None,
-    keeper: Disk | None = None,
+    keeper: Keeper | None = None,
+    until: int | None = None,
 ) -> RunSummary:
-    """The run of an adapter that is active; the caller guards weights and state, and records."""
+    """The run of an adapter whose modules are in the slots; the caller guards weights and state, and records."""
     base = state.base
     hooks = hooks_of(base.model, state.slots, attached, more=more)
     with attached.trainable():
@@ -305,7 +305,20 @@ def steps(
             without=lambda: state.slots.using({}),
             start=start,
             keeper=keeper,
+            until=until,
         )
+
+
+def recorded_of(
+    form: PromptForm | None,
+    before: History,
+    summary: RunSummary,
+    flags: Mapping[str, Any],
+    rows: Sequence[Row],
+) -> Record:
+    """What is recorded about an adapter after a run that began with the history `before`."""
+    example = next(filter(None, map(_asked, rows)), "")
+    return Record(form, _history(before, summary), run=_recorded(summary, flags), example=example)
 
 
 def _history(before: History, summary: RunSummary) -> History:

@@ -40,7 +40,8 @@ class StepPoint:
 
     `tokens_per_second` counts every token read since the first step began, prompts too. `memory`
     is the peak so far in bytes, None if unknown. `held_out` has the held-out losses so far as
-    (steps taken, loss).
+    (steps taken, loss). `adapter` names one of several adapters that are trained on the same rows;
+    it is "" in a run of one.
     """
 
     step: int
@@ -51,6 +52,7 @@ class StepPoint:
     tokens_per_second: float
     memory: int | None = None
     held_out: tuple[tuple[int, float], ...] = ()
+    adapter: str = ""
 
 
 class Reporter(Protocol):
