@@ -599,7 +599,8 @@ class Session:
         """
         # Must be the first statement, while the arguments are the only locals.
         given = dict(locals())
-        from . import sweep as sweeps
+        from .sweep import sweep
+        from .sweep_arms import Asked
         from .sweep_plan import VARIED
         from .sweep_store import Store
 
@@ -612,7 +613,7 @@ class Session:
         held_out, share = self._held_out(eval, other)
         shared = ("epochs", "steps", "patience", "batch_size", "max_length", "beta")
         told = ("columns", "map_", "format", "skip_bad", *shared, "eval", "template", "system")
-        asked = sweeps.Asked(
+        asked = Asked(
             name,
             {flag: given[flag] for flag in VARIED},
             {flag: given[flag] for flag in shared},
@@ -631,7 +632,7 @@ class Session:
             notes=rows.note,
             replace=replace,
         )
-        return sweeps.sweep(
+        return sweep(
             self._state,
             rows,
             asked,

@@ -6,193 +6,34 @@ Knows the session's state, rows, and runs of several adapters; knows no verb and
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-import torch
-
-from lora_magic import numbers, reading
-from lora_magic.adapters import attach
-from lora_magic.adapters.live_adapter import History, LiveAdapter
-from lora_magic.adapters.methods import ALIASES, method_of
-from lora_magic.adapters.spec import AdapterSpec
+from lora_magic.adapters.live_adapter import History
 from lora_magic.base.prompt import PromptForm
-from lora_magic.checks import is_number
 from lora_magic.data.row import Row
-from lora_magic.errors import (
-    AdapterError,
-    CommandError,
-    LoraMagicError,
-    StateError,
-    TrainingError,
-    TrainingStopped,
-)
+from lora_magic.errors import TrainingError, TrainingStopped
 from lora_magic.interrupts import Stop, terminating
 from lora_magic.training import batches
 from lora_magic.training.encode import Encoded
-from lora_magic.training.progress import Snapshot
 from lora_magic.training.reporter import Reporter, Result, RunPlan, SilentReporter, StepPoint
-from lora_magic.training.spec import HOLD_OUT_FROM, TrainSpec
-from lora_magic.training.summary import RunSummary
 
 from . import guard as guards
 from . import sweep_plan
 from .guard import GuardRows
 from .ledger import Run
-from .prepare import encoded_rows, form_for, settings
-from .resolve import resolve_spec
+from .prepare import encoded_rows, form_for
 from .session_state import SessionState
-from .sweep_plan import OF_ATTACH, OF_TRAIN, Rung
-from .sweep_result import (
-    CHOSEN,
-    DROPPED,
-    FAILED,
-    FINISHED,
-    PAUSED,
-    WAITING,
-    Sweep,
-    SweepArm,
-)
-from .sweep_store import Kept, KeptArm, Store
-from .together import Arm, Outcome, together
+from .sweep_arms import Asked, Candidate, SplitRows, checked, made, refuse_taken, with_defaults
+from .sweep_plan import OF_ATTACH, Rung
+from .sweep_result import CHOSEN, DROPPED, FAILED, FINISHED, PAUSED, WAITING, Sweep, SweepArm
+from .sweep_store import Kept, Store
+from .together import Arm, together
 
-#: Bytes for each parameter of an arm: its weights, their initial values and best ones, two moments
-#: of the optimizer, and the copies of a pause, in fp32.
-_BYTES = 32
 #: The steps of a first, short run that measures how long a step takes, and the share of the time
 #: limit that the steps may take; the rest is for measuring, and for what a run does at its start.
 _TRIAL, _SHARE = 3, 0.7
-
-
-@dataclass(frozen=True, eq=False)
-class Asked:
-    """What was asked for.
-
-    `varied` are the flags that take several values, `shared` those of every run, `eval` the number
-    or share of rows to hold out; `told` are all flags of the rows and of the runs, as for a line
-    that trains one arm alone.
-    """
-
-    name: str
-    varied: Mapping[str, Any]
-    shared: Mapping[str, Any]
-    eval: float | None = None
-    told: Mapping[str, Any] = field(default_factory=dict)
-    seeds: int | None = None
-    minutes: float | None = None
-    halving: bool = True
-    finish: bool = False
-    template: str | None = None
-    system: str | None = None
-    skip_bad: bool = False
-    notes: str = ""
-    replace: bool = False
-
-
-@dataclass(eq=False)
-class _Trial:
-    """One arm: its setting, its adapter, and how far it is. `rung` counts the rungs it finished."""
-
-    number: int
-    setting: int
-    flags: Mapping[str, Any]
-    attached: LiveAdapter
-    label: str = ""
-    settings: TrainSpec | None = None
-    rung: int = 0
-    summary: RunSummary | None = None
-    snapshot: Snapshot | None = None
-    error: str = ""
-    dropped: bool = False
-    live: StepPoint | None = None
-
-    @property
-    def own(self) -> dict[str, Any]:
-        """Its own flags of a run."""
-        return {flag: value for flag, value in self.flags.items() if flag in OF_TRAIN}
-
-    @property
-    def ended(self) -> bool:
-        """Is its run at its end?"""
-        ended = self.summary.ended if self.summary else ""
-        return bool(self.error) or ended not in ("", "paused", "stopped")
-
-    @property
-    def loss(self) -> float | None:
-        """Its last held-out loss; None before its first rung, and if it failed."""
-        if self.summary is None or self.error:
-            return None
-        after = self.summary.held_out_after
-        found = [loss for step, loss in self.summary.held_out_losses if step]
-        return after if after is not None else (found[-1] if found else None)
-
-    def take(self, outcome: Outcome) -> None:
-        """What became of it in a run."""
-        if outcome.error is not None:
-            self.error = str(outcome.error)
-        elif outcome.summary is not None:
-            self.summary, self.snapshot = outcome.summary, outcome.snapshot
-
-    def kept(self) -> KeptArm:
-        """What is stored of it; a dropped one needs no weights."""
-        going = self.summary is not None and not (self.dropped or self.error)
-        weights = self.attached.state() if going else {}
-        snapshot = self.snapshot if going else None
-        return KeptArm(self.rung, self.summary, snapshot, weights, self.error)
-
-    def restore(self, kept: KeptArm) -> None:
-        """Be what was stored."""
-        self.rung, self.summary = kept.rung, kept.summary
-        self.snapshot, self.error = kept.snapshot, kept.error
-        if kept.weights:
-            self.attached.set_state(kept.weights)
-
-
-@dataclass(frozen=True, eq=False)
-class _Rows:
-    """The rows that are trained on, those that decide and those that are reported; `encoded` are
-    the first two, `reported` the last, as tokens."""
-
-    trained: list[Row]
-    deciding: list[Row]
-    reporting: list[Row]
-    encoded: Encoded
-    reported: Encoded
-
-    @classmethod
-    def of(
-        cls,
-        rows: Sequence[Row],
-        held_out: Sequence[Row] | None,
-        spec: TrainSpec,
-        encode: Callable[[Sequence[Row]], Encoded],
-    ) -> _Rows:
-        """The held-out rows are those of `train`, in two halves by a hash of what they ask."""
-        encoded = encode(rows)
-        if held_out is None:
-            places = {example.position for example in batches.split(encoded.examples, spec)[1]}
-            held_out = [row for row in rows if row.position in places]
-        places = {row.position for row in held_out}
-        trained = [row for row in rows if row.position not in places]
-        deciding, reporting = guards.halves(held_out)
-        if not held_out:
-            raise CommandError(
-                f"sweep: no rows are held out of {len(rows)} (below {HOLD_OUT_FROM} none are "
-                "unless you say so), so nothing could decide between the arms: add --eval 0.2, "
-                "or --eval with other rows."
-            )
-        if not (deciding and reporting):
-            raise CommandError(
-                f"sweep: {len(held_out)} row{'s' * (len(held_out) != 1)} held out, and one half "
-                "is to decide and the other to report: hold out more, as in --eval 20."
-            )
-        if not trained:
-            raise CommandError(
-                "sweep: every row asks what a held-out row asks; use other rows for --eval."
-            )
-        both = encode(trained).measured_on(encode(deciding))
-        return cls(trained, deciding, reporting, both, encode(reporting))
 
 
 def sweep(
@@ -205,7 +46,7 @@ def sweep(
     store: Store,
     resume: bool,
 ) -> Sweep:
-    """Train the arms of a sweep, rung by rung (`sweep_plan.rungs`); keep the best one as an adapter.
+    """Train the arms of a sweep, rung by rung (`sweep_plan.rungs`), and keep the best one.
 
     All arms share the rows, their order and what is held out; an arm's seed is that of its initial
     A. The settings are compared by the mean loss on one half of the held-out rows, and the chosen
@@ -217,17 +58,16 @@ def sweep(
     that cannot be made; `TrainingStopped` if the user stopped it: what it has is stored, and the
     best arm so far is kept.
     """
-    sweep_plan.refuse_lists({**asked.shared, **_extra(asked)})
-    _refuse_taken(state, asked)
+    refuse_taken(state, asked)
     stored = store.read() if resume else None
     form = form_for(state, None, asked.template, asked.system)
-    arms = _made(state, asked, _with_defaults(state, asked))
-    first = _checked(state, arms, rows, held_out, {**asked.shared, "eval": asked.eval})
+    arms = made(state, asked, with_defaults(state, asked))
+    first = checked(state, arms, rows, held_out, {**asked.shared, "eval": asked.eval})
 
     def encode(some: Sequence[Row]) -> Encoded:
         return encoded_rows(state, some, form, first.max_length, asked.skip_bad)
 
-    parts = _Rows.of(rows, held_out, first, encode)
+    parts = SplitRows.of(rows, held_out, first, encode)
     work = _Work(state, asked, arms, parts, form, store, reporter or SilentReporter())
     if stored is not None:
         stored.refuse_another(asked.name, work.kept())
@@ -240,26 +80,6 @@ def sweep(
     return found
 
 
-def _extra(asked: Asked) -> dict[str, Any]:
-    """Flags of the sweep itself, which take one value too."""
-    return {"seeds": asked.seeds, "minutes": asked.minutes, "template": asked.template}
-
-
-def _refuse_taken(state: SessionState, asked: Asked) -> None:
-    """Raise `AdapterError` for a name whose adapter would be lost: one that no sweep has made."""
-    minutes = asked.minutes
-    if minutes is not None and not (is_number(minutes) and 0 < minutes < float("inf")):
-        raise CommandError(f"--minutes {minutes!r}: expected a positive number.")
-    existing = state.attached.get(asked.name)
-    if existing is None or asked.replace or not existing.history.ready:
-        return
-    if "sweep" not in existing.run:
-        raise AdapterError(
-            f"{asked.name!r} is attached and trained ({existing.history.line}); choose another "
-            "name, or add --replace to replace it by the best arm."
-        )
-
-
 def _stopped(found: Sweep, written: bool) -> str:
     done = sum(arm.steps > 0 for arm in found.arms)
     kept = "no arm has been compared yet"
@@ -268,119 +88,6 @@ def _stopped(found: Sweep, written: bool) -> str:
     again = " Run the cell again with --resume to go on." if written else ""
     count = f"{done} of {len(found.arms)} arms"
     return f"the sweep {found.name} stopped after {count} were trained; {kept}.{again}"
-
-
-# Before the first step
-
-
-def _with_defaults(state: SessionState, asked: Asked) -> dict[str, Any]:
-    """The flags with several values; with only a budget, a grid around the defaults.
-
-    Raises `CommandError` if there is nothing to compare.
-    """
-    given = dict(asked.varied)
-    several = sweep_plan.is_list_of_several(given) or (asked.seeds or 1) != 1
-    if several:
-        return given
-    if asked.minutes is None:
-        raise CommandError(_ALONE)
-    recipe, word = state.base.recipe, str(given.get("method") or "lora").lower()
-    method = method_of(str(ALIASES.get(word, {"method": word}).get("method", "lora")))
-    rate = recipe.learning_rate * method.rate
-    return sweep_plan.usual(given, recipe.rank, rate, ranked=method.reads("rank"))
-
-
-def _made(state: SessionState, asked: Asked, given: Mapping[str, Any]) -> list[_Trial]:
-    """The arms, each with a new adapter. Raises `CommandError` with what cannot be made."""
-    combinations = sweep_plan.grid(given)
-    seeds = sweep_plan.seeds(asked.seeds, given.get("seed"))
-    total = len(combinations) * len(seeds)
-    if total > sweep_plan.MOST:
-        raise CommandError(f"sweep: more than {sweep_plan.MOST} arms; give fewer values or seeds.")
-    free, used = _free_memory(state), 0
-    arms: list[_Trial] = []
-    faults: list[str] = []
-    known: set[tuple[AdapterSpec, str]] = set()
-    varied = sweep_plan.varied(combinations)
-    for at, flags in enumerate(combinations, start=1):
-        label = sweep_plan.label(flags, varied)
-        for seed in seeds:
-            try:
-                arm = _arm(state, asked.name, len(arms) + 1, at, flags, seed)
-            except LoraMagicError as error:
-                faults.append(f"{label}: {error}")
-                break
-            key = (arm.attached.spec, str(arm.own))
-            if key in known:
-                continue
-            known.add(key)
-            arms.append(replace(arm, label=label))
-            used += _BYTES * sum(tensor.numel() for _, tensor in arm.attached.tensors())
-            if free is not None and used > free:
-                raise StateError(
-                    f"sweep: {total} arms need about {numbers.size(used * total / len(arms))}, and "
-                    f"{numbers.size(free)} is free; nothing changed. Give fewer values or seeds."
-                )
-    if faults:
-        raise _cannot(faults, total)
-    if len(arms) < 2:
-        raise CommandError(_ALONE)
-    return arms
-
-
-_ALONE = (
-    "sweep: one arm has nothing to be compared with; give a flag several values, as in --rank "
-    "4,8,16, or only a budget, as in --minutes 5."
-)
-
-
-def _arm(
-    state: SessionState,
-    name: str,
-    number: int,
-    setting: int,
-    flags: Mapping[str, Any],
-    seed: int | None,
-) -> _Trial:
-    own = {flag: flags.get(flag) for flag in OF_ATTACH} | {"seed": seed}
-    spec = resolve_spec(name, state.base.recipe, own)
-    # A name that no one can give to an adapter.
-    made = attach.create(state.base, state.slots, f"{name} arm {number}", spec)
-    return _Trial(number, setting, flags, made)
-
-
-def _cannot(faults: Sequence[str], total: int) -> CommandError:
-    texts = list(dict.fromkeys(fault.rstrip(".") for fault in faults))
-    more = f"; and {len(texts) - 3} more" if len(texts) > 3 else ""
-    return CommandError(f"sweep: not all {total} arms are possible: {'; '.join(texts[:3])}{more}.")
-
-
-def _free_memory(state: SessionState) -> int | None:
-    if state.base.device.type == "cuda":
-        return int(torch.cuda.mem_get_info(state.base.device)[0])
-    return reading.free_memory()
-
-
-def _checked(
-    state: SessionState,
-    arms: Sequence[_Trial],
-    rows: Sequence[Row],
-    held_out: Sequence[Row] | None,
-    shared: Mapping[str, Any],
-) -> TrainSpec:
-    """The first arm's settings; raises `CommandError` with every arm whose flags do not fit."""
-    # A fault of what all arms share is told once, without an arm.
-    settings(state, arms[0].attached, rows, held_out, shared)
-    faults: list[str] = []
-    for arm in arms:
-        try:
-            arm.settings = settings(state, arm.attached, rows, held_out, {**shared, **arm.own})
-        except LoraMagicError as error:
-            faults.append(f"{arm.label}: {error}")
-    if faults:
-        raise _cannot(faults, len(arms))
-    assert arms[0].settings is not None  # just set
-    return arms[0].settings
 
 
 # The rungs
@@ -393,8 +100,8 @@ class _Work:
         self,
         state: SessionState,
         asked: Asked,
-        arms: list[_Trial],
-        parts: _Rows,
+        arms: list[Candidate],
+        parts: SplitRows,
         form: PromptForm | None,
         store: Store,
         reporter: Reporter,
@@ -408,7 +115,7 @@ class _Work:
         self.done: list[tuple[int, int]] = []
         self.before, self.began = 0.0, time.perf_counter()
         self.late = self.stopped = False
-        self.chosen: _Trial | None = None
+        self.chosen: Candidate | None = None
         self.reported: float | None = None
         self.base_loss: float | None = None
 
@@ -478,7 +185,7 @@ class _Work:
     def _planned(self) -> None:
         """The rungs of a run of the length that all arms have."""
         parts = self.parts
-        _checked(self.state, self.arms, parts.trained, parts.deciding, self.flags())
+        checked(self.state, self.arms, parts.trained, parts.deciding, self.flags())
         spec = self.arms[0].settings
         assert spec is not None  # checked
         train, held_out = batches.sides(self.parts.encoded, spec)
@@ -521,7 +228,7 @@ class _Work:
             self.done.append((rung.steps, len(left)))
 
     def _train(
-        self, arms: Sequence[_Trial], until: int | None, stop: Stop, listener: _Listener
+        self, arms: Sequence[Candidate], until: int | None, stop: Stop, listener: _Listener
     ) -> None:
         if not arms:
             return
@@ -597,7 +304,8 @@ class _Work:
 
     def _report(self) -> None:
         """The loss of the chosen arm, and that of the base, on the rows that did not decide."""
-        assert self.chosen is not None and self.chosen.settings is not None
+        assert self.chosen is not None
+        assert self.chosen.settings is not None
         if self.chosen.settings.beta is not None:
             return  # preferences: their loss is relative to the start of a run
         spec, attached = self.chosen.settings, self.chosen.attached
@@ -660,7 +368,7 @@ class _Work:
             self.late,
         )
 
-    def _row(self, arm: _Trial) -> SweepArm:
+    def _row(self, arm: Candidate) -> SweepArm:
         spec, done, live = arm.attached.spec, arm.summary, arm.live
         assert arm.settings is not None  # checked
         losses = live.held_out if live else done.held_out_losses if done else ()
@@ -687,7 +395,7 @@ class _Work:
             error=arm.error,
         )
 
-    def _state(self, arm: _Trial) -> str:
+    def _state(self, arm: Candidate) -> str:
         if arm is self.chosen:
             return CHOSEN
         if arm.error:
@@ -699,7 +407,7 @@ class _Work:
         return WAITING if arm.summary is None else PAUSED
 
 
-def _by_loss(arm: _Trial) -> tuple[bool, float]:
+def _by_loss(arm: Candidate) -> tuple[bool, float]:
     return arm.loss is None, arm.loss or 0.0
 
 

@@ -142,7 +142,9 @@ def _curves(sweep: Sweep, draw: Callable[..., Markup]) -> Markup:
     ends = []
     for arm, colour in zip(arms, ramp(len(arms)), strict=True):
         points = [(across(step), up(loss)) for step, loss in _finite(arm)]
-        shapes.append(svg.path(points, *_stroke(arm, colour), **_dashes(arm)))
+        width = 3.0 if arm.state == "chosen" else 1.5
+        dashes = "4 3" if arm.state in ("dropped", "failed") else None
+        shapes.append(svg.path(points, colour, width, stroke_dasharray=dashes))
         shapes.append(svg.box(points[-1][0] - 2, points[-1][1] - 2, 4, 4, fill=colour))
         ends.append((arm, points[-1]))
     shapes += _names(ends, sweep)
@@ -156,14 +158,6 @@ def _curves(sweep: Sweep, draw: Callable[..., Markup]) -> Markup:
 
 def _finite(arm: SweepArm) -> list[tuple[int, float]]:
     return [(step, loss) for step, loss in arm.losses if math.isfinite(loss) and loss > 0]
-
-
-def _stroke(arm: SweepArm, colour: str) -> tuple[str, float]:
-    return colour, 3.0 if arm.state == "chosen" else 1.5
-
-
-def _dashes(arm: SweepArm) -> dict[str, str]:
-    return {"stroke_dasharray": "4 3"} if arm.state in ("dropped", "failed") else {}
 
 
 def _names(ends: Sequence[tuple[SweepArm, svg.Point]], sweep: Sweep) -> list[Markup]:
