@@ -29,11 +29,11 @@ STOP = "press ■ to stop after this step; what is done is kept"
 _HEADER = ("Arm", "Setting", "Seed", "Parameters", "Steps", "Held out", "Time", "State")
 _MEANS = ("Setting", "Seeds", "Steps", "Mean held out", "95 % interval")
 
-_WIDTH, _HEIGHT = 600.0, 220.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 540.0, 14.0, 192.0
-_PANEL, _ROOM = 300.0, 40.0
-#: Pixels between two names, so that neither covers the other.
-_GAP, _NEAR = 11.0, 16.0
+_WIDTH, _HEIGHT = 600.0, 228.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 510.0, 14.0, 192.0
+_PANEL, _ROOM = 300.0, 76.0
+#: Pixels within which two points share a label.
+_GAP, _NEAR = 12.0, 44.0
 
 
 def bundle(sweep: Sweep) -> dict[str, object]:
@@ -129,7 +129,7 @@ def _plain(sweep: Sweep) -> str:
 
 def _curves(sweep: Sweep, draw: Callable[..., Markup]) -> Markup:
     """The held-out losses of all arms over their steps."""
-    arms = [arm for arm in sweep.arms if len(_finite(arm)) > 1]
+    arms = [arm for arm in sweep.ranked if len(_finite(arm)) > 1][:ROWS]
     losses = [loss for arm in arms for _, loss in _finite(arm)]
     if not losses:
         return Markup("")
@@ -161,25 +161,32 @@ def _finite(arm: SweepArm) -> list[tuple[int, float]]:
 
 
 def _names(ends: Sequence[tuple[SweepArm, svg.Point]], sweep: Sweep) -> list[Markup]:
-    """The arms' numbers at their points, moved apart; of many arms only the best."""
-    named = {arm.arm for arm in sweep.ranked[:NAMED]}
-    placed: list[svg.Point] = []
+    """The arms' numbers at their points, those of near points in one label; of many the best."""
+    named = {arm.arm: at for at, arm in enumerate(sweep.ranked[:NAMED])}
+    groups: list[tuple[svg.Point, list[SweepArm]]] = []
+    shown = [end for end in ends if end[0].arm in named]
+    # The chosen one first, so that it is named where its line ends.
+    for arm, (x, y) in sorted(shown, key=lambda e: (e[0].state != "chosen", named[e[0].arm])):
+        for (at, up), arms in groups:
+            if abs(at - x) < _NEAR and abs(up - y) < _GAP:
+                arms.append(arm)
+                break
+        else:
+            groups.append(((x, y), [arm]))
     shapes = []
-    for arm, (x, y) in sorted(ends, key=lambda end: end[1][1]):
-        if arm.arm not in named:
-            continue
-        at = y + 4
-        while any(abs(x - px) < _NEAR and abs(at - py) < _GAP for px, py in placed):
-            at += 1
-        placed.append((x, at))
-        weight = "700" if arm.state == "chosen" else None
-        shapes.append(svg.label(x + 6, at, str(arm.arm), weight=weight))
+    for (x, y), arms in groups:
+        text = ", ".join(str(arm.arm) for arm in arms[:2])
+        text += f" +{len(arms) - 2}" if len(arms) > 2 else ""
+        weight = "700" if arms[0].state == "chosen" else None
+        shapes.append(svg.label(x + 6, y + 4, text, weight=weight))
     return shapes
 
 
 def _sizes(sweep: Sweep, draw: Callable[..., Markup]) -> Markup:
     """Held-out loss against parameters and against seconds, with the arms that none beats."""
-    arms = [arm for arm in sweep.arms if arm.held_out is not None and arm.held_out > 0]
+    front = {arm for what in ("parameters", "seconds") for arm in sweep.front(what)}
+    able = [arm for arm in sweep.ranked if arm.held_out is not None and arm.held_out > 0]
+    arms = [arm for at, arm in enumerate(able) if at < ROWS or arm.arm in front]
     if len(arms) < 2:
         return Markup("")
     losses = [arm.held_out or 0.0 for arm in arms]

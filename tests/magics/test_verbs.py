@@ -155,7 +155,8 @@ def _bound(verb: str, args: Any, keywords: Any) -> tuple[str, dict[str, Any]]:
 
 
 def test_every_verb_has_a_line_that_is_tested() -> None:
-    tested = {call[0] for _, call in CALLS} | {"use", "train", "ask", "compare", "data", "preview"}
+    tested = {call[0] for _, call in CALLS}
+    tested |= {"use", "train", "sweep", "ask", "compare", "data", "preview"}
     assert tested == set(VERBS)
 
 

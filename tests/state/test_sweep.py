@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from lora_magic.base.prompt import Asked
 from lora_magic.errors import (
     AdapterError,
     CommandError,
@@ -27,6 +28,7 @@ from lora_magic.training.reporter import SilentReporter
 from tests.conftest import perturb
 from tests.state.resuming import StopAt
 from tests.state.shared import snapshot
+from tests.tiny import tiny_model, tiny_tokenizer
 
 ROWS = [(f"Where is number {n}?", f"Here, {n}." * (1 + n % 3)) for n in range(24)]
 #: DoRA is never stacked, so that the bits are those of a single run.
@@ -62,8 +64,6 @@ def loss_of(session: Session, rows: list[Any]) -> float:
     for prompt, completion in rows:
         turns = form.conversation([{"role": "user", "content": prompt}], None)
         answer = {"role": "assistant", "content": completion}
-        from lora_magic.base.prompt import Asked
-
         (written,) = form.write(session.tokenizer, [Asked(turns, answer, None)])
         (ids,) = form.tokens(session.tokenizer, [written])
         whole = torch.tensor([[*ids.prompt, *ids.answer]])
@@ -108,23 +108,37 @@ def test_the_chosen_arm_is_a_single_run_of_its_length_bit_for_bit(
     assert session._state.attached["best"].history.steps == best.steps
 
 
-def test_an_arm_that_climbs_is_the_one_that_never_paused(session: Session) -> None:
-    halved = session.sweep("a", ROWS, **{**THREE, "rank": [1, 2, 3, 4, 5, 6]})
-    whole = session.sweep("b", ROWS, no_halving=True, **{**THREE, "rank": [1, 2, 3, 4, 5, 6]})
-    assert halved.rungs == ((4, 6), (12, 2))
-    assert whole.rungs == ((12, 6),)
-    survivors = [arm for arm in halved.arms if arm.steps == 12]
-    assert len(survivors) == 2
-    for arm in survivors:
-        assert arm.held_out == whole.arms[arm.arm - 1].held_out
-    assert {arm.state for arm in halved.arms} == {"chosen", "finished", "dropped"}
+SIX: dict[str, Any] = {**THREE, "rank": [1, 2, 3, 4, 5, 6], "seeds": 1}
 
 
-def test_the_best_two_of_six_go_on(session: Session) -> None:
-    found = session.sweep("a", ROWS, **{**THREE, "rank": [1, 2, 3, 4, 5, 6]})
-    at_four = {arm.arm: dict(arm.losses)[4] for arm in found.arms}
+@pytest.fixture(scope="module")
+def six(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    """A sweep of six arms that nothing interrupts."""
+    folder = tmp_path_factory.mktemp("six")
+    made = tiny_model("llama")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        session = Session()
+        session.use(made, tiny_tokenizer())
+        found = session.sweep("best", ROWS, **SIX)
+        session.reset()
+    return found
+
+
+def test_an_arm_that_climbs_is_the_one_that_never_paused(session: Session, six: Sweep) -> None:
+    survivors = [arm for arm in six.arms if arm.steps == 12]
+    flags = {**SIX, "rank": [arm.rank for arm in survivors]}
+    whole = session.sweep("other", ROWS, no_halving=True, **flags)
+    assert six.rungs == ((4, 6), (12, 2))
+    assert whole.rungs == ((12, 2),)
+    assert [arm.held_out for arm in survivors] == [arm.held_out for arm in whole.arms]
+    assert {arm.state for arm in six.arms} == {"chosen", "finished", "dropped"}
+
+
+def test_the_best_two_of_six_go_on(six: Sweep) -> None:
+    at_four = {arm.arm: dict(arm.losses)[4] for arm in six.arms}
     best = sorted(at_four, key=lambda arm: at_four[arm])[:2]
-    assert sorted(best) == [arm.arm for arm in found.arms if arm.steps == 12]
+    assert sorted(best) == [arm.arm for arm in six.arms if arm.steps == 12]
 
 
 def test_the_number_is_of_the_half_that_did_not_decide(session: Session) -> None:
@@ -306,26 +320,17 @@ class StopAfter(StopAt):
             self.stop.set()
 
 
-SIX: dict[str, Any] = {**THREE, "rank": [1, 2, 3, 4, 5, 6]}
-
-
 # In the first arm of the first rung, between two arms, and in the second rung.
-@pytest.mark.parametrize("count", [2, 8, 11, 27, 37])
+@pytest.mark.parametrize("count", [2, 8, 27])
 def test_a_sweep_that_was_stopped_and_resumed_is_one_that_never_stopped(
-    session: Session, count: int
+    session: Session, six: Sweep, count: int
 ) -> None:
-    whole = session.sweep("whole", ROWS, **SIX)
     with pytest.raises(TrainingStopped, match="--resume"):
         session.sweep("best", ROWS, reporter=StopAfter(count), **SIX)
     assert session.verify()
     resumed = session.sweep("best", ROWS, resume=True, **SIX)
-    one, other = frame_of(whole), frame_of(resumed)
-    assert one.drop(columns="seed").columns.equals(other.drop(columns="seed").columns)
-    # The default seed is that of the name.
-    assert list(one.steps) == list(other.steps)
-    again = session.sweep("best", ROWS, **SIX)
-    assert frame_of(again).equals(other)
-    assert (again.reported, again.chosen) == (resumed.reported, resumed.chosen)
+    assert frame_of(resumed).equals(frame_of(six))
+    assert (resumed.reported, resumed.chosen) == (six.reported, six.chosen)
     assert not Path(".lora_magic/sweeps/best").exists()
 
 
@@ -340,14 +345,13 @@ def test_a_stopped_sweep_keeps_the_best_so_far(session: Session) -> None:
 
 def test_before_the_first_rung_nothing_is_kept_but_what_to_resume(session: Session) -> None:
     before = snapshot(session)
-    with pytest.raises(TrainingStopped, match=r"stopped after 1 of 6 arms .* no arm has been"):
-        session.sweep("best", ROWS, reporter=StopAfter(2), **SIX)
+    with pytest.raises(TrainingStopped, match=r"stopped after 1 of 3 arms .* no arm has been"):
+        session.sweep("best", ROWS, reporter=StopAfter(2), **THREE)
     assert snapshot(session) == before
-    assert session.sweep("best", ROWS, resume=True, **SIX).best is not None
 
 
 def test_an_error_in_the_second_rung_undoes_all_and_the_first_can_be_resumed(
-    session: Session,
+    session: Session, six: Sweep
 ) -> None:
     class Fails(SilentReporter):
         def __init__(self) -> None:
@@ -365,7 +369,7 @@ def test_an_error_in_the_second_rung_undoes_all_and_the_first_can_be_resumed(
     assert snapshot(session) == before
     assert session.verify()
     resumed = session.sweep("best", ROWS, resume=True, **SIX)
-    assert frame_of(resumed).equals(frame_of(session.sweep("best", ROWS, **SIX)))
+    assert frame_of(resumed).equals(frame_of(six))
 
 
 @pytest.mark.parametrize(
