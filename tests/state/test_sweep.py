@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from lora_magic import reading
 from lora_magic.base.prompt import Asked, Tokens, Written
 from lora_magic.errors import (
     AdapterError,
@@ -21,7 +22,6 @@ from lora_magic.errors import (
     TrainingError,
     TrainingStopped,
 )
-from lora_magic.state import sweep_arms
 from lora_magic.state.session import Session
 from lora_magic.state.sweep_result import Sweep
 from lora_magic.training.reporter import SilentReporter
@@ -104,7 +104,7 @@ def test_the_chosen_arm_is_a_single_run_of_its_length_bit_for_bit(
     assert sorted(found.to_frame().steps) == sorted([4, 4, best.steps])
     train, deciding, _ = parts()
     session.attach("alone", rank=best.rank, dora=True, seed=best.seed)
-    flags = {"steps": 12, "batch_size": 4, "lr": 1e-2, "eval": deciding}
+    flags: dict[str, Any] = {"steps": 12, "batch_size": 4, "lr": 1e-2, "eval": deciding}
     if finish:
         session.train("alone", train, **flags)
     else:
@@ -159,13 +159,16 @@ def test_the_number_is_of_the_half_that_did_not_decide(session: Session) -> None
 
 
 def test_an_arm_ends_early_as_train_ends_it_and_keeps_its_best_step(session: Session) -> None:
-    flags: dict[str, Any] = {"steps": 20, "patience": 2, "batch_size": 4, "lr": 0.3, "eval": 8}
-    found = session.sweep("best", ROWS, method="dora", rank=[1, 2], no_halving=True, **flags)
+    flags: dict[str, Any] = {"steps": 20, "patience": 1, "batch_size": 4, "eval": 8}
+    given: dict[str, Any] = {"method": "full", "lr": [0.1, 0.2], "no_halving": True}
+    found = session.sweep("best", ROWS, **given, **flags)
     train, deciding, _ = parts()
     assert found.best is not None
-    session.attach("alone", rank=found.best.rank, dora=True, seed=found.best.seed)
-    alone: Any = session.train("alone", train, **{**flags, "eval": deciding})
+    session.attach("alone", method="full", seed=found.best.seed)
+    flags = {**flags, "eval": deciding, "lr": found.best.lr}
+    alone: Any = session.train("alone", train, **flags)
     assert alone.ended == "held-out"
+    assert alone.best_step < alone.steps < 20
     assert (found.best.steps, found.best.held_out) == (alone.steps, alone.held_out_after)
     wanted = weights(session, "alone")
     assert all(torch.equal(t, wanted[name]) for name, t in weights(session, "best").items())
@@ -287,7 +290,7 @@ def test_more_arms_than_the_memory_holds_are_refused(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = snapshot(session)
-    monkeypatch.setattr(sweep_arms.reading, "free_memory", lambda: 100_000)
+    monkeypatch.setattr(reading, "free_memory", lambda: 100_000)
     with pytest.raises(StateError, match=r"50 arms need about .* and 100 kB is free"):
         session.sweep("best", ROWS, rank=range(1, 11), seeds=5, **FLAGS)
     assert snapshot(session) == before
