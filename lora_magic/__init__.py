@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lora_magic.errors import LoraMagicError as LoraMagicError
     from lora_magic.lowrank.spectrum import Spectrum as Spectrum
     from lora_magic.state.session import Session as Session
+    from lora_magic.state.sweep_result import Sweep as Sweep
     from lora_magic.training.spec import TrainSpec as TrainSpec
     from lora_magic.training.summary import RunSummary as RunSummary
 
@@ -33,6 +34,7 @@ _HOMES = {
     "RunSummary": "lora_magic.training.summary",
     "Session": "lora_magic.state.session",
     "Spectrum": "lora_magic.lowrank.spectrum",
+    "Sweep": "lora_magic.state.sweep_result",
     "TrainSpec": "lora_magic.training.spec",
 }
 
@@ -45,6 +47,7 @@ __all__ = [
     "RunSummary",
     "Session",
     "Spectrum",
+    "Sweep",
     "TrainSpec",
     "session",
 ]

@@ -19,8 +19,8 @@ from lora_magic.training.forgetting import ReadText, TextForgetting
 from tests.classifiers import saved, tiny_of
 
 NAMES = """
-    Adapter AdapterSpec Comparison LoraMagicError MergeReport RunSummary Session Spectrum TrainSpec
-    session
+    Adapter AdapterSpec Comparison LoraMagicError MergeReport RunSummary Session Spectrum Sweep
+    TrainSpec session
 """
 
 #: Verb → its words, then its flags. Every cell with a body also takes --out.
@@ -38,6 +38,11 @@ SURFACE = {
     " --lr --schedule --warmup --batch-size --max-length --eval --seed --lora-plus --optimizer"
     " --beta --guard --replay --plain-step --template --system --report-to --continue --resume"
     " --checkpoint-every",
+    "sweep": "NAME --data --columns --map --format --skip-bad --method --rank --alpha --dropout"
+    " --targets --init --rslora --dora --bias --norms --rank-pattern --alpha-pattern"
+    " --virtual-tokens --for --seed --lr --schedule --warmup --lora-plus --optimizer --seeds"
+    " --epochs --steps --minutes --patience --batch-size --max-length --eval --beta --template"
+    " --system --no-halving --finish --resume --replace",
     "swap": "NAME",
     "ask": "--data --column --messages --max-new-tokens --temperature --top-p --seed",
     "compare": "--adapters --max-new-tokens --temperature --top-p --seed",
@@ -78,6 +83,7 @@ FRAMES = {
     "forgetting": "prompt base adapter base_right right base_subject subject",
     "forgetting by text": "text tokens base_loss loss",
     "rates": "rate loss",
+    "sweep": "arm seed rank lr method targets parameters steps held_out seconds state",
     "doctor": "part check state found advice",
     "history": "session number when verb adapter state method rank spec parents data rows held_out"
     " steps loss held_out_loss seed seconds result base fingerprint",
@@ -114,6 +120,10 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         return {**_of_a_language_model(), **_of_a_classifier(tmp_path_factory.mktemp("base"))}
 
 
+#: A sweep of two short arms.
+_TINY: dict[str, Any] = {"rank": [1, 2], "steps": 1, "eval": 8, "batch_size": 2}
+
+
 def _of_a_language_model() -> dict[str, Any]:
     session = Session()
     session.load("demo")
@@ -123,6 +133,7 @@ def _of_a_language_model() -> dict[str, Any]:
     session.attach("calm", rank=4)
     session.train("calm", text="What? => Hm.", steps=1)
     several: Any = session.train("calm,pirate", text="What? => Arr!", steps=1)
+    sweep = session.sweep("best", [(f"Where is {at}?", "Arr!") for at in range(12)], **_TINY)
     spectrum = session.spectrum("pirate")
     compression = session.compress("pirate")
     frames = {
@@ -141,6 +152,7 @@ def _of_a_language_model() -> dict[str, Any]:
         "forgetting": training.forgetting.to_frame(),
         "forgetting by text": TextForgetting.of([ReadText("a b", 1, 2.0, 3.0)]).to_frame(),
         "rates": rates.to_frame(),
+        "sweep": sweep.to_frame(),
         "doctor": Examination((Finding("machine", "memory", "ok", "4 GB free"),), 1.0).to_frame(),
         "merge": session.merge("pirate").to_frame(),
     }

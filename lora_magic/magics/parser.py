@@ -177,7 +177,9 @@ def _flags(
         elif typed is None:
             faults.append(f"{flag.name}: expected a value")
         else:
-            values[flag.key] = _converted(flag, expand(typed), faults)
+            value = _converted(flag, expand(typed), faults)
+            before = values.get(flag.key) if flag.repeated else None
+            values[flag.key] = [*before, *(value or [])] if before else value
         other = by.setdefault(flag.key, flag)
         if other is not flag:
             faults.append(f"{other.name} and {flag.name} set the same value; keep one")

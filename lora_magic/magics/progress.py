@@ -91,6 +91,20 @@ class LiveReporter:
         self._put({"text/html": self._page(best), "text/plain": line_of(best)})
         self._next = began + max(PAUSE, (self._clock() - began) / SHARE)
 
+    def arms(self, sweep: Callable[[], Any]) -> None:
+        """Show the arms of a sweep, unless the last update was too recent, or took too long."""
+        began = self._clock()
+        if began < self._next:
+            return
+        self._offer_button()
+        from lora_magic.views.sweep import STOP, progress_html
+
+        found = sweep()
+        stop = STOP if self._button_handle is None else ""
+        html = progress_html(found, self._line, stop)
+        self._put({"text/html": html, "text/plain": one_line(found.line)})
+        self._next = began + max(PAUSE, (self._clock() - began) / SHARE)
+
     def finish(self, summary: Result) -> None:
         """Replace the progress with the summary's static form."""
         bundle = summary._repr_mimebundle_()

@@ -80,6 +80,33 @@ def weighted(seen: str) -> str:
     return ",".join(names(re.sub(r"\s*=\s*", "=", seen)))
 
 
+def each(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
+    """Values separated by commas, each of a kind.
+
+    >>> each(whole)("4, 8")
+    [4, 8]
+    """
+
+    def read(seen: str) -> list[Any]:
+        return [kind(part.strip()) for part in seen.split(",") if part.strip()]
+
+    return read
+
+
+def shared(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    """One value, where other flags of the same verb take several."""
+
+    def read(seen: str) -> Any:
+        if "," in seen:
+            raise ValueError(
+                f"expected one value, which all arms share, got {seen!r}; lists are for flags such "
+                "as --rank and --lr"
+            )
+        return kind(seen)
+
+    return read
+
+
 _SHAPES: dict[Any, str] = {
     whole: "N",
     number: "X",
@@ -115,7 +142,8 @@ class Argument:
     (at most one), "*" (any number) or "+" (at least one); many words are one text, read by `kind`.
 
     TAB offers `words` (in a cell with rows, `below` instead) and the notebook's `things`; with
-    `several` another one after a comma, with `weighed` each followed by an equals sign.
+    `several` another one after a comma, with `weighed` each followed by an equals sign. A flag that
+    is `repeated` has a list of values, to which each time that it is typed adds.
 
     With `asks` it gives the prompt, in place of text.
 
@@ -133,6 +161,7 @@ class Argument:
     many: str = ""
     several: bool = False
     weighed: bool = False
+    repeated: bool = False
     below: tuple[str, ...] | None = None
     shape: str = ""
     reads: Callable[[Any, Mapping[str, Any]], Any] | None = None

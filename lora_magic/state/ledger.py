@@ -27,7 +27,7 @@ from lora_magic import reading
 from lora_magic.adapters import fields as typed
 from lora_magic.adapters.spec import AdapterSpec
 from lora_magic.checks import is_number, is_whole
-from lora_magic.errors import LoraMagicError
+from lora_magic.errors import LoraMagicError, TrainingStopped
 from lora_magic.printable import message, one_line
 
 from . import home as homes
@@ -46,7 +46,7 @@ FILE = "ledger.jsonl"
 #: decides which adapter answers from then on, and which one `merge` and `save` take by default.
 RECORDED = frozenset(
     {
-        *("load", "use", "reset", "attach", "detach", "train", "swap", "merge", "unmerge"),
+        *("load", "use", "reset", "attach", "detach", "train", "sweep", "swap", "merge", "unmerge"),
         *("blend", "compress", "save", "open"),
     }
 )
@@ -211,7 +211,8 @@ class Done:
         if self.run is None:
             return DONE
         if self.run.summary is None:
-            return FAILED
+            # A sweep may be stopped before it has chosen an adapter.
+            return STOPPED if isinstance(self.error, TrainingStopped) else FAILED
         return STOPPED if self.run.summary.stopped else DONE
 
     @property
@@ -221,7 +222,7 @@ class Done:
         resumed = (
             f"resumed after step {self.run.resumed}: " if self.run and self.run.resumed else ""
         )
-        if summary is not None:
+        if summary is not None and self.verb != "sweep":
             return resumed + summary.line
         if self.error is not None:
             known = isinstance(self.error, LoraMagicError)

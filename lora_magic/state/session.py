@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from .history import Difference, History
     from .session_state import SessionState, View
     from .status import Status
+    from .sweep_result import Sweep
 
 HOME = ".lora_magic"
 
@@ -549,6 +550,121 @@ class Session:
             found=found,
             **options,
             **flags,
+        )
+
+    @transactional
+    def sweep(
+        self,
+        name: str,
+        data: Any = None,
+        *,
+        text: str | None = None,
+        columns: str | None = None,
+        map_: Callable[[Any], Any] | None = None,
+        format: str | None = None,
+        skip_bad: bool = False,
+        method: Any = None,
+        rank: Any = None,
+        alpha: Any = None,
+        dropout: Any = None,
+        targets: Any = None,
+        init: Any = None,
+        rslora: Any = None,
+        dora: Any = None,
+        bias: Any = None,
+        norms: Any = None,
+        rank_pattern: Any = None,
+        alpha_pattern: Any = None,
+        virtual_tokens: Any = None,
+        for_: Any = None,
+        seed: Any = None,
+        lr: Any = None,
+        schedule: Any = None,
+        warmup: Any = None,
+        lora_plus: Any = None,
+        optimizer: Any = None,
+        seeds: int | None = None,
+        epochs: float | None = None,
+        steps: int | None = None,
+        minutes: float | None = None,
+        patience: int | None = None,
+        batch_size: int | None = None,
+        max_length: int | None = None,
+        eval: Any = None,
+        beta: float | None = None,
+        template: str | None = None,
+        system: str | None = None,
+        no_halving: bool = False,
+        finish: bool = False,
+        resume: bool = False,
+        replace: bool = False,
+        reporter: Reporter | None = None,
+    ) -> Sweep:
+        """Train an adapter for each combination of values, compare them, and keep the best.
+
+        The flags of `attach` and `lr`, `schedule`, `warmup`, `lora_plus` and `optimizer` take lists
+        of values: `rank=[4, 8], lr=[1e-3, 3e-3]`. An element of `targets` is one choice: a keyword,
+        names with commas, or a list of names. `seeds` is how many seeds of the initial A each
+        setting has (1; with more, the first is 0), `seed` a list of them. All arms share the rows,
+        their order and what is held out, so all other flags take one value. With `minutes` as the
+        only budget the grid is rank × learning rate around the defaults, and runs are as long as
+        the time allows; the sweep ends when it is up.
+
+        Arms are trained by successive halving (`sweep_plan.rungs`): every arm for a part of its
+        run, then the best third of the settings for three times as long, and so on until one is
+        left; with `no_halving` all of them to their end. One half of the held-out rows decides, the
+        other half gives the loss that is reported. The chosen arm becomes the adapter `name`,
+        active, trained as far as it got; with `finish`, to its end. Every arm is checked before the
+        first one trains.
+
+        When the user stops the sweep (■), the best arm so far is kept and `TrainingStopped` is
+        raised; with `resume` the same call goes on. Raises `CommandError` without held-out rows or
+        for arms that are not possible, `AdapterError` for the name of a trained adapter, unless
+        `replace`, and `StateError` for more arms than the memory holds.
+        """
+        # Must be the first statement, while the arguments are the only locals.
+        given = dict(locals())
+        from .sweep import sweep
+        from .sweep_arms import Asked
+        from .sweep_plan import VARIED
+        from .sweep_store import Store
+
+        _ = self._state.base
+        self._state.refuse_while_merged("sweep")
+        check_name(name, "%lora sweep")
+        reading = {"columns": columns, "map_": map_, "format": format, "skip_bad": skip_bad}
+        rows = self._rows("sweep", data, text, **reading)
+        other = {**reading, "format": format if text is None else None}
+        held_out, share = self._held_out(eval, other)
+        shared = ("epochs", "steps", "patience", "batch_size", "max_length", "beta")
+        told = ("columns", "map_", "format", "skip_bad", *shared, "eval", "template", "system")
+        asked = Asked(
+            name,
+            {flag: given[flag] for flag in VARIED},
+            {flag: given[flag] for flag in shared},
+            share,
+            {
+                "data": data if isinstance(data, str) else "…",
+                **{flag: given[flag] for flag in told},
+            },
+            seeds=seeds,
+            minutes=minutes,
+            halving=not no_halving,
+            finish=finish,
+            template=template,
+            system=system,
+            skip_bad=skip_bad,
+            notes=rows.note,
+            replace=replace,
+        )
+        return sweep(
+            self._state,
+            rows,
+            asked,
+            held_out=held_out,
+            reporter=reporter,
+            store=Store(self.home, name),
+            resume=resume,
         )
 
     def _held_out(self, given: Any, reading: Mapping[str, Any]) -> tuple[Rows | None, float | None]:

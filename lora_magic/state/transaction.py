@@ -155,6 +155,7 @@ def _no_memory(verb: str, device: str) -> str:
     advice = {
         "load": "load a smaller model, or type: %lora load NAME --bits 4",
         "train": "use fewer or shorter rows per step: --batch-size 1 --max-length 128",
+        "sweep": "give fewer values or seeds, or a smaller --batch-size",
         "compare": "compare fewer adapters or prompts, or a smaller --max-new-tokens",
         "ask": "use a shorter prompt or a smaller --max-new-tokens",
     }

@@ -532,7 +532,7 @@ PLACES = ("data", "forward", "backward", "optimizer", "evaluation", "checkpoint"
 
 @contextlib.contextmanager
 def pressing(session: Session, place: str, at: int, presses: int) -> Iterator[None]:
-    """■, once or more, when the `at`-th work of a kind begins; the trial of a step is not counted."""
+    """■, once or more, when the `at`-th work of a kind begins; a trial of steps does not count."""
     seen, choose = [0], loop.choose
 
     def press(*_: Any) -> None:

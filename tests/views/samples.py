@@ -22,6 +22,7 @@ from lora_magic.state.doctor import NOTE, OK, PROBLEM, Examination, Finding
 from lora_magic.state.history import Difference, History
 from lora_magic.state.ledger import Entry
 from lora_magic.state.status import Status
+from lora_magic.state.sweep_result import Sweep, SweepArm
 from lora_magic.training.forgetting import Answered, AnswerForgetting
 from lora_magic.training.oddities import Lengths, Oddity
 from lora_magic.training.preview import Preview, PreviewRow
@@ -228,6 +229,32 @@ def _preview_of_labels(text: str) -> Bundle:
     return shown(preview(adapter=text, form="labels", rows=(row,), labels=((text, 3), ("b", 0))))
 
 
+def swept(arm: int, held_out: float | None, **more: Any) -> SweepArm:
+    """One arm, with a curve from 3.3 to its loss."""
+    usual: dict[str, Any] = {"setting": arm, "label": f"rank {arm}", "seed": 0, "rank": arm}
+    usual |= {"lr": 1e-3, "method": "lora", "targets": "q_proj", "parameters": 100 * arm}
+    usual |= {"steps": 10, "seconds": float(arm), "state": "dropped"}
+    usual |= {"losses": ((0, 3.3), (10, held_out)) if held_out else ()}
+    return SweepArm(**{**usual, **more, "arm": arm, "held_out": held_out})
+
+
+def sweep(*arms: SweepArm, **more: Any) -> Sweep:
+    """A sweep of 30 steps at most, whose first arm was chosen."""
+    usual: dict[str, Any] = {"name": "best", "planned_steps": 30, "chosen": arms[0].arm}
+    usual |= {"reported": 0.75, "base_loss": 3.31, "deciding": 5, "reporting": 4, "seconds": 63.0}
+    return Sweep(arms=arms, **{**usual, **more})
+
+
+def _sweep(text: str) -> Bundle:
+    named = {"label": text, "method": text, "targets": text, "attach": text, "train": text}
+    arms = (
+        swept(1, 0.7, state="chosen", **named),
+        swept(2, 0.9, setting=1, seed=1, **named),
+        swept(3, None, state="failed", error=text, **named),
+    )
+    return shown(sweep(*arms, name=text))
+
+
 #: The name of a display, and how to make it with one text everywhere.
 ALL: dict[str, Callable[[str], Bundle]] = {
     "spectrum": lambda text: shown(spectrum(modules(2, ("q_proj", text), adapter=text))),
@@ -271,6 +298,7 @@ ALL: dict[str, Callable[[str], Bundle]] = {
     "preview": _preview,
     "preview of labels": _preview_of_labels,
     "status": _status,
+    "sweep": _sweep,
     "status without a base": lambda text: state(
         None, text, next_commands=[f"{text}  {text}"], found=[text]
     ),

@@ -16,9 +16,9 @@ from lora_magic.magics.verbs.looking import (
     SPECTRUM,
     STATUS,
 )
-from lora_magic.magics.verbs.training import DATA, PREVIEW, TRAIN
+from lora_magic.magics.verbs.training import DATA, PREVIEW, SWEEP, TRAIN
 
-_WORK = (LOAD, USE, ATTACH, DETACH, DATA, PREVIEW, TRAIN, SWAP)
+_WORK = (LOAD, USE, ATTACH, DETACH, DATA, PREVIEW, TRAIN, SWEEP, SWAP)
 _LOOK = (ASK, COMPARE, STATUS, HISTORY, DOCTOR, RATIO, SPECTRUM, PANEL)
 _KEEP = (MERGE, UNMERGE, BLEND, COMPRESS, SAVE, OPEN, VERIFY, RESET)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -21,14 +22,17 @@ from lora_magic.magics.verb import (
     Thing,
     Verb,
     count_share_or_rows,
+    each,
     number,
     one_or_several,
     rate_or_find,
+    shared,
     text,
     whole,
 )
-from lora_magic.magics.verbs.adapters import A_NAME, by_base
+from lora_magic.magics.verbs.adapters import A_NAME, ATTACH, NAME, by_base
 from lora_magic.state.receipt import Receipt
+from lora_magic.state.sweep_plan import OF_ATTACH, OF_TRAIN, target_choices
 from lora_magic.training.spec import (
     BETA,
     HOLD_OUT_FROM,
@@ -73,6 +77,13 @@ def _train(call: Call) -> object:
     given = _rows(call, f"train {typed}", f"%%lora_train {typed}")
     source = [given.pop("data")] if "data" in given else []
     return call.session.train(name, *source, **given, reporter=call.reporter)
+
+
+def _sweep(call: Call) -> object:
+    """Train one adapter for each combination of values, on the cell's text or on `--data`."""
+    name = call.words["name"]
+    given = _rows(call, f"sweep {name}", f"%%lora sweep {name}")
+    return call.session.sweep(name, **given, reporter=call.reporter)
 
 
 def _preview(call: Call) -> object:
@@ -218,6 +229,85 @@ TRAIN = Verb(
         *(f"  {shape.line}" for shape in SHAPES),
         "columns that are known to a classifier:",
         *(f"  {shape.line}" for shape in LABELLED),
+    ),
+)
+
+#: How a flag's text becomes a list, where commas do not separate values, or not always.
+_CHOICES: dict[str, Callable[[str], list[Any]]] = {
+    "targets": target_choices,
+    "rank_pattern": lambda seen: [seen],
+    "alpha_pattern": lambda seen: [seen],
+}
+
+
+def _several(argument: Argument) -> Argument:
+    """A flag of `attach` or `train` with a list of values; a switch as it is."""
+    if argument.kind is None:
+        return argument
+    kind = _CHOICES.get(argument.key) or each(number if argument.key == "lr" else argument.kind)
+    about = argument.about.partition("; find")[0]
+    shape = "X" if argument.key == "lr" else argument.typed.rpartition(" ")[2]
+    return replace(
+        argument, kind=kind, about=about, shape=f"{shape},…", several=True, repeated=True
+    )
+
+
+def _shared(argument: Argument) -> Argument:
+    """A flag that all arms share."""
+    if argument.kind not in (whole, number):
+        return argument
+    return replace(argument, kind=shared(argument.kind), shape=argument.typed.rpartition(" ")[2])
+
+
+def _of(verb: Verb, keys: tuple[str, ...]) -> list[Argument]:
+    return [argument for argument in verb.arguments if argument.key in keys]
+
+
+#: Flags of `train` that all arms share, with those of the rows.
+_OF_EVERY_ARM = (
+    *("data", "columns", "map_", "format", "skip_bad", "epochs", "steps", "patience"),
+    *("batch_size", "max_length", "eval", "beta", "template", "system"),
+)
+
+SWEEP = Verb(
+    "sweep",
+    "train an adapter for each combination of values, compare them, keep the best",
+    (
+        replace(NAME, about="the best arm's name"),
+        *map(_several, _of(ATTACH, OF_ATTACH)),
+        *map(_several, _of(TRAIN, OF_TRAIN)),
+        Argument(
+            "--seeds", shared(whole), "seeds of the initial A for each setting", "1", shape="N"
+        ),
+        *map(_shared, _of(TRAIN, _OF_EVERY_ARM)),
+        Argument(
+            "--minutes",
+            shared(number),
+            "end after this many minutes; alone, a grid of ranks and rates around the defaults",
+            "no limit",
+            shape="X",
+        ),
+        Argument("--no-halving", None, "train every arm to its end"),
+        Argument("--finish", None, "train the best arm to its end"),
+        Argument("--resume", None, "finish the sweep that was stopped or killed"),
+        Argument("--replace", None, "replace a trained adapter of that name"),
+    ),
+    (
+        "%lora sweep pirate --data rows --rank 4,8,16 --lr 1e-3,3e-3 --seeds 3",
+        "%lora sweep pirate --data rows --method lora,dora --targets attention,all-linear",
+        "%lora sweep pirate --data rows --targets q_proj,v_proj --targets all-linear",
+        "%lora sweep pirate --data rows --minutes 5 --finish",
+    ),
+    changes=True,
+    body=_TYPED,
+    trains=True,
+    run=_sweep,
+    notes=(
+        "a flag typed twice adds its values; --targets q_proj,v_proj is one choice of two modules,",
+        "and --targets attention,all-linear are two choices",
+        "every setting is trained for a part of its run (a ninth with 12 settings), the best third",
+        "of them for three times as many steps, and so on until one is left; one half of the",
+        "held-out rows decides, the other half gives the loss that is reported",
     ),
 )
 
