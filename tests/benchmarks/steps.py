@@ -22,7 +22,14 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import SequentialSampler
-from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 
 from lora_magic.data.row import Row
 from lora_magic.state import train
@@ -35,7 +42,7 @@ from tests.tiny import tiny_tokenizer
 
 ALL_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 #: Of the prompt's and completion's words; what they say does not matter.
-WORDS = "the fox eats where pond berry north cloth water a library harbour stew dog".split()
+WORDS = ["the", "fox", "eats", "where", "pond", "berry", "north", "water", "a", "library", "dog"]
 
 SHAPES: dict[str, dict[str, Any]] = {
     "tiny": {"vocab_size": 512, "hidden_size": 64, "intermediate_size": 176, "layers": 2},
@@ -84,40 +91,42 @@ class Machine:
 
 
 class Clock(SilentReporter, TrainerCallback):  # type: ignore[misc]  # transformers has no types
-    """Notes when each step ends; with `memory` it measures the peak from the first end to the last.
+    """`seconds` of the steps but the first; with `memory` instead their `peak` above its end.
 
-    A reporter of our runs and a callback of the Trainer. The peak is what is allocated above the
-    start: by torch's own memory events, on a GPU by its allocator.
+    A reporter of our runs and a callback of the Trainer. Several runs add up, one after another or
+    together. The peak is by torch's own memory events, on a GPU by its allocator.
     """
 
     def __init__(self, machine: Machine, steps: int, memory: bool = False) -> None:
         super().__init__()
         self._machine, self._steps, self._memory = machine, steps, memory
-        self.ends: list[float] = []
+        self._last = 0.0
+        self._profile: Any = None
+        self._before: int | None = None
+        self.seconds = 0.0
         self.peak = 0
 
     def step(self, point: StepPoint) -> None:
-        """Our side's."""
-        self.tick()
+        """Our side's; adapters that are trained together come one after another."""
+        self._ended(point.step)
 
-    def on_step_end(self, *args: Any, **rest: Any) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
         """The Trainer's."""
-        self.tick()
+        self._ended(state.global_step)
 
-    def tick(self) -> None:
-        """A step has ended."""
-        self.ends.append(self._machine.now())
-        if self._memory and len(self.ends) == 1:
+    def _ended(self, step: int) -> None:
+        now = self._machine.now()
+        if step > 1:
+            self.seconds += now - self._last
+        if self._memory and step == 1 and self._before is None:
             self._watch()
-        if self._memory and len(self.ends) == self._steps:
-            self.peak = self._watched()
-
-    @property
-    def seconds(self) -> float:
-        """Of all steps but the first."""
-        return self.ends[-1] - self.ends[0]
+        if self._memory and step == self._steps and self._before is not None:
+            self.peak = max(self.peak, self._watched() - self._before)
+            self._before = None
+        self._last = self._machine.now()
 
     def _watch(self) -> None:
+        self._before = 0
         if self._machine.cuda:
             torch.cuda.reset_peak_memory_stats()
             self._before = torch.cuda.memory_allocated()
@@ -127,7 +136,7 @@ class Clock(SilentReporter, TrainerCallback):  # type: ignore[misc]  # transform
 
     def _watched(self) -> int:
         if self._machine.cuda:
-            return torch.cuda.max_memory_allocated() - self._before
+            return torch.cuda.max_memory_allocated()
         self._profile.stop()
         events = self._profile.profiler.kineto_results.events()
         current = peak = 0
@@ -213,7 +222,7 @@ class Sides:
 
     def __post_init__(self) -> None:
         self.model, self.tokenizer = a_base(self.load.shape, self.machine)
-        self.rows = some_rows(self.load, self.load.rows * self.steps, self.tokenizer)
+        self.rows = self.some(self.load.rows * self.steps)
         self.session = Session()
         self.session.use(copy.deepcopy(self.model), self.tokenizer)
         self.names = [f"a{number}" for number in range(len(self.load.ranks))]
@@ -225,6 +234,8 @@ class Sides:
         }
         self.batches = self._batches()
         self._peers = [self._peer(rank) for rank in self.load.ranks]
+        # Each Trainer collects all garbage, which takes longer than its steps.
+        gc.freeze()
 
     def _batches(self) -> list[list[Example]]:
         state = self.session._state
@@ -274,6 +285,10 @@ class Sides:
         head = 4 * config.vocab_size * h * self.trained / self.real
         return 4 * linear + 6 * rank * widths + head
 
+    def some(self, count: int) -> list[Row]:
+        """Rows of the load's lengths."""
+        return some_rows(self.load, count, self.tokenizer)
+
     def clock(self, memory: bool = False) -> Clock:
         """A new one."""
         return Clock(self.machine, self.steps, memory)
@@ -314,7 +329,16 @@ class Sides:
                 data_collator=lambda some: batches.collate(some, 3),
                 callbacks=[clock],
             )
+            trainer.remove_callback(PrinterCallback)
             trainer.train()
+
+    def together(self, clock: Clock) -> None:
+        """All adapters in one run of the session."""
+        from lora_magic.state import together
+
+        state = self.session._state
+        arms = [together.Arm(state.attached[name], {"lr": 1e-4}) for name in self.names]
+        together.together(state, arms, self.rows, flags=self.flags, reporter=clock)
 
     def _peer(self, rank: int) -> Any:
         config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=ALL_LINEAR)
@@ -325,6 +349,7 @@ class Sides:
         self.session.reset()
         self._peers.clear()
         del self.model
+        gc.unfreeze()
         gc.collect()
 
 
@@ -339,7 +364,6 @@ def in_turn(ways: dict[str, Callable[[], float]], pairs: int) -> dict[str, list[
     for pair in range(pairs):
         for name in list(ways)[:: 1 if pair % 2 else -1]:
             found[name].append(ways[name]())
-            gc.collect()
     return found
 
 
