@@ -46,6 +46,7 @@ WORDS = ["the", "fox", "eats", "where", "pond", "berry", "north", "water", "a", 
 
 SHAPES: dict[str, dict[str, Any]] = {
     "tiny": {"vocab_size": 512, "hidden_size": 64, "intermediate_size": 176, "layers": 2},
+    "small": {"vocab_size": 4096, "hidden_size": 64, "intermediate_size": 176, "layers": 2},
     "1m": {"vocab_size": 2048, "hidden_size": 128, "intermediate_size": 352, "layers": 4},
     "16m-32k": {"vocab_size": 32_000, "hidden_size": 256, "intermediate_size": 704, "layers": 10},
     "16m-2k": {
@@ -233,7 +234,7 @@ class Sides:
             "lr": 1e-4,
         }
         self.batches = self._batches()
-        self._peers = [self._peer(rank) for rank in self.load.ranks]
+        self.peers = [self._peer(rank) for rank in self.load.ranks]
         # Each Trainer collects all garbage, which takes longer than its steps.
         gc.freeze()
 
@@ -271,7 +272,11 @@ class Sides:
 
     @property
     def work(self) -> float:
-        """The least floating-point operations of a real token for each adapter's run, on average.
+        """The least floating-point operations of a real token, on average."""
+        return self.least(self.counted) / self.real
+
+    def least(self, steps: Sequence[Sequence[Example]]) -> float:
+        """The least floating-point operations of steps, of the adapters' runs on average.
 
         A product with a frozen weight forward and for x's gradient, three for each factor, and the
         head for trained tokens only. Without attention, norms and activations.
@@ -281,9 +286,10 @@ class Sides:
         narrow = h * config.num_key_value_heads // config.num_attention_heads
         linear = layers * (2 * h * h + 2 * h * narrow + 3 * h * i)
         widths = layers * (4 * h + 2 * (h + narrow) + 3 * (h + i))
-        rank = statistics.mean(self.load.ranks)
-        head = 4 * config.vocab_size * h * self.trained / self.real
-        return 4 * linear + 6 * rank * widths + head
+        each = 4 * linear + 6 * statistics.mean(self.load.ranks) * widths
+        tokens = sum(len(example.tokens) for step in steps for example in step)
+        trained = sum(example.trained for step in steps for example in step)
+        return each * tokens + 4 * config.vocab_size * h * trained
 
     def some(self, count: int) -> list[Row]:
         """Rows of the load's lengths."""
@@ -304,6 +310,10 @@ class Sides:
             **flags,
         )
 
+    def padded_batch(self, step: int) -> dict[str, torch.Tensor]:
+        """The peer's inputs of a step, counted from 0."""
+        return batches.collate(self.batches[step], 3)
+
     def peer(self, clock: Clock, arm: int = 0) -> None:
         """One adapter's run with PEFT and the Trainer, padded, with the model's own loss."""
         with tempfile.TemporaryDirectory() as folder:
@@ -323,7 +333,7 @@ class Sides:
                 log_level="critical",
             )
             trainer = _InOrder(
-                model=self._peers[arm],
+                model=self.peers[arm],
                 args=arguments,
                 train_dataset=[example for step in self.batches for example in step],
                 data_collator=lambda some: batches.collate(some, 3),
@@ -347,7 +357,7 @@ class Sides:
     def close(self) -> None:
         """Free the models."""
         self.session.reset()
-        self._peers.clear()
+        self.peers.clear()
         del self.model
         gc.unfreeze()
         gc.collect()
