@@ -26,6 +26,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from importlib.util import find_spec
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -81,6 +82,11 @@ SWEEP = "sweep-embedded"
 #: On a GPU only.
 LARGE = ("step-1b", "four-1b-short")
 NAMES = [*CASES, *GROWTH, SWEEP]
+
+
+def can_train_together() -> bool:
+    """Whether sessions train several adapters in one run."""
+    return find_spec("lora_magic.state.together") is not None
 
 
 @dataclass(frozen=True)
