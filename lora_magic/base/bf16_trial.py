@@ -7,6 +7,7 @@ without such instructions bfloat16 is slower: so it is measured on a small block
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from functools import cache
@@ -62,8 +63,8 @@ def step(dtype: torch.dtype, width: int) -> Step:
     generator = torch.Generator().manual_seed(0)
 
     def drawn(*shape: int) -> Tensor:
-        found = torch.randn(*shape, generator=generator)
-        return found / float(shape[-1]) ** 0.5
+        found: Tensor = torch.randn(*shape, generator=generator)
+        return found.div_(math.sqrt(shape[-1]))
 
     weights = [drawn(width, width).to(dtype) for _ in range(3)]
     down = [drawn(_RANK, width).requires_grad_() for _ in range(3)]
