@@ -1,6 +1,7 @@
 """The machine: which device and number format a base gets and why, how many threads, what memory.
 
-The one place that decides these. Apple's GPUs are used only on request, with `--device mps`.
+The one place that decides these; `bf16_trial` measures for it. Apple's GPUs are used only on
+request, with `--device mps`.
 """
 
 from __future__ import annotations
@@ -18,10 +19,15 @@ from torch import nn
 
 from lora_magic.errors import BaseModelError, near
 
-from . import DEVICES, DTYPES
+from . import DEVICES, DTYPES, bf16_trial
 
-#: On a CPU float32 is the fastest format; larger models than this do not get the memory for it.
+#: On a CPU larger models than this do not get the memory for float32.
 CPU_FLOAT32_LIMIT = 500_000_000
+
+#: Smaller models are in float32 on every CPU, without a trial. Where bfloat16 is in hardware (AMX),
+#: a training step in it took 1.1 of the time at 1M parameters and as long at 16M, since attention
+#: over short rows, norms and LoRA in float32 gain nothing (tests/benchmarks/training.py).
+CPU_BFLOAT16_FROM = 50_000_000
 
 #: Models with fewer parameters run on one CPU thread.
 ONE_THREAD_LIMIT = 10_000_000
@@ -59,12 +65,14 @@ def choose_dtype(
     device: torch.device,
     stored: torch.dtype,
     parameters: int,
+    width: int | None = None,
 ) -> tuple[torch.dtype, str]:
     """The number format for a base of this many parameters stored in `stored`, and the reason.
 
     bfloat16 on GPUs with bfloat16 hardware (compute capability ≥ 8.0; torch's own check also
     accepts emulation), float16 on older ones. On a CPU float32 up to 500 million parameters, above
-    that the checkpoint's format (bfloat16 instead of float16).
+    that the checkpoint's format (bfloat16 instead of float16). From 50 million parameters on, a
+    base stored in bfloat16 stays so if a trial at its `width` says that this is faster here.
     """
     if requested is not None:
         return _named_dtype(str(requested).removeprefix("torch.")), "as requested"
@@ -76,6 +84,13 @@ def choose_dtype(
     if device.type == "mps":
         return torch.float32, "the safe choice on this device"
     if parameters <= CPU_FLOAT32_LIMIT:
+        if stored is torch.bfloat16 and parameters >= CPU_BFLOAT16_FROM and width:
+            gain = bf16_trial.gain(width)
+            if gain >= bf16_trial.ENOUGH:
+                return torch.bfloat16, f"{gain:.1f} times as fast as fp32 on this CPU"
+            return torch.float32, "bf16 is hardly faster on this CPU" if gain > 1 else (
+                "bf16 is slower on this CPU"
+            )
         return torch.float32, "fastest on a CPU at this size"
     kept = torch.bfloat16 if stored is torch.float16 else stored
     return kept, "as stored, to save memory on the CPU"

@@ -327,8 +327,11 @@ def _cast(
 ) -> tuple[torch.dtype, str]:
     """Move and cast a model that was just loaded; the number format, and the reason for it."""
     stored = quantise.dtype_of(model)
-    dtype, reason = choose_dtype(requested, device, stored, quantise.count_all(model))
-    if quantise.quantised(model) is None:
+    plain = quantise.quantised(model) is None
+    config: Any = model.config
+    width = getattr(config.get_text_config(), "hidden_size", None) if plain else None
+    dtype, reason = choose_dtype(requested, device, stored, quantise.count_all(model), width)
+    if plain:
         model.to(device)
     # Weights only: `model.to(dtype)` would round the rotary frequencies (a buffer) as well.
     for parameter in model.parameters():

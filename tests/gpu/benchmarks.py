@@ -17,9 +17,10 @@ import torch
 from lora_magic.adapters.methods import METHODS
 from lora_magic.compare.generate import generate
 from lora_magic.lowrank.stack import StackedLinear
-from tests.benchmarks import bases, compare_speed, demo_cost, methods, qlora, rates
+from tests.benchmarks import bases, compare_speed, demo_cost, methods, qlora, rates, training
+from tests.benchmarks.steps import Machine
 
-from .table import Figure, Settings, row
+from .table import NEEDS_GPU, Figure, Settings, row
 
 NAMES = [f"a{number}" for number in range(5)]
 
@@ -118,3 +119,21 @@ def learning_rates(settings: Settings) -> Iterator[Figure]:
         losses = [rates.loss(session, chosen * by, name, steps) for by in (1, 0.5, 2)]
         session.reset()
         yield Figure(f"rates: {name}, chosen / best", losses[0] / min(losses), "×")
+
+
+@row("training")
+def a_step(settings: Settings) -> Iterator[Figure]:
+    """Ours against PEFT + Trainer: one adapter, and four together where a run can."""
+    machine = Machine(str(settings.device), torch.bfloat16 if settings.cuda else torch.float32)
+    pairs, steps = settings.size(1, 3), settings.size(3, 6)
+    for name in training.LARGE if training.can_train_together() else training.LARGE[:1]:
+        case = training.CASES[name]
+        load = case.load.small() if settings.small else case.load
+        found = training.measured(load, pairs, steps, machine)
+        ours = list(found.ways)[-1]
+        speed, least, most = found.faster(ours, training.PEER)
+        spread = f"{least:.2f} to {most:.2f}; to reach {case.speed:g}"
+        yield Figure(f"training: {name}, {ours} / peer", speed, "× as fast", spread)
+        peak = found.bytes(ours, training.PEER) if settings.cuda else NEEDS_GPU
+        yield Figure(f"training: {name}, peak / peer's", peak, "", f"to reach {case.bytes}")
+        yield Figure(f"training: {name}, of the limit", found.ways[ours].micro / found.limit, "×")
