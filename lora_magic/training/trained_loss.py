@@ -75,10 +75,12 @@ class _Chunked(torch.autograd.Function):
             label = targets[at : at + rows, None]
             logits = nn.functional.linear(states[at : at + rows].to(weight.dtype), weight, bias)
             wide = _wide(logits)
-            normaliser = wide.logsumexp(1, keepdim=True)
-            loss += (normaliser - wide.gather(1, label)).sum()
+            wide.sub_(wide.amax(1, keepdim=True))
+            loss -= wide.gather(1, label).sum()
+            total = wide.exp_().sum(1, keepdim=True)
+            loss += total.log().sum()
             if gradient is not None:
-                wide.sub_(normaliser).exp_()
+                wide.div_(total)
                 wide.scatter_add_(1, label, torch.full_like(label, -1, dtype=dtype))
                 gradient[at : at + rows] = wide.to(weight.dtype) @ weight
         if gradient is not None:

@@ -184,6 +184,7 @@ def train(
     for callback in (PrinterCallback, ProgressCallback, DEFAULT_PROGRESS_CALLBACK):
         trainer.remove_callback(callback)
     guards = trackers.guards(trainer, spec.report_to)
+    _without_walks(model, parts.optimizer)
     try:
         trainer.train()
     except BaseException:
@@ -192,6 +193,23 @@ def train(
             trainer.callback_handler.on_train_end(trainer.args, trainer.state, trainer.control)
         raise
     return next((guard.failure for guard in guards if guard.failure), "")
+
+
+def _without_walks(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Let the model's `train` and `zero_grad` do only what is left to do.
+
+    The Trainer calls them in every step, and each visits all modules. The run restores the model's
+    attributes.
+    """
+    model.train()
+
+    def train(mode: bool = True) -> nn.Module:
+        return model if mode and model.training else type(model).train(model, mode)
+
+    def zero_grad(set_to_none: bool = True) -> None:
+        optimizer.zero_grad(set_to_none)
+
+    vars(model).update(train=train, zero_grad=zero_grad)
 
 
 def _arguments(
