@@ -12,8 +12,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from torch import Tensor
-
 from lora_magic.adapters.live_adapter import LiveAdapter
 from lora_magic.adapters.spec import BASE_NAME
 from lora_magic.base import DEMO
@@ -22,7 +20,6 @@ from lora_magic.compare.generate import generate
 from lora_magic.compare.limits import check_known, check_lengths
 from lora_magic.errors import LoraMagicError, PromptError, sentence
 from lora_magic.training import held_out
-from lora_magic.training.batches import collate
 from lora_magic.training.encode import IGNORED, Example
 from lora_magic.training.forgetting import (
     Answered,
@@ -32,6 +29,7 @@ from lora_magic.training.forgetting import (
     TextForgetting,
     Unmeasured,
 )
+from lora_magic.training.way import Way, choose
 
 from .queries import usable_context
 from .session_state import SessionState
@@ -194,13 +192,10 @@ def loss(
     Raises `Stopping` after a stop.
     """
 
-    def batch(part: Sequence[Example]) -> dict[str, Tensor]:
-        inputs = collate(part, pad_id)
-        return {key: value.to(state.base.device) for key, value in inputs.items()}
-
-    found = held_out.measure(
-        state.base.model, examples, batch, size, classes=classes, stopped=stopped
-    )
+    model = state.base.model
+    # A single row has no padding to save.
+    way = Way(model, pad_id) if len(examples) == 1 else choose(model, pad_id, examples)
+    found = held_out.measure(way, examples, size, classes=classes, stopped=stopped)
     if found is None:
         raise Stopping
     return found.loss

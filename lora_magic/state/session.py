@@ -446,6 +446,7 @@ class Session:
         report_to: str | None = None,
         guard: Any = None,
         replay: float | None = None,
+        plain_step: bool = False,
         continue_: bool = False,
         resume: bool = False,
         checkpoint_every: float = 60.0,
@@ -469,7 +470,8 @@ class Session:
         preferences (0.1). `guard` are general rows of your own, in any form of `data`: their loss
         is measured before and after the run. With `replay`, a share of the examples of each step,
         one half of them is trained on, and only the other half is measured. `report_to` is a
-        tracker (trackio, tensorboard, mlflow, wandb), which gets the losses and rates. When the
+        tracker (trackio, tensorboard, mlflow, wandb), which gets the losses and rates. With
+        `plain_step` rows are padded and every logit is computed, as by a plain Trainer. When the
         user stops the run (■), the adapter keeps its steps and `TrainingStopped` is raised; any
         other error restores the adapter.
 
@@ -503,6 +505,7 @@ class Session:
             skip_bad=skip_bad,
             guard=self._other("--guard", guard, {**reading, "format": None}),
             replay=replay,
+            plain_step=plain_step,
             template=template,
             system=system,
             more=continue_,

@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from lora_magic.adapters.fused import Fused
 from lora_magic.adapters.live_adapter import History, LiveAdapter, Record
 from lora_magic.adapters.spec import BASE_NAME
 from lora_magic.adapters.training_hooks import hooks_of
@@ -303,6 +304,7 @@ def steps(
             stop=stop,
             frozen=base.fingerprint.tensors(),
             without=lambda: state.slots.using({}),
+            layers=Fused(attached.replacements) if attached.spec.method == "lora" else None,
             start=start,
             keeper=keeper,
             until=until,

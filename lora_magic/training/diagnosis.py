@@ -16,6 +16,7 @@ from lora_magic.data.row import numbered
 
 from .encode import Example
 from .held_out import Batch, measure
+from .way import Way
 
 #: In this block the model is the base, without the adapter.
 Without = Callable[[], AbstractContextManager[None]]
@@ -48,5 +49,5 @@ def not_finite(
 
 
 def _finite(model: nn.Module, example: Example, batch: Batch) -> bool:
-    found = measure(model, [example], batch, 1)
+    found = measure(Way(model, 0), [example], 1, batch=batch)
     return found is None or math.isfinite(found.loss)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from lora_magic.base.restore import evaluating
 from .encode import IGNORED, Example
 from .preference import Preference
 from .summary import Accuracy
+from .way import Way
 
 #: Examples → a batch on the model's device.
 Batch = Callable[[Sequence[Example]], dict[str, Tensor]]
@@ -35,34 +37,50 @@ class Measurement:
 
 
 def measure(
-    model: nn.Module,
+    way: Way,
     examples: Sequence[Example],
-    batch: Batch,
     size: int,
     *,
+    batch: Batch | None = None,
     preference: Preference | None = None,
     classes: Sequence[str] = (),
     stopped: Callable[[], bool] = lambda: False,
 ) -> Measurement | None:
-    """Measure examples in eval mode, `size` at a time; None without any, or if stopped."""
+    """Measure examples in eval mode, `size` at a time; None without any, or if stopped.
+
+    They are computed as a run's passes are (`way`); `batch` replaces the way's own batches.
+    """
+    model = way.model
+    batch = batch or partial(on_device, way)
     if preference is not None:
         return _preferred(model, examples, batch, size, preference, stopped)
     total, tokens = 0.0, 0
     predicted: list[int] = []
     with evaluating(model), torch.no_grad():
-        for at in range(0, len(examples), size):
+        for group in way.groups(examples, size):
             if stopped():
                 return None
-            inputs = batch(examples[at : at + size])
-            found = model(**inputs)
+            inputs = batch(group)
             count = int(inputs["labels"].ne(IGNORED).sum())
-            total, tokens = total + float(found.loss) * count, tokens + count
+            tokens += count
+            if way.own_loss:
+                with way.using(inputs):
+                    total += float(way.total(inputs))
+                continue
+            found = model(**inputs)
+            total += float(found.loss) * count
             predicted += found.logits.argmax(-1).tolist() if classes else []
     if not tokens:
         return None
     true = [example.label for example in examples if example.label is not None]
     pairs = zip(true, predicted, strict=True)
     return Measurement(total / tokens, Accuracy.of(classes, pairs) if classes else None)
+
+
+def on_device(way: Way, examples: Sequence[Example]) -> dict[str, Tensor]:
+    """A pass's inputs on the model's device."""
+    device = next(way.model.parameters()).device
+    return {key: value.to(device) for key, value in way.batch(examples).items()}
 
 
 def _preferred(

@@ -25,7 +25,7 @@ from lora_magic.errors import AdapterError, TrainingError, listed
 from lora_magic.interrupts import Stop
 
 from . import batches, checkpoint, diagnosis, held_out, preference, progress
-from .batches import collate
+from .batches import Step, collate
 from .checkpoint import Keeper
 from .diagnosis import Without
 from .encode import Encoded, Example
@@ -36,6 +36,7 @@ from .progress import Progress, Snapshot
 from .reporter import Reporter, RunPlan, StepPoint
 from .spec import TrainSpec
 from .summary import RunSummary
+from .way import Layers, Way, choose
 
 if TYPE_CHECKING:
     from .trainer import Parts
@@ -79,6 +80,7 @@ class Loop:
     keeper: Keeper | None = None
     without: Without | None = None
     until: int | None = None
+    layers: Layers | None = None
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
@@ -91,6 +93,7 @@ class Loop:
         self._evaluations = batches.evaluations(
             self.steps, len(self.held_out), decisive=self.spec.decisive
         )
+        self._way = Way(self.model, self.pad_id)
         self._loss = 0.0
         self._began = 0.0
         self._updating = False
@@ -112,6 +115,7 @@ class Loop:
             self._parts = Parts.of(groups, self.spec)
             with self.stop.abortable():
                 self._fitting(self._begin)
+                self._fitting(self._choose)
             if self.start is None:
                 self._refer()
                 self._measure()
@@ -148,6 +152,13 @@ class Loop:
             if cause is None:
                 raise
             raise TrainingError(f"{self.name}: {cause}.") from None
+
+    def _choose(self) -> None:
+        """Try the ways of computing a step that are faster than the plain one."""
+        if not self.spec.plain_step:
+            self._way = choose(self.model, self.pad_id, self._read, self._trained, self.layers)
+            if self._way.reasons and not self._way.packed:
+                self._tell(self._way.line)
 
     def _refer(self) -> None:
         """With preferences: measure the starting state's log-probabilities."""
@@ -266,6 +277,9 @@ class Loop:
 
     def _note(self, line: str) -> None:
         self.progress.notes.append(line)
+        self._tell(line)
+
+    def _tell(self, line: str) -> None:
         if (tell := getattr(self.reporter, "note", None)) is not None:
             tell(line)
 
@@ -299,7 +313,8 @@ class Loop:
             self.model,
             self._parts,
             self.steps[done:],
-            self._batch,
+            self._passes,
+            self._way,
             self.spec,
             folder,
             self._after_pass,
@@ -388,10 +403,13 @@ class Loop:
             batch["reference"] = torch.tensor([self._reference[id(e)] for e in examples])
         return batch
 
-    def _batch(self, indices: list[int]) -> dict[str, Tensor]:
+    def _passes(self, step: Step) -> list[dict[str, Tensor]]:
         # The clock starts here: making a Trainer takes longer than a small step.
         self._began = self._began or time.perf_counter()
-        return self._collated([self._read[index] for index in indices])
+        parts = [[self._read[index] for index in part] for part in step]
+        if self._reference:
+            return [self._collated(part) for part in parts]
+        return [self._way.batch(part) for part in self._way.passes(parts)]
 
     def _after_pass(self, loss: float) -> None:
         # Checked before the optimizer's step, while the weights are still finite.
@@ -504,10 +522,10 @@ class Loop:
 
     def _measured(self) -> Measurement | None:
         return held_out.measure(
-            self.model,
+            self._way,
             self.held_out,
-            self._on_device,
             self.spec.pass_size,
+            batch=self._on_device if self._reference else None,
             preference=self._preference,
             classes=self.encoded.classes,
             stopped=lambda: self.stop.requested,
@@ -547,6 +565,7 @@ class Loop:
             accuracy_before=before.accuracy if before else None,
             accuracy_after=after.accuracy if after else None,
             notes=tuple(so_far.notes),
+            step=self._way.line,
             beta=self.spec.beta,
             preferred=after.preferred if after else None,
         )

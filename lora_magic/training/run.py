@@ -29,6 +29,7 @@ from .progress import Snapshot
 from .reporter import Reporter, SilentReporter
 from .spec import TrainSpec
 from .summary import RunSummary
+from .way import Layers
 
 
 def run(
@@ -46,6 +47,7 @@ def run(
     keeper: Keeper | None = None,
     without: Without | None = None,
     until: int | None = None,
+    layers: Layers | None = None,
 ) -> RunSummary:
     """Train the parameters of `model` that require a gradient, and restore all else.
 
@@ -59,7 +61,8 @@ def run(
     With `start` the run continues from that snapshot of the same run, and ends with the same bits
     as if it had never stopped. `keeper` is given snapshots between the steps, and one when the run
     is stopped. After `until` steps, counted from the start of the run, it pauses: it is measured,
-    its summary's `ended` is "paused", and `keeper` is given the snapshot to go on from.
+    its summary's `ended` is "paused", and `keeper` is given the snapshot to go on from. `layers`
+    are the adapter's, if they can compute forward and backward in one function each.
 
     Raises `CommandError` for LoRA+ without a pair of A and B, and `TrainingError` if no parameter
     requires a gradient, one shares its memory with a tensor in `frozen` (by name), the loss or a
@@ -81,6 +84,7 @@ def run(
         *(name, model, pad, encoded, spec, reporter, method, asked, start, keeper),
         without=without,
         until=until,
+        layers=layers,
     )
     try:
         # Outermost: an interrupt while the rest is restored must not lose a finished run.

@@ -62,6 +62,7 @@ class TrainSpec:
     `checkpointing` recomputes activations in the backward pass instead of storing them; that is
     only possible if the model and the adapter `can_checkpoint`. `beta` is that of the loss over
     preferences, None for any other loss. The run is reported to `report_to`, one of `TRACKERS`.
+    With `plain_step` every pass is the model's own padded forward and loss (`way`).
 
     `target_epochs` is set if the length follows from the data: that many passes, but at least
     `min_steps` steps. If the length is `open`, because nobody gave it, that holds with held-out
@@ -93,6 +94,7 @@ class TrainSpec:
     beta: float | None = None
     report_to: str | None = None
     replay: float = 0.0
+    plain_step: bool = False
 
     def fitted(self, examples: int, held_out: int = 0) -> TrainSpec:
         """This spec for the numbers of examples, to train on and held out, that the rows gave."""
@@ -177,6 +179,7 @@ class TrainSpec:
         how += f", warm-up {self.warmup:g}" if self.warmup != WARMUP and not rising else ""
         how += f", {self.optimizer}" if self.optimizer != OPTIMIZERS[0] else ""
         how += ", gradient checkpointing" if self.checkpointing else ""
+        how += ", plain steps" if self.plain_step else ""
         how += f", reported to {self.report_to}" if self.report_to else ""
         return (
             f"{self._length}, "
@@ -245,6 +248,7 @@ def plan(
     prefers: bool = False,
     report_to: str | None = None,
     replay: float | None = None,
+    plain_step: bool = False,
     context: int | None = None,
     held_out: int | None = None,
 ) -> TrainSpec:
@@ -323,6 +327,7 @@ def plan(
         beta=(BETA if beta is None else float(beta)) if prefers else None,
         report_to=report_to,
         replay=replay or 0.0,
+        plain_step=plain_step,
     ).fitted(max(rows - (expected if held_out is None else 0), 1), expected)
 
 

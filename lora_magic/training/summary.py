@@ -68,7 +68,8 @@ class RunSummary:
     `best_step` is set if the held-out loss decided which weights are kept: those after that step,
     of which `held_out_after` and `accuracy_after` are. `forgetting` is None for a classifier and
     until it is measured, `guard` without guard rows; `seconds` do not include either. `notes` say
-    what happened on the way: memory that ran out. With preferences `beta` is set, the losses are
+    what happened on the way: memory that ran out. `step` says how the passes
+    were computed. With preferences `beta` is set, the losses are
     means over pairs, and `preferred` is the share of held-out pairs whose chosen answer has become
     likelier than the rejected one.
     """
@@ -99,6 +100,7 @@ class RunSummary:
     forgetting: Forgetting | None = None
     notes: tuple[str, ...] = ()
     beta: float | None = None
+    step: str = ""
     preferred: float | None = None
     guard: Guard | None = None
     ended: str = "steps"
@@ -176,6 +178,7 @@ class RunSummary:
             ("empty", f"{self.empty:,}"),
             ("learning rate", f"{self.learning_rate:g}"),
             ("batch", f"{self.batch_size}"),
+            *([("step", self.step)] if self.step else []),
             ("seed", f"{self.seed}"),
             *([] if self.classifies else [("end token", self.end_token or "none")]),
         ]

@@ -41,6 +41,7 @@ from .preference import Preference
 from .progress import Snapshot, own
 from .spec import TrainSpec
 from .trackers import Tracked
+from .way import Way
 
 #: Called with the loss of one pass, already scaled to its share of the step's mean over tokens.
 OnPass = Callable[[float], None]
@@ -126,7 +127,8 @@ def train(
     model: nn.Module,
     parts: Parts,
     steps: Sequence[Step],
-    collate: Callable[[list[int]], dict[str, Tensor]],
+    collate: Callable[[Step], Sequence[dict[str, Tensor]]],
+    way: Way,
     spec: TrainSpec,
     folder: str,
     on_pass: OnPass,
@@ -143,7 +145,8 @@ def train(
 ) -> str:
     """Take the steps with an optimizer, after `done` others, from the generators' states.
 
-    No weight decay; the gradient's norm is clipped to 1. `folder` is temporary. With `mean_of_pass`
+    No weight decay; the gradient's norm is clipped to 1. `collate` makes a step's passes, which are
+    computed in that `way`. `folder` is temporary. With `mean_of_pass`
     the model's loss is a mean over the pass, whatever its signature suggests: transformers'
     classifiers accept the number of a step's items and ignore it. A tracker gets what `tracked`
     returns after each step, and before the first. The caller restores what the Trainer changes on
@@ -159,12 +162,13 @@ def train(
         trainer = _Trainer(
             model=model,
             args=arguments,
-            data_collator=lambda items: collate(items[0]),
-            train_dataset=[part for step in steps for part in step],
+            data_collator=lambda items: {"passes": collate(items[0])},
+            train_dataset=list(steps),
             optimizers=(parts.optimizer, parts.schedule),
             callbacks=[_AroundStep(before_update, on_step, hooks, done)],
         )
     trainer.on_pass, trainer.hooks, trainer.abortable = on_pass, hooks, abortable
+    trainer.way = way
     trainer.generators, trainer.tracked, trainer.done = generators, tracked, done
     if spec.report_to == "trackio":
         trackers.without_dashboard(arguments.project)
@@ -202,8 +206,7 @@ def _arguments(
     arguments = TrainingArguments(
         output_dir=folder,
         max_steps=steps,
-        per_device_train_batch_size=1,  # The collator turns one item into a whole pass.
-        gradient_accumulation_steps=spec.accumulation,
+        per_device_train_batch_size=1,  # The collator turns one item into all passes of a step.
         max_grad_norm=1.0,
         seed=spec.seed,
         use_cpu=device.type == "cpu",
@@ -250,6 +253,7 @@ class _AroundStep(TrainerCallback):  # type: ignore[misc]  # transformers has no
 
 class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types here
     on_pass: OnPass
+    way: Way
     hooks: Hooks
     abortable: Abortable
     generators: Generators | None
@@ -279,11 +283,9 @@ class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types here
     def _get_train_sampler(self, *args: Any, **rest: Any) -> SequentialSampler:
         return SequentialSampler(self.train_dataset)
 
-    def get_batch_samples(self, *args: Any, **rest: Any) -> Any:
-        parts, count = super().get_batch_samples(*args, **rest)
-        self._step_items = sum(map(self._items, parts))
-        self._step_parts = len(parts)
-        return parts, count
+    def floating_point_ops(self, inputs: Any) -> int:
+        # It is not used, and the Trainer's own wants the inputs of a single pass.
+        return 0
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, **rest: Any
@@ -296,29 +298,37 @@ class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types here
         # The passes of a step are summed, so each adds its share of the penalty.
         share = penalty / self._step_parts
         self._penalty = float(share)
-        return loss + (share if self.model_accepts_loss_kwargs else penalty)
+        return loss + share
 
     def _task_loss(self, model: Any, inputs: Any, return_outputs: bool, **rest: Any) -> Any:
+        """The pass's share of the mean over the step's items."""
+        if self.way.own_loss:
+            return self.way.total(inputs) / self._step_items
         if self.model_accepts_loss_kwargs:
+            # Such a model divides by that number itself.
+            rest["num_items_in_batch"] = self._step_items
             return super().compute_loss(model, inputs, return_outputs, **rest)
-        # Such a model returns the mean over this pass, and the Trainer divides by the passes:
-        # weighted by items, the sum over the passes is the mean over the step's items.
-        items = self._items(inputs)
         if self.preference is None:
             loss = super().compute_loss(model, inputs, **rest)
         else:
             loss = self.preference.loss(model, inputs)
-        return loss * (items * self._step_parts / self._step_items)
+        return loss * (self._items(inputs) / self._step_items)
 
-    def training_step(self, *args: Any, **rest: Any) -> Any:
+    def training_step(self, model: Any, inputs: Any, *args: Any, **rest: Any) -> Any:
         if self.generators is not None:
             # Here, since the Trainer seeds them, and its data loader draws from them.
             self.generators.restore()
             self.generators = None
-        with self.abortable():
-            loss = super().training_step(*args, **rest)
-        self.on_pass(float(loss) - self._penalty)
-        return loss
+        passes = inputs["passes"]
+        self._step_items, self._step_parts = sum(map(self._items, passes)), len(passes)
+        total = 0.0
+        for inputs_of_pass in passes:
+            # The backward pass belongs into the block: checkpointing computes the forward anew.
+            with self.abortable(), self.way.using(inputs_of_pass):
+                loss = super().training_step(model, inputs_of_pass, *args, **rest)
+            self.on_pass(float(loss) - self._penalty)
+            total = total + loss
+        return total
 
 
 @contextmanager

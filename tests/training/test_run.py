@@ -94,7 +94,7 @@ def test_a_model_that_takes_no_loss_arguments_has_the_mean_over_all_tokens_too()
 
         def __init__(self, inner: nn.Module) -> None:
             super().__init__()
-            self.inner = inner
+            self.inner, self.config = inner, inner.config
 
         def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> object:
             return self.inner(input_ids=input_ids, attention_mask=attention_mask, labels=labels)
@@ -487,7 +487,7 @@ def test_minutes_end_a_run_after_the_step_that_passes_them(
     for flags, ended in (({"minutes": 2}, "minutes"), ({"minutes": 200}, "steps")):
         model = adapted()
         model.register_forward_pre_hook(a_pass)
-        spec = replace(spec_of(steps=9), **flags)
+        spec = replace(spec_of(steps=9), plain_step=True, **flags)
         summary = run("a", model, TOKENIZER, encoded(), spec)
         assert summary.ended == ended
         # Steps take 25 s: the fifth passes two minutes.

@@ -192,6 +192,7 @@ TRAIN = Verb(
             reads=guard,
         ),
         Argument("--replay", number, "share of each step taken from half of --guard", "none"),
+        Argument("--plain-step", None, "pad the rows and compute every logit: slower, same result"),
         *_FORM,
         Argument("--report-to", text, "a tracker for losses and rates", "none", TRACKERS),
         Argument(
