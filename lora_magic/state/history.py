@@ -174,7 +174,7 @@ def _unknown(name: str, known: set[str]) -> StateError:
 
 
 def _difference(names: tuple[str, str], found: Sequence[Entry]) -> Difference:
-    runs = {entry.adapter: entry for entry in found if entry.verb == "train"}
+    runs = {entry.adapter: entry for entry in found if entry.verb in ("train", "sweep")}
     for name in names:
         if name not in runs:
             trained = sorted(str(known) for known in runs)

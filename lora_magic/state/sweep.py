@@ -5,19 +5,26 @@ Knows the session's state, rows, and runs of several adapters; knows no verb and
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import fmean
 from typing import Any
 
-from lora_magic.adapters.live_adapter import History
+import torch
+
+from lora_magic.adapters.live_adapter import History, LiveAdapter
+from lora_magic.base.device import out_of_memory
 from lora_magic.base.prompt import PromptForm
+from lora_magic.base.restore import evaluating
 from lora_magic.data.row import Row
 from lora_magic.errors import TrainingError, TrainingStopped
 from lora_magic.interrupts import Stop, terminating
-from lora_magic.training import batches
+from lora_magic.training import batches, preference
 from lora_magic.training.encode import Encoded
 from lora_magic.training.reporter import Reporter, Result, RunPlan, SilentReporter, StepPoint
+from lora_magic.training.run import pad_id
 
 from . import guard as guards
 from . import sweep_plan
@@ -30,6 +37,7 @@ from .sweep_plan import OF_ATTACH, Rung
 from .sweep_result import CHOSEN, DROPPED, FAILED, FINISHED, PAUSED, WAITING, Sweep, SweepArm
 from .sweep_store import Kept, Store
 from .together import Arm, together
+from .train import recorded_of
 
 #: The steps of a first, short run that measures how long a step takes, and the share of the time
 #: limit that the steps may take; the rest is for measuring, and for what a run does at its start.
@@ -306,10 +314,13 @@ class _Work:
         """The loss of the chosen arm, and that of the base, on the rows that did not decide."""
         assert self.chosen is not None
         assert self.chosen.settings is not None
-        if self.chosen.settings.beta is not None:
-            return  # preferences: their loss is relative to the start of a run
         spec, attached = self.chosen.settings, self.chosen.attached
         rows = GuardRows(self.parts.reported, None, spec.pass_size)
+        if spec.beta is not None:
+            # Without an adapter every margin is 0.
+            self.base_loss = math.log(2)
+            self.reported = _loss_of_pairs(self.state, attached, rows, spec.beta)
+            return
         base = replace(attached, replacements={})
         losses = [guards.measure(self.state, one, rows, lambda: False) for one in (base, attached)]
         before, after = (loss if isinstance(loss, float) else None for loss in losses)
@@ -350,6 +361,11 @@ class _Work:
         self.steps, self.before = stored.steps, stored.seconds
         for arm, kept in zip(self.arms, stored.arms, strict=True):
             arm.restore(kept)
+            if arm.summary is not None:
+                flags = {**self.flags(), **arm.own}
+                flags["eval"] = f"{len(self.parts.deciding)} other rows"
+                rows = self.parts.trained
+                arm.attached.set_record(recorded_of(self.form, History(), arm.summary, flags, rows))
 
     def result(self) -> Sweep:
         """The record of what was trained so far."""
@@ -405,6 +421,29 @@ class _Work:
         if arm.dropped:
             return DROPPED
         return WAITING if arm.summary is None else PAUSED
+
+
+def _loss_of_pairs(
+    state: SessionState, attached: LiveAdapter, rows: GuardRows, beta: float
+) -> float | None:
+    """The loss over preferences, compared with the base; None if memory runs out."""
+    base, loss = state.base, preference.Preference(beta)
+    losses: list[float] = []
+    try:
+        with evaluating(base.model), torch.no_grad():
+            for pair in rows.measured.examples:
+                made = batches.collate([pair], pad_id(base.tokenizer))
+                batch = {key: value.to(base.device) for key, value in made.items()}
+                with state.slots.using({}):
+                    reference = preference.reference(base.model, batch)
+                batch["reference"] = torch.tensor(reference, device=base.device)
+                with state.slots.using(attached.replacements):
+                    losses.append(float(loss.loss(base.model, batch)))
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        return None
+    return fmean(losses)
 
 
 def _by_loss(arm: Candidate) -> tuple[bool, float]:

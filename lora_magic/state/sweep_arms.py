@@ -5,6 +5,7 @@ Knows the session's state, flags and rows; trains nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -265,7 +266,8 @@ def _arm(
 
 
 def _cannot(faults: Sequence[str], total: int) -> CommandError:
-    texts = list(dict.fromkeys(fault.rstrip(".") for fault in faults))
+    # An example of one value would not be one for a list.
+    texts = list(dict.fromkeys(re.sub(r", for example .*", "", f).rstrip(".") for f in faults))
     more = f"; and {len(texts) - 3} more" if len(texts) > 3 else ""
     return CommandError(f"sweep: not all {total} arms are possible: {'; '.join(texts[:3])}{more}.")
 

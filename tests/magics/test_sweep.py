@@ -1,4 +1,4 @@
-"""`%lora sweep`: lists on a line, one value where arms share it, and the arms as they are trained."""
+"""`%lora sweep`: lists on a line, one value where arms share it, and the arms while they train."""
 
 from __future__ import annotations
 

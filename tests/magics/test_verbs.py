@@ -409,7 +409,8 @@ def test_use_with_an_adapters_name_swaps_unless_a_variable_has_it(shell: Any, se
 def test_words_people_try_do_what_the_verb_does(
     shell: Any, session: Any, word: str, verb: str
 ) -> None:
-    shell.run(f"%lora {word} {'x' if verb in ('ask', 'swap', 'compare', 'open') else ''}")
+    needed = {**dict.fromkeys(("ask", "swap", "compare", "open"), "x"), "sweep": "x --data r.csv"}
+    shell.run(f"%lora {word} {needed.get(verb, '')}")
     assert session.last[0] == verb
 
 

@@ -50,12 +50,16 @@ def prepare(session: Session) -> None:
     session.swap("one")
 
 
+#: Rows enough for two halves that are held out.
+SWEPT = [(f"Where is number {n}?", "Here.") for n in range(12)]
+
 CHANGING: dict[str, Callable[[Session], object]] = {
     "load": lambda s: s.load("demo", replace=True),
     "use": lambda s: s.use(tiny_model(), tiny_tokenizer(), replace=True),
     "attach": lambda s: s.attach("three", rank=2),
     "detach": lambda s: s.detach("two"),
     "train": lambda s: s.train("one", text=ROWS, steps=1),
+    "sweep": lambda s: s.sweep("three", SWEPT, rank=[1, 2], steps=1, eval=8),
     "swap": lambda s: s.swap("two"),
     "merge": lambda s: s.merge(),
     "unmerge": lambda s: (s.merge(), s.unmerge()),

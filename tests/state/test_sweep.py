@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch.nn import functional as F
+from torch.nn import functional
 
-from lora_magic.base.prompt import Asked
+from lora_magic import reading
+from lora_magic.base.prompt import Asked, Tokens, Written
 from lora_magic.errors import (
     AdapterError,
     CommandError,
@@ -21,14 +22,12 @@ from lora_magic.errors import (
     TrainingError,
     TrainingStopped,
 )
-from lora_magic.state import sweep_arms
 from lora_magic.state.session import Session
 from lora_magic.state.sweep_result import Sweep
 from lora_magic.training.reporter import SilentReporter
-from tests.conftest import perturb
+from tests.conftest import Saver, perturb
 from tests.state.resuming import StopAt
 from tests.state.shared import snapshot
-from tests.tiny import tiny_model, tiny_tokenizer
 
 ROWS = [(f"Where is number {n}?", f"Here, {n}." * (1 + n % 3)) for n in range(24)]
 #: DoRA is never stacked, so that the bits are those of a single run.
@@ -56,23 +55,32 @@ def parts() -> tuple[list[Any], list[Any], list[Any]]:
 
 
 def loss_of(session: Session, rows: list[Any]) -> float:
-    """The mean over the completions' tokens, row by row and unpadded."""
-    total, count = 0.0, 0
-    state = session._state
-    form = state.attached[session.active].form if session.active != "base" else None
-    form = form or state.form_of("base")
-    for prompt, completion in rows:
-        turns = form.conversation([{"role": "user", "content": prompt}], None)
-        answer = {"role": "assistant", "content": completion}
-        (written,) = form.write(session.tokenizer, [Asked(turns, answer, None)])
-        (ids,) = form.tokens(session.tokenizer, [written])
-        whole = torch.tensor([[*ids.prompt, *ids.answer]])
-        with torch.no_grad():
-            logits = session.model(input_ids=whole).logits[0, :-1].double()
-        losses = F.cross_entropy(logits, whole[0, 1:], reduction="none")
-        total += float(losses[len(ids.prompt) - 1 :].sum())
-        count += len(ids.answer)
-    return total / count
+    """The mean over the completions' tokens."""
+    pairs = [(loss_sum(session, *row), len(ids_of(session, *row)[1])) for row in rows]
+    return sum(total for total, _ in pairs) / sum(count for _, count in pairs)
+
+
+def ids_of(session: Session, prompt: str, completion: str) -> tuple[list[int], list[int]]:
+    """The tokens of a prompt and of its completion with the end token."""
+    form = session._state.form_of("base")
+    turns = form.conversation([{"role": "user", "content": prompt}], None)
+    answer = {"role": "assistant", "content": completion}
+    (written,) = form.write(session.tokenizer, [Asked(turns, answer, None)])
+    assert isinstance(written, Written)
+    (ids,) = form.tokens(session.tokenizer, [written])
+    assert isinstance(ids, Tokens)
+    return ids.prompt, ids.answer
+
+
+def loss_sum(session: Session, prompt: str, completion: str) -> float:
+    """Σ −log p over a completion's tokens, unpadded, in float64 from the logits on."""
+    asked, answer = ids_of(session, prompt, completion)
+    whole = torch.tensor([[*asked, *answer]])
+    with torch.no_grad():
+        logits = session.model(input_ids=whole).logits[0, :-1].double()
+    return float(
+        functional.cross_entropy(logits, whole[0, 1:], reduction="none")[len(asked) - 1 :].sum()
+    )
 
 
 def weights(session: Session, name: str) -> dict[str, torch.Tensor]:
@@ -96,7 +104,7 @@ def test_the_chosen_arm_is_a_single_run_of_its_length_bit_for_bit(
     assert sorted(found.to_frame().steps) == sorted([4, 4, best.steps])
     train, deciding, _ = parts()
     session.attach("alone", rank=best.rank, dora=True, seed=best.seed)
-    flags = {"steps": 12, "batch_size": 4, "lr": 1e-2, "eval": deciding}
+    flags: dict[str, Any] = {"steps": 12, "batch_size": 4, "lr": 1e-2, "eval": deciding}
     if finish:
         session.train("alone", train, **flags)
     else:
@@ -112,14 +120,12 @@ SIX: dict[str, Any] = {**THREE, "rank": [1, 2, 3, 4, 5, 6], "seeds": 1}
 
 
 @pytest.fixture(scope="module")
-def six(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+def six(saved_model: Saver, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     """A sweep of six arms that nothing interrupts."""
-    folder = tmp_path_factory.mktemp("six")
-    made = tiny_model("llama")
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
+        patch.chdir(tmp_path_factory.mktemp("six"))
         session = Session()
-        session.use(made, tiny_tokenizer())
+        session.load(str(saved_model()))
         found = session.sweep("best", ROWS, **SIX)
         session.reset()
     return found
@@ -152,14 +158,17 @@ def test_the_number_is_of_the_half_that_did_not_decide(session: Session) -> None
     assert found.base_loss == pytest.approx(loss_of(session, reporting), rel=1e-5)
 
 
-def test_by_default_an_arm_ends_as_train_ends_it(session: Session) -> None:
-    flags: dict[str, Any] = {"batch_size": 8, "lr": 0.3, "eval": 8}
-    found = session.sweep("best", ROWS, method="dora", rank=[1, 2], no_halving=True, **flags)
+def test_an_arm_ends_early_as_train_ends_it_and_keeps_its_best_step(session: Session) -> None:
+    flags: dict[str, Any] = {"steps": 20, "patience": 1, "batch_size": 4, "eval": 8}
+    given: dict[str, Any] = {"method": "full", "lr": [0.1, 0.2], "no_halving": True}
+    found = session.sweep("best", ROWS, **given, **flags)
     train, deciding, _ = parts()
     assert found.best is not None
-    session.attach("alone", rank=found.best.rank, dora=True, seed=found.best.seed)
-    alone: Any = session.train("alone", train, **{**flags, "eval": deciding})
-    assert found.planned_steps == alone.planned_steps
+    session.attach("alone", method="full", seed=found.best.seed)
+    flags = {**flags, "eval": deciding, "lr": found.best.lr}
+    alone: Any = session.train("alone", train, **flags)
+    assert alone.ended == "held-out"
+    assert alone.best_step < alone.steps < 20
     assert (found.best.steps, found.best.held_out) == (alone.steps, alone.held_out_after)
     wanted = weights(session, "alone")
     assert all(torch.equal(t, wanted[name]) for name, t in weights(session, "best").items())
@@ -281,7 +290,7 @@ def test_more_arms_than_the_memory_holds_are_refused(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = snapshot(session)
-    monkeypatch.setattr(sweep_arms.reading, "free_memory", lambda: 100_000)
+    monkeypatch.setattr(reading, "free_memory", lambda: 100_000)
     with pytest.raises(StateError, match=r"50 arms need about .* and 100 kB is free"):
         session.sweep("best", ROWS, rank=range(1, 11), seeds=5, **FLAGS)
     assert snapshot(session) == before
@@ -331,6 +340,10 @@ def test_a_sweep_that_was_stopped_and_resumed_is_one_that_never_stopped(
     resumed = session.sweep("best", ROWS, resume=True, **SIX)
     assert frame_of(resumed).equals(frame_of(six))
     assert (resumed.reported, resumed.chosen) == (six.reported, six.chosen)
+    kept = session._state.attached["best"]
+    assert kept.history.steps == 12
+    assert kept.form is not None
+    assert kept.run["steps"] == 12
     assert not Path(".lora_magic/sweeps/best").exists()
 
 
@@ -417,3 +430,26 @@ def test_rows_of_their_own_are_halved_too(session: Session) -> None:
     other = session.sweep("best", ROWS, **THREE)
     assert frame_of(found).equals(frame_of(other))
     assert found.reported == other.reported
+
+
+def test_preferences_are_reported_on_the_other_half_too(session: Session) -> None:
+    rows = [
+        {"prompt": prompt, "chosen": answer, "rejected": f"No, {at}."}
+        for at, (prompt, answer) in enumerate(ROWS)
+    ]
+    flags: dict[str, Any] = {**THREE, "rank": [2, 3], "lr": 1e-3, "beta": 0.5}
+    found = session.sweep("best", rows, **flags)
+    assert found.base_loss == pytest.approx(math.log(2))
+    assert found.best is not None
+    _, _, reporting = parts()
+    other = [row for row in rows if row["prompt"] in {prompt for prompt, _ in reporting}]
+    losses = []
+    for row in other:
+        margins = {}
+        for name in ("best", "base"):
+            session.swap(name)
+            margins[name] = -loss_sum(session, row["prompt"], row["chosen"])
+            margins[name] += loss_sum(session, row["prompt"], row["rejected"])
+        margin = 0.5 * (margins["best"] - margins["base"])
+        losses.append(math.log1p(math.exp(-margin)))
+    assert found.reported == pytest.approx(sum(losses) / len(losses), rel=1e-4)

@@ -57,6 +57,7 @@ def test_a_sweep_of_twelve_takes_less_than_four_times_its_longest_run() -> None:
 
 
 def test_settings_are_ordered_by_their_mean_and_an_unstable_one_is_last() -> None:
+    losses: dict[int, list[float | None]]
     losses = {1: [2.0, 1.0], 2: [1.4, 1.4], 3: [0.1, None], 4: [1.0, math.nan], 5: [1.4, 1.4]}
     assert sweep_plan.order(losses) == [2, 5, 1, 3, 4]
 

@@ -1,4 +1,4 @@
-"""A sweep's display: arms by their loss, curves and fronts that say what they show without colour."""
+"""A sweep's display: arms by their loss; curves and fronts say what they show without colour."""
 
 from __future__ import annotations
 

@@ -293,8 +293,9 @@ SWEEP = Verb(
     notes=(
         "a flag typed twice adds its values; --targets q_proj,v_proj is one choice of two modules,",
         "and --targets attention,all-linear are two choices",
-        "every setting gets a ninth of its run, the best third of them three times as many steps,",
-        "and so on; one half of the held-out rows decides, the other half gives the reported loss",
+        "every setting is trained for a part of its run (a ninth with 12 settings), the best third",
+        "of them for three times as many steps, and so on until one is left; one half of the",
+        "held-out rows decides, the other half gives the loss that is reported",
     ),
 )
 
