@@ -17,7 +17,7 @@ from tests.views.page import weight
 
 NOTEBOOK = ROWS.parent / "which_rank.ipynb"
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "paper_tables.txt"
-#: The cell tagged "parameters", with 4 arms in place of 18 and a seventh of their steps.
+#: The cell tagged "parameters", with 6 arms in place of 18 and a seventh of their steps.
 FEW = 'steps, ranks, rates = 9, "2,8", "4e-3"'
 
 
