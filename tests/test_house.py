@@ -93,7 +93,6 @@ REASONS = {
     "adapters/bridge/capture.py": "the one wrap of a base",
     "adapters/bridge/library.py": "the one import of peft, and its errors",
     "adapters/combine/__init__.py": INIT,
-    "adapters/presets.py": "what people look for under that name",
     "adapters/stacked.py": "adapters in one model at once, which `fused` does not know",
     "base/__init__.py": "choices that help and completion read without torch",
     "checks.py": OPEN_FILE,

@@ -99,9 +99,10 @@ def help_for(verb: Verb) -> str:
         about = argument.help + (f" (default: {default})" if default else "")
         indent = f"  {argument.typed:<24}  "
         lines.append(indent + _wrapped(about, 100 - len(indent), " " * len(indent)))
-    notes = [f"  {line}" for line in verb.notes]
     examples = ["examples:", *(f"  {line}" for line in verb.examples)]
-    return "\n\n".join([*parts, *("\n".join(block) for block in (lines, notes, examples) if block)])
+    notes, ending = ([f"  {line}" for line in told] for told in (verb.notes, verb.ending))
+    blocks = (lines, notes, examples, ending)
+    return "\n\n".join([*parts, *("\n".join(block) for block in blocks if block)])
 
 
 def _wrapped(line: str, width: int, indent: str) -> str:

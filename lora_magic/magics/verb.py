@@ -236,8 +236,8 @@ class Verb:
     "one", or "several" with blank lines between them in a cell; `body` what the cell under
     `%%lora NAME` contains, empty if it takes none; `trains` that it shows a run's progress,
     `answers` that an answer is shown while it is generated, `announces` that a line says what it is
-    doing. `controls` gives the initial values of the
-    controls below its record. `notes` are lines at the end of its help.
+    doing. `controls` gives the initial values of the controls below its record. `notes` are lines
+    of its help before its examples, `ending` those after them.
     """
 
     name: str
@@ -253,6 +253,7 @@ class Verb:
     run: Callable[[Call], object] | None = None
     controls: Callable[[Call], Mapping[str, Any]] | None = None
     notes: tuple[str, ...] = ()
+    ending: tuple[str, ...] = ()
 
     def __call__(self, call: Call) -> object:
         """Call the session with what was typed: required words by position, the rest by keyword."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lora_magic.adapters.methods import METHODS, Method
-from lora_magic.adapters.presets import PRESETS, VIRTUAL_TOKENS
+from lora_magic.adapters.presets import PRESETS, VIRTUAL_TOKENS, advice_lines
 from lora_magic.adapters.spec import (
     ALL_LINEAR,
     ATTENTION,
@@ -113,6 +113,7 @@ ATTACH = Verb(
     ),
     changes=True,
     notes=("methods:", *map(method_line, METHODS.values()), *PURPOSE_LINES),
+    ending=advice_lines(),
 )
 
 DETACH = Verb(
