@@ -69,19 +69,19 @@ FACTORY = "demo/factory/"
 #: its message says why.
 ROOT, ALL, WITHOUT_DEMO = "lora_magic", "all", "all but demo"
 CEILINGS = {
-    "magics": 2494,
-    "state": 3899,
-    "training": 2806,
+    "magics": 2628,
+    "state": 5495,
+    "training": 3678,
     "data": 1692,
     "compare": 1048,
-    "adapters": 4337,
-    "base": 2617,
-    "lowrank": 374,
-    "views": 2348,
-    ROOT: 558,
+    "adapters": 4671,
+    "base": 2678,
+    "lowrank": 562,
+    "views": 2553,
+    ROOT: 561,
     "demo": 4467,
-    WITHOUT_DEMO: 22173,
-    ALL: 26640,
+    WITHOUT_DEMO: 25566,
+    ALL: 30033,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.
