@@ -137,6 +137,58 @@ def renames_are_listed() -> bool:
     return str(rename_source_key("old.weight", changes, [], "model", {})[0]) == "new.weight"
 
 
+def hooks_are_found() -> bool:
+    from torch.nn.modules import module as modules
+
+    layer = nn.Linear(2, 2)
+    handles = [
+        layer.register_forward_pre_hook(lambda *_: None),
+        layer.register_forward_hook(lambda *_: None),
+        layer.register_full_backward_hook(lambda *_: None),
+        layer.register_full_backward_pre_hook(lambda *_: None),
+    ]
+    tables = ("_forward_pre_hooks", "_forward_hooks", "_backward_hooks", "_backward_pre_hooks")
+    found = [len(getattr(layer, table)) == 1 for table in tables]
+    for handle in handles:
+        handle.remove()
+    everywhere = modules.register_module_forward_hook(lambda *_: None)
+    found.append(modules._has_any_global_hook())
+    everywhere.remove()
+    return all(found) and not modules._has_any_global_hook()
+
+
+def hooks_on_saved_tensors_are_found() -> bool:
+    top = torch._C._autograd._top_saved_tensors_default_hooks
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x):
+        inside = top(True)
+    return inside is not None and top(True) is None
+
+
+def lists_are_copied_and_outputs_are_no_views() -> bool:
+    copies = [torch.zeros(2, 3)]
+    torch._foreach_copy_(copies, [torch.ones(2, 3)])
+    x = torch.ones(6)
+    return bool(copies[0].all()) and not torch.ops.aten._unsafe_view(x, (2, 3))._is_view()
+
+
+def attention_comes_from_a_table() -> bool:
+    from transformers import AttentionInterface
+    from transformers.masking_utils import AttentionMaskInterface
+
+    model: Any = tiny_model("llama")
+    called: list[int] = []
+
+    def attend(module: Any, query: Any, *rest: Any, **more: Any) -> Any:
+        called.append(1)
+        return query.transpose(1, 2), None
+
+    AttentionInterface.register("tests_only", attend)
+    AttentionMaskInterface.register("tests_only", lambda *_, **__: None)
+    model.config._attn_implementation = "tests_only"
+    model(torch.zeros(1, 4, dtype=torch.long))
+    return bool(called)
+
+
 def notebook_callback_exists() -> bool:
     from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 
@@ -338,6 +390,34 @@ RELIANCES = [
     Reliance("torch", "_version", "base/fingerprint.py", "verify --quick", versions_count_writes),
     Reliance(
         "torch",
+        "_forward_pre_hooks, _backward_hooks, _backward_pre_hooks, _has_any_global_hook",
+        "adapters/fused.py",
+        "a layer with hooks inside keeps its own forward",
+        hooks_are_found,
+    ),
+    Reliance(
+        "torch",
+        "_C, _autograd, _top_saved_tensors_default_hooks",
+        "adapters/fused.py",
+        "layers that are checkpointed are computed alone",
+        hooks_on_saved_tensors_are_found,
+    ),
+    Reliance(
+        "torch",
+        "_foreach_copy_, _unsafe_view",
+        "lowrank/blocks.py",
+        "factors are copied at once; an output may be changed in place",
+        lists_are_copied_and_outputs_are_no_views,
+    ),
+    Reliance(
+        "transformers",
+        "_attn_implementation, masking_utils",
+        "training/documents.py",
+        "attention one document at a time",
+        attention_comes_from_a_table,
+    ),
+    Reliance(
+        "torch",
         "_torchdynamo_orig_callable",
         "base/live.py",
         "a compiled forward is refused",
@@ -355,7 +435,7 @@ RELIANCES = [
         for name in (
             "_move_model_to_device",
             "_get_train_sampler",
-            "get_batch_samples",
+            "floating_point_ops",
             "compute_loss",
             "training_step",
         )
