@@ -152,7 +152,7 @@ def hooks_are_found() -> bool:
     for handle in handles:
         handle.remove()
     everywhere = modules.register_module_forward_hook(lambda *_: None)
-    found.append(modules._has_any_global_hook())
+    found.append(bool(modules._has_any_global_hook()))
     everywhere.remove()
     return all(found) and not modules._has_any_global_hook()
 
