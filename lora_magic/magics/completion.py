@@ -169,7 +169,8 @@ class _AfterVerb:
                 self._ended = True
             elif name in self._flags:
                 flag = self._flags[name]
-                self._given.add(flag.key)
+                if not flag.repeated:
+                    self._given.add(flag.key)
                 waiting = None if equals or flag.kind is None else flag
         return waiting
 
@@ -181,7 +182,7 @@ class _AfterVerb:
         return _matching(typed, [*self._left(), ("--help", "param")])
 
     def _left(self) -> list[tuple[str, str]]:
-        """The flags that are not given yet, under any of their names."""
+        """The flags that can still be given, under any of their names."""
         return [(name, "param") for name, f in self._flags.items() if f.key not in self._given]
 
     def _word(self, typed: str) -> Offer:

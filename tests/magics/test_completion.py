@@ -188,7 +188,7 @@ def test_where_anything_may_stand_nothing_is_offered_by_anybody(before: str) -> 
 
 def test_every_verb_is_offered_and_no_other_word() -> None:
     assert offered("%lora ") == list(VERBS)
-    assert offered("%%lora ") == ["data", "preview", "train", "ask", "compare"]
+    assert offered("%%lora ") == ["data", "preview", "train", "sweep", "ask", "compare"]
     assert not {*SAME} & {*offered("%lora ")}
 
 
@@ -199,7 +199,7 @@ def test_every_flag_of_a_verb_is_offered_until_it_is_given(verb: str) -> None:
     for flag in flags:
         given = f"{flag.name} 1" if flag.kind else flag.name
         left = offered(f"%lora {verb} {given} --")
-        assert left == [*(f.name for f in flags if f.key != flag.key), "--help"]
+        assert left == [*(f.name for f in flags if f.key != flag.key or f.repeated), "--help"]
 
 
 def test_out_is_offered_where_the_cell_has_a_body() -> None:
@@ -301,6 +301,14 @@ CHECKS: dict[str, tuple[int, Callable[[str], object]]] = {
     "%lora preview --template": (2, lambda word: PromptForm.of(tiny_tokenizer(chat=True), word)),
     "%lora preview x --format": (7, lambda word: read_file(Path("rows.txt"), word)),
     "%%lora data x --format": (3, lambda word: read_text("a => b", word)),
+    "%lora sweep x --method": (9, method_of),
+    "%lora sweep x --init": (6, lambda word: _spec(init=word)),
+    "%lora sweep x --bias": (3, lambda word: _spec(bias=word)),
+    "%lora sweep x --for": (3, lambda word: resolve_spec("x", SMALL, {"for_": word})),
+    "%lora sweep x --optimizer": (3, lambda word: plan(SMALL, 2, optimizer=word)),
+    "%lora sweep x --schedule": (3, lambda word: plan(SMALL, 2, schedule=word)),
+    "%lora sweep x --template": (2, lambda word: PromptForm.of(tiny_tokenizer(chat=True), word)),
+    "%lora sweep x --format": (7, lambda word: read_file(Path("rows.txt"), word)),
 }
 
 
