@@ -332,15 +332,15 @@ def test_an_interrupt_ends_it_and_shows_what_was_done(
 def test_an_interrupt_within_a_step_is_not_lost(few: None, monkeypatch: pytest.MonkeyPatch) -> None:
     from lora_magic.training import loop
 
-    collate, calls = loop.collate, []
+    passes, calls = loop.Loop._passes, []
 
     def interrupted(*args: Any) -> Any:
         calls.append(args)
         if len(calls) == 1:
             signal.raise_signal(signal.SIGINT)
-        return collate(*args)
+        return passes(*args)
 
-    monkeypatch.setattr(loop, "collate", interrupted)
+    monkeypatch.setattr(loop.Loop, "_passes", interrupted)
     examination = Session().doctor()
     assert examination.stopped
     assert found(examination, "lora").state == "ok"

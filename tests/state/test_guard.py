@@ -192,15 +192,16 @@ def test_the_halves_have_all_rows_and_a_row_stays_in_its_half() -> None:
 def read_in_training(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[int, ...]]:
     """How often the steps read each example from now on, by its tokens."""
     seen: Counter[tuple[int, ...]] = Counter()
-    real = loop.Loop._batch
+    real = loop.Loop._passes
 
-    def batch(self: loop.Loop, indices: list[int]) -> Any:
-        inputs = real(self, indices)
-        for ids, mask in zip(inputs["input_ids"], inputs["attention_mask"], strict=True):
-            seen[tuple(ids[mask.bool()].tolist())] += 1
-        return inputs
+    def passes(self: loop.Loop, step: Any) -> Any:
+        made = real(self, step)
+        for inputs in made:
+            for document in inputs["input_ids"][0].split(inputs["lengths"].tolist()):
+                seen[tuple(document.tolist())] += 1
+        return made
 
-    monkeypatch.setattr(loop.Loop, "_batch", batch)
+    monkeypatch.setattr(loop.Loop, "_passes", passes)
     return seen
 
 

@@ -135,6 +135,8 @@ def test_modes_and_hooks_that_a_person_sets_change_no_verb() -> None:
     session.train("one", text=ROWS, steps=1)
     assert session.verify()
     found = session._state.attached["one"].state()
-    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    # Checkpointed layers compute the same sums in another order.
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, atol=1e-5, rtol=1e-4)
     assert torch.isfinite(logits(session)).all()
     session.reset()
