@@ -35,9 +35,10 @@ class SweepArm:
 
     `setting` counts the combinations of values from 1, `label` names the values that differ between
     them. `rank` is None for a method without one. After `steps` steps, which took `seconds` (of a
-    batch with other arms, its share; of finished rungs, while it is trained), the loss on the half of the held-out rows that decides is `held_out`, in nats per token; `losses`
-    are (steps, that loss) on the way. `attach` and `train` are the lines that train it alone,
-    `error` says why it failed.
+    batch with other arms, its share; of finished rungs, while it is trained), the loss on the half
+    of the held-out rows that decides is `held_out`, in nats per token; `losses` are (steps, that
+    loss) on the way. `attach` and `train` are the lines that train it alone, `error` says why it
+    failed.
     """
 
     arm: int
