@@ -34,7 +34,17 @@ from .prepare import encoded_rows, form_for
 from .session_state import SessionState
 from .sweep_arms import Asked, Candidate, SplitRows, checked, made, refuse_taken, with_defaults
 from .sweep_plan import OF_ATTACH, Rung
-from .sweep_result import CHOSEN, DROPPED, FAILED, FINISHED, PAUSED, WAITING, Sweep, SweepArm
+from .sweep_result import (
+    CHOSEN,
+    DROPPED,
+    FAILED,
+    FINISHED,
+    PAUSED,
+    TRAINING,
+    WAITING,
+    Sweep,
+    SweepArm,
+)
 from .sweep_store import Kept, Store
 from .together import Arm, Outcome, together
 from .train import recorded_of
@@ -116,6 +126,7 @@ class _Work:
     ) -> None:
         self.state, self.asked, self.arms, self.parts = state, asked, arms, parts
         self.form, self.store, self.reporter = form, store, reporter
+        self.until = 0  # the last step of the rung
         self.steps: int | None = None  # of a run, if the time limit has chosen them
         self.alive = list(dict.fromkeys(arm.setting for arm in arms))
         self.settings = len(self.alive)
@@ -240,6 +251,7 @@ class _Work:
     ) -> None:
         if not arms:
             return
+        self.until = self.length if until is None else until
         try:
             found = together(
                 self.state,
@@ -404,7 +416,7 @@ class _Work:
             targets=spec.targets,
             parameters=sum(tensor.numel() for _, tensor in arm.attached.tensors()),
             steps=live.step if live else done.steps if done else 0,
-            held_out=arm.loss,
+            held_out=losses[-1][1] if live and len(losses) > 1 else arm.loss,
             seconds=arm.seconds,
             state=self._state(arm),
             losses=tuple(losses),
@@ -422,6 +434,8 @@ class _Work:
             return FINISHED
         if arm.dropped:
             return DROPPED
+        if arm.live is not None:
+            return TRAINING if arm.live.step < self.until else PAUSED
         return WAITING if arm.summary is None else PAUSED
 
 

@@ -16,10 +16,10 @@ from lora_magic.printable import one_line
 
 from .sweep_plan import interval, pareto
 
-#: An arm's state: waits, trained so far and may go on, dropped by halving, trained to its end,
-#: failed, or the one that was chosen.
-WAITING, PAUSED, DROPPED, FINISHED, FAILED, CHOSEN = (
-    *("waiting", "paused", "dropped", "finished", "failed", "chosen"),
+#: An arm's state: waits, is trained now, trained so far and may go on, dropped by halving, trained
+#: to its end, failed, or the one that was chosen.
+WAITING, TRAINING, PAUSED, DROPPED, FINISHED, FAILED, CHOSEN = (
+    *("waiting", "training", "paused", "dropped", "finished", "failed", "chosen"),
 )
 
 #: The columns of a sweep's frame.

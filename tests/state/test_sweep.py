@@ -248,6 +248,25 @@ def test_the_lines_call_variables_by_their_names(session: Session) -> None:
     )
 
 
+def test_arms_that_train_say_so_and_are_ordered_by_their_losses_so_far(session: Session) -> None:
+    shown: list[Sweep] = []
+
+    class Shown(SilentReporter):
+        def arms(self, sweep: Any) -> None:
+            shown.append(sweep())
+
+    session.sweep("best", ROWS, reporter=Shown(), **THREE)
+    first = next(found for found in shown if found.arms[0].steps == 3)
+    assert [arm.state for arm in first.arms] == ["training", "waiting", "waiting"]
+    (_, _), *measured = first.arms[0].losses
+    assert first.arms[0].held_out == (measured[-1][1] if measured else None)
+    assert all(found._repr_mimebundle_() for found in shown)
+    # The first rung of three ends at step 4.
+    second = next(found for found in shown if found.arms[1].steps == 1)
+    assert [arm.state for arm in second.arms] == ["paused", "training", "waiting"]
+    assert second.arms[0].held_out == second.arms[0].losses[-1][1]
+
+
 def test_an_arms_seconds_are_its_share_of_what_the_sweep_took(session: Session) -> None:
     # Eight arms of one batch, of which each step belongs to all.
     found = session.sweep("best", ROWS, rank=[1, 2], lr=[1e-3, 1e-2], seeds=2, **FLAGS)
