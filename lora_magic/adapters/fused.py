@@ -59,12 +59,18 @@ def _another_kind(layer: Any) -> str:
     if isinstance(base, nn.Embedding):
         return "an embedding"
     if not is_lora:
-        return f"{kind.__name__} is not PEFT's LoRA on a linear layer"
+        return f"not LoRA on a linear layer ({_named(kind)})"
     if getattr(base, "negated", None) is not None:
         return "its initialisation is subtracted from the base"
     if not _is_plain(base):
         return f"its base layer is no plain linear layer ({type(base).__name__})"
     return ""
+
+
+def _named(kind: type) -> str:
+    """Its name with its module's: methods of PEFT share names of layers."""
+    *_, package, module = ["", *kind.__module__.split(".")]
+    return f"{package if module == 'layer' else module}.{kind.__name__}"
 
 
 def _another_formula(layer: Any) -> str:

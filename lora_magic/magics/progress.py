@@ -17,7 +17,7 @@ from IPython.display import display
 
 from lora_magic.magics.show import NOTHING, Announcement, has_person, say
 from lora_magic.printable import clean, one_line
-from lora_magic.training.reporter import LineReporter
+from lora_magic.training.reporter import LineReporter, rank
 
 if TYPE_CHECKING:
     from lora_magic.training.reporter import Result, RunPlan, StepPoint
@@ -87,7 +87,7 @@ class LiveReporter:
         if began < self._next:
             return
         self._offer_button()
-        best = min(self._points.values(), key=_rank)
+        best = min(self._points.values(), key=rank)
         self._put({"text/html": self._page(best), "text/plain": line_of(best)})
         self._next = began + max(PAUSE, (self._clock() - began) / SHARE)
 
@@ -233,8 +233,3 @@ def line_of(point: StepPoint) -> str:
             f"{point.adapter}: step {point.step} of {point.total} · loss {point.loss:.3f}{held_out}"
         )
     return f"step {point.step} of {point.total} · loss {point.loss:.3f} · {point.elapsed:.0f} s"
-
-
-def _rank(point: StepPoint) -> tuple[bool, float]:
-    """The order of several adapters: by held-out loss, and by the training loss without one."""
-    return not point.held_out, point.held_out[-1][1] if point.held_out else point.loss

@@ -51,6 +51,14 @@ def data(source: str, variables: Mapping[str, Any], flag: str = "--data") -> Any
     return source
 
 
+def name_of(value: Any, variables: Mapping[str, Any]) -> str:
+    """What the notebook calls an object, or ""; numbers and texts are typed as they are."""
+    if value is None or isinstance(value, str | int | float):
+        return ""
+    named = (name for name, one in variables.items() if one is value and name[0] != "_")
+    return next(named, "")
+
+
 def guard(source: str, variables: Mapping[str, Any]) -> Any:
     """As `data`, for --guard."""
     return data(source, variables, "--guard")

@@ -598,6 +598,7 @@ class Session:
         finish: bool = False,
         resume: bool = False,
         replace: bool = False,
+        variables: Mapping[str, str] | None = None,
         reporter: Reporter | None = None,
     ) -> Sweep:
         """Train an adapter for each combination of values, compare them, and keep the best.
@@ -615,7 +616,8 @@ class Session:
         left; with `no_halving` all of them to their end. One half of the held-out rows decides, the
         other half gives the loss that is reported. The chosen arm becomes the adapter `name`,
         active, trained as far as it got; with `finish`, to its end. Every arm is checked before the
-        first one trains.
+        first one trains. `variables` names those of `data`, `eval` and `map_` in the lines that
+        train an arm alone (default: an ellipsis).
 
         When the user stops the sweep (■), the best arm so far is kept and `TrainingStopped` is
         raised; with `resume` the same call goes on. Raises `CommandError` without held-out rows or
@@ -646,6 +648,7 @@ class Session:
             {
                 "data": data if isinstance(data, str) else "…",
                 **{flag: given[flag] for flag in told},
+                **(variables or {}),
             },
             seeds=seeds,
             minutes=minutes,

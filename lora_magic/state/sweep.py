@@ -34,9 +34,19 @@ from .prepare import encoded_rows, form_for
 from .session_state import SessionState
 from .sweep_arms import Asked, Candidate, SplitRows, checked, made, refuse_taken, with_defaults
 from .sweep_plan import OF_ATTACH, Rung
-from .sweep_result import CHOSEN, DROPPED, FAILED, FINISHED, PAUSED, WAITING, Sweep, SweepArm
+from .sweep_result import (
+    CHOSEN,
+    DROPPED,
+    FAILED,
+    FINISHED,
+    PAUSED,
+    TRAINING,
+    WAITING,
+    Sweep,
+    SweepArm,
+)
 from .sweep_store import Kept, Store
-from .together import Arm, together
+from .together import Arm, Outcome, together
 from .train import recorded_of
 
 #: The steps of a first, short run that measures how long a step takes, and the share of the time
@@ -89,13 +99,13 @@ def sweep(
 
 
 def _stopped(found: Sweep, written: bool) -> str:
-    done = sum(arm.steps > 0 for arm in found.arms)
+    steps = sum(arm.steps for arm in found.arms)
     kept = "no arm has been compared yet"
     if found.best is not None:
         kept = f"{found.name} is the best so far, arm {found.best.arm} ({found.best.label})"
     again = " Run the cell again with --resume to go on." if written else ""
-    count = f"{done} of {len(found.arms)} arms"
-    return f"the sweep {found.name} stopped after {count} were trained; {kept}.{again}"
+    count = f"{steps:,} step{'s' * (steps != 1)} ({found.count})"
+    return f"the sweep {found.name} stopped after {count}; {kept}.{again}"
 
 
 # The rungs
@@ -116,6 +126,7 @@ class _Work:
     ) -> None:
         self.state, self.asked, self.arms, self.parts = state, asked, arms, parts
         self.form, self.store, self.reporter = form, store, reporter
+        self.until = 0  # the last step of the rung
         self.steps: int | None = None  # of a run, if the time limit has chosen them
         self.alive = list(dict.fromkeys(arm.setting for arm in arms))
         self.settings = len(self.alive)
@@ -240,6 +251,7 @@ class _Work:
     ) -> None:
         if not arms:
             return
+        self.until = self.length if until is None else until
         try:
             found = together(
                 self.state,
@@ -257,6 +269,8 @@ class _Work:
             if not (stop.requested and self._any_done()):
                 raise
             found = []
+        for arm, seconds in zip(arms, _spent(arms, found), strict=False):
+            arm.seconds += seconds
         for arm, outcome in zip(arms, found, strict=False):
             arm.take(outcome)
             arm.live = None
@@ -402,8 +416,8 @@ class _Work:
             targets=spec.targets,
             parameters=sum(tensor.numel() for _, tensor in arm.attached.tensors()),
             steps=live.step if live else done.steps if done else 0,
-            held_out=arm.loss,
-            seconds=live.elapsed if live else done.seconds if done else 0.0,
+            held_out=losses[-1][1] if live and len(losses) > 1 else arm.loss,
+            seconds=arm.seconds,
             state=self._state(arm),
             losses=tuple(losses),
             attach=f"%lora attach {alone}{sweep_plan.command(flags, OF_ATTACH)}",
@@ -420,6 +434,8 @@ class _Work:
             return FINISHED
         if arm.dropped:
             return DROPPED
+        if arm.live is not None:
+            return TRAINING if arm.live.step < self.until else PAUSED
         return WAITING if arm.summary is None else PAUSED
 
 
@@ -444,6 +460,19 @@ def _loss_of_pairs(
             raise
         return None
     return fmean(losses)
+
+
+def _spent(arms: Sequence[Candidate], found: Sequence[Outcome]) -> list[float]:
+    """The seconds of a rung that each arm took; those of one batch took it together."""
+    spent = []
+    for arm, outcome in zip(arms, found, strict=False):
+        before = arm.summary.seconds if arm.summary else 0.0
+        spent.append(outcome.summary.seconds - before if outcome.summary else 0.0)
+    batch = [at for at, outcome in enumerate(found) if outcome.stacked]
+    shares = sweep_plan.shares([spent[at] for at in batch])
+    for at, share in zip(batch, shares, strict=True):
+        spent[at] = share
+    return spent
 
 
 def _by_loss(arm: Candidate) -> tuple[bool, float]:

@@ -68,7 +68,10 @@ class Asked:
 
 @dataclass(eq=False)
 class Candidate:
-    """One arm: its setting, its adapter, and how far it is. `rung` counts the rungs it finished."""
+    """One arm: its setting, its adapter, and how far it is.
+
+    `rung` counts the rungs that it finished, which took `seconds`; of a batch, its share.
+    """
 
     number: int
     setting: int
@@ -79,6 +82,7 @@ class Candidate:
     rung: int = 0
     summary: RunSummary | None = None
     snapshot: Snapshot | None = None
+    seconds: float = 0.0
     error: str = ""
     dropped: bool = False
     live: StepPoint | None = None
@@ -115,12 +119,12 @@ class Candidate:
         going = self.summary is not None and not (self.dropped or self.error)
         weights = self.attached.state() if going else {}
         snapshot = self.snapshot if going else None
-        return KeptArm(self.rung, self.summary, snapshot, weights, self.error)
+        return KeptArm(self.rung, self.summary, snapshot, weights, self.error, self.seconds)
 
     def restore(self, kept: KeptArm) -> None:
         """Be what was stored."""
         self.rung, self.summary = kept.rung, kept.summary
-        self.snapshot, self.error = kept.snapshot, kept.error
+        self.snapshot, self.error, self.seconds = kept.snapshot, kept.error, kept.seconds
         if kept.weights:
             self.attached.set_state(kept.weights)
 
@@ -224,7 +228,7 @@ def made(state: SessionState, asked: Asked, given: Mapping[str, Any]) -> list[Ca
             try:
                 arm = _arm(state, asked.name, len(arms) + 1, at, flags, seed)
             except LoraMagicError as error:
-                faults.append(f"{label}: {error}")
+                faults.append(_fault(label, error))
                 break
             key = (arm.attached.spec, str(arm.own))
             if key in known:
@@ -265,6 +269,11 @@ def _arm(
     return Candidate(number, setting, flags, made)
 
 
+def _fault(label: str, error: LoraMagicError) -> str:
+    text = str(error)
+    return text if text.startswith(label) else f"{label}: {text}"
+
+
 def _cannot(faults: Sequence[str], total: int) -> CommandError:
     # An example of one value would not be one for a list.
     texts = list(dict.fromkeys(re.sub(r", for example .*", "", f).rstrip(".") for f in faults))
@@ -293,7 +302,7 @@ def checked(
         try:
             arm.settings = settings(state, arm.attached, rows, held_out, {**shared, **arm.own})
         except LoraMagicError as error:
-            faults.append(f"{arm.label}: {error}")
+            faults.append(_fault(arm.label, error))
     if faults:
         raise _cannot(faults, len(arms))
     assert arms[0].settings is not None  # just set

@@ -135,7 +135,8 @@ def seeds(seeds: Any, seed: Any) -> list[int | None]:
     if seeds is None:
         return choices("seed", seed)
     if seed is not None:
-        raise CommandError(f"--seeds {seeds} and --seed {seed} both set the seeds: give one.")
+        given = ",".join(map(str, choices("seed", seed)))
+        raise CommandError(f"--seeds {seeds} and --seed {given} both set the seeds: give one.")
     if not is_whole(seeds) or not 1 <= seeds <= MOST:
         raise CommandError(f"--seeds {seeds!r}: expected a whole number from 1, as in --seeds 3.")
     return list(range(seeds))
@@ -242,6 +243,19 @@ def order(losses: Mapping[int, Sequence[float | None]]) -> list[int]:
         return sum(found) / len(found) if found else math.inf
 
     return sorted(losses, key=lambda setting: (mean(setting), setting))
+
+
+def shares(seconds: Sequence[float]) -> list[float]:
+    """What each run of one batch took of its time: equal shares while it ran, from their seconds.
+
+    >>> shares([4.0, 2.0])
+    [3.0, 1.0]
+    """
+    found, share, last = [0.0] * len(seconds), 0.0, 0.0
+    for done, at in enumerate(sorted(range(len(seconds)), key=seconds.__getitem__)):
+        share += (seconds[at] - last) / (len(seconds) - done)
+        found[at], last = share, seconds[at]
+    return found
 
 
 #: Student's t at 97.5 % for 1 to 10 degrees of freedom.

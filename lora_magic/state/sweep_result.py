@@ -16,10 +16,10 @@ from lora_magic.printable import one_line
 
 from .sweep_plan import interval, pareto
 
-#: An arm's state: waits, trained so far and may go on, dropped by halving, trained to its end,
-#: failed, or the one that was chosen.
-WAITING, PAUSED, DROPPED, FINISHED, FAILED, CHOSEN = (
-    *("waiting", "paused", "dropped", "finished", "failed", "chosen"),
+#: An arm's state: waits, is trained now, trained so far and may go on, dropped by halving, trained
+#: to its end, failed, or the one that was chosen.
+WAITING, TRAINING, PAUSED, DROPPED, FINISHED, FAILED, CHOSEN = (
+    *("waiting", "training", "paused", "dropped", "finished", "failed", "chosen"),
 )
 
 #: The columns of a sweep's frame.
@@ -34,10 +34,11 @@ class SweepArm:
     """One adapter that was trained: a setting and a seed of its initial A.
 
     `setting` counts the combinations of values from 1, `label` names the values that differ between
-    them. `rank` is None for a method without one. After `steps` steps, which took `seconds`, the
-    loss on the half of the held-out rows that decides is `held_out`, in nats per token; `losses`
-    are (steps, that loss) on the way. `attach` and `train` are the lines that train it alone,
-    `error` says why it failed.
+    them. `rank` is None for a method without one. After `steps` steps, which took `seconds` (of a
+    batch with other arms, its share; of finished rungs, while it is trained), the loss on the half
+    of the held-out rows that decides is `held_out`, in nats per token; `losses` are (steps, that
+    loss) on the way. `attach` and `train` are the lines that train it alone, `error` says why it
+    failed.
     """
 
     arm: int
@@ -126,15 +127,22 @@ class Sweep:
         return tuple(able[at].arm for at in pareto(points))
 
     @property
+    def count(self) -> str:
+        """How many arms, and if not all of them have begun, how many have."""
+        begun, arms = sum(arm.steps > 0 for arm in self.arms), len(self.arms)
+        some = f"{begun} of " if (self.stopped or self.minutes) and begun < arms else ""
+        return f"{some}{arms} arm{'s' * (arms != 1)}"
+
+    @property
     def line(self) -> str:
         """A one-line receipt."""
-        arms, best = len(self.arms), self.best
-        steps = sum(arm.steps for arm in self.arms)
-        what = f"{arms} arm{'s' * (arms != 1)}, {steps:,} steps in {numbers.duration(self.seconds)}"
+        best, steps = self.best, sum(arm.steps for arm in self.arms)
+        what = f"{self.count}, {steps:,} steps in {numbers.duration(self.seconds)}"
         end = " (--minutes)" if self.minutes else ""
         parts = [f"{self.name}: {'stopped after ' * self.stopped}{what}{end}"]
         if best is None:
-            return f"{parts[0]}; no arm was chosen"
+            more = ": none was measured in that time; give more --minutes" * self.minutes
+            return f"{parts[0]}; no arm was chosen{more}"
         parts.append(f"chosen: arm {best.arm} ({best.label}), step {best.steps}")
         parts[-1] += f" of {self.planned_steps}" if best.steps < self.planned_steps else ""
         if self.reported is not None:
@@ -151,8 +159,9 @@ class Sweep:
     def to_frame(self) -> Any:
         """A pandas DataFrame with one row for each arm, in the order in which they were planned.
 
-        `parameters` are trainable ones; `steps` and `seconds` those of the arm's training;
-        `held_out` is the loss on the half of the held-out rows that decides.
+        `parameters` are trainable ones; `steps` and `seconds` those of the arm's training (of a
+        batch with other arms, its share of the seconds); `held_out` is the loss on the half of the
+        held-out rows that decides.
         """
         rows = ([getattr(arm, name) for name in COLUMNS] for arm in self.arms)
         return frame(rows, COLUMNS)
@@ -167,8 +176,10 @@ class Sweep:
 
 def _mean(arms: Sequence[SweepArm]) -> SettingMean:
     first, losses = arms[0], [arm.held_out for arm in arms if arm.held_out is not None]
-    # A mean of seeds at different steps would say nothing, nor one without the seed that failed.
-    whole = len(losses) == len(arms) and len({arm.steps for arm in arms}) == 1
+    # A mean of seeds at different steps would say nothing, unless those with fewer ended early;
+    # nor would one without the seed that failed.
+    going = {arm.steps for arm in arms if arm.state != FINISHED}
+    whole = len(losses) == len(arms) and len(going) < 2
     steps = min(arm.steps for arm in arms)
     if not whole:
         return SettingMean(first.setting, first.label, len(arms), steps, None)

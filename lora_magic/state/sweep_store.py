@@ -47,6 +47,7 @@ class KeptArm:
     snapshot: Snapshot | None = None
     weights: dict[str, Tensor] = field(default_factory=dict)
     error: str = ""
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

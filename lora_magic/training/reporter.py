@@ -73,6 +73,10 @@ class Reporter(Protocol):
         """After the last step, also when the user stopped the run."""
 
 
+#: Adapters that a line names; of more, these with the lowest losses.
+_MOST = 3
+
+
 class LineReporter:
     """One line at the start, one every `every` seconds, one at the end.
 
@@ -108,7 +112,12 @@ class LineReporter:
         if not last and now - self._written < self._every:
             return
         self._written, self._short = now, False
-        losses = ", ".join(map(_loss, self._last.values()))
+        points = list(self._last.values())
+        if len(points) > _MOST:
+            points = sorted(points, key=rank)[:_MOST]
+        losses = ", ".join(map(_loss, points))
+        if len(self._last) > _MOST:
+            losses += f" and {len(self._last) - _MOST} more"
         self._write(
             f"step {point.step}/{point.total}, {losses}, "
             f"{point.tokens_per_second:,.0f} tokens/s, {duration(point.seconds_left)} left"
@@ -117,6 +126,11 @@ class LineReporter:
     def finish(self, summary: Result) -> None:
         """The summary's line."""
         self._write(summary.line)
+
+
+def rank(point: StepPoint) -> tuple[bool, float]:
+    """The order of several adapters: by held-out loss, and by the training loss without one."""
+    return not point.held_out, point.held_out[-1][1] if point.held_out else point.loss
 
 
 def _loss(point: StepPoint) -> str:

@@ -87,7 +87,7 @@ def _row(arm: SweepArm) -> list[str]:
         numbers.count(arm.parameters),
         numbers.count(arm.steps),
         numbers.MISSING if arm.held_out is None else f"{arm.held_out:.3f}",
-        numbers.duration(arm.seconds),
+        numbers.duration(arm.seconds) if arm.seconds else numbers.MISSING,
         arm.state,
     ]
 
@@ -185,7 +185,8 @@ def _names(ends: Sequence[tuple[SweepArm, svg.Point]], sweep: Sweep) -> list[Mar
 def _sizes(sweep: Sweep, draw: Callable[..., Markup]) -> Markup:
     """Held-out loss against parameters and against seconds, with the arms that none beats."""
     front = {arm for what in ("parameters", "seconds") for arm in sweep.front(what)}
-    able = [arm for arm in sweep.ranked if arm.held_out is not None and arm.held_out > 0]
+    # In its first rung an arm has no time yet.
+    able = [arm for arm in sweep.ranked if arm.seconds and arm.held_out and arm.held_out > 0]
     arms = [arm for at, arm in enumerate(able) if at < ROWS or arm.arm in front]
     if len(arms) < 2:
         return Markup("")

@@ -652,7 +652,7 @@ def test_the_plain_formula_would_be_wrong_for_each_of_these_reasons(reason: str)
     [
         ({"targets": "embed_tokens"}, "an embedding"),
         ({"init": "pissa"}, "its initialisation is subtracted from the base"),
-        ({"method": "adalora"}, "SVDLinear is not PEFT's LoRA on a linear layer"),
+        ({"method": "adalora"}, "not LoRA on a linear layer (adalora.SVDLinear)"),
         ({"dora": True}, "DoRA"),
         ({"dropout": 0.3}, "dropout 0.3"),
     ],
@@ -717,7 +717,7 @@ def test_the_experts_of_a_mixture_stay_plain() -> None:
     experts = {path for path in layers if "experts" in path}
     assert experts
     assert set(fused.plain) == experts
-    assert set(fused.plain.values()) == {"ParamWrapper is not PEFT's LoRA on a linear layer"}
+    assert set(fused.plain.values()) == {"not LoRA on a linear layer (lora.ParamWrapper)"}
 
 
 def test_under_autocast_layers_are_plain_and_afterwards_not() -> None:

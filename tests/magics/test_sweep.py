@@ -26,6 +26,7 @@ def swept_with(shell: Any, session: Any, flags: str) -> dict[str, Any]:
     verb, args, keywords = session.last
     assert (verb, args) == ("sweep", ("best",))
     assert keywords.pop("data") is ROWS
+    assert keywords.pop("variables") == {"data": "rows"}
     del keywords["reporter"]
     return keywords  # type: ignore[no-any-return]  # of the call
 
@@ -58,6 +59,14 @@ def test_a_line_is_one_call_with_lists(
     shell: Any, session: Any, flags: str, keywords: dict[str, Any]
 ) -> None:
     assert swept_with(shell, session, flags) == keywords
+
+
+def test_what_is_a_variable_is_passed_on_with_its_name(shell: Any, session: Any) -> None:
+    shell.user_ns |= {"rows": ROWS, "_": ROWS, "others": [("c", "d")], "pair": tuple, "share": 0.2}
+    shell.run("%lora sweep best --data rows --eval others --map pair --rank 4,8")
+    assert session.last[2]["variables"] == {"data": "rows", "eval": "others", "map_": "pair"}
+    shell.run("%lora sweep best --data no/such.csv --eval 0.2 --rank 4,8")
+    assert session.last[2]["variables"] == {}
 
 
 @pytest.mark.parametrize(

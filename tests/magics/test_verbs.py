@@ -462,7 +462,7 @@ def test_status_without_a_base_names_the_models_of_the_notebook(shell: Any, sess
 
 
 #: What only Python has: the text of a cell, what follows a verb, what controls begin with.
-NOT_TYPED = {"text", "reporter", "watch", "start"}
+NOT_TYPED = {"text", "variables", "reporter", "watch", "start"}
 #: Words that have another name in Python, where they are an object, or several.
 ALSO = {("use", "var"): "model", ("spectrum", "name"): "names", ("history", "name"): "names"}
 

@@ -22,6 +22,7 @@ from lora_magic.errors import (
     TrainingError,
     TrainingStopped,
 )
+from lora_magic.state import sweep_plan
 from lora_magic.state.session import Session
 from lora_magic.state.sweep_result import Sweep
 from lora_magic.training.reporter import SilentReporter
@@ -238,6 +239,47 @@ def test_the_lines_for_an_arm_train_it(session: Session) -> None:
     )
 
 
+def test_the_lines_call_variables_by_their_names(session: Session) -> None:
+    flags = {**FLAGS, "eval": ROWS[:8], "map_": lambda row: row, "rank": [1, 2]}
+    names = {"data": "rows", "eval": "others", "map_": "pair"}
+    found = session.sweep("best", ROWS[8:], variables=names, **flags)
+    assert found.arms[0].train == (
+        "%lora train best_1 --data rows --map pair --steps 12 --batch-size 4 --eval others"
+    )
+
+
+def test_arms_that_train_say_so_and_are_ordered_by_their_losses_so_far(session: Session) -> None:
+    shown: list[Sweep] = []
+
+    class Shown(SilentReporter):
+        def arms(self, sweep: Any) -> None:
+            shown.append(sweep())
+
+    session.sweep("best", ROWS, reporter=Shown(), **THREE)
+    first = next(found for found in shown if found.arms[0].steps == 3)
+    assert [arm.state for arm in first.arms] == ["training", "waiting", "waiting"]
+    (_, _), *measured = first.arms[0].losses
+    assert first.arms[0].held_out == (measured[-1][1] if measured else None)
+    assert all(found._repr_mimebundle_() for found in shown)
+    # The first rung of three ends at step 4.
+    second = next(found for found in shown if found.arms[1].steps == 1)
+    assert [arm.state for arm in second.arms] == ["paused", "training", "waiting"]
+    assert second.arms[0].held_out == second.arms[0].losses[-1][1]
+
+
+def test_an_arms_seconds_are_its_share_of_what_the_sweep_took(session: Session) -> None:
+    # Eight arms of one batch, of which each step belongs to all.
+    found = session.sweep("best", ROWS, rank=[1, 2], lr=[1e-3, 1e-2], seeds=2, **FLAGS)
+    assert all(arm.seconds > 0 for arm in found.arms)
+    assert sum(arm.seconds for arm in found.arms) <= found.seconds
+
+
+def test_runs_of_one_batch_share_the_time_in_which_they_ran() -> None:
+    # 2 s by three, 1 s by two, 5 s by one.
+    assert sweep_plan.shares([8.0, 2.0, 3.0]) == pytest.approx([2 / 3 + 1 / 2 + 5, 2 / 3, 7 / 6])
+    assert sweep_plan.shares([]) == []
+
+
 @pytest.mark.parametrize(
     ("flags", "error", "says"),
     [
@@ -249,9 +291,10 @@ def test_the_lines_for_an_arm_train_it(session: Session) -> None:
         ({"rank": []}, CommandError, "--rank: expected at least one value"),
         ({"rank": [1, 2], "steps": [4, 8]}, CommandError, r"--steps \[4, 8\]: expected one value"),
         ({"rank": [1, 2], "batch_size": (4,)}, CommandError, "--batch-size"),
-        ({"rank": [1, 10_000]}, CommandError, "rank 10000: "),
+        ({"rank": [1, 10_000]}, CommandError, "rank 10000 exceeds"),
         ({"rank": [1, 2], "method": "ia3"}, CommandError, "does not use --rank"),
-        ({"rank": [1, 0]}, CommandError, "a whole number from 1"),
+        ({"rank": [1, 0]}, CommandError, r"possible: rank 0: expected a whole number from 1"),
+        ({"rank": [1, 2], "seeds": 2, "seed": [3, 4]}, CommandError, "--seed 3,4 both"),
         ({"lr": [1e-3, -1.0]}, CommandError, "lr -1: --lr"),
         ({"lr": [1e-3, "find"]}, CommandError, "lr find"),
         ({"rank": [1, 2], "epochs": 2.0}, CommandError, "both set the length"),
@@ -348,7 +391,9 @@ def test_a_sweep_that_was_stopped_and_resumed_is_one_that_never_stopped(
 
 
 def test_a_stopped_sweep_keeps_the_best_so_far(session: Session) -> None:
-    with pytest.raises(TrainingStopped, match=r"stopped after 6 of 6 arms .* best so far, arm"):
+    with pytest.raises(
+        TrainingStopped, match=r"stopped after .* steps \(6 arms\); .* best so far, arm"
+    ):
         session.sweep("best", ROWS, reporter=StopAfter(27), **SIX)
     assert session.active == "best"
     assert session.adapters["best"].trained
@@ -358,7 +403,9 @@ def test_a_stopped_sweep_keeps_the_best_so_far(session: Session) -> None:
 
 def test_before_the_first_rung_nothing_is_kept_but_what_to_resume(session: Session) -> None:
     before = snapshot(session)
-    with pytest.raises(TrainingStopped, match=r"stopped after 1 of 3 arms .* no arm has been"):
+    with pytest.raises(
+        TrainingStopped, match=r"stopped after 2 steps \(1 of 3 arms\); no arm has been"
+    ):
         session.sweep("best", ROWS, reporter=StopAfter(2), **THREE)
     assert snapshot(session) == before
 

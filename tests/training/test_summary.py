@@ -175,6 +175,22 @@ def test_a_line_tells_the_held_out_loss_where_there_is_one() -> None:
     assert told == ["step 1/20, loss 1.500 (held out 2.000), 100 tokens/s, 19 s left"]
 
 
+def test_of_many_adapters_a_line_names_the_three_with_the_lowest_losses() -> None:
+    told: list[str] = []
+    reporter = LineReporter(told.append, every=0.0, clock=lambda: 0.0)
+    for at, name in enumerate("abcde"):
+        held_out = ((1, 5.0 - at),) if name != "e" else ()
+        reporter.step(StepPoint(1, 20, 1.0, 1.0, 19.0, 100.0, None, held_out, name))
+    assert told[2] == (
+        "step 1/20, a loss 1.000 (held out 5.000), b loss 1.000 (held out 4.000), "
+        "c loss 1.000 (held out 3.000), 100 tokens/s, 19 s left"
+    )
+    assert told[-1] == (
+        "step 1/20, d loss 1.000 (held out 2.000), c loss 1.000 (held out 3.000), "
+        "b loss 1.000 (held out 4.000) and 2 more, 100 tokens/s, 19 s left"
+    )
+
+
 def test_a_silent_reporter_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     reporter = SilentReporter()
     reporter.start(RunPlan("pirate", "the plan"))

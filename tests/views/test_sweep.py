@@ -91,6 +91,26 @@ def test_means_are_shown_only_for_several_seeds() -> None:
     assert "-0.471 to 2.071" in two.text
 
 
+def test_a_mean_has_the_seeds_that_ended_early() -> None:
+    # The choice is made by it, whichever step a seed ended at; one that may go on is no seed of it.
+    ended = swept(1, 0.9, setting=1, state="finished", steps=5)
+    (mean,) = sweep(ended, swept(2, 0.7, setting=1, state="chosen"), chosen=2).means
+    assert mean.mean == pytest.approx(0.8)
+    paused = swept(1, 0.9, setting=1, state="paused", steps=5)
+    (mean,) = sweep(paused, swept(2, 0.7, setting=1, state="chosen"), chosen=2).means
+    assert mean.mean is None
+
+
+def test_a_sweep_that_ended_before_all_arms_began_counts_those_that_did() -> None:
+    arms = [swept(1, None), swept(2, None, steps=0)]
+    found = sweep(*arms, chosen=None, stopped=True)
+    assert (
+        found.line == "best: stopped after 1 of 2 arms, 10 steps in 1 min 03 s; no arm was chosen"
+    )
+    found = sweep(*arms, chosen=None, minutes=True)
+    assert found.line.endswith("none was measured in that time; give more --minutes")
+
+
 def test_every_arm_has_its_lines_to_type_and_a_failed_one_its_reason() -> None:
     found = page(*(swept(at, 1 / at, attach=f"attach {at}", train=f"t {at}") for at in (1, 2)))
     assert "arm 2: attach 2 ; t 2" in found.text

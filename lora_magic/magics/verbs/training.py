@@ -14,7 +14,7 @@ from lora_magic.data.rows import FORMATS
 from lora_magic.data.shapes import LABELLED, SHAPES
 from lora_magic.demo import RECIPE
 from lora_magic.errors import CommandError
-from lora_magic.magics.variables import data, function, guard, held_out
+from lora_magic.magics.variables import data, function, guard, held_out, name_of
 from lora_magic.magics.verb import (
     AN_ADAPTER,
     Argument,
@@ -83,7 +83,10 @@ def _sweep(call: Call) -> object:
     """Train one adapter for each combination of values, on the cell's text or on `--data`."""
     name = call.words["name"]
     given = _rows(call, f"sweep {name}", f"%%lora sweep {name}")
-    return call.session.sweep(name, **given, reporter=call.reporter)
+    known = {**call.session.kept, **call.variables}
+    names = {flag: name_of(given.get(flag), known) for flag in ("data", "eval", "map_")}
+    names = {flag: name for flag, name in names.items() if name}
+    return call.session.sweep(name, **given, variables=names, reporter=call.reporter)
 
 
 def _preview(call: Call) -> object:
