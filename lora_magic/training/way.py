@@ -204,11 +204,12 @@ def _with_rows(
     states = cache(lambda: _states(plain, long))
     alone = _trying(model, lambda: _other_states(plain, long[:1], states()))
     padded = replace(plain, sorted=not alone)
+    unsorted = [f"not by length: {alone}"] if alone else []
     if rows[0].label is not None:
-        return padded, []
+        return padded, unsorted
     if _hooked(model):
         # The hooks change what the forward gets or gives: virtual tokens do.
-        return padded, ["not packed: virtual tokens or another hook"]
+        return padded, ["not packed: virtual tokens or another hook", *unsorted]
     way, reasons = padded, []
     packed = replace(plain, packed=True, documents=Documents(model))
     why = _trying(
@@ -221,7 +222,7 @@ def _with_rows(
         ),
     )
     if why:
-        reasons.append(f"not packed: {why}")
+        reasons += [f"not packed: {why}", *unsorted]
     else:
         way = packed
     fewer = replace(plain, trained_only=True)

@@ -185,7 +185,9 @@ def test_where_a_row_depends_on_the_longest_one_beside_it_no_others_go_together(
     model = model_of("Llama", rope_parameters=LONG_ROPE)
     assert choose(model, 0, examples(), trainable(model)).packed
     model.register_forward_hook(lambda *_: None)
-    assert not choose(model, 0, examples(), trainable(model)).sorted
+    chosen = choose(model, 0, examples(), trainable(model))
+    assert not chosen.sorted
+    assert "not by length: other hidden states in a row of 17 tokens" in chosen.line
     assert choose(model, 0, examples((20, 9, 13)), trainable(model)).sorted
 
 
