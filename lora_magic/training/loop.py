@@ -164,7 +164,8 @@ class Loop:
     def _choose(self) -> None:
         """Try the ways of computing a step that are faster than the plain one."""
         if not self.spec.plain_step:
-            self._way = choose(self.model, self.pad_id, self._read, self._trained, self.layers)
+            read = [*self._read, *self.held_out]
+            self._way = choose(self.model, self.pad_id, read, self._trained, self.layers)
             if self._way.reasons and not self._way.packed:
                 self._tell(self._way.line)
 

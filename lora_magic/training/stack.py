@@ -37,7 +37,7 @@ from .run import own_garbage, pad_id, refuse_frozen, unchanged
 from .spec import TrainSpec
 from .summary import RunSummary
 from .trained_loss import chunked, trained_loss
-from .way import ROUNDING, Way, choose
+from .way import ROUNDING, Way, choose, other_loss
 
 #: Puts the adapters of some runs, by number, into the model for a block, one block of a batch each;
 #: a single one as in a run by itself.
@@ -146,8 +146,8 @@ class _Block(Loop):
 
     @property
     def examples(self) -> list[Example]:
-        """All that the steps read."""
-        return self._read
+        """All that the steps and the measurements read."""
+        return [*self._read, *self.held_out]
 
     @property
     def tokens(self) -> int:
@@ -398,6 +398,10 @@ class Stack:
         first = self._loops[0]
         tokens = first.tokens
         with restoring(generators()):
+            with self._into([0]):
+                why = other_loss(self._model, self._pad, first.examples)
+            if why:
+                return Trial(tokens, obstacle=why)
             if not first.spec.plain_step:
                 with self._into([0]):
                     self._way = choose(self._model, self._pad, first.examples, first.parameters)

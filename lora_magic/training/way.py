@@ -1,8 +1,8 @@
 """How a run computes its passes: rows packed or padded, which logits, LoRA as one function.
 
-Each of these is exact where it applies, and is tried on two short rows before the run: it is used
-if the loss and the gradients are those of a plain step. Knows a model and examples; knows no
-adapter, no optimizer and no Trainer.
+Each of these is exact where it applies, and is tried before the run: it is used if the loss and the
+gradients of two short rows are those of a plain step, and so are the states of the longest rows.
+Knows a model and examples; knows no adapter, no optimizer and no Trainer.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import pairwise
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from lora_magic.base.device import out_of_memory
-from lora_magic.base.restore import evaluating, generators, restoring
+from lora_magic.base.restore import evaluating, generators, namespaces, restoring
 
 from .batches import collate
 from .documents import Documents, pack
@@ -109,8 +111,10 @@ class Way:
         inputs = {k: v for k, v in batch.items() if k not in ("labels", "lengths")}
         labels = batch["labels"]
         if not self.trained_only:
-            found = self.model(**inputs, labels=labels, use_cache=False).loss
-            return found * labels.ne(IGNORED).sum()  # type: ignore[no-any-return]  # a tensor
+            found = self.model(**inputs, labels=labels, use_cache=False)
+            count = labels.ne(IGNORED).sum()
+            # The mean over no token is NaN.
+            return found.loss * count if count else found.logits.sum() * 0  # type: ignore[no-any-return]  # a tensor
         states = self.model.base_model(**inputs, use_cache=False)[0]
         return trained_loss(states, labels, self.model.get_output_embeddings())
 
@@ -156,7 +160,6 @@ def choose(
     cannot be tried on take the plain way.
     """
     plain = Way(model, pad_id)
-    longest = max((len(example.tokens) for example in examples), default=0)
     if any(example.rejected is not None for example in examples):
         return replace(plain, reasons=("not packed: preferences",))
     with evaluating(model), restoring(generators()), torch.enable_grad():
@@ -164,49 +167,68 @@ def choose(
         if rows is None:
             return plain
         try:
-            wanted = _found(plain, rows, trained)
+            with restoring(*namespaces(model)):
+                wanted = _found(plain, rows, trained)
         except Exception as error:
             if out_of_memory(error):
                 raise
             return plain  # The run's first step tells.
         if not bool(torch.isfinite(wanted[0])):
             return plain  # The run's first step names the cause.
-        way, reasons = _with_rows(plain, rows, longest, wanted, trained)
+        way, reasons = _with_rows(plain, rows, examples, wanted, trained)
         if layers is not None:
             fused, why = _switched(plain, rows, wanted, trained, layers)
             way, reasons = replace(way, fused=fused), [*reasons, *why]
     return replace(way, reasons=tuple(reasons))
 
 
+def other_loss(model: nn.Module, pad_id: int, examples: Sequence[Example]) -> str:
+    """What the model's own loss is besides the mean cross entropy over its tokens, or ""."""
+    rows, plain = _trial(examples), Way(model, pad_id)
+    return _trying(model, lambda: _other_loss(plain, rows)) if rows else ""
+
+
 def _with_rows(
     plain: Way,
     rows: list[Example],
-    longest: int,
+    examples: Sequence[Example],
     wanted: Found,
     trained: Sequence[nn.Parameter],
 ) -> tuple[Way, list[str]]:
     """Whether rows are packed, and which logits are computed."""
-    if rows[0].label is not None:
-        return replace(plain, sorted=True), []
     model: Any = plain.model
-    if model._forward_pre_hooks or model._forward_hooks:
+    if why := _trying(model, lambda: _other_loss(plain, rows)):
+        # Other passes or fewer logits would change what is trained.
+        return plain, [f"not packed: {why}"]
+    long = _long(examples)
+    states = cache(lambda: _states(plain, long))
+    alone = _trying(model, lambda: _other_states(plain, long[:1], states()))
+    padded = replace(plain, sorted=not alone)
+    unsorted = [f"not by length: {alone}"] if alone else []
+    if rows[0].label is not None:
+        return padded, unsorted
+    if _hooked(model):
         # The hooks change what the forward gets or gives: virtual tokens do.
-        return replace(plain, sorted=True), ["not packed: virtual tokens or another hook"]
-    way, reasons = replace(plain, sorted=True), []
+        return padded, ["not packed: virtual tokens or another hook", *unsorted]
+    way, reasons = padded, []
     packed = replace(plain, packed=True, documents=Documents(model))
     why = _trying(
+        model,
         lambda: (
-            _in_chunks(model, longest)
+            _by_place(model, examples)
             or _apart(packed, rows)
             or _differs(packed, rows, wanted, trained)
-        )
+            or _other_states(packed, long, states())
+        ),
     )
     if why:
-        reasons.append(f"not packed: {why}")
+        reasons += [f"not packed: {why}", *unsorted]
     else:
         way = packed
     fewer = replace(plain, trained_only=True)
-    why = _trying(lambda: _other_logits(model, rows) or _differs(fewer, rows, wanted, trained))
+    why = _trying(
+        model, lambda: _other_logits(model, rows) or _differs(fewer, rows, wanted, trained)
+    )
     if why:
         reasons.append(f"all logits: {why}")
     return replace(way, trained_only=not why), reasons
@@ -227,7 +249,8 @@ def _switched(
         return 0, [f"LoRA layer by layer: {why}" for why in reasons]
     # The first pass finds out which layers share their input.
     why = _trying(
-        lambda: _differs(plain, rows, wanted, trained) or _differs(plain, rows, wanted, trained)
+        plain.model,
+        lambda: _differs(plain, rows, wanted, trained) or _differs(plain, rows, wanted, trained),
     )
     if why:
         layers.remove()
@@ -240,22 +263,29 @@ Found = tuple[Tensor, Tensor]
 
 
 def _trial(examples: Sequence[Example]) -> list[Example] | None:
-    """Two short rows of other lengths, with a label at every token; None without two tokens."""
+    """Two short rows of other lengths; None without one of three tokens."""
     long = [example for example in examples[:64] if len(example.tokens) > 2]
     if not long:
         return None
     rows = []
     for example, most in zip((long[0], long[-1]), _TRIAL, strict=True):
-        rows.append(_first(example, most))
+        rows.append(_shortened(example, most))
     if len(rows[0].tokens) == len(rows[1].tokens):
-        rows[1] = _first(rows[1], len(rows[1].tokens) - 1)
+        rows[1] = _shortened(rows[1], len(rows[1].tokens) - 1)
     return rows
 
 
-def _first(example: Example, most: int) -> Example:
-    """An example's first tokens, each with a label but the first, which nothing predicts."""
-    tokens = example.tokens[:most]
-    return replace(example, tokens=tokens, labels=example.labels and (IGNORED, *tokens[1:]))
+def _shortened(example: Example, most: int) -> Example:
+    """An example's first and last tokens, with labels for all but the first ones, as for a prompt.
+
+    A loss may weigh the end token, or the prompt's.
+    """
+    tokens = example.tokens
+    if len(tokens) > most:
+        tokens = (*tokens[: most // 2], *tokens[most // 2 - most :])
+    prompt = max(1, len(tokens) // 4)
+    labels = (*[IGNORED] * prompt, *tokens[prompt:])
+    return replace(example, tokens=tokens, labels=example.labels and labels)
 
 
 def _found(way: Way, rows: list[Example], trained: Sequence[nn.Parameter]) -> Found:
@@ -265,7 +295,7 @@ def _found(way: Way, rows: list[Example], trained: Sequence[nn.Parameter]) -> Fo
     total: Any = 0.0
     gradients = [torch.zeros_like(parameter) for parameter in trained]
     for group in groups:
-        inputs = {key: value.to(device) for key, value in way.batch(group).items()}
+        inputs = _on_device(way, group)
         with way.using(inputs):
             if way.own_loss:
                 loss = way.total(inputs)
@@ -284,18 +314,87 @@ def _found(way: Way, rows: list[Example], trained: Sequence[nn.Parameter]) -> Fo
 def _differs(way: Way, rows: list[Example], wanted: Found, trained: Sequence[nn.Parameter]) -> str:
     """What differs from the plain way by more than rounding; "" if nothing does."""
     loss, gradient = _found(way, rows, trained)
-    sizes = {p.element_size() for p in way.model.parameters() if p.is_floating_point()}
-    limit = ROUNDING[min(sizes, default=4)]
+    limit = _limit(way.model)
     if not bool((loss - wanted[0]).abs() <= limit * wanted[0].abs()):
         return f"the loss would be {float(loss):g}, not {float(wanted[0]):g}"
     norm = wanted[1].norm()
     return "" if bool((gradient - wanted[1]).norm() <= limit * norm) else "other gradients"
 
 
-def _in_chunks(model: Any, longest: int) -> str:
-    """Attention in chunks, which short rows do not show, is another attention for longer rows."""
-    size = getattr(model.config.get_text_config(), "attention_chunk_size", None)
-    return f"attention in chunks of {size} tokens" if size and longest > size else ""
+def _by_place(model: Any, examples: Sequence[Example]) -> str:
+    """What depends on a token's place in its row, where trials may be too short to show it."""
+    config = model.config.get_text_config()
+    size = getattr(config, "attention_chunk_size", None)
+    if size and max(len(example.tokens) for example in examples) > size:
+        return f"attention in chunks of {size} tokens"
+    return "attention scaled by place" if getattr(config, "attn_temperature_tuning", 0) else ""
+
+
+def _other_loss(plain: Way, rows: list[Example]) -> str:
+    """Whether the model's loss is more than its logits' mean cross entropy; "" if it is that.
+
+    Losses of routers are small beside it, but no rounding; some exist in training mode alone.
+    """
+    inputs, model = _on_device(plain, rows), plain.model
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    model.train()  # until the end of the trial
+    with torch.no_grad():
+        found = model(**inputs)
+        for buffer, before in buffers:
+            # A write would count as a change of the base.
+            if not torch.equal(buffer, before):
+                buffer.copy_(before)
+    logits, labels = found.logits.float(), inputs["labels"]
+    if rows[0].label is None:
+        logits, labels = logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten()
+    wanted = float(cross_entropy(logits, labels, ignore_index=IGNORED))
+    if abs(float(found.loss) - wanted) > 1e-6 * wanted + 1e-7:
+        return "the model's loss is not the mean cross entropy of its logits"
+    return ""
+
+
+def _long(examples: Sequence[Example]) -> list[Example]:
+    """The shortest and the two longest examples: attention may change with the length."""
+    ordered = sorted(examples, key=lambda example: len(example.tokens))
+    return [ordered[0], *ordered[1:][-2:]]
+
+
+def _states(way: Way, rows: list[Example]) -> list[Tensor]:
+    """The last hidden states [T, h] of each row, computed in one pass."""
+    inputs = _on_device(way, rows)
+    del inputs["labels"]
+    with torch.no_grad(), way.using(inputs):
+        lengths = inputs.pop("lengths", None)
+        states = way.model.base_model(**inputs, use_cache=False)[0]
+    if lengths is not None:
+        return list(states[0].split(lengths.tolist()))
+    return [row[: len(example.tokens)] for row, example in zip(states, rows, strict=True)]
+
+
+def _other_states(way: Way, rows: list[Example], wanted: list[Tensor]) -> str:
+    """Whether a row's hidden states differ from the wanted ones; "" if only by rounding."""
+    limit = _limit(way.model)
+    for found, state in zip(_states(way, rows), wanted, strict=False):
+        if not bool((found - state).norm() <= limit * state.norm()):
+            return f"other hidden states in a row of {len(state)} tokens"
+    return ""
+
+
+def _on_device(way: Way, rows: list[Example]) -> dict[str, Tensor]:
+    device = next(way.model.parameters()).device
+    return {key: value.to(device) for key, value in way.batch(rows).items()}
+
+
+def _limit(model: nn.Module) -> float:
+    """Which relative difference is rounding in the model's number formats."""
+    sizes = {p.element_size() for p in model.parameters() if p.is_floating_point()}
+    return ROUNDING[min(sizes, default=4)]
+
+
+def _hooked(module: nn.Module) -> bool:
+    """Does other code see or change what the module itself gets or gives, or its gradients?"""
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return any(getattr(module, kind) for kind in kinds)
 
 
 def _apart(way: Way, rows: list[Example]) -> str:
@@ -306,8 +405,8 @@ def _apart(way: Way, rows: list[Example]) -> str:
         seen.append(output.detach().requires_grad_())
         return seen[-1]
 
-    device = next(way.model.parameters()).device
-    inputs = {k: v.to(device) for k, v in way.batch(rows).items() if k != "labels"}
+    inputs = _on_device(way, rows)
+    del inputs["labels"]
     lengths = inputs.pop("lengths").tolist()
     hook = way.model.get_input_embeddings().register_forward_hook(keep)
     try:
@@ -331,7 +430,7 @@ def _other_logits(model: Any, rows: list[Example]) -> str:
     head = model.get_output_embeddings()
     if head is None or model.base_model is model:
         return "the model has no head of its own"
-    if head._forward_hooks or head._forward_pre_hooks:
+    if _hooked(head):
         return "the head has a hook"
     ids = torch.tensor([rows[0].tokens], device=next(model.parameters()).device)
     with torch.no_grad():
@@ -340,10 +439,14 @@ def _other_logits(model: Any, rows: list[Example]) -> str:
     return "" if same else "they are scaled or capped"
 
 
-def _trying(found: Callable[[], str]) -> str:
-    """What a trial found, or the error that it raised."""
+def _trying(model: nn.Module, found: Callable[[], str]) -> str:
+    """What a trial found, or the error that it raised.
+
+    Some models remember the longest row so far: they forget the trial's.
+    """
     try:
-        return found()
+        with restoring(*namespaces(model)):
+            return found()
     except Exception as error:
         if out_of_memory(error):
             raise

@@ -296,6 +296,21 @@ def test_a_base_with_dropout_is_found_out_by_its_gradients(bases: Callable[..., 
     session.reset()
 
 
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_base_with_a_loss_of_its_own_is_trained_by_one_run_after_another(plain: bool) -> None:
+    model: Any = tiny_model("llama", dtype=torch.bfloat16)
+    own = model.loss_function
+    model.loss_function = lambda **given: own(**given) * 1.001
+    session = Session()
+    session.use(model, tiny_tokenizer(chat=True))
+    heard = Heard()
+    flags = {**FLAGS, "plain_step": plain}
+    found = run(session, attached(session, ARMS), True, reporter=heard, flags=flags)
+    assert not any(outcome.stacked for outcome in found)
+    assert "one after another: the model's loss is not the mean cross entropy" in heard.lines[0]
+    session.reset()
+
+
 @pytest.mark.parametrize("faster", [True, False])
 def test_the_faster_of_the_two_is_taken(
     bases: Callable[..., Session], monkeypatch: pytest.MonkeyPatch, faster: bool

@@ -157,6 +157,132 @@ def test_attention_in_chunks_packs_only_rows_that_fit_in_a_chunk() -> None:
     assert choose(model, 0, examples((30, 20)), trainable(model)).packed
 
 
+def test_a_window_that_only_the_mask_has_is_found_out_by_longer_rows() -> None:
+    model = model_of("Phimoe", num_local_experts=4, sliding_window=30)
+    chosen = choose(model, 0, examples((60, 9, 33)), trainable(model))
+    assert "not packed: other hidden states in a row of 33 tokens" in chosen.line
+    assert choose(model, 0, examples((20, 9, 13)), trainable(model)).packed
+
+
+def test_attention_that_is_scaled_by_the_place_in_a_row_is_not_packed() -> None:
+    model = model_of("Llama")
+    model.config.attn_temperature_tuning = True
+    assert "not packed: attention scaled by place" in choose(model, 0, examples()).line
+
+
+#: Rotations that depend on the longest row of a pass.
+LONG_ROPE: dict[str, Any] = {
+    "rope_type": "longrope",
+    "factor": 4.0,
+    "rope_theta": 1e4,
+    "original_max_position_embeddings": 24,
+    "short_factor": [1.0] * 4,
+    "long_factor": [30.0] * 4,
+}
+
+
+def test_where_a_row_depends_on_the_longest_one_beside_it_no_others_go_together() -> None:
+    model = model_of("Llama", rope_parameters=LONG_ROPE)
+    assert choose(model, 0, examples(), trainable(model)).packed
+    model.register_forward_hook(lambda *_: None)
+    chosen = choose(model, 0, examples(), trainable(model))
+    assert not chosen.sorted
+    assert "not by length: other hidden states in a row of 17 tokens" in chosen.line
+    assert choose(model, 0, examples((20, 9, 13)), trainable(model)).sorted
+
+
+def test_what_a_model_remembers_of_the_longest_row_is_as_before_a_trial() -> None:
+    dynamic = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 1e4}
+    model = model_of("Llama", rope_parameters=dynamic, max_position_embeddings=12)
+    rotary = model.model.rotary_emb
+    before, longest = rotary.inv_freq.clone(), rotary.max_seq_len_cached
+    chosen = choose(model, 0, examples(), trainable(model))
+    assert (chosen.packed, chosen.trained_only) == (True, True)
+    assert torch.equal(rotary.inv_freq, before)
+    assert rotary.max_seq_len_cached == longest
+    model(input_ids=torch.tensor([examples()[0].tokens]))
+    assert not torch.equal(rotary.inv_freq, before)  # longer rows count
+
+
+class OwnLoss(transformers.LlamaForCausalLM):  # type: ignore[misc]  # transformers has no types here
+    """A loss of another kind: see `own_loss`."""
+
+    kind: str
+
+    def forward(self, *args: Any, labels: Tensor | None = None, **rest: Any) -> Any:
+        found = super().forward(*args, labels=labels, **rest)
+        if labels is not None:
+            following = labels[:, 1:]
+            shape = following.shape
+            each = cross_entropy(
+                found.logits[:, :-1].flatten(0, 1), following.flatten(), reduction="none"
+            ).view(shape)
+            found.loss = self.own_loss(each, following, found.logits)
+        return found
+
+    def own_loss(self, each: Tensor, following: Tensor, logits: Tensor) -> Tensor:
+        known = following.ne(-100)
+        mean = each.sum() / known.sum()
+        if self.kind == "mean of the rows' means":
+            return (each.sum(1) / known.sum(1)).mean()
+        if self.kind == "end tokens weigh more":
+            return (each * torch.where(following == 2, 5.0, 1.0)).sum() / known.sum()
+        return mean + 1e-3 * logits.logsumexp(-1).square().mean() * self.training
+
+
+@pytest.mark.parametrize(
+    "kind", ["mean of the rows' means", "end tokens weigh more", "more in training mode alone"]
+)
+def test_a_loss_of_the_models_own_is_computed_by_it_in_the_passes_asked_for(kind: str) -> None:
+    model = model_of("Llama")
+    model.__class__ = OwnLoss
+    model.kind = kind
+    rows = [replace(row, tokens=(*row.tokens, 2), labels=(*row.labels, 2)) for row in examples()]
+    chosen = choose(model, 0, rows, trainable(model))
+    assert (chosen.packed, chosen.sorted, chosen.trained_only) == (False, False, False)
+    assert "the model's loss is not the mean cross entropy" in chosen.line
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_small_loss_of_routers_is_not_lost(dtype: torch.dtype) -> None:
+    changes = {"num_local_experts": 4, "router_aux_loss_coef": 1e-4}
+    model = model_of("Mixtral", output_router_logits=True, **changes).to(dtype)
+    chosen = choose(model, 0, examples(), trainable(model))
+    assert chosen.reasons[0].startswith("not packed: the model's loss")
+    assert (chosen.packed, chosen.sorted, chosen.trained_only) == (False, False, False)
+
+
+def test_a_trial_in_training_mode_leaves_running_means() -> None:
+    model = model_of("Llama")
+    norm = nn.BatchNorm1d(300)
+    model.lm_head = nn.Sequential(model.lm_head, Across(norm))
+    choose(model, 0, examples(), trainable(model))
+    assert not norm.running_mean.any()
+    assert not norm.num_batches_tracked
+
+
+class Across(nn.Module):
+    """A normalisation over all tokens of a batch."""
+
+    def __init__(self, norm: nn.BatchNorm1d) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x.flatten(0, 1)).view(x.shape)  # type: ignore[no-any-return]  # a tensor
+
+
+def test_a_held_out_row_counts_among_the_longest() -> None:
+    data = encoded()
+    *train, held = sorted(data.examples, key=lambda row: len(row.tokens))
+    data = replace(data, examples=tuple(train), held_out=(held,))
+    longest = len(train[-1].tokens)
+    model: Any = adapted()
+    model.config.attention_chunk_size = longest
+    summary = run("a", model, TOKENIZER, data, spec_of(steps=1))
+    assert f"attention in chunks of {longest} tokens" in summary.step
+
+
 @pytest.mark.parametrize(("name", "changes"), [("Cohere", {}), ("Granite", {"logits_scaling": 4})])
 def test_scaled_logits_are_all_computed_by_the_model(name: str, changes: Any) -> None:
     model, rows = model_of(name, **changes), examples()
@@ -186,6 +312,17 @@ def test_a_hook_on_the_head_is_called_with_every_state() -> None:
     assert chosen.packed
     assert not chosen.trained_only
     assert seen == [88]
+
+
+def test_a_backward_hook_on_the_head_is_called() -> None:
+    model = model_of("Llama")
+    rows = examples()
+    wanted = alone(model, rows)[1]
+    model.lm_head.register_full_backward_hook(lambda _, ours, outer: (2 * ours[0],))
+    chosen = choose(model, 0, rows, trainable(model))
+    assert chosen.packed
+    _, gradients = found(chosen, rows)
+    assert (gradients - 2 * wanted).norm() <= 1e-5 * wanted.norm()
 
 
 def test_a_trial_changes_nothing_of_the_model() -> None:
@@ -254,8 +391,9 @@ def test_a_head_that_is_trained_or_adapted_is_called_itself() -> None:
     assert not chunked(nn.Sequential(nn.Linear(4, 9)).requires_grad_(False))
 
 
-def test_a_pass_without_a_trained_token_has_loss_and_gradients_of_zero() -> None:
-    model, rows = model_of("Llama"), examples(prompt=5)
+@pytest.mark.parametrize("name", ["Llama", "Cohere"])
+def test_a_pass_without_a_trained_token_has_loss_and_gradients_of_zero(name: str) -> None:
+    model, rows = model_of(name), examples(prompt=5)
     masked = [replace(row, labels=(-100,) * len(row.tokens)) for row in rows]
     chosen = choose(model, 0, rows, trainable(model))
     loss, gradients = found(chosen, masked)
