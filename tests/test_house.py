@@ -69,19 +69,19 @@ FACTORY = "demo/factory/"
 #: its message says why.
 ROOT, ALL, WITHOUT_DEMO = "lora_magic", "all", "all but demo"
 CEILINGS = {
-    "magics": 2628,
-    "state": 5495,
-    "training": 3678,
+    "magics": 2635,
+    "state": 5541,
+    "training": 3759,
     "data": 1692,
     "compare": 1048,
-    "adapters": 4671,
+    "adapters": 4674,
     "base": 2678,
     "lowrank": 562,
     "views": 2553,
     ROOT: 561,
     "demo": 4467,
-    WITHOUT_DEMO: 25566,
-    ALL: 30033,
+    WITHOUT_DEMO: 25703,
+    ALL: 30170,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.

@@ -218,11 +218,13 @@ def test_the_state_of_the_allocation_is_that_after_the_same_steps(session: Sessi
 PAIRS = [{"prompt": p, "chosen": c, "rejected": f"No, {n}."} for n, (p, c) in enumerate(ROWS)]
 GENERAL = [(f"What is {n} and {n}?", f"It is {2 * n}.") for n in range(30)]
 LEARNS: dict[str, Any] = {"lr": 0.05, "eval": 2, "patience": 2, "batch_size": 2}
+#: At a rate that stays high the held-out loss rises again.
+WORSENS: dict[str, Any] = {"steps": 40, "lr": 0.1, "schedule": "constant"}
 
 #: Flags that meet in one run, with its rows, and the step that it is stopped after.
 TOGETHER: dict[str, tuple[list[Any], dict[str, Any], int]] = {
-    "patience": (ROWS, {**LEARNS, "steps": 40}, 11),
-    "patience before the best step": (ROWS, {**LEARNS, "steps": 40}, 2),
+    "patience": (ROWS, {**LEARNS, **WORSENS}, 11),
+    "patience before the best step": (ROWS, {**LEARNS, **WORSENS}, 2),
     "minutes and cosine": (
         ROWS,
         {**FLAGS, "minutes": 60, "schedule": "cosine", "warmup": 0.3, "patience": 1},
@@ -232,7 +234,7 @@ TOGETHER: dict[str, tuple[list[Any], dict[str, Any], int]] = {
     "guard": (ROWS, {**FLAGS, "guard": GENERAL}, 6),
     "replay": (ROWS, {**LEARNS, "steps": 30, "guard": GENERAL, "replay": 0.3}, 7),
     "preferences": (PAIRS, {**FLAGS, "beta": 0.3}, 5),
-    "preferences and patience": (PAIRS, {**LEARNS, "steps": 40, "lr": 0.1, "guard": GENERAL}, 9),
+    "preferences and patience": (PAIRS, {**LEARNS, **WORSENS, "guard": GENERAL}, 9),
     "LoRA+ and passes": (ROWS, {**LEARNS, "steps": 30, "batch_size": 6, "lora_plus": 4.0}, 8),
 }
 
