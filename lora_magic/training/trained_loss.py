@@ -14,8 +14,8 @@ from torch.nn.functional import cross_entropy, pad
 
 from .encode import IGNORED
 
-#: Logits that exist at once: 16 MiB in float32.
-_CHUNK = 2**22
+#: Logits that exist at once: 32 MiB in float32.
+_CHUNK = 2**23
 
 
 def trained_loss(hidden: Tensor, labels: Tensor, head: nn.Module) -> Tensor:
