@@ -121,7 +121,7 @@ def test_a_step_of_ours_multiplies_for_real_and_trained_tokens_only(
     ours = of_two_steps(short, longer, "ours", products)
     least = longer.least(longer.batches) - short.least(short.batches)
     # The first layer's input has no gradient; the trial's two rows may be shorter in one run.
-    assert 0.7 * least < ours <= 1.05 * least
+    assert 0.7 * least < ours <= 1.06 * least
     peers = of_two_steps(short, longer, "peer", products)
     assert peers > 1.5 * least
 

@@ -25,7 +25,7 @@ from tests.training.test_run import spec_of
 
 #: Their attention comes from transformers' table, so rows can be packed.
 PACKED = {
-    **{name: {} for name in ("Llama", "Qwen2", "Phi", "GPTNeoX", "OPT", "GPT2", "GPTJ")},
+    **{name: {} for name in ("Llama", "Qwen2", "Phi", "GPTNeoX", "OPT", "GPT2")},
     "Mistral": {"sliding_window": 8},
     "Gemma": {"head_dim": 8},
     "Mixtral": {"num_local_experts": 4},
@@ -58,8 +58,8 @@ def model_of(name: str, **changes: Any) -> Any:
         **{"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2},
         **{"max_position_embeddings": 128},
     }
-    own = {"OPT": {"word_embed_proj_dim": 32, "ffn_dim": 64}, "GPTJ": {"rotary_dim": 4}}
-    if name in ("GPT2", "GPTJ", "Bloom", "GPTNeo", "OPT", "GPTNeoX", "Phi", "Mamba"):
+    own = {"OPT": {"word_embed_proj_dim": 32, "ffn_dim": 64}}
+    if name in ("GPT2", "Bloom", "GPTNeo", "OPT", "GPTNeoX", "Phi", "Mamba"):
         del sizes["num_key_value_heads"]
     config = getattr(transformers, f"{name}Config")(**{**sizes, **own.get(name, {}), **changes})
     kind = "LMHeadModel" if name == "GPT2" else "ForCausalLM"
