@@ -68,7 +68,8 @@ def choices(flag: str, value: Any) -> list[Any]:
     """
     if value is None:
         return [None]
-    found = list(value) if _is_list(value) else [value]
+    # A value more than a sweep has arms is enough to refuse it.
+    found = list(itertools.islice(value, MOST + 1)) if _is_list(value) else [value]
     if flag == "targets":
         try:
             found = [one for v in found for one in (target_choices(v) if _is_text(v) else [v])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from typing import Any
@@ -131,6 +132,7 @@ def test_the_grid_is_every_combination_of_different_values() -> None:
 
 def test_a_grid_too_large_to_be_made_is_not_made() -> None:
     assert len(sweep_plan.grid({"rank": range(1, 10**6), "lr": range(1, 10**6)})) == 257
+    assert len(sweep_plan.grid({"rank": itertools.count(1)})) == 257
 
 
 def test_a_budget_alone_is_a_grid_around_the_defaults() -> None:
