@@ -533,7 +533,7 @@ class Session:
             "lora_plus": lora_plus,
             "optimizer": optimizer,
             "beta": beta,
-            "plain_step": plain_step,
+            "plain_step": plain_step or None,
         }
         if adapters is not None:
             return several(state, adapters, rows, flags=flags, **options)

@@ -248,7 +248,7 @@ def plan(
     prefers: bool = False,
     report_to: str | None = None,
     replay: float | None = None,
-    plain_step: bool = False,
+    plain_step: bool | None = None,
     context: int | None = None,
     held_out: int | None = None,
 ) -> TrainSpec:
@@ -327,7 +327,7 @@ def plan(
         beta=(BETA if beta is None else float(beta)) if prefers else None,
         report_to=report_to,
         replay=replay or 0.0,
-        plain_step=plain_step,
+        plain_step=bool(plain_step),
     ).fitted(max(rows - (expected if held_out is None else 0), 1), expected)
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from lora_magic.base.device import out_of_memory
+from lora_magic.base.device import out_of_memory, release_after
 from lora_magic.base.restore import evaluating, generators, namespaces, restoring
 
 from .batches import collate
@@ -156,9 +156,28 @@ def choose(
 ) -> Way:
     """The fastest way that is exact for these examples; `layers` that pass stay switched.
 
-    Nothing is trained, and the generators are restored. Preferences and what the model itself
-    cannot be tried on take the plain way.
+    Nothing is trained, and the generators are restored. Preferences, what the model itself cannot
+    be tried on and what there is no memory to try take the plain way.
     """
+    try:
+        return _chosen(model, pad_id, examples, trained, layers)
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        release_after(error)
+        if layers is not None:
+            layers.remove()
+        # The run itself takes smaller passes.
+        return Way(model, pad_id, reasons=("not packed: no memory to try it",))
+
+
+def _chosen(
+    model: nn.Module,
+    pad_id: int,
+    examples: Sequence[Example],
+    trained: Sequence[nn.Parameter],
+    layers: Layers | None,
+) -> Way:
     plain = Way(model, pad_id)
     if any(example.rejected is not None for example in examples):
         return replace(plain, reasons=("not packed: preferences",))
