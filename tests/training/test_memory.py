@@ -177,7 +177,7 @@ print(float((change - wanted).norm() / wanted.norm()), summary.notes, bool(sessi
 @pytest.mark.skipif(sys.platform != "linux", reason="limits a process's address space")
 def test_a_real_lack_of_memory_ends_at_the_weights_of_a_run_in_those_passes() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", CHILD, "70"],
+        [sys.executable, "-c", CHILD, "30"],
         capture_output=True,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
