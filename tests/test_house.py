@@ -71,7 +71,7 @@ ROOT, ALL, WITHOUT_DEMO = "lora_magic", "all", "all but demo"
 CEILINGS = {
     "magics": 2635,
     "state": 5541,
-    "training": 3775,
+    "training": 3776,
     "data": 1692,
     "compare": 1048,
     "adapters": 4674,
@@ -80,8 +80,8 @@ CEILINGS = {
     "views": 2553,
     ROOT: 561,
     "demo": 4467,
-    WITHOUT_DEMO: 25719,
-    ALL: 30186,
+    WITHOUT_DEMO: 25720,
+    ALL: 30187,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.

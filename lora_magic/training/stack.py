@@ -91,7 +91,8 @@ class Trial:
         """What was found, and the reason for what follows from it."""
         if self.obstacle:
             return f"one after another: {self.obstacle}"
-        times = f"{1e3 * self.together:.3g} ms in one batch, one by one {1e3 * self.alone:.3g} ms"
+        together, alone = (f"{1e3 * seconds:,.0f} ms" for seconds in (self.together, self.alone))
+        times = f"{together} in one batch, one by one {alone}"
         how = "in one batch" if self.pays else "one after another"
         return f"{how} (a step of {self.tokens} tokens takes {times})"
 

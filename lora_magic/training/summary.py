@@ -64,13 +64,12 @@ class RunSummary:
     come from the adapter's method (AdaLoRA's final ranks). `held_out_losses` are (steps taken,
     loss), the first before the run and the last after it. `ended` says what ended the run: "steps"
     (all were taken), "held-out" (no improvement), "minutes", "stopped" (by the user) or "paused"
-    (by the caller, to go on later).
-    `best_step` is set if the held-out loss decided which weights are kept: those after that step,
-    of which `held_out_after` and `accuracy_after` are. `forgetting` is None for a classifier and
-    until it is measured, `guard` without guard rows; `seconds` do not include either. `notes` say
-    what happened on the way: memory that ran out. `step` says how the passes
-    were computed. With preferences `beta` is set, the losses are
-    means over pairs, and `preferred` is the share of held-out pairs whose chosen answer has become
+    (by the caller, to go on later). `best_step` is set if the held-out loss decided which weights
+    are kept: those after that step, of which `held_out_after` and `accuracy_after` are.
+    `forgetting` is None for a classifier and until it is measured, `guard` without guard rows;
+    `seconds` do not include either. `notes` say what happened on the way: memory that ran out.
+    `step` says how the passes were computed. With preferences `beta` is set, the losses are means
+    over pairs, and `preferred` is the share of held-out pairs whose chosen answer has become
     likelier than the rejected one.
     """
 
