@@ -22,7 +22,7 @@ from lora_magic.errors import PromptError
 from .ask import refuse_base
 from .limits import check_known
 from .prediction import Classification, Prediction
-from .run import Variant
+from .stack import Variant
 
 UNTRAINED = "untrained head"
 UNCHANGED = "identical to base: this adapter changes nothing yet"

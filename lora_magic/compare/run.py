@@ -19,15 +19,13 @@ from torch import Tensor, nn
 from lora_magic.adapters.slots import Slots
 from lora_magic.base.finite import finite_rows
 from lora_magic.base.model import context_of
-from lora_magic.base.prompt import PromptForm
 from lora_magic.errors import PromptError
-from lora_magic.lowrank.factors import LowRank
-from lora_magic.lowrank.stack import StackedLinear
 
 from .ask import refuse_base
 from .comparison import Comparison, Pane
 from .generate import Generation, OnToken, first_logits, generate
 from .limits import check_flags, check_known, check_lengths
+from .stack import Stack, Variant, stacked
 
 #: Unfinished answers: the prompt, and (adapter, text so far) of those being generated now.
 PartialAnswers = tuple[str, tuple[tuple[str, str], ...]]
@@ -37,21 +35,6 @@ OnAnswers = Callable[[Callable[[], PartialAnswers]], bool]
 
 UNCHANGED = "first logits identical to base: this adapter changes nothing yet"
 BROKEN = "its logits are not finite: training diverged"
-
-
-@dataclass(frozen=True, eq=False)
-class Variant:
-    """One column of a comparison: the modules in the slots while it answers, and its prompt form.
-
-    `deltas` are the same updates by module path, for stacking: `{}` for the base, None for an
-    adapter with anything but low-rank updates of linear layers. A path with a replacement and no
-    delta prevents a batched pass.
-    """
-
-    name: str
-    replacements: Mapping[str, nn.Module]
-    deltas: Mapping[str, LowRank] | None
-    form: PromptForm
 
 
 def compare(
@@ -94,7 +77,7 @@ def compare(
         seed=seed,
         context=context,
     )
-    run = _Run(model, slots, variants, _stack(slots, variants), answer, watch)
+    run = _Run(model, slots, variants, stacked(slots, variants), answer, watch)
     panes = [
         pane
         for prompt, inputs in zip(prompts, rows, strict=True)
@@ -110,7 +93,7 @@ class _Run:
     model: Any
     slots: Slots
     variants: Sequence[Variant]
-    stack: Mapping[str, nn.Module] | None
+    stack: Stack | None
     generate: Callable[..., list[Generation]]
     watch: OnAnswers | None
     #: Set once `watch` has ended the answers: no other answer is begun.
@@ -127,7 +110,7 @@ class _Run:
                 for answer in self._answers(prompt, variant.replacements, [variant], [ids])
             ]
         else:
-            made = self._answers(prompt, self.stack, self.variants, inputs)
+            made = self._answers(prompt, self.stack.modules, self.variants, inputs)
         changes = self._changes(inputs)
         return [
             Pane(
@@ -209,35 +192,6 @@ def _encoded(
     rows = [[variant.form.encode(tokenizer, prompt) for variant in variants] for prompt in prompts]
     check_lengths(prompts, [max(inputs, key=len) for inputs in rows], context)
     return rows
-
-
-def _stack(slots: Slots, variants: Sequence[Variant]) -> dict[str, nn.Module] | None:
-    """The modules in the slots while all variants answer in one batch; None if they cannot."""
-    base = variants[0]
-    deltas = [variant.deltas for variant in variants if variant.deltas is not None]
-    complete = all(
-        set(variant.replacements) <= {*(variant.deltas or ()), *base.replacements}
-        for variant in variants
-    )
-    if len(variants) < 2 or len(deltas) < len(variants) or not complete:
-        return None
-    paths = dict.fromkeys(path for updates in deltas for path in updates)
-    layers = {path: base.replacements.get(path, slots.original(path)) for path in paths}
-    if not all(_keeps_rows(path, layer) for path, layer in layers.items()):
-        return None
-    stacked = {
-        path: StackedLinear(layer, [updates.get(path) for updates in deltas])
-        for path, layer in layers.items()
-    }
-    return {**base.replacements, **stacked}
-
-
-def _keeps_rows(path: str, layer: nn.Module) -> bool:
-    """Whether a layer receives the batch's rows in order, as vectors.
-
-    An embedding receives ids, and an expert whichever tokens its router sends.
-    """
-    return not isinstance(layer, nn.Embedding) and "experts" not in path.split(".")
 
 
 def _largest_change(found: Tensor, expected: Tensor) -> float:

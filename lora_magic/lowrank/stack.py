@@ -15,7 +15,7 @@ from .factors import LowRank
 
 
 class StackedLinear(nn.Module):
-    """y_n = base(x_n) + s_n·B_n·A_n·x_n: row n of a batch under update n.
+    """y_n = base(x_n) + s_n·B_n·A_n·x_n: block n of a batch under update n.
 
     Two batched products serve all updates: A stacked as [N, k, r], s·B as [N, r, d], smaller ranks
     padded with zeros. A row under `None`, or under an update with B = 0, equals the base's output
@@ -27,7 +27,8 @@ class StackedLinear(nn.Module):
         base: the layer under the updates; x [..., k] → [..., d].
         deltas: for each of the N rows an update of shape (d, k), or None.
 
-    Shapes: x [N, ..., k], or flattened to [N·T, k] with the rows in order.
+    Shapes: x [N·b, ..., k] with b rows of each block, the rows of a block together, or flattened
+    to [N·b·T, k] in that order.
 
     Raises `ValueError` for no `deltas` or shapes that differ; in forward for another batch size.
     The factors are copied: build a new stack after the adapter is trained further.
@@ -59,9 +60,10 @@ class StackedLinear(nn.Module):
         y: Tensor = self.base(x, *args, **kwargs)
         if not self.has_updates:
             return y
-        if x.shape[0] % self.rows or (x.dim() > 2 and x.shape[0] != self.rows):
+        if x.shape[0] % self.rows:
             raise ValueError(
-                f"a batch of shape {tuple(x.shape)} for {self.rows} updates: expected one row each."
+                f"a batch of shape {tuple(x.shape)} for {self.rows} updates: expected as many rows "
+                "for each."
             )
         dtype = self.down.dtype
         inner = torch.bmm(x.reshape(self.rows, -1, x.shape[-1]).to(dtype), self.down)

@@ -14,7 +14,7 @@ from lora_magic.adapters.live_adapter import LiveAdapter, stackable
 from lora_magic.adapters.spec import BASE_NAME, AdapterSpec
 from lora_magic.adapters.targets import canonical, carries_lora, leaf_names
 from lora_magic.base import DEMO
-from lora_magic.compare.run import Variant
+from lora_magic.compare.stack import Variant
 from lora_magic.errors import AdapterError, PromptError, StateError, listed, near
 from lora_magic.lowrank.dense import Update
 from lora_magic.lowrank.spectrum import Spectrum, spectrum_of

@@ -819,47 +819,15 @@ class Session:
         with a function that returns the prompt and (adapter, text so far) of the answers being
         generated; if it returns true, they end.
         """
-        from lora_magic.compare import classify as classifying
-        from lora_magic.compare.run import compare
+        from . import comparing
 
-        from . import queries
-
-        base = self._state.base
-        variants = queries.variants(self._state, adapters)
-        names = [variant.name for variant in variants]
-        context = queries.usable_context(self._state, names)
-        left_out = (
-            ()
-            if adapters is not None
-            else tuple(name for name in self._state.attached if name not in names)
-        )
-        if base.task.classifies:
-            classifying.refuse_flags(max_new_tokens, temperature, seed, top_p)
-            labelled = classifying.compare(
-                base.model,
-                self._state.slots,
-                base.needs_tokenizer(),
-                variants,
-                queries.flat(prompts),
-                base.task.labels,
-                untrained=queries.untrained(self._state, names),
-                context=context,
-            )
-            return replaced(labelled, left_out=left_out)
-        answered = compare(
-            base.model,
-            self._state.slots,
-            base.needs_tokenizer(),
-            variants,
-            queries.flat(prompts),
-            max_new_tokens=max_new_tokens,
-            temperature=temperature,
-            top_p=top_p,
-            seed=seed,
-            context=context,
-            watch=watch,
-        )
-        return replaced(answered, left_out=left_out)
+        sampling = {
+            "max_new_tokens": max_new_tokens,
+            "temperature": temperature,
+            "top_p": top_p,
+            "seed": seed,
+        }
+        return comparing.answers(self._state, prompts, adapters, sampling, watch)
 
     def ratio(
         self,

@@ -22,7 +22,7 @@ from lora_magic.compare.classify import (
     refuse_flags,
 )
 from lora_magic.compare.prediction import Classification, Prediction
-from lora_magic.compare.run import Variant
+from lora_magic.compare.stack import Variant
 from lora_magic.errors import PromptError
 from tests.classifiers import (
     CLASSIFIERS,

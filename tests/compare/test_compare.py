@@ -15,7 +15,8 @@ from torch import nn
 from lora_magic.adapters.slots import Slots
 from lora_magic.base.prompt import PromptForm
 from lora_magic.compare.comparison import Comparison
-from lora_magic.compare.run import UNCHANGED, Variant, compare
+from lora_magic.compare.run import UNCHANGED, compare
+from lora_magic.compare.stack import Variant
 from lora_magic.errors import PromptError
 from lora_magic.lowrank.factors import LowRank
 from tests.tiny import tiny_model, tiny_tokenizer
