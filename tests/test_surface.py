@@ -44,8 +44,9 @@ SURFACE = {
     " --epochs --steps --minutes --patience --batch-size --max-length --eval --beta --template"
     " --system --no-halving --finish --resume --replace",
     "swap": "NAME",
-    "ask": "--data --column --messages --max-new-tokens --temperature --top-p --seed",
-    "compare": "--adapters --max-new-tokens --temperature --top-p --seed",
+    "ask": "--data --column --mix --messages --max-new-tokens --temperature --top-p --seed",
+    "compare": "--adapters --data --column --blind --scores --mix --max-new-tokens --temperature"
+    " --top-p --seed",
     "status": "",
     "history": "NAME --all",
     "doctor": "--report",

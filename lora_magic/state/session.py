@@ -756,6 +756,7 @@ class Session:
         messages: Turns | None = None,
         data: Any = None,
         column: str | None = None,
+        mix: Any = None,
         max_new_tokens: int | None = None,
         temperature: float = 0.0,
         top_p: float = 1.0,
@@ -778,6 +779,8 @@ class Session:
         """
         from . import asking
 
+        if mix is not None:
+            raise CommandError("not yet: --mix")  # FAST
         sampling = {
             "max_new_tokens": max_new_tokens,
             "temperature": temperature,
@@ -805,12 +808,17 @@ class Session:
         self,
         *prompts: str | Sequence[str],
         adapters: str | Sequence[str] | None = None,
+        data: Any = None,
+        column: str | None = None,
+        blind: bool = False,
+        scores: bool = False,
+        mix: Any = None,
         max_new_tokens: int | None = None,
         temperature: float = 0.0,
         top_p: float = 1.0,
         seed: int = 0,
         watch: OnAnswers | None = None,
-    ) -> Comparison | Classification:
+    ) -> Any:
         """The same prompts answered by the base and by each adapter, with the same seed.
 
         Without `adapters` those that were never trained are left out, and the record names them; if
@@ -827,6 +835,12 @@ class Session:
             "top_p": top_p,
             "seed": seed,
         }
+        if data is not None or column is not None or scores:
+            raise CommandError("not yet: --data, --column, --scores")  # COMPARE
+        if blind:
+            raise CommandError("not yet: --blind")  # BLIND
+        if mix is not None:
+            raise CommandError("not yet: --mix")  # FAST
         return comparing.answers(self._state, prompts, adapters, sampling, watch)
 
     def ratio(

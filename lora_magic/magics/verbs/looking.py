@@ -19,6 +19,7 @@ from lora_magic.magics.verb import (
     names,
     number,
     text,
+    weighted,
     whole,
 )
 from lora_magic.magics.verbs.adapters import A_NAME, TARGETS
@@ -38,6 +39,18 @@ _ANSWERING = (
     Argument("--temperature", number, "sampling temperature; 0 is greedy decoding"),
     Argument("--top-p", number, "sample only from the likeliest tokens with this total"),
     Argument("--seed", whole, "seed of sampling, for a temperature above 0"),
+)
+
+MIX = Argument(
+    "--mix",
+    weighted,
+    "one answer from several adapters, whose probabilities are averaged token by token",
+    "none",
+    (),
+    AN_ADAPTER,
+    several=True,
+    weighed=True,
+    shape="a=0.5,b=0.5",
 )
 
 
@@ -83,6 +96,7 @@ ASK = Verb(
             asks=True,
         ),
         Argument("--column", text, "the column of prompts", "prompt, or the only one of text"),
+        MIX,
         Argument(
             "--messages",
             text,
@@ -126,6 +140,21 @@ COMPARE = Verb(
             AN_ADAPTER,
             several=True,
         ),
+        Argument(
+            "--data",
+            text,
+            "a variable or a file with a prompt in each row",
+            "the prompt typed",
+            (),
+            (Thing.VARIABLE, Thing.FILE),
+            shape="VAR|PATH",
+            reads=data,
+            asks=True,
+        ),
+        Argument("--column", text, "the column of prompts", "prompt, or the only one of text"),
+        Argument("--blind", None, "hide which adapter gave which answer, and vote"),
+        Argument("--scores", None, "the probability that each gives to the same tokens"),
+        MIX,
         *_ANSWERING,
     ),
     (
