@@ -38,8 +38,7 @@ if TYPE_CHECKING:
     from lora_magic.base.template import Turns
     from lora_magic.compare.ask import Answer, OnText
     from lora_magic.compare.bulk import Answers
-    from lora_magic.compare.comparison import Comparison
-    from lora_magic.compare.prediction import Classification, Prediction
+    from lora_magic.compare.prediction import Prediction
     from lora_magic.compare.run import OnAnswers
     from lora_magic.data.records import Function
     from lora_magic.data.row import Rows
