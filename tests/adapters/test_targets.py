@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -141,6 +143,31 @@ def test_a_default_attach_works_on_a_mixture_of_experts_and_tells_what_it_leaves
     assert dict(record.left_out)["experts"] == experts > 0
     assert sum(dict(record.left_out).values()) == sum(sizes.values()) - adapted
     assert "left out: experts" in record.line
+
+
+#: Run alone: what an earlier wrap has imported could hide what the first one does not know.
+FIRST_ATTACH = """
+from transformers import AutoConfig, AutoModelForCausalLM
+from lora_magic import Session
+
+sizes = dict(vocab_size=64, hidden_size=16, intermediate_size=32, num_hidden_layers=2,
+             num_attention_heads=2, num_key_value_heads=2, q_lora_rank=4, kv_lora_rank=4,
+             qk_rope_head_dim=4, qk_nope_head_dim=4, v_head_dim=8, n_routed_experts=4,
+             num_experts_per_tok=2, n_group=1, topk_group=1, moe_intermediate_size=8,
+             first_k_dense_replace=1)
+session = Session()
+session.use(AutoModelForCausalLM.from_config(AutoConfig.for_model("deepseek_v3", **sizes)))
+print(sorted({path.rpartition(".")[2] for path in session.attach("a", targets="all-linear").modules}))
+"""
+
+
+def test_the_first_attach_of_a_process_knows_what_peft_renames() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_ATTACH], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-600:]
+    names = "['kv_a_proj_with_mqa', 'kv_b_proj', 'o_proj', 'q_a_proj', 'q_b_proj']"
+    assert done.stdout.splitlines()[-1] == names
 
 
 def test_the_routers_of_experts_can_still_be_named_and_other_gates_are_no_routers() -> None:

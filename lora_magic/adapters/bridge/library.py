@@ -17,6 +17,10 @@ from lora_magic.versions import untested
 with without_notices():
     import peft
 
+    # PEFT imports it with its first wrap, and what it renames must be known before that.
+    with contextlib.suppress(ImportError):
+        import peft.utils.transformers_weight_conversion
+
 
 @contextlib.contextmanager
 def translated(doing: str) -> Iterator[None]:
