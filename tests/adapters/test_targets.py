@@ -157,7 +157,8 @@ sizes = dict(vocab_size=64, hidden_size=16, intermediate_size=32, num_hidden_lay
              first_k_dense_replace=1)
 session = Session()
 session.use(AutoModelForCausalLM.from_config(AutoConfig.for_model("deepseek_v3", **sizes)))
-print(sorted({path.rpartition(".")[2] for path in session.attach("a", targets="all-linear").modules}))
+paths = session.attach("a", targets="all-linear", rank=2).modules
+print(sorted({path.rpartition(".")[2] for path in paths}))
 """
 
 
