@@ -53,7 +53,7 @@ SURFACE = {
     "ratio": "NAME --method --rank --targets --virtual-tokens",
     "spectrum": "NAME --module",
     "panel": "VIEW",
-    "merge": "NAME",
+    "merge": "NAME --check",
     "unmerge": "",
     "blend": "NEW WEIGHTS --method --rank --density --seed --replace",
     "compress": "NAME NEW --rank --energy --replace",

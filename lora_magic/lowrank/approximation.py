@@ -15,7 +15,9 @@ from .dense import Update
 from .factors import LowRank
 
 
-def truncated(update: Update, rank: int) -> LowRank:
+def truncated(
+    update: Update, rank: int, svd: tuple[Tensor, Tensor, Tensor] | None = None
+) -> LowRank:
     """The best approximation of ΔW by rank R: [d, R]·[R, k], with scale 1.0.
 
     ΔW = UΣVᵀ is truncated after its R largest singular values: up = U·√Σ, down = √Σ·Vᵀ. No matrix
@@ -26,6 +28,7 @@ def truncated(update: Update, rank: int) -> LowRank:
     Args:
         update: ΔW [d, k]; the cost is that of its `svd`.
         rank: R, at least 1. The result has rank min(R, r, d, k).
+        svd: the update's `svd()`, if it is known.
 
     The factors of a low-rank update keep their dtype; those of a dense one are fp32, or finer if ΔW
     is. They are on the update's device. Raises `ValueError` for a rank below 1.
@@ -37,7 +40,7 @@ def truncated(update: Update, rank: int) -> LowRank:
     else:
         dtype = torch.promote_types(update.delta.dtype, torch.float32)
         device = update.delta.device
-    u, sigma, vh = update.svd()
+    u, sigma, vh = update.svd() if svd is None else svd
     root = sigma[:rank].sqrt()
     up, down = u[:, :rank] * root, root[:, None] * vh[:rank]
     return LowRank(down=down.to(device, dtype), up=up.to(device, dtype), scale=1.0)

@@ -109,3 +109,43 @@ def test_of_a_quantised_layer_the_dequantised_weight_is_the_one_that_is_merged(
     assert merged.bias is packed.bias
     assert torch.equal(packed.weight, before)
     assert row.bytes == 64 * 64 * dtype.itemsize
+
+
+def laid_out(kind: type[nn.Module], dtype: torch.dtype) -> nn.Module:
+    """A layer of 1000 outputs and 700 inputs: several blocks, the last one not full."""
+    torch.manual_seed(3)
+    made = {nn.Linear: lambda: nn.Linear(700, 1000), Conv1D: lambda: Conv1D(1000, 700)}
+    return made.get(kind, lambda: nn.Embedding(700, 1000))().to(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", [nn.Linear, Conv1D, nn.Embedding])
+def test_blocks_give_the_sum_of_whole_matrices_entry_for_entry(
+    kind: type[nn.Module], dtype: torch.dtype
+) -> None:
+    original, update = laid_out(kind, dtype), delta(1000, 700)
+    merged, _ = merged_with(original, update)
+    wide = torch.float64 if dtype == torch.float32 else torch.float32
+    change = update.scale * (update.up.to(wide) @ update.down.to(wide))
+    change = change if kind is nn.Linear else change.mT
+    whole = (original.weight.detach().to(wide) + change).to(dtype)
+    assert torch.equal(merged.weight, whole)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_estimated_loss_to_rounding_is_near_the_one_of_all_entries(dtype: torch.dtype) -> None:
+    linear, update = laid_out(nn.Linear, dtype), delta(1000, 700, size=0.02)
+    added = Added(linear, update)
+    _, sampled = merged_module("module", linear, added, dtype)
+    merged, exact = merged_module("module", linear, added, dtype, check=True)
+    dense = 2.0 * update.up.double() @ update.down.double()
+    lost = (merged.weight.double() - linear.weight.double() - dense).norm() / dense.norm()
+    assert exact.lost_to_rounding == pytest.approx(float(lost.detach()), rel=1e-3)
+    assert sampled.lost_to_rounding == pytest.approx(exact.lost_to_rounding, rel=0.1)
+    assert sampled.relative_change == exact.relative_change
+
+
+def test_a_sum_beyond_the_number_format_is_refused() -> None:
+    huge = LowRank(torch.full((1, 8), 300.0), torch.full((8, 1), 300.0), 1.0)
+    with pytest.raises(AdapterError, match="NaN or infinity"):
+        merged_with(nn.Linear(8, 8).half(), huge)

@@ -21,7 +21,7 @@ from lora_magic.lowrank.dense import Update
 from lora_magic.lowrank.factors import LowRank
 
 from .changes import changes_of, finite, summed, with_origin
-from .compress import Compression, cut, fitted, is_share, loss_of, rank_fault
+from .compress import Compression, fitted, is_share, loss_of, rank_fault
 
 #: The default share of entries kept. That of TIES is its paper's (section 4); the others keep more,
 #: since entries dropped at random need a higher rank.
@@ -114,8 +114,8 @@ def blend(
         ]
         width = _width(new, path, here, way)
         total = way.of(path, here)
-        updates[path] = fitted(total, width)
-        losses.append(cut(path, total, updates[path]))
+        updates[path], lost = fitted(path, total, width)
+        losses.append(lost)
     weighed = [(weight, c) for (weight, _), c in zip(live, changes, strict=True)]
     made = attach.from_updates(
         base,
@@ -126,8 +126,8 @@ def blend(
         seed=way.seed,
         parents=tuple(attached.name for _, attached in parts),
     )
-    lost = Compression(new, new, (*losses, *(row for c in changes for row in c.dropped)))
-    return with_origin(made, parts, _origin(parts, way, lost), loss_of(lost))
+    report = Compression(new, new, (*losses, *(row for c in changes for row in c.dropped)))
+    return with_origin(made, parts, _origin(parts, way, report), loss_of(report))
 
 
 def _width(new: str, path: str, parts: Sequence[tuple[float, Update]], way: Way) -> int:

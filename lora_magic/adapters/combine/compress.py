@@ -11,6 +11,7 @@ from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from lora_magic.adapters import attach
 from lora_magic.adapters.live_adapter import LiveAdapter
@@ -59,12 +60,10 @@ def compress(
     rows = []
     for path in change.matrices:
         update = finite(attached, path)
-        row = row_of(path, update)
-        chosen = rank if rank is not None else energy_rank(row.sigma, energy or 1.0)
-        # Also if its rank is small enough: ΔW = 0 needs only rank 1.
-        updates[path] = fitted(update, max(1, chosen)) if row.norm else zero_update(update)
-        after = updates[path].rank
-        rows.append(replace(row, rank_after=after, error=row.lost_at(after)))
+        svd = update.svd()
+        chosen = rank if rank is not None else energy_rank(svd[1].tolist(), energy or 1.0)
+        updates[path], row = fitted(path, update, max(1, chosen), svd)
+        rows.append(row)
     trained = summed(slots, [(1.0, change)])
     made = attach.from_updates(
         base, slots, new, updates, trained, seed=seed_of(new), parents=(attached.name,)
@@ -80,7 +79,10 @@ def evidence(base: BaseModel, slots: Slots, attached: LiveAdapter) -> Compressio
     Raises `AdapterError` for a method without a ΔW.
     """
     change = changes_of(base, slots, attached, "compressed")
-    rows = [row_of(path, finite(attached, path)) for path in change.matrices]
+    rows = []
+    for path in change.matrices:
+        update = finite(attached, path)
+        rows.append(row_of(path, update, update.singular_values()))
     return Compression(attached.name, None, (*rows, *change.dropped))
 
 
@@ -226,13 +228,25 @@ def loss_of(report: Compression) -> str:
     return f"{percent(report.error)} of ΔW lost{most}{rest}"
 
 
-def fitted(update: Update, rank: int) -> LowRank:
-    """The update itself if its rank is small enough, else its best approximation of that rank."""
-    if isinstance(update, LowRank) and update.rank <= rank:
-        return update
-    if not update.norm():
-        return zero_update(update)
-    return truncated(update, rank)
+def fitted(
+    path: str, update: Update, rank: int, svd: tuple[Tensor, Tensor, Tensor] | None = None
+) -> tuple[LowRank, ModuleLoss]:
+    """The update itself if its rank is small enough, else its best approximation of that rank.
+
+    With the module's row; ΔW is decomposed once, and only if it is truncated. `svd` is its `svd()`,
+    if it is known: then ΔW = 0 becomes rank 1.
+    """
+    if svd is None and isinstance(update, LowRank) and update.rank <= rank:
+        return update, ModuleLoss(path, update.rank, update.rank, update.norm(), 0.0)
+    svd = update.svd() if svd is None else svd
+    before = row_of(path, update, svd[1])
+    if not before.norm:
+        kept = zero_update(update)
+    elif isinstance(update, LowRank) and update.rank <= rank:
+        kept = update
+    else:
+        kept = truncated(update, rank, svd)
+    return kept, replace(before, rank_after=kept.rank, error=before.lost_at(kept.rank))
 
 
 def zero_update(update: Update) -> LowRank:
@@ -245,19 +259,11 @@ def zero_update(update: Update) -> LowRank:
     return LowRank(down=down, up=down.new_zeros(outputs, 1), scale=1.0)
 
 
-def row_of(path: str, update: Update) -> ModuleLoss:
+def row_of(path: str, update: Update, singular_values: Tensor) -> ModuleLoss:
     """A module's row before truncation."""
-    sigma = tuple(update.singular_values().tolist())
+    sigma = tuple(singular_values.tolist())
     rank = min(update.rank, *update.shape)
     return ModuleLoss(path, rank, rank, math.hypot(*sigma), 0.0, sigma)
-
-
-def cut(path: str, update: Update, kept: LowRank) -> ModuleLoss:
-    """A module's row; its singular values are computed only if it was truncated."""
-    if kept is update:
-        return ModuleLoss(path, kept.rank, kept.rank, update.norm(), 0.0)
-    row = row_of(path, update)
-    return replace(row, rank_after=kept.rank, error=row.lost_at(kept.rank))
 
 
 def _overall(rows: Sequence[ModuleLoss], errors: Sequence[float]) -> float:

@@ -12,7 +12,10 @@ _WEIGHTS = "adapters with their weights, as a=0.7,b=-0.3"
 MERGE = Verb(
     "merge",
     "fold ΔW into the weights; unmerge undoes it bit for bit",
-    (A_NAME,),
+    (
+        A_NAME,
+        Argument("--check", None, "compute what rounding loses from every entry, not from 4,096"),
+    ),
     ("%lora merge pirate",),
     changes=True,
 )
