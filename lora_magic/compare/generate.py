@@ -5,7 +5,6 @@ Knows a model and a tokenizer; knows no adapter and no slot.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,9 @@ from .limits import check_flags, new_tokens
 
 #: Called after each new token with a function that returns each row's text so far; True ends all.
 OnToken = Callable[[Callable[[], list[str]]], bool]
+
+#: Called with the logits [N, V] of every row's first new token, in fp32.
+OnFirst = Callable[[Tensor], None]
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ def generate(
     seed: int = 0,
     context: int | None = None,
     watch: OnToken | None = None,
+    first: OnFirst | None = None,
 ) -> list[Generation]:
     """Answers to rows of token ids, in one batch, left-padded under a mask.
 
@@ -60,7 +63,7 @@ def generate(
     not finite. `max_new_tokens` defaults to 200; the longest row and its answer never exceed
     `context` (default: the config's). The base's generation config (sampling, penalties, forced
     tokens) is ignored. The model's flags, generation config and hooks and the global random state
-    are restored.
+    are restored. `first` is called once, with the logits as the model gives them.
 
     Raises `PromptError` for max_new_tokens < 1, a temperature below 0, and a `top_p` outside
     (0, 1] or below 1 with temperature 0.
@@ -78,6 +81,7 @@ def generate(
         rows = zip(written[:, longest:].tolist(), stops, finite.rows.tolist(), strict=True)
         return [_answer(tokenizer, row, set(stop), whole) for row, stop, whole in rows]
 
+    noted = [] if first is None else [_First(first)]
     criteria: list[Any] = [_StopIds(stops, finite, model.device)]
     if watch is not None:
         criteria.append(_TokenCallback(watch, answers))
@@ -89,22 +93,10 @@ def generate(
             generation_config=GenerationConfig(
                 max_new_tokens=limit, do_sample=False, use_cache=True, disable_compile=True
             ),
-            logits_processor=[finite, *_sampling(temperature, top_p, seed)],
+            logits_processor=[finite, *noted, *_sampling(temperature, top_p, seed)],
             stopping_criteria=criteria,
         )
     return answers(written)
-
-
-@torch.no_grad()
-def first_logits(model: Any, ids: Sequence[int]) -> Tensor:
-    """The logits [V] of the first new token after one row of ids: fp32, on the CPU."""
-    keep = {}
-    if "logits_to_keep" in inspect.signature(model.forward).parameters:
-        keep["logits_to_keep"] = 1
-    row = torch.tensor([list(ids)], device=model.device)
-    with answering(model):
-        logits: Tensor = model(input_ids=row, use_cache=False, **keep).logits
-    return logits[0, -1].float().cpu()
 
 
 @contextmanager
@@ -183,6 +175,20 @@ class _Finite:
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         self.rows &= finite_rows(scores)
+        return scores
+
+
+class _First:
+    """Passes the first logits on, as a logits processor that changes nothing."""
+
+    def __init__(self, first: OnFirst) -> None:
+        self._first: OnFirst | None = first
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        if self._first is not None:
+            # A copy, since a later processor may write into the scores.
+            self._first(scores.float().clone())
+            self._first = None
         return scores
 
 
