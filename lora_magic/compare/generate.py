@@ -75,14 +75,13 @@ def generate(
     limit = new_tokens(longest, context or context_of(model), max_new_tokens)
     ids, mask = _padded(inputs, longest, tokenizer.pad_token_id or 0, model.device)
     stops = _stops(stop_ids, len(inputs))
-    finite = _Finite(len(inputs), model.device)
+    steps = _Steps(len(inputs), model.device, first, _sampling(temperature, top_p, seed))
 
     def answers(written: Tensor) -> list[Generation]:
-        rows = zip(written[:, longest:].tolist(), stops, finite.rows.tolist(), strict=True)
+        rows = zip(written[:, longest:].tolist(), stops, steps.finite.tolist(), strict=True)
         return [_answer(tokenizer, row, set(stop), whole) for row, stop, whole in rows]
 
-    noted = [] if first is None else [_First(first)]
-    criteria: list[Any] = [_StopIds(stops, finite, model.device)]
+    criteria: list[Any] = [_StopIds(stops, steps, model.device)]
     if watch is not None:
         criteria.append(_TokenCallback(watch, answers))
     with answering(model):
@@ -93,7 +92,7 @@ def generate(
             generation_config=GenerationConfig(
                 max_new_tokens=limit, do_sample=False, use_cache=True, disable_compile=True
             ),
-            logits_processor=[finite, *noted, *_sampling(temperature, top_p, seed)],
+            logits_processor=[steps],
             stopping_criteria=criteria,
         )
     return answers(written)
@@ -167,28 +166,26 @@ class SharedGumbel:
         return scores + (self.temperature * gumbel).to(scores)
 
 
-class _Finite:
-    """Notes, as a logits processor that changes nothing, which rows' logits are always finite."""
+class _Steps:
+    """All that happens to the logits of a step, as one logits processor.
 
-    def __init__(self, rows: int, device: torch.device) -> None:
-        self.rows = torch.ones(rows, dtype=torch.bool, device=device)
+    It notes which rows were finite until now, passes the first logits on, and then applies the
+    processors for sampling. One, because transformers inspects the signature of each at each token.
+    """
 
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        self.rows &= finite_rows(scores)
-        return scores
-
-
-class _First:
-    """Passes the first logits on, as a logits processor that changes nothing."""
-
-    def __init__(self, first: OnFirst) -> None:
-        self._first: OnFirst | None = first
+    def __init__(
+        self, rows: int, device: torch.device, first: OnFirst | None, sampling: Sequence[Any]
+    ) -> None:
+        self.finite = torch.ones(rows, dtype=torch.bool, device=device)
+        self._first, self._sampling = first, sampling
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        self.finite &= finite_rows(scores)
         if self._first is not None:
-            # A copy, since a later processor may write into the scores.
             self._first(scores.float().clone())
             self._first = None
+        for processor in self._sampling:
+            scores = processor(input_ids, scores)
         return scores
 
 
@@ -198,16 +195,14 @@ class _StopIds:
     A row whose logits are not finite ends too.
     """
 
-    def __init__(
-        self, stops: Sequence[Sequence[int]], finite: _Finite, device: torch.device
-    ) -> None:
-        self._finite = finite
+    def __init__(self, stops: Sequence[Sequence[int]], steps: _Steps, device: torch.device) -> None:
+        self._steps = steps
         width = max(1, *map(len, stops))
         table = [[*stop, *[-1] * (width - len(stop))] for stop in stops]
         self._table = torch.tensor(table, dtype=torch.long, device=device)
 
     def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:
-        return (input_ids[:, -1:] == self._table).any(dim=1) | ~self._finite.rows
+        return (input_ids[:, -1:] == self._table).any(dim=1) | ~self._steps.finite
 
 
 class _TokenCallback:

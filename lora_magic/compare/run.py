@@ -185,10 +185,10 @@ class _Run:
         """
         base, *others = self.variants
         expected = self._expected(inputs, firsts[0])
-        for ids, logits in expected.items():
+        for row, logits in expected.items():
             if not finite_rows(logits):
                 with self.slots.using(base.replacements):
-                    refuse_base(self.model, ids)
+                    refuse_base(self.model, row)
         changes = [0.0]
         for variant, ids, found in zip(others, inputs[1:], firsts[1:], strict=True):
             change = math.nan if found is None else _largest_change(found, expected[tuple(ids)])
@@ -221,7 +221,9 @@ def _encoded(
     """Token ids by prompt and variant, or one error for all prompts that do not fit."""
     if not prompts:
         raise PromptError("no prompt to compare; type it after the verb: %lora compare PROMPT")
-    rows = [[variant.form.encode(tokenizer, prompt) for variant in variants] for prompt in prompts]
+    forms = dict.fromkeys(variant.form for variant in variants)
+    encoded = [{form: form.encode(tokenizer, prompt) for form in forms} for prompt in prompts]
+    rows = [[by_form[variant.form] for variant in variants] for by_form in encoded]
     check_lengths(prompts, [max(inputs, key=len) for inputs in rows], context)
     return rows
 

@@ -19,7 +19,7 @@ from .factors import LowRank
 class StackedLinear(nn.Module):
     """y_n = base(x_n) + s_n·B_n·A_n·x_n: block n of the batch under update n.
 
-    Two batched products serve all updates: A stacked as [M, r, k] and s·B as [M, d, r], smaller
+    Two batched products serve all updates: A stacked as [M, r, k] and s·B as [M, r, d], smaller
     ranks padded with zeros. The blocks before the first update (a comparison's base) have no part
     in them. A block under `None`, or under an update with B = 0, equals the base's output bit for
     bit, and a NaN in one block reaches no other. Computed in the factors' dtype (fp32 factors over
@@ -52,7 +52,7 @@ class StackedLinear(nn.Module):
         #: How many blocks come before the first update.
         self.before = deltas.index(present[0]) if present else len(deltas)
         # Plain attributes, since the lookup of a buffer takes as long as a small product.
-        self.down, self.up = _stacked(deltas[self.before :], present) if present else (None, None)
+        self.factors = _stacked(deltas[self.before :], present) if present else None
         self.training = base.training
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -60,23 +60,30 @@ class StackedLinear(nn.Module):
         base: Any = self._modules["base"]
         # The output of a call may be kept by a hook, or be the input itself; this one is ours.
         fresh = not args and not kwargs and _is_plain(base)
-        y: Tensor = linear(x, base.weight, base.bias) if fresh else base(x, *args, **kwargs)
-        down, up = self.down, self.up
-        if down is None or up is None:
+        own = base._parameters
+        y: Tensor = linear(x, own["weight"], own["bias"]) if fresh else base(x, *args, **kwargs)
+        if self.factors is None:
             return y
-        rows = x.shape[0] // self.blocks
-        if x.shape[0] != rows * self.blocks:
+        batch, start = x.shape[0], 0
+        if batch % self.blocks:
             raise ValueError(
                 f"a batch of shape {tuple(x.shape)} for {self.blocks} updates: expected as many "
                 "rows for each."
             )
-        start = rows * self.before
-        inner = torch.bmm(_in_blocks(x[start:], len(down)).to(down.dtype), down.mT)
-        changed = _in_blocks(y[start:], len(up))
-        if fresh and y.dtype == up.dtype and y.is_contiguous():
-            changed.baddbmm_(inner, up.mT)
+        part, changed = x, y
+        if self.before:
+            start = batch // self.blocks * self.before
+            part, changed = x[start:], y[start:]
+        down, up = self.factors
+        count, dtype = up.shape[0], up.dtype
+        if x.dim() != 3 or batch != self.blocks:
+            part = part.reshape(count, -1, part.shape[-1])
+            changed = changed.reshape(count, -1, changed.shape[-1])
+        inner = torch.bmm(part if part.dtype == dtype else part.to(dtype), down)
+        if fresh and y.dtype == dtype and y.is_contiguous():
+            changed.baddbmm_(inner, up)
             return y
-        total = torch.baddbmm(changed.to(up.dtype), inner, up.mT).to(y.dtype).view(y[start:].shape)
+        total = torch.baddbmm(changed.to(dtype), inner, up).to(y.dtype).view(y[start:].shape)
         return torch.cat([y[:start], total]) if start else total
 
     def __getattr__(self, name: str) -> Any:
@@ -87,13 +94,6 @@ class StackedLinear(nn.Module):
             if name == "base":
                 raise
             return getattr(super().__getattr__("base"), name)
-
-
-def _in_blocks(rows: Tensor, blocks: int) -> Tensor:
-    """Rows [M·b, ..., k] as [M, b·..., k]; a view where one is possible."""
-    if rows.dim() == 3 and len(rows) == blocks:
-        return rows
-    return rows.reshape(blocks, -1, rows.shape[-1])
 
 
 def _is_plain(base: Any) -> bool:
@@ -109,7 +109,10 @@ def _is_plain(base: Any) -> bool:
 
 
 def _stacked(deltas: Sequence[LowRank | None], present: Sequence[LowRank]) -> tuple[Tensor, Tensor]:
-    """A as [M, r, k] and scale·B as [M, d, r], zero where an update has no such rank or row."""
+    """Aᵀ as [M, k, r] and scale·Bᵀ as [M, r, d], zero where an update has no such rank or row.
+
+    For one token a row, products are fastest if each reads its factor in rows: A and Bᵀ.
+    """
     dtype = present[0].up.dtype
     for delta in present:
         dtype = torch.promote_types(dtype, torch.promote_types(delta.up.dtype, delta.down.dtype))
@@ -117,10 +120,9 @@ def _stacked(deltas: Sequence[LowRank | None], present: Sequence[LowRank]) -> tu
     d, k = present[0].shape
     device = present[0].up.device
     down = torch.zeros(len(deltas), rank, k, dtype=dtype, device=device)
-    up = torch.zeros(len(deltas), d, rank, dtype=dtype, device=device)
+    up = torch.zeros(len(deltas), rank, d, dtype=dtype, device=device)
     for block, update in enumerate(deltas):
         if update is not None:
             down[block, : update.rank] = update.down.detach()
-            up[block, :, : update.rank] = update.up.detach()
-            up[block] *= update.scale
-    return down, up
+            up[block, : update.rank] = update.scale * update.up.detach().mT
+    return down.mT, up
