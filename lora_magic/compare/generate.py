@@ -5,7 +5,6 @@ Knows a model and a tokenizer; knows no adapter and no slot.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,9 @@ from .limits import check_flags, new_tokens
 
 #: Called after each new token with a function that returns each row's text so far; True ends all.
 OnToken = Callable[[Callable[[], list[str]]], bool]
+
+#: Called with the logits [N, V] of every row's first new token, in fp32.
+OnFirst = Callable[[Tensor], None]
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ def generate(
     seed: int = 0,
     context: int | None = None,
     watch: OnToken | None = None,
+    first: OnFirst | None = None,
 ) -> list[Generation]:
     """Answers to rows of token ids, in one batch, left-padded under a mask.
 
@@ -60,7 +63,7 @@ def generate(
     not finite. `max_new_tokens` defaults to 200; the longest row and its answer never exceed
     `context` (default: the config's). The base's generation config (sampling, penalties, forced
     tokens) is ignored. The model's flags, generation config and hooks and the global random state
-    are restored.
+    are restored. `first` is called once, with the logits as the model gives them.
 
     Raises `PromptError` for max_new_tokens < 1, a temperature below 0, and a `top_p` outside
     (0, 1] or below 1 with temperature 0.
@@ -72,13 +75,13 @@ def generate(
     limit = new_tokens(longest, context or context_of(model), max_new_tokens)
     ids, mask = _padded(inputs, longest, tokenizer.pad_token_id or 0, model.device)
     stops = _stops(stop_ids, len(inputs))
-    finite = _Finite(len(inputs), model.device)
+    steps = _Steps(len(inputs), model.device, first, _sampling(temperature, top_p, seed))
 
     def answers(written: Tensor) -> list[Generation]:
-        rows = zip(written[:, longest:].tolist(), stops, finite.rows.tolist(), strict=True)
+        rows = zip(written[:, longest:].tolist(), stops, steps.finite.tolist(), strict=True)
         return [_answer(tokenizer, row, set(stop), whole) for row, stop, whole in rows]
 
-    criteria: list[Any] = [_StopIds(stops, finite, model.device)]
+    criteria: list[Any] = [_StopIds(stops, steps, model.device)]
     if watch is not None:
         criteria.append(_TokenCallback(watch, answers))
     with answering(model):
@@ -89,22 +92,10 @@ def generate(
             generation_config=GenerationConfig(
                 max_new_tokens=limit, do_sample=False, use_cache=True, disable_compile=True
             ),
-            logits_processor=[finite, *_sampling(temperature, top_p, seed)],
+            logits_processor=[steps],
             stopping_criteria=criteria,
         )
     return answers(written)
-
-
-@torch.no_grad()
-def first_logits(model: Any, ids: Sequence[int]) -> Tensor:
-    """The logits [V] of the first new token after one row of ids: fp32, on the CPU."""
-    keep = {}
-    if "logits_to_keep" in inspect.signature(model.forward).parameters:
-        keep["logits_to_keep"] = 1
-    row = torch.tensor([list(ids)], device=model.device)
-    with answering(model):
-        logits: Tensor = model(input_ids=row, use_cache=False, **keep).logits
-    return logits[0, -1].float().cpu()
 
 
 @contextmanager
@@ -175,14 +166,26 @@ class SharedGumbel:
         return scores + (self.temperature * gumbel).to(scores)
 
 
-class _Finite:
-    """Notes, as a logits processor that changes nothing, which rows' logits are always finite."""
+class _Steps:
+    """All that happens to the logits of a step, as one logits processor.
 
-    def __init__(self, rows: int, device: torch.device) -> None:
-        self.rows = torch.ones(rows, dtype=torch.bool, device=device)
+    It notes which rows were finite until now, passes the first logits on, and then applies the
+    processors for sampling. One, because transformers inspects the signature of each at each token.
+    """
+
+    def __init__(
+        self, rows: int, device: torch.device, first: OnFirst | None, sampling: Sequence[Any]
+    ) -> None:
+        self.finite = torch.ones(rows, dtype=torch.bool, device=device)
+        self._first, self._sampling = first, sampling
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        self.rows &= finite_rows(scores)
+        self.finite &= finite_rows(scores)
+        if self._first is not None:
+            self._first(scores.float().clone())
+            self._first = None
+        for processor in self._sampling:
+            scores = processor(input_ids, scores)
         return scores
 
 
@@ -192,16 +195,14 @@ class _StopIds:
     A row whose logits are not finite ends too.
     """
 
-    def __init__(
-        self, stops: Sequence[Sequence[int]], finite: _Finite, device: torch.device
-    ) -> None:
-        self._finite = finite
+    def __init__(self, stops: Sequence[Sequence[int]], steps: _Steps, device: torch.device) -> None:
+        self._steps = steps
         width = max(1, *map(len, stops))
         table = [[*stop, *[-1] * (width - len(stop))] for stop in stops]
         self._table = torch.tensor(table, dtype=torch.long, device=device)
 
     def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:
-        return (input_ids[:, -1:] == self._table).any(dim=1) | ~self._finite.rows
+        return (input_ids[:, -1:] == self._table).any(dim=1) | ~self._steps.finite
 
 
 class _TokenCallback:

@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from itertools import repeat
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ from lora_magic.errors import PromptError
 
 from .ask import refuse_base
 from .comparison import Comparison, Pane
-from .generate import Generation, OnToken, first_logits, generate
+from .generate import Generation, OnToken, generate
 from .limits import check_flags, check_known, check_lengths
 from .stack import Stack, Variant, stacked
 
@@ -86,6 +87,14 @@ def compare(
     return Comparison(tuple(panes), temperature, seed, top_p=top_p)
 
 
+class _Made(NamedTuple):
+    """An answer, the seconds of its pass, and its first logits [V]; None if it was not begun."""
+
+    answer: Generation
+    seconds: float
+    first: Tensor | None
+
+
 @dataclass(frozen=True, eq=False)
 class _Run:
     """One comparison: what its prompts have in common. `stack` is None if no pass is batched."""
@@ -105,13 +114,13 @@ class _Run:
             return [self._unbegun(prompt, variant.name) for variant in self.variants]
         if self.stack is None:
             made = [
-                answer
+                one
                 for variant, ids in zip(self.variants, inputs, strict=True)
-                for answer in self._answers(prompt, variant.replacements, [variant], [ids])
+                for one in self._answers(prompt, variant.replacements, [variant], [ids])
             ]
         else:
             made = self._answers(prompt, self.stack.modules, self.variants, inputs)
-        changes = self._changes(inputs)
+        changes = self._changes(inputs, [first for _, _, first in made])
         return [
             Pane(
                 prompt=prompt,
@@ -122,10 +131,12 @@ class _Run:
                 seconds=seconds,
                 batched=self.stack is not None,
                 first_logit_change=change,
-                note="" if variant is self.variants[0] else _note(change),
+                note="" if variant is self.variants[0] or first is None else _note(change),
                 stopped=not answer.ended and self.ended.is_set(),
             )
-            for variant, (answer, seconds), change in zip(self.variants, made, changes, strict=True)
+            for variant, (answer, seconds, first), change in zip(
+                self.variants, made, changes, strict=True
+            )
         ]
 
     def _unbegun(self, prompt: str, adapter: str) -> Pane:
@@ -139,17 +150,18 @@ class _Run:
         modules: Mapping[str, nn.Module],
         variants: Sequence[Variant],
         inputs: Sequence[Sequence[int]],
-    ) -> list[tuple[Generation, float]]:
-        """One pass with these modules in the slots: each row's answer, and the pass's seconds."""
+    ) -> list[_Made]:
+        """One pass with these modules in the slots: an answer for each row of token ids."""
         if self.ended.is_set():
-            return [(Generation("", 0, False), 0.0) for _ in variants]
+            return [_Made(Generation("", 0, False), 0.0, None) for _ in variants]
         start = time.perf_counter()
         with self.slots.using(modules):
             stops = [variant.form.stop_ids for variant in variants]
             on_token = self._on_token(prompt, [variant.name for variant in variants])
-            made = self.generate(inputs, stop_ids=stops, watch=on_token)
+            first: list[Tensor] = []
+            made = self.generate(inputs, stop_ids=stops, watch=on_token, first=first.extend)
         seconds = time.perf_counter() - start
-        return [(answer, seconds) for answer in made]
+        return [_Made(*one) for one in zip(made, repeat(seconds), first)]
 
     def _on_token(self, prompt: str, names: Sequence[str]) -> OnToken | None:
         watch = self.watch
@@ -163,24 +175,44 @@ class _Run:
 
         return on_token
 
-    def _changes(self, inputs: Sequence[Sequence[int]]) -> list[float]:
+    def _changes(
+        self, inputs: Sequence[Sequence[int]], firsts: Sequence[Tensor | None]
+    ) -> list[float]:
         """max |Δ| of the first logits against the base on the same tokens, for each variant.
 
-        Each is a pass of a single row, the base's too: the same shapes run the same kernels, so an
-        adapter that changes nothing measures exactly 0 in any dtype.
+        NaN for an answer that was not begun. 0 for a variant without effect: a batch's rows may
+        differ in the last bits, since a kernel may compute them in different ways.
         """
         base, *others = self.variants
-        with self.slots.using(base.replacements):
-            expected = {tuple(ids): first_logits(self.model, ids) for ids in map(tuple, inputs)}
-            for row, logits in expected.items():
-                if not finite_rows(logits):
+        expected = self._expected(inputs, firsts[0])
+        for row, logits in expected.items():
+            if not finite_rows(logits):
+                with self.slots.using(base.replacements):
                     refuse_base(self.model, row)
         changes = [0.0]
-        for variant, ids in zip(others, inputs[1:], strict=True):
-            with self.slots.using(variant.replacements):
-                found = first_logits(self.model, ids)
-            changes.append(_largest_change(found, expected[tuple(ids)]))
+        for variant, ids, found in zip(others, inputs[1:], firsts[1:], strict=True):
+            change = math.nan if found is None else _largest_change(found, expected[tuple(ids)])
+            idle = math.isfinite(change) and variant.changes_nothing
+            changes.append(0.0 if idle else change)
         return changes
+
+    def _expected(
+        self, inputs: Sequence[Sequence[int]], first: Tensor | None
+    ) -> dict[tuple[int, ...], Tensor]:
+        """The base's first logits by token ids, from passes of the same shapes.
+
+        `first` are those of its answer.
+        """
+        assert first is not None  # the base answers first
+        known = {tuple(inputs[0]): first}
+        others = dict.fromkeys(ids for ids in map(tuple, inputs) if ids not in known)
+        batches = [inputs] if self.stack is not None and others else [[ids] for ids in others]
+        for batch in batches:
+            found: list[Tensor] = []
+            with self.slots.using(self.variants[0].replacements):
+                self.generate(batch, stop_ids=[], max_new_tokens=1, first=found.extend)
+            known = dict(zip(map(tuple, batch), found, strict=True)) | known
+        return known
 
 
 def _encoded(
@@ -189,7 +221,9 @@ def _encoded(
     """Token ids by prompt and variant, or one error for all prompts that do not fit."""
     if not prompts:
         raise PromptError("no prompt to compare; type it after the verb: %lora compare PROMPT")
-    rows = [[variant.form.encode(tokenizer, prompt) for variant in variants] for prompt in prompts]
+    forms = dict.fromkeys(variant.form for variant in variants)
+    encoded = [{form: form.encode(tokenizer, prompt) for form in forms} for prompt in prompts]
+    rows = [[by_form[variant.form] for variant in variants] for by_form in encoded]
     check_lengths(prompts, [max(inputs, key=len) for inputs in rows], context)
     return rows
 

@@ -31,6 +31,14 @@ class Variant:
     deltas: Mapping[str, LowRank] | None
     form: PromptForm
 
+    @property
+    def changes_nothing(self) -> bool:
+        """Are all of its updates zero, because their B is? False without `deltas`: unknown."""
+        updates = self.deltas
+        if updates is None or not self.replacements.keys() <= updates.keys():
+            return False
+        return not any(bool(update.up.any()) for update in updates.values())
+
 
 @dataclass(frozen=True, eq=False)
 class Stack:

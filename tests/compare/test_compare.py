@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import nn
 from lora_magic.adapters.slots import Slots
 from lora_magic.base.prompt import PromptForm
 from lora_magic.compare.comparison import Comparison
-from lora_magic.compare.run import UNCHANGED, compare
+from lora_magic.compare.run import BROKEN, UNCHANGED, compare
 from lora_magic.compare.stack import Variant
 from lora_magic.errors import PromptError
 from lora_magic.lowrank.factors import LowRank
@@ -270,6 +271,55 @@ def test_a_diverged_adapter_is_called_out() -> None:
             parameter.data.fill_(float("nan"))
     _, pane = run(model, [the_base(), a_variant("a", wrapped)], ["Hi"]).panes
     assert "not finite" in pane.note
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_diverged_adapter_reaches_no_other_row(dtype: torch.dtype) -> None:
+    model = a_model(dtype=dtype)
+    wrapped = {name: by_peft(model, 4, seed) for seed, name in enumerate("abc")}
+    variants = [the_base(), *(a_variant(name, found) for name, found in wrapped.items())]
+    whole = run(model, variants, ["Hi"]).panes
+    for name, parameter in wrapped["b"].named_parameters():
+        if "lora_" in name:
+            parameter.data.fill_(float("nan"))
+    panes = run(model, variants, ["Hi"]).panes
+    assert panes[2].note == BROKEN
+    for place in (0, 1, 3):
+        assert dataclasses.replace(panes[place], seconds=0.0) == dataclasses.replace(
+            whole[place], seconds=0.0
+        )
+
+
+@pytest.mark.parametrize("stackable", [True, False])
+def test_the_first_logit_change_is_against_the_base_on_the_same_tokens(stackable: bool) -> None:
+    model = a_model()
+    wrapped = by_peft(model, 4, 1)
+    chat = PromptForm.of(TOKENIZER, "chat", system="Be brief.")
+    variants = [the_base(), a_variant("a", wrapped, chat, stackable), a_variant("b", wrapped)]
+    panes = run(model, variants, PROMPTS[:1]).panes
+    for pane, form in zip(panes[1:], (chat, PLAIN), strict=True):
+        row = torch.tensor([form.encode(TOKENIZER, PROMPTS[0])])
+        with torch.no_grad():
+            expected = (wrapped(row).logits[0, -1] - model(row).logits[0, -1]).abs().max()
+        assert pane.first_logit_change == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("stackable", [True, False])
+def test_a_base_that_is_not_finite_is_refused(stackable: bool) -> None:
+    model = a_model()
+    variants = [the_base(), a_variant("a", by_peft(model, 4, 1), stackable=stackable)]
+    model.model.norm.weight.data[3] = float("nan")
+    with pytest.raises(PromptError, match=r"base's logits are not finite.*model\.norm\.weight"):
+        run(model, variants)
+
+
+def test_an_answer_that_the_stop_came_before_has_no_change_and_no_remark() -> None:
+    model = a_model()
+    variants = [the_base(), a_variant("a", by_peft(model, 4, 1), stackable=False)]
+    base, pane = run(model, variants, ["Hi"], watch=lambda _: True).panes
+    assert (base.tokens, base.first_logit_change, base.note) == (1, 0.0, "")
+    assert (pane.tokens, pane.note, pane.stopped) == (0, "", True)
+    assert math.isnan(pane.first_logit_change)
 
 
 def test_the_base_alone_is_a_comparison_too() -> None:
