@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lora_magic.adapters.spec import AdapterSpec as AdapterSpec
     from lora_magic.compare.comparison import Comparison as Comparison
     from lora_magic.errors import LoraMagicError as LoraMagicError
+    from lora_magic.evaluation.evaluation import Evaluation as Evaluation
     from lora_magic.lowrank.spectrum import Spectrum as Spectrum
     from lora_magic.state.session import Session as Session
     from lora_magic.state.sweep_result import Sweep as Sweep
@@ -29,6 +30,7 @@ _HOMES = {
     "Adapter": "lora_magic.adapters.live_adapter",
     "AdapterSpec": "lora_magic.adapters.spec",
     "Comparison": "lora_magic.compare.comparison",
+    "Evaluation": "lora_magic.evaluation.evaluation",
     "LoraMagicError": "lora_magic.errors",
     "MergeReport": "lora_magic.adapters.merge",
     "RunSummary": "lora_magic.training.summary",
@@ -42,6 +44,7 @@ __all__ = [
     "Adapter",
     "AdapterSpec",
     "Comparison",
+    "Evaluation",
     "LoraMagicError",
     "MergeReport",
     "RunSummary",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,9 +22,10 @@ from lora_magic.paths import quoted
 
 from . import fields
 from .files import CARD_FILE, SUMS
-from .live_adapter import History, LiveAdapter
+from .live_adapter import Evaluated, History, LiveAdapter
 from .spec import AdapterSpec
 
+_DATA_HASH = re.compile("[0-9a-f]{64}")
 _PACKAGES = ("lora_magic", "torch", "transformers", "peft", "bitsandbytes")
 
 
@@ -207,6 +209,7 @@ def card_of(values: Any, folder: Path) -> Card:
             found.append(f"{name}: {str(error).rstrip('.')}")
     if made.get("prompt_form"):
         found += _invalid_form(made["prompt_form"])
+    found += _invalid_evaluations(values.get("run"))
     if found:
         raise AdapterError(
             f"{folder / CARD_FILE} cannot be read ({listed(found, 6)}); remove it to open the "
@@ -235,6 +238,24 @@ def _invalid_form(form: PromptForm) -> list[str]:
     if form.kind == "plain" and form.system is not None:
         return ["prompt_form: a system prompt needs kind 'chat'"]
     return []
+
+
+def _invalid_evaluations(run: Any) -> list[str]:
+    """What no evaluation can have recorded."""
+    recorded = run.get("evaluations") if isinstance(run, dict) else None
+    if recorded is None:
+        return []
+    if not isinstance(recorded, dict):
+        return ["run: evaluations: expected an object"]
+    found = []
+    for name, values in recorded.items():
+        if not _DATA_HASH.fullmatch(name):
+            found.append(f"run: evaluations: {name[:40]!r}: expected the sha256 of rows")
+        try:
+            fields.record(Evaluated, values)
+        except ValueError as error:
+            found.append(f"run: evaluations: {error}")
+    return found
 
 
 def of_config(config: Any) -> Card:

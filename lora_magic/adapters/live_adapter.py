@@ -78,6 +78,23 @@ class History:
 
 
 @dataclass(frozen=True)
+class Evaluated:
+    """What an evaluation found of an adapter: `run["evaluations"]` has these as plain values, by
+    the hash of the rows.
+
+    The losses are in nats per token, None without one that is finite; `base_loss` is the base's on
+    the same rows. `when` is a time in ISO 8601, `metrics` are means by name.
+    """
+
+    rows: int
+    loss: float | None
+    base_loss: float | None
+    seconds: float
+    when: str
+    metrics: dict[str, float | None]
+
+
+@dataclass(frozen=True)
 class Adapter:
     """An adapter as names and numbers: the record that `attach` and `open` return.
 

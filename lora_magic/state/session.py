@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from lora_magic.compare.run import OnAnswers
     from lora_magic.data.records import Function
     from lora_magic.data.row import Rows
+    from lora_magic.evaluation.evaluation import Evaluation
+    from lora_magic.evaluation.passes import Watch
     from lora_magic.lowrank.spectrum import Spectrum
     from lora_magic.magics.panel import Panel
     from lora_magic.training.preview import Preview
@@ -841,6 +843,64 @@ class Session:
         if mix is not None:
             raise CommandError("not yet: --mix")  # FAST
         return comparing.answers(self._state, prompts, adapters, sampling, watch)
+
+    @transactional
+    def evaluate(
+        self,
+        adapters: str | Sequence[str] | None = None,
+        data: Any = None,
+        *,
+        text: str | None = None,
+        columns: str | None = None,
+        map_: Function | None = None,
+        format: str | None = None,
+        skip_bad: bool = False,
+        metric: Any = None,
+        rows: int | None = None,
+        mix: Any = None,
+        max_new_tokens: int | None = None,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        watch: Watch | None = None,
+    ) -> Evaluation:
+        """Measure base and adapters on the same rows; without `adapters` those that were trained.
+
+        The rows are given as to `train`, and `rows` takes only the first of them. For a language
+        model: the loss in nats per trained token, the perplexity, and of generated answers (greedy
+        unless `temperature` is above 0) exact match, ROUGE-L, length in tokens, and repetition; of
+        texts without prompts the loss alone. For a classifier: loss, accuracy, and the confusion of
+        labels. `metric` is a function of your own, a list of them, or a mapping from names:
+        (prompt, answer, reference or None) → a number, of which more is better.
+
+        Every two are compared by a paired bootstrap over the rows, with Holm's correction over the
+        pairs of a metric. The result is recorded on the adapters, for the board. `watch` is called
+        with a function that returns the progress in one line; if it returns true, the evaluation
+        ends, and what was measured is returned and not recorded. Raises `DataError` for rows that
+        cannot be measured, and a metric that raises or returns no finite number.
+        """
+        from .evaluating import evaluate
+
+        _ = self._state.base
+        if mix is not None:
+            raise CommandError("not yet: --mix")
+        reading = {"columns": columns, "map_": map_, "format": format, "skip_bad": skip_bad}
+        sampling = {
+            "max_new_tokens": max_new_tokens,
+            "temperature": temperature,
+            "top_p": top_p,
+            "seed": seed,
+        }
+        return evaluate(
+            self._state,
+            adapters,
+            self._rows("evaluate", data, text, **reading),
+            metric=metric,
+            most=rows,
+            sampling=sampling,
+            skip_bad=skip_bad,
+            watch=watch,
+        )
 
     def ratio(
         self,

@@ -34,7 +34,7 @@ VIEWS = {
     "compare": "Ask something else.",
 }
 
-_ANSWERING = (
+ANSWERING = (
     Argument("--max-new-tokens", whole, "most tokens in an answer", str(DEFAULT_NEW_TOKENS)),
     Argument("--temperature", number, "sampling temperature; 0 is greedy decoding"),
     Argument("--top-p", number, "sample only from the likeliest tokens with this total"),
@@ -83,7 +83,7 @@ ASK = Verb(
     "ask",
     "answer with the active adapter: a prompt, a conversation, or a column of prompts",
     (
-        *_ANSWERING,
+        *ANSWERING,
         Argument(
             "--data",
             text,
@@ -155,7 +155,7 @@ COMPARE = Verb(
         Argument("--blind", None, "hide which adapter gave which answer, and vote"),
         Argument("--scores", None, "the probability that each gives to the same tokens"),
         MIX,
-        *_ANSWERING,
+        *ANSWERING,
     ),
     (
         "%lora compare How do I make apple pie?",

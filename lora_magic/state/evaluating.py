@@ -1,0 +1,248 @@
+"""Base and adapters measured on the same rows, and what that leaves on each adapter.
+
+Knows the session's state; does not know how rows are encoded, answered or compared.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from lora_magic.adapters.live_adapter import Evaluated
+from lora_magic.compare import classify as classifying
+from lora_magic.compare.limits import check_flags, check_known
+from lora_magic.data.row import Row, Rows
+from lora_magic.errors import CommandError, DataError
+from lora_magic.evaluation import evaluation as record
+from lora_magic.evaluation import items as encoding
+from lora_magic.evaluation import scores
+from lora_magic.evaluation.answers import answers
+from lora_magic.evaluation.evaluation import EvaluatedRow, Evaluation
+from lora_magic.evaluation.items import Item, Items
+from lora_magic.evaluation.losses import Loss, Losses
+from lora_magic.evaluation.passes import Passes, Watch
+from lora_magic.interrupts import undisturbed
+from lora_magic.training.run import pad_id
+
+from . import queries
+
+if TYPE_CHECKING:
+    from lora_magic.compare.generate import Generation
+    from lora_magic.compare.stack import Variant
+
+    from .session_state import SessionState
+
+#: The metrics of our own, whose names no other can have.
+_OWN = (
+    *(record.LOSS, record.PERPLEXITY, record.ACCURACY, record.EXACT, record.ROUGE),
+    *(record.LENGTH, record.REPETITION),
+)
+
+
+def evaluate(
+    state: SessionState,
+    adapters: str | Sequence[str] | None,
+    rows: Rows,
+    *,
+    metric: Any,
+    most: int | None,
+    sampling: Mapping[str, Any],
+    skip_bad: bool,
+    watch: Watch | None,
+) -> Evaluation:
+    """Measure the rows under base and adapters; when all are done, record it on the adapters."""
+    began = time.perf_counter()
+    variants = queries.variants(state, adapters)
+    names = [variant.name for variant in variants]
+    own = scores.own_metrics(metric, _OWN)
+    given = _first(rows, most)
+    count = f"{len(given):,} row{'s' * (len(given) != 1)}"
+    passes = Passes(watch, f"evaluating {count} under {', '.join(names)} …")
+    work = _Evaluation(state, variants, own, sampling, passes)
+    read = work.read(given, skip_bad)
+    measured = work.rows(read)
+    every = state.attached if adapters is None else ()
+    found = Evaluation.of(
+        names,
+        measured,
+        data_hash=read.data_hash,
+        seconds=time.perf_counter() - began,
+        labels=state.base.task.labels if state.base.task.classifies else (),
+        stopped=work.passes.stopped,
+        left_out=tuple(name for name in every if name not in names),
+        notes=(*filter(None, [rows.note]), *read.notes, *work.notes),
+    )
+    if not found.stopped:
+        _note(state, found)
+    return found
+
+
+def _first(rows: Sequence[Row], most: int | None) -> Sequence[Row]:
+    if most is None:
+        return rows
+    if isinstance(most, bool) or not isinstance(most, int) or most < 1:
+        raise CommandError(f"--rows {most!r}: expected a whole number from 1.")
+    return rows[:most]
+
+
+class _Evaluation:
+    """One evaluation: its variants, the person's metrics, and what a reader should know."""
+
+    def __init__(
+        self,
+        state: SessionState,
+        variants: Sequence[Variant],
+        own: Mapping[str, scores.Metric],
+        sampling: Mapping[str, Any],
+        passes: Passes,
+    ) -> None:
+        self._state, self._variants, self._own = state, variants, own
+        self._sampling, self.passes = sampling, passes
+        self._context = queries.usable_context(state, [variant.name for variant in variants])
+        self.notes: list[str] = []
+
+    def read(self, rows: Sequence[Row], skip_bad: bool) -> Items:
+        """The rows as tokens; raises before anything is measured."""
+        base = self._state.base
+        if base.task.classifies:
+            classifying.refuse_flags(**self._sampling)
+            count, labels = len(self._variants), base.task.labels
+            read = encoding.read_labelled(
+                rows, base.tokenizer, labels, count, self._context, skip_bad=skip_bad
+            )
+        else:
+            check_flags(**self._sampling)
+            forms = [variant.form for variant in self._variants]
+            if len(set(forms)) > 1:
+                self.notes.append("each adapter reads the rows in its own prompt form")
+            read = encoding.read(rows, base.tokenizer, forms, self._context, skip_bad=skip_bad)
+        tokens = [e.tokens for item in read.items for own in item.examples for e in own]
+        tokens += [ids for item in read.items for ids in item.asked or ()]
+        check_known(tokens, base.model)
+        self._refuse_unmeasurable(read.items)
+        return read
+
+    def _refuse_unmeasurable(self, items: Sequence[Item]) -> None:
+        """Raise `DataError` if no row has what a metric needs; note the rows that lack it."""
+        without = sum(item.reference is None for item in items)
+        if without == len(items) and not self._own:
+            raise DataError(
+                "no row has a completion, which loss, exact match and ROUGE-L need: give rows with "
+                "completions, or add --metric FUNCTION."
+            )
+        if without:
+            rows = f"{without} row{'s' * (without != 1)}"
+            self.notes.append(f"{rows} without a completion: no loss, exact match and ROUGE-L")
+        texts = sum(item.asked is None for item in items)
+        if self._state.base.task.classifies or not texts:
+            return
+        if texts == len(items) and self._own:
+            raise CommandError(
+                f"--metric {next(iter(self._own))}: the rows are texts without prompts, so nothing "
+                "is answered; give rows with prompts, or omit --metric."
+            )
+        self.notes.append(f"{texts} text{'s' * (texts != 1)} without a prompt: loss only")
+
+    def rows(self, read: Items) -> list[EvaluatedRow]:
+        """The rows that were measured: all, or after a stop those that were done by then.
+
+        Raises `KeyboardInterrupt` if no row was.
+        """
+        state, items = self._state, read.items
+        base = state.base
+        pad = pad_id(base.tokenizer, base.model if base.task.classifies else None)
+        having = [item for item in items if item.examples[0]]
+        losses = Losses.of(base.model, state.slots, self._variants, pad).all(having, self.passes)
+        by_key = {id(having[at]): found for at, found in losses.items()}
+        written: dict[int, list[Generation]] = {}
+        if not base.task.classifies and not self.passes.stopped:
+            written = answers(
+                base.model,
+                state.slots,
+                base.tokenizer,
+                self._variants,
+                items,
+                self.passes,
+                context=self._context,
+                **self._sampling,
+            )
+        found = [
+            self._row(item, by_key.get(id(item)), written.get(at)) for at, item in enumerate(items)
+        ]
+        rows = [row for row in found if row.values]
+        if not rows:
+            raise KeyboardInterrupt
+        return rows
+
+    def _row(
+        self, item: Item, losses: list[Loss] | None, made: list[Generation] | None
+    ) -> EvaluatedRow:
+        said: list[str | None] = [None] * len(self._variants)
+        values: dict[str, tuple[float | None, ...]] = {}
+        if losses is not None:
+            values[record.LOSS] = tuple(one.nats / one.tokens for one in losses)
+        if losses is not None and losses[0].chosen is not None:
+            labels = self._state.base.task.labels
+            said = [labels[one.chosen or 0] for one in losses]
+            values[record.ACCURACY] = tuple(float(label == item.reference) for label in said)
+        if made is not None:
+            texts = [one.text for one in made]
+            said = [*texts]
+            if item.reference is not None:
+                own = item.reference
+                values[record.EXACT] = tuple(scores.exact_match(text, own) for text in texts)
+                values[record.ROUGE] = tuple(scores.rouge_l(text, own) for text in texts)
+            values[record.LENGTH] = tuple(float(one.tokens) for one in made)
+            values[record.REPETITION] = tuple(map(scores.repetition, texts))
+        for name, metric in self._own.items():
+            if None not in said:
+                values[name] = tuple(
+                    scores.own_value(
+                        name, metric, item.number, item.prompt, text or "", item.reference
+                    )
+                    for text in said
+                )
+        tokens = tuple(one.tokens for one in losses) if losses else (0,) * len(self._variants)
+        return EvaluatedRow(
+            item.number, item.key, item.prompt, item.reference, tuple(said), values, tokens
+        )
+
+
+def _note(state: SessionState, found: Evaluation) -> None:
+    """Record the evaluation on each of its adapters, for the board and for the card.
+
+    A new record replaces the old one, which a rollback may hold. Training replaces it with its own.
+    """
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    with undisturbed():
+        for name in found.adapters:
+            if name not in state.attached:
+                continue
+            attached = state.attached[name]
+            own = {mean.metric: _finite(mean.value) for mean in found.means if mean.adapter == name}
+            made = Evaluated(
+                rows=len(found.rows),
+                loss=own.get(record.LOSS),
+                base_loss=_loss(found, record.BASE),
+                seconds=found.seconds,
+                when=when,
+                metrics=own,
+            )
+            before = attached.run.get("evaluations") or {}
+            attached.run = {
+                **attached.run,
+                "evaluations": {**before, found.data_hash: asdict(made)},
+            }
+
+
+def _loss(found: Evaluation, name: str) -> float | None:
+    mean = found.mean(name, record.LOSS)
+    return None if mean is None else _finite(mean.value)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
