@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lora_magic.adapters.spec import AdapterSpec as AdapterSpec
     from lora_magic.compare.comparison import Comparison as Comparison
     from lora_magic.errors import LoraMagicError as LoraMagicError
+    from lora_magic.evaluation.board import Board as Board
     from lora_magic.lowrank.spectrum import Spectrum as Spectrum
     from lora_magic.state.session import Session as Session
     from lora_magic.state.sweep_result import Sweep as Sweep
@@ -28,6 +29,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Adapter": "lora_magic.adapters.live_adapter",
     "AdapterSpec": "lora_magic.adapters.spec",
+    "Board": "lora_magic.evaluation.board",
     "Comparison": "lora_magic.compare.comparison",
     "LoraMagicError": "lora_magic.errors",
     "MergeReport": "lora_magic.adapters.merge",
@@ -41,6 +43,7 @@ _HOMES = {
 __all__ = [
     "Adapter",
     "AdapterSpec",
+    "Board",
     "Comparison",
     "LoraMagicError",
     "MergeReport",

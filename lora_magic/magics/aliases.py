@@ -33,6 +33,7 @@ SAME = {
     "search": "sweep",
     "hpo": "sweep",
     "diff": "compare",
+    "leaderboard": "board",
     "svd": "spectrum",
     "rank": "compress",
     "print_trainable_parameters": "ratio",
