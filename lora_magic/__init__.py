@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lora_magic.adapters.spec import AdapterSpec as AdapterSpec
     from lora_magic.compare.comparison import Comparison as Comparison
     from lora_magic.errors import LoraMagicError as LoraMagicError
+    from lora_magic.evaluation.board import Board as Board
     from lora_magic.evaluation.evaluation import Evaluation as Evaluation
     from lora_magic.lowrank.spectrum import Spectrum as Spectrum
     from lora_magic.state.session import Session as Session
@@ -29,6 +30,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Adapter": "lora_magic.adapters.live_adapter",
     "AdapterSpec": "lora_magic.adapters.spec",
+    "Board": "lora_magic.evaluation.board",
     "Comparison": "lora_magic.compare.comparison",
     "Evaluation": "lora_magic.evaluation.evaluation",
     "LoraMagicError": "lora_magic.errors",
@@ -43,6 +45,7 @@ _HOMES = {
 __all__ = [
     "Adapter",
     "AdapterSpec",
+    "Board",
     "Comparison",
     "Evaluation",
     "LoraMagicError",

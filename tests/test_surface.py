@@ -19,8 +19,8 @@ from lora_magic.training.forgetting import ReadText, TextForgetting
 from tests.classifiers import saved, tiny_of
 
 NAMES = """
-    Adapter AdapterSpec Comparison LoraMagicError MergeReport RunSummary Session Spectrum Sweep
-    TrainSpec session
+    Adapter AdapterSpec Board Comparison LoraMagicError MergeReport RunSummary Session Spectrum
+    Sweep TrainSpec session
 """
 
 #: Verb → its words, then its flags. Every cell with a body also takes --out.
@@ -49,6 +49,7 @@ SURFACE = {
     " --top-p --seed",
     "status": "",
     "history": "NAME --all",
+    "board": "NAME --sort",
     "doctor": "--report",
     "ratio": "NAME --method --rank --targets --virtual-tokens",
     "spectrum": "NAME --module",
@@ -88,6 +89,8 @@ FRAMES = {
     "doctor": "part check state found advice",
     "history": "session number when verb adapter state method rank spec parents data rows held_out"
     " steps loss held_out_loss seed seconds result base fingerprint",
+    "board": "adapter method rank parameters bytes steps data held_out base_held_out gain subject truth"
+    " guard seconds when saved",
     "two runs": "part field first second",
     "accuracy": "label right total accuracy",
 }
@@ -148,6 +151,7 @@ def _of_a_language_model() -> dict[str, Any]:
         "training": training.to_frame(),
         "several adapters": several.to_frame(),
         "history": session.history().to_frame(),
+        "board": session.board().to_frame(),
         "two runs": session.history("pirate,calm").to_frame(),
         "preview": session.preview("pirate", text="What? => Arr!").to_frame(),
         "forgetting": training.forgetting.to_frame(),

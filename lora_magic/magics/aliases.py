@@ -36,6 +36,7 @@ SAME = {
     "score": "evaluate",
     "benchmark": "evaluate",
     "diff": "compare",
+    "leaderboard": "board",
     "svd": "spectrum",
     "rank": "compress",
     "print_trainable_parameters": "ratio",

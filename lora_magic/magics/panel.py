@@ -12,11 +12,14 @@ from lora_magic.adapters.methods import METHODS
 from lora_magic.adapters.spec import ALL_LINEAR, ATTENTION, BASE_NAME, AdapterSpec
 from lora_magic.adapters.targets import leaf_names, resolve, shape_of
 from lora_magic.errors import AdapterError, CommandError, listed, near
+from lora_magic.evaluation.board import FALLING, Board
 from lora_magic.magics.prompts import blocks_of
 from lora_magic.magics.verbs.looking import VIEWS
 from lora_magic.state.queries import adapter_names, compared, prompt_of, spec_of
 from lora_magic.state.resolve import resolve_spec
+from lora_magic.views.board import columns, table_html
 from lora_magic.views.comparison import progress_html
+from lora_magic.views.controls.board import BoardControls
 from lora_magic.views.controls.compare import CompareControls, Follow, Request
 from lora_magic.views.controls.outputs import outputs
 from lora_magic.views.controls.ratio import Choices, Plan, RatioControls
@@ -27,11 +30,11 @@ if TYPE_CHECKING:
 
 #: Up to this Σ d·k·min(d, k) the singular values of dense ΔW are computed at once: about a second.
 AT_ONCE = 4e9
-TITLE = "Ratio, spectrum and comparison of this session."
+TITLE = "Ratio, spectrum, comparison and board of this session."
 
 
 class Panel:
-    """The controls of one verb, or those of all three in tabs under the session's status.
+    """The controls of one verb, or those of all four in tabs under the session's status.
 
     After every verb they are updated to the session's state.
     """
@@ -55,6 +58,7 @@ class Panel:
         self._ratio: RatioControls | None = None
         self._spectrum: Page | None = None
         self._compare: CompareControls | None = None
+        self._board: BoardControls | None = None
         self._open()
         session._lock.listen(self._changed)
 
@@ -127,15 +131,18 @@ class Panel:
             self._follow(self._spectrum)
         if self._compare is not None:
             self._compare.offer(self._answering())
+        if self._board is not None and not another and self._board.page.html:
+            self._show_board(self._board)
         self._remember()
 
     def _drop(self) -> Callable[[], None]:
         """Forget the controls; the returned function closes them."""
 
-        made = [one for one in (self._ratio, self._spectrum, self._compare) if one is not None]
+        every = (self._ratio, self._spectrum, self._compare, self._board)
+        made = [one for one in every if one is not None]
         if self._compare is not None:
             self._compare.stop_answering()
-        self._ratio = self._spectrum = self._compare = None
+        self._ratio = self._spectrum = self._compare = self._board = None
 
         def closing() -> None:
             for one in made:
@@ -162,6 +169,8 @@ class Panel:
         tabs = {name.capitalize(): self._make(name) for name in VIEWS}
         if fresh and self._ratio is not None:
             self._ratio.refresh()
+        if fresh and self._board is not None:
+            self._show_board(self._board)
         return tabs
 
     def _make(self, view: str) -> Any:
@@ -176,6 +185,9 @@ class Panel:
         if view == "spectrum":
             self._spectrum = self._spectrum or self._spectrum_page()
             return self._spectrum.widget
+        if view == "board":
+            self._board = self._board or self._board_controls()
+            return self._board.widget
         self._compare = self._compare or self._compare_controls()
         return self._compare.widget
 
@@ -185,6 +197,8 @@ class Panel:
             self._ratio.refresh()
         if self._spectrum is not None:
             self._follow(self._spectrum)
+        if self._board is not None:
+            self._show_board(self._board)
 
     def _initial_adapters(self) -> list[str]:
         """The adapters to begin with, from a list or comma-separated names."""
@@ -277,6 +291,28 @@ class Panel:
         with self._session._lock.at_once():
             return _page_of(self._session.spectrum(*names))
 
+    # Board
+
+    def _board_controls(self) -> BoardControls:
+        sort = self._start.get("sort")
+        return BoardControls(self._board_columns(), FALLING, self._sorted, sort)
+
+    def _board_now(self) -> Board:
+        names = [name for name in self._initial_adapters() if name in self._session.adapters]
+        return self._session.board(*names)
+
+    def _board_columns(self) -> list[str]:
+        return columns(self._board_now())
+
+    def _sorted(self, column: str | None, falling: bool) -> str:
+        board = self._board_now()
+        return table_html(board if column is None else board.sorted(column, falling))
+
+    def _show_board(self, controls: BoardControls) -> None:
+        """The table as it is now."""
+        controls.offer(self._board_columns())
+        controls.refresh()
+
     # Comparison
 
     def _compare_controls(self) -> CompareControls:
@@ -317,7 +353,7 @@ class Panel:
 #: Options for the controls' initial values.
 _STARTS = (
     *("adapter", "method", "rank", "targets", "virtual_tokens"),
-    *("adapters", "prompt", "temperature", "top_p", "max_new_tokens", "seed"),
+    *("adapters", "sort", "prompt", "temperature", "top_p", "max_new_tokens", "seed"),
 )
 #: Options of sampling.
 _SAMPLING = ("temperature", "top_p", "max_new_tokens", "seed")

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from lora_magic.compare.run import OnAnswers
     from lora_magic.data.records import Function
     from lora_magic.data.row import Rows
+    from lora_magic.evaluation.board import Board
     from lora_magic.evaluation.evaluation import Evaluation
     from lora_magic.evaluation.passes import Watch
     from lora_magic.lowrank.spectrum import Spectrum
@@ -949,13 +950,28 @@ class Session:
         chosen = [name for given in names for name in re.split(r"[,\s]+", str(given)) if name]
         return history(self._ledger, self.home, chosen, all)
 
+    def board(self, *names: str, sort: str | None = None) -> Board:
+        """Every adapter in one table, or those named: held-out loss, forgetting, size and time.
+
+        There is a row for each adapter and each set of rows that it was measured on. Rows with the
+        same `data` come together, the lowest held-out loss first; `sort` is another column to sort
+        by. Nothing is measured: the numbers are those of the last runs and of the evaluations.
+        Raises `StateError` without a base, `AdapterError` for a name that is not attached, and
+        `CommandError` for an unknown column.
+        """
+        from . import board, queries
+
+        _ = self._state.base
+        chosen = [name for given in names for name in queries.adapter_names(given)]
+        return board.board(self._view(), chosen, sort)
+
     def panel(self, view: str | None = None, **start: Any) -> Panel:
-        """Controls: ratio, spectrum and comparison in tabs under the status, or one `view` of them.
+        """Controls: ratio, spectrum, comparison and board in tabs under the status, or one `view`.
 
         They call the session as a cell would, and update after every verb. `start` are the initial
         values: `adapter`, `method`, `rank`, `targets`, `virtual_tokens` for "ratio"; `adapters` for
-        "spectrum"; `prompt`, `adapters`, `temperature`, `top_p`, `max_new_tokens`, `seed` for
-        "compare".
+        "spectrum"; `adapters`, `sort` for "board"; `prompt`, `adapters`, `temperature`, `top_p`,
+        `max_new_tokens`, `seed` for "compare".
         Drawing them needs a notebook. Raises `CommandError` for any other view or value.
         """
         # Imported from the room above: a panel belongs to a session but needs a notebook.

@@ -99,10 +99,7 @@ class View:
 
     def adapters(self) -> dict[str, Adapter]:
         """The adapters' records by name."""
-        return {
-            a.name: a.record(a.name == self.active, history=record.history)
-            for a, record in self.attached
-        }
+        return {a.name: a.record(a.name == self.active, record) for a, record in self.attached}
 
     def record(self) -> BaseRecord | None:
         """The base's record, or None."""

@@ -9,6 +9,7 @@ from lora_magic.magics.verbs.combining import BLEND, COMPRESS, MERGE, UNMERGE
 from lora_magic.magics.verbs.evaluating import EVALUATE
 from lora_magic.magics.verbs.looking import (
     ASK,
+    BOARD,
     COMPARE,
     DOCTOR,
     HISTORY,
@@ -20,7 +21,7 @@ from lora_magic.magics.verbs.looking import (
 from lora_magic.magics.verbs.training import DATA, PREVIEW, SWEEP, TRAIN
 
 _WORK = (LOAD, USE, ATTACH, DETACH, DATA, PREVIEW, TRAIN, SWEEP, SWAP)
-_LOOK = (ASK, COMPARE, EVALUATE, STATUS, HISTORY, DOCTOR, RATIO, SPECTRUM, PANEL)
+_LOOK = (ASK, COMPARE, EVALUATE, BOARD, STATUS, HISTORY, DOCTOR, RATIO, SPECTRUM, PANEL)
 _KEEP = (MERGE, UNMERGE, BLEND, COMPRESS, SAVE, OPEN, VERIFY, RESET)
 
 VERBS: dict[str, Verb] = {verb.name: verb for verb in (*_WORK, *_LOOK, *_KEEP)}

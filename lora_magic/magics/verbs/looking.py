@@ -1,13 +1,14 @@
-"""Verbs that look and change nothing: ask, compare, status, history, doctor, ratio, spectrum."""
+"""Verbs that look and change nothing: ask, compare, status, history, board, doctor, ratio …"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lora_magic.adapters.methods import METHODS
 from lora_magic.adapters.spec import BASE_NAME
 from lora_magic.compare.limits import DEFAULT_NEW_TOKENS
+from lora_magic.evaluation.board import COLUMNS
 from lora_magic.interrupts import Stop
 from lora_magic.magics.variables import data, models_in, variable
 from lora_magic.magics.verb import (
@@ -32,6 +33,7 @@ VIEWS = {
     "ratio": "What other ranks, targets and methods would train; nothing is attached.",
     "spectrum": "The current spectra.",
     "compare": "Ask something else.",
+    "board": "The adapters by any column.",
 }
 
 ANSWERING = (
@@ -196,6 +198,25 @@ HISTORY = Verb(
 )
 
 
+def _sorting(call: Call) -> Mapping[str, Any] | None:
+    """The controls' initial values; there is nothing to sort with less than two adapters."""
+    if len(call.session.adapters) < 2:
+        return None
+    return {"adapters": call.words.get("name"), **call.flags}
+
+
+BOARD = Verb(
+    "board",
+    "show every adapter in one table: held-out loss, forgetting, parameters, time and size",
+    (
+        Argument("NAME", names, "adapters", "all", (), AN_ADAPTER, "*", several=True),
+        Argument("--sort", text, "the column to sort by", "held_out, by data", COLUMNS),
+    ),
+    ("%lora board", "%lora board pirate,formal --sort truth"),
+    controls=_sorting,
+)
+
+
 def _doctor(call: Call) -> object:
     """The examination, with a line that says what is being checked."""
     return call.session.doctor(**call.flags, watch=call.reporter and call.reporter.tell)
@@ -244,7 +265,7 @@ SPECTRUM = Verb(
 
 PANEL = Verb(
     "panel",
-    "show ratio, spectrum and comparison as controls, in tabs",
+    "show ratio, spectrum, comparison and board as controls, in tabs",
     (Argument("VIEW", text, "one view alone", "all", tuple(VIEWS), many="?"),),
     ("%lora panel", "%lora panel ratio"),
 )
