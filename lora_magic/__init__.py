@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lora_magic.adapters.spec import AdapterSpec as AdapterSpec
     from lora_magic.compare.comparison import Comparison as Comparison
     from lora_magic.errors import LoraMagicError as LoraMagicError
+    from lora_magic.evaluation.votes import Votes as Votes
     from lora_magic.lowrank.spectrum import Spectrum as Spectrum
     from lora_magic.state.session import Session as Session
     from lora_magic.state.sweep_result import Sweep as Sweep
@@ -36,6 +37,7 @@ _HOMES = {
     "Spectrum": "lora_magic.lowrank.spectrum",
     "Sweep": "lora_magic.state.sweep_result",
     "TrainSpec": "lora_magic.training.spec",
+    "Votes": "lora_magic.evaluation.votes",
 }
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "Spectrum",
     "Sweep",
     "TrainSpec",
+    "Votes",
     "session",
 ]
 
