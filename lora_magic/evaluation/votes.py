@@ -197,8 +197,8 @@ class Votes:
         if p_value(sides[side], decisive) > LEVEL:
             return ""
         return (
-            f"The {side} side won {sides[side]} of {decisive} decisive votes, whichever adapter was "
-            "there: the position may have had an influence."
+            f"The {side} side won {sides[side]} of {decisive} decisive votes, whichever adapter "
+            "was there: the position may have had an influence."
         )
 
     def to_frame(self) -> DataFrame:

@@ -236,7 +236,8 @@ class Verb:
     "one", or "several" with blank lines between them in a cell; `body` what the cell under
     `%%lora NAME` contains, empty if it takes none; `trains` that it shows a run's progress,
     `answers` that an answer is shown while it is generated, `announces` that a line says what it is
-    doing. `controls` gives the initial values of the controls below its record. `notes` are lines
+    doing. `controls` gives the initial values of the controls below its record, or None for a call
+    without them. `notes` are lines
     of its help before its examples, `ending` those after them.
     """
 
@@ -251,7 +252,7 @@ class Verb:
     answers: bool = False
     announces: bool = False
     run: Callable[[Call], object] | None = None
-    controls: Callable[[Call], Mapping[str, Any]] | None = None
+    controls: Callable[[Call], Mapping[str, Any] | None] | None = None
     notes: tuple[str, ...] = ()
     ending: tuple[str, ...] = ()
 

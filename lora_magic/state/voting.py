@@ -109,7 +109,7 @@ class Ballot:
         return self._asks[self.cast]
 
     @property
-    def line(self) -> str:
+    def progress(self) -> str:
         """How far it is, in one line without names."""
         count = f"{self.cast} of {self.asked} vote{'s' * (self.asked != 1)}"
         return " ".join((f"Blind comparison: {count}.", *self.notes))
@@ -190,8 +190,11 @@ class Ballot:
         if self.done:
             return repr(self.result())
         texts = (f"> {self.prompt}", f"[left]\n{self.left}", f"[right]\n{self.right}")
-        how = 'To vote: .vote("left"), "right", "tie" or "both bad"; .back() takes the last back.'
-        return "\n\n".join((one_line(self.line), *map(clean, texts), how))
+        how = (
+            'To vote: ballot = _, then ballot.vote("left"), or "right", "tie", "both bad"; '
+            "ballot.back() takes the last vote back."
+        )
+        return "\n\n".join((one_line(self.progress), *map(clean, texts), how))
 
 
 #: Begun ballots by what was compared, each with the weights that answered.
