@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lora_magic.errors import LoraMagicError as LoraMagicError
     from lora_magic.evaluation.board import Board as Board
     from lora_magic.evaluation.evaluation import Evaluation as Evaluation
+    from lora_magic.evaluation.votes import Votes as Votes
     from lora_magic.lowrank.spectrum import Spectrum as Spectrum
     from lora_magic.state.session import Session as Session
     from lora_magic.state.sweep_result import Sweep as Sweep
@@ -40,6 +41,7 @@ _HOMES = {
     "Spectrum": "lora_magic.lowrank.spectrum",
     "Sweep": "lora_magic.state.sweep_result",
     "TrainSpec": "lora_magic.training.spec",
+    "Votes": "lora_magic.evaluation.votes",
 }
 
 __all__ = [
@@ -55,6 +57,7 @@ __all__ = [
     "Spectrum",
     "Sweep",
     "TrainSpec",
+    "Votes",
     "session",
 ]
 

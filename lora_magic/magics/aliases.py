@@ -64,6 +64,8 @@ INSTEAD = {
     "merge_adapter": "%lora merge",
     "add_weighted_adapter": "%lora blend NEW a=0.7 b=0.3",
     "mix": "%lora blend NEW a=0.7 b=0.3 for a new adapter, %lora swap a=0.7,b=0.3 for both at once",
+    "vote": "%lora compare --blind PROMPT",
+    "blind": "%lora compare --blind PROMPT",
     "undo": "%lora unmerge to undo a merge, %lora detach NAME to remove an adapter",
     "unload": "%lora detach NAME for one adapter, %lora reset for everything",
     "close": "%lora reset",

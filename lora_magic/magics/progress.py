@@ -181,8 +181,11 @@ class AnswerReporter(Announcement):
         self._paced(lambda: self.tell(line()))
 
     def finish(self, value: Any) -> None:
-        """Put the result in place of what was shown; else the caller displays it."""
-        if self._handle is not None:
+        """Put the result in place of what was shown; else the caller displays it.
+
+        A blind comparison has no result yet: it displays itself.
+        """
+        if self._handle is not None and hasattr(value, "_repr_mimebundle_"):
             self._handle.update(value._repr_mimebundle_(), raw=True)
             self.finished = True
 

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from .session_state import SessionState, View
     from .status import Status
     from .sweep_result import Sweep
+    from .voting import Ballots
 
 HOME = ".lora_magic"
 
@@ -72,6 +73,7 @@ class Session:
         self._lock = SessionLock()
         self._ledger = Ledger()
         self._kept: dict[str, KeptRows] = {}
+        self._ballots: Ballots = {}
         self.home = Path(HOME)
 
     @cached_property
@@ -237,6 +239,7 @@ class Session:
         """Free everything and restore the base to its state before `load`. May be called twice."""
         kept = len(self._kept)
         self._kept.clear()
+        self._ballots.clear()
         if self._state.empty:
             gone = f"; {kept} kept sets of rows dropped" if kept else ""
             return Receipt(f"nothing is loaded; nothing to reset{gone}")
@@ -828,6 +831,11 @@ class Session:
         the label probabilities of each text are compared. `watch` is called after each new token
         with a function that returns the prompt and (adapter, text so far) of the answers being
         generated; if it returns true, they end.
+
+        `blind` hides which adapter gave which answer until the last vote: it returns a `Ballot`,
+        which shows one pair of answers after the other. Then the base takes part only if it is
+        named, or if no adapter is. The same call again returns the same ballot with its votes,
+        until an adapter is trained again.
         """
         from . import comparing
 
@@ -837,10 +845,17 @@ class Session:
             "top_p": top_p,
             "seed": seed,
         }
+        if blind and (scores or mix is not None):
+            flag = "--scores" if scores else "--mix"
+            raise CommandError(
+                f"compare: --blind hides which adapter answers, and {flag} shows it; omit one."
+            )
         if data is not None or column is not None or scores:
             raise CommandError("not yet: --data, --column, --scores")  # COMPARE
         if blind:
-            raise CommandError("not yet: --blind")  # BLIND
+            from . import voting
+
+            return voting.begin(self._ballots, self._state, prompts, adapters, sampling, watch)
         if mix is not None:
             raise CommandError("not yet: --mix")  # FAST
         return comparing.answers(self._state, prompts, adapters, sampling, watch)

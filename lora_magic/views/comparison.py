@@ -62,6 +62,16 @@ def progress_html(*answers: Begun) -> str:
     return str(frame(*parts, label="Answers in progress"))
 
 
+def sides(prompt: str, left: str, right: str) -> Markup:
+    """Two answers to one prompt, without the names of those who gave them."""
+    answers = {"Left": left, "Right": right}
+    panes = (
+        _pane(side, tag("div", _words([(text, False)]), style=_TEXT))
+        for side, text in answers.items()
+    )
+    return joined([_prompt(prompt), tag("div", *panes, style=_GRID)])
+
+
 def left_out(names: Sequence[str]) -> str:
     """The line about the adapters that a comparison left out; empty if there are none."""
     if not names:

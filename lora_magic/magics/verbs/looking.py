@@ -125,8 +125,35 @@ ASK = Verb(
 
 def _compare(call: Call) -> object:
     """The comparison; ■ ends it after the next token, and a second one at once."""
+    if call.flags.get("blind"):
+        return _vote(call)
     with Stop() as stop:
         return call.session.compare(*call.prompts, **call.flags, watch=lambda _: stop.requested)
+
+
+def _vote(call: Call) -> object:
+    """The ballot; while it answers only the prompt's number is shown, since texts have names."""
+    reporter, order = call.reporter, list(dict.fromkeys(call.prompts))
+
+    def watch(written: Callable[[], tuple[str, Any]]) -> bool:
+        def line() -> str:
+            prompt, _ = written()
+            where = f"{order.index(prompt) + 1} of {len(order)}" if prompt in order else ""
+            return f"answering prompt {where} …" if where else "answering …"
+
+        if reporter is not None:
+            reporter.count(line)
+        return stop.requested
+
+    with Stop() as stop:
+        return call.session.compare(*call.prompts, **call.flags, watch=watch)
+
+
+def _below(call: Call) -> dict[str, Any] | None:
+    """The initial values of the controls below a comparison; they would name what is hidden."""
+    if call.flags.get("blind"):
+        return None
+    return {"prompt": "\n\n".join(call.prompts), **call.flags}
 
 
 COMPARE = Verb(
@@ -162,10 +189,12 @@ COMPARE = Verb(
     (
         "%lora compare How do I make apple pie?",
         "%lora compare --adapters base,pirate How do I make apple pie?",
+        "%lora compare --blind --adapters base,pirate How do I make apple pie?",
     ),
     prompt="several",
     body="prompts with blank lines between them",
-    controls=lambda call: {"prompt": "\n\n".join(call.prompts), **call.flags},
+    answers=True,
+    controls=_below,
     run=_compare,
 )
 
