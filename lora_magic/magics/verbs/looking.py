@@ -7,6 +7,7 @@ from typing import Any
 
 from lora_magic.adapters.methods import METHODS
 from lora_magic.adapters.spec import BASE_NAME
+from lora_magic.compare.comparison import Unfinished
 from lora_magic.compare.limits import DEFAULT_NEW_TOKENS
 from lora_magic.interrupts import Stop
 from lora_magic.magics.variables import data, models_in, variable
@@ -122,9 +123,16 @@ ASK = Verb(
 
 
 def _compare(call: Call) -> object:
-    """The comparison; ■ ends it after the next token, and a second one at once."""
+    """The comparison, shown while it is generated; ■ ends it after the next token, a second one at
+    once."""
+
+    def watch(written: Callable[[], Unfinished]) -> bool:
+        if call.reporter is not None:
+            call.reporter.answers(written)
+        return stop.requested
+
     with Stop() as stop:
-        return call.session.compare(*call.prompts, **call.flags, watch=lambda _: stop.requested)
+        return call.session.compare(*call.prompts, **call.flags, watch=watch)
 
 
 COMPARE = Verb(
@@ -164,6 +172,7 @@ COMPARE = Verb(
     prompt="several",
     body="prompts with blank lines between them",
     controls=lambda call: {"prompt": "\n\n".join(call.prompts), **call.flags},
+    answers=True,
     run=_compare,
 )
 
