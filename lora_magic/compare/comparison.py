@@ -20,6 +20,18 @@ if TYPE_CHECKING:
 _COLUMNS = ("prompt", "adapter", "text", "tokens", "seconds", "batched", "first_logit_change")
 
 
+#: Answers to a prompt, finished or not: (adapter, text so far, or None before its turn).
+Begun = tuple[str, tuple[tuple[str, str | None], ...]]
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A comparison while its answers are generated: the prompts begun, of `total`."""
+
+    begun: tuple[Begun, ...]
+    total: int
+
+
 @dataclass(frozen=True)
 class Pane:
     """One adapter's answer to one prompt.

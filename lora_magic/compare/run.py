@@ -28,11 +28,22 @@ from .generate import Generation, OnToken, generate
 from .limits import check_flags, check_known, check_lengths
 from .stack import Stack, Variant, stacked
 
-#: Unfinished answers: the prompt, and (adapter, text so far) of those being generated now.
-PartialAnswers = tuple[str, tuple[tuple[str, str], ...]]
 
-#: Called after each new token with a function that returns `PartialAnswers`; True ends the answers.
-OnAnswers = Callable[[Callable[[], PartialAnswers]], bool]
+@dataclass(frozen=True)
+class Written:
+    """A prompt, and the adapters that answer it now; called, it decodes their texts so far."""
+
+    prompt: str
+    adapters: tuple[str, ...]
+    texts: Callable[[], list[str]] = field(compare=False)
+
+    def __call__(self) -> dict[str, str]:
+        """The text so far of each of the adapters."""
+        return dict(zip(self.adapters, self.texts(), strict=True))
+
+
+#: Called after each new token; True ends the answers.
+OnAnswers = Callable[[Written], bool]
 
 UNCHANGED = "first logits identical to base: this adapter changes nothing yet"
 BROKEN = "its logits are not finite: training diverged"
@@ -169,7 +180,7 @@ class _Run:
             return None
 
         def on_token(texts: Callable[[], list[str]]) -> bool:
-            if watch(lambda: (prompt, tuple(zip(names, texts(), strict=True)))):
+            if watch(Written(prompt, tuple(names), texts)):
                 self.ended.set()
             return self.ended.is_set()
 

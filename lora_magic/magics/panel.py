@@ -18,7 +18,7 @@ from lora_magic.magics.verbs.looking import VIEWS
 from lora_magic.state.queries import adapter_names, compared, prompt_of, spec_of
 from lora_magic.state.resolve import resolve_spec
 from lora_magic.views.board import columns, table_html
-from lora_magic.views.comparison import progress_html
+from lora_magic.views.comparison import progress_bundle
 from lora_magic.views.controls.board import BoardControls
 from lora_magic.views.controls.compare import CompareControls, Follow, Request
 from lora_magic.views.controls.outputs import outputs
@@ -26,6 +26,7 @@ from lora_magic.views.controls.ratio import Choices, Plan, RatioControls
 from lora_magic.views.controls.widgets import Page, PanelControls, close
 
 if TYPE_CHECKING:
+    from lora_magic.compare.comparison import Unfinished
     from lora_magic.state.session import Session
 
 #: Up to this Σ d·k·min(d, k) the singular values of dense ΔW are computed at once: about a second.
@@ -337,7 +338,6 @@ class Panel:
         names, prompts = [BASE_NAME, *(request.adapters or ())], blocks_of(request.prompt)
         if self._session._state.base.task.classifies:
             return _page_of(self._session.compare(prompts, adapters=names))
-        seen: dict[str, dict[str, str]] = {}
         found = self._session.compare(
             prompts,
             adapters=names,
@@ -345,7 +345,7 @@ class Panel:
             top_p=request.top_p,
             max_new_tokens=request.max_new_tokens,
             seed=request.seed,
-            watch=lambda written: follow(lambda: _so_far(names, seen, *written())),
+            watch=lambda written: follow(lambda: _progress(written())),
         )
         return _page_of(found)
 
@@ -361,16 +361,9 @@ _SAMPLING = ("temperature", "top_p", "max_new_tokens", "seed")
 _BY_MATRIX = ("lora", "adalora")
 
 
-def _so_far(
-    names: Sequence[str],
-    seen: dict[str, dict[str, str]],
-    prompt: str,
-    texts: Sequence[tuple[str, str]],
-) -> str:
+def _progress(found: Unfinished) -> str:
     """The page of the answers so far: finished, being generated, and pending."""
-    seen.setdefault(prompt, {}).update(texts)
-    groups = ((asked, [(name, made.get(name)) for name in names]) for asked, made in seen.items())
-    return progress_html(*groups)
+    return str(progress_bundle(found.begun, found.total)["text/html"])
 
 
 def _page_of(result: Any) -> str:

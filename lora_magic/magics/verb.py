@@ -235,8 +235,8 @@ class Verb:
     that it changes the session and so prints a receipt; `prompt` that free text follows the flags:
     "one", or "several" with blank lines between them in a cell; `body` what the cell under
     `%%lora NAME` contains, empty if it takes none; `trains` that it shows a run's progress,
-    `answers` that an answer is shown while it is generated, `announces` that a line says what it is
-    doing. `controls` gives the initial values of the controls below its record, None for no
+    `answers` that answers are shown while they are generated, `announces` that a line says what it
+    is doing. `controls` gives the initial values of the controls below its record, None for no
     controls. `notes` are lines of its help before its examples, `ending` those after them.
     """
 

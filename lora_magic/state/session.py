@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from lora_magic.base.template import Turns
     from lora_magic.compare.ask import Answer, OnText
     from lora_magic.compare.bulk import Answers
-    from lora_magic.compare.prediction import Prediction
-    from lora_magic.compare.run import OnAnswers
+    from lora_magic.compare.comparison import Comparison
+    from lora_magic.compare.prediction import Classification, Prediction
     from lora_magic.data.records import Function
     from lora_magic.data.row import Rows
     from lora_magic.evaluation.board import Board
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from lora_magic.training.reporter import Reporter
     from lora_magic.training.summary import RunSummary
 
+    from .comparing import OnUnfinished
     from .doctor import Examination
     from .history import Difference, History
     from .session_state import SessionState, View
@@ -822,15 +823,14 @@ class Session:
         temperature: float = 0.0,
         top_p: float = 1.0,
         seed: int = 0,
-        watch: OnAnswers | None = None,
-    ) -> Any:
+        watch: OnUnfinished | None = None,
+    ) -> Comparison | Classification:
         """The same prompts answered by the base and by each adapter, with the same seed.
 
         Without `adapters` those that were never trained are left out, and the record names them; if
         none was trained, all are compared. One argument may be a list of prompts. For a classifier
         the label probabilities of each text are compared. `watch` is called after each new token
-        with a function that returns the prompt and (adapter, text so far) of the answers being
-        generated; if it returns true, they end.
+        with a function that returns the answers so far; if it returns true, they end.
 
         `blind` hides which adapter gave which answer until the last vote: it returns a `Ballot`,
         which shows one pair of answers after the other. Then the base takes part only if it is

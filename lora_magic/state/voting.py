@@ -26,8 +26,7 @@ from lora_magic.printable import clean, one_line
 from . import comparing, queries
 
 if TYPE_CHECKING:
-    from lora_magic.compare.run import OnAnswers
-
+    from .comparing import OnUnfinished
     from .session_state import SessionState
 
 #: Where the sides come from: the operating system, so that nobody can predict them.
@@ -207,7 +206,7 @@ def begin(
     prompts: Sequence[Any],
     adapters: str | Sequence[str] | None,
     sampling: Mapping[str, Any],
-    watch: OnAnswers | None,
+    watch: OnUnfinished | None,
 ) -> Ballot:
     """The ballot of these prompts and adapters: a new one, or the one begun before.
 

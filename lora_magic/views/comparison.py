@@ -26,6 +26,8 @@ BASE = "base"
 #: With more adapters than `MANY` the base is repeated before every `ROW` of them, so that it stays
 #: in view; base and `ROW` adapters fill the width of a page.
 MANY, ROW = 4, 3
+#: Prompts that are shown while the last of them is answered.
+STILL = 4
 Column = TypeVar("Column")
 _GRID = (
     "display:grid;grid-template-columns:repeat(auto-fit, minmax(15rem, 1fr));gap:.75rem;"
@@ -53,13 +55,21 @@ def bundle(comparison: Comparison) -> dict[str, object]:
 Begun = tuple[str, Sequence[tuple[str, str | None]]]
 
 
-def progress_html(*answers: Begun) -> str:
-    """The page of unfinished answers to one prompt or several."""
-    parts: list[Markup] = []
-    for prompt, panes in answers:
+def progress_bundle(begun: Sequence[Begun], total: int = 1) -> dict[str, object]:
+    """The MIME bundle of unfinished answers: the prompt answered now and those just before it."""
+    parts, plain = [], []
+    if total > 1:
+        count = f"{len(begun)} of {total} prompts"
+        parts.append(line(count, muted=True))
+        plain.append(count)
+    for place, (prompt, panes) in enumerate(begun[-STILL:], start=1):
+        now = place == len(begun[-STILL:])
         rows = (tag("div", *(_begun(*pane) for pane in row), style=_GRID) for row in rows_of(panes))
-        parts += [_prompt(prompt, "answering …"), *rows]
-    return str(frame(*parts, label="Answers in progress"))
+        parts += [_prompt(prompt, "answering …" if now else ""), *rows]
+        texts = [(name, clean(text)) for name, text in panes if text is not None]
+        plain += [f"> {clean(prompt)}", *(f"[{one_line(name)}]\n{text}" for name, text in texts)]
+    page = frame(*parts, label="Answers in progress")
+    return {"text/html": str(page), "text/plain": "\n\n".join(plain)}
 
 
 def sides(prompt: str, left: str, right: str) -> Markup:

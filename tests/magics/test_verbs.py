@@ -504,6 +504,7 @@ def test_a_default_of_the_session_is_what_help_names() -> None:
         "--seed": "0",
         "--data": "the prompt typed",
         "--column": "prompt, or the only one of text",
+        "--mix": "none",
         "--messages": "the prompt typed",
     }
     load, blend = VERBS["load"], {a.name: a for a in VERBS["blend"].arguments}

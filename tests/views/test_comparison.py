@@ -90,7 +90,7 @@ def test_the_panes_wrap_and_each_is_named() -> None:
 
 def test_a_name_or_a_prompt_without_a_blank_breaks_inside_its_pane() -> None:
     name = "a" * 64
-    written = comparison.progress_html((name, [(name, None)]))
+    written = comparison.progress_bundle([(name, [(name, None)])])["text/html"]
     whole = shown(Comparison((pane(name, ANSWER, prompt=name),)))["text/html"]
     for found in (Page(whole), Page(written)):
         told = re.findall(f"<p ([^>]*)><strong>{name}", found.markup)

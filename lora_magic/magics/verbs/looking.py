@@ -7,6 +7,7 @@ from typing import Any
 
 from lora_magic.adapters.methods import METHODS
 from lora_magic.adapters.spec import BASE_NAME
+from lora_magic.compare.comparison import Unfinished
 from lora_magic.compare.limits import DEFAULT_NEW_TOKENS
 from lora_magic.evaluation.board import COLUMNS
 from lora_magic.interrupts import Stop
@@ -124,22 +125,28 @@ ASK = Verb(
 
 
 def _compare(call: Call) -> object:
-    """The comparison; ■ ends it after the next token, and a second one at once."""
+    """The comparison, shown while it is generated; ■ ends it after the next token, a second one at
+    once."""
     if call.flags.get("blind"):
         return _vote(call)
+
+    def watch(written: Callable[[], Unfinished]) -> bool:
+        if call.reporter is not None:
+            call.reporter.answers(written)
+        return stop.requested
+
     with Stop() as stop:
-        return call.session.compare(*call.prompts, **call.flags, watch=lambda _: stop.requested)
+        return call.session.compare(*call.prompts, **call.flags, watch=watch)
 
 
 def _vote(call: Call) -> object:
     """The ballot; while it answers only the prompt's number is shown, since texts have names."""
-    reporter, order = call.reporter, list(dict.fromkeys(call.prompts))
+    reporter = call.reporter
 
-    def watch(written: Callable[[], tuple[str, Any]]) -> bool:
+    def watch(written: Callable[[], Unfinished]) -> bool:
         def line() -> str:
-            prompt, _ = written()
-            where = f"{order.index(prompt) + 1} of {len(order)}" if prompt in order else ""
-            return f"answering prompt {where} …" if where else "answering …"
+            found = written()
+            return f"answering prompt {len(found.begun)} of {found.total} …"
 
         if reporter is not None:
             reporter.count(line)
