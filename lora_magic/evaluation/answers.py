@@ -5,7 +5,8 @@ Knows models, slots, variants and token ids; knows no session and no metric.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from lora_magic.adapters.slots import Slots
@@ -13,102 +14,106 @@ from lora_magic.compare.ask import refuse
 from lora_magic.compare.bulk import BATCH_TOKENS
 from lora_magic.compare.generate import Generation, generate
 from lora_magic.compare.limits import new_tokens
-from lora_magic.compare.stack import Variant, stacked
-from lora_magic.data.row import numbered
-from lora_magic.errors import DataError
+from lora_magic.compare.stack import Stack, Variant, stacked
 
 from .items import Item
 from .passes import Passes
 
-#: A prompt's token ids by variant.
+#: A prompt's token ids, by variant.
 Asked = tuple[tuple[int, ...], ...]
 
 
-def answers(
-    model: Any,
-    slots: Slots,
-    tokenizer: Any,
-    variants: Sequence[Variant],
-    items: Sequence[Item],
-    passes: Passes,
-    *,
-    context: int | None,
-    max_new_tokens: int | None,
-    **sampling: Any,
-) -> dict[int, list[Generation]]:
-    """By place, the answer of each variant to a row that has a prompt; without those after a stop.
+@dataclass(frozen=True, eq=False)
+class Answering:
+    """Answers prompts under variants, with these flags of `generate`; `stack` is None if the
+    variants cannot share a batch."""
 
-    In fp32 each is that of `generate` for its prompt alone. Equal prompts are answered once. Raises
-    `DataError` for prompts that leave no room in the context, `PromptError` for a variant whose
-    logits are not finite.
-    """
-    _check_room(items, context)
-    places: dict[Asked, list[int]] = {}
-    ordered = sorted(range(len(items)), key=lambda at: items[at].key)
-    for place in ordered:
-        asked = items[place].asked
-        if asked is not None:
-            places.setdefault(asked, []).append(place)
-    prompts = list(places)
-    lengths = [max(map(len, asked)) for asked in prompts]
-    stack = stacked(slots, variants)
-    together = len(variants) if stack else 1
+    model: Any
+    slots: Slots
+    tokenizer: Any
+    variants: Sequence[Variant]
+    stack: Stack | None
+    passes: Passes
+    context: int | None
+    sampling: Mapping[str, Any]
 
-    def room(length: int) -> int:
-        return new_tokens(length, context, max_new_tokens)
+    @classmethod
+    def of(
+        cls, model: Any, slots: Slots, tokenizer: Any, variants: Sequence[Variant], **more: Any
+    ) -> Answering:
+        """That of a model."""
+        return cls(model, slots, tokenizer, variants, stacked(slots, variants), **more)
 
-    order = sorted(range(len(prompts)), key=lambda at: -lengths[at])
-    rank = {at: number for number, at in enumerate(order)}
+    def all(self, items: Sequence[Item]) -> Iterator[tuple[int, list[Generation]]]:
+        """The place of each row that has a prompt, and its answer under each variant.
 
-    def fitting(first: int, most: int) -> int:
-        """How many follow with the same room for an answer as if alone."""
-        new = room(lengths[first])
-        most = min(most, max(1, BATCH_TOKENS // (together * (lengths[first] + new))))
-        following = order[rank[first] : rank[first] + most]
-        return sum(room(lengths[at]) == new for at in following)
+        In fp32 each is that of `generate` for its prompt alone. Equal prompts are answered once.
+        A stop ends it. Raises `PromptError` for a variant whose logits are not finite.
+        """
+        places: dict[Asked, list[int]] = {}
+        for place, item in sorted(enumerate(items), key=lambda pair: pair[1].key):
+            if item.asked is not None:
+                places.setdefault(item.asked, []).append(place)
+        # As `Passes` takes them, so that those that share a batch follow one another.
+        prompts = sorted(places, key=lambda asked: -_longest(asked))
 
-    def made(inputs: Sequence[Sequence[int]], stops: Sequence[Sequence[int]]) -> list[Generation]:
-        return generate(
-            model,
-            tokenizer,
-            inputs,
-            stop_ids=stops,
-            max_new_tokens=max_new_tokens,
-            context=context,
-            watch=passes.look,
-            **sampling,
-        )
+        def fitting(first: int, most: int) -> int:
+            return self._fitting(prompts[first:], most)
 
-    def work(batch: list[int]) -> list[list[Generation]]:
-        columns = [[prompts[at][number] for at in batch] for number in range(len(variants))]
-        stops = [[variant.form.stop_ids] * len(batch) for variant in variants]
-        if stack:
-            with stack.using(slots):
-                flat = made(sum(columns, []), sum(stops, []))
-            found = [flat[at : at + len(batch)] for at in range(0, len(flat), len(batch))]
+        def work(batch: list[int]) -> list[list[Generation]]:
+            return self._answered([prompts[at] for at in batch])
+
+        lengths = list(map(_longest, prompts))
+        for at, answers in self.passes.batches("answers", lengths, fitting, work):
+            for place in places[prompts[at]]:
+                yield place, answers
+
+    def _room(self, asked: Asked) -> int:
+        return new_tokens(_longest(asked), self.context, self.sampling.get("max_new_tokens"))
+
+    def _fitting(self, following: Sequence[Asked], most: int) -> int:
+        """How many of these share a batch: with the same room for an answer as if alone."""
+        new = self._room(following[0])
+        together = len(self.variants) if self.stack else 1
+        tokens = BATCH_TOKENS // (together * (_longest(following[0]) + new))
+        some = following[: min(most, max(1, tokens))]
+        return sum(self._room(asked) == new for asked in some)
+
+    def _answered(self, prompts: Sequence[Asked]) -> list[list[Generation]]:
+        """By prompt, the answer of each variant."""
+        columns = [[asked[at] for asked in prompts] for at in range(len(self.variants))]
+        stops = [[variant.form.stop_ids] * len(prompts) for variant in self.variants]
+        if self.stack:
+            with self.stack.using(self.slots):
+                flat = self._generated(
+                    [ids for column in columns for ids in column],
+                    [ids for column in stops for ids in column],
+                )
+            found = [flat[at : at + len(prompts)] for at in range(0, len(flat), len(prompts))]
         else:
             found = []
-            for variant, inputs, ends in zip(variants, columns, stops, strict=True):
-                with slots.using(variant.replacements):
-                    found.append(made(inputs, ends))
-        for variant, inputs, column in zip(variants, columns, found, strict=True):
-            for ids, one in zip(inputs, column, strict=True):
+            for variant, column, ends in zip(self.variants, columns, stops, strict=True):
+                with self.slots.using(variant.replacements):
+                    found.append(self._generated(column, ends))
+        for variant, column, made in zip(self.variants, columns, found, strict=True):
+            for ids, one in zip(column, made, strict=True):
                 if not one.finite:
-                    refuse(model, slots, ids, variant.name)
+                    refuse(self.model, self.slots, ids, variant.name)
         return [list(row) for row in zip(*found, strict=True)]
 
-    written: dict[int, list[Generation]] = {}
-    for at, row in passes.batches("answers", lengths, fitting, work):
-        written |= dict.fromkeys(places[prompts[at]], row)
-    return written
-
-
-def _check_room(items: Sequence[Item], context: int | None) -> None:
-    if context is None:
-        return
-    full = [item.number for item in items if max(map(len, item.asked or ((),))) >= context]
-    if full:
-        raise DataError(
-            f"{numbered('row', full)}: the prompt fills the context of {context:,} tokens; shorten "
-            "it, or leave it out of the data. Nothing was measured."
+    def _generated(
+        self, inputs: Sequence[Sequence[int]], stops: Sequence[Sequence[int]]
+    ) -> list[Generation]:
+        return generate(
+            self.model,
+            self.tokenizer,
+            inputs,
+            stop_ids=stops,
+            context=self.context,
+            watch=self.passes.look,
+            **self.sampling,
         )
+
+
+def _longest(asked: Asked) -> int:
+    return max(map(len, asked))

@@ -42,8 +42,8 @@ COLUMNS = ("adapter", "row", "prompt", "answer", "reference", "metric", "value")
 class EvaluatedRow:
     """One row: its number, what it says, and for each adapter its answer and values.
 
-    `values` are by metric, each with a value for every adapter, None where there is none. `tokens`
-    are those that the loss covers, by adapter; prompt forms may differ in their end tokens.
+    `values` are by metric, each with a value for every adapter. `tokens` are those that the loss
+    covers, by adapter: prompt forms may differ in their end tokens.
     """
 
     number: int
@@ -51,7 +51,7 @@ class EvaluatedRow:
     prompt: str
     reference: str | None
     answers: tuple[str | None, ...]
-    values: Mapping[str, tuple[float | None, ...]]
+    values: Mapping[str, tuple[float, ...]]
     tokens: tuple[int, ...]
 
 
@@ -180,17 +180,16 @@ class Evaluation:
 
         def how(row: EvaluatedRow) -> tuple[float, float, int]:
             values = row.values.get(self.primary)
-            found = [value for at in own if values and (value := values[at]) is not None]
-            mean = sign * sum(found) / len(found) if found else math.inf
+            mean = sign * sum(values[at] for at in own) if values else math.inf
             losses = row.values.get(LOSS)
             # Of equal ones, such as wrong labels, the one with the larger loss.
-            loss = sum(losses[at] or 0.0 for at in own) if losses else 0.0
+            loss = sum(losses[at] for at in own) if losses else 0.0
             return mean, -loss, row.number
 
         return sorted(self.rows, key=how)
 
     def to_frame(self) -> DataFrame:
-        """Columns adapter, row, prompt, answer, reference, metric, value; the rows in their order."""
+        """Columns adapter, row, prompt, answer, reference, metric, value, a row for each value."""
         return frame(self._cells(), COLUMNS)
 
     def _cells(self) -> Iterator[tuple[object, ...]]:
@@ -198,8 +197,7 @@ class Evaluation:
             for at, adapter in enumerate(self.adapters):
                 said = (adapter, row.number, row.prompt, row.answers[at], row.reference)
                 for metric, values in row.values.items():
-                    if values[at] is not None:
-                        yield (*said, metric, values[at])
+                    yield (*said, metric, values[at])
 
     def summary(self) -> DataFrame:
         """Columns adapter, metric, mean, low, high (its 95 % interval), rows."""
@@ -287,7 +285,7 @@ def _estimated(
     ordered = sorted(rows, key=lambda row: row.key)
     having: dict[tuple[int, ...], list[str]] = {}
     for metric in metrics:
-        able = (at for at, row in enumerate(ordered) if None not in row.values.get(metric, (None,)))
+        able = (at for at, row in enumerate(ordered) if metric in row.values)
         having.setdefault(tuple(able), []).append(metric)
     means: dict[str, list[Mean]] = {}
     pairs: dict[str, list[Pair]] = {}

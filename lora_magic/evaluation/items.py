@@ -108,7 +108,7 @@ def read_labelled(
     try:
         encoded = encode_labelled(given, tokenizer, classes, context, skip_bad=skip_bad)
     except DataError as error:
-        raise _of_evaluation(error) from None
+        raise of_evaluation(error) from None
     notes = [encoded.skipped] if encoded.skipped else []
     notes += _left_out(encoded.empty, "without a text or a label")
     notes += [f"{encoded.cut} texts cut to {context:,} tokens"] if encoded.cut else []
@@ -132,11 +132,13 @@ def _encoded(
     try:
         return encode(rows, tokenizer, form, context, skip_bad=skip_bad)
     except DataError as error:
-        raise _of_evaluation(error) from None
+        raise of_evaluation(error) from None
 
 
-def _of_evaluation(error: DataError) -> DataError:
+def of_evaluation(error: DataError) -> DataError:
+    """An error about rows to train on as one about rows to evaluate."""
     said = str(error).replace("to train on", "to evaluate").replace("trained on", "measured")
+    said = said.replace("%%lora_train", "%%lora evaluate").replace("train NAME", "evaluate")
     return DataError(said.replace(", or raise --max-length", ""))
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from lora_magic.adapters.slots import Slots
@@ -68,7 +68,7 @@ class Losses:
         units = [
             (place, [own[number] for own in item.examples])
             for place, item in enumerate(items)
-            for number in range(len(item.examples[0]))
+            for number in range(len(item.examples[0]))  # none without a reference
         ]
         # Sorted by what they say, too: which rows share a batch, whose sums then are rounded in
         # one way, does not depend on the order of the rows.
@@ -168,7 +168,7 @@ def _sum(parts: Sequence[Loss]) -> Loss:
     return Loss(nats, tokens, parts[0].chosen)
 
 
-def _keeps(model: nn.Module) -> bool:
+def _keeps(model: Any) -> bool:
     """Does the model compute the logits of some positions alone, if these are given?
 
     Found by running it: some take a number only, and some ignore it.

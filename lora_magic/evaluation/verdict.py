@@ -55,7 +55,10 @@ def _against(evaluation: Evaluation, best: Mean, other: Mean) -> str:
     difference = shown(metric, best.value - other.value, signed=True)
     interval = f"{shown(metric, low, signed=True)} to {shown(metric, high, signed=True)}"
     noise = "more than noise" if pair.real else "perhaps only noise"
-    return f"{other.adapter}: {_value(other)}; the difference of {difference} (95 % interval {interval}) is {noise}."
+    return (
+        f"{other.adapter}: {_value(other)}; the difference of {difference} (95 % interval "
+        f"{interval}) is {noise}."
+    )
 
 
 def _real(evaluation: Evaluation, one: Mean, other: Mean) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from lora_magic.errors import CommandError, DataError
 from lora_magic.evaluation import evaluation as record
 from lora_magic.evaluation import items as encoding
 from lora_magic.evaluation import scores
-from lora_magic.evaluation.answers import answers
+from lora_magic.evaluation.answers import Answering
 from lora_magic.evaluation.evaluation import EvaluatedRow, Evaluation
 from lora_magic.evaluation.items import Item, Items
 from lora_magic.evaluation.losses import Loss, Losses
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
     from .session_state import SessionState
 
+#: Values by metric, each for every variant.
+Values = dict[str, tuple[float, ...]]
+
 #: The metrics of our own, whose names no other can have.
 _OWN = (
     *(record.LOSS, record.PERPLEXITY, record.ACCURACY, record.EXACT, record.ROUGE),
@@ -46,7 +49,7 @@ _OWN = (
 def evaluate(
     state: SessionState,
     adapters: str | Sequence[str] | None,
-    rows: Rows,
+    read_rows: Callable[[], Rows],
     *,
     metric: Any,
     most: int | None,
@@ -59,6 +62,10 @@ def evaluate(
     variants = queries.variants(state, adapters)
     names = [variant.name for variant in variants]
     own = scores.own_metrics(metric, _OWN)
+    try:
+        rows = read_rows()
+    except DataError as error:
+        raise encoding.of_evaluation(error) from None
     given = _first(rows, most)
     count = f"{len(given):,} row{'s' * (len(given) != 1)}"
     passes = Passes(watch, f"evaluating {count} under {', '.join(names)} …")
@@ -152,64 +159,87 @@ class _Evaluation:
 
         Raises `KeyboardInterrupt` if no row was.
         """
-        state, items = self._state, read.items
-        base = state.base
+        items, base = read.items, self._state.base
+        answering = self._answering()
         pad = pad_id(base.tokenizer, base.model if base.task.classifies else None)
-        having = [item for item in items if item.examples[0]]
-        losses = Losses.of(base.model, state.slots, self._variants, pad).all(having, self.passes)
-        by_key = {id(having[at]): found for at, found in losses.items()}
-        written: dict[int, list[Generation]] = {}
-        if not base.task.classifies and not self.passes.stopped:
-            written = answers(
-                base.model,
-                state.slots,
-                base.tokenizer,
-                self._variants,
-                items,
-                self.passes,
-                context=self._context,
-                **self._sampling,
+        losses = Losses.of(base.model, self._state.slots, self._variants, pad)
+        found = losses.all(items, self.passes)
+        values = [self._of_loss(item, found.get(at)) for at, item in enumerate(items)]
+        said = [self._labels(found.get(at)) for at in range(len(items))]
+        if answering and not self.passes.stopped:
+            for at, made in answering.all(items):
+                said[at] = [one.text for one in made]
+                values[at] |= self._of_answers(items[at], made)
+        rows = [
+            EvaluatedRow(
+                item.number,
+                item.key,
+                item.prompt,
+                item.reference,
+                tuple(said[at]),
+                values[at],
+                tuple(one.tokens for one in found.get(at, ())),
             )
-        found = [
-            self._row(item, by_key.get(id(item)), written.get(at)) for at, item in enumerate(items)
+            for at, item in enumerate(items)
+            if values[at]
         ]
-        rows = [row for row in found if row.values]
         if not rows:
             raise KeyboardInterrupt
         return rows
 
-    def _row(
-        self, item: Item, losses: list[Loss] | None, made: list[Generation] | None
-    ) -> EvaluatedRow:
-        said: list[str | None] = [None] * len(self._variants)
-        values: dict[str, tuple[float | None, ...]] = {}
-        if losses is not None:
-            values[record.LOSS] = tuple(one.nats / one.tokens for one in losses)
-        if losses is not None and losses[0].chosen is not None:
-            labels = self._state.base.task.labels
-            said = [labels[one.chosen or 0] for one in losses]
-            values[record.ACCURACY] = tuple(float(label == item.reference) for label in said)
-        if made is not None:
-            texts = [one.text for one in made]
-            said = [*texts]
-            if item.reference is not None:
-                own = item.reference
-                values[record.EXACT] = tuple(scores.exact_match(text, own) for text in texts)
-                values[record.ROUGE] = tuple(scores.rouge_l(text, own) for text in texts)
-            values[record.LENGTH] = tuple(float(one.tokens) for one in made)
-            values[record.REPETITION] = tuple(map(scores.repetition, texts))
-        for name, metric in self._own.items():
-            if None not in said:
-                values[name] = tuple(
-                    scores.own_value(
-                        name, metric, item.number, item.prompt, text or "", item.reference
-                    )
-                    for text in said
-                )
-        tokens = tuple(one.tokens for one in losses) if losses else (0,) * len(self._variants)
-        return EvaluatedRow(
-            item.number, item.key, item.prompt, item.reference, tuple(said), values, tokens
+    def _answering(self) -> Answering | None:
+        """What generates the answers; None for a classifier, whose answers are its labels."""
+        base = self._state.base
+        if base.task.classifies:
+            return None
+        return Answering.of(
+            base.model,
+            self._state.slots,
+            base.tokenizer,
+            self._variants,
+            passes=self.passes,
+            context=self._context,
+            sampling=self._sampling,
         )
+
+    def _labels(self, losses: Sequence[Loss] | None) -> list[str | None]:
+        """The label that each variant of a classifier gives."""
+        names = self._state.base.task.labels
+        if losses is None:
+            return [None] * len(self._variants)
+        return [None if one.chosen is None else names[one.chosen] for one in losses]
+
+    def _of_loss(self, item: Item, losses: Sequence[Loss] | None) -> Values:
+        """A row's loss, and what a classifier's label is worth."""
+        if losses is None:
+            return {}
+        values: Values = {record.LOSS: tuple(one.nats / one.tokens for one in losses)}
+        labels = self._labels(losses)
+        if None in labels:
+            return values
+        values[record.ACCURACY] = tuple(float(label == item.reference) for label in labels)
+        return values | self._own_values(item, [label or "" for label in labels])
+
+    def _of_answers(self, item: Item, made: Sequence[Generation]) -> Values:
+        """What the answers to a row are worth."""
+        texts, own, values = [one.text for one in made], item.reference, Values()
+        if own is not None:
+            values[record.EXACT] = tuple(scores.exact_match(text, own) for text in texts)
+            values[record.ROUGE] = tuple(scores.rouge_l(text, own) for text in texts)
+        values[record.LENGTH] = tuple(float(one.tokens) for one in made)
+        values[record.REPETITION] = tuple(map(scores.repetition, texts))
+        return values | self._own_values(item, texts)
+
+    def _own_values(self, item: Item, texts: Sequence[str]) -> Values:
+        """The person's own metrics; each sees a row as soon as it is answered."""
+        said = (item.prompt, item.reference)
+        return {
+            name: tuple(
+                scores.own_value(name, metric, item.number, said[0], text, said[1])
+                for text in texts
+            )
+            for name, metric in self._own.items()
+        }
 
 
 def _note(state: SessionState, found: Evaluation) -> None:

@@ -900,17 +900,17 @@ class Session:
         _ = self._state.base
         if mix is not None:
             raise CommandError("not yet: --mix")
-        reading = {"columns": columns, "map_": map_, "format": format, "skip_bad": skip_bad}
         sampling = {
             "max_new_tokens": max_new_tokens,
             "temperature": temperature,
             "top_p": top_p,
             "seed": seed,
         }
+        reading = {"columns": columns, "map_": map_, "format": format, "skip_bad": skip_bad}
         return evaluate(
             self._state,
             adapters,
-            self._rows("evaluate", data, text, **reading),
+            partial(self._rows, "evaluate", data, text, prompts=True, **reading),
             metric=metric,
             most=rows,
             sampling=sampling,

@@ -180,7 +180,7 @@ def _worst_caption(found: Evaluation) -> str:
 
 
 def _lines(found: Evaluation, limit: int) -> tuple[list[list[str]], list[str]]:
-    """The worst rows, each as the lines of its prompt, its reference and its answers; the header."""
+    """The worst rows, each as lines for prompt, reference and answers; and the header."""
     metrics = [metric for metric in found.metrics if metric not in ("length", "repetition")]
     lines = [line for row in found.worst()[:ROWS] for line in _row(found, row, metrics, limit)]
     return lines, ["Row", "", "Text", *(title(found, metric) for metric in metrics)]
@@ -197,7 +197,7 @@ def _row(found: Evaluation, row: EvaluatedRow, metrics: list[str], limit: int) -
     for at, adapter in enumerate(found.adapters):
         values = [row.values.get(metric, ())[at : at + 1] for metric in metrics]
         cells = [
-            found.shown(metric, value[0]) if value and value[0] is not None else numbers.MISSING
+            found.shown(metric, value[0]) if value else numbers.MISSING
             for metric, value in zip(metrics, values, strict=True)
         ]
         answer = row.answers[at]
