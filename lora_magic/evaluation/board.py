@@ -218,11 +218,12 @@ def board_of(found: Iterable[tuple[Adapter, Mapping[str, Any], str]]) -> Board:
     adapters = list(found)
     rows = [row for one in adapters for row in _rows(*one)]
     # The base's loss on the same rows is the same, whichever adapter's run has measured it.
-    base = {row.data: row.base_held_out for row in rows if row.base_held_out is not None}
-    base.pop(None, None)
+    base: dict[str | None, float] = {
+        r.data: r.base_held_out for r in rows if r.data and r.base_held_out is not None
+    }
     rows = [_with_base(row, base.get(row.data, row.base_held_out)) for row in rows]
     board = Board(tuple(rows), tuple(filter(None, (_curve(a.name, run) for a, run, _ in adapters))))
-    order = {data: place for place, data in enumerate(board.data)}
+    order: dict[str | None, int] = {data: place for place, data in enumerate(board.data)}
     last = len(order)
     rows.sort(key=lambda r: (order.get(r.data, last), r.held_out is None, r.held_out or 0.0))
     return replace(board, rows=tuple(rows))
@@ -248,7 +249,7 @@ def _rows(adapter: Adapter, run: Mapping[str, Any], saved: str) -> list[BoardRow
         subject=_share(forgetting, "subject"),
         truth=_share(forgetting, "right"),
         guard=guard.get("after"),
-        guard_data=_short(guard.get("sha256")),
+        guard_data=_short(run.get("guard_sha256")),
         seconds=run.get("seconds"),
         when=_time(run.get("when")),
         saved=saved,

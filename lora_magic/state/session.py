@@ -974,11 +974,11 @@ class Session:
         Raises `StateError` without a base, `AdapterError` for a name that is not attached, and
         `CommandError` for an unknown column.
         """
-        from . import board, queries
+        from . import queries
 
         _ = self._state.base
         chosen = [name for given in names for name in queries.adapter_names(given)]
-        return board.board(self._view(), chosen, sort)
+        return queries.board(self._view(), chosen, sort)
 
     def panel(self, view: str | None = None, **start: Any) -> Panel:
         """Controls: ratio, spectrum, comparison and board in tabs under the status, or one `view`.

@@ -212,8 +212,8 @@ def with_forgetting(
         guard = summary.guard and summary.guard.measured("after", after)
         if guard:
             assert guarded is not None  # otherwise the summary has no guard
-            data = rows_hash(state, guarded.measured.examples)
-            attached.run["guard"] = {**asdict(guard), "sha256": data}
+            attached.run["guard"] = asdict(guard)
+            attached.run["guard_sha256"] = rows_hash(state, guarded.measured.examples)
         summary = replace(summary, forgetting=found, guard=guard)
         reporter.finish(summary)
     return summary

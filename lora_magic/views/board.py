@@ -16,7 +16,7 @@ from lora_magic.views.axis import Scale, log_range, log_ticks, ticks
 from lora_magic.views.html import Markup, joined, tag
 from lora_magic.views.style import figure, frame, heading, ramp
 from lora_magic.views.style import line as one
-from lora_magic.views.table import table
+from lora_magic.views.table import copying, table
 from lora_magic.views.text import plain_table, shortened
 
 if TYPE_CHECKING:
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 #: Rows of a table, curves of a picture, and characters of a name in each.
 ROWS, CURVES, NAME, LABEL = 60, 12, 24, 18
 
-_BEST = "★"
+_BEST, _SAVED = "★", "saved"
+_STAR = tag("span", _BEST, role="img", aria_label="best", title="best")
+#: Rows that the button copies.
+COPIED = 500
 _WIDTH, _HEIGHT = 600.0, 228.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 462.0, 14.0, 192.0
 _GAP = 13.0
@@ -34,17 +37,14 @@ _GAP = 13.0
 def bundle(board: Board) -> dict[str, object]:
     """A board's MIME bundle."""
     told = [one(note, muted=True) for note in board.notes]
-    page = frame(heading(board.line), *told, *_body(board), label="Board")
+    body = [_table(board), _curves(board.curves)] if board.rows else []
+    page = frame(heading(board.line), *told, *body, label="Board")
     return {"text/plain": _plain(board), "text/html": str(page)}
 
 
 def table_html(board: Board) -> str:
-    """The page of the table alone, for a control that sorts it."""
-    return str(frame(_table(board), label="Sorted board"))
-
-
-def _body(board: Board) -> list[Markup]:
-    return [_table(board), _curves(board.curves)] if board.rows else []
+    """The page of the table alone, inside a control that sorts it."""
+    return str(frame(_table(board, inside=True), label="Sorted board"))
 
 
 def columns(board: Board) -> list[str]:
@@ -54,28 +54,42 @@ def columns(board: Board) -> list[str]:
     ]
 
 
-def _table(board: Board) -> Markup:
-    shown, marks = columns(board), board.marks
+def _table(board: Board, *, inside: bool = False) -> Markup:
+    """Columns below each other where they belong together: sixteen in a line are too wide."""
+    known, marks = columns(board), board.marks
+    shown = [pair for cell in _CELLS if (pair := [name for name in cell if name in known])]
     rows = [
-        [_marked(_text(row, name), (at, name) in marks) for name in shown]
+        [_cell(row, pair, [name for name in pair if (at, name) in marks]) for pair in shown]
         for at, row in enumerate(board.rows[:ROWS])
     ]
-    caption = "Adapters; losses in nats, lower is better"
-    caption += "; ★ the best among rows with the same data" if marks else ""
+    caption = "Losses in nats: lower is better"
+    caption += f"; {_BEST} the best among rows with the same data" if marks else ""
     if len(board.rows) > ROWS:
         caption += f"; the first {ROWS} of {len(board.rows)}, .to_frame() has every row"
-    return table(caption, [_SHOWN[name][0] for name in shown], rows, left=2)
+    header = [_stacked([(_SHOWN[name][0], False) for name in pair]) for pair in shown]
+    return table(caption, header, rows, left=2, copy=_copying(board, inside))
 
 
-def _marked(value: str, best: bool) -> str:
-    if not best:
-        return value
-    # What is copied into a spreadsheet stays a number.
-    star = tag("span", _BEST, role="img", aria_label="best", title="best", style=_UNCOPIED)
-    return joined([tag("strong", value), star])
+def _copying(board: Board, inside: bool) -> Markup:
+    """Every column and digit, for a spreadsheet, but no path: a notebook may be published."""
+    rows = [list(_SHOWN)]
+    for row in board.rows[:COPIED]:
+        told = {name: getattr(row, name) for name in _SHOWN} | {"saved": _SAVED * bool(row.saved)}
+        rows.append(["" if value is None else str(value) for value in told.values()])
+    return copying(rows, inside=inside)
 
 
-_UNCOPIED = "user-select:none;-webkit-user-select:none"
+def _cell(row: BoardRow, names: Sequence[str], best: Sequence[str]) -> Markup:
+    return _stacked([(_text(row, name), name in best) for name in names])
+
+
+def _stacked(values: Sequence[tuple[str, bool]]) -> Markup:
+    """Values one below the other, the best ones marked."""
+    lines = []
+    for at, (value, best) in enumerate(values):
+        shown = joined([tag("strong", value), _STAR]) if best else value
+        lines += [*([tag("br")] if at else []), tag("span", shown, style="white-space:nowrap")]
+    return joined(lines)
 
 
 def _plain(board: Board) -> str:
@@ -123,10 +137,22 @@ _SHOWN: dict[str, tuple[str, Callable[[Any], str]]] = {
     "subject": ("Subject", numbers.percent),
     "truth": ("Truth", numbers.percent),
     "guard": ("Guard", _real),
-    "seconds": ("Time", numbers.duration),
+    "seconds": ("Seconds", numbers.duration),
     "when": ("UTC", _minute),
-    "saved": ("Saved", lambda folder: "yes"),
+    "saved": ("Saved", lambda folder: _SAVED),
 }
+
+#: The columns of the table on a page, those below each other that belong together.
+_CELLS = (
+    ("adapter", "data"),
+    ("method", "rank"),
+    ("parameters", "bytes"),
+    ("steps", "seconds"),
+    ("held_out", "base_held_out"),
+    ("gain",),
+    ("subject", "truth", "guard"),
+    ("when", "saved"),
+)
 
 
 # The picture

@@ -6,8 +6,10 @@ since JupyterLab's style sheet aligns cells to the right.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from urllib.parse import quote
 
+from lora_magic.printable import one_line
 from lora_magic.views.html import Markup, joined, tag
 from lora_magic.views.style import MUTED
 
@@ -37,12 +39,48 @@ COPY = Markup(
 )
 
 
+#: The button, and what it does: it copies the text in the `data-tsv` of its script or of itself.
+_BUTTON = (
+    "color:inherit;background:none;border:1px solid;border-radius:3px;padding:3px 8px;"
+    "min-height:24px;font-size:.8em;cursor:pointer"
+)
+_COPIES = (
+    "(b=>{document.addEventListener('copy',e=>{e.clipboardData.setData('text/plain',"
+    "decodeURIComponent(b.dataset.tsv));e.preventDefault();e.stopImmediatePropagation();"
+    "b.textContent='Copied'},{once:true,capture:true});document.execCommand('copy')})"
+)
+
+
+def copying(rows: Iterable[Sequence[str]], *, inside: bool = False) -> Markup:
+    """A button that copies these rows, as tab-separated values, where scripts run.
+
+    `inside` a control no <script> runs, but everything that is shown there was made by a script: an
+    attribute works. In any other output the script makes the button, or it would be there where it
+    cannot work.
+    """
+    # Quoted, since a tab is a control character, and a dollar or a backslash starts a formula.
+    tsv = quote("\n".join("\t".join(map(one_line, row)) for row in rows), safe=" ,:+")
+    if inside:
+        clicked = {"onclick": f"{_COPIES}(this)"}
+        return tag("button", "Copy as TSV", type="button", data_tsv=tsv, style=_BUTTON, **clicked)
+    made = (
+        "(s=>{if(!s)return;const b=document.createElement('button');b.textContent='Copy as TSV';"
+        f"b.dataset.tsv=s.dataset.tsv;b.style='{_BUTTON}';b.onclick=()=>{_COPIES}(b);"
+        "s.replaceWith(b)})(document.currentScript)"
+    )
+    return tag("script", Markup(made), data_tsv=tsv)
+
+
 def table(
-    caption: str, header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1
+    caption: str,
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    left: int = 1,
+    copy: Markup = COPY,
 ) -> Markup:
     """A table with a button that copies it; the first `left` columns are left-aligned.
 
-    The first cell of each row names the row.
+    The first cell of each row names the row. `copy` is another button.
     """
     head = tag("tr", *(_cell("th", name, i < left, "col") for i, name in enumerate(header)))
     body = [
@@ -53,7 +91,7 @@ def table(
         )
         for row in rows
     ]
-    return joined([_table(caption, tag("thead", head), tag("tbody", *body)), COPY])
+    return joined([_table(caption, tag("thead", head), tag("tbody", *body)), copy])
 
 
 def facts_table(caption: str, facts: Sequence[tuple[str, str]]) -> Markup:

@@ -34,7 +34,7 @@ VIEWS = {
     "ratio": "What other ranks, targets and methods would train; nothing is attached.",
     "spectrum": "The current spectra.",
     "compare": "Ask something else.",
-    "board": "The adapters by any column.",
+    "board": "The adapters, sorted by any column.",
 }
 
 ANSWERING = (
