@@ -20,7 +20,7 @@ from tests.classifiers import saved, tiny_of
 
 NAMES = """
     Adapter AdapterSpec Board Comparison LoraMagicError MergeReport RunSummary Session Spectrum
-    Sweep TrainSpec session
+    Sweep TrainSpec Votes session
 """
 
 #: Verb → its words, then its flags. Every cell with a body also takes --out.
@@ -89,8 +89,11 @@ FRAMES = {
     "doctor": "part check state found advice",
     "history": "session number when verb adapter state method rank spec parents data rows held_out"
     " steps loss held_out_loss seed seconds result base fingerprint",
-    "board": "adapter method rank parameters bytes steps data held_out base_held_out gain subject truth"
-    " guard seconds when saved",
+    "board": "adapter method rank parameters bytes steps data held_out base_held_out gain subject"
+    " truth guard seconds when saved",
+    "votes": "prompt left right vote",
+    "answers voted on": "prompt left right",
+    "votes summary": "winner other wins losses ties both_bad identical rate low high p more",
     "two runs": "part field first second",
     "accuracy": "label right total accuracy",
 }
@@ -140,6 +143,8 @@ def _of_a_language_model() -> dict[str, Any]:
     sweep = session.sweep("best", [(f"Where is {at}?", "Arr!") for at in range(12)], **_TINY)
     spectrum = session.spectrum("pirate")
     compression = session.compress("pirate")
+    ballot: Any = session.compare("Hi", adapters="calm,pirate", blind=True, max_new_tokens=2)
+    votes = _voted(ballot)
     frames = {
         "comparison": session.compare("What does a fox eat?", max_new_tokens=2).to_frame(),
         "answers": session.ask(data=["What does a fox eat?"], max_new_tokens=2).to_frame(),
@@ -152,6 +157,9 @@ def _of_a_language_model() -> dict[str, Any]:
         "several adapters": several.to_frame(),
         "history": session.history().to_frame(),
         "board": session.board().to_frame(),
+        "votes": votes.to_frame(),
+        "answers voted on": votes.answers,
+        "votes summary": votes.summary(),
         "two runs": session.history("pirate,calm").to_frame(),
         "preview": session.preview("pirate", text="What? => Arr!").to_frame(),
         "forgetting": training.forgetting.to_frame(),
@@ -163,6 +171,12 @@ def _of_a_language_model() -> dict[str, Any]:
     }
     session.reset()
     return frames
+
+
+def _voted(ballot: Any) -> Any:
+    while not ballot.done:
+        ballot.vote("left")
+    return ballot.result()
 
 
 def _of_a_classifier(folder: Path) -> dict[str, Any]:

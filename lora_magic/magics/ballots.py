@@ -79,12 +79,12 @@ class BallotPanel:
         return ballot_html(count, ballot.prompt, ballot.left, ballot.right)
 
     def _changed(self) -> None:
+        if not self._handles:
+            return
         if self._ballot.done:
             self.controls.end()
         self.controls.refresh()
-        # The line alone while the user votes: a new output for the controls would take the focus.
         shown = self.outputs()
-        for handle, bundle in zip(
-            self._handles, shown if self._ballot.done else shown[:1], strict=False
-        ):
-            handle.update(bundle, raw=True)
+        # The line alone while the user votes: a new output for the controls would take the focus.
+        for place in range(len(shown) if self._ballot.done else 1):
+            self._handles[place].update(shown[place], raw=True)

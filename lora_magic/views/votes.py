@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from lora_magic import numbers
 from lora_magic.printable import one_line
 from lora_magic.views.comparison import sides
+from lora_magic.views.html import tag
 from lora_magic.views.style import code, details, frame, heading, line
 from lora_magic.views.table import table
 from lora_magic.views.text import plain_table, shortened
@@ -54,7 +55,9 @@ def bundle(votes: Votes) -> dict[str, object]:
 
 def ballot_html(count: str, prompt: str, left: str, right: str) -> str:
     """The page of one prompt to vote on; `count` says how far it is."""
-    return str(frame(line(count, muted=True), sides(prompt, left, right), label="Blind comparison"))
+    # A status is read out when it changes.
+    told = tag("div", line(count, muted=True), role="status")
+    return str(frame(told, sides(prompt, left, right), label="Blind comparison"))
 
 
 def _pair(pair: Pair) -> list[str]:

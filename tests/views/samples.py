@@ -17,6 +17,7 @@ from lora_magic.compare.ask import Answer
 from lora_magic.compare.bulk import Answers, LabelRow, TextRow
 from lora_magic.compare.comparison import Comparison, Pane
 from lora_magic.compare.prediction import Classification, Prediction
+from lora_magic.evaluation.votes import Vote, Votes
 from lora_magic.lowrank.spectrum import Spectrum, SpectrumRow
 from lora_magic.state.doctor import NOTE, OK, PROBLEM, Examination, Finding
 from lora_magic.state.history import Difference, History
@@ -29,6 +30,7 @@ from lora_magic.training.preview import Preview, PreviewRow
 from lora_magic.training.sample import ReadToken
 from lora_magic.training.summary import RunSummary
 from lora_magic.views import receipt, status, training
+from lora_magic.views.votes import ballot_html
 
 Bundle = dict[str, object]
 Series = list[tuple[str, str, list[float]]]
@@ -255,6 +257,24 @@ def _sweep(text: str) -> Bundle:
     return shown(sweep(*arms, name=text))
 
 
+def voted(*choices: str, pairs: tuple[tuple[str, str], ...] = (("pirate", "calm"),)) -> Votes:
+    """Votes on these pairs in turn, the first of a pair on the left."""
+    given = [
+        Vote(f"Prompt {n}", *pairs[n % len(pairs)], choice, f"Left {n}", f"Right {n}")
+        for n, choice in enumerate(choices)
+    ]
+    return Votes(tuple(given), len(given))
+
+
+def _votes(text: str) -> Bundle:
+    asked = [
+        Vote(text, text, other, choice, text, text)
+        for other in ("calm", "base")
+        for choice in ("left", "tie", "both bad", "identical")
+    ]
+    return shown(Votes(tuple(asked), 9))
+
+
 #: The name of a display, and how to make it with one text everywhere.
 ALL: dict[str, Callable[[str], Bundle]] = {
     "spectrum": lambda text: shown(spectrum(modules(2, ("q_proj", text), adapter=text))),
@@ -299,6 +319,12 @@ ALL: dict[str, Callable[[str], Bundle]] = {
     "preview of labels": _preview_of_labels,
     "status": _status,
     "sweep": _sweep,
+    "votes": _votes,
+    "votes of one pair": lambda text: shown(voted("left", pairs=((text, "calm"),))),
+    "ballot": lambda text: {
+        "text/plain": "",
+        "text/html": ballot_html("Prompt 1 of 2", text, text, text),
+    },
     "status without a base": lambda text: state(
         None, text, next_commands=[f"{text}  {text}"], found=[text]
     ),

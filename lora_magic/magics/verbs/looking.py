@@ -203,6 +203,10 @@ COMPARE = Verb(
     answers=True,
     controls=_below,
     run=_compare,
+    notes=(
+        "--blind: run the cell again to go on; with another --seed the vote begins anew. The",
+        "result's .to_frame() has the votes, and train --data takes them as preferences.",
+    ),
 )
 
 

@@ -15,12 +15,13 @@ from lora_magic.views.controls.widgets import Page, button, row
 from lora_magic.views.html import Markup, tag
 
 _MARK = "lora-magic-votes"
-# JupyterLab's own ring of a focused button is one pixel of a pale colour.
+# JupyterLab's own ring of a focused button is one pixel of a pale colour. Inside the button, since
+# its row cuts off what is outside.
 _STYLE = tag(
     "style",
     Markup(
         f".{_MARK} .jupyter-button:focus-visible "
-        "{outline: 2px solid var(--jp-ui-font-color1); outline-offset: 2px}"
+        "{outline: 2px solid var(--jp-ui-font-color1); outline-offset: -2px}"
     ),
 )
 
@@ -54,7 +55,8 @@ class VoteControls:
         self.widget.children = (self.page.widget,)
 
     def _button(self, name: str, tooltip: str = "") -> Any:
-        made = button(name, tooltip=tooltip or name)
+        # Four of them fit into a line of 800 pixels beside JupyterLab's own columns.
+        made = button(name, tooltip=tooltip or name, layout={"width": "8rem"})
         made.on_click(lambda _: self._pressed(name.lower()))
         return made
 

@@ -14,7 +14,9 @@ from lora_magic.views.controls import widgets
 from lora_magic.views.controls.compare import CompareControls, Request
 from lora_magic.views.controls.outputs import MIME, StopButton, outputs
 from lora_magic.views.controls.ratio import Choices, Plan, RatioControls
+from lora_magic.views.controls.votes import VoteControls
 from lora_magic.views.controls.widgets import PanelControls
+from lora_magic.views.votes import ballot_html
 
 HOSTILE = "<script>alert('x')</script>\x1b[31m\u202e"
 
@@ -39,7 +41,14 @@ def stop(text: str) -> Any:
     return StopButton(lambda: None).widget
 
 
+def votes(text: str) -> Any:
+    return VoteControls(
+        ["left"], lambda _: None, lambda: ballot_html(text, text, text, text)
+    ).widget
+
+
 ALL: dict[str, Callable[[str], Any]] = {
+    "votes": votes,
     "ratio": ratio,
     "compare": compare,
     "panel": panel,
