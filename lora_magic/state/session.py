@@ -688,6 +688,16 @@ class Session:
     def _rows(self, verb: str, data: Any, text: str | None, **reading: Any) -> Rows:
         return rows_given(self._kept, verb, data, text, **self._reading(), **reading)
 
+    def _prompts(self, verb: str, data: Any, column: str | None) -> list[str]:
+        """The prompts of a column of the data, or of kept rows; "" for a row without one."""
+        from . import asking
+
+        self._state.base.needs_tokenizer()
+        if isinstance(data, KeptRows) or (isinstance(data, str) and data in self._kept):
+            name = data.name if isinstance(data, KeptRows) else data
+            return asking.prompts_of(self._rows(verb, data, None), name, column)
+        return asking.texts_of(data, column)
+
     @transactional
     def data(self, name: str, text: str, *, format: str | None = None) -> KeptRows:
         """Keep typed rows under a name, until `reset` or the end of the kernel.
@@ -794,11 +804,8 @@ class Session:
         if data is not None:
             if prompt is not None:
                 raise CommandError("ask: both a prompt and data are given; pass one of the two.")
-            if isinstance(data, KeptRows) or (isinstance(data, str) and data in self._kept):
-                name = data.name if isinstance(data, KeptRows) else data
-                rows = self._rows("ask", data, None)
-                data, column = asking.prompts_of(rows, name, column), None
-            return asking.column(self._state, data, column, sampling, watch)
+            rows = self._prompts("ask", data, column)
+            return asking.column(self._state, rows, sampling, watch)
         if column is not None:
             raise CommandError(f"--column {column} names a column of --data; omit it.")
         return asking.one(self._state, prompt, sampling, watch)
@@ -822,8 +829,14 @@ class Session:
         """The same prompts answered by the base and by each adapter, with the same seed.
 
         Without `adapters` those that were never trained are left out, and the record names them; if
-        none was trained, all are compared. One argument may be a list of prompts. For a classifier
-        the label probabilities of each text are compared. `watch` is called after each new token
+        none was trained, all are compared. One argument may be a list of prompts; `data` and
+        `column` are those of `ask`. Each prompt is answered once, in a pass of its own, so that no
+        answer depends on the other prompts; the record's notes count repeated and blank ones.
+
+        With `scores` every answer's tokens are also given to the base and to each adapter:
+        `comparison.scores` has the log-probability of each token, without temperature and top-p,
+        and the perplexities. For a classifier the label probabilities of each text are compared,
+        and `scores` raises `PromptError`. `watch` is called after each new token
         with a function that returns the answers so far; if it returns true, they end.
         """
         from . import comparing
@@ -834,13 +847,20 @@ class Session:
             "top_p": top_p,
             "seed": seed,
         }
-        if data is not None or column is not None or scores:
-            raise CommandError("not yet: --data, --column, --scores")  # COMPARE
         if blind:
             raise CommandError("not yet: --blind")  # BLIND
         if mix is not None:
             raise CommandError("not yet: --mix")  # FAST
-        return comparing.answers(self._state, prompts, adapters, sampling, watch)
+        rows = None
+        if data is not None:
+            if prompts:
+                raise CommandError("compare: both prompts and data are given; pass one.")
+            rows = self._prompts("compare", data, column)
+        elif column is not None:
+            raise CommandError(f"--column {column} names a column of --data; omit it.")
+        return comparing.answers(
+            self._state, prompts, adapters, sampling, watch, rows=rows, scores=scores
+        )
 
     def ratio(
         self,
@@ -894,8 +914,8 @@ class Session:
 
         They call the session as a cell would, and update after every verb. `start` are the initial
         values: `adapter`, `method`, `rank`, `targets`, `virtual_tokens` for "ratio"; `adapters` for
-        "spectrum"; `prompt`, `adapters`, `temperature`, `top_p`, `max_new_tokens`, `seed` for
-        "compare".
+        "spectrum"; `prompt`, `adapters`, `temperature`, `top_p`, `max_new_tokens`, `seed`, `scores`
+        for "compare".
         Drawing them needs a notebook. Raises `CommandError` for any other view or value.
         """
         # Imported from the room above: a panel belongs to a session but needs a notebook.

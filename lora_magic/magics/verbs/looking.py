@@ -135,6 +135,15 @@ def _compare(call: Call) -> object:
         return call.session.compare(*call.prompts, **call.flags, watch=watch)
 
 
+def _asked(call: Call) -> dict[str, Any]:
+    """What the controls begin with; they have no data, so they suggest a prompt in its place."""
+    given = {key: value for key, value in call.flags.items() if key not in _NO_CONTROL}
+    return {"prompt": "\n\n".join(call.prompts), **given}
+
+
+#: Flags of compare without a control.
+_NO_CONTROL = ("data", "column", "blind", "mix")
+
 COMPARE = Verb(
     "compare",
     "compare the answers of base and adapters side by side",
@@ -168,10 +177,11 @@ COMPARE = Verb(
     (
         "%lora compare How do I make apple pie?",
         "%lora compare --adapters base,pirate How do I make apple pie?",
+        "%lora compare --data mails.csv --column body --scores",
     ),
     prompt="several",
     body="prompts with blank lines between them",
-    controls=lambda call: {"prompt": "\n\n".join(call.prompts), **call.flags},
+    controls=_asked,
     answers=True,
     run=_compare,
 )
