@@ -19,8 +19,8 @@ _CHUNKS = re.compile(rf"\s+|[{_UNSPACED}]|[^\s{_UNSPACED}]+")
 
 #: What a piece of a text is: in both texts, only in this one, or only in the other.
 SAME, ADDED, MISSING = "same", "added", "missing"
-#: Below this share of shared words two texts are unlike, and missing words would hide the text.
-ALIKE = 1 / 3
+#: Below this share of shared words more than a few missing ones would hide the text.
+ALIKE, FEW = 1 / 3, 8
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class Difference:
 
     `pieces` are (piece, SAME, ADDED or MISSING). Without the missing ones they join to the text;
     white space is never added. Missing pieces are before what replaces them, with blanks in place
-    of line breaks; `unlike` texts, which share fewer than `ALIKE` of their words, have none.
+    of line breaks. Texts that share fewer than `ALIKE` of their words are `unlike`, and have none,
+    if more than `FEW` are missing, or all.
     `added` and `missing` count words and punctuation.
     """
 
@@ -51,7 +52,9 @@ def difference(base: str, text: str) -> Difference:
     # Without autojunk=False, difflib ignores words that are frequent in a long text.
     codes = SequenceMatcher(None, old.words, new.words, autojunk=False).get_opcodes()
     shared = sum(end - start for kind, start, end, _, _ in codes if kind == "equal")
-    unlike = shared < ALIKE * max(len(old.words), len(new.words))
+    added, missing = len(new.words) - shared, len(old.words) - shared
+    many = missing > FEW or not new.words
+    unlike = many and shared < ALIKE * max(len(old.words), len(new.words))
     pieces: list[tuple[str, str]] = []
     at = 0
     for kind, start, end, first, last in codes:
@@ -65,9 +68,7 @@ def difference(base: str, text: str) -> Difference:
         marked = SAME if kind == "equal" else ADDED
         pieces += [(one, SAME if one.isspace() else marked) for one in new.pieces[begin:at]]
     pieces += [(blank, SAME) for blank in new.pieces[at:]]
-    return Difference(
-        tuple(pieces), len(new.words) - shared, len(old.words) - shared, unlike and old.words != []
-    )
+    return Difference(tuple(pieces), added, missing, unlike)
 
 
 class _Words:

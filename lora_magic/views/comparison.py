@@ -6,6 +6,7 @@ Knows comparisons and answers; does not know how they were made.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -194,7 +195,7 @@ def _counted(added: int, missing: int) -> list[str]:
     """How many words differ from the base's answer."""
     counts = [(added, "added"), (missing, "missing")]
     some = [f"{n} {'word' if n == 1 else 'words'} {kind}" for n, kind in counts if n]
-    return [", ".join(some).replace(" words missing", " missing", added > 0)] if some else []
+    return [re.sub(r", (\d+) words? ", r", \1 ", ", ".join(some))] if some else []
 
 
 def _words(words: Sequence[Word]) -> Markup:
