@@ -105,7 +105,6 @@ REASONS = {
     "base/__init__.py": "choices that help and completion read without torch",
     "checks.py": OPEN_FILE,
     "compare/__init__.py": INIT,
-    "compare/diff.py": "the words that differ, alone",
     "data/__init__.py": INIT,
     "demo/__init__.py": INIT,
     "demo/checksums.py": "written by the factory, verified by the loader",

@@ -67,6 +67,8 @@ SURFACE = {
 #: Result → the columns of its frame.
 FRAMES = {
     "comparison": "prompt adapter text tokens seconds batched first_logit_change",
+    "scores": "prompt answer_of adapter position token log_probability",
+    "scores summary": "prompt answer_of adapter tokens log_probability perplexity",
     "answers": "prompt adapter answer tokens finished",
     "labelled answers": "prompt adapter label probability",
     "classification": "prompt adapter label probability chosen",
@@ -145,8 +147,11 @@ def _of_a_language_model() -> dict[str, Any]:
     compression = session.compress("pirate")
     ballot: Any = session.compare("Hi", adapters="calm,pirate", blind=True, max_new_tokens=2)
     votes = _voted(ballot)
+    scored: Any = session.compare("What does a fox eat?", max_new_tokens=2, scores=True)
     frames = {
-        "comparison": session.compare("What does a fox eat?", max_new_tokens=2).to_frame(),
+        "comparison": scored.to_frame(),
+        "scores": scored.scores.to_frame(),
+        "scores summary": scored.scores.summary(),
         "answers": session.ask(data=["What does a fox eat?"], max_new_tokens=2).to_frame(),
         "spectrum": spectrum.to_frame(),
         "spectrum summary": spectrum.summary(),

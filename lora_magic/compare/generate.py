@@ -30,6 +30,7 @@ OnFirst = Callable[[Tensor], None]
 class Generation:
     """One answer: text, generated tokens (with the end token), and whether it ended itself.
 
+    `ids` are those tokens.
     `finite` is False if it was ended because its logits were not finite.
     """
 
@@ -37,6 +38,7 @@ class Generation:
     tokens: int
     ended: bool
     finite: bool = True
+    ids: tuple[int, ...] = ()
 
 
 @torch.no_grad()
@@ -238,4 +240,5 @@ def _answer(tokenizer: Any, row: list[int], stops: set[int], finite: bool) -> Ge
     """The text up to the row's first stop token; the batch may have continued after it."""
     end = next((place for place, token in enumerate(row) if token in stops), None)
     text = tokenizer.decode(row[:end], skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    return Generation(text, len(row) if end is None else end + 1, end is not None, finite)
+    ids = tuple(row[: None if end is None else end + 1])
+    return Generation(text, len(ids), end is not None, finite, ids)

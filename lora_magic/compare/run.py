@@ -144,6 +144,7 @@ class _Run:
                 first_logit_change=change,
                 note="" if variant is self.variants[0] or first is None else _note(change),
                 stopped=not answer.ended and self.ended.is_set(),
+                ids=answer.ids,
             )
             for variant, (answer, seconds, first), change in zip(
                 self.variants, made, changes, strict=True

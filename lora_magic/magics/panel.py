@@ -318,7 +318,7 @@ class Panel:
 
     def _compare_controls(self) -> CompareControls:
 
-        given = {k: v for k, v in self._start.items() if k in _SAMPLING and v is not None}
+        given = {k: v for k, v in self._start.items() if k in _ANSWERS and v is not None}
         named = self._start.get("adapters") is not None
         state = self._session._state
         usual = {*compared(state), *([] if state.active in state.attached else [state.active])}
@@ -345,6 +345,7 @@ class Panel:
             top_p=request.top_p,
             max_new_tokens=request.max_new_tokens,
             seed=request.seed,
+            scores=request.scores,
             watch=lambda written: follow(lambda: _progress(written())),
         )
         return _page_of(found)
@@ -353,10 +354,10 @@ class Panel:
 #: Options for the controls' initial values.
 _STARTS = (
     *("adapter", "method", "rank", "targets", "virtual_tokens"),
-    *("adapters", "sort", "prompt", "temperature", "top_p", "max_new_tokens", "seed"),
+    *("adapters", "sort", "prompt", "temperature", "top_p", "max_new_tokens", "seed", "scores"),
 )
-#: Options of sampling.
-_SAMPLING = ("temperature", "top_p", "max_new_tokens", "seed")
+#: Options of the answers.
+_ANSWERS = ("temperature", "top_p", "max_new_tokens", "seed", "scores")
 #: The methods whose target matrices can be chosen.
 _BY_MATRIX = ("lora", "adalora")
 

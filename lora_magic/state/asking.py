@@ -61,22 +61,18 @@ def one(
 
 
 def column(
-    state: SessionState,
-    data: object,
-    name: str | None,
-    sampling: Mapping[str, Any],
-    watch: OnText | None,
+    state: SessionState, texts: Sequence[str], sampling: Mapping[str, Any], watch: OnText | None
 ) -> Answers:
-    """The answers to a column of the data; a classifier's labels."""
+    """The answers to a column of prompts; a classifier's labels."""
     model, tokenizer, common = state.base.model, state.base.needs_tokenizer(), _common(state)
     if not state.base.task.classifies:
-        form, texts = state.form_of(state.active), texts_of(data, name)
+        form = state.form_of(state.active)
         return bulk.ask_all(model, tokenizer, form, texts, **common, **sampling, watch=watch)
     classifying.refuse_flags(**sampling)
     return bulk.classify_all(
         model,
         tokenizer,
-        texts_of(data, name),
+        texts,
         state.base.task.labels,
         **common,
         untrained=_untrained(state),

@@ -694,6 +694,16 @@ class Session:
     def _rows(self, verb: str, data: Any, text: str | None, **reading: Any) -> Rows:
         return rows_given(self._kept, verb, data, text, **self._reading(), **reading)
 
+    def _prompts(self, verb: str, data: Any, column: str | None) -> list[str]:
+        """The prompts of a column of the data, or of kept rows; "" for a row without one."""
+        from . import asking
+
+        self._state.base.needs_tokenizer()
+        if isinstance(data, KeptRows) or (isinstance(data, str) and data in self._kept):
+            name = data.name if isinstance(data, KeptRows) else data
+            return asking.prompts_of(self._rows(verb, data, None), name, column)
+        return asking.texts_of(data, column)
+
     @transactional
     def data(self, name: str, text: str, *, format: str | None = None) -> KeptRows:
         """Keep typed rows under a name, until `reset` or the end of the kernel.
@@ -800,11 +810,8 @@ class Session:
         if data is not None:
             if prompt is not None:
                 raise CommandError("ask: both a prompt and data are given; pass one of the two.")
-            if isinstance(data, KeptRows) or (isinstance(data, str) and data in self._kept):
-                name = data.name if isinstance(data, KeptRows) else data
-                rows = self._rows("ask", data, None)
-                data, column = asking.prompts_of(rows, name, column), None
-            return asking.column(self._state, data, column, sampling, watch)
+            rows = self._prompts("ask", data, column)
+            return asking.column(self._state, rows, sampling, watch)
         if column is not None:
             raise CommandError(f"--column {column} names a column of --data; omit it.")
         return asking.one(self._state, prompt, sampling, watch)
@@ -828,8 +835,14 @@ class Session:
         """The same prompts answered by the base and by each adapter, with the same seed.
 
         Without `adapters` those that were never trained are left out, and the record names them; if
-        none was trained, all are compared. One argument may be a list of prompts. For a classifier
-        the label probabilities of each text are compared. `watch` is called after each new token
+        none was trained, all are compared. One argument may be a list of prompts; `data` and
+        `column` are those of `ask`. Each prompt is answered once, in a pass of its own, so that no
+        answer depends on the other prompts; the record's notes count repeated and blank ones.
+
+        With `scores` every answer's tokens are also given to the base and to each adapter:
+        `comparison.scores` has the log-probability of each token, without temperature and top-p,
+        and the perplexities. For a classifier the label probabilities of each text are compared,
+        and `scores` raises `PromptError`. `watch` is called after each new token
         with a function that returns the answers so far; if it returns true, they end.
 
         `blind` hides which adapter gave which answer until the last vote: it returns a `Ballot`,
@@ -850,15 +863,23 @@ class Session:
             raise CommandError(
                 f"compare: --blind hides which adapter answers, and {flag} shows it; omit one."
             )
-        if data is not None or column is not None or scores:
-            raise CommandError("not yet: --data, --column, --scores")  # COMPARE
+        if mix is not None:
+            raise CommandError("not yet: --mix")  # FAST
+        rows = None
+        if data is not None:
+            if prompts:
+                raise CommandError("compare: both prompts and data are given; pass one.")
+            rows = self._prompts("compare", data, column)
+        elif column is not None:
+            raise CommandError(f"--column {column} names a column of --data; omit it.")
         if blind:
             from . import voting
 
-            return voting.begin(self._ballots, self._state, prompts, adapters, sampling, watch)
-        if mix is not None:
-            raise CommandError("not yet: --mix")  # FAST
-        return comparing.answers(self._state, prompts, adapters, sampling, watch)
+            asked = prompts if rows is None else [row for row in rows if row.strip()]
+            return voting.begin(self._ballots, self._state, asked, adapters, sampling, watch)
+        return comparing.answers(
+            self._state, prompts, adapters, sampling, watch, rows=rows, scores=scores
+        )
 
     @transactional
     def evaluate(
@@ -986,7 +1007,7 @@ class Session:
         They call the session as a cell would, and update after every verb. `start` are the initial
         values: `adapter`, `method`, `rank`, `targets`, `virtual_tokens` for "ratio"; `adapters` for
         "spectrum"; `adapters`, `sort` for "board"; `prompt`, `adapters`, `temperature`, `top_p`,
-        `max_new_tokens`, `seed` for "compare".
+        `max_new_tokens`, `seed`, `scores` for "compare".
         Drawing them needs a notebook. Raises `CommandError` for any other view or value.
         """
         # Imported from the room above: a panel belongs to a session but needs a notebook.

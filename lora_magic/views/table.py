@@ -7,11 +7,17 @@ since JupyterLab's style sheet aligns cells to the right.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 from urllib.parse import quote
 
 from lora_magic.printable import one_line
 from lora_magic.views.html import Markup, joined, tag
 from lora_magic.views.style import MUTED
+
+#: With more adapters than `MANY` the base is repeated before every `ROW` of them, so that it stays
+#: in view; base and `ROW` adapters fill the width of a page.
+MANY, ROW = 4, 3
+Column = TypeVar("Column")
 
 _TABLE = (
     "margin:.25rem 0;table-layout:auto;border-collapse:collapse;border:none;"
@@ -102,6 +108,15 @@ def facts_table(caption: str, facts: Sequence[tuple[str, str]]) -> Markup:
         tag("tr", _cell("th", name, True, "row"), _cell("td", value, True)) for name, value in facts
     )
     return _table(caption, tag("tbody", *rows))
+
+
+def rows_of(columns: Sequence[Column]) -> list[list[Column]]:
+    """The base's column and the adapters': in one row, or if there are many, in several rows that
+    each begin with the base's."""
+    base, *others = columns
+    if len(others) <= MANY:
+        return [[*columns]]
+    return [[base, *others[at : at + ROW]] for at in range(0, len(others), ROW)]
 
 
 def _table(caption: str, *parts: Markup) -> Markup:

@@ -13,7 +13,7 @@ import pytest
 from IPython.utils.capture import capture_output
 
 from lora_magic.compare.comparison import Unfinished
-from lora_magic.errors import Interrupted, PromptError
+from lora_magic.errors import CommandError, Interrupted, PromptError
 from lora_magic.magics.progress import AnswerReporter
 from lora_magic.magics.shell import KEPT_AS
 from lora_magic.state.session import Session
@@ -230,3 +230,31 @@ def test_the_first_text_is_not_delayed_and_updates_take_a_hundredth_of_the_time(
     assert shown[0] == pytest.approx(0.03), "the first token with a text"
     assert len(shown) >= 5
     assert 0.02 * len(shown) <= 0.01 * now + 0.02
+
+
+def test_the_prompts_of_data_are_compared_in_a_cell(person: TestingShell, ready: Session) -> None:
+    person.user_ns["rows"] = ["Hi", "", "Hello", "Hi", "Who?"]
+    screen, ran = run(person, "%lora compare --max-new-tokens 3 --scores --data rows")
+    ran.raise_error()
+    growing = screen.shown[0][:-1]
+    counts = [re.findall(r"\d of \d prompts", form["text/html"])[0] for form in growing]
+    assert list(dict.fromkeys(counts)) == ["1 of 3 prompts", "2 of 3 prompts", "3 of 3 prompts"]
+    found = person.user_ns["_"]
+    wanted: Any = ready.compare("Hi", "Hello", "Who?", max_new_tokens=3)
+    assert found.to_frame()["text"].tolist() == wanted.to_frame()["text"].tolist()
+    assert "row 2: no prompt, so not answered" in screen.shown[0][-1]["text/plain"]
+    assert found.scores.summary()["perplexity"].notna().all()
+    with pytest.raises(CommandError, match="--data and a prompt"):
+        run(person, "%lora compare --data rows Hi")[1].raise_error()
+
+
+def test_controls_below_a_comparison_of_data_begin_with_a_prompt(
+    person: TestingShell, ready: Session
+) -> None:
+    person.user_ns["rows"] = ["Hi"]
+    _, ran = run(person, "%lora compare --max-new-tokens 3 --scores --data rows")
+    ran.raise_error()
+    (_, (panel, *_)) = next(iter(person.__dict__["_lora_magic_panels"].values()))
+    asked = panel._compare.request
+    assert asked.prompt
+    assert (asked.scores, asked.max_new_tokens) == (True, 3)

@@ -17,6 +17,7 @@ from lora_magic.compare.ask import Answer
 from lora_magic.compare.bulk import Answers, LabelRow, TextRow
 from lora_magic.compare.comparison import Comparison, Pane
 from lora_magic.compare.prediction import Classification, Prediction
+from lora_magic.compare.scores import ScoredAnswer, Scores
 from lora_magic.evaluation.votes import Vote, Votes
 from lora_magic.lowrank.spectrum import Spectrum, SpectrumRow
 from lora_magic.state.doctor import NOTE, OK, PROBLEM, Examination, Finding
@@ -129,6 +130,23 @@ def shown(record: Any) -> Bundle:
 def _comparison(text: str) -> Bundle:
     panes = (pane("base", "one", prompt=text), pane(text, f"two {text}", prompt=text, note=text))
     return shown(Comparison(panes))
+
+
+def scored(name: str = "pirate", of: str = "pirate", prompt: str = "Pie?") -> ScoredAnswer:
+    """Three tokens, of which one is more and one less likely than under the base."""
+    under = {"base": (-3.0, -0.5, -0.25), name: (-0.5, -0.5, -4.5)}
+    tokens = (name, f" {name}", "\n")
+    return ScoredAnswer(prompt, of, tokens, True, tuple(under), tuple(under.values()))
+
+
+def _scores(text: str) -> Bundle:
+    return shown(Scores((scored(text, text, text),), stopped=True))
+
+
+def _scored_comparison(text: str) -> Bundle:
+    panes = (pane("base", "one", prompt=text), pane(text, f"two {text}", prompt=text))
+    scores = Scores((scored(text, text, text), scored(text, "base", text)))
+    return shown(Comparison(panes, scores=scores, notes=(text,)))
 
 
 def _classification(text: str) -> Bundle:
@@ -280,6 +298,8 @@ ALL: dict[str, Callable[[str], Bundle]] = {
     "spectrum": lambda text: shown(spectrum(modules(2, ("q_proj", text), adapter=text))),
     "spectrum of many": lambda text: shown(spectrum(modules(12, ("q_proj", text), adapter=text))),
     "comparison": _comparison,
+    "scored comparison": _scored_comparison,
+    "scores": _scores,
     "classification": _classification,
     "answer": lambda text: shown(Answer(text, text, text, 3, 1.0, False)),
     "answers": lambda text: shown(Answers(text, (TextRow(text, text, 3), TextRow(text)), 1.0)),

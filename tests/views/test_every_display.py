@@ -19,7 +19,21 @@ HOSTILE = (
 SVG = "{http://www.w3.org/2000/svg}"
 #: Elements that the displays are made of; nothing else may come out of any text.
 KNOWN = {
-    *("div", "p", "strong", "span", "em", "b", "br", "mark", "code", "details", "summary"),
+    *(
+        "div",
+        "p",
+        "strong",
+        "span",
+        "em",
+        "b",
+        "br",
+        "ins",
+        "del",
+        "mark",
+        "code",
+        "details",
+        "summary",
+    ),
     *("figure", "figcaption", "table", "caption", "thead", "tbody", "tr", "th", "td"),
     "img",
 }

@@ -157,11 +157,16 @@ def _vote(call: Call) -> object:
 
 
 def _below(call: Call) -> dict[str, Any] | None:
-    """The initial values of the controls below a comparison; they would name what is hidden."""
+    """What the controls below a comparison begin with; below a blind one they would name what is
+    hidden. They have no data, so they suggest a prompt in its place."""
     if call.flags.get("blind"):
         return None
-    return {"prompt": "\n\n".join(call.prompts), **call.flags}
+    given = {key: value for key, value in call.flags.items() if key not in _NO_CONTROL}
+    return {"prompt": "\n\n".join(call.prompts), **given}
 
+
+#: Flags of compare without a control.
+_NO_CONTROL = ("data", "column", "blind", "mix")
 
 COMPARE = Verb(
     "compare",
@@ -196,6 +201,7 @@ COMPARE = Verb(
     (
         "%lora compare How do I make apple pie?",
         "%lora compare --adapters base,pirate How do I make apple pie?",
+        "%lora compare --data mails.csv --column body --scores",
         "%lora compare --blind --adapters base,pirate How do I make apple pie?",
     ),
     prompt="several",
