@@ -15,6 +15,7 @@ from lora_magic.compare.prediction import Classification
 from lora_magic.compare.run import OnAnswers, compare
 
 from . import queries
+from .mixing import mix_of
 
 if TYPE_CHECKING:
     from .session_state import SessionState
@@ -26,9 +27,10 @@ def answers(
     adapters: str | Sequence[str] | None,
     sampling: Mapping[str, Any],
     watch: OnAnswers | None,
+    mix: Any = None,
 ) -> Comparison | Classification:
     """The prompts under the base and each adapter; a classifier's label probabilities."""
-    base = state.base
+    base, mixed = state.base, mix_of(state, mix)
     variants = queries.variants(state, adapters)
     names = [variant.name for variant in variants]
     context = queries.usable_context(state, names)
@@ -48,7 +50,6 @@ def answers(
             context=context,
         )
         return replace(labelled, left_out=left_out)
-    answered = compare(
-        model, state.slots, tokenizer, variants, texts, **sampling, context=context, watch=watch
-    )
+    common = {**sampling, "context": context, "watch": watch, "mix": mixed}
+    answered = compare(model, state.slots, tokenizer, variants, texts, **common)
     return replace(answered, left_out=left_out)

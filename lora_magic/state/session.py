@@ -775,11 +775,13 @@ class Session:
         label; for `data`, of that label. `watch` is called after each new token with a function
         that returns the text so far, or for `data` the progress in one line; if it returns true,
         the answer ends there, and of `data` the complete answers are kept.
+
+        `mix` names several adapters with weights, "a=0.5,b=0.5" (base may be one): the prompt is
+        answered by all of them together, whose probabilities are averaged at each token. `swap`
+        with the same words averages their changes of the weights instead.
         """
         from . import asking
 
-        if mix is not None:
-            raise CommandError("not yet: --mix")  # FAST
         sampling = {
             "max_new_tokens": max_new_tokens,
             "temperature": temperature,
@@ -793,6 +795,8 @@ class Session:
         if data is not None:
             if prompt is not None:
                 raise CommandError("ask: both a prompt and data are given; pass one of the two.")
+            if mix is not None:
+                raise CommandError("--mix answers one prompt, not --data; omit one of the two.")
             if isinstance(data, KeptRows) or (isinstance(data, str) and data in self._kept):
                 name = data.name if isinstance(data, KeptRows) else data
                 rows = self._rows("ask", data, None)
@@ -800,7 +804,7 @@ class Session:
             return asking.column(self._state, data, column, sampling, watch)
         if column is not None:
             raise CommandError(f"--column {column} names a column of --data; omit it.")
-        return asking.one(self._state, prompt, sampling, watch)
+        return asking.one(self._state, prompt, sampling, watch, mix)
 
     @transactional
     def compare(
@@ -824,7 +828,7 @@ class Session:
         none was trained, all are compared. One argument may be a list of prompts. For a classifier
         the label probabilities of each text are compared. `watch` is called after each new token
         with a function that returns the prompt and (adapter, text so far) of the answers being
-        generated; if it returns true, they end.
+        generated; if it returns true, they end. `mix`, as for `ask`, is one more answer.
         """
         from . import comparing
 
@@ -838,9 +842,7 @@ class Session:
             raise CommandError("not yet: --data, --column, --scores")  # COMPARE
         if blind:
             raise CommandError("not yet: --blind")  # BLIND
-        if mix is not None:
-            raise CommandError("not yet: --mix")  # FAST
-        return comparing.answers(self._state, prompts, adapters, sampling, watch)
+        return comparing.answers(self._state, prompts, adapters, sampling, watch, mix)
 
     def ratio(
         self,

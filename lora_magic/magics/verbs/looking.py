@@ -53,12 +53,18 @@ MIX = Argument(
     shape="a=0.5,b=0.5",
 )
 
+_MIXING = (
+    "--mix a=0.5,b=0.5 runs each adapter and averages their probabilities of the next token, with",
+    "the weights divided by their sum; base can be one of them. %lora swap a=0.5,b=0.5 adds their",
+    "changes of the weights with these factors and runs one model.",
+)
+
 
 def _ask(call: Call) -> object:
     """The answer, shown while it is generated; ■ ends it after the next token, a second at once."""
     flags, reporter = call.flags, call.reporter
     shown = call.prompts[0] if call.prompts else _last(flags.get("messages"))
-    adapter = call.session.active
+    adapter = f"mix {flags['mix']}" if "mix" in flags else call.session.active
 
     def watch(text: Callable[[], str]) -> bool:
         if reporter is not None and "data" in flags:
@@ -116,6 +122,7 @@ ASK = Verb(
     ),
     prompt="one",
     body="one prompt of any number of lines",
+    notes=_MIXING,
     answers=True,
     run=_ask,
 )
@@ -163,7 +170,12 @@ COMPARE = Verb(
     ),
     prompt="several",
     body="prompts with blank lines between them",
-    controls=lambda call: {"prompt": "\n\n".join(call.prompts), **call.flags},
+    notes=_MIXING,
+    controls=lambda call: {
+        "prompt": "\n\n".join(call.prompts),
+        # The controls have no mix.
+        **{name: value for name, value in call.flags.items() if name != "mix"},
+    },
     run=_compare,
 )
 
