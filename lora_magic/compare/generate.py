@@ -18,6 +18,7 @@ from lora_magic.base.model import context_of
 from lora_magic.base.restore import attributes, evaluating, restoring
 
 from .limits import check_flags, new_tokens
+from .mix import Mixed
 
 #: Called after each new token with a function that returns each row's text so far; True ends all.
 OnToken = Callable[[Callable[[], list[str]]], bool]
@@ -55,6 +56,7 @@ def generate(
     context: int | None = None,
     watch: OnToken | None = None,
     first: OnFirst | None = None,
+    mix: Mixed | None = None,
 ) -> list[Generation]:
     """Answers to rows of token ids, in one batch, left-padded under a mask.
 
@@ -65,7 +67,9 @@ def generate(
     not finite. `max_new_tokens` defaults to 200; the longest row and its answer never exceed
     `context` (default: the config's). The base's generation config (sampling, penalties, forced
     tokens) is ignored. The model's flags, generation config and hooks and the global random state
-    are restored. `first` is called once, with the logits as the model gives them.
+    are restored. `first` is called once, with the logits as the model gives them. The rows of a
+    `mix` all continue with the tokens of the mixture of their probabilities, and should have the
+    same `stop_ids`; temperature and `top_p` apply to the mixture.
 
     Raises `PromptError` for max_new_tokens < 1, a temperature below 0, and a `top_p` outside
     (0, 1] or below 1 with temperature 0.
@@ -77,7 +81,7 @@ def generate(
     limit = new_tokens(longest, context or context_of(model), max_new_tokens)
     ids, mask = _padded(inputs, longest, tokenizer.pad_token_id or 0, model.device)
     stops = _stops(stop_ids, len(inputs))
-    steps = _Steps(len(inputs), model.device, first, _sampling(temperature, top_p, seed))
+    steps = _Steps(len(inputs), model.device, first, mix, _sampling(temperature, top_p, seed))
 
     def answers(written: Tensor) -> list[Generation]:
         rows = zip(written[:, longest:].tolist(), stops, steps.finite.tolist(), strict=True)
@@ -171,21 +175,29 @@ class SharedGumbel:
 class _Steps:
     """All that happens to the logits of a step, as one logits processor.
 
-    It notes which rows were finite until now, passes the first logits on, and then applies the
-    processors for sampling. One, because transformers inspects the signature of each at each token.
+    It passes the first logits on, mixes the rows of a mix, notes which rows were finite until now,
+    and applies the processors for sampling. One, because transformers inspects the signature of
+    each at each token.
     """
 
     def __init__(
-        self, rows: int, device: torch.device, first: OnFirst | None, sampling: Sequence[Any]
+        self,
+        rows: int,
+        device: torch.device,
+        first: OnFirst | None,
+        mix: Mixed | None,
+        sampling: Sequence[Any],
     ) -> None:
         self.finite = torch.ones(rows, dtype=torch.bool, device=device)
-        self._first, self._sampling = first, sampling
+        self._first, self._mix, self._sampling = first, mix, sampling
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        self.finite &= finite_rows(scores)
         if self._first is not None:
             self._first(scores.float().clone())
             self._first = None
+        if self._mix is not None:
+            scores = self._mix.applied(scores)
+        self.finite &= finite_rows(scores)
         for processor in self._sampling:
             scores = processor(input_ids, scores)
         return scores

@@ -119,10 +119,12 @@ def _stacked(deltas: Sequence[LowRank | None], present: Sequence[LowRank]) -> tu
     rank = max(delta.rank for delta in present)
     d, k = present[0].shape
     device = present[0].up.device
-    down = torch.zeros(len(deltas), rank, k, dtype=dtype, device=device)
-    up = torch.zeros(len(deltas), rank, d, dtype=dtype, device=device)
+    full = all(update is not None and update.rank == rank for update in deltas)
+    new = torch.empty if full else torch.zeros
+    down = new(len(deltas), rank, k, dtype=dtype, device=device)
+    up = new(len(deltas), rank, d, dtype=dtype, device=device)
     for block, update in enumerate(deltas):
         if update is not None:
-            down[block, : update.rank] = update.down.detach()
-            up[block, : update.rank] = update.scale * update.up.detach().mT
+            down[block, : update.rank].copy_(update.down.detach())
+            torch.mul(update.up.detach().mT, update.scale, out=up[block, : update.rank])
     return down.mT, up

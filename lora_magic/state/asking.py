@@ -25,6 +25,7 @@ from lora_magic.errors import CommandError, DataError, PromptError, listed, near
 from lora_magic.paths import path_of
 
 from . import queries
+from .mixing import mix_of
 
 if TYPE_CHECKING:
     from .session_state import SessionState
@@ -43,11 +44,16 @@ def one(
     prompt: str | Turns | None,
     sampling: Mapping[str, Any],
     watch: OnText | None,
+    mix: Any = None,
 ) -> Answer | Prediction:
-    """The answer to one prompt or conversation; a classifier's prediction for one text."""
+    """The answer to one prompt or conversation, of the active adapter or of a mix; a classifier's
+    prediction for one text."""
     if prompt is None:
         raise PromptError("the prompt is missing; type %lora ask PROMPT, or --data VAR")
     model, tokenizer, common = state.base.model, state.base.needs_tokenizer(), _common(state)
+    mixed = mix_of(state, mix)
+    if mixed is not None:
+        common |= {"adapter": mixed.name, "mix": mixed, "context": state.base.context}
     if not state.base.task.classifies:
         form = state.form_of(state.active)
         return ask(model, tokenizer, form, prompt, **common, **sampling, watch=watch)

@@ -19,6 +19,7 @@ from lora_magic.data.row import numbered
 from lora_magic.errors import DataError, PromptError
 
 from . import queries
+from .mixing import mix_of
 
 if TYPE_CHECKING:
     from .session_state import SessionState
@@ -36,12 +37,13 @@ def answers(
     *,
     rows: Sequence[str] | None = None,
     scores: bool = False,
+    mix: Any = None,
 ) -> Comparison | Classification:
     """The prompts under the base and each adapter; a classifier's label probabilities.
 
     `rows` are the prompts of data, of which blank ones are left out.
     """
-    base = state.base
+    base, mixed = state.base, mix_of(state, mix)
     variants = queries.variants(state, adapters)
     names = [variant.name for variant in variants]
     context = queries.usable_context(state, names)
@@ -68,10 +70,10 @@ def answers(
             stop=None if watch is None else lambda: watch(lambda: Unfinished((), len(texts))),
         )
         return replace(labelled, left_out=left_out, notes=notes)
-    follow = None if watch is None else _Following(names, len(texts), watch)
-    found = compare(
-        model, state.slots, tokenizer, variants, texts, **sampling, context=context, watch=follow
-    )
+    shown = [*names, *([mixed.name] if mixed is not None else [])]
+    follow = None if watch is None else _Following(shown, len(texts), watch)
+    common = {**sampling, "context": context, "watch": follow, "mix": mixed}
+    found = compare(model, state.slots, tokenizer, variants, texts, **common)
     found = replace(found, left_out=left_out, notes=notes)
     if not scores or found.stopped:
         return found

@@ -57,7 +57,7 @@ def variants(state: SessionState, adapters: str | Sequence[str] | None) -> list[
     names = compared(state) if adapters is None else adapter_names(adapters)
     if adapters is None and len(state.together) > 1:
         names.append(state.active)
-    return [_variant(state, name) for name in dict.fromkeys([BASE_NAME, *names])]
+    return [variant(state, name) for name in dict.fromkeys([BASE_NAME, *names])]
 
 
 def compared(state: SessionState) -> list[str]:
@@ -109,7 +109,8 @@ def adapter_names(adapters: str | Sequence[str]) -> list[str]:
     return names
 
 
-def _variant(state: SessionState, name: str) -> Variant:
+def variant(state: SessionState, name: str) -> Variant:
+    """The base or an adapter as it answers; raises `AdapterError` for one that is not attached."""
     if name == BASE_NAME:
         return Variant(BASE_NAME, {}, {}, state.form_of(BASE_NAME))
     form = state.form_of(name)

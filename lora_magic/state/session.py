@@ -792,11 +792,13 @@ class Session:
         label; for `data`, of that label. `watch` is called after each new token with a function
         that returns the text so far, or for `data` the progress in one line; if it returns true,
         the answer ends there, and of `data` the complete answers are kept.
+
+        `mix` names several adapters with weights, "a=0.5,b=0.5" (base may be one): the prompt is
+        answered by all of them together, whose probabilities are averaged at each token. `swap`
+        with the same words averages their changes of the weights instead.
         """
         from . import asking
 
-        if mix is not None:
-            raise CommandError("not yet: --mix")  # FAST
         sampling = {
             "max_new_tokens": max_new_tokens,
             "temperature": temperature,
@@ -810,11 +812,13 @@ class Session:
         if data is not None:
             if prompt is not None:
                 raise CommandError("ask: both a prompt and data are given; pass one of the two.")
+            if mix is not None:
+                raise CommandError("--mix answers one prompt, not --data; omit one of the two.")
             rows = self._prompts("ask", data, column)
             return asking.column(self._state, rows, sampling, watch)
         if column is not None:
             raise CommandError(f"--column {column} names a column of --data; omit it.")
-        return asking.one(self._state, prompt, sampling, watch)
+        return asking.one(self._state, prompt, sampling, watch, mix)
 
     @transactional
     def compare(
@@ -831,13 +835,14 @@ class Session:
         top_p: float = 1.0,
         seed: int = 0,
         watch: OnUnfinished | None = None,
-    ) -> Comparison | Classification:
+    ) -> Comparison | Classification | Ballot:
         """The same prompts answered by the base and by each adapter, with the same seed.
 
         Without `adapters` those that were never trained are left out, and the record names them; if
         none was trained, all are compared. One argument may be a list of prompts; `data` and
         `column` are those of `ask`. Each prompt is answered once, in a pass of its own, so that no
         answer depends on the other prompts; the record's notes count repeated and blank ones.
+        `mix`, as for `ask`, is one more answer.
 
         With `scores` every answer's tokens are also given to the base and to each adapter:
         `comparison.scores` has the log-probability of each token, without temperature and top-p,
@@ -863,8 +868,6 @@ class Session:
             raise CommandError(
                 f"compare: --blind hides which adapter answers, and {flag} shows it; omit one."
             )
-        if mix is not None:
-            raise CommandError("not yet: --mix")  # FAST
         rows = None
         if data is not None:
             if prompts:
@@ -878,7 +881,7 @@ class Session:
             asked = prompts if rows is None else [row for row in rows if row.strip()]
             return voting.begin(self._ballots, self._state, asked, adapters, sampling, watch)
         return comparing.answers(
-            self._state, prompts, adapters, sampling, watch, rows=rows, scores=scores
+            self._state, prompts, adapters, sampling, watch, rows=rows, scores=scores, mix=mix
         )
 
     @transactional

@@ -56,12 +56,18 @@ MIX = Argument(
     shape="a=0.5,b=0.5",
 )
 
+_MIXING = (
+    "--mix a=0.5,b=0.5 runs each adapter and averages their probabilities of the next token, with",
+    "the weights divided by their sum; base can be one of them. %lora swap a=0.5,b=0.5 adds their",
+    "changes of the weights with these factors and runs one model.",
+)
+
 
 def _ask(call: Call) -> object:
     """The answer, shown while it is generated; ■ ends it after the next token, a second at once."""
     flags, reporter = call.flags, call.reporter
     shown = call.prompts[0] if call.prompts else _last(flags.get("messages"))
-    adapter = call.session.active
+    adapter = f"mix {flags['mix']}" if "mix" in flags else call.session.active
 
     def watch(text: Callable[[], str]) -> bool:
         if reporter is not None and "data" in flags:
@@ -119,6 +125,7 @@ ASK = Verb(
     ),
     prompt="one",
     body="one prompt of any number of lines",
+    notes=_MIXING,
     answers=True,
     run=_ask,
 )
@@ -210,6 +217,7 @@ COMPARE = Verb(
     controls=_below,
     run=_compare,
     notes=(
+        *_MIXING,
         "--blind: run the cell again to go on; with another --seed the vote begins anew. The",
         "result's .to_frame() has the votes, and train --data takes them as preferences.",
     ),
