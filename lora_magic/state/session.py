@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from .session_state import SessionState, View
     from .status import Status
     from .sweep_result import Sweep
-    from .voting import Ballots
+    from .voting import Ballot, Ballots
 
 HOME = ".lora_magic"
 
