@@ -132,6 +132,12 @@ class Votes:
     votes: tuple[Vote, ...]
     asked: int
 
+    def __add__(self, other: Votes) -> Votes:
+        """The votes of both, as of two people or of more prompts."""
+        if not isinstance(other, Votes):
+            return NotImplemented
+        return Votes(self.votes + other.votes, self.asked + other.asked)
+
     @property
     def cast(self) -> int:
         """How many votes were cast."""

@@ -219,6 +219,16 @@ def test_an_early_end_and_a_favoured_side_are_said() -> None:
     assert not any("side won" in line for line in votes(LEFT, LEFT, RIGHT).lines)
 
 
+def test_votes_add_up() -> None:
+    both = votes(*[LEFT] * 9, *[RIGHT] * 2) + votes(*[LEFT] * 5, RIGHT, asked=7)
+    (pair,) = both.pairs
+    assert (pair.wins, pair.decisive) == (14, 17)
+    assert pair.more == 0
+    assert "Ended after 17 of 18 votes." in both.lines
+    with pytest.raises(TypeError):
+        sum([both])  # type: ignore[call-overload]
+
+
 def test_frames_have_a_row_for_each_vote_with_names_and_with_texts() -> None:
     found = votes(LEFT, TIE)
     assert found.to_frame().values.tolist() == [

@@ -195,8 +195,8 @@ COMPARE = Verb(
     controls=_below,
     run=_compare,
     notes=(
-        "--blind: run the cell again to go on; with another --seed the vote begins anew. The",
-        "result's .to_frame() has the votes, and train --data takes them as preferences.",
+        "--blind: run the cell again to go on; another --seed begins a new vote. Its .result() has",
+        "the votes: .to_frame(), first + second adds two up, train --data trains on them.",
     ),
 )
 
