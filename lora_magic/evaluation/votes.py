@@ -132,6 +132,12 @@ class Votes:
     votes: tuple[Vote, ...]
     asked: int
 
+    def __add__(self, other: Votes) -> Votes:
+        """The votes of both, as of two people or of more prompts."""
+        if not isinstance(other, Votes):
+            return NotImplemented
+        return Votes(self.votes + other.votes, self.asked + other.asked)
+
     @property
     def cast(self) -> int:
         """How many votes were cast."""
@@ -155,10 +161,17 @@ class Votes:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """A sentence for each pair, then what the votes have in common."""
-        several = [self._standing] if len(self.pairs) > 1 else []
-        others = filter(None, (*several, self._undecided, self._early, self._position))
-        return (*(pair.line for pair in self.pairs), *others)
+        """A sentence for the pair, or for those of several that differ by more than noise, then
+        what the votes have in common."""
+        if len(self.pairs) < 2:
+            told = [pair.line for pair in self.pairs]
+        else:
+            clear = [pair.line for pair in self.pairs if pair.more == 0]
+            rest = len(self.pairs) - len(clear)
+            which = "any pair" if not clear else "the other pair" if rest == 1 else "the others"
+            chance = f"The difference of {which} could be chance." if rest else ""
+            told = [self._standing, *clear, chance]
+        return tuple(filter(None, (*told, self._undecided, self._early, self._position)))
 
     @property
     def line(self) -> str:
@@ -173,7 +186,7 @@ class Votes:
             decisive.update((better, worse))
         shares = sorted(decisive, key=lambda name: (-wins[name] / decisive[name], name))
         told = ", ".join(f"{name} {wins[name]} of {decisive[name]}" for name in shares)
-        return f"Each interval is for its pair alone. Wins in all: {told or 'none'}."
+        return f"Decisive votes won: {told or 'none'}."
 
     @property
     def _undecided(self) -> str:

@@ -52,7 +52,8 @@ class BallotPanel:
         """What the cell shows now: a line and the controls, or the result and nothing."""
         if self._ballot.done:
             return [self._ballot.result()._repr_mimebundle_(), NOTHING]
-        return outputs(self.widget, self._ballot.progress, gone=GO_ON)
+        # Hidden while the controls work: a page that was loaded again does not update it.
+        return outputs(self.widget, "", gone=f"{self._ballot.progress} {GO_ON}")
 
     def show(self) -> None:
         """Display the outputs."""
@@ -75,15 +76,15 @@ class BallotPanel:
         ballot = self._ballot
         if ballot.done:
             return str(ballot.result()._repr_mimebundle_()["text/html"])
-        count = f"Prompt {ballot.cast + 1} of {ballot.asked}"
+        count = " · ".join((f"Prompt {ballot.cast + 1} of {ballot.asked}", *ballot.notes))
         return ballot_html(count, ballot.prompt, ballot.left, ballot.right)
 
     def _changed(self) -> None:
         if not self._handles:
             return
+        self.controls.refresh()
         if self._ballot.done:
             self.controls.end()
-        self.controls.refresh()
         shown = self.outputs()
         # The line alone while the user votes: a new output for the controls would take the focus.
         for place in range(len(shown) if self._ballot.done else 1):

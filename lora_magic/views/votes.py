@@ -29,7 +29,7 @@ def bundle(votes: Votes) -> dict[str, object]:
     first, *rest = [one_line(text) for text in votes.lines] or ["No votes."]
     several = len(votes.pairs) > 1
     pairs = [_pair(pair) for pair in votes.pairs]
-    caption = "Decisive votes of each pair, the interval for that pair alone"
+    caption = "Decisive votes of each pair; interval and p are for that pair alone"
     shown = [
         [shortened(one_line(text), WIDE) for text in row]
         for row in (

@@ -77,7 +77,7 @@ def test_votes_are_cast_by_keyboard_and_no_name_is_in_the_file(book: Book) -> No
     keys.press("Space")
     cell.get_by_text("Prompt 2 of 3").wait_for()
     assert focused(book) == "Left"
-    cell.get_by_text("1 of 3 votes").wait_for()
+    cell.get_by_text("1 of 3 votes").wait_for(state="attached")
     keys.press("Tab")
     keys.press("Space")
     cell.get_by_text("Prompt 3 of 3").wait_for()
@@ -111,6 +111,7 @@ def test_the_cell_run_again_goes_on_with_the_votes_and_the_answers(book: Book) -
     assert [pane.inner_text() for pane in groups.all()] == before
     assert len(before) == 2
     assert cell.get_by_text("2 of 3 votes").count() == 1
+    assert cell.get_by_text("2 of 3 votes").is_hidden()
 
 
 def test_after_the_last_vote_the_result_takes_the_place_of_the_buttons(book: Book) -> None:

@@ -193,12 +193,20 @@ def test_one_vote_cannot_tell_and_says_how_many_could() -> None:
     assert "1 of 1 decisive vote against" in pair.line
 
 
-def test_several_pairs_have_a_sentence_each_and_their_own_interval() -> None:
+def test_of_several_pairs_only_the_clear_ones_have_a_sentence() -> None:
     found = Votes((vote("a", "b", LEFT), vote("b", "c", RIGHT), vote("c", "a", LEFT)), 3)
-    assert len(found.pairs) == 3
-    assert found.lines[3] == (
-        "Each interval is for its pair alone. Wins in all: c 2 of 2, a 1 of 2, b 0 of 2."
+    assert found.lines == (
+        "Decisive votes won: c 2 of 2, a 1 of 2, b 0 of 2.",
+        "The difference of any pair could be chance.",
     )
+    clear = Votes((*found.votes, *[vote("b", "a", RIGHT)] * 6), 9)
+    assert clear.lines[1] == clear.pairs[0].line
+    assert "a won 7 of 7 decisive votes against b" in clear.lines[1]
+    assert clear.lines[2] == "The difference of the others could be chance."
+
+
+def test_the_interval_of_a_pair_knows_no_other_pair() -> None:
+    found = Votes((vote("a", "b", LEFT), vote("b", "c", RIGHT), vote("c", "a", LEFT)), 3)
     for row in found.summary()[["wins", "low", "high"]].values.tolist():
         assert row == pytest.approx([1, 0.025, 1.0])
 
@@ -209,6 +217,16 @@ def test_an_early_end_and_a_favoured_side_are_said() -> None:
     leftist = Votes(tuple(vote(*pair, LEFT) for pair in turns), 10)
     assert any("The left side won 10 of 10" in line for line in leftist.lines)
     assert not any("side won" in line for line in votes(LEFT, LEFT, RIGHT).lines)
+
+
+def test_votes_add_up() -> None:
+    both = votes(*[LEFT] * 9, *[RIGHT] * 2) + votes(*[LEFT] * 5, RIGHT, asked=7)
+    (pair,) = both.pairs
+    assert (pair.wins, pair.decisive) == (14, 17)
+    assert pair.more == 0
+    assert "Ended after 17 of 18 votes." in both.lines
+    with pytest.raises(TypeError):
+        sum([both])  # type: ignore[call-overload]
 
 
 def test_frames_have_a_row_for_each_vote_with_names_and_with_texts() -> None:

@@ -94,7 +94,7 @@ def test_the_result_takes_the_place_of_line_and_controls(ready: Any) -> None:
     press(ready, panel, "Left")
     press(ready, panel, "Tie")
     result, empty = press(ready, panel, "Right")
-    assert "decisive vote" in result["text/plain"]
+    assert "Decisive votes won" in result["text/plain"]
     assert NAME in result["text/plain"]
     assert empty == NOTHING
     assert [type(part).__name__ for part in panel.widget.children] == ["VBox"]

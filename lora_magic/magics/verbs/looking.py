@@ -218,8 +218,8 @@ COMPARE = Verb(
     run=_compare,
     notes=(
         *_MIXING,
-        "--blind: run the cell again to go on; with another --seed the vote begins anew. The",
-        "result's .to_frame() has the votes, and train --data takes them as preferences.",
+        "--blind: run the cell again to go on; another --seed begins a new vote. Its .result() has",
+        "the votes: .to_frame(), first + second adds two up, train --data trains on them.",
     ),
 )
 

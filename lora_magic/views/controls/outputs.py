@@ -45,7 +45,9 @@ def outputs(
     hint = tag("p", title, tag("span", f" {gone}"), style=f"{LINE};{SMALL};{MUTED}")
     below = tag("span", Markup(fallback.get("text/html", "")))
     page = tag("div", hint, below, class_=_MARK) + tag("style", Markup(_STYLE))
-    plain = "\n".join(str(line) for line in (fallback.get("text/plain"), f"{title} {gone}") if line)
+    plain = "\n".join(
+        str(line) for line in (fallback.get("text/plain"), f"{title} {gone}".strip()) if line
+    )
     return [{"text/html": page, "text/plain": clean(plain)}, view(control)]
 
 
