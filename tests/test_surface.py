@@ -89,8 +89,8 @@ FRAMES = {
     "doctor": "part check state found advice",
     "history": "session number when verb adapter state method rank spec parents data rows held_out"
     " steps loss held_out_loss seed seconds result base fingerprint",
-    "board": "adapter method rank parameters bytes steps data held_out base_held_out gain subject truth"
-    " guard seconds when saved",
+    "board": "adapter method rank parameters bytes steps data held_out base_held_out gain subject"
+    " truth guard seconds when saved",
     "two runs": "part field first second",
     "accuracy": "label right total accuracy",
 }
