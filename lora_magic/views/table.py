@@ -39,7 +39,7 @@ COPY = Markup(
 )
 
 
-#: The button, and what it does: it copies the text in the `data-tsv` of its script or of itself.
+#: A button's look, what it does (it copies the text in its own `data-tsv`), and what makes one.
 _BUTTON = (
     "color:inherit;background:none;border:1px solid;border-radius:3px;padding:3px 8px;"
     "min-height:24px;font-size:.8em;cursor:pointer"
@@ -48,6 +48,13 @@ _COPIES = (
     "(b=>{document.addEventListener('copy',e=>{e.clipboardData.setData('text/plain',"
     "decodeURIComponent(b.dataset.tsv));e.preventDefault();e.stopImmediatePropagation();"
     "b.textContent='Copied'},{once:true,capture:true});document.execCommand('copy')})"
+)
+
+
+MADE = Markup(
+    "(s=>{if(!s)return;const b=document.createElement('button');b.textContent='Copy as TSV';"
+    f"b.dataset.tsv=s.dataset.tsv;b.style='{_BUTTON}';b.onclick=()=>{_COPIES}(b);"
+    "s.replaceWith(b)})(document.currentScript)"
 )
 
 
@@ -63,12 +70,7 @@ def copying(rows: Iterable[Sequence[str]], *, inside: bool = False) -> Markup:
     if inside:
         clicked = {"onclick": f"{_COPIES}(this)"}
         return tag("button", "Copy as TSV", type="button", data_tsv=tsv, style=_BUTTON, **clicked)
-    made = (
-        "(s=>{if(!s)return;const b=document.createElement('button');b.textContent='Copy as TSV';"
-        f"b.dataset.tsv=s.dataset.tsv;b.style='{_BUTTON}';b.onclick=()=>{_COPIES}(b);"
-        "s.replaceWith(b)})(document.currentScript)"
-    )
-    return tag("script", Markup(made), data_tsv=tsv)
+    return tag("script", MADE, data_tsv=tsv)
 
 
 def table(
