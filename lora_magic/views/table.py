@@ -38,8 +38,7 @@ COPY = Markup(
     "(document.currentScript)</script>"
 )
 
-
-#: A button's look, what it does (it copies the text in its own `data-tsv`), and what makes one.
+#: A button's look, and what it does: it copies the text in its own `data-tsv`.
 _BUTTON = (
     "color:inherit;background:none;border:1px solid;border-radius:3px;padding:3px 8px;"
     "min-height:24px;font-size:.8em;cursor:pointer"
@@ -50,7 +49,7 @@ _COPIES = (
     "b.textContent='Copied'},{once:true,capture:true});document.execCommand('copy')})"
 )
 
-
+#: The script that makes a button in its own place.
 MADE = Markup(
     "(s=>{if(!s)return;const b=document.createElement('button');b.textContent='Copy as TSV';"
     f"b.dataset.tsv=s.dataset.tsv;b.style='{_BUTTON}';b.onclick=()=>{_COPIES}(b);"

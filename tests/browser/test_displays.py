@@ -5,6 +5,7 @@ JupyterLab's own sanitiser (an allow-list of elements, attributes and styles) do
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import nbformat

@@ -291,6 +291,7 @@ def test_what_a_card_claims_breaks_no_board(session: Session, tmp_path: Path) ->
     session.save("one", tmp_path / "one")
     file = tmp_path / "one" / "lora_magic.json"
     card = json.loads(file.read_text())
+    told = {"rows": 1, "base_loss": -1e299, "seconds": 1e299, "when": "<b>", "metrics": {"$": 1.0}}
     card["run"] |= {
         "when": "</td><script>",
         "held_out_sha256": "</td>\u202e\n$x$",
@@ -298,7 +299,7 @@ def test_what_a_card_claims_breaks_no_board(session: Session, tmp_path: Path) ->
         "seconds": -1e299,
         "curve": {"held_out": True, "points": [[2**60, 1e299], [0, -1.0], [1, 0.0]] * 1000},
         "forgetting": {"measure": "answers", "questions": 0, "subject": 3, "right": 5},
-        "evaluations": {"": {"loss": 1e-300}, "\u2028": {}},
+        "evaluations": {"0" * 64: {**told, "loss": 1e-300}, "f" * 64: {**told, "loss": None}},
     }
     file.write_text(json.dumps(card))
     session.open(tmp_path / "one", "two")
