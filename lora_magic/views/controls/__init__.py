@@ -7,4 +7,5 @@ compute the results. It knows no model and no session.
     outputs     a control as the outputs of a cell; a Stop button that works while a cell is busy
     ratio       trainable parameters by method, rank and targets
     compare     a prompt under several adapters, the answers while they are generated
+    board       the column and the direction by which a table is sorted
 """
