@@ -46,13 +46,13 @@ _BUTTON = (
 _COPIES = (
     "(b=>{document.addEventListener('copy',e=>{e.clipboardData.setData('text/plain',"
     "decodeURIComponent(b.dataset.tsv));e.preventDefault();e.stopImmediatePropagation();"
-    "b.textContent='Copied'},{once:true,capture:true});document.execCommand('copy')})"
+    "b.textContent='Copied as TSV'},{once:true,capture:true});document.execCommand('copy')})"
 )
 
 #: The script that makes a button in its own place.
 MADE = Markup(
-    "(s=>{if(!s)return;const b=document.createElement('button');b.textContent='Copy as TSV';"
-    f"b.dataset.tsv=s.dataset.tsv;b.style='{_BUTTON}';b.onclick=()=>{_COPIES}(b);"
+    "(s=>{if(!s)return;const b=document.createElement('button');b.textContent='Copy table';"
+    f"b.title='as TSV';b.dataset.tsv=s.dataset.tsv;b.style='{_BUTTON}';b.onclick=()=>{_COPIES}(b);"
     "s.replaceWith(b)})(document.currentScript)"
 )
 
@@ -67,8 +67,8 @@ def copying(rows: Iterable[Sequence[str]], *, inside: bool = False) -> Markup:
     # Quoted, since a tab is a control character, and a dollar or a backslash starts a formula.
     tsv = quote("\n".join("\t".join(map(one_line, row)) for row in rows), safe=" ,:+")
     if inside:
-        clicked = {"onclick": f"{_COPIES}(this)"}
-        return tag("button", "Copy as TSV", type="button", data_tsv=tsv, style=_BUTTON, **clicked)
+        more = {"title": "as TSV", "data_tsv": tsv, "onclick": f"{_COPIES}(this)"}
+        return tag("button", "Copy table", type="button", style=_BUTTON, **more)
     return tag("script", MADE, data_tsv=tsv)
 
 
