@@ -190,6 +190,42 @@ _BASE_FIELDS: dict[str, Any] = {
 }
 
 
+#: What the board and the status read of a run's record, and of its parts.
+_LOSS = float | None
+_RUN_FIELDS: dict[str, Any] = {
+    **dict.fromkeys(("held_out_before", "held_out_after", "base_held_out", "seconds"), _LOSS),
+    **dict.fromkeys(("held_out_sha256", "guard_sha256", "when"), str | None),
+    **dict.fromkeys(("forgetting", "guard", "sweep", "curve"), dict | None),
+    "evaluations": dict[str, dict[str, Any]] | None,
+}
+_RUN_PARTS: dict[str, dict[str, Any]] = {
+    "forgetting": dict.fromkeys(("questions", "subject", "right"), int),
+    "guard": {"after": _LOSS},
+    "sweep": {"reported": _LOSS, "base_loss": _LOSS, "sha256": str | None},
+    "curve": {"held_out": bool, "points": list[tuple[int, float]]},
+}
+_EVALUATION: dict[str, Any] = {
+    **dict.fromkeys(("loss", "base_loss", "seconds"), _LOSS),
+    "rows": int,
+    "when": str | None,
+    "metrics": dict[str, _LOSS] | None,
+}
+
+
+def _run_faults(run: object) -> list[str]:
+    """What does not fit in the record of the last run; fields that nothing reads are not judged."""
+    if not isinstance(run, dict):
+        return []
+    found = fields.faults(_RUN_FIELDS, run)
+    parts = [(run.get(name), hints) for name, hints in _RUN_PARTS.items()]
+    evaluations = run.get("evaluations")
+    if isinstance(evaluations, dict):
+        parts += [(one, _EVALUATION) for one in evaluations.values()]
+    for part, hints in parts:
+        found += fields.faults(hints, part) if isinstance(part, dict) else []
+    return [f"run: {fault}" for fault in found]
+
+
 def card_of(values: Any, folder: Path) -> Card:
     """The card in these contents of a folder's lora_magic.json.
 
@@ -199,7 +235,7 @@ def card_of(values: Any, folder: Path) -> Card:
     values = values if isinstance(values, dict) else {}
     base = values.get("base")
     base = base if isinstance(base, dict) else {}
-    found += fields.faults(_BASE_FIELDS, base)
+    found += [*fields.faults(_BASE_FIELDS, base), *_run_faults(values.get("run"))]
     made: dict[str, Any] = {}
     for name, kind in (("spec", AdapterSpec), ("history", History), ("prompt_form", PromptForm)):
         part = values.get(name)

@@ -184,7 +184,7 @@ class Board:
         """
         if column not in COLUMNS:
             raise CommandError(
-                f"board: unknown column {column!r}; expected one of {', '.join(COLUMNS)}."
+                f"board: --sort {column!r}: expected one of {', '.join(COLUMNS)}."
                 f"{near(str(column), COLUMNS)}"
             )
         down = column in FALLING if falling is None else falling

@@ -5,7 +5,6 @@ Knows a record's numbers; does not know how they were measured, nor how a page i
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +31,7 @@ COPIED = 500
 _WIDTH, _HEIGHT = 600.0, 228.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 462.0, 14.0, 192.0
 _GAP = 13.0
+_MOST = 1e9
 
 
 def bundle(board: Board) -> dict[str, object]:
@@ -149,8 +149,8 @@ _CELLS = (
     ("parameters", "bytes"),
     ("steps", "seconds"),
     ("held_out", "base_held_out"),
-    ("gain",),
-    ("subject", "truth", "guard"),
+    ("gain", "guard"),
+    ("subject", "truth"),
     ("when", "saved"),
 )
 
@@ -200,7 +200,8 @@ def _caption(curves: Sequence[Curve], total: int) -> str:
 
 
 def _finite(curve: Curve) -> list[tuple[int, float]]:
-    return [(step, loss) for step, loss in curve.points if math.isfinite(loss) and loss > 0]
+    """What a logarithmic axis can show; a file can hold any number."""
+    return [(step, loss) for step, loss in curve.points if 0 < loss < _MOST]
 
 
 def _names(ends: Sequence[tuple[svg.Point, str, str]]) -> list[Markup]:

@@ -44,8 +44,7 @@ COPY = Markup(
     "(document.currentScript)</script>"
 )
 
-
-#: The button, and what it does: it copies the text in the `data-tsv` of its script or of itself.
+#: A button's look, and what it does: it copies the text in its own `data-tsv`.
 _BUTTON = (
     "color:inherit;background:none;border:1px solid;border-radius:3px;padding:3px 8px;"
     "min-height:24px;font-size:.8em;cursor:pointer"
@@ -53,7 +52,14 @@ _BUTTON = (
 _COPIES = (
     "(b=>{document.addEventListener('copy',e=>{e.clipboardData.setData('text/plain',"
     "decodeURIComponent(b.dataset.tsv));e.preventDefault();e.stopImmediatePropagation();"
-    "b.textContent='Copied'},{once:true,capture:true});document.execCommand('copy')})"
+    "b.textContent='Copied as TSV'},{once:true,capture:true});document.execCommand('copy')})"
+)
+
+#: The script that makes a button in its own place.
+MADE = Markup(
+    "(s=>{if(!s)return;const b=document.createElement('button');b.textContent='Copy table';"
+    f"b.title='as TSV';b.dataset.tsv=s.dataset.tsv;b.style='{_BUTTON}';b.onclick=()=>{_COPIES}(b);"
+    "s.replaceWith(b)})(document.currentScript)"
 )
 
 
@@ -67,14 +73,9 @@ def copying(rows: Iterable[Sequence[str]], *, inside: bool = False) -> Markup:
     # Quoted, since a tab is a control character, and a dollar or a backslash starts a formula.
     tsv = quote("\n".join("\t".join(map(one_line, row)) for row in rows), safe=" ,:+")
     if inside:
-        clicked = {"onclick": f"{_COPIES}(this)"}
-        return tag("button", "Copy as TSV", type="button", data_tsv=tsv, style=_BUTTON, **clicked)
-    made = (
-        "(s=>{if(!s)return;const b=document.createElement('button');b.textContent='Copy as TSV';"
-        f"b.dataset.tsv=s.dataset.tsv;b.style='{_BUTTON}';b.onclick=()=>{_COPIES}(b);"
-        "s.replaceWith(b)})(document.currentScript)"
-    )
-    return tag("script", Markup(made), data_tsv=tsv)
+        more = {"title": "as TSV", "data_tsv": tsv, "onclick": f"{_COPIES}(this)"}
+        return tag("button", "Copy table", type="button", style=_BUTTON, **more)
+    return tag("script", MADE, data_tsv=tsv)
 
 
 def table(

@@ -59,8 +59,8 @@ def names(table: Any) -> list[str]:
 def copied(book: Book, place: Any) -> list[list[str]]:
     """What the button of an output copies, by rows and cells."""
     book.page.evaluate("() => navigator.clipboard.writeText('')")
-    place.get_by_role("button", name="Copy as TSV").click()
-    place.get_by_role("button", name="Copied").wait_for()
+    place.get_by_role("button", name="Copy table").click()
+    place.get_by_role("button", name="Copied as TSV").wait_for()
     text = book.page.evaluate("() => navigator.clipboard.readText()")
     return [line.split("\t") for line in text.split("\n")]
 

@@ -24,6 +24,8 @@ CALLS = [
     ("history", ("history", (), {})),
     ("history --all", ("history", (), {"all": True})),
     ("history a,b", ("history", ("a", "b"), {})),
+    ("board", ("board", (), {})),
+    ("board a,b --sort gain", ("board", ("a", "b"), {"sort": "gain"})),
     ("doctor", ("doctor", (), {})),
     ("doctor --report", ("doctor", (), {"report": True})),
     ("load demo", ("load", ("demo",), {})),
@@ -464,7 +466,10 @@ def test_status_without_a_base_names_the_models_of_the_notebook(shell: Any, sess
 #: What only Python has: the text of a cell, what follows a verb, what controls begin with.
 NOT_TYPED = {"text", "variables", "reporter", "watch", "start"}
 #: Words that have another name in Python, where they are an object, or several.
-ALSO = {("use", "var"): "model", ("spectrum", "name"): "names", ("history", "name"): "names"}
+ALSO = {
+    ("use", "var"): "model",
+    **{(verb, "name"): "names" for verb in ("spectrum", "history", "board")},
+}
 
 
 @pytest.mark.parametrize("name", list(VERBS))

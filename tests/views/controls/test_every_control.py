@@ -11,6 +11,7 @@ import ipywidgets
 import pytest
 
 from lora_magic.views.controls import widgets
+from lora_magic.views.controls.board import BoardControls
 from lora_magic.views.controls.compare import CompareControls, Request
 from lora_magic.views.controls.outputs import MIME, StopButton, outputs
 from lora_magic.views.controls.ratio import Choices, Plan, RatioControls
@@ -37,6 +38,10 @@ def panel(text: str) -> Any:
     return made.widget
 
 
+def board(text: str) -> Any:
+    return BoardControls([text, "rank"], {text}, lambda *_: "", text).widget
+
+
 def stop(text: str) -> Any:
     return StopButton(lambda: None).widget
 
@@ -51,6 +56,7 @@ ALL: dict[str, Callable[[str], Any]] = {
     "votes": votes,
     "ratio": ratio,
     "compare": compare,
+    "board": board,
     "panel": panel,
     "stop": stop,
 }
