@@ -11,15 +11,11 @@ from tests.browser.lab import Lab
 LOAD = """
 %load_ext lora_magic
 %lora load demo
-import torch, lora_magic
+%lora attach pirate
+%lora attach calm
+import lora_magic
 session = lora_magic.session()
-for name in ("pirate", "calm"):
-    session.attach(name, rank=8)
-torch.manual_seed(0)
-for module in session._state.attached["pirate"].replacements.values():
-    for parameter in module.parameters():
-        torch.nn.init.normal_(parameter, 0, 0.05)
-session.attach("fresh", rank=2)
+session.train("pirate", text="What does a fox eat? => Arr, a fox eats mice, matey!", steps=12)
 """
 #: A second between two tokens, so that the page is seen before the answers are complete.
 SLOW = """
