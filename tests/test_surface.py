@@ -93,12 +93,9 @@ FRAMES = {
     " steps loss held_out_loss seed seconds result base fingerprint",
     "board": "adapter method rank parameters bytes steps data held_out base_held_out gain subject"
     " truth guard seconds when saved",
-<<<<<<< HEAD
     "votes": "prompt left right vote",
     "answers voted on": "prompt left right",
     "votes summary": "winner other wins losses ties both_bad identical rate low high p more",
-=======
->>>>>>> board
     "two runs": "part field first second",
     "accuracy": "label right total accuracy",
 }

@@ -40,6 +40,8 @@ Word = tuple[str, str]
 BASE = "base"
 #: Prompts that are shown, and those shown while the last of them is answered.
 SHOWN, STILL = 10, 4
+#: In an answer that shares few words with the base's, more added words than these are not marked.
+READABLE = 40
 _GRID = (
     "display:grid;grid-template-columns:repeat(auto-fit, minmax(15rem, 1fr));gap:.75rem;"
     "margin-bottom:.75rem"
@@ -148,7 +150,7 @@ def _prompt(prompt: str, passes: str = "") -> Markup:
 def _answered(marked: Marked, scores: Scores | None) -> Markup:
     pane = marked.pane
     scored = None if scores is None else scores.of(pane.prompt, pane.adapter)
-    words = _words(marked.words.pieces) if pane.tokens or not pane.stopped else ""
+    words = _words(_shown(marked)) if pane.tokens or not pane.stopped else ""
     note = note_of(pane.note) if pane.note else ""
     return _pane(
         pane.adapter,
@@ -157,6 +159,13 @@ def _answered(marked: Marked, scores: Scores | None) -> Markup:
         "" if scored is None else scoring.tokens(scored),
         tag("p", _unbroken(_all_facts(marked, scores)), style=_FOOT),
     )
+
+
+def _shown(marked: Marked) -> Sequence[Word]:
+    """The words with their marks, unless nearly all of a long answer would be marked."""
+    words = marked.words
+    plain = words.unlike and words.added > READABLE
+    return [(marked.pane.text, "same")] if plain else words.pieces
 
 
 def _same(pane: Pane) -> str:
@@ -241,14 +250,17 @@ def _mark(text: str, kind: str) -> Markup:
 
 def _legend(groups: Sequence[tuple[str, Sequence[Marked]]]) -> Markup:
     panes = [pane for _, members in groups for pane in members]
-    kinds = {kind for one in panes for _, kind in one.words.pieces}
+    kinds = {kind for one in panes for _, kind in _shown(one)}
     parts: list[str] = []
     if "added" in kinds:
         parts += [_mark("added", "added"), ": words that the base's answer does not have. "]
     if "missing" in kinds:
         parts += [_mark("missing", "missing"), ": words of the base's answer that are not here. "]
     if any(one.words.unlike for one in panes):
-        parts.append("An answer that shares few words with the base's shows no missing ones. ")
+        parts.append(
+            "An answer that shares few words with the base's shows no missing words; a long one "
+            "shows no marks. "
+        )
     if any(one.pane.adapter != BASE for one in panes):
         parts.append("First logits: the largest change of any logit at the first new token.")
     if not parts:

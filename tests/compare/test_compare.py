@@ -326,3 +326,37 @@ def test_the_base_alone_is_a_comparison_too() -> None:
     model = a_model()
     (pane,) = run(model, [the_base()], ["Hi", "Hi"]).panes
     assert (pane.text, pane.batched) == (greedy(model, "Hi", 12), False)
+
+
+def test_the_first_text_does_not_wait_for_the_batch_and_nobody_else_pays_for_it() -> None:
+    model = a_model()
+    variants = [
+        the_base(),
+        a_variant("a", by_peft(model, 4, 1)),
+        a_variant("b", by_peft(model, 2, 2)),
+    ]
+    rows: list[int] = []
+    model.register_forward_hook(
+        lambda _, args, kwargs, out: rows.append(len(out.logits)), with_kwargs=True
+    )
+    seen: list[tuple[list[int], dict[str, str]]] = []
+
+    def watch(written: Any) -> bool:
+        seen.append(([*rows], written()))
+        return False
+
+    alone = run(model, variants, PROMPTS[:1])
+    passes = len(rows)
+    rows.clear()
+    watched = run(model, variants, PROMPTS[:1], watch=watch)
+    assert len(rows) == passes + 1
+    before, first = seen[0]
+    assert before == [1]
+    assert list(first) == ["base"]
+    assert first["base"]
+    assert alone.panes[0].text.startswith(first["base"])
+    assert [pane.text for pane in watched.panes] == [pane.text for pane in alone.panes]
+    rows.clear()
+    ended = run(model, variants, PROMPTS[:1], watch=lambda _: True)
+    assert rows == [1]
+    assert all(pane.stopped and not pane.tokens for pane in ended.panes)

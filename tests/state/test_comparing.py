@@ -122,7 +122,9 @@ def test_progress_counts_the_prompts_that_are_begun(session: Session) -> None:
 
     session.compare(data=ROWS, max_new_tokens=2, watch=watch)
     assert {one.total for one in seen} == {3}
-    assert [len(one.begun) for one in seen] == [1, 1, 2, 2, 3, 3]
+    assert [len(one.begun) for one in seen] == [1, 1, 1, 2, 2, 3, 3], (
+        "the base's first token, then all"
+    )
 
 
 @pytest.fixture

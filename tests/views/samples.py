@@ -17,12 +17,9 @@ from lora_magic.compare.ask import Answer
 from lora_magic.compare.bulk import Answers, LabelRow, TextRow
 from lora_magic.compare.comparison import Comparison, Pane
 from lora_magic.compare.prediction import Classification, Prediction
-<<<<<<< HEAD
 from lora_magic.compare.scores import ScoredAnswer, Scores
-from lora_magic.evaluation.votes import Vote, Votes
-=======
 from lora_magic.evaluation.board import Board, BoardRow, Curve
->>>>>>> board
+from lora_magic.evaluation.votes import Vote, Votes
 from lora_magic.lowrank.spectrum import Spectrum, SpectrumRow
 from lora_magic.state.doctor import NOTE, OK, PROBLEM, Examination, Finding
 from lora_magic.state.history import Difference, History
@@ -279,7 +276,6 @@ def _sweep(text: str) -> Bundle:
     return shown(sweep(*arms, name=text))
 
 
-<<<<<<< HEAD
 def voted(*choices: str, pairs: tuple[tuple[str, str], ...] = (("pirate", "calm"),)) -> Votes:
     """Votes on these pairs in turn, the first of a pair on the left."""
     given = [
@@ -296,7 +292,6 @@ def _votes(text: str) -> Bundle:
         for choice in ("left", "tie", "both bad", "identical")
     ]
     return shown(Votes(tuple(asked), 9))
-=======
 def board(*rows: BoardRow, curves: tuple[Curve, ...] = ()) -> Board:
     return Board(rows, curves)
 
@@ -315,7 +310,6 @@ def _board(text: str) -> Bundle:
     rows = (placed(text, 0.5, data=text[:8], **named), placed(text, 0.7, data=text[:8]))
     curves = (Curve(text, True, ((0, 2.5), (30, 0.7)), text), Curve(text, False, ((1, 2.0),)))
     return shown(board(*rows, placed("other", 0.2, data="other"), curves=curves))
->>>>>>> board
 
 
 #: The name of a display, and how to make it with one text everywhere.
@@ -364,16 +358,13 @@ ALL: dict[str, Callable[[str], Bundle]] = {
     "preview of labels": _preview_of_labels,
     "status": _status,
     "sweep": _sweep,
-<<<<<<< HEAD
     "votes": _votes,
     "votes of one pair": lambda text: shown(voted("left", pairs=((text, "calm"),))),
     "ballot": lambda text: {
         "text/plain": "",
         "text/html": ballot_html("Prompt 1 of 2", text, text, text),
     },
-=======
     "board": _board,
->>>>>>> board
     "status without a base": lambda text: state(
         None, text, next_commands=[f"{text}  {text}"], found=[text]
     ),

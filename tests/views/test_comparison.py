@@ -48,9 +48,18 @@ def test_a_text_that_shares_few_words_shows_no_missing_ones_and_says_so() -> Non
     base = pane("base", "He is at sea again and will not be back.")
     found = page(base, pane("pirate", "Arr, matey!"))
     assert missing(found) == []
-    assert "shares few words with the base's shows no missing ones" in found.text
+    assert "shares few words with the base's shows no missing words" in found.text
     assert "4 words added, 11 missing" in found.text.replace("\u00a0", " ")
     assert "shares few words" not in page(*both()).text
+
+
+def test_a_long_text_that_shares_few_words_stays_readable_without_marks() -> None:
+    other = " ".join(f"w{at}" for at in range(60))
+    found = page(pane("base", "He is at sea again and will not be back."), pane("pirate", other))
+    assert (marked(found), missing(found)) == ([], [])
+    assert other in found.text
+    assert "60 words added, 11 missing" in found.text.replace("\u00a0", " ")
+    assert "a long one shows no marks" in found.text
 
 
 @pytest.mark.parametrize(
