@@ -10,6 +10,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import register_parametrization
 
 from lora_magic.adapters import direct
 from lora_magic.state.session import Session
@@ -58,6 +59,15 @@ def _drop(layer: Any) -> None:
     layer.lora_dropout["default"] = nn.Hardtanh(-0.1, 0.1)
 
 
+class _Doubled(nn.Module):
+    def forward(self, weight: Tensor) -> Tensor:
+        return 2 * weight
+
+
+def _parametrise(layer: Any) -> None:
+    register_parametrization(layer.lora_A["default"], "weight", _Doubled())
+
+
 CHANGES: dict[str, Callable[[Any], object]] = {
     "disabled": lambda layer: layer.enable_adapters(False),
     "merged": lambda layer: layer.merge(),
@@ -65,6 +75,7 @@ CHANGES: dict[str, Callable[[Any], object]] = {
     "a hook": _hook,
     "a forward": _replace,
     "a dropout": _drop,
+    "a parametrisation": _parametrise,
     "wider factors": lambda layer: layer.lora_B.double() and layer.lora_A.double(),
     "another scale": lambda layer: layer.scaling.update(default=0.3),
     "other weights": lambda layer: layer.lora_B["default"].weight.data.mul_(2),
