@@ -60,12 +60,14 @@ class Direct:
 
 def _output(layer: Any, x: Tensor) -> Tensor | None:
     """The output, or None where PEFT's own forward has to compute it."""
-    own = layer._modules
+    own: dict[str, Any] = layer._modules
     base, dropout = own["base_layer"], own["lora_dropout"]._modules[PEFT_NAME]
     down, up = own["lora_A"]._modules[PEFT_NAME], own["lora_B"]._modules[PEFT_NAME]
     if type(base) is not nn.Linear or type(down) is not nn.Linear or type(up) is not nn.Linear:
         return None  # such as one with a parametrisation, which has no weight of its own
-    weight, a, b = base._parameters["weight"], down._parameters["weight"], up._parameters["weight"]
+    weight: Any = base._parameters["weight"]
+    a: Any = down._parameters["weight"]
+    b: Any = up._parameters["weight"]
     dtype = x.dtype
     if (
         (weight.dtype is not dtype or a.dtype is not dtype or b.dtype is not dtype)
