@@ -12,14 +12,17 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
+from transformers import GenerationConfig
 
 from lora_magic.adapters.slots import Slots
 from lora_magic.base.prompt import PromptForm
 from lora_magic.compare.comparison import Comparison
+from lora_magic.compare.generate import generate
 from lora_magic.compare.run import BROKEN, UNCHANGED, compare
-from lora_magic.compare.stack import Variant
+from lora_magic.compare.stack import Variant, stacked
 from lora_magic.errors import PromptError
 from lora_magic.lowrank.factors import LowRank
+from tests.counts import ops
 from tests.tiny import tiny_model, tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer(chat=True)
@@ -137,6 +140,53 @@ def test_an_untrained_adapter_answers_as_the_base_and_is_called_out(
         assert new.first_logit_change == 0.0
         assert new.note == UNCHANGED
         assert loud.first_logit_change > 0
+
+
+@pytest.mark.parametrize("architecture", list(TARGETS))
+def test_in_bf16_a_row_is_what_its_adapter_gives_at_that_batch_shape(architecture: str) -> None:
+    """Each row against PEFT's model on the same rows: a kernel depends on the batch's shape."""
+    model = a_model(architecture, torch.bfloat16)
+    models = {"base": model, "a": by_peft(model, 4, 1), "b": by_peft(model, 4, 2)}
+    variants = [the_base(), *(a_variant(name, models[name]) for name in "ab")]
+    row, slots, seen = PLAIN.encode(TOKENIZER, PROMPTS[0]), Slots(model), []
+    batch = torch.tensor([row] * 3)
+    stack = stacked(slots, variants)
+    assert stack is not None
+    with torch.no_grad():
+        expected = [models[name](batch).logits[n, -1].float() for n, name in enumerate(models)]
+    with stack.using(slots):
+        generate(model, TOKENIZER, [row] * 3, stop_ids=[], max_new_tokens=1, first=seen.append)
+    assert torch.equal(seen[0][0], expected[0])
+    for found, wanted in zip(seen[0][1:], expected[1:], strict=True):
+        # The fp32 sums differ by their order of addition, so a rounding may land a step off.
+        torch.testing.assert_close(found, wanted, rtol=2**-7, atol=2**-7 * float(wanted.std()))
+        assert int(found.argmax()) == int(wanted.argmax())
+
+
+def test_a_token_takes_few_operations_more_than_the_bare_base_at_that_batch() -> None:
+    """Four for each adapted module, and at most six for all that happens to the logits."""
+    model = a_model()
+    variants = [the_base(), *(a_variant(n, by_peft(model, 4, s)) for s, n in enumerate("abc"))]
+    modules = len(variants[1].replacements)
+    row = torch.tensor([PLAIN.encode(TOKENIZER, PROMPTS[0])] * len(variants))
+    stop = dataclasses.replace(PLAIN, stop_ids=())
+    variants = [dataclasses.replace(variant, form=stop) for variant in variants]
+
+    def bare(count: int) -> int:
+        flags = GenerationConfig(max_new_tokens=count, do_sample=False, eos_token_id=None)
+        mask = torch.ones_like(row)
+        with torch.no_grad():
+            return ops(
+                lambda: model.generate(input_ids=row, attention_mask=mask, generation_config=flags)
+            )
+
+    def ours(count: int) -> int:
+        return ops(lambda: run(model, variants, PROMPTS[:1], max_new_tokens=count))
+
+    more = (ours(12) - ours(4) - bare(12) + bare(4)) / 8
+    assert 4 * modules <= more <= 4 * modules + 6
+    # Nothing but the stack is made once: no pass of the base, and none of an adapter.
+    assert ours(4) - bare(4) <= 4 * more + 60 * modules
 
 
 def test_one_adapter_that_cannot_be_stacked_makes_all_answer_one_by_one() -> None:
