@@ -139,7 +139,7 @@ class _Evaluation:
         if without == len(items) and not self._own:
             raise DataError(
                 "no row has a completion, which loss, exact match and ROUGE-L need: give rows with "
-                "completions, or add --metric FUNCTION."
+                "completions, or measure the answers by a function of your own (--metric)."
             )
         if without:
             rows = f"{without} row{'s' * (without != 1)}"

@@ -360,7 +360,7 @@ def test_a_metric_sees_a_row_as_soon_as_it_is_answered(
         ),
         ({"data": [("Hi", "x"), ("word " * 200, "y")]}, DataError, "row 2: the prompt fills"),
         ({"data": ["A text. " * 3], "metric": len_of}, CommandError, "texts without prompts"),
-        ({"data": [("  ", "x")]}, DataError, "every prompt or text is blank"),
+        ({"data": [("  ", "x")]}, DataError, "nothing to evaluate: the one row is empty"),
         (
             {"data": [("word " * 200, "")], "metric": len_of},
             DataError,
