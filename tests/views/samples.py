@@ -17,6 +17,7 @@ from lora_magic.compare.ask import Answer
 from lora_magic.compare.bulk import Answers, LabelRow, TextRow
 from lora_magic.compare.comparison import Comparison, Pane
 from lora_magic.compare.prediction import Classification, Prediction
+from lora_magic.evaluation.evaluation import EvaluatedRow, Evaluation
 from lora_magic.lowrank.spectrum import Spectrum, SpectrumRow
 from lora_magic.state.doctor import NOTE, OK, PROBLEM, Examination, Finding
 from lora_magic.state.history import Difference, History
@@ -255,6 +256,66 @@ def _sweep(text: str) -> Bundle:
     return shown(sweep(*arms, name=text))
 
 
+def evaluated(
+    losses: dict[str, list[float]], prompt: str = "Where", said: str = "Here", **more: Any
+) -> Evaluation:
+    """Adapters (the first is the base) by their losses on rows; half of the answers are right."""
+    adapters, metrics = list(losses), more.pop("metrics", ())
+    rows = [
+        EvaluatedRow(
+            at + 1,
+            f"{at:03}",
+            f"{prompt} {at}",
+            f"{said} {at}",
+            tuple(f"{said} {at} {name}" for name in adapters),
+            {
+                "loss": own,
+                "exact_match": tuple(float((at + place) % 2) for place in range(len(own))),
+                **dict.fromkeys(metrics, own),
+            },
+            (3,) * len(own),
+        )
+        for at, own in enumerate(zip(*losses.values(), strict=True))
+    ]
+    return Evaluation.of(adapters, rows, **{"data_hash": "0" * 64, "seconds": 2.0, **more})
+
+
+def labels_given(given: dict[str, list[str]], true: list[str], **more: Any) -> Evaluation:
+    """A classifier's adapters (the first is the base) by the labels that they give."""
+    rows = [
+        EvaluatedRow(
+            at + 1,
+            f"{at:03}",
+            f"text {at}",
+            label,
+            own,
+            {"loss": (0.5,) * len(own), "accuracy": tuple(float(one == label) for one in own)},
+            (1,) * len(own),
+        )
+        for at, (label, own) in enumerate(zip(true, zip(*given.values(), strict=True), strict=True))
+    ]
+    labels = tuple(dict.fromkeys([*true, *(one for some in given.values() for one in some)]))
+    usual: dict[str, Any] = {"data_hash": "0" * 64, "seconds": 2.0, "labels": labels}
+    return Evaluation.of(list(given), rows, **{**usual, **more})
+
+
+def _evaluation(text: str) -> Bundle:
+    return shown(
+        evaluated(
+            {"base": [3.0, 2.0], text: [1.0, 1.5]},
+            text,
+            text,
+            metrics=(text,),
+            left_out=(text,),
+            notes=(text,),
+        )
+    )
+
+
+def _evaluation_of_labels(text: str) -> Bundle:
+    return shown(labels_given({"base": [text, "b"], text: [text, text]}, [text, "b"]))
+
+
 #: The name of a display, and how to make it with one text everywhere.
 ALL: dict[str, Callable[[str], Bundle]] = {
     "spectrum": lambda text: shown(spectrum(modules(2, ("q_proj", text), adapter=text))),
@@ -299,6 +360,8 @@ ALL: dict[str, Callable[[str], Bundle]] = {
     "preview of labels": _preview_of_labels,
     "status": _status,
     "sweep": _sweep,
+    "evaluation": _evaluation,
+    "evaluation of labels": _evaluation_of_labels,
     "status without a base": lambda text: state(
         None, text, next_commands=[f"{text}  {text}"], found=[text]
     ),
