@@ -245,7 +245,7 @@ def test_a_model_that_computes_every_logit_has_the_same_losses(
 
     monkeypatch.setattr(type(session.model), "forward", none if keeps == "absent" else ignores)
     variants = queries.variants(session._state, "a")
-    own = measuring.Losses.of(session.model, session._state.slots, variants, 0)
+    own = measuring.Losses.of(session.model, session._state.slots, variants, stack=None, pad_id=0)
     assert not own.keeps
     rows = session._rows("t", ROWS, None)
     items = read(rows, session.tokenizer, [v.form for v in variants], 128).items

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 import torch
 
@@ -398,6 +399,7 @@ def test_without_some_completions_a_note_says_what_is_missing(several: Session) 
 def test_with_a_metric_prompts_alone_are_enough(several: Session) -> None:
     found = several.evaluate("a", [("Hi", ""), ("Who?", "")], metric=len_of, **SHORT)
     assert found.metrics == ("length", "repetition", "len_of")
+    assert found.primary == "len_of"
     several.swap("a")
     answer: Any = several.ask("Who?", **SHORT)
     assert found.rows[1].answers[1] == answer.text
@@ -415,6 +417,33 @@ def test_only_the_first_rows_are_read(several: Session) -> None:
     found = several.evaluate("a", ROWS, rows=2, **SHORT)
     assert [row.prompt for row in found.rows] == [prompt for prompt, _ in ROWS[:2]]
     assert found.data_hash == several.evaluate("a", ROWS[:2], **SHORT).data_hash
+
+
+def test_of_a_stream_as_many_rows_are_read_as_are_asked_for(several: Session) -> None:
+    read: list[int] = []
+
+    def endless() -> Any:
+        while True:
+            read.append(1)
+            yield {"prompt": f"Who is {len(read)}?", "completion": "Me."}
+
+    stream = datasets.IterableDataset.from_generator(endless)
+    found = several.evaluate("a", stream, rows=3, **SHORT)
+    assert (len(found.rows), read) == (3, [1, 1, 1])
+
+
+def test_a_masked_vocabulary_is_named_as_the_cause(several: Session) -> None:
+    several.swap("base")
+    ids = several.tokenizer("Me")["input_ids"]
+
+    def mask(module: Any, args: Any, output: Any) -> Any:
+        output.logits[..., ids] = -torch.inf
+        return output
+
+    handle = several.model.register_forward_hook(mask)
+    with pytest.raises(PromptError, match="under base a token of a completion has probability 0"):
+        several.evaluate("a", ROWS, **SHORT)
+    handle.remove()
 
 
 def test_base_alone_is_measured(session: Session) -> None:
