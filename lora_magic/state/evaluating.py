@@ -28,6 +28,7 @@ from lora_magic.evaluation.items import Item, Items
 from lora_magic.evaluation.losses import Loss, Losses
 from lora_magic.evaluation.passes import Passes, Watch
 from lora_magic.interrupts import undisturbed
+from lora_magic.training.encode import measured_hash
 from lora_magic.training.run import pad_id
 
 from . import queries
@@ -93,8 +94,19 @@ def evaluate(
         ),
     )
     if not found.stopped:
-        _note(state, found)
+        _note(state, found, [_hash(state, read, at) for at in range(len(variants))])
     return found
+
+
+def _hash(state: SessionState, read: Items, variant: int) -> str:
+    """The hash of what a variant's loss is measured on, as a run has of its held-out rows.
+
+    Without a loss, that of the rows.
+    """
+    examples = [example for item in read.items for example in item.examples[variant]]
+    if not examples:
+        return read.data_hash
+    return measured_hash(examples, state.base.fingerprint.digest, None)
 
 
 def _check_most(most: int | None) -> None:
@@ -254,14 +266,15 @@ class _Evaluation:
         }
 
 
-def _note(state: SessionState, found: Evaluation) -> None:
+def _note(state: SessionState, found: Evaluation, hashes: Sequence[str]) -> None:
     """Record the evaluation on each of its adapters, for the board and for the card.
 
-    A new record replaces the old one, which a rollback may hold. Training replaces it with its own.
+    The base's loss is known where it has read the same tokens. A new record replaces the old one,
+    which a rollback may hold. Training replaces it with its own.
     """
     when = datetime.now(UTC).isoformat(timespec="seconds")
     with undisturbed():
-        for name in found.adapters:
+        for name, data in zip(found.adapters, hashes, strict=True):
             if name not in state.attached:
                 continue
             attached = state.attached[name]
@@ -269,7 +282,7 @@ def _note(state: SessionState, found: Evaluation) -> None:
             made = Evaluated(
                 rows=len(found.rows),
                 loss=own.get(record.LOSS),
-                base_loss=_loss(found, record.BASE),
+                base_loss=_loss(found, record.BASE) if data == hashes[0] else None,
                 seconds=found.seconds,
                 when=when,
                 metrics=own,
@@ -277,7 +290,7 @@ def _note(state: SessionState, found: Evaluation) -> None:
             before = attached.run.get("evaluations") or {}
             attached.run = {
                 **attached.run,
-                "evaluations": {**before, found.data_hash: asdict(made)},
+                "evaluations": {**before, data: asdict(made)},
             }
 
 

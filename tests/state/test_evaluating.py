@@ -28,7 +28,7 @@ from lora_magic.evaluation.evaluation import COLUMNS, Evaluation
 from lora_magic.evaluation.scores import exact_match, repetition, rouge_l
 from lora_magic.state import evaluating
 from lora_magic.state.session import Session
-from lora_magic.training.encode import digest_of
+from lora_magic.training.encode import digest_of, encode, measured_hash
 from tests.classifiers import closing_tokenizer, tiny_classifier
 from tests.conftest import perturb
 
@@ -187,13 +187,12 @@ def test_one_output_says_which_of_five_is_best_by_how_much_and_whether_that_is_n
 
 def test_an_evaluation_is_recorded_on_its_adapters(several: Session) -> None:
     found = several.evaluate("a", ROWS, metric=len_of, **SHORT)
-    rows = [Row(*pair) for pair in ROWS]
-    assert found.data_hash == digest_of(rows)
-    (made,) = recorded(several, "a").values()
+    assert found.data_hash == digest_of([Row(*pair) for pair in ROWS])
+    ((data, made),) = recorded(several, "a").items()
+    assert data == hash_of(several, "a", ROWS)
     own = {mean.metric: mean.value for mean in found.means if mean.adapter == "a"}
     base = found.mean("base", "loss")
     assert base is not None
-    assert list(recorded(several, "a")) == [found.data_hash]
     assert made == {
         "rows": len(ROWS),
         "loss": own["loss"],
@@ -206,6 +205,34 @@ def test_an_evaluation_is_recorded_on_its_adapters(several: Session) -> None:
     assert recorded(several, "b") is None
     several.evaluate("a", ROWS[:3], **SHORT)
     assert len(recorded(several, "a")) == 2
+
+
+def hash_of(session: Session, name: str, rows: Any) -> str:
+    """The hash that a run has of such held-out rows."""
+    state = session._state
+    given = session._rows("t", rows, None)
+    examples = encode(given, session.tokenizer, state.form_of(name), 128).examples
+    return measured_hash(examples, state.base.fingerprint.digest, None)
+
+
+def test_what_is_recorded_does_not_depend_on_the_order_of_rows(several: Session) -> None:
+    several.evaluate("a", ROWS, **SHORT)
+    several.evaluate("a", ROWS[::-1], **SHORT)
+    assert len(recorded(several, "a")) == 1
+
+
+def test_the_base_has_no_loss_on_tokens_that_it_did_not_read(session: Session) -> None:
+    session.attach("a", rank=2)
+    session.train("a", ROWS[:2], steps=1, system="You are a pirate.")
+    session.attach("b", rank=2)
+    session.train("b", ROWS[:2], steps=1)
+    found = session.evaluate("a,b", ROWS, **SHORT)
+    for name in ("a", "b"):
+        assert list(recorded(session, name)) == [hash_of(session, name, ROWS)]
+    (own,), (other,) = (recorded(session, name).values() for name in ("a", "b"))
+    base = found.mean("base", "loss")
+    assert base is not None
+    assert (own["base_loss"], other["base_loss"]) == (None, base.value)
 
 
 def test_training_removes_what_was_measured_before_it(several: Session) -> None:
@@ -556,7 +583,7 @@ def test_the_record_is_kept_out_of_a_rollback(several: Session) -> None:
     found = several.evaluate("a", ROWS[2:4], **SHORT)
     state.attached["a"].run = {"evaluations": before}
     with pytest.raises(RuntimeError), state.all_or_nothing():
-        evaluating._note(state, found)
+        evaluating._note(state, found, ["0" * 64, "1" * 64])
         assert len(recorded(several, "a")) == 2
         raise RuntimeError
     assert recorded(several, "a") == before
