@@ -290,6 +290,17 @@ def test_of_preferences_the_chosen_answer_is_measured(use: Any) -> None:
     assert found.data_hash == evaluate(session, "a", ROWS[:3]).data_hash
 
 
+def test_on_a_quantised_base_the_losses_are_those_of_a_row_alone(saved_model: Saver) -> None:
+    session = Session()
+    session.load(str(saved_model(hidden_size=64, initializer_range=0.3)), bits=4)
+    session.attach("a", rank=2)
+    perturb(session, "a", 0.3)
+    found = evaluate(session, "a")
+    for name in ("base", "a"):
+        assert losses(found, name) == pytest.approx(alone(session, name), abs=1e-4)
+    session.reset()
+
+
 def test_merged_and_several_active_adapters_have_the_losses_of_their_model(use: Any) -> None:
     session = use(tiny_model("llama", **wide("llama")))
     for name in ("a", "b"):
