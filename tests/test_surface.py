@@ -19,8 +19,8 @@ from lora_magic.training.forgetting import ReadText, TextForgetting
 from tests.classifiers import saved, tiny_of
 
 NAMES = """
-    Adapter AdapterSpec Board Comparison LoraMagicError MergeReport RunSummary Session Spectrum
-    Sweep TrainSpec Votes session
+    Adapter AdapterSpec Board Comparison Evaluation LoraMagicError MergeReport RunSummary Session
+    Spectrum Sweep TrainSpec Votes session
 """
 
 #: Verb → its words, then its flags. Every cell with a body also takes --out.
@@ -47,6 +47,8 @@ SURFACE = {
     "ask": "--data --column --mix --messages --max-new-tokens --temperature --top-p --seed",
     "compare": "--adapters --data --column --blind --scores --mix --max-new-tokens --temperature"
     " --top-p --seed",
+    "evaluate": "ADAPTERS --data --columns --map --format --skip-bad --metric --rows --mix"
+    " --max-new-tokens --temperature --top-p --seed",
     "status": "",
     "history": "NAME --all",
     "board": "NAME --sort",
@@ -73,6 +75,10 @@ FRAMES = {
     "labelled answers": "prompt adapter label probability",
     "classification": "prompt adapter label probability chosen",
     "prediction": "prompt adapter label probability chosen",
+    "evaluation": "adapter row prompt answer reference metric value",
+    "evaluation summary": "adapter metric mean low high rows",
+    "evaluation differences": "metric first second difference low high p holm more_than_noise",
+    "confusion": "adapter label predicted rows",
     "spectrum": "adapter module index sigma",
     "spectrum summary": "adapter module rank effective_rank stable_rank energy_90 sigma_1 norm"
     " note",
@@ -148,11 +154,15 @@ def _of_a_language_model() -> dict[str, Any]:
     ballot: Any = session.compare("Hi", adapters="calm,pirate", blind=True, max_new_tokens=2)
     votes = _voted(ballot)
     scored: Any = session.compare("What does a fox eat?", max_new_tokens=2, scores=True)
+    evaluation = session.evaluate("pirate", text="What? => Arr!", max_new_tokens=2)
     frames = {
         "comparison": scored.to_frame(),
         "scores": scored.scores.to_frame(),
         "scores summary": scored.scores.summary(),
         "answers": session.ask(data=["What does a fox eat?"], max_new_tokens=2).to_frame(),
+        "evaluation": evaluation.to_frame(),
+        "evaluation summary": evaluation.summary(),
+        "evaluation differences": evaluation.differences(),
         "spectrum": spectrum.to_frame(),
         "spectrum summary": spectrum.summary(),
         "ratio": session.ratio("pirate").to_frame(),
@@ -197,6 +207,7 @@ def _of_a_classifier(folder: Path) -> dict[str, Any]:
         "classification": session.compare("The sun").to_frame(),
         "labelled answers": session.ask(data=["The sun"]).to_frame(),
         "prediction": session.ask("The sun").to_frame(),
+        "confusion": session.evaluate("sky", text="The sun => day").confusion(),
         "accuracy": accuracy.to_frame(),
     }
     session.reset()

@@ -80,10 +80,11 @@ class History:
 @dataclass(frozen=True)
 class Evaluated:
     """What an evaluation found of an adapter: `run["evaluations"]` has these as plain values, by
-    the hash of the rows.
+    the hash of what was measured.
 
     The losses are in nats per token, None without one that is finite; `base_loss` is the base's on
-    the same rows. `when` is a time in ISO 8601, `metrics` are means by name.
+    the same tokens, None if it reads the rows in another prompt form. `when` is a time in ISO 8601,
+    `metrics` are means by name.
     """
 
     rows: int

@@ -14,7 +14,7 @@ from lora_magic.compare.ask import refuse
 from lora_magic.compare.bulk import BATCH_TOKENS
 from lora_magic.compare.generate import Generation, generate
 from lora_magic.compare.limits import new_tokens
-from lora_magic.compare.stack import Stack, Variant, stacked
+from lora_magic.compare.stack import Stack, Variant
 
 from .items import Item
 from .passes import Passes
@@ -36,13 +36,6 @@ class Answering:
     passes: Passes
     context: int | None
     sampling: Mapping[str, Any]
-
-    @classmethod
-    def of(
-        cls, model: Any, slots: Slots, tokenizer: Any, variants: Sequence[Variant], **more: Any
-    ) -> Answering:
-        """That of a model."""
-        return cls(model, slots, tokenizer, variants, stacked(slots, variants), **more)
 
     def all(self, items: Sequence[Item]) -> Iterator[tuple[int, list[Generation]]]:
         """The place of each row that has a prompt, and its answer under each variant.

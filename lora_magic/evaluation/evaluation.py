@@ -128,8 +128,10 @@ class Evaluation:
 
     @property
     def primary(self) -> str:
-        """The metric that orders adapters and rows: accuracy, the loss, or the first one."""
-        return next((one for one in (ACCURACY, LOSS) if one in self.metrics), self.metrics[0])
+        """The metric that orders adapters and rows: accuracy, the loss, or a person's own."""
+        own = (metric for metric in self.metrics if is_quality(metric))
+        found = (one for one in (ACCURACY, LOSS, *own) if one in self.metrics)
+        return next(found, self.metrics[0])
 
     def mean(self, adapter: str, metric: str) -> Mean | None:
         """One adapter's mean, or None if no row has that metric."""

@@ -6,6 +6,7 @@ Knows models, slots, variants and examples; knows no session and no answer.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,8 @@ from lora_magic.base.device import out_of_memory
 from lora_magic.base.restore import evaluating
 from lora_magic.compare.ask import refuse
 from lora_magic.compare.bulk import BATCH_TOKENS
-from lora_magic.compare.stack import Stack, Variant, stacked
+from lora_magic.compare.stack import Stack, Variant
+from lora_magic.errors import PromptError
 from lora_magic.training.batches import collate
 from lora_magic.training.encode import IGNORED, Example
 
@@ -54,10 +56,10 @@ class Losses:
     keeps: bool
 
     @classmethod
-    def of(cls, model: Any, slots: Slots, variants: Sequence[Variant], pad_id: int) -> Losses:
-        """Those of a model with the base's own modules in its slots, when it measures."""
+    def of(cls, model: Any, slots: Slots, variants: Sequence[Variant], **more: Any) -> Losses:
+        """Those of a model; runs the base once to see which logits it can leave out."""
         with slots.using({}), evaluating(model):
-            return cls(model, slots, variants, stacked(slots, variants), pad_id, _keeps(model))
+            return cls(model, slots, variants, keeps=_keeps(model), **more)
 
     def all(self, items: Sequence[Item], passes: Passes) -> dict[int, list[Loss]]:
         """By place, a row's loss under each variant; without the rows after a stop.
@@ -119,9 +121,18 @@ class Losses:
                     found.append(self._losses(column))
         for variant, column, losses in zip(self.variants, columns, found, strict=True):
             for example, loss in zip(column, losses, strict=True):
-                if not torch.isfinite(torch.tensor(loss.nats)):
-                    refuse(self.model, self.slots, example.tokens, variant.name)
+                self._check(variant, example, loss)
         return [list(unit) for unit in zip(*found, strict=True)]
+
+    def _check(self, variant: Variant, example: Example, loss: Loss) -> None:
+        """Raise `PromptError` for a loss that is not finite."""
+        if loss.nats == math.inf:
+            raise PromptError(
+                f"under {variant.name} a token of a completion has probability 0, so the loss is "
+                "infinite: leave that adapter out, or train it again with a smaller --lr"
+            )
+        if not math.isfinite(loss.nats):
+            refuse(self.model, self.slots, example.tokens, variant.name)
 
     @torch.no_grad()
     def _losses(self, examples: Sequence[Example]) -> list[Loss]:

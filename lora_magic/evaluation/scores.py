@@ -19,6 +19,9 @@ Metric = Callable[[str, str, str | None], Any]
 #: Words that repeat make an answer repetitive in runs of so many.
 RUN = 4
 
+#: The sum of a person's values over all rows, and its square, must be numbers, too.
+_LARGEST = 1e100
+
 _ASCII = re.compile(r"[a-z0-9]+")
 #: Scripts that are written without spaces: each character is a word.
 _ALONE = (
@@ -132,7 +135,8 @@ def own_value(
 ) -> float:
     """The value of a person's metric; True is 1 and False 0.
 
-    Raises `DataError` with the row, for an error in the function, and for what is no finite number.
+    Raises `DataError` with the row for an error in the function, and for what is no number of at
+    most 1e100.
     """
     try:
         value = metric(prompt, answer, reference)
@@ -146,7 +150,7 @@ def own_value(
             number = float(value)
         except (OverflowError, ValueError):
             number = float("inf")
-        if abs(number) < float("inf"):
+        if abs(number) <= _LARGEST:
             return number
     raise DataError(
         f"--metric {name}: row {row}: expected a finite number (or True or False), got "

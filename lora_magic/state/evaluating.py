@@ -13,8 +13,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lora_magic.adapters.live_adapter import Evaluated
+from lora_magic.checks import is_whole
 from lora_magic.compare import classify as classifying
 from lora_magic.compare.limits import check_flags, check_known
+from lora_magic.compare.stack import stacked
 from lora_magic.data.row import Row, Rows
 from lora_magic.errors import CommandError, DataError
 from lora_magic.evaluation import evaluation as record
@@ -26,6 +28,7 @@ from lora_magic.evaluation.items import Item, Items
 from lora_magic.evaluation.losses import Loss, Losses
 from lora_magic.evaluation.passes import Passes, Watch
 from lora_magic.interrupts import undisturbed
+from lora_magic.training.encode import measured_hash
 from lora_magic.training.run import pad_id
 
 from . import queries
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
     from lora_magic.compare.stack import Variant
 
     from .session_state import SessionState
+
+#: How more rows of a stream are read.
+_STREAMED = "--rows N reads the first N"
 
 #: Values by metric, each for every variant.
 Values = dict[str, tuple[float, ...]]
@@ -49,7 +55,7 @@ _OWN = (
 def evaluate(
     state: SessionState,
     adapters: str | Sequence[str] | None,
-    read_rows: Callable[[], Rows],
+    read_rows: Callable[..., Rows],
     *,
     metric: Any,
     most: int | None,
@@ -62,11 +68,12 @@ def evaluate(
     variants = queries.variants(state, adapters)
     names = [variant.name for variant in variants]
     own = scores.own_metrics(metric, _OWN)
+    _check_most(most)
     try:
-        rows = read_rows()
+        rows = read_rows(most=most)
     except DataError as error:
         raise encoding.of_evaluation(error) from None
-    given = _first(rows, most)
+    given = rows[:most]
     count = f"{len(given):,} row{'s' * (len(given) != 1)}"
     passes = Passes(watch, f"evaluating {count} under {', '.join(names)} …")
     work = _Evaluation(state, variants, own, sampling, passes)
@@ -81,19 +88,32 @@ def evaluate(
         labels=state.base.task.labels if state.base.task.classifies else (),
         stopped=work.passes.stopped,
         left_out=tuple(name for name in every if name not in names),
-        notes=(*filter(None, [rows.note]), *read.notes, *work.notes),
+        notes=(
+            *filter(None, [rows.note.replace("--steps N reads what N steps need", _STREAMED)]),
+            *(*read.notes, *work.notes),
+        ),
     )
     if not found.stopped:
-        _note(state, found)
+        _note(state, found, [_hash(state, read, at) for at in range(len(variants))])
     return found
 
 
-def _first(rows: Sequence[Row], most: int | None) -> Sequence[Row]:
+def _hash(state: SessionState, read: Items, variant: int) -> str:
+    """The hash of what a variant's loss is measured on, as a run has of its held-out rows.
+
+    Without a loss, that of the rows.
+    """
+    examples = [example for item in read.items for example in item.examples[variant]]
+    if not examples:
+        return read.data_hash
+    return measured_hash(examples, state.base.fingerprint.digest, None)
+
+
+def _check_most(most: int | None) -> None:
     if most is None:
-        return rows
-    if isinstance(most, bool) or not isinstance(most, int) or most < 1:
+        return
+    if not is_whole(most) or most < 1:
         raise CommandError(f"--rows {most!r}: expected a whole number from 1.")
-    return rows[:most]
 
 
 class _Evaluation:
@@ -109,6 +129,7 @@ class _Evaluation:
     ) -> None:
         self._state, self._variants, self._own = state, variants, own
         self._sampling, self.passes = sampling, passes
+        self._stack = stacked(state.slots, variants)
         self._context = queries.usable_context(state, [variant.name for variant in variants])
         self.notes: list[str] = []
 
@@ -139,7 +160,7 @@ class _Evaluation:
         if without == len(items) and not self._own:
             raise DataError(
                 "no row has a completion, which loss, exact match and ROUGE-L need: give rows with "
-                "completions, or add --metric FUNCTION."
+                "completions, or measure the answers by a function of your own (--metric)."
             )
         if without:
             rows = f"{without} row{'s' * (without != 1)}"
@@ -162,8 +183,10 @@ class _Evaluation:
         items, base = read.items, self._state.base
         answering = self._answering()
         pad = pad_id(base.tokenizer, base.model if base.task.classifies else None)
-        losses = Losses.of(base.model, self._state.slots, self._variants, pad)
-        found = losses.all(items, self.passes)
+        measuring = Losses.of(
+            base.model, self._state.slots, self._variants, stack=self._stack, pad_id=pad
+        )
+        found = measuring.all(items, self.passes)
         values = [self._of_loss(item, found.get(at)) for at, item in enumerate(items)]
         said = [self._labels(found.get(at)) for at in range(len(items))]
         if answering and not self.passes.stopped:
@@ -192,11 +215,12 @@ class _Evaluation:
         base = self._state.base
         if base.task.classifies:
             return None
-        return Answering.of(
+        return Answering(
             base.model,
             self._state.slots,
             base.tokenizer,
             self._variants,
+            self._stack,
             passes=self.passes,
             context=self._context,
             sampling=self._sampling,
@@ -242,14 +266,15 @@ class _Evaluation:
         }
 
 
-def _note(state: SessionState, found: Evaluation) -> None:
+def _note(state: SessionState, found: Evaluation, hashes: Sequence[str]) -> None:
     """Record the evaluation on each of its adapters, for the board and for the card.
 
-    A new record replaces the old one, which a rollback may hold. Training replaces it with its own.
+    The base's loss is known where it has read the same tokens. A new record replaces the old one,
+    which a rollback may hold. Training replaces it with its own.
     """
     when = datetime.now(UTC).isoformat(timespec="seconds")
     with undisturbed():
-        for name in found.adapters:
+        for name, data in zip(found.adapters, hashes, strict=True):
             if name not in state.attached:
                 continue
             attached = state.attached[name]
@@ -257,7 +282,7 @@ def _note(state: SessionState, found: Evaluation) -> None:
             made = Evaluated(
                 rows=len(found.rows),
                 loss=own.get(record.LOSS),
-                base_loss=_loss(found, record.BASE),
+                base_loss=_loss(found, record.BASE) if data == hashes[0] else None,
                 seconds=found.seconds,
                 when=when,
                 metrics=own,
@@ -265,7 +290,7 @@ def _note(state: SessionState, found: Evaluation) -> None:
             before = attached.run.get("evaluations") or {}
             attached.run = {
                 **attached.run,
-                "evaluations": {**before, found.data_hash: asdict(made)},
+                "evaluations": {**before, data: asdict(made)},
             }
 
 

@@ -5,6 +5,7 @@ Knows the numbers and texts of a record; does not know how they were measured.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lora_magic import numbers
@@ -94,7 +95,9 @@ def _mean(found: Evaluation, mean: Mean | None) -> Markup:
         return Markup(numbers.MISSING)
     lines = [tag("strong", _value(found, mean)) if _is_best(found, mean) else _value(found, mean)]
     pair = _against_base(found, mean)
-    if pair is not None:
+    if pair is not None and pair.low == pair.high == 0:
+        lines.append(tag("span", "the same", style=_SMALL))
+    elif pair is not None:
         low, high = _shown(found, pair, pair.low), _shown(found, pair, pair.high)
         lines.append(tag("span", _difference(found, pair), style=_SMALL))
         lines.append(tag("span", f"{low} to {high}", style=_SMALL))
@@ -168,7 +171,7 @@ def _confusion(found: Evaluation, adapter: str) -> Markup:
 
 
 def _worst(found: Evaluation) -> Markup:
-    rows, header = _lines(found, WIDE)
+    rows, header = _lines(found, WIDE, lambda prompt: tag("strong", prompt))
     more = len(found.rows) - ROWS
     rest = f"{more:,} more row{'s' * (more != 1)} in .to_frame()" if more > 0 else ""
     shown = table(_worst_caption(found), header, rows, left=3)
@@ -179,19 +182,29 @@ def _worst_caption(found: Evaluation) -> str:
     return f"The worst rows first, by the adapters' mean {found.named(found.primary)}"
 
 
-def _lines(found: Evaluation, limit: int) -> tuple[list[list[str]], list[str]]:
+def _lines(
+    found: Evaluation, limit: int, bold: Callable[[str], str] = str
+) -> tuple[list[list[str]], list[str]]:
     """The worst rows, each as lines for prompt, reference and answers; and the header."""
     metrics = [metric for metric in found.metrics if metric not in ("length", "repetition")]
-    lines = [line for row in found.worst()[:ROWS] for line in _row(found, row, metrics, limit)]
+    lines = [
+        line for row in found.worst()[:ROWS] for line in _row(found, row, metrics, limit, bold)
+    ]
     return lines, ["Row", "", "Text", *(title(found, metric) for metric in metrics)]
 
 
-def _row(found: Evaluation, row: EvaluatedRow, metrics: list[str], limit: int) -> list[list[str]]:
+def _row(
+    found: Evaluation,
+    row: EvaluatedRow,
+    metrics: list[str],
+    limit: int,
+    bold: Callable[[str], str],
+) -> list[list[str]]:
     def cut(text: str) -> str:
         return shortened(one_line(text), limit)
 
     number, none = str(row.number), [""] * len(metrics)
-    lines = [[number, "prompt", cut(row.prompt), *none]] if row.prompt else []
+    lines = [[number, "prompt", bold(cut(row.prompt)), *none]] if row.prompt else []
     if row.reference is not None:
         lines.append([number, "reference" if row.prompt else "text", cut(row.reference), *none])
     for at, adapter in enumerate(found.adapters):

@@ -245,7 +245,7 @@ def test_a_model_that_computes_every_logit_has_the_same_losses(
 
     monkeypatch.setattr(type(session.model), "forward", none if keeps == "absent" else ignores)
     variants = queries.variants(session._state, "a")
-    own = measuring.Losses.of(session.model, session._state.slots, variants, 0)
+    own = measuring.Losses.of(session.model, session._state.slots, variants, stack=None, pad_id=0)
     assert not own.keeps
     rows = session._rows("t", ROWS, None)
     items = read(rows, session.tokenizer, [v.form for v in variants], 128).items
@@ -288,6 +288,17 @@ def test_of_preferences_the_chosen_answer_is_measured(use: Any) -> None:
     assert losses(found, "a") == pytest.approx(alone(session, "a", ROWS[:3]), abs=1e-5)
     assert "preferences: the chosen answer is the reference" in found.notes
     assert found.data_hash == evaluate(session, "a", ROWS[:3]).data_hash
+
+
+def test_on_a_quantised_base_the_losses_are_those_of_a_row_alone(saved_model: Saver) -> None:
+    session = Session()
+    session.load(str(saved_model(hidden_size=64, initializer_range=0.3)), bits=4)
+    session.attach("a", rank=2)
+    perturb(session, "a", 0.3)
+    found = evaluate(session, "a")
+    for name in ("base", "a"):
+        assert losses(found, name) == pytest.approx(alone(session, name), abs=1e-4)
+    session.reset()
 
 
 def test_merged_and_several_active_adapters_have_the_losses_of_their_model(use: Any) -> None:

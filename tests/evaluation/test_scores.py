@@ -160,7 +160,18 @@ def test_a_number_or_a_bool_is_a_value(value: Any, expected: float) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        *(None, "good", float("nan"), float("inf"), -float("inf"), 1j, [1], {"a": 1}, 10**400),
+        *(
+            None,
+            "good",
+            float("nan"),
+            float("inf"),
+            -float("inf"),
+            1j,
+            [1],
+            {"a": 1},
+            10**400,
+            1e200,
+        ),
         *(np.array([1.0]), object()),
     ],
 )

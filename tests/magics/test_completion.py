@@ -189,7 +189,9 @@ def test_where_anything_may_stand_nothing_is_offered_by_anybody(before: str) -> 
 
 def test_every_verb_is_offered_and_no_other_word() -> None:
     assert offered("%lora ") == list(VERBS)
-    assert offered("%%lora ") == ["data", "preview", "train", "sweep", "ask", "compare"]
+    assert offered("%%lora ") == [
+        *("data", "preview", "train", "sweep", "ask", "compare", "evaluate")
+    ]
     assert not {*SAME} & {*offered("%lora ")}
 
 
@@ -301,6 +303,7 @@ CHECKS: dict[str, tuple[int, Callable[[str], object]]] = {
     "%%lora_train x --format": (3, lambda word: read_text("a => b", word)),
     "%lora preview --template": (2, lambda word: PromptForm.of(tiny_tokenizer(chat=True), word)),
     "%lora preview x --format": (7, lambda word: read_file(Path("rows.txt"), word)),
+    "%lora evaluate --format": (7, lambda word: read_file(Path("rows.txt"), word)),
     "%%lora data x --format": (3, lambda word: read_text("a => b", word)),
     "%lora sweep x --method": (9, method_of),
     "%lora sweep x --init": (6, lambda word: _spec(init=word)),

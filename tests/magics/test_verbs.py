@@ -158,7 +158,7 @@ def _bound(verb: str, args: Any, keywords: Any) -> tuple[str, dict[str, Any]]:
 
 def test_every_verb_has_a_line_that_is_tested() -> None:
     tested = {call[0] for _, call in CALLS}
-    tested |= {"use", "train", "sweep", "ask", "compare", "data", "preview"}
+    tested |= {"use", "train", "sweep", "ask", "compare", "evaluate", "data", "preview"}
     assert tested == set(VERBS)
 
 
@@ -412,6 +412,7 @@ def test_words_people_try_do_what_the_verb_does(
     shell: Any, session: Any, word: str, verb: str
 ) -> None:
     needed = {**dict.fromkeys(("ask", "swap", "compare", "open"), "x"), "sweep": "x --data r.csv"}
+    needed["evaluate"] = "--data r.csv"
     shell.run(f"%lora {word} {needed.get(verb, '')}")
     assert session.last[0] == verb
 

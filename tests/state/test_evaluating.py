@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 import torch
 
@@ -27,7 +28,7 @@ from lora_magic.evaluation.evaluation import COLUMNS, Evaluation
 from lora_magic.evaluation.scores import exact_match, repetition, rouge_l
 from lora_magic.state import evaluating
 from lora_magic.state.session import Session
-from lora_magic.training.encode import digest_of
+from lora_magic.training.encode import digest_of, encode, measured_hash
 from tests.classifiers import closing_tokenizer, tiny_classifier
 from tests.conftest import perturb
 
@@ -186,13 +187,12 @@ def test_one_output_says_which_of_five_is_best_by_how_much_and_whether_that_is_n
 
 def test_an_evaluation_is_recorded_on_its_adapters(several: Session) -> None:
     found = several.evaluate("a", ROWS, metric=len_of, **SHORT)
-    rows = [Row(*pair) for pair in ROWS]
-    assert found.data_hash == digest_of(rows)
-    (made,) = recorded(several, "a").values()
+    assert found.data_hash == digest_of([Row(*pair) for pair in ROWS])
+    ((data, made),) = recorded(several, "a").items()
+    assert data == hash_of(several, "a", ROWS)
     own = {mean.metric: mean.value for mean in found.means if mean.adapter == "a"}
     base = found.mean("base", "loss")
     assert base is not None
-    assert list(recorded(several, "a")) == [found.data_hash]
     assert made == {
         "rows": len(ROWS),
         "loss": own["loss"],
@@ -205,6 +205,34 @@ def test_an_evaluation_is_recorded_on_its_adapters(several: Session) -> None:
     assert recorded(several, "b") is None
     several.evaluate("a", ROWS[:3], **SHORT)
     assert len(recorded(several, "a")) == 2
+
+
+def hash_of(session: Session, name: str, rows: Any) -> str:
+    """The hash that a run has of such held-out rows."""
+    state = session._state
+    given = session._rows("t", rows, None)
+    examples = encode(given, session.tokenizer, state.form_of(name), 128).examples
+    return measured_hash(examples, state.base.fingerprint.digest, None)
+
+
+def test_what_is_recorded_does_not_depend_on_the_order_of_rows(several: Session) -> None:
+    several.evaluate("a", ROWS, **SHORT)
+    several.evaluate("a", ROWS[::-1], **SHORT)
+    assert len(recorded(several, "a")) == 1
+
+
+def test_the_base_has_no_loss_on_tokens_that_it_did_not_read(session: Session) -> None:
+    session.attach("a", rank=2)
+    session.train("a", ROWS[:2], steps=1, system="You are a pirate.")
+    session.attach("b", rank=2)
+    session.train("b", ROWS[:2], steps=1)
+    found = session.evaluate("a,b", ROWS, **SHORT)
+    for name in ("a", "b"):
+        assert list(recorded(session, name)) == [hash_of(session, name, ROWS)]
+    (own,), (other,) = (recorded(session, name).values() for name in ("a", "b"))
+    base = found.mean("base", "loss")
+    assert base is not None
+    assert (own["base_loss"], other["base_loss"]) == (None, base.value)
 
 
 def test_training_removes_what_was_measured_before_it(several: Session) -> None:
@@ -360,7 +388,7 @@ def test_a_metric_sees_a_row_as_soon_as_it_is_answered(
         ),
         ({"data": [("Hi", "x"), ("word " * 200, "y")]}, DataError, "row 2: the prompt fills"),
         ({"data": ["A text. " * 3], "metric": len_of}, CommandError, "texts without prompts"),
-        ({"data": [("  ", "x")]}, DataError, "every prompt or text is blank"),
+        ({"data": [("  ", "x")]}, DataError, "nothing to evaluate: the one row is empty"),
         (
             {"data": [("word " * 200, "")], "metric": len_of},
             DataError,
@@ -398,6 +426,7 @@ def test_without_some_completions_a_note_says_what_is_missing(several: Session) 
 def test_with_a_metric_prompts_alone_are_enough(several: Session) -> None:
     found = several.evaluate("a", [("Hi", ""), ("Who?", "")], metric=len_of, **SHORT)
     assert found.metrics == ("length", "repetition", "len_of")
+    assert found.primary == "len_of"
     several.swap("a")
     answer: Any = several.ask("Who?", **SHORT)
     assert found.rows[1].answers[1] == answer.text
@@ -415,6 +444,33 @@ def test_only_the_first_rows_are_read(several: Session) -> None:
     found = several.evaluate("a", ROWS, rows=2, **SHORT)
     assert [row.prompt for row in found.rows] == [prompt for prompt, _ in ROWS[:2]]
     assert found.data_hash == several.evaluate("a", ROWS[:2], **SHORT).data_hash
+
+
+def test_of_a_stream_as_many_rows_are_read_as_are_asked_for(several: Session) -> None:
+    read: list[int] = []
+
+    def endless() -> Any:
+        while True:
+            read.append(1)
+            yield {"prompt": f"Who is {len(read)}?", "completion": "Me."}
+
+    stream = datasets.IterableDataset.from_generator(endless)
+    found = several.evaluate("a", stream, rows=3, **SHORT)
+    assert (len(found.rows), read) == (3, [1, 1, 1])
+
+
+def test_a_masked_vocabulary_is_named_as_the_cause(several: Session) -> None:
+    several.swap("base")
+    ids = several.tokenizer("Me")["input_ids"]
+
+    def mask(module: Any, args: Any, output: Any) -> Any:
+        output.logits[..., ids] = -torch.inf
+        return output
+
+    handle = several.model.register_forward_hook(mask)
+    with pytest.raises(PromptError, match="under base a token of a completion has probability 0"):
+        several.evaluate("a", ROWS, **SHORT)
+    handle.remove()
 
 
 def test_base_alone_is_measured(session: Session) -> None:
@@ -527,7 +583,7 @@ def test_the_record_is_kept_out_of_a_rollback(several: Session) -> None:
     found = several.evaluate("a", ROWS[2:4], **SHORT)
     state.attached["a"].run = {"evaluations": before}
     with pytest.raises(RuntimeError), state.all_or_nothing():
-        evaluating._note(state, found)
+        evaluating._note(state, found, ["0" * 64, "1" * 64])
         assert len(recorded(several, "a")) == 2
         raise RuntimeError
     assert recorded(several, "a") == before

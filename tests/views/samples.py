@@ -19,6 +19,7 @@ from lora_magic.compare.comparison import Comparison, Pane
 from lora_magic.compare.prediction import Classification, Prediction
 from lora_magic.compare.scores import ScoredAnswer, Scores
 from lora_magic.evaluation.board import Board, BoardRow, Curve
+from lora_magic.evaluation.evaluation import EvaluatedRow, Evaluation
 from lora_magic.evaluation.votes import Vote, Votes
 from lora_magic.lowrank.spectrum import Spectrum, SpectrumRow
 from lora_magic.state.doctor import NOTE, OK, PROBLEM, Examination, Finding
@@ -292,6 +293,8 @@ def _votes(text: str) -> Bundle:
         for choice in ("left", "tie", "both bad", "identical")
     ]
     return shown(Votes(tuple(asked), 9))
+
+
 def board(*rows: BoardRow, curves: tuple[Curve, ...] = ()) -> Board:
     return Board(rows, curves)
 
@@ -310,6 +313,66 @@ def _board(text: str) -> Bundle:
     rows = (placed(text, 0.5, data=text[:8], **named), placed(text, 0.7, data=text[:8]))
     curves = (Curve(text, True, ((0, 2.5), (30, 0.7)), text), Curve(text, False, ((1, 2.0),)))
     return shown(board(*rows, placed("other", 0.2, data="other"), curves=curves))
+
+
+def evaluated(
+    losses: dict[str, list[float]], prompt: str = "Where", said: str = "Here", **more: Any
+) -> Evaluation:
+    """Adapters (the first is the base) by their losses on rows; half of the answers are right."""
+    adapters, metrics = list(losses), more.pop("metrics", ())
+    rows = [
+        EvaluatedRow(
+            at + 1,
+            f"{at:03}",
+            f"{prompt} {at}",
+            f"{said} {at}",
+            tuple(f"{said} {at} {name}" for name in adapters),
+            {
+                "loss": own,
+                "exact_match": tuple(float((at + place) % 2) for place in range(len(own))),
+                **dict.fromkeys(metrics, own),
+            },
+            (3,) * len(own),
+        )
+        for at, own in enumerate(zip(*losses.values(), strict=True))
+    ]
+    return Evaluation.of(adapters, rows, **{"data_hash": "0" * 64, "seconds": 2.0, **more})
+
+
+def labels_given(given: dict[str, list[str]], true: list[str], **more: Any) -> Evaluation:
+    """A classifier's adapters (the first is the base) by the labels that they give."""
+    rows = [
+        EvaluatedRow(
+            at + 1,
+            f"{at:03}",
+            f"text {at}",
+            label,
+            own,
+            {"loss": (0.5,) * len(own), "accuracy": tuple(float(one == label) for one in own)},
+            (1,) * len(own),
+        )
+        for at, (label, own) in enumerate(zip(true, zip(*given.values(), strict=True), strict=True))
+    ]
+    labels = tuple(dict.fromkeys([*true, *(one for some in given.values() for one in some)]))
+    usual: dict[str, Any] = {"data_hash": "0" * 64, "seconds": 2.0, "labels": labels}
+    return Evaluation.of(list(given), rows, **{**usual, **more})
+
+
+def _evaluation(text: str) -> Bundle:
+    return shown(
+        evaluated(
+            {"base": [3.0, 2.0], text: [1.0, 1.5]},
+            text,
+            text,
+            metrics=(text,),
+            left_out=(text,),
+            notes=(text,),
+        )
+    )
+
+
+def _evaluation_of_labels(text: str) -> Bundle:
+    return shown(labels_given({"base": [text, "b"], text: [text, text]}, [text, "b"]))
 
 
 #: The name of a display, and how to make it with one text everywhere.
@@ -365,6 +428,8 @@ ALL: dict[str, Callable[[str], Bundle]] = {
         "text/html": ballot_html("Prompt 1 of 2", text, text, text),
     },
     "board": _board,
+    "evaluation": _evaluation,
+    "evaluation of labels": _evaluation_of_labels,
     "status without a base": lambda text: state(
         None, text, next_commands=[f"{text}  {text}"], found=[text]
     ),
