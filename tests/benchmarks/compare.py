@@ -1,6 +1,6 @@
 """One prompt under base and N adapters, and a toggle of base and adapter, against plain PEFT.
 
-    python -m tests.benchmarks.compare [--rounds 9] [--tokens 32]
+    python -m tests.benchmarks.compare [--rounds 5] [--tokens 32]
 
 `compare` and `swap` are the session's. The limit is the bare base: transformers' `generate` with as
 many rows and tokens, or the bare forward of one token. The peers are PEFT's mixed batch
@@ -293,7 +293,7 @@ def _times(seconds: Mapping[str, list[float]], one: str, other: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for flag, default in (("rounds", 9), ("tokens", 32)):
+    for flag, default in (("rounds", 5), ("tokens", 32)):
         parser.add_argument(f"--{flag}", type=int, default=default)
     given = parser.parse_args()
     torch.set_num_threads(1)
