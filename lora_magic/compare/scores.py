@@ -136,8 +136,9 @@ def score(
     """Score the tokens of every pane under every variant, each after the variant's own prompt ids.
 
     All variants share a forward pass if each has `deltas`, as in `compare`; otherwise each has its
-    own. `stop` is called before each prompt and ends the scoring. Slots and model are restored,
-    also after an error or an interrupt.
+    own. In 16 bits the rows of a batch can change the last bits of the logits. `stop` is called
+    before each prompt and ends the scoring. Slots and model are restored, also after an error or an
+    interrupt.
     """
     run = _Run(model, slots, variants, stacked(slots, variants), context or context_of(model))
     scored: list[ScoredAnswer] = []
