@@ -273,7 +273,8 @@ def _note(state: SessionState, found: Evaluation, hashes: Sequence[str]) -> None
     which a rollback may hold. Training replaces it with its own.
     """
     when = datetime.now(UTC).isoformat(timespec="seconds")
-    with undisturbed():
+    # An interrupt that is deferred undoes it: it is recorded if the verb returns, or not at all.
+    with state.all_or_nothing(), undisturbed():
         for name, data in zip(found.adapters, hashes, strict=True):
             if name not in state.attached:
                 continue
