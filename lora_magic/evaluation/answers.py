@@ -14,7 +14,8 @@ from lora_magic.compare.ask import refuse
 from lora_magic.compare.bulk import BATCH_TOKENS
 from lora_magic.compare.generate import Generation, generate
 from lora_magic.compare.limits import new_tokens
-from lora_magic.compare.stack import Stack, Variant
+from lora_magic.compare.mix import Mix, Mixed
+from lora_magic.compare.stack import Stack, Variant, in_blocks
 
 from .items import Item
 from .passes import Passes
@@ -26,7 +27,7 @@ Asked = tuple[tuple[int, ...], ...]
 @dataclass(frozen=True, eq=False)
 class Answering:
     """Answers prompts under variants, with these flags of `generate`; `stack` is None if the
-    variants cannot share a batch."""
+    variants cannot share a batch. Prompts have those of a mix's members after the variants'."""
 
     model: Any
     slots: Slots
@@ -36,6 +37,7 @@ class Answering:
     passes: Passes
     context: int | None
     sampling: Mapping[str, Any]
+    mix: Mix | None = None
 
     def all(self, items: Sequence[Item]) -> Iterator[tuple[int, list[Generation]]]:
         """The place of each row that has a prompt, and its answer under each variant.
@@ -88,14 +90,31 @@ class Answering:
             for variant, column, ends in zip(self.variants, columns, stops, strict=True):
                 with self.slots.using(variant.replacements):
                     found.append(self._generated(column, ends))
-        for variant, column, made in zip(self.variants, columns, found, strict=True):
+        names = [variant.name for variant in self.variants]
+        if self.mix is not None:
+            names.append(self.mix.name)
+            columns.append([asked[len(self.variants)] for asked in prompts])
+            found.append(self._mixture(self.mix, prompts))
+        for name, column, made in zip(names, columns, found, strict=True):
             for ids, one in zip(column, made, strict=True):
                 if not one.finite:
-                    refuse(self.model, self.slots, ids, variant.name)
+                    refuse(self.model, self.slots, ids, name)
         return [list(row) for row in zip(*found, strict=True)]
 
+    def _mixture(self, mix: Mix, prompts: Sequence[Asked]) -> list[Generation]:
+        """By prompt, the answer of all members of a mix together."""
+        first, count = len(self.variants), len(mix.members)
+        inputs = [asked[first + at] for at in range(count) for asked in prompts]
+        with in_blocks(self.slots, mix.variants).using(self.slots):
+            stops = [mix.stop_ids] * len(inputs)
+            made = self._generated(inputs, stops, mix=Mixed(0, mix.weights))
+        return made[: len(prompts)]
+
     def _generated(
-        self, inputs: Sequence[Sequence[int]], stops: Sequence[Sequence[int]]
+        self,
+        inputs: Sequence[Sequence[int]],
+        stops: Sequence[Sequence[int]],
+        mix: Mixed | None = None,
     ) -> list[Generation]:
         return generate(
             self.model,
@@ -104,6 +123,7 @@ class Answering:
             stop_ids=stops,
             context=self.context,
             watch=self.passes.look,
+            mix=mix,
             **self.sampling,
         )
 

@@ -20,7 +20,8 @@ from lora_magic.base.device import out_of_memory
 from lora_magic.base.restore import evaluating
 from lora_magic.compare.ask import refuse
 from lora_magic.compare.bulk import BATCH_TOKENS
-from lora_magic.compare.stack import Stack, Variant
+from lora_magic.compare.mix import Mix, log_probabilities
+from lora_magic.compare.stack import Stack, Variant, in_blocks
 from lora_magic.errors import PromptError
 from lora_magic.training.batches import collate
 from lora_magic.training.encode import IGNORED, Example
@@ -46,7 +47,11 @@ class Loss:
 
 @dataclass(frozen=True, eq=False)
 class Losses:
-    """Measures examples under variants; `stack` is None if they cannot share a batch."""
+    """Measures examples under variants; `stack` is None if they cannot share a batch.
+
+    With a `mix`, a unit has the examples of its members after those of the variants, and the loss
+    of their mixture comes last.
+    """
 
     model: Any
     slots: Slots
@@ -54,6 +59,7 @@ class Losses:
     stack: Stack | None
     pad_id: int
     keeps: bool
+    mix: Mix | None = None
 
     @classmethod
     def of(cls, model: Any, slots: Slots, variants: Sequence[Variant], **more: Any) -> Losses:
@@ -107,7 +113,8 @@ class Losses:
 
     def _measured(self, units: Sequence[Sequence[Example]]) -> list[list[Loss]]:
         """By unit, the loss under each variant."""
-        columns = [[unit[at] for unit in units] for at in range(len(self.variants))]
+        every = [list(column) for column in zip(*units, strict=True)]
+        columns, members = every[: len(self.variants)], every[len(self.variants) :]
         found: list[list[Loss]] = []
         # One row under all variants may be more than memory holds, and under each of them not.
         if self.stack and len(units) * self._logits(units[0]) * len(columns) <= 4 * _LOGITS:
@@ -122,7 +129,28 @@ class Losses:
         for variant, column, losses in zip(self.variants, columns, found, strict=True):
             for example, loss in zip(column, losses, strict=True):
                 self._check(variant, example, loss)
+        if self.mix is not None:
+            found.append(self._mixture(self.mix, members))
         return [list(unit) for unit in zip(*found, strict=True)]
+
+    @torch.no_grad()
+    def _mixture(self, mix: Mix, members: Sequence[Sequence[Example]]) -> list[Loss]:
+        """The losses of a mix: −ln of the members' probabilities, averaged at each token."""
+        flat = [example for column in members for example in column]
+        with in_blocks(self.slots, mix.variants).using(self.slots), evaluating(self.model):
+            logits, targets = self._logits_of(*self._inputs(flat))
+        found = []
+        for at, examples in enumerate(zip(*members, strict=True)):
+            # Its prompt may be longer in one form than in another; the tokens after it are equal.
+            places = [at + number * len(members[0]) for number in range(len(members))]
+            rows = [logits[place][targets[place].ne(IGNORED)] for place in places]
+            own = targets[at][targets[at].ne(IGNORED)]
+            mixture = log_probabilities(torch.stack(rows), mix.weights)
+            loss = Loss(-float(mixture.gather(-1, own[:, None]).sum()), len(own))
+            for variant, example in zip(mix.variants, examples, strict=True):
+                self._check(variant, example, loss)
+            found.append(loss)
+        return found
 
     def _check(self, variant: Variant, example: Example, loss: Loss) -> None:
         """Raise `PromptError` for a loss that is not finite."""
@@ -137,25 +165,31 @@ class Losses:
     @torch.no_grad()
     def _losses(self, examples: Sequence[Example]) -> list[Loss]:
         """The losses of one batch with the modules that are in the slots."""
-        batch = collate(examples, self.pad_id)
-        inputs = {key: value.to(self.model.device) for key, value in batch.items()}
-        labels = inputs.pop("labels")
+        inputs, labels = self._inputs(examples)
         with evaluating(self.model):
             if examples[0].label is not None:
                 return _of_labels(self.model(**inputs).logits, labels)
-            return self._of_tokens(inputs, labels)
+            logits, targets = self._logits_of(inputs, labels)
+        return [
+            Loss(float(_nats(row, own)), int(own.ne(IGNORED).sum()))
+            for row, own in zip(logits, targets, strict=True)
+        ]
 
-    def _of_tokens(self, inputs: Mapping[str, Tensor], labels: Tensor) -> list[Loss]:
+    def _inputs(self, examples: Sequence[Example]) -> tuple[dict[str, Tensor], Tensor]:
+        """A batch on the model's device, and its labels."""
+        batch = collate(examples, self.pad_id)
+        inputs = {key: value.to(self.model.device) for key, value in batch.items()}
+        return inputs, inputs.pop("labels")
+
+    def _logits_of(self, inputs: Mapping[str, Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits [b, k, V] before the tokens that a loss covers, and these tokens [b, k]."""
         following = labels[:, 1:]
         kept = following.ne(IGNORED).any(0).nonzero().squeeze(1)
         more = {"logits_to_keep": kept} if self.keeps else {}
         logits = self.model(**inputs, **more, use_cache=False).logits
         if not self.keeps:
             logits = logits[:, kept]
-        return [
-            Loss(float(_nats(row, targets)), int(targets.ne(IGNORED).sum()))
-            for row, targets in zip(logits, following[:, kept], strict=True)
-        ]
+        return logits, following[:, kept]
 
 
 def _nats(logits: Tensor, targets: Tensor) -> Tensor:

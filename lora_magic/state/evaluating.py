@@ -28,13 +28,15 @@ from lora_magic.evaluation.items import Item, Items
 from lora_magic.evaluation.losses import Loss, Losses
 from lora_magic.evaluation.passes import Passes, Watch
 from lora_magic.interrupts import undisturbed
-from lora_magic.training.encode import measured_hash
+from lora_magic.training.encode import IGNORED, Example, measured_hash
 from lora_magic.training.run import pad_id
 
 from . import queries
+from .mixing import mix_of
 
 if TYPE_CHECKING:
     from lora_magic.compare.generate import Generation
+    from lora_magic.compare.mix import Mix
     from lora_magic.compare.stack import Variant
 
     from .session_state import SessionState
@@ -59,6 +61,7 @@ def evaluate(
     *,
     metric: Any,
     most: int | None,
+    mix: Any,
     sampling: Mapping[str, Any],
     skip_bad: bool,
     watch: Watch | None,
@@ -66,7 +69,8 @@ def evaluate(
     """Measure the rows under base and adapters; when all are done, record it on the adapters."""
     began = time.perf_counter()
     variants = queries.variants(state, adapters)
-    names = [variant.name for variant in variants]
+    mixed = mix_of(state, mix)
+    names = [variant.name for variant in variants] + ([mixed.name] if mixed else [])
     own = scores.own_metrics(metric, _OWN)
     _check_most(most)
     try:
@@ -76,7 +80,7 @@ def evaluate(
     given = rows[:most]
     count = f"{len(given):,} row{'s' * (len(given) != 1)}"
     passes = Passes(watch, f"evaluating {count} under {', '.join(names)} …")
-    work = _Evaluation(state, variants, own, sampling, passes)
+    work = _Evaluation(state, variants, mixed, own, sampling, passes)
     read = work.read(given, skip_bad)
     measured = work.rows(read)
     every = state.attached if adapters is None else ()
@@ -94,7 +98,7 @@ def evaluate(
         ),
     )
     if not found.stopped:
-        _note(state, found, [_hash(state, read, at) for at in range(len(variants))])
+        _note(state, found, [_hash(state, read, at) for at in range(len(names))])
     return found
 
 
@@ -107,6 +111,11 @@ def _hash(state: SessionState, read: Items, variant: int) -> str:
     if not examples:
         return read.data_hash
     return measured_hash(examples, state.base.fingerprint.digest, None)
+
+
+def _answer(example: Example) -> tuple[int, ...]:
+    """The tokens that the loss covers."""
+    return tuple(label for label in example.labels if label != IGNORED)
 
 
 def _check_most(most: int | None) -> None:
@@ -123,14 +132,17 @@ class _Evaluation:
         self,
         state: SessionState,
         variants: Sequence[Variant],
+        mix: Mix | None,
         own: Mapping[str, scores.Metric],
         sampling: Mapping[str, Any],
         passes: Passes,
     ) -> None:
-        self._state, self._variants, self._own = state, variants, own
+        self._state, self._variants, self._mix, self._own = state, variants, mix, own
+        members = mix.variants if mix else ()
+        self._readers = [*variants, *members]
         self._sampling, self.passes = sampling, passes
         self._stack = stacked(state.slots, variants)
-        self._context = queries.usable_context(state, [variant.name for variant in variants])
+        self._context = queries.usable_context(state, [one.name for one in self._readers])
         self.notes: list[str] = []
 
     def read(self, rows: Sequence[Row], skip_bad: bool) -> Items:
@@ -144,15 +156,28 @@ class _Evaluation:
             )
         else:
             check_flags(**self._sampling)
-            forms = [variant.form for variant in self._variants]
+            forms = [variant.form for variant in self._readers]
             if len(set(forms)) > 1:
                 self.notes.append("each adapter reads the rows in its own prompt form")
             read = encoding.read(rows, base.tokenizer, forms, self._context, skip_bad=skip_bad)
         tokens = [e.tokens for item in read.items for own in item.examples for e in own]
         tokens += [ids for item in read.items for ids in item.asked or ()]
         check_known(tokens, base.model)
+        self._refuse_other_answers(read.items)
         self._refuse_unmeasurable(read.items)
         return read
+
+    def _refuse_other_answers(self, items: Sequence[Item]) -> None:
+        """Raise `CommandError` if members of a mix read an answer as different tokens."""
+        for item in items:
+            members = item.examples[len(self._variants) :]
+            said = {tuple(_answer(example) for example in own) for own in members}
+            if len(said) > 1:
+                raise CommandError(
+                    "--mix: its members were trained in prompt forms that end an answer with "
+                    "different tokens, so their probabilities have no common ones; train them "
+                    "with the same --template, or name others."
+                )
 
     def _refuse_unmeasurable(self, items: Sequence[Item]) -> None:
         """Raise `DataError` if no row has what a metric needs; note the rows that lack it."""
@@ -184,7 +209,12 @@ class _Evaluation:
         answering = self._answering()
         pad = pad_id(base.tokenizer, base.model if base.task.classifies else None)
         measuring = Losses.of(
-            base.model, self._state.slots, self._variants, stack=self._stack, pad_id=pad
+            base.model,
+            self._state.slots,
+            self._variants,
+            stack=self._stack,
+            pad_id=pad,
+            mix=self._mix,
         )
         found = measuring.all(items, self.passes)
         values = [self._of_loss(item, found.get(at)) for at, item in enumerate(items)]
@@ -224,13 +254,14 @@ class _Evaluation:
             passes=self.passes,
             context=self._context,
             sampling=self._sampling,
+            mix=self._mix,
         )
 
     def _labels(self, losses: Sequence[Loss] | None) -> list[str | None]:
         """The label that each variant of a classifier gives."""
         names = self._state.base.task.labels
         if losses is None:
-            return [None] * len(self._variants)
+            return [None] * (len(self._variants) + (self._mix is not None))
         return [None if one.chosen is None else names[one.chosen] for one in losses]
 
     def _of_loss(self, item: Item, losses: Sequence[Loss] | None) -> Values:

@@ -911,7 +911,8 @@ class Session:
         unless `temperature` is above 0) exact match, ROUGE-L, length in tokens, and repetition; of
         texts without prompts the loss alone. For a classifier: loss, accuracy, and the confusion of
         labels. `metric` is a function of your own, a list of them, or a mapping from names:
-        (prompt, answer, reference or None) → a number, of which more is better.
+        (prompt, answer, reference or None) → a number, of which more is better. `mix`, as for
+        `ask`, is measured as one more adapter.
 
         Every two are compared by a paired bootstrap over the rows, with Holm's correction over the
         pairs of a metric. The result is recorded on the adapters, for the board. `watch` is called
@@ -922,8 +923,6 @@ class Session:
         from .evaluating import evaluate
 
         _ = self._state.base
-        if mix is not None:
-            raise CommandError("not yet: --mix")
         sampling = {
             "max_new_tokens": max_new_tokens,
             "temperature": temperature,
@@ -937,6 +936,7 @@ class Session:
             partial(self._rows, "evaluate", data, text, prompts=True, **reading),
             metric=metric,
             most=rows,
+            mix=mix,
             sampling=sampling,
             skip_bad=skip_bad,
             watch=watch,
