@@ -196,19 +196,12 @@ _RUN_FIELDS: dict[str, Any] = {
     **dict.fromkeys(("held_out_before", "held_out_after", "base_held_out", "seconds"), _LOSS),
     **dict.fromkeys(("held_out_sha256", "guard_sha256", "when"), str | None),
     **dict.fromkeys(("forgetting", "guard", "sweep", "curve"), dict | None),
-    "evaluations": dict[str, dict[str, Any]] | None,
 }
 _RUN_PARTS: dict[str, dict[str, Any]] = {
     "forgetting": dict.fromkeys(("questions", "subject", "right"), int),
     "guard": {"after": _LOSS},
     "sweep": {"reported": _LOSS, "base_loss": _LOSS, "sha256": str | None},
     "curve": {"held_out": bool, "points": list[tuple[int, float]]},
-}
-_EVALUATION: dict[str, Any] = {
-    **dict.fromkeys(("loss", "base_loss", "seconds"), _LOSS),
-    "rows": int,
-    "when": str | None,
-    "metrics": dict[str, _LOSS] | None,
 }
 
 
@@ -218,12 +211,9 @@ def _run_faults(run: object) -> list[str]:
         return []
     found = fields.faults(_RUN_FIELDS, run)
     parts = [(run.get(name), hints) for name, hints in _RUN_PARTS.items()]
-    evaluations = run.get("evaluations")
-    if isinstance(evaluations, dict):
-        parts += [(one, _EVALUATION) for one in evaluations.values()]
     for part, hints in parts:
         found += fields.faults(hints, part) if isinstance(part, dict) else []
-    return [f"run: {fault}" for fault in found]
+    return [*(f"run: {fault}" for fault in found), *_invalid_evaluations(run)]
 
 
 def card_of(values: Any, folder: Path) -> Card:
@@ -245,7 +235,6 @@ def card_of(values: Any, folder: Path) -> Card:
             found.append(f"{name}: {str(error).rstrip('.')}")
     if made.get("prompt_form"):
         found += _invalid_form(made["prompt_form"])
-    found += _invalid_evaluations(values.get("run"))
     if found:
         raise AdapterError(
             f"{folder / CARD_FILE} cannot be read ({listed(found, 6)}); remove it to open the "
@@ -276,9 +265,9 @@ def _invalid_form(form: PromptForm) -> list[str]:
     return []
 
 
-def _invalid_evaluations(run: Any) -> list[str]:
+def _invalid_evaluations(run: dict[str, Any]) -> list[str]:
     """What no evaluation can have recorded."""
-    recorded = run.get("evaluations") if isinstance(run, dict) else None
+    recorded = run.get("evaluations")
     if recorded is None:
         return []
     if not isinstance(recorded, dict):

@@ -28,10 +28,11 @@ from lora_magic.evaluation.items import Item, Items
 from lora_magic.evaluation.losses import Loss, Losses
 from lora_magic.evaluation.passes import Passes, Watch
 from lora_magic.interrupts import undisturbed
-from lora_magic.training.encode import IGNORED, Example, measured_hash
+from lora_magic.training.encode import IGNORED, Example
 from lora_magic.training.run import pad_id
 
 from . import queries
+from .measured import rows_hash
 from .mixing import mix_of
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _hash(state: SessionState, read: Items, variant: int) -> str:
     examples = [example for item in read.items for example in item.examples[variant]]
     if not examples:
         return read.data_hash
-    return measured_hash(examples, state.base.fingerprint.digest, None)
+    return rows_hash(state, examples)
 
 
 def _answer(example: Example) -> tuple[int, ...]:
