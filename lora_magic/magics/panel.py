@@ -307,7 +307,10 @@ class Panel:
 
     def _sorted(self, column: str | None, falling: bool) -> str:
         board = self._board_now()
-        return table_html(board if column is None else board.sorted(column, falling))
+        if column is None:
+            return table_html(board)
+        order = f"{column}, {'highest' if falling else 'lowest'} first"
+        return table_html(board.sorted(column, falling), order)
 
     def _show_board(self, controls: BoardControls) -> None:
         """The table as it is now."""

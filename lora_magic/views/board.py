@@ -42,9 +42,9 @@ def bundle(board: Board) -> dict[str, object]:
     return {"text/plain": _plain(board), "text/html": str(page)}
 
 
-def table_html(board: Board) -> str:
-    """The page of the table alone, inside a control that sorts it."""
-    return str(frame(_table(board, inside=True), label="Sorted board"))
+def table_html(board: Board, order: str = "data") -> str:
+    """The page of the table alone, inside a control that sorts it; `order` says by what."""
+    return str(frame(_table(board, inside=True), label=f"Board by {order}"))
 
 
 def columns(board: Board) -> list[str]:
