@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from lora_magic.adapters.spec import AdapterSpec as AdapterSpec
     from lora_magic.compare.comparison import Comparison as Comparison
     from lora_magic.errors import LoraMagicError as LoraMagicError
+    from lora_magic.evaluation.board import Board as Board
+    from lora_magic.evaluation.evaluation import Evaluation as Evaluation
+    from lora_magic.evaluation.votes import Votes as Votes
     from lora_magic.lowrank.spectrum import Spectrum as Spectrum
     from lora_magic.state.session import Session as Session
     from lora_magic.state.sweep_result import Sweep as Sweep
@@ -28,7 +31,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "Adapter": "lora_magic.adapters.live_adapter",
     "AdapterSpec": "lora_magic.adapters.spec",
+    "Board": "lora_magic.evaluation.board",
     "Comparison": "lora_magic.compare.comparison",
+    "Evaluation": "lora_magic.evaluation.evaluation",
     "LoraMagicError": "lora_magic.errors",
     "MergeReport": "lora_magic.adapters.merge",
     "RunSummary": "lora_magic.training.summary",
@@ -36,12 +41,15 @@ _HOMES = {
     "Spectrum": "lora_magic.lowrank.spectrum",
     "Sweep": "lora_magic.state.sweep_result",
     "TrainSpec": "lora_magic.training.spec",
+    "Votes": "lora_magic.evaluation.votes",
 }
 
 __all__ = [
     "Adapter",
     "AdapterSpec",
+    "Board",
     "Comparison",
+    "Evaluation",
     "LoraMagicError",
     "MergeReport",
     "RunSummary",
@@ -49,6 +57,7 @@ __all__ = [
     "Spectrum",
     "Sweep",
     "TrainSpec",
+    "Votes",
     "session",
 ]
 

@@ -19,8 +19,8 @@ from lora_magic.training.forgetting import ReadText, TextForgetting
 from tests.classifiers import saved, tiny_of
 
 NAMES = """
-    Adapter AdapterSpec Comparison LoraMagicError MergeReport RunSummary Session Spectrum Sweep
-    TrainSpec session
+    Adapter AdapterSpec Board Comparison Evaluation LoraMagicError MergeReport RunSummary Session
+    Spectrum Sweep TrainSpec Votes session
 """
 
 #: Verb → its words, then its flags. Every cell with a body also takes --out.
@@ -47,8 +47,11 @@ SURFACE = {
     "ask": "--data --column --mix --messages --max-new-tokens --temperature --top-p --seed",
     "compare": "--adapters --data --column --blind --scores --mix --max-new-tokens --temperature"
     " --top-p --seed",
+    "evaluate": "ADAPTERS --data --columns --map --format --skip-bad --metric --rows --mix"
+    " --max-new-tokens --temperature --top-p --seed",
     "status": "",
     "history": "NAME --all",
+    "board": "NAME --sort",
     "doctor": "--report",
     "ratio": "NAME --method --rank --targets --virtual-tokens",
     "spectrum": "NAME --module",
@@ -66,10 +69,16 @@ SURFACE = {
 #: Result → the columns of its frame.
 FRAMES = {
     "comparison": "prompt adapter text tokens seconds batched first_logit_change",
+    "scores": "prompt answer_of adapter position token log_probability",
+    "scores summary": "prompt answer_of adapter tokens log_probability perplexity",
     "answers": "prompt adapter answer tokens finished",
     "labelled answers": "prompt adapter label probability",
     "classification": "prompt adapter label probability chosen",
     "prediction": "prompt adapter label probability chosen",
+    "evaluation": "adapter row prompt answer reference metric value",
+    "evaluation summary": "adapter metric mean low high rows",
+    "evaluation differences": "metric first second difference low high p holm more_than_noise",
+    "confusion": "adapter label predicted rows",
     "spectrum": "adapter module index sigma",
     "spectrum summary": "adapter module rank effective_rank stable_rank energy_90 sigma_1 norm"
     " note",
@@ -88,6 +97,11 @@ FRAMES = {
     "doctor": "part check state found advice",
     "history": "session number when verb adapter state method rank spec parents data rows held_out"
     " steps loss held_out_loss seed seconds result base fingerprint",
+    "board": "adapter method rank parameters bytes steps data held_out base_held_out gain subject"
+    " truth guard seconds when saved",
+    "votes": "prompt left right vote",
+    "answers voted on": "prompt left right",
+    "votes summary": "winner other wins losses ties both_bad identical rate low high p more",
     "two runs": "part field first second",
     "accuracy": "label right total accuracy",
 }
@@ -137,9 +151,18 @@ def _of_a_language_model() -> dict[str, Any]:
     sweep = session.sweep("best", [(f"Where is {at}?", "Arr!") for at in range(12)], **_TINY)
     spectrum = session.spectrum("pirate")
     compression = session.compress("pirate")
+    ballot: Any = session.compare("Hi", adapters="calm,pirate", blind=True, max_new_tokens=2)
+    votes = _voted(ballot)
+    scored: Any = session.compare("What does a fox eat?", max_new_tokens=2, scores=True)
+    evaluation = session.evaluate("pirate", text="What? => Arr!", max_new_tokens=2)
     frames = {
-        "comparison": session.compare("What does a fox eat?", max_new_tokens=2).to_frame(),
+        "comparison": scored.to_frame(),
+        "scores": scored.scores.to_frame(),
+        "scores summary": scored.scores.summary(),
         "answers": session.ask(data=["What does a fox eat?"], max_new_tokens=2).to_frame(),
+        "evaluation": evaluation.to_frame(),
+        "evaluation summary": evaluation.summary(),
+        "evaluation differences": evaluation.differences(),
         "spectrum": spectrum.to_frame(),
         "spectrum summary": spectrum.summary(),
         "ratio": session.ratio("pirate").to_frame(),
@@ -148,6 +171,10 @@ def _of_a_language_model() -> dict[str, Any]:
         "training": training.to_frame(),
         "several adapters": several.to_frame(),
         "history": session.history().to_frame(),
+        "board": session.board().to_frame(),
+        "votes": votes.to_frame(),
+        "answers voted on": votes.answers,
+        "votes summary": votes.summary(),
         "two runs": session.history("pirate,calm").to_frame(),
         "preview": session.preview("pirate", text="What? => Arr!").to_frame(),
         "forgetting": training.forgetting.to_frame(),
@@ -159,6 +186,12 @@ def _of_a_language_model() -> dict[str, Any]:
     }
     session.reset()
     return frames
+
+
+def _voted(ballot: Any) -> Any:
+    while not ballot.done:
+        ballot.vote("left")
+    return ballot.result()
 
 
 def _of_a_classifier(folder: Path) -> dict[str, Any]:
@@ -174,6 +207,7 @@ def _of_a_classifier(folder: Path) -> dict[str, Any]:
         "classification": session.compare("The sun").to_frame(),
         "labelled answers": session.ask(data=["The sun"]).to_frame(),
         "prediction": session.ask("The sun").to_frame(),
+        "confusion": session.evaluate("sky", text="The sun => day").confusion(),
         "accuracy": accuracy.to_frame(),
     }
     session.reset()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,9 +22,10 @@ from lora_magic.paths import quoted
 
 from . import fields
 from .files import CARD_FILE, SUMS
-from .live_adapter import History, LiveAdapter
+from .live_adapter import Evaluated, History, LiveAdapter
 from .spec import AdapterSpec
 
+_DATA_HASH = re.compile("[0-9a-f]{64}")
 _PACKAGES = ("lora_magic", "torch", "transformers", "peft", "bitsandbytes")
 
 
@@ -188,6 +190,32 @@ _BASE_FIELDS: dict[str, Any] = {
 }
 
 
+#: What the board and the status read of a run's record, and of its parts.
+_LOSS = float | None
+_RUN_FIELDS: dict[str, Any] = {
+    **dict.fromkeys(("held_out_before", "held_out_after", "base_held_out", "seconds"), _LOSS),
+    **dict.fromkeys(("held_out_sha256", "guard_sha256", "when"), str | None),
+    **dict.fromkeys(("forgetting", "guard", "sweep", "curve"), dict | None),
+}
+_RUN_PARTS: dict[str, dict[str, Any]] = {
+    "forgetting": dict.fromkeys(("questions", "subject", "right"), int),
+    "guard": {"after": _LOSS},
+    "sweep": {"reported": _LOSS, "base_loss": _LOSS, "sha256": str | None},
+    "curve": {"held_out": bool, "points": list[tuple[int, float]]},
+}
+
+
+def _run_faults(run: object) -> list[str]:
+    """What does not fit in the record of the last run; fields that nothing reads are not judged."""
+    if not isinstance(run, dict):
+        return []
+    found = fields.faults(_RUN_FIELDS, run)
+    parts = [(run.get(name), hints) for name, hints in _RUN_PARTS.items()]
+    for part, hints in parts:
+        found += fields.faults(hints, part) if isinstance(part, dict) else []
+    return [*(f"run: {fault}" for fault in found), *_invalid_evaluations(run)]
+
+
 def card_of(values: Any, folder: Path) -> Card:
     """The card in these contents of a folder's lora_magic.json.
 
@@ -197,7 +225,7 @@ def card_of(values: Any, folder: Path) -> Card:
     values = values if isinstance(values, dict) else {}
     base = values.get("base")
     base = base if isinstance(base, dict) else {}
-    found += fields.faults(_BASE_FIELDS, base)
+    found += [*fields.faults(_BASE_FIELDS, base), *_run_faults(values.get("run"))]
     made: dict[str, Any] = {}
     for name, kind in (("spec", AdapterSpec), ("history", History), ("prompt_form", PromptForm)):
         part = values.get(name)
@@ -235,6 +263,24 @@ def _invalid_form(form: PromptForm) -> list[str]:
     if form.kind == "plain" and form.system is not None:
         return ["prompt_form: a system prompt needs kind 'chat'"]
     return []
+
+
+def _invalid_evaluations(run: dict[str, Any]) -> list[str]:
+    """What no evaluation can have recorded."""
+    recorded = run.get("evaluations")
+    if recorded is None:
+        return []
+    if not isinstance(recorded, dict):
+        return ["run: evaluations: expected an object"]
+    found = []
+    for name, values in recorded.items():
+        if not _DATA_HASH.fullmatch(name):
+            found.append(f"run: evaluations: {name[:40]!r}: expected the sha256 of rows")
+        try:
+            fields.record(Evaluated, values)
+        except ValueError as error:
+            found.append(f"run: evaluations: {error}")
+    return found
 
 
 def of_config(config: Any) -> Card:

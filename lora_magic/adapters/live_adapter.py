@@ -78,6 +78,24 @@ class History:
 
 
 @dataclass(frozen=True)
+class Evaluated:
+    """What an evaluation found of an adapter: `run["evaluations"]` has these as plain values, by
+    the hash of what was measured.
+
+    The losses are in nats per token, None without one that is finite; `base_loss` is the base's on
+    the same tokens, None if it reads the rows in another prompt form. `when` is a time in ISO 8601,
+    `metrics` are means by name.
+    """
+
+    rows: int
+    loss: float | None
+    base_loss: float | None
+    seconds: float
+    when: str
+    metrics: dict[str, float | None]
+
+
+@dataclass(frozen=True)
 class Adapter:
     """An adapter as names and numbers: the record that `attach` and `open` return.
 
@@ -85,7 +103,9 @@ class Adapter:
     of its tensors; `differing` names the modules where the two differ. `checkpoint_bytes` is
     the size of its tensors. `ranks` are those in use by module: for AdaLoRA those that its budget
     left. `left_out` are the base's weights outside a low-rank adapter's modules, by kind. `active`
-    says whether it was active when the record was made.
+    says whether it was active when the record was made. `held_out` is the loss on the held-out rows
+    of its last run with the weights that were kept (of a sweep: on those that did not decide), in
+    nats; None without any.
     """
 
     name: str
@@ -102,6 +122,7 @@ class Adapter:
     ranks: tuple[tuple[str, int], ...] = ()
     left_out: coverage.Parts = ()
     active: bool = False
+    held_out: float | None = None
 
     @property
     def ratio(self) -> float:
@@ -221,7 +242,7 @@ class LiveAdapter:
     def tensors(self) -> Iterator[tuple[str, nn.Parameter]]:
         """The adapter's own parameters by `path.part`, each once, without the base's."""
         for (path, part), parameter in self.own.items():
-            yield f"{path}.{part}" if path else part, parameter
+            yield _joined(path, part), parameter
 
     def parameters_at(self, path: str) -> int:
         """How many parameters the adapter has at one path."""
@@ -232,18 +253,28 @@ class LiveAdapter:
         found = {path: copy_in(module) for path, module in self.replacements.items()}
         return {path: copy for path, copy in found.items() if copy is not None}
 
-    def has_effect(self) -> bool:
-        """Does the adapter change any output? A fresh LoRA does not: its B is zero."""
-        if self.tokens or any(copy.moved() for copy in self.trainable_copies().values()):
+    def has_effect(self, state: State | None = None) -> bool:
+        """Does the adapter change any output, or would it in another `state`?
+
+        A fresh LoRA does not: its B is zero.
+        """
+        if self.tokens:
             return True
         last = (
             ("lora_B.", "lora_embedding_B.") if self.spec.method == "lora" else ("lora_E.", "up.")
         )
-        return any(
-            bool((tensor != 1).any()) if "ia3_l." in part else bool(tensor.count_nonzero())
-            for (_, part), tensor in self.own.items()
-            if "ia3_l." in part or any(name in part for name in last)
-        )
+        copies = self.trainable_copies()
+        for (path, part), own in self.own.items():
+            value = own if state is None else state[_joined(path, part)]
+            if path in copies and part.startswith("values."):
+                if copies[path].differs(part.removeprefix("values."), value):
+                    return True
+            elif "ia3_l." in part:
+                if bool((value != 1).any()):
+                    return True
+            elif any(name in part for name in last) and bool(value.count_nonzero()):
+                return True
+        return False
 
     def state(self) -> dict[str, Tensor]:
         """A copy of every tensor of the adapter."""
@@ -316,8 +347,9 @@ class LiveAdapter:
         self.run, self.example = dict(record.run), record.example
         self.saved_to, self.saved_as = record.saved_to, record.saved_as
 
-    def record(self, active: bool = False, history: History | None = None) -> Adapter:
-        """This adapter as names and numbers, with its history or an earlier one."""
+    def record(self, active: bool = False, recorded: Record | None = None) -> Adapter:
+        """This adapter as names and numbers, with what is recorded of its weights or was before."""
+        recorded = recorded or self.recorded()
         tensors = [parameter for _, parameter in self.tensors()]
         return Adapter(
             name=self.name,
@@ -328,13 +360,23 @@ class LiveAdapter:
             differing=tuple(c.module for c in self.counts if c.formula != c.tensors),
             base_parameters=self.base_parameters,
             checkpoint_bytes=sum(tensor.numel() * tensor.element_size() for tensor in tensors),
-            history=history or self.history,
+            history=recorded.history,
             source=self.source,
             parents=self.parents,
             ranks=tuple(self.ranks().items()),
             left_out=self.left_out,
             active=active,
+            held_out=_held_out(recorded.run),
         )
+
+
+def _held_out(run: Mapping[str, Any]) -> float | None:
+    reported: float | None = (run.get("sweep") or {}).get("reported")
+    return run.get("held_out_after") if reported is None else reported
+
+
+def _joined(path: str, part: str) -> str:
+    return f"{path}.{part}" if path else part
 
 
 def stackable(modules: Mapping[str, nn.Module]) -> dict[str, LowRank] | None:

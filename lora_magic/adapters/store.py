@@ -36,7 +36,11 @@ def save(base: BaseModel, slots: Slots, attached: LiveAdapter, folder: Path) -> 
 
 def is_saved(attached: LiveAdapter) -> bool:
     """Is the adapter's current state still in the folder that it was saved to or opened from?"""
-    folder, mark = attached.saved_to, attached.saved_as
+    return is_saved_as(attached.saved_to, attached.saved_as)
+
+
+def is_saved_as(folder: Path | None, mark: files.Mark | None) -> bool:
+    """Are the adapter's files in the folder as they were when it was saved or opened?"""
     return folder is not None and mark is not None and files.is_unchanged(folder, mark)
 
 

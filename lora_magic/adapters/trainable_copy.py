@@ -42,8 +42,12 @@ class TrainableCopy(nn.Module):
 
     def moved(self) -> bool:
         """Does any θ differ from its θ0?"""
-        start = self.copied._parameters
-        return any(not torch.equal(v, start[k].to(v.dtype)) for k, v in self.values.items())  # type: ignore[union-attr]  # they exist
+        return any(self.differs(name, value) for name, value in self.values.items())
+
+    def differs(self, name: str, value: Tensor) -> bool:
+        """Does a value of the θ of that name differ from θ0?"""
+        start = self.copied._parameters[name]
+        return not torch.equal(value, start.to(value.dtype))  # type: ignore[union-attr]  # it exists
 
     def current(self) -> dict[str, Tensor]:
         """θ by name, in the base's number format."""

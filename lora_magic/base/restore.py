@@ -40,7 +40,9 @@ def restoring(*snapshots: Restore) -> Iterator[None]:
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode, and one thread for a small model; both are restored afterwards."""
     with restoring(modes(model)):
-        model.eval()
+        # Setting a module's mode takes longer than reading it, and a notebook asks often.
+        if any(module.training for module in model.modules()):
+            model.eval()
         with fitting_threads(model):
             yield
 
@@ -66,7 +68,8 @@ def attributes(owners: Iterable[Any], name: str) -> Restore:
 
     def restore() -> None:
         for owner, value in before:
-            setattr(owner, name, value)
+            if getattr(owner, name) is not value:
+                setattr(owner, name, value)
 
     return restore
 

@@ -7,7 +7,8 @@ answer.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -22,6 +23,8 @@ from lora_magic.errors import PromptError
 
 from .generate import generate
 from .limits import check_flags, check_known, check_lengths
+from .mix import Mix, Mixed
+from .stack import in_blocks
 
 #: Called after each new token with a function that returns the text so far; True ends the answer.
 OnText = Callable[[Callable[[], str]], bool]
@@ -82,19 +85,22 @@ def ask(
     seed: int = 0,
     context: int | None = None,
     watch: OnText | None = None,
+    mix: Mix | None = None,
 ) -> Answer:
     """Answer a prompt, or the last turn of a conversation, in the prompt's form.
 
     `adapter` is the name in the answer; `slots` allow to tell the base's faults from the adapter's.
+    With a `mix`, which needs `slots`, each member reads the prompt in its own form instead.
     Defaults and limits are those of `generate`. `watch` is called after each new token and may end
     the answer. Raises `PromptError` for an empty prompt, one that fills the context, turns that are
     no conversation, flags that `generate` refuses, and logits that are not finite.
     """
     context = context or context_of(model)
     check_flags(max_new_tokens, temperature, seed, top_p)
-    last, before, ids = _encoded(tokenizer, form, prompt)
-    check_lengths([last], [ids], context)
-    check_known([ids], model)
+    forms = [variant.form for variant in mix.variants] if mix else [form]
+    last, before, inputs = _encoded(tokenizer, forms, prompt)
+    check_lengths([last], [max(inputs, key=len)], context)
+    check_known(inputs, model)
     stopped = False
 
     def on_token(texts: Callable[[], list[str]]) -> bool:
@@ -103,23 +109,35 @@ def ask(
         return stopped
 
     start = time.perf_counter()
-    (made,) = generate(
-        model,
-        tokenizer,
-        [ids],
-        stop_ids=form.stop_ids,
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        top_p=top_p,
-        seed=seed,
-        context=context,
-        watch=on_token if watch is not None else None,
-    )
+    with _mixing(slots or Slots(model), mix):
+        made, *_ = generate(
+            model,
+            tokenizer,
+            inputs,
+            stop_ids=mix.stop_ids if mix else form.stop_ids,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            seed=seed,
+            context=context,
+            watch=on_token if watch is not None else None,
+            mix=Mixed(0, mix.weights) if mix else None,
+        )
     seconds = time.perf_counter() - start
     if not made.finite:
-        refuse(model, slots, ids, adapter)
+        refuse(model, slots, inputs[0], adapter)
     stopped = stopped and not made.ended
     return Answer(last, adapter, made.text, made.tokens, seconds, made.ended, before, stopped)
+
+
+@contextmanager
+def _mixing(slots: Slots, mix: Mix | None) -> Iterator[None]:
+    """The modules of a mix's members are in the slots during a block, or what is there now."""
+    if mix is None:
+        yield
+        return
+    with in_blocks(slots, mix.variants).using(slots):
+        yield
 
 
 def refuse(model: Any, slots: Slots | None, ids: Sequence[int], adapter: str) -> NoReturn:
@@ -145,14 +163,16 @@ def refuse_base(model: Any, ids: Sequence[int]) -> None:
     )
 
 
-def _encoded(tokenizer: Any, form: PromptForm, prompt: str | Turns) -> tuple[str, int, list[int]]:
-    """The prompt's text, the turns before it, and all token ids up to the answer."""
+def _encoded(
+    tokenizer: Any, forms: Sequence[PromptForm], prompt: str | Turns
+) -> tuple[str, int, list[list[int]]]:
+    """The prompt's text, the turns before it, and all token ids up to the answer in each form."""
     if not isinstance(prompt, list | tuple):
         text: Any = prompt
-        return text, 0, form.encode(tokenizer, text)
+        return text, 0, [form.encode(tokenizer, text) for form in forms]
     _check_turns(prompt)
-    last = prompt[-1]["content"]
-    return last, len(prompt) - 1, form.encode_turns(tokenizer, prompt)
+    ids = [form.encode_turns(tokenizer, prompt) for form in forms]
+    return prompt[-1]["content"], len(prompt) - 1, ids
 
 
 def _check_turns(turns: Turns) -> None:

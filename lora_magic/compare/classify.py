@@ -6,7 +6,7 @@ Knows models, slots and tokenizers; knows no session and no method.
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 import torch
@@ -64,12 +64,14 @@ def compare(
     *,
     untrained: Container[str] = (),
     context: int | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> Classification:
     """Every text under every variant; the first variant is the base.
 
     One text at a time, so that a prediction does not depend on the other texts. `untrained` names
-    the variants with a new head that was never trained. Slots and model are restored, also after an
-    error or an interrupt. Raises `PromptError`, before anything runs, for no text or an empty one.
+    the variants with a new head that was never trained. `stop` is called after each text and ends
+    it. Slots and model are restored, also after an error or an interrupt. Raises `PromptError`,
+    before anything runs, for no text or an empty one.
     """
     if not prompts:
         raise PromptError("no text to classify; type it after the verb: %lora compare TEXT")
@@ -86,7 +88,10 @@ def compare(
                     refuse_base(model, tokens[0])
             base = base or made.probabilities
             predictions.append(made)
-    return Classification(tuple(predictions))
+        if stop is not None and stop():
+            break
+    left = len(predictions) < len(texts) * len(variants)
+    return Classification(tuple(predictions), stopped=left)
 
 
 def refuse_flags(

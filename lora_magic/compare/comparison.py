@@ -5,19 +5,33 @@ Knows text and numbers. The views draw them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from lora_magic.frames import frame
 from lora_magic.printable import one_line
 
-from .diff import marked_words
+from .diff import Difference, difference
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from .scores import Scores
+
 _COLUMNS = ("prompt", "adapter", "text", "tokens", "seconds", "batched", "first_logit_change")
+
+
+#: Answers to a prompt, finished or not: (adapter, text so far, or None before its turn).
+Begun = tuple[str, tuple[tuple[str, str | None], ...]]
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A comparison while its answers are generated: the prompts begun, of `total`."""
+
+    begun: tuple[Begun, ...]
+    total: int
 
 
 @dataclass(frozen=True)
@@ -27,7 +41,7 @@ class Pane:
     `seconds` is the wall time of its pass; if `batched`, one pass makes all panes of the prompt.
     `first_logit_change` is max |Δlogit| over the vocabulary at the first new token, fp32, against
     the base on the same tokens; `note` is a remark on it, or "". `stopped` says that the user ended
-    the answer, or that it was not begun.
+    the answer, or that it was not begun. `ids` are the generated tokens, the end token too.
     """
 
     prompt: str
@@ -40,13 +54,30 @@ class Pane:
     first_logit_change: float
     note: str = ""
     stopped: bool = False
+    ids: tuple[int, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True)
+class Marked:
+    """A pane with its words against the base's; `same` says that the two texts are equal."""
+
+    pane: Pane
+    words: Difference
+    same: bool
+
+    @classmethod
+    def of(cls, base: Pane, pane: Pane) -> Self:
+        """A pane beside the base's. Answers that the user ended are not called the same."""
+        complete = pane is not base and not (base.stopped or pane.stopped)
+        return cls(pane, difference(base.text, pane.text), complete and base.text == pane.text)
 
 
 @dataclass(frozen=True)
 class Comparison:
     """Prompts answered under several adapters, the base first for each prompt.
 
-    `left_out` are the adapters that were not named and not trained.
+    `left_out` are the adapters that were not named and not trained. `scores` has the probabilities
+    of the answers' tokens, if they were asked for. `notes` say which prompts were not answered.
     """
 
     panes: tuple[Pane, ...]
@@ -54,6 +85,8 @@ class Comparison:
     seed: int = 0
     left_out: tuple[str, ...] = ()
     top_p: float = 1.0
+    scores: Scores | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def prompts(self) -> tuple[str, ...]:
@@ -67,8 +100,9 @@ class Comparison:
 
     @property
     def stopped(self) -> bool:
-        """Did the user end it before all answers were complete?"""
-        return any(pane.stopped for pane in self.panes)
+        """Did the user end it before all answers were complete, or scored?"""
+        cut = self.scores is not None and self.scores.stopped
+        return cut or any(pane.stopped for pane in self.panes)
 
     @property
     def line(self) -> str:
@@ -92,11 +126,11 @@ class Comparison:
             ([getattr(pane, column) for column in _COLUMNS] for pane in self.panes), _COLUMNS
         )
 
-    def marked(self) -> list[tuple[str, list[tuple[Pane, list[tuple[str, bool]]]]]]:
-        """Each prompt with its panes, and the words of each: does it differ from the base's?"""
+    def marked(self, most: int | None = None) -> list[tuple[str, list[Marked]]]:
+        """Each prompt with its panes, or those of the first prompts, and the words that differ."""
         return [
-            (prompt, [(pane, marked_words(panes[0].text, pane.text)) for pane in panes])
-            for prompt, panes in self._groups()
+            (prompt, [Marked.of(panes[0], pane) for pane in panes])
+            for prompt, panes in self._groups()[:most]
         ]
 
     def _groups(self) -> list[tuple[str, list[Pane]]]:

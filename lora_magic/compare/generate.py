@@ -5,7 +5,6 @@ Knows a model and a tokenizer; knows no adapter and no slot.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,15 +18,20 @@ from lora_magic.base.model import context_of
 from lora_magic.base.restore import attributes, evaluating, restoring
 
 from .limits import check_flags, new_tokens
+from .mix import Mixed
 
 #: Called after each new token with a function that returns each row's text so far; True ends all.
 OnToken = Callable[[Callable[[], list[str]]], bool]
+
+#: Called with the logits [N, V] of every row's first new token, in fp32.
+OnFirst = Callable[[Tensor], None]
 
 
 @dataclass(frozen=True)
 class Generation:
     """One answer: text, generated tokens (with the end token), and whether it ended itself.
 
+    `ids` are those tokens.
     `finite` is False if it was ended because its logits were not finite.
     """
 
@@ -35,6 +39,7 @@ class Generation:
     tokens: int
     ended: bool
     finite: bool = True
+    ids: tuple[int, ...] = ()
 
 
 @torch.no_grad()
@@ -50,6 +55,8 @@ def generate(
     seed: int = 0,
     context: int | None = None,
     watch: OnToken | None = None,
+    first: OnFirst | None = None,
+    mix: Mixed | None = None,
 ) -> list[Generation]:
     """Answers to rows of token ids, in one batch, left-padded under a mask.
 
@@ -60,7 +67,9 @@ def generate(
     not finite. `max_new_tokens` defaults to 200; the longest row and its answer never exceed
     `context` (default: the config's). The base's generation config (sampling, penalties, forced
     tokens) is ignored. The model's flags, generation config and hooks and the global random state
-    are restored.
+    are restored. `first` is called once, with the logits as the model gives them. The rows of a
+    `mix` all continue with the tokens of the mixture of their probabilities, and should have the
+    same `stop_ids`; temperature and `top_p` apply to the mixture.
 
     Raises `PromptError` for max_new_tokens < 1, a temperature below 0, and a `top_p` outside
     (0, 1] or below 1 with temperature 0.
@@ -72,13 +81,13 @@ def generate(
     limit = new_tokens(longest, context or context_of(model), max_new_tokens)
     ids, mask = _padded(inputs, longest, tokenizer.pad_token_id or 0, model.device)
     stops = _stops(stop_ids, len(inputs))
-    finite = _Finite(len(inputs), model.device)
+    steps = _Steps(len(inputs), model.device, first, mix, _sampling(temperature, top_p, seed))
 
     def answers(written: Tensor) -> list[Generation]:
-        rows = zip(written[:, longest:].tolist(), stops, finite.rows.tolist(), strict=True)
+        rows = zip(written[:, longest:].tolist(), stops, steps.finite.tolist(), strict=True)
         return [_answer(tokenizer, row, set(stop), whole) for row, stop, whole in rows]
 
-    criteria: list[Any] = [_StopIds(stops, finite, model.device)]
+    criteria: list[Any] = [_StopIds(stops, steps, model.device)]
     if watch is not None:
         criteria.append(_TokenCallback(watch, answers))
     with answering(model):
@@ -89,22 +98,10 @@ def generate(
             generation_config=GenerationConfig(
                 max_new_tokens=limit, do_sample=False, use_cache=True, disable_compile=True
             ),
-            logits_processor=[finite, *_sampling(temperature, top_p, seed)],
+            logits_processor=[steps],
             stopping_criteria=criteria,
         )
     return answers(written)
-
-
-@torch.no_grad()
-def first_logits(model: Any, ids: Sequence[int]) -> Tensor:
-    """The logits [V] of the first new token after one row of ids: fp32, on the CPU."""
-    keep = {}
-    if "logits_to_keep" in inspect.signature(model.forward).parameters:
-        keep["logits_to_keep"] = 1
-    row = torch.tensor([list(ids)], device=model.device)
-    with answering(model):
-        logits: Tensor = model(input_ids=row, use_cache=False, **keep).logits
-    return logits[0, -1].float().cpu()
 
 
 @contextmanager
@@ -175,14 +172,34 @@ class SharedGumbel:
         return scores + (self.temperature * gumbel).to(scores)
 
 
-class _Finite:
-    """Notes, as a logits processor that changes nothing, which rows' logits are always finite."""
+class _Steps:
+    """All that happens to the logits of a step, as one logits processor.
 
-    def __init__(self, rows: int, device: torch.device) -> None:
-        self.rows = torch.ones(rows, dtype=torch.bool, device=device)
+    It passes the first logits on, mixes the rows of a mix, notes which rows were finite until now,
+    and applies the processors for sampling. One, because transformers inspects the signature of
+    each at each token.
+    """
+
+    def __init__(
+        self,
+        rows: int,
+        device: torch.device,
+        first: OnFirst | None,
+        mix: Mixed | None,
+        sampling: Sequence[Any],
+    ) -> None:
+        self.finite = torch.ones(rows, dtype=torch.bool, device=device)
+        self._first, self._mix, self._sampling = first, mix, sampling
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        self.rows &= finite_rows(scores)
+        if self._first is not None:
+            self._first(scores.float().clone())
+            self._first = None
+        if self._mix is not None:
+            scores = self._mix.applied(scores)
+        self.finite &= finite_rows(scores)
+        for processor in self._sampling:
+            scores = processor(input_ids, scores)
         return scores
 
 
@@ -192,16 +209,14 @@ class _StopIds:
     A row whose logits are not finite ends too.
     """
 
-    def __init__(
-        self, stops: Sequence[Sequence[int]], finite: _Finite, device: torch.device
-    ) -> None:
-        self._finite = finite
+    def __init__(self, stops: Sequence[Sequence[int]], steps: _Steps, device: torch.device) -> None:
+        self._steps = steps
         width = max(1, *map(len, stops))
         table = [[*stop, *[-1] * (width - len(stop))] for stop in stops]
         self._table = torch.tensor(table, dtype=torch.long, device=device)
 
     def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:
-        return (input_ids[:, -1:] == self._table).any(dim=1) | ~self._finite.rows
+        return (input_ids[:, -1:] == self._table).any(dim=1) | ~self._steps.finite
 
 
 class _TokenCallback:
@@ -237,4 +252,5 @@ def _answer(tokenizer: Any, row: list[int], stops: set[int], finite: bool) -> Ge
     """The text up to the row's first stop token; the batch may have continued after it."""
     end = next((place for place, token in enumerate(row) if token in stops), None)
     text = tokenizer.decode(row[:end], skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    return Generation(text, len(row) if end is None else end + 1, end is not None, finite)
+    ids = tuple(row[: None if end is None else end + 1])
+    return Generation(text, len(ids), end is not None, finite, ids)

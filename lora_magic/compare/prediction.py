@@ -73,11 +73,14 @@ class Prediction:
 class Classification:
     """Texts and the predictions of each adapter, the base first for each text.
 
-    `left_out` are the adapters that were not named and not trained.
+    `left_out` are the adapters that were not named and not trained. `notes` say which texts were
+    not read; `stopped` that the user ended it before the others.
     """
 
     predictions: tuple[Prediction, ...]
     left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    stopped: bool = False
 
     @property
     def prompts(self) -> tuple[str, ...]:
@@ -94,7 +97,9 @@ class Classification:
         """One line: adapters, number of texts, labels."""
         count = len(self.prompts)
         texts = "1 text" if count == 1 else f"{count} texts"
-        return f"{' | '.join(self.adapters)} · {texts} · {listed(self.predictions[0].labels)}"
+        ended = " · stopped by you" if self.stopped else ""
+        labels = listed(self.predictions[0].labels)
+        return f"{' | '.join(self.adapters)} · {texts} · {labels}{ended}"
 
     def to_frame(self) -> DataFrame:
         """Columns prompt, adapter, label, probability, chosen: one row for each label."""
@@ -108,4 +113,4 @@ class Classification:
     def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
         from lora_magic.views import classification as view
 
-        return view.bundle(self.predictions, self.line, self.left_out)
+        return view.bundle(self.predictions, self.line, self.left_out, self.notes)

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from lora_magic.adapters.slots import Slots
+from lora_magic.adapters.delta import low_rank_of
+from lora_magic.adapters.row_blocks import RowBlocks
+from lora_magic.adapters.slots import ROOT, Slots
 from lora_magic.base.prompt import PromptForm
+from lora_magic.errors import AdapterError
 from lora_magic.lowrank.factors import LowRank
 from lora_magic.lowrank.stack import StackedLinear
 
@@ -30,6 +33,14 @@ class Variant:
     replacements: Mapping[str, nn.Module]
     deltas: Mapping[str, LowRank] | None
     form: PromptForm
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Are all of its updates zero, because their B is? False without `deltas`: unknown."""
+        updates = self.deltas
+        if updates is None or not self.replacements.keys() <= updates.keys():
+            return False
+        return not any(bool(update.up.any()) for update in updates.values())
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +79,32 @@ def stacked(slots: Slots, variants: Sequence[Variant]) -> Stack | None:
         for path, layer in layers.items()
     }
     return Stack({**base.replacements, **modules}, len(variants))
+
+
+def in_blocks(slots: Slots, variants: Sequence[Variant]) -> Stack:
+    """One batch for variants of any method but virtual tokens, base or not.
+
+    A module that one of them replaces by more than a low-rank update is called once for each.
+    Raises `AdapterError` for virtual tokens and for the experts of a mixture.
+    """
+    paths = dict.fromkeys(path for variant in variants for path in variant.replacements)
+    return Stack({path: _in_blocks(slots, path, variants) for path in paths}, len(variants))
+
+
+def _in_blocks(slots: Slots, path: str, variants: Sequence[Variant]) -> nn.Module:
+    layer = slots.original(path)
+    by = {one.name: one.replacements[path] for one in variants if path in one.replacements}
+    if path == ROOT or "experts" in path.split("."):
+        kind = "virtual tokens" if path == ROOT else "the experts of a mixture, which get any rows"
+        raise AdapterError(
+            f"--mix: {next(iter(by))} changes {kind}, so it cannot share a batch; name others, or "
+            f"compare them side by side: %lora compare --adapters {','.join(by)} PROMPT"
+        )
+    updates = [low_rank_of(by[one.name]) if one.name in by else None for one in variants]
+    present = [update for update in updates if update is not None]
+    if len(present) < len(by) or not _keeps_rows(path, layer):
+        return RowBlocks(layer, [by.get(one.name) for one in variants])
+    return StackedLinear(layer, updates)
 
 
 def _keeps_rows(path: str, layer: nn.Module) -> bool:

@@ -44,6 +44,8 @@ def opened(data: Any) -> Table | list[Any] | Stream:
         found = reads(data)
         if found is not None:
             return found
+    if callable(getattr(data, "preferences", None)):
+        return list(data.preferences())  # votes
     if isinstance(data, Mapping):
         return _columns(data)
     if isinstance(data, Sequence) and not isinstance(data, str | bytes | bytearray):

@@ -35,13 +35,19 @@ class LeftOutError(Exception):
 class Reader:
     """Reads records and items; `labels` are a classifier's, whose numbers may be in the data.
 
-    With `labelled` a row is a text and its label. `function` is `--map`.
+    With `labelled` a row is a text and its label. `function` is `--map`. With `prompts` a row
+    without a completion is not empty.
     """
 
     def __init__(
-        self, labelled: bool = False, labels: Sequence[str] = (), function: Function | None = None
+        self,
+        labelled: bool = False,
+        labels: Sequence[str] = (),
+        function: Function | None = None,
+        prompts: bool = False,
     ) -> None:
         self.labelled, self.labels, self.function = labelled, tuple(labels), function
+        self._prompts = prompts
         #: Whether a label was given by its number, and how many rows `function` left out.
         self.by_number = False
         self.left_out = 0
@@ -50,6 +56,10 @@ class Reader:
         #: Columns of records in shapes of their own that were not used.
         self.unused: dict[str, None] = {}
         self._found: dict[tuple[str, ...], list[ColumnMapping]] = {}
+
+    def is_empty(self, row: Row) -> bool:
+        """Is there nothing to read in it?"""
+        return row.empty and not (self._prompts and bool((row.prompt or "").strip()))
 
     def notes(self, noun: str) -> list[str]:
         """What a person should know about how rows were read; `noun` is what is counted."""

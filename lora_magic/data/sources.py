@@ -40,6 +40,7 @@ def read_data(
     most: int | None = None,
     labelled: bool = False,
     labels: Sequence[str] = (),
+    prompts: bool = False,
 ) -> Rows:
     """Rows of a frame (pandas, polars, Arrow), a list, a dict of columns, a dataset, or a file.
 
@@ -55,6 +56,7 @@ def read_data(
     all of it.
 
     A row whose prompt or completion has no value (None, NaN, "") is an empty row, which is counted.
+    With `prompts` all rows may be without a completion.
     With `skip_bad` rows that cannot be read are left out and listed. Raises `DataError`
     (unreadable, ambiguous, empty; with the numbers of all wrong lines or rows) and `CommandError`
     for an unknown format, and for flags that exclude each other.
@@ -67,7 +69,7 @@ def read_data(
         raise CommandError(f"--map: expected a function, got {type(map_).__name__}.")
     if map_ is not None and columns is not None:
         raise CommandError("--map reads the whole row: omit --columns.")
-    reader = Reader(labelled, labels, map_)
+    reader = Reader(labelled, labels, map_, prompts)
     found: Table | list[Any] | Stream | str
     if isinstance(data, str | os.PathLike):
         found = _from_path(data, columns, format, skip_bad, map_)
@@ -179,7 +181,7 @@ def _by_columns(table: Table, mapping: ColumnMapping, reader: Reader) -> Rows:
     errors.raise_any(read=len(rows))
     if not rows:
         raise DataError(f"no {noun}s to train on: the table is empty.")
-    if all(row.empty for row in rows):
+    if all(map(reader.is_empty, rows)):
         empty = numbered(noun, [row.line or 0 for row in rows])
         raise DataError(f"nothing to train on: no value for {mapping} in {empty}.")
     unused = [name for name in table.columns if name not in mapping.used]
@@ -203,7 +205,7 @@ def _mapped(
     )
     if not rows:
         raise DataError(f"nothing to train on: --map left out all {reader.left_out} rows.")
-    _refuse_empty(rows)
+    _refuse_empty(rows, reader)
     return Rows(rows, unused=reader.unused, skipped=errors.found, notes=reader.notes(errors.noun))
 
 
@@ -233,7 +235,7 @@ def _list(items: list[Any], columns: str | None, reader: Reader, errors: RowErro
         except RowError as error:
             errors.refuse(number, error)
     errors.raise_any(read=len(rows))
-    _refuse_empty(rows)
+    _refuse_empty(rows, reader)
     return Rows(rows, unused=reader.unused, skipped=errors.found, notes=reader.notes(errors.noun))
 
 
@@ -265,11 +267,11 @@ def _texts(items: list[str], reader: Reader, errors: RowErrors) -> Rows:
         except RowError as error:
             errors.refuse(number, error)
     errors.raise_any("Pass (prompt, completion) pairs, or texts only.", len(rows))
-    _refuse_empty(rows)
+    _refuse_empty(rows, reader)
     return Rows(rows, skipped=errors.found, notes=reader.notes(errors.noun))
 
 
-def _refuse_empty(rows: Sequence[Any]) -> None:
-    if all(row.empty for row in rows):
+def _refuse_empty(rows: Sequence[Row], reader: Reader) -> None:
+    if all(map(reader.is_empty, rows)):
         count = f"all {len(rows)} rows are" if len(rows) > 1 else "the one row is"
         raise DataError(f"nothing to train on: {count} empty.")

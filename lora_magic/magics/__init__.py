@@ -13,7 +13,8 @@ lines       rewrites a cell's text before IPython reads it
 completion  what TAB offers; `completer` connects it to IPython
 places      whether the value of a magic is used
 show        displays receipts, values and controls
-panel       controls over a session: ratio, spectrum, comparison
+panel       controls over a session: ratio, spectrum, comparison, board
+ballots     a blind comparison in a cell: buttons, then the result in their place
 front_end   which notebook this is, for doctor
 progress    displays a training run's progress
 shell       the session that a shell keeps

@@ -12,26 +12,30 @@ from lora_magic.adapters.methods import METHODS
 from lora_magic.adapters.spec import ALL_LINEAR, ATTENTION, BASE_NAME, AdapterSpec
 from lora_magic.adapters.targets import leaf_names, resolve, shape_of
 from lora_magic.errors import AdapterError, CommandError, listed, near
+from lora_magic.evaluation.board import FALLING, Board
 from lora_magic.magics.prompts import blocks_of
 from lora_magic.magics.verbs.looking import VIEWS
 from lora_magic.state.queries import adapter_names, compared, prompt_of, spec_of
 from lora_magic.state.resolve import resolve_spec
-from lora_magic.views.comparison import progress_html
+from lora_magic.views.board import columns, table_html
+from lora_magic.views.comparison import progress_bundle
+from lora_magic.views.controls.board import BoardControls
 from lora_magic.views.controls.compare import CompareControls, Follow, Request
 from lora_magic.views.controls.outputs import outputs
 from lora_magic.views.controls.ratio import Choices, Plan, RatioControls
 from lora_magic.views.controls.widgets import Page, PanelControls, close
 
 if TYPE_CHECKING:
+    from lora_magic.compare.comparison import Unfinished
     from lora_magic.state.session import Session
 
 #: Up to this Σ d·k·min(d, k) the singular values of dense ΔW are computed at once: about a second.
 AT_ONCE = 4e9
-TITLE = "Ratio, spectrum and comparison of this session."
+TITLE = "Ratio, spectrum, comparison and board of this session."
 
 
 class Panel:
-    """The controls of one verb, or those of all three in tabs under the session's status.
+    """The controls of one verb, or those of all four in tabs under the session's status.
 
     After every verb they are updated to the session's state.
     """
@@ -55,6 +59,7 @@ class Panel:
         self._ratio: RatioControls | None = None
         self._spectrum: Page | None = None
         self._compare: CompareControls | None = None
+        self._board: BoardControls | None = None
         self._open()
         session._lock.listen(self._changed)
 
@@ -127,15 +132,18 @@ class Panel:
             self._follow(self._spectrum)
         if self._compare is not None:
             self._compare.offer(self._answering())
+        if self._board is not None and not another and self._board.page.html:
+            self._show_board(self._board)
         self._remember()
 
     def _drop(self) -> Callable[[], None]:
         """Forget the controls; the returned function closes them."""
 
-        made = [one for one in (self._ratio, self._spectrum, self._compare) if one is not None]
+        every = (self._ratio, self._spectrum, self._compare, self._board)
+        made = [one for one in every if one is not None]
         if self._compare is not None:
             self._compare.stop_answering()
-        self._ratio = self._spectrum = self._compare = None
+        self._ratio = self._spectrum = self._compare = self._board = None
 
         def closing() -> None:
             for one in made:
@@ -162,6 +170,8 @@ class Panel:
         tabs = {name.capitalize(): self._make(name) for name in VIEWS}
         if fresh and self._ratio is not None:
             self._ratio.refresh()
+        if fresh and self._board is not None:
+            self._show_board(self._board)
         return tabs
 
     def _make(self, view: str) -> Any:
@@ -176,6 +186,9 @@ class Panel:
         if view == "spectrum":
             self._spectrum = self._spectrum or self._spectrum_page()
             return self._spectrum.widget
+        if view == "board":
+            self._board = self._board or self._board_controls()
+            return self._board.widget
         self._compare = self._compare or self._compare_controls()
         return self._compare.widget
 
@@ -185,6 +198,8 @@ class Panel:
             self._ratio.refresh()
         if self._spectrum is not None:
             self._follow(self._spectrum)
+        if self._board is not None:
+            self._show_board(self._board)
 
     def _initial_adapters(self) -> list[str]:
         """The adapters to begin with, from a list or comma-separated names."""
@@ -277,11 +292,36 @@ class Panel:
         with self._session._lock.at_once():
             return _page_of(self._session.spectrum(*names))
 
+    # Board
+
+    def _board_controls(self) -> BoardControls:
+        sort = self._start.get("sort")
+        return BoardControls(self._board_columns(), FALLING, self._sorted, sort)
+
+    def _board_now(self) -> Board:
+        names = [name for name in self._initial_adapters() if name in self._session.adapters]
+        return self._session.board(*names)
+
+    def _board_columns(self) -> list[str]:
+        return columns(self._board_now())
+
+    def _sorted(self, column: str | None, falling: bool) -> str:
+        board = self._board_now()
+        if column is None:
+            return table_html(board)
+        order = f"{column}, {'highest' if falling else 'lowest'} first"
+        return table_html(board.sorted(column, falling), order)
+
+    def _show_board(self, controls: BoardControls) -> None:
+        """The table as it is now."""
+        controls.offer(self._board_columns())
+        controls.refresh()
+
     # Comparison
 
     def _compare_controls(self) -> CompareControls:
 
-        given = {k: v for k, v in self._start.items() if k in _SAMPLING and v is not None}
+        given = {k: v for k, v in self._start.items() if k in _ANSWERS and v is not None}
         named = self._start.get("adapters") is not None
         state = self._session._state
         usual = {*compared(state), *([] if state.active in state.attached else [state.active])}
@@ -301,7 +341,6 @@ class Panel:
         names, prompts = [BASE_NAME, *(request.adapters or ())], blocks_of(request.prompt)
         if self._session._state.base.task.classifies:
             return _page_of(self._session.compare(prompts, adapters=names))
-        seen: dict[str, dict[str, str]] = {}
         found = self._session.compare(
             prompts,
             adapters=names,
@@ -309,7 +348,8 @@ class Panel:
             top_p=request.top_p,
             max_new_tokens=request.max_new_tokens,
             seed=request.seed,
-            watch=lambda written: follow(lambda: _so_far(names, seen, *written())),
+            scores=request.scores,
+            watch=lambda written: follow(lambda: _progress(written())),
         )
         return _page_of(found)
 
@@ -317,24 +357,17 @@ class Panel:
 #: Options for the controls' initial values.
 _STARTS = (
     *("adapter", "method", "rank", "targets", "virtual_tokens"),
-    *("adapters", "prompt", "temperature", "top_p", "max_new_tokens", "seed"),
+    *("adapters", "sort", "prompt", "temperature", "top_p", "max_new_tokens", "seed", "scores"),
 )
-#: Options of sampling.
-_SAMPLING = ("temperature", "top_p", "max_new_tokens", "seed")
+#: Options of the answers.
+_ANSWERS = ("temperature", "top_p", "max_new_tokens", "seed", "scores")
 #: The methods whose target matrices can be chosen.
 _BY_MATRIX = ("lora", "adalora")
 
 
-def _so_far(
-    names: Sequence[str],
-    seen: dict[str, dict[str, str]],
-    prompt: str,
-    texts: Sequence[tuple[str, str]],
-) -> str:
+def _progress(found: Unfinished) -> str:
     """The page of the answers so far: finished, being generated, and pending."""
-    seen.setdefault(prompt, {}).update(texts)
-    groups = ((asked, [(name, made.get(name)) for name in names]) for asked, made in seen.items())
-    return progress_html(*groups)
+    return str(progress_bundle(found.begun, found.total)["text/html"])
 
 
 def _page_of(result: Any) -> str:

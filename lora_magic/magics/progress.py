@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
+from lora_magic.compare.comparison import Unfinished
 from lora_magic.magics.show import NOTHING, Announcement, has_person, say
-from lora_magic.printable import clean, one_line
+from lora_magic.printable import one_line
 from lora_magic.training.reporter import LineReporter, rank
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ PAUSE = 0.2  # the least time between two updates, in seconds
 # The share of the run's time that updates may take, with a margin below a hundredth.
 SHARE = 0.009
 PICTURES = "lora_magic.views.training"
+ANSWERS = "lora_magic.views.comparison"
 
 
 def reporter_for(shell: Any) -> LiveReporter | TerminalReporter:
@@ -152,7 +154,7 @@ class LiveReporter:
 
 
 class AnswerReporter(Announcement):
-    """Shows an answer while it is generated, or how many of a column's rows are answered.
+    """Shows answers while they are generated, or how many of a column's rows are answered.
 
     Where a user sees it, `finish` puts the result in place of what was shown, so that the notebook
     keeps only that. Elsewhere an answer is not shown before it is complete.
@@ -164,15 +166,26 @@ class AnswerReporter(Announcement):
 
     def answer(self, prompt: str, adapter: str, text: Callable[[], str]) -> None:
         """Show the text so far, unless the last update was too recent."""
+        self.answers(lambda: Unfinished(((prompt, ((adapter, text()),)),), 1))
+
+    def answers(self, written: Callable[[], Unfinished]) -> None:
+        """Show the texts so far side by side, unless the last update was too recent.
+
+        The first page is shown as soon as there is a text.
+        """
         if not self._live:
             return
+        # Loaded before the first page is measured: its import would delay the second by seconds.
+        view = import_module(ANSWERS)
 
-        def page() -> None:
-            from lora_magic.views.comparison import progress_html
-
-            shown = text()
-            html = progress_html((prompt, [(adapter, shown)]))
-            self._put({"text/html": html, "text/plain": clean(shown)})
+        def page() -> bool:
+            found = written()
+            if self._handle is None and not any(
+                text for _, panes in found.begun for _, text in panes
+            ):
+                return False
+            self._put(view.progress_bundle(found.begun, found.total))
+            return True
 
         self._paced(page)
 
@@ -181,8 +194,11 @@ class AnswerReporter(Announcement):
         self._paced(lambda: self.tell(line()))
 
     def finish(self, value: Any) -> None:
-        """Put the result in place of what was shown; else the caller displays it."""
-        if self._handle is not None:
+        """Put the result in place of what was shown; else the caller displays it.
+
+        A blind comparison has no result yet: it displays itself.
+        """
+        if self._handle is not None and hasattr(value, "_repr_mimebundle_"):
             self._handle.update(value._repr_mimebundle_(), raw=True)
             self.finished = True
 
@@ -191,10 +207,10 @@ class AnswerReporter(Announcement):
         if not self.finished:
             super().close()
 
-    def _paced(self, update: Callable[[], None]) -> None:
+    def _paced(self, update: Callable[[], object]) -> None:
+        """Call an update that is due. The next one is due later, unless it returns False."""
         began = self._clock()
-        if began >= self._next:
-            update()
+        if began >= self._next and update() is not False:
             self._next = began + max(PAUSE, (self._clock() - began) / SHARE)
 
 

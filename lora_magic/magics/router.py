@@ -117,7 +117,8 @@ def _run(shell: Any, marked: str, cell: str | None, local: Mapping[str, Any]) ->
             call.reporter.close()
     if verb.controls and place is Place.LAST and not silent and has_person(shell):
         start = verb.controls(call)
-        show_below(shell, lambda: call.session.panel(verb.name, **start))
+        if start is not None:
+            show_below(shell, lambda: call.session.panel(verb.name, **start))
     shown = call.reporter is not None and call.reporter.finished
     if ended:
         # An error assigns nothing and displays no value: what was computed would be lost.

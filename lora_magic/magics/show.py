@@ -145,7 +145,7 @@ def show_panel(panel: Any) -> None:
     if not has_person(shell):
         say(repr(panel))
         return
-    _note(shell, panel)
+    note_panel(shell, panel)
     show_outputs(panel)
 
 
@@ -159,7 +159,7 @@ def show_below(shell: Any, make: Callable[[], object]) -> None:
     shell.events.register("post_run_cell", once)
 
 
-def _note(shell: Any, panel: Any) -> None:
+def note_panel(shell: Any, panel: Any) -> None:
     """Remember the cell that shows a panel, and close the panels of its previous run.
 
     A panel that another cell also shows stays open. If the front end does not identify its cells,

@@ -70,26 +70,41 @@ def held_out(source: float | str, variables: Mapping[str, Any]) -> Any:
 
 
 def function(source: str, variables: Mapping[str, Any]) -> Callable[[Any], Any]:
-    """The notebook's function of that name (`to_row`, or `helpers.to_row`).
+    """The notebook's function of that name (`to_row`, or `helpers.to_row`), for --map."""
+    expected = "a function from a row (a dict) to a pair, turns, a text or None"
+    return _function(source, variables, "--map", "to_row(row)", expected)
+
+
+def metrics(sources: list[str], variables: Mapping[str, Any]) -> dict[str, Callable[..., Any]]:
+    """The notebook's functions of these names, by the name, for --metric."""
+    expected = "a function from prompt, answer and reference to a number"
+    example = "score(prompt, answer, reference)"
+    return {
+        source: _function(source, variables, "--metric", example, expected) for source in sources
+    }
+
+
+def _function(
+    source: str, variables: Mapping[str, Any], flag: str, example: str, expected: str
+) -> Callable[..., Any]:
+    """A function that a flag names; `example` is how one is defined.
 
     Raises `CommandError` if there is none, for an expression, and for what cannot be called.
     """
+    name, arguments = example.split("(", 1)
     if not all(part.isidentifier() for part in source.split(".")):
         raise CommandError(
-            f"--map {source!r} is an expression; define it first (def to_row(row): …), then type "
-            "--map to_row"
+            f"{flag} {source!r} is an expression; define it first (def {example}: …), then type "
+            f"{flag} {name}"
         )
     if source.partition(".")[0] not in variables:
         raise CommandError(
-            f"--map {source!r} is not defined in this notebook."
-            f"{near(source, names_of(variables))} Define it first: def {source}(row): …"
+            f"{flag} {source!r} is not defined in this notebook."
+            f"{near(source, names_of(variables))} Define it first: def {source}({arguments}: …"
         )
     found = variable(source, variables)
     if not callable(found):
-        raise CommandError(
-            f"--map {source}: expected a function from a row (a dict) to a pair, turns, a text or "
-            f"None, got {type(found).__name__}."
-        )
+        raise CommandError(f"{flag} {source}: expected {expected}, got {type(found).__name__}.")
     return found  # type: ignore[no-any-return]  # whatever can be called
 
 

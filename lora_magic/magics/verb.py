@@ -235,9 +235,9 @@ class Verb:
     that it changes the session and so prints a receipt; `prompt` that free text follows the flags:
     "one", or "several" with blank lines between them in a cell; `body` what the cell under
     `%%lora NAME` contains, empty if it takes none; `trains` that it shows a run's progress,
-    `answers` that an answer is shown while it is generated, `announces` that a line says what it is
-    doing. `controls` gives the initial values of the controls below its record. `notes` are lines
-    of its help before its examples, `ending` those after them.
+    `answers` that answers are shown while they are generated, `announces` that a line says what it
+    is doing. `controls` gives the initial values of the controls below its record, None for no
+    controls. `notes` are lines of its help before its examples, `ending` those after them.
     """
 
     name: str
@@ -251,7 +251,7 @@ class Verb:
     answers: bool = False
     announces: bool = False
     run: Callable[[Call], object] | None = None
-    controls: Callable[[Call], Mapping[str, Any]] | None = None
+    controls: Callable[[Call], Mapping[str, Any] | None] | None = None
     notes: tuple[str, ...] = ()
     ending: tuple[str, ...] = ()
 

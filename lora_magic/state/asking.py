@@ -25,6 +25,7 @@ from lora_magic.errors import CommandError, DataError, PromptError, listed, near
 from lora_magic.paths import path_of
 
 from . import queries
+from .mixing import mix_of
 
 if TYPE_CHECKING:
     from .session_state import SessionState
@@ -43,11 +44,16 @@ def one(
     prompt: str | Turns | None,
     sampling: Mapping[str, Any],
     watch: OnText | None,
+    mix: Any = None,
 ) -> Answer | Prediction:
-    """The answer to one prompt or conversation; a classifier's prediction for one text."""
+    """The answer to one prompt or conversation, of the active adapter or of a mix; a classifier's
+    prediction for one text."""
     if prompt is None:
         raise PromptError("the prompt is missing; type %lora ask PROMPT, or --data VAR")
     model, tokenizer, common = state.base.model, state.base.needs_tokenizer(), _common(state)
+    mixed = mix_of(state, mix)
+    if mixed is not None:
+        common |= {"adapter": mixed.name, "mix": mixed, "context": state.base.context}
     if not state.base.task.classifies:
         form = state.form_of(state.active)
         return ask(model, tokenizer, form, prompt, **common, **sampling, watch=watch)
@@ -61,22 +67,18 @@ def one(
 
 
 def column(
-    state: SessionState,
-    data: object,
-    name: str | None,
-    sampling: Mapping[str, Any],
-    watch: OnText | None,
+    state: SessionState, texts: Sequence[str], sampling: Mapping[str, Any], watch: OnText | None
 ) -> Answers:
-    """The answers to a column of the data; a classifier's labels."""
+    """The answers to a column of prompts; a classifier's labels."""
     model, tokenizer, common = state.base.model, state.base.needs_tokenizer(), _common(state)
     if not state.base.task.classifies:
-        form, texts = state.form_of(state.active), texts_of(data, name)
+        form = state.form_of(state.active)
         return bulk.ask_all(model, tokenizer, form, texts, **common, **sampling, watch=watch)
     classifying.refuse_flags(**sampling)
     return bulk.classify_all(
         model,
         tokenizer,
-        texts_of(data, name),
+        texts,
         state.base.task.labels,
         **common,
         untrained=_untrained(state),

@@ -81,6 +81,7 @@ def rows_given(
     map_: Function | None = None,
     format: str | None = None,
     most: int | None = None,
+    prompts: bool = False,
     **reading: Any,
 ) -> Rows:
     """The rows of `text`, of kept rows (by name or themselves), or of data.
@@ -98,7 +99,9 @@ def rows_given(
         text, format = data.text, format or data.format
     if text is not None:
         return rows.read_text(text, format, **reading)
-    return sources.read_data(data, columns=columns, map_=map_, format=format, most=most, **reading)
+    return sources.read_data(
+        data, columns=columns, map_=map_, format=format, most=most, prompts=prompts, **reading
+    )
 
 
 def other_rows(

@@ -240,12 +240,20 @@ class Ledger:
 
     def __init__(self, written: bool = True) -> None:
         self.session = uuid.uuid4().hex[:8]
-        self.entries: list[Entry] = []
+        self._lines: list[bytes] = []
+        self._entries: list[Entry] = []
         self.written = written
         self._unwritten = b""
         self._made: dict[str, str] = {}
         self._changed: dict[str, str] = {}
         self._told: set[str] = set()
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The entries of this session: what a later kernel reads of each line."""
+        # Read when they are looked at, since a toggle of adapters records one each time.
+        self._entries += map(_read, self._lines[len(self._entries) :])
+        return self._entries
 
     def add(self, done: Done, home: Path) -> None:
         """Record a verb, if it changed something."""
@@ -264,8 +272,7 @@ class Ledger:
     def _add(self, done: Done) -> None:
         entry = self._entry(done)
         line = json.dumps(_plain(asdict(entry)), allow_nan=False).encode()
-        # What is remembered is what a later kernel reads.
-        self.entries.append(_read(line))
+        self._lines.append(line)
         self._unwritten += line + b"\n"
         for name in done.made:
             self._made[name] = self._changed[name] = entry.id
@@ -283,7 +290,7 @@ class Ledger:
         settings = {} if run is None else {**asdict(run.settings), **_form(run.form)}
         return Entry(
             session=self.session,
-            number=len(self.entries) + 1,
+            number=len(self._lines) + 1,
             when=datetime.now(UTC).isoformat(timespec="milliseconds"),
             verb=done.verb,
             adapter=done.adapter,

@@ -1,4 +1,4 @@
-"""Reads a session's state and changes nothing: variants, counts, spectra, names, status."""
+"""Reads a session's state and changes nothing: variants, counts, spectra, board, status."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from lora_magic.adapters.coverage import left_out
 from lora_magic.adapters.files import saved_in
 from lora_magic.adapters.live_adapter import LiveAdapter, stackable
 from lora_magic.adapters.spec import BASE_NAME, AdapterSpec
+from lora_magic.adapters.store import is_saved_as
 from lora_magic.adapters.targets import canonical, carries_lora, leaf_names
 from lora_magic.base import DEMO
 from lora_magic.compare.stack import Variant
 from lora_magic.errors import AdapterError, PromptError, StateError, listed, near
+from lora_magic.evaluation.board import Board, board_of
 from lora_magic.lowrank.dense import Update
 from lora_magic.lowrank.spectrum import Spectrum, spectrum_of
 
@@ -55,7 +57,7 @@ def variants(state: SessionState, adapters: str | Sequence[str] | None) -> list[
     names = compared(state) if adapters is None else adapter_names(adapters)
     if adapters is None and len(state.together) > 1:
         names.append(state.active)
-    return [_variant(state, name) for name in dict.fromkeys([BASE_NAME, *names])]
+    return [variant(state, name) for name in dict.fromkeys([BASE_NAME, *names])]
 
 
 def compared(state: SessionState) -> list[str]:
@@ -107,7 +109,8 @@ def adapter_names(adapters: str | Sequence[str]) -> list[str]:
     return names
 
 
-def _variant(state: SessionState, name: str) -> Variant:
+def variant(state: SessionState, name: str) -> Variant:
+    """The base or an adapter as it answers; raises `AdapterError` for one that is not attached."""
     if name == BASE_NAME:
         return Variant(BASE_NAME, {}, {}, state.form_of(BASE_NAME))
     form = state.form_of(name)
@@ -205,6 +208,29 @@ def _in_order(parts: Sequence[str], path: Sequence[str]) -> bool:
     """Are all parts in the path, in this order, the last at its end?"""
     rest = iter(path)
     return path[-1] == parts[-1] and all(part in rest for part in parts)
+
+
+def board(view: View, names: Sequence[str], sort: str | None) -> Board:
+    """The board of the named adapters, or of all, sorted by a column if one is given.
+
+    Raises `AdapterError` for names that are not attached, `CommandError` for an unknown column.
+    """
+    records = view.adapters()
+    if unknown := [name for name in names if name not in records]:
+        raise AdapterError(
+            f"board: no adapter{'s' * (len(unknown) > 1)} {listed(map(repr, unknown))}; "
+            f"attached: {listed(records) or 'none'}.{near(unknown[0], records)}"
+        )
+    found = board_of(
+        (
+            records[attached.name],
+            record.run,
+            str(record.saved_to) if is_saved_as(record.saved_to, record.saved_as) else "",
+        )
+        for attached, record in view.attached
+        if attached.name in names or not names
+    )
+    return found if sort is None else found.sorted(sort)
 
 
 def status(view: View, unchanged: bool, resumable: Sequence[str] = ()) -> Status:

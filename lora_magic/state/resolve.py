@@ -83,8 +83,8 @@ def _preset(name: Any) -> tuple[int, float, str | None] | None:
     return PRESETS[name]
 
 
-def parts_of(text: str) -> Sequence[tuple[float, str]] | None:
-    """`a=0.7,b=0.3` as weights and names; None for a plain name.
+def parts_of(text: str, typed: str = "%lora swap") -> Sequence[tuple[float, str]] | None:
+    """`a=0.7,b=0.3` as weights and names; None for a plain name. `typed` is what comes before it.
 
     Raises `AdapterError` for a weight that is not a number, and for a name that occurs twice.
     """
@@ -99,7 +99,7 @@ def parts_of(text: str) -> Sequence[tuple[float, str]] | None:
             weight = math.nan
         if not math.isfinite(weight):
             raise AdapterError(
-                f"weight {number!r} of {name}: expected a number, as in %lora swap a=0.7,b=0.3"
+                f"weight {number!r} of {name}: expected a number, as in {typed} a=0.7,b=0.3"
             )
         parts.append((weight, name.strip()))
     if len({name for _, name in parts}) < len(parts):

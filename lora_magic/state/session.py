@@ -38,21 +38,26 @@ if TYPE_CHECKING:
     from lora_magic.base.template import Turns
     from lora_magic.compare.ask import Answer, OnText
     from lora_magic.compare.bulk import Answers
-    from lora_magic.compare.prediction import Prediction
-    from lora_magic.compare.run import OnAnswers
+    from lora_magic.compare.comparison import Comparison
+    from lora_magic.compare.prediction import Classification, Prediction
     from lora_magic.data.records import Function
     from lora_magic.data.row import Rows
+    from lora_magic.evaluation.board import Board
+    from lora_magic.evaluation.evaluation import Evaluation
+    from lora_magic.evaluation.passes import Watch
     from lora_magic.lowrank.spectrum import Spectrum
     from lora_magic.magics.panel import Panel
     from lora_magic.training.preview import Preview
     from lora_magic.training.reporter import Reporter
     from lora_magic.training.summary import RunSummary
 
+    from .comparing import OnUnfinished
     from .doctor import Examination
     from .history import Difference, History
     from .session_state import SessionState, View
     from .status import Status
     from .sweep_result import Sweep
+    from .voting import Ballot, Ballots
 
 HOME = ".lora_magic"
 
@@ -69,6 +74,7 @@ class Session:
         self._lock = SessionLock()
         self._ledger = Ledger()
         self._kept: dict[str, KeptRows] = {}
+        self._ballots: Ballots = {}
         self.home = Path(HOME)
 
     @cached_property
@@ -234,6 +240,7 @@ class Session:
         """Free everything and restore the base to its state before `load`. May be called twice."""
         kept = len(self._kept)
         self._kept.clear()
+        self._ballots.clear()
         if self._state.empty:
             gone = f"; {kept} kept sets of rows dropped" if kept else ""
             return Receipt(f"nothing is loaded; nothing to reset{gone}")
@@ -687,6 +694,16 @@ class Session:
     def _rows(self, verb: str, data: Any, text: str | None, **reading: Any) -> Rows:
         return rows_given(self._kept, verb, data, text, **self._reading(), **reading)
 
+    def _prompts(self, verb: str, data: Any, column: str | None) -> list[str]:
+        """The prompts of a column of the data, or of kept rows; "" for a row without one."""
+        from . import asking
+
+        self._state.base.needs_tokenizer()
+        if isinstance(data, KeptRows) or (isinstance(data, str) and data in self._kept):
+            name = data.name if isinstance(data, KeptRows) else data
+            return asking.prompts_of(self._rows(verb, data, None), name, column)
+        return asking.texts_of(data, column)
+
     @transactional
     def data(self, name: str, text: str, *, format: str | None = None) -> KeptRows:
         """Keep typed rows under a name, until `reset` or the end of the kernel.
@@ -775,11 +792,13 @@ class Session:
         label; for `data`, of that label. `watch` is called after each new token with a function
         that returns the text so far, or for `data` the progress in one line; if it returns true,
         the answer ends there, and of `data` the complete answers are kept.
+
+        `mix` names several adapters with weights, "a=0.5,b=0.5" (base may be one): the prompt is
+        answered by all of them together, whose probabilities are averaged at each token. `swap`
+        with the same words averages their changes of the weights instead.
         """
         from . import asking
 
-        if mix is not None:
-            raise CommandError("not yet: --mix")  # FAST
         sampling = {
             "max_new_tokens": max_new_tokens,
             "temperature": temperature,
@@ -793,14 +812,13 @@ class Session:
         if data is not None:
             if prompt is not None:
                 raise CommandError("ask: both a prompt and data are given; pass one of the two.")
-            if isinstance(data, KeptRows) or (isinstance(data, str) and data in self._kept):
-                name = data.name if isinstance(data, KeptRows) else data
-                rows = self._rows("ask", data, None)
-                data, column = asking.prompts_of(rows, name, column), None
-            return asking.column(self._state, data, column, sampling, watch)
+            if mix is not None:
+                raise CommandError("--mix answers one prompt, not --data; omit one of the two.")
+            rows = self._prompts("ask", data, column)
+            return asking.column(self._state, rows, sampling, watch)
         if column is not None:
             raise CommandError(f"--column {column} names a column of --data; omit it.")
-        return asking.one(self._state, prompt, sampling, watch)
+        return asking.one(self._state, prompt, sampling, watch, mix)
 
     @transactional
     def compare(
@@ -816,15 +834,26 @@ class Session:
         temperature: float = 0.0,
         top_p: float = 1.0,
         seed: int = 0,
-        watch: OnAnswers | None = None,
-    ) -> Any:
+        watch: OnUnfinished | None = None,
+    ) -> Comparison | Classification | Ballot:
         """The same prompts answered by the base and by each adapter, with the same seed.
 
         Without `adapters` those that were never trained are left out, and the record names them; if
-        none was trained, all are compared. One argument may be a list of prompts. For a classifier
-        the label probabilities of each text are compared. `watch` is called after each new token
-        with a function that returns the prompt and (adapter, text so far) of the answers being
-        generated; if it returns true, they end.
+        none was trained, all are compared. One argument may be a list of prompts; `data` and
+        `column` are those of `ask`. Each prompt is answered once, in a pass of its own, so that no
+        answer depends on the other prompts; the record's notes count repeated and blank ones.
+        `mix`, as for `ask`, is one more answer.
+
+        With `scores` every answer's tokens are also given to the base and to each adapter:
+        `comparison.scores` has the log-probability of each token, without temperature and top-p,
+        and the perplexities. For a classifier the label probabilities of each text are compared,
+        and `scores` raises `PromptError`. `watch` is called after each new token
+        with a function that returns the answers so far; if it returns true, they end.
+
+        `blind` hides which adapter gave which answer until the last vote: it returns a `Ballot`,
+        which shows one pair of answers after the other. Then the base takes part only if it is
+        named, or if no adapter is. The same call again returns the same ballot with its votes,
+        until an adapter is trained again.
         """
         from . import comparing
 
@@ -834,13 +863,84 @@ class Session:
             "top_p": top_p,
             "seed": seed,
         }
-        if data is not None or column is not None or scores:
-            raise CommandError("not yet: --data, --column, --scores")  # COMPARE
+        if blind and (scores or mix is not None):
+            flag = "--scores" if scores else "--mix"
+            raise CommandError(
+                f"compare: --blind hides which adapter answers, and {flag} shows it; omit one."
+            )
+        rows = None
+        if data is not None:
+            if prompts:
+                raise CommandError("compare: both prompts and data are given; pass one.")
+            rows = self._prompts("compare", data, column)
+        elif column is not None:
+            raise CommandError(f"--column {column} names a column of --data; omit it.")
         if blind:
-            raise CommandError("not yet: --blind")  # BLIND
-        if mix is not None:
-            raise CommandError("not yet: --mix")  # FAST
-        return comparing.answers(self._state, prompts, adapters, sampling, watch)
+            from . import voting
+
+            asked = prompts if rows is None else [row for row in rows if row.strip()]
+            return voting.begin(self._ballots, self._state, asked, adapters, sampling, watch)
+        return comparing.answers(
+            self._state, prompts, adapters, sampling, watch, rows=rows, scores=scores, mix=mix
+        )
+
+    @transactional
+    def evaluate(
+        self,
+        adapters: str | Sequence[str] | None = None,
+        data: Any = None,
+        *,
+        text: str | None = None,
+        columns: str | None = None,
+        map_: Function | None = None,
+        format: str | None = None,
+        skip_bad: bool = False,
+        metric: Any = None,
+        rows: int | None = None,
+        mix: Any = None,
+        max_new_tokens: int | None = None,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        watch: Watch | None = None,
+    ) -> Evaluation:
+        """Measure base and adapters on the same rows; without `adapters` those that were trained.
+
+        The rows are given as to `train`, and `rows` takes only the first of them. For a language
+        model: the loss in nats per trained token, the perplexity, and of generated answers (greedy
+        unless `temperature` is above 0) exact match, ROUGE-L, length in tokens, and repetition; of
+        texts without prompts the loss alone. For a classifier: loss, accuracy, and the confusion of
+        labels. `metric` is a function of your own, a list of them, or a mapping from names:
+        (prompt, answer, reference or None) → a number, of which more is better. `mix`, as for
+        `ask`, is measured as one more adapter.
+
+        Every two are compared by a paired bootstrap over the rows, with Holm's correction over the
+        pairs of a metric. The result is recorded on the adapters, for the board. `watch` is called
+        with a function that returns the progress in one line; if it returns true, the evaluation
+        ends, and what was measured is returned and not recorded. Raises `DataError` for rows that
+        cannot be measured, and a metric that raises or returns no finite number.
+        """
+        from .evaluating import evaluate
+
+        _ = self._state.base
+        sampling = {
+            "max_new_tokens": max_new_tokens,
+            "temperature": temperature,
+            "top_p": top_p,
+            "seed": seed,
+        }
+        reading = {"columns": columns, "map_": map_, "format": format, "skip_bad": skip_bad}
+        return evaluate(
+            self._state,
+            adapters,
+            partial(self._rows, "evaluate", data, text, prompts=True, **reading),
+            metric=metric,
+            most=rows,
+            mix=mix,
+            sampling=sampling,
+            skip_bad=skip_bad,
+            watch=watch,
+        )
 
     def ratio(
         self,
@@ -889,13 +989,28 @@ class Session:
         chosen = [name for given in names for name in re.split(r"[,\s]+", str(given)) if name]
         return history(self._ledger, self.home, chosen, all)
 
+    def board(self, *names: str, sort: str | None = None) -> Board:
+        """Every adapter in one table, or those named: held-out loss, forgetting, size and time.
+
+        There is a row for each adapter and each set of rows that it was measured on. Rows with the
+        same `data` come together, the lowest held-out loss first; `sort` is another column to sort
+        by. Nothing is measured: the numbers are those of the last runs and of the evaluations.
+        Raises `StateError` without a base, `AdapterError` for a name that is not attached, and
+        `CommandError` for an unknown column.
+        """
+        from . import queries
+
+        _ = self._state.base
+        chosen = [name for given in names for name in queries.adapter_names(given)]
+        return queries.board(self._view(), chosen, sort)
+
     def panel(self, view: str | None = None, **start: Any) -> Panel:
-        """Controls: ratio, spectrum and comparison in tabs under the status, or one `view` of them.
+        """Controls: ratio, spectrum, comparison and board in tabs under the status, or one `view`.
 
         They call the session as a cell would, and update after every verb. `start` are the initial
         values: `adapter`, `method`, `rank`, `targets`, `virtual_tokens` for "ratio"; `adapters` for
-        "spectrum"; `prompt`, `adapters`, `temperature`, `top_p`, `max_new_tokens`, `seed` for
-        "compare".
+        "spectrum"; `adapters`, `sort` for "board"; `prompt`, `adapters`, `temperature`, `top_p`,
+        `max_new_tokens`, `seed`, `scores` for "compare".
         Drawing them needs a notebook. Raises `CommandError` for any other view or value.
         """
         # Imported from the room above: a panel belongs to a session but needs a notebook.

@@ -99,10 +99,7 @@ class View:
 
     def adapters(self) -> dict[str, Adapter]:
         """The adapters' records by name."""
-        return {
-            a.name: a.record(a.name == self.active, history=record.history)
-            for a, record in self.attached
-        }
+        return {a.name: a.record(a.name == self.active, record) for a, record in self.attached}
 
     def record(self) -> BaseRecord | None:
         """The base's record, or None."""
@@ -310,8 +307,12 @@ class SessionState:
 
     def write(self, modules: Mapping[str, nn.Module], active: str, merged: str | None) -> None:
         """Write modules into the slots and set the state to match, all or nothing."""
+        from lora_magic.adapters import direct
+
         with self.all_or_nothing():
+            direct.remove(self._modules.values())
             self.slots.write(modules)
+            direct.install(modules.values())
             self._modules = dict(modules)
             self.active, self.merged = active, merged
 

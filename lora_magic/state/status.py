@@ -54,11 +54,14 @@ class Status:
 
     @property
     def rows(self) -> list[tuple[str, str, str, bool]]:
-        """Name, spec, state (with its weight, if several are active) and whether it is active."""
+        """Name, spec, state and whether it is active.
+
+        The state has the held-out loss (nats), and the weight if several adapters are active.
+        """
         parts = (part.partition("=") for part in self.active.split(","))
         now = {name: f" · at {weight}" if weight else "" for name, _, weight in parts}
         return [
-            (a.name, a.spec.line, a.history.line + now.get(a.name, ""), a.name in now)
+            (a.name, a.spec.line, _state(a) + now.get(a.name, ""), a.name in now)
             for a in self.adapters
         ]
 
@@ -79,6 +82,11 @@ class Status:
         from lora_magic.views import status
 
         return status.bundle(self)
+
+
+def _state(adapter: Adapter) -> str:
+    held_out = adapter.held_out
+    return adapter.history.line + ("" if held_out is None else f", held out {held_out:.2f}")
 
 
 def machine() -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 from typing import Any
@@ -25,11 +25,13 @@ from lora_magic.training import batches, preference
 from lora_magic.training.encode import Encoded
 from lora_magic.training.reporter import Reporter, Result, RunPlan, SilentReporter, StepPoint
 from lora_magic.training.run import pad_id
+from lora_magic.training.summary import RunSummary
 
 from . import guard as guards
 from . import sweep_plan
 from .guard import GuardRows
 from .ledger import Run
+from .measured import rows_hash, start_of
 from .prepare import encoded_rows, form_for
 from .session_state import SessionState
 from .sweep_arms import Asked, Candidate, SplitRows, checked, made, refuse_taken, with_defaults
@@ -343,7 +345,8 @@ class _Work:
     def _keep(self) -> None:
         """The chosen arm becomes the adapter of the sweep's name, and active."""
         assert self.chosen is not None
-        attached, name = self.chosen.attached, self.asked.name
+        assert self.chosen.settings is not None
+        attached, name, beta = self.chosen.attached, self.asked.name, self.chosen.settings.beta
         attached.name = name
         self.state.keep(attached)
         # It begins as `attach` would make it, and was trained since.
@@ -352,7 +355,9 @@ class _Work:
             "arms": len(self.arms),
             "chosen": self.chosen.label,
             "reported": self.reported,
+            "base_loss": self.base_loss,
             "reporting_rows": len(self.parts.reporting),
+            "sha256": rows_hash(self.state, self.parts.reported.examples, beta),
         }
         self.state.activate(name)
 
@@ -378,8 +383,15 @@ class _Work:
             if arm.summary is not None:
                 flags = {**self.flags(), **arm.own}
                 flags["eval"] = f"{len(self.parts.deciding)} other rows"
-                rows = self.parts.trained
-                arm.attached.set_record(recorded_of(self.form, History(), arm.summary, flags, rows))
+                self._record(arm, arm.summary, flags)
+
+    def _record(self, arm: Candidate, summary: RunSummary, flags: Mapping[str, Any]) -> None:
+        """Set what is recorded of an arm that was stored."""
+        assert arm.settings is not None  # checked
+        encoded, rows = self.parts.encoded, self.parts.trained
+        starting = start_of(self.state, arm.attached, encoded, arm.settings, more=False)
+        record = recorded_of(self.form, History(), summary, flags, rows, starting)
+        arm.attached.set_record(record)
 
     def result(self) -> Sweep:
         """The record of what was trained so far."""

@@ -32,6 +32,7 @@ from lora_magic.training.summary import RunSummary
 
 from . import prepare, train
 from .ledger import Run
+from .measured import start_of
 from .session_state import SessionState
 
 
@@ -199,10 +200,12 @@ class _Common:
         if self._held_out is not None:
             given["eval"] = f"{len(self._held_out)} other rows"
 
-        def record(summary: RunSummary) -> None:
-            attached.set_record(train.recorded_of(form, before, summary, given, rows))
+        encoded, resumed = self._encoded[spec.max_length], arm.start is not None
+        starting = start_of(self._state, attached, encoded, spec, more=self._more, resumed=resumed)
 
-        encoded = self._encoded[spec.max_length]
+        def record(summary: RunSummary) -> None:
+            attached.set_record(train.recorded_of(form, before, summary, given, rows, starting))
+
         done = arm.start.progress.steps if arm.start else 0
         run = Run(attached.name, spec, form, encoded.data_hash, len(rows), done)
         return Planned(arm, spec, encoded, record, run)

@@ -34,6 +34,7 @@ from . import guard as guards
 from .checkpoints import EVERY, About, Disk, Found
 from .guard import GuardRows
 from .ledger import Run
+from .measured import Start, measurements, rows_hash, start_of
 from .prepare import form_for, prepare
 from .session_state import SessionState
 
@@ -113,8 +114,10 @@ def train(
         about = replace(about, before=before, attached=attached_then, guard_before=guarded_then)
     keeper = None if home is None else Disk(home, about, every)
 
+    starting = start_of(state, attached, encoded, spec, more=more, resumed=found is not None)
+
     def record(summary: RunSummary) -> Record:
-        return recorded_of(form, before, summary, flags, rows)
+        return recorded_of(form, before, summary, flags, rows, starting)
 
     done = start.progress.steps if start else 0
     state.run = Run(attached.name, spec, form, encoded.data_hash, len(rows), done)
@@ -208,7 +211,9 @@ def with_forgetting(
             attached.run["forgetting"] = recorded(found)
         guard = summary.guard and summary.guard.measured("after", after)
         if guard:
+            assert guarded is not None  # otherwise the summary has no guard
             attached.run["guard"] = asdict(guard)
+            attached.run["guard_sha256"] = rows_hash(state, guarded.measured.examples)
         summary = replace(summary, forgetting=found, guard=guard)
         reporter.finish(summary)
     return summary
@@ -317,10 +322,12 @@ def recorded_of(
     summary: RunSummary,
     flags: Mapping[str, Any],
     rows: Sequence[Row],
+    starting: Start,
 ) -> Record:
     """What is recorded about an adapter after a run that began with the history `before`."""
     example = next(filter(None, map(_asked, rows)), "")
-    return Record(form, _history(before, summary), run=_recorded(summary, flags), example=example)
+    run = {**_recorded(summary, flags), **measurements(starting, summary)}
+    return Record(form, _history(before, summary), run=run, example=example)
 
 
 def _history(before: History, summary: RunSummary) -> History:
@@ -337,7 +344,7 @@ def _history(before: History, summary: RunSummary) -> History:
 #: Fields of a summary that an adapter's card records.
 _RECORDED = (
     *("examples", "held_out", "steps", "planned_steps", "learning_rate", "batch_size", "seed"),
-    *("last_loss", "held_out_before", "held_out_after", "ended", "best_step"),
+    *("last_loss", "held_out_before", "held_out_after", "ended", "best_step", "seconds"),
 )
 
 

@@ -157,6 +157,7 @@ def _no_memory(verb: str, device: str) -> str:
         "train": "use fewer or shorter rows per step: --batch-size 1 --max-length 128",
         "sweep": "give fewer values or seeds, or a smaller --batch-size",
         "compare": "compare fewer adapters or prompts, or a smaller --max-new-tokens",
+        "evaluate": "name fewer adapters, or give shorter rows or a smaller --max-new-tokens",
         "ask": "use a shorter prompt or a smaller --max-new-tokens",
     }
     others = "free some: delete what this notebook no longer needs, and detach adapters"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -436,6 +437,23 @@ def _example(prefix: list[int], answer: list[int], max_length: int, row: int) ->
     labels[:1] = [IGNORED] * len(labels[:1])
     example = Example(tuple(tokens), tuple(labels), row)
     return example if example.trained else None
+
+
+def measured_hash(examples: Iterable[Example], *also: object) -> str:
+    """sha256 over the tokens of examples, in any order, and which of them the loss covers.
+
+    Losses can be compared where this is equal: unlike `Encoded.data_hash` it depends on the prompt
+    form and on the greatest length. `also` is what else a loss depends on: the base, β.
+    """
+    each = sorted(hashlib.sha256(_said(example)).digest() for example in examples)
+    return hashlib.sha256(b"".join(each) + json.dumps(also).encode()).hexdigest()
+
+
+def _said(example: Example) -> bytes:
+    """The tokens, what the loss covers, the label, and the same of a rejected answer."""
+    label = -1 if example.label is None else example.label
+    own = array("q", [len(example.tokens), label, *example.tokens, *example.labels]).tobytes()
+    return own + (_said(example.rejected) if example.rejected else b"")
 
 
 def digest_of(rows: Sequence[Row]) -> str:

@@ -56,9 +56,9 @@ def encode_preferences(
         if row.completion == row.rejected:
             refused.add(place, row.line or place + 1, "chosen and rejected are the same")
     encoded = partial(encode, skip_bad=skip_bad, refused=refused)
-    chosen = [_answered(row, row.completion) for row in rows]
+    chosen = [answered(row, row.completion) for row in rows]
     better = encoded(chosen, tokenizer, form, max_length)
-    other = [_answered(row, row.rejected) for row in rows]
+    other = [answered(row, row.rejected) for row in rows]
     worse = encoded(other, tokenizer, form, max_length)
     rejected = {example.row: example for example in worse.examples}
     longer = {e.row: length for e, length in zip(worse.examples, worse.lengths, strict=True)}
@@ -87,7 +87,7 @@ def encode_preferences(
     return replace(made, sample=sample_line(made, tokenizer))
 
 
-def _answered(row: Row, answer: str | None) -> Row:
+def answered(row: Row, answer: str | None) -> Row:
     """The row with one of its answers, its only trained turn."""
     answer = answer or ""
     if row.messages is None:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from lora_magic import numbers
 from lora_magic.printable import clean, one_line
 from lora_magic.views import comparison
-from lora_magic.views.comparison import note_of, rows_of
+from lora_magic.views.comparison import note_of
 from lora_magic.views.html import Markup, joined, paragraphs, tag
 from lora_magic.views.style import LINE, frame
 from lora_magic.views.style import line as one
-from lora_magic.views.table import table
+from lora_magic.views.table import rows_of, table
 from lora_magic.views.text import plain_table
 
 if TYPE_CHECKING:
@@ -30,17 +30,22 @@ _WIDTH = 12
 
 
 def bundle(
-    predictions: Sequence[Prediction], line: str = "", left_out: Sequence[str] = ()
+    predictions: Sequence[Prediction],
+    line: str = "",
+    left_out: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> dict[str, object]:
     """The MIME bundle of predictions: a table for each text, with many adapters several."""
-    groups = [(text, list(found)) for text, found in groupby(predictions, lambda one: one.prompt)]
+    every = [(text, list(found)) for text, found in groupby(predictions, lambda one: one.prompt)]
+    groups = every[: comparison.SHOWN]
     parts = [part for text, columns in groups for part in _group(text, columns)]
-    rest = comparison.left_out(left_out)
-    note = [one(rest, muted=True)] if rest else []
-    page = frame(*parts, *note, label="Labels and their probabilities")
+    hidden = comparison.not_shown(len(every) - len(groups))
+    rest = [note for note in (hidden, *notes, comparison.left_out(left_out)) if note]
+    below = (one(note, muted=True) for note in rest)
+    page = frame(*parts, *below, label="Labels and their probabilities")
     plain = [_plain(text, row) for text, columns in groups for row in rows_of(columns)]
     return {
-        "text/plain": "\n\n".join(filter(None, [one_line(line), *plain, rest])),
+        "text/plain": "\n\n".join(filter(None, [one_line(line), *plain, *rest])),
         "text/html": str(page),
     }
 

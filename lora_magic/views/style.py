@@ -40,6 +40,9 @@ MARK = (
     "color:var(--jp-content-font-color1, inherit);padding:0 1px;border-radius:2px;"
     "text-decoration:underline 2px #C6711A;text-underline-offset:3px"
 )
+# Missing words are not copied with the text that they are shown in.
+MISSED = "text-decoration:line-through 2px #7A7A7A;user-select:none;padding:0 1px"
+SAME = "border-left:3px solid #0E946C;padding:0 0 0 .5rem;margin:.25rem 0"
 NOTE = "border-left:3px solid #C6711A;padding:0 0 0 .5rem;margin:.5rem 0"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,14 +12,17 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
+from transformers import GenerationConfig
 
 from lora_magic.adapters.slots import Slots
 from lora_magic.base.prompt import PromptForm
 from lora_magic.compare.comparison import Comparison
-from lora_magic.compare.run import UNCHANGED, compare
-from lora_magic.compare.stack import Variant
+from lora_magic.compare.generate import generate
+from lora_magic.compare.run import BROKEN, UNCHANGED, compare
+from lora_magic.compare.stack import Variant, stacked
 from lora_magic.errors import PromptError
 from lora_magic.lowrank.factors import LowRank
+from tests.counts import ops
 from tests.tiny import tiny_model, tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer(chat=True)
@@ -136,6 +140,53 @@ def test_an_untrained_adapter_answers_as_the_base_and_is_called_out(
         assert new.first_logit_change == 0.0
         assert new.note == UNCHANGED
         assert loud.first_logit_change > 0
+
+
+@pytest.mark.parametrize("architecture", list(TARGETS))
+def test_in_bf16_a_row_is_what_its_adapter_gives_at_that_batch_shape(architecture: str) -> None:
+    """Each row against PEFT's model on the same rows: a kernel depends on the batch's shape."""
+    model = a_model(architecture, torch.bfloat16)
+    models = {"base": model, "a": by_peft(model, 4, 1), "b": by_peft(model, 4, 2)}
+    variants = [the_base(), *(a_variant(name, models[name]) for name in "ab")]
+    row, slots, seen = PLAIN.encode(TOKENIZER, PROMPTS[0]), Slots(model), []
+    batch = torch.tensor([row] * 3)
+    stack = stacked(slots, variants)
+    assert stack is not None
+    with torch.no_grad():
+        expected = [models[name](batch).logits[n, -1].float() for n, name in enumerate(models)]
+    with stack.using(slots):
+        generate(model, TOKENIZER, [row] * 3, stop_ids=[], max_new_tokens=1, first=seen.append)
+    assert torch.equal(seen[0][0], expected[0])
+    for found, wanted in zip(seen[0][1:], expected[1:], strict=True):
+        # The fp32 sums differ by their order of addition, so a rounding may land a step off.
+        torch.testing.assert_close(found, wanted, rtol=2**-7, atol=2**-7 * float(wanted.std()))
+        assert int(found.argmax()) == int(wanted.argmax())
+
+
+def test_a_token_takes_few_operations_more_than_the_bare_base_at_that_batch() -> None:
+    """Four for each adapted module, and at most six for all that happens to the logits."""
+    model = a_model()
+    variants = [the_base(), *(a_variant(n, by_peft(model, 4, s)) for s, n in enumerate("abc"))]
+    modules = len(variants[1].replacements)
+    row = torch.tensor([PLAIN.encode(TOKENIZER, PROMPTS[0])] * len(variants))
+    stop = dataclasses.replace(PLAIN, stop_ids=())
+    variants = [dataclasses.replace(variant, form=stop) for variant in variants]
+
+    def bare(count: int) -> int:
+        flags = GenerationConfig(max_new_tokens=count, do_sample=False, eos_token_id=None)
+        mask = torch.ones_like(row)
+        with torch.no_grad():
+            return ops(
+                lambda: model.generate(input_ids=row, attention_mask=mask, generation_config=flags)
+            )
+
+    def ours(count: int) -> int:
+        return ops(lambda: run(model, variants, PROMPTS[:1], max_new_tokens=count))
+
+    more = (ours(12) - ours(4) - bare(12) + bare(4)) / 8
+    assert 4 * modules <= more <= 4 * modules + 6
+    # Nothing but the stack is made once: no pass of the base, and none of an adapter.
+    assert ours(4) - bare(4) <= 4 * more + 60 * modules
 
 
 def test_one_adapter_that_cannot_be_stacked_makes_all_answer_one_by_one() -> None:
@@ -272,7 +323,90 @@ def test_a_diverged_adapter_is_called_out() -> None:
     assert "not finite" in pane.note
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_diverged_adapter_reaches_no_other_row(dtype: torch.dtype) -> None:
+    model = a_model(dtype=dtype)
+    wrapped = {name: by_peft(model, 4, seed) for seed, name in enumerate("abc")}
+    variants = [the_base(), *(a_variant(name, found) for name, found in wrapped.items())]
+    whole = run(model, variants, ["Hi"]).panes
+    for name, parameter in wrapped["b"].named_parameters():
+        if "lora_" in name:
+            parameter.data.fill_(float("nan"))
+    panes = run(model, variants, ["Hi"]).panes
+    assert panes[2].note == BROKEN
+    for place in (0, 1, 3):
+        assert dataclasses.replace(panes[place], seconds=0.0) == dataclasses.replace(
+            whole[place], seconds=0.0
+        )
+
+
+@pytest.mark.parametrize("stackable", [True, False])
+def test_the_first_logit_change_is_against_the_base_on_the_same_tokens(stackable: bool) -> None:
+    model = a_model()
+    wrapped = by_peft(model, 4, 1)
+    chat = PromptForm.of(TOKENIZER, "chat", system="Be brief.")
+    variants = [the_base(), a_variant("a", wrapped, chat, stackable), a_variant("b", wrapped)]
+    panes = run(model, variants, PROMPTS[:1]).panes
+    for pane, form in zip(panes[1:], (chat, PLAIN), strict=True):
+        row = torch.tensor([form.encode(TOKENIZER, PROMPTS[0])])
+        with torch.no_grad():
+            expected = (wrapped(row).logits[0, -1] - model(row).logits[0, -1]).abs().max()
+        assert pane.first_logit_change == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("stackable", [True, False])
+def test_a_base_that_is_not_finite_is_refused(stackable: bool) -> None:
+    model = a_model()
+    variants = [the_base(), a_variant("a", by_peft(model, 4, 1), stackable=stackable)]
+    model.model.norm.weight.data[3] = float("nan")
+    with pytest.raises(PromptError, match=r"base's logits are not finite.*model\.norm\.weight"):
+        run(model, variants)
+
+
+def test_an_answer_that_the_stop_came_before_has_no_change_and_no_remark() -> None:
+    model = a_model()
+    variants = [the_base(), a_variant("a", by_peft(model, 4, 1), stackable=False)]
+    base, pane = run(model, variants, ["Hi"], watch=lambda _: True).panes
+    assert (base.tokens, base.first_logit_change, base.note) == (1, 0.0, "")
+    assert (pane.tokens, pane.note, pane.stopped) == (0, "", True)
+    assert math.isnan(pane.first_logit_change)
+
+
 def test_the_base_alone_is_a_comparison_too() -> None:
     model = a_model()
     (pane,) = run(model, [the_base()], ["Hi", "Hi"]).panes
     assert (pane.text, pane.batched) == (greedy(model, "Hi", 12), False)
+
+
+def test_the_first_text_does_not_wait_for_the_batch_and_nobody_else_pays_for_it() -> None:
+    model = a_model()
+    variants = [
+        the_base(),
+        a_variant("a", by_peft(model, 4, 1)),
+        a_variant("b", by_peft(model, 2, 2)),
+    ]
+    rows: list[int] = []
+    model.register_forward_hook(
+        lambda _, args, kwargs, out: rows.append(len(out.logits)), with_kwargs=True
+    )
+    seen: list[tuple[list[int], dict[str, str]]] = []
+
+    def watch(written: Any) -> bool:
+        seen.append(([*rows], written()))
+        return False
+
+    alone = run(model, variants, PROMPTS[:1])
+    passes = len(rows)
+    rows.clear()
+    watched = run(model, variants, PROMPTS[:1], watch=watch)
+    assert len(rows) == passes + 1
+    before, first = seen[0]
+    assert before == [1]
+    assert list(first) == ["base"]
+    assert first["base"]
+    assert alone.panes[0].text.startswith(first["base"])
+    assert [pane.text for pane in watched.panes] == [pane.text for pane in alone.panes]
+    rows.clear()
+    ended = run(model, variants, PROMPTS[:1], watch=lambda _: True)
+    assert rows == [1]
+    assert all(pane.stopped and not pane.tokens for pane in ended.panes)

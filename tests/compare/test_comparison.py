@@ -48,14 +48,27 @@ def test_a_batched_pass_counts_once_in_the_line_and_single_answers_each() -> Non
 def test_the_view_gets_the_words_marked_against_the_base() -> None:
     (prompt, panes), (_, others) = SHOWN.marked()
     assert prompt == "one"
-    assert [pane.adapter for pane, _ in panes] == ["base", "pirate"]
-    assert panes[1][1] == [
-        ("a", False), (" ", False), ("hen", True), (" ", False), ("eats", False)
-    ]  # fmt: skip
-    assert not any(flag for _, words in (panes[0], *others) for _, flag in words)
+    assert [one.pane.adapter for one in panes] == ["base", "pirate"]
+    assert panes[1].words.pieces == (
+        ("a", "same"), (" ", "same"), ("fox ", "missing"), ("hen", "added"), (" ", "same"),
+        ("eats", "same"),
+    )  # fmt: skip
+    kinds = {kind for one in (panes[0], *others) for _, kind in one.words.pieces}
+    assert kinds == {"same"}
+    assert [one.same for one in (*panes, *others)] == [False, False, False, True]
     plain = str(SHOWN._repr_mimebundle_()["text/plain"])
     assert plain.count("first logits ±2.50") == 1
-    assert "Note: nothing yet" in plain
+    assert "Same answer as base; nothing yet" in plain
+    assert [prompt for prompt, _ in SHOWN.marked(1)] == ["one"]
+
+
+def test_an_answer_that_was_stopped_is_not_called_the_same() -> None:
+    stopped = (a_pane("one", "base", "a fox"), a_pane("one", "pirate", "a fox", stopped=True))
+    assert not any(one.same for one in Comparison(stopped).marked()[0][1])
+    never = [a_pane("one", name, "", tokens=0, stopped=True) for name in ("base", "pirate")]
+    assert not any(one.same for one in Comparison(tuple(never)).marked()[0][1])
+    both = (a_pane("one", "base", ""), a_pane("one", "pirate", ""))
+    assert Comparison(both).marked()[0][1][1].same
 
 
 def test_the_text_form_holds_every_answer_and_drives_no_terminal() -> None:

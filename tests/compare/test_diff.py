@@ -4,11 +4,23 @@ import random
 
 import pytest
 
-from lora_magic.compare.diff import marked_words
+from lora_magic.compare.diff import ADDED, MISSING, SAME, difference
 
 
 def marked(base: str, text: str) -> list[str]:
-    return [piece for piece, flag in marked_words(base, text) if flag]
+    return [piece for piece, kind in difference(base, text).pieces if kind == ADDED]
+
+
+def read(base: str, text: str) -> str:
+    """The text as it is shown: +added+ and -missing-."""
+    signs = {SAME: "", ADDED: "+", MISSING: "-"}
+    pieces = difference(base, text).pieces
+    return "".join(f"{signs[kind]}{piece}{signs[kind]}" for piece, kind in pieces)
+
+
+def words(text: str) -> list[str]:
+    """The words and the punctuation of a text."""
+    return [piece for piece, _ in difference("", text).pieces if not piece.isspace()]
 
 
 def test_words_that_differ_are_marked_and_those_that_stay_are_not() -> None:
@@ -27,8 +39,10 @@ def test_inner_apostrophes_and_hyphens_stay_in_their_word() -> None:
 
 
 def test_against_an_empty_answer_every_word_is_marked() -> None:
-    assert marked_words("", "two words") == [("two", True), (" ", False), ("words", True)]
-    assert marked_words("two words", "") == []
+    assert difference("", "two words").pieces == (("two", ADDED), (" ", SAME), ("words", ADDED))
+    assert difference("two words", "").pieces == ()
+    assert difference("", "").pieces == ()
+    assert not difference("", "two words").unlike
 
 
 def test_white_space_alone_is_never_a_difference() -> None:
@@ -45,14 +59,51 @@ def test_frequent_words_of_a_long_text_still_count() -> None:
     assert marked(base, "again " + base) == ["again"]
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize(
+    ("base", "text", "shown"),
+    [
+        ("A fox eats.", "A hen eats.", "A -fox -+hen+ eats."),
+        ("one two three four", "two three four", "-one -two three four"),
+        ("one two three four", "one three four", "one -two -three four"),
+        ("one two three four", "one two three", "one two three- four-"),
+        ("one two\n\nthree", "one", "one- two three-"),
+        ("(a b c)", "(a c d)", "(a -b -c +d+)"),
+        ("x (a) y", "x (b) y", "x (-a -+b+) y"),
+        ("我喜欢猫。", "我喜欢狗。", "我喜欢-猫-+狗+。"),
+    ],
+)
+def test_missing_words_are_before_what_replaces_them(base: str, text: str, shown: str) -> None:
+    assert read(base, text) == shown
+
+
+def test_texts_that_share_few_words_show_no_missing_ones() -> None:
+    base = "The fox mostly eats berries and mice."
+    few = difference(base, "Arr, it devours mice!")
+    assert not few.unlike
+    assert MISSING in {kind for _, kind in few.pieces}
+    many = difference(f"{base} So it does.", "Arr, it devours mice!")
+    assert many.unlike
+    assert MISSING not in {kind for _, kind in many.pieces}
+    assert (many.added, many.missing) == (5, 11)
+
+
+@pytest.mark.parametrize("seed", range(40))
 def test_pieces_join_to_the_text_and_unmarked_words_come_from_the_base_in_order(seed: int) -> None:
     draw = random.Random(seed)
     alphabet = ["fox", "hen", "a-b", "¡", "...", "é́", "狐", "\n", "  ", "\t", "’tis", "(x)", "🦊"]
     base, text = (" ".join(draw.choices(alphabet, k=draw.randrange(30))) for _ in range(2))
-    pieces = marked_words(base, text)
-    assert "".join(piece for piece, _ in pieces) == text
-    assert not any(flag for piece, flag in pieces if piece.isspace())
-    left = iter(piece for piece, _ in marked_words("", base) if not piece.isspace())
-    kept = [piece for piece, flag in pieces if not flag and not piece.isspace()]
+    found = difference(base, text)
+    shown = [piece for piece, kind in found.pieces if kind != MISSING]
+    added = [piece for piece, kind in found.pieces if kind == ADDED]
+    kept = [piece for piece, kind in found.pieces if kind == SAME and not piece.isspace()]
+    assert "".join(shown) == text
+    assert not any(piece.isspace() for piece in added)
+    assert (len(added), len(kept)) == (found.added, len(words(text)) - found.added)
+    assert found.missing == len(words(base)) - len(kept)
+    most = max(len(words(base)), len(words(text)))
+    assert found.unlike is (3 * len(kept) < most and (found.missing > 8 or not words(text)))
+    left = iter(words(base))
     assert all(piece in left for piece in kept)  # each search goes on where the last one ended
+    if not found.unlike:
+        of_base = [w for piece, kind in found.pieces if kind != ADDED for w in words(piece)]
+        assert of_base == words(base), "without the added words it is the base's text"

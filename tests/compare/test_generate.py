@@ -13,7 +13,7 @@ import pytest
 import torch
 from transformers import GenerationConfig, TopPLogitsWarper
 
-from lora_magic.compare.generate import Nucleus, first_logits, generate
+from lora_magic.compare.generate import Nucleus, generate
 from lora_magic.errors import PromptError
 from tests.tiny import ARCHITECTURES, tiny_model, tiny_tokenizer
 
@@ -119,7 +119,6 @@ def test_a_model_in_training_answers_without_dropout_and_stays_in_training() -> 
     model.config.use_cache = False
     flags = [module.training for module in model.modules()]
     (answer,) = generate(model, TOKENIZER, INPUTS[:1], stop_ids=[], max_new_tokens=12)
-    first_logits(model, INPUTS[0])
     assert answer.text == expected
     assert [module.training for module in model.modules()] == flags
     assert model.config.use_cache is False
@@ -211,9 +210,12 @@ def test_first_logits_are_those_of_the_whole_forward_pass(architecture: str) -> 
     model = a_model(architecture)
     with torch.no_grad():
         expected = model(torch.tensor([INPUTS[1]])).logits[0, -1]
-    seen = first_logits(model, INPUTS[1])
-    assert (seen.dtype, seen.shape) == (torch.float32, (384,))
-    torch.testing.assert_close(seen, expected)
+    seen: list[torch.Tensor] = []
+    draw = {"temperature": 0.7, "top_p": 0.5, "max_new_tokens": 3}
+    generate(model, TOKENIZER, INPUTS, stop_ids=[], first=seen.append, **draw)
+    (first,) = seen
+    assert (first.dtype, first.shape) == (torch.float32, (len(INPUTS), 384))
+    torch.testing.assert_close(first[1], expected)
 
 
 def test_an_interrupt_leaves_flags_config_and_hooks_as_they_were() -> None:

@@ -17,7 +17,7 @@ import torch
 from lora_magic.adapters.methods import METHODS
 from lora_magic.compare.generate import generate
 from lora_magic.lowrank.stack import StackedLinear
-from tests.benchmarks import bases, compare_speed, demo_cost, methods, qlora, rates, training
+from tests.benchmarks import bases, compare, demo_cost, methods, qlora, rates, training
 from tests.benchmarks.steps import Machine
 
 from .table import NEEDS_GPU, Figure, Settings, row
@@ -25,15 +25,15 @@ from .table import NEEDS_GPU, Figure, Settings, row
 NAMES = [f"a{number}" for number in range(5)]
 
 
-@row("compare_speed")
+@row("compare")
 def compared(settings: Settings) -> Iterator[Figure]:
     """Five adapters in one pass, against one by one in the slots and in PEFT, and PEFT's batch."""
-    base = compare_speed.a_base(*((64, 2) if settings.small else (1024, 12))).to(settings.device)
-    wrapped = compare_speed.with_adapters(copy.deepcopy(base), NAMES, 16)
+    base = compare.a_base(*((64, 2) if settings.small else (1024, 12))).to(settings.device)
+    wrapped = compare.with_adapters(copy.deepcopy(base), NAMES, 16)
     error = _stack_error(base, wrapped)
-    yield Figure("compare_speed: stacked layer", error, "", "1e-5 of float64", error <= 1e-5)
+    yield Figure("compare: stacked layer", error, "", "1e-5 of float64", error <= 1e-5)
     tokens = settings.size(4, 24)
-    roads = compare_speed.roads(base, wrapped, NAMES, tokens)
+    roads = compare.roads(base, wrapped, NAMES, tokens)
 
     def set_adapter() -> list[str]:
         texts = []
@@ -41,8 +41,8 @@ def compared(settings: Settings) -> Iterator[Figure]:
             wrapped.set_adapter(name)
             made = generate(
                 wrapped.get_base_model(),
-                compare_speed.TOKENIZER,
-                [compare_speed.PROMPT],
+                compare.TOKENIZER,
+                [compare.PROMPT],
                 stop_ids=[],
                 max_new_tokens=tokens,
             )
@@ -52,20 +52,20 @@ def compared(settings: Settings) -> Iterator[Figure]:
     roads["peft set_adapter"] = set_adapter
     texts = {name: road() for name, road in roads.items()}  # warms up
     agree = all(texts[name] == texts["stacked"] for name in roads if name != "base batch")
-    yield Figure("compare_speed: same answers", agree, "", "by every way, in fp32", agree)
-    seconds = compare_speed.measured(roads, settings.size(1, 3), time.perf_counter)
+    yield Figure("compare: same answers", agree, "", "by every way, in fp32", agree)
+    seconds = compare.measured(roads, settings.size(1, 3), time.perf_counter)
     for name in [name for name in roads if name != "stacked"]:
         pairs = zip(seconds[name], seconds["stacked"], strict=True)
         ratio = statistics.median(a / b for a, b in pairs)
-        yield Figure(f"compare_speed: {name} / stacked", ratio, "×")
+        yield Figure(f"compare: {name} / stacked", ratio, "×")
 
 
 @torch.no_grad()
 def _stack_error(base: Any, wrapped: Any) -> float:
     """The largest relative error of one stacked layer against W0·x + s·B·A·x in float64."""
-    path, layer = next(iter(compare_speed.layers_of(wrapped).items()))
+    path, layer = next(iter(compare.layers_of(wrapped).items()))
     original = base.get_submodule(path)
-    updates = [compare_speed.factors(layer, name) for name in NAMES]
+    updates = [compare.factors(layer, name) for name in NAMES]
     x = torch.randn(len(NAMES), 3, original.in_features, device=base.device)
     found = StackedLinear(original, updates)(x).double()
     whole = [original.weight.double() + update.dense(torch.float64) for update in updates]

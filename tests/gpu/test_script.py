@@ -59,8 +59,8 @@ def test_the_laws_are_checked_on_a_cpu_too(small: list[list[str]]) -> None:
         "pressure: after out of memory",
         "1b-bf16: a merged weight",
         "7b-nf4: unmerged logits and base",
-        "compare_speed: stacked layer",
-        "compare_speed: same answers",
+        "compare: stacked layer",
+        "compare: same answers",
         "methods: LoRA, reopened identical",
     }
 

@@ -25,6 +25,7 @@ from lora_magic.base.task import check_kind
 from lora_magic.data.files import read_file
 from lora_magic.data.rows import read_text
 from lora_magic.errors import CommandError, LoraMagicError
+from lora_magic.evaluation.board import Board
 from lora_magic.magics.aliases import SAME
 from lora_magic.magics.completion import NOTHING, offer
 from lora_magic.magics.shell import KEPT_AS
@@ -188,7 +189,9 @@ def test_where_anything_may_stand_nothing_is_offered_by_anybody(before: str) -> 
 
 def test_every_verb_is_offered_and_no_other_word() -> None:
     assert offered("%lora ") == list(VERBS)
-    assert offered("%%lora ") == ["data", "preview", "train", "sweep", "ask", "compare"]
+    assert offered("%%lora ") == [
+        *("data", "preview", "train", "sweep", "ask", "compare", "evaluate")
+    ]
     assert not {*SAME} & {*offered("%lora ")}
 
 
@@ -214,7 +217,7 @@ def test_a_flag_waits_until_the_names_are_there() -> None:
     assert offered("%lora merge ") == ["pirate", "formal"]
     assert offered("%lora compress ")[:3] == ["pirate", "formal", "--rank"]
     sampling = ["--max-new-tokens", "--temperature", "--top-p", "--seed"]
-    assert offered("%lora ask ") == [*sampling, "--data", "--column", "--messages"]
+    assert offered("%lora ask ") == [*sampling, "--data", "--column", "--mix", "--messages"]
 
 
 @pytest.mark.parametrize(
@@ -300,6 +303,7 @@ CHECKS: dict[str, tuple[int, Callable[[str], object]]] = {
     "%%lora_train x --format": (3, lambda word: read_text("a => b", word)),
     "%lora preview --template": (2, lambda word: PromptForm.of(tiny_tokenizer(chat=True), word)),
     "%lora preview x --format": (7, lambda word: read_file(Path("rows.txt"), word)),
+    "%lora evaluate --format": (7, lambda word: read_file(Path("rows.txt"), word)),
     "%%lora data x --format": (3, lambda word: read_text("a => b", word)),
     "%lora sweep x --method": (9, method_of),
     "%lora sweep x --init": (6, lambda word: _spec(init=word)),
@@ -308,6 +312,7 @@ CHECKS: dict[str, tuple[int, Callable[[str], object]]] = {
     "%lora sweep x --optimizer": (3, lambda word: plan(SMALL, 2, optimizer=word)),
     "%lora sweep x --schedule": (3, lambda word: plan(SMALL, 2, schedule=word)),
     "%lora sweep x --template": (2, lambda word: PromptForm.of(tiny_tokenizer(chat=True), word)),
+    "%lora board --sort": (16, Board(()).sorted),
     "%lora sweep x --format": (7, lambda word: read_file(Path("rows.txt"), word)),
 }
 

@@ -24,6 +24,8 @@ CALLS = [
     ("history", ("history", (), {})),
     ("history --all", ("history", (), {"all": True})),
     ("history a,b", ("history", ("a", "b"), {})),
+    ("board", ("board", (), {})),
+    ("board a,b --sort gain", ("board", ("a", "b"), {"sort": "gain"})),
     ("doctor", ("doctor", (), {})),
     ("doctor --report", ("doctor", (), {"report": True})),
     ("load demo", ("load", ("demo",), {})),
@@ -156,7 +158,7 @@ def _bound(verb: str, args: Any, keywords: Any) -> tuple[str, dict[str, Any]]:
 
 def test_every_verb_has_a_line_that_is_tested() -> None:
     tested = {call[0] for _, call in CALLS}
-    tested |= {"use", "train", "sweep", "ask", "compare", "data", "preview"}
+    tested |= {"use", "train", "sweep", "ask", "compare", "evaluate", "data", "preview"}
     assert tested == set(VERBS)
 
 
@@ -410,6 +412,7 @@ def test_words_people_try_do_what_the_verb_does(
     shell: Any, session: Any, word: str, verb: str
 ) -> None:
     needed = {**dict.fromkeys(("ask", "swap", "compare", "open"), "x"), "sweep": "x --data r.csv"}
+    needed["evaluate"] = "--data r.csv"
     shell.run(f"%lora {word} {needed.get(verb, '')}")
     assert session.last[0] == verb
 
@@ -464,7 +467,10 @@ def test_status_without_a_base_names_the_models_of_the_notebook(shell: Any, sess
 #: What only Python has: the text of a cell, what follows a verb, what controls begin with.
 NOT_TYPED = {"text", "variables", "reporter", "watch", "start"}
 #: Words that have another name in Python, where they are an object, or several.
-ALSO = {("use", "var"): "model", ("spectrum", "name"): "names", ("history", "name"): "names"}
+ALSO = {
+    ("use", "var"): "model",
+    **{(verb, "name"): "names" for verb in ("spectrum", "history", "board")},
+}
 
 
 @pytest.mark.parametrize("name", list(VERBS))
@@ -504,6 +510,7 @@ def test_a_default_of_the_session_is_what_help_names() -> None:
         "--seed": "0",
         "--data": "the prompt typed",
         "--column": "prompt, or the only one of text",
+        "--mix": "none",
         "--messages": "the prompt typed",
     }
     load, blend = VERBS["load"], {a.name: a for a in VERBS["blend"].arguments}

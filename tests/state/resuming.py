@@ -12,12 +12,14 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lora_magic.adapters.live_adapter import Record
 from lora_magic.state.session import Session
 from lora_magic.training.reporter import SilentReporter
 
@@ -43,6 +45,13 @@ class StopAt(SilentReporter):
 
 def weights(session: Session) -> dict[str, Tensor]:
     return session._state.attached["one"].state()
+
+
+def recorded(session: Session) -> Record:
+    """What is recorded of the adapter, without the clock's times."""
+    found = session._state.attached["one"].recorded()
+    timeless = {key: found.run[key] for key in found.run if key not in ("seconds", "when")}
+    return replace(found, run=timeless)
 
 
 def digest(session: Session) -> str:

@@ -35,6 +35,7 @@ VERBS: dict[str, Callable[[Session], object]] = {
     "attach": lambda s: s.attach("three", rank=2),
     "compare": lambda s: s.compare("Hello", max_new_tokens=2),
     "ask": lambda s: s.ask("Hello", max_new_tokens=2),
+    "evaluate": lambda s: s.evaluate("two", text="Where? => Here.", max_new_tokens=2),
     "save": lambda s: s.save("two", "saved"),
     "open": lambda s: s.open("there", "three"),
     "train": lambda s: s.train("two", text="Where? => Here.", steps=1),

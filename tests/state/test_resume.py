@@ -46,6 +46,7 @@ from tests.state.resuming import (
     STEPS,
     StopAt,
     forked,
+    recorded,
     run,
     weights,
 )
@@ -98,7 +99,7 @@ def test_a_stopped_run_resumed_in_a_new_session_ends_with_the_same_bits(
     session.load(str(saved_model("gpt2")))
     session.attach("one", **attach)
     summary = session.train("one", ROWS, **{**FLAGS, **flags})
-    expected, record = weights(session), session._state.attached["one"].recorded()
+    expected, record = weights(session), recorded(session)
     session.attach("one", **attach, replace=True)
     stopped(session, 7, **flags)
     assert not equal(weights(session), expected)
@@ -109,7 +110,7 @@ def test_a_stopped_run_resumed_in_a_new_session_ends_with_the_same_bits(
     resumed = again.train("one", ROWS, resume=True, **{**FLAGS, **flags})
     assert equal(weights(again), expected)
     assert replace(resumed, seconds=summary.seconds) == summary
-    assert again._state.attached["one"].recorded() == record
+    assert recorded(again) == record
     assert again._state.attached["one"].spec == session._state.attached["one"].spec
     assert not CHECKPOINT.parent.exists()
     assert again.verify()
@@ -265,7 +266,7 @@ def test_flags_that_meet_in_a_resumed_run_change_none_of_its_bits(
     found = again.train("one", rows, **flags, resume=True)
     assert equal(weights(again), weights(session))
     assert replace(found, seconds=expected.seconds) == expected
-    assert again._state.attached["one"].recorded() == session._state.attached["one"].recorded()
+    assert recorded(again) == recorded(session)
     assert not CHECKPOINT.exists()
     if "patience" in kind:
         assert step < expected.steps

@@ -17,6 +17,10 @@ from lora_magic.compare.ask import Answer
 from lora_magic.compare.bulk import Answers, LabelRow, TextRow
 from lora_magic.compare.comparison import Comparison, Pane
 from lora_magic.compare.prediction import Classification, Prediction
+from lora_magic.compare.scores import ScoredAnswer, Scores
+from lora_magic.evaluation.board import Board, BoardRow, Curve
+from lora_magic.evaluation.evaluation import EvaluatedRow, Evaluation
+from lora_magic.evaluation.votes import Vote, Votes
 from lora_magic.lowrank.spectrum import Spectrum, SpectrumRow
 from lora_magic.state.doctor import NOTE, OK, PROBLEM, Examination, Finding
 from lora_magic.state.history import Difference, History
@@ -29,6 +33,7 @@ from lora_magic.training.preview import Preview, PreviewRow
 from lora_magic.training.sample import ReadToken
 from lora_magic.training.summary import RunSummary
 from lora_magic.views import receipt, status, training
+from lora_magic.views.votes import ballot_html
 
 Bundle = dict[str, object]
 Series = list[tuple[str, str, list[float]]]
@@ -127,6 +132,23 @@ def shown(record: Any) -> Bundle:
 def _comparison(text: str) -> Bundle:
     panes = (pane("base", "one", prompt=text), pane(text, f"two {text}", prompt=text, note=text))
     return shown(Comparison(panes))
+
+
+def scored(name: str = "pirate", of: str = "pirate", prompt: str = "Pie?") -> ScoredAnswer:
+    """Three tokens, of which one is more and one less likely than under the base."""
+    under = {"base": (-3.0, -0.5, -0.25), name: (-0.5, -0.5, -4.5)}
+    tokens = (name, f" {name}", "\n")
+    return ScoredAnswer(prompt, of, tokens, True, tuple(under), tuple(under.values()))
+
+
+def _scores(text: str) -> Bundle:
+    return shown(Scores((scored(text, text, text),), stopped=True))
+
+
+def _scored_comparison(text: str) -> Bundle:
+    panes = (pane("base", "one", prompt=text), pane(text, f"two {text}", prompt=text))
+    scores = Scores((scored(text, text, text), scored(text, "base", text)))
+    return shown(Comparison(panes, scores=scores, notes=(text,)))
 
 
 def _classification(text: str) -> Bundle:
@@ -255,11 +277,111 @@ def _sweep(text: str) -> Bundle:
     return shown(sweep(*arms, name=text))
 
 
+def voted(*choices: str, pairs: tuple[tuple[str, str], ...] = (("pirate", "calm"),)) -> Votes:
+    """Votes on these pairs in turn, the first of a pair on the left."""
+    given = [
+        Vote(f"Prompt {n}", *pairs[n % len(pairs)], choice, f"Left {n}", f"Right {n}")
+        for n, choice in enumerate(choices)
+    ]
+    return Votes(tuple(given), len(given))
+
+
+def _votes(text: str) -> Bundle:
+    asked = [
+        Vote(text, text, other, choice, text, text)
+        for other in ("calm", "base")
+        for choice in ("left", "tie", "both bad", "identical")
+    ]
+    return shown(Votes(tuple(asked), 9))
+
+
+def board(*rows: BoardRow, curves: tuple[Curve, ...] = ()) -> Board:
+    return Board(rows, curves)
+
+
+def placed(adapter: str = "calm", held_out: float | None = 0.5, **more: Any) -> BoardRow:
+    """A row of a board, on the rows `3f2a9c1b`, with base 2.5."""
+    gain = None if held_out is None else 2.5 - held_out
+    usual: dict[str, Any] = {"method": "lora", "rank": 8, "parameters": 24576, "bytes": 98304}
+    usual |= {"steps": 60, "data": "3f2a9c1b", "base_held_out": 2.5, "gain": gain, "truth": 0.75}
+    usual |= {"seconds": 7.5, "when": "2026-11-29T14:05:09+00:00"}
+    return BoardRow(adapter=adapter, held_out=held_out, **{**usual, **more})
+
+
+def _board(text: str) -> Bundle:
+    named = {"method": text, "when": text, "saved": text}
+    rows = (placed(text, 0.5, data=text[:8], **named), placed(text, 0.7, data=text[:8]))
+    curves = (Curve(text, True, ((0, 2.5), (30, 0.7)), text), Curve(text, False, ((1, 2.0),)))
+    return shown(board(*rows, placed("other", 0.2, data="other"), curves=curves))
+
+
+def evaluated(
+    losses: dict[str, list[float]], prompt: str = "Where", said: str = "Here", **more: Any
+) -> Evaluation:
+    """Adapters (the first is the base) by their losses on rows; half of the answers are right."""
+    adapters, metrics = list(losses), more.pop("metrics", ())
+    rows = [
+        EvaluatedRow(
+            at + 1,
+            f"{at:03}",
+            f"{prompt} {at}",
+            f"{said} {at}",
+            tuple(f"{said} {at} {name}" for name in adapters),
+            {
+                "loss": own,
+                "exact_match": tuple(float((at + place) % 2) for place in range(len(own))),
+                **dict.fromkeys(metrics, own),
+            },
+            (3,) * len(own),
+        )
+        for at, own in enumerate(zip(*losses.values(), strict=True))
+    ]
+    return Evaluation.of(adapters, rows, **{"data_hash": "0" * 64, "seconds": 2.0, **more})
+
+
+def labels_given(given: dict[str, list[str]], true: list[str], **more: Any) -> Evaluation:
+    """A classifier's adapters (the first is the base) by the labels that they give."""
+    rows = [
+        EvaluatedRow(
+            at + 1,
+            f"{at:03}",
+            f"text {at}",
+            label,
+            own,
+            {"loss": (0.5,) * len(own), "accuracy": tuple(float(one == label) for one in own)},
+            (1,) * len(own),
+        )
+        for at, (label, own) in enumerate(zip(true, zip(*given.values(), strict=True), strict=True))
+    ]
+    labels = tuple(dict.fromkeys([*true, *(one for some in given.values() for one in some)]))
+    usual: dict[str, Any] = {"data_hash": "0" * 64, "seconds": 2.0, "labels": labels}
+    return Evaluation.of(list(given), rows, **{**usual, **more})
+
+
+def _evaluation(text: str) -> Bundle:
+    return shown(
+        evaluated(
+            {"base": [3.0, 2.0], text: [1.0, 1.5]},
+            text,
+            text,
+            metrics=(text,),
+            left_out=(text,),
+            notes=(text,),
+        )
+    )
+
+
+def _evaluation_of_labels(text: str) -> Bundle:
+    return shown(labels_given({"base": [text, "b"], text: [text, text]}, [text, "b"]))
+
+
 #: The name of a display, and how to make it with one text everywhere.
 ALL: dict[str, Callable[[str], Bundle]] = {
     "spectrum": lambda text: shown(spectrum(modules(2, ("q_proj", text), adapter=text))),
     "spectrum of many": lambda text: shown(spectrum(modules(12, ("q_proj", text), adapter=text))),
     "comparison": _comparison,
+    "scored comparison": _scored_comparison,
+    "scores": _scores,
     "classification": _classification,
     "answer": lambda text: shown(Answer(text, text, text, 3, 1.0, False)),
     "answers": lambda text: shown(Answers(text, (TextRow(text, text, 3), TextRow(text)), 1.0)),
@@ -299,6 +421,15 @@ ALL: dict[str, Callable[[str], Bundle]] = {
     "preview of labels": _preview_of_labels,
     "status": _status,
     "sweep": _sweep,
+    "votes": _votes,
+    "votes of one pair": lambda text: shown(voted("left", pairs=((text, "calm"),))),
+    "ballot": lambda text: {
+        "text/plain": "",
+        "text/html": ballot_html("Prompt 1 of 2", text, text, text),
+    },
+    "board": _board,
+    "evaluation": _evaluation,
+    "evaluation of labels": _evaluation_of_labels,
     "status without a base": lambda text: state(
         None, text, next_commands=[f"{text}  {text}"], found=[text]
     ),

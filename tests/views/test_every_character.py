@@ -18,7 +18,7 @@ from lora_magic.compare.prediction import Classification
 from lora_magic.errors import LoraMagicError
 from lora_magic.state.receipt import Receipt
 from lora_magic.state.status import Status
-from lora_magic.views.comparison import progress_html
+from lora_magic.views.comparison import progress_bundle
 from lora_magic.views.controls.compare import CompareControls, Request
 from lora_magic.views.controls.outputs import outputs
 from lora_magic.views.controls.ratio import Choices, Plan, RatioControls
@@ -78,7 +78,7 @@ MORE: dict[str, Callable[[str], Any]] = {
         Classification((labelled("base", {text: 1.0}, text, text),), (text,))
     ),
     "a prediction": lambda text: shown(labelled(text, {text: 1.0}, text, text)),
-    "unfinished": lambda text: {"text/html": progress_html((text, [(text, text), (text, None)]))},
+    "unfinished": lambda text: progress_bundle([(text, [(text, text), (text, None)])], 2),
     "chart": lambda text: {
         f"{place}": one
         for place, one in enumerate(spectrum(modules(2, (text,), adapter=text)).outputs())

@@ -1,13 +1,15 @@
-"""Verbs that look and change nothing: ask, compare, status, history, doctor, ratio, spectrum."""
+"""Verbs that look and change nothing: ask, compare, status, history, board, doctor, ratio …"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lora_magic.adapters.methods import METHODS
 from lora_magic.adapters.spec import BASE_NAME
+from lora_magic.compare.comparison import Unfinished
 from lora_magic.compare.limits import DEFAULT_NEW_TOKENS
+from lora_magic.evaluation.board import COLUMNS
 from lora_magic.interrupts import Stop
 from lora_magic.magics.variables import data, models_in, variable
 from lora_magic.magics.verb import (
@@ -32,9 +34,10 @@ VIEWS = {
     "ratio": "What other ranks, targets and methods would train; nothing is attached.",
     "spectrum": "The current spectra.",
     "compare": "Ask something else.",
+    "board": "The adapters, sorted by any column.",
 }
 
-_ANSWERING = (
+ANSWERING = (
     Argument("--max-new-tokens", whole, "most tokens in an answer", str(DEFAULT_NEW_TOKENS)),
     Argument("--temperature", number, "sampling temperature; 0 is greedy decoding"),
     Argument("--top-p", number, "sample only from the likeliest tokens with this total"),
@@ -53,12 +56,18 @@ MIX = Argument(
     shape="a=0.5,b=0.5",
 )
 
+_MIXING = (
+    "--mix a=0.5,b=0.5 runs each adapter and averages their probabilities of the next token, with",
+    "the weights divided by their sum; base can be one of them. %lora swap a=0.5,b=0.5 adds their",
+    "changes of the weights with these factors and runs one model.",
+)
+
 
 def _ask(call: Call) -> object:
     """The answer, shown while it is generated; ■ ends it after the next token, a second at once."""
     flags, reporter = call.flags, call.reporter
     shown = call.prompts[0] if call.prompts else _last(flags.get("messages"))
-    adapter = call.session.active
+    adapter = f"mix {flags['mix']}" if "mix" in flags else call.session.active
 
     def watch(text: Callable[[], str]) -> bool:
         if reporter is not None and "data" in flags:
@@ -83,7 +92,7 @@ ASK = Verb(
     "ask",
     "answer with the active adapter: a prompt, a conversation, or a column of prompts",
     (
-        *_ANSWERING,
+        *ANSWERING,
         Argument(
             "--data",
             text,
@@ -116,16 +125,55 @@ ASK = Verb(
     ),
     prompt="one",
     body="one prompt of any number of lines",
+    notes=_MIXING,
     answers=True,
     run=_ask,
 )
 
 
 def _compare(call: Call) -> object:
-    """The comparison; ■ ends it after the next token, and a second one at once."""
-    with Stop() as stop:
-        return call.session.compare(*call.prompts, **call.flags, watch=lambda _: stop.requested)
+    """The comparison, shown while it is generated; ■ ends it after the next token, a second one at
+    once."""
+    if call.flags.get("blind"):
+        return _vote(call)
 
+    def watch(written: Callable[[], Unfinished]) -> bool:
+        if call.reporter is not None:
+            call.reporter.answers(written)
+        return stop.requested
+
+    with Stop() as stop:
+        return call.session.compare(*call.prompts, **call.flags, watch=watch)
+
+
+def _vote(call: Call) -> object:
+    """The ballot; while it answers only the prompt's number is shown, since texts have names."""
+    reporter = call.reporter
+
+    def watch(written: Callable[[], Unfinished]) -> bool:
+        def line() -> str:
+            found = written()
+            return f"answering prompt {len(found.begun)} of {found.total} …"
+
+        if reporter is not None:
+            reporter.count(line)
+        return stop.requested
+
+    with Stop() as stop:
+        return call.session.compare(*call.prompts, **call.flags, watch=watch)
+
+
+def _below(call: Call) -> dict[str, Any] | None:
+    """What the controls below a comparison begin with; below a blind one they would name what is
+    hidden. They have no data, so they suggest a prompt in its place."""
+    if call.flags.get("blind"):
+        return None
+    given = {key: value for key, value in call.flags.items() if key not in _NO_CONTROL}
+    return {"prompt": "\n\n".join(call.prompts), **given}
+
+
+#: Flags of compare without a control.
+_NO_CONTROL = ("data", "column", "blind", "mix")
 
 COMPARE = Verb(
     "compare",
@@ -155,16 +203,24 @@ COMPARE = Verb(
         Argument("--blind", None, "hide which adapter gave which answer, and vote"),
         Argument("--scores", None, "the probability that each gives to the same tokens"),
         MIX,
-        *_ANSWERING,
+        *ANSWERING,
     ),
     (
         "%lora compare How do I make apple pie?",
         "%lora compare --adapters base,pirate How do I make apple pie?",
+        "%lora compare --data mails.csv --column body --scores",
+        "%lora compare --blind --adapters base,pirate How do I make apple pie?",
     ),
     prompt="several",
     body="prompts with blank lines between them",
-    controls=lambda call: {"prompt": "\n\n".join(call.prompts), **call.flags},
+    answers=True,
+    controls=_below,
     run=_compare,
+    notes=(
+        *_MIXING,
+        "--blind: run the cell again to go on; another --seed begins a new vote. Its .result() has",
+        "the votes: .to_frame(), first + second adds two up, train --data trains on them.",
+    ),
 )
 
 
@@ -193,6 +249,25 @@ HISTORY = Verb(
         Argument("--all", None, "also what earlier kernels did in this home folder"),
     ),
     ("%lora history", "%lora history --all", "%lora history pirate,formal"),
+)
+
+
+def _sorting(call: Call) -> Mapping[str, Any] | None:
+    """The controls' initial values; there is nothing to sort with less than two adapters."""
+    if len(call.session.adapters) < 2:
+        return None
+    return {"adapters": call.words.get("name"), **call.flags}
+
+
+BOARD = Verb(
+    "board",
+    "show every adapter in one table: held-out loss, forgetting, parameters, time and size",
+    (
+        Argument("NAME", names, "adapters", "all", (), AN_ADAPTER, "*", several=True),
+        Argument("--sort", text, "the column to sort by", "held_out, by data", COLUMNS),
+    ),
+    ("%lora board", "%lora board pirate,formal --sort truth"),
+    controls=_sorting,
 )
 
 
@@ -244,7 +319,7 @@ SPECTRUM = Verb(
 
 PANEL = Verb(
     "panel",
-    "show ratio, spectrum and comparison as controls, in tabs",
+    "show ratio, spectrum, comparison and board as controls, in tabs",
     (Argument("VIEW", text, "one view alone", "all", tuple(VIEWS), many="?"),),
     ("%lora panel", "%lora panel ratio"),
 )

@@ -55,7 +55,7 @@ _OPTIMIZER = f"{OPTIMIZERS[0]}; on a quantised base {OPTIMIZERS[1]}"
 _TEMPLATE = "chat if the tokenizer has a template"
 
 
-def _rows(call: Call, typed: str, cell: str) -> dict[str, Any]:
+def rows_of(call: Call, typed: str, cell: str) -> dict[str, Any]:
     """The flags, and the rows as keyword argument: the cell's text, or what `--data` names."""
     flags = dict(call.flags)
     source = flags.pop("data", None)
@@ -74,7 +74,7 @@ def _train(call: Call) -> object:
     """Train an adapter, or several, on the cell's text, or on what `--data` names."""
     name = call.words["name"]
     typed = name if isinstance(name, str) else ",".join(name)
-    given = _rows(call, f"train {typed}", f"%%lora_train {typed}")
+    given = rows_of(call, f"train {typed}", f"%%lora_train {typed}")
     source = [given.pop("data")] if "data" in given else []
     return call.session.train(name, *source, **given, reporter=call.reporter)
 
@@ -82,7 +82,7 @@ def _train(call: Call) -> object:
 def _sweep(call: Call) -> object:
     """Train one adapter for each combination of values, on the cell's text or on `--data`."""
     name = call.words["name"]
-    given = _rows(call, f"sweep {name}", f"%%lora sweep {name}")
+    given = rows_of(call, f"sweep {name}", f"%%lora sweep {name}")
     known = {**call.session.kept, **call.variables}
     names = {flag: name_of(given.get(flag), known) for flag in ("data", "eval", "map_")}
     names = {flag: name for flag, name in names.items() if name}
@@ -92,7 +92,7 @@ def _sweep(call: Call) -> object:
 def _preview(call: Call) -> object:
     """Show what a run would be trained on: the cell's text, or what `--data` names."""
     typed = " ".join(["preview", *call.words.values()])
-    return call.session.preview(**call.words, **_rows(call, typed, f"%%lora {typed}"))
+    return call.session.preview(**call.words, **rows_of(call, typed, f"%%lora {typed}"))
 
 
 def _keep(call: Call) -> object:
@@ -117,7 +117,7 @@ _NAMES = Argument(
 )
 
 #: Which rows are read, and how.
-_READING = (
+READING = (
     Argument(
         "--data",
         text,
@@ -169,7 +169,7 @@ TRAIN = Verb(
     "train an adapter on the rows below, or on --data",
     (
         _NAMES,
-        *_READING,
+        *READING,
         Argument("--epochs", number, "passes over the rows", _EPOCHS),
         Argument("--steps", whole, "optimizer steps", _STEPS),
         Argument("--minutes", number, "stop after this many minutes", "no limit"),
@@ -319,7 +319,7 @@ PREVIEW = Verb(
     "show what would be trained, token by token, and what is odd about the rows",
     (
         replace(A_NAME, default="the base"),
-        *_READING,
+        *READING,
         *_SHAPING,
         *_FORM,
         Argument("--rows", whole, "how many rows to show"),

@@ -30,6 +30,7 @@ class Request:
     max_new_tokens: int | None = None
     seed: int = 0
     top_p: float = 1.0
+    scores: bool = False
 
 
 #: Called after each token with a function that renders the page, and shows it if an update is due;
@@ -43,7 +44,8 @@ Answer = Callable[[Request, Follow], str]
 class CompareControls:
     """A prompt box, a tick for each adapter, temperature, length and seed, and Generate.
 
-    A classifier samples no tokens: without `samples` the controls of sampling are omitted.
+    And whether the answers' tokens are scored. A classifier samples no tokens: without `samples`
+    the controls of sampling and scores are omitted.
     """
 
     def __init__(
@@ -91,12 +93,14 @@ class CompareControls:
         self.seed = named(
             ipywidgets.BoundedIntText, "Seed", "11rem", min=0, max=2**31 - 1, value=start.seed
         )
+        self.scores = tick("Scores", start.scores)
         self.generate = button("Generate", button_style="primary")
         self.stop = button("Stop", disabled=True)
         self._ticks = row()
         self.boxes: dict[str, Any] = {}
         self.offer(adapters, start.adapters)
-        sampling = [row(self.temperature, self.length, self.seed)] if samples else []
+        drawn = (self.temperature, self.length, self.seed, self.scores)
+        sampling = [row(*drawn)] if samples else []
         self.widget = ipywidgets.VBox(
             [self.prompt, self._ticks, *sampling, row(self.generate, self.stop), self.page.widget]
         )
@@ -137,6 +141,7 @@ class CompareControls:
             int(self.length.value),
             int(self.seed.value),
             self._top_p if temperature else 1.0,
+            bool(self.scores.value),
         )
 
     def stop_answering(self) -> None:

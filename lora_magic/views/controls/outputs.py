@@ -34,18 +34,20 @@ _STYLE = (
 
 
 def outputs(
-    control: Any, title: str, record: Mapping[str, object] | None = None
+    control: Any, title: str, record: Mapping[str, object] | None = None, *, gone: str = GONE
 ) -> list[dict[str, Any]]:
     """The MIME bundles of a control, in the order in which they are displayed.
 
     `record` is the bundle to show when the control is gone, for a control without a record above
-    it.
+    it, and `gone` the hint.
     """
     fallback = record or {}
-    hint = tag("p", title, tag("span", f" {GONE}"), style=f"{LINE};{SMALL};{MUTED}")
+    hint = tag("p", title, tag("span", f" {gone}"), style=f"{LINE};{SMALL};{MUTED}")
     below = tag("span", Markup(fallback.get("text/html", "")))
     page = tag("div", hint, below, class_=_MARK) + tag("style", Markup(_STYLE))
-    plain = "\n".join(str(line) for line in (fallback.get("text/plain"), f"{title} {GONE}") if line)
+    plain = "\n".join(
+        str(line) for line in (fallback.get("text/plain"), f"{title} {gone}".strip()) if line
+    )
     return [{"text/html": page, "text/plain": clean(plain)}, view(control)]
 
 

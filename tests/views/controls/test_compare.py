@@ -154,6 +154,7 @@ def test_a_classifier_draws_nothing_and_has_no_controls_for_it(answerer: Answere
         "Temperature",
         "New tokens, at most",
         "Seed",
+        "Scores",
     }
 
 

@@ -11,10 +11,13 @@ import ipywidgets
 import pytest
 
 from lora_magic.views.controls import widgets
+from lora_magic.views.controls.board import BoardControls
 from lora_magic.views.controls.compare import CompareControls, Request
 from lora_magic.views.controls.outputs import MIME, StopButton, outputs
 from lora_magic.views.controls.ratio import Choices, Plan, RatioControls
+from lora_magic.views.controls.votes import VoteControls
 from lora_magic.views.controls.widgets import PanelControls
+from lora_magic.views.votes import ballot_html
 
 HOSTILE = "<script>alert('x')</script>\x1b[31m\u202e"
 
@@ -35,13 +38,25 @@ def panel(text: str) -> Any:
     return made.widget
 
 
+def board(text: str) -> Any:
+    return BoardControls([text, "rank"], {text}, lambda *_: "", text).widget
+
+
 def stop(text: str) -> Any:
     return StopButton(lambda: None).widget
 
 
+def votes(text: str) -> Any:
+    return VoteControls(
+        ["left"], lambda _: None, lambda: ballot_html(text, text, text, text)
+    ).widget
+
+
 ALL: dict[str, Callable[[str], Any]] = {
+    "votes": votes,
     "ratio": ratio,
     "compare": compare,
+    "board": board,
     "panel": panel,
     "stop": stop,
 }
