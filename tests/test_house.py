@@ -76,20 +76,20 @@ FACTORY = "demo/factory/"
 #: its message says why.
 ROOT, ALL, WITHOUT_DEMO = "lora_magic", "all", "all but demo"
 CEILINGS = {
-    "magics": 2635,
-    "state": 5541,
-    "training": 3776,
-    "data": 1692,
-    "evaluation": 2000,
-    "compare": 1400,
-    "adapters": 4674,
-    "base": 2678,
-    "lowrank": 562,
-    "views": 2553,
-    ROOT: 561,
+    "magics": 2901,
+    "state": 6315,
+    "training": 3784,
+    "data": 1702,
+    "evaluation": 1308,
+    "compare": 1496,
+    "adapters": 4902,
+    "base": 2680,
+    "lowrank": 704,
+    "views": 3284,
+    ROOT: 570,
     "demo": 4467,
-    WITHOUT_DEMO: 25720,
-    ALL: 30187,
+    WITHOUT_DEMO: 29646,
+    ALL: 34113,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.
