@@ -1,0 +1,84 @@
+"""The notebook on which adapter is better, as it is committed and as it runs."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from tests.notebooks.test_quickstart import bundles, text_of
+from tests.notebooks.test_your_own_data import ROWS
+from tests.views.page import weight
+
+NOTEBOOK = ROWS.parent / "compare.ipynb"
+
+
+@pytest.fixture(scope="module")
+def committed() -> nbformat.NotebookNode:
+    return nbformat.read(NOTEBOOK, as_version=4)
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory: pytest.TempPathFactory) -> nbformat.NotebookNode:
+    """Run whole: its cells assert what its text says."""
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = []
+    folder = tmp_path_factory.mktemp("compare")
+    shutil.copy(ROWS, folder)
+    client = NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(folder)}})
+    client.execute()
+    return notebook
+
+
+def test_it_is_committed_with_static_outputs_and_names_no_folder(
+    committed: nbformat.NotebookNode,
+) -> None:
+    assert "widgets" not in committed.metadata
+    for bundle in bundles(committed):
+        assert "application/vnd.jupyter.widget-view+json" not in bundle
+        assert bundle["text/plain"].strip()
+        assert weight(bundle) <= 60_000
+    code = [cell for cell in committed.cells if cell.cell_type == "code"]
+    assert not [out for cell in code for out in cell.outputs if out.output_type == "error"]
+    assert all(cell.execution_count for cell in code)
+    text = NOTEBOOK.read_text(encoding="utf-8")
+    assert not re.search(r"(/home/|/root/|/tmp/|site-packages)", text)
+
+
+def test_each_of_its_eight_questions_is_answered_by_an_asserted_number(
+    committed: nbformat.NotebookNode,
+) -> None:
+    questions = re.findall(r"^(\d)\. (.+\?)$", committed.cells[0].source, re.MULTILINE)
+    assert [number for number, _ in questions] == list("12345678")
+    section, asserted = "", set()
+    for cell in committed.cells:
+        if cell.cell_type == "markdown":
+            headings = re.findall(r"^## (\d) ·", cell.source, re.MULTILINE)
+            section = headings[-1] if headings else section
+        elif re.search(r"^assert ", cell.source, re.MULTILINE):
+            asserted.add(section)
+    assert asserted == set("12345678")
+
+
+def test_what_it_prints_are_the_numbers_that_were_committed(
+    committed: nbformat.NotebookNode, executed: nbformat.NotebookNode
+) -> None:
+    # Losses on another machine differ in the last digits.
+    for cell in ("best = board", 'pair = found.pair("loss"', "mixed = %lora"):
+        one, two = (
+            [float(n) for n in re.findall(r"-?\d+\.\d+", text_of(notebook, cell))]
+            for notebook in (committed, executed)
+        )
+        assert one == pytest.approx(two, abs=0.05)
+
+
+def test_no_bit_of_the_base_changes(
+    committed: nbformat.NotebookNode, executed: nbformat.NotebookNode
+) -> None:
+    for notebook in (committed, executed):
+        assert "0 bits changed" in text_of(notebook, "%lora verify")
