@@ -7,8 +7,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
+from tests.notebooks.shared import bundles, run_in, text_of
 from tests.views.page import weight
 
 PROJECT = Path(__file__).parents[2]
@@ -22,34 +22,7 @@ def committed() -> nbformat.NotebookNode:
 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory: pytest.TempPathFactory) -> nbformat.NotebookNode:
-    notebook = nbformat.read(QUICKSTART, as_version=4)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs = []
-    folder = str(tmp_path_factory.mktemp("quickstart"))
-    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": folder}})
-    client.execute()
-    return notebook
-
-
-def bundles(notebook: nbformat.NotebookNode) -> list[dict[str, str]]:
-    return [
-        dict(output.data)
-        for cell in notebook.cells
-        if cell.cell_type == "code"
-        for output in cell.outputs
-        if "data" in output
-    ]
-
-
-def text_of(notebook: nbformat.NotebookNode, source: str) -> str:
-    """The plain text of the outputs of the cells whose source holds `source`."""
-    return "\n".join(
-        output.get("text", "") or output.get("data", {}).get("text/plain", "")
-        for cell in notebook.cells
-        if cell.cell_type == "code" and source in cell.source
-        for output in cell.outputs
-    )
+    return run_in(tmp_path_factory.mktemp("run"), QUICKSTART)
 
 
 def test_it_is_committed_with_static_outputs_and_small(committed: nbformat.NotebookNode) -> None:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
 from lora_magic.adapters.presets import advice_lines
-from tests.notebooks.test_quickstart import bundles, text_of
-from tests.notebooks.test_your_own_data import ROWS
-from tests.views.page import weight
+from tests.notebooks.shared import NOTEBOOKS, check_committed, run_in, text_of
 
-NOTEBOOK = ROWS.parent / "which_rank.ipynb"
+NOTEBOOK = NOTEBOOKS / "which_rank.ipynb"
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "paper_tables.txt"
 #: The cell tagged "parameters", with 6 arms in place of 18 and a seventh of their steps.
 FEW = 'steps, ranks, rates = 9, "2,8", "4e-3"'
@@ -28,32 +24,11 @@ def committed() -> nbformat.NotebookNode:
 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory: pytest.TempPathFactory) -> nbformat.NotebookNode:
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs = []
-    (few,) = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
-    few.source = FEW
-    folder = tmp_path_factory.mktemp("rank")
-    shutil.copy(ROWS, folder)
-    client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(folder)}})
-    client.execute()
-    return notebook
+    return run_in(tmp_path_factory.mktemp("run"), NOTEBOOK, FEW)
 
 
-def test_it_is_committed_with_static_outputs_and_names_no_folder(
-    committed: nbformat.NotebookNode,
-) -> None:
-    assert "widgets" not in committed.metadata
-    for bundle in bundles(committed):
-        assert "application/vnd.jupyter.widget-view+json" not in bundle
-        assert bundle["text/plain"].strip()
-        assert weight(bundle) <= 60_000
-    code = [cell for cell in committed.cells if cell.cell_type == "code"]
-    assert all(cell.outputs for cell in code if "%lora" in cell.source)
-    assert not [out for cell in code for out in cell.outputs if out.output_type == "error"]
-    text = NOTEBOOK.read_text(encoding="utf-8")
-    assert not re.search(r"(/home/|/root/|/tmp/|site-packages)", text)
+def test_it_is_committed_with_static_outputs_and_names_no_folder() -> None:
+    check_committed(NOTEBOOK)
 
 
 def test_its_tables_of_the_paper_are_what_the_benchmark_printed(

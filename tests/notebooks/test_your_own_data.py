@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
-from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
-from tests.notebooks.test_quickstart import bundles, text_of
-from tests.views.page import weight
+from tests.notebooks.shared import NOTEBOOKS, check_committed, run_in, text_of
 
-NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "your_own_data.ipynb"
-ROWS = NOTEBOOK.parent / "messages.csv"
+NOTEBOOK = NOTEBOOKS / "your_own_data.ipynb"
 
 
 @pytest.fixture(scope="module")
@@ -24,30 +19,11 @@ def committed() -> nbformat.NotebookNode:
 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory: pytest.TempPathFactory) -> nbformat.NotebookNode:
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs = []
-    folder = tmp_path_factory.mktemp("own")
-    shutil.copy(ROWS, folder)
-    client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(folder)}})
-    client.execute()
-    return notebook
+    return run_in(tmp_path_factory.mktemp("run"), NOTEBOOK)
 
 
-def test_it_is_committed_with_static_outputs_and_names_no_folder(
-    committed: nbformat.NotebookNode,
-) -> None:
-    assert "widgets" not in committed.metadata
-    for bundle in bundles(committed):
-        assert "application/vnd.jupyter.widget-view+json" not in bundle
-        assert bundle["text/plain"].strip()
-        assert weight(bundle) <= 60_000
-    code = [cell for cell in committed.cells if cell.cell_type == "code"]
-    assert all(cell.outputs for cell in code if "%lora" in cell.source)
-    assert not [out for cell in code for out in cell.outputs if out.output_type == "error"]
-    text = NOTEBOOK.read_text(encoding="utf-8")
-    assert not re.search(r"(/home/|/root/|/tmp/|site-packages)", text)
+def test_it_is_committed_with_static_outputs_and_names_no_folder() -> None:
+    check_committed(NOTEBOOK)
 
 
 def test_the_run_holds_out_a_tenth_and_says_what_it_learned_and_forgot(

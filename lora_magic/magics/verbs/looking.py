@@ -44,6 +44,20 @@ ANSWERING = (
     Argument("--seed", whole, "seed of sampling, for a temperature above 0"),
 )
 
+_PROMPTS = (
+    Argument(
+        "--data",
+        text,
+        "a variable or a file with a prompt in each row",
+        "the prompt typed",
+        (),
+        (Thing.VARIABLE, Thing.FILE),
+        shape="VAR|PATH",
+        reads=data,
+        asks=True,
+    ),
+    Argument("--column", text, "the column of prompts", "prompt, or the only one of text"),
+)
 MIX = Argument(
     "--mix",
     weighted,
@@ -93,18 +107,7 @@ ASK = Verb(
     "answer with the active adapter: a prompt, a conversation, or a column of prompts",
     (
         *ANSWERING,
-        Argument(
-            "--data",
-            text,
-            "a variable or a file with a prompt in each row",
-            "the prompt typed",
-            (),
-            (Thing.VARIABLE, Thing.FILE),
-            shape="VAR|PATH",
-            reads=data,
-            asks=True,
-        ),
-        Argument("--column", text, "the column of prompts", "prompt, or the only one of text"),
+        *_PROMPTS,
         MIX,
         Argument(
             "--messages",
@@ -188,18 +191,7 @@ COMPARE = Verb(
             AN_ADAPTER,
             several=True,
         ),
-        Argument(
-            "--data",
-            text,
-            "a variable or a file with a prompt in each row",
-            "the prompt typed",
-            (),
-            (Thing.VARIABLE, Thing.FILE),
-            shape="VAR|PATH",
-            reads=data,
-            asks=True,
-        ),
-        Argument("--column", text, "the column of prompts", "prompt, or the only one of text"),
+        *_PROMPTS,
         Argument("--blind", None, "hide which adapter gave which answer, and vote"),
         Argument("--scores", None, "the probability that each gives to the same tokens"),
         MIX,
