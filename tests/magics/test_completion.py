@@ -214,7 +214,7 @@ def test_a_flag_waits_until_the_names_are_there() -> None:
     assert offered("%lora detach ") == ["pirate", "formal"]
     assert offered("%lora train ") == ["pirate", "formal"]
     assert offered("%lora train pirate ")[:2] == ["--data", "--columns"]
-    assert offered("%lora merge ") == ["pirate", "formal"]
+    assert offered("%lora merge ") == ["pirate", "formal", "--check"]
     assert offered("%lora compress ")[:3] == ["pirate", "formal", "--rank"]
     sampling = ["--max-new-tokens", "--temperature", "--top-p", "--seed"]
     assert offered("%lora ask ") == [*sampling, "--data", "--column", "--mix", "--messages"]
