@@ -12,7 +12,7 @@ from lora_magic import numbers
 from lora_magic.printable import one_line
 from lora_magic.views import comparison
 from lora_magic.views.html import Markup, joined, tag
-from lora_magic.views.style import MUTED, SMALL, details, frame, heading
+from lora_magic.views.style import SMALL, details, frame, heading
 from lora_magic.views.style import line as one
 from lora_magic.views.table import table
 from lora_magic.views.text import plain_table, shortened
@@ -25,7 +25,7 @@ BASE = "base"
 #: of a table of confusions.
 ROWS, WIDE, NARROW, LABELS = 5, 240, 48, 12
 
-_SMALL = f"{SMALL};{MUTED};white-space:nowrap"
+_SMALL = f"{SMALL};white-space:nowrap"
 _MARKS = "✓ the best; * differs from base by more than noise"
 _HOW = (
     "Paired bootstrap over the rows (the loss weighted by tokens), 10,000 resamples; 95 % "
@@ -33,7 +33,7 @@ _HOW = (
     "Exact match: equal but for white space at the ends; ROUGE-L: F1 of the longest common "
     "subsequence of words; length: tokens; repetition: repeated runs of 4 words."
 )
-_PAIRS = ("Metric", "First", "Second", "Second − first", "95 % interval", "p", "p (Holm)", "")
+_PAIRS = ("Metric", "First", "Second", "Second − first", "95 % interval", "p", "p (Holm)", "Verdict")
 
 
 def bundle(found: Evaluation) -> dict[str, object]:
@@ -190,7 +190,7 @@ def _lines(
     lines = [
         line for row in found.worst()[:ROWS] for line in _row(found, row, metrics, limit, bold)
     ]
-    return lines, ["Row", "", "Text", *(title(found, metric) for metric in metrics)]
+    return lines, ["Row", "Whose", "Text", *(title(found, metric) for metric in metrics)]
 
 
 def _row(

@@ -48,7 +48,7 @@ def assert_panes(book: Book) -> None:
     output.get_by_text("grumpy", exact=True).last.wait_for()
     for name in ("base", "cheerful", "grumpy"):
         assert output.get_by_text(name, exact=True).count() == 3
-    marked = output.locator("mark, b").filter(has_text="How wonderful that you ask!")
+    marked = output.locator("ins").filter(has_text="How wonderful that you ask!")
     assert marked.count() > 0
     ink, paper = (contrast_of(output.first, kind) for kind in ("color", "backgroundColor"))
     assert abs(ink - paper) > 0.5, "the text is not to be told from the page"
