@@ -33,7 +33,16 @@ _HOW = (
     "Exact match: equal but for white space at the ends; ROUGE-L: F1 of the longest common "
     "subsequence of words; length: tokens; repetition: repeated runs of 4 words."
 )
-_PAIRS = ("Metric", "First", "Second", "Second − first", "95 % interval", "p", "p (Holm)", "Verdict")
+_PAIRS = (
+    "Metric",
+    "First",
+    "Second",
+    "Second − first",
+    "95 % interval",
+    "p",
+    "p (Holm)",
+    "Verdict",
+)
 
 
 def bundle(found: Evaluation) -> dict[str, object]:
