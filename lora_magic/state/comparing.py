@@ -78,7 +78,8 @@ def answers(
     if not scores or found.stopped:
         return found
     stop = None if follow is None else follow.again
-    made = score(model, state.slots, tokenizer, variants, found.panes, context=context, stop=stop)
+    given = (model, state.slots, tokenizer, variants, found.panes)
+    made = score(*given, context=context, stop=stop, mix=mixed)
     return replace(found, scores=made)
 
 
