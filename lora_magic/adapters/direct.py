@@ -61,20 +61,25 @@ class Direct:
 def _output(layer: Any, x: Tensor) -> Tensor | None:
     """The output, or None where PEFT's own forward has to compute it."""
     own: dict[str, Any] = layer._modules
-    base, dropout = own["base_layer"], own["lora_dropout"]._modules[PEFT_NAME]
-    down, up = own["lora_A"]._modules[PEFT_NAME], own["lora_B"]._modules[PEFT_NAME]
-    if type(base) is not nn.Linear or type(down) is not nn.Linear or type(up) is not nn.Linear:
-        return None  # such as one with a parametrisation, which has no weight of its own
-    weight: Any = base._parameters["weight"]
-    a: Any = down._parameters["weight"]
-    b: Any = up._parameters["weight"]
+    try:
+        base, dropout = own["base_layer"], own["lora_dropout"]._modules[PEFT_NAME]
+        down, up = own["lora_A"]._modules[PEFT_NAME], own["lora_B"]._modules[PEFT_NAME]
+        weight: Any = base._parameters["weight"]
+        a: Any = down._parameters["weight"]
+        b: Any = up._parameters["weight"]
+    except KeyError:
+        return None  # the adapter was deleted, or a hook computes a weight, as for a pruned one
     dtype = x.dtype
     if (
-        (weight.dtype is not dtype or a.dtype is not dtype or b.dtype is not dtype)
+        (type(base) is not nn.Linear or type(down) is not nn.Linear or type(up) is not nn.Linear)
+        or (weight.dtype is not dtype or a.dtype is not dtype or b.dtype is not dtype)
         or type(x) is not Tensor
-        or type(weight) is not nn.Parameter
+        # Another type, or what `functional_call` puts there, may not take a sum in place.
+        or not (type(weight) is type(a) is type(b) is nn.Parameter)
+        or (down._parameters["bias"] is not None or up._parameters["bias"] is not None)
         or type(dropout) is not nn.Identity
         or (layer.disable_adapters or layer.merged or layer.active_adapters != [PEFT_NAME])
+        or layer.lora_variant
         # One by one: a loop over the parts takes as long as a small product.
         or (_touched(base) or _touched(down) or _touched(up) or _touched(dropout))
         or torch.is_autocast_enabled(x.device.type)

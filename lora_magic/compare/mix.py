@@ -70,6 +70,14 @@ def log_probabilities(logits: Tensor, weights: Sequence[float]) -> Tensor:
     overflow. A NaN of one member is one of the mixture.
     """
     wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    shares = torch.tensor(weights, dtype=wide.dtype, device=wide.device).log()
-    own = wide.log_softmax(-1) + shares.view(-1, *[1] * (wide.dim() - 1))
-    return own.logsumexp(0)
+    return _averaged(wide.log_softmax(-1), weights)
+
+
+def average(values: Sequence[Sequence[float]], weights: Sequence[float]) -> tuple[float, ...]:
+    """ln Σₘ wₘ·exp(values[m][t]) for each t: of tokens' log-probabilities, those of the mixture."""
+    return tuple(_averaged(torch.tensor(values, dtype=torch.float64), weights).tolist())
+
+
+def _averaged(logarithms: Tensor, weights: Sequence[float]) -> Tensor:
+    shares = torch.tensor(weights, dtype=logarithms.dtype, device=logarithms.device).log()
+    return (logarithms + shares.view(-1, *[1] * (logarithms.dim() - 1))).logsumexp(0)

@@ -22,6 +22,7 @@ from lora_magic.printable import one_line
 
 from .comparison import Pane
 from .generate import answering
+from .mix import Mix, average
 from .stack import Stack, Variant, stacked
 
 if TYPE_CHECKING:
@@ -132,14 +133,20 @@ def score(
     *,
     context: int | None = None,
     stop: Callable[[], bool] | None = None,
+    mix: Mix | None = None,
 ) -> Scores:
     """Score the tokens of every pane under every variant, each after the variant's own prompt ids.
+
+    A token's probability under a `mix` is the average of its probabilities under the members.
 
     All variants share a forward pass if each has `deltas`, as in `compare`; otherwise each has its
     own. In 16 bits the rows of a batch can change the last bits of the logits. `stop` is called
     before each prompt and ends the scoring. Slots and model are restored, also after an error or an
     interrupt.
     """
+    shown = [variant.name for variant in variants] + ([mix.name] if mix else [])
+    named = {one.name: one for one in [*variants, *(mix.variants if mix else ())]}
+    variants = list(named.values())
     run = _Run(model, slots, variants, stacked(slots, variants), context or context_of(model))
     scored: list[ScoredAnswer] = []
     for prompt, group in groupby(panes, key=lambda pane: pane.prompt):
@@ -148,14 +155,20 @@ def score(
         answered = [pane for pane in group if pane.ids]
         distinct = list(dict.fromkeys(pane.ids for pane in answered))
         prompts = [variant.form.encode(tokenizer, prompt) for variant in variants]
-        values = dict(zip(distinct, run.scores(prompts, distinct), strict=True))
+        values = {}
+        for ids, found in zip(distinct, run.scores(prompts, distinct), strict=True):
+            under = dict(zip(named, found, strict=True))
+            if mix is not None:
+                own = [under[member.name] for member in mix.variants]
+                under[mix.name] = average(own, mix.weights)
+            values[ids] = tuple(under[name] for name in shown)
         scored += [
             ScoredAnswer(
                 prompt,
                 pane.adapter,
                 _tokens(tokenizer, pane.ids),
                 pane.ended,
-                tuple(variant.name for variant in variants),
+                tuple(shown),
                 values[pane.ids],
             )
             for pane in answered

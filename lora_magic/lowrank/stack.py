@@ -100,7 +100,7 @@ def _is_plain(base: Any) -> bool:
     """Is it torch's own linear layer over a plain weight, without anyone's hooks?"""
     return (
         type(base) is nn.Linear
-        and type(base._parameters["weight"]) is nn.Parameter
+        and type(base._parameters.get("weight")) is nn.Parameter  # a pruned one has none
         and not (base._forward_hooks or base._forward_pre_hooks)
         and not (base._backward_hooks or base._backward_pre_hooks)
         and "forward" not in base.__dict__

@@ -49,8 +49,8 @@ def answers(
     context = queries.usable_context(state, names)
     every = state.attached if adapters is None else ()
     left_out = tuple(name for name in every if name not in names)
-    model, tokenizer, texts = base.model, base.needs_tokenizer(), queries.flat(prompts)
-    texts, notes = _typed(texts) if rows is None else _of_rows(rows)
+    model, tokenizer = base.model, base.needs_tokenizer()
+    texts, notes = once(prompts, rows)
     if base.task.classifies:
         if scores:
             raise PromptError(
@@ -78,12 +78,16 @@ def answers(
     if not scores or found.stopped:
         return found
     stop = None if follow is None else follow.again
-    made = score(model, state.slots, tokenizer, variants, found.panes, context=context, stop=stop)
+    given = (model, state.slots, tokenizer, variants, found.panes)
+    made = score(*given, context=context, stop=stop, mix=mixed)
     return replace(found, scores=made)
 
 
-def _typed(texts: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
-    """The prompts as typed, each once, and a note on those that are repeated."""
+def once(prompts: Sequence[Any], rows: Sequence[str] | None) -> tuple[list[str], tuple[str, ...]]:
+    """The prompts as typed, or those of data, each once, and notes on what is left out."""
+    if rows is not None:
+        return _of_rows(rows)
+    texts = queries.flat(prompts)
     return list(dict.fromkeys(texts)), _repeated(texts)
 
 

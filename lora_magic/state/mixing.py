@@ -31,7 +31,7 @@ def mix_of(state: SessionState, given: Any) -> Mix | None:
             "--mix averages the probabilities of the next token, and a classifier has none; "
             "compare the labels side by side: %lora compare TEXT"
         )
-    if not isinstance(given, str):
+    if not isinstance(given, str) or not given.strip():
         raise AdapterError(f"--mix {given!r}: expected names with weights, as in a=0.5,b=0.5")
     parts = parts_of(given, "--mix") or [(1.0, given.strip())]
     low = next(((weight, name) for weight, name in parts if weight <= 0), None)

@@ -86,13 +86,19 @@ def _preset(name: Any) -> tuple[int, float, str | None] | None:
 def parts_of(text: str, typed: str = "%lora swap") -> Sequence[tuple[float, str]] | None:
     """`a=0.7,b=0.3` as weights and names; None for a plain name. `typed` is what comes before it.
 
-    Raises `AdapterError` for a weight that is not a number, and for a name that occurs twice.
+    Raises `AdapterError` for a weight that is not a number, and for a name that is blank or occurs
+    twice.
     """
     if "=" not in text and "," not in text:
         return None
     parts = []
     for part in text.split(","):
         name, equals, number = part.strip().partition("=")
+        if not name.strip():
+            raise AdapterError(
+                f"{typed} {text}: a name is blank; expected names with weights, as in {typed} "
+                "a=0.7,b=0.3"
+            )
         try:
             weight = float(number) if equals else 1.0
         except ValueError:

@@ -878,8 +878,8 @@ class Session:
         if blind:
             from . import voting
 
-            asked = prompts if rows is None else [row for row in rows if row.strip()]
-            return voting.begin(self._ballots, self._state, asked, adapters, sampling, watch)
+            given = (prompts, adapters, sampling, watch, rows)
+            return voting.begin(self._ballots, self._state, *given)
         return comparing.answers(
             self._state, prompts, adapters, sampling, watch, rows=rows, scores=scores, mix=mix
         )

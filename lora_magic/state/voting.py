@@ -19,6 +19,7 @@ from weakref import WeakMethod
 from lora_magic.adapters.spec import BASE_NAME
 from lora_magic.base.fingerprint import bits_sum
 from lora_magic.compare.comparison import Comparison
+from lora_magic.compare.limits import check_flags
 from lora_magic.errors import CommandError, Interrupted, StateError, near
 from lora_magic.evaluation.votes import CHOICES, IDENTICAL, Vote, Votes
 from lora_magic.printable import clean, one_line
@@ -26,6 +27,8 @@ from lora_magic.printable import clean, one_line
 from . import comparing, queries
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from .comparing import OnUnfinished
     from .session_state import SessionState
 
@@ -162,6 +165,10 @@ class Ballot:
         same = [ask.voted(IDENTICAL) for ask in self._same]
         return Votes((*cast, *same), self.asked)
 
+    def to_frame(self) -> DataFrame:
+        """The frame of the result; raises `StateError` before the end."""
+        return self.result().to_frame()
+
     def preferences(self) -> list[dict[str, str]]:
         """The rows of the result to train on; raises `StateError` before the end."""
         return self.result().preferences()
@@ -207,8 +214,9 @@ def begin(
     adapters: str | Sequence[str] | None,
     sampling: Mapping[str, Any],
     watch: OnUnfinished | None,
+    rows: Sequence[str] | None = None,
 ) -> Ballot:
-    """The ballot of these prompts and adapters: a new one, or the one begun before.
+    """The ballot of these prompts, or rows of data, and adapters: new, or the one begun before.
 
     With more than two adapters each prompt shows two of them, every pair equally often. Without
     `adapters` the base and all that were trained are compared. Raises `CommandError` for one
@@ -216,24 +224,26 @@ def begin(
     `watch` ends the answers early.
     """
     names = _names(state, adapters)
-    texts = queries.flat(prompts)
-    unique = tuple(dict.fromkeys(texts))
-    asked = (unique, tuple(sorted(names)), *sampling.values())
+    check_flags(**sampling)
+    texts, left_out = comparing.once(prompts, rows)
+    asked = (tuple(texts), tuple(sorted(names)), *sampling.values())
     weights = _weights(state, sorted(names))
     before, ballot = ballots.get(asked, (None, None))
     if ballot is not None and before == weights:
         return ballot
-    answered = comparing.answers(state, unique, names, sampling, watch)
+    answered = comparing.answers(state, texts, names, sampling, watch)
     assert isinstance(answered, Comparison)
     if answered.stopped:
         raise Interrupted(
             "compare --blind was stopped before all answers were complete, so no vote has begun; "
             "run it again."
         )
-    repeated = len(texts) - len(unique)
     notes = [CHANGED] if ballot is not None else []
-    notes += [f"{repeated} repeated prompt{'s' * (repeated != 1)} left out."] if repeated else []
-    ballot = Ballot(_asks(answered, unique, names, sides()), notes)
+    notes += [f"{note[0].upper()}{note[1:]}." for note in left_out]
+    pairs = len(names) * (len(names) - 1) // 2
+    if pairs > len(texts):
+        notes.append(f"{len(texts)} of {pairs} pairs of adapters are shown: add prompts for more.")
+    ballot = Ballot(_asks(answered, texts, names, sides()), notes)
     ballots[asked] = weights, ballot
     return ballot
 

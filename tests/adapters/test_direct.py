@@ -10,6 +10,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
+from torch.nn.utils import prune
 from torch.nn.utils.parametrize import register_parametrization
 
 from lora_magic.adapters import direct
@@ -68,6 +69,16 @@ def _parametrise(layer: Any) -> None:
     register_parametrization(layer.lora_A["default"], "weight", _Doubled())
 
 
+class _Twice:
+    @staticmethod
+    def forward(layer: Any, result: Tensor, **_: Any) -> Tensor:
+        return 2 * result
+
+
+def _bias(layer: Any) -> None:
+    layer.lora_B["default"].bias = nn.Parameter(torch.ones(20))
+
+
 CHANGES: dict[str, Callable[[Any], object]] = {
     "disabled": lambda layer: layer.enable_adapters(False),
     "merged": lambda layer: layer.merge(),
@@ -76,6 +87,11 @@ CHANGES: dict[str, Callable[[Any], object]] = {
     "a forward": _replace,
     "a dropout": _drop,
     "a parametrisation": _parametrise,
+    "a pruned base": lambda layer: prune.l1_unstructured(layer.base_layer, "weight", 0.5),
+    "a pruned factor": lambda layer: prune.l1_unstructured(layer.lora_B["default"], "weight", 0.5),
+    "a bias": _bias,
+    "a variant": lambda layer: layer.lora_variant.update(default=_Twice()),
+    "deleted": lambda layer: layer.delete_adapter("default"),
     "wider factors": lambda layer: layer.lora_B.double() and layer.lora_A.double(),
     "another scale": lambda layer: layer.scaling.update(default=0.3),
     "other weights": lambda layer: layer.lora_B["default"].weight.data.mul_(2),
@@ -92,6 +108,22 @@ def test_what_is_changed_later_is_honoured(change: str) -> None:
         after = layer(x)
         assert torch.equal(after, by_peft(layer, x))
     assert change == "merged" or not torch.equal(after, before)
+
+
+@pytest.mark.parametrize("part", ["lora_A.default.weight", "lora_B.default.weight"])
+def test_factors_may_be_given_to_one_call_and_vectorised(part: str) -> None:
+    layer, x = a_layer(), torch.randn(2, 3, 12)
+    many = torch.randn(4, *layer.get_parameter(part).shape)
+
+    def outputs() -> Tensor:
+        with torch.no_grad():
+            call = torch.vmap(lambda given: torch.func.functional_call(layer, {part: given}, (x,)))
+            found: Tensor = call(many)
+        return found
+
+    expected = outputs()
+    direct.install([layer])
+    assert torch.equal(outputs(), expected)
 
 
 def test_gradients_flow_as_before() -> None:

@@ -148,7 +148,7 @@ def test_without_a_common_batch_the_panes_answer_one_by_one_and_the_mix_in_one_p
     texts: list[Any] = []
 
     def watch(partial: Any) -> bool:
-        texts.append(partial()[1])
+        texts.append(partial())
         return False
 
     shown = compare(
@@ -164,7 +164,7 @@ def test_without_a_common_batch_the_panes_answer_one_by_one_and_the_mix_in_one_p
     assert [pane.batched for pane in shown.panes] == [False] * 3
     expected = text_of(by_hand(doubles, [PLAIN] * 3, PROMPTS[0], 8))
     assert shown.panes[2].text == expected
-    assert texts[-1] == ((mix.name, expected),)
+    assert texts[-1] == {mix.name: expected}
 
 
 def test_members_without_effect_are_called_out_and_a_diverged_one_too() -> None:

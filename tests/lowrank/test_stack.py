@@ -7,6 +7,7 @@ import torch
 from peft import LoraConfig
 from peft.tuners.lora.layer import Linear as PeftLinear
 from torch import Tensor, nn
+from torch.nn.utils import prune
 from transformers.pytorch_utils import Conv1D
 
 from lora_magic.lowrank.factors import LowRank
@@ -55,6 +56,18 @@ def test_each_row_is_what_peft_gives_for_its_adapter(kind: str) -> None:
         row = x[n : n + 1]
         expected = base(row) if delta is None else by_peft(base, delta, row)
         torch.testing.assert_close(out[n : n + 1], expected, rtol=1e-6, atol=1e-6)
+
+
+def test_a_pruned_base_computes_its_weight_itself() -> None:
+    base = a_base()
+    x = torch.randn(2, 5, K, generator=torch.Generator().manual_seed(9))
+    prune.l1_unstructured(base, "weight", 0.5)
+    pruned = (base.weight_orig * base.weight_mask, base.bias)
+    update = an_update(3, 0.5, 1)
+    out = StackedLinear(base, [None, update])(x)
+    torch.testing.assert_close(out[0], torch.nn.functional.linear(x[0], *pruned))
+    added = x[1] @ update.down.mT @ update.up.mT * update.scale
+    torch.testing.assert_close(out[1], torch.nn.functional.linear(x[1], *pruned) + added)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

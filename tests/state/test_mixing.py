@@ -76,6 +76,38 @@ def test_a_merged_adapter_is_a_member_beside_the_pristine_base(two: Session) -> 
     assert two.compare(PROMPT, mix="a,base", max_new_tokens=8).panes[-1].text == expected
 
 
+@pytest.mark.parametrize("merged", [False, True])
+def test_scores_under_a_mix_are_those_of_the_averaged_probabilities(
+    two: Session, merged: bool
+) -> None:
+    row = two._state.form_of("base").encode(two.tokenizer, PROMPT)
+    if merged:  # its answers are then one by one, not stacked
+        two.merge("a")
+    weights = {"b": 0.25, "base": 0.75}
+    # A member that is not shown beside the others is a member all the same.
+    shown = two.compare(PROMPT, adapters="a", mix="b=1,base=3", scores=True, max_new_tokens=5)
+    if merged:
+        two.unmerge()
+    ids = {pane.adapter: pane.ids for pane in shown.panes}
+    name = "mix b=0.25,base=0.75"
+    assert [*ids] == ["base", "a", name]
+    for answer in shown.scores.answers:
+        assert answer.adapters == ("base", "a", name)
+        tokens = ids[answer.answer_of]
+        for under, parts in {"base": {"base": 1.0}, "a": {"a": 1.0}, name: weights}.items():
+            p: Any = 0.0
+            for member, weight in parts.items():
+                two.swap(member)
+                with torch.no_grad():
+                    logits = two.model(torch.tensor([[*row, *tokens[:-1]]])).logits
+                p = p + weight * logits[0, len(row) - 1 :].double().softmax(-1)
+            expected = p.gather(1, torch.tensor(tokens)[:, None])[:, 0].log()
+            found = torch.tensor(answer.under(under), dtype=torch.float64)
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    own = next(one for one in shown.scores.answers if one.answer_of == name)
+    assert f"perplexity {own.perplexity(name):.3g}" in repr(shown)
+
+
 def test_asking_a_mix_changes_nothing(two: Session) -> None:
     two.swap("a")
     before = snapshot(two)
@@ -95,7 +127,9 @@ def test_asking_a_mix_changes_nothing(two: Session) -> None:
         ("a=inf", "weight 'inf' of a: expected a number"),
         ("a=x,b=1", "weight 'x' of a: expected a number, as in --mix a=0.7,b=0.3"),
         ("a,a", "named twice"),
-        ("", "no adapter ''"),
+        ("", "expected names with weights"),
+        ("a,,b", "--mix a,,b: a name is blank"),
+        ("=1,b", "--mix =1,b: a name is blank"),
         (0.5, "expected names with weights"),
         ("v,a", "v changes virtual tokens"),
     ],

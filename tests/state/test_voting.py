@@ -118,6 +118,7 @@ def test_no_text_of_a_ballot_has_a_name_before_the_end(ready: Session) -> None:
         ballot.result,
         ballot.finish,
         ballot.preferences,
+        ballot.to_frame,
         lambda: ready.train("zyxone", data=ballot, steps=1),
     ):
         with pytest.raises(LoraMagicError) as caught:
@@ -126,7 +127,7 @@ def test_no_text_of_a_ballot_has_a_name_before_the_end(ready: Session) -> None:
     ballot.vote("left")
     told += [repr(ballot), ballot.prompt, ballot.left, ballot.right]
     assert not any("zyx" in text or "base" in text for text in told)
-    assert "1 repeated prompt left out" in ballot.progress
+    assert "1 prompt repeats an earlier one, which is answered once." in ballot.progress
     vote_all(ballot)
     assert "zyx" in repr(ballot)
 
@@ -205,6 +206,7 @@ def test_after_the_end_nothing_changes(ready: Session) -> None:
         with pytest.raises(StateError, match="has ended"):
             late()
     assert ballot.finish() == ballot.result() == result
+    assert ballot.to_frame().equals(result.to_frame())
     assert blind(ready, adapters="zyxone,zyxtwo") is ballot
 
 
@@ -259,6 +261,29 @@ def test_a_bad_prompt_leaves_all_as_it_was(ready: Session) -> None:
             ready.compare(bad, blind=True)
     assert snapshot(ready) == before
     assert ready._ballots == ballots
+
+
+def test_rows_of_data_are_treated_as_in_compare(ready: Session) -> None:
+    ballot = ready.compare(data=["Hi", " ", "Ho", "Hi"], blind=True, max_new_tokens=4)
+    assert isinstance(ballot, Ballot)
+    assert ballot.notes[:2] == (
+        "Row 2: no prompt, so not answered.",
+        "1 prompt repeats an earlier one, which is answered once.",
+    )
+    with pytest.raises(DataError, match="every prompt of the data is blank"):
+        ready.compare(data=["", " "], blind=True)
+
+
+def test_pairs_without_a_prompt_are_counted(ready: Session) -> None:
+    few, enough = (blind(ready, PROMPTS[:count], adapters=NAMES) for count in (2, 3))
+    assert "2 of 3 pairs of adapters are shown" in few.progress
+    assert "pairs" not in enough.progress
+
+
+@pytest.mark.parametrize("flag", [{"seed": [1]}, {"temperature": {}}, {"top_p": [0.5]}])
+def test_a_bad_flag_is_one_line(ready: Session, flag: dict[str, Any]) -> None:
+    with pytest.raises(PromptError, match="expected"):
+        ready.compare("Hi", blind=True, **flag)
 
 
 def test_a_stop_before_the_answers_are_complete_begins_no_vote(ready: Session) -> None:
