@@ -113,12 +113,6 @@ def _changed_outside(layer: Any) -> str:
     return ""
 
 
-def _is_direct(layer: nn.Module) -> bool:
-    from .direct import is_installed
-
-    return is_installed(layer)
-
-
 def _is_plain(module: Any) -> bool:
     """Is it a linear layer with torch's own forward and a weight that is a parameter?"""
     own = module._parameters if isinstance(module, nn.Linear) else {}
@@ -192,7 +186,7 @@ class _Member:
         parts = parts_of(self.layer)
         if isinstance(parts, str):
             return parts
-        if "forward" in vars(self.layer) and not _is_direct(self.layer):
+        if "forward" in vars(self.layer):
             return "its forward is replaced"
         try:
             inside = model.get_submodule(self.path) is self.layer

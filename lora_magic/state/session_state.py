@@ -307,12 +307,8 @@ class SessionState:
 
     def write(self, modules: Mapping[str, nn.Module], active: str, merged: str | None) -> None:
         """Write modules into the slots and set the state to match, all or nothing."""
-        from lora_magic.adapters import direct
-
         with self.all_or_nothing():
-            direct.remove(self._modules.values())
             self.slots.write(modules)
-            direct.install(modules.values())
             self._modules = dict(modules)
             self.active, self.merged = active, merged
 
