@@ -176,7 +176,7 @@ def test_one_output_says_which_of_five_is_best_by_how_much_and_whether_that_is_n
     # The two last are the same but for the name.
     assert f"{other}: {near.value:.3f}" in line or f"{other} has the same" in line
     gain = base.value - best.value
-    assert f"base: {base.value:.3f}; the difference of −{gain:.3f}" in line
+    assert f"base: {base.value:.3f}, higher by {gain:.3f}" in line
     assert line.count("more than noise") == 1
     assert "More than noise behind it: three, two, one." in line
     first, last = sorted((found.best, other))
