@@ -125,3 +125,16 @@ def test_of_many_labels_those_with_most_errors_are_shown() -> None:
     assert f"the {LABELS} of 30 labels with most errors" in table
     assert all(name in table for name in names[20:])
     assert names[19] not in table
+
+
+def test_the_base_alone_is_not_counted_beside_no_adapters() -> None:
+    found = evaluated({"base": [3.0, 1.0]})
+    for text in (page(found).text, plain(found)):
+        assert "2 rows under base · 2.0 s" in text
+        assert "adapter" not in text.replace("Adapter", "")
+
+
+def test_the_way_to_the_adapters_left_out_is_one_that_evaluate_has() -> None:
+    found = evaluated(FOUR, left_out=("new",))
+    assert "--adapters" not in plain(found)
+    assert "left out: new; to measure them too, name them." in plain(found)
