@@ -39,8 +39,8 @@ def verdict(evaluation: Evaluation, metric: str) -> str:
     rest = [one for one in others if one.adapter not in noted]
     behind = [one.adapter for one in rest if _real(evaluation, best, one)]
     close = [one.adapter for one in rest if one.adapter not in behind]
-    said += [f"More than noise behind it: {listed(behind)}."] if behind else []
-    said += [f"Perhaps only noise behind it: {listed(close)}."] if close else []
+    said += [f"More than noise behind {best.adapter}: {listed(behind)}."] if behind else []
+    said += [f"Perhaps only noise behind {best.adapter}: {listed(close)}."] if close else []
     return " ".join([*said, *_limits(best.rows, len(ranked))])
 
 

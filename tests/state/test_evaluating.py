@@ -178,7 +178,7 @@ def test_one_output_says_which_of_five_is_best_by_how_much_and_whether_that_is_n
     gain = base.value - best.value
     assert f"base: {base.value:.3f}, higher by {gain:.3f}" in line
     assert line.count("more than noise") == 1
-    assert "More than noise behind it: three, two, one." in line
+    assert f"More than noise behind {found.best}: three, two, one." in line
     first, last = sorted((found.best, other))
     pair = found.pair("loss", first, last)
     assert pair is not None

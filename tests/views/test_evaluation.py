@@ -39,7 +39,7 @@ def test_the_first_sentence_is_the_verdict() -> None:
     assert "noise" not in before
     assert after.split(".  ")[0].count("perhaps only noise") == 1
     assert "base: " in after
-    assert after.endswith("More than noise behind it: calm.")
+    assert after.endswith(f"More than noise behind {found.best}: calm.")
 
 
 def test_the_best_and_what_is_more_than_noise_are_marked_by_characters() -> None:
