@@ -93,6 +93,8 @@ class MergeReport:
         if self.already:
             return f"{self.adapter} is already merged; nothing to do"
         count = len(self.modules)
+        lost = percent(self.largest_loss)
+        about = "" if self.checked or lost.startswith("under") else "about "
         if not self.largest_change:
             return (
                 f"{self.adapter} merged: it is not trained (ΔW = 0), so nothing changes; "
@@ -100,8 +102,7 @@ class MergeReport:
             )
         return (
             f"{self.adapter} merged into {count} module{'s' * (count != 1)}: ΔW up to "
-            f"{percent(self.largest_change)} of W, {'' if self.checked else 'about '}"
-            f"{percent(self.largest_loss)} of ΔW lost to "
+            f"{percent(self.largest_change)} of W, {about}{lost} of ΔW lost to "
             f"{self.dtype} rounding, logits within {self.logit_difference:.2g}{self._cost}; "
             "undo: %lora unmerge"
         )
@@ -157,10 +158,11 @@ def merged_module(
             return _added(path, original, low, norm, check)
     with torch.no_grad():
         found = merged_parameters(original, layer)
-        if not all(bool(value.isfinite().all()) for value in found.values()):
-            raise _broken(path)
         module = _dense(original, dtype) if quantised_bits(original) else shallow_copy(original)
         rows = [_replaced(module, original, name, value) for name, value in found.items()]
+    # Rounding to a narrower number format can overflow.
+    if not all(bool(module.get_parameter(name).isfinite().all()) for name in found):
+        raise _broken(path)
     return module, _summed(path, rows)
 
 
@@ -179,9 +181,6 @@ def _added(
     weight: Tensor = kept.detach()
     change = norm_of(low)
     begin = weight_norm(original) if norm is None else norm
-    # No entry of the sum is larger than both norms together.
-    if not begin + change < torch.finfo(weight.dtype).max:
-        raise _broken(path)
     wide = wide_of(original)
     left, right = low.up.detach().to(wide), low.down.detach().to(wide)
     if is_transposed(original):
@@ -196,6 +195,10 @@ def _added(
         merged[at : at + rows] = block
         if check:
             lost += float((merged[at : at + rows] - block).double().norm()) ** 2
+    # No entry of the sum is larger than both norms together.
+    bounded = begin + change < torch.finfo(weight.dtype).max
+    if not (bounded or bool(merged.isfinite().all())):
+        raise _broken(path)
     if not check:
         lost = _sampled_loss(merged, weight, left, right, low.scale)
     module = shallow_copy(original)

@@ -40,7 +40,6 @@ class Estimates:
     def difference(self, first: int, second: int) -> Difference:
         """second − first."""
         drawn = self.resampled[:, second] - self.resampled[:, first]
-        # As many rows as differ: with fewer than 6 no test can be below 0.05.
         differ = int((self.rows[:, second] != self.rows[:, first]).sum())
         return Difference(
             float(self.values[second] - self.values[first]),
@@ -110,12 +109,21 @@ def _percentiles(drawn: Array) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def smallest_p(differ: int | None = None, resamples: int = RESAMPLES) -> float:
+    """The smallest p that a difference can have if `differ` rows differ, None for any number.
+
+    With few rows the resamples are too much alike: no sign test on `differ` rows has a p below
+    2^(1 − differ), so none has here.
+    """
+    least = 2 / (resamples + 1)
+    return least if differ is None else min(1.0, max(least, 2.0 ** (1 - differ)))
+
+
 def _p(drawn: Array, differ: int) -> float:
     """Twice the smaller share of resamples on one side of 0, those at 0 being on both.
 
-    That is the smallest α whose percentile interval excludes 0. With few rows the resamples are too
-    much alike: no sign test on `differ` rows has a p below 2^(1 − differ), so this has none.
+    That is the smallest α whose percentile interval excludes 0, but at least `smallest_p`.
     """
     sides = [int((drawn <= 0).sum()), int((drawn >= 0).sum())]
     p = 2 * (min(sides) + 1) / (len(drawn) + 1)
-    return min(1.0, max(p, 2.0 ** (1 - differ)))
+    return min(1.0, max(p, smallest_p(differ, len(drawn))))

@@ -26,8 +26,6 @@ EXACT, ROUGE, LENGTH, REPETITION = "exact_match", "rouge_l", "length", "repetiti
 
 #: A difference is more than noise if its p, adjusted by Holm over a metric's pairs, is below this.
 ALPHA = 0.05
-#: Below so many rows no difference can be.
-FEW = 6
 
 #: Metrics of which a lower value is better, of which neither is, and which are shares.
 _LOWER, _NEITHER = (LOSS, PERPLEXITY), (LENGTH, REPETITION)

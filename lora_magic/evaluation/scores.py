@@ -153,8 +153,8 @@ def own_value(
         if abs(number) <= _LARGEST:
             return number
     raise DataError(
-        f"--metric {name}: row {row}: expected a finite number (or True or False), got "
-        f"{_shown(value)}. Nothing was recorded."
+        f"--metric {name}: row {row}: expected a finite number up to 1e100 (or True or "
+        f"False), got {_shown(value)}. Nothing was recorded."
     )
 
 
@@ -163,4 +163,4 @@ def _shown(value: object) -> str:
     if value is None or isinstance(value, str | float):
         text = repr(value)
         return text if len(text) <= 40 else f"{text[:39]}…"
-    return f"a {type(value).__name__}"
+    return f"an object of type {type(value).__name__}"

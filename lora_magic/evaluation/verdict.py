@@ -6,11 +6,13 @@ Knows an evaluation's means and pairs.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from lora_magic.errors import listed
 
-from .evaluation import BASE, FEW, Mean, is_quality, lower_is_better, shown
+from .bootstrap import RESAMPLES, smallest_p
+from .evaluation import ALPHA, BASE, Mean, is_quality, lower_is_better, shown
 
 if TYPE_CHECKING:
     from .evaluation import Evaluation
@@ -37,27 +39,44 @@ def verdict(evaluation: Evaluation, metric: str) -> str:
     rest = [one for one in others if one.adapter not in noted]
     behind = [one.adapter for one in rest if _real(evaluation, best, one)]
     close = [one.adapter for one in rest if one.adapter not in behind]
-    said += [f"More than noise behind it: {listed(behind)}."] if behind else []
-    said += [f"Perhaps only noise behind it: {listed(close)}."] if close else []
-    if best.rows < FEW:
-        said.append(f"Fewer than {FEW} rows cannot separate anything from noise.")
-    return " ".join(said)
+    said += [f"More than noise behind {best.adapter}: {listed(behind)}."] if behind else []
+    said += [f"Perhaps only noise behind {best.adapter}: {listed(close)}."] if close else []
+    return " ".join([*said, *_limits(best.rows, len(ranked))])
+
+
+def _limits(rows: int, compared: int) -> list[str]:
+    """Why no difference can be more than noise, if none can: p is multiplied by the pairs."""
+    pairs = compared * (compared - 1) // 2
+    if pairs * smallest_p() >= ALPHA:
+        return [
+            f"{RESAMPLES:,} resamples cannot separate anything from noise when {compared} are "
+            "compared; name fewer adapters."
+        ]
+    needed = next(count for count in itertools.count(1) if pairs * smallest_p(count) < ALPHA)
+    if rows >= needed:
+        return []
+    several = f" when {compared} are compared" if compared > 2 else ""
+    return [f"Fewer than {needed} rows cannot separate anything from noise{several}."]
 
 
 def _against(evaluation: Evaluation, best: Mean, other: Mean) -> str:
-    """The best one against another: how much better it is, and whether that is noise."""
+    """Another one against the best: how much worse it is, and whether that is noise."""
     metric = best.metric
     pair = evaluation.pair(metric, best.adapter, other.adapter)
     assert pair is not None  # every two are compared
     if best.value == other.value and pair.low == pair.high == 0:
         return f"{other.adapter} has the same."
-    low, high = (pair.low, pair.high) if pair.second == best.adapter else (-pair.high, -pair.low)
-    difference = shown(metric, best.value - other.value, signed=True)
-    interval = f"{shown(metric, low, signed=True)} to {shown(metric, high, signed=True)}"
+    # Of the loss the other has more, of all others less; the interval counts in that direction.
+    outward = (pair.first == best.adapter) == lower_is_better(metric)
+    low, high = (pair.low, pair.high) if outward else (-pair.high, -pair.low)
+    how = "equal"
+    if best.value != other.value:
+        word = "higher" if lower_is_better(metric) else "lower"
+        how = f"{word} by {shown(metric, abs(best.value - other.value))}"
     noise = "more than noise" if pair.real else "perhaps only noise"
     return (
-        f"{other.adapter}: {_value(other)}; the difference of {difference} (95 % interval "
-        f"{interval}) is {noise}."
+        f"{other.adapter}: {_value(other)}, {how} (95 % interval {shown(metric, low)} to "
+        f"{shown(metric, high)}), {noise}."
     )
 
 

@@ -88,7 +88,8 @@ def cosine(one: Update, other: Update) -> float | None:
     Of two low-rank updates it takes O((d + k)·r²), without their products.
     """
     norms = one.norm() * other.norm()
-    return _inner(one, other) / norms if norms else None
+    # Rounding must not take it beyond 1, of which there is no angle.
+    return max(-1.0, min(1.0, _inner(one, other) / norms)) if norms else None
 
 
 def _inner(one: Update, other: Update) -> float:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lora_magic.adapters.live_adapter import Evaluated
 from lora_magic.checks import is_whole
 from lora_magic.compare import classify as classifying
+from lora_magic.compare.classify import UNTRAINED
 from lora_magic.compare.limits import check_flags, check_known
 from lora_magic.compare.stack import stacked
 from lora_magic.data.row import Row, Rows
@@ -144,7 +145,8 @@ class _Evaluation:
         self._sampling, self.passes = sampling, passes
         self._stack = stacked(state.slots, variants)
         self._context = queries.usable_context(state, [one.name for one in self._readers])
-        self.notes: list[str] = []
+        untrained = queries.untrained(state, [one.name for one in variants])
+        self.notes = [f"{one.name}: {UNTRAINED}" for one in variants if one.name in untrained]
 
     def read(self, rows: Sequence[Row], skip_bad: bool) -> Items:
         """The rows as tokens; raises before anything is measured."""
@@ -164,6 +166,10 @@ class _Evaluation:
         tokens = [e.tokens for item in read.items for own in item.examples for e in own]
         tokens += [ids for item in read.items for ids in item.asked or ()]
         check_known(tokens, base.model)
+        repeats = len(read.items) - len({item.key for item in read.items})
+        if repeats:
+            says = "row repeats another" if repeats == 1 else "rows repeat others"
+            self.notes.append(f"{repeats} {says}, so the intervals are too narrow")
         self._refuse_other_answers(read.items)
         self._refuse_unmeasurable(read.items)
         return read

@@ -55,6 +55,12 @@ def variants(state: SessionState, adapters: str | Sequence[str] | None) -> list[
     """
     state.base.needs_tokenizer()
     names = compared(state) if adapters is None else adapter_names(adapters)
+    weighted = next((name for name in names if "=" in name and name != state.active), None)
+    if weighted:
+        raise AdapterError(
+            f"{weighted!r}: expected the name of an adapter. To average the probabilities of "
+            "several, add --mix a=0.7,b=0.3; to mix their weights, type: %lora swap a=0.7,b=0.3"
+        )
     if adapters is None and len(state.together) > 1:
         names.append(state.active)
     return [variant(state, name) for name in dict.fromkeys([BASE_NAME, *names])]
@@ -103,8 +109,7 @@ def adapter_names(adapters: str | Sequence[str]) -> list[str]:
     names = [part.strip() for part in parts]
     if not names or not all(names):
         raise AdapterError(
-            f"adapters {adapters!r}: a name is blank; type several as --adapters calm,pirate, or "
-            "omit the flag to compare all."
+            f"adapters {adapters!r}: a name is blank; type several as calm,pirate, or none for all."
         )
     return names
 

@@ -114,7 +114,10 @@ def _real(value: float) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.3f}" if abs(value) < 1e4 else numbers.figures(value)
+    """With a sign, unless it is shown as zero."""
+    text = _real(abs(value))
+    zero = not any(digit in text for digit in "123456789")
+    return text if zero else ("−" if value < 0 else "+") + text
 
 
 def _minute(when: str) -> str:

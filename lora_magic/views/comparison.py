@@ -108,11 +108,11 @@ def not_shown(prompts: int) -> str:
     return f"{prompts:,} more {noun} not shown; .to_frame() has them all." if prompts > 0 else ""
 
 
-def left_out(names: Sequence[str]) -> str:
+def left_out(names: Sequence[str], remedy: str = "name them with --adapters") -> str:
     """The line about the adapters that a comparison left out; empty if there are none."""
     if not names:
         return ""
-    return one_line(f"Untrained adapters left out: {', '.join(names)}; name them with --adapters.")
+    return one_line(f"Untrained adapters left out: {', '.join(names)}; {remedy}.")
 
 
 def answer_bundle(answer: Answer) -> dict[str, object]:

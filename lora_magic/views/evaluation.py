@@ -70,11 +70,12 @@ def _facts(found: Evaluation) -> list[str]:
     """Lines below the verdict."""
     rows = len(found.rows)
     own = sum(name != BASE for name in found.adapters)
-    facts = [
-        f"the same {rows:,} row{'s' * (rows != 1)} under base and {own} adapter{'s' * (own != 1)}"
-    ]
-    lines = [" · ".join([*facts, numbers.duration(found.seconds), *found.notes])]
-    return [*lines, *filter(None, [comparison.left_out(found.left_out)])]
+    said = f"{rows:,} row{'s' * (rows != 1)} under base"
+    if own:
+        said = f"the same {said} and {own} adapter{'s' * (own != 1)}"
+    lines = [" · ".join([said, numbers.duration(found.seconds), *found.notes])]
+    remedy = "to measure them too, name them"
+    return [*lines, *filter(None, [comparison.left_out(found.left_out, remedy)])]
 
 
 def _verdicts(found: Evaluation) -> list[str]:
@@ -188,7 +189,8 @@ def _worst(found: Evaluation) -> Markup:
 
 
 def _worst_caption(found: Evaluation) -> str:
-    return f"The worst rows first, by the adapters' mean {found.named(found.primary)}"
+    whose = "their" if found.adapters == (BASE,) else "the adapters' mean"
+    return f"The worst rows first, by {whose} {found.named(found.primary)}"
 
 
 def _lines(

@@ -5,11 +5,13 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from lora_magic.adapters.merge import ModuleMerge, merged_module
+from lora_magic.adapters.merge import MergeReport, ModuleMerge, merged_module
 from lora_magic.adapters.mixture import Added
 from lora_magic.base.quantise import dequantised
 from lora_magic.errors import AdapterError
 from lora_magic.lowrank.factors import LowRank
+from lora_magic.state.session import Session
+from tests.tiny import tiny_model, tiny_tokenizer
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 
@@ -149,3 +151,44 @@ def test_a_sum_beyond_the_number_format_is_refused() -> None:
     huge = LowRank(torch.full((1, 8), 300.0), torch.full((8, 1), 300.0), 1.0)
     with pytest.raises(AdapterError, match="NaN or infinity"):
         merged_with(nn.Linear(8, 8).half(), huge)
+
+
+def test_outputs_that_only_rounding_takes_beyond_the_number_format_are_refused() -> None:
+    session = Session()
+    session.use(tiny_model("llama").half(), tiny_tokenizer())
+    session.attach("a", method="ia3")
+    with torch.no_grad():
+        for _, vector in session._state.attached["a"].tensors():
+            vector.fill_(1e6)
+    kept = {name: value.clone() for name, value in session.model.state_dict().items()}
+    with pytest.raises(AdapterError, match="NaN or infinity"):
+        session.merge("a")
+    assert session.merged is None
+    for name, value in session.model.state_dict().items():
+        assert torch.equal(value, kept[name])
+
+
+def test_a_large_weight_in_a_narrow_format_is_merged_if_every_entry_of_the_sum_fits() -> None:
+    linear = nn.Linear(64, 64, bias=False).half()
+    with torch.no_grad():
+        linear.weight.fill_(3000.0)
+    assert float(linear.weight.double().norm()) > torch.finfo(torch.float16).max
+    update = delta(64, 64, size=3.0)
+    merged, _ = merged_with(linear, update)
+    exact = linear.weight.double() + 2.0 * update.up.double() @ update.down.double()
+    assert torch.allclose(merged.weight.double(), exact, rtol=6e-4)
+
+
+@pytest.mark.parametrize(
+    ("lost", "checked", "said"),
+    [
+        (1e-9, False, "of W, under 0.001% of ΔW"),
+        (0.2, False, "of W, about 20.0% of ΔW"),
+        (0.2, True, "of W, 20.0% of ΔW"),
+    ],
+)
+def test_a_report_says_about_of_an_estimate_and_not_of_a_bound(
+    lost: float, checked: bool, said: str
+) -> None:
+    rows = (ModuleMerge("one", 0.1, lost, 4),)
+    assert said in MergeReport("a", rows, "fp16", 0.0, 0.1, checked=checked).line

@@ -179,6 +179,8 @@ def test_anything_else_is_an_error_that_names_row_and_function(value: Any) -> No
     with pytest.raises(DataError, match="--metric tidy: row 7: expected a finite number") as found:
         own_value("tidy", lambda p, a, r: value, 7, "p", "a", "r")
     assert "\n" not in str(found.value)
+    assert "got a int" not in str(found.value)
+    assert "up to 1e100" in str(found.value)
 
 
 def test_an_error_in_a_metric_names_row_function_and_cause() -> None:

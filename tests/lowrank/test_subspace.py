@@ -136,3 +136,17 @@ def test_an_update_of_zero_amplifies_nothing() -> None:
 def test_an_impossible_amplification_is_refused(rank: int, count: int) -> None:
     with pytest.raises(ValueError, match="expected a rank from 1"):
         amplification(torch.eye(D, K), torch.ones(count), a_low_rank(4, seed=0), rank)
+
+
+def test_the_cosine_of_an_update_and_itself_is_within_its_range() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        down, up = (torch.randn(shape, generator=generator) for shape in ((3, 7), (5, 3)))
+        one, other = LowRank(down, up, 0.3), LowRank(down, up, -2.0)
+        same, opposite = cosine(one, one), cosine(one, other)
+        assert same is not None
+        assert opposite is not None
+        assert same == pytest.approx(1)
+        assert same <= 1
+        assert opposite == pytest.approx(-1)
+        assert opposite >= -1

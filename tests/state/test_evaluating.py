@@ -29,7 +29,7 @@ from lora_magic.evaluation.scores import exact_match, repetition, rouge_l
 from lora_magic.state import evaluating
 from lora_magic.state.session import Session
 from lora_magic.training.encode import digest_of, encode, measured_hash
-from tests.classifiers import closing_tokenizer, tiny_classifier
+from tests.classifiers import closing_tokenizer, saved, tiny_classifier, tiny_of
 from tests.conftest import perturb
 
 ROWS = [
@@ -176,9 +176,9 @@ def test_one_output_says_which_of_five_is_best_by_how_much_and_whether_that_is_n
     # The two last are the same but for the name.
     assert f"{other}: {near.value:.3f}" in line or f"{other} has the same" in line
     gain = base.value - best.value
-    assert f"base: {base.value:.3f}; the difference of −{gain:.3f}" in line
+    assert f"base: {base.value:.3f}, higher by {gain:.3f}" in line
     assert line.count("more than noise") == 1
-    assert "More than noise behind it: three, two, one." in line
+    assert f"More than noise behind {found.best}: three, two, one." in line
     first, last = sorted((found.best, other))
     pair = found.pair("loss", first, last)
     assert pair is not None
@@ -587,3 +587,31 @@ def test_the_record_is_kept_out_of_a_rollback(several: Session) -> None:
         assert len(recorded(several, "a")) == 2
         raise RuntimeError
     assert recorded(several, "a") == before
+
+
+def test_repeated_rows_are_told_since_they_are_no_further_evidence(several: Session) -> None:
+    found = several.evaluate("a", [*ROWS, ROWS[0], ROWS[0]], **SHORT)
+    assert "2 rows repeat others, so the intervals are too narrow" in found.notes
+    assert several.evaluate("a", ROWS, **SHORT).notes == ()
+
+
+def test_a_weight_beside_a_name_leads_to_the_two_ways_of_mixing(several: Session) -> None:
+    with pytest.raises(LoraMagicError, match=r"'a=0.5': .*--mix a=0.7,b=0.3; .*swap a=0.7,b=0.3"):
+        several.evaluate("a=0.5,b=0.5", ROWS, **SHORT)
+    several.swap("a=0.5,b=0.5")
+    assert several.evaluate("a", ROWS, **SHORT).adapters == ("base", "a")
+    assert "a=0.5,b=0.5" in several.evaluate(None, ROWS, **SHORT).adapters
+
+
+def test_a_head_that_nobody_trained_is_told(tmp_path: Path) -> None:
+    session = Session()
+    folder = saved(tiny_of("body", "bert"), tmp_path)
+    session.load(folder, task="classification", labels="day,night")
+    rows = [("The sun", "day"), ("The moon", "night")] * 4
+    session.attach("a", rank=2)
+    assert {"base: untrained head", "a: untrained head"} <= set(session.evaluate("a", rows).notes)
+    session.train("a", rows, steps=1, eval=0)
+    notes = session.evaluate("a", rows).notes
+    assert "base: untrained head" in notes
+    assert "a: untrained head" not in notes
+    session.reset()

@@ -120,3 +120,13 @@ def test_no_loss_breaks_the_picture(points: tuple[tuple[int, float], ...]) -> No
     html = html_of(curves=(Curve("calm", True, points),))
     assert "nan" not in html
     assert "inf" not in html
+
+
+@pytest.mark.parametrize(
+    ("gain", "said"),
+    [(-0.0841, "−0.084"), (0.0, "0.000"), (1e-9, "0.000"), (0.5, "+0.500"), (-2e4, "−20000")],
+)
+def test_a_gain_has_its_sign_unless_it_is_nothing(gain: float, said: str) -> None:
+    row = placed("calm", 1.0, base_held_out=1.0 + gain, gain=gain)
+    line = str(shown(board(row))["text/plain"]).splitlines()[-1]
+    assert said in line.split()

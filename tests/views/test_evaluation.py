@@ -39,7 +39,7 @@ def test_the_first_sentence_is_the_verdict() -> None:
     assert "noise" not in before
     assert after.split(".  ")[0].count("perhaps only noise") == 1
     assert "base: " in after
-    assert after.endswith("More than noise behind it: calm.")
+    assert after.endswith(f"More than noise behind {found.best}: calm.")
 
 
 def test_the_best_and_what_is_more_than_noise_are_marked_by_characters() -> None:
@@ -125,3 +125,16 @@ def test_of_many_labels_those_with_most_errors_are_shown() -> None:
     assert f"the {LABELS} of 30 labels with most errors" in table
     assert all(name in table for name in names[20:])
     assert names[19] not in table
+
+
+def test_the_base_alone_is_not_counted_beside_no_adapters() -> None:
+    found = evaluated({"base": [3.0, 1.0]})
+    for text in (page(found).text, plain(found)):
+        assert "2 rows under base · 2.0 s" in text
+        assert "adapter" not in text.replace("Adapter", "")
+
+
+def test_the_way_to_the_adapters_left_out_is_one_that_evaluate_has() -> None:
+    found = evaluated(FOUR, left_out=("new",))
+    assert "--adapters" not in plain(found)
+    assert "left out: new; to measure them too, name them." in plain(found)
