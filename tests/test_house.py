@@ -76,20 +76,20 @@ FACTORY = "demo/factory/"
 #: its message says why.
 ROOT, ALL, WITHOUT_DEMO = "lora_magic", "all", "all but demo"
 CEILINGS = {
-    "magics": 2901,
-    "state": 6315,
+    "magics": 2893,
+    "state": 6339,
     "training": 3784,
     "data": 1702,
-    "evaluation": 1308,
-    "compare": 1496,
-    "adapters": 4902,
+    "evaluation": 1325,
+    "compare": 1510,
+    "adapters": 4846,
     "base": 2680,
     "lowrank": 704,
-    "views": 3284,
+    "views": 3297,
     ROOT: 570,
     "demo": 4467,
-    WITHOUT_DEMO: 29646,
-    ALL: 34113,
+    WITHOUT_DEMO: 29650,
+    ALL: 34117,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.
