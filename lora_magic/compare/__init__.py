@@ -1,1 +1,1 @@
-"""One prompt under many adapters: texts, and how far the first logits moved."""
+"""Prompts under many adapters: texts, probabilities of the same tokens, mixtures."""

@@ -114,7 +114,7 @@ class SessionState:
     """One base, its adapters, which is active, what is merged.
 
     `key` identifies the load, to recognise its repetition; `changed` is the result of the last full
-    check of the base; `base_scores` are the base's own answers and losses by measure, valid while
+    check of the base; `base_scores` are the base's own answers, losses and norms, valid while
     it is loaded. `wrapped` says whether the base came inside a PeftModel. `published` is the last
     view of a session between two verbs; `run` is the training run that the current verb has begun,
     `runs` those of several adapters.
