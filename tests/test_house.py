@@ -77,7 +77,7 @@ FACTORY = "demo/factory/"
 ROOT, ALL, WITHOUT_DEMO = "lora_magic", "all", "all but demo"
 CEILINGS = {
     "magics": 2893,
-    "state": 6339,
+    "state": 6333,
     "training": 3784,
     "data": 1702,
     "evaluation": 1325,
@@ -88,8 +88,8 @@ CEILINGS = {
     "views": 3297,
     ROOT: 570,
     "demo": 4467,
-    WITHOUT_DEMO: 29650,
-    ALL: 34117,
+    WITHOUT_DEMO: 29644,
+    ALL: 34111,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.

@@ -62,6 +62,18 @@ if TYPE_CHECKING:
 HOME = ".lora_magic"
 
 
+def _sampling(
+    max_new_tokens: int | None, temperature: float, top_p: float, seed: int
+) -> dict[str, Any]:
+    """How tokens are chosen, as keywords of `generate`."""
+    return {
+        "max_new_tokens": max_new_tokens,
+        "temperature": temperature,
+        "top_p": top_p,
+        "seed": seed,
+    }
+
+
 class Session:
     """One base model and its adapters.
 
@@ -799,12 +811,7 @@ class Session:
         """
         from . import asking
 
-        sampling = {
-            "max_new_tokens": max_new_tokens,
-            "temperature": temperature,
-            "top_p": top_p,
-            "seed": seed,
-        }
+        sampling = _sampling(max_new_tokens, temperature, top_p, seed)
         if messages is not None:
             if prompt is not None:
                 raise CommandError("ask: both a prompt and messages are given; pass one.")
@@ -857,12 +864,7 @@ class Session:
         """
         from . import comparing
 
-        sampling = {
-            "max_new_tokens": max_new_tokens,
-            "temperature": temperature,
-            "top_p": top_p,
-            "seed": seed,
-        }
+        sampling = _sampling(max_new_tokens, temperature, top_p, seed)
         if blind and (scores or mix is not None):
             flag = "--scores" if scores else "--mix"
             raise CommandError(
@@ -923,12 +925,7 @@ class Session:
         from .evaluating import evaluate
 
         _ = self._state.base
-        sampling = {
-            "max_new_tokens": max_new_tokens,
-            "temperature": temperature,
-            "top_p": top_p,
-            "seed": seed,
-        }
+        sampling = _sampling(max_new_tokens, temperature, top_p, seed)
         reading = {"columns": columns, "map_": map_, "format": format, "skip_bad": skip_bad}
         return evaluate(
             self._state,
