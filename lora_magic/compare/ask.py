@@ -146,7 +146,7 @@ def refuse(model: Any, slots: Slots | None, ids: Sequence[int], adapter: str) ->
         refuse_base(model, ids)
     raise PromptError(
         f"the logits of {adapter} are not finite, and the base's are: its training diverged. Train "
-        "it again with a smaller --lr"
+        "it again with a smaller --lr, or go on without it"
     )
 
 

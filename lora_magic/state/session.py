@@ -913,7 +913,7 @@ class Session:
         unless `temperature` is above 0) exact match, ROUGE-L, length in tokens, and repetition; of
         texts without prompts the loss alone. For a classifier: loss, accuracy, and the confusion of
         labels. `metric` is a function of your own, a list of them, or a mapping from names:
-        (prompt, answer, reference or None) → a number, of which more is better. `mix`, as for
+        (prompt, answer, reference or None) → a number, higher is better. `mix`, as for
         `ask`, is measured as one more adapter.
 
         Every two are compared by a paired bootstrap over the rows, with Holm's correction over the

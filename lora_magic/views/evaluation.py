@@ -1,4 +1,4 @@
-"""Base and adapters on the same rows: what it says, the means, every two compared, the worst rows.
+"""Base and adapters on the same rows: the verdict, the means, their differences, the worst rows.
 
 Knows the numbers and texts of a record; does not know how they were measured.
 """
@@ -150,8 +150,8 @@ def _pairs(found: Evaluation) -> Markup:
     ]
     if not rows:
         return Markup("")
-    shown = table("Every two compared", _PAIRS, rows, left=3)
-    return details("Every two compared, and how", shown, one(_HOW, muted=True))
+    shown = table("Pairwise differences", _PAIRS, rows, left=3)
+    return details("Pairwise differences, and how they are tested", shown, one(_HOW, muted=True))
 
 
 def _confusions(found: Evaluation) -> Markup:
@@ -201,7 +201,7 @@ def _lines(
     lines = [
         line for row in found.worst()[:ROWS] for line in _row(found, row, metrics, limit, bold)
     ]
-    return lines, ["Row", "Whose", "Text", *(title(found, metric) for metric in metrics)]
+    return lines, ["Row", "Source", "Text", *(title(found, metric) for metric in metrics)]
 
 
 def _row(

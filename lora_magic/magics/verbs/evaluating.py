@@ -46,7 +46,7 @@ EVALUATE = Verb(
         Argument(
             "--metric",
             names,
-            "your own: (prompt, answer, reference) to a number, of which more is better",
+            "your own function of prompt, answer and reference: a number, higher is better",
             "none",
             (),
             (Thing.VARIABLE,),

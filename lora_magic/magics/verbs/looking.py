@@ -211,7 +211,7 @@ COMPARE = Verb(
     notes=(
         *_MIXING,
         "--blind: run the cell again to go on; another --seed begins a new vote. Its .result() has",
-        "the votes: .to_frame(), first + second adds two up, train --data trains on them.",
+        "the votes: .to_frame() lists them, one + another joins two, train --data trains on them.",
     ),
 )
 
