@@ -12,13 +12,15 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 #: Seconds that the exit of the interpreter waits for a step and a checkpoint.
 PATIENCE = 10.0
+
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -47,37 +49,46 @@ class TooSlowError(Exception):
     """A block took longer than its limit."""
 
 
-@contextmanager
-def limited(seconds: float) -> Iterator[None]:
-    """Raise `TooSlowError` in the block once it has taken this long.
+def limited(seconds: float, work: Callable[[], Result]) -> Result:
+    """What `work` returns; raises `TooSlowError` in it once it has taken this long.
 
     It ends Python code, such as a template that loops; one long call of C code is ended late.
     """
-    thread, lock = ctypes.c_ulong(threading.get_ident()), threading.Lock()
-    over = sent = False
+    thread, lock = threading.get_ident(), threading.Lock()
+    running: FrameType | None = sys._getframe()
+    sent = False
 
     def end() -> None:
         nonlocal sent
         with lock:
-            if not over:
+            # An interrupt may have ended `limited` at any line, also before it cancelled the timer.
+            if _on_stack(running, thread):
                 sent = True
                 error = ctypes.py_object(TooSlowError)
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, error)
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), error)
 
     timer = threading.Timer(seconds, end)
     timer.daemon = True
-    timer.start()
     try:
-        yield
+        timer.start()
+        return work()
     finally:
         timer.cancel()
         # It may be sent and not yet raised. It is raised here, in a loop, not taken back: Python
         # would look for it from then on, and hang under a debugger's trace function.
         with suppress(TooSlowError):
             with lock:
-                over = True
+                running = None
             for _ in range(10 if sent else 0):
                 pass
+
+
+def _on_stack(frame: FrameType | None, thread: int) -> bool:
+    """Is a thread running this frame, or something that it called?"""
+    now = sys._current_frames().get(thread) if frame is not None else None
+    while now is not None and now is not frame:
+        now = now.f_back
+    return now is not None
 
 
 class OneInterrupt:

@@ -83,13 +83,13 @@ CEILINGS = {
     "evaluation": 1325,
     "compare": 1510,
     "adapters": 4846,
-    "base": 2680,
+    "base": 2682,
     "lowrank": 704,
     "views": 3297,
-    ROOT: 570,
+    ROOT: 576,
     "demo": 4467,
-    WITHOUT_DEMO: 29644,
-    ALL: 34111,
+    WITHOUT_DEMO: 29652,
+    ALL: 34119,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
 import threading
+import time
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -59,23 +63,62 @@ def test_an_interrupt_waits_for_the_end_of_an_undisturbed_block() -> None:
 
 
 def test_a_block_that_never_ends_is_ended_and_one_that_ends_is_left_alone() -> None:
-    with pytest.raises(TooSlowError), limited(0.05):
+    def forever() -> None:
         while True:
             pass
-    with limited(60):
-        done = True
-    assert done
+
+    with pytest.raises(TooSlowError):
+        limited(0.05, forever)
+    assert limited(60, lambda: "done") == "done"
 
 
 def test_what_is_over_is_not_ended_any_more() -> None:
     for _ in range(200):
         # The limit is reached while the block ends.
         try:
-            with limited(1e-5):
-                pass
+            limited(1e-5, lambda: None)
         except TooSlowError:
             continue
     assert threading.active_count() < 100
+
+
+def test_a_limit_that_is_interrupted_at_any_line_ends_nothing_later() -> None:
+    lines = _interrupted_at(None)
+    assert lines > 8
+    assert sum(_interrupted_at(line) for line in range(lines)) == 0
+
+
+def _interrupted_at(line: int | None) -> int:
+    """Interrupts `limited` at a line of it and goes on for longer than its limit.
+
+    Returns the number of lines that ran without an interrupt, or how often the rest was ended.
+    """
+    seen = 0
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        nonlocal seen
+        if frame.f_code is not limited.__code__:
+            return None
+        if event == "line":
+            seen += 1
+            if seen - 1 == line:
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            limited(0.02, lambda: None)
+    finally:
+        sys.settrace(before)
+    try:
+        end = time.monotonic() + 0.06
+        while time.monotonic() < end:
+            pass
+    except TooSlowError:
+        return 1
+    return seen if line is None else 0
 
 
 def test_a_limit_leaves_nothing_behind_that_a_debugger_would_wait_for() -> None:
@@ -84,7 +127,7 @@ def test_a_limit_leaves_nothing_behind_that_a_debugger_would_wait_for() -> None:
         "from lora_magic.interrupts import limited\n"
         "for seconds in (60, *[1e-5] * 50):\n"
         "    try:\n"
-        "        with limited(seconds): pass\n"
+        "        limited(seconds, lambda: None)\n"
         "    except Exception: pass\n"
         "sys.settrace(lambda *_: None)\n"
         "print((lambda: 'done')())"

@@ -84,13 +84,15 @@ def _run(tokenizer: Any, conversations: Sequence[Turns], tools: Any, answering: 
     most = _MORE + 10 * sum(len(str(turn)) for turns in conversations for turn in turns)
     given = {"tools": list(tools)} if tools else {}
     try:
-        with limited(_SECONDS):
-            texts = tokenizer.apply_chat_template(
+        texts = limited(
+            _SECONDS,
+            lambda: tokenizer.apply_chat_template(
                 [list(turns) for turns in conversations],
                 tokenize=False,
                 add_generation_prompt=answering,
                 **given,
-            )
+            ),
+        )
         length = sum(map(len, texts))
         if length <= most:
             return [_OPENED_TWICE.sub("", text) for text in texts]
