@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from lora_magic.adapters.merge import MergeReport as MergeReport
     from lora_magic.adapters.spec import AdapterSpec as AdapterSpec
     from lora_magic.compare.comparison import Comparison as Comparison
+    from lora_magic.compare.lens import Lens as Lens
     from lora_magic.errors import LoraMagicError as LoraMagicError
     from lora_magic.evaluation.board import Board as Board
     from lora_magic.evaluation.evaluation import Evaluation as Evaluation
     from lora_magic.evaluation.votes import Votes as Votes
+    from lora_magic.lowrank.similarity import Similarity as Similarity
     from lora_magic.lowrank.spectrum import Spectrum as Spectrum
     from lora_magic.state.session import Session as Session
     from lora_magic.state.sweep_result import Sweep as Sweep
@@ -34,10 +36,12 @@ _HOMES = {
     "Board": "lora_magic.evaluation.board",
     "Comparison": "lora_magic.compare.comparison",
     "Evaluation": "lora_magic.evaluation.evaluation",
+    "Lens": "lora_magic.compare.lens",
     "LoraMagicError": "lora_magic.errors",
     "MergeReport": "lora_magic.adapters.merge",
     "RunSummary": "lora_magic.training.summary",
     "Session": "lora_magic.state.session",
+    "Similarity": "lora_magic.lowrank.similarity",
     "Spectrum": "lora_magic.lowrank.spectrum",
     "Sweep": "lora_magic.state.sweep_result",
     "TrainSpec": "lora_magic.training.spec",
@@ -50,10 +54,12 @@ __all__ = [
     "Board",
     "Comparison",
     "Evaluation",
+    "Lens",
     "LoraMagicError",
     "MergeReport",
     "RunSummary",
     "Session",
+    "Similarity",
     "Spectrum",
     "Sweep",
     "TrainSpec",

@@ -19,8 +19,8 @@ from lora_magic.training.forgetting import ReadText, TextForgetting
 from tests.classifiers import saved, tiny_of
 
 NAMES = """
-    Adapter AdapterSpec Board Comparison Evaluation LoraMagicError MergeReport RunSummary Session
-    Spectrum Sweep TrainSpec Votes session
+    Adapter AdapterSpec Board Comparison Evaluation Lens LoraMagicError MergeReport RunSummary
+    Session Similarity Spectrum Sweep TrainSpec Votes session
 """
 
 #: Verb → its words, then its flags. Every cell with a body also takes --out.
@@ -53,13 +53,16 @@ SURFACE = {
     "history": "NAME --all",
     "board": "NAME --sort",
     "doctor": "--report",
-    "ratio": "NAME --method --rank --targets --virtual-tokens",
-    "spectrum": "NAME --module",
+    "ratio": "NAME --method --rank --targets --virtual-tokens --matrix",
+    "spectrum": "NAME --module --measure --intruders",
+    "similarity": "NAME --module --side",
+    "lens": "NAME --data --column --seed",
     "panel": "VIEW",
     "merge": "NAME --check",
     "unmerge": "",
     "blend": "NEW WEIGHTS --method --rank --density --seed --replace",
-    "compress": "NAME NEW --rank --energy --replace",
+    "compress": "NAME NEW --rank --energy --remove-intruders --data --columns --map --format"
+    " --skip-bad --rows --replace",
     "save": "NAME FOLDER",
     "open": "FOLDER NAME --allow-other-base --replace",
     "verify": "--quick",

@@ -1,4 +1,4 @@
-"""Reads a session's state and changes nothing: variants, counts, spectra, board, status."""
+"""Reads a session's state and changes nothing: variants, counts, board, status."""
 
 from __future__ import annotations
 
@@ -16,10 +16,8 @@ from lora_magic.adapters.store import is_saved_as
 from lora_magic.adapters.targets import canonical, carries_lora, leaf_names
 from lora_magic.base import DEMO
 from lora_magic.compare.stack import Variant
-from lora_magic.errors import AdapterError, PromptError, StateError, listed, near
+from lora_magic.errors import AdapterError, PromptError, listed, near
 from lora_magic.evaluation.board import Board, board_of
-from lora_magic.lowrank.dense import Update
-from lora_magic.lowrank.spectrum import Spectrum, spectrum_of
 
 from .resolve import resolve_spec
 from .session_state import SessionState, View
@@ -162,57 +160,6 @@ def _one(state: SessionState, name: str | None) -> LiveAdapter | None:
     """The adapter of that name, else the active one; None if none or several are active."""
     chosen = name or (state.active if state.active in state.attached else None)
     return state.named(chosen) if chosen else None
-
-
-def spectrum(state: SessionState, names: Sequence[str], module: str | None) -> Spectrum:
-    """The spectra of the named adapters, else of the active ones, else of all that have a ΔW.
-
-    Raises `AdapterError` for a method without a ΔW.
-    """
-    _ = state.base
-    every = [n for n, a in state.attached.items() if not a.method.no_spectrum]
-    chosen = list(names) or list(state.together) or every
-    if not chosen:
-        raise StateError("no adapter with a ΔW is attached; type: %lora attach NAME")
-    for name in chosen:
-        method = state.named(name).method
-        if method.no_spectrum:
-            look = f"%lora compare --adapters {name} {prompt_of(state.view())}"
-            look = look if state.base.tokenizer is not None else f"%lora ratio {name}"
-            raise AdapterError(
-                f"{name} ({method.title}) has no spectrum: {method.no_spectrum}. "
-                f"To see what it does, type: {look}"
-            )
-    updates: dict[str, Mapping[str, Update]] = {n: state.named(n).updates() for n in chosen}
-    if module is not None:
-        updates = {name: _only(found, module) for name, found in updates.items()}
-    return spectrum_of(updates)
-
-
-def _only(deltas: Mapping[str, Update], module: str) -> dict[str, Update]:
-    """The deltas of the matching modules: by a path or its end, else by parts in order
-    (`0.q_proj`), else by any substring of a path."""
-    if not isinstance(module, str):
-        raise AdapterError(f"--module {module!r}: expected a module's name.")
-    matches = (
-        lambda path: path == module or path.endswith(f".{module}"),
-        lambda path: _in_order(module.split("."), path.split(".")),
-        lambda path: module in path,
-    )
-    for matching in matches:
-        found = {path: delta for path, delta in deltas.items() if matching(path)}
-        if found:
-            return found
-    raise AdapterError(
-        f"--module {module}: no such module in the adapter, which has {listed(deltas)}."
-        f"{near(module, deltas)}"
-    )
-
-
-def _in_order(parts: Sequence[str], path: Sequence[str]) -> bool:
-    """Are all parts in the path, in this order, the last at its end?"""
-    rest = iter(path)
-    return path[-1] == parts[-1] and all(part in rest for part in parts)
 
 
 def board(view: View, names: Sequence[str], sort: str | None) -> Board:

@@ -39,12 +39,14 @@ if TYPE_CHECKING:
     from lora_magic.compare.ask import Answer, OnText
     from lora_magic.compare.bulk import Answers
     from lora_magic.compare.comparison import Comparison
+    from lora_magic.compare.lens import Lens
     from lora_magic.compare.prediction import Classification, Prediction
     from lora_magic.data.records import Function
     from lora_magic.data.row import Rows
     from lora_magic.evaluation.board import Board
     from lora_magic.evaluation.evaluation import Evaluation
     from lora_magic.evaluation.passes import Watch
+    from lora_magic.lowrank.similarity import Similarity
     from lora_magic.lowrank.spectrum import Spectrum
     from lora_magic.magics.panel import Panel
     from lora_magic.training.preview import Preview
@@ -947,6 +949,7 @@ class Session:
         rank: int | None = None,
         targets: str | Sequence[str] | None = None,
         virtual_tokens: int | None = None,
+        matrix: str | None = None,
     ) -> ParameterCount:
         """Trainable parameters against the base's, of an adapter or of a planned one.
 
@@ -955,6 +958,8 @@ class Session:
         """
         from . import queries
 
+        if matrix is not None:
+            raise StateError("ratio: --matrix is not there yet; type: %lora ratio")
         flags = {
             "method": method,
             "rank": rank,
@@ -964,15 +969,43 @@ class Session:
         return queries.ratio(self._state, name, flags)
 
     @transactional
-    def spectrum(self, *names: str, module: str | None = None) -> Spectrum:
+    def spectrum(
+        self,
+        *names: str,
+        module: str | None = None,
+        measure: str = "effective_rank",
+        intruders: bool = False,
+    ) -> Spectrum:
         """The singular values of ΔW, module by module; several adapters as "a", "b" or "a,b".
 
         The default is the active adapters, or with base active every adapter that has a ΔW.
         """
-        from . import queries
+        from . import inside, queries
 
+        if measure != "effective_rank" or intruders:
+            raise StateError("spectrum: this flag is not there yet; type: %lora spectrum")
         chosen = [name for given in names for name in queries.adapter_names(given)]
-        return queries.spectrum(self._state, chosen, module)
+        return inside.spectrum(self._state, chosen, module)
+
+    @transactional
+    def similarity(
+        self, *names: str, module: str | None = None, side: str = "inputs"
+    ) -> Similarity:
+        """How far the directions of two adapters overlap, and what ΔW amplifies of W."""
+        raise StateError("similarity is not there yet; type: %lora spectrum")
+
+    @transactional
+    def lens(
+        self,
+        name: str | None = None,
+        *,
+        data: Any = None,
+        column: str | None = None,
+        seed: int = 0,
+        watch: Watch | None = None,
+    ) -> Lens:
+        """What an adapter learned, as tokens: from its answers, and from its hidden states."""
+        raise StateError("lens is not there yet; type: %lora spectrum")
 
     def history(self, *names: str, all: bool = False) -> History | Difference:
         """What was done: this session's verbs that changed something, from the ledger.
@@ -1105,6 +1138,14 @@ class Session:
         *,
         rank: int | None = None,
         energy: float | None = None,
+        remove_intruders: bool = False,
+        data: Any = None,
+        text: str | None = None,
+        columns: str | None = None,
+        map_: Function | None = None,
+        format: str | None = None,
+        skip_bad: bool = False,
+        rows: int | None = None,
         replace: bool = False,
     ) -> Compression:
         """A plain LoRA of a smaller rank, not activated: the best approximation (Eckart–Young).
@@ -1117,4 +1158,6 @@ class Session:
         """
         from . import combining
 
+        if remove_intruders or data is not None or text is not None:
+            raise StateError("compress: this flag is not there yet; type: %lora compress")
         return combining.compress(self._state, name, new, rank=rank, energy=energy, replace=replace)

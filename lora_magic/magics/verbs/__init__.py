@@ -7,6 +7,7 @@ from lora_magic.magics.verbs.adapters import ATTACH, DETACH, OPEN, SAVE, SWAP
 from lora_magic.magics.verbs.base import LOAD, RESET, USE, VERIFY
 from lora_magic.magics.verbs.combining import BLEND, COMPRESS, MERGE, UNMERGE
 from lora_magic.magics.verbs.evaluating import EVALUATE
+from lora_magic.magics.verbs.inside import LENS, RATIO, SIMILARITY, SPECTRUM
 from lora_magic.magics.verbs.looking import (
     ASK,
     BOARD,
@@ -14,14 +15,25 @@ from lora_magic.magics.verbs.looking import (
     DOCTOR,
     HISTORY,
     PANEL,
-    RATIO,
-    SPECTRUM,
     STATUS,
 )
 from lora_magic.magics.verbs.training import DATA, PREVIEW, SWEEP, TRAIN
 
 _WORK = (LOAD, USE, ATTACH, DETACH, DATA, PREVIEW, TRAIN, SWEEP, SWAP)
-_LOOK = (ASK, COMPARE, EVALUATE, BOARD, STATUS, HISTORY, DOCTOR, RATIO, SPECTRUM, PANEL)
+_LOOK = (
+    ASK,
+    COMPARE,
+    EVALUATE,
+    BOARD,
+    STATUS,
+    HISTORY,
+    DOCTOR,
+    RATIO,
+    SPECTRUM,
+    SIMILARITY,
+    LENS,
+    PANEL,
+)
 _KEEP = (MERGE, UNMERGE, BLEND, COMPRESS, SAVE, OPEN, VERIFY, RESET)
 
 VERBS: dict[str, Verb] = {verb.name: verb for verb in (*_WORK, *_LOOK, *_KEEP)}

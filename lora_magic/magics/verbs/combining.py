@@ -5,6 +5,7 @@ from __future__ import annotations
 from lora_magic.adapters.methods import BLENDS
 from lora_magic.magics.verb import AN_ADAPTER, Argument, Verb, number, text, whole
 from lora_magic.magics.verbs.adapters import A_NAME
+from lora_magic.magics.verbs.training import READING
 
 _REPLACE = Argument("--replace", None, "replace an adapter of that name")
 _WEIGHTS = "adapters with their weights, as a=0.7,b=-0.3"
@@ -48,10 +49,14 @@ COMPRESS = Verb(
         Argument("NEW", text, "the new adapter's name", "NAME_r4 or NAME_e95", many="?"),
         Argument("--rank", whole, "the new rank of every module", "none"),
         Argument("--energy", number, "share of Σσ² that each module keeps", "none"),
+        Argument("--remove-intruders", None, "keep the rank, and remove the intruder dimensions"),
+        *READING,
+        Argument("--rows", whole, "only the first N rows", "all"),
         _REPLACE,
     ),
     (
         "%lora compress pirate",
+        "%lora compress pirate --data held_out",
         "%lora compress pirate --rank 4",
         "%lora compress pirate small --energy 0.95",
     ),

@@ -1,11 +1,10 @@
-"""Verbs that look and change nothing: ask, compare, status, history, board, doctor, ratio …"""
+"""Verbs that look and change nothing: ask, compare, status, history, board, doctor, panel."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lora_magic.adapters.methods import METHODS
 from lora_magic.adapters.spec import BASE_NAME
 from lora_magic.compare.comparison import Unfinished
 from lora_magic.compare.limits import DEFAULT_NEW_TOKENS
@@ -24,10 +23,6 @@ from lora_magic.magics.verb import (
     weighted,
     whole,
 )
-from lora_magic.magics.verbs.adapters import A_NAME, TARGETS
-
-_ALL_ACTIVE = "the active adapters; with base active all"
-_MODULES = (Thing.MODULE,)
 
 #: The panel's controls, by the verb whose record they are shown below.
 VIEWS = {
@@ -275,38 +270,6 @@ DOCTOR = Verb(
     ("%lora doctor", "%lora doctor --report"),
     announces=True,
     run=_doctor,
-)
-
-RATIO = Verb(
-    "ratio",
-    "count trainable parameters against the base's",
-    (
-        A_NAME,
-        Argument("--method", text, "as if it used this method", "its own", tuple(METHODS)),
-        Argument("--rank", whole, "as if it had this rank", "its own"),
-        Argument(
-            "--targets",
-            text,
-            "as if it had these targets",
-            "its own",
-            TARGETS,
-            _MODULES,
-            several=True,
-        ),
-        Argument("--virtual-tokens", whole, "as if it had so many virtual tokens", "its own"),
-    ),
-    ("%lora ratio", "%lora ratio --rank 64", "%lora ratio --method houlsby --rank 8"),
-    controls=lambda call: {"adapter": call.words.get("name"), **call.flags},
-)
-
-SPECTRUM = Verb(
-    "spectrum",
-    "show the singular values of ΔW, module by module",
-    (
-        Argument("NAME", names, "adapters", _ALL_ACTIVE, (), AN_ADAPTER, "*", several=True),
-        Argument("--module", text, "only modules with this in their name", "all", (), _MODULES),
-    ),
-    ("%lora spectrum pirate", "%lora spectrum pirate,formal"),
 )
 
 PANEL = Verb(

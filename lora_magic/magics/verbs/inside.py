@@ -1,0 +1,124 @@
+"""Verbs that look inside an adapter: ratio, spectrum, similarity, lens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lora_magic.adapters.methods import METHODS
+from lora_magic.interrupts import Stop
+from lora_magic.magics.variables import data
+from lora_magic.magics.verb import AN_ADAPTER, Argument, Call, Thing, Verb, names, text, whole
+from lora_magic.magics.verbs.adapters import A_NAME, TARGETS
+
+_ALL_ACTIVE = "the active adapters; with base active all"
+_MODULES = (Thing.MODULE,)
+_MODULE = Argument("--module", text, "only modules with this in their name", "all", (), _MODULES)
+
+#: Which singular vectors `similarity` compares: those of ΔW, or of one of its factors.
+SIDES = ("inputs", "outputs", "A", "B")
+
+
+def _lens(call: Call) -> object:
+    """The readings, with a line of progress; ■ ends them after the next token."""
+
+    def watch(line: Callable[[], str]) -> bool:
+        if call.reporter is not None:
+            call.reporter.count(line)
+        return stop.requested
+
+    with Stop() as stop:
+        return call.session.lens(call.words.get("name"), **call.flags, watch=watch)
+
+
+RATIO = Verb(
+    "ratio",
+    "count trainable parameters against the base's",
+    (
+        A_NAME,
+        Argument("--method", text, "as if it used this method", "its own", tuple(METHODS)),
+        Argument("--rank", whole, "as if it had this rank", "its own"),
+        Argument(
+            "--targets",
+            text,
+            "as if it had these targets",
+            "its own",
+            TARGETS,
+            _MODULES,
+            several=True,
+        ),
+        Argument("--virtual-tokens", whole, "as if it had so many virtual tokens", "its own"),
+        Argument(
+            "--matrix",
+            text,
+            "one matrix of this shape, without a model",
+            "none",
+            shape="4096x11008",
+        ),
+    ),
+    (
+        "%lora ratio",
+        "%lora ratio --rank 64",
+        "%lora ratio --method houlsby --rank 8",
+        "%lora ratio --matrix 4096x4096 --rank 8",
+    ),
+    controls=lambda call: {"adapter": call.words.get("name"), **call.flags},
+)
+
+SPECTRUM = Verb(
+    "spectrum",
+    "show the singular values of ΔW, module by module",
+    (
+        Argument("NAME", names, "adapters", _ALL_ACTIVE, (), AN_ADAPTER, "*", several=True),
+        _MODULE,
+        Argument(
+            "--measure",
+            text,
+            "what the heat map shows",
+            "effective_rank",
+            ("effective_rank", "stable_rank", "relative_norm", "sigma_1", "sigma_2"),
+        ),
+        Argument("--intruders", None, "mark the intruder dimensions of every module"),
+    ),
+    (
+        "%lora spectrum pirate",
+        "%lora spectrum pirate,formal --module 0.q_proj",
+        "%lora spectrum pirate --measure relative_norm",
+    ),
+)
+
+SIMILARITY = Verb(
+    "similarity",
+    "show how far the directions of two adapters overlap, and what ΔW amplifies of W",
+    (
+        Argument("NAME", names, "adapters", _ALL_ACTIVE, (), AN_ADAPTER, "*", several=True),
+        _MODULE,
+        Argument("--side", text, "which directions are compared", "inputs", SIDES),
+    ),
+    (
+        "%lora similarity pirate,formal",
+        "%lora similarity pirate,formal --module 0.q_proj --side outputs",
+    ),
+)
+
+LENS = Verb(
+    "lens",
+    "show what an adapter learned, as tokens: from its answers to questions, and from its states",
+    (
+        A_NAME,
+        Argument(
+            "--data",
+            text,
+            "a variable or a file with a general question in each row",
+            "100 questions",
+            (),
+            (Thing.VARIABLE, Thing.FILE),
+            shape="VAR|PATH",
+            reads=data,
+        ),
+        Argument("--column", text, "the column of questions", "prompt, or the only one of text"),
+        Argument("--seed", whole, "seed of the random direction beside it"),
+    ),
+    ("%lora lens pirate", "%lora lens pirate --data questions"),
+    answers=True,
+    run=_lens,
+)
