@@ -10,7 +10,7 @@ import gc
 import os
 import sys
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -209,9 +209,10 @@ class SessionState:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def __del__(self) -> None:
-        # The model may outlive a session that nobody has reset, but not the process.
-        if self._base is not None and self._slots is not None and not sys.is_finalizing():
+    def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
+        # The model may outlive a session that nobody has reset, but not the process, in whose end a
+        # module's own names are None.
+        if self._base is not None and self._slots is not None and not ending():
             self._slots.write({})
             self._base.release()
 

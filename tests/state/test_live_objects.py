@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import signal
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,7 @@ from transformers import (
 )
 
 from lora_magic.errors import BaseModelError, LoraMagicError, TrainingError
+from lora_magic.state import session_state
 from lora_magic.state.session import Session
 from tests.conftest import logits, perturb
 from tests.state.shared import ROWS
@@ -277,6 +279,18 @@ def test_a_session_that_is_gone_gives_its_model_back() -> None:
     assert found(model) == before
     second.use(model, tiny_tokenizer())
     second.reset()
+
+
+def test_a_session_at_the_end_of_the_process_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", said.append)
+    session = Session()
+    session.use(tiny_model(), tiny_tokenizer())
+    # The interpreter sets a module's names to None before it takes the last objects apart.
+    monkeypatch.setattr(session_state, "sys", None)
+    del session
+    gc.collect()
+    assert not said
 
 
 def test_a_claim_does_not_keep_a_model_alive() -> None:
