@@ -8,14 +8,14 @@ they are.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from lora_magic.numbers import figures
 from lora_magic.printable import one_line
 from lora_magic.views import svg
 from lora_magic.views.axis import Scale, ticks
 from lora_magic.views.html import Markup, tag
-from lora_magic.views.style import GREY, mixed
+from lora_magic.views.style import GREY, ORANGE, mixed
 from lora_magic.views.text import shortened
 
 # A saved notebook shows a cell of JupyterLab about 700 px wide on a screen of 800.
@@ -41,12 +41,15 @@ def heat_map(
     high: float,
     *,
     live: bool = False,
+    marks: Collection[tuple[int, int]] = (),
+    marked: str = "",
 ) -> Markup:
-    """The matrix, its first row on top, coloured from `low` to `high`; None is hatched: n/a.
+    """The matrix, its first row on top, coloured from `low` to `high`.
 
-    `title` is above the picture, and the beginning of its text for screen readers. An image, which
-    a saved notebook keeps; with `live`, for an output that is redrawn, a picture in which each
-    value shows on hover.
+    None is hatched, n/a; NaN is no cell at all. `title` is above the picture, and the beginning of
+    its text for screen readers. An image, which a saved notebook keeps; with `live`, for an output
+    that is redrawn, a picture in which each value shows on hover. The cells of `marks` have a
+    corner, which the legend calls `marked`.
     """
     frame = _Frame(rows, columns)
     shapes = [
@@ -54,7 +57,9 @@ def heat_map(
         *frame.labels(),
         *(_named_cells if live else _cells)(frame, values, low, high),
         *_digits_in(frame, values, low, high),
+        *(_corner(frame.corner(*place), frame.inside[0]) for place in marks),
         *_legend(frame, low, high, any(one is None for row in values for one in row)),
+        *(_mark_legend(frame, marked) if marks else ()),
     ]
     draw = svg.picture if live else svg.image
     return draw(frame.width, frame.height, _described(values, rows, columns, title), *shapes)
@@ -76,7 +81,7 @@ class _Frame:
         self.high = min(_HIGHEST, max(_LOWEST, _WIDTH / max(1, len(rows))))
         self.end = self.left + self.wide * len(columns)
         self.bottom = _HEAD + self.high * len(rows)
-        self.width = max(self.end + 4, self.left + _LEGEND + 130, 420)
+        self.width = max(self.end + 4, self.left + _LEGEND + 260)
         self.height = self.bottom + _FOOT
 
     @property
@@ -181,6 +186,19 @@ def _hatched(x: float, y: float, wide: float, high: float) -> list[Markup]:
     return [shape, svg.rules(lines, ".6")]
 
 
+def _corner(place: svg.Point, wide: float) -> Markup:
+    """A triangle in the upper right corner of a cell, seen on every colour by its outline."""
+    x, y = place[0] + wide, place[1]
+    drawn = f"M{svg.coordinate(x - 7)},{svg.coordinate(y)}h7v7z"
+    return tag("path", d=drawn, fill=ORANGE, stroke=_WHITE, stroke_width=".8")
+
+
+def _mark_legend(frame: _Frame, marked: str) -> Iterator[Markup]:
+    left, top = frame.left + _LEGEND + 84, frame.bottom + 10
+    yield _corner((left, top + 1), 8)
+    yield svg.label(left + 14, top + 9, marked)
+
+
 def _legend(frame: _Frame, low: float, high: float, missing: bool) -> Iterator[Markup]:
     """The colours of the range and their values, and what hatching means if there is any."""
     top, step = frame.bottom + 10, _LEGEND / (_LEVELS + 1)
@@ -216,9 +234,11 @@ def _described(
 def _numbered(
     values: Sequence[Sequence[float | None]],
 ) -> Iterator[tuple[int, int, float | None]]:
+    """Row, column and value of every cell that there is."""
     for i, row in enumerate(values):
         for j, value in enumerate(row):
-            yield i, j, value
+            if value is None or not math.isnan(value):
+                yield i, j, value
 
 
 def _spaced(total: int, most: int) -> range:
