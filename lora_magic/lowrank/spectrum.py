@@ -217,7 +217,7 @@ class Spectrum:
         if adapter in self._untrained():
             return f"{adapter}: {UNTRAINED}"
         series = [sigma for name, _, sigma in self._series() if name == adapter]
-        ranks = sorted(effective_rank(sigma) for sigma in series)
+        ranks = sorted(effective_rank(sigma) for sigma in series if any(sigma))
         noun = "module" if len(series) == 1 else "modules"
         spread = _span(f"{ranks[0]:.1f}", f"{ranks[-1]:.1f}")
         rank = max(len(sigma) for sigma in series)

@@ -206,6 +206,8 @@ def _legend(frame: _Frame, low: float, high: float, missing: bool) -> Iterator[M
         yield svg.box(frame.left + step * level, top, step + 0.5, 10, fill=_colour(level))
     scale = Scale(low, high, frame.left, frame.left + _LEGEND)
     marks = ticks(low, high) if high > low else [(low, _digits(low))]
+    if high > low and high - marks[-1][0] > 0.15 * (high - low):
+        marks.append((high, _digits(high)))
     yield svg.labels("middle", [(scale(value), top + 22, text) for value, text in marks])
     if missing:
         right = frame.left + _LEGEND + 24
@@ -262,5 +264,5 @@ def _digits(value: float | None) -> str:
     """Two significant figures, without a leading zero: 5.2, .34."""
     if value is None:
         return NONE
-    text = figures(value, 2)
+    text = figures(float(f"{value:.1e}"), 2)  # 9.96 is 10, not 10.0
     return text[1:] if text.startswith("0.") else text
