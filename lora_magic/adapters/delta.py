@@ -37,10 +37,26 @@ def update_of(original: nn.Module, layer: nn.Module) -> Update | None:
         return low
     if not _is_matrix(original) or not _merges(layer):
         return None
-    weight = merged_parameters(original, layer).get("weight")
+    exact = exact_of(original)
+    weight = merged_parameters(original, layer, exact).get("weight")
     if weight is None:
         return None
-    return DenseUpdate(outputs_first(original, weight) - outputs_first(original, start(original)))
+    return _between(original, weight)
+
+
+def merged_update(original: nn.Module, merged: nn.Module) -> Update | None:
+    """ΔW that is in the weights of a merged module, rounding included; None without a matrix."""
+    weight = merged._parameters.get("weight")
+    if weight is None or weight is original._parameters.get("weight") or not _is_matrix(original):
+        return None
+    return _between(original, weight.detach())
+
+
+def _between(original: nn.Module, weight: Tensor) -> DenseUpdate:
+    """W − W0 in float64: float32 would be wrong by 1e-7 of W, which can be 1e-4 of ΔW."""
+    exact = exact_of(original)
+    both = (outputs_first(original, one).to(exact) for one in (weight, start(original)))
+    return DenseUpdate(next(both) - next(both))
 
 
 def low_rank_of(layer: nn.Module) -> LowRank | None:
@@ -91,21 +107,24 @@ def scaling_of(layer: Any) -> float:
     return float(layer.scaling[PEFT_NAME])
 
 
-def merged_parameters(original: nn.Module, layer: nn.Module) -> dict[str, Tensor]:
+def merged_parameters(
+    original: nn.Module, layer: nn.Module, dtype: torch.dtype | None = None
+) -> dict[str, Tensor]:
     """The parameters of a plain module with the same outputs as the layer, by name.
 
-    In the module's own layout, float64 for float32 weights and float32 for narrower ones: the
-    caller rounds them once. A quantised weight is dequantised as in the layer's forward pass.
+    In the module's own layout, computed in `dtype`, else in float64 for float32 weights and float32
+    for narrower ones: the caller rounds them once. A quantised weight is dequantised as in the
+    layer's forward pass.
     """
     part: Any = layer
-    wide = wide_of(original)
+    wide = dtype or wide_of(original)
     copy = copy_in(layer)
     found: dict[str, Tensor] = {}
     if copy is not None:
         found = {name: value.detach().to(wide) for name, value in copy.current().items()}
     if isinstance(layer, TrainableCopy):
         return found
-    weight = outputs_first(original, found.get("weight", start(original)))
+    weight = outputs_first(original, found.get("weight", start(original).to(wide)))
     if hasattr(part, "ia3_l"):
         return _rescaled(original, part, weight, found)
     own = _factors(part) if not hasattr(part, "lora_E") else low_rank_of(part)
@@ -152,6 +171,12 @@ def wide_of(original: nn.Module) -> torch.dtype:
     """A number format wider than the weight's, so that a sum is rounded only once, at the end."""
     first = next(iter(original.parameters(recurse=False)))
     return torch.float64 if first.dtype in (torch.float32, torch.float64) else torch.float32
+
+
+def exact_of(original: nn.Module) -> torch.dtype:
+    """float64, where the device of the module has it."""
+    device = next(iter(original.parameters(recurse=False))).device.type
+    return torch.float32 if device == "mps" else torch.float64
 
 
 def outputs_first(original: nn.Module, weight: Tensor) -> Tensor:

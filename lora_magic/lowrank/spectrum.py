@@ -1,4 +1,4 @@
-"""The spectrum of ΔW, module by module: singular values and what they say about rank.
+"""The spectrum of ΔW, module by module: singular values, what they say about rank, and W's beside.
 
 Knows updates, low-rank and dense; knows no model. Charts are drawn by the views.
 """
@@ -6,13 +6,14 @@ Knows updates, low-rank and dense; knows no model. Charts are drawn by the views
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from lora_magic.errors import AdapterError, listed
+from lora_magic.errors import AdapterError, listed, near
 from lora_magic.frames import frame
 from lora_magic.printable import one_line
 
@@ -22,6 +23,18 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 UNTRAINED = "not trained yet: ΔW = 0"
+
+#: What a heat map can show of each module, and its title; `sigma_1`, `sigma_2` and so on too.
+MEASURES = {
+    "effective_rank": "effective rank of ΔW",
+    "stable_rank": "stable rank of ΔW",
+    "energy_90": "σ that hold 90% of Σσ² of ΔW",
+    "norm": "‖ΔW‖",
+    "relative_norm": "‖ΔW‖ in percent of ‖W‖",
+    "intruders": "intruder dimensions of W + ΔW",
+}
+_SUBSCRIPT = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+_SIGMA = re.compile(r"sigma_([1-9][0-9]{0,5})")
 
 
 def effective_rank(sigma: Sequence[float]) -> float:
@@ -71,16 +84,63 @@ class SpectrumRow:
     sigma: float
 
 
+@dataclass(frozen=True, slots=True)
+class ModuleWeight:
+    """W of one module: ‖W‖_F, and its own singular values if they were asked for.
+
+    `count` is min(d, k), how many there are; `sigma` has all of them or, where that takes long, the
+    first by a randomised decomposition.
+    """
+
+    module: str
+    norm: float
+    count: int
+    sigma: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleIntruders:
+    """The intruder dimensions of one module: index from 1 and σ, both in W + ΔW, and |cosine|."""
+
+    adapter: str
+    module: str
+    found: tuple[tuple[int, float, float], ...]
+
+
 @dataclass(frozen=True)
 class Spectrum:
-    """The singular values of ΔW for one or more adapters: names and numbers only."""
+    """The singular values of ΔW for one or more adapters: names and numbers only.
+
+    `measure` is what its heat map shows. `weights` are the modules' own weights. `intruders` are
+    those of the modules that were examined. `merged` names an adapter whose ΔW is the one in the
+    merged weights, rounding included.
+    """
 
     rows: tuple[SpectrumRow, ...]
+    measure: str = "effective_rank"
+    weights: tuple[ModuleWeight, ...] = ()
+    intruders: tuple[ModuleIntruders, ...] = ()
+    merged: str = ""
+
+    def __post_init__(self) -> None:
+        check_measure(self.measure)
+        longest = max((row.index for row in self.rows), default=0)
+        found = _SIGMA.fullmatch(self.measure)
+        if found and self.rows and int(found[1]) > longest:
+            raise AdapterError(
+                f"--measure {self.measure}: ΔW has at most {longest} singular values; type: "
+                f"--measure sigma_{longest}"
+            )
 
     @property
     def adapters(self) -> tuple[str, ...]:
         """The adapters, in the order requested."""
         return tuple(dict.fromkeys(row.adapter for row in self.rows))
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The modules of all adapters, by path."""
+        return tuple(dict.fromkeys(row.module for row in self.rows))
 
     @property
     def line(self) -> str:
@@ -96,14 +156,43 @@ class Spectrum:
         """One row for each adapter and module.
 
         Columns adapter, module, rank, effective_rank, stable_rank, energy_90 (the smallest number
-        of values with 90 % of Σσ²), sigma_1, norm (Frobenius) and note, which says that ΔW = 0; the
-        measures are then 0.
+        of values with 90 % of Σσ²), sigma_1, norm (Frobenius), note, which says that ΔW = 0 (the
+        measures are then 0), relative_norm (‖ΔW‖/‖W‖; missing if W = 0) and intruders (how many
+        intruder dimensions; missing where they were not looked for).
         """
         return frame(self.measures())
 
     def measures(self) -> list[dict[str, object]]:
         """The rows of the summary."""
-        return [_measure(adapter, module, sigma) for adapter, module, sigma in self._series()]
+        norms = {one.module: one.norm for one in self.weights}
+        counts = {(one.adapter, one.module): len(one.found) for one in self.intruders}
+        return [
+            {
+                **(row := _measure(adapter, module, sigma)),
+                "relative_norm": _ratio(row["norm"], norms.get(module)),
+                "intruders": counts.get((adapter, module)),
+            }
+            for adapter, module, sigma in self._series()
+        ]
+
+    def cells(self) -> dict[tuple[str, str], float | None]:
+        """What the heat map shows of each adapter and module; None where there is no such number.
+
+        That is so for ΔW = 0, for a σ beyond the rank, and for what was not computed. A relative
+        norm is in percent.
+        """
+        sigma = _SIGMA.fullmatch(self.measure)
+        found: dict[tuple[str, str], float | None] = {}
+        for row, (adapter, module, values) in zip(self.measures(), self._series(), strict=True):
+            if sigma:
+                place = int(sigma[1])
+                value: Any = values[place - 1] if place <= len(values) else None
+            else:
+                value = row[self.measure]
+            scale = 100.0 if self.measure == "relative_norm" else 1.0
+            zero = not any(values)
+            found[adapter, module] = None if value is None or zero else scale * float(value)
+        return found
 
     def _series(self) -> list[tuple[str, str, list[float]]]:
         grouped = groupby(self.rows, key=lambda row: (row.adapter, row.module))
@@ -128,7 +217,7 @@ class Spectrum:
         if adapter in self._untrained():
             return f"{adapter}: {UNTRAINED}"
         series = [sigma for name, _, sigma in self._series() if name == adapter]
-        ranks = sorted(effective_rank(sigma) for sigma in series)
+        ranks = sorted(effective_rank(sigma) for sigma in series if any(sigma))
         noun = "module" if len(series) == 1 else "modules"
         spread = _span(f"{ranks[0]:.1f}", f"{ranks[-1]:.1f}")
         rank = max(len(sigma) for sigma in series)
@@ -164,6 +253,25 @@ def spectrum_of(adapters: Mapping[str, Mapping[str, Update]]) -> Spectrum:
             f"Train again with a lower learning rate: %%lora_train {next(iter(broken))} --lr 1e-4"
         )
     return Spectrum(tuple(rows))
+
+
+def check_measure(measure: object) -> None:
+    """Raise `AdapterError` for what is no measure of a module."""
+    if not isinstance(measure, str) or not (measure in MEASURES or _SIGMA.fullmatch(measure)):
+        raise AdapterError(
+            f"--measure {measure}: expected one of {', '.join(MEASURES)}, sigma_1, sigma_2 and so "
+            f"on.{near(str(measure), MEASURES)}"
+        )
+
+
+def title_of(measure: str) -> str:
+    """A measure in words: effective rank of ΔW, σ₂ of ΔW."""
+    found = _SIGMA.fullmatch(measure)
+    return f"σ{found[1].translate(_SUBSCRIPT)} of ΔW" if found else MEASURES[measure]
+
+
+def _ratio(norm: object, own: float | None) -> float | None:
+    return float(str(norm)) / own if own else None
 
 
 def _measure(adapter: str, module: str, sigma: list[float]) -> dict[str, object]:

@@ -38,6 +38,7 @@ SAME = {
     "diff": "compare",
     "leaderboard": "board",
     "svd": "spectrum",
+    "intruders": "spectrum",
     "rank": "compress",
     "print_trainable_parameters": "ratio",
     "parameters": "ratio",

@@ -6,6 +6,7 @@ Knows the session and what can be chosen in it; how controls look and behave is 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lora_magic.adapters.methods import METHODS
@@ -13,17 +14,20 @@ from lora_magic.adapters.spec import ALL_LINEAR, ATTENTION, BASE_NAME, AdapterSp
 from lora_magic.adapters.targets import leaf_names, resolve, shape_of
 from lora_magic.errors import AdapterError, CommandError, listed, near
 from lora_magic.evaluation.board import FALLING, Board
+from lora_magic.lowrank.spectrum import MEASURES, Spectrum
 from lora_magic.magics.prompts import blocks_of
 from lora_magic.magics.verbs.looking import VIEWS
 from lora_magic.state.queries import adapter_names, compared, prompt_of, spec_of
 from lora_magic.state.resolve import resolve_spec
+from lora_magic.views import spectrum as spectrum_view
 from lora_magic.views.board import columns, table_html
 from lora_magic.views.comparison import progress_bundle
 from lora_magic.views.controls.board import BoardControls
 from lora_magic.views.controls.compare import CompareControls, Follow, Request
 from lora_magic.views.controls.outputs import outputs
 from lora_magic.views.controls.ratio import Choices, Plan, RatioControls
-from lora_magic.views.controls.widgets import Page, PanelControls, close
+from lora_magic.views.controls.spectrum import SpectrumControls
+from lora_magic.views.controls.widgets import PanelControls, close
 
 if TYPE_CHECKING:
     from lora_magic.compare.comparison import Unfinished
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
 
 #: Up to this Σ d·k·min(d, k) the singular values of dense ΔW are computed at once: about a second.
 AT_ONCE = 4e9
+#: What the spectrum's heat map shows at first, and how many σ its picker offers.
+EFFECTIVE, SIGMAS = "effective_rank", 16
 TITLE = "Ratio, spectrum, comparison and board of this session."
 
 
@@ -56,8 +62,10 @@ class Panel:
         self._busy = False
         self._base: object = None
         self._histories: object = None
+        self._merged: str | None = None
         self._ratio: RatioControls | None = None
-        self._spectrum: Page | None = None
+        self._spectrum: SpectrumControls | None = None
+        self._spectra: Spectrum | None = None
         self._compare: CompareControls | None = None
         self._board: BoardControls | None = None
         self._open()
@@ -128,7 +136,8 @@ class Panel:
             self._panel.show(_page_of(session.status()), self._tabs())
         if drop is not None:
             drop()
-        if self._spectrum is not None and (another or self._histories != self._histories_now):
+        moved = another or self._histories != self._histories_now or self._merged != session.merged
+        if self._spectrum is not None and moved:
             self._follow(self._spectrum)
         if self._compare is not None:
             self._compare.offer(self._answering())
@@ -144,6 +153,7 @@ class Panel:
         if self._compare is not None:
             self._compare.stop_answering()
         self._ratio = self._spectrum = self._compare = self._board = None
+        self._spectra = None
 
         def closing() -> None:
             for one in made:
@@ -153,6 +163,7 @@ class Panel:
 
     def _remember(self) -> None:
         self._base, self._histories = self._base_now, self._histories_now
+        self._merged = self._session.merged
 
     @property
     def _base_now(self) -> object:
@@ -184,7 +195,7 @@ class Panel:
             self._ratio = self._ratio or self._ratio_controls()
             return self._ratio.widget
         if view == "spectrum":
-            self._spectrum = self._spectrum or self._spectrum_page()
+            self._spectrum = self._spectrum or self._spectrum_controls()
             return self._spectrum.widget
         if view == "board":
             self._board = self._board or self._board_controls()
@@ -197,7 +208,10 @@ class Panel:
         if self._ratio is not None:
             self._ratio.refresh()
         if self._spectrum is not None:
+            below = set(self._start) - {"adapters"}
             self._follow(self._spectrum)
+            if below:
+                self._spectrum.page.put("")
         if self._board is not None:
             self._show_board(self._board)
 
@@ -256,8 +270,8 @@ class Panel:
 
     # Spectrum
 
-    def _spectrum_page(self) -> Page:
-        return Page()
+    def _spectrum_controls(self) -> SpectrumControls:
+        return SpectrumControls(self._look, str(self._start.get("measure") or EFFECTIVE))
 
     def _with_spectrum(self) -> list[str]:
         """The adapters to show: the named ones, or, in the spectrum's own panel, the active ones
@@ -271,26 +285,56 @@ class Panel:
             if (name in chosen or not chosen) and not one.method.no_spectrum
         ]
 
-    def _follow(self, page: Page) -> None:
+    def _follow(self, controls: SpectrumControls) -> None:
         """Show the current spectra; those of dense ΔW only if they are quick to compute."""
         names = self._with_spectrum()
         attached = self._session._state.attached
-        dense = [name for name in names if attached[name].stackable() is None]
+        merged = self._session.merged
+        dense = [n for n in names if n == merged or attached[n].stackable() is None]
         sizes = [(c.outputs, c.inputs) for name in dense for c in attached[name].counts]
         slow = dense if sum(d * k * min(d, k) for d, k in sizes) > AT_ONCE else []
         quick = [name for name in names if name not in slow]
-        page.put("")
+        controls.page.put("")
         if quick or not slow:
-            page.show(lambda: self._look(quick))
+            controls.page.show(lambda: self._look_again(controls, quick))
         if slow:
-            page.say(
+            controls.page.say(
                 f"ΔW of {listed(slow)} is dense, so its singular values take a while; type: "
                 f"%lora spectrum {slow[0]}"
             )
 
-    def _look(self, names: Sequence[str]) -> str:
+    def _look_again(self, controls: SpectrumControls, names: Sequence[str]) -> str:
+        """The page after a change of the session; the chosen module stays if it is there."""
+        marked = bool(self._start.get("intruders"))
         with self._session._lock.at_once():
-            return _page_of(self._session.spectrum(*names))
+            found = self._session.spectrum(*names, intruders=marked)
+        chosen = controls.chosen or self._started_with(names)
+        self._spectra, self._start = found, {**self._start, "module": None}
+        sigmas = [f"sigma_{n}" for n in range(1, 1 + max((r.index for r in found.rows), default=0))]
+        now = str(controls.measure.value)
+        measures = [*MEASURES, *sigmas[:SIGMAS], *({now} & {*sigmas[SIGMAS:]})]
+        offered = [one for one in measures if one != "intruders" or marked]
+        controls.offer(offered, found.modules, chosen)
+        return self._look(controls.chosen, str(controls.measure.value))
+
+    def _started_with(self, names: Sequence[str]) -> str | None:
+        """The module that the panel begins with, if its option names one alone."""
+        if self._start.get("module") is None:
+            return None
+        with self._session._lock.at_once():
+            found = self._session.spectrum(*names, module=self._start["module"]).modules
+        return found[0] if len(found) == 1 else None
+
+    def _look(self, module: str | None, measure: str) -> str:
+        """The page of one module, or of all by a measure."""
+        found = self._spectra
+        assert found is not None  # what can be chosen is offered with the spectra
+        if module is not None:
+            having = dict.fromkeys(row.adapter for row in found.rows if row.module == module)
+            with self._session._lock.at_once():
+                found = self._session.spectrum(*having, module=module)
+            return str(spectrum_view.page(found, live=True))
+        return str(spectrum_view.page(replace(found, measure=measure), live=True))
 
     # Board
 
@@ -356,7 +400,7 @@ class Panel:
 
 #: Options for the controls' initial values.
 _STARTS = (
-    *("adapter", "method", "rank", "targets", "virtual_tokens"),
+    *("adapter", "method", "rank", "targets", "virtual_tokens", "module", "measure", "intruders"),
     *("adapters", "sort", "prompt", "temperature", "top_p", "max_new_tokens", "seed", "scores"),
 )
 #: Options of the answers.

@@ -6,12 +6,25 @@ Knows the session's state; knows no formula and no display.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lora_magic.adapters.delta import outputs_first, start
+import torch
+
+from lora_magic.adapters.delta import merged_update, outputs_first, start
+from lora_magic.adapters.merge import weight_norm
+from lora_magic.base.quantise import quantised_bits
 from lora_magic.errors import AdapterError, StateError, listed, near
 from lora_magic.lowrank.dense import Update
-from lora_magic.lowrank.spectrum import Spectrum, spectrum_of
+from lora_magic.lowrank.intruders import intruders
+from lora_magic.lowrank.own import OwnSpectrum, own_spectrum
+from lora_magic.lowrank.spectrum import (
+    ModuleIntruders,
+    ModuleWeight,
+    Spectrum,
+    check_measure,
+    spectrum_of,
+)
 
 from .queries import prompt_of
 
@@ -24,12 +37,72 @@ if TYPE_CHECKING:
 Updates = dict[str, Mapping[str, Update]]
 
 
-def spectrum(state: SessionState, names: Sequence[str], module: str | None) -> Spectrum:
+#: Up to this d·k·min(d, k) the intruders of a module alone are looked for unasked: two seconds.
+QUICK = 6e8
+
+
+def spectrum(
+    state: SessionState,
+    names: Sequence[str],
+    module: str | None,
+    measure: str,
+    marked: bool,
+) -> Spectrum:
     """The spectra of the named adapters, else of the active ones, else of all that have a ΔW.
 
-    Raises `AdapterError` for a method without a ΔW.
+    W's own spectrum is beside that of a module alone. Intruders are looked for if they are to be
+    `marked`, and in a module alone if that is quick. Raises `AdapterError` for a method without a
+    ΔW and for an unknown measure.
     """
-    return spectrum_of(updates_of(state, chosen(state, names, "spectrum"), module))
+    check_measure(measure)
+    updates = updates_of(state, chosen(state, names, "spectrum"), module)
+    found = replace(spectrum_of(updates), measure=measure)
+    alone = len(found.modules) == 1
+    shapes = {path: one.shape for deltas in updates.values() for path, one in deltas.items()}
+    weights = [_weight(state, path, min(shape), alone) for path, shape in shapes.items()]
+    marks = [
+        _intruders(state, name, path, update)
+        for name, deltas in updates.items()
+        for path, update in deltas.items()
+        if marked or measure == "intruders" or (alone and _quick(update))
+    ]
+    merged = state.merged if state.merged in updates else None
+    return replace(found, weights=tuple(weights), intruders=tuple(marks), merged=merged or "")
+
+
+def _quick(update: Update) -> bool:
+    d, k = update.shape
+    return d * k * min(d, k) <= QUICK
+
+
+def _weight(state: SessionState, path: str, count: int, alone: bool) -> ModuleWeight:
+    """‖W‖ of a module, and its own singular values if it is alone."""
+    original = state.slots.original(path)
+    key = ("norm", path)
+    if key not in state.base_scores:
+        packed = quantised_bits(original) is not None
+        norm = torch.linalg.vector_norm(weight_of(state, path)) if packed else weight_norm(original)
+        state.base_scores[key] = float(norm)
+    sigma = tuple(own_of(state, path).sigma.tolist()) if alone else ()
+    return ModuleWeight(path, float(state.base_scores[key]), count, sigma)
+
+
+def own_of(state: SessionState, path: str) -> OwnSpectrum:
+    """W's own spectrum, computed once: the base does not change while it is loaded."""
+    key = ("own", path)
+    if key not in state.base_scores:
+        state.base_scores[key] = own_spectrum(weight_of(state, path))
+    found: OwnSpectrum = state.base_scores[key]
+    return found
+
+
+def _intruders(state: SessionState, name: str, path: str, update: Update) -> ModuleIntruders:
+    found = intruders(weight_of(state, path), update)
+    sigma = [] if found.part is None else found.part.up.norm(dim=0).tolist()
+    places = zip(found.places, sigma, strict=True)
+    return ModuleIntruders(
+        name, path, tuple((at + 1, value, found.cosines[at]) for at, value in places)
+    )
 
 
 def chosen(state: SessionState, names: Sequence[str], what: str) -> list[str]:
@@ -55,11 +128,25 @@ def chosen(state: SessionState, names: Sequence[str], what: str) -> list[str]:
 
 
 def updates_of(state: SessionState, names: Sequence[str], module: str | None) -> Updates:
-    """ΔW of the adapters, of all modules or of those that `module` names."""
-    updates: Updates = {name: state.named(name).updates() for name in names}
+    """ΔW of the adapters, of all modules or of those that `module` names.
+
+    That of a merged adapter is what is in the weights, rounding included.
+    """
+    updates: Updates = {
+        name: _merged(state) if name == state.merged else state.named(name).updates()
+        for name in names
+    }
     if module is None:
         return updates
-    return {name: _only(found, module) for name, found in updates.items()}
+    return {name: _only(name, found, module) for name, found in updates.items()}
+
+
+def _merged(state: SessionState) -> dict[str, Update]:
+    found = {
+        path: merged_update(state.slots.original(path), module)
+        for path, module in state.slots.written.items()
+    }
+    return {path: update for path, update in found.items() if update is not None}
 
 
 def weight_of(state: SessionState, path: str) -> Tensor:
@@ -68,7 +155,7 @@ def weight_of(state: SessionState, path: str) -> Tensor:
     return outputs_first(original, start(original))
 
 
-def _only(deltas: Mapping[str, Update], module: str) -> dict[str, Update]:
+def _only(name: str, deltas: Mapping[str, Update], module: str) -> dict[str, Update]:
     """The deltas of the matching modules: by a path or its end, else by parts in order
     (`0.q_proj`), else by any substring of a path."""
     if not isinstance(module, str):
@@ -83,7 +170,7 @@ def _only(deltas: Mapping[str, Update], module: str) -> dict[str, Update]:
         if found:
             return found
     raise AdapterError(
-        f"--module {module}: no such module in the adapter, which has {listed(deltas)}."
+        f"--module {module}: no such module in {name}, which has {listed(deltas)}."
         f"{near(module, deltas)}"
     )
 

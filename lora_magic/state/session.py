@@ -978,14 +978,18 @@ class Session:
     ) -> Spectrum:
         """The singular values of ΔW, module by module; several adapters as "a", "b" or "a,b".
 
-        The default is the active adapters, or with base active every adapter that has a ΔW.
+        The default is the active adapters, or with base active every adapter that has a ΔW. Several
+        modules are shown as a heat map of the `measure`: "effective_rank", "stable_rank",
+        "energy_90", "norm", "relative_norm" (‖ΔW‖/‖W‖), "sigma_1", "sigma_2" and so on, or
+        "intruders". A `module` alone is shown as a curve beside W's own spectrum. With `intruders`
+        the intruder dimensions of every module are counted and marked (Shuttleworth et al. 2024).
+        The ΔW of a merged adapter is what is in the weights, rounding included. Raises
+        `AdapterError` for a method without a ΔW, an unknown module or an unknown measure.
         """
         from . import inside, queries
 
-        if measure != "effective_rank" or intruders:
-            raise StateError("spectrum: this flag is not there yet; type: %lora spectrum")
         chosen = [name for given in names for name in queries.adapter_names(given)]
-        return inside.spectrum(self._state, chosen, module)
+        return inside.spectrum(self._state, chosen, module, measure, intruders)
 
     @transactional
     def similarity(

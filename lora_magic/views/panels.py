@@ -1,42 +1,47 @@
-"""What a spectrum's chart shows: the description that the static and the interactive chart draw.
+"""What a chart of singular values shows: what the static and the interactive chart draw.
 
-A panel for each adapter and projection; within a panel the modules differ by their layer. Few
-layers are drawn as one line each, many as the median and the range over layers at each index. Knows
-module paths, singular values and colours; draws nothing.
+Of several modules a panel for each adapter and projection, with a line for each layer; of one
+module a single panel, with a line for each adapter and one for W. Knows module paths, singular
+values and colours; draws nothing.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import TYPE_CHECKING
 
 from lora_magic import numbers
 from lora_magic.printable import one_line
 from lora_magic.views.axis import log_range, log_ticks, thinned
-from lora_magic.views.style import ramp
+from lora_magic.views.modules import Rows, in_order, layer, projections
+from lora_magic.views.style import BLUE, GREEN, GREY, ORANGE, PINK, ramp
 from lora_magic.views.text import shortened
+
+if TYPE_CHECKING:
+    from lora_magic.lowrank.spectrum import Spectrum
 
 LINES_IN_A_PANEL = 8
 LINES_IN_ALL = 40
 POINTS_IN_ALL = 900
 POINTS_OF_A_LINE = 48
-BAND_POINTS = 340
-PANELS = 14
+#: The lines of adapters in one panel; the colour and the dashes differ from one to the next.
+_OVERLAID = (BLUE, ORANGE, GREEN, PINK)
 
 #: Adapter, module path, its singular values above 0 (largest first; none for ΔW = 0).
 Series = tuple[str, str, Sequence[float]]
-Rows = Sequence[Mapping[str, object]]
-_NUMBER = re.compile(r"(?:^|(?<=\.))\d+(?=\.|$)")
 
 
 @dataclass(frozen=True)
 class Line:
-    """σ of one module over its index from 1; `place` numbers its layer."""
+    """σ over its index from 1; `place` numbers its layer or adapter, −1 is W.
 
-    module: str
+    `text` says on hover what it is.
+    """
+
+    text: str
     label: str
     place: int
     colour: str
@@ -45,55 +50,48 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Band:
-    """Median and range of σ over the modules of a panel, at each index."""
+class Mark:
+    """An intruder dimension: its index and σ in W + ΔW, and what it says on hover."""
 
-    indices: tuple[int, ...]
-    low: tuple[float, ...]
-    middle: tuple[float, ...]
-    high: tuple[float, ...]
+    text: str
+    colour: str
+    index: int
+    sigma: float
 
 
 @dataclass(frozen=True)
 class Panel:
-    """The modules of one projection in one adapter: either lines or a band."""
+    """Lines on common axes: the layers of one projection of an adapter, or adapters and W."""
 
-    adapter: str
-    projection: str
+    names: tuple[str, ...]
     note: str
-    modules: tuple[str, ...]
     lines: tuple[Line, ...]
-    band: Band | None
+    marks: tuple[Mark, ...] = ()
 
     def title(self, letters: int) -> str:
-        """Adapter and projection, in at most `letters` characters."""
-        return shortened(one_line(f"{self.adapter} · {self.projection}"), letters)
-
-    def values(self) -> list[float]:
-        """Every σ shown."""
-        if self.band:
-            return [*self.band.low, *self.band.middle, *self.band.high]
-        return [sigma for line in self.lines for sigma in line.sigmas]
-
-    @property
-    def last(self) -> int:
-        """The largest index shown."""
-        runs = [self.band.indices] if self.band else [line.indices for line in self.lines]
-        return max(max(run) for run in runs)
+        """What it shows, in at most `letters` characters."""
+        return shortened(one_line(" · ".join(self.names)), letters)
 
 
 @dataclass(frozen=True)
 class Chart:
-    """The panels to draw, all on the same axes, and the words above them."""
+    """The panels to draw, all on the same axes, and the words above them.
+
+    `alone` is the chart of one module; its axis of indices is logarithmic, since W has hundreds of
+    singular values and ΔW a few.
+    """
 
     title: str
     words: tuple[str, ...]
     panels: tuple[Panel, ...]
+    alone: bool = False
 
     @property
     def sigma_range(self) -> tuple[float, float]:
         """The ends of the logarithmic axis of σ."""
-        return log_range([value for panel in self.panels for value in panel.values()])
+        lines = [line for panel in self.panels for line in panel.lines]
+        marks = [mark.sigma for panel in self.panels for mark in panel.marks]
+        return log_range([*(sigma for line in lines for sigma in line.sigmas), *marks])
 
     @property
     def sigma_ticks(self) -> list[tuple[float, str]]:
@@ -103,70 +101,117 @@ class Chart:
     @property
     def last(self) -> int:
         """The last index; an axis of one value reaches to 2."""
-        return max(2, *(panel.last for panel in self.panels))
+        return max(2, *(line.indices[-1] for panel in self.panels for line in panel.lines))
 
     @property
     def index_ticks(self) -> list[int]:
-        """The first index, the one halfway, the last."""
-        return sorted({1, math.ceil(self.last / 2), self.last})
+        """Indices with a label: the first, the one halfway, the last; or powers of two."""
+        if not self.alone:
+            return sorted({1, math.ceil(self.last / 2), self.last})
+        powers = [2**n for n in range(self.last.bit_length())]
+        return powers[:: math.ceil(len(powers) / 8)]
 
 
-def chart(adapters: Sequence[str], series: Sequence[Series], measures: Rows) -> Chart:
-    """The chart of these spectra; `measures` are the rows of the record's summary."""
-    panels = gather(series, measures)
-    names = shortened(one_line(", ".join(adapters)), 60)
-    title = f"{names}: singular values σ of ΔW" if names else "Singular values σ of ΔW"
-    return Chart(title, tuple(_words(series, panels)), panels[:PANELS])
-
-
-def _words(series: Sequence[Series], panels: Sequence[Panel]) -> list[str]:
-    """What is shown, and what is not, in sentences."""
-    if not series:
-        return ["No modules to show."]
-    zero = [(name, path) for name, path, sigmas in series if not sigmas]
-    if len(zero) == len(series):
-        return ["Not trained yet: ΔW = 0 in every module."]
-    words = ["σ over its index; the same logarithmic scale in every panel."]
-    if panels[0].band:
-        total, first = sum(len(panel.modules) for panel in panels), panels[0]
-        command = f"%lora spectrum {one_line(first.adapter)} --module {first.modules[0]}"
-        words.append(
-            f"{total} modules. Line: median over layers; band: smallest to largest. "
-            f"One module alone: {command}"
-        )
-    if len(panels) > PANELS:
-        words.append(f"The first {PANELS} of {len(panels)} panels are drawn: name fewer adapters.")
-    if zero:
-        names = ", ".join(f"{path} ({name})" for name, path in zero[:3])
-        more = f" and {len(zero) - 3} more" if len(zero) > 3 else ""
-        words.append(f"Not drawn, since ΔW = 0: {names}{more}.")
-    return words
-
-
-def gather(series: Sequence[Series], measures: Rows) -> tuple[Panel, ...]:
-    """The panels in the order of their first module; modules with ΔW = 0 are omitted."""
+def few(series: Sequence[Series]) -> bool:
+    """Can each of these be drawn as a line of its own?"""
     alive = [one for one in series if one[2]]
-    names = projections([path for _, path, _ in alive])
-    groups: dict[tuple[str, str], list[Series]] = {}
-    for one in alive:
-        groups.setdefault((one[0], names[one[1]]), []).append(one)
-    largest = max(map(len, groups.values()), default=0)
-    points = sum(len(sigmas) for _, _, sigmas in alive)
-    together = largest > LINES_IN_A_PANEL or len(alive) > LINES_IN_ALL or points > POINTS_IN_ALL
-    most = max(8, min(POINTS_OF_A_LINE, BAND_POINTS // (3 * max(1, min(len(groups), PANELS)))))
-    colours = _colours(alive)
-    rows = {(str(row["adapter"]), str(row["module"])): row for row in measures}
-    return tuple(
-        Panel(
-            adapter,
-            projection,
-            _note([rows[one[:2]] for one in members]),
-            tuple(path for _, path, _ in members),
-            () if together else tuple(_line(member, colours) for member in members),
-            _band(members, most) if together else None,
-        )
-        for (adapter, projection), members in groups.items()
+    groups = _groups(alive)
+    return (
+        0 < len(alive) <= LINES_IN_ALL
+        and max(map(len, groups.values())) <= LINES_IN_A_PANEL
+        and sum(len(sigmas) for _, _, sigmas in alive) <= POINTS_IN_ALL
     )
+
+
+def _groups(series: Sequence[Series]) -> dict[tuple[str, str], list[Series]]:
+    names = projections([path for _, path, _ in series])
+    groups: dict[tuple[str, str], list[Series]] = {}
+    for one in series:
+        groups.setdefault((one[0], names[one[1]]), []).append(one)
+    return groups
+
+
+def by_layer(record: Spectrum) -> Chart:
+    """A panel for each adapter and projection, in the order of their first module.
+
+    Modules with ΔW = 0 are omitted.
+    """
+    alive = [one for one in record.curves() if one[2]]
+    colours = _colours(alive)
+    rows = {(str(row["adapter"]), str(row["module"])): row for row in record.measures()}
+    panels = [
+        Panel(
+            names,
+            _note([rows[one[:2]] for one in members]),
+            tuple(_layer_line(member, colours) for member in members),
+        )
+        for names, members in _groups(alive).items()
+    ]
+    words = ("σ over its index; the same logarithmic scale in every panel.",)
+    return Chart(titled(record), words, tuple(panels))
+
+
+def of_one_module(record: Spectrum) -> Chart:
+    """One module: σ of each adapter's ΔW, W's own, and the intruder dimensions."""
+    (path,) = record.modules
+    alive = [one for one in record.curves() if one[2]]
+    colours = {one[0]: _OVERLAID[n % len(_OVERLAID)] for n, one in enumerate(alive)}
+    lines = [
+        _line(name, f"ΔW of {name}", n, colours[name], sigmas)
+        for n, (name, _, sigmas) in enumerate(alive)
+    ]
+    own = [one for one in record.weights if one.sigma and one.sigma[0] > 0]
+    for one in own:
+        said = "all" if len(one.sigma) == one.count else "first"
+        positive = [sigma for sigma in one.sigma if sigma > 0]
+        lines.append(_line(f"W ({said} {len(one.sigma)})", f"W, {path}", -1, GREY, positive))
+    marks = [
+        Mark(f"intruder of {one.adapter}, |cosine| {cosine:.2f}", colours[one.adapter], at, sigma)
+        for one in record.intruders
+        if one.adapter in colours
+        for at, sigma, cosine in one.found
+    ]
+    panel = Panel((path,), "", tuple(lines), tuple(marks))
+    words = ("σ over its index; both scales are logarithmic.", *_beside(record))
+    return Chart(titled(record), words, (panel,) if lines else (), alone=True)
+
+
+def titled(record: Spectrum) -> str:
+    """The adapters and what is shown of them."""
+    names = shortened(one_line(", ".join(record.adapters)), 60)
+    return f"{names}: singular values σ of ΔW" if names else "Singular values σ of ΔW"
+
+
+def _beside(record: Spectrum) -> list[str]:
+    """How ΔW compares to W, and what the intruders are, in sentences."""
+    found = []
+    (weight,) = record.weights or (None,)
+    if weight is not None and weight.sigma:
+        whole = len(weight.sigma) == weight.count
+        how = f"the largest {len(weight.sigma)} of {weight.count:,}, by a randomised SVD"
+        how = f"all {weight.count:,}, exact" if whole else how
+        found.append(f"W has σ₁ = {numbers.figures(weight.sigma[0])} (dotted: {how}).")
+    for row in record.measures():
+        name, share = one_line(str(row["adapter"])), row["relative_norm"]
+        if row["norm"] and share is not None:
+            sigma = numbers.figures(row["sigma_1"])
+            found.append(f"{name}: σ₁ = {sigma}, ‖ΔW‖ is {numbers.percent(share)} of ‖W‖.")
+    return found
+
+
+def intruder_words(record: Spectrum) -> list[str]:
+    """How many intruder dimensions there are, or how to look for them."""
+    examined = record.intruders
+    if not examined:
+        return []
+    names = list(dict.fromkeys(one.adapter for one in examined))
+    counts = [sum(len(one.found) for one in examined if one.adapter == name) for name in names]
+    told = ", ".join(f"{n} of {one_line(name)}" for n, name in zip(counts, names, strict=True))
+    return [
+        f"Intruder dimensions: {told}. They are singular vectors, of the first 10 of W + ΔW, that "
+        "W does not have (|cosine| with each of W's below 0.5). Their number grows with ‖ΔW‖/‖W‖: "
+        "compare adapters at about equal loss."
+    ]
 
 
 def _note(rows: Rows) -> str:
@@ -179,7 +224,7 @@ def _note(rows: Rows) -> str:
 
 def _colours(series: Sequence[Series]) -> dict[str, tuple[int, str]]:
     """Number and colour of each layer, the same in every panel."""
-    layers = sorted({_layer_label(path) for _, path, _ in series}, key=_in_order)
+    layers = sorted({_layer_label(path) for _, path, _ in series}, key=_by_number)
     return {one: (n, c) for n, (one, c) in enumerate(zip(layers, ramp(len(layers)), strict=True))}
 
 
@@ -188,64 +233,25 @@ def _layer_label(path: str) -> str:
     return f"layer {numbered}" if numbered else path
 
 
-def _in_order(label: str) -> tuple[list[int], str]:
-    return [int(part) for part in _NUMBER.findall(label.removeprefix("layer "))], label
+def _by_number(label: str) -> tuple[list[int], str]:
+    return in_order(label.removeprefix("layer "))
 
 
-def projections(paths: Sequence[str]) -> dict[str, str]:
-    """The shortest name for each module's kind: q_proj, or attention.dense if dense is ambiguous.
-
-    Two modules are of one kind if their paths differ only in their numbers.
-    """
-    kinds = {path: _NUMBER.sub("*", path) for path in paths}
-    different = sorted(set(kinds.values()))
-    names = {kind: _suffix(kind, different) for kind in different}
-    return {path: names[kind] for path, kind in kinds.items()}
-
-
-def layer(path: str) -> str:
-    """The numbers of a path: 3 for model.layers.3.self_attn.q_proj."""
-    return ".".join(_NUMBER.findall(path))
-
-
-def short_names(paths: Sequence[str]) -> dict[str, str]:
-    """The numbers and the kind of each path: 3.q_proj for model.layers.3.self_attn.q_proj.
-
-    Names are unique, since paths of one kind differ in their numbers.
-    """
-    kinds = projections(paths)
-    return {path: ".".join(filter(None, (layer(path), kinds[path]))) for path in paths}
-
-
-def by_projection(summary: Rows) -> dict[tuple[str, str], list[Mapping[str, object]]]:
-    """The summary's rows of each adapter and projection."""
-    names = projections([str(row["module"]) for row in summary])
-    groups: dict[tuple[str, str], list[Mapping[str, object]]] = {}
-    for row in summary:
-        groups.setdefault((str(row["adapter"]), names[str(row["module"])]), []).append(row)
-    return groups
-
-
-def _suffix(kind: str, kinds: Sequence[str]) -> str:
-    parts = kind.split(".")
-    for length in range(1, len(parts) + 1):
-        tail = parts[-length:]
-        named = any(part != "*" for part in tail)
-        if named and sum(other.split(".")[-length:] == tail for other in kinds) == 1:
-            return ".".join(tail)
-    return kind
-
-
-def _line(member: Series, colours: Mapping[str, tuple[int, str]]) -> Line:
+def _layer_line(member: Series, colours: Mapping[str, tuple[int, str]]) -> Line:
     _, path, sigmas = member
-    places = thinned(len(sigmas), POINTS_OF_A_LINE)
     label = _layer_label(path)
-    indices = tuple(place + 1 for place in places)
-    return Line(path, label, *colours[label], indices, tuple(sigmas[place] for place in places))
+    return _line(label, path, *colours[label], sigmas)
 
 
-def _band(members: Sequence[Series], most: int) -> Band:
-    places = thinned(max(len(sigmas) for _, _, sigmas in members), most)
-    seen = [[s[place] for _, _, s in members if len(s) > place] for place in places]
+def _line(label: str, text: str, place: int, colour: str, sigmas: Sequence[float]) -> Line:
+    places = _spread(len(sigmas))
     indices = tuple(place + 1 for place in places)
-    return Band(indices, *(tuple(float(part(one)) for one in seen) for part in (min, median, max)))
+    return Line(text, label, place, colour, indices, tuple(sigmas[place] for place in places))
+
+
+def _spread(total: int) -> list[int]:
+    """At most `POINTS_OF_A_LINE` places, the first ones all: there a spectrum bends."""
+    if total <= POINTS_OF_A_LINE:
+        return list(range(total))
+    first = POINTS_OF_A_LINE // 3
+    return [*range(first), *(first + n for n in thinned(total - first, POINTS_OF_A_LINE - first))]

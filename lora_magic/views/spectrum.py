@@ -1,6 +1,6 @@
-"""The singular values of ΔW, as a display: a chart, tables below it, and plain text.
+"""The singular values of ΔW, as a display: heat maps or a chart, tables below, and plain text.
 
-Knows a `Spectrum`'s names and numbers; `panels` says what the chart shows, `spectrum_svg` and
+Knows a `Spectrum`'s names and numbers; `panels` says what a chart shows, `spectrum_svg` and
 `spectrum_plotly` draw it.
 """
 
@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import TYPE_CHECKING
 
 from lora_magic import numbers
 from lora_magic.printable import clean, one_line
 from lora_magic.views import panels, spectrum_plotly, spectrum_svg
+from lora_magic.views.heat_map import heat_map
 from lora_magic.views.html import Markup, joined
-from lora_magic.views.panels import PANELS, Chart, by_projection, short_names
+from lora_magic.views.modules import by_projection, grid, short_names
+from lora_magic.views.panels import Chart
 from lora_magic.views.style import details, frame, heading, line
 from lora_magic.views.table import table
 from lora_magic.views.text import plain_table, shortened
@@ -24,10 +27,23 @@ if TYPE_CHECKING:
 
 PLOTLY = "application/vnd.plotly.v1+json"
 ROWS = 24
+#: So many modules have a row each or are one line each; of more, medians are shown.
+EACH = 40
 LARGEST = 8
+#: Heat maps in one output.
+MAPS = 4
+GROUPS = 14
+#: Measures that are at least 1; the others are at least 0.
+_FROM_ONE = ("effective_rank", "stable_rank", "energy_90")
 _BARS = "▁▂▃▄▅▆▇█"
-_HEADER = ("Adapter", "Module", "Rank", "Effective rank", "Stable rank", "90% in", "σ₁", "‖ΔW‖")
-_SHORT = ("adapter", "module", "rank", "eff. rank", "stable", "90% in", "σ1", "norm", "σ")
+_HEADER = (
+    *("Adapter", "Module", "Rank", "Effective rank", "Stable rank", "90% in", "σ₁", "‖ΔW‖"),
+    *("‖ΔW‖/‖W‖", "Intruders"),
+)
+_SHORT = (
+    *("adapter", "module", "rank", "eff. rank", "stable", "90% in", "σ1", "norm", "of W"),
+    *("intruders", "σ"),
+)
 _READING = (
     "Effective rank: exp of the entropy of σ²/Σσ². Stable rank: Σσ²/σ₁². "
     "90% in: how many σ hold 90% of Σσ²."
@@ -36,78 +52,219 @@ Row = Mapping[str, object]
 
 
 def bundle(record: Spectrum) -> dict[str, object]:
-    """A spectrum's MIME bundle: the figure, and the page with chart and tables.
+    """A spectrum's MIME bundle: the page with heat maps, charts and tables.
 
-    More than eight modules of one projection, or very many σ, are shown as median and range.
+    The chart of one module is a figure too.
     """
-    chart = panels.chart(record.adapters, record.curves(), record.measures())
-    tables = _tables(record.measures(), chart)
-    plain = [_plain_words(chart), _plain_table(record) if chart.panels else ""]
-    page = frame(*_drawn(chart), tables, label="Singular values")
-    return _with_figure(chart, "\n".join(filter(None, plain)), page)
+    chart = _chart(record)
+    plain = [_plain_words(record, chart), _plain_table(record) if _has_numbers(record) else ""]
+    html = str(page(record))
+    found: dict[str, object] = {"text/plain": "\n".join(filter(None, plain)), "text/html": html}
+    return _with_figure(chart, found) if chart is not None and chart.alone else found
+
+
+def page(record: Spectrum, live: bool = False) -> Markup:
+    """The whole page; `live` heat maps show a cell's value on hover."""
+    chart = _chart(record)
+    maps = _maps(record, live) if _is_map(record) else []
+    drawn = _drawn(chart) if chart is not None else []
+    said = _words(record, chart)
+    return frame(*said, *maps, *drawn, _tables(record), label="Singular values")
 
 
 def outputs(record: Spectrum) -> list[dict[str, object]]:
-    """The same as two outputs: the chart, and the tables as HTML below it.
+    """The same as outputs: heat maps, the chart, and the tables as HTML below it.
 
     A front end that draws the figure shows no other part of that output.
     """
-    chart = panels.chart(record.adapters, record.curves(), record.measures())
-    tables = _tables(record.measures(), chart)
-    drawn = _with_figure(chart, _plain_words(chart), frame(*_drawn(chart), label="Singular values"))
-    if not tables:
-        return [drawn]
-    below = frame(tables, label="Singular values in numbers")
-    return [drawn, {"text/plain": _plain_table(record), "text/html": str(below)}]
+    chart = _chart(record)
+    said = _words(record, chart)
+    found: list[dict[str, object]] = []
+    if _is_map(record) or chart is None:
+        maps = _maps(record, False) if _is_map(record) else []
+        whole = frame(*said, *maps, label="Singular values by layer and module")
+        found.append({"text/plain": _plain_words(record, chart), "text/html": str(whole)})
+        said = []
+    if chart is not None:
+        whole = frame(*said, *_drawn(chart), label="Singular values")
+        text = _plain_words(record, chart) if said else one_line(chart.words[0])
+        found.append(_with_figure(chart, {"text/plain": text, "text/html": str(whole)}))
+    tables = _tables(record)
+    if tables:
+        below = frame(tables, label="Singular values in numbers")
+        found.append({"text/plain": _plain_table(record), "text/html": str(below)})
+    return found
+
+
+def _has_numbers(record: Spectrum) -> bool:
+    return any(row.sigma > 0 for row in record.rows)
+
+
+def _is_map(record: Spectrum) -> bool:
+    """Are there several modules, and a ΔW?"""
+    return len(record.modules) > 1 and _has_numbers(record)
+
+
+def _chart(record: Spectrum) -> Chart | None:
+    """The chart of a module alone, or of few modules; None if there is nothing to draw."""
+    if not _has_numbers(record):
+        return None
+    if len(record.modules) == 1:
+        return panels.of_one_module(record)
+    return panels.by_layer(record) if panels.few(record.curves()) else None
+
+
+def _words(record: Spectrum, chart: Chart | None) -> list[Markup]:
+    """The heading, and what is shown and what is not, in sentences."""
+    title, *said = _sentences(record, chart)
+    return [heading(title), *(line(sentence, muted=True) for sentence in said)]
+
+
+def _plain_words(record: Spectrum, chart: Chart | None) -> str:
+    return "\n".join(map(one_line, _sentences(record, chart)))
+
+
+def _sentences(record: Spectrum, chart: Chart | None) -> list[str]:
+    found = [panels.titled(record)]
+    if not record.rows:
+        return [*found, "No modules to show."]
+    if not _has_numbers(record):
+        return [*found, "Not trained yet: ΔW = 0 in every module."]
+    if record.merged:
+        found.append(
+            f"{record.merged} is merged: its ΔW is what is in the weights, rounding included."
+        )
+    if _is_map(record):
+        found += _map_words(record)
+    if chart is not None and chart.alone:
+        found += chart.words
+    zero = [(name, path) for name, path, sigmas in record.curves() if not sigmas]
+    if zero:
+        names = ", ".join(f"{path} ({name})" for name, path in zero[:3])
+        more = f" and {len(zero) - 3} more" if len(zero) > 3 else ""
+        found.append(f"n/a, since ΔW = 0: {names}{more}.")
+    return [*found, *panels.intruder_words(record)]
+
+
+def _map_words(record: Spectrum) -> list[str]:
+    """What a heat map is of, what is left out, and how to see one module."""
+    _, _, places = grid(record.modules)
+    adapters = record.adapters
+    module = one_line(record.modules[0])
+    said = [
+        f"{len(record.modules)} modules. Rows are modules, columns are layers. "
+        f"One module beside W: %lora spectrum {one_line(adapters[0])} --module {module}"
+    ]
+    if len(set(places.values())) < len(places):
+        said.append("A cell of several modules, such as experts, is their median.")
+    if len(adapters) > MAPS:
+        said.append(f"The first {MAPS} of {len(adapters)} adapters are drawn: name fewer.")
+    return said
+
+
+def _maps(record: Spectrum, live: bool) -> list[Markup]:
+    """A heat map for each adapter, all on one scale."""
+    from lora_magic.lowrank.spectrum import title_of
+
+    rows, columns, places = grid(record.modules)
+    cells = record.cells()
+    values = {
+        name: _matrix(cells, name, places, (len(rows), len(columns)))
+        for name in record.adapters[:MAPS]
+    }
+    numbers_of = (one for matrix in values.values() for row in matrix for one in row)
+    finite = [one for one in numbers_of if one is not None and not math.isnan(one)]
+    low = 1.0 if record.measure in _FROM_ONE else 0.0
+    high = max([low, float(record.measure == "intruders"), *finite])
+    intruding = {(one.adapter, places[one.module]) for one in record.intruders if one.found}
+    return [
+        heat_map(
+            matrix,
+            rows,
+            columns,
+            f"{name}: {title_of(record.measure)}",
+            low,
+            high,
+            live=live,
+            marks=[place for owner, place in intruding if owner == name],
+            marked="has intruder dimensions",
+        )
+        for name, matrix in values.items()
+    ]
+
+
+def _matrix(
+    cells: Mapping[tuple[str, str], float | None],
+    adapter: str,
+    places: Mapping[str, tuple[int, int]],
+    size: tuple[int, int],
+) -> list[list[float | None]]:
+    """The measure of one adapter by kind and layer: NaN without a module, None without a value."""
+    members: dict[tuple[int, int], list[float | None]] = {}
+    for (owner, path), value in cells.items():
+        if owner == adapter:
+            members.setdefault(places[path], []).append(value)
+
+    def cell(place: tuple[int, int]) -> float | None:
+        found = [value for value in members.get(place, []) if value is not None]
+        if place not in members:
+            return math.nan
+        return float(median(found)) if found else None
+
+    return [[cell((i, j)) for j in range(size[1])] for i in range(size[0])]
 
 
 def _drawn(chart: Chart) -> list[Markup]:
-    said = [line(sentence, muted=True) for sentence in chart.words]
-    pictures = [spectrum_svg.drawing(chart)] if chart.panels else []
-    return [heading(chart.title), *said, *pictures]
+    above = [] if chart.alone else [line(sentence, muted=True) for sentence in chart.words]
+    return [*above, spectrum_svg.drawing(chart)]
 
 
-def _with_figure(chart: Chart, plain: str, page: Markup) -> dict[str, object]:
-    found: dict[str, object] = {"text/plain": plain, "text/html": str(page)}
-    return {**found, PLOTLY: spectrum_plotly.figure(chart)} if chart.panels else found
+def _with_figure(chart: Chart, found: dict[str, object]) -> dict[str, object]:
+    return {**found, PLOTLY: spectrum_plotly.figure(chart)}
 
 
-def _plain_words(chart: Chart) -> str:
-    return "\n".join([one_line(chart.title), *map(one_line, chart.words)])
-
-
-def _tables(summary: Sequence[Row], chart: Chart) -> Markup:
+def _tables(record: Spectrum) -> Markup:
     """Each module's measures; for many modules, medians by projection and the largest ΔW."""
-    if not chart.panels:
+    summary = record.measures()
+    if not _has_numbers(record):
         return Markup("")
-    if chart.panels[0].band:
-        return joined([_by_projection(summary), _largest(summary)])
+    if len(summary) > EACH:
+        return joined([_by_projection(record), _largest(record)])
     rows = _rows(summary, summary[:ROWS])
     rest = len(summary) - len(rows)
     caption = f"The first {ROWS} of {len(summary)} modules" if rest else "Each module"
     tail = line(f"and {rest} more: .summary() has every row", muted=True) if rest else ""
-    whole = table(f"{caption}. {_READING}", _HEADER, rows, left=2)
+    whole = _table(f"{caption}. {_READING}", _HEADER, rows, record)
     modules = "1 module" if len(summary) == 1 else f"{len(summary)} modules"
     return details(f"Table: {modules}", whole, tail, opened=True)
 
 
-def _by_projection(summary: Sequence[Row]) -> Markup:
-    groups = by_projection(summary)
-    rows = [_group(*key, members) for key, members in list(groups.items())[:PANELS]]
+def _table(
+    caption: str, header: Sequence[str], rows: Sequence[Sequence[str]], record: Spectrum
+) -> Markup:
+    """The table, without the last column if no intruders were looked for."""
+    end = len(header) if record.intruders else len(header) - 1
+    return table(caption, header[:end], [row[:end] for row in rows], left=2)
+
+
+def _by_projection(record: Spectrum) -> Markup:
+    groups = by_projection(record.measures())
+    rows = [_group(*key, members) for key, members in list(groups.items())[:GROUPS]]
     rest = len(groups) - len(rows)
     tail = line(f"and {rest} more projections", muted=True) if rest else ""
     header = ("Adapter", "Projection", "Modules", *_HEADER[3:])
     caption = f"Median over layers (smallest to largest). {_READING}"
-    whole = table(caption, header, rows, left=2)
+    whole = _table(caption, header, rows, record)
     return details("Table by projection", whole, tail, opened=True)
 
 
-def _largest(summary: Sequence[Row]) -> Markup:
+def _largest(record: Spectrum) -> Markup:
+    summary = record.measures()
     ordered = sorted(summary, key=lambda row: numbers.number(row["norm"]), reverse=True)
     rows = _rows(summary, ordered[:LARGEST])
     caption = f"The {len(rows)} of {len(summary)} modules with the largest ‖ΔW‖"
     tail = line("The others: .summary() has every row", muted=True)
-    return details(caption, table(caption, _HEADER, rows, left=2), tail)
+    return details(caption, _table(caption, _HEADER, rows, record), tail)
 
 
 def _rows(summary: Sequence[Row], shown: Sequence[Row]) -> list[list[str]]:
@@ -122,13 +279,19 @@ def _measures(row: Row) -> list[str]:
         *(numbers.figures(row[key]) for key in ("effective_rank", "stable_rank")),
         numbers.count(row["energy_90"]),
         *(numbers.figures(row[key]) for key in ("sigma_1", "norm")),
+        numbers.percent(row["relative_norm"]),
+        numbers.count(row["intruders"]),
     ]
 
 
 def _group(adapter: str, projection: str, rows: Sequence[Row]) -> list[str]:
     keys = ("effective_rank", "stable_rank", "energy_90", "sigma_1", "norm")
     spreads = [numbers.spread([row[key] for row in rows]) for key in keys]
-    return [adapter, projection, str(len(rows)), *spreads]
+    shares = sorted(numbers.number(row["relative_norm"]) for row in rows)
+    ends = [numbers.percent(share) for share in (median(shares), shares[0], shares[-1])]
+    relative = ends[0] if ends[1] == ends[2] else f"{ends[0]} ({ends[1]} to {ends[2]})"
+    found = [numbers.number(row["intruders"]) for row in rows]
+    return [adapter, projection, str(len(rows)), *spreads, relative, numbers.count(sum(found))]
 
 
 def _plain_table(record: Spectrum) -> str:

@@ -31,7 +31,10 @@ _TITLE_LETTERS, _WORDS_LETTERS, _HEAD_LETTERS, _MENU_LETTERS = 46, 62, 18, 28
 # With more panels than this the menu of modules does not list each panel: an output has to stay
 # under 60 kB.
 _ALONE = 8
+# Pixels that a panel is higher if it is the only one.
+_MORE = 150
 _TRANSPARENT = "rgba(0,0,0,0)"
+_DOTTED = {"color": GREY, "dash": "dot"}
 _HAIR = "rgba(127,127,127,.25)"
 # Few buttons: the bar appears over the title.
 _BAR = {"remove": ["pan", "select", "lasso", "zoomin", "zoomout", "autoscale"]}
@@ -54,9 +57,8 @@ def figure(chart: Chart) -> dict[str, object]:
         for trace in _traces(panel):
             owners.append(place)
             traces.append({**trace, "xaxis": _axis("x", place), "yaxis": _axis("y", place)})
-    if not chart.panels[0].band:
-        for trace, named in zip(traces, _named(traces, owners, owners), strict=True):
-            trace["showlegend"] = named
+    for trace, named in zip(traces, _named(traces, owners, owners), strict=True):
+        trace["showlegend"] = named
     return {"data": traces, "layout": _layout(chart, _menus(chart, traces, owners))}
 
 
@@ -75,7 +77,9 @@ def _layout(chart: Chart, menus: list[dict[str, Any]]) -> dict[str, Any]:
     small = [f"<span style='font-size:12px'>{line}</span>" for line in below]
     top = 28 + _TITLE * len(title) + _WORDS * len(below) + _MENU * len(menus)
     layers = {line.label for panel in chart.panels for line in panel.lines}
+    layers |= {"intruder" for panel in chart.panels if panel.marks}
     margin = {"l": 44, "r": 12, "t": top, "b": 16 + _LEGEND * math.ceil(len(layers) / 3)}
+    inside = _inside(len(chart.panels))
     layout: dict[str, Any] = {
         "template": _template(chart),
         "title": {
@@ -85,7 +89,7 @@ def _layout(chart: Chart, menus: list[dict[str, Any]]) -> dict[str, Any]:
             "pad": {"t": 16, "l": 8},
         },
         "margin": margin,
-        "height": margin["t"] + margin["b"] + _inside(len(chart.panels)),
+        "height": margin["t"] + margin["b"] + inside + _MORE * chart.alone,
         "showlegend": bool(layers),
         "legend": {"orientation": "h", "x": 0, "y": 0, "yanchor": "top"},
         "annotations": [_heading(place, panel) for place, panel in enumerate(chart.panels)],
@@ -103,19 +107,16 @@ def _template(chart: Chart) -> dict[str, Any]:
     Without a template plotly adds its own, with a white background.
     """
     usual = {
-        "mode": "lines" if chart.panels[0].band else "lines+markers",
+        "mode": "lines+markers",
         "line": {"width": 2, "color": BLUE},
         "hovertemplate": "σ%{x} = %{y:.3g}<br>%{text}<extra></extra>",
     }
-    edge = {**usual, "line": {"width": 0}}
-    # In the order in which `_traces` makes the traces of a band.
-    band = [
-        {**edge, "text": "smallest"},
-        {**edge, "text": "largest", "fill": "tonexty", "fillcolor": "rgba(38,131,193,.22)"},
-        {**usual, "text": "median over layers"},
-    ]
+    ends = [1 - 0.02 * chart.last, 1.02 * chart.last]
+    if chart.alone:
+        ends = [-0.04, round(math.log10(chart.last) + 0.04, 4)]
     indices = {
-        "range": [1 - 0.02 * chart.last, 1.02 * chart.last],
+        "type": "log" if chart.alone else "linear",
+        "range": ends,
         "tickvals": chart.index_ticks,
         **{"showgrid": False, "zeroline": False, "showline": True, "linecolor": GREY},
     }
@@ -128,7 +129,7 @@ def _template(chart: Chart) -> dict[str, Any]:
     }
     corner = {"xanchor": "left", "yanchor": "bottom", "align": "left"}
     return {
-        "data": {"scatter": band if chart.panels[0].band else [usual]},
+        "data": {"scatter": [usual]},
         "layout": {
             "font": {"color": GREY, "size": 12},
             "paper_bgcolor": _TRANSPARENT,
@@ -167,7 +168,8 @@ def _places(shown: int, panels: int) -> list[tuple[list[float], list[float]]]:
 
 
 def _heading(place: int, panel: Panel) -> dict[str, str]:
-    names = (words(shortened(name, _HEAD_LETTERS)) for name in (panel.adapter, panel.projection))
+    letters = _HEAD_LETTERS if panel.note else _TITLE_LETTERS
+    names = (words(shortened(name, letters)) for name in panel.names)
     note = words(panel.note.replace("effective", "eff."))
     return {
         "text": f"<b>{'<br>'.join(names)}</b><br><span style='font-size:11px'>{note}</span>",
@@ -177,20 +179,29 @@ def _heading(place: int, panel: Panel) -> dict[str, str]:
 
 
 def _traces(panel: Panel) -> list[dict[str, Any]]:
-    if panel.band:
-        band = panel.band
-        return [_trace(band.indices, values) for values in (band.low, band.high, band.middle)]
-    return [
+    lines = [
         {
             **_trace(line.indices, line.sigmas),
-            "text": words(line.module),
+            "text": words(line.text),
             "line": {"color": line.colour},
             "marker": {"symbol": SYMBOLS[line.place % len(SYMBOLS)], "size": 7},
             "name": words(shortened(line.label, 24)),
             "legendgroup": words(line.label),
+            **({"mode": "lines", "line": _DOTTED} if line.place < 0 else {}),
         }
         for line in panel.lines
     ]
+    marks = [
+        {
+            **_trace((mark.index,), (mark.sigma,)),
+            "text": words(mark.text),
+            "marker": {"symbol": "x", "size": 11, "color": mark.colour},
+            "name": "intruder in W + ΔW",
+            "legendgroup": "intruder",
+        }
+        for mark in panel.marks
+    ]
+    return [*lines, *marks]
 
 
 def _trace(indices: Sequence[int], sigmas: Sequence[float]) -> dict[str, Any]:
@@ -244,8 +255,8 @@ def _choices(chart: Chart) -> list[dict[str, list[int]]]:
     adapters: dict[str, list[int]] = {}
     kinds: dict[str, list[int]] = {}
     for place, panel in enumerate(chart.panels):
-        adapters.setdefault(panel.adapter, []).append(place)
-        kinds.setdefault(panel.projection, []).append(place)
+        adapters.setdefault(panel.names[0], []).append(place)
+        kinds.setdefault(panel.names[-1], []).append(place)
     every = list(range(len(chart.panels)))
     if len(adapters) > 1 and len(kinds) > 1 and len(every) <= _ALONE:
         kinds |= {p.title(_MENU_LETTERS): [place] for place, p in enumerate(chart.panels)}

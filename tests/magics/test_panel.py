@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import ipywidgets
@@ -16,6 +17,7 @@ from lora_magic.magics import panel as panel_module
 from lora_magic.magics.verbs.looking import VIEWS
 from lora_magic.state.session import Session
 from lora_magic.training.reporter import SilentReporter
+from lora_magic.views import spectrum as spectrum_view
 from lora_magic.views.controls.outputs import MIME
 from tests.classifiers import saved, tiny_of
 from tests.conftest import Saver, perturb
@@ -43,6 +45,11 @@ def ready(session: Session) -> Session:
 
 def page_of(result: Any) -> str:
     return str(result._repr_mimebundle_()["text/html"])
+
+
+def live(found: Any) -> str:
+    """The page of a spectrum, whose heat maps show a value on hover."""
+    return str(spectrum_view.page(found, live=True))
 
 
 def test_the_rank_slider_says_what_an_adapter_of_that_rank_would_train(ready: Session) -> None:
@@ -122,7 +129,7 @@ def test_the_controls_begin_with_what_was_asked_about(ready: Session) -> None:
     )
     assert ready.panel("ratio", method="houlsby")._ratio.method.value == "houlsby"
     spectrum = ready.panel("spectrum", adapters=["one"])._spectrum
-    assert spectrum.html == page_of(ready.spectrum("one"))
+    assert spectrum.page.html == live(ready.spectrum("one"))
     compare = ready.panel("compare", prompt="Hi", adapters=["base", "two"], temperature=0.5)
     asked = compare._compare.request
     assert (asked.prompt, asked.adapters, asked.temperature) == ("Hi", ("two",), 0.5)
@@ -130,15 +137,15 @@ def test_the_controls_begin_with_what_was_asked_about(ready: Session) -> None:
 
 def test_a_spectrum_shows_the_adapters_that_the_verb_shows(ready: Session) -> None:
     for flags in ({}, {"adapters": ()}):
-        assert ready.panel("spectrum", **flags)._spectrum.html == page_of(ready.spectrum("two"))
+        assert ready.panel("spectrum", **flags)._spectrum.page.html == live(ready.spectrum("two"))
     ready.swap("one")
-    assert ready.panel("spectrum")._spectrum.html == page_of(ready.spectrum("one"))
-    both = page_of(ready.spectrum("one", "two"))
+    assert ready.panel("spectrum")._spectrum.page.html == live(ready.spectrum("one"))
+    both = live(ready.spectrum("one", "two"))
     ready.swap("one=0.5,two=0.5")
-    assert ready.panel("spectrum")._spectrum.html == both
+    assert ready.panel("spectrum")._spectrum.page.html == both
     ready.swap("base")
-    assert ready.panel("spectrum")._spectrum.html == both
-    assert ready.panel()._spectrum.html == both
+    assert ready.panel("spectrum")._spectrum.page.html == both
+    assert ready.panel()._spectrum.page.html == both
 
 
 def test_controls_without_a_record_above_them_show_their_first_choice(ready: Session) -> None:
@@ -287,7 +294,7 @@ def test_the_panel_says_what_is_loaded_active_and_merged_at_any_time(
     assert len(panel._panel.tabs.children) == len(VIEWS)
     session.attach("one", rank=2)
     assert page_of(session.status()) in top.html
-    assert page_of(session.spectrum("one")) == panel._spectrum.html
+    assert live(session.spectrum("one")) == panel._spectrum.page.html
     perturb(session, "one")
     session.attach("two", rank=2)
     session.swap("one")
@@ -313,13 +320,47 @@ def test_another_base_brings_its_own_modules_into_the_panel(saved_model: Saver) 
     assert "q_proj" not in [box.description for box in panel._ratio.boxes]
 
 
+def test_the_pickers_of_a_spectrum_show_any_measure_and_any_module(ready: Session) -> None:
+    controls = ready.panel("spectrum", adapters=["one", "two"])._spectrum
+    paths = ready.spectrum("one").modules
+    assert list(controls.module.options) == ["all", "0.q_proj", "0.v_proj", "1.q_proj", "1.v_proj"]
+    assert {"effective_rank", "relative_norm", "sigma_1", "sigma_3"} < {*controls.measure.options}
+    for measure in controls.measure.options:
+        controls.measure.value = measure
+        assert controls.page.html == live(ready.spectrum("one", "two", measure=measure)), measure
+    controls.module.value = "1.v_proj"
+    assert controls.measure.disabled
+    assert controls.page.html == live(ready.spectrum("one", "two", module=paths[3]))
+    # The chosen module stays when the session changes, and goes with its adapters.
+    perturb(ready, "one", size=0.3)
+    ready._state.attached["one"].history = replace(ready._state.attached["one"].history, steps=1)
+    ready.swap("two")
+    assert controls.page.html == live(ready.spectrum("one", "two", module=paths[3]))
+    ready.merge("two")
+    assert "two is merged" in controls.page.html
+    ready.unmerge()
+    assert "is merged" not in controls.page.html
+
+
+def test_pickers_below_a_spectrum_begin_with_it_and_draw_when_used(ready: Session) -> None:
+    """The record above them shows it already."""
+    panel = ready.panel("spectrum", adapters=["one"], measure="sigma_2", module="0.q_proj")
+    controls = panel._spectrum
+    assert (controls.measure.value, controls.module.value) == ("sigma_2", "0.q_proj")
+    assert controls.page.html == ""
+    controls.module.value = "all"
+    assert controls.page.html == live(ready.spectrum("one", measure="sigma_2"))
+    marked = ready.panel("spectrum", adapters=["one"], intruders=True, measure="intruders")
+    assert marked._spectrum.measure.value == "intruders"
+
+
 def test_a_spectrum_on_the_page_follows_the_training(ready: Session) -> None:
     panel = ready.panel()
-    before = panel._spectrum.html
+    before = panel._spectrum.page.html
     ready.swap("base")
-    assert panel._spectrum.html == before
+    assert panel._spectrum.page.html == before
     ready.train("one", text="Where? => Here.", steps=2)
-    assert panel._spectrum.html != before
+    assert panel._spectrum.page.html != before
 
 
 def test_a_dense_spectrum_of_some_size_is_left_to_the_verb(
@@ -342,17 +383,17 @@ def test_a_dense_spectrum_of_some_size_is_left_to_the_verb(
     spectrum = ready.panel()._spectrum
     ready.attach("three", rank=2)
     assert len(worked) == len(made.modules)
-    assert "magnitudes is dense" in spectrum.message
-    assert "%lora spectrum magnitudes" in spectrum.message
+    assert "magnitudes is dense" in spectrum.page.message
+    assert "%lora spectrum magnitudes" in spectrum.page.message
     # Factors are quick at any size.
-    assert spectrum.html == page_of(ready.spectrum("one", "two", "three"))
-    before = spectrum.html
+    assert spectrum.page.html == live(ready.spectrum("one", "two", "three"))
+    before = spectrum.page.html
     ready.train("one", text="Where? => Here.", steps=2)
-    assert spectrum.html == page_of(ready.spectrum("one", "two", "three")) != before
+    assert spectrum.page.html == live(ready.spectrum("one", "two", "three")) != before
     ready.detach("magnitudes")
-    assert spectrum.message == ""
+    assert spectrum.page.message == ""
     ready.detach("two")
-    assert spectrum.html == page_of(ready.spectrum("one", "three"))
+    assert spectrum.page.html == live(ready.spectrum("one", "three"))
 
 
 def test_a_panel_that_was_thrown_away_is_no_burden(ready: Session) -> None:
@@ -477,7 +518,7 @@ def test_adapters_to_begin_with_may_have_commas_as_everywhere(ready: Session) ->
     compare = ready.panel("compare", adapters="base,one,three")._compare
     assert compare.request.adapters == ("one", "three")
     spectrum = ready.panel("spectrum", adapters="two")._spectrum
-    assert spectrum.html == page_of(ready.spectrum("two"))
+    assert spectrum.page.html == live(ready.spectrum("two"))
 
 
 def test_what_controls_cannot_begin_with_is_refused(ready: Session) -> None:

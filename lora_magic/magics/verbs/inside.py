@@ -84,6 +84,11 @@ SPECTRUM = Verb(
         "%lora spectrum pirate,formal --module 0.q_proj",
         "%lora spectrum pirate --measure relative_norm",
     ),
+    controls=lambda call: {
+        "adapters": call.words.get("name"),
+        "measure": call.flags.get("measure"),
+        **call.flags,
+    },
 )
 
 SIMILARITY = Verb(

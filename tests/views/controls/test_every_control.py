@@ -15,6 +15,7 @@ from lora_magic.views.controls.board import BoardControls
 from lora_magic.views.controls.compare import CompareControls, Request
 from lora_magic.views.controls.outputs import MIME, StopButton, outputs
 from lora_magic.views.controls.ratio import Choices, Plan, RatioControls
+from lora_magic.views.controls.spectrum import SpectrumControls
 from lora_magic.views.controls.votes import VoteControls
 from lora_magic.views.controls.widgets import PanelControls
 from lora_magic.views.votes import ballot_html
@@ -42,6 +43,12 @@ def board(text: str) -> Any:
     return BoardControls([text, "rank"], {text}, lambda *_: "", text).widget
 
 
+def spectrum(text: str) -> Any:
+    controls = SpectrumControls(lambda *_: "", text)
+    controls.offer([text, "norm"], [text, "layers.0.q"], None)
+    return controls.widget
+
+
 def stop(text: str) -> Any:
     return StopButton(lambda: None).widget
 
@@ -57,6 +64,7 @@ ALL: dict[str, Callable[[str], Any]] = {
     "ratio": ratio,
     "compare": compare,
     "board": board,
+    "spectrum": spectrum,
     "panel": panel,
     "stop": stop,
 }
