@@ -991,8 +991,20 @@ class Session:
     def similarity(
         self, *names: str, module: str | None = None, side: str = "inputs"
     ) -> Similarity:
-        """How far the directions of two adapters overlap, and what ΔW amplifies of W."""
-        raise StateError("similarity is not there yet; type: %lora spectrum")
+        """How far the directions of two adapters overlap, and what ΔW amplifies of W.
+
+        Adapters as "a", "b" or "a,b"; the default is the active ones, or with base active every
+        adapter that has a ΔW. Of two: φ(i, j) (LoRA, section 7.2), the angle between their ΔW and
+        the amplification of both; of one: its amplification and intruder dimensions; of more: each
+        pair. `side` is "inputs" or "outputs" of ΔW, or "A" or "B" for the directions of that
+        factor. Raises `AdapterError` for a method without a ΔW or that factor, a name given twice,
+        and adapters without a common module.
+        """
+        from . import queries
+        from .similarity import similarity
+
+        chosen = [name for given in names for name in queries.adapter_names(given)]
+        return similarity(self._state, chosen, module, side)
 
     @transactional
     def lens(
