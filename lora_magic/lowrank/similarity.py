@@ -45,13 +45,14 @@ class Overlap:
 
     `phi` has φ(i, j) in row i − 1 and column j − 1, of at most the first 64 directions; it is empty
     if one of the two has none. `counts` are the directions that each has in all, `dim` the
-    dimension of their space. `cosine` is ⟨ΔW₁, ΔW₂⟩/(‖ΔW₁‖·‖ΔW₂‖), None for ΔW = 0; `changes` are
-    ‖ΔW₁‖ and ‖ΔW₂‖, `weight` is ‖W‖.
+    dimension of their space; `shape` is W's [d, k]. `cosine` is ⟨ΔW₁, ΔW₂⟩/(‖ΔW₁‖·‖ΔW₂‖), None for
+    ΔW = 0; `changes` are ‖ΔW₁‖ and ‖ΔW₂‖, `weight` is ‖W‖.
     """
 
     first: str
     second: str
     module: str
+    shape: tuple[int, int]
     dim: int
     counts: tuple[int, int]
     phi: tuple[tuple[float, ...], ...]
@@ -63,6 +64,19 @@ class Overlap:
     def last(self) -> tuple[int, int] | None:
         """The largest (i, j) that is compared; None without any."""
         return (len(self.phi), len(self.phi[0])) if self.phi else None
+
+    @property
+    def degrees(self) -> float | None:
+        """The angle between the two ΔW, from 0 to 180; None for ΔW = 0."""
+        return None if self.cosine is None else math.degrees(math.acos(self.cosine))
+
+    @property
+    def spread(self) -> float:
+        """The standard deviation of the angle between random updates around 90°, in degrees.
+
+        Turned at random, an update's cosine with another has the variance 1/(d·k).
+        """
+        return math.degrees(1 / math.sqrt(math.prod(self.shape)))
 
     @property
     def relative(self) -> tuple[float | None, float | None]:
@@ -121,7 +135,7 @@ class Similarity:
 
     def _parts(self) -> Iterator[str]:
         if len(self.adapters) == 2:
-            yield self.described(self.overlaps)
+            yield self._of_two()
         elif len(self.adapters) > 2:
             yield f"{len(self.pairs)} pairs, φ of the {SIDES[self.side]}"
         else:
@@ -139,17 +153,17 @@ class Similarity:
         count = sum(len(one.places) for one in self.intruding)
         return f"{said}{many}; {count} intruder dimension{'s' * (count != 1)}"
 
-    def described(self, overlaps: Sequence[Overlap]) -> str:
+    def _of_two(self) -> str:
         """φ at (1, 1) and at the last (i, j), as medians over modules, with the angle."""
-        alive = [one for one in overlaps if one.phi]
+        alive = [one for one in self.overlaps if one.phi]
         if not alive:
-            return f"φ {NONE}: {_ZERO}" if overlaps else ""
+            return f"φ {NONE}: {_ZERO}"
         first = self._at(alive, 1, 1)
         i = min(len(one.phi) for one in alive)
         j = min(len(one.phi[0]) for one in alive)
         whole = f", {self._at(alive, i, j)}" if (i, j) != (1, 1) else ""
-        angle = angle_of(overlaps)
-        turned = f" · angle between ΔWs {angle[1]:.0f}°" if angle else ""
+        angle = self.degrees(*self.adapters)
+        turned = "" if angle is None else f" · angle between their ΔW {angle:.0f}°"
         many = f" (medians of {len(alive)} modules)" if len(alive) > 1 else ""
         return f"φ of the {SIDES[self.side]}: {first}{whole}{many}{turned}"
 
@@ -167,6 +181,15 @@ class Similarity:
     def of_pair(self, first: str, second: str) -> list[Overlap]:
         """The modules of one pair."""
         return [one for one in self.overlaps if (one.first, one.second) == (first, second)]
+
+    def degrees(self, first: str, second: str) -> float | None:
+        """The angle between two adapters over their common modules, taken as one vector."""
+        overlaps = self.of_pair(first, second)
+        inner = math.fsum((one.cosine or 0.0) * math.prod(one.changes) for one in overlaps)
+        norms = [math.hypot(*(one.changes[at] for one in overlaps)) for at in (0, 1)]
+        if not all(norms):
+            return None
+        return math.degrees(math.acos(max(-1.0, min(1.0, inner / norms[0] / norms[1]))))
 
     # Frames
 
@@ -217,9 +240,7 @@ class Similarity:
         oppose each other), relative_norm_first and relative_norm_second (‖ΔW‖/‖W‖).
         """
         columns = ("first", "second", "module", "cosine", "degrees")
-        rows = [
-            (*_named(one), one.cosine, degrees(one.cosine), *one.relative) for one in self.overlaps
-        ]
+        rows = [(*_named(one), one.cosine, one.degrees, *one.relative) for one in self.overlaps]
         relative = ("relative_norm_first", "relative_norm_second")
         return frame(rows, (*columns, *relative), {})
 
@@ -238,7 +259,10 @@ class Similarity:
         return frame(rows, ("adapter", "module", "rank", *columns), {"rank": "int64"})
 
     def intruders(self) -> DataFrame:
-        """Columns adapter, module, index (from 1), cosine, intruder: the first vectors of W + ΔW."""
+        """The examined singular vectors of W + ΔW, for one adapter.
+
+        Columns adapter, module, index (from 1), cosine, intruder.
+        """
         rows = [
             (one.adapter, one.module, place + 1, cosine, place in one.places)
             for one in self.intruding
@@ -255,27 +279,12 @@ class Similarity:
         return view.bundle(self)
 
 
-def angle_of(overlaps: Sequence[Overlap]) -> tuple[float, float] | None:
-    """The cosine and the degrees between two adapters over all of these modules as one vector."""
-    inner = math.fsum((one.cosine or 0.0) * math.prod(one.changes) for one in overlaps)
-    norms = [math.hypot(*(one.changes[at] for one in overlaps)) for at in (0, 1)]
-    if not all(norms):
-        return None
-    cosine = max(-1.0, min(1.0, inner / norms[0] / norms[1]))
-    return cosine, math.degrees(math.acos(cosine))
-
-
-def degrees(cosine: float | None) -> float | None:
-    """The angle of a cosine, from 0 to 180."""
-    return None if cosine is None else math.degrees(math.acos(cosine))
-
-
 def _named(one: Overlap) -> tuple[str, str, str]:
     return one.first, one.second, one.module
 
 
 def _summed(one: Overlap) -> tuple[object, ...]:
-    turned = (one.cosine, degrees(one.cosine))
+    turned = (one.cosine, one.degrees)
     if one.last is None:
         return (*_named(one), *one.counts, *(None,) * 6, *turned, _ZERO)
     i, j = one.last

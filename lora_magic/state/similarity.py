@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -193,6 +193,7 @@ class _Work:
             first=first,
             second=second,
             module=path,
+            shape=one.update.shape,
             dim=len(one.compared),
             counts=(one.count, other.count),
             phi=rows,
@@ -218,9 +219,7 @@ class _Work:
         if self._spent > WORK and not self._one_module and self._intruding:
             return
         found = intruders(weight, part.update)
-        self._intruding.append(
-            Intruding(self._names[0], path, found.cosines, found.places)
-        )
+        self._intruding.append(Intruding(self._names[0], path, found.cosines, found.places))
 
     def _refuse_apart(self, shared: Sequence[Sequence[str]]) -> None:
         """Raise `AdapterError` for a pair without a common module."""
