@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -82,6 +83,43 @@ def compress(
     )
     _attach(state, made, replace)
     return record
+
+
+def remove_intruders(
+    state: SessionState,
+    name: str | None,
+    new: str | None,
+    size: Sequence[float | None],
+    *,
+    replace: bool,
+) -> tuple[LiveAdapter, LiveAdapter, tuple[combine.ModuleIntruders, ...]]:
+    """Attach an adapter without the intruder dimensions of another: both, and what that did.
+
+    Raises `AdapterError` for a `size` (rank, energy), which would change the rank.
+    """
+    attached = state.named_or_active(name, "compress")
+    if any(value is not None for value in size):
+        raise AdapterError(
+            "--remove-intruders keeps the rank, so it does not go with another size; type: "
+            f"%lora compress {attached.name} --remove-intruders"
+        )
+    state.refuse_while_merged("compress")
+    called = f"{attached.name}_no_intruders" if new is None else new
+    check_name(called, f"%lora compress {attached.name}", " --remove-intruders")
+    _refuse_taken(state, called, (attached.name,), replace)
+    made, rows = combine.remove_intruders(state.base, state.slots, attached, called)
+    return attached, _attach(state, made, replace), rows
+
+
+def refuse_reading(**flags: Any) -> None:
+    """Raise `AdapterError` for a flag about rows where there are none."""
+    given = [flag for flag, value in flags.items() if value not in (None, False)]
+    if given:
+        flag = given[0].strip("_").replace("_", "-")
+        raise AdapterError(
+            f"compress: --{flag} is about rows, and there are none; type: %lora compress NAME "
+            "--data VAR"
+        )
 
 
 def _parts(new: str, weights: Weights) -> Sequence[tuple[float, str]]:
