@@ -30,6 +30,9 @@ SIDES = {
     "B": "output directions of B",
 }
 
+#: Those sides that are of a factor, which not every update has.
+FACTORS = ("A", "B")
+
 #: How many of an update's directions are compared at most, the largest σ first.
 FIRST = 64
 
@@ -216,6 +219,8 @@ class Similarity:
         if not whole or not any(i <= last[0] and j <= last[1] for last in most):
             ends = (max(ends) for ends in zip(*most, strict=True))
             expected = "expected i from 1 to {} and j from 1 to {}".format(*ends) if most else _ZERO
+            if len(self.adapters) < 2:
+                expected = "name two adapters"
             raise CommandError(f"φ at ({i}, {j}) of {', '.join(self.adapters)}: {expected}.")
         found = self.to_frame()
         return found[(found["i"] == i) & (found["j"] == j)].reset_index(drop=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 
@@ -109,17 +108,6 @@ def remove_intruders(
     _refuse_taken(state, called, (attached.name,), replace)
     made, rows = combine.remove_intruders(state.base, state.slots, attached, called)
     return attached, _attach(state, made, replace), rows
-
-
-def refuse_reading(**flags: Any) -> None:
-    """Raise `AdapterError` for a flag about rows where there are none."""
-    given = [flag for flag, value in flags.items() if value not in (None, False)]
-    if given:
-        flag = given[0].strip("_").replace("_", "-")
-        raise AdapterError(
-            f"compress: --{flag} is about rows, and there are none; type: %lora compress NAME "
-            "--data VAR"
-        )
 
 
 def _parts(new: str, weights: Weights) -> Sequence[tuple[float, str]]:

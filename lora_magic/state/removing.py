@@ -14,7 +14,7 @@ from lora_magic.adapters.combine import ModuleIntruders, changed
 from lora_magic.adapters.spec import BASE_NAME
 from lora_magic.compare.stack import stacked
 from lora_magic.data.row import Rows
-from lora_magic.errors import DataError
+from lora_magic.errors import AdapterError, DataError
 from lora_magic.evaluation import items as encoding
 from lora_magic.evaluation.bootstrap import estimates
 from lora_magic.evaluation.losses import Losses
@@ -123,7 +123,7 @@ class Removal:
         """One row per module: module, intruders (reduced), left, relative_norm (‖ΔW‖/‖W‖ before),
         norm (‖ΔW‖ before), error (‖ΔW − ΔW'‖/‖ΔW‖)."""
         columns = ("module", "intruders", "left", "relative_norm", "norm", "error")
-        return frame(map(astuple, self.modules), columns)
+        return frame(map(astuple, self.modules), columns, {"intruders": "int64", "left": "int64"})
 
     def __repr__(self) -> str:
         return one_line(self.line)
@@ -196,21 +196,36 @@ def remove(
     `watch` ends it.
     """
     rows = None if read_rows is None else _read(read_rows, most)
-    attached, made, modules = combining.remove_intruders(state, name, new, size, replace=replace)
-    passes = Passes(watch, f"{made.name}: measuring …")
-    loss: LossChange | None = None
-    notes: Sequence[str] = ()
-    if rows is not None:
-        names = (BASE_NAME, attached.name, made.name)
-        loss, notes = _losses(state, names, rows[:most], passes, skip_bad)
-    found = None
-    if not state.base.task.classifies:
-        before, after = (forgetting.measure(state, one, passes.look) for one in (attached, made))
-        found = before, after
-    if passes.stopped:
-        raise KeyboardInterrupt
+    with state.all_or_nothing():
+        given = (state, name, new, size)
+        attached, made, modules = combining.remove_intruders(*given, replace=replace)
+        passes = Passes(watch, f"measuring {attached.name} and {made.name} …")
+        loss: LossChange | None = None
+        notes: Sequence[str] = ()
+        if rows is not None:
+            names = (BASE_NAME, attached.name, made.name)
+            loss, notes = _losses(state, names, rows[:most], passes, skip_bad)
+        found = None
+        if not state.base.task.classifies:
+            found = (
+                forgetting.measure(state, attached, passes.look),
+                forgetting.measure(state, made, passes.look),
+            )
+        if passes.stopped:
+            raise KeyboardInterrupt
     parameters = made.record().trainable
     return Removal(attached.name, made.name, modules, parameters, loss, found, tuple(notes))
+
+
+def refuse_reading(**flags: Any) -> None:
+    """Raise `AdapterError` for a flag about rows where there are none."""
+    given = [flag for flag, value in flags.items() if value not in (None, False)]
+    if given:
+        flag = given[0].strip("_").replace("_", "-")
+        raise AdapterError(
+            f"compress: --{flag} is about rows, and there are none; type: %lora compress NAME "
+            "--remove-intruders --data VAR"
+        )
 
 
 def _read(read_rows: Callable[..., Rows], most: int | None) -> Rows:

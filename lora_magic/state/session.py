@@ -1179,15 +1179,15 @@ class Session:
         from . import combining
 
         if remove_intruders:
-            from .removing import remove
+            from . import removing
 
             reading = {"columns": columns, "map_": map_, "format": format, "skip_bad": skip_bad}
             given = data is not None or text is not None
             if not given:
-                combining.refuse_reading(rows=rows, **reading)
+                removing.refuse_reading(rows=rows, **reading)
             read = partial(self._rows, "compress", data, text, prompts=True, **reading)
             size = (rank, energy)
-            return remove(
+            return removing.remove(
                 self._state,
                 *(name, new, size, read if given else None),
                 most=rows,

@@ -19,7 +19,15 @@ from lora_magic.lowrank.dense import DenseUpdate, Update
 from lora_magic.lowrank.factors import precise
 from lora_magic.lowrank.intruders import intruders
 from lora_magic.lowrank.own import EXACT, OwnSpectrum, own_spectrum
-from lora_magic.lowrank.similarity import FIRST, SIDES, Amplified, Intruding, Overlap, Similarity
+from lora_magic.lowrank.similarity import (
+    FACTORS,
+    FIRST,
+    SIDES,
+    Amplified,
+    Intruding,
+    Overlap,
+    Similarity,
+)
 from lora_magic.lowrank.subspace import Directions, amplification, cosine, directions, overlap
 
 from . import inside
@@ -55,8 +63,9 @@ def similarity(
     _refuse_twice(chosen)
     updates = inside.updates_of(state, chosen, module)
     _refuse_diverged(updates)
-    work = _Work(state, chosen, updates, side, bool(module))
-    return work.done()
+    if side in FACTORS:
+        updates = {name: _with_factors(state, name, updates, side) for name in chosen}
+    return _Work(state, chosen, updates, side, one_module=module is not None).done()
 
 
 def _side(side: object) -> str:
@@ -64,9 +73,30 @@ def _side(side: object) -> str:
         if str(side).lower() == known.lower():
             return known
     raise CommandError(
-        f"--side {side}: expected one of {', '.join(SIDES)}.{near(str(side), SIDES)} "
-        "Type: %lora similarity a,b --side inputs"
+        f"--side {side}: expected one of {', '.join(SIDES)}.{near(str(side), SIDES)}"
     )
+
+
+def _with_factors(
+    state: SessionState, name: str, updates: inside.Updates, side: str
+) -> dict[str, Update]:
+    """The updates of an adapter's modules with factors: a classifier's head has none.
+
+    Raises `AdapterError` if no module has.
+    """
+    attached = state.named(name)
+    found = {
+        path: update
+        for path, update in updates[name].items()
+        if own_factors(attached.replacements[path]) is not None
+    }
+    if not found:
+        raise AdapterError(
+            f"{name} ({attached.method.title}) has no factor {side} in {listed(updates[name], 1)}: "
+            f"its sides are inputs and outputs; type: %lora similarity {','.join(updates)} --side "
+            "inputs"
+        )
+    return found
 
 
 def _refuse_twice(names: Sequence[str]) -> None:
@@ -110,6 +140,7 @@ class _Work:
         names: Sequence[str],
         updates: inside.Updates,
         side: str,
+        *,
         one_module: bool,
     ) -> None:
         self._state, self._names, self._updates = state, names, updates
@@ -170,12 +201,7 @@ class _Work:
         if self._side == "outputs":
             return _Part(update, first, first.outputs, found.count)
         own = own_factors(self._attached[name].replacements[path])
-        if own is None:
-            title = self._attached[name].method.title
-            raise AdapterError(
-                f"{name} ({title}) has no factor {self._side} in {path}: its sides are inputs and "
-                f"outputs; type: %lora similarity {','.join(self._names)} --side inputs"
-            )
+        assert own is not None  # the others are left out
         factor = own.down if self._side == "A" else own.up
         of_factor = directions(DenseUpdate(factor))
         columns = of_factor.inputs if self._side == "A" else of_factor.outputs
