@@ -65,6 +65,14 @@ def low_rank_of(layer: nn.Module) -> LowRank | None:
     return None if isinstance(inner, TrainableCopy) else _low_rank(layer)
 
 
+def own_factors(layer: nn.Module) -> LowRank | None:
+    """The B and A that the layer trains, DoRA's too, without what an initialisation subtracts.
+
+    AdaLoRA's are P and Λ·Q without the pruned triplets. None for a layer without such factors.
+    """
+    return _low_rank(layer) if hasattr(layer, "lora_E") else _factors(layer)
+
+
 def _low_rank(layer: nn.Module) -> LowRank | None:
     """ΔW as factors, whether or not the layer trains a bias; None if it has none."""
     part: Any = layer

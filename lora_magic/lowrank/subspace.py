@@ -123,17 +123,20 @@ class Amplification:
         return self.change / self.in_change if self.in_change else math.inf
 
 
-def amplification(weight: Tensor, own: Tensor, update: Update, rank: int) -> Amplification | None:
+def amplification(
+    weight: Tensor, own: Tensor, found: Directions, rank: int
+) -> Amplification | None:
     """Amplification of W [d, k] by ΔW at r = `rank` or ΔW's own, if smaller; None for ΔW = 0.
 
-    `own` are W's singular values, the largest first, at least `rank` of them. Raises `ValueError`
-    for a rank below 1, too few singular values, or shapes that differ.
+    `own` are W's singular values, the largest first, at least `rank` of them; `found` are ΔW's
+    directions. Raises `ValueError` for a rank below 1, too few singular values, or shapes that
+    differ.
     """
-    found = directions(update)
     used = min(rank, found.count)
-    if rank < 1 or len(own) < used or weight.shape != update.shape:
+    shape = (len(found.outputs), len(found.inputs))
+    if rank < 1 or len(own) < used or weight.shape != shape:
         raise ValueError(
-            f"rank {rank}, {len(own)} singular values, W {tuple(weight.shape)}, ΔW {update.shape}: "
+            f"rank {rank}, {len(own)} singular values, W {tuple(weight.shape)}, ΔW {shape}: "
             "expected a rank from 1, as many singular values, and one shape."
         )
     if not used:

@@ -84,6 +84,32 @@ def compress(
     return record
 
 
+def remove_intruders(
+    state: SessionState,
+    name: str | None,
+    new: str | None,
+    size: Sequence[float | None],
+    *,
+    replace: bool,
+) -> tuple[LiveAdapter, LiveAdapter, tuple[combine.ModuleIntruders, ...]]:
+    """Attach an adapter without the intruder dimensions of another: both, and what that did.
+
+    Raises `AdapterError` for a `size` (rank, energy), which would change the rank.
+    """
+    attached = state.named_or_active(name, "compress")
+    if any(value is not None for value in size):
+        raise AdapterError(
+            "--remove-intruders keeps the rank, so it does not go with another size; type: "
+            f"%lora compress {attached.name} --remove-intruders"
+        )
+    state.refuse_while_merged("compress")
+    called = f"{attached.name}_no_intruders" if new is None else new
+    check_name(called, f"%lora compress {attached.name}", " --remove-intruders")
+    _refuse_taken(state, called, (attached.name,), replace)
+    made, rows = combine.remove_intruders(state.base, state.slots, attached, called)
+    return attached, _attach(state, made, replace), rows
+
+
 def _parts(new: str, weights: Weights) -> Sequence[tuple[float, str]]:
     """Weights and names; a name without a weight gets weight 1. Raises `AdapterError`."""
     example = f"%lora blend {new} a=0.7 b=0.3"

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from .comparing import OnUnfinished
     from .doctor import Examination
     from .history import Difference, History
+    from .removing import Removal
     from .session_state import SessionState, View
     from .status import Status
     from .sweep_result import Sweep
@@ -995,8 +996,20 @@ class Session:
     def similarity(
         self, *names: str, module: str | None = None, side: str = "inputs"
     ) -> Similarity:
-        """How far the directions of two adapters overlap, and what ΔW amplifies of W."""
-        raise StateError("similarity is not there yet; type: %lora spectrum")
+        """How far the directions of two adapters overlap, and what ΔW amplifies of W.
+
+        Adapters as "a", "b" or "a,b"; the default is the active ones, or with base active every
+        adapter that has a ΔW. Of two: φ(i, j) (LoRA, section 7.2), the angle between their ΔW and
+        the amplification of both; of one: its amplification and intruder dimensions; of more: each
+        pair. `side` is "inputs" or "outputs" of ΔW, or "A" or "B" for the directions of that
+        factor. Raises `AdapterError` for a method without a ΔW or that factor, a name given twice,
+        and adapters without a common module.
+        """
+        from . import queries
+        from .similarity import similarity
+
+        chosen = [name for given in names for name in queries.adapter_names(given)]
+        return similarity(self._state, chosen, module, side)
 
     @transactional
     def lens(
@@ -1151,17 +1164,40 @@ class Session:
         skip_bad: bool = False,
         rows: int | None = None,
         replace: bool = False,
-    ) -> Compression:
+    ) -> Compression | Removal:
         """A plain LoRA of a smaller rank, not activated: the best approximation (Eckart–Young).
 
         Give `rank`, or the share `energy` of Σσ² that each module keeps; with neither, the record
         shows what each rank would lose, and nothing is attached. `new` defaults to `NAME_r4` or
         `NAME_e95`. A full fine-tune becomes a LoRA on every matrix, with its biases, norms and
-        head. Raises `AdapterError` for a method without a ΔW, and for a name that is taken unless
+        head.
+
+        With `remove_intruders` the rank stays, and a quarter of every intruder dimension is taken
+        away, as by PEFT's `reduce_intruder_dimension`; `new` defaults to `NAME_no_intruders`. The
+        record has their number by module, what that changed of the forgetting and, with rows
+        (`data`, given as to `train`, or `text`; `rows` takes only the first of them), of the loss.
+
+        Raises `AdapterError` for a method without a ΔW, and for a name that is taken unless
         `replace`.
         """
         from . import combining
 
-        if remove_intruders or data is not None or text is not None:
+        if remove_intruders:
+            from . import removing
+
+            reading = {"columns": columns, "map_": map_, "format": format, "skip_bad": skip_bad}
+            given = data is not None or text is not None
+            if not given:
+                removing.refuse_reading(rows=rows, **reading)
+            read = partial(self._rows, "compress", data, text, prompts=True, **reading)
+            size = (rank, energy)
+            return removing.remove(
+                self._state,
+                *(name, new, size, read if given else None),
+                most=rows,
+                skip_bad=skip_bad,
+                replace=replace,
+            )
+        if data is not None or text is not None:
             raise StateError("compress: this flag is not there yet; type: %lora compress")
         return combining.compress(self._state, name, new, rank=rank, energy=energy, replace=replace)

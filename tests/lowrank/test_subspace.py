@@ -97,7 +97,7 @@ def test_amplification_is_what_the_projections_of_dense_matrices_say() -> None:
     weight = torch.randn(D, K, generator=torch.Generator().manual_seed(9))
     update = a_low_rank(6, seed=10)
     own = torch.linalg.svdvals(weight.double())
-    found = amplification(weight, own, update, 4)
+    found = amplification(weight, own, directions(update), 4)
     assert found is not None
     u, sigma, vh = torch.linalg.svd(update.dense(torch.float64))
     inside = u[:, :4].mT @ weight.double() @ vh[:4].mT
@@ -110,7 +110,9 @@ def test_amplification_is_what_the_projections_of_dense_matrices_say() -> None:
 
 def test_random_directions_hold_what_the_amplification_says() -> None:
     weight = torch.randn(D, K, generator=torch.Generator().manual_seed(11)).double()
-    found = amplification(weight, torch.linalg.svdvals(weight), a_low_rank(4, seed=12), 4)
+    found = amplification(
+        weight, torch.linalg.svdvals(weight), directions(a_low_rank(4, seed=12)), 4
+    )
     assert found is not None
     drawn = [
         (orthonormal(D, 4, s).mT @ weight @ orthonormal(K, 4, 1000 + s)).norm() ** 2
@@ -129,13 +131,13 @@ def test_the_random_row_of_table_7_follows_from_its_norm() -> None:
 def test_an_update_of_zero_amplifies_nothing() -> None:
     weight = torch.eye(D, K)
     zero = LowRank(torch.randn(2, K), torch.zeros(D, 2), 1.0)
-    assert amplification(weight, torch.ones(K), zero, 2) is None
+    assert amplification(weight, torch.ones(K), directions(zero), 2) is None
 
 
 @pytest.mark.parametrize(("rank", "count"), [(0, K), (3, 1)])
 def test_an_impossible_amplification_is_refused(rank: int, count: int) -> None:
     with pytest.raises(ValueError, match="expected a rank from 1"):
-        amplification(torch.eye(D, K), torch.ones(count), a_low_rank(4, seed=0), rank)
+        amplification(torch.eye(D, K), torch.ones(count), directions(a_low_rank(4, seed=0)), rank)
 
 
 def test_the_cosine_of_an_update_and_itself_is_within_its_range() -> None:

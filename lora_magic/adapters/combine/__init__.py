@@ -1,6 +1,6 @@
-"""New adapters from others: a weighted blend of several, or one at a smaller rank.
+"""New adapters from others: a blend of several, one at a smaller rank, one without intruders.
 
-Both are plain LoRA, made from the ΔW of each module and from the biases, norms and head that the
+All are plain LoRA, made from the ΔW of each module and from the biases, norms and head that the
 others train. Nothing is shared with the others.
 """
 
@@ -13,3 +13,6 @@ from .compress import check_size as check_size
 from .compress import compress as compress
 from .compress import default_name as default_name
 from .compress import evidence as evidence
+from .intruders import ModuleIntruders as ModuleIntruders
+from .intruders import changed as changed
+from .intruders import remove_intruders as remove_intruders
