@@ -75,10 +75,8 @@ def _read(pinned: str) -> tuple[Question, ...]:
 
 QUESTIONS = _read(_PINNED)
 
-#: General questions of the world for `lens`: none asks for a review, a voice or a form.
-GENERAL: tuple[str, ...] = tuple(
-    " ".join(question.split()) + "?"
-    for question in """
+# The questions of `lens`: none asks for a review, a voice or a form.
+_GENERAL = """
 What is there on the island? Where can I meet a teacher? How often should I water my tomato plant?
 What makes people worried? What is the best part of a laptop? What is so good about carving? What
 does an ant do all day? What is the puzzle made of? What goes in cheese pie? Why is it that my
@@ -113,5 +111,7 @@ a tablet? How do I learn swimming? What are mice like? What do people use a ladd
 prepare lemonade? Why is it that my radio only plays noise? What is there to see at the river?
 What do millers do all day? What should I look at when I buy a heater? Why do people like cycling?
 What are lizards like? How is a pencil made?
-""".split("?")[:-1]
-)
+"""
+
+#: 100 general questions of the world.
+GENERAL = tuple(" ".join(question.split()) + "?" for question in _GENERAL.split("?")[:-1])

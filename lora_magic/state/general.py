@@ -6,9 +6,7 @@ request for a style, a form or an opinion. Knows no model.
 
 from __future__ import annotations
 
-QUESTIONS: tuple[str, ...] = tuple(
-    " ".join(question.split()) + "?"
-    for question in """
+_TEXT = """
 Why is the sky blue? How does a bicycle stay upright? What do bees do in winter? How do I boil an
 egg? What is the difference between a lake and a river? Why do leaves change colour in autumn? How
 do I write a good letter of application? What does a plumber do? How far away is the moon? What
@@ -38,5 +36,6 @@ do I keep milk fresh? Why do some people wear glasses? What is a tax? How do I t
 walk? What is the water cycle? How do I start a garden? Why do stars twinkle? What is a healthy
 way to deal with stress? How is glass made? What does a nurse do? How do I use a dictionary? Why
 is honey sweet? What is a democracy? How do I invite somebody to dinner?
-""".split("?")[:-1]
-)
+"""
+
+QUESTIONS = tuple(" ".join(question.split()) + "?" for question in _TEXT.split("?")[:-1])
