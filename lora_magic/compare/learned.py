@@ -123,10 +123,11 @@ class _Reading:
     context: int
     readout: Readout | str
     run: BulkRun
-    #: Σ s [V], the largest single s [V], and the position at which it occurred [V].
+    #: Σ s [V] over positions; the position drawn for each token [V], and what decided the draw.
     gained: Tensor | None = None
-    best: Tensor | None = None
-    where: Tensor | None = None
+    where: Tensor = field(default_factory=lambda: torch.empty(0))
+    largest: Tensor = field(default_factory=lambda: torch.empty(0))
+    drawn: torch.Generator = field(default_factory=lambda: torch.Generator().manual_seed(0))
     #: The row of each position, and its place in the answer.
     positions_of: list[tuple[_Row, int]] = field(default_factory=list)
     #: Σ h_a − h_b and Σ ‖h_b‖ by layer, over `prompt_positions`.
@@ -179,14 +180,17 @@ class _Reading:
         first = self.positions
         self.positions_of += [(row, place) for row in rows for place in range(len(row[1]))]
         self.prompt_positions += sum(len(prompt) for prompt, _ in rows)
-        largest, at = gains.max(0)
-        if self.gained is None or self.best is None or self.where is None:
-            self.gained, self.best, self.where = gains.sum(0), largest, at
+        total = gains.sum(0)
+        # The position with the largest s/E, E exponential, is a draw with probability s/Σs: a
+        # position that the token's score comes from. The one with the largest s may be an odd one.
+        noise = torch.empty(len(gains), 1).exponential_(generator=self.drawn).to(gains)
+        largest, at = gains.div_(noise).max(0)
+        if self.gained is None:
+            self.gained, self.largest, self.where = total, largest, at
             return
-        self.gained += gains.sum(0)
-        better = largest > self.best
-        self.where = torch.where(better, at + first, self.where)
-        self.best = torch.where(better, largest, self.best)
+        self.gained += total
+        self.where = torch.where(largest > self.largest, at + first, self.where)
+        self.largest = torch.maximum(largest, self.largest)
 
     def _log_probabilities(
         self, rows: Sequence[_Row], replacements: Mapping[str, nn.Module], sign: int
@@ -220,7 +224,6 @@ class _Reading:
     def words(self) -> Iterator[tuple[str, str, float]]:
         """Token, word and score of the 20 words that gain most, each word once."""
         assert self.gained is not None  # something was read
-        assert self.where is not None
         scores = self._allowed(self.gained / self.positions)
         values, ids = (part.tolist() for part in scores.topk(min(_CANDIDATES, len(scores))))
         found = [
