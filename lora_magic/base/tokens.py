@@ -53,6 +53,12 @@ def _ids_or_error(tokenizer: Any, text: str, special: bool) -> list[int] | Promp
         return error
 
 
+def special_ids(tokenizer: Any) -> set[int]:
+    """The ids with a meaning of their own: named, or added as special."""
+    added = getattr(tokenizer, "added_tokens_decoder", {}).items()
+    return {*tokenizer.all_special_ids, *(i for i, token in added if token.special)}
+
+
 def added_ids(tokenizer: Any, text: str) -> tuple[list[int], list[int]]:
     """The special tokens that the tokenizer adds before and after a text."""
     bare, full = token_ids(tokenizer, text), token_ids(tokenizer, text, special=True)

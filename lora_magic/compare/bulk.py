@@ -170,9 +170,9 @@ def ask_all(
     context = context or context_of(model)
     check_flags(max_new_tokens, temperature, seed, top_p)
     start = time.perf_counter()
-    run = _Run(watch)
+    run = BulkRun(watch)
     rows = run.encoded(prompts, lambda prompt: form.encode(tokenizer, prompt))
-    _check_lengths(prompts, rows, context)
+    check_row_lengths(prompts, rows, context)
     if rows:
         check_known(list(rows.values()), model)
     answer = partial(
@@ -222,7 +222,7 @@ def classify_all(
     `ask_all`.
     """
     start = time.perf_counter()
-    run = _Run(watch)
+    run = BulkRun(watch)
     cut: dict[str, bool] = {}
 
     def encode(text: str) -> list[int]:
@@ -248,7 +248,7 @@ def classify_all(
 
 
 @dataclass
-class _Run:
+class BulkRun:
     """One pass over a column: its progress, and whether the user stopped it."""
 
     watch: OnText | None
@@ -347,7 +347,7 @@ class _Run:
         return f"{done:,} of {prompts} answered{left if done < total else ''}"
 
 
-def _check_lengths(
+def check_row_lengths(
     prompts: Sequence[str], rows: Mapping[str, Sequence[int]], context: int | None
 ) -> None:
     """Raise one `PromptError` that names the rows that leave no room for a new token."""

@@ -247,28 +247,12 @@ class _Run:
     def _forward(
         self, rows: Sequence[tuple[Sequence[int], tuple[int, ...]]]
     ) -> list[tuple[float, ...]]:
-        """One pass over rows of (prompt, answer), padded on the right, where no token sees it."""
-        fitting = [self._fitting(prompt, answer) for prompt, answer in rows]
-        inputs = [
-            [*prompt, *answer[:-1]] for (prompt, _), answer in zip(rows, fitting, strict=True)
-        ]
-        width = max(map(len, inputs))
-        device = self.model.device
-        ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in inputs], device=device)
-        mask = torch.tensor(
-            [[1] * len(row) + [0] * (width - len(row)) for row in inputs], device=device
-        )
-        keep = {}
-        if "logits_to_keep" in inspect.signature(self.model.forward).parameters:
-            keep["logits_to_keep"] = width - min(len(prompt) for prompt, _ in rows) + 1
-        with answering(self.model):
-            logits: Tensor = self.model(
-                input_ids=ids, attention_mask=mask, use_cache=False, **keep
-            ).logits
+        fitting = [(prompt, self._fitting(prompt, answer)) for prompt, answer in rows]
+        logits, firsts = forward(self.model, fitting)
         found = []
-        for row, ((prompt, whole), answer) in enumerate(zip(rows, fitting, strict=True)):
-            # From the end: the logits of the prompt may be left out.
-            first = logits.shape[1] - width + len(prompt) - 1
+        for row, ((_, whole), (_, answer), first) in enumerate(
+            zip(rows, fitting, firsts, strict=True)
+        ):
             chosen = _chosen(logits[row, first : first + len(answer)], answer)
             found.append((*chosen, *[math.nan] * (len(whole) - len(answer))))
         return found
@@ -278,6 +262,32 @@ class _Run:
         if self.context is None:
             return answer
         return answer[: max(0, self.context - len(prompt) + 1)]
+
+
+def forward(
+    model: Any, rows: Sequence[tuple[Sequence[int], Sequence[int]]]
+) -> tuple[Tensor, list[int]]:
+    """One pass over rows of (prompt, answer), padded on the right, where no token sees it.
+
+    Returns the logits [N, T, V], of which those of the prompts may be left out, and for each row
+    the place of those that its answer's first token is chosen by.
+    """
+    inputs = [[*prompt, *answer[:-1]] for prompt, answer in rows]
+    width = max(map(len, inputs))
+    padded = [[*row, *[0] * (width - len(row))] for row in inputs]
+    mask = [[1] * len(row) + [0] * (width - len(row)) for row in inputs]
+    keep = {}
+    if "logits_to_keep" in inspect.signature(model.forward).parameters:
+        keep["logits_to_keep"] = width - min(len(prompt) for prompt, _ in rows) + 1
+    with answering(model):
+        logits: Tensor = model(
+            input_ids=torch.tensor(padded, device=model.device),
+            attention_mask=torch.tensor(mask, device=model.device),
+            use_cache=False,
+            **keep,
+        ).logits
+    # From the end: the logits of the prompt may be left out.
+    return logits, [logits.shape[1] - width + len(prompt) - 1 for prompt, _ in rows]
 
 
 def _chosen(logits: Tensor, tokens: Sequence[int]) -> list[float]:

@@ -1021,8 +1021,19 @@ class Session:
         seed: int = 0,
         watch: Watch | None = None,
     ) -> Lens:
-        """What an adapter learned, as tokens: from its answers, and from its hidden states."""
-        raise StateError("lens is not there yet; type: %lora spectrum")
+        """What an adapter learned, as tokens: from its answers, and from its hidden states.
+
+        It is the named or the active adapter. It answers 100 general questions, or those in a
+        `column` of the `data`, given as to `ask`; `seed` is that of the random directions beside
+        its states. `watch` is called with a function that returns the progress in one line; if it
+        returns true, what was answered until then is read.
+        """
+        from .lens import lens
+
+        if data is None and column is not None:
+            raise CommandError(f"--column {column} needs --data; add it, or omit --column.")
+        given = None if data is None else self._prompts("lens", data, column)
+        return lens(self._state, name, given, seed, watch)
 
     def history(self, *names: str, all: bool = False) -> History | Difference:
         """What was done: this session's verbs that changed something, from the ledger.

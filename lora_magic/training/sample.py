@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from lora_magic.base.tokens import special_ids
 from lora_magic.printable import clean
 
 if TYPE_CHECKING:
@@ -49,12 +50,6 @@ def read_tokens(example: Example, tokenizer: Any) -> tuple[ReadToken, ...]:
         ReadToken(text, token, covered, token in special)
         for text, token, covered in zip(texts, example.tokens, trained, strict=True)
     )
-
-
-def special_ids(tokenizer: Any) -> set[int]:
-    """The ids with a meaning of their own: named, or added as special."""
-    added = getattr(tokenizer, "added_tokens_decoder", {}).items()
-    return {*tokenizer.all_special_ids, *(i for i, token in added if token.special)}
 
 
 def _texts(ids: Sequence[int], tokenizer: Any, special: set[int]) -> Iterable[str]:
