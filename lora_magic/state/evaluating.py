@@ -74,7 +74,7 @@ def evaluate(
     mixed = mix_of(state, mix)
     names = [variant.name for variant in variants] + ([mixed.name] if mixed else [])
     own = scores.own_metrics(metric, _OWN)
-    _check_most(most)
+    check_most(most)
     try:
         rows = read_rows(most=most)
     except DataError as error:
@@ -82,7 +82,7 @@ def evaluate(
     given = rows[:most]
     count = f"{len(given):,} row{'s' * (len(given) != 1)}"
     passes = Passes(watch, f"evaluating {count} under {', '.join(names)} …")
-    work = _Evaluation(state, variants, mixed, own, sampling, passes)
+    work = Evaluating(state, variants, mixed, own, sampling, passes)
     read = work.read(given, skip_bad)
     measured = work.rows(read)
     every = state.attached if adapters is None else ()
@@ -120,14 +120,15 @@ def _answer(example: Example) -> tuple[int, ...]:
     return tuple(label for label in example.labels if label != IGNORED)
 
 
-def _check_most(most: int | None) -> None:
+def check_most(most: int | None) -> None:
+    """Raise `CommandError` for a number of rows that is none."""
     if most is None:
         return
     if not is_whole(most) or most < 1:
         raise CommandError(f"--rows {most!r}: expected a whole number from 1.")
 
 
-class _Evaluation:
+class Evaluating:
     """One evaluation: its variants, the person's metrics, and what a reader should know."""
 
     def __init__(

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from lora_magic.evaluation.board import Board
     from lora_magic.evaluation.evaluation import Evaluation
     from lora_magic.evaluation.passes import Watch
+    from lora_magic.evaluation.ranks import RankEvidence
     from lora_magic.lowrank.similarity import Similarity
     from lora_magic.lowrank.spectrum import Spectrum
     from lora_magic.magics.panel import Panel
@@ -1138,6 +1139,7 @@ class Session:
         *,
         rank: int | None = None,
         energy: float | None = None,
+        budget: int | None = None,
         remove_intruders: bool = False,
         data: Any = None,
         text: str | None = None,
@@ -1147,17 +1149,32 @@ class Session:
         skip_bad: bool = False,
         rows: int | None = None,
         replace: bool = False,
-    ) -> Compression:
+        watch: Watch | None = None,
+    ) -> Compression | RankEvidence:
         """A plain LoRA of a smaller rank, not activated: the best approximation (Eckart–Young).
 
-        Give `rank`, or the share `energy` of Σσ² that each module keeps; with neither, the record
-        shows what each rank would lose, and nothing is attached. `new` defaults to `NAME_r4` or
-        `NAME_e95`. A full fine-tune becomes a LoRA on every matrix, with its biases, norms and
-        head. Raises `AdapterError` for a method without a ΔW, and for a name that is taken unless
-        `replace`.
-        """
-        from . import combining
+        Give `rank`; or the share `energy` of Σσ² that each module keeps; or a `budget`, the rank
+        whose parameters are shared out over the modules by their σ. With none of them, the record
+        shows what each rank would lose, and nothing is attached. `new` defaults to `NAME_r4`,
+        `NAME_e95` or `NAME_b4`. A full fine-tune becomes a LoRA on every matrix, with its biases,
+        norms and head. Raises `AdapterError` for a method without a ΔW, and for a name that is
+        taken unless `replace`.
 
-        if remove_intruders or data is not None or text is not None:
+        With rows (`data`, given as to `train`, or `text`; `rows` takes only the first of them) and
+        no size, base, adapter and every rank are measured on them: the loss, and whether the greedy
+        answers stay the same. `RankEvidence` names the smallest rank that keeps 99 % of the gain.
+        `watch` is called with a function that returns the progress in one line; if it returns true,
+        what was measured so far is returned.
+        """
+        from . import combining, ranks
+
+        if remove_intruders:
             raise StateError("compress: this flag is not there yet; type: %lora compress")
-        return combining.compress(self._state, name, new, rank=rank, energy=energy, replace=replace)
+        size = (rank, energy, budget)
+        reading = {"columns": columns, "map_": map_, "format": format, "skip_bad": skip_bad}
+        if data is not None or text is not None:
+            combining.check_evidence(self._state, name, new, size)
+            read = partial(self._rows, "compress", data, text, prompts=True, **reading)
+            return ranks.ranks(self._state, name, read, most=rows, skip_bad=skip_bad, watch=watch)
+        combining.refuse_reading(rows=rows, **reading)
+        return combining.compress(self._state, name, new, size, replace=replace)

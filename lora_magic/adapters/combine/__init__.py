@@ -13,3 +13,5 @@ from .compress import check_size as check_size
 from .compress import compress as compress
 from .compress import default_name as default_name
 from .compress import evidence as evidence
+from .compress import shared_out as shared_out
+from .truncations import Truncations as Truncations
