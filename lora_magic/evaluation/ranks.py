@@ -102,7 +102,7 @@ class RankEvidence:
         """The ranks below the full one."""
         return tuple(one for one in self.losses if one.rank < self.full)
 
-    @cached_property
+    @property
     def rank(self) -> int | None:
         """The smallest rank whose excess is at most 1 % of the gain with 95 % probability.
 
@@ -110,7 +110,8 @@ class RankEvidence:
         """
         if not self._gains:
             return None
-        return next((one.rank for one in self.smaller if self._is_supported(one)), None)
+        supported = (one.rank for one in self.smaller if self.is_enough(one))
+        return next(supported, None)
 
     @property
     def too_few_rows(self) -> bool:
@@ -138,7 +139,8 @@ class RankEvidence:
         """Is the gain itself more than noise?"""
         return self.gain > 0 and self.gain_low > 0 and self.different >= FEWEST
 
-    def _is_supported(self, one: RankLoss) -> bool:
+    def is_enough(self, one: RankLoss) -> bool:
+        """Is an excess at most 1 % of the gain with 95 % probability?"""
         return one.lost <= _ROUNDING or one.high <= self.tolerated
 
     def share(self, excess: float) -> str:
@@ -153,11 +155,11 @@ class RankEvidence:
         if self.gain <= 0:
             return f"{name} gains nothing on these {rows} ({losses}), so no rank can be chosen"
         if self.rank is not None:
-            found = next(one for one in self.losses if one.rank == self.rank)
-            return (
-                f"rank {self.rank} of {self.full} is enough for {name}: it loses "
-                f"{self.share(found.excess)} of the gain, at most {self.share(found.high)} (95 %)"
-            )
+            most = next(one.high for one in self.losses if one.rank == self.rank)
+            told = "its loss is not above the whole adapter's"
+            if most > 0:
+                told = f"it loses at most {self.share(most)} of the gain"
+            return f"rank {self.rank} of {self.full} is enough for {name}: {told} (95 %)"
         if not self._gains:
             return f"too few rows: the gain of {name} on {rows} may be noise ({losses})"
         if self.too_few_rows:

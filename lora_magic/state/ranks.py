@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 #: Values that the factors of one batch's truncations may have: 512 MiB in float32.
 _FACTORS = 2**27
 
-#: Answers are greedy.
-_GREEDY: Mapping[str, Any] = {"max_new_tokens": None, "temperature": 0.0, "top_p": 1.0, "seed": 0}
+#: Answers are greedy, and as long as the longest completion at most.
+_GREEDY: Mapping[str, Any] = {"temperature": 0.0, "top_p": 1.0, "seed": 0}
 
 
 def ranks(
@@ -160,7 +160,9 @@ class _Work:
         self._state, self._truncations, self.passes = state, truncations, passes
         # The base reads rows in its own form, every truncation in the adapter's.
         self._both = [queries.variant(state, one) for one in (BASE_NAME, attached.name)]
-        reading = Evaluating(state, self._both, None, {}, _GREEDY, passes)
+        reading = Evaluating(
+            state, self._both, None, {}, {"max_new_tokens": None, **_GREEDY}, passes
+        )
         read = reading.read(rows, skip_bad)
         self._items, self.notes = read.items, [*read.notes, *reading.notes]
         self._losses: dict[int, dict[int, Loss]] = {}
@@ -225,7 +227,7 @@ class _Work:
             group.stack,
             passes=self.passes,
             context=queries.usable_context(self._state, [name]),
-            sampling=_GREEDY,
+            sampling={"max_new_tokens": self._longest, **_GREEDY},
         )
         return ((at, [one.text for one in made]) for at, made in answering.all(items))
 
@@ -250,6 +252,12 @@ class _Work:
             for column, one in zip(chunk, some, strict=True):
                 made = self._truncations.adapter(one)
                 yield _Group([self._named(made.replacements, None)], [column], None)
+
+    @property
+    def _longest(self) -> int:
+        """The tokens of the longest completion."""
+        every = (item.examples[1][-1] for item in self._items if item.reference is not None)
+        return max(example.trained for example in every)
 
     @property
     def _linear(self) -> bool:

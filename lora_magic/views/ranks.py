@@ -39,7 +39,8 @@ _EVEN = 16
 _HOW = (
     "Excess: the loss above that of the whole adapter, as a share of its gain over the base. "
     "Paired bootstrap over the rows, 10,000 resamples; an excess is below “at most” with 95 % "
-    "probability. Enough: at most 1 % of the gain."
+    "probability. Enough: at most 1 % of the gain. Same answers: greedy ones equal to the "
+    "whole adapter's, up to the length of the longest completion."
 )
 _NOT_TRAINING = (
     "Truncating keeps the best directions of this run. It is not training at that rank, which can "
@@ -97,19 +98,16 @@ def _mark(found: RankEvidence, loss: RankLoss) -> str:
         return "✓ the smallest"
     if found.rank is None or loss.rank < found.rank:
         return ""
-    return "✓" if loss.high <= found.tolerated else ""
+    return "✓" if found.is_enough(loss) else ""
 
 
 def _of_budget(found: RankEvidence) -> str:
     """What a rank for each module would lose, at the same number of parameters."""
     assert found.budget is not None  # there is a command
     told = f"A rank for each module, in {numbers.count(found.budget.parameters)} parameters"
-    lost, most = found.share(found.budget.excess), found.share(found.budget.high)
-    return f"{told}: it loses {lost} of the gain, at most {most}, and {_kept(found.budget)}:"
-
-
-def _kept(loss: RankLoss) -> str:
-    return f"{numbers.percent(loss.lost)} of ΔW"
+    excess, most = found.share(found.budget.excess), found.share(found.budget.high)
+    lost = numbers.percent(found.budget.lost)
+    return f"{told}: excess {excess} of the gain, at most {most}; {lost} of ΔW lost:"
 
 
 def _shared(found: RankEvidence) -> Markup:

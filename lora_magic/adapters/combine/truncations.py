@@ -103,8 +103,15 @@ class Truncations:
         """An adapter with these updates, for layers of any kind."""
         name = self._attached.name
         trained = summed(self._slots, [(1.0, self._change)])
-        more = {"seed": seed_of(name), "parents": (name,)}
-        return attach.from_updates(self._base, self._slots, name, updates, trained, **more)
+        return attach.from_updates(
+            self._base,
+            self._slots,
+            name,
+            updates,
+            trained,
+            seed=seed_of(name),
+            parents=(name,),
+        )
 
     def _below(self, path: str) -> nn.Module:
         return self.copies.get(path) or self._slots.original(path)
