@@ -61,8 +61,8 @@ SURFACE = {
     "merge": "NAME --check",
     "unmerge": "",
     "blend": "NEW WEIGHTS --method --rank --density --seed --replace",
-    "compress": "NAME NEW --rank --energy --remove-intruders --data --columns --map --format"
-    " --skip-bad --rows --replace",
+    "compress": "NAME NEW --rank --energy --budget --remove-intruders --data --columns --map"
+    " --format --skip-bad --rows --replace",
     "save": "NAME FOLDER",
     "open": "FOLDER NAME --allow-other-base --replace",
     "verify": "--quick",

@@ -72,7 +72,7 @@ def stacked(slots: Slots, variants: Sequence[Variant]) -> Stack | None:
         return None
     paths = dict.fromkeys(path for updates in deltas for path in updates)
     layers = {path: base.replacements.get(path, slots.original(path)) for path in paths}
-    if not all(_keeps_rows(path, layer) for path, layer in layers.items()):
+    if not all(keeps_rows(path, layer) for path, layer in layers.items()):
         return None
     modules = {
         path: StackedLinear(layer, [updates.get(path) for updates in deltas])
@@ -102,12 +102,12 @@ def _in_blocks(slots: Slots, path: str, variants: Sequence[Variant]) -> nn.Modul
         )
     updates = [low_rank_of(by[one.name]) if one.name in by else None for one in variants]
     present = [update for update in updates if update is not None]
-    if len(present) < len(by) or not _keeps_rows(path, layer):
+    if len(present) < len(by) or not keeps_rows(path, layer):
         return RowBlocks(layer, [by.get(one.name) for one in variants])
     return StackedLinear(layer, updates)
 
 
-def _keeps_rows(path: str, layer: nn.Module) -> bool:
+def keeps_rows(path: str, layer: nn.Module) -> bool:
     """Whether a layer receives the batch's rows in order, as vectors.
 
     An embedding receives ids, and an expert whichever tokens its router sends.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -22,6 +23,9 @@ from .resolve import parts_of
 from .session_state import SessionState
 
 Weights = str | Mapping[str, float]
+
+#: Rank, energy and budget of `compress`, of which one is given, or none.
+Size = tuple[int | None, float | None, int | None]
 
 
 def blend(
@@ -57,28 +61,24 @@ def compress(
     state: SessionState,
     name: str | None,
     new: str | None,
+    size: Size,
     *,
-    rank: int | None,
-    energy: float | None,
     replace: bool,
 ) -> Compression:
-    """Attach an adapter of a smaller rank; without rank and energy, report what each rank loses."""
-    combine.check_size(rank, energy)
+    """Attach an adapter of a smaller rank; without a size, report what each rank loses."""
+    combine.check_size(*size)
     attached = state.named_or_active(name, "compress")
-    if rank is None and energy is None:
-        if new is not None:
-            raise AdapterError(
-                f"compress {attached.name} {new} needs a size; type: %lora compress "
-                f"{attached.name} {new} --rank 4, or omit {new} to see what each rank loses."
-            )
+    rank, energy, budget = size
+    flag = _flag(size)
+    if not flag:
+        _refuse_new(attached.name, new)
         return combine.evidence(state.base, state.slots, attached)
     state.refuse_while_merged("compress")
-    called = combine.default_name(attached.name, rank, energy) if new is None else new
-    size = f" --energy {energy:g}" if rank is None else f" --rank {rank}"
-    check_name(called, f"%lora compress {attached.name}", size)
+    called = combine.default_name(attached.name, *size) if new is None else new
+    check_name(called, f"%lora compress {attached.name}", f" {flag}")
     _refuse_taken(state, called, (attached.name,), replace)
     made, record = combine.compress(
-        state.base, state.slots, attached, called, rank=rank, energy=energy
+        state.base, state.slots, attached, called, rank=rank, energy=energy, budget=budget
     )
     _attach(state, made, replace)
     return record
@@ -88,16 +88,16 @@ def remove_intruders(
     state: SessionState,
     name: str | None,
     new: str | None,
-    size: Sequence[float | None],
+    size: Size,
     *,
     replace: bool,
 ) -> tuple[LiveAdapter, LiveAdapter, tuple[combine.ModuleIntruders, ...]]:
     """Attach an adapter without the intruder dimensions of another: both, and what that did.
 
-    Raises `AdapterError` for a `size` (rank, energy), which would change the rank.
+    Raises `AdapterError` for a size, which would change the rank.
     """
     attached = state.named_or_active(name, "compress")
-    if any(value is not None for value in size):
+    if _flag(size):
         raise AdapterError(
             "--remove-intruders keeps the rank, so it does not go with another size; type: "
             f"%lora compress {attached.name} --remove-intruders"
@@ -108,6 +108,44 @@ def remove_intruders(
     _refuse_taken(state, called, (attached.name,), replace)
     made, rows = combine.remove_intruders(state.base, state.slots, attached, called)
     return attached, _attach(state, made, replace), rows
+
+
+def check_evidence(state: SessionState, name: str | None, new: str | None, size: Size) -> None:
+    """Raise `AdapterError` for a size or a new name where the rows are to show a rank."""
+    attached = state.named_or_active(name, "compress")
+    if flag := _flag(size):
+        raise AdapterError(
+            f"compress {attached.name}: the rows are to show which rank is enough, so omit {flag}; "
+            f"to make the adapter, omit the rows: %lora compress {attached.name} {flag}"
+        )
+    _refuse_new(attached.name, new)
+
+
+def refuse_reading(**flags: Any) -> None:
+    """Raise `AdapterError` for a flag about rows where there are none."""
+    given = [flag for flag, value in flags.items() if value not in (None, False)]
+    if given:
+        flag = given[0].strip("_").replace("_", "-")
+        raise AdapterError(
+            f"compress: --{flag} is about rows, and there are none; type: %lora compress NAME "
+            "--data VAR"
+        )
+
+
+def _flag(size: Size) -> str:
+    """The flag of a size as it is typed, "" without one."""
+    names = ("rank", "energy", "budget")
+    found = [f"--{n} {value:g}" for n, value in zip(names, size, strict=True) if value is not None]
+    return found[0] if found else ""
+
+
+def _refuse_new(name: str, new: str | None) -> None:
+    """Raise `AdapterError` for the name of a new adapter without a size."""
+    if new is not None:
+        raise AdapterError(
+            f"compress {name} {new} needs a size; type: %lora compress {name} {new} --rank 4, or "
+            f"omit {new} to see what each rank loses."
+        )
 
 
 def _parts(new: str, weights: Weights) -> Sequence[tuple[float, str]]:

@@ -14,7 +14,7 @@ from lora_magic.adapters.combine import ModuleIntruders, changed
 from lora_magic.adapters.spec import BASE_NAME
 from lora_magic.compare.stack import stacked
 from lora_magic.data.row import Rows
-from lora_magic.errors import AdapterError, DataError
+from lora_magic.errors import DataError
 from lora_magic.evaluation import items as encoding
 from lora_magic.evaluation.bootstrap import estimates
 from lora_magic.evaluation.losses import Losses
@@ -181,7 +181,7 @@ def remove(
     state: SessionState,
     name: str | None,
     new: str | None,
-    size: Sequence[float | None],
+    size: combining.Size,
     read_rows: Callable[..., Rows] | None,
     *,
     most: int | None,
@@ -197,8 +197,9 @@ def remove(
     """
     rows = None if read_rows is None else _read(read_rows, most)
     with state.all_or_nothing():
-        given = (state, name, new, size)
-        attached, made, modules = combining.remove_intruders(*given, replace=replace)
+        attached, made, modules = combining.remove_intruders(
+            state, name, new, size, replace=replace
+        )
         passes = Passes(watch, f"measuring {attached.name} and {made.name} …")
         loss: LossChange | None = None
         notes: Sequence[str] = ()
@@ -215,17 +216,6 @@ def remove(
             raise KeyboardInterrupt
     parameters = made.record().trainable
     return Removal(attached.name, made.name, modules, parameters, loss, found, tuple(notes))
-
-
-def refuse_reading(**flags: Any) -> None:
-    """Raise `AdapterError` for a flag about rows where there are none."""
-    given = [flag for flag, value in flags.items() if value not in (None, False)]
-    if given:
-        flag = given[0].strip("_").replace("_", "-")
-        raise AdapterError(
-            f"compress: --{flag} is about rows, and there are none; type: %lora compress NAME "
-            "--remove-intruders --data VAR"
-        )
 
 
 def _read(read_rows: Callable[..., Rows], most: int | None) -> Rows:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from lora_magic.evaluation.board import Board
     from lora_magic.evaluation.evaluation import Evaluation
     from lora_magic.evaluation.passes import Watch
+    from lora_magic.evaluation.ranks import RankEvidence
     from lora_magic.lowrank.similarity import Similarity
     from lora_magic.lowrank.spectrum import Spectrum
     from lora_magic.magics.panel import Panel
@@ -1166,6 +1167,7 @@ class Session:
         *,
         rank: int | None = None,
         energy: float | None = None,
+        budget: int | None = None,
         remove_intruders: bool = False,
         data: Any = None,
         text: str | None = None,
@@ -1175,33 +1177,37 @@ class Session:
         skip_bad: bool = False,
         rows: int | None = None,
         replace: bool = False,
-    ) -> Compression | Removal:
+        watch: Watch | None = None,
+    ) -> Compression | RankEvidence | Removal:
         """A plain LoRA of a smaller rank, not activated: the best approximation (Eckart–Young).
 
-        Give `rank`, or the share `energy` of Σσ² that each module keeps; with neither, the record
-        shows what each rank would lose, and nothing is attached. `new` defaults to `NAME_r4` or
-        `NAME_e95`. A full fine-tune becomes a LoRA on every matrix, with its biases, norms and
-        head.
+        Give `rank`; or the share `energy` of Σσ² that each module keeps; or a `budget`, the rank
+        whose parameters are shared out over the modules by their σ. With none of them, the record
+        shows what each rank would lose, and nothing is attached. `new` defaults to `NAME_r4`,
+        `NAME_e95` or `NAME_b4`. A full fine-tune becomes a LoRA on every matrix, with its biases,
+        norms and head. Raises `AdapterError` for a method without a ΔW, and for a name that is
+        taken unless `replace`.
+
+        With rows (`data`, given as to `train`, or `text`; `rows` takes only the first of them) and
+        no size, base, adapter and every rank are measured on them: the loss, and whether the greedy
+        answers stay the same. `RankEvidence` names the smallest rank that keeps 99 % of the gain.
+        `watch` is called with a function that returns the progress in one line; if it returns true,
+        what was measured so far is returned.
 
         With `remove_intruders` the rank stays, and a quarter of every intruder dimension is taken
         away, as by PEFT's `reduce_intruder_dimension`; `new` defaults to `NAME_no_intruders`. The
-        record has their number by module, what that changed of the forgetting and, with rows
-        (`data`, given as to `train`, or `text`; `rows` takes only the first of them), of the loss.
-
-        Raises `AdapterError` for a method without a ΔW, and for a name that is taken unless
-        `replace`.
+        record has their number by module, what that changed of the forgetting and, with rows, of
+        the loss.
         """
-        from . import combining
+        from . import combining, ranks, removing
 
+        size = (rank, energy, budget)
+        reading = {"columns": columns, "map_": map_, "format": format, "skip_bad": skip_bad}
+        given = data is not None or text is not None
+        if not given:
+            combining.refuse_reading(rows=rows, **reading)
+        read = partial(self._rows, "compress", data, text, prompts=True, **reading)
         if remove_intruders:
-            from . import removing
-
-            reading = {"columns": columns, "map_": map_, "format": format, "skip_bad": skip_bad}
-            given = data is not None or text is not None
-            if not given:
-                removing.refuse_reading(rows=rows, **reading)
-            read = partial(self._rows, "compress", data, text, prompts=True, **reading)
-            size = (rank, energy)
             return removing.remove(
                 self._state,
                 *(name, new, size, read if given else None),
@@ -1209,6 +1215,7 @@ class Session:
                 skip_bad=skip_bad,
                 replace=replace,
             )
-        if data is not None or text is not None:
-            raise StateError("compress: this flag is not there yet; type: %lora compress")
-        return combining.compress(self._state, name, new, rank=rank, energy=energy, replace=replace)
+        if given:
+            combining.check_evidence(self._state, name, new, size)
+            return ranks.ranks(self._state, name, read, most=rows, skip_bad=skip_bad, watch=watch)
+        return combining.compress(self._state, name, new, size, replace=replace)

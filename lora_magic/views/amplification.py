@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from lora_magic import numbers
 from lora_magic.printable import one_line
 from lora_magic.views.html import Markup
-from lora_magic.views.panels import projections, short_names
+from lora_magic.views.modules import projections, short_names
 from lora_magic.views.style import code, details, line
 from lora_magic.views.table import table
 

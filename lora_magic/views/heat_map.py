@@ -41,6 +41,7 @@ def heat_map(
     high: float,
     *,
     live: bool = False,
+    width: float = _WIDTH,
     marks: Collection[tuple[int, int]] = (),
     marked: str = "",
 ) -> Markup:
@@ -49,11 +50,12 @@ def heat_map(
     None is hatched, n/a; NaN is no cell at all. `title` is above the picture, and the beginning of
     its text for screen readers. An image, which a saved notebook keeps; with `live`, for an output
     that is redrawn, a picture in which each value shows on hover. The cells of `marks` have a
-    corner, which the legend calls `marked`.
+    corner, which the legend calls `marked`. `width` is the most that it takes, in pixels; two of
+    less than half of the default fit side by side.
     """
-    frame = _Frame(rows, columns)
+    frame = _Frame(rows, columns, width)
     shapes = [
-        svg.label(0, 13, shortened(one_line(title), 96), size=12, weight="600"),
+        svg.label(0, 13, shortened(one_line(title), int(width / 7)), size=12, weight="600"),
         *frame.labels(),
         *(_named_cells if live else _cells)(frame, values, low, high),
         *_digits_in(frame, values, low, high),
@@ -71,17 +73,18 @@ class _Frame:
     Beside and above them are the labels, only every second or so where there is no room for all.
     """
 
-    def __init__(self, rows: Sequence[str], columns: Sequence[str]) -> None:
+    def __init__(self, rows: Sequence[str], columns: Sequence[str], width: float) -> None:
         self.rows = [shortened(one_line(row), _LABEL_LETTERS) for row in rows]
         self.columns = [shortened(one_line(column), _LABEL_LETTERS) for column in columns]
         longest = max(map(len, self.columns), default=0) * _LETTER + 8
         self.left = max(map(len, self.rows), default=0) * _LETTER + 10
-        room = (_WIDTH - self.left) / max(1, len(columns))
+        room = (width - self.left - 4) / max(1, len(columns))
         self.wide = max(_LOWEST, min(room, max(_WIDEST, longest)))
-        self.high = min(_HIGHEST, max(_LOWEST, _WIDTH / max(1, len(rows))))
+        self.high = min(_HIGHEST, max(_LOWEST, width / max(1, len(rows))))
         self.end = self.left + self.wide * len(columns)
         self.bottom = _HEAD + self.high * len(rows)
-        self.width = max(self.end + 4, self.left + _LEGEND + 260)
+        self.legend = max(80.0, min(_LEGEND, width - self.left - 130))
+        self.width = max(self.end + 4, self.left + self.legend + 130, min(width, 420))
         self.height = self.bottom + _FOOT
 
     @property
@@ -194,23 +197,23 @@ def _corner(place: svg.Point, wide: float) -> Markup:
 
 
 def _mark_legend(frame: _Frame, marked: str) -> Iterator[Markup]:
-    left, top = frame.left + _LEGEND + 84, frame.bottom + 10
+    left, top = frame.left + frame.legend + 84, frame.bottom + 10
     yield _corner((left, top + 1), 8)
     yield svg.label(left + 14, top + 9, marked)
 
 
 def _legend(frame: _Frame, low: float, high: float, missing: bool) -> Iterator[Markup]:
     """The colours of the range and their values, and what hatching means if there is any."""
-    top, step = frame.bottom + 10, _LEGEND / (_LEVELS + 1)
+    top, step = frame.bottom + 10, frame.legend / (_LEVELS + 1)
     for level in range(_LEVELS + 1):
         yield svg.box(frame.left + step * level, top, step + 0.5, 10, fill=_colour(level))
-    scale = Scale(low, high, frame.left, frame.left + _LEGEND)
+    scale = Scale(low, high, frame.left, frame.left + frame.legend)
     marks = ticks(low, high) if high > low else [(low, _digits(low))]
     if high > low and high - marks[-1][0] > 0.15 * (high - low):
         marks.append((high, _digits(high)))
     yield svg.labels("middle", [(scale(value), top + 22, text) for value, text in marks])
     if missing:
-        right = frame.left + _LEGEND + 24
+        right = frame.left + frame.legend + 24
         yield from _hatched(right, top, 18, 10)
         yield svg.label(right + 24, top + 9, NONE)
 

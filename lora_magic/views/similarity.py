@@ -25,7 +25,7 @@ from lora_magic.views.amplification import (
 from lora_magic.views.axis import thinned
 from lora_magic.views.heat_map import heat_map
 from lora_magic.views.html import Markup, joined, tag
-from lora_magic.views.panels import layer, projections
+from lora_magic.views.modules import layer, projections
 from lora_magic.views.style import NOTE, code, details, figure, frame, heading, line
 from lora_magic.views.table import table
 from lora_magic.views.text import plain_table, shortened

@@ -58,7 +58,7 @@ MISTAKES: list[tuple[Callable[[Session], object], str]] = [
     (lambda s: s.compress("none", rank=1), "no adapter 'none'"),
     (lambda s: s.compress(rank=1), "no adapter is active"),
     (lambda s: s.compress("one", rank=0), "--rank 8"),
-    (lambda s: s.compress("one", rank=1, energy=0.9), "one of the two"),
+    (lambda s: s.compress("one", rank=1, energy=0.9), "use one of them"),
     (lambda s: s.compress("one", energy=95), "--energy 0.95"),
     (lambda s: s.compress("one", energy=0), "--energy 0.95"),
     (lambda s: s.compress("one", "two", rank=1), "--replace"),

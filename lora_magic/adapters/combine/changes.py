@@ -28,7 +28,8 @@ class ModuleLoss:
     """What one module's ΔW lost, as Frobenius norms.
 
     `norm` is ‖ΔW‖ before, `error` is ‖ΔW − ΔW'‖/‖ΔW‖, 0 for ΔW = 0; `sigma` are ΔW's singular
-    values, largest first. A parameter that a LoRA cannot represent has no ranks and the error 1.
+    values, largest first, and `per_rank` is d + k, the parameters that each rank takes. A parameter
+    that a LoRA cannot represent has no ranks and the error 1.
     """
 
     module: str
@@ -37,6 +38,7 @@ class ModuleLoss:
     norm: float
     error: float
     sigma: tuple[float, ...] = field(default=(), repr=False)
+    per_rank: int = field(default=0, repr=False)
 
     @property
     def has_factors(self) -> bool:

@@ -6,7 +6,7 @@ Knows attached adapters, updates and numbers; knows no session.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -47,21 +47,28 @@ def compress(
     *,
     rank: int | None = None,
     energy: float | None = None,
+    budget: int | None = None,
 ) -> tuple[LiveAdapter, Compression]:
     """A plain LoRA with the best approximation of each ΔW, and what that loses.
 
     With `rank`, the same rank for all modules; with `energy`, for each module the smallest rank
-    that keeps this share of its Σσ². A module with ΔW = 0 gets rank 1 with B = 0. No matrix of that
-    rank is nearer in the Frobenius norm (Eckart and Young 1936). Biases, norms and a head are
-    copied unchanged. Raises `AdapterError` for a method without a ΔW.
+    that keeps this share of its Σσ²; with `budget`, the ranks of `shared_out`, and no factors where
+    that is 0. Otherwise a module with ΔW = 0 gets rank 1 with B = 0. No matrix of that rank is
+    nearer in the Frobenius norm (Eckart and Young 1936). Biases, norms and a head are copied
+    unchanged. Raises `AdapterError` for a method without a ΔW.
     """
     change = changes_of(base, slots, attached, "compressed")
+    shared = {} if budget is None else shared_out(evidence(base, slots, attached).modules, budget)
     updates: dict[str, LowRank] = {}
     rows = []
     for path in change.matrices:
         update = finite(attached, path)
         svd = update.svd()
-        chosen = rank if rank is not None else energy_rank(svd[1].tolist(), energy or 1.0)
+        if shared.get(path) == 0:
+            rows.append(without(row_of(path, update, svd[1])))
+            continue
+        chosen = shared.get(path, rank)
+        chosen = energy_rank(svd[1].tolist(), energy or 1.0) if chosen is None else chosen
         updates[path], row = fitted(path, update, max(1, chosen), svd)
         rows.append(row)
     trained = summed(slots, [(1.0, change)])
@@ -86,21 +93,25 @@ def evidence(base: BaseModel, slots: Slots, attached: LiveAdapter) -> Compressio
     return Compression(attached.name, None, (*rows, *change.dropped))
 
 
-def check_size(rank: int | None, energy: float | None) -> None:
-    """Raise `AdapterError` for an invalid rank or share of energy, and for both together."""
-    if rank is not None and energy is not None:
-        raise AdapterError("--rank and --energy exclude each other; use one of the two.")
-    fault = rank_fault(rank)
+def check_size(rank: int | None, energy: float | None, budget: int | None = None) -> None:
+    """Raise `AdapterError` for an invalid rank, share of energy or budget, and for two of them."""
+    sizes = {"--rank": rank, "--energy": energy, "--budget": budget}
+    given = [flag for flag, value in sizes.items() if value is not None]
+    if len(given) > 1:
+        raise AdapterError(f"{' and '.join(given)} exclude each other; use one of them.")
+    fault = rank_fault(rank) or rank_fault(budget, "budget")
     if energy is not None and not is_share(energy):
         fault = f"energy {energy!r}: expected a share above 0, at most 1, for example --energy 0.95"
     if fault:
         raise AdapterError(f"{fault}.")
 
 
-def default_name(name: str, rank: int | None, energy: float | None) -> str:
-    """`pirate_r4`, or `pirate_e95` for an energy of 0.95."""
-    if rank is not None:
-        return f"{name}_r{rank}"
+def default_name(
+    name: str, rank: int | None, energy: float | None, budget: int | None = None
+) -> str:
+    """`pirate_r4`, `pirate_b4` for a budget of 4, or `pirate_e95` for an energy of 0.95."""
+    if rank is not None or budget is not None:
+        return f"{name}_r{rank}" if budget is None else f"{name}_b{budget}"
     return f"{name}_e{100 * (energy or 1.0):.10g}".replace(".", "_")
 
 
@@ -212,6 +223,13 @@ class Compression:
             found.append((rank, overall, lost[worst], self.modules[worst].module))
         return found
 
+    def error_at(self, ranks: Mapping[str, int]) -> float:
+        """What is lost overall with a rank for each matrix."""
+        lost = [
+            row.lost_at(ranks[row.module]) if row.has_factors else row.error for row in self.modules
+        ]
+        return _overall(self.modules, lost)
+
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         from lora_magic.views import compression
 
@@ -249,13 +267,45 @@ def fitted(
     return kept, replace(before, rank_after=kept.rank, error=before.lost_at(kept.rank))
 
 
+def shared_out(rows: Sequence[ModuleLoss], rank: int) -> dict[str, int]:
+    """A rank for each matrix, from one budget: the parameters that `rank` in each of them takes.
+
+    The directions with the largest σ² per parameter (d + k for each) are kept, as long as the
+    budget lasts; among matrices of one shape these are the largest σ. Σσ² kept is never less than
+    with `rank` in each matrix. A rank may be 0.
+    """
+    matrices = [row for row in rows if row.has_factors]
+    even = {row.module: min(rank, row.rank_before) for row in matrices}
+    left = sum(even[row.module] * row.per_rank for row in matrices)
+    worth = [
+        (sigma**2 / row.per_rank, place, row)
+        for row in matrices
+        for place, sigma in enumerate(row.sigma, start=1)
+        if sigma > _ROUNDING * row.norm
+    ]
+    ranks = dict.fromkeys(even, 0)
+    for _, place, row in sorted(worth, key=lambda one: -one[0]):
+        # A direction is kept only after those before it in its matrix.
+        if row.per_rank <= left and ranks[row.module] == place - 1:
+            ranks[row.module], left = place, left - row.per_rank
+
+    report = Compression("", None, tuple(matrices))
+    return ranks if report.error_at(ranks) < report.error_at(even) else even
+
+
+def without(row: ModuleLoss) -> ModuleLoss:
+    """The row of a module that gets no factors."""
+    return replace(row, rank_after=0, error=row.lost_at(0))
+
+
 def zero_update(update: Update) -> LowRank:
     """ΔW = 0 of rank 1 with B = 0; A is not 0, since two zero factors would never learn."""
     outputs, inputs = update.shape
     if isinstance(update, LowRank) and bool(update.down[0].any()):
         down = update.down.detach()[:1]
     else:
-        down = torch.full((1, inputs), inputs**-0.5)
+        device = update.up.device if isinstance(update, LowRank) else update.delta.device
+        down = torch.full((1, inputs), inputs**-0.5, device=device)
     return LowRank(down=down, up=down.new_zeros(outputs, 1), scale=1.0)
 
 
@@ -263,7 +313,7 @@ def row_of(path: str, update: Update, singular_values: Tensor) -> ModuleLoss:
     """A module's row before truncation."""
     sigma = tuple(singular_values.tolist())
     rank = min(update.rank, *update.shape)
-    return ModuleLoss(path, rank, rank, math.hypot(*sigma), 0.0, sigma)
+    return ModuleLoss(path, rank, rank, math.hypot(*sigma), 0.0, sigma, sum(update.shape))
 
 
 def _overall(rows: Sequence[ModuleLoss], errors: Sequence[float]) -> float:
@@ -272,11 +322,11 @@ def _overall(rows: Sequence[ModuleLoss], errors: Sequence[float]) -> float:
     return lost / norm if norm else 0.0
 
 
-def rank_fault(rank: object) -> str:
+def rank_fault(rank: object, flag: str = "rank") -> str:
     """What is wrong with a rank; empty if nothing is."""
     if rank is None or (is_whole(rank) and rank >= 1):  # type: ignore[operator]  # a number
         return ""
-    return f"rank {rank!r}: expected a whole number from 1, for example --rank 8"
+    return f"{flag} {rank!r}: expected a whole number from 1, for example --{flag} 8"
 
 
 def is_share(value: object) -> bool:
