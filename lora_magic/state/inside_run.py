@@ -7,7 +7,7 @@ together are to take less than 1 % of the run. Knows adapters and ΔW; knows no 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +20,9 @@ from lora_magic.lowrank.factors import singular_values
 from lora_magic.lowrank.spectrum import effective_rank
 from lora_magic.training.inside import ALL, Reading
 
-#: Readings of a run, modules that are followed at most, and the least for which the number of
-#: readings is reduced first.
-READINGS, MOST, LEAST = 25, 16, 4
+#: Readings of a run, and a number that is few; modules that are followed at most, and those for
+#: which the readings are reduced to few.
+READINGS, FEW, MOST, LEAST = 25, 8, 16, 4
 
 #: The share of a run's time that the readings are planned for: the estimates below may be wrong.
 _SHARE = 0.007
@@ -65,12 +65,13 @@ class Recorder:
         allowed = _SHARE * steps * self._step(tokens)
         ordered = self._largest_first()
         costs = [self._cost(path) for path in ordered]
-        fixed, readings = self._fixed(), min(READINGS, steps + 1)
-        least = min(LEAST, sum(map(math.isfinite, costs)))
-        while readings > 2 and _fitting(costs, allowed / readings - fixed) < least:
-            readings -= 1
-        count = _fitting(costs, allowed / readings - fixed)
-        chosen = set(ordered[: max(count, min(1, least))])
+        fixed, possible = self._fixed(), sum(map(math.isfinite, costs))
+        readings, count = 2, 0
+        for readings, least in _choices(min(READINGS, steps + 1)):
+            count = _fitting(costs, allowed / readings - fixed)
+            if count >= min(least, possible):
+                break
+        chosen = set(ordered[: max(count, min(1, possible))])
         self._followed = tuple(path for path in self._layers if path in chosen)
         return sorted({round(at * steps / (readings - 1)) for at in range(readings)})
 
@@ -106,10 +107,18 @@ class Recorder:
         return next(counted, 0) or sum(p.numel() for p in self._layers[path].parameters())
 
     def _largest_first(self) -> list[str]:
-        """The modules by size; of equal ones those far apart in the model first."""
+        """The modules by size; of equal ones those far apart in the model first.
+
+        Those with a dense ΔW come in reverse: what it costs is its size.
+        """
         paths = list(self._layers)
-        spread = {path: _reversed_bits(at) for at, path in enumerate(paths)}
-        return sorted(paths, key=lambda path: (-self._size(path), spread[path]))
+        places = {path: _reversed_bits(at) for at, path in enumerate(paths)}
+
+        def order(path: str) -> tuple[bool, int, int]:
+            dense, size = factored_update(self._layers[path]) is None, self._size(path)
+            return dense, size if dense else -size, places[path]
+
+        return sorted(paths, key=order)
 
     def read(self, step: int, scale: float | None) -> list[Reading]:
         """All modules' gradients together, and each followed module's with its ΔW."""
@@ -175,6 +184,12 @@ def _has_update(original: nn.Module, layer: nn.Module) -> bool:
         return True
     weight, copy = original._parameters.get("weight"), copy_in(layer)
     return weight is not None and weight.dim() == 2 and (copy is None or "weight" in copy.values)
+
+
+def _choices(most: int) -> Iterator[tuple[int, int]]:
+    """Numbers of readings, and of modules that must be affordable with them, the best first."""
+    yield from ((readings, LEAST) for readings in range(most, FEW - 1, -1))
+    yield from ((readings, 1) for readings in range(min(most, FEW), 1, -1))
 
 
 def _fitting(costs: Sequence[float], allowed: float) -> int:
