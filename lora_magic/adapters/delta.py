@@ -32,7 +32,7 @@ def update_of(original: nn.Module, layer: nn.Module) -> Update | None:
     As factors for LoRA, AdaLoRA (P·Λ·Q), and an initialisation subtracted from the base. Dense for
     DoRA (W_merged − W0), (IA)³ and trained weights, in float64.
     """
-    low = _low_rank(layer)
+    low = factored_update(layer)
     if low is not None:
         return low
     if not _is_matrix(original) or not _merges(layer):
@@ -62,7 +62,7 @@ def _between(original: nn.Module, weight: Tensor) -> DenseUpdate:
 def low_rank_of(layer: nn.Module) -> LowRank | None:
     """ΔW as factors, if the layer adds only that and trains no bias; else None."""
     inner = getattr(layer, "base_layer", None)
-    return None if isinstance(inner, TrainableCopy) else _low_rank(layer)
+    return None if isinstance(inner, TrainableCopy) else factored_update(layer)
 
 
 def own_factors(layer: nn.Module) -> LowRank | None:
@@ -70,10 +70,10 @@ def own_factors(layer: nn.Module) -> LowRank | None:
 
     AdaLoRA's are P and Λ·Q without the pruned triplets. None for a layer without such factors.
     """
-    return _low_rank(layer) if hasattr(layer, "lora_E") else _factors(layer)
+    return factored_update(layer) if hasattr(layer, "lora_E") else _factors(layer)
 
 
-def _low_rank(layer: nn.Module) -> LowRank | None:
+def factored_update(layer: nn.Module) -> LowRank | None:
     """ΔW as factors, whether or not the layer trains a bias; None if it has none."""
     part: Any = layer
     inner = getattr(part, "base_layer", None)

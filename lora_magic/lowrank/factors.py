@@ -6,6 +6,7 @@ Knows torch; knows no model, no adapter and no file.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -77,6 +78,26 @@ class LowRank:
         right = torch.linalg.qr(precise(self.down).mT, mode="r").R
         core: Tensor = self.scale * left @ right.mT
         return core
+
+
+def singular_values(updates: Sequence[LowRank]) -> list[Tensor]:
+    """The singular values of each update, as its own `singular_values`.
+
+    Updates with factors of one shape share their calls: of small factors those cost most.
+    """
+    shapes: dict[tuple[int, int, int], list[int]] = {}
+    for at, update in enumerate(updates):
+        shapes.setdefault((*update.shape, update.rank), []).append(at)
+    found: dict[int, Tensor] = {}
+    for places in shapes.values():
+        some = [updates[at] for at in places]
+        up = precise(torch.stack([one.up for one in some]))
+        down = precise(torch.stack([one.down for one in some]))
+        left, right = (torch.linalg.qr(m, mode="r").R for m in (up, down.mT))
+        scale = up.new_tensor([abs(one.scale) for one in some])[:, None]
+        sigma = scale * torch.linalg.svdvals(left @ right.mT)
+        found.update(zip(places, sigma, strict=True))
+    return [found[at] for at in range(len(updates))]
 
 
 def precise(factor: Tensor) -> Tensor:

@@ -144,6 +144,7 @@ class LiveReporter:
             held_out=point.held_out,
             stop=STOP if self._button_handle is None else "",
             others=list(map(line_of, self._points.values())) if point.adapter else (),
+            inside=point.inside,
         )
 
     def _put(self, bundle: dict[str, Any]) -> None:

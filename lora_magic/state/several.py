@@ -82,7 +82,7 @@ def several(
     """
     reporter = reporter or SilentReporter()
     arms = [Arm(one, {}) for one in attached]
-    outcomes = together(state, arms, rows, flags=flags, reporter=reporter, **options)
+    outcomes = together(state, arms, rows, flags=flags, reporter=reporter, followed=True, **options)
     state.runs = [o.run for o in outcomes if o.run and (o.summary or o.error)]
     done = [outcome for outcome in outcomes if outcome.summary is not None]
     failed = {o.attached.name: str(o.error) for o in outcomes if o.error is not None}

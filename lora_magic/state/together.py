@@ -30,7 +30,7 @@ from lora_magic.training.spec import TrainSpec
 from lora_magic.training.stack import Ended, Member, Stack, Trial
 from lora_magic.training.summary import RunSummary
 
-from . import prepare, train
+from . import inside_run, prepare, train
 from .ledger import Run
 from .measured import start_of
 from .session_state import SessionState
@@ -83,6 +83,7 @@ def together(
     reporter: Reporter | None = None,
     stop: Stop | None = None,
     one_batch: bool | None = None,
+    followed: bool = False,
 ) -> list[Outcome]:
     """Train each arm's adapter on `rows`, from its initial state, or with `more` its current one.
 
@@ -96,7 +97,8 @@ def together(
     without). The others follow, one after another.
 
     The adapters keep their weights after the last step (or the best one), and their record says so.
-    Which adapter is active does not change. An arm that fails (its loss is not finite, no memory)
+    Which adapter is active does not change. The summaries of adapters that are `followed` have what
+    was read of their inside. An arm that fails (its loss is not finite, no memory)
     drops out, with its weights restored; the others go on. Forgetting is not measured.
 
     `reporter.start` is called once, `reporter.step` with points that name their adapter,
@@ -119,7 +121,7 @@ def together(
     ):
         # A person may have changed flags of the base since the last verb.
         state.base.freeze()
-        run = _Run(state, more, told, asked, until, one_batch)
+        run = _Run(state, more, told, asked, until, one_batch, followed)
         outcomes = run.all(planned)
         if asked.requested and not any(one.summary or one.error for one in outcomes):
             raise KeyboardInterrupt
@@ -296,6 +298,7 @@ class _Run:
     stop: Stop
     until: int | None
     one_batch: bool | None
+    followed: bool
 
     def all(self, planned: Sequence[Planned]) -> list[Outcome]:
         """The outcomes, in the order of the arms."""
@@ -360,6 +363,7 @@ class _Run:
             Member(
                 *(one.arm.attached.name, one.encoded, one.spec),
                 *(self.told.of(one.arm.attached.name), one.arm.start, keeper),
+                inside_run.recorder_of(base, one.arm.attached) if self.followed else None,
             )
             for one, keeper in zip(planned, kept, strict=True)
         ]
@@ -427,6 +431,7 @@ class _Run:
                 summary = train.steps(
                     *(self.state, attached, planned.encoded, planned.spec, self.more),
                     *(self.told.of(attached.name), self.stop, arm.start, kept, self.until),
+                    followed=self.followed,
                 )
                 planned.record(summary)
         except LoraMagicError as error:

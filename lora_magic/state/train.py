@@ -29,7 +29,7 @@ from lora_magic.training.reporter import Reporter, Result, RunPlan, SilentReport
 from lora_magic.training.spec import TrainSpec
 from lora_magic.training.summary import RunSummary
 
-from . import checkpoints, find_rate, forgetting
+from . import checkpoints, find_rate, forgetting, inside_run
 from . import guard as guards
 from .checkpoints import EVERY, About, Disk, Found
 from .guard import GuardRows
@@ -249,7 +249,9 @@ def _run(
             guard = _before(state, attached, guarded, stop, known)
             if keeper is not None:
                 keeper.about = replace(about, guard_before=guard.before)
-        summary = steps(state, attached, encoded, spec, more, reporter, stop, start, keeper)
+        summary = steps(
+            state, attached, encoded, spec, more, reporter, stop, start, keeper, followed=True
+        )
         attached.set_record(record(summary))
     return replace(summary, guard=guard)
 
@@ -293,8 +295,12 @@ def steps(
     start: Snapshot | None = None,
     keeper: Keeper | None = None,
     until: int | None = None,
+    followed: bool = False,
 ) -> RunSummary:
-    """The run of an adapter whose modules are in the slots; the caller guards and records."""
+    """The run of an adapter whose modules are in the slots; the caller guards and records.
+
+    If it is `followed`, the summary has what was read of the adapter's inside.
+    """
     base = state.base
     hooks = hooks_of(base.model, state.slots, attached, more=more)
     with attached.trainable():
@@ -313,6 +319,7 @@ def steps(
             start=start,
             keeper=keeper,
             until=until,
+            recorder=inside_run.recorder_of(base, attached) if followed else None,
         )
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from lora_magic.base.restore import generators, restoring
 from lora_magic.checks import is_number, is_whole
 
+from . import inside
 from .progress import Best, Progress, Snapshot
 
 #: JSON has no tuples, no tensors, only text as keys, and ours no infinity: objects of one of these
@@ -199,6 +200,7 @@ def check(
     if not all(bool(value.isfinite().all()) for value in start.weights):
         raise ValueError("a weight is not finite")
     _check_measured(start.progress, passes, pairs)
+    inside.check(start.progress.inside, done)
     if start.progress.best is not None:
         _check_best(start.progress.best, start.progress, trained, decisive)
     if start.progress.generators is None:

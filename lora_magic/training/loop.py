@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -24,13 +25,14 @@ from lora_magic.base.restore import Generators, evaluating
 from lora_magic.errors import AdapterError, TrainingError, listed
 from lora_magic.interrupts import Stop
 
-from . import batches, checkpoint, diagnosis, held_out, preference, progress
+from . import batches, checkpoint, diagnosis, held_out, inside, preference, progress
 from .batches import Step, collate
 from .checkpoint import Keeper
 from .diagnosis import Without
 from .encode import Encoded, Example
 from .held_out import Measurement
 from .hooks import Hooks
+from .inside import Inside, Recorder
 from .preference import Preference
 from .progress import Progress, Snapshot
 from .reporter import Reporter, RunPlan, StepPoint
@@ -66,6 +68,7 @@ class Loop:
     since it may come from a file. `keeper`, if there is one, stores snapshots. `without` takes the
     adapter out of the model for a block; None if the caller cannot. After `until` steps, counted
     from the start of the run, it pauses: it is measured, and `keeper` is given its snapshot.
+    `recorder` reads the adapter's inside between some of the steps.
     """
 
     name: str
@@ -81,6 +84,7 @@ class Loop:
     without: Without | None = None
     until: int | None = None
     layers: Layers | None = None
+    recorder: Recorder | None = None
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
@@ -141,6 +145,7 @@ class Loop:
         """
         if not all(bool(torch.isfinite(parameter).all()) for parameter in self._trained):
             raise self._diverged("a weight is not finite after", self.progress.steps)
+        self._look_inside(None)
         ended = self._ended() or "stopped"
         if ended not in ("stopped", "paused"):
             self._measure()
@@ -238,6 +243,9 @@ class Loop:
         progress.set_weights(self._trained, snapshot.weights)
         self._parts.load(snapshot.optimizer, snapshot.schedule, snapshot.scaler)
         self.hooks.load(snapshot.hooks)
+        # Without the reading of a run that was stopped between two of them.
+        kept = [one for one in self.progress.inside if one.step in self._due]
+        self.progress.inside = kept
 
     def _fitting(self, work: Callable[[], T]) -> T:
         """Do work again in less memory each time that memory runs out, while that is possible.
@@ -292,6 +300,37 @@ class Loop:
         if (tell := getattr(self.reporter, "note", None)) is not None:
             tell(line)
 
+    @property
+    def tokens(self) -> int:
+        """The mean number of tokens that a step reads."""
+        read = (index for step in self.steps for part in step for index in part)
+        return round(sum(len(self._read[index].tokens) for index in read) / len(self.steps))
+
+    @cached_property
+    def _due(self) -> frozenset[int]:
+        """After how many steps the recorder reads."""
+        if self.recorder is None:
+            return frozenset()
+        return frozenset(self.recorder.plan(len(self.steps), self.tokens))
+
+    def _look_inside(self, scale: float | None) -> None:
+        """Read the adapter's inside, if it is time: before a step, or with None after the last one.
+
+        The gradients are complete and not clipped then, and `scale` times too large.
+        """
+        step, so_far = self.progress.steps, self.progress
+        if self.recorder is not None and (scale is None or step in self._due):
+            found = self.recorder.read(step, scale)
+            so_far.inside = inside.replaced(so_far.inside, step, found)
+
+    @property
+    def _inside(self) -> Inside | None:
+        """What was read so far."""
+        recorder, found = self.recorder, tuple(self.progress.inside)
+        if recorder is None:
+            return None
+        return Inside(found, recorder.modules, recorder.base_tensors)
+
     def _before_update(self) -> None:
         """Before the optimizer changes the weights."""
         gradients = [parameter.grad for parameter in self._trained]
@@ -327,6 +366,7 @@ class Loop:
             self.spec,
             folder,
             self._after_pass,
+            self._look_inside,
             self._before_update,
             self._after_step,
             hooks=self.hooks,
@@ -480,7 +520,17 @@ class Loop:
         left = elapsed / done * (total - done)
         speed = so_far.tokens / elapsed if elapsed else 0.0
         memory, losses = peak_memory(self.device), so_far.held_out_losses
-        return StepPoint(done, total, so_far.losses[-1], elapsed, left, speed, memory, losses)
+        return StepPoint(
+            done,
+            total,
+            so_far.losses[-1],
+            elapsed,
+            left,
+            speed,
+            memory,
+            losses,
+            inside=self._inside,
+        )
 
     def _not_finite(self) -> TrainingError:
         """The error of a step whose loss is not finite: the cause is told apart."""
@@ -577,4 +627,5 @@ class Loop:
             step=self._way.line,
             beta=self.spec.beta,
             preferred=after.preferred if after else None,
+            inside=self._inside,
         )

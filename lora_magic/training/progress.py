@@ -17,6 +17,7 @@ from torch import Tensor
 from lora_magic.base.restore import Generators
 
 from .held_out import Measurement
+from .inside import Reading
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +43,7 @@ class Progress:
     finished step; None before the first, which the Trainer seeds. If memory ran out, `passes` is
     how many passes a step takes since then, otherwise 0, and `checkpointing` whether activations
     are recomputed; `notes` say so. With preferences `reference` has log π₀(c) − log π₀(r) of every
-    pair, those that are trained on first.
+    pair, those that are trained on first. `inside` has what was read of the adapter's inside.
     """
 
     losses: list[float] = field(default_factory=list)
@@ -56,6 +57,7 @@ class Progress:
     reference: list[float] = field(default_factory=list)
     measuring: float = 0.0
     best: Best | None = None
+    inside: list[Reading] = field(default_factory=list)
 
     @property
     def steps(self) -> int:
@@ -85,6 +87,7 @@ class Progress:
             list(self.reference),
             self.measuring,
             self.best,
+            list(self.inside),
         )
 
     @property

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from lora_magic.numbers import duration
 
+from .inside import Inside
 from .rate_curve import RateCurve
 from .summaries import Summaries
 from .summary import RunSummary
@@ -42,7 +43,7 @@ class StepPoint:
     `tokens_per_second` counts every token read since the first step began, prompts too. `memory`
     is the peak so far in bytes, None if unknown. `held_out` has the held-out losses so far as
     (steps taken, loss). `adapter` names one of several adapters that are trained on the same rows;
-    it is "" in a run of one.
+    it is "" in a run of one. `inside` is what was read of the adapter's inside so far.
     """
 
     step: int
@@ -54,6 +55,7 @@ class StepPoint:
     memory: int | None = None
     held_out: tuple[tuple[int, float], ...] = ()
     adapter: str = ""
+    inside: Inside | None = None
 
 
 class Reporter(Protocol):

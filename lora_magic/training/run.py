@@ -24,6 +24,7 @@ from .checkpoint import Keeper
 from .diagnosis import Without
 from .encode import Encoded
 from .hooks import Hooks, NoHooks
+from .inside import Recorder
 from .loop import Loop
 from .progress import Snapshot
 from .reporter import Reporter, SilentReporter
@@ -48,6 +49,7 @@ def run(
     without: Without | None = None,
     until: int | None = None,
     layers: Layers | None = None,
+    recorder: Recorder | None = None,
 ) -> RunSummary:
     """Train the parameters of `model` that require a gradient, and restore all else.
 
@@ -62,7 +64,8 @@ def run(
     as if it had never stopped. `keeper` is given snapshots between the steps, and one when the run
     is stopped. After `until` steps, counted from the start of the run, it pauses: it is measured,
     its summary's `ended` is "paused", and `keeper` is given the snapshot to go on from. `layers`
-    are the adapter's, if they can compute forward and backward in one function each.
+    are the adapter's, if they can compute forward and backward in one function each. `recorder`
+    reads the adapter between some of the steps; the result has the same bits without it.
 
     Raises `CommandError` for LoRA+ without a pair of A and B, and `TrainingError` if no parameter
     requires a gradient, one shares its memory with a tensor in `frozen` (by name), the loss or a
@@ -85,6 +88,7 @@ def run(
         without=without,
         until=until,
         layers=layers,
+        recorder=recorder,
     )
     try:
         # Outermost: an interrupt while the rest is restored must not lose a finished run.

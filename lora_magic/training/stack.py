@@ -30,6 +30,7 @@ from .diagnosis import Without
 from .encode import IGNORED, Encoded, Example
 from .held_out import Measurement
 from .hooks import NoHooks
+from .inside import Recorder
 from .loop import Loop, quiet_import
 from .progress import Snapshot
 from .reporter import Reporter, RunPlan
@@ -54,6 +55,7 @@ class Member:
     reporter: Reporter
     start: Snapshot | None = None
     keeper: Keeper | None = None
+    recorder: Recorder | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,12 +153,6 @@ class _Block(Loop):
         return [*self._read, *self.held_out]
 
     @property
-    def tokens(self) -> int:
-        """The mean number of tokens that a step reads."""
-        read = (index for step in self.steps for part in step for index in part)
-        return round(sum(len(self._read[index].tokens) for index in read) / len(self.steps))
-
-    @property
     def plan(self) -> RunPlan:
         """The run before its first step."""
         return self._plan()
@@ -175,6 +171,7 @@ class _Block(Loop):
         """Clip the gradients to norm 1, and let the optimizer take its step."""
         assert self._parts is not None  # it has begun
         with self._dropping_out():
+            self._look_inside(1.0)
             self._before_update()
             nn.utils.clip_grad_norm_(self._trained, 1.0)
             self._parts.optimizer.step()
@@ -233,6 +230,7 @@ class Stack:
                 *(NoHooks(), stop, one.start, one.keeper),
                 without=without,
                 until=until,
+                recorder=one.recorder,
             )
             loop.stack, loop.number = self, number
             self._loops.append(loop)

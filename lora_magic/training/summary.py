@@ -14,6 +14,7 @@ from lora_magic.numbers import duration, percent
 from lora_magic.printable import one_line
 
 from .forgetting import AnswerForgetting, Forgetting, Guard
+from .inside import Inside
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ class RunSummary:
     `seconds` do not include either. `notes` say what happened on the way: memory that ran out.
     `step` says how the passes were computed. With preferences `beta` is set, the losses are means
     over pairs, and `preferred` is the share of held-out pairs whose chosen answer has become
-    likelier than the rejected one.
+    likelier than the rejected one. `inside` has gradients and ΔW by step, None for a method without
+    a ΔW.
     """
 
     adapter: str
@@ -104,6 +106,7 @@ class RunSummary:
     guard: Guard | None = None
     ended: str = "steps"
     best_step: int | None = None
+    inside: Inside | None = None
 
     @property
     def kept_steps(self) -> int:

@@ -46,7 +46,10 @@ from .way import Way
 #: Called with the loss of one pass, already scaled to its share of the step's mean over tokens.
 OnPass = Callable[[float], None]
 
-#: Called before each optimizer step, when the gradients are complete.
+#: Called when a step's gradients are complete and not clipped yet, with the scale of the loss.
+OnGradients = Callable[[float], None]
+
+#: Called before each optimizer step, after the gradients are clipped.
 BeforeUpdate = Callable[[], None]
 
 #: Called after each optimizer step; true ends the run.
@@ -132,6 +135,7 @@ def train(
     spec: TrainSpec,
     folder: str,
     on_pass: OnPass,
+    on_gradients: OnGradients,
     before_update: BeforeUpdate,
     on_step: OnStep,
     *,
@@ -168,7 +172,7 @@ def train(
             callbacks=[_AroundStep(before_update, on_step, hooks, done)],
         )
     trainer.on_pass, trainer.hooks, trainer.abortable = on_pass, hooks, abortable
-    trainer.way = way
+    trainer.way, trainer.on_gradients = way, on_gradients
     trainer.generators, trainer.tracked, trainer.done = generators, tracked, done
     if spec.report_to == "trackio":
         trackers.without_dashboard(arguments.project)
@@ -271,6 +275,7 @@ class _AroundStep(TrainerCallback):  # type: ignore[misc]  # transformers has no
 
 class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types here
     on_pass: OnPass
+    on_gradients: OnGradients
     way: Way
     hooks: Hooks
     abortable: Abortable
@@ -346,6 +351,8 @@ class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types here
                 loss = super().training_step(model, inputs_of_pass, *args, **rest)
             self.on_pass(float(loss) - self._penalty)
             total = total + loss
+        scaler = getattr(self.accelerator, "scaler", None)
+        self.on_gradients(1.0 if scaler is None else scaler.get_scale())
         return total
 
 

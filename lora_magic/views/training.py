@@ -13,6 +13,7 @@ from lora_magic.printable import one_line
 from lora_magic.views import curve as curves
 from lora_magic.views import svg
 from lora_magic.views.html import Markup, tag
+from lora_magic.views.inside import charts
 from lora_magic.views.style import BLUE, details, figure, frame, heading
 from lora_magic.views.style import line as one
 from lora_magic.views.table import facts_table, table
@@ -20,6 +21,7 @@ from lora_magic.views.text import shortened
 
 if TYPE_CHECKING:
     from lora_magic.training.forgetting import Forgetting
+    from lora_magic.training.inside import Inside
     from lora_magic.training.rate_curve import RateCurve
     from lora_magic.training.summaries import Summaries
     from lora_magic.training.summary import RunSummary
@@ -50,12 +52,14 @@ def progress_html(
     held_out: HeldOut = (),
     stop: str = STOP,
     others: Sequence[str] = (),
+    inside: Inside | None = None,
 ) -> str:
     """The page of a run in progress, for an output that is updated in place.
 
     `sample` shows one row as the model reads it. Times are in seconds, `memory` in bytes,
     `held_out` (steps taken, loss); `stop` says how to end the run; it is empty if a button does.
-    `others` has a line for each adapter of a run of several, of which this is the best.
+    `others` has a line for each adapter of a run of several, of which this is the best; `inside` is
+    what was read of its inside.
     """
     state = _state(losses, held_out, step, total, (elapsed, seconds_left), tokens_per_second)
     state += [f"memory {numbers.size(memory)} at the peak"] if memory else []
@@ -67,6 +71,7 @@ def progress_html(
             one(" · ".join(state)),
             *(one(other, muted=True) for other in others),
             _figure(title, losses, total, svg.picture, held_out) if losses else "",
+            charts(inside, total, svg.picture),
             one(stop, muted=True) if stop else "",
             label="Training under way",
         )
@@ -74,13 +79,14 @@ def progress_html(
 
 
 def summary_bundle(summary: RunSummary) -> dict[str, object]:
-    """A finished run's MIME bundle, under 20 kB however long the run."""
+    """A finished run's MIME bundle, under 32 kB however long the run."""
     losses, held_out = summary.losses, summary.held_out_losses
     page = frame(
         *_head(summary.adapter, summary.line),
         _figure(summary.adapter, losses, None, svg.image, held_out, summary.best_step)
         if losses
         else "",
+        _inside(summary),
         details("What was trained, and how", facts_table("The run", summary.facts)),
         _failed(summary.forgetting),
         label="Training run",
@@ -116,6 +122,15 @@ def _change(before: float | None, after: float | None) -> str:
     if after is None:
         return numbers.MISSING
     return f"{numbers.figures(before)} → {numbers.figures(after)}"
+
+
+def _inside(summary: RunSummary) -> Markup:
+    """The charts of what was read during the run, unfolded; empty without any."""
+    found = charts(summary.inside, best=summary.best_step)
+    if not found:
+        return Markup("")
+    hint = "every number: run.inside.to_frame(), with run = %lora train … or --out run"
+    return details("Inside the run", found, one(hint, muted=True), opened=True)
 
 
 def _failed(forgetting: Forgetting | None) -> Markup:

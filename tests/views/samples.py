@@ -94,7 +94,7 @@ def run(adapter: str = "calm", losses: tuple[float, ...] = (3.0, 2.0), **more: A
     }
     usual |= {"accuracy_before": None, "accuracy_after": None, "forgetting": None, "guard": None}
     usual |= {"held_out_losses": (), "notes": (), "beta": None, "preferred": None}
-    usual |= {"ended": "steps", "best_step": None}
+    usual |= {"ended": "steps", "best_step": None, "inside": None}
     return RunSummary(**{**usual, **more})
 
 
