@@ -33,10 +33,12 @@ from .trainable_copy import shallow_copy
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-#: Entries of a block that is summed at once: 512 kB in float64.
-BLOCK = 2**16
-#: The rounding error of a module is estimated from the entries of as many rows and columns: 4,096.
-SIDE = 64
+#: Bytes of a block that is summed at once: on a CPU it stays in the cache of a core, elsewhere
+#: each block costs the start of a few kernels.
+BLOCK = {"cpu": 2**19}
+LARGE_BLOCK = 2**27
+#: The rounding error of a module is estimated from at least so many entries.
+SAMPLED = 4096
 
 
 @dataclass(frozen=True)
@@ -179,51 +181,38 @@ def _added(
     """W0 + s·B·A in blocks that stay in the cache, rounded once, with ‖ΔW‖ from the factors."""
     kept: Any = original._parameters["weight"]
     weight: Tensor = kept.detach()
-    change = norm_of(low)
     begin = weight_norm(original) if norm is None else norm
     wide = wide_of(original)
     left, right = low.up.detach().to(wide), low.down.detach().to(wide)
+    change = norm_of(LowRank(right, left, low.scale))
     if is_transposed(original):
         left, right = right.mT, left.mT
     merged = torch.empty_like(weight, memory_format=torch.contiguous_format)
-    lost, rows = 0.0, max(1, BLOCK // weight.shape[1])
+    row_bytes = weight.shape[1] * wide.itemsize
+    rows = max(1, BLOCK.get(weight.device.type, LARGE_BLOCK) // row_bytes)
     total = torch.empty(min(rows, len(weight)), weight.shape[1], dtype=wide, device=weight.device)
-    for at in range(0, len(weight), rows):
-        block = total[: len(weight) - at]
-        block.copy_(weight[at : at + rows])
-        block.addmm_(left[at : at + rows], right, alpha=low.scale)
-        merged[at : at + rows] = block
-        if check:
-            lost += float((merged[at : at + rows] - block).double().norm()) ** 2
+    step = 1 if check else max(1, (weight.numel() // SAMPLED - 1) | 1)
+    errors, count = [], 0
+    for start, side, rounded in zip(
+        weight.split(rows), left.split(rows), merged.split(rows), strict=True
+    ):
+        block = total[: len(start)]
+        block.copy_(start).addmm_(side, right, alpha=low.scale)
+        rounded.copy_(block)
+        error = rounded.view(-1)[::step] - block.view(-1)[::step]
+        errors.append(torch.linalg.vector_norm(error))
+        count += len(error)
     # No entry of the sum is larger than both norms together.
     bounded = begin + change < torch.finfo(weight.dtype).max
     if not (bounded or bool(merged.isfinite().all())):
         raise _broken(path)
-    if not check:
-        lost = _sampled_loss(merged, weight, left, right, low.scale)
+    lost = math.hypot(*torch.stack(errors).tolist()) * math.sqrt(merged.numel() / count)
     module = shallow_copy(original)
     module._parameters["weight"] = nn.Parameter(merged, requires_grad=False)
-    share = math.sqrt(lost) / change if change else 0.0
     tiny = torch.finfo(torch.float32).tiny
+    share = lost / change if change else 0.0
     size_in_bytes = merged.numel() * merged.element_size()
     return module, ModuleMerge(path, change / max(begin, tiny), share, size_in_bytes)
-
-
-def _sampled_loss(
-    merged: Tensor, weight: Tensor, left: Tensor, right: Tensor, scale: float
-) -> float:
-    """‖rounding error‖² over all entries, as estimated from those of `SIDE` rows and columns."""
-    row, column = (_spread(size, weight.device) for size in weight.shape)
-    exact = weight[row][:, column].to(left.dtype)
-    exact.addmm_(left[row], right[:, column], alpha=scale)
-    error = (merged[row][:, column] - exact).double()
-    return float(error.square().mean()) * weight.numel()
-
-
-def _spread(size: int, device: torch.device) -> Tensor:
-    """At most `SIDE` places from 0 to size − 1, evenly apart."""
-    count = min(SIDE, size)
-    return torch.arange(count, device=device) * size // count
 
 
 def norm_of(low: LowRank) -> float:
