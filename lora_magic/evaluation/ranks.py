@@ -110,8 +110,8 @@ class RankEvidence:
         """
         if not self._gains:
             return None
-        supported = (one.rank for one in self.smaller if self.is_enough(one))
-        return next(supported, None)
+        enough = [one.rank for one in self.smaller if self.is_enough(one)]
+        return enough[0] if enough else None
 
     @property
     def too_few_rows(self) -> bool:
@@ -132,7 +132,7 @@ class RankEvidence:
         factor = (found.high - found.excess) / (self.tolerated - found.excess)
         needed = max(self.rows * factor**2, self.rows + 1, FEWEST)
         unit = 10 ** max(0, math.floor(math.log10(needed)) - 1)
-        return math.ceil(needed / unit) * unit
+        return int(math.ceil(needed / unit) * unit)
 
     @property
     def _gains(self) -> bool:

@@ -254,7 +254,7 @@ class Panel:
         found: Any = self._session.ratio(**flags)
         offered = frozenset(flags) - {"method"}
         typed = " ".join(f"--{k.replace('_', '-')} {quoted(v)}" for k, v in flags.items())
-        command = to_type("To attach it, type", f"%lora attach NAME {typed}")
+        command: str = to_type("To attach it, type", f"%lora attach NAME {typed}")
         if matrix is not None and matrix not in found.matrices and found.matrices:
             one: Any = self._session.ratio(matrix=matrix, rank=flags.get("rank"))
             command += to_type("This matrix alone", one.command)

@@ -230,15 +230,10 @@ def _by_layer(modules: Sequence[ModuleCount]) -> Markup:
     layers = sorted({layer for _, layer in shares}, key=int)
     if len(layers) < 2:
         return Markup("")
-    values = [
-        [
-            100 * found[0] / found[1] if (found := shares.get((kind, layer))) else None
-            for layer in layers
-        ]
-        for kind in kinds
-    ]
-    most = max(value for row in values for value in row if value is not None)
-    drawn = heat_map(values, kinds, layers, "Trained, in % of each matrix", 0.0, most)
+    percents = {place: 100 * trained / whole for place, (trained, whole) in shares.items()}
+    values = [[percents.get((kind, layer)) for layer in layers] for kind in kinds]
+    title, most = "Trained, in % of each matrix", max(percents.values())
+    drawn = heat_map(values, kinds, layers, title, 0.0, most)
     return figure(drawn, "Trained parameters by module (rows) and layer (columns)")
 
 

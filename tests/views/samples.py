@@ -10,7 +10,6 @@ from typing import Any, cast
 from lora_magic.adapters.combine.changes import ModuleLoss
 from lora_magic.adapters.combine.compress import Compression
 from lora_magic.adapters.count import ModuleCount, ParameterCount
-from lora_magic.adapters.matrix import matrix_count
 from lora_magic.adapters.merge import MergeReport, ModuleMerge
 from lora_magic.adapters.spec import AdapterSpec
 from lora_magic.base.fingerprint import Verification
@@ -409,7 +408,7 @@ ALL: dict[str, Callable[[str], Bundle]] = {
             text,
             base_parameters=8_000_000_000,
             modules=tuple(
-                ModuleCount(f"layers.{layer}.{text}", 512, 512, 1, 1024, 1024) for layer in range(3)
+                ModuleCount(f"layers.{layer}.q_proj", 512, 512, 1, 1024, 1024) for layer in range(3)
             ),
         )
     ),
@@ -428,7 +427,6 @@ ALL: dict[str, Callable[[str], Bundle]] = {
     "evidence for a rank": _evidence,
     "ranks on rows": lambda text: shown(rank_evidence(text, 4)),
     "many ranks on rows": lambda text: shown(rank_evidence(text, 32, stopped=True)),
-    "one matrix": lambda text: shown(matrix_count("12288x4096", 8)),
     "verification": lambda text: shown(Verification(3, 24, (text,), False, 0.01)),
     "doctor": lambda text: shown(
         Examination(

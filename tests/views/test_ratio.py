@@ -88,6 +88,17 @@ def test_one_matrix_is_counted_as_in_the_paper(side: int, rank: int, times: int)
     assert "drawn one pixel thick; to scale" in Page(shown(found)["text/html"]).text
 
 
+@pytest.mark.parametrize(
+    ("shape", "rank"), [("1x1", 1), ("3x1000000000", 1), ("12288x12288", 8), ("64x64", 64)]
+)
+def test_the_page_of_one_matrix_holds_any_shape(shape: str, rank: int) -> None:
+    found = matrix_count(shape, rank)
+    made = Page(shown(found)["text/html"])
+    assert [outside(picture) for picture in made.pictures()] == [[]] * len(made.pictures())
+    assert f"{found.whole:,}" in made.text
+    assert str(shown(found)["text/plain"]).startswith(found.line)
+
+
 @pytest.mark.parametrize("shape", ["4096x11008", "4096X11008", "4096,11008", "4096×11008"])
 def test_a_shape_is_read_as_people_type_it(shape: str) -> None:
     assert matrix_count(shape, 8) == matrix_count((4096, 11008), 8)
