@@ -90,7 +90,7 @@ def ranks(
         rows=len(made.nats),
         different=made.different,
         seconds=0.0,
-        notes=tuple(work.notes),
+        notes=(*work.notes, *_left_out(truncations)),
     )
     found = _with_budget(found, work, truncations)
     if found.rank is not None:
@@ -110,6 +110,13 @@ def _with_budget(found: RankEvidence, work: _Work, truncations: Truncations) -> 
     spent = sum(row.rank_after * row.per_rank for row in rows)
     error = found.compression.error_at(shared)
     return replace(found, shared=shared, budget=work.table([-1]).rank(0, found.rank, spent, error))
+
+
+def _left_out(truncations: Truncations) -> list[str]:
+    """A note on the ranks that were not measured."""
+    if truncations.report.ranks[-1] == truncations.ranks[-1]:
+        return []
+    return ["larger ranks are left out: a LoRA would have as many parameters as the matrices"]
 
 
 def _retraining(attached: LiveAdapter, rank: int) -> tuple[str, ...]:

@@ -268,7 +268,8 @@ def _matrix(module: ModuleCount | MatrixCount) -> Markup:
     ]
     trained, whole = map(numbers.count, (r * (d + k), d * k))
     summary = f"One matrix to scale: W {d} by {k}, B {d} by {r}, A {r} by {k}"
-    right = max(x_a + wide + 8, 300)
+    # Letters at size 12 are as wide as those of a wide font.
+    right = max(x_a + max(wide, _LETTER * len(f"A  {a_shape}")) + 8, 300)
     drawn = svg.image(right, max(top + high, top + thin + 44) + 4, summary, *shapes)
     share = r * (d + k) / (d * k)
     told = f"{numbers.percent(share)}, {numbers.reduction(share)}"
