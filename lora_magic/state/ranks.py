@@ -130,9 +130,10 @@ def _retraining(attached: LiveAdapter, rank: int) -> tuple[str, ...]:
         flags.append(f"--alpha {scale * (rank**0.5 if spec.rslora else rank):g}")
         flags.append(f"--targets {quoted(spec.targets)}")
         flags += [f"--{flag}" for flag in ("rslora", "dora") if getattr(spec, flag)]
-    steps, rate = run.get("steps"), run.get("learning_rate")
-    more = f" --steps {steps}" if steps else ""
-    more += f" --lr {rate:g}" if rate else ""
+    more = f" --steps {run['steps']}" if run.get("steps") else ""
+    if len(flags) > 1 and run.get("learning_rate"):
+        # Another method's rate would not suit a LoRA.
+        more += f" --lr {run['learning_rate']:g}"
     truncated = default_name(attached.name, rank, None)
     return (
         f"%lora attach {new} {' '.join(flags)}",
