@@ -258,10 +258,10 @@ class Panel:
         if matrix is not None and matrix not in found.matrices and found.matrices:
             one: Any = self._session.ratio(matrix=matrix, rank=flags.get("rank"))
             command += to_type("This matrix alone", one.command)
-            return Plan(f"{found.bundle(one)['text/html']}{command}", found.matrices, offered)
+            return Plan(f"{command}{found.bundle(one)['text/html']}", found.matrices, offered)
         drawn = found.largest(matrix)
         shape = (drawn.outputs, drawn.inputs) if drawn.rank else None
-        page = f"{found.bundle(matrix)['text/html']}{command}"
+        page = f"{command}{found.bundle(matrix)['text/html']}"
         return Plan(page, found.matrices, offered, shape)
 
     # Spectrum

@@ -59,6 +59,7 @@ def bundle(count: ParameterCount, matrix: str | MatrixCount | None = None) -> di
     page = frame(
         heading(count.line),
         tag("div", *pictures, style=_SIDE),
+        *([] if free is None else [_zoomed_matrix(free)]),
         _zoomed(count.share, f"the base, {base}", _name(count)),
         _by_layer(count.modules),
         table(f"Parameters of {_name(count)} beside the base's {base}", _HEADER, cells),
@@ -88,7 +89,7 @@ def matrix_bundle(count: MatrixCount) -> dict[str, object]:
     page = frame(
         heading(count.line),
         tag("div", _matrix(count), style=_SIDE),
-        _zoomed(count.share, f"W, {numbers.count(count.whole)}", "A and B"),
+        _zoomed_matrix(count),
         table("One matrix and its two factors", _PARTS, rows),
         label="One matrix and its factors",
     )
@@ -157,6 +158,10 @@ def _grid(scale: Scale, bottom: float) -> list[Markup]:
         svg.rules([((x, 4), (x, bottom)) for x, _, _ in places]),
         svg.labels("middle", places),
     ]
+
+
+def _zoomed_matrix(count: MatrixCount) -> Markup:
+    return _zoomed(count.share, f"W, {numbers.count(count.whole)}", "A and B")
 
 
 def _zoomed(share: float, whole: str, part: str) -> Markup:
