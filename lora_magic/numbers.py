@@ -68,6 +68,19 @@ def percent(share: object) -> str:
     return "under 0.001%" if 0 < abs(seen) < 1e-5 else f"{figures(100 * seen)}%"
 
 
+def reduction(share: float) -> str:
+    """How much less a share is than the whole, never rounded up to all of it: 99.987% fewer.
+
+    Two significant figures of the share decide the digits. "none fewer" from a share of 1 on.
+    """
+    if share >= 1:
+        return "none fewer"
+    if not share > 0:
+        return "100% fewer"
+    places = min(12, max(0, 1 - math.floor(math.log10(100 * share))))
+    return f"{100 * (1 - share):.{places}f}% fewer"
+
+
 def size(value: object) -> str:
     """Bytes in units of 1000: 2.1 MB."""
     seen = number(value)

@@ -89,6 +89,9 @@ FRAMES = {
     "merge": "module relative_change lost_to_rounding bytes",
     "compress": "module rank_before rank_after norm error",
     "compress by rank": "rank error worst_error worst_module",
+    "ranks on rows": "rank parameters lost loss excess low high share_of_gain same_answers",
+    "ranks of modules": "module rank shared",
+    "one matrix": "part rows columns parameters",
     "training": "step loss",
     "several adapters": "adapter steps planned_steps ended best_step learning_rate first_loss"
     " last_loss held_out_before held_out_after seconds",
@@ -153,7 +156,8 @@ def _of_a_language_model() -> dict[str, Any]:
     several: Any = session.train("calm,pirate", text="What? => Arr!", steps=1)
     sweep = session.sweep("best", [(f"Where is {at}?", "Arr!") for at in range(12)], **_TINY)
     spectrum = session.spectrum("pirate")
-    compression = session.compress("pirate")
+    compression: Any = session.compress("pirate")
+    ranks: Any = session.compress("pirate", text="What? => Arr!")
     ballot: Any = session.compare("Hi", adapters="calm,pirate", blind=True, max_new_tokens=2)
     votes = _voted(ballot)
     scored: Any = session.compare("What does a fox eat?", max_new_tokens=2, scores=True)
@@ -171,6 +175,9 @@ def _of_a_language_model() -> dict[str, Any]:
         "ratio": session.ratio("pirate").to_frame(),
         "compress": compression.to_frame(),
         "compress by rank": compression.by_rank(),
+        "ranks on rows": ranks.to_frame(),
+        "ranks of modules": ranks.by_module(),
+        "one matrix": session.ratio(matrix="8x8").to_frame(),
         "training": training.to_frame(),
         "several adapters": several.to_frame(),
         "history": session.history().to_frame(),

@@ -18,6 +18,7 @@ from lora_magic.printable import one_line
 
 from .bottleneck import width_of
 from .coverage import Parts, described
+from .matrix import MatrixCount, compared
 from .methods import METHODS
 from .prefix import formula
 from .sites import Site, sites_of, trained_parameters
@@ -91,7 +92,7 @@ class ParameterCount:
         who = self.adapter or f"a plan of {self.spec.line}"
         return (
             f"{who}: {self.trainable_parameters:,} trainable of {self.base_parameters:,} "
-            f"parameters ({percent(self.share)}, {_less(1 / self.share)})"
+            f"parameters ({compared(self.share)})"
         )
 
     def __repr__(self) -> str:
@@ -118,8 +119,9 @@ class ParameterCount:
     ) -> dict[str, object]:
         return self.bundle()
 
-    def bundle(self, matrix: str | None = None) -> dict[str, object]:
-        """The display, with the picture of the largest of the `matrices`, or of the one named."""
+    def bundle(self, matrix: str | MatrixCount | None = None) -> dict[str, object]:
+        """The display, with the picture of the largest of the `matrices`, of the one named, or of
+        any matrix."""
         from lora_magic.views import ratio
 
         return ratio.bundle(self, matrix)
@@ -132,10 +134,6 @@ class ParameterCount:
 
 def _kind(count: ModuleCount) -> str:
     return count.module.rpartition(".")[2]
-
-
-def _less(times: float) -> str:
-    return f"1 in {times:,.0f}" if times >= 1.5 else "nearly all of them"
 
 
 def low_rank(outputs: int, inputs: int, rank: int, spec: AdapterSpec) -> int:

@@ -110,8 +110,8 @@ class RankEvidence:
         """
         if not self._gains:
             return None
-        supported = (one.rank for one in self.smaller if self.is_enough(one))
-        return next(supported, None)
+        enough = [one.rank for one in self.smaller if self.is_enough(one)]
+        return enough[0] if enough else None
 
     @property
     def too_few_rows(self) -> bool:
@@ -132,7 +132,7 @@ class RankEvidence:
         factor = (found.high - found.excess) / (self.tolerated - found.excess)
         needed = max(self.rows * factor**2, self.rows + 1, FEWEST)
         unit = 10 ** max(0, math.floor(math.log10(needed)) - 1)
-        return math.ceil(needed / unit) * unit
+        return int(math.ceil(needed / unit) * unit)
 
     @property
     def _gains(self) -> bool:
@@ -160,6 +160,8 @@ class RankEvidence:
             if most > 0:
                 told = f"it loses at most {self.share(most)} of the gain"
             return f"rank {self.rank} of {self.full} is enough for {name}: {told} (95 %)"
+        if self.different < FEWEST:
+            return f"too few rows to choose a rank of {name}: give at least {FEWEST} that differ"
         if not self._gains:
             return f"too few rows: the gain of {name} on {rows} may be noise ({losses})"
         if self.too_few_rows:
@@ -183,6 +185,8 @@ class RankEvidence:
             return f"%lora compress {self.adapter} --rank {self.rank}"
         if self.gain <= 0:
             return f"%lora compress {self.adapter}"
+        if self.too_few_rows:
+            return f"%lora compress {self.adapter} --data MORE_ROWS"
         return f"%lora swap {self.adapter}"
 
     @property

@@ -17,6 +17,7 @@ from lora_magic.evaluation.board import FALLING, Board
 from lora_magic.lowrank.spectrum import MEASURES, Spectrum
 from lora_magic.magics.prompts import blocks_of
 from lora_magic.magics.verbs.looking import VIEWS
+from lora_magic.paths import quoted
 from lora_magic.state.queries import adapter_names, compared, prompt_of, spec_of
 from lora_magic.state.resolve import resolve_spec
 from lora_magic.views import spectrum as spectrum_view
@@ -28,6 +29,7 @@ from lora_magic.views.controls.outputs import outputs
 from lora_magic.views.controls.ratio import Choices, Plan, RatioControls
 from lora_magic.views.controls.spectrum import SpectrumControls
 from lora_magic.views.controls.widgets import PanelControls, close
+from lora_magic.views.ratio import to_type
 
 if TYPE_CHECKING:
     from lora_magic.compare.comparison import Unfinished
@@ -263,10 +265,18 @@ class Panel:
         flags |= {"targets": targets} if "targets" in reads and method in _BY_MATRIX else {}
         tokens = self._start.get("virtual_tokens")
         flags |= {"virtual_tokens": tokens} if "virtual_tokens" in reads and tokens else {}
-        found = self._session.ratio(**flags)
-        page = str(found.bundle(matrix)["text/html"])
+        found: Any = self._session.ratio(**flags)
         offered = frozenset(flags) - {"method"}
-        return Plan(page, found.matrices, offered)
+        typed = " ".join(f"--{k.replace('_', '-')} {quoted(v)}" for k, v in flags.items())
+        command: str = to_type("To attach it, type", f"%lora attach NAME {typed}")
+        if matrix is not None and matrix not in found.matrices and found.matrices:
+            one: Any = self._session.ratio(matrix=matrix, rank=flags.get("rank"))
+            command += to_type("This matrix alone", one.command)
+            return Plan(f"{command}{found.bundle(one)['text/html']}", found.matrices, offered)
+        drawn = found.largest(matrix)
+        shape = (drawn.outputs, drawn.inputs) if drawn.rank else None
+        page = f"{command}{found.bundle(matrix)['text/html']}"
+        return Plan(page, found.matrices, offered, shape)
 
     # Spectrum
 

@@ -90,7 +90,7 @@ def ranks(
         rows=len(made.nats),
         different=made.different,
         seconds=0.0,
-        notes=tuple(work.notes),
+        notes=(*work.notes, *_left_out(truncations)),
     )
     found = _with_budget(found, work, truncations)
     if found.rank is not None:
@@ -112,6 +112,13 @@ def _with_budget(found: RankEvidence, work: _Work, truncations: Truncations) -> 
     return replace(found, shared=shared, budget=work.table([-1]).rank(0, found.rank, spent, error))
 
 
+def _left_out(truncations: Truncations) -> list[str]:
+    """A note on the ranks that were not measured."""
+    if truncations.report.ranks[-1] == truncations.ranks[-1]:
+        return []
+    return ["larger ranks are left out: a LoRA would have as many parameters as the matrices"]
+
+
 def _retraining(attached: LiveAdapter, rank: int) -> tuple[str, ...]:
     """Lines that train an adapter at the rank as this one was, and compare the two."""
     spec, run = attached.spec, attached.run
@@ -123,9 +130,10 @@ def _retraining(attached: LiveAdapter, rank: int) -> tuple[str, ...]:
         flags.append(f"--alpha {scale * (rank**0.5 if spec.rslora else rank):g}")
         flags.append(f"--targets {quoted(spec.targets)}")
         flags += [f"--{flag}" for flag in ("rslora", "dora") if getattr(spec, flag)]
-    steps, rate = run.get("steps"), run.get("learning_rate")
-    more = f" --steps {steps}" if steps else ""
-    more += f" --lr {rate:g}" if rate else ""
+    more = f" --steps {run['steps']}" if run.get("steps") else ""
+    if len(flags) > 1 and run.get("learning_rate"):
+        # Another method's rate would not suit a LoRA.
+        more += f" --lr {run['learning_rate']:g}"
     truncated = default_name(attached.name, rank, None)
     return (
         f"%lora attach {new} {' '.join(flags)}",

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from lora_magic.adapters.combine import Compression
     from lora_magic.adapters.count import ParameterCount
     from lora_magic.adapters.live_adapter import Adapter
+    from lora_magic.adapters.matrix import MatrixCount
     from lora_magic.adapters.merge import MergeReport
     from lora_magic.base.fingerprint import Verification
     from lora_magic.base.model import BaseRecord
@@ -951,23 +952,27 @@ class Session:
         rank: int | None = None,
         targets: str | Sequence[str] | None = None,
         virtual_tokens: int | None = None,
-        matrix: str | None = None,
-    ) -> ParameterCount:
+        matrix: str | Sequence[int] | None = None,
+    ) -> ParameterCount | MatrixCount:
         """Trainable parameters against the base's, of an adapter or of a planned one.
 
         Any flag makes it a plan, counted by the method's formula: the adapter with that rank or
-        those targets, or another `method` with its own defaults. Nothing is attached.
+        those targets, or another `method` with its own defaults. Nothing is attached. With
+        `matrix`, the shape d×k of a weight as "4096x11008" or a pair, one matrix of that shape and
+        its factors A and B of `rank`; that needs no base.
         """
-        from . import queries
-
-        if matrix is not None:
-            raise StateError("ratio: --matrix is not there yet; type: %lora ratio")
         flags = {
             "method": method,
             "rank": rank,
             "targets": targets,
             "virtual_tokens": virtual_tokens,
         }
+        if matrix is not None:
+            from lora_magic.adapters.matrix import alone
+
+            return alone(matrix, rank, {"NAME": name, **flags, "rank": None})
+        from . import queries
+
         return queries.ratio(self._state, name, flags)
 
     @transactional

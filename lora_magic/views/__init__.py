@@ -8,8 +8,8 @@
     curve       a loss curve
     panels      what a spectrum's chart shows; spectrum_svg and spectrum_plotly draw it
     receipt     one line, more on demand; the reports of a merge and of a check
-    and one file per result: spectrum, comparison, scores, classification, compression, ratio,
-    training, sweep, evaluation, votes, board, status; record for the embedded model's own
+    and one file per result: spectrum, comparison, scores, classification, compression, ranks,
+    ratio, training, sweep, evaluation, votes, board, status; record for the embedded model's own
     controls    sliders, pickers and boxes; the only ones that know ipywidgets
 
 Every `bundle(...)` returns a MIME bundle: text/plain, text/html, and for charts the plotly type.

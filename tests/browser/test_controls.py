@@ -74,6 +74,13 @@ def test_the_rank_slider_recounts_at_once(book: Book) -> None:
     below.get_by_label("Targets").select_option("all-linear")
     below.get_by_label("Picture of").select_option("o_proj")
     appears(below, "layers.0.self_attn.o_proj, 192 × 192")
+    appears(below, "%lora attach NAME --method lora --rank 3 --targets all-linear")
+    for side in ("d, outputs", "k, inputs"):
+        assert below.get_by_label(side).input_value() == "192"
+        below.get_by_label(side).fill("12288")
+        below.get_by_label(side).press("Enter")
+    appears(below, f"r·(d + k) = {3 * 2 * 12288:,} of d·k = {12288**2:,}")
+    appears(below, "%lora ratio --matrix 12288x12288 --rank 3")
     # The record above is as it was.
     record = book.output_of(RATIO).first
     assert record.get_by_text("24,576 trainable of").count() == 1

@@ -113,7 +113,7 @@ def test_a_line_is_completed_wherever_it_can_stand(place: str, typed: str, whole
     [
         ("%%lora_train pi", "%%lora_train pirate"),
         ("%%lora_train pirate --lo", "%%lora_train pirate --lora-plus"),
-        ("%%lora co", "%%lora compare"),
+        ("%%lora compa", "%%lora compare"),
         ("%%lora train pi", "%%lora train pirate"),
         ("%%lora train formal,pi", "%%lora train formal,pirate"),
         ("%%lora_train formal,pi", "%%lora_train formal,pirate"),
@@ -190,7 +190,7 @@ def test_where_anything_may_stand_nothing_is_offered_by_anybody(before: str) -> 
 def test_every_verb_is_offered_and_no_other_word() -> None:
     assert offered("%lora ") == list(VERBS)
     assert offered("%%lora ") == [
-        *("data", "preview", "train", "sweep", "ask", "compare", "evaluate")
+        *("data", "preview", "train", "sweep", "ask", "compare", "evaluate", "compress")
     ]
     assert not {*SAME} & {*offered("%lora ")}
 
@@ -304,6 +304,7 @@ CHECKS: dict[str, tuple[int, Callable[[str], object]]] = {
     "%lora preview --template": (2, lambda word: PromptForm.of(tiny_tokenizer(chat=True), word)),
     "%lora preview x --format": (7, lambda word: read_file(Path("rows.txt"), word)),
     "%lora evaluate --format": (7, lambda word: read_file(Path("rows.txt"), word)),
+    "%lora compress x --format": (7, lambda word: read_file(Path("rows.txt"), word)),
     "%%lora data x --format": (3, lambda word: read_text("a => b", word)),
     "%lora sweep x --method": (9, method_of),
     "%lora sweep x --init": (6, lambda word: _spec(init=word)),
@@ -495,7 +496,10 @@ def test_a_shell_completes(full: Any, place: str, typed: str, expected: list[str
 
 @pytest.mark.parametrize(
     ("typed", "expected"),
-    [("%%lora_train p", ["%%lora_train pirate"]), ("%%lora co", ["%%lora compare"])],
+    [
+        ("%%lora_train p", ["%%lora_train pirate"]),
+        ("%%lora co", ["%%lora compare", "%%lora compress"]),
+    ],
 )
 def test_a_shell_completes_a_cell_magics_line(full: Any, typed: str, expected: list[str]) -> None:
     assert pressed(full, typed) == expected

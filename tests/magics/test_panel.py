@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -14,11 +16,14 @@ from lora_magic.adapters.methods import METHODS
 from lora_magic.errors import CommandError, LoraMagicError, StateError
 from lora_magic.lowrank.dense import DenseUpdate
 from lora_magic.magics import panel as panel_module
+from lora_magic.magics.parser import parse
+from lora_magic.magics.verbs import VERBS
 from lora_magic.magics.verbs.looking import VIEWS
 from lora_magic.state.session import Session
 from lora_magic.training.reporter import SilentReporter
 from lora_magic.views import spectrum as spectrum_view
 from lora_magic.views.controls.outputs import MIME
+from lora_magic.views.controls.ratio import TYPED
 from tests.classifiers import saved, tiny_of
 from tests.conftest import Saver, perturb
 from tests.state.shared import snapshot
@@ -113,11 +118,35 @@ def test_the_picture_is_of_the_matrix_that_is_picked(saved_model: Saver) -> None
         row.module.rpartition(".")[2]: (row.outputs, row.inputs)
         for row in session.ratio(targets="all-linear", rank=2).modules
     }
-    assert set(controls.matrix.options) == set(shapes)
+    assert set(controls.matrix.options) == {*shapes, TYPED}
     for kind, (d, k) in shapes.items():
         controls.matrix.value = kind
         controls.refresh()
         assert f"{2 * (d + k):,} of d·k = {d * k:,}" in controls.page.html
+        assert (controls.outputs.value, controls.inputs.value) == (d, k)
+
+
+def test_any_matrix_can_be_typed_and_a_rank_beyond_it_is_one_line(ready: Session) -> None:
+    controls = ready.panel("ratio", rank=8)._ratio
+    controls.refresh()
+    controls.outputs.value = 12288
+    controls.inputs.value = 12288
+    assert "196,608 of d·k = 150,994,944" in controls.page.html
+    assert "%lora ratio --matrix 12288x12288 --rank 8" in controls.page.html
+    controls.inputs.value = 4
+    assert "a matrix of 12288 × 4 has ranks from 1 to 4" in controls.page.message
+
+
+def test_the_line_to_type_attaches_what_the_controls_count(ready: Session) -> None:
+    controls = ready.panel("ratio")._ratio
+    controls.rank.value = 5
+    controls.targets.value = "all-linear"
+    line = re.search(r"%lora attach NAME ([^<]+)", controls.page.html)
+    assert line is not None
+    typed = f"typed {html.unescape(line[1])}"
+    flags = parse(VERBS["attach"], typed, str, cell=False).flags
+    made = ready.attach("typed", **flags)
+    assert f"{made.trainable:,} trainable of" in controls.page.html
 
 
 def test_the_controls_begin_with_what_was_asked_about(ready: Session) -> None:

@@ -144,17 +144,24 @@ def test_a_classifiers_ranks_keep_its_head(tmp_path: Any) -> None:
     session.reset()
 
 
-def test_a_trained_adapter_gets_a_rank_lines_to_check_it_and_a_shared_budget(
+def test_an_adapter_that_gains_gets_a_rank_lines_to_check_it_and_a_shared_budget(
     session: Session,
 ) -> None:
     session.attach("one", rank=4, alpha=8)
-    session.train("one", ROWS, steps=12, lr=0.05, eval=0)
+    perturb(session, "one", 1.0)
+    attached = session._state.attached["one"]
+    attached.run = {"steps": 12, "learning_rate": 0.05}
     with torch.no_grad():
-        for name, tensor in session._state.attached["one"].tensors():
+        for name, tensor in attached.tensors():
             if "lora_B" in name:
                 # The last two directions hardly count.
                 tensor[:, 2:] *= 1e-4
-    found = measured(session)
+    # What the adapter itself says is likelier under it than under the base.
+    prompts = [f"{prompt} {number}" for prompt, _ in ROWS for number in range(3)]
+    said: Any = session.ask(data=prompts, max_new_tokens=4)
+    rows = [(row.prompt, row.answer) for row in said.rows if row.answer.strip()]
+    found = session.compress("one", data=rows)
+    assert isinstance(found, RankEvidence)
     assert found.gain > 0
     assert found.rank is not None, found.verdict
     assert found.budget is not None
@@ -163,7 +170,7 @@ def test_a_trained_adapter_gets_a_rank_lines_to_check_it_and_a_shared_budget(
     ranks = {row.module: row.rank_after for row in made.modules}
     assert ranks == dict(found.shared or {})
     assert made.error == pytest.approx(found.budget.lost, abs=1e-6)
-    loss = session.evaluate(made.new, ROWS).mean(made.new, "loss")
+    loss = session.evaluate(made.new, rows, max_new_tokens=1).mean(made.new, "loss")
     assert loss is not None
     assert found.budget.loss == pytest.approx(loss.value, abs=1e-5)
     even: Any = session.compress("one", rank=found.rank)

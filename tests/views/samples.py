@@ -20,6 +20,7 @@ from lora_magic.compare.prediction import Classification, Prediction
 from lora_magic.compare.scores import ScoredAnswer, Scores
 from lora_magic.evaluation.board import Board, BoardRow, Curve
 from lora_magic.evaluation.evaluation import EvaluatedRow, Evaluation
+from lora_magic.evaluation.ranks import RankEvidence, RankLoss
 from lora_magic.evaluation.votes import Vote, Votes
 from lora_magic.lowrank.spectrum import Spectrum, SpectrumRow
 from lora_magic.state.doctor import NOTE, OK, PROBLEM, Examination, Finding
@@ -182,6 +183,21 @@ def _compression(text: str) -> Bundle:
 def _evidence(text: str) -> Bundle:
     rows = (ModuleLoss(text, 2, 2, 0.5, 0.0, (0.4, 0.3)),) * 30
     return shown(Compression(text, None, rows))
+
+
+def rank_evidence(text: str, ranks: int = 2, **more: Any) -> RankEvidence:
+    """An adapter whose rank 2 is enough, of all its ranks."""
+    row = ModuleLoss(text, ranks, ranks, 1.0, 0.0, tuple(2.0**-at for at in range(ranks)), 256)
+    losses = tuple(
+        RankLoss(rank, 256 * rank, 0.5**rank, 1 + excess, excess, excess - 0.001, excess + 0.002)
+        for rank in range(1, ranks + 1)
+        for excess in [0.0 if rank == ranks else 0.3 / 8 ** (rank - 1) - 0.03 * (rank > 1)]
+    )
+    usual: dict[str, Any] = {"rows": 40, "different": 40, "seconds": 2.0, "notes": (text,)}
+    usual |= {"retrain": (f"%lora attach {text} --rank 2",), "shared": {text: 2}}
+    usual |= {"budget": RankLoss(2, 512, 0.1, 1.001, 0.001, 0.0, 0.002, 1.0)}
+    report = Compression(text, None, (row,))
+    return RankEvidence(text, 2.0, 1.0, 0.9, losses, report, **{**usual, **more})
 
 
 def state(base_line: str | None = "b", machine: str = "CPU", **more: Any) -> Bundle:
@@ -387,6 +403,15 @@ ALL: dict[str, Callable[[str], Bundle]] = {
     "answers": lambda text: shown(Answers(text, (TextRow(text, text, 3), TextRow(text)), 1.0)),
     "labels of a column": lambda text: shown(Answers(text, (LabelRow(text, text, 0.9),), 1.0)),
     "ratio": lambda text: shown(count(text)),
+    "ratio by layer": lambda text: shown(
+        count(
+            text,
+            base_parameters=8_000_000_000,
+            modules=tuple(
+                ModuleCount(f"layers.{layer}.q_proj", 512, 512, 1, 1024, 1024) for layer in range(3)
+            ),
+        )
+    ),
     "progress": _progress,
     "training": lambda text: shown(
         run(text, method_facts=((text, text),), held_out_losses=((0, 3.5),))
@@ -400,6 +425,8 @@ ALL: dict[str, Callable[[str], Bundle]] = {
     "merge": lambda text: shown(merged(text)),
     "compression": _compression,
     "evidence for a rank": _evidence,
+    "ranks on rows": lambda text: shown(rank_evidence(text, 4)),
+    "many ranks on rows": lambda text: shown(rank_evidence(text, 32, stopped=True)),
     "verification": lambda text: shown(Verification(3, 24, (text,), False, 0.01)),
     "doctor": lambda text: shown(
         Examination(

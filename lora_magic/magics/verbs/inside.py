@@ -30,6 +30,13 @@ def _lens(call: Call) -> object:
         return call.session.lens(call.words.get("name"), **call.flags, watch=watch)
 
 
+def _below(call: Call) -> dict[str, object] | None:
+    """What the controls below a count begin with; one matrix needs no base, and they do."""
+    if "matrix" in call.flags:
+        return None
+    return {"adapter": call.words.get("name"), **call.flags}
+
+
 RATIO = Verb(
     "ratio",
     "count trainable parameters against the base's",
@@ -61,7 +68,8 @@ RATIO = Verb(
         "%lora ratio --method houlsby --rank 8",
         "%lora ratio --matrix 4096x4096 --rank 8",
     ),
-    controls=lambda call: {"adapter": call.words.get("name"), **call.flags},
+    controls=_below,
+    alone="matrix",
 )
 
 SPECTRUM = Verb(

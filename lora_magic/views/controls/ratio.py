@@ -1,4 +1,4 @@
-"""Method, rank and target modules, and the trainable parameters, counted at each change.
+"""Method, rank and target modules, or any d × k, and the parameters, counted at each change.
 
 Knows names and numbers; the callback `recount` does the counting.
 """
@@ -19,6 +19,9 @@ BOXES = 16
 SLIDES_TO = 256
 OWN = "custom"
 NONE = "–"
+#: The picture of a matrix whose shape is typed, and the largest side of one.
+TYPED = "d × k as typed"
+LARGEST = 10**9
 
 
 @dataclass(frozen=True)
@@ -40,14 +43,17 @@ class Choices:
 
 @dataclass(frozen=True)
 class Plan:
-    """The result of a choice: page, modules that can be drawn, and fields that the method reads."""
+    """The result of a choice: page, modules that can be drawn, fields that the method reads, and
+    the shape [d, k] of the matrix that is drawn."""
 
     page: str
     matrices: Sequence[str]
     reads: frozenset[str]
+    shape: tuple[int, int] | None = None
 
 
-#: (method, rank, targets, matrix) to a plan; the last is one of the plan's matrices, or nothing.
+#: (method, rank, targets, matrix) to a plan; the last is one of the plan's matrices, a shape as
+#: "4096x4096", or nothing.
 Recount = Callable[[str, int, str, str | None], Plan]
 
 
@@ -67,11 +73,12 @@ class RatioControls:
         ticked = self._sets.get(chosen) or choices.targets.split(",")
         self.boxes = [tick(kind, kind in ticked) for kind in self._kinds[:BOXES]]
         self.matrix = named(ipywidgets.Dropdown, "Picture of", options=[NONE], value=NONE)
+        self.outputs, self.inputs = _side("d, outputs"), _side("k, inputs")
         self.widget = ipywidgets.VBox(
             [
                 row(self.method, self.rank, self.typed),
                 row(self.targets, *self.boxes),
-                row(self.matrix),
+                row(self.matrix, self.outputs, self.inputs),
                 self.page.widget,
             ]
         )
@@ -86,6 +93,8 @@ class RatioControls:
             control.observe(lambda _: self.refresh(), "value")
         for control in (self.rank, self.typed):
             control.observe(lambda change: self._react(lambda: self._set_rank(change.new)), "value")
+        for side in (self.outputs, self.inputs):
+            side.observe(lambda _: self._react(self._draw_typed), "value")
         self.targets.observe(lambda _: self._react(self._tick_set), "value")
         for box in self.boxes:
             box.observe(lambda _: self._react(self._name_set), "value")
@@ -110,15 +119,24 @@ class RatioControls:
 
     def _page(self) -> str:
         chosen = None if self.matrix.value == NONE else str(self.matrix.value)
-        plan = self._recount(str(self.method.value), int(self.rank.value), self._targets(), chosen)
+        shape = f"{self.outputs.value}x{self.inputs.value}" if chosen == TYPED else chosen
+        plan = self._recount(str(self.method.value), int(self.rank.value), self._targets(), shape)
         for control in (self.rank, self.typed):
             control.disabled = "rank" not in plan.reads
         for control in (self.targets, *self.boxes):
             control.disabled = "targets" not in plan.reads
-        options = [*plan.matrices] or [NONE]
+        options = [*plan.matrices, TYPED] if plan.matrices else [NONE]
         set_options(self.matrix, options, chosen if chosen in options else options[0])
-        self.matrix.disabled = options == [NONE]
+        for control in (self.matrix, self.outputs, self.inputs):
+            control.disabled = options == [NONE]
+        if plan.shape is not None:
+            self.outputs.value, self.inputs.value = plan.shape
         return plan.page
+
+    def _draw_typed(self) -> None:
+        """Draw the matrix whose sides are typed."""
+        if self.matrix.value != NONE:
+            self.matrix.value = TYPED
 
     def _targets(self) -> str:
         if self.targets.value != OWN:
@@ -146,6 +164,11 @@ class RatioControls:
         ticked = {kind for kind, box in self._ticks() if box.value}
         found = (name for name, kinds in self._sets.items() if set(kinds) == ticked)
         self.targets.value = next(found, OWN)
+
+
+def _side(name: str) -> Any:
+    """A field for one side of a matrix."""
+    return named(ipywidgets.BoundedIntText, name, "13rem", min=1, max=LARGEST, value=1)
 
 
 def _ranks(choices: Choices) -> tuple[Any, Any]:

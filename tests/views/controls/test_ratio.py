@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 
 from lora_magic.errors import AdapterError
-from lora_magic.views.controls.ratio import BOXES, OWN, SLIDES_TO, Choices, Plan, RatioControls
+from lora_magic.views.controls.ratio import (
+    BOXES,
+    OWN,
+    SLIDES_TO,
+    TYPED,
+    Choices,
+    Plan,
+    RatioControls,
+)
 
 READS = {"lora": frozenset({"rank", "targets"}), "bitfit": frozenset()}
 
@@ -23,7 +31,8 @@ class Counter:
         if not targets:
             raise AdapterError("--targets (empty) matches no module")
         kinds = ["q", "v"] if method == "lora" else []
-        return Plan(f"<p>{method} {rank} {targets} {matrix}</p>", kinds, READS[method])
+        shape = {"q": (64, 32), "v": (16, 32)}.get(matrix or "q")
+        return Plan(f"<p>{method} {rank} {targets} {matrix}</p>", kinds, READS[method], shape)
 
 
 def choices(**changes: Any) -> Choices:
@@ -60,7 +69,8 @@ def ticked(controls: RatioControls) -> list[str]:
 def test_they_begin_with_what_they_are_given_and_show_nothing_yet(controls: RatioControls) -> None:
     assert (controls.method.value, controls.rank.value, controls.typed.value) == ("lora", 8, 8)
     assert (controls.targets.value, ticked(controls)) == ("q,v", ["q", "v"])
-    assert list(controls.matrix.options) == ["q", "v"]
+    assert list(controls.matrix.options) == ["q", "v", TYPED]
+    assert (controls.outputs.value, controls.inputs.value) == (64, 32)
     assert controls.page.html == ""
 
 
@@ -88,6 +98,21 @@ def test_a_rank_is_the_same_in_both_of_its_controls(
     assert [rank for _, rank, _, _ in counter.asked] == [37, 16]
 
 
+def test_the_fields_show_the_matrix_that_is_drawn_and_draw_the_one_that_is_typed(
+    controls: RatioControls, counter: Counter
+) -> None:
+    controls.matrix.value = "v"
+    assert (controls.outputs.value, controls.inputs.value) == (16, 32)
+    controls.inputs.value = 4096
+    assert controls.matrix.value == TYPED
+    controls.outputs.value = 12288
+    assert [asked[3] for asked in counter.asked] == ["v", "16x4096", "12288x4096"]
+    assert (controls.outputs.value, controls.inputs.value) == (12288, 4096)
+    controls.matrix.value = "q"
+    assert counter.asked[-1][3] == "q"
+    assert (controls.outputs.value, controls.inputs.value) == (64, 32)
+
+
 def test_ticks_and_the_sets_of_them_are_one_choice(
     controls: RatioControls, counter: Counter
 ) -> None:
@@ -103,7 +128,10 @@ def test_ticks_and_the_sets_of_them_are_one_choice(
 
 def test_what_a_method_does_not_read_cannot_be_chosen(controls: RatioControls) -> None:
     controls.method.value = "bitfit"
-    unread = (controls.rank, controls.typed, controls.targets, controls.matrix, *controls.boxes)
+    unread = (
+        *(controls.rank, controls.typed, controls.targets, controls.matrix, *controls.boxes),
+        *(controls.outputs, controls.inputs),
+    )
     assert all(control.disabled for control in unread)
     controls.method.value = "lora"
     assert not any(control.disabled for control in unread)

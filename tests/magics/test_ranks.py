@@ -1,0 +1,103 @@
+"""`compress` with rows in a cell: one call, and ■ keeps what was measured; `ratio --matrix`."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from lora_magic.errors import CommandError, Interrupted
+from lora_magic.magics.shell import KEPT_AS
+from lora_magic.state.session import Session
+from tests.conftest import perturb
+from tests.magics.conftest import Screen, TestingShell
+from tests.state.shared import snapshot
+from tests.tiny import tiny_model, tiny_tokenizer
+
+ROWS = [("Who?", "Me."), ("Where is the library?", "By the sea."), ("Hi", "Ahoy!")]
+
+
+@pytest.fixture
+def tiny(shell: TestingShell) -> Any:
+    """The shell's session, with a tiny model and an adapter that changes it."""
+    session = Session()
+    session.use(tiny_model(initializer_range=0.3), tiny_tokenizer(chat=True))
+    session.attach("pirate", rank=2)
+    perturb(session, "pirate", 0.3)
+    setattr(shell, KEPT_AS, session)
+    shell.user_ns["rows"] = ROWS
+    yield session
+    session.reset()
+
+
+def test_rows_are_named_or_typed_below(shell: Any, session: Any) -> None:
+    shell.run("rows = [('a', 'b')]")
+    shell.run("%lora compress pirate --data rows --rows 3")
+    assert session.last == ("compress", (), {"name": "pirate", "data": [("a", "b")], "rows": 3})
+    shell.run("%%lora compress pirate --skip-bad\nWho? => Me.")
+    flags = {"name": "pirate", "text": "Who? => Me.\n", "skip_bad": True}
+    assert session.last == ("compress", (), flags)
+    shell.run("%lora compress pirate --budget 4")
+    assert session.last == ("compress", (), {"name": "pirate", "budget": 4})
+
+
+def test_rows_below_and_data_are_one_too_many(shell: Any, session: Any) -> None:
+    with pytest.raises(CommandError, match="rows below and --data; keep one"):
+        shell.run("rows = []\n")
+        shell.run("%%lora compress pirate --data rows\nWho? => Me.")
+    assert session.calls == []
+
+
+def test_the_evidence_is_displayed_and_can_be_assigned(shell: TestingShell, tiny: Session) -> None:
+    seen = shell.run("%lora compress pirate --data rows")
+    assert any("of pirate" in line or "pirate gains" in line for line in seen.lines)
+    shell.run("found = %lora compress pirate --data rows")
+    found = shell.user_ns["found"]
+    assert [one.rank for one in found.losses] == [1, 2]
+    assert list(tiny.adapters) == ["pirate"]
+
+
+def test_an_interrupt_shows_the_losses_and_leaves_nothing(
+    shell: TestingShell, tiny: Session
+) -> None:
+    before, passes = snapshot(tiny), []
+
+    def press(*_: Any) -> None:
+        passes.append(1)
+        # The trial of the model takes two passes and the losses one; then answers begin.
+        if len(passes) == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    handle, screen = tiny.model.register_forward_hook(press), Screen()
+    with (
+        patch.object(shell.display_pub, "publish", screen.publish),
+        pytest.raises(Interrupted, match="what it has so far is shown above"),
+    ):
+        shell.run_cell("x = %lora compress pirate --data rows").raise_error()
+    handle.remove()
+    (shown,) = screen.outputs
+    assert "ended early" in shown["text/plain"]
+    assert shell.user_ns["_"].rows == 3
+    assert "x" not in shell.user_ns
+    assert snapshot(tiny) == before
+    assert tiny.verify()
+
+
+def test_one_matrix_is_one_call_and_imports_no_torch(shell: Any, session: Any) -> None:
+    shell.run("%lora ratio --matrix 4096x4096 --rank 8")
+    assert session.last == ("ratio", (), {"matrix": "4096x4096", "rank": 8})
+    script = (
+        "import sys; from IPython.core.interactiveshell import InteractiveShell as Shell; "
+        "shell = Shell.instance(); shell.run_line_magic('load_ext', 'lora_magic'); "
+        "found = shell.run_line_magic('lora', 'ratio --matrix 4096x4096 --rank 8'); "
+        "shell.user_ns['_r'] = found; print(found.line if found else 'shown'); "
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "importing torch" not in done.stdout
+    assert "1 in 256" in done.stdout
