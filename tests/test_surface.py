@@ -90,6 +90,7 @@ FRAMES = {
     "compress": "module rank_before rank_after norm error",
     "compress by rank": "rank error worst_error worst_module",
     "training": "step loss",
+    "inside a run": "step module measure index value",
     "several adapters": "adapter steps planned_steps ended best_step learning_rate first_loss"
     " last_loss held_out_before held_out_after seconds",
     "preview": "row position token id trained special",
@@ -172,6 +173,7 @@ def _of_a_language_model() -> dict[str, Any]:
         "compress": compression.to_frame(),
         "compress by rank": compression.by_rank(),
         "training": training.to_frame(),
+        "inside a run": training.inside.to_frame(),
         "several adapters": several.to_frame(),
         "history": session.history().to_frame(),
         "board": session.board().to_frame(),
