@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from itertools import pairwise
 from typing import Any
@@ -15,8 +16,10 @@ from lora_magic.errors import TrainingStopped
 from lora_magic.state import inside_run, train
 from lora_magic.state.session import Session
 from lora_magic.state.together import Arm, together
+from lora_magic.training.checkpoint import packed, record
 from lora_magic.training.forgetting import Unmeasured
 from lora_magic.training.inside import ALL, Inside, Reading, check
+from lora_magic.training.progress import Progress
 from lora_magic.training.summary import RunSummary
 from tests.state.resuming import ROWS, StopAt, weights
 
@@ -46,8 +49,13 @@ def inside(summary: RunSummary) -> Inside:
 
 
 @pytest.mark.usefixtures("often")
-@pytest.mark.parametrize("flags", [{}, {"plain_step": True, "batch_size": 6, "eval": 2}])
-@pytest.mark.parametrize("attach", [{"rank": 3, "dropout": 0.2}, {"rank": 2, "dora": True}])
+@pytest.mark.parametrize(
+    ("attach", "flags"),
+    [
+        ({"rank": 3, "dropout": 0.2}, {}),
+        ({"rank": 2, "dora": True}, {"plain_step": True, "batch_size": 6, "eval": 2}),
+    ],
+)
 def test_a_run_has_the_same_bits_with_and_without_the_record(
     attach: dict[str, Any],
     flags: dict[str, Any],
@@ -265,6 +273,14 @@ def test_a_frozen_copy_is_not_the_base(session: Session) -> None:
     assert all(copy_in(layer) is not None for layer in attached.replacements.values())
     assert found.base_gradients == 0
     assert all(one.gradients["other"] > 0 for one in found.of(ALL)[:-1])
+
+
+def test_a_checkpoint_keeps_the_readings_and_one_from_before_them_has_none() -> None:
+    readings = [Reading(1, "m", {"A": 0.5}, None, 1.0, None, (1.0, 0.25)), Reading(2, ALL, {}, 0)]
+    values = json.loads(json.dumps(packed(Progress([1.0], inside=readings), {})))
+    assert record(Progress, values, {}).inside == readings
+    del values["inside"]
+    assert record(Progress, values, {}).inside == []
 
 
 @pytest.mark.parametrize(
