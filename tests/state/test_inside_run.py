@@ -140,6 +140,19 @@ def test_w0_has_no_gradient_and_one_that_has_is_counted(session: Session) -> Non
     second.requires_grad_(False)
 
 
+def test_gradients_of_a_scaled_loss_are_divided_by_the_scale(session: Session) -> None:
+    session.attach("one", rank=3)
+    attached = session._state.attached["one"]
+    recorder = inside_run.Recorder(session._state.base, attached)
+    for _, parameter in attached.tensors():
+        parameter.grad = torch.ones_like(parameter)
+    sizes = {"A": 0, "B": 0}
+    for name, parameter in attached.tensors():
+        sizes["A" if "lora_A" in name else "B"] += parameter.numel()
+    found = recorder.read(0, 4.0)[0].gradients
+    assert found == pytest.approx({name: size**0.5 / 4 for name, size in sizes.items()})
+
+
 def test_what_is_read_follows_from_counts_and_a_longer_run_is_read_no_less(
     session: Session,
 ) -> None:
