@@ -93,6 +93,7 @@ FRAMES = {
     "ranks of modules": "module rank shared",
     "one matrix": "part rows columns parameters",
     "training": "step loss",
+    "inside a run": "step module measure index value",
     "several adapters": "adapter steps planned_steps ended best_step learning_rate first_loss"
     " last_loss held_out_before held_out_after seconds",
     "preview": "row position token id trained special",
@@ -179,6 +180,7 @@ def _of_a_language_model() -> dict[str, Any]:
         "ranks of modules": ranks.by_module(),
         "one matrix": session.ratio(matrix="8x8").to_frame(),
         "training": training.to_frame(),
+        "inside a run": training.inside.to_frame(),
         "several adapters": several.to_frame(),
         "history": session.history().to_frame(),
         "board": session.board().to_frame(),

@@ -501,7 +501,8 @@ class Session:
         tracker (trackio, tensorboard, mlflow, wandb), which gets the losses and rates. With
         `plain_step` rows are padded and every logit is computed, as by a plain Trainer. When the
         user stops the run (■), the adapter keeps its steps and `TrainingStopped` is raised; any
-        other error restores the adapter.
+        other error restores the adapter. The summary's `inside` has the gradient norms of A and B,
+        and σ, ‖ΔW‖ and effective rank of ΔW by step.
 
         A checkpoint is written to the home folder every `checkpoint_every` seconds (0: never), and
         when the run is stopped or the kernel shut down; it is removed when the run ends. With

@@ -112,10 +112,16 @@ def summaries_bundle(record: Summaries) -> dict[str, object]:
         heading(record.line),
         table("Trained on the same rows", header, rows) if rows else "",
         *(one(line, muted=True) for line in record.failed.values()),
-        *(details(s.line, facts_table("The run", s.facts)) for s in record),
+        *(details(s.line, facts_table("The run", s.facts), _inside_of(s, record)) for s in record),
         label="Training runs",
     )
     return {"text/plain": "\n".join(map(one_line, record.lines)), "text/html": str(page)}
+
+
+def _inside_of(summary: RunSummary, record: Summaries) -> Markup:
+    """The charts of the adapter that is active afterwards: those of all would be too large."""
+    shown = summary is (record.best or record[-1])
+    return charts(summary.inside, best=summary.best_step) if shown else Markup("")
 
 
 def _change(before: float | None, after: float | None) -> str:

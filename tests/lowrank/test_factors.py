@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lora_magic.lowrank.factors import LowRank
+from lora_magic.lowrank.factors import LowRank, singular_values
 
 
 def update(d: int = 13, k: int = 9, r: int = 4, scale: float = 2.0, seed: int = 0) -> LowRank:
@@ -36,6 +36,18 @@ def test_singular_values_are_those_of_the_dense_product(
     assert sigma.shape == (min(r, d, k),)
     torch.testing.assert_close(sigma, dense[: len(sigma)], rtol=1e-12, atol=1e-12)
     assert float(dense[len(sigma) :].sum()) < 1e-12
+
+
+def test_the_singular_values_of_several_updates_are_those_of_each_dense_product() -> None:
+    shapes = [(13, 9, 4), (9, 13, 4), (13, 9, 4), (5, 20, 8), (13, 9, 2)]
+    scales = [2.0, 1.0, -0.5, 0.25, 1.0]
+    updates = [update(*shape, scales[at], seed=at) for at, shape in enumerate(shapes)]
+    for one, sigma in zip(updates, singular_values(updates), strict=True):
+        dense = torch.linalg.svdvals(product(one))
+        assert sigma.dtype == torch.float64
+        assert sigma.shape == one.singular_values().shape
+        torch.testing.assert_close(sigma, dense[: len(sigma)], rtol=1e-12, atol=1e-12)
+    assert singular_values([]) == []
 
 
 def test_small_singular_values_survive_a_condition_of_a_million() -> None:

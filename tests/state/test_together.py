@@ -123,8 +123,8 @@ def test_an_arm_that_diverges_is_restored_and_the_others_go_on(
     before = weights(session, "b")
     real = train.steps
 
-    def failing(state: Any, attached: Any, *rest: Any) -> Any:
-        found = real(state, attached, *rest)
+    def failing(state: Any, attached: Any, *rest: Any, **more: Any) -> Any:
+        found = real(state, attached, *rest, **more)
         if attached.name == "b":
             raise CommandError("diverged")
         return found

@@ -29,6 +29,8 @@ from lora_magic.state.ledger import Entry
 from lora_magic.state.status import Status
 from lora_magic.state.sweep_result import Sweep, SweepArm
 from lora_magic.training.forgetting import Answered, AnswerForgetting
+from lora_magic.training.inside import ALL as TOGETHER
+from lora_magic.training.inside import Inside, Reading
 from lora_magic.training.oddities import Lengths, Oddity
 from lora_magic.training.preview import Preview, PreviewRow
 from lora_magic.training.sample import ReadToken
@@ -97,6 +99,19 @@ def run(adapter: str = "calm", losses: tuple[float, ...] = (3.0, 2.0), **more: A
     usual |= {"held_out_losses": (), "notes": (), "beta": None, "preferred": None}
     usual |= {"ended": "steps", "best_step": None, "inside": None}
     return RunSummary(**{**usual, **more})
+
+
+def inside(*paths: str, readings: int = 5, rank: int = 3, every: int = 10) -> Inside:
+    """Readings of modules whose σ grow, from ΔW = 0, of an adapter with one module more."""
+    found = []
+    for at in range(readings):
+        both = {"A": 0.1 * at, "B": 1.0 / (1 + at)} if at < readings - 1 else {}
+        found.append(Reading(every * at, TOGETHER, both, 0))
+        for place, path in enumerate(paths):
+            sigma = tuple(at * (1 + place) / (1 + index) for index in range(rank))
+            grown = math.hypot(*sigma), 1.5 if at else None
+            found.append(Reading(every * at, path, both, None, *grown, sigma))
+    return Inside(tuple(found), len(paths) + 1, 41)
 
 
 def forgotten(text: str, count: int = 2) -> AnswerForgetting:
@@ -171,6 +186,7 @@ def _progress(text: str) -> Bundle:
         tokens_per_second=1312.0,
         memory=512_000_000,
         held_out=[(0, 3.5), (2, 1.8)],
+        inside=inside(f"layers.0.{text}"),
     )
     return {"text/html": page, "text/plain": ""}
 
@@ -416,6 +432,7 @@ ALL: dict[str, Callable[[str], Bundle]] = {
     "training": lambda text: shown(
         run(text, method_facts=((text, text),), held_out_losses=((0, 3.5),))
     ),
+    "training from inside": lambda text: shown(run(text, inside=inside(text, f"1.{text}"))),
     "training with answers forgotten": lambda text: shown(run(text, forgetting=forgotten(text))),
     "receipt": lambda text: receipt.bundle(
         line=text,
