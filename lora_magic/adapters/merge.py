@@ -191,7 +191,10 @@ def _added(
     row_bytes = weight.shape[1] * wide.itemsize
     rows = max(1, BLOCK.get(weight.device.type, LARGE_BLOCK) // row_bytes)
     total = torch.empty(min(rows, len(weight)), weight.shape[1], dtype=wide, device=weight.device)
-    step = 1 if check else max(1, (weight.numel() // SAMPLED - 1) | 1)
+    step = 1 if check else max(1, weight.numel() // SAMPLED)
+    # Every column is sampled.
+    while math.gcd(step, weight.shape[1]) > 1:
+        step -= 1
     errors, count = [], 0
     for given, side, rounded in zip(
         *(torch.split(whole, rows) for whole in (weight, left, merged)), strict=True

@@ -33,10 +33,10 @@ def truncated(
     The factors of a low-rank update keep their dtype; those of a dense one are fp32, or finer if ΔW
     is. They are on the update's device. Raises `ValueError` for a rank below 1.
     """
-    return cut(update, rank, svd)[0]
+    return truncated_and_sigma(update, rank, svd)[0]
 
 
-def cut(
+def truncated_and_sigma(
     update: Update, rank: int, svd: tuple[Tensor, Tensor, Tensor] | None = None
 ) -> tuple[LowRank, Tensor]:
     """`truncated`, and all singular values of ΔW, largest first, in float64."""

@@ -21,7 +21,7 @@ from lora_magic.base.model import BaseModel
 from lora_magic.checks import is_number, is_whole
 from lora_magic.errors import AdapterError, listed
 from lora_magic.frames import frame
-from lora_magic.lowrank.approximation import cut
+from lora_magic.lowrank.approximation import truncated_and_sigma
 from lora_magic.lowrank.dense import Update
 from lora_magic.lowrank.factors import LowRank
 from lora_magic.lowrank.spectrum import energy_rank
@@ -246,7 +246,7 @@ def fitted(
     fits = isinstance(update, LowRank) and update.rank <= rank
     if svd is None and isinstance(update, LowRank) and fits:
         return update, ModuleLoss(path, update.rank, update.rank, update.norm(), 0.0)
-    kept, sigma = cut(update, rank, svd)
+    kept, sigma = truncated_and_sigma(update, rank, svd)
     before = row_of(path, update, sigma)
     if not before.norm:
         kept = zero_update(update)
