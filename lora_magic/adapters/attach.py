@@ -5,7 +5,7 @@ Knows the base, its slots and what `build` makes; knows no files and no session.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from lora_magic.errors import AdapterError, listed
 from lora_magic.lowrank.factors import LowRank
 
 from . import bridge
-from .build import AdapterLayers, add_trained, build, peft_layers
+from .build import AdapterLayers, add_trained, build, layers_like, peft_layers
 from .delta import factors_of
 from .live_adapter import VIRTUAL, History, LiveAdapter
 from .slots import Slots
@@ -40,7 +40,7 @@ def create(base: BaseModel, slots: Slots, name: str, spec: AdapterSpec) -> LiveA
     Raises `AdapterError` for targets that match nothing, a rank beyond a target's size, and
     whatever else the method cannot do on this base.
     """
-    return _live(base, slots, name, spec, build(base, slots, spec))
+    return _started(_live(base, slots, name, spec, build(base, slots, spec)))
 
 
 def from_config(
@@ -48,7 +48,7 @@ def from_config(
 ) -> LiveAdapter:
     """A fresh adapter with the layers of PEFT's config."""
     layers = add_trained(base, slots, spec, peft_layers(base, slots, spec, config))
-    return _live(base, slots, name, spec, layers)
+    return _started(_live(base, slots, name, spec, layers))
 
 
 def from_peft(
@@ -77,21 +77,30 @@ def from_updates(
     *,
     seed: int,
     parents: tuple[str, ...],
+    like: Sequence[LiveAdapter] = (),
 ) -> LiveAdapter:
     """A plain LoRA whose ΔW are these updates, rank by module; the scale goes into B.
 
     `trained` are trained parameters of the base by module path and name: biases, norms and a head.
+    `like` are adapters whose layers are copied, where they are plain LoRA, instead of made by PEFT.
     Raises `AdapterError` if there are no updates.
     """
     with slots.using({}):
         spec = _spec_of(base, updates, trained, seed)
-    attached = create(base, slots, name, spec)
+    ranks = {path: update.rank for path, update in updates.items()}
+    layers = layers_like(base, slots, spec, ranks, like)
+    # Layers like those that ran before need no trial.
+    attached = (
+        create(base, slots, name, spec)
+        if layers is None
+        else _live(base, slots, name, spec, layers, trial=False)
+    )
     copies = attached.trainable_copies()
     with torch.no_grad():
         for path, update in updates.items():
             down, up = factors_of(attached.replacements[path])
             down.copy_(update.down)
-            up.copy_(update.scale * update.up)
+            up.copy_(update.up if update.scale == 1 else update.scale * update.up)
         for path, values in trained.items():
             for key, value in values.items():
                 copies[path].values[key].copy_(value)
@@ -144,7 +153,12 @@ def _bias_and_norms(
 
 
 def _live(
-    base: BaseModel, slots: Slots, name: str, spec: AdapterSpec, layers: AdapterLayers
+    base: BaseModel,
+    slots: Slots,
+    name: str,
+    spec: AdapterSpec,
+    layers: AdapterLayers,
+    trial: bool = True,
 ) -> LiveAdapter:
     if layers.wrapper is not None:
         bridge.name_base(layers.wrapper, base.name)
@@ -158,20 +172,25 @@ def _live(
     )
     attached.collect(slots)
     # After the tensors are collected: a forward pass may add others (DoRA on 4 bits).
-    check_runs(base.model, slots, layers.replacements, attached.method.title)
+    if trial:
+        check_runs(base.model, slots, layers.replacements, attached.method.title)
     attached.counts = tuple(
         replace(count, module=count.module or VIRTUAL, tensors=attached.parameters_at(path))
         for path, count in layers.formulas.items()
     )
+    return attached
+
+
+def _started(attached: LiveAdapter) -> LiveAdapter:
+    """Record the adapter's tensors as the state that training starts from."""
     attached.start = attached.state()
     return attached
 
 
 def finished(attached: LiveAdapter) -> LiveAdapter:
-    """Record the adapter's tensors, now complete, as the state that training starts from."""
-    attached.start = attached.state()
+    """Record the adapter's tensors, now complete, and whether they have an effect."""
     attached.history = History(elsewhere=attached.has_effect())
-    return attached
+    return _started(attached)
 
 
 # The tensors of an adapter's file

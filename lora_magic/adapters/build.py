@@ -5,7 +5,7 @@ Knows the base, the layers and the bridge to PEFT; knows no names of adapters an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,6 +89,33 @@ def peft_layers(base: BaseModel, slots: Slots, spec: AdapterSpec, config: Any) -
     return AdapterLayers(dict(replacements), sites, wrapper=wrapper)
 
 
+def layers_like(
+    base: BaseModel, slots: Slots, spec: AdapterSpec, ranks: Mapping[str, int], like: Iterable[Any]
+) -> AdapterLayers | None:
+    """The layers of a plain LoRA with these ranks by path, copied from those of other adapters.
+
+    Their factors hold anything. None if a path has no plain LoRA layer to copy. `like` are attached
+    adapters.
+    """
+    patterns: dict[str, nn.Module] = {}
+    wrapper: Any = None
+    for attached in like:
+        plain = {
+            p: m for p, m in attached.replacements.items() if p in ranks and bridge.is_plain(m)
+        }
+        patterns = {**plain, **patterns}
+        wrapper = attached.wrapper if wrapper is None and plain else wrapper
+    if patterns.keys() != ranks.keys():
+        return None
+    paths = [path for path in slots.paths() if path in ranks]
+    made = {p: bridge.copied_layer(patterns[p], slots.original(p), ranks[p]) for p in paths}
+    with slots.using({}):
+        config = bridge.config_for(spec, base.model, paths, _task_type(base))
+    sites = tuple(Site(path, rank=ranks[path]) for path in paths)
+    layers = AdapterLayers(made, sites, wrapper=bridge.copied_wrapper(wrapper, config, paths))
+    return add_trained(base, slots, spec, layers)
+
+
 def _as_input(layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
     """A quantised layer's output in the number format of its input, as the base's own returns it.
 
@@ -106,8 +133,8 @@ def _site(spec: AdapterSpec, path: str, layer: Any) -> Site:
 def _peft(base: BaseModel, slots: Slots, spec: AdapterSpec) -> AdapterLayers:
     """LoRA and its variants, AdaLoRA and (IA)³."""
     paths = [site.path for site in sites_of(base.model, spec, base.task.head)]
-    kind = None if base.task.classifies else "CAUSAL_LM"
-    layers = peft_layers(base, slots, spec, bridge.config_for(spec, base.model, paths, kind))
+    config = bridge.config_for(spec, base.model, paths, _task_type(base))
+    layers = peft_layers(base, slots, spec, config)
     found = set(layers.wrapper.base_model.targeted_module_names)
     if found != set(paths):
         raise AdapterError(
@@ -118,6 +145,10 @@ def _peft(base: BaseModel, slots: Slots, spec: AdapterSpec) -> AdapterLayers:
         for path in paths:
             init_from_weights(base, slots, spec.init, path, layers.replacements[path])
     return layers
+
+
+def _task_type(base: BaseModel) -> str | None:
+    return None if base.task.classifies else "CAUSAL_LM"
 
 
 def _recompute_magnitude(layer: Any) -> None:

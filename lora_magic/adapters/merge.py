@@ -191,13 +191,16 @@ def _added(
     row_bytes = weight.shape[1] * wide.itemsize
     rows = max(1, BLOCK.get(weight.device.type, LARGE_BLOCK) // row_bytes)
     total = torch.empty(min(rows, len(weight)), weight.shape[1], dtype=wide, device=weight.device)
-    step = 1 if check else max(1, (weight.numel() // SAMPLED - 1) | 1)
+    step = 1 if check else max(1, weight.numel() // SAMPLED)
+    # Every column is sampled.
+    while math.gcd(step, weight.shape[1]) > 1:
+        step -= 1
     errors, count = [], 0
-    for start, side, rounded in zip(
-        weight.split(rows), left.split(rows), merged.split(rows), strict=True
+    for given, side, rounded in zip(
+        *(torch.split(whole, rows) for whole in (weight, left, merged)), strict=True
     ):
-        block = total[: len(start)]
-        block.copy_(start).addmm_(side, right, alpha=low.scale)
+        block = total[: len(given)]
+        block.copy_(given).addmm_(side, right, alpha=low.scale)
         rounded.copy_(block)
         error = rounded.view(-1)[::step] - block.view(-1)[::step]
         errors.append(torch.linalg.vector_norm(error))

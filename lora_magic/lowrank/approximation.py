@@ -33,6 +33,13 @@ def truncated(
     The factors of a low-rank update keep their dtype; those of a dense one are fp32, or finer if ΔW
     is. They are on the update's device. Raises `ValueError` for a rank below 1.
     """
+    return truncated_and_sigma(update, rank, svd)[0]
+
+
+def truncated_and_sigma(
+    update: Update, rank: int, svd: tuple[Tensor, Tensor, Tensor] | None = None
+) -> tuple[LowRank, Tensor]:
+    """`truncated`, and all singular values of ΔW, largest first, in float64."""
     if rank < 1:
         raise ValueError(f"rank {rank}: expected 1 or more.")
     if isinstance(update, LowRank):
@@ -40,10 +47,13 @@ def truncated(
     else:
         dtype = torch.promote_types(update.delta.dtype, torch.float32)
         device = update.delta.device
-    u, sigma, vh = update.svd() if svd is None else svd
-    root = sigma[:rank].sqrt()
-    up, down = u[:, :rank] * root, root[:, None] * vh[:rank]
-    return LowRank(down=down.to(device, dtype), up=up.to(device, dtype), scale=1.0)
+    if svd is None and isinstance(update, LowRank):
+        up, sigma, down = update.cut(rank)
+    else:
+        u, sigma, vh = update.svd() if svd is None else svd
+        root = sigma[:rank].sqrt()
+        up, down = u[:, :rank] * root, root[:, None] * vh[:rank]
+    return LowRank(down=down.to(device, dtype), up=up.to(device, dtype), scale=1.0), sigma
 
 
 def truncation_error(sigma: Sequence[float], rank: int) -> float:

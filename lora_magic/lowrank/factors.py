@@ -46,8 +46,7 @@ class LowRank:
     @property
     def finite(self) -> bool:
         """Whether factors and scale have no NaN and no infinity."""
-        factors = bool(self.up.isfinite().all() and self.down.isfinite().all())
-        return factors and math.isfinite(self.scale)
+        return is_finite(self.up) and is_finite(self.down) and math.isfinite(self.scale)
 
     def singular_values(self) -> Tensor:
         """The singular values of ΔW that may not be 0, largest first: float64 [min(r, d, k)]."""
@@ -56,9 +55,20 @@ class LowRank:
 
     def svd(self) -> tuple[Tensor, Tensor, Tensor]:
         """U [d, m], σ [m], Vᵀ [m, k] with m = min(r, d, k), float64: ΔW = U · diag(σ) · Vᵀ."""
+        left, u, sigma, vh, right = self._factored()
+        return left @ u, sigma, vh @ right.mT
+
+    def cut(self, rank: int) -> tuple[Tensor, Tensor, Tensor]:
+        """U·√Σ, all singular values and √Σ·Vᵀ, float64; U and V of the `rank` largest ones."""
+        left, u, sigma, vh, right = self._factored()
+        root = sigma[:rank].sqrt()
+        return left @ (u[:, :rank] * root), sigma, (root[:, None] * vh[:rank]) @ right.mT
+
+    def _factored(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Q₁, U, σ, Vᵀ, Q₂ with ΔW = Q₁·U·diag(σ)·Vᵀ·Q₂ᵀ: two QR and the SVD of a small matrix."""
         left, right = torch.linalg.qr(precise(self.up)), torch.linalg.qr(precise(self.down).mT)
         u, sigma, vh = torch.linalg.svd(self.scale * left.R @ right.R.mT, full_matrices=False)
-        return left.Q @ u, sigma, vh @ right.Q.mT
+        return left.Q, u, sigma, vh, right.Q
 
     def norm(self) -> float:
         """‖ΔW‖_F."""
@@ -98,6 +108,12 @@ def singular_values(updates: Sequence[LowRank]) -> list[Tensor]:
         sigma = scale * torch.linalg.svdvals(left @ right.mT)
         found.update(zip(places, sigma, strict=True))
     return [found[at] for at in range(len(updates))]
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether a tensor has no NaN and no infinity."""
+    # One of these makes the sum one, which costs a tenth; a sum of finite entries can overflow.
+    return math.isfinite(float(tensor.detach().sum())) or bool(tensor.isfinite().all())
 
 
 def precise(factor: Tensor) -> Tensor:

@@ -147,6 +147,33 @@ def test_the_estimated_loss_to_rounding_is_near_the_one_of_all_entries(dtype: to
     assert sampled.relative_change == exact.relative_change
 
 
+@pytest.mark.parametrize("sides", [(8, 8), (64, 64), (3, 2000)])
+def test_what_rounding_lost_of_a_small_matrix_is_exact_without_a_check(
+    sides: tuple[int, int],
+) -> None:
+    torch.manual_seed(4)
+    linear, update = nn.Linear(sides[1], sides[0]).bfloat16(), delta(*sides, size=0.02)
+    merged, row = merged_with(linear, update)
+    dense = 2.0 * update.up.double() @ update.down.double()
+    lost = (merged.weight.detach().double() - linear.weight.detach().double() - dense).norm()
+    assert row.lost_to_rounding == pytest.approx(float(lost / dense.norm()), rel=1e-3)
+
+
+@pytest.mark.parametrize("columns", [64, 640, 770, 1000])
+def test_the_sample_of_rounding_has_entries_of_every_column(columns: int) -> None:
+    linear, update = nn.Linear(columns, 640).bfloat16(), delta(640, columns, size=0.02)
+    with torch.no_grad():
+        # Only one column loses anything: the others and their ΔW are 0.
+        linear.weight.zero_()
+        linear.weight[:, columns // 3] = 1.0
+        update.down.zero_()
+        update.down[:, columns // 3] = 0.1
+    _, sampled = merged_with(linear, update)
+    _, exact = merged_module("module", linear, Added(linear, update), torch.float32, check=True)
+    assert exact.lost_to_rounding > 0
+    assert sampled.lost_to_rounding == pytest.approx(exact.lost_to_rounding, rel=0.7)
+
+
 def test_a_sum_beyond_the_number_format_is_refused() -> None:
     huge = LowRank(torch.full((1, 8), 300.0), torch.full((8, 1), 300.0), 1.0)
     with pytest.raises(AdapterError, match="NaN or infinity"):

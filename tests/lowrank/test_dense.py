@@ -81,6 +81,12 @@ def test_one_bad_number_anywhere_is_seen(bad: float) -> None:
     assert not LowRank(good.down, good.up, bad).finite
 
 
+def test_finite_numbers_whose_sum_is_not_are_finite() -> None:
+    large = torch.full((4, 4), 3e38)
+    assert large.sum().isinf()
+    assert LowRank(large, large, 1.0).finite
+
+
 def test_a_spectrum_takes_both_kinds_side_by_side() -> None:
     factored = low_rank()
     spectrum = spectrum_of({"lora": {"q": factored}, "full": {"q": DenseUpdate(factored.dense())}})

@@ -8,7 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from lora_magic.lowrank.approximation import truncated, truncation_error
+from lora_magic.lowrank.approximation import (
+    truncated,
+    truncated_and_sigma,
+    truncation_error,
+)
 from lora_magic.lowrank.dense import DenseUpdate, Update
 from lora_magic.lowrank.factors import LowRank
 from lora_magic.lowrank.spectrum import energy_rank
@@ -95,6 +99,14 @@ def test_a_rank_beyond_the_update_gives_the_update_itself() -> None:
         assert cut.rank == width
         torch.testing.assert_close(full(cut), full(update), rtol=1e-11, atol=1e-12)
         assert error(update, 50) == 0.0
+
+
+def test_the_singular_values_beside_a_cut_are_those_of_the_dense_matrix() -> None:
+    for update in both_kinds():
+        for svd in (None, update.svd()):
+            _, sigma = truncated_and_sigma(update, 2, svd)
+            expected = torch.linalg.svdvals(full(update))[: len(sigma)]
+            torch.testing.assert_close(sigma, expected, rtol=1e-11, atol=1e-12)
 
 
 def test_cutting_twice_is_cutting_once() -> None:

@@ -4,6 +4,7 @@ library     PEFT itself, imported without its warnings
 configs     its configs of our specs, and back
 patterns    the patterns of a config from a file, as module paths
 capture     wrap a base once, keep the layers, restore the base
+copies      layers like others that were captured, with factors of another rank
 runs        AdaLoRA's allocation, EVA's initialisation
 unwrap      a live PeftModel taken apart
 """
@@ -25,6 +26,9 @@ from .configs import spec_of as spec_of
 from .configs import usual_targets as usual_targets
 from .configs import virtual_config as virtual_config
 from .configs import wrapper_config as wrapper_config
+from .copies import copied_layer as copied_layer
+from .copies import copied_wrapper as copied_wrapper
+from .copies import is_plain as is_plain
 from .patterns import targeted as targeted
 from .runs import Allocator as Allocator
 from .runs import eva as eva

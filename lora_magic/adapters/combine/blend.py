@@ -125,6 +125,7 @@ def blend(
         summed(slots, weighed),
         seed=way.seed,
         parents=tuple(attached.name for _, attached in parts),
+        like=[attached for _, attached in live],
     )
     report = Compression(new, new, (*losses, *(row for c in changes for row in c.dropped)))
     return with_origin(made, parts, _origin(parts, way, report), loss_of(report))

@@ -20,7 +20,7 @@ from lora_magic.base.model import BaseModel
 from lora_magic.errors import AdapterError
 from lora_magic.lowrank.approximation import truncation_error
 from lora_magic.lowrank.dense import Update
-from lora_magic.lowrank.factors import precise
+from lora_magic.lowrank.factors import is_finite, precise
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def with_origin(
     made: LiveAdapter, parts: Sequence[tuple[float, LiveAdapter]], origin: str, lost: str
 ) -> LiveAdapter:
     """The new adapter with its origin and the prompt form of its parents."""
-    if not all(bool(tensor.isfinite().all()) for tensor in made.start.values()):
+    if not all(map(is_finite, made.start.values())):
         raise AdapterError(
             f"{made.name}: its factors are beyond float32; use smaller weights, for example a=0.7"
         )

@@ -21,7 +21,7 @@ from lora_magic.base.model import BaseModel
 from lora_magic.checks import is_number, is_whole
 from lora_magic.errors import AdapterError, listed
 from lora_magic.frames import frame
-from lora_magic.lowrank.approximation import truncated
+from lora_magic.lowrank.approximation import truncated_and_sigma
 from lora_magic.lowrank.dense import Update
 from lora_magic.lowrank.factors import LowRank
 from lora_magic.lowrank.spectrum import energy_rank
@@ -73,7 +73,14 @@ def compress(
         rows.append(row)
     trained = summed(slots, [(1.0, change)])
     made = attach.from_updates(
-        base, slots, new, updates, trained, seed=seed_of(new), parents=(attached.name,)
+        base,
+        slots,
+        new,
+        updates,
+        trained,
+        seed=seed_of(new),
+        parents=(attached.name,),
+        like=[attached],
     )
     report = Compression(attached.name, new, (*rows, *change.dropped), made.record().trainable)
     origin = f"{attached.name} at rank {report.after}"
@@ -254,16 +261,15 @@ def fitted(
     With the module's row; ΔW is decomposed once, and only if it is truncated. `svd` is its `svd()`,
     if it is known: then ΔW = 0 becomes rank 1.
     """
-    if svd is None and isinstance(update, LowRank) and update.rank <= rank:
+    fits = isinstance(update, LowRank) and update.rank <= rank
+    if svd is None and isinstance(update, LowRank) and fits:
         return update, ModuleLoss(path, update.rank, update.rank, update.norm(), 0.0)
-    svd = update.svd() if svd is None else svd
-    before = row_of(path, update, svd[1])
+    kept, sigma = truncated_and_sigma(update, rank, svd)
+    before = row_of(path, update, sigma)
     if not before.norm:
         kept = zero_update(update)
-    elif isinstance(update, LowRank) and update.rank <= rank:
+    elif isinstance(update, LowRank) and fits:
         kept = update
-    else:
-        kept = truncated(update, rank, svd)
     return kept, replace(before, rank_after=kept.rank, error=before.lost_at(kept.rank))
 
 
