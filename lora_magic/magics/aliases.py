@@ -38,6 +38,8 @@ SAME = {
     "diff": "compare",
     "leaderboard": "board",
     "svd": "spectrum",
+    "learned": "lens",
+    "logit_lens": "lens",
     "rank": "compress",
     "print_trainable_parameters": "ratio",
     "parameters": "ratio",
