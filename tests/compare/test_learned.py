@@ -231,9 +231,25 @@ def test_logits_that_are_not_finite_are_refused() -> None:
 
 
 def test_a_word_is_a_run_of_letters_with_its_apostrophes_or_of_signs() -> None:
-    text = "Arr, don't! an' {\"topic\": [\n\n- नमस्ते 3rd"
+    text = "Arr, don't! an' {\"topic\": [\n\n- नमस्ते 3rd\x06x"
     assert [word for _, word in words(text)] == [
-        *("Arr", ",", "don't", "!", "an'", '{"', "topic", '":', "[", "↵", "-", "नमस्ते", "3rd"),
+        *(
+            "Arr",
+            ",",
+            "don't",
+            "!",
+            "an'",
+            '{"',
+            "topic",
+            '":',
+            "[",
+            "↵",
+            "-",
+            "नमस्ते",
+            "3rd",
+            "\x06",
+            "x",
+        ),
     ]
     assert all(text[place] != " " for place, _ in words(text))
 

@@ -114,7 +114,8 @@ def test_an_untrained_adapter_has_no_words_and_a_plain_line(trained: Session) ->
     found = trained.lens("new", watch=lambda line: pytest.fail("it asked"))
     assert found.tokens == ()
     assert found.line == (
-        "new: no words: it is not trained and changes nothing, so it answers as the base does"
+        "new: no words: it is not trained and changes nothing, so it answers as the base does; "
+        "train it: %%lora_train new"
     )
     assert found.to_frame().empty
     trained.detach("new", discard=True)
