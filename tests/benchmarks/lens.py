@@ -5,10 +5,10 @@
 Each adapter is trained on 150 rows with every default, then asked the 100 general questions. Words
 count by the lists and rules of tests/state/lens_words.py, which were committed before any lens was
 measured: `own` are words that the rows have clearly more often than the base's answers (z above 2),
-`listed` adds those with z above 1. `tokens` counts the shown tokens that are among the 100 that the
-rows have more often, whatever their z: the looser list of the experiment that proposed the lens.
-`others` is the largest number of listed words of another adapter. The random directions are 20, read
-as the states are. pytest does not collect this file.
+`listed` adds those with z above 1. `tokens` counts the shown tokens among the 100 that the rows
+have more often, whatever their z: the looser list of the experiment that proposed this reading.
+`others` is the largest number of listed words of another adapter. The random directions are 20,
+read as the states are. pytest does not collect this file.
 """
 
 from __future__ import annotations
