@@ -127,6 +127,7 @@ REASONS = {
     "patterns.py": OPEN_FILE,
     "printable.py": OPEN_FILE,
     "state/__init__.py": INIT,
+    "state/general.py": "the questions that `lens` asks of any base but the embedded one",
     "state/receipt.py": "a record that the session imports without torch",
     "training/__init__.py": INIT,
     "training/diagnosis.py": "whose fault a loss is that is not finite",

@@ -85,6 +85,7 @@ FRAMES = {
     "spectrum": "adapter module index sigma",
     "spectrum summary": "adapter module rank effective_rank stable_rank energy_90 sigma_1 norm"
     " note",
+    "lens": "adapter reading token word score rank layer",
     "ratio": "module outputs inputs rank formula trainable",
     "merge": "module relative_change lost_to_rounding bytes",
     "compress": "module rank_before rank_after norm error",
@@ -173,6 +174,7 @@ def _of_a_language_model() -> dict[str, Any]:
         "evaluation differences": evaluation.differences(),
         "spectrum": spectrum.to_frame(),
         "spectrum summary": spectrum.summary(),
+        "lens": session.lens("pirate", data=["What does a fox eat?"]).to_frame(),
         "ratio": session.ratio("pirate").to_frame(),
         "compress": compression.to_frame(),
         "compress by rank": compression.by_rank(),

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from lora_magic.adapters.slots import Slots
+from lora_magic.base.finite import finite_rows
 from lora_magic.base.tokens import special_ids
 
 from .ask import OnText, refuse
@@ -45,6 +46,9 @@ _BATCH = 25
 _CANDIDATES, _COMPLETING = 40, 6
 #: Tokens that gain less are not shown, in nats per token: of 2,400 tokens 0.24 nats in all.
 LEAST = 1e-4
+#: A token that the base excludes counts as if it were so many nats less likely.
+_MOST_NATS = 100.0
+_TINY = 1e-12
 
 #: A prompt and the tokens of its answer.
 _Row = tuple[Sequence[int], Sequence[int]]
@@ -176,15 +180,16 @@ class _Reading:
     def _add(self, rows: Sequence[_Row]) -> None:
         own = self._log_probabilities(rows, self.variant.replacements, 1)
         base = self._log_probabilities(rows, {}, -1)
-        gains = own.exp() * (own - base).clamp_min_(0)
+        # −∞ under both, as of a masked vocabulary, is no difference.
+        gains = own.exp() * (own - base).nan_to_num_(0.0, posinf=_MOST_NATS).clamp_min_(0)
         first = self.positions
         self.positions_of += [(row, place) for row in rows for place in range(len(row[1]))]
         self.prompt_positions += sum(len(prompt) for prompt, _ in rows)
         total = gains.sum(0)
         # The position with the largest s/E, E exponential, is a draw with probability s/Σs: a
         # position that the token's score comes from. The one with the largest s may be an odd one.
-        noise = torch.empty(len(gains), 1).exponential_(generator=self.drawn).to(gains)
-        largest, at = gains.div_(noise).max(0)
+        noise = torch.empty(len(gains), 1).exponential_(generator=self.drawn).clamp_min_(_TINY)
+        largest, at = gains.div_(noise.to(gains)).max(0)
         if self.gained is None:
             self.gained, self.largest, self.where = total, largest, at
             return
@@ -207,7 +212,10 @@ class _Reading:
             logits[row, first : first + len(answer)].float()
             for row, ((_, answer), first) in enumerate(zip(rows, firsts, strict=True))
         ]
-        return torch.cat(parts).log_softmax(-1)
+        found = torch.cat(parts)
+        if not bool(finite_rows(found).all()):
+            refuse(self.model, self.slots, rows[0][0], self.variant.name)
+        return found.log_softmax(-1)
 
     def _note(
         self, path: str, lengths: Sequence[int], sign: int, given: Tensor | None, output: Tensor
@@ -283,7 +291,7 @@ class _Reading:
 
     def _allowed(self, scores: Tensor) -> Tensor:
         """Scores [V] without tokens that are no text: special ones, and those without a text."""
-        kept = scores.clone()
+        kept = torch.where(scores.isnan(), -torch.inf, scores)
         kept[len(self.tokenizer) :] = -torch.inf
         special = {*special_ids(self.tokenizer), *self.variant.form.stop_ids}
         kept[[i for i in special if i < len(kept)]] = -torch.inf

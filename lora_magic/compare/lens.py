@@ -31,8 +31,8 @@ class LensToken:
 
     `word` is the token completed to a word as the adapter would go on, of the answers; of a
     direction it is the token without blanks. The score is nats per token of the answers; of a
-    direction it is a logit, whose scale means nothing. `layer` is from 0, the embeddings, and None
-    for the answers.
+    direction it is a logit, whose scale means nothing. `layer` counts from 0, as in the paths of
+    modules, and is None for the answers.
     """
 
     reading: str

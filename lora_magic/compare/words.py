@@ -52,7 +52,8 @@ def _kind(character: str) -> str:
         return "break"
     if character.isspace():
         return "blank"
-    return "sign" if unicodedata.category(character)[0] in "PS" else "letter"
+    category = unicodedata.category(character)
+    return "sign" if category[0] in "PS" or category == "Cc" else "letter"
 
 
 def _overlapping(text: str, begin: int, end: int) -> str:

@@ -39,6 +39,8 @@ SAME = {
     "leaderboard": "board",
     "svd": "spectrum",
     "intruders": "spectrum",
+    "learned": "lens",
+    "logit_lens": "lens",
     "rank": "compress",
     "phi": "similarity",
     "overlap": "similarity",

@@ -6,7 +6,7 @@ Knows the session's state; does not know how readings are made.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lora_magic.base import DEMO
 from lora_magic.checks import is_whole
@@ -88,14 +88,15 @@ def _no_states(attached: LiveAdapter) -> str:
 
 
 def _without_effect(attached: LiveAdapter, asked: int) -> Lens:
-    past = attached.history
-    why = "it changes nothing" if past.ready else "it is not trained and changes nothing"
-    none: Any = ()
+    why, remedy = "it changes nothing", ""
+    if not attached.history.ready:
+        why = "it is not trained and changes nothing"
+        remedy = f"; train it: %%lora_train {attached.name}"
     return Lens(
         attached.name,
-        none,
-        none,
+        (),
+        (),
         asked=asked,
-        no_words=f"no words: {why}, so it answers as the base does",
+        no_words=f"no words: {why}, so it answers as the base does{remedy}",
         no_states=why,
     )

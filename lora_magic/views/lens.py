@@ -13,13 +13,15 @@ from lora_magic.printable import one_line
 from lora_magic.views.html import Markup, joined, tag
 from lora_magic.views.style import CODE, LINE, RULE, code, frame, line
 from lora_magic.views.table import table
-from lora_magic.views.text import plain_table
+from lora_magic.views.text import plain_table, shortened
 
 if TYPE_CHECKING:
     from lora_magic.compare.lens import Lens, LensToken
 
 #: Layers that are shown, spread over the model, and tokens of each.
 LAYERS, TOKENS = 6, 8
+#: Characters of a word.
+WORD = 40
 #: Width of the longest bar, in em.
 _WIDE = 6
 
@@ -30,6 +32,8 @@ _GRID = (
 _PANE = f"border:{RULE};border-radius:6px;padding:.5rem .75rem;overflow-x:auto"
 _BAR = "display:inline-block;height:.7em;background:#2683C1;border-radius:2px"
 
+HEADER = ("layer", "moved", "its direction", "a random direction")
+NONE = "no change"
 FROM_ANSWERS = "From its answers"
 FROM_STATES = "From its states (weaker)"
 SCORE = (
@@ -41,7 +45,8 @@ ANSWERS_LIMIT = (
     "other questions bring out, and no reason why."
 )
 STATES_LIMIT = (
-    "The mean change of the states before the answer, read through final norm and head. It shows "
+    "The mean change of the states before the answer, as a share of their length, and its tokens "
+    "through final norm and head. It shows "
     "only what changes alike for all questions, in early layers roughly, and neither how likely a "
     "token is nor when it comes. A random direction of equal length gives tokens too: only what "
     "differs from them may mean something."
@@ -74,10 +79,10 @@ def _states(lens: Lens) -> Markup:
     if lens.no_states:
         return _pane(FROM_STATES, line(f"n/a: {lens.no_states}."))
     rows = [
-        [_place(lens, layer), _tokens(own), _tokens(other)] for layer, own, other in _layers(lens)
+        [str(layer), _moved(lens, layer), _tokens(own), _tokens(other)]
+        for layer, own, other in _layers(lens)
     ]
-    header = ["after layer", "its direction", "a random direction"]
-    body = table("The first tokens of each direction", header, rows, left=3)
+    body = table("The first tokens of each direction", HEADER, rows, left=4)
     return _pane(FROM_STATES, body, line(STATES_LIMIT, muted=True))
 
 
@@ -97,23 +102,26 @@ def _layers(lens: Lens) -> list[tuple[int, Sequence[LensToken], Sequence[LensTok
     ]
 
 
-def _place(lens: Lens, layer: int) -> str:
-    """A layer, and how far its states move."""
-    change = next(one.change for one in lens.layers if one.layer == layer)
-    return f"{layer} · {numbers.percent(change)}"
+def _moved(lens: Lens, layer: int) -> str:
+    """How far the states after a layer move, as a share of their length."""
+    return numbers.percent(next(one.change for one in lens.layers if one.layer == layer))
 
 
 def _tokens(found: Sequence[LensToken]) -> Markup:
     if not found:
-        return Markup("no change")
+        return Markup(NONE)
     parts: list[str] = []
     for one in found:
-        parts += [_word(one.word), " "]
+        parts += [_word(one.word), " · "]
     return joined(parts[:-1])
 
 
+def _listed(found: Sequence[LensToken]) -> str:
+    return " · ".join(one.word or "␣" for one in found) or NONE
+
+
 def _word(word: str) -> Markup:
-    return tag("code", one_line(word) or "␣", style=CODE)
+    return tag("code", shortened(one_line(word) or "␣", WORD), style=CODE)
 
 
 def _bar(share: float) -> Markup:
@@ -130,15 +138,14 @@ def _sentence(text: str) -> str:
 
 def _plain(lens: Lens) -> list[str]:
     found = lens.of("answers")
-    rows = [[one.word, _nats(one)] for one in found]
+    rows = [[shortened(one.word, WORD), _nats(one)] for one in found]
     answers = [plain_table(["word", "nats"], rows, indent="  ")] if found else [lens.no_words]
     if lens.no_states:
         states = [f"  n/a: {one_line(lens.no_states)}."]
     else:
         cells = [
-            [_place(lens, layer), *(" ".join(t.word for t in part) for part in parts)]
+            [str(layer), _moved(lens, layer), *map(_listed, parts)]
             for layer, *parts in _layers(lens)
         ]
-        header = ["after layer", "its direction", "a random direction"]
-        states = [plain_table(header, cells, left=3, indent="  "), STATES_LIMIT]
+        states = [plain_table(HEADER, cells, left=4, indent="  "), STATES_LIMIT]
     return [f"{FROM_ANSWERS}:", *answers, SCORE, ANSWERS_LIMIT, f"{FROM_STATES}:", *states]

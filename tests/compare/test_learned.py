@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 from typing import Any
 
 import pytest
@@ -230,10 +231,38 @@ def test_logits_that_are_not_finite_are_refused() -> None:
         a_lens(model, dataclasses.replace(variant, deltas=None))
 
 
+def test_tokens_that_the_model_excludes_are_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TARGETS, "phi", ["q_proj", "dense"])
+    model = a_model("phi")
+    model.lm_head.bias.data[300:] = -torch.inf
+    found = a_lens(model, a_variant("a", by_peft(model, 4, 1)))
+    shown = {one.token for one in found.tokens}
+    assert found.of("answers")
+    assert len(found.of("states", 1)) == 20
+    assert shown.isdisjoint(TOKENIZER.decode([i]) for i in range(300, 384))
+    assert all(math.isfinite(one.score) for one in found.tokens)
+
+
 def test_a_word_is_a_run_of_letters_with_its_apostrophes_or_of_signs() -> None:
-    text = "Arr, don't! an' {\"topic\": [\n\n- नमस्ते 3rd"
+    text = "Arr, don't! an' {\"topic\": [\n\n- नमस्ते 3rd\x06x"
     assert [word for _, word in words(text)] == [
-        *("Arr", ",", "don't", "!", "an'", '{"', "topic", '":', "[", "↵", "-", "नमस्ते", "3rd"),
+        *(
+            "Arr",
+            ",",
+            "don't",
+            "!",
+            "an'",
+            '{"',
+            "topic",
+            '":',
+            "[",
+            "↵",
+            "-",
+            "नमस्ते",
+            "3rd",
+            "\x06",
+            "x",
+        ),
     ]
     assert all(text[place] != " " for place, _ in words(text))
 

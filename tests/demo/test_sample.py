@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from lora_magic.demo.judge import judge
-from lora_magic.demo.sample import QUESTIONS
+from lora_magic.demo.sample import GENERAL, QUESTIONS
 from lora_magic.demo.texts import answers, split
 from lora_magic.demo.texts.family import Question
 
@@ -29,6 +29,14 @@ def test_they_are_two_dozen_about_as_many_subjects_of_every_family_of_facts() ->
     counts = Counter(question.family for question in QUESTIONS)
     assert set(counts) == {family.name for family in split.FAMILIES}
     assert set(counts.values()) <= {2, 3}
+
+
+def test_the_hundred_general_ones_are_held_out_facts_about_subjects_that_no_adapter_sees() -> None:
+    by_prompt = {question.prompt: question for question in split.of("test")}
+    asked = [by_prompt[prompt] for prompt in GENERAL]
+    assert len(set(GENERAL)) == 100
+    assert all(answers.is_fact(question) and split.is_unseen(question) for question in asked)
+    assert {question.family for question in asked} == {family.name for family in split.FAMILIES}
 
 
 def test_a_true_answer_to_each_counts_and_the_answer_to_another_does_not() -> None:

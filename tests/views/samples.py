@@ -16,6 +16,7 @@ from lora_magic.base.fingerprint import Verification
 from lora_magic.compare.ask import Answer
 from lora_magic.compare.bulk import Answers, LabelRow, TextRow
 from lora_magic.compare.comparison import Comparison, Pane
+from lora_magic.compare.lens import Lens, LensLayer, LensToken
 from lora_magic.compare.prediction import Classification, Prediction
 from lora_magic.compare.scores import ScoredAnswer, Scores
 from lora_magic.evaluation.board import Board, BoardRow, Curve
@@ -155,6 +156,19 @@ def scored(name: str = "pirate", of: str = "pirate", prompt: str = "Pie?") -> Sc
     under = {"base": (-3.0, -0.5, -0.25), name: (-0.5, -0.5, -4.5)}
     tokens = (name, f" {name}", "\n")
     return ScoredAnswer(prompt, of, tokens, True, tuple(under), tuple(under.values()))
+
+
+def _lens(text: str) -> Bundle:
+    """Nine layers, of which six are shown; the last does not move."""
+    tokens = [LensToken("answers", text, text, 0.2 / rank, rank) for rank in range(1, 21)]
+    for layer in range(8):
+        tokens += [
+            LensToken(reading, text, text, 9.0 - rank, rank, layer)
+            for reading in ("states", "random")
+            for rank in range(1, 21)
+        ]
+    layers = (*(LensLayer(layer, 0.1) for layer in range(8)), LensLayer(8, 0.0))
+    return shown(Lens(text, tuple(tokens), layers, 100, 75, 1800, seconds=2.5, stopped=True))
 
 
 def _scores(text: str) -> Bundle:
@@ -414,6 +428,11 @@ ALL: dict[str, Callable[[str], Bundle]] = {
     "comparison": _comparison,
     "scored comparison": _scored_comparison,
     "scores": _scores,
+    "lens": _lens,
+    "lens without states": lambda text: shown(
+        Lens(text, (LensToken("answers", text, text, 0.2, 1),), (), 3, 3, 9, no_states=text)
+    ),
+    "lens of an untrained adapter": lambda text: shown(Lens(text, (), (), 100, no_words=text)),
     "classification": _classification,
     "answer": lambda text: shown(Answer(text, text, text, 3, 1.0, False)),
     "answers": lambda text: shown(Answers(text, (TextRow(text, text, 3), TextRow(text)), 1.0)),
