@@ -45,6 +45,9 @@ VALUES = 1_000_000
 #: Multiplications in decompositions of W that one call takes: about ten seconds of one core.
 WORK = 3e10
 
+#: Columns of the subspace that the largest singular values of a larger W take, at most.
+_LARGEST = 800
+
 #: Below this angle's cosine two rows of A are different; their length depends on the scale.
 _EQUAL = 1 - 1e-6
 
@@ -233,7 +236,7 @@ class _Work:
         key = ("own", path)
         if key not in self._state.base_scores:
             small = min(weight.shape)
-            self._spent += weight.numel() * (small if small <= EXACT else 96 * 13)
+            self._spent += weight.numel() * (small if small <= EXACT else _LARGEST)
             if self._spent > WORK and not self._one_module and self._amplified:
                 return None
             self._state.base_scores[key] = own_spectrum(weight)

@@ -8,14 +8,14 @@ they are.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from lora_magic.numbers import figures
 from lora_magic.printable import one_line
 from lora_magic.views import svg
 from lora_magic.views.axis import Scale, ticks
 from lora_magic.views.html import Markup, tag
-from lora_magic.views.style import GREY, mixed
+from lora_magic.views.style import GREY, ORANGE, mixed
 from lora_magic.views.text import shortened
 
 # A saved notebook shows a cell of JupyterLab about 700 px wide on a screen of 800.
@@ -41,22 +41,25 @@ def heat_map(
     high: float,
     *,
     live: bool = False,
-    width: float = _WIDTH,
+    marks: Collection[tuple[int, int]] = (),
+    marked: str = "",
 ) -> Markup:
-    """The matrix, its first row on top, coloured from `low` to `high`; None is hatched: n/a.
+    """The matrix, its first row on top, coloured from `low` to `high`.
 
-    `title` is above the picture, and the beginning of its text for screen readers. An image, which
-    a saved notebook keeps; with `live`, for an output that is redrawn, a picture in which each
-    value shows on hover. `width` is the most that it takes, in pixels; two of less than half of the
-    default fit side by side.
+    None is hatched, n/a; NaN is no cell at all. `title` is above the picture, and the beginning of
+    its text for screen readers. An image, which a saved notebook keeps; with `live`, for an output
+    that is redrawn, a picture in which each value shows on hover. The cells of `marks` have a
+    corner, which the legend calls `marked`.
     """
-    frame = _Frame(rows, columns, width)
+    frame = _Frame(rows, columns)
     shapes = [
-        svg.label(0, 13, shortened(one_line(title), int(width / 7)), size=12, weight="600"),
+        svg.label(0, 13, shortened(one_line(title), 96), size=12, weight="600"),
         *frame.labels(),
         *(_named_cells if live else _cells)(frame, values, low, high),
         *_digits_in(frame, values, low, high),
+        *(_corner(frame.corner(*place), frame.inside[0]) for place in marks),
         *_legend(frame, low, high, any(one is None for row in values for one in row)),
+        *(_mark_legend(frame, marked) if marks else ()),
     ]
     draw = svg.picture if live else svg.image
     return draw(frame.width, frame.height, _described(values, rows, columns, title), *shapes)
@@ -68,18 +71,17 @@ class _Frame:
     Beside and above them are the labels, only every second or so where there is no room for all.
     """
 
-    def __init__(self, rows: Sequence[str], columns: Sequence[str], width: float) -> None:
+    def __init__(self, rows: Sequence[str], columns: Sequence[str]) -> None:
         self.rows = [shortened(one_line(row), _LABEL_LETTERS) for row in rows]
         self.columns = [shortened(one_line(column), _LABEL_LETTERS) for column in columns]
         longest = max(map(len, self.columns), default=0) * _LETTER + 8
         self.left = max(map(len, self.rows), default=0) * _LETTER + 10
-        room = (width - self.left - 4) / max(1, len(columns))
+        room = (_WIDTH - self.left) / max(1, len(columns))
         self.wide = max(_LOWEST, min(room, max(_WIDEST, longest)))
-        self.high = min(_HIGHEST, max(_LOWEST, width / max(1, len(rows))))
+        self.high = min(_HIGHEST, max(_LOWEST, _WIDTH / max(1, len(rows))))
         self.end = self.left + self.wide * len(columns)
         self.bottom = _HEAD + self.high * len(rows)
-        self.legend = max(80.0, min(_LEGEND, width - self.left - 130))
-        self.width = max(self.end + 4, self.left + self.legend + 130, min(width, 420))
+        self.width = max(self.end + 4, self.left + _LEGEND + 260)
         self.height = self.bottom + _FOOT
 
     @property
@@ -184,16 +186,31 @@ def _hatched(x: float, y: float, wide: float, high: float) -> list[Markup]:
     return [shape, svg.rules(lines, ".6")]
 
 
+def _corner(place: svg.Point, wide: float) -> Markup:
+    """A triangle in the upper right corner of a cell, seen on every colour by its outline."""
+    x, y = place[0] + wide, place[1]
+    drawn = f"M{svg.coordinate(x - 7)},{svg.coordinate(y)}h7v7z"
+    return tag("path", d=drawn, fill=ORANGE, stroke=_WHITE, stroke_width=".8")
+
+
+def _mark_legend(frame: _Frame, marked: str) -> Iterator[Markup]:
+    left, top = frame.left + _LEGEND + 84, frame.bottom + 10
+    yield _corner((left, top + 1), 8)
+    yield svg.label(left + 14, top + 9, marked)
+
+
 def _legend(frame: _Frame, low: float, high: float, missing: bool) -> Iterator[Markup]:
     """The colours of the range and their values, and what hatching means if there is any."""
-    top, step = frame.bottom + 10, frame.legend / (_LEVELS + 1)
+    top, step = frame.bottom + 10, _LEGEND / (_LEVELS + 1)
     for level in range(_LEVELS + 1):
         yield svg.box(frame.left + step * level, top, step + 0.5, 10, fill=_colour(level))
-    scale = Scale(low, high, frame.left, frame.left + frame.legend)
+    scale = Scale(low, high, frame.left, frame.left + _LEGEND)
     marks = ticks(low, high) if high > low else [(low, _digits(low))]
+    if high > low and high - marks[-1][0] > 0.15 * (high - low):
+        marks.append((high, _digits(high)))
     yield svg.labels("middle", [(scale(value), top + 22, text) for value, text in marks])
     if missing:
-        right = frame.left + frame.legend + 24
+        right = frame.left + _LEGEND + 24
         yield from _hatched(right, top, 18, 10)
         yield svg.label(right + 24, top + 9, NONE)
 
@@ -219,9 +236,11 @@ def _described(
 def _numbered(
     values: Sequence[Sequence[float | None]],
 ) -> Iterator[tuple[int, int, float | None]]:
+    """Row, column and value of every cell that there is."""
     for i, row in enumerate(values):
         for j, value in enumerate(row):
-            yield i, j, value
+            if value is None or not math.isnan(value):
+                yield i, j, value
 
 
 def _spaced(total: int, most: int) -> range:
@@ -245,5 +264,5 @@ def _digits(value: float | None) -> str:
     """Two significant figures, without a leading zero: 5.2, .34."""
     if value is None:
         return NONE
-    text = figures(value, 2)
+    text = figures(float(f"{value:.1e}"), 2)  # 9.96 is 10, not 10.0
     return text[1:] if text.startswith("0.") else text
