@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 #: Values of φ that one record holds; more modules and pairs have fewer directions each.
 VALUES = 1_000_000
 
-#: Multiplications in decompositions of W that one call takes: about ten seconds of one core.
-WORK = 3e10
+#: Multiplications in decompositions of W that one call takes: about 25 s of one core.
+WORK = 6e10
 
 #: Columns of the subspace that the largest singular values of a larger W take, at most.
 _LARGEST = 800
@@ -68,7 +68,7 @@ def similarity(
     _refuse_diverged(updates)
     if side in FACTORS:
         updates = {name: _with_factors(state, name, updates, side) for name in chosen}
-    return _Work(state, chosen, updates, side, one_module=module is not None).done()
+    return _Work(state, chosen, updates, side, named=module is not None).done()
 
 
 def _side(side: object) -> str:
@@ -144,10 +144,10 @@ class _Work:
         updates: inside.Updates,
         side: str,
         *,
-        one_module: bool,
+        named: bool,
     ) -> None:
         self._state, self._names, self._updates = state, names, updates
-        self._side, self._one_module = side, one_module
+        self._side, self._named = side, named
         self._pairs = list(combinations(names, 2))
         self._attached = {name: state.named(name) for name in names}
         self._paths = list(dict.fromkeys(path for found in updates.values() for path in found))
@@ -237,7 +237,7 @@ class _Work:
         if key not in self._state.base_scores:
             small = min(weight.shape)
             self._spent += weight.numel() * (small if small <= EXACT else _LARGEST)
-            if self._spent > WORK and not self._one_module and self._amplified:
+            if self._spent > WORK and not self._named and self._amplified:
                 return None
             self._state.base_scores[key] = own_spectrum(weight)
         found: OwnSpectrum = self._state.base_scores[key]
@@ -245,7 +245,7 @@ class _Work:
 
     def _add_intruders(self, path: str, weight: Tensor, part: _Part) -> None:
         self._spent += 4 * weight.numel() * min(weight.shape)
-        if self._spent > WORK and not self._one_module and self._intruding:
+        if self._spent > WORK and not self._named and self._intruding:
             return
         found = intruders(weight, part.update)
         self._intruding.append(Intruding(self._names[0], path, found.cosines, found.places))
@@ -274,17 +274,21 @@ class _Work:
             yield f"φ of the first {self._most} of {self._cut} directions"
         if self._left_out:
             yield (
-                f"amplification of the first {len(self._paths) - self._left_out} of "
-                f"{len(self._paths)} modules; for another: --module NAME"
+                f"amplification of {len(self._paths) - self._left_out} of {len(self._paths)} "
+                "modules, since it takes long; for another: --module NAME"
             )
         examined = len(self._intruding)
         if len(self._names) == 1 and examined < len(self._paths) - self._left_out:
-            yield f"intruders in the first {examined} modules; for another: --module NAME"
+            yield (
+                f"intruders of {examined} of {len(self._paths)} modules, since that takes long; "
+                "for another: --module NAME"
+            )
 
     def _same_start(self, first: str, second: str) -> Iterator[str]:
         """A warning if two adapters start from the same A: then φ of the inputs shows that."""
         paths = _common(self._updates, (first, second))
-        same = [p for p in paths if _same_a(self._attached[first], self._attached[second], p)]
+        one, other = self._attached[first], self._attached[second]
+        same = paths if _one_draw(one, other) else [p for p in paths if _same_a(one, other, p)]
         if same:
             where = "" if len(same) == len(paths) else f" in {len(same)} of {len(paths)} modules"
             yield (
@@ -296,6 +300,13 @@ class _Work:
 def _common(updates: inside.Updates, pair: tuple[str, str]) -> list[str]:
     first, second = (updates[name] for name in pair)
     return [path for path in first if path in second]
+
+
+def _one_draw(one: LiveAdapter, other: LiveAdapter) -> bool:
+    """Do the specs say that one draw made both A? An opened adapter's initial state is its own."""
+    names = ("method", "seed", "rank", "init", "targets", "rank_pattern")
+    has_a = one.method.name in ("lora", "adalora")
+    return has_a and all(getattr(one.spec, n) == getattr(other.spec, n) for n in names)
 
 
 def _same_a(one: LiveAdapter, other: LiveAdapter, path: str) -> bool:

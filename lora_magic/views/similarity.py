@@ -163,17 +163,12 @@ def _by_layer(overlaps: Sequence[Overlap]) -> Markup:
     return figure(picture, f"Do both learn the same first direction? Last row: {_ROW}.")
 
 
-def _map(
-    values: Grid,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    title: str,
-) -> Markup:
+def _map(values: Grid, rows: Sequence[str], columns: Sequence[str], title: str) -> Markup:
     """A heat map from 0 to the next tenth above the largest value, at most 1."""
     seen = [value for row in values for value in row if value is not None and value == value]
     high = max(0.1, min(1.0, math.ceil(10 * max(seen, default=0.0)) / 10))
-    short = [[shortened(name, _BESIDE) for name in names] for names in (rows, columns)]
-    return heat_map(values, *short, title, 0.0, high)
+    down, across = ([shortened(name, _BESIDE) for name in names] for names in (rows, columns))
+    return heat_map(values, down, across, title, 0.0, high)
 
 
 def _kinds(overlaps: Sequence[Overlap]) -> dict[str, list[Overlap]]:
