@@ -235,8 +235,7 @@ class Similarity:
             *("first", "second", "module", "rank_first", "rank_second", "phi_1", "chance_1"),
             *("i", "j", "phi", "chance", "cosine", "degrees", "note"),
         )
-        types = {"rank_first": "int64", "rank_second": "int64"}
-        return frame(map(_summed, self.overlaps), columns, types)
+        return _frame([_summed(one) for one in self.overlaps], columns)
 
     def angles(self) -> DataFrame:
         """The angle between the ΔW of each pair, module by module; None for ΔW = 0.
@@ -247,7 +246,7 @@ class Similarity:
         columns = ("first", "second", "module", "cosine", "degrees")
         rows = [(*_named(one), one.cosine, one.degrees, *one.relative) for one in self.overlaps]
         relative = ("relative_norm_first", "relative_norm_second")
-        return frame(rows, (*columns, *relative), {})
+        return _frame(rows, (*columns, *relative))
 
     def amplification(self) -> DataFrame:
         """Table 7 of the LoRA paper for each adapter and module; None for ΔW = 0.
@@ -261,7 +260,7 @@ class Similarity:
             + (_values(one.found) if one.found else (None,) * 6)
             for one in self.amplified
         ]
-        return frame(rows, ("adapter", "module", "rank", *columns), {"rank": "int64"})
+        return _frame(rows, ("adapter", "module", "rank", *columns))
 
     def intruders(self) -> DataFrame:
         """The examined singular vectors of W + ΔW, for one adapter.
@@ -282,6 +281,17 @@ class Similarity:
         from lora_magic.views import similarity as view
 
         return view.bundle(self)
+
+
+def _frame(rows: Sequence[Sequence[object]], columns: Sequence[str]) -> DataFrame:
+    """A frame in which a missing value stays None, where a column of numbers would make it NaN."""
+    kinds = {int: "int64", float: "float64"}
+    types = {
+        name: kinds[type(values[0])]
+        for name, values in zip(columns, zip(*rows, strict=True), strict=False)
+        if type(values[0]) in kinds and None not in values
+    }
+    return frame(rows, columns, types)
 
 
 def _named(one: Overlap) -> tuple[str, str, str]:

@@ -153,12 +153,14 @@ class Removal:
 
 
 def loss_line(loss: LossChange) -> str:
-    """`loss 1.10 → 1.13 (+0.03, 95 %: +0.01 to +0.05), base 3.20, on 12 rows`."""
-    change, low, high = loss.after - loss.before, loss.low, loss.high
+    """`loss 1.100 → 1.130 (+0.030, 95 % from +0.010 to +0.050), base 3.200, on 12 rows`."""
+    # Adding 0 turns -0.0 into 0.0.
+    differences = (loss.after - loss.before, loss.low, loss.high)
+    change, low, high = (f"{round(value, 3) + 0.0:+.3f}" for value in differences)
     rows = f"{loss.rows:,} row{'s' * (loss.rows != 1)}"
     return (
-        f"loss {loss.before:.3f} → {loss.after:.3f} ({change:+.3f}, 95 % from {low:+.3f} to "
-        f"{high:+.3f}), base {loss.base:.3f}, on {rows}"
+        f"loss {loss.before:.3f} → {loss.after:.3f} ({change}, 95 % from {low} to {high}), base "
+        f"{loss.base:.3f}, on {rows}"
     )
 
 

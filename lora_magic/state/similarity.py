@@ -245,7 +245,7 @@ class _Work:
 
     def _add_intruders(self, path: str, weight: Tensor, part: _Part) -> None:
         self._spent += 4 * weight.numel() * min(weight.shape)
-        if self._spent > WORK and not self._named and self._intruding:
+        if self._spent > WORK:
             return
         found = intruders(weight, part.update)
         self._intruding.append(Intruding(self._names[0], path, found.cosines, found.places))
@@ -281,7 +281,7 @@ class _Work:
         if len(self._names) == 1 and examined < len(self._paths) - self._left_out:
             yield (
                 f"intruders of {examined} of {len(self._paths)} modules, since that takes long; "
-                "for another: --module NAME"
+                f"for another: %lora spectrum {self._names[0]} --module NAME --intruders"
             )
 
     def _same_start(self, first: str, second: str) -> Iterator[str]:

@@ -278,10 +278,12 @@ def test_work_that_takes_too_long_is_left_out_and_said(
     monkeypatch.setattr(comparing, "WORK", 0.0)
     record = two.similarity("one")
     assert len(record.amplified) == 1
+    assert not record.intruding
     assert any("amplification of 1 of 4 modules" in note for note in record.notes)
     named = two.similarity("one", module="1.v_proj")
-    assert len(named.amplified) == len(named.intruding) == 1
-    assert not named.notes
+    assert [one.module for one in named.amplified] == ["model.layers.1.self_attn.v_proj"]
+    assert len(named.notes) == 1
+    assert "%lora spectrum one --module" in named.notes[0]
 
 
 def test_a_classifiers_head_has_no_factors_and_is_left_out_of_them() -> None:
