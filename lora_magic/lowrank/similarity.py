@@ -12,7 +12,7 @@ from itertools import combinations
 from statistics import median
 from typing import TYPE_CHECKING
 
-from lora_magic.errors import CommandError
+from lora_magic.errors import CommandError, near
 from lora_magic.frames import frame
 from lora_magic.numbers import figures
 from lora_magic.printable import one_line
@@ -40,6 +40,16 @@ FIRST = 64
 NONE = "n/a"
 
 _ZERO = "ΔW = 0"
+
+
+def side_of(word: object) -> str:
+    """A side by its name, in any case; raises `CommandError` for another word."""
+    for side in SIDES:
+        if str(word).lower() == side.lower():
+            return side
+    raise CommandError(
+        f"--side {word}: expected one of {', '.join(SIDES)}.{near(str(word), SIDES)}"
+    )
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from lora_magic.adapters.delta import own_factors
-from lora_magic.errors import AdapterError, CommandError, listed, near
+from lora_magic.errors import AdapterError, listed
 from lora_magic.lowrank.dense import DenseUpdate, Update
 from lora_magic.lowrank.factors import precise
 from lora_magic.lowrank.intruders import intruders
@@ -22,11 +22,11 @@ from lora_magic.lowrank.own import EXACT, OwnSpectrum, own_spectrum
 from lora_magic.lowrank.similarity import (
     FACTORS,
     FIRST,
-    SIDES,
     Amplified,
     Intruding,
     Overlap,
     Similarity,
+    side_of,
 )
 from lora_magic.lowrank.subspace import Directions, amplification, cosine, directions, overlap
 
@@ -61,7 +61,7 @@ def similarity(
     name given twice, for a ΔW that is not finite and for adapters without a common module, and
     `CommandError` for another side.
     """
-    side = _side(side)
+    side = side_of(side)
     chosen = inside.chosen(state, names, "directions of ΔW")
     _refuse_twice(chosen)
     updates = inside.updates_of(state, chosen, module)
@@ -69,15 +69,6 @@ def similarity(
     if side in FACTORS:
         updates = {name: _with_factors(state, name, updates, side) for name in chosen}
     return _Work(state, chosen, updates, side, named=module is not None).done()
-
-
-def _side(side: object) -> str:
-    for known in SIDES:
-        if str(side).lower() == known.lower():
-            return known
-    raise CommandError(
-        f"--side {side}: expected one of {', '.join(SIDES)}.{near(str(side), SIDES)}"
-    )
 
 
 def _with_factors(

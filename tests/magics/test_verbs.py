@@ -115,6 +115,9 @@ CALLS = [
     ("spectrum a b --module q_proj", ("spectrum", ("a", "b"), {"module": "q_proj"})),
     ("spectrum a,b", ("spectrum", ("a", "b"), {})),
     ("spectrum a, b , c", ("spectrum", ("a", "b", "c"), {})),
+    ("similarity a,b --side A", ("similarity", ("a", "b"), {"side": "A"})),
+    ("similarity a --module 0.q_proj", ("similarity", ("a",), {"module": "0.q_proj"})),
+    ("phi a,b", ("similarity", ("a", "b"), {})),
     ("merge", ("merge", (), {})),
     ("merge calm", ("merge", (), {"name": "calm"})),
     ("unmerge", ("unmerge", (), {})),
@@ -469,7 +472,7 @@ NOT_TYPED = {"text", "variables", "reporter", "watch", "start"}
 #: Words that have another name in Python, where they are an object, or several.
 ALSO = {
     ("use", "var"): "model",
-    **{(verb, "name"): "names" for verb in ("spectrum", "history", "board")},
+    **{(verb, "name"): "names" for verb in ("spectrum", "similarity", "history", "board")},
 }
 
 
