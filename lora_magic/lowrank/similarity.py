@@ -12,6 +12,7 @@ from itertools import combinations
 from statistics import median
 from typing import TYPE_CHECKING
 
+from lora_magic.checks import is_whole
 from lora_magic.errors import CommandError, near
 from lora_magic.frames import frame
 from lora_magic.numbers import figures
@@ -225,7 +226,7 @@ class Similarity:
         Raises `CommandError` for an (i, j) beyond the directions of every module.
         """
         most = [one.last for one in self.overlaps if one.last]
-        whole = all(isinstance(place, int) and place >= 1 for place in (i, j))
+        whole = all(is_whole(place) and place >= 1 for place in (i, j))
         if not whole or not any(i <= last[0] and j <= last[1] for last in most):
             ends = (max(ends) for ends in zip(*most, strict=True))
             expected = "expected i from 1 to {} and j from 1 to {}".format(*ends) if most else _ZERO

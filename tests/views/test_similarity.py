@@ -142,7 +142,7 @@ def test_a_warning_is_above_all_pictures() -> None:
     [
         ({}, "held-out loss 1.125 → 1.250 (+0.125, 95 % from +0.062 to +0.188), base 3.250"),
         ({}, "12 → 18 of 24 questions answered correctly (base 22)"),
-        ({}, "3 intruder dimensions (in 1 of 2 modules), 1 left; 12.5% of ΔW changed"),
+        ({}, "3 intruder dimensions (in 1 of 2 modules), 1 of them remain; 12.5% of ΔW changed"),
         ({"loss": None}, "equal loss"),
     ],
 )
