@@ -109,8 +109,9 @@ class Removal:
             having = sum(row.found > 0 for row in self.modules)
             several = f"intruder dimension{'s' * (self.removed != 1)}"
             yield (
-                f"{self.adapter} minus a quarter of each of its {self.removed} {several} (in {having} "
-                f"of {modules}), {self.left} of them remain; {numbers.percent(self.error)} of ΔW changed"
+                f"{self.adapter} minus a quarter of each of its {self.removed} {several} (in "
+                f"{having} of {modules}), {self.left} of them remain; "
+                f"{numbers.percent(self.error)} of ΔW changed"
             )
         if self.loss is not None:
             yield f"held-out loss {loss_line(self.loss)}"
