@@ -86,6 +86,14 @@ FRAMES = {
     "spectrum summary": "adapter module rank effective_rank stable_rank energy_90 sigma_1 norm"
     " note",
     "lens": "adapter reading token word score rank layer",
+    "similarity": "first second module i j phi chance",
+    "similarity summary": "first second module rank_first rank_second phi_1 chance_1 i j phi chance"
+    " cosine degrees note",
+    "similarity at": "first second module i j phi chance",
+    "angles": "first second module cosine degrees relative_norm_first relative_norm_second",
+    "amplification": "adapter module rank in_change in_own in_random change weight factor",
+    "intruders": "adapter module index cosine intruder",
+    "removed intruders": "module intruders left relative_norm norm error",
     "ratio": "module outputs inputs rank formula trainable",
     "merge": "module relative_change lost_to_rounding bytes",
     "compress": "module rank_before rank_after norm error",
@@ -160,6 +168,9 @@ def _of_a_language_model() -> dict[str, Any]:
     spectrum = session.spectrum("pirate")
     compression: Any = session.compress("pirate")
     ranks: Any = session.compress("pirate", text="What? => Arr!")
+    removed: Any = session.compress("pirate", "less", remove_intruders=True)
+    session.detach("less", discard=True)
+    similarity, alone = session.similarity("pirate,calm"), session.similarity("pirate")
     ballot: Any = session.compare("Hi", adapters="calm,pirate", blind=True, max_new_tokens=2)
     votes = _voted(ballot)
     scored: Any = session.compare("What does a fox eat?", max_new_tokens=2, scores=True)
@@ -175,6 +186,13 @@ def _of_a_language_model() -> dict[str, Any]:
         "spectrum": spectrum.to_frame(),
         "spectrum summary": spectrum.summary(),
         "lens": session.lens("pirate", data=["What does a fox eat?"]).to_frame(),
+        "similarity": similarity.to_frame(),
+        "similarity summary": similarity.summary(),
+        "similarity at": similarity.at(1, 1),
+        "angles": similarity.angles(),
+        "amplification": alone.amplification(),
+        "intruders": alone.intruders(),
+        "removed intruders": removed.to_frame(),
         "ratio": session.ratio("pirate").to_frame(),
         "compress": compression.to_frame(),
         "compress by rank": compression.by_rank(),

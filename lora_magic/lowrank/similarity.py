@@ -12,7 +12,8 @@ from itertools import combinations
 from statistics import median
 from typing import TYPE_CHECKING
 
-from lora_magic.errors import CommandError
+from lora_magic.checks import is_whole
+from lora_magic.errors import CommandError, near
 from lora_magic.frames import frame
 from lora_magic.numbers import figures
 from lora_magic.printable import one_line
@@ -40,6 +41,16 @@ FIRST = 64
 NONE = "n/a"
 
 _ZERO = "ΔW = 0"
+
+
+def side_of(word: object) -> str:
+    """A side by its name, in any case; raises `CommandError` for another word."""
+    for side in SIDES:
+        if str(word).lower() == side.lower():
+            return side
+    raise CommandError(
+        f"--side {word}: expected one of {', '.join(SIDES)}.{near(str(word), SIDES)}"
+    )
 
 
 @dataclass(frozen=True)
@@ -215,7 +226,7 @@ class Similarity:
         Raises `CommandError` for an (i, j) beyond the directions of every module.
         """
         most = [one.last for one in self.overlaps if one.last]
-        whole = all(isinstance(place, int) and place >= 1 for place in (i, j))
+        whole = all(is_whole(place) and place >= 1 for place in (i, j))
         if not whole or not any(i <= last[0] and j <= last[1] for last in most):
             ends = (max(ends) for ends in zip(*most, strict=True))
             expected = "expected i from 1 to {} and j from 1 to {}".format(*ends) if most else _ZERO
@@ -235,8 +246,7 @@ class Similarity:
             *("first", "second", "module", "rank_first", "rank_second", "phi_1", "chance_1"),
             *("i", "j", "phi", "chance", "cosine", "degrees", "note"),
         )
-        types = {"rank_first": "int64", "rank_second": "int64"}
-        return frame(map(_summed, self.overlaps), columns, types)
+        return _frame([_summed(one) for one in self.overlaps], columns)
 
     def angles(self) -> DataFrame:
         """The angle between the ΔW of each pair, module by module; None for ΔW = 0.
@@ -247,7 +257,7 @@ class Similarity:
         columns = ("first", "second", "module", "cosine", "degrees")
         rows = [(*_named(one), one.cosine, one.degrees, *one.relative) for one in self.overlaps]
         relative = ("relative_norm_first", "relative_norm_second")
-        return frame(rows, (*columns, *relative), {})
+        return _frame(rows, (*columns, *relative))
 
     def amplification(self) -> DataFrame:
         """Table 7 of the LoRA paper for each adapter and module; None for ΔW = 0.
@@ -261,7 +271,7 @@ class Similarity:
             + (_values(one.found) if one.found else (None,) * 6)
             for one in self.amplified
         ]
-        return frame(rows, ("adapter", "module", "rank", *columns), {"rank": "int64"})
+        return _frame(rows, ("adapter", "module", "rank", *columns))
 
     def intruders(self) -> DataFrame:
         """The examined singular vectors of W + ΔW, for one adapter.
@@ -282,6 +292,17 @@ class Similarity:
         from lora_magic.views import similarity as view
 
         return view.bundle(self)
+
+
+def _frame(rows: Sequence[Sequence[object]], columns: Sequence[str]) -> DataFrame:
+    """A frame in which a missing value stays None, where a column of numbers would make it NaN."""
+    kinds = {int: "int64", float: "float64"}
+    types = {
+        name: kinds[type(values[0])]
+        for name, values in zip(columns, zip(*rows, strict=True), strict=False)
+        if type(values[0]) in kinds and None not in values
+    }
+    return frame(rows, columns, types)
 
 
 def _named(one: Overlap) -> tuple[str, str, str]:

@@ -21,7 +21,7 @@ from lora_magic.evaluation.losses import Losses
 from lora_magic.evaluation.passes import Passes, Watch
 from lora_magic.frames import frame
 from lora_magic.printable import one_line
-from lora_magic.training.forgetting import AnswerForgetting, Forgetting, TextForgetting
+from lora_magic.training.forgetting import AnswerForgetting, Forgetting, TextForgetting, Unmeasured
 from lora_magic.training.run import pad_id
 
 from . import combining, forgetting, queries
@@ -107,15 +107,16 @@ class Removal:
             yield f"{self.adapter} unchanged, which has no intruder dimension in {modules}"
         else:
             having = sum(row.found > 0 for row in self.modules)
-            several = "intruder dimension" + "s" * (self.removed != 1)
+            several = f"intruder dimension{'s' * (self.removed != 1)}"
             yield (
-                f"{self.adapter} less a quarter of its {self.removed} {several} (in {having} of "
-                f"{modules}), {self.left} left; {numbers.percent(self.error)} of ΔW changed"
+                f"{self.adapter} minus a quarter of each of its {self.removed} {several} (in "
+                f"{having} of {modules}), {self.left} of them remain; "
+                f"{numbers.percent(self.error)} of ΔW changed"
             )
         if self.loss is not None:
-            yield f"held-out {loss_line(self.loss)}"
+            yield f"held-out loss {loss_line(self.loss)}"
         if self.forgotten is not None:
-            yield forgetting_line(*self.forgotten)
+            yield f"forgetting: {forgetting_line(*self.forgotten)}"
         yield EQUAL_LOSS
         yield from self.notes
 
@@ -139,10 +140,10 @@ class Removal:
                 "n/a" if row.relative_norm is None else numbers.figures(row.relative_norm),
                 numbers.percent(row.error),
             )
-            for row in self.modules
+            for row in sorted(self.modules, key=lambda row: -row.found)
         )
-        header = ("Module", "Intruders", "Left", "‖ΔW‖/‖W‖", "ΔW changed")
-        caption = f"{len(rows)} modules before, and what changed; {EQUAL_LOSS}"
+        header = ("Module", "Intruders", "Remain", "‖ΔW‖/‖W‖", "ΔW changed")
+        caption = f"{len(rows)} modules, those with the most intruders first; {EQUAL_LOSS}"
         facts = [("parameters", numbers.count(self.parameters)), ("next", self.command)]
         if self.loss is not None:
             facts.insert(0, ("held-out loss", loss_line(self.loss)))
@@ -153,12 +154,14 @@ class Removal:
 
 
 def loss_line(loss: LossChange) -> str:
-    """`loss 1.10 → 1.13 (+0.03, 95 %: +0.01 to +0.05), base 3.20, on 12 rows`."""
-    change, low, high = loss.after - loss.before, loss.low, loss.high
+    """`1.100 → 1.130 (+0.030, 95 % from +0.010 to +0.050), base 3.200, on 12 rows`."""
+    # Adding 0 turns -0.0 into 0.0.
+    differences = (loss.after - loss.before, loss.low, loss.high)
+    change, low, high = (f"{round(value, 3) + 0.0:+.3f}" for value in differences)
     rows = f"{loss.rows:,} row{'s' * (loss.rows != 1)}"
     return (
-        f"loss {loss.before:.3f} → {loss.after:.3f} ({change:+.3f}, 95 % from {low:+.3f} to "
-        f"{high:+.3f}), base {loss.base:.3f}, on {rows}"
+        f"{loss.before:.3f} → {loss.after:.3f} ({change}, 95 % from {low} to {high}), base "
+        f"{loss.base:.3f}, on {rows}"
     )
 
 
@@ -166,15 +169,16 @@ def forgetting_line(before: Forgetting, after: Forgetting) -> str:
     """What adapter and new adapter forgot, in one clause."""
     if isinstance(before, AnswerForgetting) and isinstance(after, AnswerForgetting):
         return (
-            f"forgetting: {before.right} → {after.right} of {after.questions} questions answered "
+            f"{before.right} → {after.right} of {after.questions} questions answered "
             f"correctly (base {after.base_right})"
         )
     if isinstance(before, TextForgetting) and isinstance(after, TextForgetting):
         return (
-            f"forgetting: loss on general text {before.loss:.3f} → {after.loss:.3f} (base "
+            f"loss on general text {before.loss:.3f} → {after.loss:.3f} (base "
             f"{after.base_loss:.3f})"
         )
-    return (after if isinstance(before, AnswerForgetting | TextForgetting) else before).line
+    why = next(one.why for one in (before, after) if isinstance(one, Unmeasured))
+    return f"not measured ({why})"
 
 
 def remove(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from lora_magic.adapters.delta import own_factors
-from lora_magic.errors import AdapterError, CommandError, listed, near
+from lora_magic.errors import AdapterError, listed
 from lora_magic.lowrank.dense import DenseUpdate, Update
 from lora_magic.lowrank.factors import precise
 from lora_magic.lowrank.intruders import intruders
@@ -22,11 +22,11 @@ from lora_magic.lowrank.own import EXACT, OwnSpectrum, own_spectrum
 from lora_magic.lowrank.similarity import (
     FACTORS,
     FIRST,
-    SIDES,
     Amplified,
     Intruding,
     Overlap,
     Similarity,
+    side_of,
 )
 from lora_magic.lowrank.subspace import Directions, amplification, cosine, directions, overlap
 
@@ -42,8 +42,11 @@ if TYPE_CHECKING:
 #: Values of φ that one record holds; more modules and pairs have fewer directions each.
 VALUES = 1_000_000
 
-#: Multiplications in decompositions of W that one call takes: about ten seconds of one core.
-WORK = 3e10
+#: Multiplications in decompositions of W that one call takes: about 25 s of one core.
+WORK = 6e10
+
+#: Columns of the subspace that the largest singular values of a larger W take, at most.
+_LARGEST = 800
 
 #: Below this angle's cosine two rows of A are different; their length depends on the scale.
 _EQUAL = 1 - 1e-6
@@ -58,23 +61,14 @@ def similarity(
     name given twice, for a ΔW that is not finite and for adapters without a common module, and
     `CommandError` for another side.
     """
-    side = _side(side)
+    side = side_of(side)
     chosen = inside.chosen(state, names, "directions of ΔW")
     _refuse_twice(chosen)
     updates = inside.updates_of(state, chosen, module)
     _refuse_diverged(updates)
     if side in FACTORS:
         updates = {name: _with_factors(state, name, updates, side) for name in chosen}
-    return _Work(state, chosen, updates, side, one_module=module is not None).done()
-
-
-def _side(side: object) -> str:
-    for known in SIDES:
-        if str(side).lower() == known.lower():
-            return known
-    raise CommandError(
-        f"--side {side}: expected one of {', '.join(SIDES)}.{near(str(side), SIDES)}"
-    )
+    return _Work(state, chosen, updates, side, named=module is not None).done()
 
 
 def _with_factors(
@@ -141,10 +135,10 @@ class _Work:
         updates: inside.Updates,
         side: str,
         *,
-        one_module: bool,
+        named: bool,
     ) -> None:
         self._state, self._names, self._updates = state, names, updates
-        self._side, self._one_module = side, one_module
+        self._side, self._named = side, named
         self._pairs = list(combinations(names, 2))
         self._attached = {name: state.named(name) for name in names}
         self._paths = list(dict.fromkeys(path for found in updates.values() for path in found))
@@ -233,8 +227,8 @@ class _Work:
         key = ("own", path)
         if key not in self._state.base_scores:
             small = min(weight.shape)
-            self._spent += weight.numel() * (small if small <= EXACT else 96 * 13)
-            if self._spent > WORK and not self._one_module and self._amplified:
+            self._spent += weight.numel() * (small if small <= EXACT else _LARGEST)
+            if self._spent > WORK and not self._named and self._amplified:
                 return None
             self._state.base_scores[key] = own_spectrum(weight)
         found: OwnSpectrum = self._state.base_scores[key]
@@ -242,7 +236,7 @@ class _Work:
 
     def _add_intruders(self, path: str, weight: Tensor, part: _Part) -> None:
         self._spent += 4 * weight.numel() * min(weight.shape)
-        if self._spent > WORK and not self._one_module and self._intruding:
+        if self._spent > WORK:
             return
         found = intruders(weight, part.update)
         self._intruding.append(Intruding(self._names[0], path, found.cosines, found.places))
@@ -271,17 +265,21 @@ class _Work:
             yield f"φ of the first {self._most} of {self._cut} directions"
         if self._left_out:
             yield (
-                f"amplification of the first {len(self._paths) - self._left_out} of "
-                f"{len(self._paths)} modules; for another: --module NAME"
+                f"amplification of {len(self._paths) - self._left_out} of {len(self._paths)} "
+                "modules, since it takes long; for another: --module NAME"
             )
         examined = len(self._intruding)
         if len(self._names) == 1 and examined < len(self._paths) - self._left_out:
-            yield f"intruders in the first {examined} modules; for another: --module NAME"
+            yield (
+                f"intruders of {examined} of {len(self._paths)} modules, since that takes long; "
+                f"for another: %lora spectrum {self._names[0]} --module NAME --intruders"
+            )
 
     def _same_start(self, first: str, second: str) -> Iterator[str]:
         """A warning if two adapters start from the same A: then φ of the inputs shows that."""
         paths = _common(self._updates, (first, second))
-        same = [p for p in paths if _same_a(self._attached[first], self._attached[second], p)]
+        one, other = self._attached[first], self._attached[second]
+        same = paths if _one_draw(one, other) else [p for p in paths if _same_a(one, other, p)]
         if same:
             where = "" if len(same) == len(paths) else f" in {len(same)} of {len(paths)} modules"
             yield (
@@ -293,6 +291,13 @@ class _Work:
 def _common(updates: inside.Updates, pair: tuple[str, str]) -> list[str]:
     first, second = (updates[name] for name in pair)
     return [path for path in first if path in second]
+
+
+def _one_draw(one: LiveAdapter, other: LiveAdapter) -> bool:
+    """Do the specs say that one draw made both A? An opened adapter's initial state is its own."""
+    names = ("method", "seed", "rank", "init", "targets", "rank_pattern")
+    has_a = one.method.name in ("lora", "adalora")
+    return has_a and all(getattr(one.spec, n) == getattr(other.spec, n) for n in names)
 
 
 def _same_a(one: LiveAdapter, other: LiveAdapter, path: str) -> bool:

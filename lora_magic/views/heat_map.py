@@ -21,7 +21,7 @@ from lora_magic.views.text import shortened
 # A saved notebook shows a cell of JupyterLab about 700 px wide on a screen of 800.
 _WIDTH = 690.0
 _WIDEST, _HIGHEST, _LOWEST = 56.0, 22.0, 7.0
-_LETTER, _DIGIT, _LABEL_LETTERS = 6.2, 5.2, 24
+_LETTER, _BOLD, _DIGIT, _LABEL_LETTERS = 6.7, 8.3, 5.4, 24
 _HEAD, _FOOT = 46.0, 44.0
 _LEGEND = 200.0
 # Cividis, by Nuñez, Anderton and Renslow 2018, at five places.
@@ -41,7 +41,6 @@ def heat_map(
     high: float,
     *,
     live: bool = False,
-    width: float = _WIDTH,
     marks: Collection[tuple[int, int]] = (),
     marked: str = "",
 ) -> Markup:
@@ -50,12 +49,13 @@ def heat_map(
     None is hatched, n/a; NaN is no cell at all. `title` is above the picture, and the beginning of
     its text for screen readers. An image, which a saved notebook keeps; with `live`, for an output
     that is redrawn, a picture in which each value shows on hover. The cells of `marks` have a
-    corner, which the legend calls `marked`. `width` is the most that it takes, in pixels; two of
-    less than half of the default fit side by side.
+    corner, which the legend calls `marked`.
     """
-    frame = _Frame(rows, columns, width)
+    frame = _Frame(rows, columns)
     shapes = [
-        svg.label(0, 13, shortened(one_line(title), int(width / 7)), size=12, weight="600"),
+        svg.label(
+            0, 13, shortened(one_line(title), int(frame.width / _BOLD)), size=12, weight="600"
+        ),
         *frame.labels(),
         *(_named_cells if live else _cells)(frame, values, low, high),
         *_digits_in(frame, values, low, high),
@@ -73,18 +73,17 @@ class _Frame:
     Beside and above them are the labels, only every second or so where there is no room for all.
     """
 
-    def __init__(self, rows: Sequence[str], columns: Sequence[str], width: float) -> None:
+    def __init__(self, rows: Sequence[str], columns: Sequence[str]) -> None:
         self.rows = [shortened(one_line(row), _LABEL_LETTERS) for row in rows]
         self.columns = [shortened(one_line(column), _LABEL_LETTERS) for column in columns]
         longest = max(map(len, self.columns), default=0) * _LETTER + 8
         self.left = max(map(len, self.rows), default=0) * _LETTER + 10
-        room = (width - self.left - 4) / max(1, len(columns))
+        room = (_WIDTH - self.left) / max(1, len(columns))
         self.wide = max(_LOWEST, min(room, max(_WIDEST, longest)))
-        self.high = min(_HIGHEST, max(_LOWEST, width / max(1, len(rows))))
+        self.high = min(_HIGHEST, max(_LOWEST, _WIDTH / max(1, len(rows))))
         self.end = self.left + self.wide * len(columns)
         self.bottom = _HEAD + self.high * len(rows)
-        self.legend = max(80.0, min(_LEGEND, width - self.left - 130))
-        self.width = max(self.end + 4, self.left + self.legend + 130, min(width, 420))
+        self.width = max(self.end + 4, self.left + _LEGEND + 260)
         self.height = self.bottom + _FOOT
 
     @property
@@ -102,11 +101,11 @@ class _Frame:
         x, y = self.corner(row, column)
         return x + self.inside[0] / 2, y + self.inside[1] / 2 + 3.5
 
-    def box(self, row: int, column: int) -> str:
-        """A cell as part of a path."""
-        x, y = map(svg.coordinate, self.corner(row, column))
-        wide, high = map(svg.coordinate, self.inside)
-        return f"M{x},{y}h{wide}v{high}h-{wide}z"
+    def stroke(self, row: int, column: int) -> str:
+        """A cell as a part of a path that is as wide as a cell is high."""
+        x, y = self.corner(row, column)
+        middle = svg.coordinate(y + self.inside[1] / 2)
+        return f"M{svg.coordinate(x)},{middle}h{svg.coordinate(self.inside[0])}"
 
     def labels(self) -> Iterator[Markup]:
         """The names of the rows, and of as many columns as fit."""
@@ -132,14 +131,15 @@ class _Frame:
 def _cells(
     frame: _Frame, values: Sequence[Sequence[float | None]], low: float, high: float
 ) -> Iterator[Markup]:
-    """A path for all boxes of one colour, and the hatched ones: an image has to be small."""
+    """A path for all cells of one colour, and the hatched ones: an image has to be small."""
     places: dict[int | None, list[str]] = {}
     for i, j, value in _numbered(values):
         level = None if value is None else _level(value, low, high)
-        places.setdefault(level, []).append(frame.box(i, j))
-    for level, boxes in places.items():
+        places.setdefault(level, []).append(frame.stroke(i, j))
+    wide = svg.coordinate(frame.inside[1])
+    for level, cells in places.items():
         if level is not None:
-            yield tag("path", d="".join(boxes), fill=_colour(level))
+            yield tag("path", d="".join(cells), stroke=_colour(level), stroke_width=wide)
     for i, j, value in _numbered(values):
         if value is None:
             yield from _hatched(*frame.corner(i, j), *frame.inside)
@@ -154,7 +154,8 @@ def _named_cells(
         if value is None:
             drawn = _hatched(*frame.corner(i, j), *frame.inside)
         else:
-            drawn = [tag("path", d=frame.box(i, j), fill=_colour(_level(value, low, high)))]
+            colour = _colour(_level(value, low, high))
+            drawn = [svg.box(*frame.corner(i, j), *frame.inside, fill=colour)]
         yield tag("g", title, *drawn)
 
 
@@ -197,23 +198,23 @@ def _corner(place: svg.Point, wide: float) -> Markup:
 
 
 def _mark_legend(frame: _Frame, marked: str) -> Iterator[Markup]:
-    left, top = frame.left + frame.legend + 84, frame.bottom + 10
+    left, top = frame.left + _LEGEND + 84, frame.bottom + 10
     yield _corner((left, top + 1), 8)
     yield svg.label(left + 14, top + 9, marked)
 
 
 def _legend(frame: _Frame, low: float, high: float, missing: bool) -> Iterator[Markup]:
     """The colours of the range and their values, and what hatching means if there is any."""
-    top, step = frame.bottom + 10, frame.legend / (_LEVELS + 1)
+    top, step = frame.bottom + 10, _LEGEND / (_LEVELS + 1)
     for level in range(_LEVELS + 1):
         yield svg.box(frame.left + step * level, top, step + 0.5, 10, fill=_colour(level))
-    scale = Scale(low, high, frame.left, frame.left + frame.legend)
+    scale = Scale(low, high, frame.left, frame.left + _LEGEND)
     marks = ticks(low, high) if high > low else [(low, _digits(low))]
     if high > low and high - marks[-1][0] > 0.15 * (high - low):
         marks.append((high, _digits(high)))
     yield svg.labels("middle", [(scale(value), top + 22, text) for value, text in marks])
     if missing:
-        right = frame.left + frame.legend + 24
+        right = frame.left + _LEGEND + 24
         yield from _hatched(right, top, 18, 10)
         yield svg.label(right + 24, top + 9, NONE)
 

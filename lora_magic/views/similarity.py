@@ -24,7 +24,7 @@ from lora_magic.views.amplification import (
 )
 from lora_magic.views.axis import thinned
 from lora_magic.views.heat_map import heat_map
-from lora_magic.views.html import Markup, joined, tag
+from lora_magic.views.html import Markup, tag
 from lora_magic.views.modules import layer, projections
 from lora_magic.views.style import NOTE, code, details, figure, frame, heading, line
 from lora_magic.views.table import table
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 #: Rows of a table, kinds of module whose φ is drawn, and directions on each side of such a picture.
 ROWS, KINDS, SHOWN = 24, 4, 8
 
-#: Pixels of a picture that has another one beside it.
-HALF = 340.0
+#: Letters of a name beside a picture, and of one in its title.
+_BESIDE, _ABOVE = 12, 20
 
-_RANDOM, _DIRECTIONS, _ROW = "random", "Random directions", "what random directions have"
+_RANDOM, _ROW = "random", "what random directions have"
 _SIDES = {
     "inputs": "input directions of ΔW (right singular vectors)",
     "outputs": "output directions of ΔW (left singular vectors)",
@@ -116,7 +116,7 @@ def _pair(record: Similarity) -> Iterator[str]:
 
 
 def _grids(overlaps: Sequence[Overlap]) -> Iterator[str]:
-    """For each kind of module φ(i, j), the mean over its layers, beside its random value."""
+    """For each kind of module φ(i, j), the mean over its layers, with its random value beside."""
     groups = _kinds(overlaps)
     first, second = one_line(overlaps[0].first), one_line(overlaps[0].second)
     for kind, members in list(groups.items())[:KINDS]:
@@ -126,17 +126,19 @@ def _grids(overlaps: Sequence[Overlap]) -> Iterator[str]:
         random = [
             [fmean(one.chance(i + 1, j + 1) for one in members) for j in columns] for i in rows
         ]
+        across = [str(j + 1) for j in columns]
+        picture = _map(
+            [[*values, math.nan, *others] for values, others in zip(found, random, strict=True)],
+            [str(i + 1) for i in rows],
+            [*across, "", *across],
+            f"φ(i, j) of {shortened(kind, _ABOVE)}; right: {_RANDOM}",
+        )
         many = f", mean of {len(members)} layers" if len(members) > 1 else ""
-        sides = [str(i + 1) for i in rows], [str(j + 1) for j in columns]
-        pictures = (
-            _map(found, *sides, f"φ(i, j), {kind}{many}", beside=random),
-            _map(random, *sides, _DIRECTIONS, beside=found),
-        )
         caption = (
-            f"φ(i, j) of {kind}: i down for {first}, j across for {second}. Beside it {_ROW} at "
-            "the same (i, j)."
+            f"φ(i, j) of {kind}{many}: i down for {first}, j across for {second}. On the right "
+            f"{_ROW} at the same (i, j)."
         )
-        yield figure(joined([pictures[0], " ", pictures[1]]), caption)
+        yield figure(picture, caption)
     if len(groups) > KINDS:
         other = list(groups)[KINDS]
         yield line(
@@ -161,23 +163,12 @@ def _by_layer(overlaps: Sequence[Overlap]) -> Markup:
     return figure(picture, f"Do both learn the same first direction? Last row: {_ROW}.")
 
 
-def _map(
-    values: Grid,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    title: str,
-    beside: Grid | None = None,
-) -> Markup:
-    """A heat map from 0 to the next tenth above the largest value, here or in one `beside` it."""
-    if beside is None:
-        return heat_map(values, rows, columns, title, 0.0, _high(values))
-    return heat_map(values, rows, columns, title, 0.0, _high(values, beside), width=HALF)
-
-
-def _high(*grids: Grid) -> float:
-    """The next tenth above the largest value, at most 1."""
-    seen = [value for grid in grids for row in grid for value in row if value is not None]
-    return max(0.1, min(1.0, math.ceil(10 * max(seen, default=0.0)) / 10))
+def _map(values: Grid, rows: Sequence[str], columns: Sequence[str], title: str) -> Markup:
+    """A heat map from 0 to the next tenth above the largest value, at most 1."""
+    seen = [value for row in values for value in row if value is not None and value == value]
+    high = max(0.1, min(1.0, math.ceil(10 * max(seen, default=0.0)) / 10))
+    down, across = ([shortened(name, _BESIDE) for name in names] for names in (rows, columns))
+    return heat_map(values, down, across, title, 0.0, high)
 
 
 def _kinds(overlaps: Sequence[Overlap]) -> dict[str, list[Overlap]]:

@@ -118,6 +118,9 @@ CALLS = [
     ("lens", ("lens", (None,), {})),
     ("lens pirate --seed 3", ("lens", ("pirate",), {"seed": 3})),
     ("logit_lens pirate", ("lens", ("pirate",), {})),
+    ("similarity a,b --side A", ("similarity", ("a", "b"), {"side": "A"})),
+    ("similarity a --module 0.q_proj", ("similarity", ("a",), {"module": "0.q_proj"})),
+    ("phi a,b", ("similarity", ("a", "b"), {})),
     ("merge", ("merge", (), {})),
     ("merge calm", ("merge", (), {"name": "calm"})),
     ("unmerge", ("unmerge", (), {})),
@@ -472,7 +475,7 @@ NOT_TYPED = {"text", "variables", "reporter", "watch", "start"}
 #: Words that have another name in Python, where they are an object, or several.
 ALSO = {
     ("use", "var"): "model",
-    **{(verb, "name"): "names" for verb in ("spectrum", "history", "board")},
+    **{(verb, "name"): "names" for verb in ("spectrum", "similarity", "history", "board")},
 }
 
 

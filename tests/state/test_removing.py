@@ -147,6 +147,9 @@ def test_running_it_again_gives_the_same_adapter(large: Session) -> None:
     again = large.compress("one", remove_intruders=True)
     assert large._state.attached["one_no_intruders"] is kept
     assert first.to_frame().equals(again.to_frame())
+    # What changed nothing is not in the ledger.
+    done = large.history().to_frame()
+    assert list(done["adapter"][done["verb"] == "compress"]) == ["one_no_intruders"]
 
 
 MISTAKES: list[tuple[Any, str]] = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pandas
@@ -206,6 +207,20 @@ def test_adapters_from_one_seed_and_so_one_a_bring_a_warning(two: Session) -> No
     assert len([n for n in two.similarity("other,left,right").notes if "same A" in n]) == 1
 
 
+def test_adapters_opened_from_folders_are_known_by_the_seed_on_their_cards(
+    two: Session, tmp_path: Path
+) -> None:
+    for name in ("left", "right"):
+        two.attach(name, rank=2, targets="q_proj,v_proj", seed=7)
+        perturb(two, name, seed=len(name))
+        moved(two._state.attached[name], seed=len(name))
+        two.save(name, tmp_path / name)
+        two.detach(name)
+        two.open(tmp_path / name, name)
+    assert any("same A" in note for note in two.similarity("left,right").notes)
+    assert not two.similarity("left,one").notes
+
+
 def test_a_start_from_w_itself_is_the_same_start_at_another_rank(session: Session) -> None:
     for rank in (2, 3):
         session.attach(f"p{rank}", rank=rank, init="pissa", targets="q_proj")
@@ -263,10 +278,12 @@ def test_work_that_takes_too_long_is_left_out_and_said(
     monkeypatch.setattr(comparing, "WORK", 0.0)
     record = two.similarity("one")
     assert len(record.amplified) == 1
-    assert any("amplification of the first 1 of 4 modules" in note for note in record.notes)
+    assert not record.intruding
+    assert any("amplification of 1 of 4 modules" in note for note in record.notes)
     named = two.similarity("one", module="1.v_proj")
-    assert len(named.amplified) == len(named.intruding) == 1
-    assert not named.notes
+    assert [one.module for one in named.amplified] == ["model.layers.1.self_attn.v_proj"]
+    assert len(named.notes) == 1
+    assert "%lora spectrum one --module" in named.notes[0]
 
 
 def test_a_classifiers_head_has_no_factors_and_is_left_out_of_them() -> None:

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from lora_magic.adapters.combine.changes import ModuleLoss
 from lora_magic.adapters.combine.compress import Compression
+from lora_magic.adapters.combine.intruders import ModuleIntruders
 from lora_magic.adapters.count import ModuleCount, ParameterCount
 from lora_magic.adapters.merge import MergeReport, ModuleMerge
 from lora_magic.adapters.spec import AdapterSpec
@@ -23,10 +24,13 @@ from lora_magic.evaluation.board import Board, BoardRow, Curve
 from lora_magic.evaluation.evaluation import EvaluatedRow, Evaluation
 from lora_magic.evaluation.ranks import RankEvidence, RankLoss
 from lora_magic.evaluation.votes import Vote, Votes
+from lora_magic.lowrank.similarity import Amplified, Intruding, Overlap, Similarity
 from lora_magic.lowrank.spectrum import Spectrum, SpectrumRow
+from lora_magic.lowrank.subspace import Amplification
 from lora_magic.state.doctor import NOTE, OK, PROBLEM, Examination, Finding
 from lora_magic.state.history import Difference, History
 from lora_magic.state.ledger import Entry
+from lora_magic.state.removing import LossChange, Removal
 from lora_magic.state.status import Status
 from lora_magic.state.sweep_result import Sweep, SweepArm
 from lora_magic.training.forgetting import Answered, AnswerForgetting
@@ -64,6 +68,69 @@ def spectrum(series: Series) -> Spectrum:
             for index, sigma in enumerate(sigmas, start=1)
         )
     )
+
+
+def overlap(
+    first: str, second: str, module: str, ranks: tuple[int, int] = (2, 3), **more: Any
+) -> Overlap:
+    """φ(i, j) = (i + j)/20 in 100 dimensions, at an angle of 60°; with rank 0: ΔW = 0."""
+    zero = not all(ranks)
+    usual: dict[str, Any] = {
+        "shape": (50, 100),
+        "dim": 100,
+        "counts": ranks,
+        "phi": tuple(
+            tuple((i + j) / 20 for j in range(1, ranks[1] + 1)) for i in range(1, ranks[0] + 1)
+        ),
+        "cosine": None if zero else 0.5,
+        "changes": tuple(float(rank > 0) for rank in ranks),
+        "weight": 8.0,
+    }
+    if zero:
+        usual["phi"] = ()
+    return Overlap(first, second, module, **{**usual, **more})
+
+
+def amplified(adapter: str, module: str, rank: int = 4) -> Amplified:
+    """A row of table 7; with rank 0: ΔW = 0."""
+    found = Amplification(rank, 0.5, 21.5, 0.25, 2.5, 62.0) if rank else None
+    return Amplified(adapter, module, found)
+
+
+def similarity(
+    *adapters: str, modules: tuple[str, ...] = ("0.q", "1.q"), **more: Any
+) -> Similarity:
+    """These adapters on these modules."""
+    overlaps = [
+        overlap(first, second, module)
+        for at, first in enumerate(adapters)
+        for second in adapters[at + 1 :]
+        for module in modules
+    ]
+    usual: dict[str, Any] = {
+        "overlaps": tuple(overlaps),
+        "amplified": tuple(amplified(name, module) for name in adapters for module in modules),
+    }
+    if len(adapters) == 1:
+        usual["intruding"] = tuple(
+            Intruding(adapters[0], module, (0.9, 0.25, 0.75), (1,)) for module in modules
+        )
+    return Similarity(adapters, "inputs", **{**usual, **more})
+
+
+def removal(adapter: str = "pirate", new: str = "less", **more: Any) -> Removal:
+    """Two of three intruders gone, at a little more loss."""
+    modules = (
+        ModuleIntruders(f"{adapter}.q", 3, 1, 0.25, 2.0, 0.125),
+        ModuleIntruders(f"{adapter}.v", 0, 0, None, 0.0, 0.0),
+    )
+    usual: dict[str, Any] = {
+        "modules": modules,
+        "parameters": 1024,
+        "loss": LossChange(3.25, 1.125, 1.25, 0.0625, 0.1875, 12),
+        "forgotten": (AnswerForgetting(24, 20, 12, 24, 22), AnswerForgetting(24, 22, 18, 24, 22)),
+    }
+    return Removal(adapter, new, **{**usual, **more})
 
 
 def pane(adapter: str, text: str, **more: Any) -> Pane:
@@ -425,6 +492,14 @@ def _evaluation_of_labels(text: str) -> Bundle:
 ALL: dict[str, Callable[[str], Bundle]] = {
     "spectrum": lambda text: shown(spectrum(modules(2, ("q_proj", text), adapter=text))),
     "spectrum of many": lambda text: shown(spectrum(modules(12, ("q_proj", text), adapter=text))),
+    "similarity": lambda text: shown(
+        similarity(text, "b", modules=(f"0.{text}", f"1.{text}"), notes=(text,))
+    ),
+    "similarity of one": lambda text: shown(similarity(text, modules=(text,), notes=(text,))),
+    "similarity of many": lambda text: shown(
+        similarity(text, "b", "c", modules=tuple(f"{layer}.{text}" for layer in range(30)))
+    ),
+    "removed intruders": lambda text: shown(removal(text, text, notes=(text,))),
     "comparison": _comparison,
     "scored comparison": _scored_comparison,
     "scores": _scores,
