@@ -21,7 +21,7 @@ from lora_magic.views.text import shortened
 # A saved notebook shows a cell of JupyterLab about 700 px wide on a screen of 800.
 _WIDTH = 690.0
 _WIDEST, _HIGHEST, _LOWEST = 56.0, 22.0, 7.0
-_LETTER, _DIGIT, _LABEL_LETTERS = 6.2, 5.2, 24
+_LETTER, _BOLD, _DIGIT, _LABEL_LETTERS = 6.7, 8.3, 5.4, 24
 _HEAD, _FOOT = 46.0, 44.0
 _LEGEND = 200.0
 # Cividis, by Nuñez, Anderton and Renslow 2018, at five places.
@@ -53,7 +53,9 @@ def heat_map(
     """
     frame = _Frame(rows, columns)
     shapes = [
-        svg.label(0, 13, shortened(one_line(title), 96), size=12, weight="600"),
+        svg.label(
+            0, 13, shortened(one_line(title), int(frame.width / _BOLD)), size=12, weight="600"
+        ),
         *frame.labels(),
         *(_named_cells if live else _cells)(frame, values, low, high),
         *_digits_in(frame, values, low, high),
@@ -99,11 +101,11 @@ class _Frame:
         x, y = self.corner(row, column)
         return x + self.inside[0] / 2, y + self.inside[1] / 2 + 3.5
 
-    def box(self, row: int, column: int) -> str:
-        """A cell as part of a path."""
-        x, y = map(svg.coordinate, self.corner(row, column))
-        wide, high = map(svg.coordinate, self.inside)
-        return f"M{x},{y}h{wide}v{high}h-{wide}z"
+    def stroke(self, row: int, column: int) -> str:
+        """A cell as a part of a path that is as wide as a cell is high."""
+        x, y = self.corner(row, column)
+        middle = svg.coordinate(y + self.inside[1] / 2)
+        return f"M{svg.coordinate(x)},{middle}h{svg.coordinate(self.inside[0])}"
 
     def labels(self) -> Iterator[Markup]:
         """The names of the rows, and of as many columns as fit."""
@@ -129,14 +131,15 @@ class _Frame:
 def _cells(
     frame: _Frame, values: Sequence[Sequence[float | None]], low: float, high: float
 ) -> Iterator[Markup]:
-    """A path for all boxes of one colour, and the hatched ones: an image has to be small."""
+    """A path for all cells of one colour, and the hatched ones: an image has to be small."""
     places: dict[int | None, list[str]] = {}
     for i, j, value in _numbered(values):
         level = None if value is None else _level(value, low, high)
-        places.setdefault(level, []).append(frame.box(i, j))
-    for level, boxes in places.items():
+        places.setdefault(level, []).append(frame.stroke(i, j))
+    wide = svg.coordinate(frame.inside[1])
+    for level, cells in places.items():
         if level is not None:
-            yield tag("path", d="".join(boxes), fill=_colour(level))
+            yield tag("path", d="".join(cells), stroke=_colour(level), stroke_width=wide)
     for i, j, value in _numbered(values):
         if value is None:
             yield from _hatched(*frame.corner(i, j), *frame.inside)
@@ -151,7 +154,8 @@ def _named_cells(
         if value is None:
             drawn = _hatched(*frame.corner(i, j), *frame.inside)
         else:
-            drawn = [tag("path", d=frame.box(i, j), fill=_colour(_level(value, low, high)))]
+            colour = _colour(_level(value, low, high))
+            drawn = [svg.box(*frame.corner(i, j), *frame.inside, fill=colour)]
         yield tag("g", title, *drawn)
 
 
