@@ -84,7 +84,7 @@ FRAMES = {
     "confusion": "adapter label predicted rows",
     "spectrum": "adapter module index sigma",
     "spectrum summary": "adapter module rank effective_rank stable_rank energy_90 sigma_1 norm"
-    " note",
+    " note relative_norm intruders",
     "ratio": "module outputs inputs rank formula trainable",
     "merge": "module relative_change lost_to_rounding bytes",
     "compress": "module rank_before rank_after norm error",

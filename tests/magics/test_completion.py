@@ -26,6 +26,7 @@ from lora_magic.data.files import read_file
 from lora_magic.data.rows import read_text
 from lora_magic.errors import CommandError, LoraMagicError
 from lora_magic.evaluation.board import Board
+from lora_magic.lowrank.spectrum import check_measure
 from lora_magic.magics.aliases import SAME
 from lora_magic.magics.completion import NOTHING, offer
 from lora_magic.magics.shell import KEPT_AS
@@ -313,6 +314,7 @@ CHECKS: dict[str, tuple[int, Callable[[str], object]]] = {
     "%lora sweep x --schedule": (3, lambda word: plan(SMALL, 2, schedule=word)),
     "%lora sweep x --template": (2, lambda word: PromptForm.of(tiny_tokenizer(chat=True), word)),
     "%lora board --sort": (16, Board(()).sorted),
+    "%lora spectrum --measure": (8, check_measure),
     "%lora sweep x --format": (7, lambda word: read_file(Path("rows.txt"), word)),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -21,7 +22,12 @@ from lora_magic.compare.scores import ScoredAnswer, Scores
 from lora_magic.evaluation.board import Board, BoardRow, Curve
 from lora_magic.evaluation.evaluation import EvaluatedRow, Evaluation
 from lora_magic.evaluation.votes import Vote, Votes
-from lora_magic.lowrank.spectrum import Spectrum, SpectrumRow
+from lora_magic.lowrank.spectrum import (
+    ModuleIntruders,
+    ModuleWeight,
+    Spectrum,
+    SpectrumRow,
+)
 from lora_magic.state.doctor import NOTE, OK, PROBLEM, Examination, Finding
 from lora_magic.state.history import Difference, History
 from lora_magic.state.ledger import Entry
@@ -60,6 +66,20 @@ def spectrum(series: Series) -> Spectrum:
             for index, sigma in enumerate(sigmas, start=1)
         )
     )
+
+
+def _one_module(text: str) -> Spectrum:
+    """Two adapters on one module beside W, with an intruder; one name everywhere."""
+    found = spectrum([(text, text, [1.0, 0.5]), ("other", text, [2.0, 0.1])])
+    intruders = (ModuleIntruders(text, text, ((2, 4.0, 0.3),)),)
+    weights = (ModuleWeight(text, 12.0, 3, (9.0, 3.0, 1.0)),)
+    return replace(found, weights=weights, intruders=intruders, merged=text)
+
+
+def _with_intruders(text: str) -> Spectrum:
+    found = spectrum(modules(12, ("q_proj", text), adapter=text))
+    examined = [ModuleIntruders(text, path, ((1, 1.0, 0.2),)) for path in found.modules[::3]]
+    return replace(found, intruders=tuple(examined), measure="intruders")
 
 
 def pane(adapter: str, text: str, **more: Any) -> Pane:
@@ -379,6 +399,8 @@ def _evaluation_of_labels(text: str) -> Bundle:
 ALL: dict[str, Callable[[str], Bundle]] = {
     "spectrum": lambda text: shown(spectrum(modules(2, ("q_proj", text), adapter=text))),
     "spectrum of many": lambda text: shown(spectrum(modules(12, ("q_proj", text), adapter=text))),
+    "spectrum of one module": lambda text: shown(_one_module(text)),
+    "spectrum with intruders": lambda text: shown(_with_intruders(text)),
     "comparison": _comparison,
     "scored comparison": _scored_comparison,
     "scores": _scores,
