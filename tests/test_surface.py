@@ -84,7 +84,7 @@ FRAMES = {
     "confusion": "adapter label predicted rows",
     "spectrum": "adapter module index sigma",
     "spectrum summary": "adapter module rank effective_rank stable_rank energy_90 sigma_1 norm"
-    " note",
+    " note relative_norm intruders",
     "lens": "adapter reading token word score rank layer",
     "similarity": "first second module i j phi chance",
     "similarity summary": "first second module rank_first rank_second phi_1 chance_1 i j phi chance"

@@ -91,7 +91,7 @@ def remove_intruders(
     size: Size,
     *,
     replace: bool,
-) -> tuple[LiveAdapter, LiveAdapter, tuple[combine.ModuleIntruders, ...]]:
+) -> tuple[LiveAdapter, LiveAdapter, tuple[combine.ModuleRemoval, ...]]:
     """Attach an adapter without the intruder dimensions of another: both, and what that did.
 
     Raises `AdapterError` for a size, which would change the rank.

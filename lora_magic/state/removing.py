@@ -10,7 +10,7 @@ from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
 from lora_magic import numbers
-from lora_magic.adapters.combine import ModuleIntruders, changed
+from lora_magic.adapters.combine import ModuleRemoval, changed
 from lora_magic.adapters.spec import BASE_NAME
 from lora_magic.compare.stack import stacked
 from lora_magic.data.row import Rows
@@ -69,7 +69,7 @@ class Removal:
 
     adapter: str
     new: str
-    modules: tuple[ModuleIntruders, ...]
+    modules: tuple[ModuleRemoval, ...]
     parameters: int
     loss: LossChange | None = None
     forgotten: tuple[Forgetting, Forgetting] | None = None

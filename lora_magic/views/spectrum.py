@@ -176,15 +176,20 @@ def _maps(record: Spectrum, live: bool) -> list[Markup]:
     finite = [one for one in numbers_of if one is not None and not math.isnan(one)]
     low = 1.0 if record.measure in _FROM_ONE else 0.0
     high = max([low, float(record.measure == "intruders"), *finite])
+    title, unit = title_of(record.measure), 1.0
+    if 0 < high < 0.1:
+        # Digits after zeros have no room in a cell.
+        exponent = math.floor(math.log10(high))
+        title, unit = f"{title} (×{numbers.power(exponent)})", 10.0**exponent
     intruding = {(one.adapter, places[one.module]) for one in record.intruders if one.found}
     return [
         heat_map(
-            matrix,
+            [[None if one is None else one / unit for one in row] for row in matrix],
             rows,
             columns,
-            f"{name}: {title_of(record.measure)}",
-            low,
-            high,
+            f"{name}: {title}",
+            low / unit,
+            high / unit,
             live=live,
             marks=[place for owner, place in intruding if owner == name],
             marked="has intruder dimensions",

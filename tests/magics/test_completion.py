@@ -27,6 +27,7 @@ from lora_magic.data.rows import read_text
 from lora_magic.errors import CommandError, LoraMagicError
 from lora_magic.evaluation.board import Board
 from lora_magic.lowrank.similarity import side_of
+from lora_magic.lowrank.spectrum import check_measure
 from lora_magic.magics.aliases import SAME
 from lora_magic.magics.completion import NOTHING, offer
 from lora_magic.magics.shell import KEPT_AS
@@ -316,6 +317,7 @@ CHECKS: dict[str, tuple[int, Callable[[str], object]]] = {
     "%lora sweep x --template": (2, lambda word: PromptForm.of(tiny_tokenizer(chat=True), word)),
     "%lora board --sort": (16, Board(()).sorted),
     "%lora similarity a,b --side": (4, side_of),
+    "%lora spectrum --measure": (8, check_measure),
     "%lora sweep x --format": (7, lambda word: read_file(Path("rows.txt"), word)),
 }
 

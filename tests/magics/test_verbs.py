@@ -114,6 +114,10 @@ CALLS = [
     ("spectrum", ("spectrum", (), {})),
     ("spectrum a b --module q_proj", ("spectrum", ("a", "b"), {"module": "q_proj"})),
     ("spectrum a,b", ("spectrum", ("a", "b"), {})),
+    (
+        "spectrum a --measure sigma_3 --intruders",
+        ("spectrum", ("a",), {"measure": "sigma_3", "intruders": True}),
+    ),
     ("spectrum a, b , c", ("spectrum", ("a", "b", "c"), {})),
     ("lens", ("lens", (None,), {})),
     ("lens pirate --seed 3", ("lens", ("pirate",), {"seed": 3})),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
 from lora_magic.adapters.combine.changes import ModuleLoss
 from lora_magic.adapters.combine.compress import Compression
-from lora_magic.adapters.combine.intruders import ModuleIntruders
+from lora_magic.adapters.combine.intruders import ModuleRemoval
 from lora_magic.adapters.count import ModuleCount, ParameterCount
 from lora_magic.adapters.merge import MergeReport, ModuleMerge
 from lora_magic.adapters.spec import AdapterSpec
@@ -25,7 +26,12 @@ from lora_magic.evaluation.evaluation import EvaluatedRow, Evaluation
 from lora_magic.evaluation.ranks import RankEvidence, RankLoss
 from lora_magic.evaluation.votes import Vote, Votes
 from lora_magic.lowrank.similarity import Amplified, Intruding, Overlap, Similarity
-from lora_magic.lowrank.spectrum import Spectrum, SpectrumRow
+from lora_magic.lowrank.spectrum import (
+    ModuleIntruders,
+    ModuleWeight,
+    Spectrum,
+    SpectrumRow,
+)
 from lora_magic.lowrank.subspace import Amplification
 from lora_magic.state.doctor import NOTE, OK, PROBLEM, Examination, Finding
 from lora_magic.state.history import Difference, History
@@ -121,8 +127,8 @@ def similarity(
 def removal(adapter: str = "pirate", new: str = "less", **more: Any) -> Removal:
     """Two of three intruders gone, at a little more loss."""
     modules = (
-        ModuleIntruders(f"{adapter}.q", 3, 1, 0.25, 2.0, 0.125),
-        ModuleIntruders(f"{adapter}.v", 0, 0, None, 0.0, 0.0),
+        ModuleRemoval(f"{adapter}.q", 3, 1, 0.25, 2.0, 0.125),
+        ModuleRemoval(f"{adapter}.v", 0, 0, None, 0.0, 0.0),
     )
     usual: dict[str, Any] = {
         "modules": modules,
@@ -131,6 +137,20 @@ def removal(adapter: str = "pirate", new: str = "less", **more: Any) -> Removal:
         "forgotten": (AnswerForgetting(24, 20, 12, 24, 22), AnswerForgetting(24, 22, 18, 24, 22)),
     }
     return Removal(adapter, new, **{**usual, **more})
+
+
+def _one_module(text: str) -> Spectrum:
+    """Two adapters on one module beside W, with an intruder; one name everywhere."""
+    found = spectrum([(text, text, [1.0, 0.5]), ("other", text, [2.0, 0.1])])
+    intruders = (ModuleIntruders(text, text, ((2, 4.0, 0.3),)),)
+    weights = (ModuleWeight(text, 12.0, 3, (9.0, 3.0, 1.0)),)
+    return replace(found, weights=weights, intruders=intruders, merged=text)
+
+
+def _with_intruders(text: str) -> Spectrum:
+    found = spectrum(modules(12, ("q_proj", text), adapter=text))
+    examined = [ModuleIntruders(text, path, ((1, 1.0, 0.2),)) for path in found.modules[::3]]
+    return replace(found, intruders=tuple(examined), measure="intruders")
 
 
 def pane(adapter: str, text: str, **more: Any) -> Pane:
@@ -500,6 +520,8 @@ ALL: dict[str, Callable[[str], Bundle]] = {
         similarity(text, "b", "c", modules=tuple(f"{layer}.{text}" for layer in range(30)))
     ),
     "removed intruders": lambda text: shown(removal(text, text, notes=(text,))),
+    "spectrum of one module": lambda text: shown(_one_module(text)),
+    "spectrum with intruders": lambda text: shown(_with_intruders(text)),
     "comparison": _comparison,
     "scored comparison": _scored_comparison,
     "scores": _scores,

@@ -14,7 +14,7 @@ from .compress import compress as compress
 from .compress import default_name as default_name
 from .compress import evidence as evidence
 from .compress import shared_out as shared_out
-from .intruders import ModuleIntruders as ModuleIntruders
+from .intruders import ModuleRemoval as ModuleRemoval
 from .intruders import changed as changed
 from .intruders import remove_intruders as remove_intruders
 from .truncations import Truncations as Truncations

@@ -31,7 +31,7 @@ SHARE = 0.25
 
 
 @dataclass(frozen=True)
-class ModuleIntruders:
+class ModuleRemoval:
     """One module before and after.
 
     `found` intruder dimensions were reduced and `left` still are some. `relative_norm` is ‖ΔW‖/‖W‖
@@ -48,7 +48,7 @@ class ModuleIntruders:
 
 def remove_intruders(
     base: BaseModel, slots: Slots, attached: LiveAdapter, new: str
-) -> tuple[LiveAdapter, tuple[ModuleIntruders, ...]]:
+) -> tuple[LiveAdapter, tuple[ModuleRemoval, ...]]:
     """An adapter with a quarter of every intruder taken away, cut to its rank, and what that did.
 
     As PEFT's `reduce_intruder_dimension` with its defaults. A module without intruders keeps its
@@ -80,13 +80,13 @@ def remove_intruders(
     return with_origin(made, [(1.0, attached)], origin, lost), tuple(rows)
 
 
-def changed(rows: list[ModuleIntruders] | tuple[ModuleIntruders, ...]) -> float:
+def changed(rows: list[ModuleRemoval] | tuple[ModuleRemoval, ...]) -> float:
     """√(Σ‖ΔW − ΔW'‖² / Σ‖ΔW‖²) over the modules."""
     norm = math.hypot(*(row.norm for row in rows))
     return math.hypot(*(row.error * row.norm for row in rows)) / norm if norm else 0.0
 
 
-def _reduced(attached: LiveAdapter, path: str) -> tuple[LowRank, ModuleIntruders]:
+def _reduced(attached: LiveAdapter, path: str) -> tuple[LowRank, ModuleRemoval]:
     update = _factored(attached, path, finite(attached, path))
     original = attached.originals[path]
     weight = outputs_first(original, start(original))
@@ -98,7 +98,7 @@ def _reduced(attached: LiveAdapter, path: str) -> tuple[LowRank, ModuleIntruders
     if found.part is not None:
         left = len(intruders(weight, less).places)
         error = weighted_sum([(1.0, update), (-1.0, less)]).norm() / norm
-    row = ModuleIntruders(path, len(found.places), left, norm / size if size else None, norm, error)
+    row = ModuleRemoval(path, len(found.places), left, norm / size if size else None, norm, error)
     return less, row
 
 

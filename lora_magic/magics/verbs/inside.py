@@ -81,9 +81,12 @@ SPECTRUM = Verb(
         Argument(
             "--measure",
             text,
-            "what the heat map shows",
+            "what the heat map shows; sigma_3 and so on too",
             "effective_rank",
-            ("effective_rank", "stable_rank", "relative_norm", "sigma_1", "sigma_2"),
+            (
+                *("effective_rank", "stable_rank", "energy_90", "norm", "relative_norm"),
+                *("intruders", "sigma_1", "sigma_2"),
+            ),
         ),
         Argument("--intruders", None, "mark the intruder dimensions of every module"),
     ),

@@ -23,7 +23,8 @@ class SpectrumControls:
     """What the heat map shows, a module to show alone, and the page."""
 
     def __init__(self, render: Render, measure: str) -> None:
-        self._render, self._busy, self._paths = render, False, {ALL: None}
+        self._render, self._busy = render, False
+        self._paths: dict[str, str | None] = {ALL: None}
         self.measure = named(ipywidgets.Dropdown, "Measure", options=[measure], value=measure)
         self.module = named(ipywidgets.Dropdown, "Module", options=[ALL], value=ALL)
         self.page = Page()
