@@ -1,8 +1,9 @@
 """Intruder dimensions: large singular vectors of W + ΔW that W does not have.
 
 Shuttleworth et al. 2024, "LoRA vs Full Fine-tuning: An Illusion of Equivalence", arXiv 2410.21228,
-algorithm 1. Found and removed with the same defaults as PEFT's `reduce_intruder_dimension`. The
-count follows ‖ΔW‖/‖W‖, so two adapters are comparable only at about equal loss.
+algorithm 1. Found and removed with the same defaults as PEFT's `reduce_intruder_dimension`, which
+is for linear layers: of a Conv1D it takes W as [k, d], and its factors do not fit there. The count
+follows ‖ΔW‖/‖W‖, so two adapters are comparable only at about equal loss.
 
 Knows matrices and updates; knows no model and no adapter.
 """

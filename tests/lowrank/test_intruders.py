@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lora_magic.lowrank.factors import LowRank
 from lora_magic.lowrank.intruders import intruders, without
+from tests.tiny import tiny_model
 
 D, K = 48, 32
 intruders_of_peft = pytest.importorskip("peft.tuners.lora.intruders")
@@ -105,3 +106,15 @@ def test_impossible_questions_are_refused() -> None:
         intruders(weight, update, new=0.0)
     with pytest.raises(ValueError, match="share"):
         without(update, intruders(weight, update), 0.0)
+
+
+def test_peft_mixes_up_the_sides_of_a_conv1d() -> None:
+    # The day it does not, ours can be compared with it there.
+    config = LoraConfig(r=2, lora_alpha=8, target_modules=["c_attn"], fan_in_fan_out=True)
+    model = get_peft_model(tiny_model("gpt2"), config)
+    layer = model.base_model.model.transformer.h[0].attn.c_attn
+    for block in model.base_model.model.transformer.h:
+        torch.nn.init.normal_(block.attn.c_attn.lora_B["default"].weight)
+    intruders_of_peft.reduce_intruder_dimension(model, logging_sink=None)
+    theirs = layer.lora_B["intruder_reduced"].weight
+    assert theirs.shape != layer.lora_B["default"].weight.shape

@@ -129,6 +129,30 @@ def test_a_small_update_has_none_and_the_new_adapter_is_the_same(session: Sessio
     assert torch.allclose(logits(session), expected, atol=1e-6)
 
 
+def test_a_conv1d_is_taken_as_outputs_by_inputs(saved_model: Saver) -> None:
+    session = Session()
+    session.load(str(saved_model("gpt2")))
+    session.attach("one", rank=2, targets="c_attn")
+    perturb(session, "one", 1.0)
+    before = session._state.attached["one"].updates()
+    record = session.compress("one", "less", remove_intruders=True)
+    assert isinstance(record, Removal)
+    after = session._state.attached["less"].updates()
+    for row in record.modules:
+        weight = session._state.slots.original(row.module).weight.double().mT
+        delta = before[row.module].dense(torch.float64)
+        u, sigma, vh = torch.linalg.svd(weight + delta, full_matrices=False)
+        own = torch.linalg.svd(weight, full_matrices=False)[0]
+        new = ((u[:, :10].mT @ own).abs().amax(1) < 0.5).nonzero().flatten()
+        assert row.found == len(new)
+        left = delta - 0.25 * (u[:, new] * sigma[new]) @ vh[new]
+        cut = [part[..., :2] for part in torch.linalg.svd(left)[:2]]
+        expected = cut[0] @ torch.diag(cut[1]) @ torch.linalg.svd(left)[2][:2]
+        found = after[row.module].dense(torch.float64)
+        assert float((found - expected).norm() / expected.norm()) < 1e-5
+    session.reset()
+
+
 def test_biases_and_norms_are_copied(session: Session) -> None:
     session.attach("one", rank=2, norms=True)
     moved(session._state.attached["one"], 0.3)
