@@ -55,6 +55,7 @@ def point(step: int) -> SimpleNamespace:
         memory=512_000_000,
         held_out=((0, 2.5),),
         adapter="",
+        inside=None,
     )
 
 
