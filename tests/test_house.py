@@ -135,6 +135,7 @@ REASONS = {
     "training/optimizers.py": "parameter groups and optimizers",
     "versions.py": OPEN_FILE,
     "views/__init__.py": INIT,
+    "views/controls/spectrum.py": "the pickers of one verb, beside those of the others",
     "views/controls/__init__.py": INIT,
     "views/text.py": "tables and widths for a terminal",
     "views/html.py": "the one place that escapes",

@@ -175,6 +175,14 @@ class Spectrum:
             for adapter, module, sigma in self._series()
         ]
 
+    @property
+    def measured(self) -> str:
+        """The measure in words: effective rank of ΔW, σ₂ of ΔW."""
+        found = _SIGMA.fullmatch(self.measure)
+        if found:
+            return f"σ{found[1].translate(_SUBSCRIPT)} of ΔW"
+        return MEASURES[self.measure]
+
     def cells(self) -> dict[tuple[str, str], float | None]:
         """What the heat map shows of each adapter and module; None where there is no such number.
 
@@ -262,12 +270,6 @@ def check_measure(measure: object) -> None:
             f"--measure {measure}: expected one of {', '.join(MEASURES)}, sigma_1, sigma_2 and so "
             f"on.{near(str(measure), MEASURES)}"
         )
-
-
-def title_of(measure: str) -> str:
-    """A measure in words: effective rank of ΔW, σ₂ of ΔW."""
-    found = _SIGMA.fullmatch(measure)
-    return f"σ{found[1].translate(_SUBSCRIPT)} of ΔW" if found else MEASURES[measure]
 
 
 def _ratio(norm: object, own: float | None) -> float | None:

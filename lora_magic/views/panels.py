@@ -172,7 +172,12 @@ def of_one_module(record: Spectrum) -> Chart:
         for at, sigma, cosine in one.found
     ]
     panel = Panel((path,), "", tuple(lines), tuple(marks))
-    words = ("σ over its index; both scales are logarithmic.", *_beside(record))
+    words = (
+        "σ over its index; both scales are logarithmic.",
+        *merged_words(record),
+        *_beside(record),
+        *intruder_words(record),
+    )
     return Chart(titled(record), words, (panel,) if lines else (), alone=True)
 
 
@@ -197,6 +202,13 @@ def _beside(record: Spectrum) -> list[str]:
             sigma = numbers.figures(row["sigma_1"])
             found.append(f"{name}: σ₁ = {sigma}, ‖ΔW‖ is {numbers.percent(share)} of ‖W‖.")
     return found
+
+
+def merged_words(record: Spectrum) -> list[str]:
+    """That a merged adapter's ΔW is not that of its factors."""
+    if not record.merged:
+        return []
+    return [f"{record.merged} is merged: its ΔW is what is in the weights, rounding included."]
 
 
 def intruder_words(record: Spectrum) -> list[str]:

@@ -130,20 +130,17 @@ def _sentences(record: Spectrum, chart: Chart | None) -> list[str]:
         return [*found, "No modules to show."]
     if not _has_numbers(record):
         return [*found, "Not trained yet: ΔW = 0 in every module."]
-    if record.merged:
-        found.append(
-            f"{record.merged} is merged: its ΔW is what is in the weights, rounding included."
-        )
-    if _is_map(record):
-        found += _map_words(record)
+    alone = chart is not None and chart.alone
     if chart is not None and chart.alone:
         found += chart.words
+    else:
+        found += panels.merged_words(record) + _map_words(record)
     zero = [(name, path) for name, path, sigmas in record.curves() if not sigmas]
     if zero:
         names = ", ".join(f"{path} ({name})" for name, path in zero[:3])
         more = f" and {len(zero) - 3} more" if len(zero) > 3 else ""
         found.append(f"n/a, since ΔW = 0: {names}{more}.")
-    return [*found, *panels.intruder_words(record)]
+    return [*found, *([] if alone else panels.intruder_words(record))]
 
 
 def _map_words(record: Spectrum) -> list[str]:
@@ -164,8 +161,6 @@ def _map_words(record: Spectrum) -> list[str]:
 
 def _maps(record: Spectrum, live: bool) -> list[Markup]:
     """A heat map for each adapter, all on one scale."""
-    from lora_magic.lowrank.spectrum import title_of
-
     rows, columns, places = grid(record.modules)
     cells = record.cells()
     values = {
@@ -176,7 +171,7 @@ def _maps(record: Spectrum, live: bool) -> list[Markup]:
     finite = [one for one in numbers_of if one is not None and not math.isnan(one)]
     low = 1.0 if record.measure in _FROM_ONE else 0.0
     high = max([low, float(record.measure == "intruders"), *finite])
-    title, unit = title_of(record.measure), 1.0
+    title, unit = record.measured, 1.0
     if 0 < high < 0.1:
         # Digits after zeros have no room in a cell.
         exponent = math.floor(math.log10(high))
@@ -292,9 +287,7 @@ def _measures(row: Row) -> list[str]:
 def _group(adapter: str, projection: str, rows: Sequence[Row]) -> list[str]:
     keys = ("effective_rank", "stable_rank", "energy_90", "sigma_1", "norm")
     spreads = [numbers.spread([row[key] for row in rows]) for key in keys]
-    shares = sorted(numbers.number(row["relative_norm"]) for row in rows)
-    ends = [numbers.percent(share) for share in (median(shares), shares[0], shares[-1])]
-    relative = ends[0] if ends[1] == ends[2] else f"{ends[0]} ({ends[1]} to {ends[2]})"
+    relative = numbers.percent(median(numbers.number(row["relative_norm"]) for row in rows))
     found = [numbers.number(row["intruders"]) for row in rows]
     return [adapter, projection, str(len(rows)), *spreads, relative, numbers.count(sum(found))]
 

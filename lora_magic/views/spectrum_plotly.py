@@ -98,6 +98,9 @@ def _layout(chart: Chart, menus: list[dict[str, Any]]) -> dict[str, Any]:
     for place, (across, up) in enumerate(_places(len(chart.panels), len(chart.panels))):
         layout[_axis("xaxis", place)] = {"domain": across, "anchor": _axis("y", place)}
         layout[_axis("yaxis", place)] = {"domain": up, "anchor": _axis("x", place)}
+    if chart.alone:
+        # One line of heading above it.
+        layout["yaxis"]["domain"] = [_FOOT / (inside + _MORE), 1 - _TITLE / (inside + _MORE)]
     return layout
 
 
