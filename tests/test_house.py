@@ -76,20 +76,20 @@ FACTORY = "demo/factory/"
 #: its message says why.
 ROOT, ALL, WITHOUT_DEMO = "lora_magic", "all", "all but demo"
 CEILINGS = {
-    "magics": 2893,
-    "state": 6333,
-    "training": 3784,
+    "magics": 3075,
+    "state": 7472,
+    "training": 3896,
     "data": 1702,
-    "evaluation": 1325,
-    "compare": 1510,
-    "adapters": 4846,
-    "base": 2682,
-    "lowrank": 704,
-    "views": 3297,
-    ROOT: 576,
-    "demo": 4467,
-    WITHOUT_DEMO: 29652,
-    ALL: 34119,
+    "evaluation": 1499,
+    "compare": 1959,
+    "adapters": 5247,
+    "base": 2685,
+    "lowrank": 1052,
+    "views": 4666,
+    ROOT: 589,
+    "demo": 4504,
+    WITHOUT_DEMO: 33842,
+    ALL: 38346,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.

@@ -76,19 +76,18 @@ def from_updates(
     trained: Mapping[str, Mapping[str, Tensor]],
     *,
     seed: int,
-    parents: tuple[str, ...],
-    like: Sequence[LiveAdapter] = (),
+    parents: Sequence[LiveAdapter],
 ) -> LiveAdapter:
     """A plain LoRA whose ΔW are these updates, rank by module; the scale goes into B.
 
     `trained` are trained parameters of the base by module path and name: biases, norms and a head.
-    `like` are adapters whose layers are copied, where they are plain LoRA, instead of made by PEFT.
+    The layers of the `parents` are copied, where they are plain LoRA, instead of made by PEFT.
     Raises `AdapterError` if there are no updates.
     """
     with slots.using({}):
         spec = _spec_of(base, updates, trained, seed)
     ranks = {path: update.rank for path, update in updates.items()}
-    layers = layers_like(base, slots, spec, ranks, like)
+    layers = layers_like(base, slots, spec, ranks, parents)
     # Layers like those that ran before need no trial.
     attached = (
         create(base, slots, name, spec)
@@ -104,7 +103,7 @@ def from_updates(
         for path, values in trained.items():
             for key, value in values.items():
                 copies[path].values[key].copy_(value)
-    attached.parents = parents
+    attached.parents = tuple(parent.name for parent in parents)
     return finished(attached)
 
 

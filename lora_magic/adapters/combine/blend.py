@@ -124,8 +124,7 @@ def blend(
         updates,
         summed(slots, weighed),
         seed=way.seed,
-        parents=tuple(attached.name for _, attached in parts),
-        like=[attached for _, attached in live],
+        parents=[attached for _, attached in parts],
     )
     report = Compression(new, new, (*losses, *(row for c in changes for row in c.dropped)))
     return with_origin(made, parts, _origin(parts, way, report), loss_of(report))

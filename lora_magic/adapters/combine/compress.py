@@ -79,8 +79,7 @@ def compress(
         updates,
         trained,
         seed=seed_of(new),
-        parents=(attached.name,),
-        like=[attached],
+        parents=[attached],
     )
     report = Compression(attached.name, new, (*rows, *change.dropped), made.record().trainable)
     origin = f"{attached.name} at rank {report.after}"

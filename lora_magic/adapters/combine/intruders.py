@@ -73,7 +73,7 @@ def remove_intruders(
         updates,
         summed(slots, [(1.0, change)]),
         seed=seed_of(new),
-        parents=(attached.name,),
+        parents=[attached],
     )
     origin = f"{attached.name} less its intruders"
     lost = f"{percent(changed(rows))} of ΔW changed"

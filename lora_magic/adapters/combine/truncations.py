@@ -110,7 +110,7 @@ class Truncations:
             updates,
             trained,
             seed=seed_of(name),
-            parents=(name,),
+            parents=[self._attached],
         )
 
     def _below(self, path: str) -> nn.Module:
