@@ -336,12 +336,22 @@ class Loop:
         gradients = [parameter.grad for parameter in self._trained]
         if not self.progress.steps and not any(g is not None and bool(g.any()) for g in gradients):
             raise TrainingError(
-                f"{self.name}: all gradients are zero at step 1, so it would learn nothing: the "
-                "loss does not depend on the adapter. Train a copy of the model that nothing else "
-                f"has changed, or attach other targets: %lora attach {self.name} --targets "
-                "all-linear --replace"
+                f"{self.name}: all gradients are zero at step 1, so it would learn nothing: "
+                f"{self._why_no_gradient()}"
             )
         self._updating = True
+
+    def _why_no_gradient(self) -> str:
+        if not any(bool(parameter.any()) for parameter in self._trained):
+            return (
+                "its weights are all zero, A and B, and the gradient of each is a multiple of the "
+                f"other. Attach it again: %lora attach {self.name} --replace"
+            )
+        return (
+            "the loss does not depend on the adapter. Train a copy of the model that nothing else "
+            f"has changed, or attach other targets: %lora attach {self.name} --targets "
+            "all-linear --replace"
+        )
 
     def _take_steps(self, folder: str) -> str:
         """The steps that are not finished yet; returns why a tracker got no more, or ""."""

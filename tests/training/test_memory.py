@@ -209,6 +209,15 @@ def test_gradients_that_are_all_zero_are_an_error_at_step_one() -> None:
     assert not change_of(model, before, head)
 
 
+def test_two_zero_factors_are_named_as_the_reason() -> None:
+    model = adapted()
+    with torch.no_grad():
+        for parameter in trainable(model):
+            parameter.zero_()
+    with pytest.raises(TrainingError, match=r"all zero, A and B.*%lora attach a --replace"):
+        run("a", model, TOKENIZER, encoded(), spec())
+
+
 def _adding(parameter: Tensor) -> Callable[..., Any]:
     """Makes the loss depend on a parameter in form, with a gradient of exactly zero."""
 
