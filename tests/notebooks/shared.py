@@ -52,6 +52,20 @@ def text_of(notebook: nbformat.NotebookNode, source: str) -> str:
     )
 
 
+def check_questions(notebook: nbformat.NotebookNode) -> None:
+    """Its first cell asks eight questions, and a cell of each section asserts a number."""
+    questions = re.findall(r"^(\d)\. (.+\?)$", notebook.cells[0].source, re.MULTILINE)
+    assert [number for number, _ in questions] == list("12345678")
+    section, asserted = "", set()
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            headings = re.findall(r"^## (\d) ·", cell.source, re.MULTILINE)
+            section = headings[-1] if headings else section
+        elif section and re.search(r"^assert ", cell.source, re.MULTILINE):
+            asserted.add(section)
+    assert asserted == set("12345678")
+
+
 def check_committed(path: Path) -> None:
     """It is committed as run, with outputs that need no kernel and name no folder."""
     notebook = nbformat.read(path, as_version=4)

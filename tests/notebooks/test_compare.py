@@ -7,7 +7,13 @@ import re
 import nbformat
 import pytest
 
-from tests.notebooks.shared import NOTEBOOKS, check_committed, run_in, text_of
+from tests.notebooks.shared import (
+    NOTEBOOKS,
+    check_committed,
+    check_questions,
+    run_in,
+    text_of,
+)
 
 NOTEBOOK = NOTEBOOKS / "compare.ipynb"
 
@@ -30,16 +36,7 @@ def test_it_is_committed_with_static_outputs_and_names_no_folder() -> None:
 def test_each_of_its_eight_questions_is_answered_by_an_asserted_number(
     committed: nbformat.NotebookNode,
 ) -> None:
-    questions = re.findall(r"^(\d)\. (.+\?)$", committed.cells[0].source, re.MULTILINE)
-    assert [number for number, _ in questions] == list("12345678")
-    section, asserted = "", set()
-    for cell in committed.cells:
-        if cell.cell_type == "markdown":
-            headings = re.findall(r"^## (\d) ·", cell.source, re.MULTILINE)
-            section = headings[-1] if headings else section
-        elif re.search(r"^assert ", cell.source, re.MULTILINE):
-            asserted.add(section)
-    assert asserted == set("12345678")
+    check_questions(committed)
 
 
 def test_what_it_prints_are_the_numbers_that_were_committed(
