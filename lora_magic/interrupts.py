@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import inspect
 import os
 import signal
 import sys
@@ -55,7 +56,7 @@ def limited(seconds: float, work: Callable[[], Result]) -> Result:
     It ends Python code, such as a template that loops; one long call of C code is ended late.
     """
     thread, lock = threading.get_ident(), threading.Lock()
-    running: FrameType | None = sys._getframe()
+    running = inspect.currentframe()
     sent = False
 
     def end() -> None:

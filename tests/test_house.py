@@ -78,7 +78,7 @@ ROOT, ALL, WITHOUT_DEMO = "lora_magic", "all", "all but demo"
 CEILINGS = {
     "magics": 3075,
     "state": 7472,
-    "training": 3896,
+    "training": 3905,
     "data": 1702,
     "evaluation": 1499,
     "compare": 1959,
@@ -86,10 +86,10 @@ CEILINGS = {
     "base": 2685,
     "lowrank": 1052,
     "views": 4666,
-    ROOT: 589,
+    ROOT: 590,
     "demo": 4504,
-    WITHOUT_DEMO: 33842,
-    ALL: 38346,
+    WITHOUT_DEMO: 33852,
+    ALL: 38356,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.

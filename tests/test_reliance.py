@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import ast
 import inspect
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,6 +171,15 @@ def lists_are_copied_and_outputs_are_no_views() -> bool:
     torch._foreach_copy_(copies, [torch.ones(2, 3)])
     x = torch.ones(6)
     return bool(copies[0].all()) and not torch.ops.aten._unsafe_view(x, (2, 3))._is_view()
+
+
+def norms_of_a_list_are_wide() -> bool:
+    (norm,) = torch._foreach_norm([torch.tensor([3.0, 4.0])], 2, torch.float64)
+    return norm.dtype == torch.float64 and float(norm) == 5
+
+
+def frames_of_threads_are_found() -> bool:
+    return sys._current_frames()[threading.get_ident()] is inspect.currentframe()
 
 
 def attention_comes_from_a_table() -> bool:
@@ -410,6 +421,20 @@ RELIANCES = [
         lists_are_copied_and_outputs_are_no_views,
     ),
     Reliance(
+        "torch",
+        "_foreach_norm",
+        "state/inside_run.py",
+        "the norms of many gradients at once",
+        norms_of_a_list_are_wide,
+    ),
+    Reliance(
+        "Python",
+        "_current_frames",
+        "interrupts.py",
+        "whether a block that has a time limit still runs",
+        frames_of_threads_are_found,
+    ),
+    Reliance(
         "transformers",
         "_attn_implementation, masking_utils",
         "training/documents.py",
@@ -639,6 +664,7 @@ PUBLIC = {
     "plotly.graph_objects",
     "safetensors.torch",
     "torch.func",
+    "torch.linalg",
     "torch.nn.functional",
     "torch.nn.modules",  # its registration hooks are documented under this path
     "torch.utils.data",
