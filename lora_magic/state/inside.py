@@ -157,12 +157,14 @@ def weight_of(state: SessionState, path: str) -> Tensor:
 
 def _only(name: str, deltas: Mapping[str, Update], module: str) -> dict[str, Update]:
     """The deltas of the matching modules: by a path or its end, else by parts in order
-    (`0.q_proj`), else by any substring of a path."""
-    if not isinstance(module, str):
+    (`0.q_proj`), else by whole parts (`layers.1`), else by any substring of a path."""
+    if not isinstance(module, str) or not module.strip():
         raise AdapterError(f"--module {module!r}: expected a module's name.")
     matches = (
         lambda path: path == module or path.endswith(f".{module}"),
         lambda path: _in_order(module.split("."), path.split(".")),
+        # Else layer 1 would bring layers 10 to 19 along.
+        lambda path: f".{module}." in f".{path}.",
         lambda path: module in path,
     )
     for matching in matches:
