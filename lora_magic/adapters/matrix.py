@@ -113,13 +113,14 @@ def alone(shape: object, rank: object, others: Mapping[str, object]) -> MatrixCo
 
 
 def compared(share: float) -> str:
-    """A share of a whole, as `0.391%, 99.61% fewer, 1 in 256`, or `100%, nearly all of them`."""
+    """A share of a whole, as `0.391%, 99.61% fewer, 1 in 256`, or `100%, all of them`."""
     if share > 1:
         return f"{percent(share)}, more than the whole"
-    saved = [reduction(share)] if share < 1 else []
+    if share == 1:
+        return f"{percent(share)}, all of them"
     times = 1 / share
     told = f"1 in {times:,.0f}" if times >= 1.5 else "nearly all of them"
-    return ", ".join([percent(share), *saved, told])
+    return f"{percent(share)}, {reduction(share)}, {told}"
 
 
 def _sides(shape: object) -> tuple[int, int]:

@@ -94,9 +94,10 @@ class Lens:
             return f"{self.adapter}: {found}"
         of = f" of {self.asked:,}" if self.answered < self.asked else ""
         stopped = " · stopped by you" if self.stopped else ""
+        questions = f"{self.answered:,}{of} question{'s' * (self.asked != 1)}"
         return (
-            f"{self.adapter}: {found} · {self.answered:,}{of} questions, {self.positions:,} tokens "
-            f"of its answers · {numbers.duration(self.seconds)}{stopped}"
+            f"{self.adapter}: {found} · {questions}, {self.positions:,} tokens of its answers · "
+            f"{numbers.duration(self.seconds)}{stopped}"
         )
 
     def to_frame(self) -> DataFrame:

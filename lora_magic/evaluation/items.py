@@ -135,10 +135,10 @@ def _encoded(
         raise of_evaluation(error) from None
 
 
-def of_evaluation(error: DataError) -> DataError:
-    """An error about rows to train on as one about rows to evaluate."""
+def of_evaluation(error: DataError, verb: str = "evaluate") -> DataError:
+    """An error about rows to train on as one about rows to evaluate, by a verb as it is typed."""
     said = str(error).replace("to train on", "to evaluate").replace("trained on", "measured")
-    said = said.replace("%%lora_train", "%%lora evaluate").replace("train NAME", "evaluate")
+    said = said.replace("%%lora_train", f"%%lora {verb}").replace("train NAME", verb)
     return DataError(said.replace(", or raise --max-length", ""))
 
 

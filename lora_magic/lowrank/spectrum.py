@@ -113,7 +113,8 @@ class Spectrum:
 
     `measure` is what its heat map shows. `weights` are the modules' own weights. `intruders` are
     those of the modules that were examined. `merged` names an adapter whose ΔW is the one in the
-    merged weights, rounding included.
+    merged weights, rounding included. `stacked` are trained weights that are several matrices in
+    one tensor, such as experts, and have no rows.
     """
 
     rows: tuple[SpectrumRow, ...]
@@ -121,6 +122,7 @@ class Spectrum:
     weights: tuple[ModuleWeight, ...] = ()
     intruders: tuple[ModuleIntruders, ...] = ()
     merged: str = ""
+    stacked: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_measure(self.measure)

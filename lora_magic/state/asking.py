@@ -149,6 +149,8 @@ def _column(table: Table, named: str | None) -> str:
         )
     if PROMPT in columns:
         return PROMPT
+    if not columns:
+        raise DataError("the data has no columns; expected one with texts, or a list: --data VAR")
     textual = [
         name
         for name in columns
@@ -156,7 +158,7 @@ def _column(table: Table, named: str | None) -> str:
     ]
     if len(textual) == 1:
         return textual[0]
-    example = (textual or list(columns) or [PROMPT])[0]
+    example = (textual or list(columns))[0]
     raise DataError(
         f"columns {listed(columns, 20)}: {len(textual)} of them have texts and none is named "
         f'{PROMPT!r}; name the one to answer: --column "{example}"'

@@ -123,7 +123,7 @@ def check_evidence(state: SessionState, name: str | None, new: str | None, size:
 
 def refuse_reading(**flags: Any) -> None:
     """Raise `AdapterError` for a flag about rows where there are none."""
-    given = [flag for flag, value in flags.items() if value not in (None, False)]
+    given = [flag for flag, value in flags.items() if value is not None and value is not False]
     if given:
         flag = given[0].strip("_").replace("_", "-")
         raise AdapterError(
@@ -133,9 +133,13 @@ def refuse_reading(**flags: Any) -> None:
 
 
 def _flag(size: Size) -> str:
-    """The flag of a size as it is typed, "" without one."""
-    names = ("rank", "energy", "budget")
-    found = [f"--{n} {value:g}" for n, value in zip(names, size, strict=True) if value is not None]
+    """The flag of a size as it is typed, with another value for what is no number, "" without."""
+    usual = {"--rank": 8, "--energy": 0.95, "--budget": 8}
+    found = [
+        f"{flag} {value if is_number(value) else example}"
+        for (flag, example), value in zip(usual.items(), size, strict=True)
+        if value is not None
+    ]
     return found[0] if found else ""
 
 

@@ -5,13 +5,13 @@ Knows the session's state; knows no formula and no display.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
-from lora_magic.adapters.delta import merged_update, outputs_first, start
+from lora_magic.adapters.delta import copy_in, merged_update, outputs_first, start
 from lora_magic.adapters.merge import weight_norm
 from lora_magic.base.quantise import quantised_bits
 from lora_magic.errors import AdapterError, StateError, listed, near
@@ -55,7 +55,8 @@ def spectrum(
     ΔW and for an unknown measure.
     """
     check_measure(measure)
-    updates = updates_of(state, chosen(state, names, "spectrum"), module)
+    asked = chosen(state, names, "spectrum")
+    updates = updates_of(state, asked, module)
     found = replace(spectrum_of(updates), measure=measure)
     alone = len(found.modules) == 1
     shapes = {path: one.shape for deltas in updates.values() for path, one in deltas.items()}
@@ -67,7 +68,23 @@ def spectrum(
         if marked or measure == "intruders" or (alone and _quick(update))
     ]
     merged = state.merged if state.merged in updates else None
-    return replace(found, weights=tuple(weights), intruders=tuple(marks), merged=merged or "")
+    stacked = _stacked(state, asked) if module is None else ()
+    return replace(
+        found,
+        weights=tuple(weights),
+        intruders=tuple(marks),
+        merged=merged or "",
+        stacked=tuple(dict.fromkeys(stacked)),
+    )
+
+
+def _stacked(state: SessionState, names: Sequence[str]) -> Iterator[str]:
+    """Trained weights with more than two dimensions."""
+    for name in names:
+        for path, layer in state.named(name).replacements.items():
+            copied = copy_in(layer)
+            values = copied.values.items() if copied is not None else ()
+            yield from (f"{path}.{part}" for part, value in values if value.dim() > 2)
 
 
 def _quick(update: Update) -> bool:
@@ -157,12 +174,14 @@ def weight_of(state: SessionState, path: str) -> Tensor:
 
 def _only(name: str, deltas: Mapping[str, Update], module: str) -> dict[str, Update]:
     """The deltas of the matching modules: by a path or its end, else by parts in order
-    (`0.q_proj`), else by any substring of a path."""
-    if not isinstance(module, str):
+    (`0.q_proj`), else by whole parts (`layers.1`), else by any substring of a path."""
+    if not isinstance(module, str) or not module.strip():
         raise AdapterError(f"--module {module!r}: expected a module's name.")
     matches = (
         lambda path: path == module or path.endswith(f".{module}"),
         lambda path: _in_order(module.split("."), path.split(".")),
+        # Else layer 1 would bring layers 10 to 19 along.
+        lambda path: f".{module}." in f".{path}.",
         lambda path: module in path,
     )
     for matching in matches:

@@ -67,7 +67,7 @@ def ranks(
     try:
         rows = read_rows(most=most)
     except DataError as error:
-        raise encoding.of_evaluation(error) from None
+        raise encoding.of_evaluation(error, f"compress {attached.name}") from None
     passes = Passes(watch, f"truncating {attached.name} to each rank …")
     work = _Work(state, attached, truncations, passes, rows[:most], skip_bad)
     steps = truncations.ranks

@@ -199,7 +199,7 @@ def remove(
     method without factors, `DataError` for rows that cannot be measured, and `KeyboardInterrupt` if
     `watch` ends it.
     """
-    rows = None if read_rows is None else _read(read_rows, most)
+    rows = None if read_rows is None else _read(state, name, read_rows, most)
     with state.all_or_nothing():
         attached, made, modules = combining.remove_intruders(
             state, name, new, size, replace=replace
@@ -222,12 +222,15 @@ def remove(
     return Removal(attached.name, made.name, modules, parameters, loss, found, tuple(notes))
 
 
-def _read(read_rows: Callable[..., Rows], most: int | None) -> Rows:
+def _read(
+    state: SessionState, name: str | None, read_rows: Callable[..., Rows], most: int | None
+) -> Rows:
+    attached = state.named_or_active(name, "compress")
     check_most(most)
     try:
         return read_rows(most=most)
     except DataError as error:
-        raise encoding.of_evaluation(error) from None
+        raise encoding.of_evaluation(error, f"compress {attached.name}") from None
 
 
 def _losses(

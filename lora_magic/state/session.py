@@ -1203,7 +1203,7 @@ class Session:
         With `remove_intruders` the rank stays, and a quarter of every intruder dimension is taken
         away, as by PEFT's `reduce_intruder_dimension`; `new` defaults to `NAME_no_intruders`. The
         record has their number by module, what that changed of the forgetting and, with rows, of
-        the loss.
+        the loss. If `watch` returns true, it raises `KeyboardInterrupt` and attaches nothing.
         """
         from . import combining, ranks, removing
 
@@ -1220,6 +1220,7 @@ class Session:
                 most=rows,
                 skip_bad=skip_bad,
                 replace=replace,
+                watch=watch,
             )
         if given:
             combining.check_evidence(self._state, name, new, size)

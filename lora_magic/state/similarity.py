@@ -282,9 +282,11 @@ class _Work:
         same = paths if _one_draw(one, other) else [p for p in paths if _same_a(one, other, p)]
         if same:
             where = "" if len(same) == len(paths) else f" in {len(same)} of {len(paths)} modules"
+            made = one.parents or other.parents
+            remedy = "" if made else ": attach one of them with another --seed"
             yield (
                 f"{first} and {second} start from the same A{where}, so that a high φ of the inputs"
-                " shows their start, not what they learned: attach one of them with another --seed"
+                f" shows their start, not what they learned{remedy}"
             )
 
 

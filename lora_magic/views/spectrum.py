@@ -12,6 +12,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from lora_magic import numbers
+from lora_magic.errors import listed
 from lora_magic.printable import clean, one_line
 from lora_magic.views import panels, spectrum_plotly, spectrum_svg
 from lora_magic.views.heat_map import heat_map
@@ -135,6 +136,11 @@ def _sentences(record: Spectrum, chart: Chart | None) -> list[str]:
         found += chart.words
     else:
         found += panels.merged_words(record) + _map_words(record)
+    if record.stacked:
+        found.append(
+            "Left out, several matrices in one tensor, such as experts: "
+            f"{listed(record.stacked, 2)}."
+        )
     zero = [(name, path) for name, path, sigmas in record.curves() if not sigmas]
     if zero:
         names = ", ".join(f"{path} ({name})" for name, path in zero[:3])

@@ -87,6 +87,27 @@ def test_an_interrupt_shows_the_losses_and_leaves_nothing(
     assert tiny.verify()
 
 
+@pytest.mark.parametrize("rows", ["", " --data rows"])
+@pytest.mark.parametrize("passes", [1, 4])
+def test_an_interrupt_of_a_removal_leaves_nothing(
+    shell: TestingShell, tiny: Session, rows: str, passes: int
+) -> None:
+    before, left = snapshot(tiny), [passes]
+
+    def press(*_: Any) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            signal.raise_signal(signal.SIGINT)
+
+    handle = tiny.model.register_forward_hook(press)
+    with pytest.raises(Interrupted, match="was stopped; to see the session's state"):
+        shell.run(f"%lora compress pirate --remove-intruders{rows}")
+    handle.remove()
+    assert left == [0], "at once, not after the next pass"
+    assert snapshot(tiny) == before
+    assert tiny.verify()
+
+
 def test_one_matrix_is_one_call_and_imports_no_torch(shell: Any, session: Any) -> None:
     shell.run("%lora ratio --matrix 4096x4096 --rank 8")
     assert session.last == ("ratio", (), {"matrix": "4096x4096", "rank": 8})

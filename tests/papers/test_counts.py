@@ -307,4 +307,4 @@ def test_the_display_of_a_plan_without_a_rank_draws_no_factors(session: Session)
 def test_all_parameters_are_told_as_all(session: Session) -> None:
     found = session.ratio(method="full")
     assert found.trainable_parameters == found.base_parameters
-    assert "100%, nearly all of them" in found.line
+    assert "(100%, all of them)" in found.line

@@ -53,6 +53,8 @@ def test_without_a_name_it_is_prompt_or_the_only_column_of_text() -> None:
         texts_of([{"a": "x", "b": "y"}], None)
     with pytest.raises(DataError, match="0 of them have texts"):
         texts_of([{"a": 1, "b": 2}], None)
+    with pytest.raises(DataError, match=r"no columns; .* --data VAR"):
+        texts_of(pandas.DataFrame(), None)
 
 
 @pytest.mark.parametrize(

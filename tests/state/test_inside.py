@@ -8,15 +8,16 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from lora_magic.adapters.targets import shape_of
 from lora_magic.adapters.trainable_copy import TrainableCopy
 from lora_magic.errors import AdapterError
 from lora_magic.lowrank.spectrum import Spectrum
 from lora_magic.state.session import Session
-from tests.adapters.shared import VARIANTS, uneven
+from tests.adapters.shared import VARIANTS, moved, uneven
 from tests.conftest import perturb
-from tests.tiny import tiny_model, tiny_tokenizer
+from tests.tiny import tiny_config, tiny_model, tiny_tokenizer
 
 #: Methods without a ΔW, and those that read rows for their initialisation or need biases.
 OTHER = ("prefix", "prompt", "houlsby", "adapter-l", "eva", "bitfit")
@@ -146,6 +147,23 @@ def test_intruders_are_counted_where_a_new_direction_outgrows_w(session: Session
             assert value == pytest.approx(float(sigma[place - 1]), rel=1e-6)
             assert cosine < 0.5
     assert session.spectrum("one", module="0.q_proj").intruders[0].found[0][0] == 1
+
+
+def test_trained_experts_in_one_tensor_are_left_out_and_named() -> None:
+    config = {**tiny_config("mistral").to_dict(), "num_local_experts": 2}
+    config = AutoConfig.for_model(**{**config, "model_type": "mixtral"})
+    session = Session()
+    session.use(AutoModelForCausalLM.from_config(config).eval(), tiny_tokenizer())
+    session.attach("one", method="full")
+    moved(session._state.attached["one"])
+    state = dict(session._state.attached["one"].tensors())
+    deep = {name.replace(".values", "") for name, tensor in state.items() if tensor.dim() > 2}
+    found = session.spectrum("one")
+    assert deep
+    assert set(found.stacked) == deep
+    assert f"such as experts: {found.stacked[0]}" in repr(found)
+    assert session.spectrum("one", module="q_proj").stacked == ()
+    session.reset()
 
 
 def test_w_is_decomposed_once(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,10 +6,11 @@ import pandas
 import pytest
 import torch
 
+from lora_magic.errors import AdapterError
 from lora_magic.state.session import Session
 from tests.conftest import Saver, perturb
 from tests.state.shared import ROWS, snapshot
-from tests.tiny import ARCHITECTURES, tiny_model
+from tests.tiny import ARCHITECTURES, tiny_model, tiny_tokenizer
 
 
 def test_a_list_of_prompts_is_compared_as_so_many_prompts(session: Session) -> None:
@@ -109,6 +110,24 @@ def test_a_module_is_named_by_its_path_its_end_its_parts_or_a_piece(
 ) -> None:
     session.attach("one", rank=2)
     assert session.spectrum("one", module=module).to_frame().module.nunique() == count
+
+
+@pytest.mark.parametrize("module", ["1", "layers.1"])
+def test_layer_1_is_not_layer_10(module: str) -> None:
+    session = Session()
+    session.use(tiny_model(num_hidden_layers=11), tiny_tokenizer())
+    session.attach("one", rank=2, targets="q_proj")
+    found = session.spectrum("one", module=module).modules
+    assert found == ("model.layers.1.self_attn.q_proj",)
+    session.reset()
+
+
+@pytest.mark.parametrize("module", ["", " "])
+def test_a_blank_module_is_no_module(module: str, session: Session) -> None:
+    session.attach("one", rank=2)
+    for look in (session.spectrum, session.similarity):
+        with pytest.raises(AdapterError, match="expected a module's name"):
+            look("one", module=module)
 
 
 def test_status_names_the_next_thing_to_type(session: Session) -> None:

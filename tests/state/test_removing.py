@@ -191,6 +191,7 @@ MISTAKES: list[tuple[Any, str]] = [
     (lambda s: s.compress("one", remove_intruders=True, text=ROWS, rows=0), "--rows 0"),
     (lambda s: s.compress("one", remove_intruders=True, data=[]), "the data is empty"),
     (lambda s: s.compress("one", remove_intruders=True, data=[("a", "")]), "no row has a"),
+    (lambda s: s.compress("one", remove_intruders=True, budget="x"), "keeps the rank"),
 ]
 
 
@@ -238,6 +239,20 @@ def test_an_interrupt_attaches_nothing(large: Session, monkeypatch: pytest.Monke
         large.compress("one", remove_intruders=True)
     assert list(large.adapters) == ["one"]
     assert large.active == "one"
+
+
+@pytest.mark.parametrize("calls", [1, 2, 4])
+def test_ending_it_by_watch_attaches_nothing(large: Session, calls: int) -> None:
+    before, said = snapshot(large), []
+
+    def watch(line: Any) -> bool:
+        said.append(line())
+        return len(said) >= calls
+
+    with pytest.raises(KeyboardInterrupt):
+        large.compress("one", text=ROWS, remove_intruders=True, watch=watch)
+    assert "measuring one and one_no_intruders" in said[0]
+    assert snapshot(large) == before
 
 
 def test_of_a_classifier_the_loss_is_measured_and_no_forgetting() -> None:

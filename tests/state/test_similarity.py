@@ -207,6 +207,13 @@ def test_adapters_from_one_seed_and_so_one_a_bring_a_warning(two: Session) -> No
     assert len([n for n in two.similarity("other,left,right").notes if "same A" in n]) == 1
 
 
+def test_adapters_made_from_one_are_not_told_to_take_another_seed(two: Session) -> None:
+    two.compress("two", "small", rank=1)
+    two.compress("two", "middle", rank=2)
+    (warned,) = (note for note in two.similarity("small,middle").notes if "same A" in note)
+    assert "--seed" not in warned
+
+
 def test_adapters_opened_from_folders_are_known_by_the_seed_on_their_cards(
     two: Session, tmp_path: Path
 ) -> None:

@@ -54,6 +54,11 @@ def test_a_missing_reading_says_why_in_its_place() -> None:
     assert STATES_LIMIT not in plain
 
 
+def test_one_question_is_a_question() -> None:
+    assert " · 1 question, " in a_lens(1, asked=1, answered=1).line
+    assert " · 1 of 2 questions, " in a_lens(1, asked=2, answered=1).line
+
+
 def test_without_any_token_there_is_one_line() -> None:
     found = Lens("new", (), (), 100, no_words="no words: it is not trained")
     plain, page = both(found)

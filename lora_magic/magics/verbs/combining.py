@@ -57,7 +57,11 @@ def _compress(call: Call) -> object:
             reporter.count(line)
         return stop.requested
 
-    with Stop() as stop:
+    stop = Stop()
+    if flags.get("remove_intruders"):
+        # A part of that is no result: ■ raises at once, as it does without rows.
+        return call.session.compress(**call.words, **flags, watch=watch)
+    with stop:
         return call.session.compress(**call.words, **flags, watch=watch)
 
 
