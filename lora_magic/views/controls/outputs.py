@@ -25,6 +25,15 @@ MIME = "application/vnd.jupyter.widget-view+json"
 _MARK = "lora-magic-controls"
 _LINE = f".jp-OutputArea-child:has(.{_MARK})"
 _ANY = ".jp-OutputArea-output *"
+#: While a slider, a list or a button has the focus, JupyterLab's shortcuts of one key are off: an
+#: arrow would move to another cell, and "r" would make this one a raw cell. It leaves fields of
+#: text alone itself. With Ctrl or ⌘ its shortcuts still work. Nothing happens in other front ends.
+_KEYS = Markup(
+    "<script>(s=>{const a=s&&s.closest('.jp-OutputArea');if(a)for(const n of['focusin','keydown',"
+    "'keyup'])a.addEventListener(n,e=>{const t=e.target;if(t.closest('.jupyter-widgets')&&"
+    "!t.matches(':read-write'))t.toggleAttribute('data-lm-suppress-shortcuts',"
+    "!(e.ctrlKey||e.metaKey))},true)})(document.currentScript)</script>"
+)
 _STYLE = (
     # A dead control contains no element, only text.
     f"{_LINE} + .jp-OutputArea-child:not(:has({_ANY})) {{display: none}} "
@@ -44,7 +53,7 @@ def outputs(
     fallback = record or {}
     hint = tag("p", title, tag("span", f" {gone}"), style=f"{LINE};{SMALL};{MUTED}")
     below = tag("span", Markup(fallback.get("text/html", "")))
-    page = tag("div", hint, below, class_=_MARK) + tag("style", Markup(_STYLE))
+    page = tag("div", hint, below, class_=_MARK) + tag("style", Markup(_STYLE)) + _KEYS
     plain = "\n".join(
         str(line) for line in (fallback.get("text/plain"), f"{title} {gone}".strip()) if line
     )
