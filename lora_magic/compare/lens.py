@@ -89,7 +89,7 @@ class Lens:
     def line(self) -> str:
         """One line: the first words, and what was measured."""
         first = ", ".join(self.words[:_IN_LINE])
-        found = f"says more than the base: {first} …" if first else self.no_words
+        found = f"more often than the base it says {first} …" if first else self.no_words
         if not self.answered:
             return f"{self.adapter}: {found}"
         of = f" of {self.asked:,}" if self.answered < self.asked else ""

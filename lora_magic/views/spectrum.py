@@ -154,6 +154,8 @@ def _map_words(record: Spectrum) -> list[str]:
     ]
     if len(set(places.values())) < len(places):
         said.append("A cell of several modules, such as experts, is their median.")
+    if len(record.cells()) < len(record.modules) * len(adapters):
+        said.append("A blank cell is a module that this adapter does not adapt.")
     if len(adapters) > MAPS:
         said.append(f"The first {MAPS} of {len(adapters)} adapters are drawn: name fewer.")
     return said

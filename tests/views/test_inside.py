@@ -57,7 +57,7 @@ def test_the_caption_says_what_the_base_has_and_what_was_followed() -> None:
     text = page_of(inside("0.q", "1.q")).text
     for part in ("none of its 41 tensors has a gradient", "2 of 3 modules", "before clipping"):
         assert part in text
-    assert "A's is 0 at step 0, since ΔW = 0 there" in text
+    assert "A's is 0 at step 0, since B = 0 there" in text
     assert "run.inside.to_frame()" in text
     asked = Inside((Reading(0, ALL, {"B": 1.0}, 2),), 1, 41)
     assert "2 of the base's tensors have a gradient" in page_of(asked).text

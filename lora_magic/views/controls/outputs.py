@@ -38,7 +38,9 @@ _STYLE = (
     # A dead control contains no element, only text.
     f"{_LINE} + .jp-OutputArea-child:not(:has({_ANY})) {{display: none}} "
     # While the control works, the fallback text is hidden.
-    f"{_LINE}:has(+ .jp-OutputArea-child {_ANY}) .{_MARK} span {{display: none}}"
+    f"{_LINE}:has(+ .jp-OutputArea-child {_ANY}) .{_MARK} span {{display: none}} "
+    # A reopened chart is a picture as wide as the page where it was drawn: fit it into this one.
+    ".jp-RenderedPlotly .plot-img {max-width: 100%; height: auto}"
 )
 
 
