@@ -88,7 +88,7 @@ class Lens:
     @property
     def line(self) -> str:
         """One line: the first words, and what was measured."""
-        first = ", ".join(self.words[:_IN_LINE])
+        first = ", ".join(f"“{word}”" for word in self.words[:_IN_LINE])
         found = f"more often than the base it says {first} …" if first else self.no_words
         if not self.answered:
             return f"{self.adapter}: {found}"

@@ -39,6 +39,17 @@ def test_every_line_is_named_and_nothing_is_cut() -> None:
     assert len(lines) == 2 + 6 + 6 + 6
 
 
+def test_each_name_is_joined_to_its_line_in_the_colour_of_that_line() -> None:
+    for group in drawn(inside(*(f"{n}.q_proj" for n in range(6)))):
+        paths = [p for p in group if p.get("stroke") and p.get("fill") == "none"]
+        lines = [p for p in paths if p.get("stroke-width") == "1.5"]
+        joins = [p for p in paths if p.get("stroke-width") == "1"]
+        assert lines
+        assert sorted(p.get("stroke", "") for p in joins) == sorted(
+            p.get("stroke", "") for p in lines
+        )
+
+
 def test_the_largest_module_is_the_one_whose_values_are_shown_and_they_grow() -> None:
     picture = drawn(inside("0.small", "1.large"))
     assert "σ of 1.large" in texts(picture)
