@@ -69,14 +69,8 @@ COMPRESS = Verb(
         Argument("NEW", text, "the new adapter's name", "NAME_r4 or NAME_e95", many="?"),
         Argument("--rank", whole, "the new rank of every module", "none"),
         Argument("--energy", number, "share of Σσ² that each module keeps", "none"),
-        Argument(
-            "--budget", whole, "the parameters of this rank, distributed over modules", "none"
-        ),
-        Argument(
-            "--remove-intruders",
-            None,
-            "keep the rank, remove singular vectors of W + ΔW that W lacks",
-        ),
+        Argument("--budget", whole, "parameters of this rank, distributed over modules", "none"),
+        Argument("--remove-intruders", None, "remove singular vectors of W + ΔW that W lacks"),
         *READING,
         Argument("--rows", whole, "only the first N rows", "all"),
         _REPLACE,

@@ -88,11 +88,7 @@ SPECTRUM = Verb(
                 *("intruders", "sigma_1", "sigma_2"),
             ),
         ),
-        Argument(
-            "--intruders",
-            None,
-            "mark intruder dimensions: top singular vectors of W + ΔW that W lacks",
-        ),
+        Argument("--intruders", None, "mark top singular vectors of W + ΔW that W lacks"),
     ),
     (
         "%lora spectrum pirate",
