@@ -82,7 +82,7 @@ class Lens:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """What the adapter says more than the base, from its answers, the most telling first."""
+        """What the adapter says more often than the base in its answers, the most telling first."""
         return tuple(one.word for one in self.of(ANSWERS))
 
     @property
