@@ -28,11 +28,12 @@ _ANY = ".jp-OutputArea-output *"
 #: While a slider, a list or a button has the focus, JupyterLab's shortcuts of one key are off: an
 #: arrow would move to another cell, and "r" would make this one a raw cell. It leaves fields of
 #: text alone itself. With Ctrl or ⌘ its shortcuts still work. Nothing happens in other front ends.
+#: On the document, since the output may not be in the page yet; once for each page.
 _KEYS = Markup(
-    "<script>(s=>{const a=s&&s.closest('.jp-OutputArea');if(a)for(const n of['focusin','keydown',"
-    "'keyup'])a.addEventListener(n,e=>{const t=e.target;if(t.closest('.jupyter-widgets')&&"
-    "!t.matches(':read-write'))t.toggleAttribute('data-lm-suppress-shortcuts',"
-    "!(e.ctrlKey||e.metaKey))},true)})(document.currentScript)</script>"
+    "<script>if(!window.loraMagicKeys){window.loraMagicKeys=1;for(const n of['focusin','keydown',"
+    f"'keyup'])document.addEventListener(n,e=>{{const t=e.target,a=t.closest('.jp-OutputArea');"
+    f"if(a&&a.querySelector('.{_MARK}')&&t.closest('.jupyter-widgets')&&!t.matches(':read-write'))"
+    "t.toggleAttribute('data-lm-suppress-shortcuts',!(e.ctrlKey||e.metaKey))},true)}</script>"
 )
 _STYLE = (
     # A dead control contains no element, only text.
