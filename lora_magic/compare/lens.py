@@ -82,14 +82,14 @@ class Lens:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """What the adapter says more than the base, from its answers, the most telling first."""
+        """What the adapter says more often than the base in its answers, the most telling first."""
         return tuple(one.word for one in self.of(ANSWERS))
 
     @property
     def line(self) -> str:
         """One line: the first words, and what was measured."""
-        first = ", ".join(self.words[:_IN_LINE])
-        found = f"says more than the base: {first} …" if first else self.no_words
+        first = ", ".join(f"“{word}”" for word in self.words[:_IN_LINE])
+        found = f"more often than the base it says {first} …" if first else self.no_words
         if not self.answered:
             return f"{self.adapter}: {found}"
         of = f" of {self.asked:,}" if self.answered < self.asked else ""

@@ -159,7 +159,7 @@ class RankEvidence:
             told = "its loss is not above the whole adapter's"
             if most > 0:
                 told = f"it loses at most {self.share(most)} of the gain"
-            return f"rank {self.rank} of {self.full} is enough for {name}: {told} (95 %)"
+            return f"rank {self.rank} of {self.full} is enough for {name}: {told} (95 % confidence)"
         if self.different < FEWEST:
             return f"too few rows to choose a rank of {name}: give at least {FEWEST} that differ"
         if not self._gains:

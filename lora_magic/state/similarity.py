@@ -260,7 +260,7 @@ class _Work:
                 alone = len(own.keys() - rest.keys())
                 if alone:
                     several = f"{alone} module{'s' * (alone != 1)}"
-                    yield f"{several} of {name} alone, left out of φ"
+                    yield f"{several} that only {name} adapts: left out of φ"
         if self._cut > self._most:
             yield f"φ of the first {self._most} of {self._cut} directions"
         if self._left_out:

@@ -52,6 +52,7 @@ def heat_map(
     corner, which the legend calls `marked`.
     """
     frame = _Frame(rows, columns)
+    missing = any(one is None for row in values for one in row)
     shapes = [
         svg.label(
             0, 13, shortened(one_line(title), int(frame.width / _BOLD)), size=12, weight="600"
@@ -60,8 +61,8 @@ def heat_map(
         *(_named_cells if live else _cells)(frame, values, low, high),
         *_digits_in(frame, values, low, high),
         *(_corner(frame.corner(*place), frame.inside[0]) for place in marks),
-        *_legend(frame, low, high, any(one is None for row in values for one in row)),
-        *(_mark_legend(frame, marked) if marks else ()),
+        *_legend(frame, low, high, missing),
+        *(_mark_legend(frame, marked, missing) if marks else ()),
     ]
     draw = svg.picture if live else svg.image
     return draw(frame.width, frame.height, _described(values, rows, columns, title), *shapes)
@@ -197,8 +198,8 @@ def _corner(place: svg.Point, wide: float) -> Markup:
     return tag("path", d=drawn, fill=ORANGE, stroke=_WHITE, stroke_width=".8")
 
 
-def _mark_legend(frame: _Frame, marked: str) -> Iterator[Markup]:
-    left, top = frame.left + _LEGEND + 84, frame.bottom + 10
+def _mark_legend(frame: _Frame, marked: str, missing: bool) -> Iterator[Markup]:
+    left, top = frame.left + _LEGEND + (84 if missing else 24), frame.bottom + 10
     yield _corner((left, top + 1), 8)
     yield svg.label(left + 14, top + 9, marked)
 

@@ -151,22 +151,26 @@ def _drawn(chart: _Chart, last: int, best: int | None) -> list[Markup]:
         places = [(across(at), float("nan") if v is None else up(v)) for at, v in points]
         shapes.append(svg.path(places, colour, 1.5))
         seen = [place for place in places if place[1] == place[1]]
-        ends += [(*seen[-1], name)] if seen else []
+        ends += [(*seen[-1], name, colour)] if seen else []
     return [*shapes, *_names(ends)]
 
 
-def _names(ends: Sequence[tuple[float, float, str]]) -> Iterator[Markup]:
-    """The names of lines at their ends, moved apart where they would cover each other."""
+def _names(ends: Sequence[tuple[float, float, str, str]]) -> Iterator[Markup]:
+    """The names of lines at their ends, moved apart where they would cover each other.
+
+    A short line in its colour leads from the end to the name.
+    """
     ordered = sorted(ends, key=lambda end: end[1])
     heights: list[float] = []
-    for _, y, _ in ordered:
+    for _, y, *_ in ordered:
         heights.append(max(y, heights[-1] + _HIGH) if heights else y)
     low = _BOTTOM - 4
     for at in reversed(range(len(heights))):
         heights[at] = min(heights[at], low)
         low = heights[at] - _HIGH
-    for (x, _, name), y in zip(ordered, heights, strict=True):
-        yield svg.label(x + 5, y + 4, name)
+    for (x, line, name, colour), y in zip(ordered, heights, strict=True):
+        yield svg.path([(x + 1, line), (x + 8, y)], colour, 1)
+        yield svg.label(x + 10, y + 4, name)
 
 
 def _placed(left: float, top: float, shapes: Sequence[Markup]) -> Markup:
@@ -185,20 +189,21 @@ def _said(chart: _Chart) -> str:
 
 def _caption(inside: Inside, found: Sequence[_Chart]) -> str:
     """What the charts show, of which modules, and what the base has."""
-    parts = ["Inside the run, against the steps taken; gradients before clipping"]
+    parts = ["Against the steps taken. Gradients are before clipping"]
     first = inside.of(ALL)[:1]
     zero = any(one.gradients.get("A") == 0 and one.step == 0 for one in first)
-    parts += ["A's is 0 at step 0, since ΔW = 0 there"] if zero and _starts_at_zero(inside) else []
+    parts += ["A's is 0 at step 0, since B = 0 there"] if zero and _starts_at_zero(inside) else []
     if inside.base_gradients:
         parts.append(f"{inside.base_gradients} of the base's tensors have a gradient")
     else:
         parts.append(f"W0: none of its {count(inside.base_tensors)} tensors has a gradient")
     followed = len(inside.followed)
     if followed < inside.modules:
-        parts.append(f"ΔW of {followed} of {inside.modules} modules, for at most 1 % of the time")
+        some = f"{followed} of {inside.modules} modules"
+        parts.append(f"ΔW is followed in {some}, to take at most 1 % of the time")
     if not any(one.sigma for one in inside.readings):
         parts.append("σ and rank are not followed: this ΔW is not a product of factors")
-    return f"{'; '.join(parts)}."
+    return f"{'. '.join(parts)}."
 
 
 def _starts_at_zero(inside: Inside) -> bool:

@@ -46,10 +46,10 @@ ANSWERS_LIMIT = (
 )
 STATES_LIMIT = (
     "The mean change of the states before the answer, as a share of their length, and its tokens "
-    "through final norm and head. It shows "
-    "only what changes alike for all questions, in early layers roughly, and neither how likely a "
-    "token is nor when it comes. A random direction of equal length gives tokens too: only what "
-    "differs from them may mean something."
+    "through final norm and head. It shows only what changes in the same way for all questions, "
+    "roughly in early layers, and neither how likely a token is nor when it comes. A random "
+    "direction of equal length gives tokens too: only tokens that differ from those may mean "
+    "something."
 )
 
 
@@ -69,7 +69,7 @@ def _answers(lens: Lens) -> Markup:
     found = lens.of("answers")
     most = max((one.score for one in found), default=1.0)
     rows = [[_word(one.word), joined([_bar(one.score / most), " ", _nats(one)])] for one in found]
-    body = [table("Words it says more than the base", ["word", "nats"], rows, left=2)]
+    body = [table("Words it says more often than the base", ["word", "nats"], rows, left=2)]
     if not found:
         body = [line(_sentence(lens.no_words))]
     return _pane(FROM_ANSWERS, *body, line(SCORE, muted=True), line(ANSWERS_LIMIT, muted=True))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: Modules in the table of the shared budget.
 MODULES = 60
 _HEADER = (
-    *("Rank", "Parameters", "ΔW lost", "Loss", "Excess, of the gain", "At most (95 %)"),
+    *("Rank", "Parameters", "ΔW lost", "Loss", "Excess (of the gain)", "At most (95 %)"),
     *("Same answers", "Enough"),
 )
 _WIDTH, _HEIGHT = 360.0, 214.0
@@ -170,7 +170,7 @@ def _loss(found: RankEvidence) -> Markup:
     said = ", ".join(f"rank {loss.rank} {numbers.figures(loss.loss)}" for loss in losses)
     label = f"Held-out loss by rank: {said}; base {numbers.figures(found.base_loss)}"
     drawn = svg.image(_WIDTH, _HEIGHT, label, *shapes)
-    return figure(drawn, "Loss by rank, with 5 % to 95 % of the bootstrap")
+    return figure(drawn, "Loss by rank; bars: 5th to 95th percentile of the bootstrap")
 
 
 def _ends(found: RankEvidence, loss: RankLoss) -> tuple[float, float]:
@@ -197,7 +197,7 @@ def _excess(found: RankEvidence) -> Markup:
         svg.labels("middle", [(across(r), _BOTTOM + 16, t) for r, t in _columns(found)]),
         svg.label(_LEFT - 40, 12, "excess (% of the gain)"),
         svg.label(_RIGHT, _BOTTOM + 32, "rank", "end"),
-        *_level(up(1.0), ORANGE, "1 %: enough below"),
+        *_level(up(1.0), ORANGE, "below 1 %: enough"),
     ]
     for rank, value, most in shares:
         x = across(rank)
@@ -234,7 +234,8 @@ def _dot(x: float, y: float, colour: str = BLUE, *, hollow: bool = False) -> Mar
 def _level(y: float, colour: str, name: str) -> list[Markup]:
     """A horizontal line with its name at the right, above it."""
     return [
-        svg.path([(_LEFT, y), (_RIGHT, y)], colour, 1, stroke_dasharray="4 3"),
+        # From where the axis begins: further left are its numbers.
+        svg.path([(_LEFT + 10, y), (_RIGHT, y)], colour, 1, stroke_dasharray="4 3"),
         svg.label(_RIGHT, y - 4, name, "end"),
     ]
 

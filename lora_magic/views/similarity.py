@@ -39,7 +39,7 @@ ROWS, KINDS, SHOWN = 24, 4, 8
 #: Letters of a name beside a picture, and of one in its title.
 _BESIDE, _ABOVE = 12, 20
 
-_RANDOM, _ROW = "random", "what random directions have"
+_RANDOM, _ROW = "random", "the mean for random directions"
 _SIDES = {
     "inputs": "input directions of ΔW (right singular vectors)",
     "outputs": "output directions of ΔW (left singular vectors)",
@@ -97,9 +97,9 @@ def _pair(record: Similarity) -> Iterator[str]:
     first, second = map(one_line, record.adapters)
     if alive:
         yield line(
-            f"φ(i, j): how much of the smaller subspace lies in the larger one, of the first i "
-            f"directions of {first} and the first j of {second}. 1: all of it; 0: they are "
-            "orthogonal. The mean of random ones is max(i, j)/dimension.",
+            f"φ(i, j) compares the span of {first}'s first i directions with that of {second}'s "
+            "first j: the share of the smaller one that lies in the larger. 1: all of it; 0: they "
+            "are orthogonal. For random directions the mean is max(i, j)/dimension.",
             muted=True,
         )
         yield from _grids(alive)
@@ -107,7 +107,7 @@ def _pair(record: Similarity) -> Iterator[str]:
     else:
         yield line(f"φ is {NONE}: ΔW = 0 has no directions.")
     header, *rows = _by_module(record.overlaps)
-    caption = "φ(1, 1), φ of the last (i, j), and beside each what random directions have"
+    caption = "φ(1, 1), φ of the largest (i, j), and beside each the mean for random directions"
     told = medians([one.module for one in record.overlaps], ".summary()")
     yield details("φ by layer and module", table(caption, header, rows), told, opened=True)
     yield _conflict(record)
@@ -201,12 +201,12 @@ def _conflict(record: Similarity) -> Markup:
     names = list(map(one_line, record.adapters))
     found = [("", one.module, [one.degrees, one.spread, *one.relative]) for one in record.overlaps]
     rows = [
-        [module, _angle(degrees), f"90 ± {numbers.figures(spread, 2)}°", *map(shown, relative)]
+        [module, _angle(degrees), f"90 ± {numbers.figures(spread, 2)}°", *map(_share, relative)]
         for _, module, (degrees, spread, *relative) in condensed(found)
     ]
     header = ("Module", "Angle", "Random", f"‖ΔW‖/‖W‖ of {names[0]}", f"of {names[1]}")
     caption = (
-        "Below 90° they agree. At 90° they are independent, as random ones are. Above 90° they "
+        "Below 90° they agree. At 90° they are orthogonal, as random ones are. Above 90° they "
         "oppose each other, and a blend cancels a part of both."
     )
     whole = record.degrees(*record.adapters)
@@ -276,3 +276,7 @@ def _by_pair(record: Similarity) -> list[list[str]]:
 
 def _angle(value: float | None) -> str:
     return NONE if value is None else f"{value:.1f}°"
+
+
+def _share(value: float | None) -> str:
+    return NONE if value is None else numbers.percent(value)

@@ -88,7 +88,7 @@ def outputs(record: Spectrum) -> list[dict[str, object]]:
         said = []
     if chart is not None:
         whole = frame(*said, *_drawn(chart), label="Singular values")
-        text = _plain_words(record, chart) if said else one_line(chart.words[0])
+        text = _plain_words(record, chart) if said else ""
         found.append(_with_figure(chart, {"text/plain": text, "text/html": str(whole)}))
     tables = _tables(record)
     if tables:
@@ -122,10 +122,11 @@ def _words(record: Spectrum, chart: Chart | None) -> list[Markup]:
 
 
 def _plain_words(record: Spectrum, chart: Chart | None) -> str:
-    return "\n".join(map(one_line, _sentences(record, chart)))
+    return "\n".join(map(one_line, _sentences(record, chart, drawn=False)))
 
 
-def _sentences(record: Spectrum, chart: Chart | None) -> list[str]:
+def _sentences(record: Spectrum, chart: Chart | None, drawn: bool = True) -> list[str]:
+    """The same as text; without the words about a heat map where none is `drawn`."""
     found = [panels.titled(record)]
     if not record.rows:
         return [*found, "No modules to show."]
@@ -135,12 +136,16 @@ def _sentences(record: Spectrum, chart: Chart | None) -> list[str]:
     if chart is not None and chart.alone:
         found += chart.words
     else:
+<<<<<<< HEAD
         found += panels.merged_words(record) + _map_words(record)
     if record.stacked:
         found.append(
             "Left out, several matrices in one tensor, such as experts: "
             f"{listed(record.stacked, 2)}."
         )
+=======
+        found += panels.merged_words(record) + _map_words(record, drawn)
+>>>>>>> adv-views
     zero = [(name, path) for name, path, sigmas in record.curves() if not sigmas]
     if zero:
         names = ", ".join(f"{path} ({name})" for name, path in zero[:3])
@@ -149,17 +154,19 @@ def _sentences(record: Spectrum, chart: Chart | None) -> list[str]:
     return [*found, *([] if alone else panels.intruder_words(record))]
 
 
-def _map_words(record: Spectrum) -> list[str]:
+def _map_words(record: Spectrum, drawn: bool) -> list[str]:
     """What a heat map is of, what is left out, and how to see one module."""
     _, _, places = grid(record.modules)
     adapters = record.adapters
     module = one_line(record.modules[0])
-    said = [
-        f"{len(record.modules)} modules. Rows are modules, columns are layers. "
-        f"One module beside W: %lora spectrum {one_line(adapters[0])} --module {module}"
-    ]
+    way = f"One module beside W: %lora spectrum {one_line(adapters[0])} --module {module}"
+    if not drawn:
+        return [f"{len(record.modules)} modules. {way}"]
+    said = [f"{len(record.modules)} modules. Rows are modules, columns are layers. {way}"]
     if len(set(places.values())) < len(places):
         said.append("A cell of several modules, such as experts, is their median.")
+    if len(record.cells()) < len(record.modules) * len(adapters):
+        said.append("A blank cell is a module that this adapter does not adapt.")
     if len(adapters) > MAPS:
         said.append(f"The first {MAPS} of {len(adapters)} adapters are drawn: name fewer.")
     return said
@@ -306,7 +313,11 @@ def _plain_table(record: Spectrum) -> str:
         bars = _bars(sigmas[adapter, str(row["module"])])
         rows.append([clean(adapter), shortened(module, 44), *rest, bars])
     rest_line = [f"and {len(summary) - ROWS} more"] if len(summary) > ROWS else []
-    return "\n".join([plain_table(_SHORT, rows, left=2), *rest_line])
+    header = list(_SHORT)
+    if not record.intruders:
+        for cells in (header, *rows):
+            del cells[-2]
+    return "\n".join([plain_table(header, rows, left=2), *rest_line])
 
 
 def _bars(sigmas: Sequence[float]) -> str:

@@ -108,5 +108,8 @@ def test_a_spectrum_outlives_its_kernel_without_its_pickers(book: Book) -> None:
             again.screenshot("spectrum-maps", again.cell(MAPS))
             again.screenshot("spectrum-overlay", again.cell(OVERLAY))
             assert again.violations(record) == []
+        again.page.set_viewport_size(NARROW)
+        picture = again.page.locator(".plot-img:visible").first
+        assert picture.evaluate("it => it.offsetWidth <= it.parentElement.clientWidth")
     finally:
         again.close()

@@ -249,7 +249,7 @@ def test_of_different_targets_the_common_modules_are_compared(two: Session) -> N
     perturb(two, "wide")
     record = two.similarity("one,wide")
     assert {one.module.rpartition(".")[2] for one in record.overlaps} == {"v_proj"}
-    assert "2 modules of one alone, left out of φ" in record.notes
+    assert "2 modules that only one adapts: left out of φ" in record.notes
     # What only one of them has is amplified all the same.
     assert len(record.amplified) == 8
 

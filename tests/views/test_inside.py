@@ -39,6 +39,17 @@ def test_every_line_is_named_and_nothing_is_cut() -> None:
     assert len(lines) == 2 + 6 + 6 + 6
 
 
+def test_each_name_is_joined_to_its_line_in_the_colour_of_that_line() -> None:
+    for group in drawn(inside(*(f"{n}.q_proj" for n in range(6)))):
+        paths = [p for p in group if p.get("stroke") and p.get("fill") == "none"]
+        lines = [p for p in paths if p.get("stroke-width") == "1.5"]
+        joins = [p for p in paths if p.get("stroke-width") == "1"]
+        assert lines
+        assert sorted(p.get("stroke", "") for p in joins) == sorted(
+            p.get("stroke", "") for p in lines
+        )
+
+
 def test_the_largest_module_is_the_one_whose_values_are_shown_and_they_grow() -> None:
     picture = drawn(inside("0.small", "1.large"))
     assert "σ of 1.large" in texts(picture)
@@ -57,7 +68,7 @@ def test_the_caption_says_what_the_base_has_and_what_was_followed() -> None:
     text = page_of(inside("0.q", "1.q")).text
     for part in ("none of its 41 tensors has a gradient", "2 of 3 modules", "before clipping"):
         assert part in text
-    assert "A's is 0 at step 0, since ΔW = 0 there" in text
+    assert "A's is 0 at step 0, since B = 0 there" in text
     assert "run.inside.to_frame()" in text
     asked = Inside((Reading(0, ALL, {"B": 1.0}, 2),), 1, 41)
     assert "2 of the base's tensors have a gradient" in page_of(asked).text

@@ -549,3 +549,12 @@ def test_layers_are_told_apart_by_shape_and_not_by_colour_alone() -> None:
     chart = charted(modules(8, LLAMA[:1]))[PLOTLY]
     shapes = [one["marker"]["symbol"] for one in chart["data"]]
     assert len(set(shapes)) == len(shapes) == 8
+
+
+def test_plain_text_says_nothing_of_a_picture_and_has_no_empty_column() -> None:
+    record = samples.spectrum(modules(2, LLAMA))
+    plain = "".join(str(one["text/plain"]) for one in [*record.outputs(), samples.shown(record)])
+    for words in ("Rows are modules", "in every panel"):
+        assert words not in plain
+    assert "intruders" not in plain
+    assert "Rows are modules" in samples.shown(record)["text/html"]

@@ -53,7 +53,7 @@ RATIO = Verb(
             _MODULES,
             several=True,
         ),
-        Argument("--virtual-tokens", whole, "as if it had so many virtual tokens", "its own"),
+        Argument("--virtual-tokens", whole, "as if it had this many virtual tokens", "its own"),
         Argument(
             "--matrix",
             text,
@@ -88,7 +88,7 @@ SPECTRUM = Verb(
                 *("intruders", "sigma_1", "sigma_2"),
             ),
         ),
-        Argument("--intruders", None, "mark the intruder dimensions of every module"),
+        Argument("--intruders", None, "mark top singular vectors of W + ΔW that W lacks"),
     ),
     (
         "%lora spectrum pirate",
@@ -132,7 +132,7 @@ LENS = Verb(
             reads=data,
         ),
         Argument("--column", text, "the column of questions", "prompt, or the only one of text"),
-        Argument("--seed", whole, "seed of the random direction beside it"),
+        Argument("--seed", whole, "seed of the random direction to compare with"),
     ),
     ("%lora lens pirate", "%lora lens pirate --data questions"),
     answers=True,

@@ -25,11 +25,23 @@ MIME = "application/vnd.jupyter.widget-view+json"
 _MARK = "lora-magic-controls"
 _LINE = f".jp-OutputArea-child:has(.{_MARK})"
 _ANY = ".jp-OutputArea-output *"
+#: While a slider, a list or a button has the focus, JupyterLab's shortcuts of one key are off: an
+#: arrow would move to another cell, and "r" would make this one a raw cell. It leaves fields of
+#: text alone itself. With Ctrl or ⌘ its shortcuts still work. Nothing happens in other front ends.
+#: On the document, since the output may not be in the page yet; once for each page.
+_KEYS = Markup(
+    "<script>if(!window.loraMagicKeys){window.loraMagicKeys=1;for(const n of['focusin','keydown',"
+    f"'keyup'])document.addEventListener(n,e=>{{const t=e.target,a=t.closest('.jp-OutputArea');"
+    f"if(a&&a.querySelector('.{_MARK}')&&t.closest('.jupyter-widgets')&&!t.matches(':read-write'))"
+    "t.toggleAttribute('data-lm-suppress-shortcuts',!(e.ctrlKey||e.metaKey))},true)}</script>"
+)
 _STYLE = (
     # A dead control contains no element, only text.
     f"{_LINE} + .jp-OutputArea-child:not(:has({_ANY})) {{display: none}} "
     # While the control works, the fallback text is hidden.
-    f"{_LINE}:has(+ .jp-OutputArea-child {_ANY}) .{_MARK} span {{display: none}}"
+    f"{_LINE}:has(+ .jp-OutputArea-child {_ANY}) .{_MARK} span {{display: none}} "
+    # A reopened chart is a picture as wide as the page where it was drawn: fit it into this one.
+    ".jp-RenderedPlotly .plot-img {max-width: 100%; height: auto}"
 )
 
 
@@ -44,7 +56,7 @@ def outputs(
     fallback = record or {}
     hint = tag("p", title, tag("span", f" {gone}"), style=f"{LINE};{SMALL};{MUTED}")
     below = tag("span", Markup(fallback.get("text/html", "")))
-    page = tag("div", hint, below, class_=_MARK) + tag("style", Markup(_STYLE))
+    page = tag("div", hint, below, class_=_MARK) + tag("style", Markup(_STYLE)) + _KEYS
     plain = "\n".join(
         str(line) for line in (fallback.get("text/plain"), f"{title} {gone}".strip()) if line
     )
