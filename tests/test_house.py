@@ -76,20 +76,20 @@ FACTORY = "demo/factory/"
 #: its message says why.
 ROOT, ALL, WITHOUT_DEMO = "lora_magic", "all", "all but demo"
 CEILINGS = {
-    "magics": 3075,
-    "state": 7472,
+    "magics": 3078,
+    "state": 7499,
     "training": 3905,
     "data": 1702,
     "evaluation": 1499,
-    "compare": 1959,
-    "adapters": 5247,
+    "compare": 1960,
+    "adapters": 5248,
     "base": 2685,
-    "lowrank": 1052,
-    "views": 4666,
+    "lowrank": 1053,
+    "views": 4690,
     ROOT: 590,
     "demo": 4504,
-    WITHOUT_DEMO: 33852,
-    ALL: 38356,
+    WITHOUT_DEMO: 33909,
+    ALL: 38413,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.

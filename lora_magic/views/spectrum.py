@@ -136,16 +136,12 @@ def _sentences(record: Spectrum, chart: Chart | None, drawn: bool = True) -> lis
     if chart is not None and chart.alone:
         found += chart.words
     else:
-<<<<<<< HEAD
-        found += panels.merged_words(record) + _map_words(record)
+        found += panels.merged_words(record) + _map_words(record, drawn)
     if record.stacked:
         found.append(
             "Left out, several matrices in one tensor, such as experts: "
             f"{listed(record.stacked, 2)}."
         )
-=======
-        found += panels.merged_words(record) + _map_words(record, drawn)
->>>>>>> adv-views
     zero = [(name, path) for name, path, sigmas in record.curves() if not sigmas]
     if zero:
         names = ", ".join(f"{path} ({name})" for name, path in zero[:3])
