@@ -85,11 +85,11 @@ CEILINGS = {
     "adapters": 5248,
     "base": 2685,
     "lowrank": 1053,
-    "views": 4690,
+    "views": 4693,
     ROOT: 590,
     "demo": 4504,
-    WITHOUT_DEMO: 33909,
-    ALL: 38413,
+    WITHOUT_DEMO: 33912,
+    ALL: 38416,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.

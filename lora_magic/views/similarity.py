@@ -63,7 +63,8 @@ def bundle(record: Similarity) -> dict[str, object]:
     else:
         parts, rows = _pairs(record), _by_pair(record)
     notes = [tag("p", note, style=NOTE) for note in record.notes]
-    page = frame(heading(title), *notes, *parts, label="Similarity")
+    said = line(one_line(record.line))
+    page = frame(heading(title), said, *notes, *parts, label="Similarity")
     plain = [one_line(record.line), *([_plain(rows)] if rows[1:] else [])]
     return {"text/plain": "\n".join(plain), "text/html": str(page)}
 

@@ -37,6 +37,8 @@ GROUPS = 14
 #: Measures that are at least 1; the others are at least 0.
 _FROM_ONE = ("effective_rank", "stable_rank", "energy_90")
 _BARS = "▁▂▃▄▅▆▇█"
+#: The chart of several modules, as text.
+_BELOW = "The last column of the table draws the σ of each module, the largest first."
 _HEADER = (
     *("Adapter", "Module", "Rank", "Effective rank", "Stable rank", "90% in", "σ₁", "‖ΔW‖"),
     *("‖ΔW‖/‖W‖", "Intruders"),
@@ -88,7 +90,7 @@ def outputs(record: Spectrum) -> list[dict[str, object]]:
         said = []
     if chart is not None:
         whole = frame(*said, *_drawn(chart), label="Singular values")
-        text = _plain_words(record, chart) if said else ""
+        text = _plain_words(record, chart) if said else _BELOW
         found.append(_with_figure(chart, {"text/plain": text, "text/html": str(whole)}))
     tables = _tables(record)
     if tables:
@@ -241,10 +243,11 @@ def _tables(record: Spectrum) -> Markup:
         return joined([_by_projection(record), _largest(record)])
     rows = _rows(summary, summary[:ROWS])
     rest = len(summary) - len(rows)
-    caption = f"The first {ROWS} of {len(summary)} modules" if rest else "Each module"
+    caption = f"The first {ROWS} of {len(summary)} rows" if rest else "Each module"
     tail = line(f"and {rest} more: .summary() has every row", muted=True) if rest else ""
     whole = _table(f"{caption}. {_READING}", _HEADER, rows, record)
-    modules = "1 module" if len(summary) == 1 else f"{len(summary)} modules"
+    count = len(record.modules)
+    modules = "1 module" if count == 1 else f"{count} modules"
     return details(f"Table: {modules}", whole, tail, opened=True)
 
 
