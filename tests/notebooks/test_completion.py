@@ -69,7 +69,7 @@ def completed(running: Kernel, typed: str) -> list[str]:
         ("%lora train pirate --data my|", ['%lora train pirate --data "my mails.csv"']),
         ("%%lora_train pi|\na => b", ["%%lora_train pirate\na => b"]),
         ("%%lora_train pirate --lo|", ["%%lora_train pirate --lora-plus"]),
-        ("%%lora co|\nOne?", ["%%lora compare\nOne?"]),
+        ("%%lora compa|\nOne?", ["%%lora compare\nOne?"]),
         ("%lora_train fo|", ["%lora_train formal"]),
         ("%lora mer| pirate", ["%lora merge pirate"]),
         ("%lora ask What is th|", []),

@@ -70,7 +70,8 @@ def placed(*positions: float, turns: int = 1) -> list[Example]:
 
 
 def held_out(positions: Sequence[float], eval: float | None) -> set[float]:
-    return {p for p in positions if p <= held_out_below(positions, eval)}
+    below = held_out_below(positions, eval)
+    return {p for p in positions if p <= below}
 
 
 def asked(number: int) -> float:
