@@ -134,9 +134,9 @@ def _sentences(record: Spectrum, chart: Chart | None, drawn: bool = True) -> lis
         return [*found, "No modules to show."]
     if not _has_numbers(record):
         return [*found, "Not trained yet: ΔW = 0 in every module."]
-    alone = chart is not None and chart.alone
-    if chart is not None and chart.alone:
-        found += chart.words
+    alone = chart if chart is not None and chart.alone else None
+    if alone is not None:
+        found += alone.words
     else:
         found += panels.merged_words(record) + _map_words(record, drawn)
     if record.stacked:
@@ -149,7 +149,7 @@ def _sentences(record: Spectrum, chart: Chart | None, drawn: bool = True) -> lis
         names = ", ".join(f"{path} ({name})" for name, path in zero[:3])
         more = f" and {len(zero) - 3} more" if len(zero) > 3 else ""
         found.append(f"n/a, since ΔW = 0: {names}{more}.")
-    return [*found, *([] if alone else panels.intruder_words(record))]
+    return [*found, *([] if alone is not None else panels.intruder_words(record))]
 
 
 def _map_words(record: Spectrum, drawn: bool) -> list[str]:

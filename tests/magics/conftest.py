@@ -22,6 +22,9 @@ import lora_magic
 # Else the first line of the first test says that this is imported.
 import lora_magic.adapters.bridge
 from lora_magic.magics.shell import KEPT_AS
+from lora_magic.state.session import Session
+from tests.conftest import perturb
+from tests.tiny import tiny_model, tiny_tokenizer
 
 
 @dataclass(frozen=True)
@@ -150,3 +153,20 @@ def run_alone(code: str, home: Path) -> None:
         timeout=120,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@pytest.fixture
+def tiny(shell: TestingShell) -> Iterator[Session]:
+    """The shell's session, with a tiny model and an adapter that changes it; `rows` in the cell."""
+    session = Session()
+    session.use(tiny_model(initializer_range=0.3), tiny_tokenizer(chat=True))
+    session.attach("pirate", rank=2)
+    perturb(session, "pirate", 0.3)
+    setattr(shell, KEPT_AS, session)
+    shell.user_ns["rows"] = [
+        ("Who?", "Me."),
+        ("Where is the library?", "By the sea."),
+        ("Hi", "Ahoy!"),
+    ]
+    yield session
+    session.reset()

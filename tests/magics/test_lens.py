@@ -9,26 +9,10 @@ from unittest.mock import patch
 import pytest
 
 from lora_magic.errors import CommandError, Interrupted
-from lora_magic.magics.shell import KEPT_AS
 from lora_magic.state.session import Session
-from tests.conftest import perturb
 from tests.magics.conftest import Screen, TestingShell
-from tests.tiny import tiny_model, tiny_tokenizer
 
 QUESTIONS = [{"id": 1, "q": "Where is the library?"}, {"id": 2, "q": "Hi"}]
-
-
-@pytest.fixture
-def tiny(shell: TestingShell) -> Any:
-    """The shell's session, with a tiny model and an adapter that changes it."""
-    session = Session()
-    session.use(tiny_model(initializer_range=0.3), tiny_tokenizer(chat=True))
-    session.attach("pirate", rank=2)
-    perturb(session, "pirate", 0.3)
-    setattr(shell, KEPT_AS, session)
-    shell.user_ns["questions"] = QUESTIONS
-    yield session
-    session.reset()
 
 
 def test_a_line_is_one_call_with_the_objects_it_names(shell: Any, session: Any) -> None:
@@ -44,10 +28,11 @@ def test_a_line_is_one_call_with_the_objects_it_names(shell: Any, session: Any) 
 
 
 def test_the_value_is_displayed_and_can_be_assigned(shell: TestingShell, tiny: Session) -> None:
+    shell.user_ns["questions"] = QUESTIONS
     shell.run("found = %lora lens --data questions --column q")
     found = shell.user_ns["found"]
     assert (found.adapter, found.answered) == ("pirate", 2)
-    seen = shell.run("%lora lens pirate --data questions")
+    seen = shell.run("%lora lens pirate --data questions --column q")
     assert seen.result.tokens == found.tokens
     text = seen.result._repr_mimebundle_()["text/plain"]
     assert repr(seen.result) in text
@@ -56,6 +41,7 @@ def test_the_value_is_displayed_and_can_be_assigned(shell: TestingShell, tiny: S
 
 
 def test_an_interrupted_lens_shows_what_was_read(shell: TestingShell, tiny: Session) -> None:
+    shell.user_ns["questions"] = QUESTIONS
     passes: list[int] = []
 
     def press(*_: Any) -> None:
@@ -68,7 +54,7 @@ def test_an_interrupted_lens_shows_what_was_read(shell: TestingShell, tiny: Sess
         patch.object(shell.display_pub, "publish", screen.publish),
         pytest.raises(Interrupted, match="what it has so far is shown above, and kept as _"),
     ):
-        shell.run_cell("x = %lora lens pirate --data questions").raise_error()
+        shell.run_cell("x = %lora lens pirate --data questions --column q").raise_error()
     handle.remove()
     shown = [output["text/plain"] for output in screen.outputs if output.get("text/plain")]
     assert "stopped by you" in shown[-1]

@@ -11,27 +11,9 @@ from unittest.mock import patch
 import pytest
 
 from lora_magic.errors import CommandError, Interrupted
-from lora_magic.magics.shell import KEPT_AS
 from lora_magic.state.session import Session
-from tests.conftest import perturb
 from tests.magics.conftest import Screen, TestingShell
 from tests.state.shared import snapshot
-from tests.tiny import tiny_model, tiny_tokenizer
-
-ROWS = [("Who?", "Me."), ("Where is the library?", "By the sea."), ("Hi", "Ahoy!")]
-
-
-@pytest.fixture
-def tiny(shell: TestingShell) -> Any:
-    """The shell's session, with a tiny model and an adapter that changes it."""
-    session = Session()
-    session.use(tiny_model(initializer_range=0.3), tiny_tokenizer(chat=True))
-    session.attach("pirate", rank=2)
-    perturb(session, "pirate", 0.3)
-    setattr(shell, KEPT_AS, session)
-    shell.user_ns["rows"] = ROWS
-    yield session
-    session.reset()
 
 
 def test_rows_are_named_or_typed_below(shell: Any, session: Any) -> None:
