@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lora_magic.adapters.spec import AdapterSpec as AdapterSpec
     from lora_magic.compare.comparison import Comparison as Comparison
     from lora_magic.compare.lens import Lens as Lens
+    from lora_magic.cost.plan import CostPlan as CostPlan
     from lora_magic.errors import LoraMagicError as LoraMagicError
     from lora_magic.evaluation.board import Board as Board
     from lora_magic.evaluation.evaluation import Evaluation as Evaluation
@@ -35,6 +36,7 @@ _HOMES = {
     "AdapterSpec": "lora_magic.adapters.spec",
     "Board": "lora_magic.evaluation.board",
     "Comparison": "lora_magic.compare.comparison",
+    "CostPlan": "lora_magic.cost.plan",
     "Evaluation": "lora_magic.evaluation.evaluation",
     "Lens": "lora_magic.compare.lens",
     "LoraMagicError": "lora_magic.errors",
@@ -53,6 +55,7 @@ __all__ = [
     "AdapterSpec",
     "Board",
     "Comparison",
+    "CostPlan",
     "Evaluation",
     "Lens",
     "LoraMagicError",

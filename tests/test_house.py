@@ -21,19 +21,21 @@ PACKAGE = Path(__file__).parent.parent / "lora_magic"
 #: A room and the rooms that it may import at any time.
 BELOW = {
     "": {
-        *("magics", "state", "evaluation", "training", "compare", "adapters", "base", "lowrank"),
-        "data",
+        *("magics", "state", "evaluation", "training", "compare", "cost", "adapters", "base"),
+        *("lowrank", "data"),
     },
     "magics": {
         *("state", "evaluation", "training", "compare", "adapters", "base", "lowrank", "demo"),
-        *("views", "data", ""),
+        *("views", "data", "cost", ""),
     },
     "state": {
         *("evaluation", "training", "compare", "adapters", "base", "lowrank", "demo", "data"),
+        "cost",
     },
     "evaluation": {"training", "compare", "adapters", "base", "lowrank", "data"},
     "training": {"base", "data"},
     "compare": {"adapters", "base", "lowrank"},
+    "cost": {"adapters", "base"},
     "adapters": {"base", "lowrank"},
     "base": {"demo"},
     "data": set(),
@@ -82,6 +84,7 @@ CEILINGS = {
     "data": 1702,
     "evaluation": 1499,
     "compare": 1960,
+    "cost": 3000,
     "adapters": 5248,
     "base": 2685,
     "lowrank": 1053,

@@ -19,12 +19,16 @@ from lora_magic.training.forgetting import ReadText, TextForgetting
 from tests.classifiers import saved, tiny_of
 
 NAMES = """
-    Adapter AdapterSpec Board Comparison Evaluation Lens LoraMagicError MergeReport RunSummary
-    Session Similarity Spectrum Sweep TrainSpec Votes session
+    Adapter AdapterSpec Board Comparison CostPlan Evaluation Lens LoraMagicError MergeReport
+    RunSummary Session Similarity Spectrum Sweep TrainSpec Votes session
 """
 
 #: Verb → its words, then its flags. Every cell with a body also takes --out.
 SURFACE = {
+    "plan": "MODEL --bits --4bit --dtype --task --labels --trust-remote-code --method --rank"
+    " --alpha --targets --init --rslora --dora --bias --norms --rank-pattern --virtual-tokens --for"
+    " --batch-size --max-length --optimizer --checkpointing --tokens --trained-tokens --tasks --gpu"
+    " --price",
     "load": "MODEL --bits --4bit --dtype --device --task --labels --home --trust-remote-code"
     " --replace",
     "use": "VAR TOKENIZER --replace",

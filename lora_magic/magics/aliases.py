@@ -48,6 +48,10 @@ SAME = {
     "conflict": "similarity",
     "print_trainable_parameters": "ratio",
     "parameters": "ratio",
+    "cost": "plan",
+    "estimate": "plan",
+    "memory": "plan",
+    "vram": "plan",
     "load_adapter": "open",
     "unmerge_adapter": "unmerge",
 }

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from lora_magic.compare.comparison import Comparison
     from lora_magic.compare.lens import Lens
     from lora_magic.compare.prediction import Classification, Prediction
+    from lora_magic.cost.plan import CostPlan
     from lora_magic.data.records import Function
     from lora_magic.data.row import Rows
     from lora_magic.evaluation.board import Board
@@ -187,6 +188,48 @@ class Session:
             return found
 
     # The base
+
+    def plan(
+        self,
+        model: Any = None,
+        *,
+        bits: int | None = None,
+        dtype: Any = None,
+        task: str = "causal",
+        labels: Any = None,
+        trust_remote_code: bool = False,
+        method: str | None = None,
+        rank: int | None = None,
+        alpha: float | None = None,
+        targets: str | Sequence[str] | None = None,
+        init: str | None = None,
+        rslora: bool | None = None,
+        dora: bool | None = None,
+        bias: str | None = None,
+        norms: bool | None = None,
+        rank_pattern: str | Mapping[str, int] | None = None,
+        virtual_tokens: int | None = None,
+        for_: str | None = None,
+        batch_size: int | None = None,
+        max_length: int | None = None,
+        optimizer: str | None = None,
+        checkpointing: bool = False,
+        tokens: float | None = None,
+        trained_tokens: float | None = None,
+        tasks: int | None = None,
+        gpu: str | None = None,
+        price: float | None = None,
+    ) -> CostPlan:
+        """What a model, an adapter and a run will cost, before any weight is read.
+
+        `model` is a hub id, a folder, a name such as "gpt3-175b", sizes such as
+        "layers=32,width=4096", a config, or a model; by default the loaded base.
+        """
+        # Must be the first statement, while the arguments are the only locals.
+        flags = {k: v for k, v in locals().items() if k not in ("self", "model")}
+        from .plan import plan
+
+        return plan(self, model, flags)
 
     @transactional
     def load(

@@ -17,9 +17,10 @@ from lora_magic.magics.verbs.looking import (
     PANEL,
     STATUS,
 )
+from lora_magic.magics.verbs.planning import PLAN
 from lora_magic.magics.verbs.training import DATA, PREVIEW, SWEEP, TRAIN
 
-_WORK = (LOAD, USE, ATTACH, DETACH, DATA, PREVIEW, TRAIN, SWEEP, SWAP)
+_WORK = (PLAN, LOAD, USE, ATTACH, DETACH, DATA, PREVIEW, TRAIN, SWEEP, SWAP)
 _LOOK = (
     ASK,
     COMPARE,

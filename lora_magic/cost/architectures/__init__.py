@@ -1,0 +1,29 @@
+"""The architectures that a plan knows without their code: model type → function of a config.
+
+Each function takes a config's values as a mapping and gives the `Model`; defaults are those of
+transformers' own config classes. Imports a family's file when it is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lora_magic.cost.model import Model
+
+#: Model type → its family's file here, whose `FUNCTIONS` maps model types to functions.
+FAMILIES: dict[str, str] = {
+    "llama": "llama",
+}
+
+
+def function_of(model_type: str) -> Callable[[Mapping[str, Any], str], Model] | None:
+    """The function of a model type, called with a config's values and a name; None if unknown."""
+    family = FAMILIES.get(model_type)
+    if family is None:
+        return None
+    found: Callable[[Mapping[str, Any], str], Model] = importlib.import_module(
+        f"{__name__}.{family}"
+    ).FUNCTIONS[model_type]
+    return found

@@ -1,0 +1,148 @@
+"""Writes down a model's modules and its steps together, block by block, from an architecture.
+
+Knows names and sizes; the files of `architectures` know who is called what.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from lora_magic.adapters.shapes import (
+    CONV1D,
+    EMBEDDING,
+    LINEAR,
+    OTHER,
+    Cache,
+    ModuleShape,
+    Parameters,
+    Shapes,
+)
+
+from . import ops
+from .ops import Op
+
+
+class Builder:
+    """The modules and steps so far.
+
+    `within(block)` sets the block that the following steps belong to. Paths of modules must be
+    written in the order of the model's own `named_modules`; containers are added by themselves.
+    """
+
+    def __init__(self) -> None:
+        self.modules: dict[str, ModuleShape] = {}
+        self.ops: list[Op] = []
+        self.block = -1
+        self._known: set[str] = set()
+
+    def within(self, block: int) -> None:
+        """The block of the following steps, -1 for none."""
+        self.block = block
+
+    def add(
+        self,
+        path: str,
+        kind: str = OTHER,
+        parameters: Parameters = (),
+        class_name: str = "",
+        plain_lookup: bool = True,
+    ) -> None:
+        """A module; the containers above it come first, if they are new."""
+        parts = path.split(".")
+        for end in range(1, len(parts)):
+            above = ".".join(parts[:end])
+            if above not in self._known:
+                self._known.add(above)
+                self.modules.setdefault(above, ModuleShape(above, OTHER))
+        self._known.add(path)
+        self.modules[path] = ModuleShape(path, kind, parameters, class_name, plain_lookup)
+
+    def step(self, kind: str, **what: Any) -> None:
+        """A step of the current block."""
+        self.ops.append(Op(kind, block=self.block, **what))
+
+    def embedding(self, path: str, rows: int, width: int, **what: Any) -> None:
+        """A table of vectors: [rows, width]."""
+        self.add(path, EMBEDDING, (("weight", (rows, width)),), "Embedding", **what)
+        self.step(ops.EMBED, gives=width, path=path)
+
+    def linear(
+        self,
+        path: str,
+        outputs: int,
+        inputs: int,
+        bias: bool = False,
+        *,
+        reads: str = "",
+        conv1d: bool = False,
+    ) -> None:
+        """A linear layer; those that read the same tensor of a block give it the same name."""
+        weight = (inputs, outputs) if conv1d else (outputs, inputs)
+        parameters: Parameters = (("weight", weight),)
+        if bias:
+            parameters += (("bias", (outputs,)),)
+        kind, name = (CONV1D, "Conv1D") if conv1d else (LINEAR, "Linear")
+        self.add(path, kind, parameters, name)
+        self.step(ops.LINEAR, reads=inputs, gives=outputs, path=path, input=reads or path)
+
+    def norm(self, path: str, width: int, how: str = "rms", *, bias: bool = False) -> None:
+        """A norm with a weight: "rms" as in Llama, "layer" as torch's own."""
+        parameters: Parameters = (("weight", (width,)),)
+        if bias or how == "layer":
+            parameters += (("bias", (width,)),)
+        self.add(path, OTHER, parameters, "LayerNorm" if how == "layer" else "RMSNorm")
+        self.step(ops.NORM, reads=width, gives=width, path=path, how=how)
+
+    def attention(
+        self, heads: int, kv_heads: int, size: int, *, window: int | None = None, how: str = ""
+    ) -> None:
+        """softmax(QKᵀ)V, with `kv_heads` of keys and values of `size` for `heads` queries."""
+        self.step(
+            ops.ATTENTION,
+            reads=(heads + 2 * kv_heads) * size,
+            gives=heads * size,
+            heads=heads,
+            kv_heads=kv_heads,
+            size=size,
+            window=window,
+            how=how,
+        )
+
+    def activation(self, how: str, width: int) -> None:
+        """A nonlinearity of every number."""
+        self.step(ops.ACTIVATION, reads=width, gives=width, how=how)
+
+    def product(self, width: int) -> None:
+        """The product of two tensors, number by number: a gate."""
+        self.step(ops.PRODUCT, reads=width, gives=width)
+
+    def dropout(self, share: float, width: int) -> None:
+        """A dropout that is on in training."""
+        if share:
+            self.step(ops.DROPOUT, reads=width, gives=width, share=share)
+
+    def shapes(self, **what: Any) -> Shapes:
+        """The shapes of what was written down; `what` are the other fields of `Shapes`."""
+        return Shapes(self.modules, **what)
+
+    def cache(self, layers: int, heads: int, size: int) -> Cache:
+        """What a decoder keeps of each token."""
+        return Cache(layers, heads, size)
+
+
+def with_bits(shapes: Shapes, bits: int | None, skipped: frozenset[str]) -> Shapes:
+    """Shapes whose linear layers bitsandbytes quantises, all but those in `skipped`.
+
+    It quantises modules that are linear layers (Conv1D too), never embeddings and never the 3D
+    parameters of stacked experts.
+    """
+    if bits is None:
+        return shapes
+    modules = {
+        path: replace(module, bits=bits)
+        if module.kind in (LINEAR, CONV1D) and path not in skipped
+        else module
+        for path, module in shapes.modules.items()
+    }
+    return replace(shapes, modules=modules)

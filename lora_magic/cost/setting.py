@@ -1,0 +1,42 @@
+"""How a model is loaded and used: number formats, rows and lengths, what a run saves memory with.
+
+Knows numbers and names only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from lora_magic.adapters.spec import AdapterSpec
+
+#: The bytes of a number in each format.
+BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "fp64": 8}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way of using a model.
+
+    `dtype` is the format of weights and computation, `bits` 4 or 8 for a quantised base. One pass
+    has `rows` rows of `length` tokens; training reads all of them, of which `trained` (default all)
+    have a label; inference reads a prompt and generates up to `length` tokens in all. `spec` is the
+    adapter, None for inference with the base alone. With `training` the peak is that of a training
+    step. `cuda` tells a GPU from a CPU; `plain` is a step without packing, fused layers and the
+    loss of trained tokens alone.
+    """
+
+    dtype: str = "bf16"
+    bits: int | None = None
+    rows: int = 1
+    length: int = 1024
+    spec: AdapterSpec | None = None
+    training: bool = True
+    optimizer: str = "adamw"
+    checkpointing: bool = False
+    trained: int | None = None
+    cuda: bool = True
+    plain: bool = False
+
+    def changed(self, **what: object) -> Setting:
+        """This setting with other values."""
+        return replace(self, **what)  # type: ignore[arg-type]  # checked by whoever calls
