@@ -52,7 +52,7 @@ class ModuleShape:
 
 @dataclass(frozen=True)
 class Cache:
-    """What a decoder keeps of each token: keys and values of `heads` · `size` in `layers` layers."""
+    """What a decoder keeps of a token: keys and values, `heads` · `size`, in `layers` layers."""
 
     layers: int
     heads: int
