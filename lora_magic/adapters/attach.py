@@ -21,10 +21,11 @@ from . import bridge
 from .build import AdapterLayers, add_trained, build, layers_like, peft_layers
 from .delta import factors_of
 from .live_adapter import VIRTUAL, History, LiveAdapter
+from .shapes import Shapes
+from .sites import biases, norms
 from .slots import Slots
 from .spec import ALL_LINEAR, AdapterSpec
 from .targets import resolve, shortest
-from .trainable_copy import biases, norms
 from .trial import check_runs
 
 #: The number formats of an adapter's tensors.
@@ -84,8 +85,7 @@ def from_updates(
     The layers of the `parents` are copied, where they are plain LoRA, instead of made by PEFT.
     Raises `AdapterError` if there are no updates.
     """
-    with slots.using({}):
-        spec = _spec_of(base, updates, trained, seed)
+    spec = _spec_of(base, slots.shapes, updates, trained, seed)
     ranks = {path: update.rank for path, update in updates.items()}
     layers = layers_like(base, slots, spec, ranks, parents)
     # Layers like those that ran before need no trial.
@@ -109,6 +109,7 @@ def from_updates(
 
 def _spec_of(
     base: BaseModel,
+    shapes: Shapes,
     updates: Mapping[str, LowRank],
     trained: Mapping[str, Mapping[str, Tensor]],
     seed: int,
@@ -121,30 +122,33 @@ def _spec_of(
     return AdapterSpec(
         rank=most,
         alpha=float(most),
-        targets=_targets(base, list(updates)),
+        targets=_targets(base, shapes, list(updates)),
         seed=seed,
         rank_pattern=uneven,
         alpha_pattern=tuple((path, float(rank)) for path, rank in uneven),
-        **_bias_and_norms(base, set(updates), trained),
+        **_bias_and_norms(base, shapes, set(updates), trained),
     )
 
 
-def _targets(base: BaseModel, paths: list[str]) -> str:
+def _targets(base: BaseModel, shapes: Shapes, paths: list[str]) -> str:
     """Targets that name these modules: `all-linear` where it means exactly these."""
     try:
-        if set(resolve(base.model, ALL_LINEAR, base.task.head)) == set(paths):
+        if set(resolve(shapes, ALL_LINEAR, base.task.head)) == set(paths):
             return ALL_LINEAR
     except AdapterError:  # no linear layer at all
         pass
-    return ",".join(sorted(shortest(base.model, paths)))
+    return ",".join(sorted(shortest(shapes, paths)))
 
 
 def _bias_and_norms(
-    base: BaseModel, targets: set[str], trained: Mapping[str, Mapping[str, Tensor]]
+    base: BaseModel,
+    shapes: Shapes,
+    targets: set[str],
+    trained: Mapping[str, Mapping[str, Tensor]],
 ) -> dict[str, Any]:
     """The spec's `bias` and `norms` that train these parameters, and few others."""
     own = {path: set(values) for path, values in trained.items() if path not in base.task.head}
-    every_norm, every_bias = norms(base.model), biases(base.model)
+    every_norm, every_bias = norms(shapes), biases(shapes)
     with_norms = any(names - set(every_bias.get(path, ())) for path, names in own.items())
     biased = {path for path in own if not (with_norms and path in every_norm)}
     kind = "lora_only" if biased <= targets else "all"

@@ -17,10 +17,11 @@ from lora_magic.base.quantise import quantised_bits
 from lora_magic.errors import AdapterError, listed
 
 from . import bottleneck, bridge, prefix
-from .count import ModuleCount, by_formula, width_at
 from .delta import PEFT_NAME, factors_of
+from .formula import ModuleCount, by_formula, width_at
 from .inits import init_from_weights
 from .methods import METHODS
+from .read_shapes import is_transposed
 from .sites import FROM_WEIGHTS, Site, sites_of, trained_parameters
 from .slots import ROOT, Slots
 from .spec import AdapterSpec
@@ -66,12 +67,12 @@ def add_trained(
     """
     model, head = base.model, base.task.head
     with slots.using({}):
-        names = trained_parameters(model, spec, layers.sites, head)
+        names = trained_parameters(slots.shapes, spec, layers.sites, head)
         for path, copy in trainable_copies(model, names).items():
             layer: Any = layers.replacements.setdefault(path, copy)
             if layer is not copy:
                 layer.base_layer = copy
-        layers.formulas = by_formula(model, spec, layers.sites, head)
+        layers.formulas = by_formula(slots.shapes, spec, layers.sites, head)
     return layers
 
 
@@ -109,8 +110,7 @@ def layers_like(
         return None
     paths = [path for path in slots.paths() if path in ranks]
     made = {p: bridge.copied_layer(patterns[p], slots.original(p), ranks[p]) for p in paths}
-    with slots.using({}):
-        config = bridge.config_for(spec, base.model, paths, _task_type(base))
+    config = bridge.config_for(spec, slots.shapes, paths, _task_type(base))
     sites = tuple(Site(path, rank=ranks[path]) for path in paths)
     layers = AdapterLayers(made, sites, wrapper=bridge.copied_wrapper(wrapper, config, paths))
     return add_trained(base, slots, spec, layers)
@@ -132,8 +132,10 @@ def _site(spec: AdapterSpec, path: str, layer: Any) -> Site:
 
 def _peft(base: BaseModel, slots: Slots, spec: AdapterSpec) -> AdapterLayers:
     """LoRA and its variants, AdaLoRA and (IA)³."""
-    paths = [site.path for site in sites_of(base.model, spec, base.task.head)]
-    config = bridge.config_for(spec, base.model, paths, _task_type(base))
+    paths = [site.path for site in sites_of(slots.shapes, spec, base.task.head)]
+    if spec.dora:
+        refuse_zero_outputs(slots, paths)
+    config = bridge.config_for(spec, slots.shapes, paths, _task_type(base))
     layers = peft_layers(base, slots, spec, config)
     found = set(layers.wrapper.base_model.targeted_module_names)
     if found != set(paths):
@@ -149,6 +151,20 @@ def _peft(base: BaseModel, slots: Slots, spec: AdapterSpec) -> AdapterLayers:
 
 def _task_type(base: BaseModel) -> str | None:
     return None if base.task.classifies else "CAUSAL_LM"
+
+
+def refuse_zero_outputs(slots: Slots, paths: Iterable[str]) -> None:
+    """Raise `AdapterError` where DoRA has no magnitude to train: m/‖V‖ would be 0/0."""
+    for path in paths:
+        module = slots.original(path)
+        weight: Any = module.weight
+        inputs = 0 if is_transposed(module) else 1
+        if not quantised_bits(module) and bool((weight.detach() == 0).all(dim=inputs).any()):
+            raise AdapterError(
+                f"--dora on {path}: all weights of one of its outputs are 0 (for example "
+                "padding of a vocabulary), so m/‖V‖ is 0/0; remove it from --targets, or omit "
+                "--dora."
+            )
 
 
 def _recompute_magnitude(layer: Any) -> None:
@@ -196,11 +212,11 @@ def _virtual(base: BaseModel, slots: Slots, spec: AdapterSpec) -> AdapterLayers:
 
 def _bottlenecks(base: BaseModel, slots: Slots, spec: AdapterSpec) -> AdapterLayers:
     """Houlsby's layers and Lin's."""
-    sites = sites_of(base.model, spec, base.task.head)
+    sites = sites_of(slots.shapes, spec, base.task.head)
     made: dict[str, nn.Module] = {}
     for site in sites:
         original = slots.original(site.path)
-        width = width_at(base.model, original)
+        width = width_at(slots.shapes, site.path)
         norm = spec.method == "adapter-l"
         made[site.path] = bottleneck.Bottleneck(original, width, site.rank, norm=norm)
     return AdapterLayers(made, sites)

@@ -1,19 +1,17 @@
 """Which of the base's weights an adapter leaves out, by kind: experts, embeddings, norms.
 
-Knows module trees and shapes; knows no method.
+Knows shapes; knows no method and no torch.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
-from typing import Any
 
-from torch import Tensor, nn
-
-from lora_magic.base.quantise import count
 from lora_magic.numbers import percent
 
-from .targets import expert_paths, is_router
+from .shapes import EMBEDDING, ModuleShape, Shapes
+from .targets import is_router
 
 #: The kind of experts whose matrices are stacked in one parameter.
 EXPERTS = "experts"
@@ -25,31 +23,35 @@ Parts = tuple[tuple[str, int], ...]
 _LARGE = 0.1
 
 
-def left_out(model: nn.Module, paths: Collection[str]) -> Parts:
+def left_out(shapes: Shapes, paths: Collection[str]) -> Parts:
     """The weights outside the modules at `paths`, by kind, each counted once."""
-    output: Any = getattr(model, "get_output_embeddings", lambda: None)()
-    experts, adapted = expert_paths(model), set(paths)
-    seen = {id(p) for path in adapted for p in model.get_submodule(path).parameters()}
+    adapted = set(paths)
+    inside = {path for path in shapes.modules if not adapted.isdisjoint(_above(path))}
+    seen = {shapes.first(path, n) for path in inside for n in shapes.modules[path].names}
     found: dict[str, int] = {}
-    for path, module in model.named_modules():
-        for parameter in module._parameters.values():
-            if parameter is None or id(parameter) in seen:
-                continue
-            seen.add(id(parameter))
-            kind = "output layer" if module is output else _kind(path, module, parameter, experts)
-            found[kind] = found.get(kind, 0) + count(parameter)
+    for path, name, shape in shapes.owned():
+        if shapes.first(path, name) not in seen:
+            kind = _kind(shapes, shapes.modules[path], shape)
+            found[kind] = found.get(kind, 0) + math.prod(shape)
     return tuple(sorted(found.items(), key=lambda item: -item[1]))
 
 
-def _kind(path: str, module: nn.Module, parameter: Tensor, experts: Collection[str]) -> str:
-    if isinstance(module, nn.Embedding):
+def _above(path: str) -> list[str]:
+    """A path and those of the modules that it is in."""
+    parts = path.split(".")
+    return [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
+
+
+def _kind(shapes: Shapes, module: ModuleShape, shape: tuple[int, ...]) -> str:
+    if module.path == shapes.output:
+        return "output layer"
+    if module.kind == EMBEDDING:
         return "embeddings"
-    if is_router(path, bool(experts)):
+    if is_router(module.path, bool(shapes.experts)):
         return "routers"
-    if path in experts and any(p.dim() == 3 for p in module.parameters(recurse=False)):
+    if module.path in shapes.experts and any(len(own) == 3 for _, own in module.parameters):
         return EXPERTS
-    matrix = parameter.dim() > 1 or count(parameter) != parameter.numel()
-    return "other matrices" if matrix else "norms and biases"
+    return "other matrices" if len(shape) > 1 else "norms and biases"
 
 
 def described(parts: Parts, total: int) -> str:

@@ -19,7 +19,7 @@ from lora_magic.lowrank.combine import weighted_sum
 from lora_magic.lowrank.dense import DenseUpdate, Update
 from lora_magic.lowrank.factors import LowRank
 
-from .targets import is_transposed
+from .read_shapes import is_transposed
 from .trainable_copy import TrainableCopy
 
 #: PEFT's name for the one adapter in each wrapper.

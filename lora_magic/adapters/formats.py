@@ -21,17 +21,18 @@ from lora_magic.base.model import BaseModel
 from lora_magic.errors import AdapterError, listed
 from lora_magic.lowrank.factors import LowRank
 
-from . import attach, bridge, fields, trainable_copy
-from .count import by_formula
+from . import attach, bridge, fields
 from .delta import scaling_of
 from .files import CARD_FILE, AdapterFiles
+from .formula import by_formula
 from .inits import Residual, subtract_init
 from .live_adapter import LiveAdapter
 from .prefix import VirtualTokens
-from .sites import Site, rank_at, sites_of
+from .shapes import Shapes
+from .sites import Site, norms, rank_at, sites_of
 from .slots import ROOT, Slots
 from .spec import AdapterSpec, seed_of
-from .targets import carries_lora, is_attention
+from .targets import is_attention
 
 #: The type in the config of a method that PEFT does not have.
 OWN_TYPE = "LORA_MAGIC"
@@ -172,7 +173,7 @@ def plan_of(
     if card is not None and subtracts:
         return _halved(card, files.tensors)
     with slots.using({}):
-        return _peft_plan(base, files, config, spec, card)
+        return _peft_plan(base, slots.shapes, files, config, spec, card)
 
 
 def _refuse_size(
@@ -183,13 +184,12 @@ def _refuse_size(
     A config can name any rank. Smaller differences are told tensor by tensor.
     """
     head = base.task.head
-    with slots.using({}):
-        paths = None if config is None or spec.virtual_tokens else _targeted(base, config)
-        if paths is None:
-            sites = sites_of(base.model, spec, head)
-        else:
-            sites = tuple(Site(path, rank_at(spec, path), not is_attention(path)) for path in paths)
-        counts = by_formula(base.model, spec, sites, head)
+    if config is None or spec.virtual_tokens:
+        sites = sites_of(slots.shapes, spec, head)
+    else:
+        paths = _targeted(base, slots, config)
+        sites = tuple(Site(path, rank_at(spec, path), not is_attention(path)) for path in paths)
+    counts = by_formula(slots.shapes, spec, sites, head)
     described = sum(count.formula for count in counts.values())
     seen = sum(tensor.numel() for tensor in tensors.values())
     if described > _MUCH * seen + _FEW:
@@ -200,10 +200,11 @@ def _refuse_size(
         )
 
 
-def _targeted(base: BaseModel, config: Any) -> list[str]:
+def _targeted(base: BaseModel, slots: Slots, config: Any) -> list[str]:
     """The modules that a config names, or may name: those that can carry a LoRA."""
-    named = bridge.targeted(config, base.model)
-    able = [path for path, module in base.model.named_modules() if carries_lora(module)]
+    with slots.using({}):
+        named = bridge.targeted(config, base.model)
+    able = [path for path, module in slots.shapes.modules.items() if module.carries_lora]
     return [path for path in able if named is None or path in named]
 
 
@@ -252,11 +253,16 @@ def _refuse_contradictions(card: AdapterSpec, config: AdapterSpec) -> None:
 
 
 def _peft_plan(
-    base: BaseModel, files: AdapterFiles, config: Any, spec: AdapterSpec, card: AdapterSpec | None
+    base: BaseModel,
+    shapes: Shapes,
+    files: AdapterFiles,
+    config: Any,
+    spec: AdapterSpec,
+    card: AdapterSpec | None,
 ) -> Plan:
     """PEFT's layers, with the biases, norms and head that are trained with them."""
     try:
-        saved = _saved_norms(base, files.config.get("modules_to_save") or [])
+        saved = _saved_norms(base, shapes, files.config.get("modules_to_save") or [])
     except AdapterError as error:
         raise AdapterError(f"{str(error).rstrip('.')}. {bridge.MERGE}") from error
     spec = replace(spec, norms=bool(saved))
@@ -267,7 +273,7 @@ def _peft_plan(
     copies = _copied_embeddings(base, files.tensors)
     tensors = {key: tensor for key, tensor in files.tensors.items() if key not in copies}
     if saved:
-        tensors = {**_other_norms(base, saved), **tensors}
+        tensors = {**_other_norms(base, shapes, saved), **tensors}
     tensors = {**_other_head(base, files.config.get("modules_to_save") or []), **tensors}
     targets = card.targets if card is not None and card.targets else spec.targets
     return Plan(
@@ -275,7 +281,7 @@ def _peft_plan(
     )
 
 
-def _saved_norms(base: BaseModel, saved_modules: list[str]) -> set[str]:
+def _saved_norms(base: BaseModel, shapes: Shapes, saved_modules: list[str]) -> set[str]:
     """The paths of the norms that a config lists as saved in full.
 
     Raises `AdapterError` for a module that is neither a norm nor a classifier's head.
@@ -284,10 +290,10 @@ def _saved_norms(base: BaseModel, saved_modules: list[str]) -> set[str]:
     if base.task.classifies:
         # PEFT lists both of its names for a head, whichever the model has.
         names = [name for name in names if name not in _HEADS]
-    norms = set(trainable_copy.norms(base.model))
+    able = norms(shapes).keys()
     # As in PEFT, where "norm" also means every path that ends with it.
-    matched = {n: {p for p, _ in base.model.named_modules() if p.endswith(n)} for n in names}
-    odd = [name for name, paths in matched.items() if not paths or paths - norms]
+    matched = {n: {p for p in shapes.modules if p.endswith(n)} for n in names}
+    odd = [name for name, paths in matched.items() if not paths or paths - able]
     if odd:
         raise AdapterError(
             f"it saves whole modules ({listed(odd)}); only norms and a classifier's head can be "
@@ -296,11 +302,11 @@ def _saved_norms(base: BaseModel, saved_modules: list[str]) -> set[str]:
     return {path for paths in matched.values() for path in paths}
 
 
-def _other_norms(base: BaseModel, saved: set[str]) -> dict[str, Tensor]:
+def _other_norms(base: BaseModel, shapes: Shapes, saved: set[str]) -> dict[str, Tensor]:
     """The base's own parameters of the norms that an adapter did not train."""
     return {
         f"{_PREFIX}{path}.{name}": base.model.get_submodule(path).get_parameter(name)
-        for path, names in trainable_copy.norms(base.model).items()
+        for path, names in norms(shapes).items()
         if path not in saved
         for name in names
     }

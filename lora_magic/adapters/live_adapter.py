@@ -23,8 +23,8 @@ from lora_magic.numbers import percent, size
 from lora_magic.printable import message, one_line
 
 from . import coverage
-from .count import ModuleCount
 from .delta import PEFT_NAME, copy_in, low_rank_of, update_of
+from .formula import ModuleCount
 from .methods import METHODS, Method
 from .prefix import VirtualTokens
 from .slots import ROOT, Slots
@@ -235,9 +235,8 @@ class LiveAdapter:
         """Find the adapter's own parameters, after its layers are complete."""
         with slots.using({}):
             self.own = dict(_own(self.originals, self.replacements))
-            if self.spec.rank and ROOT not in self.replacements:
-                model = slots.original(ROOT)
-                self.left_out = coverage.left_out(model, self.replacements)
+        if self.spec.rank and ROOT not in self.replacements:
+            self.left_out = coverage.left_out(slots.shapes, self.replacements)
 
     def tensors(self) -> Iterator[tuple[str, nn.Parameter]]:
         """The adapter's own parameters by `path.part`, each once, without the base's."""

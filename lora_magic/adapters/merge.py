@@ -27,7 +27,7 @@ from lora_magic.printable import one_line
 
 from .delta import low_rank_of, merged_parameters, start, wide_of
 from .methods import Method
-from .targets import is_transposed
+from .read_shapes import is_transposed
 from .trainable_copy import shallow_copy
 
 if TYPE_CHECKING:

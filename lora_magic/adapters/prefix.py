@@ -209,13 +209,3 @@ def drawn_cache(model: Any, name: str, count: int) -> tuple[Tensor, int, int]:
     heads = parts[0].shape[0]
     stacked = torch.stack(parts).permute(2, 0, 1, 3)
     return stacked.reshape(count, -1), len(cache.layers), heads
-
-
-def formula(model: Any, method: str, count: int) -> int:
-    """n·width for a prompt; n·2·L·(heads of keys)·(size of a head) for a prefix."""
-    config = model.config.get_text_config()
-    if method == "prompt":
-        return count * int(config.hidden_size)
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return count * 2 * int(config.num_hidden_layers) * int(heads) * int(size)

@@ -14,7 +14,17 @@ from torch import Tensor, nn
 
 from lora_magic.base.quantise import quantised_bits
 
-from .shapes import CONV1D, EMBEDDING, LINEAR, OTHER, Cache, ModuleShape, Parameters, Shapes
+from .shapes import (
+    CONV1D,
+    EMBEDDING,
+    LINEAR,
+    OTHER,
+    ROOT,
+    Cache,
+    ModuleShape,
+    Parameters,
+    Shapes,
+)
 
 #: The layers that bitsandbytes makes, also before their weights are there.
 _BITS = {"Linear4bit": 4, "Linear8bitLt": 8}
@@ -56,7 +66,17 @@ def kind_of(module: nn.Module) -> str:
     return EMBEDDING if isinstance(module, nn.Embedding) else OTHER
 
 
-def is_plain_lookup(module: nn.Module) -> bool:
+def is_transposed(module: nn.Module) -> bool:
+    """Is its weight stored as [k, d], inputs by outputs, as in Conv1D and embeddings?"""
+    return kind_of(module) in (CONV1D, EMBEDDING)
+
+
+def shape_of(module: nn.Module) -> tuple[int, int]:
+    """(d, k): a target's outputs and inputs; for an embedding (dimensions, tokens)."""
+    return _module(ROOT, module).sides
+
+
+def _is_plain_lookup(module: nn.Module) -> bool:
     """Does an embedding return the rows of its input ids, possibly scaled, as PEFT's LoRA assumes?
 
     One with its own forward may count positions from 2, for example.
@@ -67,13 +87,18 @@ def is_plain_lookup(module: nn.Module) -> bool:
 
 def _module(path: str, module: nn.Module) -> ModuleShape:
     kind, bits = kind_of(module), quantised_bits(module) or _BITS.get(type(module).__name__)
+    sides: Any = (getattr(module, "out_features", None), getattr(module, "in_features", None))
     parameters: Parameters = tuple((name, tuple(value.shape)) for name, value in _own(module))
+    matrix = None
     if bits is not None:
         # Its weight is packed; the module has the true shape.
-        true: Any = (int(module.out_features), int(module.in_features))  # type: ignore[arg-type]  # ints
-        parameters = tuple((n, true if n == "weight" else shape) for n, shape in parameters)
-    plain = kind != EMBEDDING or is_plain_lookup(module)
-    return ModuleShape(path, kind, parameters, type(module).__name__, plain, bits)
+        parameters = tuple((n, sides if n == "weight" else shape) for n, shape in parameters)
+    elif kind != OTHER and "weight" not in dict(parameters):
+        weight: Any = module.weight
+        shape = tuple(weight.shape)
+        matrix = shape if kind == LINEAR else shape[::-1]
+    plain = kind != EMBEDDING or _is_plain_lookup(module)
+    return ModuleShape(path, kind, parameters, type(module).__name__, plain, bits, matrix)
 
 
 def _own(module: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -1,34 +1,22 @@
 """Where each method acts on a model: its modules, and the parameters of the base that it trains.
 
-Knows module trees and specs; allocates nothing, so a model on the meta device is enough. Knows no
-base, no slots and no session.
+Knows shapes and specs, so a config alone is enough; knows no base, no slots and no torch.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from torch import Tensor, nn
-
-from lora_magic.base.quantise import quantised_bits
 from lora_magic.errors import AdapterError, listed
 from lora_magic.patterns import PatternError, matching
 
-from . import bottleneck, bridge, trainable_copy
-from .slots import ROOT
+from .shapes import EMBEDDING, ROOT, ModuleShape, Shapes
 from .spec import ALL_LINEAR, ATTENTION, USUAL, AdapterSpec, first_rank, flag_of
-from .targets import (
-    ends_with,
-    fits,
-    is_attention,
-    is_plain_lookup,
-    is_transposed,
-    leaf_names,
-    refuse_rank,
-    resolve,
-)
+from .targets import ends_with, fits, is_attention, leaf_names, refuse_rank, resolve
+
+_NORM = re.compile(r"norm|^ln(_|\d|$)", re.IGNORECASE)
 
 #: Inits that compute A and B from W0.
 FROM_WEIGHTS = ("pissa", "olora", "loftq")
@@ -47,7 +35,7 @@ class Site:
     scales_inputs: bool = False
 
 
-def sites_of(model: nn.Module, spec: AdapterSpec, head: Iterable[str] = ()) -> tuple[Site, ...]:
+def sites_of(shapes: Shapes, spec: AdapterSpec, head: Iterable[str] = ()) -> tuple[Site, ...]:
     """The sites of a spec's layers, in the model's order, without a classifier's `head`.
 
     Raises `AdapterError` for targets that match nothing or that the method cannot adapt, and for a
@@ -56,9 +44,9 @@ def sites_of(model: nn.Module, spec: AdapterSpec, head: Iterable[str] = ()) -> t
     if spec.method in ("prefix", "prompt"):
         return (Site(ROOT),)
     if spec.method in ("houlsby", "adapter-l"):
-        paths = _bottlenecks(model, spec, head)
+        paths = _bottlenecks(shapes, spec, head)
     elif spec.method in ("lora", "adalora", "ia3"):
-        paths = _matrices(model, spec, head)
+        paths = _matrices(shapes, spec, head)
     else:
         paths = ()
     return tuple(Site(path, rank_at(spec, path), not is_attention(path)) for path in paths)
@@ -79,85 +67,160 @@ def rank_at(spec: AdapterSpec, path: str) -> int:
 
 
 def trained_parameters(
-    model: nn.Module, spec: AdapterSpec, sites: Iterable[Site], head: Iterable[str] = ()
+    shapes: Shapes, spec: AdapterSpec, sites: Iterable[Site], head: Iterable[str] = ()
 ) -> dict[str, list[str]]:
     """The base's own parameters that are trained, by module path: biases, norms, the head, or all.
 
     Raises `AdapterError` if the model has none of those that the spec names.
     """
     found: dict[str, dict[str, None]] = {}
-    for part in _trained_parts(model, spec, {site.path for site in sites}, tuple(head)):
+    for part in _trained_parts(shapes, spec, {site.path for site in sites}, tuple(head)):
         for path, names in part.items():
             found.setdefault(path, {}).update(dict.fromkeys(names))
     return {path: list(names) for path, names in found.items()}
 
 
 def _trained_parts(
-    model: nn.Module, spec: AdapterSpec, targets: set[str], head: tuple[str, ...]
+    shapes: Shapes, spec: AdapterSpec, targets: set[str], head: tuple[str, ...]
 ) -> Iterator[Mapping[str, list[str]]]:
     if spec.method == "full":
-        yield trainable_copy.everything(model)
+        yield _everything(shapes)
     if spec.method == "bitfit" or spec.bias != "none":
-        biases = trainable_copy.biases(model, head)
-        if not biases:
+        found = biases(shapes, head)
+        if not found:
             bitfit = spec.method == "bitfit"
             raise AdapterError(
-                f"{type(model).__name__} has no biases (like most models since Llama), so "
+                f"{shapes.architecture} has no biases (like most models since Llama), so "
                 f"{'BitFit' if bitfit else '--bias'} has nothing to train; "
                 + ("type: %lora attach NAME --method ia3" if bitfit else "omit --bias.")
             )
         if spec.bias == "lora_only":
-            biases = {path: names for path, names in biases.items() if path in targets}
-        if not biases:
+            found = {path: names for path, names in found.items() if path in targets}
+        if not found:
             raise AdapterError("--bias lora_only: no target has a bias; omit --bias.")
-        yield biases
+        yield found
     if spec.norms:
-        norms = trainable_copy.norms(model)
-        if not norms:
+        found = norms(shapes)
+        if not found:
             raise AdapterError(
-                f"--norms: {type(model).__name__} has no norm with parameters; omit --norms."
+                f"--norms: {shapes.architecture} has no norm with parameters; omit --norms."
             )
-        yield norms
-    yield {path: _parameters(model.get_submodule(path)) for path in head}
+        yield found
+    yield {path: shapes.modules[path].names for path in head}
 
 
-def _parameters(module: nn.Module) -> list[str]:
-    return [name for name, value in module._parameters.items() if value is not None]
+def biases(shapes: Shapes, without: Iterable[str] = ()) -> dict[str, list[str]]:
+    """Every bias by module path, except those of the modules in `without`."""
+    skipped = set(without)
+    found = {
+        path: [name for name in module.names if name == "bias" or name.endswith("_bias")]
+        for path, module in _owned(shapes)
+        if path not in skipped
+    }
+    return {path: names for path, names in found.items() if names}
 
 
-def _bottlenecks(model: nn.Module, spec: AdapterSpec, head: Iterable[str]) -> tuple[str, ...]:
+def norms(shapes: Shapes) -> dict[str, list[str]]:
+    """Every parameter of every norm by module path."""
+    return {
+        path: module.names
+        for path, module in _owned(shapes)
+        if _NORM.search(module.class_name) or _NORM.search(path.rpartition(".")[2])
+    }
+
+
+def _everything(shapes: Shapes) -> dict[str, list[str]]:
+    """Every parameter by module path. Raises `AdapterError` for a quantised model."""
+    for path, module in _owned(shapes):
+        if module.bits:
+            raise AdapterError(
+                f"{path} is quantised ({module.class_name}), so it has no gradient; load the "
+                "base without --bits for --method full, or use --method lora."
+            )
+    return {path: module.names for path, module in _owned(shapes)}
+
+
+def _owned(shapes: Shapes) -> Iterator[tuple[str, ModuleShape]]:
+    """The modules that own parameters, by path."""
+    return ((path, m) for path, m in shapes.modules.items() if path and m.parameters)
+
+
+def _bottlenecks(shapes: Shapes, spec: AdapterSpec, head: Iterable[str]) -> tuple[str, ...]:
     if spec.targets != USUAL:
-        return resolve(model, spec.targets, head)
-    if spec.method == "houlsby":
-        return tuple(bottleneck.after_projections(model, bottleneck.width_of(model)))
-    return tuple(bottleneck.blocks(model))
+        return resolve(shapes, spec.targets, head)
+    return after_projections(shapes) if spec.method == "houlsby" else blocks(shapes)
 
 
-def _matrices(model: nn.Module, spec: AdapterSpec, head: Iterable[str]) -> tuple[str, ...]:
+def blocks(shapes: Shapes) -> tuple[str, ...]:
+    """Lin's sites: the model's blocks. Raises `AdapterError` for a model without them."""
+    if not shapes.blocks:
+        raise AdapterError(
+            f"{shapes.architecture} has no list of identical blocks for bottlenecks; name the "
+            "modules: --targets o_proj,down_proj"
+        )
+    return shapes.blocks
+
+
+def after_projections(shapes: Shapes) -> tuple[str, ...]:
+    """Houlsby's sites: in each block the attention's and the feed-forward's output projection.
+
+    Each is the last linear layer of its part with as many outputs as the residual stream is wide.
+    Raises `AdapterError` for a block where one of the two is not found.
+    """
+    last: dict[tuple[str, bool], str] = {}
+    for path, block in _in_blocks(shapes):
+        module = shapes.modules[path]
+        if module.carries_lora and module.kind != EMBEDDING and module.sides[0] == shapes.width:
+            last[block, is_attention(path.removeprefix(block))] = path
+    for block in shapes.blocks:
+        for attention, missing in ((True, "attention"), (False, "feed-forward")):
+            if (block, attention) not in last:
+                raise AdapterError(
+                    f"{block} has no {missing} output projection (a linear layer with "
+                    f"{shapes.width} outputs); name the modules: --targets o_proj,down_proj"
+                )
+    return tuple(last[block, part] for block in blocks(shapes) for part in (True, False))
+
+
+def _in_blocks(shapes: Shapes) -> Iterator[tuple[str, str]]:
+    """The modules within blocks, each with its block's path."""
+    known = set(shapes.blocks)
+    depth = shapes.blocks[0].count(".") + 1 if known else 0
+    for path in shapes.modules:
+        block = ".".join(path.split(".")[:depth])
+        if block in known and path != block:
+            yield path, block
+
+
+def _matrices(shapes: Shapes, spec: AdapterSpec, head: Iterable[str]) -> tuple[str, ...]:
     chosen = spec.method == "ia3" and spec.targets == USUAL
-    paths = resolve(model, _scaled(model) if chosen else spec.targets, head)
+    paths = resolve(shapes, _scaled(shapes) if chosen else spec.targets, head)
     if spec.rank:
-        paths = _adaptable(model, spec, paths)
+        paths = _adaptable(shapes, spec, paths)
     _refuse_patterns(paths, spec)
-    embeddings = [p for p in paths if isinstance(model.get_submodule(p), nn.Embedding)]
+    embeddings = [path for path in paths if shapes.modules[path].kind == EMBEDDING]
     if embeddings and (spec.method != "lora" or spec.init in (*FROM_WEIGHTS, "eva")):
         raise AdapterError(
             f"{embeddings[0]} is an embedding, which {spec.variant} cannot adapt; "
             "plain LoRA can: --method lora"
         )
-    own = [path for path in embeddings if not is_plain_lookup(model.get_submodule(path))]
+    own = [path for path in embeddings if not shapes.modules[path].plain_lookup]
     if own:
         raise AdapterError(
-            f"{own[0]} is {type(model.get_submodule(own[0])).__name__}, an embedding that looks up "
+            f"{own[0]} is {shapes.modules[own[0]].class_name}, an embedding that looks up "
             "other rows than those of its input ids, which LoRA does not support; remove it from "
             "--targets, or use --method full"
         )
-    if spec.dora:
-        _refuse_dora(model, paths)
+    eight = [path for path in paths if shapes.modules[path].bits == 8]
+    if spec.dora and eight:
+        raise AdapterError(
+            f"--dora on {eight[0]} in 8 bits: PEFT's DoRA fails in the backward pass; load the "
+            "base with --bits 4 or without --bits, or omit --dora."
+        )
     return paths
 
 
-def _adaptable(model: nn.Module, spec: AdapterSpec, paths: Sequence[str]) -> tuple[str, ...]:
+def _adaptable(shapes: Shapes, spec: AdapterSpec, paths: Sequence[str]) -> tuple[str, ...]:
     """The targets without those that LoRA cannot adapt, which are refused if they were named.
 
     A rank can exceed the size of a small layer, such as a state-space model's; PEFT renames or
@@ -165,51 +228,26 @@ def _adaptable(model: nn.Module, spec: AdapterSpec, paths: Sequence[str]) -> tup
     """
     # AdaLoRA's final rank: its initial one may exceed the size of a small module.
     ranks = {p: spec.rank if spec.method == "adalora" else rank_at(spec, p) for p in paths}
-    refused = bridge.refused(model, leaf_names(paths))
+    refused = {n: why for n in leaf_names(paths) if (why := shapes.refused.get(n, ""))}
     allowed = [path for path in paths if path.rpartition(".")[2] not in refused]
     if spec.targets in (ALL_LINEAR, ATTENTION):
-        kept = tuple(path for path in allowed if fits(model, path, ranks[path]))
+        kept = tuple(path for path in allowed if fits(shapes, path, ranks[path]))
         if kept:
             return kept
     elif refused:
         raise AdapterError(f"--targets {spec.targets}: {'; '.join(refused.values())}.")
-    refuse_rank(model, {path: ranks[path] for path in allowed or paths})
+    refuse_rank(shapes, {path: ranks[path] for path in allowed or paths})
     return tuple(paths)
 
 
-def _refuse_dora(model: nn.Module, paths: Iterable[str]) -> None:
-    """Raise `AdapterError` where DoRA has no magnitude to train, or where PEFT's DoRA fails."""
-    for path in paths:
-        module = model.get_submodule(path)
-        bits = quantised_bits(module)
-        if bits == 8:
-            raise AdapterError(
-                f"--dora on {path} in 8 bits: PEFT's DoRA fails in the backward pass; load the "
-                "base with --bits 4 or without --bits, or omit --dora."
-            )
-        weight: Any = module.weight
-        # On the meta device there are no values.
-        if bits is None and not weight.is_meta and _has_zero_output(module, weight):
-            raise AdapterError(
-                f"--dora on {path}: all weights of one of its outputs are 0 (for example "
-                "padding of a vocabulary), so m/‖V‖ is 0/0; remove it from --targets, or omit "
-                "--dora."
-            )
-
-
-def _has_zero_output(module: nn.Module, weight: Tensor) -> bool:
-    return bool((weight.detach() == 0).all(dim=0 if is_transposed(module) else 1).any())
-
-
-def _scaled(model: nn.Module) -> str:
+def _scaled(shapes: Shapes) -> str:
     """The modules that (IA)³ scales in this architecture, as targets."""
-    found = bridge.usual_targets(model)
-    if not found:
+    if not shapes.scaled:
         raise AdapterError(
-            f"PEFT does not list which modules (IA)³ scales in {type(model).__name__}; name keys, "
+            f"PEFT does not list which modules (IA)³ scales in {shapes.architecture}; name keys, "
             "values and the feed-forward's inner output: --targets k_proj,v_proj,down_proj"
         )
-    return ",".join(found)
+    return ",".join(shapes.scaled)
 
 
 def _refuse_patterns(paths: Iterable[str], spec: AdapterSpec) -> None:

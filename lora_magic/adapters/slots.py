@@ -11,7 +11,6 @@ Knows module trees; knows no method, no PEFT, no session.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
@@ -21,8 +20,8 @@ from torch.utils.hooks import RemovableHandle
 
 from lora_magic.interrupts import undisturbed
 
-#: The path of the model itself.
-ROOT = ""
+from .read_shapes import shapes_of
+from .shapes import ROOT as ROOT
 
 
 @runtime_checkable
@@ -58,7 +57,7 @@ class AdapterLayer(nn.Module):
 
 
 class Slots:
-    """Every slot of one base model, recorded while the tree is pristine.
+    """Every slot of one base model, and the model's `shapes`, recorded while the tree is pristine.
 
     Writing costs a dict entry per slot and is all or nothing: an interrupt waits until it is done,
     and a path that the base does not have raises `KeyError` before anything is written.
@@ -66,6 +65,7 @@ class Slots:
 
     def __init__(self, model: nn.Module) -> None:
         self._root = model
+        self.shapes = shapes_of(model)
         self._hook: RemovableHandle | None = None
         self._slots: dict[str, tuple[nn.Module, str, nn.Module]] = {}
         for path, module in model.named_modules(remove_duplicate=False):
@@ -131,26 +131,6 @@ class Slots:
             yield
         finally:
             self.write(before)
-
-    def pristine(self) -> nn.Module:
-        """A structural copy of the tree with the original in every slot.
-
-        For counting a plan: nothing is written or computed, so it can be called while the model
-        runs. The tensors are the base's own.
-        """
-        return self._bare(self._root, ROOT, {})
-
-    def _bare(self, module: nn.Module, path: str, made: dict[int, nn.Module]) -> nn.Module:
-        # A module with two paths is one module in the copy, too.
-        if id(module) not in made:
-            copied = made[id(module)] = copy.copy(module)
-            children = {
-                name: self._bare(self.original(below), below, made)
-                for name, child in module._modules.items()
-                if child is not None and (below := f"{path}.{name}".lstrip(".")) in self._slots
-            }
-            copied._modules = {**module._modules, **children}
-        return made[id(module)]
 
     def foreign_paths(self) -> list[str]:
         """Paths whose slot has neither its original nor the last written replacement."""

@@ -6,8 +6,7 @@ Knows modules and their own parameters; knows no PEFT, no adapter and no session
 from __future__ import annotations
 
 import copy
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -15,8 +14,6 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from lora_magic.errors import AdapterError
-
-_NORM = re.compile(r"norm|^ln(_|\d|$)", re.IGNORECASE)
 
 
 class TrainableCopy(nn.Module):
@@ -81,7 +78,8 @@ def trainable_copies(
 ) -> dict[str, TrainableCopy]:
     """Trainable copies by path, for parameters given by module path.
 
-    Parameters that are tied in the base stay tied: one θ replaces one θ0 everywhere.
+    Parameters that are tied in the base stay tied: one θ replaces one θ0 everywhere. Raises
+    `AdapterError` for parameters that are not floating-point numbers.
     """
     made: dict[int, nn.Parameter] = {}
     copies = {}
@@ -90,6 +88,11 @@ def trainable_copies(
         values = {}
         for name in own:
             start = original.get_parameter(name)
+            if not start.is_floating_point():
+                raise AdapterError(
+                    f"{path}.{name} holds whole numbers ({start.dtype}), which have no gradient; "
+                    "use --method lora."
+                )
             if id(start) not in made:
                 dtype = torch.float64 if start.dtype == torch.float64 else torch.float32
                 wide = start.detach().to(dtype, copy=True)
@@ -97,44 +100,3 @@ def trainable_copies(
             values[name] = made[id(start)]
         copies[path] = TrainableCopy(original, values)
     return copies
-
-
-def _owned(model: nn.Module) -> Iterator[tuple[str, nn.Module, list[str]]]:
-    """Modules that own parameters: path, module, the parameters' names."""
-    for path, module in model.named_modules():
-        own = [name for name, _ in module.named_parameters(recurse=False, remove_duplicate=False)]
-        if own and path:
-            yield path, module, own
-
-
-def biases(model: nn.Module, without: Iterable[str] = ()) -> dict[str, list[str]]:
-    """Every bias by module path, except those of the modules in `without`."""
-    skipped = set(without)
-    found = {
-        path: [name for name in own if name == "bias" or name.endswith("_bias")]
-        for path, _, own in _owned(model)
-        if path not in skipped
-    }
-    return {path: names for path, names in found.items() if names}
-
-
-def norms(model: nn.Module) -> dict[str, list[str]]:
-    """Every parameter of every norm by module path."""
-    return {path: own for path, module, own in _owned(model) if _is_norm(path, module)}
-
-
-def everything(model: nn.Module) -> dict[str, list[str]]:
-    """Every parameter by module path. Raises `AdapterError` for a quantised model."""
-    found: dict[str, list[str]] = {}
-    for path, module, own in _owned(model):
-        if not all(p.is_floating_point() for p in module.parameters(recurse=False)):
-            raise AdapterError(
-                f"{path} is quantised ({type(module).__name__}), so it has no gradient; load the "
-                "base without --bits for --method full, or use --method lora."
-            )
-        found[path] = own
-    return found
-
-
-def _is_norm(path: str, module: nn.Module) -> bool:
-    return bool(_NORM.search(type(module).__name__) or _NORM.search(path.rpartition(".")[2]))

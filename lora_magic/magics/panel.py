@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lora_magic.adapters.methods import METHODS
 from lora_magic.adapters.spec import ALL_LINEAR, ATTENTION, BASE_NAME, AdapterSpec
-from lora_magic.adapters.targets import leaf_names, resolve, shape_of
+from lora_magic.adapters.targets import leaf_names, resolve
 from lora_magic.errors import AdapterError, CommandError, listed, near
 from lora_magic.evaluation.board import FALLING, Board
 from lora_magic.lowrank.spectrum import MEASURES, Spectrum
@@ -231,19 +231,19 @@ class Panel:
     def _choices(self) -> Choices:
 
         state = self._session._state
-        model, head = state.slots.pristine(), state.base.task.head
-        linear = resolve(model, ALL_LINEAR, head)
+        shapes, head = state.slots.shapes, state.base.task.head
+        linear = resolve(shapes, ALL_LINEAR, head)
         begin = self._spec()
         usual = resolve_spec("plan", state.base.recipe, {}).targets
         sets: dict[str, Sequence[str]] = {}
         for name in dict.fromkeys((usual, ATTENTION, ALL_LINEAR, begin.targets)):
             try:
-                sets[name] = leaf_names(resolve(model, name, head))
+                sets[name] = leaf_names(resolve(shapes, name, head))
             except AdapterError:
                 continue  # This base has no attention, or these targets take no low-rank layers.
         return Choices(
             methods=list(METHODS),
-            largest_rank=max(min(shape_of(model.get_submodule(path))) for path in linear),
+            largest_rank=max(min(shapes.modules[path].sides) for path in linear),
             kinds=leaf_names(linear),
             sets=sets,
             method=begin.method,

@@ -7,15 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from lora_magic.adapters.count import ParameterCount, planned
+from lora_magic.adapters.build import refuse_zero_outputs
 from lora_magic.adapters.coverage import left_out
 from lora_magic.adapters.files import saved_in
 from lora_magic.adapters.live_adapter import LiveAdapter, stackable
 from lora_magic.adapters.spec import BASE_NAME, AdapterSpec
 from lora_magic.adapters.store import is_saved_as
-from lora_magic.adapters.targets import canonical, carries_lora, leaf_names
+from lora_magic.adapters.targets import canonical, leaf_names
 from lora_magic.base import DEMO
 from lora_magic.compare.stack import Variant
+from lora_magic.cost.count import ParameterCount, planned
 from lora_magic.errors import AdapterError, PromptError, listed, near
 from lora_magic.evaluation.board import Board, board_of
 
@@ -134,9 +135,11 @@ def ratio(state: SessionState, name: str | None, flags: Mapping[str, Any]) -> Pa
         given = (attached.name, attached.spec, base.parameters, attached.counts)
         return ParameterCount(*given, left_out=attached.left_out)
     spec = spec_of(state, name, flags)
-    model = state.slots.pristine()
-    counts = planned(model, spec, base.task.head)
-    without = left_out(model, [count.module for count in counts if count.rank])
+    shapes = state.slots.shapes
+    counts = planned(shapes, spec, base.task.head)
+    if spec.dora:
+        refuse_zero_outputs(state.slots, [count.module for count in counts if count.rank])
+    without = left_out(shapes, [count.module for count in counts if count.rank])
     return ParameterCount(None, spec, base.parameters, counts, left_out=without)
 
 
@@ -217,7 +220,7 @@ def module_names(session: Session) -> list[str]:
     slots = session._state.slots_now
     if slots is None:
         return []
-    return leaf_names(path for path in slots.paths() if carries_lora(slots.original(path)))
+    return leaf_names(path for path, m in slots.shapes.modules.items() if m.carries_lora)
 
 
 def saved_names(session: Session) -> list[str]:

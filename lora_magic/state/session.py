@@ -30,9 +30,7 @@ from .transaction import renamed, transactional
 
 if TYPE_CHECKING:
     from lora_magic.adapters.combine import Compression
-    from lora_magic.adapters.count import ParameterCount
     from lora_magic.adapters.live_adapter import Adapter
-    from lora_magic.adapters.matrix import MatrixCount
     from lora_magic.adapters.merge import MergeReport
     from lora_magic.base.fingerprint import Verification
     from lora_magic.base.model import BaseRecord
@@ -42,6 +40,8 @@ if TYPE_CHECKING:
     from lora_magic.compare.comparison import Comparison
     from lora_magic.compare.lens import Lens
     from lora_magic.compare.prediction import Classification, Prediction
+    from lora_magic.cost.count import ParameterCount
+    from lora_magic.cost.matrix import MatrixCount
     from lora_magic.cost.plan import CostPlan
     from lora_magic.data.records import Function
     from lora_magic.data.row import Rows
@@ -1012,7 +1012,7 @@ class Session:
             "virtual_tokens": virtual_tokens,
         }
         if matrix is not None:
-            from lora_magic.adapters.matrix import alone
+            from lora_magic.cost.matrix import alone
 
             return alone(matrix, rank, {"NAME": name, **flags, "rank": None})
         from . import queries

@@ -22,8 +22,9 @@ from lora_magic.views.table import facts_table, table
 from lora_magic.views.text import plain_table, shortened, width
 
 if TYPE_CHECKING:
-    from lora_magic.adapters.count import ModuleCount, ParameterCount
-    from lora_magic.adapters.matrix import MatrixCount
+    from lora_magic.adapters.formula import ModuleCount
+    from lora_magic.cost.count import ParameterCount
+    from lora_magic.cost.matrix import MatrixCount
 
 _HEADER = (
     *("Adapter", "Rank", "Modules", "Trainable", "By formula", "Share of base", "Reduction"),

@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lora_magic.adapters.bottleneck import Bottleneck, after_projections, blocks, width_of
+from lora_magic.adapters.bottleneck import Bottleneck
+from lora_magic.adapters.read_shapes import shapes_of
+from lora_magic.adapters.sites import after_projections, blocks
 from lora_magic.adapters.slots import Slots
 from lora_magic.errors import AdapterError
 from tests.adapters.shared import answer, based, made, moved
@@ -38,18 +40,18 @@ def model_of(architecture: str) -> Any:
 
 @pytest.mark.parametrize("architecture", PLACES)
 def test_houlsbys_stand_after_both_output_projections_of_each_block(architecture: str) -> None:
-    model = model_of(architecture)
+    shapes = shapes_of(model_of(architecture))
     listed, attention, feed_forward = PLACES[architecture]
     expected = [f"{listed}.{i}.{part}" for i in (0, 1) for part in (attention, feed_forward)]
-    assert after_projections(model, width_of(model)) == expected
+    assert list(after_projections(shapes)) == expected
 
 
 @pytest.mark.parametrize("architecture", PLACES)
 def test_lins_stand_after_each_block(architecture: str) -> None:
     listed = PLACES[architecture][0]
-    model = model_of(architecture)
-    assert list(blocks(model)) == [f"{listed}.0", f"{listed}.1"]
-    assert width_of(model) == 32
+    shapes = shapes_of(model_of(architecture))
+    assert list(blocks(shapes)) == [f"{listed}.0", f"{listed}.1"]
+    assert shapes.width == 32
 
 
 def test_all_the_promised_architectures_are_known() -> None:
@@ -157,12 +159,12 @@ def test_named_targets_are_taken_as_they_are() -> None:
 
 def test_a_model_without_blocks_or_projections_is_told_what_to_name() -> None:
     with pytest.raises(AdapterError, match=r"no list of identical blocks.*--targets"):
-        blocks(nn.Sequential(nn.Linear(2, 2)))
+        blocks(shapes_of(nn.Sequential(nn.Linear(2, 2))))
     odd = tiny_model()
     for layer in odd.model.layers:  # type: ignore[union-attr]  # a Llama
         layer.mlp = nn.Identity()
     with pytest.raises(AdapterError, match=r"layers\.0 has no feed-forward output projection"):
-        after_projections(odd, 32)
+        after_projections(shapes_of(odd))
 
 
 def test_only_the_bottlenecks_get_a_gradient() -> None:

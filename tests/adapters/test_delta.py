@@ -12,7 +12,7 @@ from torch.func import functional_call
 from lora_magic.adapters.delta import low_rank_of, merged_parameters, update_of
 from lora_magic.adapters.inits import Residual
 from lora_magic.adapters.mixture import Added
-from lora_magic.adapters.targets import shape_of
+from lora_magic.adapters.read_shapes import shape_of
 from lora_magic.adapters.trainable_copy import TrainableCopy
 from lora_magic.lowrank.dense import DenseUpdate
 from lora_magic.lowrank.factors import LowRank

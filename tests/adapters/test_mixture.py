@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from lora_magic.adapters.mixture import Added, Blended, mixed
+from lora_magic.adapters.read_shapes import shape_of
 from lora_magic.adapters.slots import Slots
-from lora_magic.adapters.targets import shape_of
 from lora_magic.base.model import BaseModel
 from lora_magic.errors import AdapterError
 from lora_magic.lowrank.factors import LowRank

@@ -9,7 +9,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from lora_magic.adapters.targets import canonical, is_router, resolve, shape_of, shortest
+from lora_magic.adapters.read_shapes import shape_of, shapes_of
+from lora_magic.adapters.targets import canonical, is_router, resolve, shortest
 from lora_magic.errors import AdapterError
 from lora_magic.state.session import Session
 from tests.tiny import ARCHITECTURES, tiny_model, tiny_tokenizer
@@ -27,12 +28,12 @@ def by_peft(architecture: str, targets: str | list[str]) -> set[str]:
 @pytest.mark.filterwarnings("ignore:fan_in_fan_out")
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_all_linear_is_what_peft_takes_it_to_be(architecture: str) -> None:
-    found = resolve(tiny_model(architecture), "all-linear")
+    found = resolve(shapes_of(tiny_model(architecture)), "all-linear")
     assert set(found) == by_peft(architecture, "all-linear")
 
 
 def test_names_match_as_in_peft() -> None:
-    assert set(resolve(tiny_model(), "q_proj,mlp.up_proj")) == by_peft(
+    assert set(resolve(shapes_of(tiny_model()), "q_proj,mlp.up_proj")) == by_peft(
         "llama", ["q_proj", "mlp.up_proj"]
     )
 
@@ -46,21 +47,21 @@ def test_names_match_as_in_peft() -> None:
     ],
 )
 def test_attention_is_the_linear_layers_of_attention(architecture: str, leaves: set[str]) -> None:
-    found = resolve(tiny_model(architecture), "attention")
+    found = resolve(shapes_of(tiny_model(architecture)), "attention")
     assert {path.rpartition(".")[2] for path in found} == leaves
     assert not any("mlp" in path for path in found)
 
 
 def test_a_pattern_chooses_by_path() -> None:
-    found = resolve(tiny_model(), r"re:.*layers\.1\..*q_proj")
+    found = resolve(shapes_of(tiny_model()), r"re:.*layers\.1\..*q_proj")
     assert found == ("model.layers.1.self_attn.q_proj",)
     with pytest.raises(AdapterError, match="regular expression"):
-        resolve(tiny_model(), "re:(")
+        resolve(shapes_of(tiny_model()), "re:(")
 
 
 def test_every_name_that_matches_nothing_is_told_with_the_nearest() -> None:
     with pytest.raises(AdapterError) as seen:
-        resolve(tiny_model(), "q_prj,v_proj,wombat")
+        resolve(shapes_of(tiny_model()), "q_prj,v_proj,wombat")
     assert "'q_prj'" in str(seen.value)
     assert "Did you mean 'q_proj'" in str(seen.value)
     assert "'wombat'" in str(seen.value)
@@ -69,9 +70,9 @@ def test_every_name_that_matches_nothing_is_told_with_the_nearest() -> None:
 
 def test_a_module_that_cannot_carry_lora_is_named_with_its_kind() -> None:
     with pytest.raises(AdapterError, match="LlamaRMSNorm"):
-        resolve(tiny_model(), "input_layernorm")
+        resolve(shapes_of(tiny_model()), "input_layernorm")
     with pytest.raises(AdapterError, match="matches no module"):
-        resolve(tiny_model(), "")
+        resolve(shapes_of(tiny_model()), "")
 
 
 def test_shapes_are_outputs_by_inputs_whatever_the_layout() -> None:
@@ -82,10 +83,10 @@ def test_shapes_are_outputs_by_inputs_whatever_the_layout() -> None:
 
 
 def test_the_names_for_peft_are_short_where_that_is_exact() -> None:
-    model = tiny_model()
-    assert shortest(model, resolve(model, "q_proj,v_proj")) == ["q_proj", "v_proj"]
-    one = resolve(model, r"re:.*layers\.1\..*q_proj")
-    assert shortest(model, one) == list(one)
+    shapes = shapes_of(tiny_model())
+    assert shortest(shapes, resolve(shapes, "q_proj,v_proj")) == ["q_proj", "v_proj"]
+    one = resolve(shapes, r"re:.*layers\.1\..*q_proj")
+    assert shortest(shapes, one) == list(one)
 
 
 def test_targets_have_one_spelling() -> None:
@@ -172,8 +173,8 @@ def test_the_first_attach_of_a_process_knows_what_peft_renames() -> None:
 
 
 def test_the_routers_of_experts_can_still_be_named_and_other_gates_are_no_routers() -> None:
-    model = mixture("qwen2_moe")
-    assert len(resolve(model, "shared_expert_gate")) == 2
+    shapes = shapes_of(mixture("qwen2_moe"))
+    assert len(resolve(shapes, "shared_expert_gate")) == 2
     assert is_router("model.layers.0.mlp.gate", has_experts=True)
     assert not is_router("model.layers.0.mlp.gate", has_experts=False)
     assert not is_router("model.layers.0.mlp.gate_proj", has_experts=True)
@@ -182,7 +183,7 @@ def test_the_routers_of_experts_can_still_be_named_and_other_gates_are_no_router
 @pytest.mark.parametrize("name", ["gate_up_proj", "experts", "mlp.experts.down_proj"])
 def test_a_name_of_stacked_experts_says_why_it_is_no_target(name: str) -> None:
     with pytest.raises(AdapterError, match=r"3D parameter.*--targets attention"):
-        resolve(mixture("mixtral"), name)
+        resolve(shapes_of(mixture("mixtral")), name)
 
 
 def test_the_rank_that_a_message_suggests_fits_every_target() -> None:

@@ -12,13 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from lora_magic.adapters.merge import merged_module
-from lora_magic.adapters.sites import trained_parameters
+from lora_magic.adapters.read_shapes import shapes_of
+from lora_magic.adapters.sites import biases, norms, trained_parameters
 from lora_magic.adapters.spec import AdapterSpec
 from lora_magic.adapters.trainable_copy import (
     TrainableCopy,
-    biases,
-    everything,
-    norms,
     trainable_copies,
 )
 from lora_magic.errors import AdapterError
@@ -178,6 +176,7 @@ def _interrupting(*_: object) -> Tensor:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_biases_norms_and_all_parameters_are_found_by_their_names(architecture: str) -> None:
     model = tiny_model(architecture)
+    shapes = shapes_of(model)
     named = dict(model.named_parameters(remove_duplicate=False))
 
     def flat(found: dict[str, list[str]]) -> set[str]:
@@ -185,25 +184,27 @@ def test_biases_norms_and_all_parameters_are_found_by_their_names(architecture: 
 
     with_bias = {name for name in named if name.endswith("bias")}
     if with_bias:
-        assert flat(biases(model)) == with_bias
+        assert flat(biases(shapes)) == with_bias
     else:
         with pytest.raises(AdapterError, match=r"has no biases.*--method ia3"):
-            trained_parameters(model, AdapterSpec(method="bitfit"), ())
+            trained_parameters(shapes, AdapterSpec(method="bitfit"), ())
     of_norms = {name for name in named if "norm" in name or ".ln_" in name}
-    assert flat(norms(model)) == of_norms
-    assert flat(everything(model)) == set(named)
+    assert flat(norms(shapes)) == of_norms
+    assert flat(trained_parameters(shapes, AdapterSpec(method="full"), ())) == set(named)
 
 
 def test_a_head_is_spared_and_trained_once() -> None:
-    model = tiny_classifier("bert")
-    assert "classifier" in biases(model)
-    assert "classifier" not in biases(model, without=["classifier"])
+    shapes = shapes_of(tiny_classifier("bert"))
+    assert "classifier" in biases(shapes)
+    assert "classifier" not in biases(shapes, without=["classifier"])
 
 
 def test_norms_of_a_model_without_any_are_refused() -> None:
     with pytest.raises(AdapterError, match="no norm with parameters"):
         trained_parameters(
-            nn.Sequential(nn.Linear(2, 2)), AdapterSpec(rank=1, alpha=1, norms=True), ()
+            shapes_of(nn.Sequential(nn.Linear(2, 2))),
+            AdapterSpec(rank=1, alpha=1, norms=True),
+            (),
         )
 
 

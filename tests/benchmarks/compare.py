@@ -177,7 +177,8 @@ def a_session(base: str, count: int, folder: str) -> Session:
 
 def bare(session: Session) -> Any:
     """A copy of the base, which forces no token and ends at none."""
-    model = copy.deepcopy(session._state.slots.pristine())
+    with session._state.slots.using({}):
+        model = copy.deepcopy(session.model)
     model.generation_config = GenerationConfig()
     return model.eval()
 

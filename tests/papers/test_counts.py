@@ -12,8 +12,9 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from lora_magic.adapters.count import planned
+from lora_magic.adapters.read_shapes import shapes_of
 from lora_magic.adapters.spec import AdapterSpec
+from lora_magic.cost.count import planned
 from lora_magic.state.session import Session
 from tests.conftest import Saver
 from tests.papers.published import CONFIGS, base_parameters, built_parameters, published
@@ -32,7 +33,7 @@ def bottleneck(method: str, rank: int) -> AdapterSpec:
 
 
 def total(model: str, spec: AdapterSpec) -> int:
-    return sum(count.formula for count in planned(published(model), spec))
+    return sum(count.formula for count in planned(shapes_of(published(model)), spec))
 
 
 #: Where it is printed, the model, the method, the number, and the same number by hand.
@@ -188,7 +189,7 @@ def test_10_000_times_fewer_belongs_to_r_4_and_r_1_is_37_000_times() -> None:
 )
 def test_one_matrix_against_its_factors(model: str, rank: int, times: int) -> None:
     """Not 1,536 times for r = 8 at 12288²."""
-    count = planned(published(model), lora(rank, "q_proj"))[0]
+    count = planned(shapes_of(published(model)), lora(rank, "q_proj"))[0]
     assert count.outputs * count.inputs == times * count.formula
 
 
@@ -275,7 +276,7 @@ def test_what_is_trained_of_the_base_is_in_the_formula(
     spec = record.spec
     with torch.device("meta"):
         empty = AutoModelForCausalLM.from_config(tiny_config("gpt2"))
-    by_formula = planned(empty, spec)
+    by_formula = planned(shapes_of(empty), spec)
     tensors = sum(t.numel() for _, t in session._state.attached["one"].tensors())
     assert sum(count.formula for count in by_formula) == tensors == record.formula
     session.reset()

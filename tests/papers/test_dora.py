@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lora_magic.adapters.targets import is_conv1d
+from lora_magic.adapters.read_shapes import is_transposed
 from tests.papers.small import Bench, factors
 
 PLACES = [("llama", "model.layers.0.mlp.up_proj"), ("gpt2", "transformer.h.1.mlp.c_proj")]
@@ -27,7 +27,7 @@ def opened(architecture: str, path: str) -> tuple[Bench, Any, Tensor, Tensor]:
         layer.lora_magnitude_vector["default"].weight.mul_(0.5 + drift)
     bias = getattr(original, "bias", None)
     kept = torch.zeros(1, dtype=torch.float64) if bias is None else bias.detach()
-    return bench, layer, weight.mT if is_conv1d(original) else weight, kept
+    return bench, layer, weight.mT if is_transposed(original) else weight, kept
 
 
 @pytest.mark.parametrize(("architecture", "path"), PLACES)
@@ -38,7 +38,7 @@ def test_the_magnitude_begins_as_the_norm_of_each_output_s_row(
     layer: Any = bench.attach(targets=path, dora=True).replacements[path]
     original: Any = bench.slots.original(path)
     weight = original.weight.detach().double()
-    rows = (weight.mT if is_conv1d(original) else weight).square().sum(dim=1).sqrt()
+    rows = (weight.mT if is_transposed(original) else weight).square().sum(dim=1).sqrt()
     magnitude = layer.lora_magnitude_vector["default"].weight
     # In float32, though the base is in bfloat16, which is good to 4e-3.
     assert magnitude.dtype is torch.float32
@@ -94,6 +94,6 @@ def test_the_merged_weight_has_the_magnitude_as_its_rows_norms() -> None:
         bench, layer, _, _ = opened(architecture, path)
         original = bench.slots.original(path)
         merged = merged_parameters(original, layer)["weight"]
-        rows = (merged.mT if is_conv1d(original) else merged).norm(dim=1)
+        rows = (merged.mT if is_transposed(original) else merged).norm(dim=1)
         magnitude = layer.lora_magnitude_vector["default"].weight.detach()
         assert torch.allclose(rows, magnitude, rtol=1e-12)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from lora_magic.adapters.targets import shape_of
+from lora_magic.adapters.read_shapes import shape_of
 from lora_magic.adapters.trainable_copy import TrainableCopy
 from lora_magic.errors import AdapterError
 from lora_magic.lowrank.spectrum import Spectrum

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lora_magic.adapters.targets import shape_of
+from lora_magic.adapters.read_shapes import shape_of
 from lora_magic.errors import AdapterError, CommandError, LoraMagicError
 from lora_magic.state import similarity as comparing
 from lora_magic.state.session import Session

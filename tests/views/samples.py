@@ -11,7 +11,7 @@ from typing import Any, cast
 from lora_magic.adapters.combine.changes import ModuleLoss
 from lora_magic.adapters.combine.compress import Compression
 from lora_magic.adapters.combine.intruders import ModuleRemoval
-from lora_magic.adapters.count import ModuleCount, ParameterCount
+from lora_magic.adapters.formula import ModuleCount
 from lora_magic.adapters.merge import MergeReport, ModuleMerge
 from lora_magic.adapters.spec import AdapterSpec
 from lora_magic.base.fingerprint import Verification
@@ -21,6 +21,7 @@ from lora_magic.compare.comparison import Comparison, Pane
 from lora_magic.compare.lens import Lens, LensLayer, LensToken
 from lora_magic.compare.prediction import Classification, Prediction
 from lora_magic.compare.scores import ScoredAnswer, Scores
+from lora_magic.cost.count import ParameterCount
 from lora_magic.evaluation.board import Board, BoardRow, Curve
 from lora_magic.evaluation.evaluation import EvaluatedRow, Evaluation
 from lora_magic.evaluation.ranks import RankEvidence, RankLoss

@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 import pytest
 
 from lora_magic import numbers
-from lora_magic.adapters.count import ModuleCount
-from lora_magic.adapters.matrix import matrix_count
+from lora_magic.adapters.formula import ModuleCount
 from lora_magic.adapters.spec import AdapterSpec
+from lora_magic.cost.matrix import matrix_count
 from lora_magic.errors import AdapterError
 from tests.views.page import Page, outside
 from tests.views.samples import count, shown

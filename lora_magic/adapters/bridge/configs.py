@@ -16,8 +16,9 @@ from torch import nn
 from lora_magic.adapters import fields
 from lora_magic.adapters.delta import PEFT_NAME
 from lora_magic.adapters.prefix import Prefix, VirtualTokens
+from lora_magic.adapters.shapes import CONV1D, Shapes
 from lora_magic.adapters.spec import AdapterSpec, first_rank
-from lora_magic.adapters.targets import is_attention, is_conv1d, shortest
+from lora_magic.adapters.targets import is_attention, shortest
 from lora_magic.errors import AdapterError, listed, sentence
 
 from .library import peft, translated
@@ -93,15 +94,15 @@ KINDS = {
 
 
 def config_for(
-    spec: AdapterSpec, model: nn.Module, paths: Sequence[str], task_type: str | None = "CAUSAL_LM"
+    spec: AdapterSpec, shapes: Shapes, paths: Sequence[str], task_type: str | None = "CAUSAL_LM"
 ) -> Any:
     """PEFT's config of a spec. It is never shared, since PEFT writes into it.
 
     Biases, norms and heads are not in it: trainable copies take care of them.
     """
     common: dict[str, Any] = {
-        "target_modules": shortest(model, paths),
-        "fan_in_fan_out": any(is_conv1d(model.get_submodule(path)) for path in paths),
+        "target_modules": shortest(shapes, paths),
+        "fan_in_fan_out": any(shapes.modules[path].kind == CONV1D for path in paths),
         "task_type": task_type,
     }
     if spec.method == "ia3":

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
 
-from lora_magic.adapters import trainable_copy
 from lora_magic.adapters.delta import copy_in, merged_parameters, update_of
 from lora_magic.adapters.live_adapter import LiveAdapter
+from lora_magic.adapters.shapes import ModuleShape
+from lora_magic.adapters.sites import biases, norms
 from lora_magic.adapters.slots import Slots
-from lora_magic.adapters.targets import carries_lora, is_plain_lookup
 from lora_magic.adapters.trainable_copy import TrainableCopy
 from lora_magic.base.model import BaseModel
 from lora_magic.errors import AdapterError
@@ -75,7 +75,7 @@ def changes_of(base: BaseModel, slots: Slots, attached: LiveAdapter, doing: str)
     trained: dict[str, dict[str, Tensor]] = {}
     for path, layer in attached.replacements.items():
         original = attached.originals[path]
-        adapted = path not in base.task.head and _has_matrix(original, layer)
+        adapted = path not in base.task.head and _has_matrix(slots.shapes.modules[path], layer)
         if adapted:
             matrices.append(path)
         for name, value in _trained_values(original, layer):
@@ -93,25 +93,20 @@ def changes_of(base: BaseModel, slots: Slots, attached: LiveAdapter, doing: str)
 
 def _trainable(base: BaseModel, slots: Slots) -> set[tuple[str, str]]:
     """The parameters of the base that a LoRA can train: biases, norms, a classifier's head."""
-    with slots.using({}):
-        model = base.model
-        head = {path: list(model.get_submodule(path)._parameters) for path in base.task.head}
-        parts = (trainable_copy.biases(model, head), trainable_copy.norms(model), head)
+    shapes = slots.shapes
+    head = {path: shapes.modules[path].names for path in base.task.head}
+    parts = (biases(shapes, head), norms(shapes), head)
     return {(path, name) for part in parts for path, names in part.items() for name in names}
 
 
-def _has_matrix(original: nn.Module, layer: nn.Module) -> bool:
+def _has_matrix(original: ModuleShape, layer: nn.Module) -> bool:
     """Does the layer change a matrix that a LoRA of PEFT can change too?
 
     An embedding with its own forward (such as positions counted from 2) looks up other rows.
     """
-    if isinstance(layer, TrainableCopy) and "weight" not in layer.values:
-        return False
     if not isinstance(layer, TrainableCopy):
         return True
-    if isinstance(original, nn.Embedding):
-        return is_plain_lookup(original)
-    return carries_lora(original)
+    return "weight" in layer.values and original.carries_lora and original.plain_lookup
 
 
 def _trained_values(original: nn.Module, layer: nn.Module) -> Iterator[tuple[str, Tensor]]:
