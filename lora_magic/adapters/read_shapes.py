@@ -25,6 +25,7 @@ from .shapes import (
     Parameters,
     Shapes,
 )
+from .targets import is_attention
 
 #: The layers that bitsandbytes makes, also before their weights are there.
 _BITS = {"Linear4bit": 4, "Linear8bitLt": 8}
@@ -50,7 +51,7 @@ def shapes_of(model: nn.Module) -> Shapes:
         output=_output(model),
         blocks=_blocks(model, modules),
         width=int(getattr(text, "hidden_size", 0) or 0),
-        cache=_cache(text),
+        cache=_cache(model, text),
         experts=_experts(model),
         refused=_Refused(model),
         scaled=_Scaled(model),
@@ -149,16 +150,47 @@ def _experts(model: nn.Module) -> frozenset[str]:
     )
 
 
-def _cache(config: Any) -> Cache | None:
-    """What the config says of the keys and values that each layer keeps of a token."""
-    layers, heads = (
-        getattr(config, name, None) for name in ("num_hidden_layers", "num_attention_heads")
-    )
-    if not isinstance(layers, int) or not isinstance(heads, int) or not heads:
+def _cache(model: nn.Module, config: Any) -> Cache | None:
+    """What each layer keeps of a token: keys and values of the same size, else None."""
+    layers = _caching(model)
+    heads = getattr(config, "num_attention_heads", None)
+    expected = getattr(config, "num_hidden_layers", None)
+    if getattr(config, "is_encoder_decoder", False):
+        expected = len(layers)  # the decoder's
+    if not heads or not layers or len(layers) != expected:
         return None
     kept = getattr(config, "num_key_value_heads", None) or heads
     size = getattr(config, "head_dim", None) or config.hidden_size // heads
-    return Cache(layers, int(kept), int(size))
+    sizes = {
+        (
+            # Falcon's newer form repeats them for each head before it keeps them.
+            heads
+            if getattr(layer, "new_decoder_architecture", False)
+            else _first(layer, "num_kv_heads", "kv_heads") or kept,
+            _first(layer, "qk_head_dim", "head_dim", "key_value_proj_dim") or size,
+            _first(layer, "v_head_dim", "head_dim", "key_value_proj_dim") or size,
+        )
+        for layer in layers
+    }
+    found = sizes.pop()
+    return None if sizes or found[1] != found[2] else Cache(len(layers), found[0], found[1])
+
+
+def _caching(model: nn.Module) -> list[nn.Module]:
+    """The attentions that keep keys and values: those that look back only.
+
+    transformers' attentions say so in `is_causal`; older ones only have a `layer_idx` in the cache.
+    """
+    marked = [module for module in model.modules() if hasattr(module, "is_causal")]
+    if marked:
+        return [module for module in marked if module.is_causal is True]
+    named = model.named_modules()
+    return [m for path, m in named if is_attention(path) and hasattr(m, "layer_idx")]
+
+
+def _first(module: nn.Module, *names: str) -> Any:
+    """The first of these attributes that a module has and that is set."""
+    return next((value for name in names if (value := getattr(module, name, None))), None)
 
 
 class _Refused(Mapping[str, str]):
