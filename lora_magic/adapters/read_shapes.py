@@ -181,9 +181,9 @@ def _caching(model: nn.Module) -> list[nn.Module]:
 
     transformers' attentions say so in `is_causal`; older ones only have a `layer_idx` in the cache.
     """
-    marked = [module for module in model.modules() if hasattr(module, "is_causal")]
+    marked: list[Any] = [module for module in model.modules() if hasattr(module, "is_causal")]
     if marked:
-        return [module for module in marked if module.is_causal is True]
+        return [module for module in marked if module.is_causal]
     named = model.named_modules()
     return [m for path, m in named if is_attention(path) and hasattr(m, "layer_idx")]
 
