@@ -7,7 +7,7 @@ meta device and a config alone give the same answers. Knows names and numbers; i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -84,7 +84,7 @@ class Shapes:
     cache: Cache | None = None
     experts: frozenset[str] = frozenset()
     refused: Mapping[str, str] = field(default_factory=dict)
-    scaled: tuple[str, ...] = ()
+    scaled: Sequence[str] = ()
 
     @cached_property
     def total(self) -> int:

@@ -5,6 +5,8 @@ Knows names and sizes; the files of `architectures` know who is called what.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +22,14 @@ from lora_magic.adapters.shapes import (
 )
 
 from . import ops
+from .model import Model
 from .ops import Op
+
+#: The key under which a config gives a classifier's number of labels; it has none otherwise.
+LABELS = "labels of the classifier"
+
+#: The end of the name of transformers' classifiers.
+CLASSIFIER = "ForSequenceClassification"
 
 
 class Builder:
@@ -34,6 +43,8 @@ class Builder:
         self.modules: dict[str, ModuleShape] = {}
         self.ops: list[Op] = []
         self.block = -1
+        self.ties: dict[str, str] = {}
+        self.last: str | None = None
         self._known: set[str] = set()
 
     def within(self, block: int) -> None:
@@ -86,18 +97,33 @@ class Builder:
         self.add(path, kind, parameters, name)
         self.step(ops.LINEAR, reads=inputs, gives=outputs, path=path, input=reads or path)
 
-    def norm(self, path: str, width: int, how: str = "rms", *, bias: bool = False) -> None:
-        """A norm with a weight: "rms" as in Llama, "layer" as torch's own."""
-        parameters: Parameters = (("weight", (width,)),)
-        if bias or how == "layer":
+    def norm(
+        self, path: str, width: int, how: str = "rms", *, bias: bool = False, weight: bool = True
+    ) -> None:
+        """A norm: "rms" as in Llama, "layer" as torch's own; without its parameters if not `weight`.
+
+        torch's has a bias, others only with `bias`.
+        """
+        parameters: Parameters = (("weight", (width,)),) if weight else ()
+        if weight and (bias or how == "layer"):
             parameters += (("bias", (width,)),)
         self.add(path, OTHER, parameters, "LayerNorm" if how == "layer" else "RMSNorm")
         self.step(ops.NORM, reads=width, gives=width, path=path, how=how)
 
     def attention(
-        self, heads: int, kv_heads: int, size: int, *, window: int | None = None, how: str = ""
+        self,
+        heads: int,
+        kv_heads: int,
+        size: int,
+        *,
+        window: int | None = None,
+        how: str = "",
+        share: float = 0.0,
     ) -> None:
-        """softmax(QKᵀ)V, with `kv_heads` of keys and values of `size` for `heads` queries."""
+        """softmax(QKᵀ)V, with `kv_heads` of keys and values of `size` for `heads` queries.
+
+        `share` is that of its dropout.
+        """
         self.step(
             ops.ATTENTION,
             reads=(heads + 2 * kv_heads) * size,
@@ -107,6 +133,7 @@ class Builder:
             size=size,
             window=window,
             how=how,
+            share=share,
         )
 
     def activation(self, how: str, width: int) -> None:
@@ -129,6 +156,64 @@ class Builder:
     def cache(self, layers: int, heads: int, size: int) -> Cache:
         """What a decoder keeps of each token."""
         return Cache(layers, heads, size)
+
+    def output(
+        self,
+        config: Mapping[str, Any],
+        words: int,
+        width: int,
+        *,
+        bias: bool = False,
+        tied_to: str = "",
+    ) -> tuple[str, ...]:
+        """A decoder's last layer: `lm_head`, tied to an embedding or not, or a classifier's `score`.
+
+        `config[LABELS]` is the number of a classifier's labels. Returns the paths of its head.
+        """
+        labels = config.get(LABELS, 0)
+        self.within(-1)
+        if labels:
+            self.linear("score", labels, width)
+            return ("score",)
+        self.linear("lm_head", words, width, bias)
+        self.last = "lm_head"
+        if tied_to:
+            self.ties["lm_head.weight"] = f"{tied_to}.weight"
+        return ()
+
+    def decoder(
+        self,
+        config: Mapping[str, Any],
+        name: str,
+        *,
+        architecture: str,
+        blocks: str,
+        head: tuple[str, ...] = (),
+        **what: Any,
+    ) -> Model:
+        """The model that was written down: a decoder whose layers are the modules of `blocks`.
+
+        `what` are `width` and `cache` of its shapes, and `vocabulary` and `context`.
+        """
+        if head:
+            architecture = re.sub("(ForCausalLM|LMHeadModel)$", "", architecture) + CLASSIFIER
+        shapes = self.shapes(
+            architecture=architecture,
+            model_type=config.get("model_type", ""),
+            ties=self.ties,
+            output=self.last,
+            blocks=tuple(path for path in self.modules if path.rpartition(".")[0] == blocks),
+            width=what["width"],
+            cache=what["cache"],
+        )
+        return Model(
+            name,
+            shapes,
+            tuple(self.ops),
+            vocabulary=what["vocabulary"],
+            context=what["context"],
+            head=head,
+        )
 
 
 def with_bits(shapes: Shapes, bits: int | None, skipped: frozenset[str]) -> Shapes:

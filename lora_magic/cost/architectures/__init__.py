@@ -14,8 +14,21 @@ from lora_magic.cost.model import Model
 
 #: Model type → its family's file here, whose `FUNCTIONS` maps model types to functions.
 FAMILIES: dict[str, str] = {
+    "gpt2": "gpt2",
     "llama": "llama",
+    "opt": "opt",
 }
+
+
+def filled(
+    config: Mapping[str, Any], defaults: Mapping[str, Any], names: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """A config's values, with `defaults` for those that are missing.
+
+    `names` are second names of values, as in a config class's `attribute_map`.
+    """
+    other = {own: config[name] for name, own in (names or {}).items() if name in config}
+    return {**defaults, **config, **other}
 
 
 def function_of(model_type: str) -> Callable[[Mapping[str, Any], str], Model] | None:
