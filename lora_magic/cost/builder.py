@@ -98,16 +98,25 @@ class Builder:
         self.step(ops.LINEAR, reads=inputs, gives=outputs, path=path, input=reads or path)
 
     def norm(
-        self, path: str, width: int, how: str = "rms", *, bias: bool = False, weight: bool = True
+        self,
+        path: str,
+        width: int,
+        how: str = "rms",
+        *,
+        bias: bool = False,
+        weight: bool = True,
+        shape: tuple[int, ...] = (),
     ) -> None:
-        """A norm: "rms" as in Llama, "layer" as torch's own; without its parameters if not `weight`.
+        """A norm: "rms" as in Llama, "layer" as torch's own, "mean" as that without its bias.
 
-        torch's has a bias, others only with `bias`.
+        `width` is how many numbers of a token it reads, `shape` that of its weight (default: one
+        for each); without `weight` it has no parameters.
         """
-        parameters: Parameters = (("weight", (width,)),) if weight else ()
+        shape = shape or (width,)
+        parameters: Parameters = (("weight", shape),) if weight else ()
         if weight and (bias or how == "layer"):
-            parameters += (("bias", (width,)),)
-        self.add(path, OTHER, parameters, "LayerNorm" if how == "layer" else "RMSNorm")
+            parameters += (("bias", shape),)
+        self.add(path, OTHER, parameters, "LayerNorm" if how != "rms" else "RMSNorm")
         self.step(ops.NORM, reads=width, gives=width, path=path, how=how)
 
     def attention(

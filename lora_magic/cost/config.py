@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from lora_magic.base.task import names_of
 from lora_magic.errors import BaseModelError, near
 from lora_magic.paths import path_of, quoted
 
@@ -68,7 +69,17 @@ def model_of(
     if isinstance(given, Model):
         return given
     name, config = _found(given)
+    if task == "classification":
+        config = {**config, LABELS: _labels(config, labels)}
     return _from_config(name, config)
+
+
+def _labels(config: Mapping[str, Any], labels: object) -> int:
+    """The number of a classifier's labels: those that are named, else the config's."""
+    if labels is not None:
+        return len(names_of(labels))
+    named = config.get("id2label")
+    return len(named) if named else int(config.get("num_labels", 2))
 
 
 def _found(given: object) -> tuple[str, Mapping[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 from lora_magic.cost.builder import Builder
 from lora_magic.cost.model import Model
 
-from . import filled
+from . import filled, head_size
 
 _GPT2 = {
     "vocab_size": 50257,

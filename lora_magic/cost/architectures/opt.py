@@ -11,7 +11,7 @@ from typing import Any
 from lora_magic.cost.builder import Builder
 from lora_magic.cost.model import Model
 
-from . import filled
+from . import filled, head_size
 
 _OPT = {
     "vocab_size": 50272,
@@ -41,7 +41,7 @@ def opt(config: Mapping[str, Any], name: str) -> Model:
     d, heads, words = c["hidden_size"], c["num_attention_heads"], c["vocab_size"]
     narrow = c["word_embed_proj_dim"] or d
     bias, affine, drop = c["enable_bias"], c["layer_norm_elementwise_affine"], c["dropout"]
-    size, positions = d // heads, c["max_position_embeddings"]
+    size, positions = head_size(name, d, heads), c["max_position_embeddings"]
     b = Builder()
     b.embedding("model.decoder.embed_tokens", words, narrow)
     b.embedding("model.decoder.embed_positions", positions + _OFFSET, d, plain_lookup=False)
