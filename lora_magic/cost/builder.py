@@ -20,6 +20,7 @@ from lora_magic.adapters.shapes import (
     Parameters,
     Shapes,
 )
+from lora_magic.errors import BaseModelError
 
 from . import ops
 from .model import Model
@@ -28,8 +29,7 @@ from .ops import Op
 #: The key under which a config gives a classifier's number of labels; it has none otherwise.
 LABELS = "labels of the classifier"
 
-#: The end of the name of transformers' classifiers.
-CLASSIFIER = "ForSequenceClassification"
+_END = re.compile("(ForCausalLM|LMHeadModel)$")
 
 
 class Builder:
@@ -43,8 +43,6 @@ class Builder:
         self.modules: dict[str, ModuleShape] = {}
         self.ops: list[Op] = []
         self.block = -1
-        self.ties: dict[str, str] = {}
-        self.last: str | None = None
         self._known: set[str] = set()
 
     def within(self, block: int) -> None:
@@ -166,62 +164,59 @@ class Builder:
         """What a decoder keeps of each token."""
         return Cache(layers, heads, size)
 
-    def output(
-        self,
-        config: Mapping[str, Any],
-        words: int,
-        width: int,
-        *,
-        bias: bool = False,
-        tied_to: str = "",
-    ) -> tuple[str, ...]:
-        """A decoder's last layer: `lm_head`, tied to an embedding or not, or a classifier's `score`.
-
-        `config[LABELS]` is the number of a classifier's labels. Returns the paths of its head.
-        """
-        labels = config.get(LABELS, 0)
-        self.within(-1)
-        if labels:
-            self.linear("score", labels, width)
-            return ("score",)
-        self.linear("lm_head", words, width, bias)
-        self.last = "lm_head"
-        if tied_to:
-            self.ties["lm_head.weight"] = f"{tied_to}.weight"
-        return ()
-
     def decoder(
         self,
         config: Mapping[str, Any],
         name: str,
         *,
         architecture: str,
+        embedding: str,
         blocks: str,
-        head: tuple[str, ...] = (),
-        **what: Any,
+        width: int,
+        cache: Cache | None,
+        context: int,
+        reads: int = 0,
+        bias: bool = False,
+        classifier: str | None = "",
     ) -> Model:
-        """The model that was written down: a decoder whose layers are the modules of `blocks`.
+        """The decoder that was written down, with its last layer: `lm_head`, or a classifier's.
 
-        `what` are `width` and `cache` of its shapes, and `vocabulary` and `context`.
+        `embedding` is the path of the table that `tie_word_embeddings` ties `lm_head` to, `blocks`
+        that of the list of layers; `reads` what the last layer reads, if not `width`. A config with
+        `LABELS` asks for the classifier, of the class `classifier` (default: the architecture's
+        with another ending). Raises `BaseModelError` if that is None: there is none.
         """
-        if head:
-            architecture = re.sub("(ForCausalLM|LMHeadModel)$", "", architecture) + CLASSIFIER
+        words, labels = config["vocab_size"], config.get(LABELS, 0)
+        ties = {}
+        self.within(-1)
+        if labels:
+            if classifier is None:
+                raise BaseModelError(
+                    f"{name}: transformers has no classifier of {architecture}'s kind; omit --task "
+                    "classification."
+                )
+            architecture = classifier or _END.sub("ForSequenceClassification", architecture)
+            self.linear("score", labels, reads or width)
+        else:
+            self.linear("lm_head", words, reads or width, bias)
+            if config["tie_word_embeddings"]:
+                ties["lm_head.weight"] = f"{embedding}.weight"
         shapes = self.shapes(
             architecture=architecture,
             model_type=config.get("model_type", ""),
-            ties=self.ties,
-            output=self.last,
+            ties=ties,
+            output=None if labels else "lm_head",
             blocks=tuple(path for path in self.modules if path.rpartition(".")[0] == blocks),
-            width=what["width"],
-            cache=what["cache"],
+            width=width,
+            cache=cache,
         )
         return Model(
             name,
             shapes,
             tuple(self.ops),
-            vocabulary=what["vocabulary"],
-            context=what["context"],
-            head=head,
+            vocabulary=words,
+            context=context,
+            head=("score",) if labels else (),
         )
 
 

@@ -15,7 +15,8 @@ from lora_magic.errors import BaseModelError
 
 #: Model type → its family's file here, whose `FUNCTIONS` maps model types to functions.
 FAMILIES: dict[str, str] = {
-    "gpt2": "gpt2",
+    **dict.fromkeys(["gpt2", "gpt_bigcode", "gptj"], "gpt2"),
+    **dict.fromkeys(["bloom", "falcon", "gpt_neox"], "bloom"),
     "opt": "opt",
     **dict.fromkeys(
         [

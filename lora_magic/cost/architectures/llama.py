@@ -93,6 +93,7 @@ class Kind(NamedTuple):
     parallel: bool | str = False
     rotary: float = 1.0
     dropout: str = ""
+    classifier: str | None = ""
     window: Callable[[Mapping[str, Any], int], int | None] = lambda config, layer: None
 
 
@@ -173,6 +174,7 @@ _KINDS: dict[str, Kind] = {
         },
         norms=_FOUR_NORMS,
         normed="q_norm,k_norm",
+        classifier="Gemma3TextForSequenceClassification",
         window=_local,
     ),
     "olmo2": Kind(
@@ -182,7 +184,7 @@ _KINDS: dict[str, Kind] = {
         normed="q_norm,k_norm",
         per="all",
     ),
-    "granite": Kind("GraniteForCausalLM", _LLAMA, mlp_bias="mlp_bias"),
+    "granite": Kind("GraniteForCausalLM", _LLAMA, mlp_bias="mlp_bias", classifier=None),
     "smollm3": Kind(
         "SmolLM3ForCausalLM",
         {
@@ -219,6 +221,7 @@ _KINDS: dict[str, Kind] = {
         normed_if="use_qk_norm",
         per="own",
         parallel=True,
+        classifier=None,
     ),
     "stablelm": Kind(
         "StableLmForCausalLM",
@@ -337,8 +340,8 @@ class _Decoder:
     def model(self) -> Model:
         """The whole model."""
         b, c, kind, d = self.builder, self.config, self.kind, self.width
-        words, layers = c["vocab_size"], c["num_hidden_layers"]
-        b.embedding("model.embed_tokens", words, d)
+        b.embedding("model.embed_tokens", c["vocab_size"], d)
+        layers = c["num_hidden_layers"]
         for layer in range(layers):
             b.within(layer)
             self._attention(f"model.layers.{layer}.self_attn", layer)
@@ -348,17 +351,17 @@ class _Decoder:
                     b.norm(f"model.layers.{layer}.{norm}", d, kind.norm)
         b.within(-1)
         b.norm(f"model.{kind.last}", d, kind.norm)
-        tied = "model.embed_tokens" if c["tie_word_embeddings"] else ""
         return b.decoder(
             c,
             self.name,
             architecture=kind.architecture,
+            embedding="model.embed_tokens",
             blocks="model.layers",
-            head=b.output(c, words, d, bias=kind.head_bias, tied_to=tied),
             width=d,
             cache=b.cache(layers, self.kv, self.size),
-            vocabulary=words,
             context=c["max_position_embeddings"],
+            bias=kind.head_bias,
+            classifier=kind.classifier,
         )
 
     def _attention(self, at: str, layer: int) -> None:

@@ -38,12 +38,12 @@ _OFFSET = 2
 def opt(config: Mapping[str, Any], name: str) -> Model:
     """`OPTForCausalLM`."""
     c = filled(config, _OPT)
-    d, heads, words = c["hidden_size"], c["num_attention_heads"], c["vocab_size"]
+    d, heads = c["hidden_size"], c["num_attention_heads"]
     narrow = c["word_embed_proj_dim"] or d
     bias, affine, drop = c["enable_bias"], c["layer_norm_elementwise_affine"], c["dropout"]
     size, positions = head_size(name, d, heads), c["max_position_embeddings"]
     b = Builder()
-    b.embedding("model.decoder.embed_tokens", words, narrow)
+    b.embedding("model.decoder.embed_tokens", c["vocab_size"], narrow)
     b.embedding("model.decoder.embed_positions", positions + _OFFSET, d, plain_lookup=False)
     if narrow != d:
         b.linear("model.decoder.project_out", narrow, d)
@@ -64,18 +64,16 @@ def opt(config: Mapping[str, Any], name: str) -> Model:
         b.linear(f"{at}.fc2", d, c["ffn_dim"], bias)
         b.dropout(drop, d)
         b.norm(f"{at}.final_layer_norm", d, "layer", weight=affine)
-    tied = "model.decoder.embed_tokens" if c["tie_word_embeddings"] else ""
-    head = b.output(c, words, narrow, tied_to=tied)
     return b.decoder(
         c,
         name,
         architecture="OPTForCausalLM",
+        embedding="model.decoder.embed_tokens",
         blocks="model.decoder.layers",
-        head=head,
         width=d,
         cache=b.cache(c["num_hidden_layers"], heads, size),
-        vocabulary=words,
         context=positions,
+        reads=narrow,
     )
 
 
