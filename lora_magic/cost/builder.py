@@ -29,7 +29,8 @@ from .ops import Op
 #: The key under which a config gives a classifier's number of labels; it has none otherwise.
 LABELS = "labels of the classifier"
 
-_END = re.compile("(ForCausalLM|LMHeadModel)$")
+#: The end of the name of transformers' classifiers.
+CLASSIFIER = "ForSequenceClassification"
 
 
 class Builder:
@@ -43,6 +44,8 @@ class Builder:
         self.modules: dict[str, ModuleShape] = {}
         self.ops: list[Op] = []
         self.block = -1
+        self.ties: dict[str, str] = {}
+        self.last: str | None = None
         self._known: set[str] = set()
 
     def within(self, block: int) -> None:
@@ -164,7 +167,7 @@ class Builder:
         """What a decoder keeps of each token."""
         return Cache(layers, heads, size)
 
-    def decoder(
+    def causal(
         self,
         config: Mapping[str, Any],
         name: str,
@@ -177,46 +180,88 @@ class Builder:
         context: int,
         reads: int = 0,
         bias: bool = False,
-        classifier: str | None = "",
+        classifies: bool = True,
     ) -> Model:
-        """The decoder that was written down, with its last layer: `lm_head`, or a classifier's.
+        """The decoder that was written down, after its last layer: `lm_head`, or a classifier's.
 
-        `embedding` is the path of the table that `tie_word_embeddings` ties `lm_head` to, `blocks`
-        that of the list of layers; `reads` what the last layer reads, if not `width`. A config with
-        `LABELS` asks for the classifier, of the class `classifier` (default: the architecture's
-        with another ending). Raises `BaseModelError` if that is None: there is none.
+        `embedding` is the path of the table that `tie_word_embeddings` ties `lm_head` to, `reads`
+        what the last layer reads, if not `width`. Raises `BaseModelError` if a classifier is asked
+        for and transformers has none: it does not classify.
         """
-        words, labels = config["vocab_size"], config.get(LABELS, 0)
-        ties = {}
+        if config.get(LABELS) and not classifies:
+            raise BaseModelError(
+                f"{name}: transformers has no classifier beside {architecture}; omit "
+                "--task classification."
+            )
+        words, tied = config["vocab_size"], embedding if config["tie_word_embeddings"] else ""
+        return self.decoder(
+            config,
+            name,
+            head=self.output(config, words, reads or width, bias=bias, tied_to=tied),
+            architecture=architecture,
+            blocks=blocks,
+            width=width,
+            cache=cache,
+            vocabulary=words,
+            context=context,
+        )
+
+    def output(
+        self,
+        config: Mapping[str, Any],
+        words: int,
+        width: int,
+        *,
+        bias: bool = False,
+        tied_to: str = "",
+    ) -> tuple[str, ...]:
+        """A decoder's last layer: `lm_head`, tied to an embedding or not, or a classifier's `score`.
+
+        `config[LABELS]` is the number of a classifier's labels. Returns the paths of its head.
+        """
+        labels = config.get(LABELS, 0)
         self.within(-1)
         if labels:
-            if classifier is None:
-                raise BaseModelError(
-                    f"{name}: transformers has no classifier of {architecture}'s kind; omit --task "
-                    "classification."
-                )
-            architecture = classifier or _END.sub("ForSequenceClassification", architecture)
-            self.linear("score", labels, reads or width)
-        else:
-            self.linear("lm_head", words, reads or width, bias)
-            if config["tie_word_embeddings"]:
-                ties["lm_head.weight"] = f"{embedding}.weight"
+            self.linear("score", labels, width)
+            return ("score",)
+        self.linear("lm_head", words, width, bias)
+        self.last = "lm_head"
+        if tied_to:
+            self.ties["lm_head.weight"] = f"{tied_to}.weight"
+        return ()
+
+    def decoder(
+        self,
+        config: Mapping[str, Any],
+        name: str,
+        *,
+        architecture: str,
+        blocks: str,
+        head: tuple[str, ...] = (),
+        **what: Any,
+    ) -> Model:
+        """The model that was written down: a decoder whose layers are the modules of `blocks`.
+
+        `what` are `width` and `cache` of its shapes, and `vocabulary` and `context`.
+        """
+        if head:
+            architecture = re.sub("(ForCausalLM|LMHeadModel)$", "", architecture) + CLASSIFIER
         shapes = self.shapes(
             architecture=architecture,
             model_type=config.get("model_type", ""),
-            ties=ties,
-            output=None if labels else "lm_head",
+            ties=self.ties,
+            output=self.last,
             blocks=tuple(path for path in self.modules if path.rpartition(".")[0] == blocks),
-            width=width,
-            cache=cache,
+            width=what["width"],
+            cache=what["cache"],
         )
         return Model(
             name,
             shapes,
             tuple(self.ops),
-            vocabulary=words,
-            context=context,
-            head=("score",) if labels else (),
+            vocabulary=what["vocabulary"],
+            context=what["context"],
+            head=head,
         )
 
 

@@ -88,7 +88,7 @@ def bloom(config: Mapping[str, Any], name: str) -> Model:
         b.dropout(c["hidden_dropout"], d)
     b.within(-1)
     b.norm("transformer.ln_f", d, "layer")
-    return b.decoder(
+    return b.causal(
         c,
         name,
         architecture="BloomForCausalLM",
@@ -101,7 +101,7 @@ def bloom(config: Mapping[str, Any], name: str) -> Model:
 
 
 def falcon(config: Mapping[str, Any], name: str) -> Model:
-    """`FalconForCausalLM`: one head of keys and values, or groups of them, or as many as queries."""
+    """`FalconForCausalLM`: one head of keys and values, or groups, or as many as of queries."""
     c = filled(config, _FALCON, {"n_embed": "hidden_size"})
     d, heads, bias, new = (
         c[key] for key in ("hidden_size", "num_attention_heads", "bias", "new_decoder_architecture")
@@ -131,7 +131,7 @@ def falcon(config: Mapping[str, Any], name: str) -> Model:
             b.norm(f"{at}.{norm}", d, "layer")
     b.within(-1)
     b.norm("transformer.ln_f", d, "layer")
-    return b.decoder(
+    return b.causal(
         c,
         name,
         architecture="FalconForCausalLM",
@@ -177,7 +177,7 @@ def gpt_neox(config: Mapping[str, Any], name: str) -> Model:
         b.dropout(drop, d)
     b.within(-1)
     b.norm("gpt_neox.final_layer_norm", d, "layer")
-    return b.decoder(
+    return b.causal(
         c,
         name,
         architecture="GPTNeoXForCausalLM",

@@ -117,7 +117,7 @@ def _finished(
     d = c["n_embd"]
     b.within(-1)
     b.norm("transformer.ln_f", d, "layer")
-    return b.decoder(
+    return b.causal(
         c,
         name,
         architecture=architecture,

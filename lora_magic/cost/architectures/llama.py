@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from lora_magic.cost import ops
-from lora_magic.cost.builder import Builder
+from lora_magic.cost.builder import LABELS, Builder
 from lora_magic.cost.model import Model
 
 from . import filled, head_size
@@ -93,7 +93,7 @@ class Kind(NamedTuple):
     parallel: bool | str = False
     rotary: float = 1.0
     dropout: str = ""
-    classifier: str | None = ""
+    classifies: bool = True
     window: Callable[[Mapping[str, Any], int], int | None] = lambda config, layer: None
 
 
@@ -174,7 +174,6 @@ _KINDS: dict[str, Kind] = {
         },
         norms=_FOUR_NORMS,
         normed="q_norm,k_norm",
-        classifier="Gemma3TextForSequenceClassification",
         window=_local,
     ),
     "olmo2": Kind(
@@ -184,7 +183,7 @@ _KINDS: dict[str, Kind] = {
         normed="q_norm,k_norm",
         per="all",
     ),
-    "granite": Kind("GraniteForCausalLM", _LLAMA, mlp_bias="mlp_bias", classifier=None),
+    "granite": Kind("GraniteForCausalLM", _LLAMA, mlp_bias="mlp_bias", classifies=False),
     "smollm3": Kind(
         "SmolLM3ForCausalLM",
         {
@@ -221,7 +220,7 @@ _KINDS: dict[str, Kind] = {
         normed_if="use_qk_norm",
         per="own",
         parallel=True,
-        classifier=None,
+        classifies=False,
     ),
     "stablelm": Kind(
         "StableLmForCausalLM",
@@ -351,18 +350,23 @@ class _Decoder:
                     b.norm(f"model.layers.{layer}.{norm}", d, kind.norm)
         b.within(-1)
         b.norm(f"model.{kind.last}", d, kind.norm)
-        return b.decoder(
+        return b.causal(
             c,
             self.name,
-            architecture=kind.architecture,
+            architecture=self._architecture(),
             embedding="model.embed_tokens",
             blocks="model.layers",
             width=d,
             cache=b.cache(layers, self.kv, self.size),
             context=c["max_position_embeddings"],
             bias=kind.head_bias,
-            classifier=kind.classifier,
+            classifies=kind.classifies,
         )
+
+    def _architecture(self) -> str:
+        # The classifier of Gemma 3's texts has another name than that of its texts and images.
+        named = self.kind.architecture
+        return "Gemma3TextForCausalLM" if named[:6] == "Gemma3" and LABELS in self.config else named
 
     def _attention(self, at: str, layer: int) -> None:
         b, c, kind, d = self.builder, self.config, self.kind, self.width

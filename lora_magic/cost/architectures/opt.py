@@ -64,7 +64,7 @@ def opt(config: Mapping[str, Any], name: str) -> Model:
         b.linear(f"{at}.fc2", d, c["ffn_dim"], bias)
         b.dropout(drop, d)
         b.norm(f"{at}.final_layer_norm", d, "layer", weight=affine)
-    return b.decoder(
+    return b.causal(
         c,
         name,
         architecture="OPTForCausalLM",
