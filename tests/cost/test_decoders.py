@@ -104,6 +104,12 @@ CHANGED: dict[str, list[dict[str, Any]]] = {
 
 CASES = [(kind, at) for kind, configs in CHANGED.items() for at in range(len(configs))]
 
+#: The names of width and heads, where they are others than Llama's.
+_NAMES = {
+    **dict.fromkeys(("gpt2", "gpt_bigcode", "gptj"), ("n_embd", "n_head")),
+    "bloom": ("hidden_size", "n_head"),
+}
+
 #: Values of a config that it derives from others.
 _BY_LAYER = ("layer_types", "no_rope_layers")
 
@@ -170,12 +176,13 @@ def test_a_classifier_has_the_head_that_transformers_gives_it(kind: str) -> None
 
 def _whole(kind: str) -> dict[str, Any]:
     """A config with every value, whose sizes also fit the default of each other one."""
-    values, width = CHANGED[kind][0], 1136 if kind == "falcon" else 576
-    sizes = {"hidden_size": width, "num_attention_heads": 8, "num_key_value_heads": 2}
-    named = {"n_embd": width, "n_head": 8} if "n_head" in values else sizes
-    named = {"hidden_size": width, "n_head": 8} if kind == "bloom" else named
-    found: dict[str, Any] = AutoConfig.for_model(kind, **{**values, **named, **_TOKENS}).to_dict()
-    # Lists with one value for each layer, which are derived from the others.
+    values = {key: value for key, value in CHANGED[kind][0].items() if key != "head_dim"}
+    width, heads = _NAMES.get(kind, ("hidden_size", "num_attention_heads"))
+    sizes = {width: 576, heads: 32, "num_key_value_heads": 2}
+    if kind == "falcon":  # 71 heads
+        sizes = {width: 1136, heads: 8, "num_key_value_heads": 1}
+    found: dict[str, Any] = AutoConfig.for_model(kind, **{**values, **sizes, **_TOKENS}).to_dict()
+    # Lists with one value for each layer are derived from the others.
     return {key: value for key, value in found.items() if key not in _BY_LAYER}
 
 

@@ -6,6 +6,7 @@ Knows the names of their modules and the defaults of their configs.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from lora_magic.cost import ops
@@ -84,7 +85,7 @@ def bloom(config: Mapping[str, Any], name: str) -> Model:
         b.linear(f"{at}.self_attention.dense", d, d, True)
         b.dropout(c["hidden_dropout"], d)
         b.norm(f"{at}.post_attention_layernorm", d, "layer")
-        _feed_forward(b, f"{at}.mlp", d, 4 * d, "gelu", True)
+        _feed_forward(b, f"{at}.mlp", d, 4 * d, "gelu")
         b.dropout(c["hidden_dropout"], d)
     b.within(-1)
     b.norm("transformer.ln_f", d, "layer")
@@ -106,26 +107,28 @@ def falcon(config: Mapping[str, Any], name: str) -> Model:
     d, heads, bias, new = (
         c[key] for key in ("hidden_size", "num_attention_heads", "bias", "new_decoder_architecture")
     )
-    size, inner = head_size(name, d, heads), c["ffn_hidden_size"] or 4 * c["hidden_size"]
+    size, inner = head_size(name, d, heads), c["ffn_hidden_size"] or 4 * d
     own = c["num_kv_heads"] or heads if new else 1 if c["multi_query"] else heads
     norms = _falcon_norms(c)
     b = Builder()
+    linear = partial(b.linear, class_name="FalconLinear")
     b.embedding("transformer.word_embeddings", c["vocab_size"], d)
     for layer in range(c["num_hidden_layers"]):
         b.within(layer)
         at = f"transformer.h.{layer}"
         shared = "attention" if len(norms) == 1 else ""
-        b.linear(
-            f"{at}.self_attention.query_key_value", (heads + 2 * own) * size, d, bias, reads=shared
-        )
+        outputs = (heads + 2 * own) * size
+        linear(f"{at}.self_attention.query_key_value", outputs, d, bias, reads=shared)
         # Keys and values of groups are repeated for each query before they are kept.
         kept = heads if new else own
         if not c["alibi"]:
             b.step(ops.ROTARY, reads=(heads + kept) * size, gives=(heads + kept) * size)
         b.attention(heads, kept, size, share=c["attention_dropout"])
-        b.linear(f"{at}.self_attention.dense", d, d, bias)
+        linear(f"{at}.self_attention.dense", d, d, bias)
         b.dropout(c["hidden_dropout"], d)
-        _feed_forward(b, f"{at}.mlp", d, inner, c["activation"], bias, reads=shared)
+        linear(f"{at}.mlp.dense_h_to_4h", inner, d, bias, reads=shared)
+        b.activation(c["activation"], inner)
+        linear(f"{at}.mlp.dense_4h_to_h", d, inner, bias)
         b.dropout(c["hidden_dropout"], d)
         for norm in norms:
             b.norm(f"{at}.{norm}", d, "layer")
@@ -173,7 +176,7 @@ def gpt_neox(config: Mapping[str, Any], name: str) -> Model:
         b.attention(heads, heads, size, share=c["attention_dropout"])
         b.linear(f"{at}.attention.dense", d, d, c["attention_bias"])
         b.dropout(drop, d)
-        _feed_forward(b, f"{at}.mlp", d, c["intermediate_size"], c["hidden_act"], True)
+        _feed_forward(b, f"{at}.mlp", d, c["intermediate_size"], c["hidden_act"])
         b.dropout(drop, d)
     b.within(-1)
     b.norm("gpt_neox.final_layer_norm", d, "layer")
@@ -189,12 +192,10 @@ def gpt_neox(config: Mapping[str, Any], name: str) -> Model:
     )
 
 
-def _feed_forward(
-    b: Builder, at: str, width: int, inner: int, how: str, bias: bool, *, reads: str = ""
-) -> None:
-    b.linear(f"{at}.dense_h_to_4h", inner, width, bias, reads=reads)
+def _feed_forward(b: Builder, at: str, width: int, inner: int, how: str) -> None:
+    b.linear(f"{at}.dense_h_to_4h", inner, width, True)
     b.activation(how, inner)
-    b.linear(f"{at}.dense_4h_to_h", width, inner, bias)
+    b.linear(f"{at}.dense_4h_to_h", width, inner, True)
 
 
 FUNCTIONS = {"bloom": bloom, "falcon": falcon, "gpt_neox": gpt_neox}
