@@ -26,7 +26,7 @@ _EACH, _MORE = 20, 10_000
 _SPARE = 20_000_000
 
 
-class _TooManyError(Exception):
+class TooManyError(Exception):
     """The model has more parts than its files can fill."""
 
 
@@ -39,9 +39,9 @@ def check(name: str, config: Any, loader: Any, contents: Contents) -> None:
     if not contents.tensors:
         return
     try:
-        with _at_most(_EACH * contents.tensors + _MORE), torch.device("meta"):
+        with at_most(_EACH * contents.tensors + _MORE), torch.device("meta"):
             model = loader.from_config(config)
-    except _TooManyError:
+    except TooManyError:
         raise BaseModelError(
             f"{name}: config.json describes far more layers than the {contents.tensors:,} tensors "
             "of its files. Correct config.json, or download it again."
@@ -57,14 +57,14 @@ def check(name: str, config: Any, loader: Any, contents: Contents) -> None:
 
 
 @contextmanager
-def _at_most(parts: int) -> Iterator[None]:
-    """Raise `_TooManyError` in the block once more modules and parameters are built."""
+def at_most(parts: int) -> Iterator[None]:
+    """Raise `TooManyError` in the block once more modules and parameters are built."""
     left = [parts]
 
     def counted(*_: object) -> None:
         left[0] -= 1
         if left[0] < 0:
-            raise _TooManyError
+            raise TooManyError
 
     handles = [
         hooks.register_module_parameter_registration_hook(counted),

@@ -76,6 +76,31 @@ def small_files(model_id: str, local: bool) -> folder.Contents:
     return folder.Contents(folder.checked_config(model_id, found / folder.CONFIG))
 
 
+def config_file(model_id: str, offline: str) -> Path:
+    """config.json of a model on the hub: that of the local cache, else downloaded alone.
+
+    `offline` is the command that works without the hub. Raises `BaseModelError` for a model that
+    does not exist, is gated or has no config.json, and if the hub cannot be reached.
+    """
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    try:
+        cached = try_to_load_from_cache(model_id, folder.CONFIG)
+        if isinstance(cached, str):
+            return Path(cached)
+        return Path(hf_hub_download(model_id, folder.CONFIG, etag_timeout=_TIMEOUT))
+    except Exception as error:
+        if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+            raise BaseModelError(
+                f"{model_id} has no config.json; expected a model saved by transformers. Its "
+                f"published sizes may be known: {offline}"
+            ) from error
+        if (refusal := _refusal(error, "model", model_id, offline)) is None:
+            raise
+        raise BaseModelError(refusal) from error
+
+
 def gated(name: str) -> str:
     """The message for a gated repository."""
     return f"{name} is gated: accept its terms on its hub page, then {_LOGIN}; then try again."

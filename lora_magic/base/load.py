@@ -60,7 +60,7 @@ def load(
     target = choose_device(device)
     quantise.check_bits(bits, target)
     source, local, files = locate(name)
-    with _quiet(local):
+    with quiet(local):
         options = {"local_files_only": local, "trust_remote_code": trust_remote_code}
         contents = _checked(name, source, local, trust_remote_code)
         _refuse_config(name, source, options)
@@ -343,7 +343,7 @@ def _cast(
 
 
 @contextmanager
-def _quiet(local: bool) -> Iterator[None]:
+def quiet(local: bool) -> Iterator[None]:
     """Suppress what libraries print while loading; a download keeps its progress bar."""
     from transformers.utils import logging
 

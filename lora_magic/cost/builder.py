@@ -5,6 +5,8 @@ Knows names and sizes; the files of `architectures` know who is called what.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,9 +20,20 @@ from lora_magic.adapters.shapes import (
     Parameters,
     Shapes,
 )
+from lora_magic.errors import BaseModelError
 
 from . import ops
+from .model import Model
 from .ops import Op
+
+#: The key under which a config gives a classifier's number of labels; it has none otherwise.
+LABELS = "labels of the classifier"
+
+#: The end of the name of transformers' classifiers.
+CLASSIFIER = "ForSequenceClassification"
+
+#: The most modules that are written down: a hundred times those of the largest models.
+_MOST = 300_000
 
 
 class Builder:
@@ -34,6 +47,8 @@ class Builder:
         self.modules: dict[str, ModuleShape] = {}
         self.ops: list[Op] = []
         self.block = -1
+        self.ties: dict[str, str] = {}
+        self.last: str | None = None
         self._known: set[str] = set()
 
     def within(self, block: int) -> None:
@@ -55,6 +70,10 @@ class Builder:
             if above not in self._known:
                 self._known.add(above)
                 self.modules.setdefault(above, ModuleShape(above, OTHER))
+        if len(self.modules) > _MOST:
+            raise BaseModelError(
+                f"a model of more than {_MOST:,} modules is not planned. Correct its config."
+            )
         self._known.add(path)
         self.modules[path] = ModuleShape(path, kind, parameters, class_name, plain_lookup)
 
@@ -76,28 +95,56 @@ class Builder:
         *,
         reads: str = "",
         conv1d: bool = False,
+        class_name: str = "Linear",
     ) -> None:
-        """A linear layer; those that read the same tensor of a block give it the same name."""
+        """A linear layer; those that read the same tensor of a block give it the same name.
+
+        Another `class_name` than torch's is one that bitsandbytes does not quantise.
+        """
         weight = (inputs, outputs) if conv1d else (outputs, inputs)
         parameters: Parameters = (("weight", weight),)
         if bias:
             parameters += (("bias", (outputs,)),)
-        kind, name = (CONV1D, "Conv1D") if conv1d else (LINEAR, "Linear")
+        kind, name = (CONV1D, "Conv1D") if conv1d else (LINEAR, class_name)
         self.add(path, kind, parameters, name)
         self.step(ops.LINEAR, reads=inputs, gives=outputs, path=path, input=reads or path)
 
-    def norm(self, path: str, width: int, how: str = "rms", *, bias: bool = False) -> None:
-        """A norm with a weight: "rms" as in Llama, "layer" as torch's own."""
-        parameters: Parameters = (("weight", (width,)),)
-        if bias or how == "layer":
-            parameters += (("bias", (width,)),)
-        self.add(path, OTHER, parameters, "LayerNorm" if how == "layer" else "RMSNorm")
+    def norm(
+        self,
+        path: str,
+        width: int,
+        how: str = "rms",
+        *,
+        bias: bool = False,
+        weight: bool = True,
+        shape: tuple[int, ...] = (),
+    ) -> None:
+        """A norm: "rms" as in Llama, "layer" as torch's own, "mean" as that without its bias.
+
+        `width` is how many numbers of a token it reads, `shape` that of its weight (default: one
+        for each); without `weight` it has no parameters.
+        """
+        shape = shape or (width,)
+        parameters: Parameters = (("weight", shape),) if weight else ()
+        if weight and (bias or how == "layer"):
+            parameters += (("bias", shape),)
+        self.add(path, OTHER, parameters, "LayerNorm" if how != "rms" else "RMSNorm")
         self.step(ops.NORM, reads=width, gives=width, path=path, how=how)
 
     def attention(
-        self, heads: int, kv_heads: int, size: int, *, window: int | None = None, how: str = ""
+        self,
+        heads: int,
+        kv_heads: int,
+        size: int,
+        *,
+        window: int | None = None,
+        how: str = "",
+        share: float = 0.0,
     ) -> None:
-        """softmax(QKᵀ)V, with `kv_heads` of keys and values of `size` for `heads` queries."""
+        """softmax(QKᵀ)V, with `kv_heads` of keys and values of `size` for `heads` queries.
+
+        `share` is that of its dropout.
+        """
         self.step(
             ops.ATTENTION,
             reads=(heads + 2 * kv_heads) * size,
@@ -107,6 +154,7 @@ class Builder:
             size=size,
             window=window,
             how=how,
+            share=share,
         )
 
     def activation(self, how: str, width: int) -> None:
@@ -130,19 +178,138 @@ class Builder:
         """What a decoder keeps of each token."""
         return Cache(layers, heads, size)
 
+    def causal(
+        self,
+        config: Mapping[str, Any],
+        name: str,
+        *,
+        architecture: str,
+        embedding: str,
+        blocks: str,
+        width: int,
+        cache: Cache | None,
+        context: int,
+        reads: int = 0,
+        bias: bool = False,
+        classifies: bool = True,
+    ) -> Model:
+        """The decoder that was written down, after its last layer: `lm_head`, or a classifier's.
+
+        `embedding` is the path of the table that `tie_word_embeddings` ties `lm_head` to, `reads`
+        what the last layer reads, if not `width`. Raises `BaseModelError` if a classifier is asked
+        for and transformers has none: it does not classify.
+        """
+        if config.get(LABELS) and not classifies:
+            raise BaseModelError(
+                f"{name}: transformers has no classifier beside {architecture}; omit "
+                "--task classification."
+            )
+        words, tied = config["vocab_size"], embedding if config["tie_word_embeddings"] else ""
+        return self.decoder(
+            config,
+            name,
+            head=self.output(config, words, reads or width, bias=bias, tied_to=tied),
+            architecture=architecture,
+            blocks=blocks,
+            width=width,
+            cache=cache,
+            vocabulary=words,
+            context=context,
+        )
+
+    def output(
+        self,
+        config: Mapping[str, Any],
+        words: int,
+        width: int,
+        *,
+        bias: bool = False,
+        tied_to: str = "",
+    ) -> tuple[str, ...]:
+        """A decoder's last layer: `lm_head`, tied to an embedding or not; a classifier's `score`.
+
+        `config[LABELS]` is the number of a classifier's labels. Returns the paths of its head.
+        """
+        labels = config.get(LABELS, 0)
+        self.within(-1)
+        if labels:
+            self.linear("score", labels, width)
+            return ("score",)
+        self.linear("lm_head", words, width, bias)
+        self.last = "lm_head"
+        if tied_to:
+            self.ties["lm_head.weight"] = f"{tied_to}.weight"
+        return ()
+
+    def decoder(
+        self,
+        config: Mapping[str, Any],
+        name: str,
+        *,
+        architecture: str,
+        blocks: str,
+        head: tuple[str, ...] = (),
+        **what: Any,
+    ) -> Model:
+        """The model that was written down: a decoder whose layers are the modules of `blocks`.
+
+        `what` are `width` and `cache` of its shapes, and `vocabulary` and `context`.
+        """
+        if head:
+            architecture = re.sub("(ForCausalLM|LMHeadModel)$", "", architecture) + CLASSIFIER
+        shapes = self.shapes(
+            architecture=architecture,
+            model_type=config.get("model_type", ""),
+            ties=self.ties,
+            output=self.last,
+            blocks=tuple(path for path in self.modules if path.rpartition(".")[0] == blocks),
+            width=what["width"],
+            cache=what["cache"],
+        )
+        return Model(
+            name,
+            shapes,
+            tuple(self.ops),
+            vocabulary=what["vocabulary"],
+            context=what["context"],
+            head=head,
+        )
+
 
 def with_bits(shapes: Shapes, bits: int | None, skipped: frozenset[str]) -> Shapes:
     """Shapes whose linear layers bitsandbytes quantises, all but those in `skipped`.
 
-    It quantises modules that are linear layers (Conv1D too), never embeddings and never the 3D
-    parameters of stacked experts.
+    transformers has it quantise torch's own linear layers and Conv1D: no class of a model's own
+    such as Falcon's, no embeddings and no 3D parameters of stacked experts.
     """
     if bits is None:
         return shapes
     modules = {
         path: replace(module, bits=bits)
-        if module.kind in (LINEAR, CONV1D) and path not in skipped
+        if module.class_name in ("Linear", "Conv1D") and path not in skipped
         else module
         for path, module in shapes.modules.items()
     }
     return replace(shapes, modules=modules)
+
+
+def left_whole(model: Model, named: list[Any] | None = None) -> frozenset[str]:
+    """The modules that are not quantised while loading: those that a config has `named`.
+
+    By default the output layer, tied weights and the last module, as transformers chooses them; of
+    a classifier its head and pooler.
+    """
+    shapes = model.shapes
+    if named is None and not model.head:
+        ties = [name.rpartition(".")[0] for pair in shapes.ties.items() for name in pair]
+        last = [path for path, module in shapes.modules.items() if module.parameters][-1:]
+        return frozenset([*([shapes.output] if shapes.output else []), *ties, *last])
+    ends = tuple(map(str, named or ()))
+    return frozenset(
+        path
+        for path in shapes.modules
+        if path in model.head
+        or path.endswith(ends)
+        or any(path.startswith(f"{end}.") for end in ends)
+        or (named is None and "pooler" in path)
+    )

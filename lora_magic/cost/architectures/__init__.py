@@ -11,11 +11,42 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lora_magic.cost.model import Model
+from lora_magic.errors import BaseModelError
 
 #: Model type → its family's file here, whose `FUNCTIONS` maps model types to functions.
 FAMILIES: dict[str, str] = {
-    "llama": "llama",
+    **dict.fromkeys(["gpt2", "gpt_bigcode", "gptj"], "gpt2"),
+    **dict.fromkeys(["bloom", "falcon", "gpt_neox"], "bloom"),
+    "opt": "opt",
+    **dict.fromkeys(
+        [
+            *("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "olmo2"),
+            *("granite", "smollm3", "cohere", "stablelm", "phi", "phi3", "starcoder2"),
+        ],
+        "llama",
+    ),
 }
+
+
+def filled(
+    config: Mapping[str, Any], defaults: Mapping[str, Any], names: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """A config's values, with `defaults` for those that are missing.
+
+    `names` are second names of values, as in a config class's `attribute_map`.
+    """
+    other = {own: config[name] for name, own in (names or {}).items() if name in config}
+    return {**defaults, **config, **other}
+
+
+def head_size(name: str, width: int, heads: int) -> int:
+    """The width of one of `heads`. Raises `BaseModelError` if they do not divide the width."""
+    if width % heads:
+        raise BaseModelError(
+            f"{name}: a width of {width:,} is not a multiple of {heads} heads; expected, for "
+            f"example, a width of {width - width % heads or heads:,}. Correct config.json."
+        )
+    return width // heads
 
 
 def function_of(model_type: str) -> Callable[[Mapping[str, Any], str], Model] | None:

@@ -1,64 +1,441 @@
-"""Llama and those built like it: RMSNorm, rotary positions, gated feed-forward, grouped queries.
+"""Llama and those built like it: rotary positions, a norm before each part, grouped queries.
 
-Knows the names of their modules and the defaults of their configs.
+Knows the names of their modules and the defaults of their configs: what differs between them is in
+`_KINDS`. Knows no experts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
 
 from lora_magic.cost import ops
-from lora_magic.cost.builder import Builder
+from lora_magic.cost.builder import LABELS, Builder
 from lora_magic.cost.model import Model
 
+from . import filled, head_size
 
-def llama(config: Mapping[str, Any], name: str) -> Model:
-    """`LlamaForCausalLM`."""
-    d, layers = config.get("hidden_size", 4096), config.get("num_hidden_layers", 32)
-    heads = config.get("num_attention_heads", 32)
-    kv = config.get("num_key_value_heads") or heads
-    size = config.get("head_dim") or d // heads
-    inner, words = config.get("intermediate_size", 11008), config.get("vocab_size", 32000)
-    bias, mlp_bias = config.get("attention_bias", False), config.get("mlp_bias", False)
-    tied = config.get("tie_word_embeddings", False)
-    b = Builder()
-    b.embedding("model.embed_tokens", words, d)
-    for layer in range(layers):
-        b.within(layer)
-        at = f"model.layers.{layer}"
-        b.linear(f"{at}.self_attn.q_proj", heads * size, d, bias, reads="attention")
-        b.linear(f"{at}.self_attn.k_proj", kv * size, d, bias, reads="attention")
-        b.linear(f"{at}.self_attn.v_proj", kv * size, d, bias, reads="attention")
-        b.step(ops.ROTARY, reads=(heads + kv) * size, gives=(heads + kv) * size)
-        b.attention(heads, kv, size)
-        b.linear(f"{at}.self_attn.o_proj", d, heads * size, bias)
-        b.linear(f"{at}.mlp.gate_proj", inner, d, mlp_bias, reads="mlp")
-        b.linear(f"{at}.mlp.up_proj", inner, d, mlp_bias, reads="mlp")
-        b.activation("silu", inner)
-        b.product(inner)
-        b.linear(f"{at}.mlp.down_proj", d, inner, mlp_bias)
-        b.norm(f"{at}.input_layernorm", d)
-        b.norm(f"{at}.post_attention_layernorm", d)
-    b.within(-1)
-    b.norm("model.norm", d)
-    b.linear("lm_head", words, d)
-    shapes = b.shapes(
-        architecture="LlamaForCausalLM",
-        model_type="llama",
-        ties={"lm_head.weight": "model.embed_tokens.weight"} if tied else {},
-        output="lm_head",
-        blocks=tuple(f"model.layers.{layer}" for layer in range(layers)),
-        width=d,
-        cache=b.cache(layers, kv, size),
-    )
-    return Model(
-        name,
-        shapes,
-        tuple(b.ops),
-        vocabulary=words,
-        context=config.get("max_position_embeddings", 2048),
-    )
+_LLAMA = {
+    "vocab_size": 32000,
+    "hidden_size": 4096,
+    "intermediate_size": 11008,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": None,
+    "head_dim": None,
+    "hidden_act": "silu",
+    "max_position_embeddings": 2048,
+    "attention_bias": False,
+    "attention_dropout": 0.0,
+    "mlp_bias": False,
+    "tie_word_embeddings": False,
+    "sliding_window": None,
+}
+
+_QWEN = {
+    **_LLAMA,
+    "vocab_size": 151936,
+    "intermediate_size": 22016,
+    "num_key_value_heads": 32,
+    "max_position_embeddings": 32768,
+    "use_sliding_window": False,
+    "sliding_window": 4096,
+    "max_window_layers": 28,
+}
+
+_GEMMA = {
+    **_LLAMA,
+    "vocab_size": 256000,
+    "head_dim": 256,
+    "hidden_act": "gelu_pytorch_tanh",
+    "max_position_embeddings": 8192,
+    "tie_word_embeddings": True,
+}
+
+_GEMMA2 = {
+    **_GEMMA,
+    "hidden_size": 2304,
+    "intermediate_size": 9216,
+    "num_hidden_layers": 26,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "sliding_window": 4096,
+}
 
 
-FUNCTIONS = {"llama": llama}
+class Kind(NamedTuple):
+    """What one architecture has otherwise than Llama.
+
+    A bias is True, False or the name of the value that says so. `norms` are those of a block, in
+    the order of its modules; `normed` names the norms of queries and keys, if the value
+    `normed_if` says so, and `per` what they normalise: each head with the same weights ("head") or
+    with its own ("own"), or all heads at once ("all"). `fused` layers compute q, k and v, or gate
+    and up, at once.
+    """
+
+    architecture: str
+    defaults: Mapping[str, Any]
+    qkv_bias: bool | str = "attention_bias"
+    o_bias: bool | str = "attention_bias"
+    mlp_bias: bool | str = False
+    head_bias: bool = False
+    norm: str = "rms"
+    norms: tuple[str, ...] = ("input_layernorm", "post_attention_layernorm")
+    last: str = "norm"
+    normed: str = ""
+    normed_if: str = ""
+    per: str = "head"
+    out: str = "o_proj"
+    up: tuple[str, ...] = ("gate_proj", "up_proj")
+    down: str = "down_proj"
+    fused: bool = False
+    parallel: bool | str = False
+    rotary: float = 1.0
+    dropout: str = ""
+    classifies: bool = True
+    window: Callable[[Mapping[str, Any], int], int | None] = lambda config, layer: None
+
+
+def _everywhere(config: Mapping[str, Any], layer: int) -> int | None:
+    """The same sliding window in every layer."""
+    window: int | None = config["sliding_window"]
+    return window
+
+
+def _typed(usual: Callable[[Mapping[str, Any], int], bool]) -> Callable[..., int | None]:
+    """A sliding window in the layers that `layer_types` names, or else in the `usual` ones."""
+
+    def window(config: Mapping[str, Any], layer: int) -> int | None:
+        types = config.get("layer_types")
+        slides = types[layer] == "sliding_attention" if types else usual(config, layer)
+        return config["sliding_window"] if slides and config.get("use_sliding_window", 1) else None
+
+    return window
+
+
+_late = _typed(lambda config, layer: layer >= config["max_window_layers"])
+_second = _typed(lambda config, layer: layer % 2 == 0)
+_local = _typed(lambda config, layer: (layer + 1) % config["sliding_window_pattern"] > 0)
+_unturned = _typed(lambda config, layer: not _turned(config, layer))
+
+
+def _turned(config: Mapping[str, Any], layer: int) -> bool:
+    """Whether a layer of SmolLM3 has rotary positions: all but each fourth one."""
+    given = config.get("no_rope_layers")
+    return bool(given[layer] if given else (layer + 1) % config["no_rope_layer_interval"])
+
+
+_FOUR_NORMS = (
+    "input_layernorm",
+    "post_attention_layernorm",
+    "pre_feedforward_layernorm",
+    "post_feedforward_layernorm",
+)
+
+_KINDS: dict[str, Kind] = {
+    "llama": Kind("LlamaForCausalLM", _LLAMA, mlp_bias="mlp_bias"),
+    "mistral": Kind(
+        "MistralForCausalLM",
+        {
+            **_LLAMA,
+            "intermediate_size": 14336,
+            "num_key_value_heads": 8,
+            "max_position_embeddings": 4096 * 32,
+            "sliding_window": 4096,
+        },
+        qkv_bias=False,
+        o_bias=False,
+        window=_everywhere,
+    ),
+    "qwen2": Kind("Qwen2ForCausalLM", _QWEN, qkv_bias=True, o_bias=False, window=_late),
+    "qwen3": Kind(
+        "Qwen3ForCausalLM", {**_QWEN, "head_dim": 128}, normed="q_norm,k_norm", window=_late
+    ),
+    "gemma": Kind(
+        "GemmaForCausalLM",
+        {
+            **_GEMMA,
+            "hidden_size": 3072,
+            "intermediate_size": 24576,
+            "num_hidden_layers": 28,
+            "num_attention_heads": 16,
+            "num_key_value_heads": 16,
+        },
+    ),
+    "gemma2": Kind("Gemma2ForCausalLM", _GEMMA2, norms=_FOUR_NORMS, window=_second),
+    "gemma3_text": Kind(
+        "Gemma3ForCausalLM",
+        {
+            **_GEMMA2,
+            "vocab_size": 262208,
+            "max_position_embeddings": 131072,
+            "sliding_window_pattern": 6,
+        },
+        norms=_FOUR_NORMS,
+        normed="q_norm,k_norm",
+        window=_local,
+    ),
+    "olmo2": Kind(
+        "Olmo2ForCausalLM",
+        {**_LLAMA, "vocab_size": 50304},
+        norms=("post_attention_layernorm", "post_feedforward_layernorm"),
+        normed="q_norm,k_norm",
+        per="all",
+    ),
+    "granite": Kind("GraniteForCausalLM", _LLAMA, mlp_bias="mlp_bias", classifies=False),
+    "smollm3": Kind(
+        "SmolLM3ForCausalLM",
+        {
+            **_LLAMA,
+            "vocab_size": 128256,
+            "hidden_size": 2048,
+            "num_hidden_layers": 36,
+            "num_attention_heads": 16,
+            "num_key_value_heads": 4,
+            "max_position_embeddings": 32768,
+            "use_sliding_window": False,
+            "no_rope_layer_interval": 4,
+            "tie_word_embeddings": True,
+        },
+        mlp_bias="mlp_bias",
+        window=_unturned,
+    ),
+    "cohere": Kind(
+        "CohereForCausalLM",
+        {
+            **_LLAMA,
+            "vocab_size": 256000,
+            "hidden_size": 8192,
+            "intermediate_size": 22528,
+            "num_hidden_layers": 40,
+            "num_attention_heads": 64,
+            "max_position_embeddings": 8192,
+            "use_qk_norm": False,
+            "tie_word_embeddings": True,
+        },
+        norm="mean",
+        norms=("input_layernorm",),
+        normed="q_norm,k_norm",
+        normed_if="use_qk_norm",
+        per="own",
+        parallel=True,
+        classifies=False,
+    ),
+    "stablelm": Kind(
+        "StableLmForCausalLM",
+        {
+            **_LLAMA,
+            "vocab_size": 50304,
+            "hidden_size": 2560,
+            "intermediate_size": 6912,
+            "num_key_value_heads": 32,
+            "max_position_embeddings": 4096,
+            "use_qkv_bias": False,
+            "qk_layernorm": False,
+            "use_parallel_residual": False,
+            "hidden_dropout": 0.0,
+        },
+        qkv_bias="use_qkv_bias",
+        o_bias=False,
+        norm="layer",
+        normed="q_layernorm,k_layernorm",
+        normed_if="qk_layernorm",
+        per="list",
+        parallel="use_parallel_residual",
+        rotary=0.25,
+        dropout="hidden_dropout",
+    ),
+    "phi": Kind(
+        "PhiForCausalLM",
+        {
+            **_LLAMA,
+            "vocab_size": 51200,
+            "hidden_size": 2048,
+            "intermediate_size": 8192,
+            "num_hidden_layers": 24,
+            "hidden_act": "gelu_new",
+            "resid_pdrop": 0.0,
+            "qk_layernorm": False,
+        },
+        qkv_bias=True,
+        o_bias=True,
+        mlp_bias=True,
+        head_bias=True,
+        norm="layer",
+        norms=("input_layernorm",),
+        last="final_layernorm",
+        normed="q_layernorm,k_layernorm",
+        normed_if="qk_layernorm",
+        out="dense",
+        up=("fc1",),
+        down="fc2",
+        parallel=True,
+        rotary=0.5,
+        dropout="resid_pdrop",
+    ),
+    "phi3": Kind(
+        "Phi3ForCausalLM",
+        {
+            **_LLAMA,
+            "vocab_size": 32064,
+            "hidden_size": 3072,
+            "intermediate_size": 8192,
+            "max_position_embeddings": 4096,
+            "resid_pdrop": 0.0,
+        },
+        qkv_bias=False,
+        o_bias=False,
+        up=("gate_up_proj",),
+        fused=True,
+        dropout="resid_pdrop",
+        window=_everywhere,
+    ),
+    "starcoder2": Kind(
+        "Starcoder2ForCausalLM",
+        {
+            **_LLAMA,
+            "vocab_size": 49152,
+            "hidden_size": 3072,
+            "intermediate_size": 12288,
+            "num_hidden_layers": 30,
+            "num_attention_heads": 24,
+            "num_key_value_heads": 2,
+            "hidden_act": "gelu_pytorch_tanh",
+            "max_position_embeddings": 4096,
+            "use_bias": True,
+            "residual_dropout": 0.0,
+            "tie_word_embeddings": True,
+        },
+        qkv_bias="use_bias",
+        o_bias="use_bias",
+        mlp_bias="use_bias",
+        norm="layer",
+        up=("c_fc",),
+        down="c_proj",
+        dropout="residual_dropout",
+        window=_everywhere,
+    ),
+}
+
+#: Those whose heads always share the width: a `head_dim` in their config has no effect.
+_DIVIDED = ("stablelm",)
+
+
+class _Decoder:
+    """Writes down one model of a kind."""
+
+    def __init__(self, model_type: str, config: Mapping[str, Any], name: str) -> None:
+        self.kind = kind = _KINDS[model_type]
+        other = {"hidden_activation": "hidden_act"} if kind.defaults.get("head_dim") else {}
+        self.config = c = filled(config, kind.defaults, other)
+        self.name, self.width, self.heads = name, c["hidden_size"], c["num_attention_heads"]
+        self.kv = c["num_key_value_heads"] or self.heads
+        given = None if model_type in _DIVIDED else c["head_dim"]
+        self.size = given or head_size(name, self.width, self.heads)
+        self.builder = Builder()
+        self.parallel = self._is(kind.parallel)
+
+    def model(self) -> Model:
+        """The whole model."""
+        b, c, kind, d = self.builder, self.config, self.kind, self.width
+        b.embedding("model.embed_tokens", c["vocab_size"], d)
+        layers = c["num_hidden_layers"]
+        for layer in range(layers):
+            b.within(layer)
+            self._attention(f"model.layers.{layer}.self_attn", layer)
+            self._feed_forward(f"model.layers.{layer}.mlp")
+            for norm in kind.norms:
+                if not (self.parallel and norm == "post_attention_layernorm"):
+                    b.norm(f"model.layers.{layer}.{norm}", d, kind.norm)
+        b.within(-1)
+        b.norm(f"model.{kind.last}", d, kind.norm)
+        return b.causal(
+            c,
+            self.name,
+            architecture=self._architecture(),
+            embedding="model.embed_tokens",
+            blocks="model.layers",
+            width=d,
+            cache=b.cache(layers, self.kv, self.size),
+            context=c["max_position_embeddings"],
+            bias=kind.head_bias,
+            classifies=kind.classifies,
+        )
+
+    def _architecture(self) -> str:
+        # The classifier of Gemma 3's texts has another name than that of its texts and images.
+        named = self.kind.architecture
+        return "Gemma3TextForCausalLM" if named[:6] == "Gemma3" and LABELS in self.config else named
+
+    def _attention(self, at: str, layer: int) -> None:
+        b, c, kind, d = self.builder, self.config, self.kind, self.width
+        queries, keys, bias = self.heads * self.size, self.kv * self.size, self._is(kind.qkv_bias)
+        out = partial(b.linear, f"{at}.{kind.out}", d, queries, self._is(kind.o_bias))
+        if kind.fused:
+            out()
+            b.linear(f"{at}.qkv_proj", queries + 2 * keys, d, bias)
+        else:
+            for part, outputs in (("q", queries), ("k", keys), ("v", keys)):
+                b.linear(f"{at}.{part}_proj", outputs, d, bias, reads="attention")
+            out()
+        if kind.normed and c.get(kind.normed_if, True):
+            for norm, heads in zip(kind.normed.split(","), (self.heads, self.kv), strict=True):
+                self._head_norm(f"{at}.{norm}", heads)
+        if layer_has_rotary(c, layer):
+            turned = (self.heads + self.kv) * int(self.size * self._turned_part())
+            b.step(ops.ROTARY, reads=turned, gives=turned)
+        window = kind.window(c, layer)
+        b.attention(self.heads, self.kv, self.size, window=window, share=c["attention_dropout"])
+        self._dropout()
+
+    def _head_norm(self, path: str, heads: int) -> None:
+        """The norm of queries or of keys."""
+        b, size, kind = self.builder, self.size, self.kind
+        if kind.per == "list":
+            for head in range(heads):
+                b.norm(f"{path}.norms.{head}", size, "mean")
+            return
+        shape = {"head": (size,), "own": (heads, size), "all": (heads * size,)}[kind.per]
+        b.norm(path, heads * size, kind.norm, shape=shape)
+
+    def _feed_forward(self, at: str) -> None:
+        b, c, kind, d = self.builder, self.config, self.kind, self.width
+        inner, bias = c["intermediate_size"], self._is(kind.mlp_bias)
+        gated = kind.fused or len(kind.up) == 2
+        for part in kind.up:
+            outputs = 2 * inner if kind.fused else inner
+            b.linear(
+                f"{at}.{part}", outputs, d, bias, reads="attention" if self.parallel else "mlp"
+            )
+        b.activation(c["hidden_act"], inner)
+        if gated:
+            b.product(inner)
+        b.linear(f"{at}.{kind.down}", d, inner, bias)
+        self._dropout()
+
+    def _dropout(self) -> None:
+        if self.kind.dropout:
+            self.builder.dropout(self.config[self.kind.dropout], self.width)
+
+    def _turned_part(self) -> float:
+        """The share of a head that rotary positions turn."""
+        c = self.config
+        given = (c.get("rope_parameters") or {}).get("partial_rotary_factor")
+        share: float = given or c.get("partial_rotary_factor") or self.kind.rotary
+        return share
+
+    def _is(self, value: bool | str) -> bool:
+        return bool(self.config[value]) if isinstance(value, str) else value
+
+
+def layer_has_rotary(config: Mapping[str, Any], layer: int) -> bool:
+    """Whether a layer turns queries and keys; only SmolLM3 has layers that do not."""
+    return "no_rope_layer_interval" not in config or _turned(config, layer)
+
+
+def _made(model_type: str, config: Mapping[str, Any], name: str) -> Model:
+    return _Decoder(model_type, config, name).model()
+
+
+FUNCTIONS = {model_type: partial(_made, model_type) for model_type in _KINDS}
