@@ -5,6 +5,8 @@ Knows names and sizes; the files of `architectures` know who is called what.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +22,15 @@ from lora_magic.adapters.shapes import (
 )
 
 from . import ops
+from .model import Model
 from .ops import Op
+from .peft_names import refused, scaled
+
+#: The key under which a config gives a classifier's number of labels; it has none otherwise.
+LABELS = "labels of the classifier"
+
+#: The end of the name of transformers' classifiers.
+CLASSIFIER = "ForSequenceClassification"
 
 
 class Builder:
@@ -34,6 +44,10 @@ class Builder:
         self.modules: dict[str, ModuleShape] = {}
         self.ops: list[Op] = []
         self.block = -1
+        self.ties: dict[str, str] = {}
+        self.last: str | None = None
+        self.of_experts: set[str] = set()
+        self.inactive = 0
         self._known: set[str] = set()
 
     def within(self, block: int) -> None:
@@ -86,18 +100,33 @@ class Builder:
         self.add(path, kind, parameters, name)
         self.step(ops.LINEAR, reads=inputs, gives=outputs, path=path, input=reads or path)
 
-    def norm(self, path: str, width: int, how: str = "rms", *, bias: bool = False) -> None:
-        """A norm with a weight: "rms" as in Llama, "layer" as torch's own."""
-        parameters: Parameters = (("weight", (width,)),)
-        if bias or how == "layer":
+    def norm(
+        self, path: str, width: int, how: str = "rms", *, bias: bool = False, weight: bool = True
+    ) -> None:
+        """A norm: "rms" as in Llama, "layer" as torch's own; without its parameters if not `weight`.
+
+        torch's has a bias, others only with `bias`.
+        """
+        parameters: Parameters = (("weight", (width,)),) if weight else ()
+        if weight and (bias or how == "layer"):
             parameters += (("bias", (width,)),)
         self.add(path, OTHER, parameters, "LayerNorm" if how == "layer" else "RMSNorm")
         self.step(ops.NORM, reads=width, gives=width, path=path, how=how)
 
     def attention(
-        self, heads: int, kv_heads: int, size: int, *, window: int | None = None, how: str = ""
+        self,
+        heads: int,
+        kv_heads: int,
+        size: int,
+        *,
+        window: int | None = None,
+        how: str = "",
+        share: float = 0.0,
     ) -> None:
-        """softmax(QKᵀ)V, with `kv_heads` of keys and values of `size` for `heads` queries."""
+        """softmax(QKᵀ)V, with `kv_heads` of keys and values of `size` for `heads` queries.
+
+        `share` is that of its dropout.
+        """
         self.step(
             ops.ATTENTION,
             reads=(heads + 2 * kv_heads) * size,
@@ -107,6 +136,7 @@ class Builder:
             size=size,
             window=window,
             how=how,
+            share=share,
         )
 
     def activation(self, how: str, width: int) -> None:
@@ -124,11 +154,121 @@ class Builder:
 
     def shapes(self, **what: Any) -> Shapes:
         """The shapes of what was written down; `what` are the other fields of `Shapes`."""
-        return Shapes(self.modules, **what)
+        kind = what.get("model_type", "")
+        return Shapes(
+            self.modules,
+            experts=frozenset(self.of_experts),
+            refused=refused(kind, self.modules.values()),
+            scaled=scaled(kind),
+            **what,
+        )
 
     def cache(self, layers: int, heads: int, size: int) -> Cache:
         """What a decoder keeps of each token."""
         return Cache(layers, heads, size)
+
+    def output(
+        self,
+        config: Mapping[str, Any],
+        words: int,
+        width: int,
+        *,
+        bias: bool = False,
+        tied_to: str = "",
+    ) -> tuple[str, ...]:
+        """A decoder's last layer: `lm_head`, tied to an embedding or not, or a classifier's `score`.
+
+        `config[LABELS]` is the number of a classifier's labels. Returns the paths of its head.
+        """
+        labels = config.get(LABELS, 0)
+        self.within(-1)
+        if labels:
+            self.linear("score", labels, width)
+            return ("score",)
+        self.linear("lm_head", words, width, bias)
+        self.last = "lm_head"
+        if tied_to:
+            self.ties["lm_head.weight"] = f"{tied_to}.weight"
+        return ()
+
+    def decoder(
+        self,
+        config: Mapping[str, Any],
+        name: str,
+        *,
+        architecture: str,
+        blocks: str,
+        head: tuple[str, ...] = (),
+        **what: Any,
+    ) -> Model:
+        """The model that was written down: a decoder whose layers are the modules of `blocks`.
+
+        `what` are `width` and `cache` of its shapes, and `vocabulary` and `context`.
+        """
+        if head:
+            architecture = re.sub("(ForCausalLM|LMHeadModel)$", "", architecture) + CLASSIFIER
+        shapes = self.shapes(
+            architecture=architecture,
+            model_type=config.get("model_type", ""),
+            ties=self.ties,
+            output=self.last,
+            blocks=tuple(path for path in self.modules if path.rpartition(".")[0] == blocks),
+            width=what["width"],
+            cache=what["cache"],
+        )
+        return Model(
+            name,
+            shapes,
+            tuple(self.ops),
+            vocabulary=what["vocabulary"],
+            context=what["context"],
+            inactive=self.inactive,
+            head=head,
+        )
+
+    def router(self, path: str, experts: int, width: int) -> None:
+        """What chooses experts for a token; a module of its own class, not a linear layer."""
+        self.add(path, OTHER, (("weight", (experts, width)),), "TopKRouter")
+        self.step(ops.LINEAR, reads=width, gives=experts, path=path, input="mlp")
+
+    def experts(
+        self, path: str, count: int, active: int, inner: int, width: int, how: str = "silu"
+    ) -> None:
+        """Gated feed-forwards of which each token passes `active`; stacked in two 3D parameters."""
+        stacked = (("gate_up_proj", (count, 2 * inner, width)), ("down_proj", (count, width, inner)))
+        self.add(path, OTHER, stacked, "Experts")
+        self.of_experts.add(path)
+        self.inactive += (count - min(active, count)) * 3 * inner * width
+        self.step(
+            ops.EXPERTS,
+            reads=width,
+            gives=width,
+            path=path,
+            how=how,
+            input="mlp",
+            experts=count,
+            active=active,
+            inner=inner,
+        )
+
+    def once(self, path: str, outputs: int, inputs: int) -> None:
+        """A linear layer with a bias that reads one token of a row, which takes next to nothing."""
+        self.add(path, LINEAR, (("weight", (outputs, inputs)), ("bias", (outputs,))), "Linear")
+
+    def convolution(self, path: str, channels: int, each: int, kernel: int, bias: bool) -> None:
+        """A convolution over tokens, where each channel reads `each` channels of `kernel` tokens."""
+        own: Parameters = (("weight", (channels, each, kernel)),)
+        self.add(path, OTHER, own + ((("bias", (channels,)),) if bias else ()), "Conv1d")
+        self.step(ops.SCAN, reads=channels, gives=channels, path=path, how="conv", size=each * kernel)
+
+    def largest(self, *lists: str) -> str:
+        """The one of the lists of blocks whose modules have the most parameters."""
+        sizes = dict.fromkeys(lists, 0)
+        for path, module in self.modules.items():
+            for at in lists:
+                if path.startswith(f"{at}."):
+                    sizes[at] += module.size
+        return max(lists, key=lambda at: sizes[at])
 
 
 def with_bits(shapes: Shapes, bits: int | None, skipped: frozenset[str]) -> Shapes:

@@ -15,7 +15,29 @@ from lora_magic.cost.model import Model
 #: Model type → its family's file here, whose `FUNCTIONS` maps model types to functions.
 FAMILIES: dict[str, str] = {
     "llama": "llama",
+    # Encoders and encoder–decoders.
+    **dict.fromkeys(("bert", "distilbert", "electra", "roberta", "xlm-roberta"), "bert"),
+    "deberta-v2": "deberta",
+    "bart": "bart",
+    "t5": "t5",
+    # Mixtures of experts.
+    **dict.fromkeys(("mixtral", "olmoe", "qwen2_moe", "qwen3_moe"), "experts"),
+    "deepseek_v3": "deepseek",
+    # State-space models, alone and with attention.
+    **dict.fromkeys(("falcon_mamba", "mamba", "mamba2"), "mamba"),
+    **dict.fromkeys(("bamba", "falcon_h1", "jamba"), "hybrid"),
 }
+
+
+def filled(
+    config: Mapping[str, Any], defaults: Mapping[str, Any], names: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """A config's values, with `defaults` for those that are missing.
+
+    `names` are second names of values, as in a config class's `attribute_map`.
+    """
+    other = {own: config[name] for name, own in (names or {}).items() if name in config}
+    return {**defaults, **config, **other}
 
 
 def function_of(model_type: str) -> Callable[[Mapping[str, Any], str], Model] | None:
