@@ -20,6 +20,7 @@ from lora_magic.adapters.shapes import (
     Parameters,
     Shapes,
 )
+from lora_magic.errors import BaseModelError
 
 from . import ops
 from .model import Model
@@ -101,16 +102,25 @@ class Builder:
         self.step(ops.LINEAR, reads=inputs, gives=outputs, path=path, input=reads or path)
 
     def norm(
-        self, path: str, width: int, how: str = "rms", *, bias: bool = False, weight: bool = True
+        self,
+        path: str,
+        width: int,
+        how: str = "rms",
+        *,
+        bias: bool = False,
+        weight: bool = True,
+        shape: tuple[int, ...] = (),
     ) -> None:
-        """A norm: "rms" as in Llama, "layer" as torch's own; without its parameters if not `weight`.
+        """A norm: "rms" as in Llama, "layer" as torch's own, "mean" as that without its bias.
 
-        torch's has a bias, others only with `bias`.
+        `width` is how many numbers of a token it reads, `shape` that of its weight (default: one
+        for each); without `weight` it has no parameters.
         """
-        parameters: Parameters = (("weight", (width,)),) if weight else ()
+        shape = shape or (width,)
+        parameters: Parameters = (("weight", shape),) if weight else ()
         if weight and (bias or how == "layer"):
-            parameters += (("bias", (width,)),)
-        self.add(path, OTHER, parameters, "LayerNorm" if how == "layer" else "RMSNorm")
+            parameters += (("bias", shape),)
+        self.add(path, OTHER, parameters, "LayerNorm" if how != "rms" else "RMSNorm")
         self.step(ops.NORM, reads=width, gives=width, path=path, how=how)
 
     def attention(
@@ -166,6 +176,45 @@ class Builder:
     def cache(self, layers: int, heads: int, size: int) -> Cache:
         """What a decoder keeps of each token."""
         return Cache(layers, heads, size)
+
+    def causal(
+        self,
+        config: Mapping[str, Any],
+        name: str,
+        *,
+        architecture: str,
+        embedding: str,
+        blocks: str,
+        width: int,
+        cache: Cache | None,
+        context: int,
+        reads: int = 0,
+        bias: bool = False,
+        classifies: bool = True,
+    ) -> Model:
+        """The decoder that was written down, after its last layer: `lm_head`, or a classifier's.
+
+        `embedding` is the path of the table that `tie_word_embeddings` ties `lm_head` to, `reads`
+        what the last layer reads, if not `width`. Raises `BaseModelError` if a classifier is asked
+        for and transformers has none: it does not classify.
+        """
+        if config.get(LABELS) and not classifies:
+            raise BaseModelError(
+                f"{name}: transformers has no classifier beside {architecture}; omit "
+                "--task classification."
+            )
+        words, tied = config["vocab_size"], embedding if config["tie_word_embeddings"] else ""
+        return self.decoder(
+            config,
+            name,
+            head=self.output(config, words, reads or width, bias=bias, tied_to=tied),
+            architecture=architecture,
+            blocks=blocks,
+            width=width,
+            cache=cache,
+            vocabulary=words,
+            context=context,
+        )
 
     def output(
         self,
@@ -231,11 +280,12 @@ class Builder:
         self.add(path, OTHER, (("weight", (experts, width)),), "TopKRouter")
         self.step(ops.LINEAR, reads=width, gives=experts, path=path, input="mlp")
 
-    def experts(
-        self, path: str, count: int, active: int, inner: int, width: int, how: str = "silu"
-    ) -> None:
+    def experts(self, path: str, count: int, active: int, inner: int, width: int, how: str) -> None:
         """Gated feed-forwards of which each token passes `active`; stacked in two 3D parameters."""
-        stacked = (("gate_up_proj", (count, 2 * inner, width)), ("down_proj", (count, width, inner)))
+        stacked = (
+            ("gate_up_proj", (count, 2 * inner, width)),
+            ("down_proj", (count, width, inner)),
+        )
         self.add(path, OTHER, stacked, "Experts")
         self.of_experts.add(path)
         self.inactive += (count - min(active, count)) * 3 * inner * width
@@ -256,10 +306,12 @@ class Builder:
         self.add(path, LINEAR, (("weight", (outputs, inputs)), ("bias", (outputs,))), "Linear")
 
     def convolution(self, path: str, channels: int, each: int, kernel: int, bias: bool) -> None:
-        """A convolution over tokens, where each channel reads `each` channels of `kernel` tokens."""
+        """A convolution over `kernel` tokens, where each channel reads `each` channels."""
         own: Parameters = (("weight", (channels, each, kernel)),)
         self.add(path, OTHER, own + ((("bias", (channels,)),) if bias else ()), "Conv1d")
-        self.step(ops.SCAN, reads=channels, gives=channels, path=path, how="conv", size=each * kernel)
+        self.step(
+            ops.SCAN, reads=channels, gives=channels, path=path, how="conv", size=each * kernel
+        )
 
     def largest(self, *lists: str) -> str:
         """The one of the lists of blocks whose modules have the most parameters."""

@@ -11,21 +11,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lora_magic.cost.model import Model
+from lora_magic.errors import BaseModelError
 
 #: Model type → its family's file here, whose `FUNCTIONS` maps model types to functions.
 FAMILIES: dict[str, str] = {
     "llama": "llama",
-    # Encoders and encoder–decoders.
-    **dict.fromkeys(("bert", "distilbert", "electra", "roberta", "xlm-roberta"), "bert"),
+    **dict.fromkeys(["bert", "distilbert", "electra", "roberta", "xlm-roberta"], "bert"),
     "deberta-v2": "deberta",
     "bart": "bart",
     "t5": "t5",
-    # Mixtures of experts.
-    **dict.fromkeys(("mixtral", "olmoe", "qwen2_moe", "qwen3_moe"), "experts"),
+    **dict.fromkeys(["mixtral", "olmoe", "qwen2_moe", "qwen3_moe"], "experts"),
     "deepseek_v3": "deepseek",
-    # State-space models, alone and with attention.
-    **dict.fromkeys(("falcon_mamba", "mamba", "mamba2"), "mamba"),
-    **dict.fromkeys(("bamba", "falcon_h1", "jamba"), "hybrid"),
+    **dict.fromkeys(["falcon_mamba", "mamba", "mamba2"], "mamba"),
+    **dict.fromkeys(["bamba", "falcon_h1", "jamba"], "hybrid"),
 }
 
 
@@ -38,6 +36,16 @@ def filled(
     """
     other = {own: config[name] for name, own in (names or {}).items() if name in config}
     return {**defaults, **config, **other}
+
+
+def head_size(name: str, width: int, heads: int) -> int:
+    """The width of one of `heads`. Raises `BaseModelError` if they do not divide the width."""
+    if width % heads:
+        raise BaseModelError(
+            f"{name}: a width of {width:,} is not a multiple of {heads} heads; expected, for "
+            f"example, a width of {width - width % heads or heads:,}. Correct config.json."
+        )
+    return width // heads
 
 
 def function_of(model_type: str) -> Callable[[Mapping[str, Any], str], Model] | None:

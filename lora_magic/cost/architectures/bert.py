@@ -12,7 +12,7 @@ from typing import Any
 from lora_magic.cost.builder import LABELS, Builder
 from lora_magic.cost.model import Model
 
-from . import filled
+from . import filled, head_size
 
 _BERT = {
     "vocab_size": 30522,
@@ -70,7 +70,7 @@ def bert(config: Mapping[str, Any], name: str) -> Model:
     ):
         b.embedding(f"bert.embeddings.{kind}_embeddings", rows, d)
     _after_embeddings(b, "bert.embeddings", d, c)
-    _layers(b, "bert", c)
+    _layers(b, "bert", c, name)
     if c.get(LABELS):
         b.once("bert.pooler.dense", d, d)
         b.once("classifier", c[LABELS], d)
@@ -84,7 +84,7 @@ def bert(config: Mapping[str, Any], name: str) -> Model:
 def roberta(config: Mapping[str, Any], name: str) -> Model:
     """`RobertaForMaskedLM`."""
     c, b = filled(config, _ROBERTA), Builder()
-    _roberta(b, c)
+    _roberta(b, c, name)
     head = _roberta_head(b, c)
     if c["tie_word_embeddings"] and not head:
         b.ties["lm_head.decoder.weight"] = "roberta.embeddings.word_embeddings.weight"
@@ -95,19 +95,19 @@ def xlm_roberta(config: Mapping[str, Any], name: str) -> Model:
     """`XLMRobertaForMaskedLM`, whose head comes before its body."""
     c, b = filled(config, {**_ROBERTA, "vocab_size": 30522}), Builder()
     head = _roberta_head(b, c)
-    _roberta(b, c)
+    _roberta(b, c, name)
     if c["tie_word_embeddings"] and not head:
         b.ties["roberta.embeddings.word_embeddings.weight"] = "lm_head.decoder.weight"
     return encoder(b, c, name, "XLMRoberta" if head else "XLMRobertaForMaskedLM", head)
 
 
-def _roberta(b: Builder, c: dict[str, Any]) -> None:
+def _roberta(b: Builder, c: dict[str, Any], name: str) -> None:
     d = c["hidden_size"]
     b.embedding("roberta.embeddings.word_embeddings", c["vocab_size"], d)
     b.embedding("roberta.embeddings.token_type_embeddings", c["type_vocab_size"], d)
     _after_embeddings(b, "roberta.embeddings", d, c)
     b.embedding("roberta.embeddings.position_embeddings", c["max_position_embeddings"], d)
-    _layers(b, "roberta", c)
+    _layers(b, "roberta", c, name)
     # Positions are counted from the one after the padding token's.
     c["context"] = c["max_position_embeddings"] - (c["pad_token_id"] or 0) - 1
 
@@ -131,7 +131,7 @@ def electra(config: Mapping[str, Any], name: str) -> Model:
     _after_embeddings(b, "electra.embeddings", small, c)
     if small != d:
         b.linear("electra.embeddings_project", d, small, True)
-    _layers(b, "electra", c)
+    _layers(b, "electra", c, name)
     if c.get(LABELS):
         return encoder(b, c, name, "Electra", _two_layers(b, c))
     b.norm("generator_predictions.LayerNorm", small, "layer")
@@ -157,7 +157,7 @@ def distilbert(config: Mapping[str, Any], name: str) -> Model:
         at = f"distilbert.transformer.layer.{layer}"
         for part in ("q_lin", "k_lin", "v_lin"):
             b.linear(f"{at}.attention.{part}", d, d, True, reads="attention")
-        b.attention(heads, heads, d // heads, share=c["attention_dropout"])
+        b.attention(heads, heads, head_size(name, d, heads), share=c["attention_dropout"])
         b.linear(f"{at}.attention.out_lin", d, d, True)
         b.norm(f"{at}.sa_layer_norm", d, "layer")
         b.linear(f"{at}.ffn.lin1", c["hidden_dim"], d, True)
@@ -186,23 +186,24 @@ def _after_embeddings(b: Builder, at: str, width: int, c: Mapping[str, Any]) -> 
     b.dropout(c["hidden_dropout_prob"], width)
 
 
-def _layers(b: Builder, body: str, c: dict[str, Any]) -> None:
+def _layers(b: Builder, body: str, c: dict[str, Any], name: str) -> None:
     d, heads = c["hidden_size"], c["num_attention_heads"]
+    size = head_size(name, d, heads)
     c["blocks"] = f"{body}.encoder.layer"
     for layer in range(c["num_hidden_layers"]):
         b.within(layer)
         at = f"{body}.encoder.layer.{layer}"
         for part in ("query", "key", "value"):
             b.linear(f"{at}.attention.self.{part}", d, d, True, reads="attention")
-        b.attention(heads, heads, d // heads, share=c["attention_probs_dropout_prob"])
-        after_attention(b, at, c, d)
+        b.attention(heads, heads, size, share=c["attention_probs_dropout_prob"])
+        after_attention(b, at, c)
     b.within(-1)
 
 
-def after_attention(b: Builder, at: str, c: Mapping[str, Any], inner: int) -> None:
-    """The rest of a block, after an attention whose heads have `inner` numbers together."""
+def after_attention(b: Builder, at: str, c: Mapping[str, Any]) -> None:
+    """The rest of a block."""
     d, wide, share = c["hidden_size"], c["intermediate_size"], c["hidden_dropout_prob"]
-    b.linear(f"{at}.attention.output.dense", d, inner, True)
+    b.linear(f"{at}.attention.output.dense", d, d, True)
     b.dropout(share, d)
     b.norm(f"{at}.attention.output.LayerNorm", d, "layer")
     b.linear(f"{at}.intermediate.dense", wide, d, True)
@@ -220,12 +221,13 @@ def _transform(b: Builder, dense: str, norm: str, c: Mapping[str, Any]) -> None:
 
 
 def words_head(b: Builder, c: Mapping[str, Any], at: str, width: int, tied_to: str = "") -> None:
-    """A masked language model's last layer, whose bias is another module's."""
+    """A masked language model's last layer; what is tied is tied to `at` and to `tied_to`."""
     b.last = f"{at}.decoder"
     b.linear(b.last, c["vocab_size"], width, True)
-    b.ties[f"{b.last}.bias"] = f"{at}.bias"
-    if c["tie_word_embeddings"] and tied_to:
-        b.ties[f"{b.last}.weight"] = f"{tied_to}.weight"
+    if c["tie_word_embeddings"]:
+        b.ties[f"{b.last}.bias"] = f"{at}.bias"
+        if tied_to:
+            b.ties[f"{b.last}.weight"] = f"{tied_to}.weight"
 
 
 def _two_layers(b: Builder, c: Mapping[str, Any]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from lora_magic.cost import ops
 from lora_magic.cost.builder import LABELS, Builder
 from lora_magic.cost.model import Model
 
-from . import filled
+from . import filled, head_size
 from .bert import after_attention, encoder, words_head
 
 _DEBERTA = {
@@ -49,9 +49,10 @@ def deberta(config: Mapping[str, Any], name: str) -> Model:
     _embeddings(b, c, small)
     b.norm("deberta.embeddings.LayerNorm", d, "layer")
     b.dropout(c["hidden_dropout_prob"], d)
+    size = c.get("attention_head_size") or head_size(name, d, c["num_attention_heads"])
     for layer in range(c["num_hidden_layers"]):
         b.within(layer)
-        _attention(b, f"deberta.encoder.layer.{layer}", c)
+        _attention(b, f"deberta.encoder.layer.{layer}", c, size)
     b.within(-1)
     _after_layers(b, c)
     c["blocks"] = "deberta.encoder.layer"
@@ -87,9 +88,8 @@ def _embeddings(b: Builder, c: Mapping[str, Any], small: int) -> None:
         b.linear(f"{at}.embed_proj", d, small)
 
 
-def _attention(b: Builder, at: str, c: Mapping[str, Any]) -> None:
+def _attention(b: Builder, at: str, c: Mapping[str, Any], size: int) -> None:
     d, heads = c["hidden_size"], c["num_attention_heads"]
-    size = c.get("attention_head_size", d // heads)
     for part in ("query", "key", "value"):
         b.linear(f"{at}.attention.self.{part}_proj", heads * size, d, True, reads="attention")
     if c["relative_attention"] and not c["share_att_key"]:
@@ -99,7 +99,7 @@ def _attention(b: Builder, at: str, c: Mapping[str, Any]) -> None:
         if "p2c" in (c["pos_att_type"] or ()):
             b.once(f"{at}.attention.self.pos_query_proj", heads * size, d)
     b.attention(heads, heads, size, how="disentangled", share=c["attention_probs_dropout_prob"])
-    after_attention(b, at, c, heads * size)
+    after_attention(b, at, c)
 
 
 def _after_layers(b: Builder, c: Mapping[str, Any]) -> None:

@@ -6,7 +6,6 @@ Knows the names of its modules and the defaults of its config.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from lora_magic.cost import ops
@@ -56,9 +55,8 @@ def deepseek_v3(config: Mapping[str, Any], name: str) -> Model:
         b.router(f"{at}.mlp.gate", count, d)
         gated(b, f"{at}.mlp.shared_experts", d, inner * c["n_shared_experts"], how)
 
-    model = decoder(b, c, name, "DeepseekV3ForCausalLM", layer)
     # Its cache holds a vector and a rotated key of other sizes, not keys and values.
-    return replace(model, shapes=replace(model.shapes, cache=None))
+    return decoder(b, c, name, "DeepseekV3ForCausalLM", layer, cached=False)
 
 
 def _attention(b: Builder, at: str, c: Mapping[str, Any]) -> None:

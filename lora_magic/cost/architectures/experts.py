@@ -6,14 +6,14 @@ of a block in two 3D parameters.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lora_magic.cost import ops
 from lora_magic.cost.builder import Builder
 from lora_magic.cost.model import Model
 
-from . import filled
+from . import filled, head_size
 
 _MIXTRAL = {
     "vocab_size": 32000,
@@ -22,7 +22,6 @@ _MIXTRAL = {
     "num_hidden_layers": 32,
     "num_attention_heads": 32,
     "num_key_value_heads": 8,
-    "head_dim": None,
     "hidden_act": "silu",
     "max_position_embeddings": 131072,
     "tie_word_embeddings": False,
@@ -53,7 +52,6 @@ _QWEN2 = {
     "num_hidden_layers": 24,
     "num_attention_heads": 16,
     "num_key_value_heads": 16,
-    "head_dim": None,
     "hidden_act": "silu",
     "max_position_embeddings": 32768,
     "tie_word_embeddings": False,
@@ -83,7 +81,7 @@ _QWEN3 = {
 
 def mixtral(config: Mapping[str, Any], name: str) -> Model:
     """`MixtralForCausalLM`."""
-    c = filled(config, _MIXTRAL, {"num_experts": "num_local_experts"})
+    c = with_heads(config, _MIXTRAL, name, {"num_experts": "num_local_experts"})
     b = Builder()
 
     def layer(at: str, _: int) -> None:
@@ -96,7 +94,7 @@ def mixtral(config: Mapping[str, Any], name: str) -> Model:
 
 def olmoe(config: Mapping[str, Any], name: str) -> Model:
     """`OlmoeForCausalLM`."""
-    c = filled(config, _OLMOE, {"num_local_experts": "num_experts"})
+    c = with_heads(config, _OLMOE, name, {"num_local_experts": "num_experts"})
     b = Builder()
 
     def layer(at: str, _: int) -> None:
@@ -104,12 +102,12 @@ def olmoe(config: Mapping[str, Any], name: str) -> Model:
         b.router(f"{at}.mlp.gate", c["num_experts"], c["hidden_size"])
         _experts(b, at, c, c["num_experts"], c["intermediate_size"])
 
-    return decoder(b, c, name, "OlmoeForCausalLM", layer)
+    return decoder(b, c, name, "OlmoeForCausalLM", layer, classifies=False)
 
 
 def qwen2_moe(config: Mapping[str, Any], name: str) -> Model:
     """`Qwen2MoeForCausalLM`: a shared expert beside those that are chosen."""
-    c = filled(config, _QWEN2)
+    c = with_heads(config, _QWEN2, name)
     b, d = Builder(), c["hidden_size"]
 
     def layer(at: str, place: int) -> None:
@@ -128,7 +126,7 @@ def qwen2_moe(config: Mapping[str, Any], name: str) -> Model:
 
 def qwen3_moe(config: Mapping[str, Any], name: str) -> Model:
     """`Qwen3MoeForCausalLM`."""
-    c = filled(config, _QWEN3, {"num_local_experts": "num_experts"})
+    c = with_heads(config, _QWEN3, name, {"num_local_experts": "num_experts"})
     b, d = Builder(), c["hidden_size"]
 
     def layer(at: str, place: int) -> None:
@@ -159,10 +157,26 @@ def _experts(b: Builder, at: str, c: Mapping[str, Any], count: int, inner: int) 
     b.experts(f"{at}.mlp.experts", count, active, inner, c["hidden_size"], how)
 
 
+def with_heads(
+    config: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    name: str,
+    names: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """`filled`, with the size of a head and the heads of keys and values where they follow.
+
+    Raises `BaseModelError` if the heads do not divide the width.
+    """
+    c = filled(config, defaults, names)
+    heads = c["num_attention_heads"]
+    c["num_key_value_heads"] = c["num_key_value_heads"] or heads
+    c["head_dim"] = c.get("head_dim") or head_size(name, c["hidden_size"], heads)
+    return c
+
+
 def sizes(c: Mapping[str, Any]) -> tuple[int, int, int]:
     """Heads, heads of keys and values, and the size of a head."""
-    heads = c["num_attention_heads"]
-    return heads, c["num_key_value_heads"] or heads, c.get("head_dim") or c["hidden_size"] // heads
+    return c["num_attention_heads"], c["num_key_value_heads"], c["head_dim"]
 
 
 def attention(
@@ -200,10 +214,18 @@ def gated(b: Builder, at: str, d: int, inner: int, how: str, bias: bool = False)
     b.linear(f"{at}.down_proj", d, inner, bias)
 
 
-def decoder(b: Builder, c: Mapping[str, Any], name: str, architecture: str, layer: Any) -> Model:
+def decoder(
+    b: Builder,
+    c: Mapping[str, Any],
+    name: str,
+    architecture: str,
+    layer: Callable[[str, int], None],
+    classifies: bool = True,
+    cached: bool = True,
+) -> Model:
     """A decoder of which `layer(path, place)` writes down all but the norms of each block."""
-    d, words = c["hidden_size"], c["vocab_size"]
-    b.embedding("model.embed_tokens", words, d)
+    d = c["hidden_size"]
+    b.embedding("model.embed_tokens", c["vocab_size"], d)
     for place in range(c["num_hidden_layers"]):
         b.within(place)
         at = f"model.layers.{place}"
@@ -212,17 +234,16 @@ def decoder(b: Builder, c: Mapping[str, Any], name: str, architecture: str, laye
         b.norm(f"{at}.post_attention_layernorm", d)
     b.within(-1)
     b.norm("model.norm", d)
-    tied = "model.embed_tokens" if c["tie_word_embeddings"] else ""
-    return b.decoder(
+    return b.causal(
         c,
         name,
         architecture=architecture,
+        embedding="model.embed_tokens",
         blocks="model.layers",
-        head=b.output(c, words, d, tied_to=tied),
         width=d,
-        cache=b.cache(c["num_hidden_layers"], *sizes(c)[1:]),
-        vocabulary=words,
+        cache=b.cache(c["num_hidden_layers"], *sizes(c)[1:]) if cached else None,
         context=c["max_position_embeddings"],
+        classifies=classifies,
     )
 
 

@@ -5,15 +5,14 @@ Knows the names of their modules and the defaults of their configs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from lora_magic.cost.builder import Builder
 from lora_magic.cost.model import Model
 
-from . import filled
-from .experts import attention, gated, sizes
+from .experts import attention, gated, sizes, with_heads
 from .mamba import scanned, scanned2
 
 _COMMON = {
@@ -67,7 +66,7 @@ _JAMBA = {
 
 def bamba(config: Mapping[str, Any], name: str) -> Model:
     """`BambaForCausalLM`: some layers have attention, the others Mamba 2."""
-    c = filled(config, _BAMBA)
+    c = with_heads(config, _BAMBA, name)
     b, d = Builder(), c["hidden_size"]
     attentive = c["attn_layer_indices"] or ()
 
@@ -80,12 +79,12 @@ def bamba(config: Mapping[str, Any], name: str) -> Model:
             _mixer2(b, f"{at}.mamba", c, int(c["mamba_expand"] * d), c["mamba_proj_bias"], True)
 
     everywhere = set(attentive) >= set(range(c["num_hidden_layers"]))
-    return _decoder(b, c, name, "BambaForCausalLM", layer, cached=everywhere)
+    return _decoder(b, c, name, "BambaForCausalLM", layer, everywhere)
 
 
 def falcon_h1(config: Mapping[str, Any], name: str) -> Model:
     """`FalconH1ForCausalLM`: every layer has attention and Mamba 2 side by side."""
-    c = filled(config, _FALCON_H1)
+    c = with_heads(config, _FALCON_H1, name)
     b = Builder()
     inner = c["mamba_d_ssm"]
     inner = int(c["mamba_expand"] * c["hidden_size"]) if inner is None else inner
@@ -101,7 +100,7 @@ def falcon_h1(config: Mapping[str, Any], name: str) -> Model:
 
 def jamba(config: Mapping[str, Any], name: str) -> Model:
     """`JambaForCausalLM`: one layer in eight has attention, every second one has experts."""
-    c = filled(config, _JAMBA, {"num_local_experts": "num_experts"})
+    c = with_heads(config, _JAMBA, name, {"num_local_experts": "num_experts"})
     b, d = Builder(), c["hidden_size"]
 
     def layer(at: str, place: int) -> None:
@@ -122,7 +121,7 @@ def jamba(config: Mapping[str, Any], name: str) -> Model:
         place % c["attn_layer_period"] == c["attn_layer_offset"]
         for place in range(c["num_hidden_layers"])
     }
-    model = _decoder(b, c, name, "JambaForCausalLM", layer, cached=kinds == {True})
+    model = _decoder(b, c, name, "JambaForCausalLM", layer, kinds == {True}, True)
     if len(kinds) == 1:
         return model
     # Its blocks are of two classes.
@@ -183,30 +182,29 @@ def _decoder(
     c: Mapping[str, Any],
     name: str,
     architecture: str,
-    layer: Any,
-    *,
+    layer: Callable[[str, int], None],
     cached: bool = True,
+    classifies: bool = False,
 ) -> Model:
     """`layer(path, place)` writes down a block; `cached`: has every one attention?"""
-    d, words = c["hidden_size"], c["vocab_size"]
-    b.embedding("model.embed_tokens", words, d)
+    d = c["hidden_size"]
+    b.embedding("model.embed_tokens", c["vocab_size"], d)
     for place in range(c["num_hidden_layers"]):
         b.within(place)
         layer(f"model.layers.{place}", place)
     b.within(-1)
     b.norm("model.final_layernorm", d)
-    tied = "model.embed_tokens" if c["tie_word_embeddings"] else ""
     _, kv, size = sizes(c)
-    return b.decoder(
+    return b.causal(
         c,
         name,
         architecture=architecture,
+        embedding="model.embed_tokens",
         blocks="model.layers",
-        head=b.output(c, words, d, tied_to=tied),
         width=d,
         cache=b.cache(c["num_hidden_layers"], kv, size) if cached else None,
-        vocabulary=words,
         context=c["max_position_embeddings"],
+        classifies=classifies,
     )
 
 

@@ -5,7 +5,7 @@ Knows the names of their modules and the defaults of their configs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lora_magic.cost import ops
@@ -59,7 +59,7 @@ def _mamba(config: Mapping[str, Any], name: str, architecture: str) -> Model:
             b,
             at,
             d,
-            int(c["expand"] * d),
+            c.get("intermediate_size") or int(c["expand"] * d),
             state=c["state_size"],
             rank=c["time_step_rank"],
             kernel=c["conv_kernel"],
@@ -157,26 +157,27 @@ def scanned2(
     b.linear(f"{at}.out_proj", d, inner, out_bias)
 
 
-def _decoder(b: Builder, c: Mapping[str, Any], name: str, architecture: str, mixer: Any) -> Model:
-    d, words = c["hidden_size"], c["vocab_size"]
-    b.embedding("backbone.embeddings", words, d)
+def _decoder(
+    b: Builder, c: Mapping[str, Any], name: str, architecture: str, mixer: Callable[[str], None]
+) -> Model:
+    d = c["hidden_size"]
+    b.embedding("backbone.embeddings", c["vocab_size"], d)
     for layer in range(c["num_hidden_layers"]):
         b.within(layer)
         b.norm(f"backbone.layers.{layer}.norm", d)
         mixer(f"backbone.layers.{layer}.mixer")
     b.within(-1)
     b.norm("backbone.norm_f", d)
-    tied = "backbone.embeddings" if c["tie_word_embeddings"] else ""
-    return b.decoder(
+    return b.causal(
         c,
         name,
         architecture=architecture,
+        embedding="backbone.embeddings",
         blocks="backbone.layers",
-        head=b.output(c, words, d, tied_to=tied),
         width=d,
         cache=None,
-        vocabulary=words,
         context=0,
+        classifies=False,
     )
 
 

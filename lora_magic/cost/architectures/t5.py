@@ -15,7 +15,7 @@ from lora_magic.cost.builder import Builder
 from lora_magic.cost.model import Model
 
 from . import filled
-from .bart import NOTE
+from .bart import NOTE, refuse_labels
 
 _T5 = {
     "vocab_size": 32128,
@@ -42,9 +42,13 @@ def t5(config: Mapping[str, Any], name: str) -> Model:
     """`T5ForConditionalGeneration`."""
     c = filled(config, _T5, _NAMES)
     d, words, b = c["d_model"], c["vocab_size"], Builder()
+    refuse_labels(c, name)
     deep = c["num_decoder_layers"] or c["num_layers"]
     b.add("shared", EMBEDDING, (("weight", (words, d)),), "Embedding")
-    for part, layers, first in (("encoder", c["num_layers"], 0), ("decoder", deep, c["num_layers"])):
+    for part, layers, first in (
+        ("encoder", c["num_layers"], 0),
+        ("decoder", deep, c["num_layers"]),
+    ):
         b.embedding(f"{part}.embed_tokens", words, d)
         b.dropout(c["dropout_rate"], d)
         for layer in range(layers):
@@ -64,7 +68,7 @@ def t5(config: Mapping[str, Any], name: str) -> Model:
         architecture="T5ForConditionalGeneration",
         blocks=b.largest("encoder.block", "decoder.block"),
         width=d,
-        cache=None,
+        cache=b.cache(deep, c["num_heads"], c["d_kv"]),
         vocabulary=words,
         context=c.get("n_positions", 0),
     )
