@@ -184,7 +184,7 @@ CHANGED: dict[str, list[dict[str, Any]]] = {
 
 CASES = [(kind, at) for kind, configs in CHANGED.items() for at in range(len(configs))]
 
-_TOKENS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+TOKENS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 
 _BOTH = ("t5", "bart")
 
@@ -196,7 +196,7 @@ def _auto(kind: str) -> Any:
     return AutoModelForMaskedLM if encoder else AutoModelForCausalLM
 
 
-def _meta(kind: str, values: Mapping[str, Any], auto: Any = None) -> Any:
+def meta(kind: str, values: Mapping[str, Any], auto: Any = None) -> Any:
     with torch.device("meta"):
         return (auto or _auto(kind)).from_config(AutoConfig.for_model(kind, **values))
 
@@ -228,13 +228,13 @@ def assert_equal(found: Shapes, true: Shapes) -> None:
 
 @pytest.mark.parametrize("kind", CHANGED)
 def test_a_config_with_only_its_type_has_the_modules_of_the_meta_device(kind: str) -> None:
-    assert_equal(_found(kind, {}).shapes, shapes_of(_meta(kind, {})))
+    assert_equal(_found(kind, {}).shapes, shapes_of(meta(kind, {})))
 
 
 @pytest.mark.parametrize(("kind", "at"), CASES)
 def test_every_size_and_switch_of_a_config_counts_as_on_the_meta_device(kind: str, at: int) -> None:
     values = CHANGED[kind][at]
-    model = _meta(kind, {**values, **_TOKENS})
+    model = meta(kind, {**values, **TOKENS})
     found = _found(kind, values)
     assert_equal(found.shapes, shapes_of(model))
     assert found.parameters == sum(value.numel() for value in model.parameters())
@@ -242,11 +242,11 @@ def test_every_size_and_switch_of_a_config_counts_as_on_the_meta_device(kind: st
 
 @pytest.mark.parametrize("kind", CHANGED)
 def test_a_missing_value_is_the_default_of_its_config_class(kind: str) -> None:
-    whole = AutoConfig.for_model(kind, **CHANGED[kind][0], **_TOKENS).to_dict()
+    whole = AutoConfig.for_model(kind, **CHANGED[kind][0], **TOKENS).to_dict()
     for missing in CHANGED[kind][0].keys() | {"tie_word_embeddings"}:
         part = {key: value for key, value in whole.items() if key not in (missing, "model_type")}
         try:
-            model = _meta(kind, part)
+            model = meta(kind, part)
         except (StrictDataclassError, ValueError):
             continue  # sizes that do not fit each other
         assert_equal(_found(kind, part).shapes, shapes_of(model))
@@ -260,6 +260,6 @@ def test_a_classifier_has_the_head_that_transformers_gives_it(kind: str) -> None
             _found(kind, {**values, LABELS: 3})
         return
     found = _found(kind, {**values, LABELS: 3})
-    true = _meta(kind, {**values, **_TOKENS, "num_labels": 3}, AutoModelForSequenceClassification)
+    true = meta(kind, {**values, **TOKENS, "num_labels": 3}, AutoModelForSequenceClassification)
     assert_equal(found.shapes, shapes_of(true))
     assert found.head == task_of(true).head
