@@ -77,9 +77,11 @@ class Builder:
         """A step of the current block."""
         self.ops.append(Op(kind, block=self.block, **what))
 
-    def embedding(self, path: str, rows: int, width: int, **what: Any) -> None:
+    def embedding(
+        self, path: str, rows: int, width: int, class_name: str = "Embedding", **what: Any
+    ) -> None:
         """A table of vectors: [rows, width]."""
-        self.add(path, EMBEDDING, (("weight", (rows, width)),), "Embedding", **what)
+        self.add(path, EMBEDDING, (("weight", (rows, width)),), class_name, **what)
         self.step(ops.EMBED, gives=width, path=path)
 
     def linear(
@@ -225,7 +227,7 @@ class Builder:
         bias: bool = False,
         tied_to: str = "",
     ) -> tuple[str, ...]:
-        """A decoder's last layer: `lm_head`, tied to an embedding or not, or a classifier's `score`.
+        """A decoder's last layer: `lm_head`, tied to an embedding or not; a classifier's `score`.
 
         `config[LABELS]` is the number of a classifier's labels. Returns the paths of its head.
         """

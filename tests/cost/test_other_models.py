@@ -263,3 +263,31 @@ def test_a_classifier_has_the_head_that_transformers_gives_it(kind: str) -> None
     true = meta(kind, {**values, **TOKENS, "num_labels": 3}, AutoModelForSequenceClassification)
     assert_equal(found.shapes, shapes_of(true))
     assert found.head == task_of(true).head
+
+
+@pytest.mark.parametrize(("kind", "at"), CASES)
+def test_peft_refuses_and_scales_what_the_config_alone_says(kind: str, at: int) -> None:
+    values = CHANGED[kind][at]
+    model = meta(kind, {**values, **TOKENS})
+    linear = [p for p, module in shapes_of(model).modules.items() if module.kind == LINEAR]
+    shapes = _found(kind, values).shapes
+    assert shapes.refused.keys() == bridge.refused(model, leaf_names(linear)).keys()
+    assert list(shapes.scaled) == bridge.usual_targets(model)
+
+
+def test_the_table_of_ia3_is_that_of_peft() -> None:
+    table = peft.utils.constants.TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING
+    assert "llama" in table
+    for kind in {*table, *FAMILIES}:
+        assert peft_names.scaled(kind) == tuple(table.get(kind, ())), kind
+
+
+@pytest.mark.parametrize(("kind", "at"), CASES)
+def test_a_token_passes_all_but_the_experts_that_are_not_chosen(kind: str, at: int) -> None:
+    values = CHANGED[kind][at]
+    model = meta(kind, {**values, **TOKENS})
+    idle = 0.0
+    for path, value in model.named_parameters():
+        if value.dim() == 3 and "experts" in path:
+            idle += value.numel() * (1 - model.config.num_experts_per_tok / len(value))
+    assert _found(kind, values).active == round(sum(p.numel() for p in model.parameters()) - idle)

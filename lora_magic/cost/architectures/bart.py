@@ -58,7 +58,8 @@ def bart(config: Mapping[str, Any], name: str) -> Model:
         b.embedding(f"{at}.embed_tokens", words, d)
         # Its rows are those of positions from 2.
         rows = c["max_position_embeddings"] + 2
-        b.embedding(f"{at}.embed_positions", rows, d, plain_lookup=False)
+        kind = "BartLearnedPositionalEmbedding"
+        b.embedding(f"{at}.embed_positions", rows, d, kind, plain_lookup=False)
         for layer in range(layers):
             b.within(first + layer)
             _layer(b, f"{at}.layers.{layer}", part, c, size)
