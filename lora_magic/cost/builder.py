@@ -25,6 +25,7 @@ from lora_magic.errors import BaseModelError
 from . import ops
 from .model import Model
 from .ops import Op
+from .peft_names import refused, scaled
 
 #: The key under which a config gives a classifier's number of labels; it has none otherwise.
 LABELS = "labels of the classifier"
@@ -49,6 +50,8 @@ class Builder:
         self.block = -1
         self.ties: dict[str, str] = {}
         self.last: str | None = None
+        self.of_experts: set[str] = set()
+        self.inactive = 0
         self._known: set[str] = set()
 
     def within(self, block: int) -> None:
@@ -81,9 +84,11 @@ class Builder:
         """A step of the current block."""
         self.ops.append(Op(kind, block=self.block, **what))
 
-    def embedding(self, path: str, rows: int, width: int, **what: Any) -> None:
+    def embedding(
+        self, path: str, rows: int, width: int, class_name: str = "Embedding", **what: Any
+    ) -> None:
         """A table of vectors: [rows, width]."""
-        self.add(path, EMBEDDING, (("weight", (rows, width)),), "Embedding", **what)
+        self.add(path, EMBEDDING, (("weight", (rows, width)),), class_name, **what)
         self.step(ops.EMBED, gives=width, path=path)
 
     def linear(
@@ -172,7 +177,14 @@ class Builder:
 
     def shapes(self, **what: Any) -> Shapes:
         """The shapes of what was written down; `what` are the other fields of `Shapes`."""
-        return Shapes(self.modules, **what)
+        kind = what.get("model_type", "")
+        return Shapes(
+            self.modules,
+            experts=frozenset(self.of_experts),
+            refused=refused(kind, self.modules.values()),
+            scaled=scaled(kind),
+            **what,
+        )
 
     def cache(self, layers: int, heads: int, size: int) -> Cache:
         """What a decoder keeps of each token."""
@@ -272,8 +284,56 @@ class Builder:
             tuple(self.ops),
             vocabulary=what["vocabulary"],
             context=what["context"],
+            inactive=self.inactive,
             head=head,
         )
+
+    def router(self, path: str, experts: int, width: int) -> None:
+        """What chooses experts for a token; a module of its own class, not a linear layer."""
+        self.add(path, OTHER, (("weight", (experts, width)),), "TopKRouter")
+        self.step(ops.LINEAR, reads=width, gives=experts, path=path, input="mlp")
+
+    def experts(self, path: str, count: int, active: int, inner: int, width: int, how: str) -> None:
+        """Gated feed-forwards of which each token passes `active`; stacked in two 3D parameters."""
+        stacked = (
+            ("gate_up_proj", (count, 2 * inner, width)),
+            ("down_proj", (count, width, inner)),
+        )
+        self.add(path, OTHER, stacked, "Experts")
+        self.of_experts.add(path)
+        self.inactive += (count - min(active, count)) * 3 * inner * width
+        self.step(
+            ops.EXPERTS,
+            reads=width,
+            gives=width,
+            path=path,
+            how=how,
+            input="mlp",
+            experts=count,
+            active=active,
+            inner=inner,
+        )
+
+    def once(self, path: str, outputs: int, inputs: int) -> None:
+        """A linear layer with a bias that reads one token of a row, which takes next to nothing."""
+        self.add(path, LINEAR, (("weight", (outputs, inputs)), ("bias", (outputs,))), "Linear")
+
+    def convolution(self, path: str, channels: int, each: int, kernel: int, bias: bool) -> None:
+        """A convolution over `kernel` tokens, where each channel reads `each` channels."""
+        own: Parameters = (("weight", (channels, each, kernel)),)
+        self.add(path, OTHER, own + ((("bias", (channels,)),) if bias else ()), "Conv1d")
+        self.step(
+            ops.SCAN, reads=channels, gives=channels, path=path, how="conv", size=each * kernel
+        )
+
+    def largest(self, *lists: str) -> str:
+        """The one of the lists of blocks whose modules have the most parameters."""
+        sizes = dict.fromkeys(lists, 0)
+        for path, module in self.modules.items():
+            for at in lists:
+                if path.startswith(f"{at}."):
+                    sizes[at] += module.size
+        return max(lists, key=lambda at: sizes[at])
 
 
 def with_bits(shapes: Shapes, bits: int | None, skipped: frozenset[str]) -> Shapes:

@@ -25,6 +25,14 @@ FAMILIES: dict[str, str] = {
         ],
         "llama",
     ),
+    **dict.fromkeys(["bert", "distilbert", "electra", "roberta", "xlm-roberta"], "bert"),
+    "deberta-v2": "deberta",
+    "bart": "bart",
+    "t5": "t5",
+    **dict.fromkeys(["mixtral", "olmoe", "qwen2_moe", "qwen3_moe"], "experts"),
+    "deepseek_v3": "deepseek",
+    **dict.fromkeys(["falcon_mamba", "mamba", "mamba2"], "mamba"),
+    **dict.fromkeys(["bamba", "falcon_h1", "jamba"], "hybrid"),
 }
 
 
