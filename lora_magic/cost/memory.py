@@ -122,7 +122,8 @@ class _Known:
         if cache is not None:
             stored = 2 * cache.layers * cache.heads * cache.size * rows * length * use.size
         work = max((one.at(rows, length) for one in self.work), default=0)
-        stream = 2 * rows * length * model.shapes.width * use.size
+        stream = 4 * rows * length * model.shapes.width * use.size
+        stream += rows * length**2 if use.masked else 0
         yield {"cache": stored, "activations": stream, "workspace": work}
         yield {"cache": stored, "logits": 3 * rows * model.vocabulary * use.wide}
 
@@ -134,7 +135,9 @@ def _known(model: Model, setting: Setting) -> _Known:
     count = 0
     if setting.spec is not None:
         count = trainable(model, setting.spec)
-        fixed["adapter"] = 4 * count
+        # Beside it the session keeps the state that it started from, and during a run the one
+        # that an error restores.
+        fixed["adapter"] = 4 * count * (3 if setting.training else 2)
         if setting.training:
             fixed["optimizer"] = moments(count, setting.optimizer)
     groups: dict[tuple[object, ...], tuple[list[Op], int]] = {}
