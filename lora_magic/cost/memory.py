@@ -1,14 +1,24 @@
 """The peak of memory by part: for inference, LoRA, QLoRA and full fine-tuning.
 
-Knows a model's shapes and steps and a setting; knows no card and no machine.
+A pass has its peak where the loss is computed, in the backward pass of its last block, or in the
+optimizer's step. Knows a model's shapes and steps and a setting; knows no card and no machine.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
+from lora_magic.adapters.shapes import CONV1D, LINEAR
+
+from . import ops
+from .activations import BOTTLENECK, VIRTUAL, Block, Bytes, Use, bottleneck, by_block
+from .count import trainable
 from .model import Model
-from .setting import Setting
+from .ops import Op
+from .setting import BYTES, Setting
 
 #: The parts, in the order of a stacked picture.
 PARTS = (
@@ -21,6 +31,9 @@ PARTS = (
     "cache",
     "workspace",
 )
+
+#: Logits that exist at once in our loss of the trained tokens; see training/trained_loss.py.
+_CHUNK = 2**23
 
 
 @dataclass(frozen=True)
@@ -41,4 +54,194 @@ class Memory:
 
 def memory(model: Model, setting: Setting) -> Memory:
     """The peak of a model used in one way."""
-    raise NotImplementedError
+    known = _known(model, setting.changed(rows=min(setting.rows, 2), length=0, trained=None))
+    moments = known.training(setting) if setting.training else known.inference(setting)
+    found = max(moments, key=lambda moment: sum(moment.values())) | known.fixed
+    return Memory(tuple((part, size) for part in PARTS if (size := round(found.get(part, 0)))))
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """What does not depend on rows and lengths: `kept` by all blocks, by the largest, and outside
+    of them; `work` is what steps need for a moment."""
+
+    use: Use
+    fixed: dict[str, int]
+    moving: int
+    trained: int
+    blocks: int
+    kept: Bytes
+    largest: Bytes
+    outside: Bytes
+    work: frozenset[Bytes]
+
+    def training(self, setting: Setting) -> Iterator[dict[str, float]]:
+        """The moments of a pass."""
+        use, model = self.use, self.use.model
+        rows, length = setting.rows, setting.length
+        if use.method in VIRTUAL and setting.spec is not None:
+            length += setting.spec.virtual_tokens
+        stream = rows * length * model.shapes.width * use.size
+        if setting.checkpointing:
+            kept = self.blocks * stream
+            again = self.largest.at(rows, length)
+        else:
+            kept, again = self.kept.at(rows, length), 0
+        outside = self.outside.at(rows, length)
+        work = max((one.at(rows, length) for one in self.work), default=0)
+        yield {"activations": kept + outside + stream, "logits": self._loss(setting)}
+        yield {"activations": kept + again + stream, "workspace": work}
+        yield {"gradients": 4 * self.trained, "workspace": self.moving}
+
+    def _loss(self, setting: Setting) -> int:
+        """The logits, their softmax and its gradient."""
+        use, model = self.use, self.use.model
+        tokens, words = setting.rows * setting.length, model.vocabulary
+        if model.head:
+            return 0
+        if not use.packed:
+            return 3 * tokens * words * use.wide
+        trained = tokens if setting.trained is None else setting.trained
+        states = 2 * trained * model.shapes.width * use.size
+        head = model.shapes.output
+        if head in use.trained or head in use.ranks:
+            return states + 3 * trained * words * use.wide
+        rows = max(1, _CHUNK // max(words, 1))
+        chunk, narrow = min(rows, trained) * words, use.size if use.size < use.wide else 0
+        if trained <= rows:
+            return states + chunk * (use.wide + 2 * narrow)
+        later = min(rows, trained - rows) * words
+        return states + chunk * use.wide + later * (use.wide + narrow)
+
+    def inference(self, setting: Setting) -> Iterator[dict[str, float]]:
+        """A prompt of the whole length is read."""
+        use, model = self.use, self.use.model
+        rows, length = setting.rows, setting.length
+        cache = model.shapes.cache
+        stored = 0
+        if cache is not None:
+            stored = 2 * cache.layers * cache.heads * cache.size * rows * length * use.size
+        work = max((one.at(rows, length) for one in self.work), default=0)
+        stream = 4 * rows * length * model.shapes.width * use.size
+        stream += rows * length**2 if use.masked else 0
+        yield {"cache": stored, "activations": stream, "workspace": work}
+        yield {"cache": stored, "logits": 3 * rows * model.vocabulary * use.wide}
+
+
+@lru_cache(maxsize=32)
+def _known(model: Model, setting: Setting) -> _Known:
+    use = _use(model, setting)
+    fixed = {"weights": weights(model, use.bits, use.size)}
+    count = 0
+    if setting.spec is not None:
+        count = trainable(model, setting.spec)
+        # Beside it the session keeps the state that it started from, and during a run the one
+        # that an error restores.
+        fixed["adapter"] = 4 * count * (3 if setting.training else 2)
+        if setting.training:
+            fixed["optimizer"] = moments(count, setting.optimizer)
+    groups: dict[tuple[object, ...], tuple[list[Op], int]] = {}
+    blocks = by_block(model.ops)
+    for number, steps in blocks.items():
+        if number >= 0:
+            signature = tuple(_alike(use, op) for op in steps)
+            first, times = groups.get(signature, (steps, 0))
+            groups[signature] = first, times + 1
+    kept, largest, work = Bytes(), Bytes(), set()
+    small = _between_blocks(use)
+    for steps, times in groups.values():
+        block = Block(use, steps)
+        own = block.kept() + small
+        kept, largest = kept.plus(own, times), max(largest, own, key=lambda one: one.token)
+        work |= block.work()
+    return _Known(
+        use,
+        fixed,
+        # On a GPU the moments' square roots are a tensor for each parameter; torch's function for a
+        # CPU needs none.
+        4 * count if setting.cuda else 0,
+        count,
+        len(blocks) - (-1 in blocks),
+        kept,
+        largest,
+        Block(use, blocks.get(-1, [])).kept(),
+        frozenset(work),
+    )
+
+
+def _alike(use: Use, op: Op) -> tuple[object, ...]:
+    """What two steps of different blocks have in common if they need the same memory."""
+    path = op.path
+    own = tuple(use.trained.get(path, ()))
+    same = op.kind, op.reads, op.gives, op.how, op.heads, op.kv_heads, op.window, op.share
+    return (*same, use.ranks.get(path), path in use.inputs, own, use.bits.get(path))
+
+
+def _between_blocks(use: Use) -> Bytes:
+    """What a bottleneck after each block keeps."""
+    ranks = [rank for path, rank in use.ranks.items() if path in use.model.shapes.blocks]
+    if use.method not in BOTTLENECK or not ranks:
+        return Bytes()
+    return bottleneck(use, use.model.shapes.width, ranks[0])
+
+
+def _use(model: Model, setting: Setting) -> Use:
+    bits = bits_of(model, setting.bits)
+    if setting.spec is None:
+        return Use(model, setting, bits=bits)
+    from lora_magic.adapters.sites import sites_of, trained_parameters
+
+    sites = sites_of(model.shapes, setting.spec, model.head)
+    return Use(
+        model,
+        setting,
+        {site.path: site.rank for site in sites},
+        frozenset(site.path for site in sites if site.scales_inputs),
+        trained_parameters(model.shapes, setting.spec, sites, model.head),
+        bits,
+    )
+
+
+def bits_of(model: Model, bits: int | None) -> dict[str, int]:
+    """The bits of the layers that are quantised, or that loading with so many bits quantises.
+
+    transformers leaves out the output layer and a classifier's head.
+    """
+    found = {path: module.bits for path, module in model.shapes.modules.items() if module.bits}
+    if found or bits is None:
+        return found
+    skipped = {model.shapes.output, *model.head}
+    return {
+        path: bits
+        for path, module in model.shapes.modules.items()
+        if module.kind in (LINEAR, CONV1D) and path not in skipped
+    }
+
+
+def weights(model: Model, bits: dict[str, int], size: int) -> int:
+    """The bytes of all weights, tied ones once."""
+    found = 0
+    for path, name, shape in model.shapes.owned():
+        count = math.prod(shape)
+        if path in bits and name == "weight":
+            found += quantised(count, shape[0], bits[path])
+        else:
+            found += count * size
+    return found
+
+
+def quantised(count: int, rows: int, bits: int) -> int:
+    """The bytes of a quantised matrix of so many weights.
+
+    In 4 bits with double quantisation (QLoRA, arXiv 2305.14314, section 3): a scale in 8 bits for
+    64 weights, one in 32 for 256 of those, and two tables. In 8 bits: a scale for each row.
+    """
+    if bits == 8:
+        return count + 4 * rows
+    blocks = math.ceil(count / 64)
+    return math.ceil(count / 2) + blocks + 4 * math.ceil(blocks / 256) + 4 * (16 + 256 + 1)
+
+
+def moments(count: int, optimizer: str) -> int:
+    """The bytes of AdamW's two moments of so many parameters."""
+    return 2 * count + 8 * math.ceil(count / 256) if optimizer.endswith("8bit") else 8 * count

@@ -322,9 +322,11 @@ def _found(way: Way, rows: list[Example], trained: Sequence[nn.Parameter]) -> Fo
                 loss = way.model(**inputs).loss * inputs["labels"].ne(IGNORED).sum()
             if trained and loss.requires_grad:
                 parts = torch.autograd.grad(loss, list(trained), allow_unused=True)
-                gradients = [
-                    g if p is None else g + p for g, p in zip(gradients, parts, strict=True)
-                ]
+                # In place and one set at a time: in full fine-tuning they are as large as the base.
+                for gradient, part in zip(gradients, parts, strict=True):
+                    if part is not None:
+                        gradient.add_(part)
+                del parts
         total = total + loss.detach()
     flat = [gradient.flatten().float() for gradient in gradients]
     return total.double(), torch.cat(flat) if flat else torch.zeros(0, device=device)
