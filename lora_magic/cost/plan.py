@@ -68,7 +68,8 @@ class Row:
 class CostPlan:
     """What `plan` found.
 
-    `where` names the card or the machine, `room` is its memory in bytes, None if it is not known.
+    `chosen` is the name of the way that the flags ask for. `where` names the card or the machine,
+    `room` is its free memory in bytes, None if it is not known.
     `advice` is the first change that makes the adapter's way fit, and `command` the line to type.
     `checkpoint` is the size of one saved adapter in bytes, `stored` that of `tasks` adapters with
     one base, and `copies` that of as many whole models.
@@ -81,6 +82,7 @@ class CostPlan:
     trainable_parameters: int
     types: tuple[TypeCount, ...] = ()
     ways: tuple[Way, ...] = ()
+    chosen: str = ""
     where: str = ""
     room: int | None = None
     advice: str = ""

@@ -1,0 +1,201 @@
+"""Puts a plan together: every way of using a model, what fits, what it costs, what to type.
+
+Knows models, settings and places; knows no flags but as text to type, and no session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from lora_magic.adapters.methods import METHODS
+from lora_magic.adapters.spec import AdapterSpec
+from lora_magic.errors import AdapterError
+
+from . import compute, fit, questions
+from .builder import with_bits
+from .count import planned, trainable
+from .machine import Place
+from .memory import Memory, memory
+from .model import Model
+from .plan import CostPlan, TypeCount, Way
+from .setting import Setting
+
+INFERENCE = "inference"
+FULL = "full"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a plan is asked for, beside the model.
+
+    `ways` are settings by name, `chosen` the name of the one that the flags ask for. `tokens` are
+    read, of which `labelled` (None for all) have a label; `tasks` adapters are stored; an hour on
+    one card costs `price`. `typed` are the flags as they were given, to type them again, and
+    `target` what was typed for the model.
+    """
+
+    spec: AdapterSpec
+    ways: Mapping[str, Setting]
+    chosen: str
+    place: Place
+    tokens: float
+    labelled: float | None
+    tasks: int
+    price: float | None = None
+    target: str = ""
+    typed: Mapping[str, Any] = field(default_factory=dict)
+    loaded: bool = False
+
+
+def name_of(spec: AdapterSpec, bits: int | None) -> str:
+    """A way's name: LoRA, QLoRA, full fine-tuning, prefix tuning on 4 bits."""
+    title = METHODS[spec.method].title
+    if bits is None:
+        return title
+    return "QLoRA" if (spec.method, bits) == ("lora", 4) else f"{title} on {bits} bits"
+
+
+def in_bits(model: Model, bits: int | None) -> Model:
+    """A model as bitsandbytes quantises it while loading: what transformers leaves out stays.
+
+    That is the output layer, tied weights and the last module; of a classifier its head and pooler.
+    """
+    if bits is None or stored_bits(model):
+        return model
+    shapes = model.shapes
+    if model.head:
+        pooler = (path for path in shapes.modules if "pooler" in path)
+        skipped = frozenset([*model.head, *pooler])
+    else:
+        ties = (name.rpartition(".")[0] for pair in shapes.ties.items() for name in pair)
+        last = [path for path, module in shapes.modules.items() if module.parameters][-1:]
+        skipped = frozenset([*([shapes.output] if shapes.output else []), *ties, *last])
+    return replace(model, shapes=with_bits(shapes, bits, skipped))
+
+
+def stored_bits(model: Model) -> int | None:
+    """The bits of a model whose files are quantised, None for any other."""
+    return next((m.bits for m in model.shapes.modules.values() if m.bits), None)
+
+
+def plan_of(model: Model, work: Work) -> CostPlan:
+    """The plan of a model. Raises `AdapterError` for a spec that does not fit the model."""
+    trained = trainable(model, work.spec)
+    ways = tuple(_way(model, work, name, setting) for name, setting in work.ways.items())
+    chosen = next(way for way in ways if way.name == work.chosen)
+    advice, command = _advice(model, work, chosen)
+    checkpoint = compute.checkpoint_bytes(trained)
+    whole = chosen.memory.of("weights")
+    return CostPlan(
+        model=model.name,
+        base_parameters=model.parameters,
+        active_parameters=model.active,
+        spec=work.spec,
+        trainable_parameters=trained,
+        types=tuple(_types(model, work.spec)),
+        ways=ways,
+        chosen=work.chosen,
+        where=work.place.name,
+        room=work.place.room,
+        advice=advice,
+        command=command,
+        tokens=work.tokens,
+        tasks=work.tasks,
+        checkpoint=checkpoint,
+        stored=whole + work.tasks * checkpoint,
+        copies=work.tasks * whole,
+        rows=questions.rows(model, work, chosen),
+        notes=tuple(_notes(model, work, ways)),
+    )
+
+
+def _way(model: Model, work: Work, name: str, setting: Setting) -> Way:
+    refused = _refused(model, name, setting)
+    if refused:
+        return Way(name, setting, Memory(()), refused=refused)
+    room, seen = work.place.room, in_bits(model, setting.bits)
+    try:
+        trained = 0 if setting.spec is None else trainable(seen, setting.spec)
+        found = memory(seen, setting)
+    except AdapterError as error:
+        if name == work.chosen:
+            raise
+        return Way(name, setting, Memory(()), refused=str(error))
+    flops = compute.operations(seen, setting, trained, work.tokens, work.labelled)
+    cards = compute.cards(found, room) if work.place.cuda else None
+    taken = compute.hours(flops, work.place.speed, cards)
+    fits = None if room is None else found.peak <= room
+    return Way(
+        name,
+        setting,
+        found,
+        trained,
+        fits,
+        rows=0 if room is None else fit.most_rows(seen, setting, room, found.peak),
+        length=0 if room is None else fit.most_length(seen, setting, room, found.peak),
+        cards=cards,
+        flops=flops,
+        hours=taken,
+        price=None if taken is None or work.price is None else taken * work.price * (cards or 1),
+    )
+
+
+def _refused(model: Model, name: str, setting: Setting) -> str:
+    """Why a way is impossible, "" if it is not."""
+    stored = stored_bits(model)
+    spec = setting.spec
+    if stored and setting.bits is None and spec is not None:
+        return f"the weights are stored in {stored} bits"
+    if stored and setting.bits and stored != setting.bits:
+        return f"the weights are stored in {stored} bits already"
+    if setting.bits and spec is not None and METHODS[spec.method].not_quantised:
+        return METHODS[spec.method].not_quantised
+    return ""
+
+
+def _types(model: Model, spec: AdapterSpec) -> Iterable[TypeCount]:
+    """The modules by the last part of their names, in the model's order; blocks' numbers aside."""
+    tensors = {count.module: count.tensors for count in planned(model.shapes, spec, model.head)}
+    found: dict[str, list[Any]] = {}
+    owned = {f"{path}.{name}" for path, name, _ in model.shapes.owned()}
+    for path, module in model.shapes.modules.items():
+        if not module.parameters:
+            continue
+        kind = _kind(path)
+        size = sum(
+            _product(shape) for name, shape in module.parameters if f"{path}.{name}" in owned
+        )
+        sides = module.sides if module.carries_lora else (0, 0)
+        row = found.setdefault(kind, [0, sides, 0, 0])
+        row[0] += 1
+        row[1] = sides if sides == row[1] else (0, 0)
+        row[2] += size
+        row[3] += tensors.pop(path, 0)
+    for kind, (modules, sides, size, trained) in found.items():
+        yield TypeCount(kind, modules, sides[0], sides[1], size, trained)
+    for path, trained in tensors.items():  # virtual tokens, sites that own no parameter
+        yield TypeCount(_kind(path), 1, 0, 0, 0, trained)
+
+
+def _product(shape: tuple[int, ...]) -> int:
+    size = 1
+    for side in shape:
+        size *= side
+    return size
+
+
+def _kind(path: str) -> str:
+    return path.rpartition(".")[2]
+
+
+def _advice(model: Model, work: Work, chosen: Way) -> tuple[str, str]:
+    return "", ""
+
+
+def _notes(model: Model, work: Work, ways: tuple[Way, ...]) -> Iterable[str]:
+    if model.note:
+        yield model.note
+    if work.place.why and any(way.hours is not None for way in ways):
+        yield f"hours at {work.place.why}"
