@@ -1,4 +1,4 @@
-"""Which number format a base gets: the rules, for `load` and for a plan before it. Imports no torch.
+"""Which number format a base gets: the rules, for `load` and for a plan. Imports no torch.
 
 Knows names of formats and facts about a device; `device` and `cost` find out those facts.
 """

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lora_magic.errors import CommandError, near
-from lora_magic.numbers import size
 
 #: What CUDA itself takes of a card's memory before the first tensor: its context and libraries.
 CONTEXT = 700_000_000
@@ -94,6 +93,6 @@ def card_called(title: str, memory: float) -> Card | None:
     return None
 
 
-def described(card: Card) -> str:
-    """`H100, 84.9 GB`."""
-    return f"{card.title}, {size(card.memory)}"
+def smallest(bytes_needed: int) -> Card | None:
+    """The card of the table with the least memory that has room for so many bytes."""
+    return next((card for card in CARDS.values() if card.room >= bytes_needed), None)

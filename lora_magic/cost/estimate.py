@@ -5,79 +5,20 @@ Knows models, settings and places; knows no flags but as text to type, and no se
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
 from typing import Any
 
 from lora_magic.adapters.methods import METHODS
 from lora_magic.adapters.spec import AdapterSpec
 from lora_magic.errors import AdapterError
 
-from . import compute, fit, questions
-from .builder import with_bits
-from .count import planned, trainable
-from .machine import Place
+from . import advice, compute, fit, questions
+from .count import counted, trainable
 from .memory import Memory, memory
 from .model import Model
 from .plan import CostPlan, TypeCount, Way
 from .setting import Setting
-
-INFERENCE = "inference"
-FULL = "full"
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a plan is asked for, beside the model.
-
-    `ways` are settings by name, `chosen` the name of the one that the flags ask for. `tokens` are
-    read, of which `labelled` (None for all) have a label; `tasks` adapters are stored; an hour on
-    one card costs `price`. `typed` are the flags as they were given, to type them again, and
-    `target` what was typed for the model.
-    """
-
-    spec: AdapterSpec
-    ways: Mapping[str, Setting]
-    chosen: str
-    place: Place
-    tokens: float
-    labelled: float | None
-    tasks: int
-    price: float | None = None
-    target: str = ""
-    typed: Mapping[str, Any] = field(default_factory=dict)
-    loaded: bool = False
-
-
-def name_of(spec: AdapterSpec, bits: int | None) -> str:
-    """A way's name: LoRA, QLoRA, full fine-tuning, prefix tuning on 4 bits."""
-    title = METHODS[spec.method].title
-    if bits is None:
-        return title
-    return "QLoRA" if (spec.method, bits) == ("lora", 4) else f"{title} on {bits} bits"
-
-
-def in_bits(model: Model, bits: int | None) -> Model:
-    """A model as bitsandbytes quantises it while loading: what transformers leaves out stays.
-
-    That is the output layer, tied weights and the last module; of a classifier its head and pooler.
-    """
-    if bits is None or stored_bits(model):
-        return model
-    shapes = model.shapes
-    if model.head:
-        pooler = (path for path in shapes.modules if "pooler" in path)
-        skipped = frozenset([*model.head, *pooler])
-    else:
-        ties = (name.rpartition(".")[0] for pair in shapes.ties.items() for name in pair)
-        last = [path for path, module in shapes.modules.items() if module.parameters][-1:]
-        skipped = frozenset([*([shapes.output] if shapes.output else []), *ties, *last])
-    return replace(model, shapes=with_bits(shapes, bits, skipped))
-
-
-def stored_bits(model: Model) -> int | None:
-    """The bits of a model whose files are quantised, None for any other."""
-    return next((m.bits for m in model.shapes.modules.values() if m.bits), None)
+from .work import Work, in_bits, stored_bits
 
 
 def plan_of(model: Model, work: Work) -> CostPlan:
@@ -85,7 +26,7 @@ def plan_of(model: Model, work: Work) -> CostPlan:
     trained = trainable(model, work.spec)
     ways = tuple(_way(model, work, name, setting) for name, setting in work.ways.items())
     chosen = next(way for way in ways if way.name == work.chosen)
-    advice, command = _advice(model, work, chosen)
+    told, command = advice.advice(model, work, chosen)
     checkpoint = compute.checkpoint_bytes(trained)
     whole = chosen.memory.of("weights")
     return CostPlan(
@@ -99,7 +40,7 @@ def plan_of(model: Model, work: Work) -> CostPlan:
         chosen=work.chosen,
         where=work.place.name,
         room=work.place.room,
-        advice=advice,
+        advice=told,
         command=command,
         tokens=work.tokens,
         tasks=work.tasks,
@@ -157,7 +98,7 @@ def _refused(model: Model, name: str, setting: Setting) -> str:
 
 def _types(model: Model, spec: AdapterSpec) -> Iterable[TypeCount]:
     """The modules by the last part of their names, in the model's order; blocks' numbers aside."""
-    tensors = {count.module: count.tensors for count in planned(model.shapes, spec, model.head)}
+    tensors = {count.module: count.tensors for count in counted(model, spec)}
     found: dict[str, list[Any]] = {}
     owned = {f"{path}.{name}" for path, name, _ in model.shapes.owned()}
     for path, module in model.shapes.modules.items():
@@ -188,10 +129,6 @@ def _product(shape: tuple[int, ...]) -> int:
 
 def _kind(path: str) -> str:
     return path.rpartition(".")[2]
-
-
-def _advice(model: Model, work: Work, chosen: Way) -> tuple[str, str]:
-    return "", ""
 
 
 def _notes(model: Model, work: Work, ways: tuple[Way, ...]) -> Iterable[str]:

@@ -12,10 +12,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lora_magic.numbers import size
 from lora_magic.reading import free_memory
 
-from .cards import CARDS, CONTEXT, HERE, REACHED, Card, card_called, card_of, described
+from .cards import CONTEXT, HERE, REACHED, Card, card_called, card_of
 
 #: The share of a matrix product's measured speed that a training step reaches on this machine.
 _STEP = 0.5
@@ -52,7 +51,7 @@ def place_of(gpu: object, held: int = 0) -> Place:
 def on(card: Card) -> Place:
     """An empty card of the table."""
     return Place(
-        described(card),
+        card.title,
         cuda=True,
         room=card.room,
         bf16=card.bf16,
@@ -68,12 +67,11 @@ def here(held: int = 0) -> Place:
     if found is None:
         free = free_memory()
         room = None if free is None else free + held
-        told = "" if room is None else f", {size(room)} free"
-        return Place(f"this CPU{told}", cuda=False, room=room, bf16=_amx())
+        return Place("this CPU", cuda=False, room=room, bf16=_amx())
     title, total, free, capability = found
     known = card_called(title, total)
     room = free + held if _context_made() else max(0, free - CONTEXT)
-    place = Place(f"{title}, {size(room)} free", cuda=True, room=room, bf16=capability >= 8)
+    place = Place(f"this {title}", cuda=True, room=room, bf16=capability >= 8)
     if known is None:
         return place
     return replace(place, card=known.name, bandwidth=known.bandwidth, **_published(known))
@@ -181,8 +179,3 @@ def _asked(library: Any, visible: str) -> tuple[str, int, int, int] | None:
         return None
     title = name.value.decode(errors="replace")
     return title, int(memory[0]), int(memory[1]), int(major.value)
-
-
-def smallest(bytes_needed: int) -> Card | None:
-    """The card of the table with the least memory that has room for so many bytes."""
-    return next((card for card in CARDS.values() if card.room >= bytes_needed), None)

@@ -19,11 +19,12 @@ from lora_magic.checks import is_number, is_whole
 from lora_magic.cost import machine
 from lora_magic.cost.cards import HERE
 from lora_magic.cost.config import model_of
-from lora_magic.cost.estimate import FULL, INFERENCE, Work, name_of, plan_of, stored_bits
+from lora_magic.cost.estimate import plan_of
 from lora_magic.cost.machine import Place
 from lora_magic.cost.model import Model
 from lora_magic.cost.plan import CostPlan
 from lora_magic.cost.setting import Setting
+from lora_magic.cost.work import FULL, INFERENCE, Work, name_of, stored_bits
 from lora_magic.errors import CommandError, StateError
 from lora_magic.paths import quoted
 from lora_magic.training.spec import plan as run_of
@@ -144,7 +145,7 @@ def _work(
         price=flags["price"],
         target=quoted(given) if isinstance(given, str) else "" if given is None else "model",
         typed={key: value for key, value in flags.items() if _is_given(key, value)},
-        loaded=given is None,
+        adapter="",
     )
 
 

@@ -1,0 +1,197 @@
+"""The first change that makes a run fit, and which change saves most, each with the line to type.
+
+Knows models, settings and places; knows flags as text to type.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lora_magic.adapters.methods import METHODS
+from lora_magic.base import DEMO
+from lora_magic.numbers import count, size
+
+from . import compute, fit
+from .cards import CARDS, smallest
+from .memory import memory
+from .model import Model
+from .plan import Way
+from .setting import Setting
+from .work import Work, in_bits
+
+#: Shorter rows are not worth proposing.
+_SHORTEST = 128
+#: The flags of `load`, and those of `train`; the others are of `attach` or of the plan alone.
+_OF_LOAD = {"bits"}
+_OF_TRAIN = {"checkpointing", "batch_size", "max_length", "optimizer"}
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change to a run: what it is in words, its flags, and the setting that it leads to."""
+
+    told: str
+    flags: Mapping[str, Any]
+    setting: Setting
+    model: Model = field(repr=False)
+
+    @property
+    def peak(self) -> int:
+        """The peak of the changed run, in bytes."""
+        return memory(self.model, self.setting).peak
+
+
+def advice(model: Model, work: Work, chosen: Way) -> tuple[str, str]:
+    """What to change so that the chosen way fits, and the line to type; "" and "" if it does."""
+    room = work.place.room
+    if room is None or chosen.fits or chosen.refused:
+        return "", ""
+    needs = f"{chosen.name} needs {size(chosen.memory.peak)}, {size(room)} are free"
+    for change in _changes(model, work, chosen.setting, room):
+        if change.peak <= room:
+            told = f"{needs}; with {change.told} it takes {size(change.peak)}"
+            return told, line_of(work, change.flags)
+    return _elsewhere(model, work, chosen, needs)
+
+
+def _changes(model: Model, work: Work, setting: Setting, room: int) -> Iterator[Change]:
+    """The changes in order: first what costs time only, then what rounds weights or is another
+    method, last shorter rows."""
+    starts = [Change("", {}, setting, in_bits(model, setting.bits)), *_starts(model, work, setting)]
+    for start in starts:
+        if start.flags:
+            yield start
+        yield from _lighter(start, room)
+    for start in starts:
+        light = _checkpointed(start.setting).changed(rows=1)
+        peak = memory(start.model, light).peak
+        length = fit.most_length(start.model, light, room, peak)
+        if _SHORTEST <= length < light.length:
+            told = f"{start.told} and rows".strip().removeprefix("and ")
+            told = f"{told} of {count(length)} tokens, one in a pass,"
+            flags = {"max_length": length, "batch_size": 1, **_flags(start.setting, light)}
+            shorter = light.changed(length=length)
+            yield Change(told, {**start.flags, **flags}, shorter, start.model)
+
+
+def _starts(model: Model, work: Work, setting: Setting) -> Iterator[Change]:
+    """The run on weights in 4 bits; instead of full fine-tuning a LoRA."""
+    low = work.low
+    if setting.spec is not None and METHODS[setting.spec.method].not_quantised:
+        plain = next(s for s in work.ways.values() if s.spec == low.spec and s.bits is None)
+        yield Change("LoRA", {"method": "lora"}, plain, model)
+        flags = {"method": "lora", "bits": low.bits}
+        yield Change(f"LoRA on weights in {low.bits} bits", flags, low, in_bits(model, low.bits))
+    elif setting.bits is None:
+        flags = {"bits": low.bits}
+        yield Change(f"weights in {low.bits} bits", flags, low, in_bits(model, low.bits))
+
+
+def _lighter(start: Change, room: int) -> Iterator[Change]:
+    """The same steps in less memory: checkpointing, smaller passes, both."""
+    setting, seen = start.setting, start.model
+    before = f"{start.told} and " if start.told else ""
+    light = _checkpointed(setting)
+    if light != setting:
+        flags = {**start.flags, "checkpointing": True}
+        yield Change(f"{before}checkpointing", flags, light, seen)
+    for one in dict.fromkeys((setting, light)):
+        rows = fit.most_rows(seen, one, room, memory(seen, one).peak)
+        if not 0 < rows < setting.rows:
+            continue
+        flags = {**start.flags, "batch_size": rows, **_flags(setting, one)}
+        how = f"{before}checkpointing and " if one != setting else before
+        told = f"{how}{count(rows)} row{'s' * (rows != 1)} in a pass"
+        yield Change(told, flags, one.changed(rows=rows), seen)
+
+
+def _checkpointed(setting: Setting) -> Setting:
+    """With checkpointing where that is possible: a checkpointed block does not get a cache."""
+    virtual = setting.spec is not None and setting.spec.virtual_tokens
+    return setting if virtual else setting.changed(checkpointing=True)
+
+
+def _flags(before: Setting, after: Setting) -> dict[str, Any]:
+    return {"checkpointing": True} if after.checkpointing and not before.checkpointing else {}
+
+
+def _elsewhere(model: Model, work: Work, chosen: Way, needs: str) -> tuple[str, str]:
+    """The smallest card on which it fits, as it is or in 4 bits; else how many of the largest."""
+    setting = chosen.setting.changed(cuda=True)
+    starts = [Change("", {}, setting, in_bits(model, setting.bits)), *_starts(model, work, setting)]
+    for start in starts:
+        peak = memory(start.model, start.setting.changed(cuda=True)).peak
+        if (card := smallest(peak)) is not None:
+            how = f"with {start.told} " if start.told else ""
+            told = f"{needs}; {how}it fits on one {card.title}"
+            return told, line_of(work, {**start.flags, "gpu": card.name})
+    start, largest = starts[-1], max(CARDS.values(), key=lambda card: card.memory)
+    number = compute.cards(memory(start.model, start.setting), largest.room)
+    many = f"it takes {count(number)} {largest.title}" if number else "no card holds one pass"
+    told = f"{needs}; {f'with {start.told} ' if start.told else ''}{many}"
+    return told, line_of(work, {**start.flags, "gpu": largest.name})
+
+
+def savings(model: Model, work: Work, chosen: Way) -> list[tuple[int, Change]]:
+    """Changes to the chosen way and the bytes that each saves, the largest first."""
+    setting, peak = chosen.setting, chosen.memory.peak
+    seen = in_bits(model, setting.bits)
+    tried = []
+    light = _checkpointed(setting)
+    if light != setting:
+        tried.append(Change("checkpointing", {"checkpointing": True}, light, seen))
+    if setting.bits is None and not METHODS[work.spec.method].not_quantised:
+        low = setting.changed(bits=4)
+        tried.append(Change("weights in 4 bits", {"bits": 4}, low, in_bits(model, 4)))
+    if setting.rows > 1:
+        one = setting.changed(rows=1)
+        tried.append(Change("one row in a pass", {"batch_size": 1}, one, seen))
+    if setting.length >= 2 * _SHORTEST:
+        half = setting.length // 2
+        shorter = setting.changed(length=half)
+        told = f"rows of {count(half)} tokens"
+        tried.append(Change(told, {"max_length": half}, shorter, seen))
+    if setting.optimizer != "paged-adamw-8bit":
+        small = setting.changed(optimizer="paged-adamw-8bit")
+        flags = {"optimizer": small.optimizer}
+        tried.append(Change("moments in 8 bits", flags, small, seen))
+    found = [(peak - change.peak, change) for change in tried]
+    return sorted((pair for pair in found if pair[0] > 0), key=lambda pair: -pair[0])
+
+
+def line_of(work: Work, flags: Mapping[str, Any]) -> str:
+    """The line to type for these flags beside the given ones: of `load` or `train` where they are
+    all that it takes, else of `plan`."""
+    here = "gpu" not in {**work.typed, **flags}
+    if here and set(flags) == _OF_LOAD and _loads(work.target) and not work.typed:
+        return f"%lora load {work.target}{_typed(flags)}"
+    if here and set(flags) <= _OF_TRAIN and work.adapter:
+        return f"%%lora_train {work.adapter}{_typed(flags)}"
+    return f"%lora plan {work.target}".rstrip() + _typed({**work.typed, **flags})
+
+
+def _loads(target: str) -> bool:
+    """Can `load` take it: a folder, a hub id or the embedded model, and not only its sizes?"""
+    return target == DEMO or "/" in target or os.path.isdir(target.strip("\"'"))
+
+
+def _typed(flags: Mapping[str, Any]) -> str:
+    """Flags as they are typed, each with a space before it."""
+    return "".join(
+        f" --{flag.strip('_').replace('_', '-')}" + ("" if value is True else f" {_value(value)}")
+        for flag, value in flags.items()
+    )
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ",".join(f"{name}={number:g}" for name, number in value.items())
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    if isinstance(value, float):
+        return f"{value:.0f}" if value.is_integer() and value < 1e15 else f"{value:g}"
+    text = str(value)
+    return f'"{text}"' if " " in text else text
