@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from lora_magic.adapters.methods import METHODS
+from lora_magic.adapters.spec import AdapterSpec
 from lora_magic.base import DEMO
 from lora_magic.numbers import count, size
 
@@ -27,6 +28,7 @@ _SHORTEST = 128
 #: The flags of `load`, and those of `train`; the others are of `attach` or of the plan alone.
 _OF_LOAD = {"bits"}
 _OF_TRAIN = {"checkpointing", "batch_size", "max_length", "optimizer"}
+_OF_SPEC = {*(field.name for field in fields(AdapterSpec)), "for_"}
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def advice(model: Model, work: Work, chosen: Way) -> tuple[str, str]:
     room = work.place.room
     if room is None or chosen.fits or chosen.refused:
         return "", ""
-    needs = f"{chosen.name} needs {size(chosen.memory.peak)}, {size(room)} are free"
+    needs = f"{size(chosen.memory.peak)} needed, {size(room)} free"
     for change in _changes(model, work, chosen.setting, room):
         if change.peak <= room:
             told = f"{needs}; with {change.told} it takes {size(change.peak)}"
@@ -168,9 +170,20 @@ def line_of(work: Work, flags: Mapping[str, Any]) -> str:
     here = "gpu" not in {**work.typed, **flags}
     if here and set(flags) == _OF_LOAD and _loads(work.target) and not work.typed:
         return f"%lora load {work.target}{_typed(flags)}"
-    if here and set(flags) <= _OF_TRAIN and work.adapter:
+    if here and flags and set(flags) <= _OF_TRAIN and work.adapter and not work.typed:
         return f"%%lora_train {work.adapter}{_typed(flags)}"
-    return f"%lora plan {work.target}".rstrip() + _typed({**work.typed, **flags})
+    every = {**work.typed, **flags}
+    if "method" in flags:
+        every = {key: value for key, value in every.items() if _is_read(key, flags["method"])}
+    return f"%lora plan {work.target}".rstrip() + _typed(every)
+
+
+def _is_read(flag: str, name: str) -> bool:
+    """Does a method read this flag, if it is one of an adapter at all?"""
+    method = METHODS[name]
+    if flag == "bits":
+        return not method.not_quantised
+    return flag == "method" or flag not in _OF_SPEC or method.reads(flag)
 
 
 def _loads(target: str) -> bool:
@@ -183,6 +196,7 @@ def _typed(flags: Mapping[str, Any]) -> str:
     return "".join(
         f" --{flag.strip('_').replace('_', '-')}" + ("" if value is True else f" {_value(value)}")
         for flag, value in flags.items()
+        if value is not None
     )
 
 

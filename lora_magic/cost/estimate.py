@@ -134,5 +134,6 @@ def _kind(path: str) -> str:
 def _notes(model: Model, work: Work, ways: tuple[Way, ...]) -> Iterable[str]:
     if model.note:
         yield model.note
+    yield from work.notes
     if work.place.why and any(way.hours is not None for way in ways):
         yield f"hours at {work.place.why}"

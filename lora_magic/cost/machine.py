@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -40,12 +40,17 @@ class Place:
     card: str = ""
 
 
-def place_of(gpu: object, held: int = 0) -> Place:
-    """The card named; this machine for None and "here".
+def place_of(
+    gpu: object, device: str | None = None, held: Mapping[str, int] | None = None
+) -> Place:
+    """The card named; this machine for None and "here", of which `device` "cpu" means the CPU.
 
-    `held` are bytes here that a load would free. Raises `CommandError` for an unknown name.
+    `held` are bytes here that a load would free, by kind of device. Raises `CommandError` for an
+    unknown name.
     """
-    return here(held) if gpu is None or str(gpu).lower() == HERE else on(card_of(gpu))
+    if gpu is not None and str(gpu).lower() != HERE:
+        return on(card_of(gpu))
+    return here(device, held or {})
 
 
 def on(card: Card) -> Place:
@@ -61,17 +66,18 @@ def on(card: Card) -> Place:
     )
 
 
-def here(held: int = 0) -> Place:
+def here(device: str | None, held: Mapping[str, int]) -> Place:
     """This machine: its first NVIDIA card, else its CPU."""
-    found = _card_here()
+    found = None if device not in (None, "cuda") else _card_here()
     if found is None:
         free = free_memory()
-        room = None if free is None else free + held
+        room = None if free is None else free + held.get("cpu", 0)
         return Place("this CPU", cuda=False, room=room, bf16=_amx())
     title, total, free, capability = found
-    known = card_called(title, total)
-    room = free + held if _context_made() else max(0, free - CONTEXT)
+    # CUDA's context takes its part when it is first used.
+    room = max(0, free + held.get("cuda", 0) - (0 if _context_made() else CONTEXT))
     place = Place(f"this {title}", cuda=True, room=room, bf16=capability >= 8)
+    known = card_called(title, total)
     if known is None:
         return place
     return replace(place, card=known.name, bandwidth=known.bandwidth, **_published(known))

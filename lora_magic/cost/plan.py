@@ -102,19 +102,19 @@ class CostPlan:
         trained, base = self.trainable_parameters, self.base_parameters
         told = f"{self.model}: {trained:,} of {base:,} parameters trained"
         way = next((way for way in self.ways if way.name == self.chosen), None)
-        return told if way is None else f"{told}; {way.name} {self._answer(way)}"
+        return told if way is None else f"{told}; {way.name}: {self._answer(way)}"
 
     def _answer(self, way: Way) -> str:
-        """`needs 5.9 GB and fits on this CPU, up to 12 rows of 1,024 tokens in a pass`."""
+        """`5.9 GB, which fits on this CPU with up to 12 rows of 1,024 tokens in a pass`."""
         if way.refused:
-            return f"is not possible: {way.refused}"
-        needs = f"needs {size(way.memory.peak)}"
+            return f"not possible, {way.refused}"
+        needed = size(way.memory.peak)
         if way.fits is None:
-            return needs
+            return needed
         if not way.fits:
-            return f"{needs} and does not fit on {self.where} ({size(self.room)} free)"
+            return f"{needed}, which does not fit on {self.where} ({size(self.room)} free)"
         most = f"{count(way.rows)} row{'s' * (way.rows != 1)} of {count(way.setting.length)} tokens"
-        return f"{needs} and fits on {self.where}, up to {most} in a pass"
+        return f"{needed}, which fits on {self.where} with up to {most} in a pass"
 
     def __repr__(self) -> str:
         return one_line(self.line)

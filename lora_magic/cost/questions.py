@@ -156,6 +156,8 @@ def _longer(model: Model, work: Work, chosen: Way) -> Iterator[Row]:
     more = longer.peak - chosen.memory.peak
     grown = longer.of("activations") - chosen.memory.of("activations")
     told = f"{size(more)} more at {count(length)} tokens, {size(max(0, grown))} of it activations"
+    if more <= 0:
+        told = f"nothing more at {count(length)} tokens: the peak is in the optimizer's step"
     yield Row("What does a longer context cost?", told, line_of(work, {"max_length": length}))
 
 

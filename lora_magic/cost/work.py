@@ -28,7 +28,8 @@ class Work:
     `ways` are settings by name, `chosen` the name of the one that the flags ask for. `tokens` are
     read, of which `labelled` (None for all) have a label; `tasks` adapters are stored; an hour on
     one card costs `price`. `typed` are the flags as they were given, to type them again, and
-    `target` what was typed for the model.
+    `target` what was typed for the model, "" for the loaded base; `adapter` is its active adapter.
+    `notes` are sentences that the plan should show.
     """
 
     spec: AdapterSpec
@@ -42,6 +43,7 @@ class Work:
     target: str = ""
     typed: Mapping[str, Any] = field(default_factory=dict)
     adapter: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def low(self) -> Setting:

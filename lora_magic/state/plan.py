@@ -7,12 +7,12 @@ a base that is loaded, a live model, or `--gpu here`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from lora_magic.adapters.spec import AdapterSpec
 from lora_magic.base import BITS, DEMO
-from lora_magic.base.number_format import CPU_FLOAT32_LIMIT, SHORT, chosen_format
+from lora_magic.base.number_format import CPU_BFLOAT16_FROM, CPU_FLOAT32_LIMIT, SHORT, chosen_format
 from lora_magic.base.recipe import Recipe, embedded, recipe_for
 from lora_magic.base.task import check_kind
 from lora_magic.checks import is_number, is_whole
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from lora_magic.base.model import BaseModel
 
     from .session import Session
-    from .session_state import SessionState
+    from .session_state import SessionState, View
 
 #: What a run reads and a disk stores if nobody says: tokens, and adapters.
 TOKENS, TASKS = 1e6, 1000
@@ -45,6 +45,9 @@ _OF_ATTACH = frozenset({*(field.name for field in fields(AdapterSpec)), "for_"})
 
 #: Rows of a run whose data is not known: enough for any batch.
 _MANY = 10**6
+
+#: The task of a base if nobody says.
+CAUSAL = "causal"
 
 _LONG = {short: name for name, short in SHORT.items()}
 
@@ -58,133 +61,174 @@ def plan(session: Session, model: object, flags: Mapping[str, Any]) -> CostPlan:
     _check(flags)
     # Asking for the state would import torch.
     state = session._state if "_state" in session.__dict__ else None
-    loaded = None if state is None or state.empty else state.base
-    place = machine.place_of(flags["gpu"], _held(loaded))
+    view = None if state is None else session._view()
+    base = None if view is None else view.base
+    if base is not None and (model is None or model is base.model):
+        return _of_base(state, view, flags)  # type: ignore[arg-type]  # both are there with a base
     if model is None:
-        if state is None or loaded is None:
-            raise StateError(
-                "plan: no base is loaded; name a model, for example: %lora plan llama-3-8b"
+        raise StateError(
+            "plan: no base is loaded; name a model, for example: %lora plan llama-3-8b"
+        )
+    read = {key: flags[key] for key in ("trust_remote_code", "task", "labels")}
+    found = model_of(model, **read)
+    recipe = embedded() if model == DEMO else recipe_for(found.parameters)
+    place = machine.place_of(flags["gpu"], held=_held(base))
+    dtype, why = _format(found, place, flags["dtype"])
+    spec = resolve_spec("plan", recipe, _of_attach(flags))
+    target = quoted(model) if isinstance(model, str) else "model"
+    asked = _Asked(found, recipe, spec, dtype, place, flags, target=target, notes=(why,))
+    return asked.answer()
+
+
+def _of_base(state: SessionState, view: View, flags: Mapping[str, Any]) -> CostPlan:
+    """The plan of the loaded base, with the active adapter's spec unless the flags are others."""
+    from .queries import spec_of
+
+    base = view.base
+    assert base is not None  # the caller's condition
+    for key, usual in (("task", CAUSAL), ("labels", None), ("trust_remote_code", False)):
+        if flags[key] != usual:
+            typed = key.replace("_", "-")
+            raise CommandError(
+                f"--{typed} is for a model that is not loaded: omit it, or name one: "
+                f"%lora plan owner/model --{typed} …"
             )
-        found, recipe = _of_base(state), loaded.recipe
-        dtype = SHORT.get(str(loaded.dtype).removeprefix("torch."), "fp32")
-    else:
-        read = {key: flags[key] for key in ("trust_remote_code", "task", "labels")}
-        found = model_of(model, **read)
-        recipe = embedded() if model == DEMO else recipe_for(found.parameters)
-        dtype = _dtype(found, place, flags["dtype"])
-    if str(flags["gpu"]).lower() == HERE:
-        place = machine.measured(place, dtype)
-    return plan_of(found, _work(found, recipe, dtype, place, model, flags))
+    task, labels = base.task.kind, base.task.labels or None
+    found = replace(
+        model_of(base.model.config, task=task, labels=labels, trust_remote_code=True),
+        name=base.name,
+        shapes=state.slots.shapes,
+        head=base.task.head,
+        context=base.context,
+    )
+    given = _of_attach(flags)
+    new = "rank_pattern" in given or "for_" in given
+    spec = resolve_spec("plan", base.recipe, given) if new else spec_of(state, None, given)
+    place = machine.place_of(flags["gpu"], base.device.type, _held(base))
+    dtype = SHORT.get(str(base.dtype).removeprefix("torch."), "fp32")
+    if flags["dtype"] is not None:
+        dtype, _ = _format(found, place, flags["dtype"])
+    name = view.active if view.active in view.adapters() else ""
+    return _Asked(found, base.recipe, spec, dtype, place, flags, adapter=name).answer()
 
 
-def _held(base: BaseModel | None) -> int:
-    """The bytes of a loaded base, which another one would replace."""
+def _held(base: BaseModel | None) -> dict[str, int]:
+    """The bytes of a loaded base by kind of device: another one would replace it."""
     if base is None:
-        return 0
+        return {}
     unique = {t.data_ptr(): t.numel() * t.element_size() for t in base.model.parameters()}
-    return sum(unique.values())
+    return {base.device.type: sum(unique.values())}
 
 
-def _of_base(state: SessionState) -> Model:
-    """The loaded base, without what is in its slots."""
-    from dataclasses import replace
-
-    found = model_of(state.slots.pristine())
-    return replace(found, name=state.base.name, head=state.base.task.head)
+def _of_attach(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags of `attach` that were given."""
+    return {k: v for k, v in flags.items() if k in _OF_ATTACH and v is not None}
 
 
-def _dtype(model: Model, place: Place, requested: object) -> str:
-    """The short name of the number format in which `load` would have this model there."""
-    stored = _LONG.get(model.stored or "bf16", "float32")
-    # `load` tries whether bfloat16 gains; without torch the CPU's flags must do.
-    trial = (lambda: 2.0 if place.bf16 else 0.0) if model.parameters <= CPU_FLOAT32_LIMIT else None
-    name, _ = chosen_format(
+def _format(model: Model, place: Place, requested: object) -> tuple[str, str]:
+    """The short name of the number format in which `load` would have this model there, and why."""
+    name, why = chosen_format(
         requested,
         "cuda" if place.cuda else "cpu",
-        stored,
+        _LONG.get(model.stored or "bf16", "float32"),
         model.parameters,
         bf16_hardware=place.bf16,
-        gain=trial,
+        # `load` tries whether bfloat16 gains; without torch the CPU's flags must do.
+        gain=lambda: 2.0 if place.bf16 else 0.0,
     )
-    return SHORT.get(name, "fp32")
+    short = SHORT.get(name, "fp32")
+    tried = CPU_BFLOAT16_FROM <= model.parameters <= CPU_FLOAT32_LIMIT and model.stored == "bf16"
+    if requested is None and not place.cuda and tried:
+        why = "by this CPU's instructions; load measures it"
+    return short, f"weights in {short}: {why}"
 
 
-def _work(
-    model: Model,
-    recipe: Recipe,
-    dtype: str,
-    place: Place,
-    given: object,
-    flags: Mapping[str, Any],
-) -> Work:
-    """The ways to compare, and what the flags ask for."""
-    of_attach = {key: value for key, value in flags.items() if key in _OF_ATTACH}
-    spec = resolve_spec("plan", recipe, of_attach)
-    adapter = spec if spec.method != FULL else resolve_spec("plan", recipe, {})
-    full = resolve_spec("plan", recipe, {"method": FULL})
-    bits = flags["bits"] or stored_bits(model)
+@dataclass(frozen=True)
+class _Asked:
+    """A model, and what is asked about it: everything that a plan takes, before it is computed."""
 
-    def setting(spec: AdapterSpec | None, bits: int | None) -> Setting:
-        return _setting(model, recipe, flags, dtype, place, spec, bits)
+    model: Model
+    recipe: Recipe
+    spec: AdapterSpec
+    dtype: str
+    place: Place
+    flags: Mapping[str, Any]
+    target: str = ""
+    adapter: str = ""
+    notes: tuple[str, ...] = ()
 
-    low = bits or BITS[0]
-    ways = {
-        INFERENCE: setting(None, bits),
-        name_of(adapter, None): setting(adapter, None),
-        name_of(adapter, low): setting(adapter, low),
-        name_of(full, None): setting(full, None),
-    }
-    return Work(
-        spec,
-        ways,
-        chosen=name_of(spec, bits),
-        place=place,
-        tokens=flags["tokens"] or TOKENS,
-        labelled=flags["trained_tokens"],
-        tasks=flags["tasks"] or TASKS,
-        price=flags["price"],
-        target=quoted(given) if isinstance(given, str) else "" if given is None else "model",
-        typed={key: value for key, value in flags.items() if _is_given(key, value)},
-        adapter="",
-    )
+    def answer(self) -> CostPlan:
+        """The plan."""
+        flags, place = self.flags, self.place
+        if str(flags["gpu"]).lower() == HERE:
+            place = machine.measured(place, self.dtype)
+        ways, chosen = self.ways()
+        work = Work(
+            self.spec,
+            ways,
+            chosen,
+            place,
+            tokens=flags["tokens"] or TOKENS,
+            labelled=flags["trained_tokens"],
+            tasks=flags["tasks"] or TASKS,
+            price=flags["price"],
+            target=self.target,
+            typed={key: value for key, value in flags.items() if _is_given(key, value)},
+            adapter=self.adapter,
+            notes=self.notes,
+        )
+        return plan_of(self.model, work)
+
+    def ways(self) -> tuple[dict[str, Setting], str]:
+        """The ways to compare by name, and the name of the one that the flags ask for."""
+        # A recipe of the base's own is for its own bits; full fine-tuning has no targets to read.
+        full = resolve_spec("plan", self.recipe, {"method": FULL})
+        adapter = self.spec
+        if adapter.method == FULL:
+            adapter = resolve_spec("plan", self.recipe, {})
+        bits = self.flags["bits"] or stored_bits(self.model)
+        low = bits or BITS[0]
+        ways = {
+            INFERENCE: self.setting(None, bits),
+            name_of(adapter, None): self.setting(adapter, None),
+            name_of(adapter, low): self.setting(adapter, low),
+            name_of(full, None): self.setting(full, None),
+        }
+        if self.spec.method == FULL and bits:
+            ways[name_of(full, bits)] = self.setting(full, bits)
+        return ways, name_of(self.spec, bits)
+
+    def setting(self, spec: AdapterSpec | None, bits: int | None) -> Setting:
+        """One way, by the recipe that a run of it would have; inference of one prompt."""
+        flags, cuda = self.flags, self.place.cuda
+        recipe = self.recipe.on_quantised(self.model.parameters, cuda) if bits else self.recipe
+        run = run_of(
+            recipe,
+            _MANY,
+            batch_size=flags["batch_size"],
+            max_length=flags["max_length"],
+            optimizer=flags["optimizer"],
+            context=self.model.context or None,
+            eval=0,
+        )
+        training = spec is not None
+        # A checkpointed block does not get the cache through which virtual tokens act.
+        able = spec is not None and not spec.virtual_tokens
+        return Setting(
+            dtype=self.dtype,
+            bits=bits,
+            rows=run.pass_size if training or flags["batch_size"] else 1,
+            length=run.max_length,
+            spec=spec,
+            training=training,
+            optimizer=run.optimizer,
+            checkpointing=able and (run.checkpointing or bool(flags["checkpointing"])),
+            cuda=cuda,
+        )
 
 
 def _is_given(flag: str, value: object) -> bool:
-    return value not in (None, False) and (flag, value) != ("task", "causal")
-
-
-def _setting(
-    model: Model,
-    recipe: Recipe,
-    flags: Mapping[str, Any],
-    dtype: str,
-    place: Place,
-    spec: AdapterSpec | None,
-    bits: int | None,
-) -> Setting:
-    """One way, by the recipe that a run of it would have; inference of one prompt."""
-    of_bits = recipe.on_quantised(model.parameters, place.cuda) if bits else recipe
-    run = run_of(
-        of_bits,
-        _MANY,
-        batch_size=flags["batch_size"],
-        max_length=flags["max_length"],
-        optimizer=flags["optimizer"],
-        context=model.context or None,
-        eval=0,
-    )
-    training = spec is not None
-    return Setting(
-        dtype=dtype,
-        bits=bits,
-        rows=run.pass_size if training or flags["batch_size"] else 1,
-        length=run.max_length,
-        spec=spec,
-        training=training,
-        optimizer=run.optimizer,
-        checkpointing=training and (run.checkpointing or bool(flags["checkpointing"])),
-        cuda=place.cuda,
-    )
+    return value not in (None, False) and (flag, value) != ("task", CAUSAL)
 
 
 def _check(flags: Mapping[str, Any]) -> None:
