@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from lora_magic.adapters.methods import METHODS
 from lora_magic.adapters.spec import AdapterSpec
-from lora_magic.base import DEMO
+from lora_magic.base import BITS, DEMO
 from lora_magic.numbers import count, size
 
 from . import compute, fit
@@ -21,10 +21,11 @@ from .memory import memory
 from .model import Model
 from .plan import Way
 from .setting import Setting
-from .work import Work, in_bits
+from .work import Work
 
 #: Shorter rows are not worth proposing.
 _SHORTEST = 128
+_SMALL_MOMENTS = "paged-adamw-8bit"
 #: The flags of `load`, and those of `train`; the others are of `attach` or of the plan alone.
 _OF_LOAD = {"bits"}
 _OF_TRAIN = {"checkpointing", "batch_size", "max_length", "optimizer"}
@@ -38,12 +39,6 @@ class Change:
     told: str
     flags: Mapping[str, Any]
     setting: Setting
-    model: Model = field(repr=False)
-
-    @property
-    def peak(self) -> int:
-        """The peak of the changed run, in bytes."""
-        return memory(self.model, self.setting).peak
 
 
 def advice(model: Model, work: Work, chosen: Way) -> tuple[str, str]:
@@ -53,61 +48,60 @@ def advice(model: Model, work: Work, chosen: Way) -> tuple[str, str]:
         return "", ""
     needs = f"{size(chosen.memory.peak)} needed, {size(room)} free"
     for change in _changes(model, work, chosen.setting, room):
-        if change.peak <= room:
-            told = f"{needs}; with {change.told} it takes {size(change.peak)}"
+        peak = memory(model, change.setting).peak
+        if peak <= room:
+            told = f"{needs}; with {change.told} it takes {size(peak)}"
             return told, line_of(work, change.flags)
-    return _elsewhere(model, work, chosen, needs)
+    return _elsewhere(model, work, chosen.setting, needs)
 
 
 def _changes(model: Model, work: Work, setting: Setting, room: int) -> Iterator[Change]:
     """The changes in order: first what costs time only, then what rounds weights or is another
     method, last shorter rows."""
-    starts = [Change("", {}, setting, in_bits(model, setting.bits)), *_starts(model, work, setting)]
+    starts = [Change("", {}, setting), *_starts(work, setting)]
     for start in starts:
         if start.flags:
             yield start
-        yield from _lighter(start, room)
+        yield from _lighter(model, start, room)
     for start in starts:
         light = _checkpointed(start.setting).changed(rows=1)
-        peak = memory(start.model, light).peak
-        length = fit.most_length(start.model, light, room, peak)
+        length = fit.most_length(model, light, room, memory(model, light).peak)
         if _SHORTEST <= length < light.length:
-            told = f"{start.told} and rows".strip().removeprefix("and ")
-            told = f"{told} of {count(length)} tokens, one in a pass,"
             flags = {"max_length": length, "batch_size": 1, **_flags(start.setting, light)}
-            shorter = light.changed(length=length)
-            yield Change(told, {**start.flags, **flags}, shorter, start.model)
+            told = _both(start.told, f"one row of {count(length)} tokens in a step")
+            yield Change(told, {**start.flags, **flags}, light.changed(length=length))
 
 
-def _starts(model: Model, work: Work, setting: Setting) -> Iterator[Change]:
-    """The run on weights in 4 bits; instead of full fine-tuning a LoRA."""
+def _starts(work: Work, setting: Setting) -> Iterator[Change]:
+    """The run on weights in 4 bits; of full fine-tuning smaller moments, and a LoRA instead."""
     low = work.low
     if setting.spec is not None and METHODS[setting.spec.method].not_quantised:
+        yield _eight_bit(setting)
         plain = next(s for s in work.ways.values() if s.spec == low.spec and s.bits is None)
-        yield Change("LoRA", {"method": "lora"}, plain, model)
+        yield Change("LoRA", {"method": "lora"}, plain)
         flags = {"method": "lora", "bits": low.bits}
-        yield Change(f"LoRA on weights in {low.bits} bits", flags, low, in_bits(model, low.bits))
+        yield Change(f"LoRA on weights in {low.bits} bits", flags, low)
     elif setting.bits is None:
-        flags = {"bits": low.bits}
-        yield Change(f"weights in {low.bits} bits", flags, low, in_bits(model, low.bits))
+        yield Change(f"weights in {low.bits} bits", {"bits": low.bits}, low)
 
 
-def _lighter(start: Change, room: int) -> Iterator[Change]:
-    """The same steps in less memory: checkpointing, smaller passes, both."""
-    setting, seen = start.setting, start.model
-    before = f"{start.told} and " if start.told else ""
-    light = _checkpointed(setting)
+def _lighter(model: Model, start: Change, room: int) -> Iterator[Change]:
+    """The same run in less memory: checkpointing, fewer rows in a step, both."""
+    setting, light = start.setting, _checkpointed(start.setting)
+    told = _both(start.told, "checkpointing")
     if light != setting:
-        flags = {**start.flags, "checkpointing": True}
-        yield Change(f"{before}checkpointing", flags, light, seen)
+        yield Change(told, {**start.flags, "checkpointing": True}, light)
     for one in dict.fromkeys((setting, light)):
-        rows = fit.most_rows(seen, one, room, memory(seen, one).peak)
-        if not 0 < rows < setting.rows:
-            continue
-        flags = {**start.flags, "batch_size": rows, **_flags(setting, one)}
-        how = f"{before}checkpointing and " if one != setting else before
-        told = f"{how}{count(rows)} row{'s' * (rows != 1)} in a pass"
-        yield Change(told, flags, one.changed(rows=rows), seen)
+        rows = fit.most_rows(model, one, room, memory(model, one).peak)
+        if 0 < rows < setting.rows:
+            flags = {**start.flags, "batch_size": rows, **_flags(setting, one)}
+            fewer = f"{count(rows)} row{'s' * (rows != 1)} in a step"
+            before = start.told if one == setting else told
+            yield Change(_both(before, fewer), flags, one.changed(rows=rows))
+
+
+def _both(one: str, other: str) -> str:
+    return f"{one} and {other}" if one else other
 
 
 def _checkpointed(setting: Setting) -> Setting:
@@ -116,51 +110,54 @@ def _checkpointed(setting: Setting) -> Setting:
     return setting if virtual else setting.changed(checkpointing=True)
 
 
+def _eight_bit(setting: Setting) -> Change:
+    small = setting.changed(optimizer=_SMALL_MOMENTS)
+    return Change("moments in 8 bits", {"optimizer": _SMALL_MOMENTS}, small)
+
+
 def _flags(before: Setting, after: Setting) -> dict[str, Any]:
     return {"checkpointing": True} if after.checkpointing and not before.checkpointing else {}
 
 
-def _elsewhere(model: Model, work: Work, chosen: Way, needs: str) -> tuple[str, str]:
-    """The smallest card on which it fits, as it is or in 4 bits; else how many of the largest."""
-    setting = chosen.setting.changed(cuda=True)
-    starts = [Change("", {}, setting, in_bits(model, setting.bits)), *_starts(model, work, setting)]
+def _elsewhere(model: Model, work: Work, setting: Setting, needs: str) -> tuple[str, str]:
+    """The smallest card on which it fits, as it is or changed; else how many of the largest."""
+    starts = [Change("", {}, setting), *_starts(work, setting)]
     for start in starts:
-        peak = memory(start.model, start.setting.changed(cuda=True)).peak
+        peak = memory(model, _on_a_card(work, start.setting)).peak
         if (card := smallest(peak)) is not None:
-            how = f"with {start.told} " if start.told else ""
-            told = f"{needs}; {how}it fits on one {card.title}"
+            how = f"with {start.told} it" if start.told else "it"
+            told = f"{needs}; {how} fits on one {card.title}"
             return told, line_of(work, {**start.flags, "gpu": card.name})
     start, largest = starts[-1], max(CARDS.values(), key=lambda card: card.memory)
-    number = compute.cards(memory(start.model, start.setting), largest.room)
+    number = compute.cards(memory(model, _on_a_card(work, start.setting)), largest.room)
     many = f"it takes {count(number)} {largest.title}" if number else "no card holds one pass"
     told = f"{needs}; {f'with {start.told} ' if start.told else ''}{many}"
     return told, line_of(work, {**start.flags, "gpu": largest.name})
 
 
+def _on_a_card(work: Work, setting: Setting) -> Setting:
+    """As it would be loaded on a card: in 16 bits, unless a format was asked for."""
+    return setting.changed(cuda=True, dtype=setting.dtype if "dtype" in work.typed else "bf16")
+
+
 def savings(model: Model, work: Work, chosen: Way) -> list[tuple[int, Change]]:
     """Changes to the chosen way and the bytes that each saves, the largest first."""
-    setting, peak = chosen.setting, chosen.memory.peak
-    seen = in_bits(model, setting.bits)
-    tried = []
-    light = _checkpointed(setting)
-    if light != setting:
-        tried.append(Change("checkpointing", {"checkpointing": True}, light, seen))
-    if setting.bits is None and not METHODS[work.spec.method].not_quantised:
-        low = setting.changed(bits=4)
-        tried.append(Change("weights in 4 bits", {"bits": 4}, low, in_bits(model, 4)))
-    if setting.rows > 1:
-        one = setting.changed(rows=1)
-        tried.append(Change("one row in a pass", {"batch_size": 1}, one, seen))
-    if setting.length >= 2 * _SHORTEST:
-        half = setting.length // 2
-        shorter = setting.changed(length=half)
-        told = f"rows of {count(half)} tokens"
-        tried.append(Change(told, {"max_length": half}, shorter, seen))
-    if setting.optimizer != "paged-adamw-8bit":
-        small = setting.changed(optimizer="paged-adamw-8bit")
-        flags = {"optimizer": small.optimizer}
-        tried.append(Change("moments in 8 bits", flags, small, seen))
-    found = [(peak - change.peak, change) for change in tried]
+    setting = chosen.setting
+    changes = [Change("checkpointing", {"checkpointing": True}, _checkpointed(setting))]
+    if not METHODS[work.spec.method].not_quantised:
+        low = setting.changed(bits=setting.bits or BITS[0])
+        changes.append(Change("weights in 4 bits", {"bits": low.bits}, low))
+    changes.append(Change("one row in a step", {"batch_size": 1}, setting.changed(rows=1)))
+    if (half := setting.length // 2) >= _SHORTEST:
+        told, shorter = f"rows of {count(half)} tokens", setting.changed(length=half)
+        changes.append(Change(told, {"max_length": half}, shorter))
+    changes.append(_eight_bit(setting))
+    peak = chosen.memory.peak
+    found = [
+        (peak - memory(model, change.setting).peak, change)
+        for change in changes
+        if change.setting != setting
+    ]
     return sorted((pair for pair in found if pair[0] > 0), key=lambda pair: -pair[0])
 
 

@@ -18,7 +18,7 @@ from .memory import Memory, memory
 from .model import Model
 from .plan import CostPlan, TypeCount, Way
 from .setting import Setting
-from .work import Work, in_bits, stored_bits
+from .work import Work, stored_bits
 
 
 def plan_of(model: Model, work: Work) -> CostPlan:
@@ -56,15 +56,15 @@ def _way(model: Model, work: Work, name: str, setting: Setting) -> Way:
     refused = _refused(model, name, setting)
     if refused:
         return Way(name, setting, Memory(()), refused=refused)
-    room, seen = work.place.room, in_bits(model, setting.bits)
+    room = work.place.room
     try:
-        trained = 0 if setting.spec is None else trainable(seen, setting.spec)
-        found = memory(seen, setting)
+        trained = 0 if setting.spec is None else trainable(model, setting.spec)
+        found = memory(model, setting)
     except AdapterError as error:
         if name == work.chosen:
             raise
         return Way(name, setting, Memory(()), refused=str(error))
-    flops = compute.operations(seen, setting, trained, work.tokens, work.labelled)
+    flops = compute.operations(model, setting, trained, work.tokens, work.labelled)
     cards = compute.cards(found, room) if work.place.cuda else None
     taken = compute.hours(flops, work.place.speed, cards)
     fits = None if room is None else found.peak <= room
@@ -74,8 +74,8 @@ def _way(model: Model, work: Work, name: str, setting: Setting) -> Way:
         found,
         trained,
         fits,
-        rows=0 if room is None else fit.most_rows(seen, setting, room, found.peak),
-        length=0 if room is None else fit.most_length(seen, setting, room, found.peak),
+        rows=0 if room is None else fit.most_rows(model, setting, room, found.peak),
+        length=0 if room is None else fit.most_length(model, setting, room, found.peak),
         cards=cards,
         flops=flops,
         hours=taken,

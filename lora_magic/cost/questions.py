@@ -21,7 +21,7 @@ from .count import trainable
 from .memory import memory
 from .model import Model
 from .plan import Row, Way
-from .work import FULL, Work, in_bits
+from .work import FULL, Work
 
 #: The methods that are set beside the chosen one.
 _BESIDE = ("lora", "houlsby", "ia3", "prefix", FULL)
@@ -152,7 +152,7 @@ def _longer(model: Model, work: Work, chosen: Way) -> Iterator[Row]:
     length = min(2 * setting.length, most)
     if length <= setting.length:
         return
-    longer = memory(in_bits(model, setting.bits), setting.changed(length=length))
+    longer = memory(model, setting.changed(length=length))
     more = longer.peak - chosen.memory.peak
     grown = longer.of("activations") - chosen.memory.of("activations")
     told = f"{size(more)} more at {count(length)} tokens, {size(max(0, grown))} of it activations"

@@ -6,13 +6,12 @@ Knows settings and places; computes nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from lora_magic.adapters.methods import METHODS
 from lora_magic.adapters.spec import AdapterSpec
 
-from .builder import with_bits
 from .machine import Place
 from .model import Model
 from .setting import Setting
@@ -57,24 +56,6 @@ def name_of(spec: AdapterSpec, bits: int | None) -> str:
     if bits is None:
         return title
     return "QLoRA" if (spec.method, bits) == ("lora", 4) else f"{title} on {bits} bits"
-
-
-def in_bits(model: Model, bits: int | None) -> Model:
-    """A model as bitsandbytes quantises it while loading: what transformers leaves out stays.
-
-    That is the output layer, tied weights and the last module; of a classifier its head and pooler.
-    """
-    if bits is None or stored_bits(model):
-        return model
-    shapes = model.shapes
-    if model.head:
-        pooler = (path for path in shapes.modules if "pooler" in path)
-        skipped = frozenset([*model.head, *pooler])
-    else:
-        ties = (name.rpartition(".")[0] for pair in shapes.ties.items() for name in pair)
-        last = [path for path, module in shapes.modules.items() if module.parameters][-1:]
-        skipped = frozenset([*([shapes.output] if shapes.output else []), *ties, *last])
-    return replace(model, shapes=with_bits(shapes, bits, skipped))
 
 
 def stored_bits(model: Model) -> int | None:
