@@ -64,12 +64,12 @@ def _changes(model: Model, work: Work, setting: Setting, room: int) -> Iterator[
             yield start
         yield from _lighter(model, start, room)
     for start in starts:
-        light = _checkpointed(start.setting).changed(rows=1)
+        light = fit.resized(_checkpointed(start.setting), rows=1)
         length = fit.most_length(model, light, room, memory(model, light).peak)
         if _SHORTEST <= length < light.length:
             flags = {"max_length": length, "batch_size": 1, **_flags(start.setting, light)}
             told = _both(start.told, f"one row of {count(length)} tokens in a step")
-            yield Change(told, {**start.flags, **flags}, light.changed(length=length))
+            yield Change(told, {**start.flags, **flags}, fit.resized(light, length=length))
 
 
 def _starts(work: Work, setting: Setting) -> Iterator[Change]:
@@ -97,7 +97,7 @@ def _lighter(model: Model, start: Change, room: int) -> Iterator[Change]:
             flags = {**start.flags, "batch_size": rows, **_flags(setting, one)}
             fewer = f"{count(rows)} row{'s' * (rows != 1)} in a step"
             before = start.told if one == setting else told
-            yield Change(_both(before, fewer), flags, one.changed(rows=rows))
+            yield Change(_both(before, fewer), flags, fit.resized(one, rows=rows))
 
 
 def _both(one: str, other: str) -> str:
@@ -147,9 +147,9 @@ def savings(model: Model, work: Work, chosen: Way) -> list[tuple[int, Change]]:
     if not METHODS[work.spec.method].not_quantised:
         low = setting.changed(bits=setting.bits or BITS[0])
         changes.append(Change("weights in 4 bits", {"bits": low.bits}, low))
-    changes.append(Change("one row in a step", {"batch_size": 1}, setting.changed(rows=1)))
+    changes.append(Change("one row in a step", {"batch_size": 1}, fit.resized(setting, rows=1)))
     if (half := setting.length // 2) >= _SHORTEST:
-        told, shorter = f"rows of {count(half)} tokens", setting.changed(length=half)
+        told, shorter = f"rows of {count(half)} tokens", fit.resized(setting, length=half)
         changes.append(Change(told, {"max_length": half}, shorter))
     changes.append(_eight_bit(setting))
     peak = chosen.memory.peak

@@ -1,14 +1,14 @@
 """Floating-point operations of reading and training, the hours they take, and how many cards.
 
 Knows a model's sizes and a setting; knows no machine but by its speed. An operation is a product or
-a sum of two numbers. Norms, activations, rotary positions and the scans of state-space layers are
-left out: about 1 % of the work.
+a sum of two numbers. Biases, norms, activations, rotary positions and the scans of state-space layers
+are left out: about 1 % of the work.
 
     forward of a token    2·N + 4·Σ min(length, window)·width of each attention
     its backward          the same for the gradients of the activations, and as much again for those
                           of the weights, if the weights are trained; attention: twice its forward
     an adapter            6 for each of its parameters that are matrices
-    checkpointing         one more forward of the blocks
+    checkpointing         one more forward of the blocks; torch may skip each block's last product
 """
 
 from __future__ import annotations
@@ -42,13 +42,16 @@ class Forward:
 
 
 def forward(model: Model, length: int) -> Forward:
-    """The forward pass of one token among `length`; N is that of the experts chosen for it."""
+    """The forward pass of one token among `length`; N is the matrices that it is multiplied by:
+    those of the experts chosen for it, and no embedding."""
     shapes = model.shapes
-    tables = sum(m.size for m in shapes.modules.values() if m.kind == EMBEDDING)
-    tied = sum(_size(model, name) for name in shapes.ties)
-    output = shapes.modules[shapes.output].size if shapes.output in shapes.modules else 0
-    own = 0 if f"{shapes.output}.weight" in shapes.ties else output
-    blocks = max(0, model.active - (tables - tied) - own)
+    matrices = sum(
+        math.prod(shape)
+        for path, _, shape in shapes.owned()
+        if len(shape) > 1 and path != shapes.output and shapes.modules[path].kind != EMBEDDING
+    )
+    head = None if shapes.output is None else shapes.modules.get(shapes.output)
+    output = math.prod(head.sides) if head is not None and head.carries_lora else 0
     attention = sum(
         4.0 * min(length, op.window or length) * op.heads * op.size
         for op in model.ops
@@ -56,16 +59,7 @@ def forward(model: Model, length: int) -> Forward:
     )
     if not model.ops and shapes.cache is not None:
         attention = 4.0 * length * shapes.cache.layers * shapes.width
-    return Forward(2.0 * blocks, attention, 2.0 * output)
-
-
-def _size(model: Model, name: str) -> int:
-    """The size of a tied table, 0 for any other parameter."""
-    path, _, parameter = name.rpartition(".")
-    module = model.shapes.modules.get(path)
-    if module is None or module.kind != EMBEDDING:
-        return 0
-    return math.prod(dict(module.parameters)[parameter])
+    return Forward(2.0 * max(0, matrices - model.inactive), attention, 2.0 * output)
 
 
 def operations(

@@ -5,9 +5,7 @@ Knows a model, a setting and free bytes; asks `memory` for each try.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping
 
 from .memory import memory
 from .model import Model
@@ -36,32 +34,38 @@ def largest(peak: Callable[[int], int], room: int, most: int, known: Mapping[int
         return 0
     if of(most) <= room:
         return most
-    low, high, tries = 1, most, 0
-    for number, size in sorted(seen.items()):
-        if size <= room and number > low:
-            low = number
+    low = max(number for number, size in seen.items() if size <= room)
     high = min(number for number, size in seen.items() if size > room)
+    tries = 0
     while high - low > 1:
         tries += 1
         share = (room - of(low)) / max(1, of(high) - of(low))
-        guess = low + int(share * (high - low))
-        if tries % 3 == 0:
-            guess = (low + high) // 2  # a bent curve may be approached from one side only
+        # Every third try is in the middle, since a bent curve is approached from one side only.
+        guess = low + int(share * (high - low)) if tries % 3 else (low + high) // 2
         guess = min(max(guess, low + 1), high - 1)
-        if of(guess) <= room:
-            low = guess
-            if tries < 8 and low + 1 < high and of(low + 1) > room:
-                return low
-        else:
+        if of(guess) > room:
             high = guess
+        elif of(guess + 1) > room:
+            return guess
+        else:
+            low = guess + 1
     return low
+
+
+def resized(setting: Setting, rows: int | None = None, length: int | None = None) -> Setting:
+    """The setting with other rows or another length, and as large a share of labelled tokens."""
+    other = setting.changed(rows=rows or setting.rows, length=length or setting.length)
+    if setting.trained is None:
+        return other
+    share = setting.trained / (setting.rows * setting.length)
+    return other.changed(trained=max(1, round(share * other.rows * other.length)))
 
 
 def most_rows(model: Model, setting: Setting, room: int, peak: int) -> int:
     """The most rows of the setting's length that fit in one pass; its own peak is known."""
 
     def tried(rows: int) -> int:
-        return memory(model, setting.changed(rows=rows)).peak
+        return memory(model, resized(setting, rows=rows)).peak
 
     return largest(tried, room, MOST_ROWS, {setting.rows: peak})
 
@@ -70,22 +74,7 @@ def most_length(model: Model, setting: Setting, room: int, peak: int) -> int:
     """The longest rows that fit, as many as the setting has; at most the model's context."""
 
     def tried(length: int) -> int:
-        return memory(model, setting.changed(length=length)).peak
+        return memory(model, resized(setting, length=length)).peak
 
-    most = max(model.context or MOST_LENGTH, 1)
-    return largest(tried, room, most, {setting.length: peak} if setting.length <= most else {})
-
-
-@dataclass(frozen=True)
-class Change:
-    """A change to a run: what it is, the flags to type and the setting; `model` if it differs."""
-
-    told: str
-    flags: Mapping[str, Any]
-    setting: Setting
-    model: Model = field(repr=False)
-
-
-def first_that_fits(changes: Iterator[Change], room: int) -> Change | None:
-    """The first of the changes whose peak fits."""
-    return next((c for c in changes if memory(c.model, c.setting).peak <= room), None)
+    most = max(model.context or MOST_LENGTH, setting.length)
+    return largest(tried, room, most, {setting.length: peak})

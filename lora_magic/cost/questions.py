@@ -14,7 +14,7 @@ from lora_magic.adapters.spec import USUAL, AdapterSpec
 from lora_magic.errors import AdapterError
 from lora_magic.numbers import count, figures, percent, short, size
 
-from . import compute
+from . import compute, fit
 from .advice import line_of, savings
 from .compute import checkpoint_bytes
 from .count import trainable
@@ -152,7 +152,7 @@ def _longer(model: Model, work: Work, chosen: Way) -> Iterator[Row]:
     length = min(2 * setting.length, most)
     if length <= setting.length:
         return
-    longer = memory(model, setting.changed(length=length))
+    longer = memory(model, fit.resized(setting, length=length))
     more = longer.peak - chosen.memory.peak
     grown = longer.of("activations") - chosen.memory.of("activations")
     told = f"{size(more)} more at {count(length)} tokens, {size(max(0, grown))} of it activations"

@@ -157,6 +157,11 @@ class _Asked:
     adapter: str = ""
     notes: tuple[str, ...] = ()
 
+    @property
+    def tokens(self) -> float:
+        """How many tokens the run reads: at least as many as have a label."""
+        return float(self.flags["tokens"] or max(TOKENS, self.flags["trained_tokens"] or 0))
+
     def answer(self) -> CostPlan:
         """The plan."""
         flags, place = self.flags, self.place
@@ -168,7 +173,7 @@ class _Asked:
             ways,
             chosen,
             place,
-            tokens=flags["tokens"] or TOKENS,
+            tokens=self.tokens,
             labelled=flags["trained_tokens"],
             tasks=flags["tasks"] or TASKS,
             price=flags["price"],
@@ -211,18 +216,21 @@ class _Asked:
             context=self.model.context or None,
             eval=0,
         )
-        training = spec is not None
+        training, labelled = spec is not None, flags["trained_tokens"]
+        rows = run.pass_size if training or flags["batch_size"] else 1
+        here = rows * run.max_length
         # A checkpointed block does not get the cache through which virtual tokens act.
         able = spec is not None and not spec.virtual_tokens
         return Setting(
             dtype=self.dtype,
             bits=bits,
-            rows=run.pass_size if training or flags["batch_size"] else 1,
+            rows=rows,
             length=run.max_length,
             spec=spec,
             training=training,
             optimizer=run.optimizer,
             checkpointing=able and (run.checkpointing or bool(flags["checkpointing"])),
+            trained=max(1, round(here * labelled / self.tokens)) if training and labelled else None,
             cuda=cuda,
         )
 
