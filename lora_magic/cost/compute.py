@@ -1,8 +1,8 @@
 """Floating-point operations of reading and training, the hours they take, and how many cards.
 
 Knows a model's sizes and a setting; knows no machine but by its speed. An operation is a product or
-a sum of two numbers. Biases, norms, activations, rotary positions and the scans of state-space layers
-are left out: about 1 % of the work.
+a sum of two numbers. Biases, norms, activations, rotary positions and scans are left out: about 1 %
+of the work.
 
     forward of a token    2·N + 4·Σ min(length, window)·width of each attention
     its backward          the same for the gradients of the activations, and as much again for those
