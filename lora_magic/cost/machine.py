@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lora_magic.interrupts import undisturbed
 from lora_magic.reading import free_memory
 
 from .cards import CONTEXT, HERE, REACHED, Card, card_called, card_of
@@ -87,7 +88,8 @@ def measured(place: Place, dtype: str) -> Place:
     """A place here with the speed of a matrix product in `dtype`, from a trial of a moment."""
     import time
 
-    import torch
+    with undisturbed():  # An interrupted import of torch cannot be repeated.
+        import torch
 
     from lora_magic.base.number_format import SHORT
 
@@ -124,16 +126,22 @@ def _amx() -> bool:
     return False
 
 
+def _torch() -> Any:
+    """torch, if this process has imported it and it sees a card; else None."""
+    torch = sys.modules.get("torch")
+    return torch if torch is not None and torch.cuda.is_available() else None
+
+
 def _context_made() -> bool:
     """Has this process used the card already, so that CUDA's context is paid for?"""
-    torch = sys.modules.get("torch")
-    return bool(torch is not None and torch.cuda.is_initialized())
+    torch = _torch()
+    return torch is not None and bool(torch.cuda.is_initialized())
 
 
 def _card_here() -> tuple[str, int, int, int] | None:
     """(name, bytes in all, bytes free, major capability) of the first visible NVIDIA card."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
+    torch = _torch()
+    if torch is not None:
         found = torch.cuda.get_device_properties(0)
         free, total = torch.cuda.mem_get_info(0)
         return found.name, int(total), int(free), int(found.major)
