@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import median
 
 MISSING = "–"
 _SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
@@ -110,6 +109,8 @@ def duration(seconds: object) -> str:
 
 def spread(values: Sequence[object]) -> str:
     """Median and range of the finite `values`: 3.20 (1.10 to 6.00)."""
+    from statistics import median  # slow to import, and seldom needed
+
     seen = sorted(value for value in map(number, values) if math.isfinite(value))
     if not seen:
         return MISSING

@@ -14,6 +14,7 @@ import math
 import os
 import stat
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,6 +22,13 @@ from lora_magic.numbers import size
 
 #: The most that a JSON file may hold: far above any config, and above every tokenizer.json.
 JSON_BYTES = 200_000_000
+
+#: The files of a control group's limit and use, and the name of what is cached, by version: ""
+#: is the second.
+_GROUP_FILES = {
+    "": ("memory.max", "memory.current", "inactive_file"),
+    "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -111,14 +119,53 @@ def parse_json(text: str, finite: bool = True) -> Any:
         raise UnreadableError(_reason(error)) from error
 
 
-def free_memory() -> int | None:
-    """The memory that can still be used, in bytes; None where the system does not tell."""
+def free_memory(root: Path = Path("/")) -> int | None:
+    """The memory that can still be used, in bytes; None where the system does not tell.
+
+    A container may use less than the machine has. `root` is where /proc and /sys are.
+    """
+    known = [found for found in (_available(root), *_left_to_groups(root)) if found is not None]
+    return min(known, default=None)
+
+
+def _available(root: Path) -> int | None:
     try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            found = next(line for line in file if line.startswith("MemAvailable:"))
+        lines = (root / "proc/meminfo").read_text(encoding="ascii").splitlines()
+        found = next(line for line in lines if line.startswith("MemAvailable:"))
         return int(found.split()[1]) * 1024
     except (OSError, StopIteration):
         return None
+
+
+def _left_to_groups(root: Path) -> Iterator[int]:
+    """What is left to each control group that this process is in, for those with a limit.
+
+    Cached files count as used, but those that nobody reads are dropped when memory is needed.
+    """
+    try:
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return
+    for line in lines:
+        _, _, rest = line.partition(":")
+        kinds, _, path = rest.partition(":")
+        if kinds not in _GROUP_FILES:
+            continue
+        top = root / "sys/fs/cgroup" / kinds
+        most, used, cached = _GROUP_FILES[kinds]
+        own = top / path.strip("/")
+        # Limits of the groups above hold too; in a container the path is often that of its host.
+        for group in (own, *own.parents):
+            if not group.is_relative_to(top):
+                break
+            try:
+                limit = int((group / most).read_text(encoding="ascii"))
+                now = int((group / used).read_text(encoding="ascii"))
+                stat_lines = (group / "memory.stat").read_text(encoding="ascii").splitlines()
+            except (OSError, ValueError):  # no limit is the word "max"
+                continue
+            idle = next((n.split()[1] for n in stat_lines if n.startswith(f"{cached} ")), "0")
+            yield max(0, limit - now + int(idle))
 
 
 def _without_waiting(path: str, flags: int) -> int:

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from lora_magic.reading import UnreadableError, bytes_of, parse_json, read_bytes, read_json
+from lora_magic.reading import (
+    UnreadableError,
+    bytes_of,
+    free_memory,
+    parse_json,
+    read_bytes,
+    read_json,
+)
 
 
 def test_a_regular_file_is_read_with_its_links(tmp_path: Path) -> None:
@@ -89,3 +96,54 @@ def test_bytes_that_are_not_text_are_named_with_their_line(tmp_path: Path) -> No
     (tmp_path / "a.json").write_bytes(b'{\n"a": "\xff"}')
     with pytest.raises(UnreadableError, match=r"line 2 is not UTF-8 \(byte 0xff\)"):
         read_json(tmp_path / "a.json")
+
+
+def machine(root: Path, files: dict[str, str]) -> Path:
+    """A system whose memory is described by these files, with 8,000 kB available."""
+    for name, text in {"proc/meminfo": "MemTotal: 9000 kB\nMemAvailable: 8000 kB", **files}.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+def group(path: str, most: str, used: int, idle: int = 0) -> dict[str, str]:
+    """A control group of the second version."""
+    at = f"sys/fs/cgroup/{path}"
+    return {
+        f"{at}/memory.max": most,
+        f"{at}/memory.current": str(used),
+        f"{at}/memory.stat": f"anon 1\ninactive_file {idle}\n",
+    }
+
+
+OLD = {
+    "proc/self/cgroup": "5:cpu:/a\n4:memory:/a",
+    "sys/fs/cgroup/memory/a/memory.limit_in_bytes": "4000",
+    "sys/fs/cgroup/memory/a/memory.usage_in_bytes": "3000",
+    "sys/fs/cgroup/memory/a/memory.stat": "total_inactive_file 500",
+}
+
+
+@pytest.mark.parametrize(
+    ("files", "free"),
+    [
+        ({}, 8_192_000),
+        ({"proc/self/cgroup": "0::/a", **group("a", "max", 3000)}, 8_192_000),
+        ({"proc/self/cgroup": "0::/a", **group("a", "4000", 3000)}, 1000),
+        ({"proc/self/cgroup": "0::/a", **group("a", "4000", 3000, 2000)}, 3000),
+        ({"proc/self/cgroup": "0::/a/b", **group("a/b", "max", 1), **group("a", "90", 9)}, 81),
+        ({"proc/self/cgroup": "0::/of/the/host", **group("", "4000", 3900)}, 100),
+        ({"proc/self/cgroup": "0::/a", **group("a", "4000", 5000)}, 0),
+        ({"proc/self/cgroup": "0::/a", **group("a", "90000000", 0)}, 8_192_000),
+        (OLD, 1500),
+    ],
+)
+def test_a_container_has_no_more_free_than_its_groups_leave(
+    files: dict[str, str], free: int, tmp_path: Path
+) -> None:
+    assert free_memory(machine(tmp_path, files)) == free
+
+
+def test_a_system_that_does_not_tell_has_an_unknown_memory(tmp_path: Path) -> None:
+    assert free_memory(tmp_path) is None

@@ -16,9 +16,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear, silu
 
-#: bfloat16 is used from this gain on: less is within what a trial errs, and float32 is more exact.
-ENOUGH = 1.2
-
 _TOKENS = 128
 _RANK = 8
 #: A wider block takes longer and gains no less.

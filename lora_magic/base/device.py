@@ -1,7 +1,7 @@
 """The machine: which device and number format a base gets and why, how many threads, what memory.
 
-The one place that decides these; `bf16_trial` measures for it. Apple's GPUs are used only on
-request, with `--device mps`.
+Decides these, a format by the rules of `number_format`; `bf16_trial` measures for it. Apple's GPUs
+are used only on request, with `--device mps`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from traceback import clear_frames
 
 import torch
@@ -19,15 +20,8 @@ from torch import nn
 
 from lora_magic.errors import BaseModelError, near
 
-from . import DEVICES, DTYPES, bf16_trial
-
-#: On a CPU larger models than this do not get the memory for float32.
-CPU_FLOAT32_LIMIT = 500_000_000
-
-#: Smaller models are in float32 on every CPU, without a trial. Where bfloat16 is in hardware (AMX),
-#: a training step in it took 1.1 of the time at 1M parameters and as long at 16M, since attention
-#: over short rows, norms and LoRA in float32 gain nothing (tests/benchmarks/training.py).
-CPU_BFLOAT16_FROM = 50_000_000
+from . import DEVICES, bf16_trial
+from .number_format import SHORT, chosen_format
 
 #: Models with fewer parameters run on one CPU thread.
 ONE_THREAD_LIMIT = 10_000_000
@@ -69,50 +63,28 @@ def choose_dtype(
 ) -> tuple[torch.dtype, str]:
     """The number format for a base of this many parameters stored in `stored`, and the reason.
 
-    bfloat16 on GPUs with bfloat16 hardware (compute capability ≥ 8.0; torch's own check also
-    accepts emulation), float16 on older ones. On a CPU float32 up to 500 million parameters, above
-    that the checkpoint's format (bfloat16 instead of float16). From 50 million parameters on, a
-    base stored in bfloat16 stays so if a trial at its `width` says that this is faster here.
+    The rules are those of `number_format`. bfloat16 is in hardware from compute capability 8.0 on;
+    torch's own check also accepts emulation. A base of this `width` is tried on the CPU.
     """
-    if requested is not None:
-        return _named_dtype(str(requested).removeprefix("torch.")), "as requested"
-    if device.type == "cuda":
-        major = torch.cuda.get_device_capability(device)[0]
-        if major >= 8:
-            return torch.bfloat16, "this GPU has bfloat16 in hardware"
-        return torch.float16, "this GPU has no bfloat16 in hardware"
-    if device.type == "mps":
-        return torch.float32, "the safe choice on this device"
-    if parameters <= CPU_FLOAT32_LIMIT:
-        if stored is torch.bfloat16 and parameters >= CPU_BFLOAT16_FROM and width:
-            gain = bf16_trial.gain(width)
-            if gain >= bf16_trial.ENOUGH:
-                return torch.bfloat16, f"{gain:.1f} times as fast as fp32 on this CPU"
-            return torch.float32, "bf16 is hardly faster on this CPU" if gain > 1 else (
-                "bf16 is slower on this CPU"
-            )
-        return torch.float32, "fastest on a CPU at this size"
-    kept = torch.bfloat16 if stored is torch.float16 else stored
-    return kept, "as stored, to save memory on the CPU"
-
-
-def _named_dtype(name: str) -> torch.dtype:
-    known = ", ".join(DTYPES)
-    if (width := re.search("[48]", name)) and not name.startswith(("float", "bfloat")):
-        raise BaseModelError(
-            f"--dtype {name}: a width of quantised weights; type --bits {width[0]}. "
-            f"--dtype sets the format of computation: {known}."
-        )
-    if name not in DTYPES:
-        raise BaseModelError(f"--dtype {name}: expected one of {known}." + near(name, DTYPES))
-    dtype: torch.dtype = getattr(torch, DTYPES[name])
-    return dtype
+    on_gpu = device.type == "cuda"
+    # The trial is only run if the answer depends on it.
+    trial = partial(bf16_trial.gain, width) if width else None
+    name, reason = chosen_format(
+        requested,
+        device.type,
+        str(stored).removeprefix("torch."),
+        parameters,
+        bf16_hardware=on_gpu and torch.cuda.get_device_capability(device)[0] >= 8,
+        gain=trial,
+    )
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype, reason
 
 
 def short_name(dtype: torch.dtype) -> str:
     """`fp32`, `bf16`, `fp16`, or torch's own name."""
-    names = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
-    return names.get(dtype, str(dtype).removeprefix("torch."))
+    name = str(dtype).removeprefix("torch.")
+    return SHORT.get(name, name)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from . import DEMO, claims, classifier, folder, hub, live, quantise, remedies
 from .device import choose_device, choose_dtype
 from .model import LIVE, BaseModel
 from .prompt import PromptForm
-from .recipe import Recipe
+from .recipe import embedded
 from .task import Task, check_kind, is_classifier, names_of, set_padding, task_of
 from .weight_files import WeightFiles
 
@@ -76,17 +76,12 @@ def load(
         name=name,
         dtype=chosen,
         reason="; ".join([reason, *filter(None, remarks)]),
-        recipe=_embedded_recipe() if name == DEMO else None,
+        recipe=embedded() if name == DEMO else None,
         task=made_for,
         files=WeightFiles.of(source),
     )
     base.prepare()
     return base
-
-
-def _embedded_recipe() -> Recipe:
-    fields: dict[str, Any] = {"accumulation": 1, "max_length": 512, **demo.RECIPE}
-    return Recipe(**fields)
 
 
 def use(

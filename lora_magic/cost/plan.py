@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lora_magic.adapters.spec import AdapterSpec
 from lora_magic.frames import frame
+from lora_magic.numbers import count, size
 from lora_magic.printable import one_line
 
 from .memory import Memory
@@ -68,7 +69,8 @@ class Row:
 class CostPlan:
     """What `plan` found.
 
-    `where` names the card or the machine, `room` is its memory in bytes, None if it is not known.
+    `chosen` is the name of the way that the flags ask for. `where` names the card or the machine,
+    `room` is its free memory in bytes, None if it is not known.
     `advice` is the first change that makes the adapter's way fit, and `command` the line to type.
     `checkpoint` is the size of one saved adapter in bytes, `stored` that of `tasks` adapters with
     one base, and `copies` that of as many whole models.
@@ -81,6 +83,7 @@ class CostPlan:
     trainable_parameters: int
     types: tuple[TypeCount, ...] = ()
     ways: tuple[Way, ...] = ()
+    chosen: str = ""
     where: str = ""
     room: int | None = None
     advice: str = ""
@@ -96,7 +99,22 @@ class CostPlan:
     @property
     def line(self) -> str:
         """The answer in one line."""
-        return f"{self.model}: {self.trainable_parameters:,} of {self.base_parameters:,} trained"
+        trained, base = self.trainable_parameters, self.base_parameters
+        told = f"{self.model}: {trained:,} of {base:,} parameters trained"
+        way = next((way for way in self.ways if way.name == self.chosen), None)
+        return told if way is None else f"{told}; {way.name}: {self._answer(way)}"
+
+    def _answer(self, way: Way) -> str:
+        """`5.9 GB, which fits on this CPU with up to 12 rows of 1,024 tokens in a pass`."""
+        if way.refused:
+            return f"not possible, {way.refused}"
+        needed = size(way.memory.peak)
+        if way.fits is None:
+            return needed
+        if not way.fits:
+            return f"{needed}, which does not fit on {self.where} ({size(self.room)} free)"
+        most = f"{count(way.rows)} row{'s' * (way.rows != 1)} of {count(way.setting.length)} tokens"
+        return f"{needed}, which fits on {self.where} with up to {most} in a pass"
 
     def __repr__(self) -> str:
         return one_line(self.line)

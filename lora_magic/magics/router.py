@@ -101,7 +101,7 @@ def _run(shell: Any, marked: str, cell: str | None, local: Mapping[str, Any]) ->
         say(help_for(verb))
         return None
     call = _call(shell, verb, parsed, body, variables, silent=silent)
-    if not libraries_imported() and verb.alone not in call.flags:
+    if verb.imports and not libraries_imported() and verb.alone not in call.flags:
         with announced(shell, IMPORTING):
             import_libraries()
     try:

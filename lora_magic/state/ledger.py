@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import stat
 import uuid
 import warnings
@@ -19,7 +18,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -412,6 +410,10 @@ def _outcome(run: Run) -> dict[str, Any]:
 @cache
 def _versions() -> dict[str, str]:
     """Python's version and those of the libraries that a result depends on."""
+    # Slow to import, and a plan needs none of it.
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
     found = {"python": platform.python_version()}
     for library in ("lora_magic", "torch", "transformers", "peft"):
         with suppress(PackageNotFoundError):

@@ -22,7 +22,6 @@ from lora_magic.errors import AdapterError, CommandError, StateError, listed
 from lora_magic.paths import path_of, quoted
 from lora_magic.printable import one_line
 
-from .kept import KeptRows, keep, other_rows, rows_given
 from .ledger import Ledger
 from .receipt import Receipt
 from .session_lock import SessionLock
@@ -59,6 +58,7 @@ if TYPE_CHECKING:
     from .comparing import OnUnfinished
     from .doctor import Examination
     from .history import Difference, History
+    from .kept import KeptRows
     from .removing import Removal
     from .session_state import SessionState, View
     from .status import Status
@@ -744,6 +744,8 @@ class Session:
         return self._other("--eval", given, reading), None
 
     def _other(self, flag: str, data: Any, reading: Mapping[str, Any]) -> Rows | None:
+        from .kept import other_rows
+
         read = partial(self._rows, flag, data, None)
         return None if data is None else other_rows(flag, read, **reading)
 
@@ -753,11 +755,14 @@ class Session:
         return {"labelled": task.classifies, "labels": labels}
 
     def _rows(self, verb: str, data: Any, text: str | None, **reading: Any) -> Rows:
+        from .kept import rows_given
+
         return rows_given(self._kept, verb, data, text, **self._reading(), **reading)
 
     def _prompts(self, verb: str, data: Any, column: str | None) -> list[str]:
         """The prompts of a column of the data, or of kept rows; "" for a row without one."""
         from . import asking
+        from .kept import KeptRows
 
         self._state.base.needs_tokenizer()
         if isinstance(data, KeptRows) or (isinstance(data, str) and data in self._kept):
@@ -774,6 +779,8 @@ class Session:
         both. Rows kept under the name before are replaced. Raises `CommandError` for a name that no
         variable can have, and `DataError` for rows that cannot be read.
         """
+        from .kept import keep
+
         labelled = not self._state.empty and self._state.base.task.classifies
         kept = keep(name, text, format, labelled=labelled)
         self._kept[kept.name] = kept

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from lora_magic.base import bf16_trial, device, load
+from lora_magic.base import bf16_trial, load, number_format
 from lora_magic.base.bf16_trial import compared, step
-from lora_magic.base.device import CPU_BFLOAT16_FROM, CPU_FLOAT32_LIMIT, choose_dtype
+from lora_magic.base.device import choose_dtype
+from lora_magic.base.number_format import CPU_BFLOAT16_FROM, CPU_FLOAT32_LIMIT
 from tests.tiny import tiny_model, tiny_tokenizer
 
 CPU = torch.device("cpu")
@@ -148,7 +149,7 @@ def test_a_folder_in_bfloat16_keeps_its_bits_or_is_widened_without_loss(
     stored = tiny_model().to(BF16)
     stored.save_pretrained(tmp_path)
     tiny_tokenizer().save_pretrained(tmp_path)
-    monkeypatch.setattr(device, "CPU_BFLOAT16_FROM", 0)
+    monkeypatch.setattr(number_format, "CPU_BFLOAT16_FROM", 0)
     assert gains(monkeypatch, gain) == []
     base = load.load(str(tmp_path))
     wanted = BF16 if gain > 1 else FP32
