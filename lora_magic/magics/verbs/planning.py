@@ -5,7 +5,7 @@ from __future__ import annotations
 from lora_magic.base import BITS, DTYPES, KINDS
 from lora_magic.cost.cards import CARDS
 from lora_magic.cost.known import KNOWN
-from lora_magic.magics.verb import Argument, Thing, Verb, number, text, whole
+from lora_magic.magics.verb import Argument, Call, Thing, Verb, number, text, whole
 from lora_magic.magics.verbs.adapters import ATTACH
 from lora_magic.magics.verbs.base import bits
 
@@ -15,6 +15,12 @@ _OF_ATTACH = tuple(
     for argument in ATTACH.arguments
     if argument.name not in ("NAME", "--seed", "--replace", "--dropout", "--alpha-pattern")
 )
+
+
+def _below(call: Call) -> dict[str, object]:
+    """What the controls below a plan begin with."""
+    return {"model": call.words.get("model"), **call.flags}
+
 
 PLAN = Verb(
     "plan",
@@ -58,4 +64,5 @@ PLAN = Verb(
         "%lora plan owner/model --bits 4 --gpu h100 --price 2.5 --tokens 10e6",
         "%lora plan layers=32,width=4096 --method full",
     ),
+    controls=_below,
 )
