@@ -49,39 +49,54 @@ _LONG = 100.0
 
 def bundle(plan: CostPlan) -> dict[str, object]:
     """A plan's MIME bundle."""
-    parts, facts = _memory(plan), _facts(plan)
-    ways = [*parts, *_ways(plan)]
-    kinds = list(map(_kind, plan.types))
-    names = [way.name for way in plan.ways]
-    refused = [f"{way.name}: {way.refused}" for way in plan.ways if way.refused]
-    page = frame(
+    return {"text/plain": _plain(plan), "text/html": str(_page(plan))}
+
+
+def _page(plan: CostPlan) -> Markup:
+    ways, kinds = _ways(plan), list(map(_kind, plan.types))
+    tokens = f", for {numbers.short(plan.tokens)} tokens" if plan.tokens else ""
+    used = f"Memory at the peak, and what each way takes{tokens}"
+    return frame(
         title(plan.line),
         _advice(plan),
-        *([_bars(plan)] if parts else []),
-        *[one(told, muted=True) for told in refused],
-        *([table(_caption_of(plan), ("", *names), _bold(_whole(ways, " ")))] if ways else []),
+        *([_bars(plan)] if any(way.memory.parts for way in plan.ways) else []),
+        *[one(told, muted=True) for told in _refused(plan)],
+        *([table(used, _names(plan), _bold(_whole(ways, " ")))] if ways else []),
         *([table("Parameters by type of module", _KINDS, _whole(kinds, " ×"))] if kinds else []),
         *([_questions(plan)] if plan.rows else []),
-        facts_table("Also", facts),
+        facts_table("Also", _facts(plan)),
         *[one(note, muted=True) for note in plan.notes],
         label="Plan",
     )
-    plain = [one_line(plan.line)]
-    if plan.advice:
-        plain.append(one_line(": ".join(filter(None, (plan.advice, plan.command)))))
-    plain += [plain_table(("", *names), ways)] if ways else []
-    plain += [plain_table([name.lower() for name in _KINDS], kinds)] if kinds else []
-    for row in plan.rows:
-        answer = f"{row.question}: {row.answer}" + (f" → {row.command}" if row.command else "")
-        plain.append(one_line(answer))
-    plain += [f"{name}: {one_line(value)}" for name, value in facts]
-    plain += map(one_line, (*refused, *plan.notes))
-    return {"text/plain": "\n".join(plain), "text/html": str(page)}
 
 
-def _caption_of(plan: CostPlan) -> str:
-    tokens = f", for {numbers.short(plan.tokens)} tokens" if plan.tokens else ""
-    return f"Memory at the peak, and what each way takes{tokens}"
+def _plain(plan: CostPlan) -> str:
+    ways, kinds = _ways(plan), list(map(_kind, plan.types))
+    advice = ": ".join(filter(None, (plan.advice, plan.command))) if plan.advice else ""
+    tables = [
+        *([plain_table(_names(plan), ways)] if ways else []),
+        *([plain_table([name.lower() for name in _KINDS], kinds)] if kinds else []),
+    ]
+    told = [
+        *(
+            f"{row.question}: {' → '.join(filter(None, (row.answer, row.command)))}"
+            for row in plan.rows
+        ),
+        *(f"{name}: {value}" for name, value in _facts(plan)),
+        *_refused(plan),
+        *plan.notes,
+    ]
+    lines = [one_line(plan.line), *([one_line(advice)] if advice else [])]
+    return "\n".join([*lines, *tables, *map(one_line, told)])
+
+
+def _names(plan: CostPlan) -> list[str]:
+    return ["Way", *(way.name for way in plan.ways)]
+
+
+def _refused(plan: CostPlan) -> list[str]:
+    """The ways that are impossible, with the reason."""
+    return [f"{way.name}: {way.refused}" for way in plan.ways if way.refused]
 
 
 def _bold(rows: list[list[str]]) -> list[list[str]]:
@@ -113,13 +128,16 @@ def _memory(plan: CostPlan) -> list[list[str]]:
         [part, *(numbers.size(size) if (size := way.memory.of(part)) else "" for way in plan.ways)]
         for part in (*known, *(part for part in parts if part not in _LOOK))
     ]
-    peaks = [numbers.MISSING if way.refused else numbers.size(way.memory.peak) for way in plan.ways]
-    return [*rows, [_PEAK, *peaks]] if rows else []
+    return [*rows, [_PEAK, *map(_peak, plan.ways)]] if rows else []
+
+
+def _peak(way: Way) -> str:
+    return numbers.size(way.memory.peak) if way.memory.parts else numbers.MISSING
 
 
 def _ways(plan: CostPlan) -> list[list[str]]:
-    """What each way takes and allows; rows that say nothing are left out."""
-    rows = []
+    """Memory by part, and what each way takes and allows; rows that say nothing are left out."""
+    rows = _memory(plan)
     for name, told in _TOLD.items():
         cells = [numbers.MISSING if way.refused else told(way) for way in plan.ways]
         if any(cell not in ("", numbers.MISSING) for cell in cells):
@@ -154,9 +172,9 @@ def _price(price: float | None) -> str:
 #: The rows of the ways' table.
 _TOLD: dict[str, Callable[[Way], str]] = {
     "fits": _fits,
-    "rows, at most": lambda way: _most(way.rows, way),
-    "tokens, at most": lambda way: _most(way.length, way),
-    "number format": _format,
+    "most rows": lambda way: _most(way.rows, way),
+    "most tokens": lambda way: _most(way.length, way),
+    "dtype": _format,
     "rows × tokens": lambda way: f"{way.setting.rows} × {way.setting.length:,}",
     "checkpointing": lambda way: "yes" if way.setting.checkpointing else "",
     "trained": lambda way: numbers.short(way.trained),
@@ -235,8 +253,9 @@ def _marks(scale: Scale) -> list[tuple[float, str]]:
 def _bar(way: Way, y: float, scale: Scale) -> Iterator[Markup]:
     """A way's name and peak, and below them its parts one after the other."""
     yield svg.label(_LEFT, y + 15, shortened(one_line(way.name), 24), size=12, weight="600")
-    if way.refused:
-        yield svg.label(scale.end, y + 15, "not possible", "end", 12)
+    if not way.memory.parts:
+        told = "not possible" if way.refused else "not known"
+        yield svg.label(scale.end, y + 15, told, "end", 12)
         return
     fits = {None: "", True: ", fits", False: ", does not fit"}[way.fits]
     yield svg.label(scale.end, y + 15, numbers.size(way.memory.peak) + fits, "end", 12)
@@ -305,9 +324,6 @@ def _caption(plan: CostPlan, *, near: bool) -> str:
 
 
 def _described(plan: CostPlan) -> str:
-    peaks = [
-        f"{way.name} {'not possible' if way.refused else numbers.size(way.memory.peak)}"
-        for way in plan.ways
-    ]
+    peaks = [f"{way.name} {'not possible' if way.refused else _peak(way)}" for way in plan.ways]
     free = "" if plan.room is None else f"; free: {numbers.size(plan.room)}"
     return f"Memory at the peak: {', '.join(peaks)}{free}"

@@ -140,6 +140,13 @@ def test_a_way_that_is_refused_has_no_bar_and_its_reason_below() -> None:
     assert "QLoRA: 4-bit weights need a GPU" in str(shown(found)["text/plain"])
 
 
+def test_a_way_whose_memory_is_not_known_has_no_bar_and_no_peak() -> None:
+    found = plan(way(), way("full", {}))
+    assert len(bars(picture(found))) == 1
+    assert "not known" in texts(picture(found))
+    assert rows_of(str(shown(found)["text/plain"]))["peak"][1:] == ["2", "GB", "–"]
+
+
 def rows_of(text: str) -> dict[str, list[str]]:
     """The rows of the plain text's first table, by their names."""
     return {line.split("  ")[0]: line.split() for line in text.splitlines()}
@@ -151,9 +158,9 @@ def test_the_table_has_every_byte_of_the_picture_and_their_sums() -> None:
     assert rows["weights"][1:] == ["13.5", "GB", "13.5", "GB", "4", "GB", "13.5", "GB"]
     assert rows["peak"][1:] == ["14.5", "GB", "20.4", "GB", "11", "GB", "60.8", "GB"]
     assert rows["fits"][1:] == ["yes", "no", "yes", "no"]
-    assert rows["number format"][2:] == ["bf16", "bf16", "4", "bits", "bf16"]
-    assert rows["rows, at most"][3:] == ["4", "none", "2", "none"]
-    assert rows["tokens, at most"][3:] == ["4,096", "256", "none", "none"]
+    assert rows["dtype"][1:] == ["bf16", "bf16", "4", "bits", "bf16"]
+    assert rows["most rows"][2:] == ["4", "none", "2", "none"]
+    assert rows["most tokens"][2:] == ["4,096", "256", "none", "none"]
     assert rows["time"][1:] == ["9", "min", "00", "s"] * 4
 
 
