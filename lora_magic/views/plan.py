@@ -20,7 +20,7 @@ from lora_magic.views.table import facts_table, table
 from lora_magic.views.text import plain_table, shortened
 
 if TYPE_CHECKING:
-    from lora_magic.cost.plan import CostPlan, TypeCount, Way
+    from lora_magic.cost.plan import CostPlan, Row, TypeCount, Way
 
 #: Each part's colour, and whether it is hatched: parts of one kind share a colour, and eight
 #: colours cannot be told apart on both a white and a black page.
@@ -37,7 +37,6 @@ _LOOK = {
 _OTHER = (BLUE, True)
 _KINDS = ("Modules", "Number", "d × k", "Parameters", "Trained")
 _PEAK = "peak"
-_QUESTIONS = ("Question", "Answer", "To type")
 
 # Narrow enough for a page of 400 pixels: each way's name is above its bar, not beside it.
 _LEFT, _WIDTH, _BAR, _STEP, _LETTER = 8.0, 440.0, 18.0, 46.0, 7.2
@@ -63,7 +62,7 @@ def _page(plan: CostPlan) -> Markup:
         *[one(told, muted=True) for told in _refused(plan)],
         *([table(used, _names(plan), _bold(_whole(ways, " ")))] if ways else []),
         *([table("Parameters by type of module", _KINDS, _whole(kinds, " ×"))] if kinds else []),
-        *([_questions(plan)] if plan.rows else []),
+        *map(_question, plan.rows),
         facts_table("Also", _facts(plan)),
         *[one(note, muted=True) for note in plan.notes],
         label="Plan",
@@ -72,22 +71,23 @@ def _page(plan: CostPlan) -> Markup:
 
 def _plain(plan: CostPlan) -> str:
     ways, kinds = _ways(plan), list(map(_kind, plan.types))
-    advice = ": ".join(filter(None, (plan.advice, plan.command))) if plan.advice else ""
     tables = [
         *([plain_table(_names(plan), ways)] if ways else []),
         *([plain_table([name.lower() for name in _KINDS], kinds)] if kinds else []),
     ]
     told = [
-        *(
-            f"{row.question}: {' → '.join(filter(None, (row.answer, row.command)))}"
-            for row in plan.rows
-        ),
+        *(f"{_asked(row)} {_with(row.answer, row.command, ' → ')}" for row in plan.rows),
         *(f"{name}: {value}" for name, value in _facts(plan)),
         *_refused(plan),
         *plan.notes,
     ]
-    lines = [one_line(plan.line), *([one_line(advice)] if advice else [])]
-    return "\n".join([*lines, *tables, *map(one_line, told)])
+    advice = [one_line(_with(plan.advice, plan.command, ": "))] if plan.advice else []
+    return "\n".join([one_line(plan.line), *advice, *tables, *map(one_line, told)])
+
+
+def _with(told: str, command: str, sign: str) -> str:
+    """A text with the line to type, if there is one."""
+    return sign.join(filter(None, (told, command)))
 
 
 def _names(plan: CostPlan) -> list[str]:
@@ -196,11 +196,14 @@ def _kind(kind: TypeCount) -> list[str]:
     ]
 
 
-def _questions(plan: CostPlan) -> Markup:
-    rows = [
-        [row.question, row.answer, code(row.command) if row.command else ""] for row in plan.rows
-    ]
-    return table("What else it costs", _QUESTIONS, rows, left=3, wraps=True)
+def _question(row: Row) -> Markup:
+    """A question, its answer, and the line to type below them."""
+    typed = (tag("br"), code(row.command)) if row.command else ()
+    return one(tag("strong", _asked(row)), f" {row.answer}", *typed)
+
+
+def _asked(row: Row) -> str:
+    return row.question if row.question.endswith("?") else f"{row.question}:"
 
 
 def _facts(plan: CostPlan) -> list[tuple[str, str]]:
@@ -282,15 +285,15 @@ def _filled(part: str, x: float, y: float, wide: float, high: float) -> list[Mar
 
 
 def _line(x: float, top: float, bars: int, told: str) -> list[Markup]:
-    """What is free, across each bar: black around white, which is seen on every colour."""
+    """What is free, across each bar: black and white in turn, of which one is seen anywhere."""
     lines = [
         ((x, top + _STEP * place + 19), (x, top + _STEP * place + 25 + _BAR))
         for place in range(bars)
     ]
     across = [
-        svg.path(ends, colour, width)
+        svg.path(ends, colour, 3, stroke_dasharray=dashes)
         for ends in lines
-        for colour, width in (("#000000", 4), ("#FFFFFF", 2))
+        for colour, dashes in (("#000000", None), ("#FFFFFF", "4 4"))
     ]
     half = _LETTER * len(told) / 2
     middle = min(max(x, _LEFT + half), _WIDTH - _LEFT - half)

@@ -84,19 +84,16 @@ def table(
     rows: Sequence[Sequence[str]],
     left: int = 1,
     copy: Markup = COPY,
-    *,
-    wraps: bool = False,
 ) -> Markup:
     """A table with a button that copies it; the first `left` columns are left-aligned.
 
-    The first cell of each row names the row; with `wraps` it may be broken into lines. `copy` is
-    another button.
+    The first cell of each row names the row. `copy` is another button.
     """
     head = tag("tr", *(_cell("th", name, i < left, "col") for i, name in enumerate(header)))
     body = [
         tag(
             "tr",
-            _cell("th", row[0], left > 0, "row", wraps=wraps),
+            _cell("th", row[0], left > 0, "row"),
             *(_cell("td", cell, i < left) for i, cell in enumerate(row[1:], start=1)),
         )
         for row in rows
@@ -128,11 +125,8 @@ def _table(caption: str, *parts: Markup) -> Markup:
     return tag("table", named, *parts, style=_TABLE, cellpadding=_ROOM)
 
 
-def _cell(
-    kind: str, content: str, left: bool, scope: str | None = None, *, wraps: bool = False
-) -> Markup:
+def _cell(kind: str, content: str, left: bool, scope: str | None = None) -> Markup:
     light = ";font-weight:inherit" if scope == "row" else ""
-    named = scope == "row" and not wraps
-    whole = ";white-space:nowrap" if named or len(content) <= _BRIEF else ""
+    whole = ";white-space:nowrap" if scope == "row" or len(content) <= _BRIEF else ""
     style = f"{_LEFT}{light}{whole}" if left else None
     return tag(kind, content, scope=scope, align=None if left else "right", style=style)

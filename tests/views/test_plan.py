@@ -222,15 +222,20 @@ def test_active_parameters_are_told_where_they_are_fewer() -> None:
     assert "active for each token" not in page(plan()).text
 
 
-def test_types_and_questions_are_tables_with_the_line_to_type() -> None:
+def test_types_and_questions_are_told_with_the_line_to_type() -> None:
     found = plan(
         types=(TypeCount("q_proj", 32, 4096, 4096, 536_870_912, 2_097_152),),
-        rows=(Row("a longer context", "12 GB", "--max-length 2048"), Row("nothing to type", "1")),
+        rows=(
+            Row("a longer context", "12 GB", "--max-length 2048"),
+            Row("nothing to type?", "No."),
+        ),
     )
     text = letters(page(found).text)
     assert "q_proj324,096×4,096536,870,9122,097,152" in text
-    assert "alongercontext12GB--max-length2048" in text
-    assert "a longer context: 12 GB → --max-length 2048" in str(shown(found)["text/plain"])
+    assert "alongercontext:12GB--max-length2048" in text
+    assert "nothingtotype?No." in text
+    lines = str(shown(found)["text/plain"]).splitlines()
+    assert {"a longer context: 12 GB → --max-length 2048", "nothing to type? No."} <= {*lines}
 
 
 def test_two_ways_of_one_name_are_two_bars() -> None:
