@@ -85,7 +85,7 @@ def size(value: object) -> str:
     seen = number(value)
     if not math.isfinite(seen):
         return MISSING
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+    for unit, factor in (("PB", 1e15), ("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if seen >= factor * 0.9995:
             return f"{seen / factor:.3g} {unit}"
     return f"{round(seen)} bytes"

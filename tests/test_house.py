@@ -145,7 +145,7 @@ REASONS = {
 }
 
 #: What `Session.panel` makes, and imports when it is called.
-ABOVE = ("lora_magic.magics.panel", "lora_magic.magics.front_end")
+ABOVE = ("lora_magic.magics.panel", "lora_magic.magics.plan_panel", "lora_magic.magics.front_end")
 
 
 def modules() -> list[Path]:

@@ -17,6 +17,7 @@ from lora_magic.magics.show import say, show_outputs, show_panel
 
 #: The types that need more than one output; by name, since their modules import torch.
 PANEL = ("lora_magic.magics.panel", "Panel")
+PLAN_PANEL = ("lora_magic.magics.plan_panel", "PlanPanel")
 SPECTRUM = ("lora_magic.lowrank.spectrum", "Spectrum")
 BALLOT = ("lora_magic.state.voting", "Ballot")
 KEPT_AS = "_lora_magic_hooks"
@@ -37,6 +38,7 @@ def load(shell: Any) -> None:
         registry.append(hook)
     controls = shell.display_formatter.ipython_display_formatter
     controls.for_type_by_name(*PANEL, show_panel)
+    controls.for_type_by_name(*PLAN_PANEL, show_panel)
     controls.for_type_by_name(*SPECTRUM, show_outputs)
     controls.for_type_by_name(*BALLOT, _show_ballot)
     # Kept on the shell: after a reload of our modules these are the only references to the hooks.
@@ -56,7 +58,7 @@ def unload(shell: Any) -> None:
     for name in MAGICS:
         shell.magics_manager.magics["line"].pop(name, None)
         shell.magics_manager.magics["cell"].pop(name, None)
-    for kind in (PANEL, SPECTRUM, BALLOT):
+    for kind in (PANEL, PLAN_PANEL, SPECTRUM, BALLOT):
         shell.display_formatter.ipython_display_formatter.pop(".".join(kind), None)
     shell.magics_manager.registry.pop(LoraMagics.__name__, None)
     setattr(shell, KEPT_AS, None)

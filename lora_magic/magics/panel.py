@@ -15,6 +15,7 @@ from lora_magic.adapters.targets import leaf_names, resolve
 from lora_magic.errors import AdapterError, CommandError, listed, near
 from lora_magic.evaluation.board import FALLING, Board
 from lora_magic.lowrank.spectrum import MEASURES, Spectrum
+from lora_magic.magics.plan_panel import controls_of
 from lora_magic.magics.prompts import blocks_of
 from lora_magic.magics.verbs.looking import VIEWS
 from lora_magic.paths import quoted
@@ -26,6 +27,7 @@ from lora_magic.views.comparison import progress_bundle
 from lora_magic.views.controls.board import BoardControls
 from lora_magic.views.controls.compare import CompareControls, Follow, Request
 from lora_magic.views.controls.outputs import outputs
+from lora_magic.views.controls.plan import PlanControls
 from lora_magic.views.controls.ratio import Choices, Plan, RatioControls
 from lora_magic.views.controls.spectrum import SpectrumControls
 from lora_magic.views.controls.widgets import PanelControls, close
@@ -39,11 +41,11 @@ if TYPE_CHECKING:
 AT_ONCE = 4e9
 #: What the spectrum's heat map shows at first, and how many σ its picker offers.
 EFFECTIVE, SIGMAS = "effective_rank", 16
-TITLE = "Ratio, spectrum, comparison and board of this session."
+TITLE = "Ratio, spectrum, comparison, board and plan of this session."
 
 
 class Panel:
-    """The controls of one verb, or those of all four in tabs under the session's status.
+    """The controls of one verb, or those of all five in tabs under the session's status.
 
     After every verb they are updated to the session's state.
     """
@@ -74,6 +76,7 @@ class Panel:
         session._lock.listen(self._changed)
 
     def _open(self) -> None:
+        self._plan: PlanControls | None = None
         if self._view is None:
             self._panel = PanelControls()
             self._refresh()
@@ -131,7 +134,7 @@ class Panel:
 
     def _refresh(self) -> None:
         """Update the controls to the session's state."""
-        session = self._session
+        session, planned = self._session, self._plan
         another = session._state.empty or self._base_now != self._base
         drop = self._drop() if another and self._view is None else None
         if self._view is None:
@@ -145,6 +148,8 @@ class Panel:
             self._compare.offer(self._answering())
         if self._board is not None and not another and self._board.page.html:
             self._show_board(self._board)
+        if planned is not None and self._base_now != self._base and not planned.model.value:
+            planned.refresh()
         self._remember()
 
     def _drop(self) -> Callable[[], None]:
@@ -177,10 +182,10 @@ class Panel:
         return {name: record.history for name, record in self._session.adapters.items()}
 
     def _tabs(self) -> dict[str, Any]:
-        if self._session._state.empty:
-            return {}
+        # A plan needs no base, so its controls stay when another one is loaded.
+        views = ("plan",) if self._session._state.empty else tuple(VIEWS)
         fresh = self._ratio is None
-        tabs = {name.capitalize(): self._make(name) for name in VIEWS}
+        tabs = {name.capitalize(): self._make(name) for name in views}
         if fresh and self._ratio is not None:
             self._ratio.refresh()
         if fresh and self._board is not None:
@@ -190,8 +195,13 @@ class Panel:
     def _make(self, view: str) -> Any:
         """The widget of one verb's controls, made on first use.
 
-        Raises `StateError` if no base is loaded.
+        Raises `StateError` if no base is loaded and it needs one.
         """
+        if view == "plan":
+            if self._plan is None:
+                self._plan = controls_of(self._session, {})
+                self._plan.refresh()
+            return self._plan.widget
         _ = self._session._state.base
         if view == "ratio":
             self._ratio = self._ratio or self._ratio_controls()

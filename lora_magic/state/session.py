@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from lora_magic.lowrank.similarity import Similarity
     from lora_magic.lowrank.spectrum import Spectrum
     from lora_magic.magics.panel import Panel
+    from lora_magic.magics.plan_panel import PlanPanel
     from lora_magic.training.preview import Preview
     from lora_magic.training.reporter import Reporter
     from lora_magic.training.summary import RunSummary
@@ -1119,16 +1120,20 @@ class Session:
         chosen = [name for given in names for name in queries.adapter_names(given)]
         return queries.board(self._view(), chosen, sort)
 
-    def panel(self, view: str | None = None, **start: Any) -> Panel:
-        """Controls: ratio, spectrum, comparison and board in tabs under the status, or one `view`.
+    def panel(self, view: str | None = None, **start: Any) -> Panel | PlanPanel:
+        """Controls: ratio, spectrum, comparison, board and plan in tabs, or one `view`.
 
         They call the session as a cell would, and update after every verb. `start` are the initial
         values: `adapter`, `method`, `rank`, `targets`, `virtual_tokens` for "ratio"; `adapters` for
         "spectrum"; `adapters`, `sort` for "board"; `prompt`, `adapters`, `temperature`, `top_p`,
-        `max_new_tokens`, `seed`, `scores` for "compare".
+        `max_new_tokens`, `seed`, `scores` for "compare"; `model` and its flags for "plan".
         Drawing them needs a notebook. Raises `CommandError` for any other view or value.
         """
         # Imported from the room above: a panel belongs to a session but needs a notebook.
+        if view == "plan":
+            from lora_magic.magics.plan_panel import PlanPanel
+
+            return PlanPanel(self, start)
         from lora_magic.magics.panel import Panel
 
         return Panel(self, view, start)

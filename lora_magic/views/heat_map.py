@@ -15,7 +15,7 @@ from lora_magic.printable import one_line
 from lora_magic.views import svg
 from lora_magic.views.axis import Scale, ticks
 from lora_magic.views.html import Markup, tag
-from lora_magic.views.style import GREY, ORANGE, mixed
+from lora_magic.views.style import ORANGE, mixed
 from lora_magic.views.text import shortened
 
 # A saved notebook shows a cell of JupyterLab about 700 px wide on a screen of 800.
@@ -143,7 +143,7 @@ def _cells(
             yield tag("path", d="".join(cells), stroke=_colour(level), stroke_width=wide)
     for i, j, value in _numbered(values):
         if value is None:
-            yield from _hatched(*frame.corner(i, j), *frame.inside)
+            yield from svg.hatched(*frame.corner(i, j), *frame.inside)
 
 
 def _named_cells(
@@ -153,7 +153,7 @@ def _named_cells(
     for i, j, value in _numbered(values):
         title = tag("title", f"{frame.rows[i]}, {frame.columns[j]}: {_digits(value)}")
         if value is None:
-            drawn = _hatched(*frame.corner(i, j), *frame.inside)
+            drawn = svg.hatched(*frame.corner(i, j), *frame.inside)
         else:
             colour = _colour(_level(value, low, high))
             drawn = [svg.box(*frame.corner(i, j), *frame.inside, fill=colour)]
@@ -177,18 +177,6 @@ def _digits_in(
         ]
         more = {"pointer_events": "none", "font_size": 9, "text_anchor": "middle"}
         yield tag("g", *texts, fill=ink, **more)
-
-
-def _hatched(x: float, y: float, wide: float, high: float) -> list[Markup]:
-    """An outline with diagonals; a pattern would need an id."""
-    step, lines = 6.0, []
-    for at in range(1, math.ceil((wide + high) / step)):
-        run = at * step
-        start = (x + min(run, wide), y + max(0.0, run - wide))
-        end = (x + max(0.0, run - high), y + min(run, high))
-        lines.append((start, end))
-    shape = svg.box(x, y, wide, high, fill=GREY, fill_opacity=".08", stroke=GREY, stroke_width=".5")
-    return [shape, svg.rules(lines, ".6")]
 
 
 def _corner(place: svg.Point, wide: float) -> Markup:
@@ -216,7 +204,7 @@ def _legend(frame: _Frame, low: float, high: float, missing: bool) -> Iterator[M
     yield svg.labels("middle", [(scale(value), top + 22, text) for value, text in marks])
     if missing:
         right = frame.left + _LEGEND + 24
-        yield from _hatched(right, top, 18, 10)
+        yield from svg.hatched(right, top, 18, 10)
         yield svg.label(right + 24, top + 9, NONE)
 
 

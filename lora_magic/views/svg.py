@@ -11,6 +11,7 @@ several times a second is a `picture`, since an image would flicker.
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Iterable, Sequence
 
 from lora_magic.views.axis import Scale
@@ -110,10 +111,30 @@ def box(x: float, y: float, width: float, height: float, **more: object) -> Mark
     return tag("rect", **{key: coordinate(value) for key, value in places.items()}, **more)
 
 
-def rules(lines: Sequence[tuple[Point, Point]], opacity: str = ".15") -> Markup:
-    """Hairlines in the text's colour, all in one element: a grid, or an axis."""
+def hatched(
+    x: float, y: float, width: float, height: float, colour: str | None = None
+) -> list[Markup]:
+    """An outline with diagonals, in grey or in a stronger colour; a pattern would need an id."""
+    step, lines = 6.0, []
+    for at in range(1, math.ceil((width + height) / step)):
+        run = at * step
+        start = (x + min(run, width), y + max(0.0, run - width))
+        end = (x + max(0.0, run - height), y + min(run, height))
+        lines.append((start, end))
+    inside, thick, strong = (".2", "1", "1") if colour else (".08", ".5", ".6")
+    drawn = {"fill_opacity": inside, "stroke": colour or GREY, "stroke_width": thick}
+    return [
+        box(x, y, width, height, fill=colour or GREY, **drawn),
+        rules(lines, strong, colour or "currentColor"),
+    ]
+
+
+def rules(
+    lines: Sequence[tuple[Point, Point]], opacity: str = ".15", colour: str = "currentColor"
+) -> Markup:
+    """Hairlines, by default in the text's colour, all in one element: a grid, or an axis."""
     drawn = "".join(_stroke(ends) for ends in lines)
-    return tag("path", d=drawn, stroke="currentColor", stroke_opacity=opacity)
+    return tag("path", d=drawn, stroke=colour, stroke_opacity=opacity)
 
 
 def axes(

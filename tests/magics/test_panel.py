@@ -318,7 +318,7 @@ def test_the_panel_says_what_is_loaded_active_and_merged_at_any_time(
     panel = session.panel()
     top = panel._panel.top
     assert "No base yet" in top.html
-    assert len(panel.widget.children) == 1
+    assert len(panel._panel.tabs.children) == 1
     session.load(str(saved_model()))
     assert len(panel._panel.tabs.children) == len(VIEWS)
     session.attach("one", rank=2)
@@ -336,7 +336,7 @@ def test_the_panel_says_what_is_loaded_active_and_merged_at_any_time(
     assert list(panel._compare.boxes) == ["one"]
     session.reset()
     assert "No base yet" in top.html
-    assert len(panel.widget.children) == 1
+    assert len(panel._panel.tabs.children) == 1
 
 
 def test_another_base_brings_its_own_modules_into_the_panel(saved_model: Saver) -> None:
@@ -461,7 +461,7 @@ def test_another_view_is_refused_with_those_there_are(session: Session) -> None:
 
 
 def test_without_a_base_one_view_is_refused() -> None:
-    for view in VIEWS:
+    for view in set(VIEWS) - {"plan"}:
         with pytest.raises(StateError, match="no base model is loaded"):
             Session().panel(view)
 

@@ -165,6 +165,8 @@ def made(before_a_person: Any, session: Any) -> list[Controls]:
     ("line", "view", "start"),
     [
         ("ratio pirate --rank 4", "ratio", {"adapter": "pirate", "rank": 4}),
+        ("plan gpt2 --rank 4", "plan", {"model": "gpt2", "rank": 4}),
+        ("plan", "plan", {"model": None}),
         (
             "compare --seed 3 --adapters pirate Who?",
             "compare",

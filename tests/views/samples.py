@@ -22,6 +22,9 @@ from lora_magic.compare.lens import Lens, LensLayer, LensToken
 from lora_magic.compare.prediction import Classification, Prediction
 from lora_magic.compare.scores import ScoredAnswer, Scores
 from lora_magic.cost.count import ParameterCount
+from lora_magic.cost.memory import Memory
+from lora_magic.cost.plan import CostPlan, Row, TypeCount, Way
+from lora_magic.cost.setting import Setting
 from lora_magic.evaluation.board import Board, BoardRow, Curve
 from lora_magic.evaluation.evaluation import EvaluatedRow, Evaluation
 from lora_magic.evaluation.ranks import RankEvidence, RankLoss
@@ -509,6 +512,62 @@ def _evaluation_of_labels(text: str) -> Bundle:
     return shown(labels_given({"base": [text, "b"], text: [text, text]}, [text, "b"]))
 
 
+def way(name: str = "LoRA", parts: dict[str, int] | None = None, **more: Any) -> Way:
+    """A way of using a model, with bytes by part; the setting is that of 2 rows of 1,024 tokens."""
+    given = {"weights": 10**9, "activations": 10**9} if parts is None else parts
+    setting = Setting(rows=2, spec=AdapterSpec(8, 16.0, 0.0, "q_proj,v_proj", 0))
+    return Way(name, **{"setting": setting, "memory": Memory(tuple(given.items())), **more})
+
+
+def plan(*ways: Way, model: str = "llama-2-7b", **more: Any) -> CostPlan:
+    """A plan of rank 8 on q and v of a model of 7 billion parameters."""
+    usual: dict[str, Any] = {
+        "base_parameters": 6_738_415_616,
+        "active_parameters": 6_738_415_616,
+        "spec": AdapterSpec(8, 16.0, 0.0, "q_proj,v_proj", 0),
+        "trainable_parameters": 4_194_304,
+    }
+    return CostPlan(model, **{**usual, "ways": ways, **more})
+
+
+def ways_of_7b(fits: bool | None = None) -> tuple[Way, ...]:
+    """The four ways of a model of 7 billion parameters in bf16; only 4-bit weights fit in 16 GB."""
+    giga, half = 10**9, 13_476_831_232
+    run = {"activations": 6_200 * 10**6, "logits": 390 * 10**6, "workspace": 300 * 10**6}
+    lora = {"adapter": 16_777_216, "gradients": 16_777_216, "optimizer": 33_554_432, **run}
+    known: dict[str, Any] = {"cards": 1, "flops": 2.7e16, "hours": 0.15, "price": 0.375}
+    four = replace(way().setting, bits=4)
+    full = {"weights": half, "gradients": half, "optimizer": 2 * half, **run}
+    return (
+        way("inference", {"weights": half, "cache": giga}, fits=fits, rows=4, length=4096, **known),
+        way("LoRA", {"weights": half, **lora}, fits=fits and False, length=256, **known),
+        way("QLoRA", {"weights": 4 * giga, **lora}, setting=four, fits=fits, rows=2, **known),
+        way("full fine-tuning", full, trained=6_738_415_616, fits=fits and False, **known),
+    )
+
+
+def _plan(text: str) -> Bundle:
+    refused = way(f"{text} 2", {}, refused=text)
+    named = {"advice": text, "command": text, "where": text, "notes": (text,)}
+    return shown(
+        plan(
+            *ways_of_7b(True),
+            way(text, {text: 9 * 10**9}, fits=True),
+            refused,
+            model=text,
+            room=16 * 10**9,
+            types=(TypeCount(text, 32, 4096, 4096, 536_870_912, 2_097_152),),
+            rows=(Row(text, text, text), Row("alone", text)),
+            checkpoint=16_777_216,
+            tasks=1000,
+            stored=30 * 10**9,
+            copies=13 * 10**12,
+            tokens=1e6,
+            **named,
+        )
+    )
+
+
 #: The name of a display, and how to make it with one text everywhere.
 ALL: dict[str, Callable[[str], Bundle]] = {
     "spectrum": lambda text: shown(spectrum(modules(2, ("q_proj", text), adapter=text))),
@@ -589,6 +648,8 @@ ALL: dict[str, Callable[[str], Bundle]] = {
         "text/html": ballot_html("Prompt 1 of 2", text, text, text),
     },
     "board": _board,
+    "plan": _plan,
+    "plan without memory": lambda text: shown(plan(model=text, notes=(text,))),
     "evaluation": _evaluation,
     "evaluation of labels": _evaluation_of_labels,
     "status without a base": lambda text: state(

@@ -27,6 +27,14 @@ def test_a_large_count_has_a_unit(value: float, shown: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "shown"),
+    [(999, "999 bytes"), (16e9, "16 GB"), (999.7e9, "1 TB"), (2.184e12, "2.18 TB"), (3e15, "3 PB")],
+)
+def test_bytes_have_a_unit(value: float, shown: str) -> None:
+    assert numbers.size(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
     [(0.4, "0.40 s"), (9.94, "9.9 s"), (9.96, "10 s"), (59.6, "1 min 00 s"), (7500, "2 h 05 min")],
 )
 def test_a_time_has_the_unit_of_its_size(value: float, shown: str) -> None:

@@ -30,6 +30,7 @@ VIEWS = {
     "spectrum": "The current spectra.",
     "compare": "Ask something else.",
     "board": "The adapters, sorted by any column.",
+    "plan": "What another model, method or setting would cost; nothing is loaded.",
 }
 
 ANSWERING = (
@@ -274,7 +275,7 @@ DOCTOR = Verb(
 
 PANEL = Verb(
     "panel",
-    "show ratio, spectrum, comparison and board as controls, in tabs",
+    "show ratio, spectrum, comparison, board and plan as controls, in tabs",
     (Argument("VIEW", text, "one view alone", "all", tuple(VIEWS), many="?"),),
     ("%lora panel", "%lora panel ratio"),
 )

@@ -9,4 +9,5 @@ compute the results. It knows no model and no session.
     votes       two answers without names, and a button for each vote
     compare     a prompt under several adapters, the answers while they are generated
     board       the column and the direction by which a table is sorted
+    plan        model, method and settings, and what they cost
 """
