@@ -710,8 +710,8 @@ class Session:
         rows = self._rows("sweep", data, text, **reading)
         other = {**reading, "format": format if text is None else None}
         held_out, share = self._held_out(eval, other)
-        shared = ("epochs", "steps", "patience", "batch_size", "max_length", "beta")
-        shared += ("checkpointing",)
+        limits = ("epochs", "steps", "patience", "batch_size", "max_length")
+        shared = (*limits, "beta", "checkpointing")
         told = ("columns", "map_", "format", "skip_bad", *shared, "eval", "template", "system")
         asked = Asked(
             name,
