@@ -40,13 +40,13 @@ SURFACE = {
     " --system --rows",
     "train": "NAME --data --columns --map --format --skip-bad --epochs --steps --minutes --patience"
     " --lr --schedule --warmup --batch-size --max-length --eval --seed --lora-plus --optimizer"
-    " --beta --guard --replay --plain-step --template --system --report-to --continue --resume"
-    " --checkpoint-every",
+    " --beta --guard --replay --plain-step --checkpointing --template --system --report-to"
+    " --continue --resume --checkpoint-every",
     "sweep": "NAME --data --columns --map --format --skip-bad --method --rank --alpha --dropout"
     " --targets --init --rslora --dora --bias --norms --rank-pattern --alpha-pattern"
     " --virtual-tokens --for --seed --lr --schedule --warmup --lora-plus --optimizer --seeds"
-    " --epochs --steps --minutes --patience --batch-size --max-length --eval --beta --template"
-    " --system --no-halving --finish --resume --replace",
+    " --epochs --steps --minutes --patience --batch-size --max-length --eval --beta --checkpointing"
+    " --template --system --no-halving --finish --resume --replace",
     "swap": "NAME",
     "ask": "--data --column --mix --messages --max-new-tokens --temperature --top-p --seed",
     "compare": "--adapters --data --column --blind --scores --mix --max-new-tokens --temperature"

@@ -86,10 +86,23 @@ def settings(
         recipe = replace(recipe, learning_rate=recipe.learning_rate * PREFERENCE_RATE)
         if flags.get("replay") is not None:
             raise CommandError("--replay does not work with preferences: omit it; --guard does.")
+    if flags.get("checkpointing"):
+        _refuse_checkpointing(state, attached)
     other = None if held_out is None else len(held_out)
     spec = plan(recipe, len(rows), context=room, prefers=prefers, held_out=other, **flags)
     # Virtual tokens act through the cache, which a checkpointed block does not get.
     return replace(spec, can_checkpoint=not attached.tokens)
+
+
+def _refuse_checkpointing(state: SessionState, attached: LiveAdapter) -> None:
+    """Raise `CommandError` where activations cannot be computed again."""
+    why = ""
+    if attached.tokens:
+        why = f"{attached.name} acts through the cache, which is not there in the second pass"
+    elif not getattr(state.base.model, "supports_gradient_checkpointing", False):
+        why = f"{type(state.base.model).__name__} does not support it"
+    if why:
+        raise CommandError(f"--checkpointing: {why}; omit it. --batch-size saves memory too.")
 
 
 def both_sides(

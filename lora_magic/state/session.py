@@ -514,6 +514,7 @@ class Session:
         guard: Any = None,
         replay: float | None = None,
         plain_step: bool = False,
+        checkpointing: bool = False,
         continue_: bool = False,
         resume: bool = False,
         checkpoint_every: float = 60.0,
@@ -543,10 +544,12 @@ class Session:
         is measured before and after the run. With `replay`, a share of the examples of each step,
         one half of them is trained on, and only the other half is measured. `report_to` is a
         tracker (trackio, tensorboard, mlflow, wandb), which gets the losses and rates. With
-        `plain_step` rows are padded and every logit is computed, as by a plain Trainer. When the
-        user stops the run (■), the adapter keeps its steps and `TrainingStopped` is raised; any
-        other error restores the adapter. The summary's `inside` has the gradient norms of A and B,
-        and σ, ‖ΔW‖ and effective rank of ΔW by step.
+        `plain_step` rows are padded and every logit is computed, as by a plain Trainer. With
+        `checkpointing` activations are computed again in the backward pass instead of kept: less
+        memory, more time, the same result. When the user stops the run (■), the adapter keeps its
+        steps and `TrainingStopped` is raised; any other error restores the adapter. The summary's
+        `inside` has the gradient norms of A and B, and σ, ‖ΔW‖ and effective rank of ΔW by step;
+        `predicted_peak` and `peak` are the memory of its largest step in bytes.
 
         A checkpoint is written to the home folder every `checkpoint_every` seconds (0: never), and
         when the run is stopped or the kernel shut down; it is removed when the run ends. With
@@ -602,6 +605,7 @@ class Session:
             "optimizer": optimizer,
             "beta": beta,
             "plain_step": plain_step or None,
+            "checkpointing": checkpointing or None,
         }
         if adapters is not None:
             return several(state, adapters, rows, flags=flags, **options)
@@ -660,6 +664,7 @@ class Session:
         max_length: int | None = None,
         eval: Any = None,
         beta: float | None = None,
+        checkpointing: bool = False,
         template: str | None = None,
         system: str | None = None,
         no_halving: bool = False,
@@ -693,7 +698,7 @@ class Session:
         `replace`, and `StateError` for more arms than the memory holds.
         """
         # Must be the first statement, while the arguments are the only locals.
-        given = dict(locals())
+        given = {**locals(), "checkpointing": checkpointing or None}
         from .sweep import sweep
         from .sweep_arms import Asked
         from .sweep_plan import VARIED
@@ -706,7 +711,8 @@ class Session:
         rows = self._rows("sweep", data, text, **reading)
         other = {**reading, "format": format if text is None else None}
         held_out, share = self._held_out(eval, other)
-        shared = ("epochs", "steps", "patience", "batch_size", "max_length", "beta")
+        limits = ("epochs", "steps", "patience", "batch_size", "max_length")
+        shared = (*limits, "beta", "checkpointing")
         told = ("columns", "map_", "format", "skip_bad", *shared, "eval", "template", "system")
         asked = Asked(
             name,

@@ -249,6 +249,7 @@ def plan(
     report_to: str | None = None,
     replay: float | None = None,
     plain_step: bool | None = None,
+    checkpointing: bool | None = None,
     context: int | None = None,
     held_out: int | None = None,
 ) -> TrainSpec:
@@ -263,8 +264,8 @@ def plan(
     `SCHEDULES`, `warmup` a share in [0, 1), 0.05 by default. `optimizer`
     is one of `OPTIMIZERS`, `lora_plus` LoRA+'s ratio λ ≥ 1 (arXiv 2402.12354; 16 is usual, with a
     lower rate than without), `report_to` one of `TRACKERS`, which must be installed. `replay` is a
-    share in (0, 0.99], by default none. `context` is the base's context length in tokens: no row
-    may be longer.
+    share in (0, 0.99], by default none. `checkpointing` adds gradient checkpointing to a recipe
+    without it. `context` is the base's context length in tokens: no row may be longer.
 
     Raises `CommandError` naming every invalid flag.
     """
@@ -323,7 +324,7 @@ def plan(
         open=not given,
         optimizer=recipe.optimizer if optimizer is None else optimizer,
         lora_plus=lora_plus,
-        checkpointing=recipe.checkpointing,
+        checkpointing=bool(checkpointing) or recipe.checkpointing,
         beta=(BETA if beta is None else float(beta)) if prefers else None,
         report_to=report_to,
         replay=replay or 0.0,

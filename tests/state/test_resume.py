@@ -60,6 +60,7 @@ RUNS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "paged": ({"rank": 2}, {"optimizer": "paged-adamw"}),
     "8 bit": ({"method": "full"}, {"optimizer": "paged-adamw-8bit"}),
     "several passes": ({"rank": 2}, {"batch_size": 6}),
+    "checkpointing": ({"rank": 2}, {"checkpointing": True}),
 }
 
 

@@ -207,6 +207,7 @@ TRAIN = Verb(
         ),
         Argument("--replay", number, "share of each step taken from half of --guard", "none"),
         Argument("--plain-step", None, "pad the rows and compute every logit: slower, same result"),
+        Argument("--checkpointing", None, "compute activations twice: less memory, same result"),
         *_FORM,
         Argument("--report-to", text, "a tracker for losses and rates", "none", TRACKERS),
         Argument(
@@ -269,7 +270,7 @@ def _of(verb: Verb, keys: tuple[str, ...]) -> list[Argument]:
 #: Flags of `train` that all arms share, with those of the rows.
 _OF_EVERY_ARM = (
     *("data", "columns", "map_", "format", "skip_bad", "epochs", "steps", "patience"),
-    *("batch_size", "max_length", "eval", "beta", "template", "system"),
+    *("batch_size", "max_length", "eval", "beta", "checkpointing", "template", "system"),
 )
 
 SWEEP = Verb(
