@@ -7,6 +7,7 @@ overrides the table by size.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 #: Up to this many parameters a base is small: it trains in 16 or 32 bits on one device.
 SMALL_BASE = 1_000_000_000
@@ -65,3 +66,11 @@ LARGE = Recipe(
 def recipe_for(parameters: int) -> Recipe:
     """The recipe for a base of this many parameters without its own recipe."""
     return SMALL if parameters <= SMALL_BASE else LARGE
+
+
+def embedded() -> Recipe:
+    """The embedded model's own recipe."""
+    from lora_magic import demo
+
+    fields: dict[str, Any] = {"accumulation": 1, "max_length": 512, **demo.RECIPE}
+    return Recipe(**fields)

@@ -101,7 +101,7 @@ def _run(shell: Any, marked: str, cell: str | None, local: Mapping[str, Any]) ->
         say(help_for(verb))
         return None
     call = _call(shell, verb, parsed, body, variables, silent=silent)
-    if not libraries_imported() and verb.alone not in call.flags:
+    if not libraries_imported() and not call.flags.keys() & verb.alone:
         with announced(shell, IMPORTING):
             import_libraries()
     try:
