@@ -100,11 +100,11 @@ SMALL = 40
 INIT, OPEN_FILE = "a package's docstring or public names", "open to every room"
 REASONS = {
     "adapters/__init__.py": INIT,
+    "adapters/bottleneck.py": "one layer of our own; `sites` knows where it goes",
     "adapters/bridge/__init__.py": INIT,
     "adapters/bridge/capture.py": "the one wrap of a base",
     "adapters/bridge/library.py": "the one import of peft, and its errors",
     "adapters/combine/__init__.py": INIT,
-    "adapters/bottleneck.py": "one layer of our own; `sites` knows where it goes",
     "adapters/row_blocks.py": "one layer for rows of any method; `mixture` sums them in every row",
     "adapters/stacked.py": "adapters in one model at once, which `fused` does not know",
     "base/__init__.py": "choices that help and completion read without torch",
