@@ -176,7 +176,8 @@ def _cache(tree: Tree, config: Any) -> Cache | None:
     names = ("num_attention_heads", "num_hidden_layers", "hidden_size")
     heads, expected, width = (getattr(config, name, None) for name in names)
     if getattr(config, "is_encoder_decoder", False):
-        expected = len(layers)  # the decoder's
+        # The other sizes are the encoder's.
+        expected, heads = len(layers), getattr(config, "decoder_attention_heads", heads)
     known = isinstance(heads, int) and isinstance(width, int) and 0 < len(layers) == expected
     if not known or not heads:
         return None
