@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import AdaLoraConfig, IA3Config, LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from lora_magic.adapters.read_shapes import shapes_of
@@ -50,6 +51,57 @@ def test_a_model_on_the_meta_device_is_counted_as_peft_counts_it(
     trainable_there, every = wrapped.get_nb_trainable_parameters()
     assert found.trainable_parameters == trainable_there
     assert found.base_parameters == every - trainable_there
+
+
+#: Specs, PEFT's config of each, and what PEFT itself trains beside the layers of its method.
+BOTH = [
+    ("llama", {"targets": "q_proj,down_proj", "dora": True}, LoraConfig(r=4, use_dora=True)),
+    (
+        "llama",
+        {
+            "targets": "q_proj,v_proj",
+            "rank_pattern": (("q_proj", 2), ("layers.1.self_attn.v_proj", 7)),
+        },
+        LoraConfig(r=4, rank_pattern={"q_proj": 2, "layers.1.self_attn.v_proj": 7}),
+    ),
+    (
+        "llama",
+        {"targets": "q_proj,o_proj", "method": "adalora"},
+        AdaLoraConfig(init_r=6, total_step=9),
+    ),
+    ("llama", {"targets": "embed_tokens,q_proj"}, LoraConfig(r=4)),
+    ("gpt2", {"targets": "c_attn,c_proj"}, LoraConfig(r=4)),
+    ("gpt2", {"targets": "wte,wpe,c_fc"}, LoraConfig(r=4)),
+    ("gpt2", {"targets": "c_attn", "bias": "all"}, LoraConfig(r=4, bias="all")),
+    ("gpt2", {"targets": "c_attn", "bias": "lora_only"}, LoraConfig(r=4, bias="lora_only")),
+    (
+        "gpt2",
+        {"targets": "c_attn", "norms": True},
+        LoraConfig(r=4, modules_to_save=["ln_1", "ln_2", "ln_f"]),
+    ),
+    (
+        "gpt2",
+        {"targets": "c_attn,mlp.c_proj", "method": "ia3"},
+        IA3Config(feedforward_modules=["mlp.c_proj"]),
+    ),
+]
+
+
+@pytest.mark.filterwarnings("ignore:fan_in_fan_out")
+@pytest.mark.parametrize(
+    ("architecture", "fields", "config"), BOTH, ids=lambda value: str(value)[:60]
+)
+def test_a_formula_is_what_peft_then_trains(
+    architecture: str, fields: dict[str, Any], config: Any
+) -> None:
+    config = copy.deepcopy(config)
+    config.target_modules = fields["targets"].split(",")
+    rank = {} if fields.get("method") == "ia3" else {"rank": 4, "alpha": 4}
+    spec = AdapterSpec(**fields, **rank)
+    with torch.device("meta"):
+        wrapped = get_peft_model(on_meta(architecture), config)
+    counts = planned(shapes_of(on_meta(architecture)), spec)
+    assert sum(count.formula for count in counts) == wrapped.get_nb_trainable_parameters()[0]
 
 
 def test_a_config_a_live_model_and_one_on_the_meta_device_agree() -> None:
