@@ -88,9 +88,7 @@ BOTH = [
 
 
 @pytest.mark.filterwarnings("ignore:fan_in_fan_out")
-@pytest.mark.parametrize(
-    ("architecture", "fields", "config"), BOTH, ids=lambda value: str(value)[:60]
-)
+@pytest.mark.parametrize(("architecture", "fields", "config"), BOTH)
 def test_a_formula_is_what_peft_then_trains(
     architecture: str, fields: dict[str, Any], config: Any
 ) -> None:
