@@ -57,7 +57,7 @@ SURFACE = {
     "history": "NAME --all",
     "board": "NAME --sort",
     "doctor": "--report",
-    "ratio": "NAME --method --rank --targets --virtual-tokens --matrix",
+    "ratio": "NAME --method --rank --targets --virtual-tokens --matrix --model",
     "spectrum": "NAME --module --measure --intruders",
     "similarity": "NAME --module --side",
     "lens": "NAME --data --column --seed",

@@ -92,7 +92,7 @@ def _trained_parts(
             raise AdapterError(
                 f"{shapes.architecture} has no biases (like most models since Llama), so "
                 f"{'BitFit' if bitfit else '--bias'} has nothing to train; "
-                + ("type: %lora attach NAME --method ia3" if bitfit else "omit --bias.")
+                + ("use another method, for example --method ia3." if bitfit else "omit --bias.")
             )
         if spec.bias == "lora_only":
             found = {path: names for path, names in found.items() if path in targets}

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from lora_magic.adapters.coverage import Parts, described
+from lora_magic.adapters.coverage import Parts, described, left_out
 from lora_magic.adapters.formula import ModuleCount, by_formula
 from lora_magic.adapters.methods import METHODS
 from lora_magic.adapters.shapes import Shapes
@@ -32,6 +32,7 @@ class ParameterCount:
 
     `adapter` is None for a plan: no such adapter is attached, and `tensors` are counted by formula.
     `left_out` are the base's weights outside the modules, by kind; empty if they are not known.
+    `model` names a base that is not loaded.
     """
 
     adapter: str | None
@@ -40,6 +41,7 @@ class ParameterCount:
     modules: tuple[ModuleCount, ...]
     bytes_each: int = 4
     left_out: Parts = ()
+    model: str = ""
 
     @property
     def adapted(self) -> str:
@@ -70,7 +72,8 @@ class ParameterCount:
     @property
     def line(self) -> str:
         """The answer in one line."""
-        who = self.adapter or f"a plan of {self.spec.line}"
+        where = f" on {self.model}" if self.model else ""
+        who = self.adapter or f"a plan of {self.spec.line}{where}"
         return (
             f"{who}: {self.trainable_parameters:,} trainable of {self.base_parameters:,} "
             f"parameters ({compared(self.share)})"
@@ -126,6 +129,13 @@ def planned(shapes: Shapes, spec: AdapterSpec, head: Iterable[str] = ()) -> tupl
     head = tuple(head)
     counts = by_formula(shapes, spec, sites_of(shapes, spec, head), head).values()
     return tuple(replace(count, tensors=count.formula) for count in counts)
+
+
+def count_of(model: Model, spec: AdapterSpec) -> ParameterCount:
+    """The counts of an adapter of this spec on a model that is not loaded; raises as `planned`."""
+    counts = planned(model.shapes, spec, model.head)
+    without = left_out(model.shapes, [count.module for count in counts if count.rank])
+    return ParameterCount(None, spec, model.parameters, counts, left_out=without, model=model.name)
 
 
 def trainable(model: Model, spec: AdapterSpec) -> int:

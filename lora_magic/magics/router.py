@@ -101,7 +101,8 @@ def _run(shell: Any, marked: str, cell: str | None, local: Mapping[str, Any]) ->
         say(help_for(verb))
         return None
     call = _call(shell, verb, parsed, body, variables, silent=silent)
-    if verb.imports and not libraries_imported() and verb.alone not in call.flags:
+    alone = bool(call.flags.keys() & verb.alone)
+    if verb.imports and not libraries_imported() and not alone:
         with announced(shell, IMPORTING):
             import_libraries()
     try:

@@ -30,6 +30,12 @@ def variable(name: str, variables: Mapping[str, Any]) -> Any:
     return attribute_of(variables[first], attributes, name)
 
 
+def model(source: str, variables: Mapping[str, Any]) -> Any:
+    """The variable of that name, else the name, path or sizes of a model as typed."""
+    first = source.partition(".")[0]
+    return variable(source, variables) if first in variables else source
+
+
 def data(source: str, variables: Mapping[str, Any], flag: str = "--data") -> Any:
     """The variable of that name, else the rows kept under it, else the path as typed after `flag`.
 

@@ -1,6 +1,6 @@
 """Turns the flags of `attach` into a spec; the base's recipe gives the defaults.
 
-Knows the table of methods, aliases and recipes; makes no adapter.
+Knows the table of methods, aliases and recipes; makes no adapter and imports no torch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from lora_magic.adapters.spec import (
     seed_of,
 )
 from lora_magic.adapters.targets import canonical
-from lora_magic.base.recipe import Recipe
+from lora_magic.base import DEMO
+from lora_magic.base.recipe import Recipe, embedded, recipe_for
+from lora_magic.cost.config import model_of
+from lora_magic.cost.count import ParameterCount, count_of
 from lora_magic.errors import AdapterError, near
 
 
@@ -51,6 +54,18 @@ def resolve_spec(name: str, recipe: Recipe, flags: dict[str, Any]) -> AdapterSpe
         defaults |= {"rank": rank, "alpha": alpha, "targets": targets or own_targets}
     read = {key: value for key, value in defaults.items() if method.reads(key)}
     return AdapterSpec(**{**read, **given})
+
+
+def on_model(given: object, name: str | None, flags: dict[str, Any]) -> ParameterCount:
+    """The counts of the adapter that these flags would make on a model that is not loaded."""
+    if name is not None:
+        raise AdapterError(
+            f"--model is a model without adapters, so omit {name}; type: %lora ratio --model "
+            "gpt3-175b --rank 4"
+        )
+    model = model_of(given)
+    recipe = embedded() if given == DEMO else recipe_for(model.parameters)
+    return count_of(model, resolve_spec("plan", recipe, flags))
 
 
 def _lower(flag: str, value: Any) -> Any:

@@ -1011,13 +1011,16 @@ class Session:
         targets: str | Sequence[str] | None = None,
         virtual_tokens: int | None = None,
         matrix: str | Sequence[int] | None = None,
+        model: Any = None,
     ) -> ParameterCount | MatrixCount:
         """Trainable parameters against the base's, of an adapter or of a planned one.
 
         Any flag makes it a plan, counted by the method's formula: the adapter with that rank or
         those targets, or another `method` with its own defaults. Nothing is attached. With
         `matrix`, the shape d×k of a weight as "4096x11008" or a pair, one matrix of that shape and
-        its factors A and B of `rank`; that needs no base.
+        its factors A and B of `rank`; that needs no base. Nor does `model`: all that `plan` takes,
+        of which no weight is read. Raises `AdapterError` for targets that match nothing and a rank
+        above the matrix, `BaseModelError` for a model without sizes.
         """
         flags = {
             "method": method,
@@ -1028,7 +1031,12 @@ class Session:
         if matrix is not None:
             from lora_magic.cost.matrix import alone
 
-            return alone(matrix, rank, {"NAME": name, **flags, "rank": None})
+            return alone(matrix, rank, {"NAME": name, "model": model, **flags, "rank": None})
+        loaded = self._view().base if "_state" in self.__dict__ else None
+        if model is not None and (loaded is None or model is not loaded.model):
+            from .resolve import on_model
+
+            return on_model(model, name, flags)
         from . import queries
 
         return queries.ratio(self._state, name, flags)

@@ -151,6 +151,37 @@ def test_a_parametrised_layer_has_the_sides_of_its_weight() -> None:
     assert found.total == sum(p.numel() for p in model.parameters())
 
 
+class TwoTexts:
+    """A config of two text models, with a width for each layer."""
+
+    hidden_size = (3, 5)
+    num_attention_heads = None
+
+    def get_text_config(self) -> None:
+        raise ValueError("two texts")
+
+
+class Foreign(nn.Module):
+    """A model that answers no question, or answers it oddly."""
+
+    config = TwoTexts()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attn = nn.Linear(3, 3)
+        self.attn.is_causal = True  # type: ignore[assignment]  # a mark
+
+    def get_output_embeddings(self) -> None:
+        raise NotImplementedError
+
+
+def test_a_foreign_model_is_read_without_what_it_does_not_say() -> None:
+    for model in (Foreign(), nn.Linear(3, 4), nn.ModuleList([nn.Linear(2, 2)] * 2)):
+        found = shapes_of(model)
+        assert found.total == sum(p.numel() for p in model.parameters())
+        assert (found.width, found.cache, found.output) == (0, None, None)
+
+
 def test_kinds_are_those_of_the_layers() -> None:
     kinds = {path: module.kind for path, module in shapes_of(tiny_model("gpt2")).modules.items()}
     assert kinds["transformer.wte"] == EMBEDDING

@@ -90,6 +90,15 @@ def test_an_interrupt_of_a_removal_leaves_nothing(
     assert tiny.verify()
 
 
+@pytest.mark.parametrize("typed", ["net", "held.net"])
+def test_a_model_in_a_variable_is_passed_itself(shell: Any, session: Any, typed: str) -> None:
+    shell.run("class held: net = object()\nnet = held.net")
+    shell.run(f"%lora ratio --model {typed} --rank 4")
+    assert session.last == ("ratio", (), {"model": shell.user_ns["net"], "rank": 4})
+    with pytest.raises(CommandError, match="has no 'nett'"):
+        shell.run("%lora ratio --model held.nett")
+
+
 def test_one_matrix_is_one_call_and_imports_no_torch(shell: Any, session: Any) -> None:
     shell.run("%lora ratio --matrix 4096x4096 --rank 8")
     assert session.last == ("ratio", (), {"matrix": "4096x4096", "rank": 8})

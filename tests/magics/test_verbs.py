@@ -109,6 +109,11 @@ CALLS = [
         "ratio calm --rank 64 --targets q",
         ("ratio", (), {"name": "calm", "rank": 64, "targets": "q"}),
     ),
+    ("ratio --model gpt3-175b --rank 4", ("ratio", (), {"model": "gpt3-175b", "rank": 4})),
+    (
+        "ratio --model layers=32,width=4096",
+        ("ratio", (), {"model": "layers=32,width=4096"}),
+    ),
     ("panel", ("panel", (), {})),
     ("panel ratio", ("panel", ("ratio",), {})),
     ("spectrum", ("spectrum", (), {})),

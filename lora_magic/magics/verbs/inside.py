@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lora_magic.adapters.methods import METHODS
+from lora_magic.cost.known import KNOWN
 from lora_magic.interrupts import Stop
-from lora_magic.magics.variables import data
+from lora_magic.magics.variables import data, model
 from lora_magic.magics.verb import AN_ADAPTER, Argument, Call, Thing, Verb, names, text, whole
 from lora_magic.magics.verbs.adapters import A_NAME, TARGETS
 
@@ -31,8 +32,8 @@ def _lens(call: Call) -> object:
 
 
 def _below(call: Call) -> dict[str, object] | None:
-    """What the controls below a count begin with; one matrix needs no base, and they do."""
-    if "matrix" in call.flags:
+    """What the controls below a count begin with; without a base there are none."""
+    if RATIO.alone & call.flags.keys():
         return None
     return {"adapter": call.words.get("name"), **call.flags}
 
@@ -61,15 +62,26 @@ RATIO = Verb(
             "none",
             shape="4096x11008",
         ),
+        Argument(
+            "--model",
+            text,
+            "a model that is not loaded, as plan takes it",
+            "the loaded base",
+            tuple(KNOWN),
+            (Thing.FOLDER, Thing.MODEL),
+            shape="MODEL|VAR",
+            reads=model,
+        ),
     ),
     (
         "%lora ratio",
         "%lora ratio --rank 64",
         "%lora ratio --method houlsby --rank 8",
         "%lora ratio --matrix 4096x4096 --rank 8",
+        "%lora ratio --model gpt3-175b --rank 4",
     ),
     controls=_below,
-    alone="matrix",
+    alone=frozenset(["matrix", "model"]),
 )
 
 SPECTRUM = Verb(
