@@ -28,7 +28,7 @@ from .model import Model
 from .ops import Op
 
 #: The most modules and parameters that are built.
-_MOST = 300_000
+_MOST = 100_000
 
 #: transformers' loaders and their tables: the first that has the architecture is used.
 _LOADERS = (
@@ -69,15 +69,15 @@ def of_model(given: Any) -> Model:
     )
 
 
-def built(name: str, values: Mapping[str, Any]) -> Model:
+def built(name: str, values: Mapping[str, Any], source: str) -> Model:
     """The model of a config's values, built by transformers' own class on the meta device.
 
-    A config with `auto_map` is that of the folder or hub id `name`, whose code runs. Raises
+    A config with `auto_map` is that of the folder or hub id `source`, whose code runs. Raises
     `BaseModelError` for one that transformers does not know or cannot build.
     """
     task = "classification" if values.get(LABELS) else "causal"
     with quiet(False):
-        config = _config(name, values)
+        config = _config(name, values, source)
         loader = _loader(name, config, values, task)
         try:
             with claims.at_most(_MOST), torch.device("meta"):
@@ -87,7 +87,7 @@ def built(name: str, values: Mapping[str, Any]) -> Model:
                 f"{name}: config.json describes more than {_MOST:,} modules. Correct config.json."
             ) from None
         except Exception as error:
-            # Its values can be of any type, and fail with any error.
+            # A stranger's values can fail anywhere in transformers, with any error.
             raise BaseModelError(remedies.of_error(name, task, error)) from error
     found = of_model(model)
     kind = values.get("model_type")
@@ -96,11 +96,12 @@ def built(name: str, values: Mapping[str, Any]) -> Model:
     return replace(found, name=name, stored=None, note=note)
 
 
-def _config(name: str, values: Mapping[str, Any]) -> Any:
+def _config(name: str, values: Mapping[str, Any], source: str) -> Any:
     """transformers' config of these values."""
     from transformers import AutoConfig
 
-    if values.get("auto_map") and not (hub.looks_like_hub_id(name) or Path(name).is_dir()):
+    code = values.get("auto_map")
+    if code and not (hub.looks_like_hub_id(source) or (source and Path(source).is_dir())):
         raise BaseModelError(
             f"{name} names code of its own (auto_map), which a config alone does not contain; "
             "expected its folder or hub id: %lora plan FOLDER --trust-remote-code"
@@ -108,8 +109,8 @@ def _config(name: str, values: Mapping[str, Any]) -> Any:
     if fault := remedies.of_json(name, values):
         raise BaseModelError(fault)
     try:
-        if values.get("auto_map"):
-            return AutoConfig.from_pretrained(name, trust_remote_code=True)
+        if code:
+            return AutoConfig.from_pretrained(source, trust_remote_code=True)
         others = {key: value for key, value in values.items() if key not in _OWN}
         if values.get(LABELS):
             others = {**others, "num_labels": values[LABELS]}

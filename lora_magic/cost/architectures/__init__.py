@@ -44,7 +44,7 @@ def head_size(name: str, width: int, heads: int) -> int:
     if width % heads:
         raise BaseModelError(
             f"{name}: a width of {width:,} is not a multiple of {heads} heads; expected, for "
-            f"example, a width of {width - width % heads or heads:,}. Correct config.json."
+            f"example, a width of {width - width % heads or heads:,}. Correct its sizes."
         )
     return width // heads
 
