@@ -9,6 +9,8 @@ from typing import Any
 
 from lora_magic.errors import BaseModelError, near
 
+from .architectures import sizes
+
 #: The key of a context that is not the number of rows of a table of positions.
 CONTEXT = "context of the plan"
 
@@ -43,18 +45,8 @@ def _llama(
     kind: str = "llama",
     **more: Any,
 ) -> dict[str, Any]:
-    return {
-        "model_type": kind,
-        "num_hidden_layers": layers,
-        "hidden_size": width,
-        "num_attention_heads": heads,
-        "num_key_value_heads": kv,
-        "intermediate_size": inner,
-        "vocab_size": words,
-        "max_position_embeddings": context,
-        "dtype": "bfloat16",
-        **more,
-    }
+    found = sizes(layers, width, heads, kv, inner, words, context)
+    return {"model_type": kind, **found, "dtype": "bfloat16", **more}
 
 
 def _gpt2(layers: int, width: int, heads: int) -> dict[str, Any]:
