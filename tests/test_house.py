@@ -35,7 +35,7 @@ BELOW = {
     "evaluation": {"training", "compare", "adapters", "base", "lowrank", "data"},
     "training": {"base", "data"},
     "compare": {"adapters", "base", "lowrank"},
-    "cost": {"adapters", "base"},
+    "cost": {"adapters", "base", "demo"},
     "adapters": {"base", "lowrank"},
     "base": {"demo"},
     "data": set(),

@@ -83,7 +83,11 @@ def config_file(model_id: str, offline: str) -> Path:
     does not exist, is gated or has no config.json, and if the hub cannot be reached.
     """
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        LocalEntryNotFoundError,
+    )
 
     try:
         cached = try_to_load_from_cache(model_id, folder.CONFIG)
@@ -93,12 +97,13 @@ def config_file(model_id: str, offline: str) -> Path:
     except Exception as error:
         if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
             raise BaseModelError(
-                f"{model_id} has no config.json; expected a model saved by transformers. Its "
-                f"published sizes may be known: {offline}"
+                f"{model_id} has no config.json; expected a model saved by transformers. By sizes, "
+                f"type: {offline}"
             ) from error
         if (refusal := _refusal(error, "model", model_id, offline)) is None:
             raise
-        raise BaseModelError(refusal) from error
+        more = f" Without it, type: {offline}" if isinstance(error, GatedRepoError) else ""
+        raise BaseModelError(refusal + more) from error
 
 
 def gated(name: str) -> str:

@@ -148,7 +148,8 @@ class Builder:
     ) -> None:
         """softmax(QKᵀ)V, with `kv_heads` of keys and values of `size` for `heads` queries.
 
-        `share` is that of its dropout.
+        `share` is that of its dropout. `how` is "eager" if it is always computed by the matrix of
+        weights, "capped" if that is also capped; "" for one of torch's kernels.
         """
         self.step(
             ops.ATTENTION,

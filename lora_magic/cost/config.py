@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from lora_magic.base import DEMO
+from lora_magic.demo import WEIGHTS
 from lora_magic.errors import BaseModelError, listed, near, sentence
-from lora_magic.paths import path_of, quoted
+from lora_magic.paths import exists, path_of, quoted
 
 from .architectures import function_of
 from .builder import LABELS, left_whole, with_bits
@@ -42,10 +43,15 @@ _COUNTS = frozenset(
     ]
 )
 
-#: The ends of the names of what is True or False, a number up to 1, or the name of a function.
-_SWITCHES = ("bias", "tie_word_embeddings", "multi_query", "_norm", "layernorm", "_residual")
-_SHARES = ("dropout", "pdrop")
-_NAMES = ("hidden_act", "activation_function", "hidden_activation", "activation")
+#: Values that are true or false.
+_SWITCHES = frozenset(
+    [
+        *("attention_bias", "mlp_bias", "bias", "use_bias", "use_qkv_bias", "enable_bias"),
+        *("tie_word_embeddings", "multi_query", "parallel_attn", "new_decoder_architecture"),
+        *("alibi", "use_qk_norm", "qk_layernorm", "use_parallel_residual", "use_sliding_window"),
+        *("do_layer_norm_before", "layer_norm_elementwise_affine"),
+    ]
+)
 
 #: The most that a config may count, and the most layers, heads and experts: each is written down.
 _MOST, _MOST_EACH = 10**9, 10_000
@@ -89,43 +95,57 @@ def model_of(
         from . import meta
 
         return meta.of_model(given)
-    name, config = _found(given)
-    if config.get("auto_map") and not trust_remote_code:
+    name, config, source = _found(given)
+    code = config.get("auto_map")
+    if code and not trust_remote_code:
+        named = code.values() if isinstance(code, Mapping) else [code]
         raise BaseModelError(
-            f"{name} contains its own code ({listed(map(str, _values(config['auto_map'])), 3)}); "
-            f"if you trust it, type: %lora plan {quoted(name)} --trust-remote-code"
+            f"{name} contains its own code ({listed(map(str, named), 3)}); if you trust it, type: "
+            f"%lora plan {quoted(source or 'FOLDER')} --trust-remote-code"
         )
     if task == "classification":
         config = {**config, LABELS: _labels(name, config, labels)}
-    return described(name, config)
+    return _described(name, config, source)
 
 
-def described(name: str, config: Mapping[str, Any]) -> Model:
+def _described(name: str, config: Mapping[str, Any], source: str) -> Model:
     """The model of a config's values, by the table of architectures or on the meta device."""
     text, note = _text(config)
-    check(name, text)
-    function = function_of(str(text.get("model_type")))
+    _check(name, text)
+    function = function_of(text["model_type"])
     if function is None or text.get("auto_map") or text.get("add_cross_attention"):
         from . import meta
 
-        model = meta.built(name, text)
+        model = meta.built(name, text, source)
     else:
         try:
-            model = function(text, name)
+            model = _whole(function(text, name))
         except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
-            # A value that no size, switch or name is; a family's file knows only good configs.
+            # The functions of the table know good configs only.
+            nulls = [key for key, value in text.items() if value is None and key in _SIZES]
+            why = f"null for {listed(nulls)}" if nulls else sentence(error)
             raise BaseModelError(
-                f"{name}: config.json cannot be used ({sentence(error)}). Correct it, or give "
-                f"sizes, {_EXAMPLE}"
+                f"{name}: config.json cannot be used ({why}). Correct it, or give sizes, {_EXAMPLE}"
             ) from error
-    context = text.get(CONTEXT, model.context)
-    notes = "; ".join(filter(None, (note, model.note)))
-    model = replace(model, context=context, note=notes, stored=model.stored or _stored(text))
-    return _as_stored(model, text)
+    return _as_stored(
+        replace(
+            model,
+            context=text.get(CONTEXT, model.context),
+            note="; ".join(filter(None, (note, model.note))),
+            stored=_stored(text),
+        ),
+        text,
+    )
 
 
-def _values(code: object) -> Mapping[str, object] | list[object]:
-    return list(code.values()) if isinstance(code, Mapping) else [code]
+def _whole(model: Model) -> Model:
+    """The model, if what was written down are numbers and names."""
+    if model.parameters < 1 or not all(
+        isinstance(op.how, str) and isinstance(op.share, int | float) and 0 <= op.share <= 1
+        for op in model.ops
+    ):
+        raise ValueError("a dropout is no number from 0 to 1, or a function has no name")
+    return model
 
 
 def _labels(name: str, config: Mapping[str, Any], labels: object) -> int:
@@ -135,19 +155,25 @@ def _labels(name: str, config: Mapping[str, Any], labels: object) -> int:
     if labels is not None:
         return len(names_of(labels))
     named, count = config.get("id2label"), config.get("num_labels", 2)
-    check(name, {**dict.fromkeys(_ANY, 1), "num_labels": count})
-    return len(named) if isinstance(named, Mapping) and named else int(count)
+    if isinstance(named, Mapping) and named:
+        return len(named)
+    if expected := _fault("num_labels", count):
+        raise BaseModelError(f"{name}: num_labels is {str(count)[:40]!r}, expected {expected}.")
+    return int(count)
 
 
-def _found(given: object) -> tuple[str, Mapping[str, Any]]:
-    """What the model is called, and its config."""
+def _found(given: object) -> tuple[str, Mapping[str, Any], str]:
+    """What the model is called, its config, and the folder or hub id that holds its code."""
     if isinstance(given, str | Path):
-        return str(given), _by_name(str(given).strip())
+        name = str(given).strip()
+        return name, _by_name(name), name
     if isinstance(given, Mapping):
-        return str(given.get("_name_or_path") or given.get("model_type") or "the config"), given
+        kind = given.get("model_type")
+        return kind if isinstance(kind, str) else "the config", given, ""
     kind = getattr(given, "model_type", None)
     if isinstance(kind, str) and hasattr(given, "to_dict") and not isinstance(given, type):
-        return str(getattr(given, "name_or_path", "") or kind), given.to_dict()
+        source = str(getattr(given, "name_or_path", ""))
+        return source or kind, given.to_dict(), source
     raise BaseModelError(
         f"expected a model, a config, a folder, a hub id or sizes, got {_what(given)}; "
         "for example: %lora plan llama-3-8b"
@@ -160,29 +186,23 @@ def _what(given: object) -> str:
 
 def _by_name(name: str) -> Mapping[str, Any]:
     """The config of a model by name: the first of those in the docstring of `model_of`."""
-    if name != DEMO and name.lower() in KNOWN and not Path(name).is_dir():
+    path = WEIGHTS if name == DEMO else Path(name)
+    there = exists(path)
+    if not there and name.lower() in KNOWN:
         return KNOWN[name.lower()]
-    if "=" in name and not Path(name).is_dir():
+    if not there and "=" in name:
         return from_sizes(name)
-    from lora_magic.base import folder
+    path = path_of(path, "plan")
+    return _of_path(name, path) if path.exists() else _of_hub(name)
 
-    if name == DEMO:
-        from lora_magic.demo import WEIGHTS
 
-        return folder.checked_config(name, WEIGHTS / folder.CONFIG)
-    path = path_of(name, "plan")
-    if path.is_dir():
-        return _of_folder(name, path)
-    if path.exists():
+def _of_path(name: str, path: Path) -> Mapping[str, Any]:
+    from lora_magic.base import folder, hub
+
+    if not path.is_dir():
         if path.suffix == ".json":
             return folder.checked_config(name, path)
         raise BaseModelError(f"{name} is a file; expected the folder with config.json.")
-    return _of_hub(name)
-
-
-def _of_folder(name: str, path: Path) -> Mapping[str, Any]:
-    from lora_magic.base import folder, hub
-
     if not (path / folder.CONFIG).exists():
         # Says what the folder holds instead: an adapter, a pipeline, GGUF.
         hub.refuse_files(name, [file.name for file in path.iterdir() if not file.is_dir()])
@@ -195,10 +215,10 @@ def _of_hub(name: str) -> Mapping[str, Any]:
     hint = near(name.rpartition("/")[2], [DEMO, *KNOWN])
     if not hub.looks_like_hub_id(name) or (hint and "/" not in name):
         raise BaseModelError(
-            f"no model {name!r}: expected a known one ({listed(KNOWN, 4)}), a folder, a hub id, or "
-            f"sizes ({', '.join(SIZES)}, tied), {_EXAMPLE}.{hint}"
+            f"no model {name!r}: expected a name such as gpt3-175b, a folder, a hub id, or sizes "
+            f"({', '.join(SIZES)}, tied), {_EXAMPLE}.{hint}"
         )
-    closest = hint.partition("'")[2].rpartition("'")[0] or "llama-3-8b"
+    closest = hint.partition("'")[2].rpartition("'")[0] or "layers=32,width=4096"
     return folder.checked_config(name, hub.config_file(name, f"%lora plan {closest}"))
 
 
@@ -241,53 +261,45 @@ def _as_stored(model: Model, config: Mapping[str, Any]) -> Model:
     return replace(model, shapes=with_bits(model.shapes, bits, skipped))
 
 
-def check(name: str, config: Mapping[str, Any]) -> None:
-    """Raise `BaseModelError` for a config without sizes, or with nonsense values."""
+def _check(name: str, config: Mapping[str, Any]) -> None:
+    """Raise `BaseModelError` for a config without a type, without sizes or with nonsense sizes."""
+    kind = config.get("model_type")
+    if not isinstance(kind, str):
+        raise BaseModelError(
+            f"{name}: config.json has no model_type, so its architecture is unknown; expected a "
+            "model saved by transformers. Save or download the model again."
+        )
     if not _ANY.intersection(config):
         raise BaseModelError(
             f"{name}: config.json has no sizes; expected hidden_size, num_hidden_layers and the "
             f"like. Give them, {_EXAMPLE}"
         )
     for key, value in config.items():
-        if value is not None and isinstance(key, str) and (expected := _fault(key, value)):
+        if value is not None and (expected := _fault(key, value)):
             raise BaseModelError(
                 f"{name}: {key} is {str(value)[:40]!r}, expected {expected}. Correct config.json, "
                 f"or give sizes, {_EXAMPLE}"
             )
-    missing = [key for key in ("hidden_size", "num_hidden_layers", "vocab_size") if key in config]
-    if missing := [key for key in missing if config[key] is None]:
-        raise BaseModelError(
-            f"{name}: {missing[0]} is null, expected a whole number. Give sizes, {_EXAMPLE}"
-        )
-    _check_lists(name, config)
-
-
-def _fault(key: str, value: object) -> str:
-    """What is expected of a value instead; "" if it is as it should be."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if key in _SIZES or key in _COUNTS:
-        least = 0 if key in _COUNTS else 1
-        most = _MOST_EACH if key.endswith(_EACH) else _MOST
-        if number and isinstance(value, int) and least <= value <= most:
-            return ""
-        return f"a whole number from {least} to {most:,}"
-    if key.endswith(_SHARES) and not (number and 0 <= value <= 1):  # type: ignore[operator]  # a number
-        return "a number from 0 to 1"
-    if key.endswith(_SWITCHES) and not isinstance(value, bool):
-        return "true or false"
-    return "the name of a function" if key in _NAMES and not isinstance(value, str) else ""
-
-
-def _check_lists(name: str, config: Mapping[str, Any]) -> None:
-    """Raise `BaseModelError` for heads that do not divide, and for a list that is not by layer."""
     heads, kept = config.get("num_attention_heads"), config.get("num_key_value_heads")
     if heads and kept and heads % kept:
         raise BaseModelError(
-            f"{name}: {heads} heads cannot share {kept} of keys and values; expected a "
-            "num_key_value_heads that divides num_attention_heads. Correct config.json."
+            f"{name}: {heads} heads of queries cannot share {kept} of keys and values; expected a "
+            "number that divides them. Correct num_key_value_heads."
         )
     layers, types = config.get("num_hidden_layers"), config.get("layer_types")
     if types is not None and (not isinstance(types, list) or len(types) != (layers or len(types))):
         raise BaseModelError(
-            f"{name}: layer_types is not a list of {layers} layers. Correct config.json."
+            f"{name}: layer_types is not a list of {layers} names, one for each layer. Correct it."
         )
+
+
+def _fault(key: object, value: object) -> str:
+    """What is expected of a value instead; "" if it is as it should be."""
+    if key in _SWITCHES:
+        return "" if isinstance(value, bool) else "true or false"
+    if key not in _SIZES and key not in _COUNTS:
+        return ""
+    least = 0 if key in _COUNTS else 1
+    most = _MOST_EACH if str(key).endswith(_EACH) else _MOST
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return "" if whole and least <= value <= most else f"a whole number from {least} to {most:,}"  # type: ignore[operator]  # an int

@@ -15,6 +15,7 @@ import torch
 
 from lora_magic.adapters.read_shapes import shapes_of
 from lora_magic.adapters.shapes import CONV1D, EMBEDDING, LINEAR, Shapes
+from lora_magic.adapters.targets import is_attention
 from lora_magic.base import claims, hub, live, quantise, remedies
 from lora_magic.base.device import short_name
 from lora_magic.base.load import quiet
@@ -28,7 +29,7 @@ from .model import Model
 from .ops import Op
 
 #: The most modules and parameters that are built.
-_MOST = 300_000
+_MOST = 100_000
 
 #: transformers' loaders and their tables: the first that has the architecture is used.
 _LOADERS = (
@@ -62,22 +63,22 @@ def of_model(given: Any) -> Model:
     if is_classifier(given):
         head, values[LABELS] = task_of(given).head, len(labels_of(config))
     return replace(
-        _with_steps(shapes_of(given), values),
+        _with_steps(shapes_of(given), config, values),
         name=getattr(config, "name_or_path", "") or type(given).__name__,
         stored=short_name(quantise.dtype_of(given)),
         head=head,
     )
 
 
-def built(name: str, values: Mapping[str, Any]) -> Model:
+def built(name: str, values: Mapping[str, Any], source: str) -> Model:
     """The model of a config's values, built by transformers' own class on the meta device.
 
-    A config with `auto_map` is that of the folder or hub id `name`, whose code runs. Raises
+    A config with `auto_map` is that of the folder or hub id `source`, whose code runs. Raises
     `BaseModelError` for one that transformers does not know or cannot build.
     """
     task = "classification" if values.get(LABELS) else "causal"
     with quiet(False):
-        config = _config(name, values)
+        config = _config(name, values, source)
         loader = _loader(name, config, values, task)
         try:
             with claims.at_most(_MOST), torch.device("meta"):
@@ -87,7 +88,7 @@ def built(name: str, values: Mapping[str, Any]) -> Model:
                 f"{name}: config.json describes more than {_MOST:,} modules. Correct config.json."
             ) from None
         except Exception as error:
-            # Its values can be of any type, and fail with any error.
+            # A stranger's values can fail anywhere in transformers, with any error.
             raise BaseModelError(remedies.of_error(name, task, error)) from error
     found = of_model(model)
     kind = values.get("model_type")
@@ -96,11 +97,12 @@ def built(name: str, values: Mapping[str, Any]) -> Model:
     return replace(found, name=name, stored=None, note=note)
 
 
-def _config(name: str, values: Mapping[str, Any]) -> Any:
+def _config(name: str, values: Mapping[str, Any], source: str) -> Any:
     """transformers' config of these values."""
     from transformers import AutoConfig
 
-    if values.get("auto_map") and not (hub.looks_like_hub_id(name) or Path(name).is_dir()):
+    code = values.get("auto_map")
+    if code and not (hub.looks_like_hub_id(source) or (source and Path(source).is_dir())):
         raise BaseModelError(
             f"{name} names code of its own (auto_map), which a config alone does not contain; "
             "expected its folder or hub id: %lora plan FOLDER --trust-remote-code"
@@ -108,8 +110,8 @@ def _config(name: str, values: Mapping[str, Any]) -> Any:
     if fault := remedies.of_json(name, values):
         raise BaseModelError(fault)
     try:
-        if values.get("auto_map"):
-            return AutoConfig.from_pretrained(name, trust_remote_code=True)
+        if code:
+            return AutoConfig.from_pretrained(source, trust_remote_code=True)
         others = {key: value for key, value in values.items() if key not in _OWN}
         if values.get(LABELS):
             others = {**others, "num_labels": values[LABELS]}
@@ -134,7 +136,7 @@ def _loader(name: str, config: Any, values: Mapping[str, Any], task: str) -> Any
     )
 
 
-def _with_steps(shapes: Shapes, values: Mapping[str, Any]) -> Model:
+def _with_steps(shapes: Shapes, config: Any, values: Mapping[str, Any]) -> Model:
     """A model of these shapes with the steps of the table, or with guessed ones."""
     function = function_of(shapes.model_type)
     if function is not None:
@@ -144,74 +146,70 @@ def _with_steps(shapes: Shapes, values: Mapping[str, Any]) -> Model:
             found = None  # A config that a person has changed; its model is there all the same.
         if found is not None and _sizes(found.shapes) == _sizes(shapes):
             return replace(found, shapes=shapes)
-    inner = values.get("text_config")
-    text = inner if isinstance(inner, Mapping) else values
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
     return Model(
         "",
         shapes,
         tuple(_guessed(shapes, text)),
-        vocabulary=int(text.get("vocab_size") or 0),
-        context=int(text.get("max_position_embeddings") or 0),
+        vocabulary=_number(text, "vocab_size"),
+        context=_number(text, "max_position_embeddings"),
         causal=shapes.output is not None and not values.get("is_encoder_decoder"),
         inactive=_inactive(shapes, text),
         note=_GUESSED,
     )
 
 
+def _number(config: Any, *names: str) -> int:
+    """The first of these values of a config that is a number from 1; 0 without one."""
+    values = (getattr(config, name, None) for name in names)
+    return next((value for value in values if isinstance(value, int) and value > 0), 0)
+
+
 def _sizes(shapes: Shapes) -> dict[str, dict[str, tuple[int, ...]]]:
     return {path: dict(m.parameters) for path, m in shapes.modules.items() if m.parameters}
 
 
-def _inactive(shapes: Shapes, config: Mapping[str, Any]) -> int:
+def _inactive(shapes: Shapes, config: Any) -> int:
     """The parameters of the experts that a token does not pass."""
-    names = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
-    count = next((config[name] for name in names if config.get(name)), 0)
-    chosen = config.get("num_experts_per_tok") or config.get("moe_top_k") or count
+    count = _number(config, "num_experts", "num_local_experts", "n_routed_experts")
+    chosen = _number(config, "num_experts_per_tok", "moe_top_k", "moe_topk") or count
     size = sum(shapes.modules[path].size for path in shapes.experts)
     return size * max(count - chosen, 0) // count if count else 0
 
 
-def _guessed(shapes: Shapes, config: Mapping[str, Any]) -> Iterator[Op]:
+def _guessed(shapes: Shapes, config: Any) -> Iterator[Op]:
     """The steps of a model of which only the modules are known.
 
-    Each module with parameters is one step; each block has one attention, and an activation of its
-    widest layer, which is a gate if one of its layers is called so.
+    Each module with parameters is one step; each block has one attention, and an activation of what
+    its last feed-forward layer reads, which is a gate if one of its layers is called so.
     """
     blocks = {path: index for index, path in enumerate(shapes.blocks)}
-    widest: dict[int, int] = {}
+    inner = dict.fromkeys(range(len(blocks)), 0)
     gated: set[int] = set()
     for path, module in shapes.modules.items():
         block = next((blocks[above] for above in _above(path) if above in blocks), -1)
-        name = module.class_name.lower()
         if module.kind == EMBEDDING:
             yield Op(ops.EMBED, gives=module.sides[0], path=path, block=block)
         elif module.kind in (LINEAR, CONV1D):
             outputs, inputs = module.sides
-            widest[block] = max(outputs, widest.get(block, 0))
+            if block >= 0 and not is_attention(path):
+                inner[block] = max(inputs, inner[block])
             gated |= {block} if "gate" in path else set()
             yield Op(ops.LINEAR, inputs, outputs, path, input=path, block=block)
-        elif module.parameters and "norm" in name:
+        elif module.parameters and "norm" in module.class_name.lower():
             how = "rms" if len(module.parameters) == 1 else "layer"
             yield Op(ops.NORM, shapes.width, shapes.width, path, how, block=block)
-    cache, heads = shapes.cache, int(config.get("num_attention_heads") or 0)
-    how = str(config.get("hidden_act") or config.get("activation_function") or "gelu")
-    for block in range(len(blocks)):
+    heads, cache = _number(config, "num_attention_heads"), shapes.cache
+    named = getattr(config, "hidden_act", None) or getattr(config, "activation_function", "gelu")
+    for block, width in inner.items():
         if cache is not None and heads:
-            numbers = heads * cache.size, (heads + 2 * cache.heads) * cache.size
-            yield Op(
-                ops.ATTENTION,
-                numbers[1],
-                numbers[0],
-                block=block,
-                heads=heads,
-                kv_heads=cache.heads,
-                size=cache.size,
-            )
-        inner = widest.get(block, 0)
-        if inner:
-            yield Op(ops.ACTIVATION, inner, inner, how=how, block=block)
-        if inner and block in gated:
-            yield Op(ops.PRODUCT, inner, inner, block=block)
+            kept, size = cache.heads, cache.size
+            reads = (heads + 2 * kept) * size
+            what = {"heads": heads, "kv_heads": kept, "size": size, "block": block}
+            yield Op(ops.ATTENTION, reads, heads * size, **what)  # type: ignore[arg-type]  # ints
+        yield Op(ops.ACTIVATION, width, width, how=str(named), block=block)
+        if block in gated:
+            yield Op(ops.PRODUCT, width, width, block=block)
 
 
 def _above(path: str) -> Iterator[str]:

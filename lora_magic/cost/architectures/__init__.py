@@ -43,8 +43,24 @@ def filled(
 
     `names` are second names of values, as in a config class's `attribute_map`.
     """
-    other = {own: config[name] for name, own in (names or {}).items() if name in config}
+    given = {own: config.get(name) for name, own in (names or {}).items()}
+    other = {own: value for own, value in given.items() if value is not None}
     return {**defaults, **config, **other}
+
+
+def sizes(
+    layers: int, width: int, heads: int, kv: int | None, inner: int, words: int, context: int
+) -> dict[str, int | None]:
+    """The sizes of most decoders, by their names in a config."""
+    return {
+        "num_hidden_layers": layers,
+        "hidden_size": width,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv,
+        "intermediate_size": inner,
+        "vocab_size": words,
+        "max_position_embeddings": context,
+    }
 
 
 def head_size(name: str, width: int, heads: int) -> int:
@@ -52,7 +68,7 @@ def head_size(name: str, width: int, heads: int) -> int:
     if width % heads:
         raise BaseModelError(
             f"{name}: a width of {width:,} is not a multiple of {heads} heads; expected, for "
-            f"example, a width of {width - width % heads or heads:,}. Correct config.json."
+            f"example, a width of {width - width % heads or heads:,}. Correct its sizes."
         )
     return width // heads
 

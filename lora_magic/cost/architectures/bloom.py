@@ -13,7 +13,7 @@ from lora_magic.cost import ops
 from lora_magic.cost.builder import Builder
 from lora_magic.cost.model import Model
 
-from . import filled, head_size
+from . import filled, head_size, sizes
 
 _BLOOM = {
     "vocab_size": 250880,
@@ -27,10 +27,7 @@ _BLOOM = {
 }
 
 _FALCON = {
-    "vocab_size": 65024,
-    "hidden_size": 4544,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 71,
+    **sizes(32, 4544, 71, None, 0, 65024, 2048),
     "num_ln_in_parallel_attn": None,
     "hidden_dropout": 0.0,
     "attention_dropout": 0.0,
@@ -40,22 +37,16 @@ _FALCON = {
     "multi_query": True,
     "parallel_attn": True,
     "bias": False,
-    "max_position_embeddings": 2048,
     "ffn_hidden_size": None,
     "activation": "gelu",
     "tie_word_embeddings": True,
 }
 
 _NEOX = {
-    "vocab_size": 50432,
-    "hidden_size": 6144,
-    "num_hidden_layers": 44,
-    "num_attention_heads": 64,
-    "intermediate_size": 24576,
+    **sizes(44, 6144, 64, None, 24576, 50432, 2048),
     "hidden_act": "gelu",
     "attention_dropout": 0.0,
     "hidden_dropout": 0.0,
-    "max_position_embeddings": 2048,
     "attention_bias": True,
     "rotary_pct": 0.25,
     "tie_word_embeddings": False,
@@ -81,7 +72,7 @@ def bloom(config: Mapping[str, Any], name: str) -> Model:
         at = f"transformer.h.{layer}"
         b.norm(f"{at}.input_layernorm", d, "layer")
         b.linear(f"{at}.self_attention.query_key_value", 3 * d, d, True)
-        b.attention(heads, heads, size, share=c["attention_dropout"])
+        b.attention(heads, heads, size, share=c["attention_dropout"], how="eager")
         b.linear(f"{at}.self_attention.dense", d, d, True)
         b.dropout(c["hidden_dropout"], d)
         b.norm(f"{at}.post_attention_layernorm", d, "layer")

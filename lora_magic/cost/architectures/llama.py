@@ -14,18 +14,12 @@ from lora_magic.cost import ops
 from lora_magic.cost.builder import LABELS, Builder
 from lora_magic.cost.model import Model
 
-from . import filled, head_size
+from . import filled, head_size, sizes
 
 _LLAMA = {
-    "vocab_size": 32000,
-    "hidden_size": 4096,
-    "intermediate_size": 11008,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": None,
+    **sizes(32, 4096, 32, None, 11008, 32000, 2048),
     "head_dim": None,
     "hidden_act": "silu",
-    "max_position_embeddings": 2048,
     "attention_bias": False,
     "attention_dropout": 0.0,
     "mlp_bias": False,
@@ -35,10 +29,7 @@ _LLAMA = {
 
 _QWEN = {
     **_LLAMA,
-    "vocab_size": 151936,
-    "intermediate_size": 22016,
-    "num_key_value_heads": 32,
-    "max_position_embeddings": 32768,
+    **sizes(32, 4096, 32, 32, 22016, 151936, 32768),
     "use_sliding_window": False,
     "sliding_window": 4096,
     "max_window_layers": 28,
@@ -46,21 +37,17 @@ _QWEN = {
 
 _GEMMA = {
     **_LLAMA,
-    "vocab_size": 256000,
+    **sizes(28, 3072, 16, 16, 24576, 256000, 8192),
     "head_dim": 256,
     "hidden_act": "gelu_pytorch_tanh",
-    "max_position_embeddings": 8192,
     "tie_word_embeddings": True,
 }
 
 _GEMMA2 = {
     **_GEMMA,
-    "hidden_size": 2304,
-    "intermediate_size": 9216,
-    "num_hidden_layers": 26,
-    "num_attention_heads": 8,
-    "num_key_value_heads": 4,
+    **sizes(26, 2304, 8, 4, 9216, 256000, 8192),
     "sliding_window": 4096,
+    "attn_logit_softcapping": 50.0,
 }
 
 
@@ -71,7 +58,7 @@ class Kind(NamedTuple):
     the order of its modules; `normed` names the norms of queries and keys, if the value
     `normed_if` says so, and `per` what they normalise: each head with the same weights ("head") or
     with its own ("own"), or all heads at once ("all"). `fused` layers compute q, k and v, or gate
-    and up, at once.
+    and up, at once; an "eager" attention is always by its matrix of weights.
     """
 
     architecture: str
@@ -94,6 +81,7 @@ class Kind(NamedTuple):
     rotary: float = 1.0
     dropout: str = ""
     classifies: bool = True
+    attention: str = ""
     window: Callable[[Mapping[str, Any], int], int | None] = lambda config, layer: None
 
 
@@ -139,9 +127,7 @@ _KINDS: dict[str, Kind] = {
         "MistralForCausalLM",
         {
             **_LLAMA,
-            "intermediate_size": 14336,
-            "num_key_value_heads": 8,
-            "max_position_embeddings": 4096 * 32,
+            **sizes(32, 4096, 32, 8, 14336, 32000, 4096 * 32),
             "sliding_window": 4096,
         },
         qkv_bias=False,
@@ -152,24 +138,16 @@ _KINDS: dict[str, Kind] = {
     "qwen3": Kind(
         "Qwen3ForCausalLM", {**_QWEN, "head_dim": 128}, normed="q_norm,k_norm", window=_late
     ),
-    "gemma": Kind(
-        "GemmaForCausalLM",
-        {
-            **_GEMMA,
-            "hidden_size": 3072,
-            "intermediate_size": 24576,
-            "num_hidden_layers": 28,
-            "num_attention_heads": 16,
-            "num_key_value_heads": 16,
-        },
+    "gemma": Kind("GemmaForCausalLM", _GEMMA),
+    "gemma2": Kind(
+        "Gemma2ForCausalLM", _GEMMA2, norms=_FOUR_NORMS, window=_second, attention="eager"
     ),
-    "gemma2": Kind("Gemma2ForCausalLM", _GEMMA2, norms=_FOUR_NORMS, window=_second),
     "gemma3_text": Kind(
         "Gemma3ForCausalLM",
         {
             **_GEMMA2,
-            "vocab_size": 262208,
-            "max_position_embeddings": 131072,
+            **sizes(26, 2304, 8, 4, 9216, 262208, 131072),
+            "attn_logit_softcapping": None,
             "sliding_window_pattern": 6,
         },
         norms=_FOUR_NORMS,
@@ -188,12 +166,7 @@ _KINDS: dict[str, Kind] = {
         "SmolLM3ForCausalLM",
         {
             **_LLAMA,
-            "vocab_size": 128256,
-            "hidden_size": 2048,
-            "num_hidden_layers": 36,
-            "num_attention_heads": 16,
-            "num_key_value_heads": 4,
-            "max_position_embeddings": 32768,
+            **sizes(36, 2048, 16, 4, 11008, 128256, 32768),
             "use_sliding_window": False,
             "no_rope_layer_interval": 4,
             "tie_word_embeddings": True,
@@ -205,12 +178,7 @@ _KINDS: dict[str, Kind] = {
         "CohereForCausalLM",
         {
             **_LLAMA,
-            "vocab_size": 256000,
-            "hidden_size": 8192,
-            "intermediate_size": 22528,
-            "num_hidden_layers": 40,
-            "num_attention_heads": 64,
-            "max_position_embeddings": 8192,
+            **sizes(40, 8192, 64, None, 22528, 256000, 8192),
             "use_qk_norm": False,
             "tie_word_embeddings": True,
         },
@@ -226,11 +194,7 @@ _KINDS: dict[str, Kind] = {
         "StableLmForCausalLM",
         {
             **_LLAMA,
-            "vocab_size": 50304,
-            "hidden_size": 2560,
-            "intermediate_size": 6912,
-            "num_key_value_heads": 32,
-            "max_position_embeddings": 4096,
+            **sizes(32, 2560, 32, 32, 6912, 50304, 4096),
             "use_qkv_bias": False,
             "qk_layernorm": False,
             "use_parallel_residual": False,
@@ -250,10 +214,7 @@ _KINDS: dict[str, Kind] = {
         "PhiForCausalLM",
         {
             **_LLAMA,
-            "vocab_size": 51200,
-            "hidden_size": 2048,
-            "intermediate_size": 8192,
-            "num_hidden_layers": 24,
+            **sizes(24, 2048, 32, None, 8192, 51200, 2048),
             "hidden_act": "gelu_new",
             "resid_pdrop": 0.0,
             "qk_layernorm": False,
@@ -276,14 +237,7 @@ _KINDS: dict[str, Kind] = {
     ),
     "phi3": Kind(
         "Phi3ForCausalLM",
-        {
-            **_LLAMA,
-            "vocab_size": 32064,
-            "hidden_size": 3072,
-            "intermediate_size": 8192,
-            "max_position_embeddings": 4096,
-            "resid_pdrop": 0.0,
-        },
+        {**_LLAMA, **sizes(32, 3072, 32, None, 8192, 32064, 4096), "resid_pdrop": 0.0},
         qkv_bias=False,
         o_bias=False,
         up=("gate_up_proj",),
@@ -295,14 +249,8 @@ _KINDS: dict[str, Kind] = {
         "Starcoder2ForCausalLM",
         {
             **_LLAMA,
-            "vocab_size": 49152,
-            "hidden_size": 3072,
-            "intermediate_size": 12288,
-            "num_hidden_layers": 30,
-            "num_attention_heads": 24,
-            "num_key_value_heads": 2,
+            **sizes(30, 3072, 24, 2, 12288, 49152, 4096),
             "hidden_act": "gelu_pytorch_tanh",
-            "max_position_embeddings": 4096,
             "use_bias": True,
             "residual_dropout": 0.0,
             "tie_word_embeddings": True,
@@ -386,7 +334,9 @@ class _Decoder:
             turned = (self.heads + self.kv) * int(self.size * self._turned_part())
             b.step(ops.ROTARY, reads=turned, gives=turned)
         window = kind.window(c, layer)
-        b.attention(self.heads, self.kv, self.size, window=window, share=c["attention_dropout"])
+        how = "capped" if c.get("attn_logit_softcapping") else kind.attention
+        share = c["attention_dropout"]
+        b.attention(self.heads, self.kv, self.size, window=window, share=share, how=how)
         self._dropout()
 
     def _head_norm(self, path: str, heads: int) -> None:
