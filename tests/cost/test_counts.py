@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -22,9 +21,14 @@ from lora_magic.cost.model import Model
 from lora_magic.errors import AdapterError
 from tests.cost import test_decoders, test_other_models
 
+_LAYERS = ("num_hidden_layers", "n_layer", "n_layers")
+
 #: Model type → a tiny config of every architecture that a plan knows.
 TINY: dict[str, dict[str, Any]] = {
-    kind: {**configs[0], **test_other_models.TOKENS}
+    kind: {
+        **{key: 2 if key in _LAYERS else value for key, value in configs[0].items()},
+        **test_other_models.TOKENS,
+    }
     for kind, configs in {**test_decoders.CHANGED, **test_other_models.CHANGED}.items()
 }
 # It has no heads of keys and values apart, and reads no such value.
@@ -88,16 +92,12 @@ def _found(kind: str) -> Model:
     return function({"model_type": kind, **TINY[kind]}, "this model")
 
 
+@cache
 def _meta(kind: str) -> Any:
     if kind in test_other_models.CHANGED:
         return test_other_models.meta(kind, TINY[kind])
     with torch.device("meta"):
         return AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **TINY[kind]))
-
-
-@cache
-def _true(kind: str) -> Shapes:
-    return shapes_of(_meta(kind))
 
 
 def _answer(shapes: Shapes, spec: AdapterSpec) -> object:
@@ -110,9 +110,9 @@ def _answer(shapes: Shapes, spec: AdapterSpec) -> object:
 
 @pytest.mark.parametrize("kind", TINY)
 def test_each_method_counts_the_same_from_a_config_as_on_the_meta_device(kind: str) -> None:
-    found = _found(kind).shapes
+    found, true = _found(kind).shapes, shapes_of(_meta(kind))
     for name, spec in SPECS.items():
-        assert _answer(found, spec) == _answer(_true(kind), spec), name
+        assert _answer(found, spec) == _answer(true, spec), name
 
 
 @pytest.mark.parametrize("kind", TINY)
@@ -157,48 +157,48 @@ def _by_peft(model: Any, config: Any) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         wrapped = peft.get_peft_model(model, config)
-    count = sum(value.numel() for value in wrapped.parameters() if value.requires_grad)
+    # AdaLoRA's `ranknum` is how many ranks are left, a number without a gradient.
+    trained = [p for n, p in wrapped.named_parameters() if p.requires_grad and "ranknum" not in n]
     wrapped.base_model.unload()
-    return count
+    return sum(value.numel() for value in trained)
 
 
-def _configs(kind: str, model: Any) -> Iterator[tuple[str, Any]]:
-    paths = _linear(kind, model)
-    where: dict[str, Any] = {"target_modules": paths, "fan_in_fan_out": kind == "gpt2"}
-    yield "all linear layers", peft.LoraConfig(r=R, **where)
-    yield "magnitudes", peft.LoraConfig(r=R, use_dora=True, **where)
-    if any(name.endswith(".bias") for name, _ in model.named_parameters()):
-        yield "biases", peft.LoraConfig(r=R, bias="all", **where)
-    words = [path for path, m in model.named_modules() if m is model.get_input_embeddings()]
-    yield "words", peft.LoraConfig(r=R, target_modules=words)
-    pattern = {paths[0]: R + 2, paths[-1]: R + 1}
-    yield "ranks", peft.LoraConfig(r=R, rank_pattern=pattern, **where)
+def _where(kind: str, model: Any) -> dict[str, Any]:
+    return {"target_modules": _linear(kind, model), "fan_in_fan_out": kind == "gpt2"}
 
 
 @pytest.mark.parametrize("kind", TINY)
 def test_lora_counts_as_peft(kind: str) -> None:
     found, model = _found(kind), _meta(kind)
-    for name, config in _configs(kind, model):
-        expected, spec = _by_peft(model, config), SPECS.get(name)
-        if name == "words":
-            spec = _spec(targets=",".join(config.target_modules))
-        if name == "ranks":
-            spec = _spec(rank_pattern=tuple(config.rank_pattern.items()))
-        if name == "biases":
-            # PEFT trains those named `bias`, not a state space's `dt_bias`.
-            others = [p for n, p in model.named_parameters() if n.endswith("_bias")]
-            expected += sum(value.numel() for value in others)
-        assert spec is not None
-        assert trainable(found, spec) == expected, name
+    where = _where(kind, model)
+    assert trainable(found, _spec()) == _by_peft(model, peft.LoraConfig(r=R, **where))
+    words = [path for path, m in model.named_modules() if m is model.get_input_embeddings()]
+    config = peft.LoraConfig(r=R, target_modules=words)
+    assert trainable(found, _spec(targets=words[0])) == _by_peft(model, config)
+
+
+@pytest.mark.parametrize("kind", TINY)
+def test_dora_with_ranks_by_module_and_biases_counts_as_peft(kind: str) -> None:
+    model = _meta(kind)
+    where = _where(kind, model)
+    paths = where["target_modules"]
+    ranks = {paths[0]: R + 2, paths[-1]: R + 1}
+    biases = [n for n, _ in model.named_parameters() if n.endswith(("bias", "_bias"))]
+    bias = "all" if biases else "none"
+    config = peft.LoraConfig(r=R, use_dora=True, bias=bias, rank_pattern=ranks, **where)
+    # PEFT trains those named `bias`, not a state space's `dt_bias`.
+    others = [p for n, p in model.named_parameters() if n.endswith("_bias")]
+    expected = _by_peft(model, config) + sum(value.numel() for value in others)
+    spec = _spec(dora=True, bias=bias, rank_pattern=tuple(ranks.items()))
+    assert trainable(_found(kind), spec) == expected
 
 
 @pytest.mark.parametrize("kind", TINY)
 def test_adalora_counts_as_peft(kind: str) -> None:
     model = _meta(kind)
-    where = {"target_modules": _linear(kind, model), "fan_in_fan_out": kind == "gpt2"}
-    spec = SPECS["adalora"]
-    config = peft.AdaLoraConfig(target_r=R, init_r=first_rank(R), total_step=10, **where)
-    assert trainable(_found(kind), spec) == _by_peft(model, config)
+    ranks = {"target_r": R, "init_r": first_rank(R), "total_step": 10}
+    config = peft.AdaLoraConfig(**ranks, **_where(kind, model))
+    assert trainable(_found(kind), SPECS["adalora"]) == _by_peft(model, config)
 
 
 @pytest.mark.parametrize("kind", SCALED)

@@ -128,7 +128,10 @@ CHANGED: dict[str, list[dict[str, Any]]] = {
         {**_T5, "num_layers": 4, "num_decoder_layers": 2},
     ],
     "bart": [_BART, {**_BART, "decoder_layers": 5, "tie_word_embeddings": False}],
-    "mixtral": [{**_MIXTRAL, "head_dim": 16}, {**_MIXTRAL, "num_key_value_heads": 1, "tie_word_embeddings": True}],
+    "mixtral": [
+        {**_MIXTRAL, "head_dim": 16},
+        {**_MIXTRAL, "num_key_value_heads": 1, "tie_word_embeddings": True},
+    ],
     "olmoe": [
         {**_OLMOE, "attention_bias": True, "tie_word_embeddings": True},
         {**_OLMOE, **_ALIKE},
@@ -175,7 +178,13 @@ CHANGED: dict[str, list[dict[str, Any]]] = {
         },
         {**_GROUPED, **_SCAN, "num_experts": 1, "tie_word_embeddings": True},
         {
-            **{**_GROUPED, **_SCAN, "num_experts": 2, "attn_layer_period": 1, "attn_layer_offset": 0},
+            **{
+                **_GROUPED,
+                **_SCAN,
+                "num_experts": 2,
+                "attn_layer_period": 1,
+                "attn_layer_offset": 0,
+            },
             **{"expert_layer_period": 3, "expert_layer_offset": 2},
         },
         {**_GROUPED, **_SCAN, "num_experts": 2, "mamba_proj_bias": True, "mamba_conv_bias": False},
@@ -256,7 +265,7 @@ def test_a_missing_value_is_the_default_of_its_config_class(kind: str) -> None:
 def test_a_classifier_has_the_head_that_transformers_gives_it(kind: str) -> None:
     values = CHANGED[kind][0]
     if CONFIG_MAPPING[kind] not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING or kind in _BOTH:
-        with pytest.raises(BaseModelError, match="no classifier|encoder-decoder"):
+        with pytest.raises(BaseModelError, match=r"no classifier|encoder-decoder"):
             _found(kind, {**values, LABELS: 3})
         return
     found = _found(kind, {**values, LABELS: 3})
