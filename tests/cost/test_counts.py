@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from functools import cache
 from typing import Any
@@ -9,13 +10,16 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
+from transformers.integrations.bitsandbytes import replace_with_bnb_linear
+from transformers.quantizers.auto import AutoHfQuantizer
 
 from lora_magic.adapters.bridge.library import peft
 from lora_magic.adapters.read_shapes import shapes_of
 from lora_magic.adapters.shapes import Shapes
 from lora_magic.adapters.spec import AdapterSpec, first_rank
 from lora_magic.cost.architectures import function_of
+from lora_magic.cost.builder import left_whole, with_bits
 from lora_magic.cost.count import planned, trainable
 from lora_magic.cost.model import Model
 from lora_magic.errors import AdapterError
@@ -46,6 +50,13 @@ PREFIXED = [
     *("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "olmo2", "granite", "smollm3"),
     *("gpt2", "gpt_neox", "gptj", "opt", "bloom", "mixtral", "olmoe", "qwen2_moe", "qwen3_moe"),
     *("falcon_h1", "phi", "phi3", "starcoder2", "cohere", "stablelm"),
+]
+
+#: One of each kind: fused and grouped queries, Conv1D, tied heads, experts, state spaces, both ends.
+SAMPLE = [
+    *("llama", "qwen3", "gemma2", "phi3", "gpt2", "gpt_bigcode", "bloom", "falcon", "opt", "bert"),
+    *("deberta-v2", "t5", "bart", "mixtral", "qwen2_moe", "deepseek_v3", "mamba2", "falcon_h1"),
+    "jamba",
 ]
 
 #: Linear layers that choose experts, or that PEFT does not adapt in an architecture.
@@ -177,7 +188,7 @@ def test_lora_counts_as_peft(kind: str) -> None:
     assert trainable(found, _spec(targets=words[0])) == _by_peft(model, config)
 
 
-@pytest.mark.parametrize("kind", TINY)
+@pytest.mark.parametrize("kind", SAMPLE)
 def test_dora_with_ranks_by_module_and_biases_counts_as_peft(kind: str) -> None:
     model = _meta(kind)
     where = _where(kind, model)
@@ -193,7 +204,7 @@ def test_dora_with_ranks_by_module_and_biases_counts_as_peft(kind: str) -> None:
     assert trainable(_found(kind), spec) == expected
 
 
-@pytest.mark.parametrize("kind", TINY)
+@pytest.mark.parametrize("kind", SAMPLE)
 def test_adalora_counts_as_peft(kind: str) -> None:
     model = _meta(kind)
     ranks = {"target_r": R, "init_r": first_rank(R), "total_step": 10}
@@ -217,3 +228,40 @@ def test_virtual_tokens_count_as_peft(kind: str) -> None:
             wrapped = peft.get_peft_model(_meta(kind), config)
         count = sum(value.numel() for value in wrapped.parameters() if value.requires_grad)
         assert trainable(_found(kind), SPECS[name]) == count, name
+
+
+# transformers keeps some of T5's layers in float32; encoder-decoders are not loaded here.
+@pytest.mark.parametrize("kind", [kind for kind in TINY if kind != "t5"])
+def test_bitsandbytes_quantises_the_layers_that_the_config_alone_says(kind: str) -> None:
+    found = _found(kind)
+    shapes = with_bits(found.shapes, 4, left_whole(found))
+    model = copy.deepcopy(_meta(kind))
+    config = BitsAndBytesConfig(load_in_4bit=True)
+    quantizer = AutoHfQuantizer.from_config(config)
+    left = quantizer.get_modules_to_not_convert(model, None, model._keep_in_fp32_modules)
+    true = shapes_of(replace_with_bnb_linear(model, left, config))
+    of_four = [path for path, module in true.modules.items() if module.bits == 4]
+    assert [path for path, module in shapes.modules.items() if module.bits == 4] == of_four
+    assert shapes.total == true.total
+
+
+#: Model type, its config's values, and what its authors say in billions: all parameters, active.
+PUBLISHED: list[tuple[str, dict[str, Any], float, float]] = [
+    ("mixtral", {}, 46.7, 12.9),
+    ("olmoe", {"intermediate_size": 1024}, 6.9, 1.3),
+    ("qwen2_moe", {}, 14.3, 2.7),
+    ("qwen3_moe", {"num_hidden_layers": 48, "head_dim": 128}, 30.5, 3.3),
+    ("deepseek_v3", {}, 671.0, 37.6),
+    ("jamba", {}, 51.6, 12.1),
+]
+
+
+@pytest.mark.parametrize(("kind", "values", "whole", "active"), PUBLISHED)
+def test_experts_have_the_published_sizes(
+    kind: str, values: dict[str, Any], whole: float, active: float
+) -> None:
+    function = function_of(kind)
+    assert function is not None
+    model = function({"model_type": kind, **values}, kind)
+    assert model.parameters / 1e9 == pytest.approx(whole, abs=0.06)
+    assert model.active / 1e9 == pytest.approx(active, abs=0.06)
