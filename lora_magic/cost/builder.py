@@ -33,6 +33,9 @@ LABELS = "labels of the classifier"
 #: The end of the name of transformers' classifiers.
 CLASSIFIER = "ForSequenceClassification"
 
+#: The most modules that are written down: a hundred times those of the largest models.
+_MOST = 300_000
+
 
 class Builder:
     """The modules and steps so far.
@@ -63,13 +66,24 @@ class Builder:
         class_name: str = "",
         plain_lookup: bool = True,
     ) -> None:
-        """A module; the containers above it come first, if they are new."""
+        """A module; the containers above it come first, if they are new.
+
+        Raises `ValueError` for a size that no module has.
+        """
+        least = 1 if kind == OTHER else 0
+        for name, shape in parameters:
+            if any(type(side) is not int or side < least for side in shape):
+                raise ValueError(f"{path}.{name} would have the sizes {shape}")
         parts = path.split(".")
         for end in range(1, len(parts)):
             above = ".".join(parts[:end])
             if above not in self._known:
                 self._known.add(above)
                 self.modules.setdefault(above, ModuleShape(above, OTHER))
+        if len(self.modules) > _MOST:
+            raise BaseModelError(
+                f"a model of more than {_MOST:,} modules is not planned. Correct its config."
+            )
         self._known.add(path)
         self.modules[path] = ModuleShape(path, kind, parameters, class_name, plain_lookup)
 
@@ -93,13 +107,17 @@ class Builder:
         *,
         reads: str = "",
         conv1d: bool = False,
+        class_name: str = "Linear",
     ) -> None:
-        """A linear layer; those that read the same tensor of a block give it the same name."""
+        """A linear layer; those that read the same tensor of a block give it the same name.
+
+        Another `class_name` than torch's is one that bitsandbytes does not quantise.
+        """
         weight = (inputs, outputs) if conv1d else (outputs, inputs)
         parameters: Parameters = (("weight", weight),)
         if bias:
             parameters += (("bias", (outputs,)),)
-        kind, name = (CONV1D, "Conv1D") if conv1d else (LINEAR, "Linear")
+        kind, name = (CONV1D, "Conv1D") if conv1d else (LINEAR, class_name)
         self.add(path, kind, parameters, name)
         self.step(ops.LINEAR, reads=inputs, gives=outputs, path=path, input=reads or path)
 
@@ -328,15 +346,37 @@ class Builder:
 def with_bits(shapes: Shapes, bits: int | None, skipped: frozenset[str]) -> Shapes:
     """Shapes whose linear layers bitsandbytes quantises, all but those in `skipped`.
 
-    It quantises modules that are linear layers (Conv1D too), never embeddings and never the 3D
-    parameters of stacked experts.
+    transformers has it quantise torch's own linear layers and Conv1D: no class of a model's own
+    such as Falcon's, no embeddings and no 3D parameters of stacked experts.
     """
     if bits is None:
         return shapes
     modules = {
         path: replace(module, bits=bits)
-        if module.kind in (LINEAR, CONV1D) and path not in skipped
+        if module.class_name in ("Linear", "Conv1D") and path not in skipped
         else module
         for path, module in shapes.modules.items()
     }
     return replace(shapes, modules=modules)
+
+
+def left_whole(model: Model, named: list[Any] | None = None) -> frozenset[str]:
+    """The modules that are not quantised while loading: those that a config has `named`.
+
+    By default the output layer, tied weights and the last module, as transformers chooses them; of
+    a classifier its head and pooler.
+    """
+    shapes = model.shapes
+    if named is None and not model.head:
+        ties = [name.rpartition(".")[0] for pair in shapes.ties.items() for name in pair]
+        last = [path for path, module in shapes.modules.items() if module.parameters][-1:]
+        return frozenset([*([shapes.output] if shapes.output else []), *ties, *last])
+    ends = tuple(map(str, named or ()))
+    return frozenset(
+        path
+        for path in shapes.modules
+        if path in model.head
+        or path.endswith(ends)
+        or any(path.startswith(f"{end}.") for end in ends)
+        or (named is None and "pooler" in path)
+    )

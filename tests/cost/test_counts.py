@@ -52,7 +52,7 @@ PREFIXED = [
     *("falcon_h1", "phi", "phi3", "starcoder2", "cohere", "stablelm"),
 ]
 
-#: One of each kind: fused and grouped queries, Conv1D, tied heads, experts, state spaces, both ends.
+#: One of each kind: fused and grouped queries, Conv1D, tied heads, experts, state spaces.
 SAMPLE = [
     *("llama", "qwen3", "gemma2", "phi3", "gpt2", "gpt_bigcode", "bloom", "falcon", "opt", "bert"),
     *("deberta-v2", "t5", "bart", "mixtral", "qwen2_moe", "deepseek_v3", "mamba2", "falcon_h1"),

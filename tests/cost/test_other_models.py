@@ -28,6 +28,7 @@ from lora_magic.base.task import task_of
 from lora_magic.cost import peft_names
 from lora_magic.cost.architectures import FAMILIES, function_of
 from lora_magic.cost.builder import LABELS
+from lora_magic.cost.config import model_of
 from lora_magic.cost.model import Model
 from lora_magic.errors import BaseModelError
 
@@ -300,3 +301,22 @@ def test_a_token_passes_all_but_the_experts_that_are_not_chosen(kind: str, at: i
         if value.dim() == 3 and "experts" in path:
             idle += value.numel() * (1 - model.config.num_experts_per_tok / len(value))
     assert _found(kind, values).active == round(sum(p.numel() for p in model.parameters()) - idle)
+
+
+@pytest.mark.parametrize("kind", CHANGED)
+@pytest.mark.parametrize("nonsense", [-1, 2.5, "many", float("nan"), [1, 2]])
+def test_a_size_that_is_none_is_refused_in_one_line(kind: str, nonsense: object) -> None:
+    whole = AutoConfig.for_model(kind, **CHANGED[kind][0], **TOKENS).to_dict()
+    numbers = [key for key in CHANGED[kind][0] if isinstance(whole.get(key), int)]
+    for key in numbers:
+        if _unread(kind, key) or isinstance(whole[key], bool):
+            continue
+        with pytest.raises(BaseModelError) as refused:
+            model_of({**whole, key: nonsense})
+        assert "\n" not in str(refused.value), key
+
+
+def _unread(kind: str, key: str) -> bool:
+    """Does no size depend on this value, or is a negative one a value?"""
+    heads = kind == "mamba2" and key == "head_dim"  # its heads share the width
+    return heads or key in ("n_group", "topk_group", "first_k_dense_replace")
