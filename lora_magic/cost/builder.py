@@ -66,7 +66,14 @@ class Builder:
         class_name: str = "",
         plain_lookup: bool = True,
     ) -> None:
-        """A module; the containers above it come first, if they are new."""
+        """A module; the containers above it come first, if they are new.
+
+        Raises `ValueError` for a size that no module has.
+        """
+        least = 1 if kind == OTHER else 0
+        for name, shape in parameters:
+            if any(type(side) is not int or side < least for side in shape):
+                raise ValueError(f"{path}.{name} would have the sizes {shape}")
         parts = path.split(".")
         for end in range(1, len(parts)):
             above = ".".join(parts[:end])

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
+from transformers.integrations.bitsandbytes import replace_with_bnb_linear
+from transformers.quantizers.auto import AutoHfQuantizer
 
 from lora_magic.adapters.bridge.library import peft
 from lora_magic.adapters.read_shapes import shapes_of
 from lora_magic.adapters.shapes import Shapes
 from lora_magic.adapters.spec import AdapterSpec, first_rank
 from lora_magic.cost.architectures import function_of
+from lora_magic.cost.builder import left_whole, with_bits
 from lora_magic.cost.count import planned, trainable
 from lora_magic.cost.model import Model
 from lora_magic.errors import AdapterError
 from tests.cost import test_decoders, test_other_models
 
+_LAYERS = ("num_hidden_layers", "n_layer", "n_layers")
+
 #: Model type → a tiny config of every architecture that a plan knows.
 TINY: dict[str, dict[str, Any]] = {
-    kind: {**configs[0], **test_other_models.TOKENS}
+    kind: {
+        **{key: 2 if key in _LAYERS else value for key, value in configs[0].items()},
+        **test_other_models.TOKENS,
+    }
     for kind, configs in {**test_decoders.CHANGED, **test_other_models.CHANGED}.items()
 }
 # It has no heads of keys and values apart, and reads no such value.
@@ -42,6 +50,13 @@ PREFIXED = [
     *("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "olmo2", "granite", "smollm3"),
     *("gpt2", "gpt_neox", "gptj", "opt", "bloom", "mixtral", "olmoe", "qwen2_moe", "qwen3_moe"),
     *("falcon_h1", "phi", "phi3", "starcoder2", "cohere", "stablelm"),
+]
+
+#: One of each kind: fused and grouped queries, Conv1D, tied heads, experts, state spaces.
+SAMPLE = [
+    *("llama", "qwen3", "gemma2", "phi3", "gpt2", "gpt_bigcode", "bloom", "falcon", "opt", "bert"),
+    *("deberta-v2", "t5", "bart", "mixtral", "qwen2_moe", "deepseek_v3", "mamba2", "falcon_h1"),
+    "jamba",
 ]
 
 #: Linear layers that choose experts, or that PEFT does not adapt in an architecture.
@@ -88,16 +103,12 @@ def _found(kind: str) -> Model:
     return function({"model_type": kind, **TINY[kind]}, "this model")
 
 
+@cache
 def _meta(kind: str) -> Any:
     if kind in test_other_models.CHANGED:
         return test_other_models.meta(kind, TINY[kind])
     with torch.device("meta"):
         return AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **TINY[kind]))
-
-
-@cache
-def _true(kind: str) -> Shapes:
-    return shapes_of(_meta(kind))
 
 
 def _answer(shapes: Shapes, spec: AdapterSpec) -> object:
@@ -110,9 +121,9 @@ def _answer(shapes: Shapes, spec: AdapterSpec) -> object:
 
 @pytest.mark.parametrize("kind", TINY)
 def test_each_method_counts_the_same_from_a_config_as_on_the_meta_device(kind: str) -> None:
-    found = _found(kind).shapes
+    found, true = _found(kind).shapes, shapes_of(_meta(kind))
     for name, spec in SPECS.items():
-        assert _answer(found, spec) == _answer(_true(kind), spec), name
+        assert _answer(found, spec) == _answer(true, spec), name
 
 
 @pytest.mark.parametrize("kind", TINY)
@@ -157,48 +168,48 @@ def _by_peft(model: Any, config: Any) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         wrapped = peft.get_peft_model(model, config)
-    count = sum(value.numel() for value in wrapped.parameters() if value.requires_grad)
+    # AdaLoRA's `ranknum` is how many ranks are left, a number without a gradient.
+    trained = [p for n, p in wrapped.named_parameters() if p.requires_grad and "ranknum" not in n]
     wrapped.base_model.unload()
-    return count
+    return sum(value.numel() for value in trained)
 
 
-def _configs(kind: str, model: Any) -> Iterator[tuple[str, Any]]:
-    paths = _linear(kind, model)
-    where: dict[str, Any] = {"target_modules": paths, "fan_in_fan_out": kind == "gpt2"}
-    yield "all linear layers", peft.LoraConfig(r=R, **where)
-    yield "magnitudes", peft.LoraConfig(r=R, use_dora=True, **where)
-    if any(name.endswith(".bias") for name, _ in model.named_parameters()):
-        yield "biases", peft.LoraConfig(r=R, bias="all", **where)
-    words = [path for path, m in model.named_modules() if m is model.get_input_embeddings()]
-    yield "words", peft.LoraConfig(r=R, target_modules=words)
-    pattern = {paths[0]: R + 2, paths[-1]: R + 1}
-    yield "ranks", peft.LoraConfig(r=R, rank_pattern=pattern, **where)
+def _where(kind: str, model: Any) -> dict[str, Any]:
+    return {"target_modules": _linear(kind, model), "fan_in_fan_out": kind == "gpt2"}
 
 
 @pytest.mark.parametrize("kind", TINY)
 def test_lora_counts_as_peft(kind: str) -> None:
     found, model = _found(kind), _meta(kind)
-    for name, config in _configs(kind, model):
-        expected, spec = _by_peft(model, config), SPECS.get(name)
-        if name == "words":
-            spec = _spec(targets=",".join(config.target_modules))
-        if name == "ranks":
-            spec = _spec(rank_pattern=tuple(config.rank_pattern.items()))
-        if name == "biases":
-            # PEFT trains those named `bias`, not a state space's `dt_bias`.
-            others = [p for n, p in model.named_parameters() if n.endswith("_bias")]
-            expected += sum(value.numel() for value in others)
-        assert spec is not None
-        assert trainable(found, spec) == expected, name
+    where = _where(kind, model)
+    assert trainable(found, _spec()) == _by_peft(model, peft.LoraConfig(r=R, **where))
+    words = [path for path, m in model.named_modules() if m is model.get_input_embeddings()]
+    config = peft.LoraConfig(r=R, target_modules=words)
+    assert trainable(found, _spec(targets=words[0])) == _by_peft(model, config)
 
 
-@pytest.mark.parametrize("kind", TINY)
+@pytest.mark.parametrize("kind", SAMPLE)
+def test_dora_with_ranks_by_module_and_biases_counts_as_peft(kind: str) -> None:
+    model = _meta(kind)
+    where = _where(kind, model)
+    paths = where["target_modules"]
+    ranks = {paths[0]: R + 2, paths[-1]: R + 1}
+    biases = [n for n, _ in model.named_parameters() if n.endswith(("bias", "_bias"))]
+    bias = "all" if biases else "none"
+    config = peft.LoraConfig(r=R, use_dora=True, bias=bias, rank_pattern=ranks, **where)
+    # PEFT trains those named `bias`, not a state space's `dt_bias`.
+    others = [p for n, p in model.named_parameters() if n.endswith("_bias")]
+    expected = _by_peft(model, config) + sum(value.numel() for value in others)
+    spec = _spec(dora=True, bias=bias, rank_pattern=tuple(ranks.items()))
+    assert trainable(_found(kind), spec) == expected
+
+
+@pytest.mark.parametrize("kind", SAMPLE)
 def test_adalora_counts_as_peft(kind: str) -> None:
     model = _meta(kind)
-    where = {"target_modules": _linear(kind, model), "fan_in_fan_out": kind == "gpt2"}
-    spec = SPECS["adalora"]
-    config = peft.AdaLoraConfig(target_r=R, init_r=first_rank(R), total_step=10, **where)
-    assert trainable(_found(kind), spec) == _by_peft(model, config)
+    ranks = {"target_r": R, "init_r": first_rank(R), "total_step": 10}
+    config = peft.AdaLoraConfig(**ranks, **_where(kind, model))
+    assert trainable(_found(kind), SPECS["adalora"]) == _by_peft(model, config)
 
 
 @pytest.mark.parametrize("kind", SCALED)
@@ -217,3 +228,40 @@ def test_virtual_tokens_count_as_peft(kind: str) -> None:
             wrapped = peft.get_peft_model(_meta(kind), config)
         count = sum(value.numel() for value in wrapped.parameters() if value.requires_grad)
         assert trainable(_found(kind), SPECS[name]) == count, name
+
+
+# transformers keeps some of T5's layers in float32; encoder-decoders are not loaded here.
+@pytest.mark.parametrize("kind", [kind for kind in TINY if kind != "t5"])
+def test_bitsandbytes_quantises_the_layers_that_the_config_alone_says(kind: str) -> None:
+    found = _found(kind)
+    shapes = with_bits(found.shapes, 4, left_whole(found))
+    model = copy.deepcopy(_meta(kind))
+    config = BitsAndBytesConfig(load_in_4bit=True)
+    quantizer = AutoHfQuantizer.from_config(config)
+    left = quantizer.get_modules_to_not_convert(model, None, model._keep_in_fp32_modules)
+    true = shapes_of(replace_with_bnb_linear(model, left, config))
+    of_four = [path for path, module in true.modules.items() if module.bits == 4]
+    assert [path for path, module in shapes.modules.items() if module.bits == 4] == of_four
+    assert shapes.total == true.total
+
+
+#: Model type, its config's values, and what its authors say in billions: all parameters, active.
+PUBLISHED: list[tuple[str, dict[str, Any], float, float]] = [
+    ("mixtral", {}, 46.7, 12.9),
+    ("olmoe", {"intermediate_size": 1024}, 6.9, 1.3),
+    ("qwen2_moe", {}, 14.3, 2.7),
+    ("qwen3_moe", {"num_hidden_layers": 48, "head_dim": 128}, 30.5, 3.3),
+    ("deepseek_v3", {}, 671.0, 37.6),
+    ("jamba", {}, 51.6, 12.1),
+]
+
+
+@pytest.mark.parametrize(("kind", "values", "whole", "active"), PUBLISHED)
+def test_experts_have_the_published_sizes(
+    kind: str, values: dict[str, Any], whole: float, active: float
+) -> None:
+    function = function_of(kind)
+    assert function is not None
+    model = function({"model_type": kind, **values}, kind)
+    assert model.parameters / 1e9 == pytest.approx(whole, abs=0.06)
+    assert model.active / 1e9 == pytest.approx(active, abs=0.06)

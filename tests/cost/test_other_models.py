@@ -28,6 +28,7 @@ from lora_magic.base.task import task_of
 from lora_magic.cost import peft_names
 from lora_magic.cost.architectures import FAMILIES, function_of
 from lora_magic.cost.builder import LABELS
+from lora_magic.cost.config import model_of
 from lora_magic.cost.model import Model
 from lora_magic.errors import BaseModelError
 
@@ -128,7 +129,10 @@ CHANGED: dict[str, list[dict[str, Any]]] = {
         {**_T5, "num_layers": 4, "num_decoder_layers": 2},
     ],
     "bart": [_BART, {**_BART, "decoder_layers": 5, "tie_word_embeddings": False}],
-    "mixtral": [{**_MIXTRAL, "head_dim": 16}, {**_MIXTRAL, "num_key_value_heads": 1, "tie_word_embeddings": True}],
+    "mixtral": [
+        {**_MIXTRAL, "head_dim": 16},
+        {**_MIXTRAL, "num_key_value_heads": 1, "tie_word_embeddings": True},
+    ],
     "olmoe": [
         {**_OLMOE, "attention_bias": True, "tie_word_embeddings": True},
         {**_OLMOE, **_ALIKE},
@@ -175,7 +179,13 @@ CHANGED: dict[str, list[dict[str, Any]]] = {
         },
         {**_GROUPED, **_SCAN, "num_experts": 1, "tie_word_embeddings": True},
         {
-            **{**_GROUPED, **_SCAN, "num_experts": 2, "attn_layer_period": 1, "attn_layer_offset": 0},
+            **{
+                **_GROUPED,
+                **_SCAN,
+                "num_experts": 2,
+                "attn_layer_period": 1,
+                "attn_layer_offset": 0,
+            },
             **{"expert_layer_period": 3, "expert_layer_offset": 2},
         },
         {**_GROUPED, **_SCAN, "num_experts": 2, "mamba_proj_bias": True, "mamba_conv_bias": False},
@@ -256,7 +266,7 @@ def test_a_missing_value_is_the_default_of_its_config_class(kind: str) -> None:
 def test_a_classifier_has_the_head_that_transformers_gives_it(kind: str) -> None:
     values = CHANGED[kind][0]
     if CONFIG_MAPPING[kind] not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING or kind in _BOTH:
-        with pytest.raises(BaseModelError, match="no classifier|encoder-decoder"):
+        with pytest.raises(BaseModelError, match=r"no classifier|encoder-decoder"):
             _found(kind, {**values, LABELS: 3})
         return
     found = _found(kind, {**values, LABELS: 3})
@@ -291,3 +301,23 @@ def test_a_token_passes_all_but_the_experts_that_are_not_chosen(kind: str, at: i
         if value.dim() == 3 and "experts" in path:
             idle += value.numel() * (1 - model.config.num_experts_per_tok / len(value))
     assert _found(kind, values).active == round(sum(p.numel() for p in model.parameters()) - idle)
+
+
+@pytest.mark.parametrize("kind", CHANGED)
+@pytest.mark.parametrize("nonsense", [-1, 2.5, "many", float("nan"), [1, 2]])
+def test_a_value_that_is_no_size_is_refused_in_one_line(kind: str, nonsense: object) -> None:
+    whole = AutoConfig.for_model(kind, **CHANGED[kind][0], **TOKENS).to_dict()
+    numbers = [key for key in CHANGED[kind][0] if isinstance(whole.get(key), int)]
+    for key in numbers:
+        if _unread(kind, key) or isinstance(whole[key], bool):
+            continue
+        with pytest.raises(BaseModelError) as refused:
+            model_of({**whole, key: nonsense})
+        assert "\n" not in str(refused.value), key
+
+
+def _unread(kind: str, key: str) -> bool:
+    """Does no size depend on this value here, or has it other values too?"""
+    own = kind == "mamba2" and key == "head_dim"  # its heads share the width
+    others = ("mamba_expand", "expand", "attn_layer_offset", "first_k_dense_replace")
+    return own or key in (*others, "n_group", "topk_group")

@@ -73,6 +73,13 @@ def head_size(name: str, width: int, heads: int) -> int:
     return width // heads
 
 
+def counted(**values: object) -> None:
+    """Raise `ValueError` for values that are no whole numbers from 1."""
+    for name, value in values.items():
+        if type(value) is not int or value < 1:
+            raise ValueError(f"{name} is {value!r}, expected a whole number from 1")
+
+
 def function_of(model_type: str) -> Callable[[Mapping[str, Any], str], Model] | None:
     """The function of a model type, called with a config's values and a name; None if unknown."""
     family = FAMILIES.get(model_type)

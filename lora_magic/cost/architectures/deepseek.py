@@ -12,7 +12,7 @@ from lora_magic.cost import ops
 from lora_magic.cost.builder import Builder
 from lora_magic.cost.model import Model
 
-from . import filled
+from . import counted, filled
 from .experts import decoder, gated
 
 _V3 = {
@@ -62,6 +62,7 @@ def deepseek_v3(config: Mapping[str, Any], name: str) -> Model:
 def _attention(b: Builder, at: str, c: Mapping[str, Any]) -> None:
     d, heads, bias = c["hidden_size"], c["num_attention_heads"], c["attention_bias"]
     rotated, plain, value = c["qk_rope_head_dim"], c["qk_nope_head_dim"], c["v_head_dim"]
+    counted(rotated=rotated, plain=plain, value=value)
     small, size = c["kv_lora_rank"], plain + rotated
     if c["q_lora_rank"] is None:
         b.linear(f"{at}.q_proj", heads * size, d, reads="attention")

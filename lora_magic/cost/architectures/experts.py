@@ -13,7 +13,7 @@ from lora_magic.cost import ops
 from lora_magic.cost.builder import Builder
 from lora_magic.cost.model import Model
 
-from . import filled, head_size
+from . import counted, filled, head_size
 
 _MIXTRAL = {
     "vocab_size": 32000,
@@ -149,6 +149,7 @@ def _window(c: Mapping[str, Any]) -> int | None:
 def _is_sparse(c: Mapping[str, Any], place: int) -> bool:
     """Does this layer have experts?"""
     dense = place in (c["mlp_only_layers"] or ())
+    counted(decoder_sparse_step=c["decoder_sparse_step"])
     return not dense and c["num_experts"] > 0 and (place + 1) % c["decoder_sparse_step"] == 0
 
 

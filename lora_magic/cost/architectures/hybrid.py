@@ -12,6 +12,7 @@ from typing import Any
 from lora_magic.cost.builder import Builder
 from lora_magic.cost.model import Model
 
+from . import counted
 from .experts import attention, gated, sizes, with_heads
 from .mamba import scanned, scanned2
 
@@ -102,6 +103,7 @@ def jamba(config: Mapping[str, Any], name: str) -> Model:
     """`JambaForCausalLM`: one layer in eight has attention, every second one has experts."""
     c = with_heads(config, _JAMBA, name, {"num_local_experts": "num_experts"})
     b, d = Builder(), c["hidden_size"]
+    counted(**{name: c[name] for name in ("attn_layer_period", "expert_layer_period")})
 
     def layer(at: str, place: int) -> None:
         if place % c["attn_layer_period"] == c["attn_layer_offset"]:

@@ -12,7 +12,7 @@ from lora_magic.cost import ops
 from lora_magic.cost.builder import Builder
 from lora_magic.cost.model import Model
 
-from . import filled
+from . import counted, filled
 
 _MAMBA = {
     "vocab_size": 50280,
@@ -142,6 +142,7 @@ def scanned2(
     norm: bool = True,
 ) -> None:
     """A mixer of Mamba's second kind: channels of a head share one decay."""
+    counted(groups=groups, state=state)
     wide = inner + 2 * groups * state
     own = tuple((name, (heads,)) for name in ("dt_bias", "A_log", "D"))
     b.add(at, parameters=own)

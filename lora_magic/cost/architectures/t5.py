@@ -101,8 +101,7 @@ def _attention(b: Builder, at: str, kind: str, c: Mapping[str, Any], first: bool
     source = "source" if kind == "EncDecAttention" else kind
     for part, reads in (("q", kind), ("k", source), ("v", source)):
         b.linear(f"{at}.{kind}.{part}", heads * size, d, reads=reads)
-    # A bias of relative positions is added to the scores.
-    b.attention(heads, heads, size, how="biased", share=c["dropout_rate"])
+    b.attention(heads, heads, size, share=c["dropout_rate"])
     b.linear(f"{at}.{kind}.o", d, heads * size)
     if first:
         rows = c["relative_attention_num_buckets"]
