@@ -180,6 +180,8 @@ class Block:
         if use.method in BOTTLENECK:
             yield f"{path} small", bottleneck(use, op.gives, use.ranks[path])
         elif use.method == "ia3":
+            scaled = op.reads if path in use.inputs else op.gives
+            yield f"{path} vector", Bytes(fixed=scaled * wide)
             if path not in use.inputs:
                 yield f"{path} scaled", Bytes(op.gives * size)
             elif size == wide:
@@ -201,6 +203,8 @@ class Block:
         else:
             # PEFT's layers read a copy in the factors' format, each its own.
             yield f"{op.path} wide", Bytes(op.reads * use.wide)
+        if spec.method == "adalora":
+            yield f"{op.path} A", Bytes(fixed=use.ranks[op.path] * op.reads * use.wide)
         if spec.dora:
             yield f"{op.path} results", Bytes(op.gives * (use.size + use.wide))
 
@@ -219,8 +223,9 @@ class Block:
         use, size = self._use, self._use.size
         of_all, of_keys = op.heads * op.size, op.kv_heads * op.size
         fused = any(one.kind == ops.LINEAR and one.gives == op.reads for one in self._steps)
-        if fused and any(one.kind == ops.ROTARY for one in self._steps):
-            # Queries and keys are turned into new tensors, but values are a part of the first one.
+        copied = use.by_matrix(op) and use.packed and size == use.wide
+        if fused and (copied or any(one.kind == ops.ROTARY for one in self._steps)):
+            # Queries and keys are turned or scaled into new tensors; values are a part of the first.
             yield "joined", Bytes((op.reads - of_keys) * size)
         if use.by_matrix(op):
             yield from self._of_matrix(op)

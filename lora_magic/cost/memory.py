@@ -14,7 +14,7 @@ from functools import lru_cache
 from lora_magic.adapters.shapes import CONV1D, LINEAR
 
 from . import ops
-from .activations import BOTTLENECK, VIRTUAL, Block, Bytes, Use, bottleneck, by_block
+from .activations import BOTTLENECK, Block, Bytes, Use, bottleneck, by_block
 from .count import trainable
 from .model import Model
 from .ops import Op
@@ -79,7 +79,7 @@ class _Known:
         """The moments of a pass."""
         use, model = self.use, self.use.model
         rows, length = setting.rows, setting.length
-        if use.method in VIRTUAL and setting.spec is not None:
+        if use.method == "prompt" and setting.spec is not None:
             length += setting.spec.virtual_tokens
         stream = rows * length * model.shapes.width * use.size
         if setting.checkpointing:
@@ -130,7 +130,7 @@ class _Known:
 
 @lru_cache(maxsize=32)
 def _known(model: Model, setting: Setting) -> _Known:
-    use = _use(model, setting)
+    use = use_of(model, setting)
     fixed = {"weights": weights(model, use.bits, use.size)}
     count = 0
     if setting.spec is not None:
@@ -148,7 +148,7 @@ def _known(model: Model, setting: Setting) -> _Known:
             first, times = groups.get(signature, (steps, 0))
             groups[signature] = first, times + 1
     kept, largest, work = Bytes(), Bytes(), set()
-    small = _between_blocks(use)
+    small = between_blocks(use)
     for steps, times in groups.values():
         block = Block(use, steps)
         own = block.kept() + small
@@ -177,7 +177,7 @@ def _alike(use: Use, op: Op) -> tuple[object, ...]:
     return (*same, use.ranks.get(path), path in use.inputs, own, use.bits.get(path))
 
 
-def _between_blocks(use: Use) -> Bytes:
+def between_blocks(use: Use) -> Bytes:
     """What a bottleneck after each block keeps."""
     ranks = [rank for path, rank in use.ranks.items() if path in use.model.shapes.blocks]
     if use.method not in BOTTLENECK or not ranks:
@@ -185,7 +185,8 @@ def _between_blocks(use: Use) -> Bytes:
     return bottleneck(use, use.model.shapes.width, ranks[0])
 
 
-def _use(model: Model, setting: Setting) -> Use:
+def use_of(model: Model, setting: Setting) -> Use:
+    """How a setting uses the modules of a model."""
     bits = bits_of(model, setting.bits)
     if setting.spec is None:
         return Use(model, setting, bits=bits)

@@ -118,6 +118,19 @@ def _bert(width: int, layers: int, words: int, **more: Any) -> dict[str, Any]:
     }
 
 
+def _opt(width: int, layers: int, words: int) -> dict[str, Any]:
+    return {
+        "model_type": "opt",
+        "hidden_size": width,
+        "word_embed_proj_dim": width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": width // 64,
+        "ffn_dim": 4 * width,
+        "vocab_size": words,
+        "max_position_embeddings": 2048,
+    }
+
+
 def _lora(rank: int, targets: str = "all-linear", **more: Any) -> dict[str, Any]:
     return {"rank": rank, "alpha": 2.0 * rank, "targets": targets, **more}
 
@@ -142,7 +155,80 @@ TUNED = (
     Case("bert-classifier", _bert(384, 6, 8000), 8, 256, _lora(8, "query,value"), labels=3),
 )
 #: Cases predicted before they were measured.
-CHECK: tuple[Case, ...] = ()
+CHECK = (
+    Case(
+        "a long text, LoRA",
+        _llama(256, 12, 704, 32000, num_key_value_heads=2),
+        2,
+        2048,
+        _lora(16),
+    ),
+    Case(
+        "a vocabulary of 128,000, all logits",
+        _llama(256, 4, 1024, 128_000, tie_word_embeddings=True),
+        1,
+        640,
+        _lora(8, "q_proj,v_proj"),
+        flags={"plain_step": True},
+    ),
+    Case("full fine-tuning", _llama(512, 6, 1408, 20000), 2, 128, {"method": "full"}),
+    Case(
+        "full fine-tuning, bf16, tied",
+        _llama(512, 4, 1408, 16000, tie_word_embeddings=True),
+        2,
+        256,
+        {"method": "full"},
+        "bf16",
+    ),
+    Case("GPT-2, Houlsby", _gpt2(512, 8, 16000), 4, 384, {"method": "houlsby", "rank": 32}),
+    Case("GPT-2, BitFit, bf16", _gpt2(512, 8, 16000), 4, 448, {"method": "bitfit"}, "bf16"),
+    Case(
+        "BERT, a classifier, LoRA", _bert(512, 8, 16000), 8, 384, _lora(8, "query,value"), labels=2
+    ),
+    Case(
+        "NF4, checkpointing",
+        _llama(1024, 8, 2816, 16000),
+        4,
+        512,
+        _lora(16),
+        "bf16",
+        4,
+        flags={"checkpointing": True},
+    ),
+    Case(
+        "an answer to a long text, bf16",
+        _llama(512, 8, 1408, 32000, num_key_value_heads=4),
+        4,
+        4000,
+        None,
+        "bf16",
+    ),
+    Case("OPT, LoRA with dropout", _opt(512, 8, 16000), 4, 512, _lora(8, dropout=0.05)),
+    Case("(IA)³, bf16", _llama(512, 12, 1408, 16000), 4, 640, {"method": "ia3"}, "bf16"),
+    Case(
+        "prefix tuning",
+        _llama(256, 8, 704, 4000, num_key_value_heads=2),
+        4,
+        512,
+        {"method": "prefix", "virtual_tokens": 16},
+    ),
+)
+
+#: What was predicted for them before the first measurement, in bytes.
+FROZEN = {
+    "a long text, LoRA": 1_178_063_872,
+    "a vocabulary of 128,000, all logits": 1_182_899_712,
+    "full fine-tuning": 1_113_118_720,
+    "full fine-tuning, bf16, tied": 607_704_064,
+    "GPT-2, Houlsby": 1_350_367_232,
+    "GPT-2, BitFit, bf16": 1_144_786_944,
+    "BERT, a classifier, LoRA": 1_763_559_472,
+    "NF4, checkpointing": 402_430_176,
+    "an answer to a long text, bf16": 508_515_328,
+    "OPT, LoRA with dropout": 1_238_343_680,
+    "(IA)³, bf16": 953_239_552,
+    "prefix tuning": 407_987_200,
+}
 
 
 def weights_of(session: Any) -> int:
