@@ -100,7 +100,7 @@ def cards(memory: Memory, room: int | None) -> int | None:
     return max(1, math.ceil(shared / left)) if left > 0 else None
 
 
-def tokens_a_second(weights: int, bandwidth: float) -> float | None:
+def tokens_a_second(weights: float, bandwidth: float) -> float | None:
     """Tokens a second that one prompt generates at most: each token reads all weights once."""
     return bandwidth / weights if bandwidth and weights else None
 

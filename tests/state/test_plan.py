@@ -290,4 +290,4 @@ def test_a_plan_of_another_model_leaves_the_session_alone(tiny: Session) -> None
     before = tiny.status().line
     tiny.plan(SIZES)
     assert tiny.status().line == before
-    assert len(tiny.history().to_frame()) == 2  # type: ignore[union-attr]
+    assert len(tiny.history().to_frame()) == 2
