@@ -49,6 +49,7 @@ def _words(call: Call) -> dict[str, Any]:
 
 
 def _plan(call: Call) -> object:
+    """Plan a model by its name, or by what the notebook calls it."""
     return call.session.plan(**_words(call), **call.flags)
 
 
