@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from lora_magic.adapters.methods import METHODS
@@ -64,12 +64,13 @@ def _changes(model: Model, work: Work, setting: Setting, room: int) -> Iterator[
             yield start
         yield from _lighter(model, start, room)
     for start in starts:
-        light = fit.resized(_checkpointed(start.setting), rows=1)
-        length = fit.most_length(model, light, room, memory(model, light).peak)
-        if _SHORTEST <= length < light.length:
-            flags = {"max_length": length, "batch_size": 1, **_flags(start.setting, light)}
-            told = _both(start.told, f"one row of {count(length)} tokens in a step")
-            yield Change(told, {**start.flags, **flags}, fit.resized(light, length=length))
+        light = _lightest(start)
+        peak = memory(model, light.setting).peak
+        length = fit.most_length(model, light.setting, room, peak)
+        if _SHORTEST <= length < light.setting.length:
+            told = f"{light.told} of {count(length)} tokens"
+            flags = {**light.flags, "max_length": length}
+            yield Change(told, flags, fit.resized(light.setting, length=length))
 
 
 def _starts(work: Work, setting: Setting) -> Iterator[Change]:
@@ -122,22 +123,32 @@ def _flags(before: Setting, after: Setting) -> dict[str, Any]:
 def _elsewhere(model: Model, work: Work, setting: Setting, needs: str) -> tuple[str, str]:
     """The smallest card on which it fits, as it is or changed; else how many of the largest."""
     starts = [Change("", {}, setting), *_starts(work, setting)]
-    for start in starts:
-        peak = memory(model, _on_a_card(work, start.setting)).peak
-        if (card := smallest(peak)) is not None:
+    tried = [_on_a_card(work, start) for start in (*starts, *map(_lightest, starts))]
+    for start in tried:
+        if (card := smallest(memory(model, start.setting).peak)) is not None:
             how = f"with {start.told} it" if start.told else "it"
             told = f"{needs}; {how} fits on one {card.title}"
             return told, line_of(work, {**start.flags, "gpu": card.name})
-    start, largest = starts[-1], max(CARDS.values(), key=lambda card: card.memory)
-    number = compute.cards(memory(model, _on_a_card(work, start.setting)), largest.room)
+    start, largest = tried[-1], max(CARDS.values(), key=lambda card: card.memory)
+    number = compute.cards(memory(model, start.setting), largest.room)
     many = f"it takes {count(number)} {largest.title}" if number else "no card holds one pass"
-    told = f"{needs}; {f'with {start.told} ' if start.told else ''}{many}"
+    told = f"{needs}; with {start.told} {many}"
     return told, line_of(work, {**start.flags, "gpu": largest.name})
 
 
-def _on_a_card(work: Work, setting: Setting) -> Setting:
+def _lightest(start: Change) -> Change:
+    """With checkpointing and one row in a step."""
+    light = fit.resized(_checkpointed(start.setting), rows=1)
+    checkpointing = "checkpointing and " if light.checkpointing else ""
+    told = _both(start.told, f"{checkpointing}one row in a step")
+    flags = {**start.flags, **_flags(start.setting, light), "batch_size": 1}
+    return Change(told, flags, light)
+
+
+def _on_a_card(work: Work, start: Change) -> Change:
     """As it would be loaded on a card: in 16 bits, unless a format was asked for."""
-    return setting.changed(cuda=True, dtype=setting.dtype if "dtype" in work.typed else "bf16")
+    dtype = start.setting.dtype if "dtype" in work.typed else "bf16"
+    return replace(start, setting=start.setting.changed(cuda=True, dtype=dtype))
 
 
 def savings(model: Model, work: Work, chosen: Way) -> list[tuple[int, Change]]:

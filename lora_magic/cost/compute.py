@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 from lora_magic.adapters.shapes import EMBEDDING
 
@@ -44,22 +45,30 @@ class Forward:
 def forward(model: Model, length: int) -> Forward:
     """The forward pass of one token among `length`; N is the matrices that it is multiplied by:
     those of the experts chosen for it, and no embedding."""
+    attention = sum(
+        4.0 * min(length, op.window or length) * op.heads * op.size
+        for op in model.ops
+        if op.kind == ops.ATTENTION
+    )
+    cache = model.shapes.cache
+    if not model.ops and cache is not None:
+        attention = 4.0 * length * cache.layers * model.shapes.width
+    blocks, output = _matrices(model)
+    return Forward(2.0 * blocks, attention, 2.0 * output)
+
+
+@lru_cache(maxsize=8)
+def _matrices(model: Model) -> tuple[int, int]:
+    """The matrices that a token passes, and the output layer's own, tied or not."""
     shapes = model.shapes
-    matrices = sum(
+    passed = sum(
         math.prod(shape)
         for path, _, shape in shapes.owned()
         if len(shape) > 1 and path != shapes.output and shapes.modules[path].kind != EMBEDDING
     )
     head = None if shapes.output is None else shapes.modules.get(shapes.output)
     output = math.prod(head.sides) if head is not None and head.carries_lora else 0
-    attention = sum(
-        4.0 * min(length, op.window or length) * op.heads * op.size
-        for op in model.ops
-        if op.kind == ops.ATTENTION
-    )
-    if not model.ops and shapes.cache is not None:
-        attention = 4.0 * length * shapes.cache.layers * shapes.width
-    return Forward(2.0 * max(0, matrices - model.inactive), attention, 2.0 * output)
+    return max(0, passed - model.inactive), output
 
 
 def operations(
@@ -100,7 +109,7 @@ def cards(memory: Memory, room: int | None) -> int | None:
     return max(1, math.ceil(shared / left)) if left > 0 else None
 
 
-def tokens_a_second(weights: int, bandwidth: float) -> float | None:
+def tokens_a_second(weights: float, bandwidth: float) -> float | None:
     """Tokens a second that one prompt generates at most: each token reads all weights once."""
     return bandwidth / weights if bandwidth and weights else None
 

@@ -30,12 +30,14 @@ def largest(peak: Callable[[int], int], room: int, most: int, known: Mapping[int
             seen[number] = peak(number)
         return seen[number]
 
-    if of(1) > room:
+    # What is known is enough for one end.
+    low = max((number for number, size in known.items() if size <= room), default=0)
+    high = min((number for number, size in known.items() if size > room), default=most + 1)
+    if not low and of(1) > room:
         return 0
-    if of(most) <= room:
+    if high > most and of(most) <= room:
         return most
-    low = max(number for number, size in seen.items() if size <= room)
-    high = min(number for number, size in seen.items() if size > room)
+    low, high = low or 1, min(high, most)
     tries = 0
     while high - low > 1:
         tries += 1
@@ -67,7 +69,7 @@ def most_rows(model: Model, setting: Setting, room: int, peak: int) -> int:
     def tried(rows: int) -> int:
         return memory(model, resized(setting, rows=rows)).peak
 
-    return largest(tried, room, MOST_ROWS, {setting.rows: peak})
+    return largest(tried, room, max(MOST_ROWS, setting.rows), {setting.rows: peak})
 
 
 def most_length(model: Model, setting: Setting, room: int, peak: int) -> int:

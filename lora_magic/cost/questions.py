@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from lora_magic.adapters.methods import METHODS
 from lora_magic.adapters.presets import VIRTUAL_TOKENS
@@ -80,7 +81,7 @@ def _capacity(work: Work, chosen: Way) -> Iterator[Row]:
     told = f"no: {told}, expected at least 1"
     spec = work.spec
     rank = math.ceil(spec.rank / each) if METHODS[spec.method].batched else 0
-    flags = {"rank": rank} if 0 < rank <= _LARGEST_RANK else {"method": FULL}
+    flags: dict[str, Any] = {"rank": rank} if 0 < rank <= _LARGEST_RANK else {"method": FULL}
     yield Row(question, told, line_of(work, flags))
 
 

@@ -28,6 +28,8 @@ CALLS = [
     ("board a,b --sort gain", ("board", ("a", "b"), {"sort": "gain"})),
     ("doctor", ("doctor", (), {})),
     ("doctor --report", ("doctor", (), {"report": True})),
+    ("plan", ("plan", (), {})),
+    ("plan gpt2 --tokens 1e6 --4bit", ("plan", (), {"model": "gpt2", "tokens": 1e6, "bits": 4})),
     ("load demo", ("load", ("demo",), {})),
     ("load demo --bits 8", ("load", ("demo",), {"bits": 8})),
     ("load demo --4bit", ("load", ("demo",), {"bits": 4})),

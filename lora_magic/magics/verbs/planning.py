@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from lora_magic.base import BITS, DTYPES, KINDS
-from lora_magic.cost.cards import CARDS
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from lora_magic.base import BITS, DEMO, DTYPES, KINDS
+from lora_magic.cost.cards import CARDS, HERE
 from lora_magic.cost.known import KNOWN
+from lora_magic.magics.variables import labels, variable
 from lora_magic.magics.verb import Argument, Call, Thing, Verb, number, text, whole
 from lora_magic.magics.verbs.adapters import ATTACH
 from lora_magic.magics.verbs.base import bits
+from lora_magic.training.spec import OPTIMIZERS
 
 #: The flags of attach that a plan reads.
 _OF_ATTACH = tuple(
@@ -17,9 +23,34 @@ _OF_ATTACH = tuple(
 )
 
 
-def _below(call: Call) -> dict[str, object]:
-    """What the controls below a plan begin with."""
-    return {"model": call.words.get("model"), **call.flags}
+def named(typed: str, variables: Mapping[str, Any]) -> Any:
+    """The variable of that name, else the name itself, which the session looks up.
+
+    A known name, a folder and the embedded model come before a variable, unless that is a model or
+    a config itself.
+    """
+    first, *rest = typed.split(".")
+    if first not in variables or not all(part.isidentifier() for part in (first, *rest)):
+        return typed
+    is_name = typed in (DEMO, *KNOWN) or os.path.isdir(typed)
+    if is_name and not _is_model(variables[first]):
+        return typed
+    return variable(typed, variables)
+
+
+def _is_model(value: object) -> bool:
+    """Is this a model or a config, by what it has?"""
+    return hasattr(value, "config") or hasattr(value, "model_type")
+
+
+def _words(call: Call) -> dict[str, Any]:
+    """The model, if one was typed."""
+    return {key: named(typed, call.variables) for key, typed in call.words.items()}
+
+
+def _plan(call: Call) -> object:
+    """Plan a model by its name, or by what the notebook calls it."""
+    return call.session.plan(**_words(call), **call.flags)
 
 
 PLAN = Verb(
@@ -31,8 +62,8 @@ PLAN = Verb(
             text,
             "a hub id, a folder, a name such as gpt3-175b, sizes, or a variable",
             "the loaded base",
-            tuple(KNOWN),
-            (Thing.FOLDER, Thing.MODEL),
+            (DEMO, *KNOWN),
+            (Thing.MODEL, Thing.FOLDER),
             "?",
         ),
         Argument(
@@ -46,17 +77,31 @@ PLAN = Verb(
         Argument("--4bit", None, "the same as --bits 4", short_for=("bits", 4)),
         Argument("--dtype", text, "the weights' type", "as it would be loaded", tuple(DTYPES)),
         Argument("--task", text, "the base's task", words=KINDS),
-        Argument("--labels", text, "a classifier's labels", "the model's own", shape="NAMES|N"),
+        Argument(
+            "--labels",
+            text,
+            "a classifier's labels",
+            "the model's own",
+            things=(Thing.VARIABLE,),
+            shape="NAMES|VAR|N",
+            reads=labels,
+        ),
         Argument("--trust-remote-code", None, "run the code that comes with the model"),
         *_OF_ATTACH,
         Argument("--batch-size", whole, "rows in one optimizer step", "the recipe's"),
         Argument("--max-length", whole, "tokens in a row", "the recipe's"),
-        Argument("--optimizer", text, "the run's optimizer", "the recipe's"),
+        Argument("--optimizer", text, "the run's optimizer", "the recipe's", OPTIMIZERS),
         Argument("--checkpointing", None, "with gradient checkpointing"),
         Argument("--tokens", number, "tokens that the run reads", "one million", shape="N"),
         Argument("--trained-tokens", number, "those of them with a label", "all", shape="N"),
         Argument("--tasks", whole, "adapters to store", "1,000"),
-        Argument("--gpu", text, "a card, or here: this machine, measured", "none", tuple(CARDS)),
+        Argument(
+            "--gpu",
+            text,
+            "the card to plan for, or here to measure this machine",
+            "this machine, not measured",
+            (HERE, *CARDS),
+        ),
         Argument("--price", number, "what an hour on one card costs", "none"),
     ),
     (
@@ -64,5 +109,6 @@ PLAN = Verb(
         "%lora plan owner/model --bits 4 --gpu h100 --price 2.5 --tokens 10e6",
         "%lora plan layers=32,width=4096 --method full",
     ),
-    controls=_below,
+    run=_plan,
+    imports=False,
 )
