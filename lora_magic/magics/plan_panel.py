@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lora_magic.state.session import Session
 
 _ARGUMENTS = {argument.key: argument for argument in PLAN.arguments if not argument.short_for}
-_MODEL = "model"
+_MODEL, _HERE = "model", "here"
 
 
 class PlanPanel:
@@ -87,7 +87,7 @@ def controls_of(session: Session, start: Mapping[str, Any]) -> PlanControls:
         methods=list(METHODS),
         ranked=[name for name, method in METHODS.items() if method.reads("rank")],
         bits=_ARGUMENTS["bits"].words,
-        cards=_ARGUMENTS["gpu"].words,
+        cards=tuple(dict.fromkeys((*_ARGUMENTS["gpu"].words, _HERE))),
     )
 
     hidden = {name: text for name, text in begin.items() if name not in CONTROLS}
