@@ -89,6 +89,7 @@ def run(
         until=until,
         layers=layers,
         recorder=recorder,
+        frozen=tuple((frozen or {}).values()),
     )
     try:
         # Outermost: an interrupt while the rest is restored must not lose a finished run.
