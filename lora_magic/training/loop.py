@@ -33,7 +33,7 @@ from .encode import Encoded, Example
 from .held_out import Measurement
 from .hooks import Hooks
 from .inside import Inside, Recorder
-from .peak import StepPeak
+from .peak import Forecast, Predict, StepPeak, largest
 from .preference import Preference
 from .progress import Progress, Snapshot
 from .reporter import Reporter, RunPlan, StepPoint
@@ -44,6 +44,9 @@ from .way import Layers, Way, choose
 if TYPE_CHECKING:
     from .trainer import Parts
 
+
+#: What is predicted is said again if it changes by more, as a share, once the passes are chosen.
+_OTHER = 0.1
 
 T = TypeVar("T")
 
@@ -70,7 +73,8 @@ class Loop:
     adapter out of the model for a block; None if the caller cannot. After `until` steps, counted
     from the start of the run, it pauses: it is measured, and `keeper` is given its snapshot.
     `recorder` reads the adapter's inside between some of the steps. `frozen` are the base's
-    tensors, also those that are not in the model while the adapter is.
+    tensors, also those that are not in the model while the adapter is. `predict` predicts the
+    memory of a pass.
     """
 
     name: str
@@ -88,6 +92,7 @@ class Loop:
     layers: Layers | None = None
     recorder: Recorder | None = None
     frozen: Sequence[Tensor] = ()
+    predict: Predict | None = None
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
@@ -106,6 +111,7 @@ class Loop:
         self._began = 0.0
         self._updating = False
         self._preference = Preference(self.spec.beta) if self.spec.beta is not None else None
+        self._forecast = self._predicted(None)
         self._reference: dict[int, float] = {}
         self._trained: list[nn.Parameter] = []
         self._parts: Parts | None = None
@@ -184,6 +190,16 @@ class Loop:
             self._way = choose(self.model, self.pad_id, read, self._trained, self.layers)
             if self._way.reasons and not self._way.packed:
                 self._tell(self._way.line)
+        said, self._forecast = self._forecast, self._predicted(self._way)
+        if said and self._forecast and abs(self._forecast.bytes / said.bytes - 1) > _OTHER:
+            self._tell(self._forecast.line)
+
+    def _predicted(self, way: Way | None) -> Forecast | None:
+        """What the largest pass needs; not said of preferences, whose pairs are two rows each."""
+        if self.predict is None or self._preference is not None:
+            return None
+        steps = [[[self._read[at] for at in part] for part in step] for step in self.steps]
+        return self.predict(largest(steps, self.spec, way))
 
     def _refer(self) -> None:
         """With preferences: measure the starting state's log-probabilities."""
@@ -303,6 +319,7 @@ class Loop:
         """Take the remaining steps as a spec says: the same examples in other passes."""
         self.spec = spec
         self.steps = batches.steps(len(self.train), spec, len(self.encoded.replay))
+        self._forecast = self._predicted(self._way)
 
     def _note(self, line: str) -> None:
         self.progress.notes.append(line)
@@ -444,6 +461,8 @@ class Loop:
             f"{self.name}: {seen}{count} {noun}{'s' * (count != 1)}{what}{less} · "
             f"{self.spec.line}, {end}"
         )
+        if self._forecast is not None:
+            line += f" · {self._forecast.line}"
         if self.start is None:
             return RunPlan(self.name, line, data.sample)
         done = self.start.progress.losses
@@ -658,5 +677,6 @@ class Loop:
             beta=self.spec.beta,
             preferred=after.preferred if after else None,
             inside=self._inside,
+            predicted_peak=self._forecast.bytes if self._forecast else None,
             peak=so_far.peak or None,
         )

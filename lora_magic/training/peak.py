@@ -1,14 +1,16 @@
-"""The memory that a run's largest step needs, read from torch's allocators while the step is taken.
+"""The memory of a run's largest step: which pass it has, what is predicted, what is measured.
 
-Knows torch's profiler and its counters on a GPU; knows no run and no adapter. What it reads changes
-no bit.
+torch's allocators are read while the step is taken, which changes no bit. Knows examples, torch's
+profiler and its counters on a GPU; knows no adapter, and not how a peak is predicted.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -17,6 +19,11 @@ from torch import Tensor
 from torch.autograd import profiler
 
 from lora_magic.base.restore import environment, restoring
+from lora_magic.numbers import size
+
+from .encode import Example
+from .spec import TrainSpec
+from .way import Way
 
 #: A step is measured if its largest pass is so many times that of the steps before: a step of the
 #: embedded model takes a fifth longer while it is measured.
@@ -27,6 +34,69 @@ _AUTOGRAD: Any = torch.autograd
 
 #: By how many bytes the peak of a step exceeds what there was before it; asked once, at its end.
 Risen = Callable[[], int]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """The pass of a run that reads the most: `rows` of `tokens` in all, the longest of `longest`.
+
+    `trained` tokens have a label. Whether rows are `packed` is None before that is tried; `plain`
+    and `checkpointing` are the run's settings.
+    """
+
+    rows: int
+    tokens: int
+    longest: int
+    trained: int
+    plain: bool
+    checkpointing: bool
+    packed: bool | None = None
+
+    @property
+    def length(self) -> int:
+        """Tokens of a row on average, padding included."""
+        return self.longest if self.packed is False else math.ceil(self.tokens / self.rows)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The predicted `bytes` of a run's largest step, and if they are not free, what to do."""
+
+    bytes: int
+    warning: str = ""
+
+    @property
+    def line(self) -> str:
+        """For the start of a run."""
+        said = f"memory at the peak: about {size(self.bytes)}"
+        return f"{said}; {self.warning}" if self.warning else said
+
+
+#: What predicts the peak of a pass; None where no prediction can be made.
+Predict = Callable[[Pass], Forecast | None]
+
+#: So many steps are looked at in detail, those with the longest rows.
+_LOOKED_AT = 20
+
+
+def largest(steps: Sequence[Sequence[Sequence[Example]]], spec: TrainSpec, way: Way | None) -> Pass:
+    """The largest pass of steps, each of passes of examples; `way` is None before it is chosen."""
+    if way is not None and way.sorted:
+        longest = [max(len(e.tokens) for part in step for e in part) for step in steps]
+        order = sorted(range(len(steps)), key=longest.__getitem__)[-_LOOKED_AT:]
+        steps = [way.passes(steps[at]) for at in order]
+    packed = None if way is None else way.packed
+    plain = spec.plain_step or (way is not None and not way.own_loss)
+    found = (
+        Pass(
+            *(len(part), sum(lengths), max(lengths), sum(e.trained for e in part)),
+            *(plain, spec.checkpointing, packed),
+        )
+        for step in steps
+        for part in step
+        if (lengths := [len(example.tokens) for example in part])
+    )
+    return max(found, key=lambda one: one.rows * one.length)
 
 
 class StepPeak:
@@ -46,9 +116,9 @@ class StepPeak:
 
     def begin(self, passes: Sequence[dict[str, Tensor]]) -> None:
         """Before a step's first pass: measure it, if it may need more than the steps before."""
-        size = max((tensor.numel() for one in passes for tensor in one.values()), default=0)
-        if self._reading is not None and size > _LARGER * self.largest:
-            self._size, self._before = size, bytes_of(self._standing())
+        most = max((tensor.numel() for one in passes for tensor in one.values()), default=0)
+        if self._reading is not None and most > _LARGER * self.largest:
+            self._size, self._before = most, bytes_of(self._standing())
             self._risen = self._reading(self._device)
 
     def end(self) -> None:

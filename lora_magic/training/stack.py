@@ -32,7 +32,7 @@ from .held_out import Measurement
 from .hooks import NoHooks
 from .inside import Recorder
 from .loop import Loop, quiet_import
-from .peak import StepPeak
+from .peak import Predict, StepPeak
 from .progress import Snapshot
 from .reporter import Reporter, RunPlan
 from .run import own_garbage, pad_id, refuse_frozen, unchanged
@@ -57,6 +57,7 @@ class Member:
     start: Snapshot | None = None
     keeper: Keeper | None = None
     recorder: Recorder | None = None
+    predict: Predict | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +148,7 @@ class _Block(Loop):
     def take(self, way: Way) -> None:
         """Compute passes in this way."""
         self._way = way
+        self._forecast = self._predicted(way)
 
     def watch(self, peak: StepPeak) -> None:
         """Take the memory of the whole batch as this run's."""
@@ -236,6 +238,7 @@ class Stack:
                 without=without,
                 until=until,
                 recorder=one.recorder,
+                predict=one.predict,
             )
             loop.stack, loop.number = self, number
             self._loops.append(loop)
