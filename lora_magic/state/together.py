@@ -30,7 +30,7 @@ from lora_magic.training.spec import TrainSpec
 from lora_magic.training.stack import Ended, Member, Stack, Trial
 from lora_magic.training.summary import RunSummary
 
-from . import inside_run, prepare, train
+from . import inside_run, peak, prepare, train
 from .ledger import Run
 from .measured import start_of
 from .session_state import SessionState
@@ -364,6 +364,7 @@ class _Run:
                 *(one.arm.attached.name, one.encoded, one.spec),
                 *(self.told.of(one.arm.attached.name), one.arm.start, keeper),
                 inside_run.recorder_of(base, one.arm.attached) if self.followed else None,
+                peak.predicted(self.state, [other.arm.attached for other in planned], one.spec),
             )
             for one, keeper in zip(planned, kept, strict=True)
         ]

@@ -29,7 +29,7 @@ from lora_magic.training.reporter import Reporter, Result, RunPlan, SilentReport
 from lora_magic.training.spec import TrainSpec
 from lora_magic.training.summary import RunSummary
 
-from . import checkpoints, find_rate, forgetting, inside_run
+from . import checkpoints, find_rate, forgetting, inside_run, peak
 from . import guard as guards
 from .checkpoints import EVERY, About, Disk, Found
 from .guard import GuardRows
@@ -320,6 +320,7 @@ def steps(
             keeper=keeper,
             until=until,
             recorder=inside_run.recorder_of(base, attached) if followed else None,
+            predict=peak.predicted(state, [attached], spec),
         )
 
 

@@ -218,7 +218,8 @@ def _check_measured(so_far: Progress, passes: int, pairs: int) -> None:
     if len(so_far.reference) != pairs:
         raise ValueError(f"{len(so_far.reference)} references of {pairs}")
     numbers = [*so_far.reference, so_far.seconds, so_far.measuring]
-    if not all(map(math.isfinite, numbers)) or min(numbers[pairs:]) < 0 or so_far.tokens < 0:
+    counts = (so_far.tokens, so_far.peak, so_far.largest)
+    if not all(map(math.isfinite, numbers)) or min(*numbers[pairs:], *counts) < 0:
         raise ValueError("a reference, a time or a count is not possible")
 
 

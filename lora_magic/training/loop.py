@@ -12,7 +12,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from lora_magic.base.device import out_of_memory, peak_memory, release_after
+from lora_magic.base.device import out_of_memory, release_after
 from lora_magic.base.restore import Generators, evaluating
 from lora_magic.errors import AdapterError, TrainingError, listed
 from lora_magic.interrupts import Stop
@@ -33,6 +33,7 @@ from .encode import Encoded, Example
 from .held_out import Measurement
 from .hooks import Hooks
 from .inside import Inside, Recorder
+from .peak import Forecast, Predict, StepPeak, largest
 from .preference import Preference
 from .progress import Progress, Snapshot
 from .reporter import Reporter, RunPlan, StepPoint
@@ -43,6 +44,9 @@ from .way import Layers, Way, choose
 if TYPE_CHECKING:
     from .trainer import Parts
 
+
+#: What is predicted is said again if it changes by more, as a share, once the passes are chosen.
+_OTHER = 0.1
 
 T = TypeVar("T")
 
@@ -68,7 +72,9 @@ class Loop:
     since it may come from a file. `keeper`, if there is one, stores snapshots. `without` takes the
     adapter out of the model for a block; None if the caller cannot. After `until` steps, counted
     from the start of the run, it pauses: it is measured, and `keeper` is given its snapshot.
-    `recorder` reads the adapter's inside between some of the steps.
+    `recorder` reads the adapter's inside between some of the steps. `frozen` are the base's
+    tensors, also those that are not in the model while the adapter is. `predict` predicts the
+    memory of a pass.
     """
 
     name: str
@@ -85,6 +91,8 @@ class Loop:
     until: int | None = None
     layers: Layers | None = None
     recorder: Recorder | None = None
+    frozen: Sequence[Tensor] = ()
+    predict: Predict | None = None
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
@@ -98,10 +106,12 @@ class Loop:
             self.steps, len(self.held_out), decisive=self.spec.decisive
         )
         self._way = Way(self.model, self.pad_id)
+        self._peak = StepPeak(self.device, self.standing)
         self._loss = 0.0
         self._began = 0.0
         self._updating = False
         self._preference = Preference(self.spec.beta) if self.spec.beta is not None else None
+        self._forecast = self._predicted(None)
         self._reference: dict[int, float] = {}
         self._trained: list[nn.Parameter] = []
         self._parts: Parts | None = None
@@ -138,6 +148,13 @@ class Loop:
         self.reporter.finish(summary)
         return summary
 
+    def standing(self) -> Iterator[Tensor]:
+        """The tensors that are there between two steps."""
+        assert self._parts is not None  # the run has begun
+        yield from (*self.frozen, *self.model.parameters(), *self.model.buffers(), *self._trained)
+        for state in self._parts.optimizer.state.values():
+            yield from (value for value in state.values() if isinstance(value, Tensor))
+
     def _settle(self) -> str:
         """After the last step: measure and keep the best weights, or a snapshot to go on from.
 
@@ -173,6 +190,16 @@ class Loop:
             self._way = choose(self.model, self.pad_id, read, self._trained, self.layers)
             if self._way.reasons and not self._way.packed:
                 self._tell(self._way.line)
+        said, self._forecast = self._forecast, self._predicted(self._way)
+        if said and self._forecast and abs(self._forecast.bytes / said.bytes - 1) > _OTHER:
+            self._tell(self._forecast.line)
+
+    def _predicted(self, way: Way | None) -> Forecast | None:
+        """What the largest pass needs; not said of preferences, whose pairs are two rows each."""
+        if self.predict is None or self._preference is not None:
+            return None
+        steps = [[[self._read[at] for at in part] for part in step] for step in self.steps]
+        return self.predict(largest(steps, self.spec, way))
 
     def _refer(self) -> None:
         """With preferences: measure the starting state's log-probabilities."""
@@ -236,6 +263,7 @@ class Loop:
         """Set weights, optimizer and hooks to a snapshot's; the generators follow in the step."""
         assert self._parts is not None  # the run has begun
         self.progress = snapshot.progress.copy()
+        self._peak.bytes, self._peak.largest = self.progress.peak, self.progress.largest
         if self.progress.passes:
             passes, again = self.progress.passes, self.progress.checkpointing
             self._fit(replace(self.spec, accumulation=passes, checkpointing=again))
@@ -291,6 +319,7 @@ class Loop:
         """Take the remaining steps as a spec says: the same examples in other passes."""
         self.spec = spec
         self.steps = batches.steps(len(self.train), spec, len(self.encoded.replay))
+        self._forecast = self._predicted(self._way)
 
     def _note(self, line: str) -> None:
         self.progress.notes.append(line)
@@ -355,9 +384,6 @@ class Loop:
 
     def _take_steps(self, folder: str) -> str:
         """The steps that are not finished yet; returns why a tracker got no more, or ""."""
-        from .trainer import train
-
-        assert self._parts is not None  # the run has begun
         done = self.progress.steps
         if done and self._ended() not in (None, "stopped"):
             # A checkpoint may be of the step that ended the run.
@@ -366,6 +392,15 @@ class Loop:
             # Of a pass that ran out of memory.
             parameter.grad = None
         self._began, self._loss = 0.0, 0.0
+        with closing(self._peak):
+            return self._train(folder)
+
+    def _train(self, folder: str) -> str:
+        """Take the steps that are left."""
+        from .trainer import train
+
+        assert self._parts is not None  # the run has begun
+        done = self.progress.steps
         return train(
             self.name,
             self.model,
@@ -379,6 +414,7 @@ class Loop:
             self._look_inside,
             self._before_update,
             self._after_step,
+            peak=self._peak,
             hooks=self.hooks,
             abortable=self.stop.abortable,
             tracked=self._tracked,
@@ -425,6 +461,8 @@ class Loop:
             f"{self.name}: {seen}{count} {noun}{'s' * (count != 1)}{what}{less} · "
             f"{self.spec.line}, {end}"
         )
+        if self._forecast is not None:
+            line += f" · {self._forecast.line}"
         if self.start is None:
             return RunPlan(self.name, line, data.sample)
         done = self.start.progress.losses
@@ -481,6 +519,7 @@ class Loop:
         self._updating = False
         now, so_far = time.perf_counter(), self.progress
         so_far.losses.append(self._loss)
+        so_far.peak, so_far.largest = self._peak.bytes, self._peak.largest
         self._loss = 0.0
         so_far.generators = Generators.now()
         done, total = so_far.steps, len(self.steps)
@@ -529,7 +568,7 @@ class Loop:
         elapsed = so_far.seconds
         left = elapsed / done * (total - done)
         speed = so_far.tokens / elapsed if elapsed else 0.0
-        memory, losses = peak_memory(self.device), so_far.held_out_losses
+        memory, losses = so_far.peak or None, so_far.held_out_losses
         return StepPoint(
             done,
             total,
@@ -638,4 +677,6 @@ class Loop:
             beta=self.spec.beta,
             preferred=after.preferred if after else None,
             inside=self._inside,
+            predicted_peak=self._forecast.bytes if self._forecast else None,
+            peak=so_far.peak or None,
         )

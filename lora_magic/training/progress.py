@@ -44,6 +44,7 @@ class Progress:
     how many passes a step takes since then, otherwise 0, and `checkpointing` whether activations
     are recomputed; `notes` say so. With preferences `reference` has log π₀(c) − log π₀(r) of every
     pair, those that are trained on first. `inside` has what was read of the adapter's inside.
+    `peak` and `largest` are `StepPeak`'s.
     """
 
     losses: list[float] = field(default_factory=list)
@@ -58,6 +59,8 @@ class Progress:
     measuring: float = 0.0
     best: Best | None = None
     inside: list[Reading] = field(default_factory=list)
+    peak: int = 0
+    largest: int = 0
 
     @property
     def steps(self) -> int:
@@ -88,6 +91,8 @@ class Progress:
             self.measuring,
             self.best,
             list(self.inside),
+            self.peak,
+            self.largest,
         )
 
     @property

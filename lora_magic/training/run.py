@@ -26,6 +26,7 @@ from .encode import Encoded
 from .hooks import Hooks, NoHooks
 from .inside import Recorder
 from .loop import Loop
+from .peak import Predict
 from .progress import Snapshot
 from .reporter import Reporter, SilentReporter
 from .spec import TrainSpec
@@ -50,6 +51,7 @@ def run(
     until: int | None = None,
     layers: Layers | None = None,
     recorder: Recorder | None = None,
+    predict: Predict | None = None,
 ) -> RunSummary:
     """Train the parameters of `model` that require a gradient, and restore all else.
 
@@ -65,7 +67,8 @@ def run(
     is stopped. After `until` steps, counted from the start of the run, it pauses: it is measured,
     its summary's `ended` is "paused", and `keeper` is given the snapshot to go on from. `layers`
     are the adapter's, if they can compute forward and backward in one function each. `recorder`
-    reads the adapter between some of the steps; the result has the same bits without it.
+    reads the adapter between some of the steps; the result has the same bits without it. `predict`
+    predicts the memory of the largest pass, which the first line says.
 
     Raises `CommandError` for LoRA+ without a pair of A and B, and `TrainingError` if no parameter
     requires a gradient, one shares its memory with a tensor in `frozen` (by name), the loss or a
@@ -89,6 +92,8 @@ def run(
         until=until,
         layers=layers,
         recorder=recorder,
+        frozen=tuple((frozen or {}).values()),
+        predict=predict,
     )
     try:
         # Outermost: an interrupt while the rest is restored must not lose a finished run.

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,6 +32,7 @@ from .held_out import Measurement
 from .hooks import NoHooks
 from .inside import Recorder
 from .loop import Loop, quiet_import
+from .peak import Predict, StepPeak
 from .progress import Snapshot
 from .reporter import Reporter, RunPlan
 from .run import own_garbage, pad_id, refuse_frozen, unchanged
@@ -56,6 +57,7 @@ class Member:
     start: Snapshot | None = None
     keeper: Keeper | None = None
     recorder: Recorder | None = None
+    predict: Predict | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,6 +148,11 @@ class _Block(Loop):
     def take(self, way: Way) -> None:
         """Compute passes in this way."""
         self._way = way
+        self._forecast = self._predicted(way)
+
+    def watch(self, peak: StepPeak) -> None:
+        """Take the memory of the whole batch as this run's."""
+        self._peak = peak
 
     @property
     def examples(self) -> list[Example]:
@@ -231,9 +238,13 @@ class Stack:
                 without=without,
                 until=until,
                 recorder=one.recorder,
+                predict=one.predict,
             )
             loop.stack, loop.number = self, number
             self._loops.append(loop)
+        self._peak = StepPeak(self._loops[0].device, self._standing)
+        for loop in self._loops:
+            loop.watch(self._peak)
         self._way = Way(model, self._pad)
         self._live: list[_Block] = []
         self._found: tuple[int, list[Measurement]] = (-1, [])
@@ -287,10 +298,16 @@ class Stack:
 
     def _take(self) -> None:
         """All steps: the runs that have ended leave the batch."""
-        while live := [loop for loop in self._loops if not loop.over]:
-            with self._in_model(live):
-                while not any(loop.over for loop in live):
-                    self._step(live)
+        with closing(self._peak):
+            while live := [loop for loop in self._loops if not loop.over]:
+                with self._in_model(live):
+                    while not any(loop.over for loop in live):
+                        self._step(live)
+
+    def _standing(self) -> Iterator[Tensor]:
+        yield from self._frozen.values()
+        for loop in self._loops:
+            yield from loop.standing()
 
     @contextmanager
     def _in_model(self, live: list[_Block]) -> Iterator[None]:
@@ -307,6 +324,7 @@ class Stack:
             loop.clear()
         passes = live[0].passes()
         items = _items(passes)
+        self._peak.begin(passes)
         for batch in passes:
             with self._stop.abortable():
                 losses = self._backward(batch, len(live), items)
@@ -315,6 +333,7 @@ class Stack:
         for loop in live:
             if not loop.error:
                 loop.update()
+        self._peak.end()
         seconds = time.perf_counter() - began
         for loop in live:
             if not loop.error:

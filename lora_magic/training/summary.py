@@ -72,7 +72,8 @@ class RunSummary:
     `step` says how the passes were computed. With preferences `beta` is set, the losses are means
     over pairs, and `preferred` is the share of held-out pairs whose chosen answer has become
     likelier than the rejected one. `inside` has gradients and ΔW by step, None for a method without
-    a ΔW.
+    a ΔW. `peak` are the bytes of all tensors of base, adapter and run at the peak of the largest
+    step, as `predicted_peak` was said before the run; None if unknown.
     """
 
     adapter: str
@@ -107,6 +108,8 @@ class RunSummary:
     ended: str = "steps"
     best_step: int | None = None
     inside: Inside | None = None
+    predicted_peak: int | None = None
+    peak: int | None = None
 
     @property
     def kept_steps(self) -> int:

@@ -37,6 +37,7 @@ from . import checkpoint, optimizers, trackers
 from .batches import Step
 from .encode import IGNORED
 from .hooks import Hooks
+from .peak import StepPeak
 from .preference import Preference
 from .progress import Snapshot, own
 from .spec import TrainSpec
@@ -139,6 +140,7 @@ def train(
     before_update: BeforeUpdate,
     on_step: OnStep,
     *,
+    peak: StepPeak,
     hooks: Hooks,
     abortable: Abortable,
     tracked: Tracked,
@@ -150,7 +152,7 @@ def train(
     """Take the steps with an optimizer, after `done` others, from the generators' states.
 
     No weight decay; the gradient's norm is clipped to 1. `collate` makes a step's passes, which are
-    computed in that `way`. `folder` is temporary. With `mean_of_pass`
+    computed in that `way`, and `peak` measures. `folder` is temporary. With `mean_of_pass`
     the model's loss is a mean over the pass, whatever its signature suggests: transformers'
     classifiers accept the number of a step's items and ignore it. A tracker gets what `tracked`
     returns after each step, and before the first. The caller restores what the Trainer changes on
@@ -169,10 +171,10 @@ def train(
             data_collator=lambda items: {"passes": collate(items[0])},
             train_dataset=list(steps),
             optimizers=(parts.optimizer, parts.schedule),
-            callbacks=[_AroundStep(before_update, on_step, hooks, done)],
+            callbacks=[_AroundStep(before_update, on_step, peak, hooks, done)],
         )
     trainer.on_pass, trainer.hooks, trainer.abortable = on_pass, hooks, abortable
-    trainer.way, trainer.on_gradients = way, on_gradients
+    trainer.way, trainer.on_gradients, trainer.peak = way, on_gradients, peak
     trainer.generators, trainer.tracked, trainer.done = generators, tracked, done
     if spec.report_to == "trackio":
         trackers.without_dashboard(arguments.project)
@@ -256,15 +258,21 @@ def _arguments(
 
 class _AroundStep(TrainerCallback):  # type: ignore[misc]  # transformers has no types here
     def __init__(
-        self, before_update: BeforeUpdate, on_step: OnStep, hooks: Hooks, done: int
+        self,
+        before_update: BeforeUpdate,
+        on_step: OnStep,
+        peak: StepPeak,
+        hooks: Hooks,
+        done: int,
     ) -> None:
-        self._before_update, self._on_step = before_update, on_step
+        self._before_update, self._on_step, self._peak = before_update, on_step, peak
         self._hooks, self._done = hooks, done
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
         self._before_update()
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        self._peak.end()
         # The Trainer counts the step only after it has cleared the gradients.
         self._hooks.after_update(self._done + state.global_step + 1)
 
@@ -277,6 +285,7 @@ class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types here
     on_pass: OnPass
     on_gradients: OnGradients
     way: Way
+    peak: StepPeak
     hooks: Hooks
     abortable: Abortable
     generators: Generators | None
@@ -345,6 +354,7 @@ class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types here
         passes = inputs["passes"]
         self._step_items, self._step_parts = sum(map(self._items, passes)), len(passes)
         total = 0.0
+        self.peak.begin(passes)
         for inputs_of_pass in passes:
             # The backward pass belongs into the block: checkpointing computes the forward anew.
             with self.abortable(), self.way.using(inputs_of_pass):

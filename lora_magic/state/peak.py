@@ -1,0 +1,128 @@
+"""The peak of memory that is predicted for a run, and what to do if that much is not free.
+
+Knows the session's state and asks `cost`; trains nothing. Imports what it asks when a run begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from weakref import WeakKeyDictionary
+
+import torch
+
+from lora_magic.adapters.live_adapter import LiveAdapter
+from lora_magic.base.device import short_name
+from lora_magic.base.model import BaseModel
+from lora_magic.cost.config import model_of
+from lora_magic.cost.memory import memory
+from lora_magic.cost.model import Model
+from lora_magic.cost.setting import BYTES, Setting
+from lora_magic.errors import LoraMagicError
+from lora_magic.numbers import size
+from lora_magic.reading import free_memory
+from lora_magic.training.peak import Forecast, Pass, Predict, bytes_of
+from lora_magic.training.spec import TrainSpec
+
+from .session_state import SessionState
+
+#: The model of each base as `cost` sees it; None for one of which no step is known.
+_MODELS: WeakKeyDictionary[BaseModel, Model | None] = WeakKeyDictionary()
+
+
+def predicted(
+    state: SessionState, adapters: Sequence[LiveAdapter], spec: TrainSpec
+) -> Predict | None:
+    """What predicts the peak of a pass of these adapters' run, several of them in one batch.
+
+    None where no prediction can be made: an architecture that `cost` does not describe exactly, a
+    number format that it does not know.
+    """
+    model, usual = _model(state), _setting(state.base, adapters[0], spec)
+    if model is None or usual is None:
+        return None
+
+    def predict(one: Pass) -> Forecast | None:
+        setting = usual.changed(
+            rows=one.rows * len(adapters),
+            length=one.length,
+            trained=one.trained * len(adapters),
+            plain=one.plain,
+            checkpointing=one.checkpointing,
+        )
+        try:
+            found = memory(model, setting).peak
+            found += sum(_own(model, setting.changed(spec=a.spec)) for a in adapters[1:])
+            able = spec.can_checkpoint and not one.checkpointing
+            return Forecast(found, _warning(state.base, model, setting, found, able))
+        except (LoraMagicError, NotImplementedError):
+            return None
+
+    return predict
+
+
+def _model(state: SessionState) -> Model | None:
+    base = state.base
+    if base not in _MODELS:
+        try:
+            with state.slots.using({}):
+                found = model_of(base.model)
+        except (LoraMagicError, NotImplementedError):
+            found = None
+        _MODELS[base] = found if found and found.ops and not found.note else None
+    return _MODELS[base]
+
+
+def _setting(base: BaseModel, attached: LiveAdapter, spec: TrainSpec) -> Setting | None:
+    dtype = short_name(base.dtype)
+    if dtype not in BYTES:
+        return None
+    return Setting(
+        dtype=dtype,
+        bits=base.quantised.bits if base.quantised else None,
+        spec=attached.spec,
+        optimizer=spec.optimizer,
+        cuda=base.device.type == "cuda",
+    )
+
+
+def _own(model: Model, setting: Setting) -> int:
+    """What a further adapter of one batch takes besides its activations."""
+    found = memory(model, setting)
+    return sum(map(found.of, ("adapter", "gradients", "optimizer")))
+
+
+def _warning(base: BaseModel, model: Model, setting: Setting, peak: int, able: bool) -> str:
+    """What to do if the peak is more than what is free and what the base already takes."""
+    room = _room(base)
+    if room is None or peak <= room:
+        return ""
+    told = f"only {size(room)} can be used"
+    for flags, other in _lighter(setting, able):
+        if (found := memory(model, other).peak) <= room:
+            return f"{told}: train with {flags}, which takes about {size(found)}"
+    return f"{told}; for what fits, type: %lora plan"
+
+
+def _lighter(setting: Setting, able: bool) -> Iterator[tuple[str, Setting]]:
+    """Less memory for the same rows: checkpointing if that is possible, fewer rows, both."""
+    each = (setting.trained or 0) / setting.rows
+    again = setting.changed(checkpointing=True)
+    if able:
+        yield "--checkpointing", again
+    ways = [("", setting), *([("--checkpointing ", again)] if able else [])]
+    for before, one in ways:
+        rows = setting.rows // 2
+        while rows:
+            fewer = one.changed(rows=rows, trained=round(each * rows))
+            yield f"{before}--batch-size {rows}", fewer
+            rows //= 2
+
+
+def _room(base: BaseModel) -> int | None:
+    """The bytes that a run could have in all: what is free, and what the base already has."""
+    held = bytes_of(base.fingerprint.tensors().values())
+    if base.device.type == "cuda":
+        kept = torch.cuda.memory_reserved(base.device) - torch.cuda.memory_allocated(base.device)
+        return torch.cuda.mem_get_info(base.device)[0] + kept + held
+    free = free_memory() if base.device.type == "cpu" else None
+    return None if free is None else free + held
