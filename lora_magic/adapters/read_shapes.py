@@ -33,6 +33,9 @@ Tree = Mapping[str, nn.Module]
 #: The layers that bitsandbytes makes, also before their weights are there.
 _BITS = {"Linear4bit": 4, "Linear8bitLt": 8}
 
+#: The names of the base's module within PEFT's layers and ours.
+_WRAPPED = ("base_layer", "original_module", "copied")
+
 #: The attributes that hold d and k.
 _SIDES = {
     LINEAR: ("out_features", "in_features"),
@@ -44,9 +47,11 @@ _SIDES = {
 def shapes_of(model: nn.Module) -> Shapes:
     """The shapes of a model's modules, before quantisation; nothing is computed or allocated.
 
-    The model itself is a module, at "", only if it owns parameters.
+    Of a PeftModel they are those of its base. The model itself is a module, at "", only if it owns
+    parameters.
     """
-    tree = dict(model.named_modules())
+    model = getattr(model, "get_base_model", lambda: model)()
+    tree = _without_adapters(dict(model.named_modules()))
     modules = {p: _module(p, module) for p, module in tree.items()}
     if not modules[ROOT].parameters:
         del modules[ROOT]
@@ -66,6 +71,28 @@ def shapes_of(model: nn.Module) -> Shapes:
         refused=_Refused(model),
         scaled=_Scaled(model),
     )
+
+
+def _without_adapters(tree: Tree) -> Tree:
+    """The base's own modules at its own paths, where adapters' layers wrap some of them."""
+    inside = {p: name for p, m in tree.items() for name in _WRAPPED if name in m._modules}
+    if not inside:
+        return tree
+    # Each path in the base; None for what belongs to an adapter.
+    real: dict[str, str | None] = {ROOT: ROOT}
+    found: dict[str, nn.Module] = {}
+    for path, module in tree.items():
+        above, _, name = path.rpartition(".")
+        start = real[above]
+        if path != ROOT and start is not None:
+            within = f"{start}.{name}" if start else name
+            real[path] = within if above not in inside else start if name == inside[above] else None
+        elif path != ROOT:
+            real[path] = None
+        own = real[path]
+        if own is not None:
+            found[own] = module  # in the place of the layer that wraps it
+    return found
 
 
 def _text_config(config: Any) -> Any:
@@ -140,6 +167,8 @@ def _output(model: nn.Module, tree: Tree) -> str | None:
         head: Any = model.get_output_embeddings()  # type: ignore[operator]  # a method, if any
     except (AttributeError, NotImplementedError):
         return None
+    while name := next((n for n in _WRAPPED if n in getattr(head, "_modules", ())), None):
+        head = head._modules[name]
     return next((path for path, module in tree.items() if module is head), None)
 
 

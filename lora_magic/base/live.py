@@ -132,8 +132,8 @@ def _refuse_offloaded(model: nn.Module) -> None:
     empty = _named(model, lambda tensor: tensor.is_meta)
     if empty:
         raise BaseModelError(
-            f"{listed(empty, 2)} is on the meta device, without values; to see what it will cost, "
-            f"type: %lora plan model; to use it, {_LOAD_AGAIN}"
+            f"this model is on the meta device, without values ({listed(empty, 2)}); to see what "
+            f"it will cost, type: %lora plan model; to use it, {_LOAD_AGAIN}"
         )
 
 

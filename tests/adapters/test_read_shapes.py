@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 from typing import Any
 
 import pytest
 import torch
+from peft import IA3Config, LoraConfig, PrefixTuningConfig, get_peft_model
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from lora_magic.adapters.read_shapes import shapes_of
 from lora_magic.adapters.shapes import CONV1D, EMBEDDING, LINEAR, Cache, Shapes
 from lora_magic.base.load import load
+from tests.adapters.shared import VARIANTS, based, made
 from tests.conftest import Saver
 from tests.tiny import ARCHITECTURES, tiny_config, tiny_model
 
@@ -149,6 +152,28 @@ def test_a_parametrised_layer_has_the_sides_of_its_weight() -> None:
     found = shapes_of(model)
     assert found.modules["0"].sides == (3, 5)
     assert found.total == sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        LoraConfig(r=2, target_modules=["q_proj", "lm_head"], modules_to_save=["norm"]),
+        IA3Config(target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"]),
+        PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3),
+    ],
+)
+def test_a_model_with_pefts_layers_has_the_shapes_of_its_base(config: Any) -> None:
+    wrapped = get_peft_model(tiny_model(), copy.deepcopy(config))
+    assert same(shapes_of(wrapped), shapes_of(tiny_model()))
+
+
+@pytest.mark.parametrize("name", ["dora and bias", "houlsby", "full", "norms", "prefix"])
+def test_a_model_with_our_layers_has_the_shapes_of_its_base(name: str) -> None:
+    base, slots = based("gpt2")
+    attached = made(base, slots, **VARIANTS[name])
+    with slots.using(attached.replacements):
+        assert same(shapes_of(base.model), slots.shapes)
+    assert same(slots.shapes, shapes_of(tiny_model("gpt2")))
 
 
 class TwoTexts:
