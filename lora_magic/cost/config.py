@@ -40,6 +40,7 @@ _COUNTS = frozenset(
     [
         *("num_local_experts", "num_experts", "n_routed_experts", "n_shared_experts"),
         *("sliding_window", "max_window_layers", "type_vocab_size", "rotary_dim"),
+        *("attn_layer_offset", "expert_layer_offset", "first_k_dense_replace"),
     ]
 )
 
@@ -139,12 +140,16 @@ def _described(name: str, config: Mapping[str, Any], source: str) -> Model:
 
 
 def _whole(model: Model) -> Model:
-    """The model, if what was written down are numbers and names."""
-    if model.parameters < 1 or not all(
-        isinstance(op.how, str) and isinstance(op.share, int | float) and 0 <= op.share <= 1
-        for op in model.ops
-    ):
-        raise ValueError("a dropout is no number from 0 to 1, or a function has no name")
+    """The model, if what was written down are whole numbers, shares and names."""
+    modules = model.shapes.modules.values()
+    sides = {side for module in modules for _, shape in module.parameters for side in shape}
+    if odd := [side for side in sides if type(side) is not int or side < 1]:
+        raise ValueError(f"a size of {str(odd[0])[:40]}")
+    for how, share in {(op.how, op.share) for op in model.ops}:
+        if not isinstance(how, str):
+            raise ValueError(f"a function called {str(how)[:40]}")
+        if not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise ValueError(f"a dropout of {str(share)[:40]!r}")
     return model
 
 
