@@ -14,6 +14,9 @@ from functools import cached_property
 #: Kinds of modules: a linear layer, GPT-2's transposed one, a table of vectors, anything else.
 LINEAR, CONV1D, EMBEDDING, OTHER = "linear", "conv1d", "embedding", "other"
 
+#: The path of the model itself.
+ROOT = ""
+
 #: Parameters by name within their module, with their shapes before quantisation.
 Parameters = tuple[tuple[str, tuple[int, ...]], ...]
 
@@ -23,7 +26,8 @@ class ModuleShape:
     """One module: its path, kind and class name, and its own parameters.
 
     `plain_lookup` is False for an embedding that looks up other rows than those of its input ids;
-    `bits` is 4 or 8 for a layer that bitsandbytes has quantised, or will quantise.
+    `bits` is 4 or 8 for a layer that bitsandbytes has quantised, or will quantise. `matrix` is
+    (d, k) of a layer whose weight is no parameter of its own, such as a parametrised one.
     """
 
     path: str
@@ -32,6 +36,7 @@ class ModuleShape:
     class_name: str = ""
     plain_lookup: bool = True
     bits: int | None = None
+    matrix: tuple[int, int] | None = None
 
     @property
     def carries_lora(self) -> bool:
@@ -41,8 +46,15 @@ class ModuleShape:
     @property
     def sides(self) -> tuple[int, int]:
         """(d, k) of a matrix: outputs and inputs; for an embedding (dimensions, tokens)."""
+        if self.matrix is not None:
+            return self.matrix
         rows, columns = dict(self.parameters)["weight"]
         return (rows, columns) if self.kind == LINEAR else (columns, rows)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of its own parameters."""
+        return [name for name, _ in self.parameters]
 
     @property
     def size(self) -> int:
@@ -97,3 +109,8 @@ class Shapes:
             for name, shape in module.parameters:
                 if f"{path}.{name}" not in self.ties:
                     yield path, name, shape
+
+    def first(self, path: str, name: str) -> str:
+        """The full name of the first of the parameters that are tied to this one, or its own."""
+        full = f"{path}.{name}"
+        return self.ties.get(full, full)

@@ -16,7 +16,7 @@ from lora_magic.demo import WEIGHTS
 from lora_magic.errors import BaseModelError, listed, near, sentence
 from lora_magic.paths import exists, path_of, quoted
 
-from .architectures import function_of
+from .architectures import FAMILIES, function_of
 from .builder import LABELS, left_whole, with_bits
 from .known import CONTEXT, KNOWN, SIZES, from_sizes
 from .model import Model
@@ -112,8 +112,7 @@ def model_of(
 def _described(name: str, config: Mapping[str, Any], source: str) -> Model:
     """The model of a config's values, by the table of architectures or on the meta device."""
     text, note = _text(config)
-    _check(name, text)
-    function = function_of(text["model_type"])
+    function = function_of(_checked(name, text))
     if function is None or text.get("auto_map") or text.get("add_cross_attention"):
         from . import meta
 
@@ -266,8 +265,11 @@ def _as_stored(model: Model, config: Mapping[str, Any]) -> Model:
     return replace(model, shapes=with_bits(model.shapes, bits, skipped))
 
 
-def _check(name: str, config: Mapping[str, Any]) -> None:
-    """Raise `BaseModelError` for a config without a type, without sizes or with nonsense sizes."""
+def _checked(name: str, config: Mapping[str, Any]) -> str:
+    """The model type of a config.
+
+    Raises `BaseModelError` for one without a type, without sizes or with nonsense sizes.
+    """
     kind = config.get("model_type")
     if not isinstance(kind, str):
         raise BaseModelError(
@@ -279,8 +281,11 @@ def _check(name: str, config: Mapping[str, Any]) -> None:
             f"{name}: config.json has no sizes; expected hidden_size, num_hidden_layers and the "
             f"like. Give them, {_EXAMPLE}"
         )
+    by_layer = list if kind not in FAMILIES else ()  # the sizes of others may differ by layer
     for key, value in config.items():
-        if value is not None and (expected := _fault(key, value)):
+        if value is None or isinstance(value, by_layer):
+            continue
+        if expected := _fault(key, value):
             raise BaseModelError(
                 f"{name}: {key} is {str(value)[:40]!r}, expected {expected}. Correct config.json, "
                 f"or give sizes, {_EXAMPLE}"
@@ -296,6 +301,7 @@ def _check(name: str, config: Mapping[str, Any]) -> None:
         raise BaseModelError(
             f"{name}: layer_types is not a list of {layers} names, one for each layer. Correct it."
         )
+    return kind
 
 
 def _fault(key: object, value: object) -> str:
