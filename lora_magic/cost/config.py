@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from lora_magic.base import DEMO
-from lora_magic.demo import WEIGHTS
 from lora_magic.errors import BaseModelError, listed, near, sentence
 from lora_magic.paths import exists, path_of, quoted
 
@@ -190,7 +189,12 @@ def _what(given: object) -> str:
 
 def _by_name(name: str) -> Mapping[str, Any]:
     """The config of a model by name: the first of those in the docstring of `model_of`."""
-    path = WEIGHTS if name == DEMO else Path(name)
+    path = Path(name)
+    if name == DEMO:
+        # It brings hashlib, which a plan of another model does without.
+        from lora_magic.demo import WEIGHTS
+
+        path = WEIGHTS
     there = exists(path)
     if not there and name.lower() in KNOWN:
         return KNOWN[name.lower()]
