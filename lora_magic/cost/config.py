@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from lora_magic.base import DEMO
-from lora_magic.demo import WEIGHTS
 from lora_magic.errors import BaseModelError, listed, near, sentence
 from lora_magic.paths import exists, path_of, quoted
 
-from .architectures import function_of
+from .architectures import FAMILIES, function_of
 from .builder import LABELS, left_whole, with_bits
 from .known import CONTEXT, KNOWN, SIZES, from_sizes
 from .model import Model
@@ -40,6 +39,7 @@ _COUNTS = frozenset(
     [
         *("num_local_experts", "num_experts", "n_routed_experts", "n_shared_experts"),
         *("sliding_window", "max_window_layers", "type_vocab_size", "rotary_dim"),
+        *("attn_layer_offset", "expert_layer_offset", "first_k_dense_replace"),
     ]
 )
 
@@ -111,8 +111,7 @@ def model_of(
 def _described(name: str, config: Mapping[str, Any], source: str) -> Model:
     """The model of a config's values, by the table of architectures or on the meta device."""
     text, note = _text(config)
-    _check(name, text)
-    function = function_of(text["model_type"])
+    function = function_of(_checked(name, text))
     if function is None or text.get("auto_map") or text.get("add_cross_attention"):
         from . import meta
 
@@ -139,12 +138,16 @@ def _described(name: str, config: Mapping[str, Any], source: str) -> Model:
 
 
 def _whole(model: Model) -> Model:
-    """The model, if what was written down are numbers and names."""
-    if model.parameters < 1 or not all(
-        isinstance(op.how, str) and isinstance(op.share, int | float) and 0 <= op.share <= 1
-        for op in model.ops
-    ):
-        raise ValueError("a dropout is no number from 0 to 1, or a function has no name")
+    """The model, if what was written down are whole numbers, shares and names."""
+    modules = model.shapes.modules.values()
+    sides = {side for module in modules for _, shape in module.parameters for side in shape}
+    if odd := [side for side in sides if type(side) is not int or side < 1]:
+        raise ValueError(f"a size of {str(odd[0])[:40]}")
+    for how, share in {(op.how, op.share) for op in model.ops}:
+        if not isinstance(how, str):
+            raise ValueError(f"a function called {str(how)[:40]}")
+        if not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise ValueError(f"a dropout of {str(share)[:40]!r}")
     return model
 
 
@@ -186,7 +189,12 @@ def _what(given: object) -> str:
 
 def _by_name(name: str) -> Mapping[str, Any]:
     """The config of a model by name: the first of those in the docstring of `model_of`."""
-    path = WEIGHTS if name == DEMO else Path(name)
+    path = Path(name)
+    if name == DEMO:
+        # It brings hashlib, which a plan of another model does without.
+        from lora_magic.demo import WEIGHTS
+
+        path = WEIGHTS
     there = exists(path)
     if not there and name.lower() in KNOWN:
         return KNOWN[name.lower()]
@@ -261,8 +269,11 @@ def _as_stored(model: Model, config: Mapping[str, Any]) -> Model:
     return replace(model, shapes=with_bits(model.shapes, bits, skipped))
 
 
-def _check(name: str, config: Mapping[str, Any]) -> None:
-    """Raise `BaseModelError` for a config without a type, without sizes or with nonsense sizes."""
+def _checked(name: str, config: Mapping[str, Any]) -> str:
+    """The model type of a config.
+
+    Raises `BaseModelError` for one without a type, without sizes or with nonsense sizes.
+    """
     kind = config.get("model_type")
     if not isinstance(kind, str):
         raise BaseModelError(
@@ -274,8 +285,11 @@ def _check(name: str, config: Mapping[str, Any]) -> None:
             f"{name}: config.json has no sizes; expected hidden_size, num_hidden_layers and the "
             f"like. Give them, {_EXAMPLE}"
         )
+    by_layer = list if kind not in FAMILIES else ()  # the sizes of others may differ by layer
     for key, value in config.items():
-        if value is not None and (expected := _fault(key, value)):
+        if value is None or isinstance(value, by_layer):
+            continue
+        if expected := _fault(key, value):
             raise BaseModelError(
                 f"{name}: {key} is {str(value)[:40]!r}, expected {expected}. Correct config.json, "
                 f"or give sizes, {_EXAMPLE}"
@@ -291,6 +305,7 @@ def _check(name: str, config: Mapping[str, Any]) -> None:
         raise BaseModelError(
             f"{name}: layer_types is not a list of {layers} names, one for each layer. Correct it."
         )
+    return kind
 
 
 def _fault(key: object, value: object) -> str:

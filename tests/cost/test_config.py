@@ -279,6 +279,14 @@ def test_an_unknown_architecture_is_built_on_the_meta_device_and_the_plan_says_s
     assert with_head.shapes.modules["score"].sides == (3, 64)
 
 
+def test_an_unknown_architecture_may_have_sizes_by_layer() -> None:
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 50}
+    values = {**sizes, "intermediate_size": [48, 64], "head_dim": 16, "num_key_value_heads": 1}
+    kind = {"model_type": "gemma3n_text", "vocab_size_per_layer_input": 50}
+    found = model_of({**values, **kind, "num_kv_shared_layers": 0})
+    assert found.shapes.modules["model.layers.1.mlp.up_proj"].sides == (64, 32)
+
+
 @pytest.mark.parametrize("kind", ["llama", "qwen3", "gpt2"])
 def test_guessed_steps_are_those_of_the_table_but_for_what_has_no_module(
     kind: str, monkeypatch: pytest.MonkeyPatch
