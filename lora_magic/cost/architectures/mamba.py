@@ -102,7 +102,7 @@ def scanned(
     inner: int,
     *,
     state: int,
-    rank: int | str,
+    rank: Any,
     kernel: int,
     conv_bias: bool,
     bias: bool,
@@ -112,7 +112,8 @@ def scanned(
 
     Returns the rank of its time steps.
     """
-    steps = -(-d // 16) if rank == "auto" else int(rank)
+    steps = -(-d // 16) if rank == "auto" else rank
+    counted(time_step_rank=steps)
     b.add(at, parameters=(("A_log", (inner, state)), ("D", (inner,))))
     b.convolution(f"{at}.conv1d", inner, 1, kernel, conv_bias)
     b.activation(how, inner)
