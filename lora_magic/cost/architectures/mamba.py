@@ -111,7 +111,7 @@ def scanned2(
 
 
 def _decoder(
-    b: Builder, c: Mapping[str, Any], name: str, architecture: str, mixer: Callable[[str], None]
+    b: Builder, c: Mapping[str, Any], name: str, architecture: str, mixer: Callable[[str], object]
 ) -> Model:
     d = c["hidden_size"]
     b.embedding("backbone.embeddings", c["vocab_size"], d)
