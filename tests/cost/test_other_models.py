@@ -18,6 +18,7 @@ from transformers import (
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
 )
+from transformers.models.jamba import modeling_jamba
 
 from lora_magic.adapters import bridge
 from lora_magic.adapters.bridge.library import peft
@@ -191,6 +192,10 @@ CHANGED: dict[str, list[dict[str, Any]]] = {
         {**_GROUPED, **_SCAN, "num_experts": 2, "mamba_proj_bias": True, "mamba_conv_bias": False},
     ],
 }
+
+if not hasattr(modeling_jamba, "JambaTopKRouter"):
+    # Older transformers: a linear layer is Jamba's router, and DeBERTa's newer head has its table.
+    del CHANGED["jamba"], CHANGED["deberta-v2"][6]
 
 CASES = [(kind, at) for kind, configs in CHANGED.items() for at in range(len(configs))]
 

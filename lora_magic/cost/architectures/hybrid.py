@@ -77,7 +77,7 @@ def bamba(config: Mapping[str, Any], name: str) -> Model:
         if place in attentive:
             attention(b, f"{at}.self_attn", c, bias=c["attention_bias"])
         else:
-            _mixer2(b, f"{at}.mamba", c, int(c["mamba_expand"] * d), c["mamba_proj_bias"], True)
+            scanned2(b, f"{at}.mamba", c, int(c["mamba_expand"] * d), c["mamba_proj_bias"])
 
     everywhere = set(attentive) >= set(range(c["num_hidden_layers"]))
     return _decoder(b, c, name, "BambaForCausalLM", layer, everywhere)
@@ -92,7 +92,7 @@ def falcon_h1(config: Mapping[str, Any], name: str) -> Model:
 
     def layer(at: str, _: int) -> None:
         _feed_forward(b, at, c)
-        _mixer2(b, f"{at}.mamba", c, inner, c["projectors_bias"], c["mamba_rms_norm"])
+        scanned2(b, f"{at}.mamba", c, inner, c["projectors_bias"], c["mamba_rms_norm"])
         attention(b, f"{at}.self_attn", c, bias=c["attention_bias"])
         _norms(b, at, c["hidden_size"])
 
@@ -109,7 +109,10 @@ def jamba(config: Mapping[str, Any], name: str) -> Model:
         if place % c["attn_layer_period"] == c["attn_layer_offset"]:
             attention(b, f"{at}.self_attn", c, rotary=False)
         else:
-            _mixer(b, f"{at}.mamba", c)
+            rank = scanned(b, f"{at}.mamba", c, int(c["mamba_expand"] * d))
+            state = c["mamba_d_state"]
+            for part, width in (("dt", rank), ("b", state), ("c", state)):
+                b.norm(f"{at}.mamba.{part}_layernorm", width)
         count, inner, how = c["num_experts"], c["intermediate_size"], c["hidden_act"]
         if count > 1 and place % c["expert_layer_period"] == c["expert_layer_offset"]:
             b.router(f"{at}.feed_forward.router", count, d)
@@ -138,45 +141,6 @@ def _feed_forward(b: Builder, at: str, c: Mapping[str, Any]) -> None:
 def _norms(b: Builder, at: str, d: int) -> None:
     b.norm(f"{at}.input_layernorm", d)
     b.norm(f"{at}.pre_ff_layernorm", d)
-
-
-def _mixer(b: Builder, at: str, c: Mapping[str, Any]) -> None:
-    """Mamba's, with norms of the time steps and of what they read."""
-    d, state = c["hidden_size"], c["mamba_d_state"]
-    rank = scanned(
-        b,
-        at,
-        d,
-        int(c["mamba_expand"] * d),
-        state=state,
-        rank=c["mamba_dt_rank"],
-        kernel=c["mamba_d_conv"],
-        conv_bias=c["mamba_conv_bias"],
-        bias=c["mamba_proj_bias"],
-        how=c["hidden_act"],
-    )
-    for part, width in (("dt", rank), ("b", state), ("c", state)):
-        b.norm(f"{at}.{part}_layernorm", width)
-
-
-def _mixer2(
-    b: Builder, at: str, c: Mapping[str, Any], inner: int, out_bias: bool, norm: bool
-) -> None:
-    scanned2(
-        b,
-        at,
-        c["hidden_size"],
-        inner,
-        heads=c["mamba_n_heads"],
-        groups=c["mamba_n_groups"],
-        state=c["mamba_d_state"],
-        kernel=c["mamba_d_conv"],
-        conv_bias=c["mamba_conv_bias"],
-        bias=c["mamba_proj_bias"],
-        out_bias=out_bias,
-        how=c["hidden_act"],
-        norm=norm,
-    )
 
 
 def _decoder(
