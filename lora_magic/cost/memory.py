@@ -13,12 +13,11 @@ from functools import lru_cache
 
 from lora_magic.adapters.shapes import CONV1D, LINEAR
 
-from . import ops
 from .activations import BOTTLENECK, Block, Bytes, Use, bottleneck, by_block
 from .count import trainable
 from .model import Model
 from .ops import Op
-from .setting import BYTES, Setting
+from .setting import Setting
 
 #: The parts, in the order of a stacked picture.
 PARTS = (

@@ -1,12 +1,12 @@
 """Predicted against measured memory: the table of tests/benchmarks/README.md.
 
-    python -m tests.benchmarks.memory [--cases NAME,NAME] [--check]
+    python -m tests.benchmarks.memory [--cases NAME,NAME] [--device cpu|cuda]
 
-Each case is a random model, in a process of its own. Measured are the bytes of the weights, base and
-adapter, by their storages, and above them the allocator's peak during the session's run or answer:
-on a CPU by torch's profiler, on a GPU by `max_memory_allocated`. Predicted is what `plan` says from
-the config and the adapter's spec alone; no case reads the model for it. The cases in `CHECK` were
-predicted before they were measured for the first time, and tuned nothing. pytest does not collect
+Each case is a random model, in a process of its own. Measured are the bytes of the weights, base
+and adapter, by their storages, and above them the allocator's peak during the session's run or
+answer: on a CPU by torch's profiler, on a GPU by `max_memory_allocated`. Predicted is what `plan`
+says from the config and the adapter's spec alone. The cases in `CHECK` tuned nothing: `FROZEN` has
+what was predicted for them before they were measured for the first time. pytest does not collect
 this file.
 """
 
@@ -347,7 +347,9 @@ def _answer(session: Any, rows: list[tuple[str, str]], case: Case) -> None:
     from lora_magic.compare.generate import generate
 
     tokenizer = session.tokenizer
-    ids = [tokenizer(f"{a} {b}").input_ids[: case.length - 2 - n % 2] for n, (a, b) in enumerate(rows)]
+    ids = [
+        tokenizer(f"{a} {b}").input_ids[: case.length - 2 - n % 2] for n, (a, b) in enumerate(rows)
+    ]
     generate(session.model, tokenizer, ids, stop_ids=[0], max_new_tokens=2)
 
 

@@ -100,9 +100,9 @@ def saved(model: nn.Module, way: Way, rows: list[Example]) -> int:
         return box
 
     batch = way.batch(rows)
-    with torch.autograd.graph.saved_tensors_hooks(packed, lambda box: box.tensor):
-        with way.using(batch):
-            loss = way.total(batch)
+    hooks = torch.autograd.graph.saved_tensors_hooks(packed, lambda box: box.tensor)
+    with hooks, way.using(batch):
+        loss = way.total(batch)
     assert loss.requires_grad
     storages = {box.tensor.untyped_storage().data_ptr(): box.tensor for box in kept}
     return sum(
