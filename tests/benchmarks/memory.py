@@ -19,6 +19,7 @@ import json
 import os
 import platform
 import random
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -414,7 +415,9 @@ def main() -> None:
     if unknown := set(given.cases.split(",")) - set(every):
         sys.exit(f"--cases {','.join(sorted(unknown))}: expected names among {', '.join(every)}")
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "peft"))
-    print(f"{datetime.date.today()} · Python {platform.python_version()}, {versions}\n")
+    print(f"$ {shlex.join(['python', '-m', 'tests.benchmarks.memory', *sys.argv[1:]])}")
+    day, python = datetime.date.today(), platform.python_version()
+    print(f"{day} · Python {python}, {versions} · {given.device}, one thread\n")
     chosen = tuple(every[name] for name in given.cases.split(","))
     for line in table(chosen, given.device):
         print(line, flush=True)
