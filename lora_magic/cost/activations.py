@@ -280,8 +280,13 @@ class Block:
             case ops.NORM:
                 return Bytes(op.reads * (2 * use.wide + size))
             case ops.ATTENTION:
-                scores = op.heads * use.wide * 2 if use.by_matrix(op) else 0
-                return Bytes((op.reads + op.gives) * size, scores)
+                own = op.reads + op.gives
+                if use.by_matrix(op):
+                    return Bytes(own * size, op.heads * use.wide * 2)
+                if use.masked:
+                    # torch's function wants keys and values of all heads, and the mask as numbers.
+                    own += 2 * (op.heads - op.kv_heads) * op.size
+                return Bytes(own * size, size if use.masked else 0)
         return Bytes((op.reads + op.gives) * size)
 
     def _backward(self, op: Op) -> Bytes:
