@@ -99,12 +99,18 @@ class Use:
         on_cpu = self.setting.training and not self.setting.cuda
         return bool(op.how) or (on_cpu and op.share > 0)
 
+    @property
+    def autocast(self) -> bool:
+        """Whether a run casts the factors as well: float16 on a GPU needs its loss scaled."""
+        return self.setting.training and self.setting.cuda and self.setting.dtype == "fp16"
+
     def fused(self, op: Op) -> bool:
         """Is this layer's LoRA one function, which keeps its input in its own number format?"""
         spec = self.setting.spec
         return (
             spec is not None
             and not self.setting.plain
+            and not self.autocast
             and not (spec.dora or spec.dropout or spec.init in ("pissa", "olora"))
             and spec.method == "lora"
             and op.path not in self.bits
@@ -134,7 +140,10 @@ class Block:
 
     def work(self) -> set[Bytes]:
         """What each of its steps needs for a moment, in the backward pass or in the only one."""
-        return {self._backward(op) if self._use.setting.training else self._forward(op) for op in self._steps}
+        return {
+            self._backward(op) if self._use.setting.training else self._forward(op)
+            for op in self._steps
+        }
 
     # What is kept, by the name of the tensor; "" for one that no other step keeps
 
@@ -154,6 +163,13 @@ class Block:
                 yield "", Bytes(2 * op.gives * size)
             case ops.DROPOUT:
                 yield "", Bytes(op.gives * (1 if use.setting.cuda else size))
+            case ops.EXPERTS:
+                # Each chosen expert's inner outputs, the gate's result, and the weighted outputs.
+                yield "", Bytes(op.active * (3 * op.inner + op.reads) * size)
+            case ops.SCAN if op.how != "conv":
+                # In plain torch every token's states are kept, in float32, in three forms.
+                forms = 1 if use.setting.cuda else 3
+                yield "", Bytes(forms * op.gives * op.size * use.wide + 9 * op.gives * size)
             case ops.EMBED if op.path in use.ranks:
                 yield "", Bytes(use.ranks[op.path] * use.wide)
 
@@ -202,7 +218,8 @@ class Block:
             yield read
         else:
             # PEFT's layers read a copy in the factors' format, each its own.
-            yield f"{op.path} wide", Bytes(op.reads * use.wide)
+            each = use.size if use.autocast else use.wide
+            yield f"{op.path} wide", Bytes(op.reads * each)
         if spec.method == "adalora":
             yield f"{op.path} A", Bytes(fixed=use.ranks[op.path] * op.reads * use.wide)
         if spec.dora:
@@ -225,7 +242,7 @@ class Block:
         fused = any(one.kind == ops.LINEAR and one.gives == op.reads for one in self._steps)
         copied = use.by_matrix(op) and use.packed and size == use.wide
         if fused and (copied or any(one.kind == ops.ROTARY for one in self._steps)):
-            # Queries and keys are turned or scaled into new tensors; values are a part of the first.
+            # Queries and keys become new tensors; values stay a part of the first one.
             yield "joined", Bytes((op.reads - of_keys) * size)
         if use.by_matrix(op):
             yield from self._of_matrix(op)
@@ -246,9 +263,7 @@ class Block:
         narrow = use.size if use.size < use.wide else 0
         capped = use.size if op.how == "capped" else 0
         noise = 2 * use.size if dropped else 0
-        yield "", Bytes(
-            3 * of_all * use.size, op.heads * (use.wide + narrow + capped + noise)
-        )
+        yield "", Bytes(3 * of_all * use.size, op.heads * (use.wide + narrow + capped + noise))
 
     # What is needed for a moment
 
@@ -258,13 +273,20 @@ class Block:
         match op.kind:
             case ops.PRODUCT:
                 return Bytes(3 * op.gives * size)
+            case ops.EXPERTS:
+                return Bytes(op.active * (3 * op.inner + 2 * op.reads) * size)
             case ops.LINEAR:
                 return Bytes((op.reads + op.gives) * size, fixed=self._unpacked(op))
             case ops.NORM:
                 return Bytes(op.reads * (2 * use.wide + size))
             case ops.ATTENTION:
-                scores = op.heads * use.wide * 2 if use.by_matrix(op) else 0
-                return Bytes((op.reads + op.gives) * size, scores)
+                own = op.reads + op.gives
+                if use.by_matrix(op):
+                    return Bytes(own * size, op.heads * use.wide * 2)
+                if use.masked:
+                    # torch's function wants keys and values of all heads, and the mask as numbers.
+                    own += 2 * (op.heads - op.kv_heads) * op.size
+                return Bytes(own * size, size if use.masked else 0)
         return Bytes((op.reads + op.gives) * size)
 
     def _backward(self, op: Op) -> Bytes:
@@ -273,11 +295,11 @@ class Block:
         match op.kind:
             case ops.PRODUCT:
                 return Bytes(3 * op.gives * size)
+            case ops.EXPERTS:
+                return Bytes(op.active * (3 * op.inner + 2 * op.reads) * size)
             case ops.LINEAR:
                 copies = use.wide if op.path in use.ranks and size < use.wide else 0
-                return Bytes(
-                    (op.reads + op.gives) * (size + copies), fixed=self._unpacked(op)
-                )
+                return Bytes((op.reads + op.gives) * (size + copies), fixed=self._unpacked(op))
             case ops.NORM:
                 return Bytes(op.reads * (3 * use.wide))
             case ops.ATTENTION:

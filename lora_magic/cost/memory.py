@@ -13,12 +13,11 @@ from functools import lru_cache
 
 from lora_magic.adapters.shapes import CONV1D, LINEAR
 
-from . import ops
 from .activations import BOTTLENECK, Block, Bytes, Use, bottleneck, by_block
 from .count import trainable
 from .model import Model
 from .ops import Op
-from .setting import BYTES, Setting
+from .setting import Setting
 
 #: The parts, in the order of a stacked picture.
 PARTS = (
@@ -63,7 +62,7 @@ def memory(model: Model, setting: Setting) -> Memory:
 @dataclass(frozen=True, eq=False)
 class _Known:
     """What does not depend on rows and lengths: `kept` by all blocks, by the largest, and outside
-    of them; `work` is what steps need for a moment."""
+    of them; `work` is what steps need for a moment, `moving` what the optimizer's step needs."""
 
     use: Use
     fixed: dict[str, int]
@@ -89,9 +88,12 @@ class _Known:
             kept, again = self.kept.at(rows, length), 0
         outside = self.outside.at(rows, length)
         work = max((one.at(rows, length) for one in self.work), default=0)
-        yield {"activations": kept + outside + stream, "logits": self._loss(setting)}
-        yield {"activations": kept + again + stream, "workspace": work}
-        yield {"gradients": 4 * self.trained, "workspace": self.moving}
+        gradients = 4 * self.trained
+        earlier = gradients if setting.passes > 1 else 0
+        loss = self._loss(setting)
+        yield {"activations": kept + outside + stream, "logits": loss, "gradients": earlier}
+        yield {"activations": kept + again + stream, "workspace": work, "gradients": earlier}
+        yield {"gradients": gradients, "workspace": self.moving}
 
     def _loss(self, setting: Setting) -> int:
         """The logits, their softmax and its gradient."""
@@ -157,9 +159,7 @@ def _known(model: Model, setting: Setting) -> _Known:
     return _Known(
         use,
         fixed,
-        # On a GPU the moments' square roots are a tensor for each parameter; torch's function for a
-        # CPU needs none.
-        4 * count if setting.cuda else 0,
+        4 * max(_largest(use), count if setting.cuda else 0),
         count,
         len(blocks) - (-1 in blocks),
         kept,
@@ -183,6 +183,22 @@ def between_blocks(use: Use) -> Bytes:
     if use.method not in BOTTLENECK or not ranks:
         return Bytes()
     return bottleneck(use, use.model.shapes.width, ranks[0])
+
+
+def _largest(use: Use) -> int:
+    """The numbers of the largest of the base's own parameters that are trained.
+
+    The record of a run takes the difference of each from where it started. On a GPU the optimizer
+    needs more: the square roots of all moments at once.
+    """
+    modules = use.model.shapes.modules
+    sizes = (
+        math.prod(shape)
+        for path, names in use.trained.items()
+        for name, shape in modules[path].parameters
+        if name in names
+    )
+    return max(sizes, default=0)
 
 
 def use_of(model: Model, setting: Setting) -> Use:

@@ -32,7 +32,8 @@ class Op:
     of one block with the same name share it. `block` counts the blocks from 0, -1 outside them. An
     attention has `heads`, `kv_heads`, `size` (of a head) and, with a sliding window, `window`; an
     experts step has `experts` in all and `active` for each token, and `inner`, an expert's width.
-    `share` is a dropout's.
+    `share` is a dropout's, or that of an attention's dropout. An attention is computed by torch's
+    own function; with `how` "eager" its weights are a matrix, with "capped" of capped scores.
     """
 
     kind: str

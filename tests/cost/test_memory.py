@@ -7,9 +7,12 @@ tests/benchmarks/memory.py.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,9 +22,11 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from lora_magic.adapters.fused import Fused
 from lora_magic.adapters.spec import AdapterSpec
+from lora_magic.base.quantise import state_tensors
 from lora_magic.cost.activations import Block, by_block
 from lora_magic.cost.architectures import function_of
-from lora_magic.cost.memory import between_blocks, use_of
+from lora_magic.cost.config import model_of
+from lora_magic.cost.memory import between_blocks, memory, quantised, use_of
 from lora_magic.cost.setting import Setting
 from lora_magic.state.session import Session
 from lora_magic.state.train import begin
@@ -100,9 +105,9 @@ def saved(model: nn.Module, way: Way, rows: list[Example]) -> int:
         return box
 
     batch = way.batch(rows)
-    with torch.autograd.graph.saved_tensors_hooks(packed, lambda box: box.tensor):
-        with way.using(batch):
-            loss = way.total(batch)
+    hooks = torch.autograd.graph.saved_tensors_hooks(packed, lambda box: box.tensor)
+    with hooks, way.using(batch):
+        loss = way.total(batch)
     assert loss.requires_grad
     storages = {box.tensor.untyped_storage().data_ptr(): box.tensor for box in kept}
     return sum(
@@ -156,12 +161,88 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("plain", [False, True], ids=["ours", "plain"])
-@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
-@pytest.mark.parametrize("method", CASES)
-@pytest.mark.parametrize("kind", CONFIGS)
+#: Model, method, number format, and whether the step is plain.
+GRID = (
+    *(("llama", method, dtype, False) for method in CASES for dtype in DTYPES),
+    *(("llama", method, dtype, True) for method in ("lora", "dropout") for dtype in DTYPES),
+    *((kind, "lora", "bf16", plain) for kind in ("gpt2", "opt") for plain in (False, True)),
+    *((kind, method, "fp32", False) for kind in ("gpt2", "opt") for method in ("houlsby", "full")),
+)
+#: PEFT's DoRA, and what virtual tokens keep of themselves, are not counted to the byte.
+ABOUT = {"dora": 0.03, "prefix": 0.06, "prompt": 0.15}
+
+
+@pytest.mark.parametrize(("kind", "method", "dtype", "plain"), GRID)
 def test_a_block_keeps_the_bytes_that_torch_keeps(
     kind: str, method: str, dtype: str, plain: bool
 ) -> None:
     found, spec = measured(kind, dtype, CASES[method], plain)
-    assert predicted(kind, dtype, spec, plain) == pytest.approx(found, rel=0.02)
+    tolerance = ABOUT.get(method, 0.005)
+    assert predicted(kind, dtype, spec, plain) == pytest.approx(found, rel=tolerance)
+
+
+LLAMA = {"model_type": "llama", "hidden_size": 512, "num_hidden_layers": 8, "vocab_size": 8000}
+SPEC = AdapterSpec(rank=8, alpha=16, targets="all-linear")
+
+
+def peak(**what: Any) -> int:
+    return memory(model_of(LLAMA), Setting(**{"spec": SPEC, **what})).peak
+
+
+def test_more_rows_longer_ones_and_more_parameters_never_need_less() -> None:
+    for name, values in (("rows", (1, 2, 4, 8)), ("length", (64, 128, 1000, 4000))):
+        found = [peak(**{name: value}) for value in values]
+        assert found == sorted(set(found)), name
+    specs = [replace(SPEC, rank=rank) for rank in (1, 8, 64)] + [AdapterSpec(method="full")]
+    found = [peak(spec=spec, length=256) for spec in specs]
+    assert found == sorted(set(found))
+
+
+def test_each_saving_saves() -> None:
+    plain = peak(rows=4)
+    assert peak(rows=4, checkpointing=True) < plain
+    assert peak(rows=4, trained=100) <= plain
+    assert peak(rows=4, plain=True) > plain
+    assert peak(rows=4, dtype="fp32") > plain
+
+
+def test_4_bits_save_weights_but_not_activations() -> None:
+    """PEFT's layers on 4 bits keep a copy of their input in float32, each its own."""
+    assert peak(length=64, bits=4) < peak(length=64)
+    model = model_of(LLAMA)
+    four, sixteen = (memory(model, Setting(spec=SPEC, rows=4, bits=bits)) for bits in (4, None))
+    assert four.of("weights") < sixteen.of("weights") / 2
+    assert four.of("activations") > sixteen.of("activations")
+
+
+def test_the_parts_of_a_fully_trained_model_are_known_multiples_of_its_parameters() -> None:
+    model = model_of(LLAMA)
+    found = memory(model, Setting(spec=AdapterSpec(method="full"), length=8, cuda=False))
+    count = model.parameters
+    assert found.of("weights") == 2 * count
+    # The parameters, the state that they started from and the one that an error restores.
+    assert found.of("adapter") == 3 * 4 * count
+    assert found.of("gradients") == 4 * count
+    assert found.of("optimizer") == 8 * count
+
+
+def test_a_quantised_matrix_takes_what_bitsandbytes_makes_of_it() -> None:
+    import bitsandbytes as bnb
+
+    layer = bnb.nn.Linear4bit(128, 96, bias=False, quant_type="nf4", compress_statistics=True)
+    layer = layer.to("cpu")
+    tensors = (layer.weight, *state_tensors(layer, "weight").values())
+    found = {t.data_ptr(): t.untyped_storage().nbytes() for t in tensors}
+    assert quantised(96 * 128, 96, 4) == sum(found.values())
+
+
+def test_no_torch_is_needed() -> None:
+    code = (
+        "import sys; from lora_magic.cost.config import model_of; "
+        "from lora_magic.cost.memory import memory; from lora_magic.cost.setting import Setting; "
+        "from lora_magic.adapters.spec import AdapterSpec as S; "
+        "s = S(rank=8, alpha=16, targets='all-linear'); "
+        f"print(memory(model_of({LLAMA!r}), Setting(spec=s)).peak > 0, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False"]
