@@ -111,6 +111,7 @@ REASONS = {
     "checks.py": OPEN_FILE,
     "compare/__init__.py": INIT,
     "compare/mix.py": "the formula of a mix, which `generate`, `run` and `ask` share",
+    "cost/work.py": "what a plan is asked for; four files read it",
     "data/__init__.py": INIT,
     "demo/__init__.py": INIT,
     "demo/checksums.py": "written by the factory, verified by the loader",

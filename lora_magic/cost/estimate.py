@@ -135,5 +135,7 @@ def _notes(model: Model, work: Work, ways: tuple[Way, ...]) -> Iterable[str]:
     if model.note:
         yield model.note
     yield from work.notes
+    if work.price is not None and work.place.speed is None:
+        yield "a price needs hours: add --gpu with a card's name, or --gpu here"
     if work.place.why and any(way.hours is not None for way in ways):
         yield f"hours at {work.place.why}"

@@ -81,8 +81,8 @@ def _capacity(work: Work, chosen: Way) -> Iterator[Row]:
     told = f"no: {told}, expected at least 1"
     spec = work.spec
     rank = math.ceil(spec.rank / each) if METHODS[spec.method].batched else 0
-    flags: dict[str, Any] = {"rank": rank} if 0 < rank <= _LARGEST_RANK else {"method": FULL}
-    yield Row(question, told, line_of(work, flags))
+    instead: dict[str, Any] = {"rank": rank} if 0 < rank <= _LARGEST_RANK else {"method": FULL}
+    yield Row(question, told, line_of(work, instead))
 
 
 def _context(model: Model, work: Work) -> Iterator[Row]:

@@ -14,7 +14,7 @@ from lora_magic.adapters.spec import AdapterSpec
 from lora_magic.base import BITS, DEMO
 from lora_magic.base.number_format import CPU_BFLOAT16_FROM, CPU_FLOAT32_LIMIT, SHORT, chosen_format
 from lora_magic.base.recipe import Recipe, embedded, recipe_for
-from lora_magic.base.task import check_kind
+from lora_magic.base.task import check_kind, names_of
 from lora_magic.checks import is_number, is_whole
 from lora_magic.cost import machine
 from lora_magic.cost.cards import HERE
@@ -178,7 +178,7 @@ class _Asked:
             tasks=flags["tasks"] or TASKS,
             price=flags["price"],
             target=self.target,
-            typed={key: value for key, value in flags.items() if _is_given(key, value)},
+            typed=_typed(flags),
             adapter=self.adapter,
             notes=self.notes,
         )
@@ -235,8 +235,14 @@ class _Asked:
         )
 
 
-def _is_given(flag: str, value: object) -> bool:
-    return value not in (None, False) and (flag, value) != ("task", CAUSAL)
+def _typed(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags that were given, as they can be typed again: a column of labels as names."""
+    given = {key: value for key, value in flags.items() if value is not None and value is not False}
+    if flags["labels"] is not None:
+        given["labels"] = ",".join(names_of(flags["labels"]))
+    if flags["task"] == CAUSAL:
+        del given["task"]
+    return given
 
 
 def _check(flags: Mapping[str, Any]) -> None:

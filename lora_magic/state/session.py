@@ -224,7 +224,15 @@ class Session:
         """What a model, an adapter and a run will cost, before any weight is read.
 
         `model` is a hub id, a folder, a name such as "gpt3-175b", sizes such as
-        "layers=32,width=4096", a config, or a model; by default the loaded base.
+        "layers=32,width=4096", a config, or a model; by default the loaded base with the active
+        adapter. The other flags are those of `load`, `attach` and `train`, with the same defaults.
+        The run reads `tokens` (default a million), of which `trained_tokens` have a label (default
+        all); `tasks` adapters are stored (default 1,000). It is planned for this machine, or for
+        the card `gpu`, which costs `price` an hour; "here" measures this machine. Without a base,
+        and but for "here" and a live model, torch is not imported. Nothing is changed or recorded.
+
+        Raises `StateError` without a model and a base, `BaseModelError` for a model that cannot be
+        read, `AdapterError` for a spec that does not fit it, `CommandError` for any other flag.
         """
         # Must be the first statement, while the arguments are the only locals.
         flags = {k: v for k, v in locals().items() if k not in ("self", "model")}

@@ -23,6 +23,8 @@ from lora_magic.base.prompt import PromptForm
 from lora_magic.base.quantise import check_bits
 from lora_magic.base.recipe import SMALL
 from lora_magic.base.task import check_kind
+from lora_magic.cost.cards import CARDS
+from lora_magic.cost.machine import place_of
 from lora_magic.data.files import read_file
 from lora_magic.data.rows import read_text
 from lora_magic.errors import CommandError, LoraMagicError
@@ -288,6 +290,15 @@ CPU = torch.device("cpu")
 
 # What the rest of the package makes of a word.
 CHECKS: dict[str, tuple[int, Callable[[str], object]]] = {
+    "%lora plan m --bits": (2, lambda word: check_bits(int(word) if word.isdigit() else word, CPU)),
+    "%lora plan m --dtype": (6, lambda word: choose_dtype(word, CPU, torch.float32, 10)),
+    "%lora plan m --task": (2, check_kind),
+    "%lora plan m --method": (9, method_of),
+    "%lora plan m --init": (6, lambda word: _spec(init=word)),
+    "%lora plan m --bias": (3, lambda word: _spec(bias=word)),
+    "%lora plan m --for": (3, lambda word: resolve_spec("x", SMALL, {"for_": word})),
+    "%lora plan m --optimizer": (3, lambda word: plan(SMALL, 2, optimizer=word)),
+    "%lora plan m --gpu": (len(CARDS) + 1, place_of),
     "%lora attach x --method": (9, method_of),
     "%lora ratio --method": (9, method_of),
     "%lora attach x --init": (6, lambda word: _spec(init=word)),

@@ -236,6 +236,21 @@ def test_bad_flags_are_one_line(
     assert "\n" not in str(caught.value)
 
 
+def test_labels_may_be_a_column(empty: Session) -> None:
+    import pandas as pd
+
+    column = pd.Series(["no", "yes", "no", "maybe"])
+    found = empty.plan(SIZES, task="classification", labels=column)
+    assert any("--labels no,yes,maybe" in row.command for row in found.rows)
+    two = empty.plan(SIZES, task="classification", labels=2)
+    assert found.trainable_parameters - two.trainable_parameters == 2048
+
+
+def test_a_price_without_hours_says_what_it_needs(empty: Session) -> None:
+    assert any("--gpu here" in note for note in empty.plan(SIZES, price=2.0).notes)
+    assert not any("price" in note for note in empty.plan(SIZES, price=2.0, gpu="l4").notes)
+
+
 # The loaded base
 
 
