@@ -115,7 +115,7 @@ def _text(value: Any) -> str:
             f"panel: expected the name of a model or the text of a flag, got "
             f"{type(value).__name__}; type session.plan(…) for an object."
         )
-    return str(value).removesuffix(".0")
+    return str(value)
 
 
 def _page(session: Session, flags: Mapping[str, str]) -> str:

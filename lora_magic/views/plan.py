@@ -42,8 +42,8 @@ _PEAK = "peak"
 _LEFT, _WIDTH, _BAR, _STEP, _LETTER = 8.0, 440.0, 18.0, 46.0, 7.2
 #: Free memory is in the picture up to this many times the highest peak.
 _FAR = 2.5
-#: Hours from which a time is no longer given in minutes too.
-_LONG = 100.0
+#: Hours from which a time is given in whole ones.
+_LONG = 10.0
 
 
 def bundle(plan: CostPlan) -> dict[str, object]:
@@ -158,9 +158,13 @@ def _most(value: int, way: Way) -> str:
 
 
 def _time(hours: float | None) -> str:
+    """Hours, or minutes or seconds, with as many figures as a prediction has."""
     if hours is None:
         return numbers.MISSING
-    return numbers.duration(3600 * hours) if hours < _LONG else f"{numbers.count(hours)} h"
+    if hours < 1:
+        minutes = round(60 * hours)
+        return f"{minutes} min" if minutes else numbers.duration(3600 * hours)
+    return f"{numbers.count(hours) if hours >= _LONG else numbers.figures(hours, 2)} h"
 
 
 def _price(price: float | None) -> str:

@@ -70,7 +70,9 @@ def test_below_a_record_they_begin_with_its_flags_and_draw_when_used(asked: Aske
     assert "4,194,304 of 6,738,415,616" in controls.page.html
 
 
-@pytest.mark.parametrize("model", ["", "gpt3-175b", "a folder/of mine", "layers=2,width=64", "{x}"])
+@pytest.mark.parametrize(
+    "model", ["", "gpt3-175b", "an/v1.0", "a folder/of mine", "layers=2,width=64", "{x}"]
+)
 def test_the_line_to_type_is_what_was_planned(asked: Asked, model: str) -> None:
     controls = Session().panel("plan", model="x", tokens=1e7, targets="all-linear")._controls
     controls.rank.value = " 8 "
