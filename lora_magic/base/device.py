@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import gc
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -149,16 +148,3 @@ def release_after(error: BaseException) -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def peak_memory(device: torch.device) -> int | None:
-    """Peak bytes in use so far: by torch on a GPU, else by this process; None on Windows."""
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # macOS counts bytes, Linux kibibytes.
-    return int(peak if sys.platform == "darwin" else peak * 1024)

@@ -53,7 +53,8 @@ def predicted(
             found = memory(model, setting).peak
             found += sum(_own(model, setting.changed(spec=a.spec)) for a in adapters[1:])
             able = spec.can_checkpoint and not one.checkpointing
-            return Forecast(found, _warning(state.base, model, setting, found, able))
+            warning = _warning(state.base, model, setting, found, len(adapters), able)
+            return Forecast(found, warning)
         except (LoraMagicError, NotImplementedError):
             return None
 
@@ -91,29 +92,32 @@ def _own(model: Model, setting: Setting) -> int:
     return sum(map(found.of, ("adapter", "gradients", "optimizer")))
 
 
-def _warning(base: BaseModel, model: Model, setting: Setting, peak: int, able: bool) -> str:
-    """What to do if the peak is more than what is free and what the base already takes."""
+def _warning(
+    base: BaseModel, model: Model, setting: Setting, peak: int, many: int, able: bool
+) -> str:
+    """What to do if the peak of so `many` adapters is more than what is free and what the base
+    already takes; `able` tells whether checkpointing would be a change."""
     room = _room(base)
     if room is None or peak <= room:
         return ""
     told = f"only {size(room)} can be used"
-    for flags, other in _lighter(setting, able):
+    for flags, other in _lighter(setting, many, able):
         if (found := memory(model, other).peak) <= room:
-            return f"{told}: train with {flags}, which takes about {size(found)}"
+            return f"{told}: run the cell with {flags} (about {size(found)})"
     return f"{told}; for what fits, type: %lora plan"
 
 
-def _lighter(setting: Setting, able: bool) -> Iterator[tuple[str, Setting]]:
-    """Less memory for the same rows: checkpointing if that is possible, fewer rows, both."""
+def _lighter(setting: Setting, many: int, able: bool) -> Iterator[tuple[str, Setting]]:
+    """Settings in less memory, with their flags: checkpointing, fewer rows, both."""
     each = (setting.trained or 0) / setting.rows
     again = setting.changed(checkpointing=True)
     if able:
         yield "--checkpointing", again
     ways = [("", setting), *([("--checkpointing ", again)] if able else [])]
     for before, one in ways:
-        rows = setting.rows // 2
+        rows = setting.rows // many // 2
         while rows:
-            fewer = one.changed(rows=rows, trained=round(each * rows))
+            fewer = one.changed(rows=rows * many, trained=round(each * rows * many))
             yield f"{before}--batch-size {rows}", fewer
             rows //= 2
 

@@ -303,6 +303,8 @@ def steps(
     """
     base = state.base
     hooks = hooks_of(base.model, state.slots, attached, more=more)
+    # Before virtual tokens are a module of the model.
+    predict = peak.predicted(state, [attached], spec)
     with attached.trainable():
         return run.run(
             attached.name,
@@ -320,7 +322,7 @@ def steps(
             keeper=keeper,
             until=until,
             recorder=inside_run.recorder_of(base, attached) if followed else None,
-            predict=peak.predicted(state, [attached], spec),
+            predict=predict,
         )
 
 

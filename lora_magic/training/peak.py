@@ -68,7 +68,7 @@ class Forecast:
     @property
     def line(self) -> str:
         """For the start of a run."""
-        said = f"memory at the peak: about {size(self.bytes)}"
+        said = f"peak memory about {size(self.bytes)}"
         return f"{said}; {self.warning}" if self.warning else said
 
 
@@ -85,7 +85,7 @@ def largest(steps: Sequence[Sequence[Sequence[Example]]], spec: TrainSpec, way: 
         longest = [max(len(e.tokens) for part in step for e in part) for step in steps]
         order = sorted(range(len(steps)), key=longest.__getitem__)[-_LOOKED_AT:]
         steps = [way.passes(steps[at]) for at in order]
-    packed = None if way is None else way.packed
+    packed = way.packed if way is not None else False if spec.plain_step else None
     plain = spec.plain_step or (way is not None and not way.own_loss)
     found = (
         Pass(
@@ -115,7 +115,10 @@ class StepPeak:
         self._size = self._before = 0
 
     def begin(self, passes: Sequence[dict[str, Tensor]]) -> None:
-        """Before a step's first pass: measure it, if it may need more than the steps before."""
+        """Before a step's first pass: measure it, if it may need more than those measured before.
+
+        The caller omits a run's first step if others follow: the optimizer's state is made in it.
+        """
         most = max((tensor.numel() for one in passes for tensor in one.values()), default=0)
         if self._reading is not None and most > _LARGER * self.largest:
             self._size, self._before = most, bytes_of(self._standing())

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lora_magic.frames import frame
-from lora_magic.numbers import duration, percent
+from lora_magic.numbers import duration, percent, size
 from lora_magic.printable import one_line
 
 from .forgetting import AnswerForgetting, Forgetting, Guard
@@ -158,9 +158,18 @@ class RunSummary:
         if not self.classifies:
             parts.append(f"{self.trained_tokens:,} tokens trained")
         parts += [f"{n} {what}" for n, what in ((self.cut, "cut"), (self.empty, "empty")) if n]
+        parts += [f"peak memory {''.join(self._peak)}"] if self._peak else []
         line = ", ".join(parts)
         kept = [one.line for one in (self.guard, self.forgetting) if one]
         return "; ".join(filter(None, [line, *self.notes, *kept, self._advice]))
+
+    @property
+    def _peak(self) -> tuple[str, str] | None:
+        """The measured peak, and the predicted one in brackets; None if it was not measured."""
+        if self.peak is None:
+            return None
+        predicted = self.predicted_peak
+        return size(self.peak), "" if predicted is None else f" (predicted {size(predicted)})"
 
     @property
     def _advice(self) -> str:
@@ -184,6 +193,7 @@ class RunSummary:
             ("learning rate", f"{self.learning_rate:g}"),
             ("batch", f"{self.batch_size}"),
             *([("step", self.step)] if self.step else []),
+            *([("peak memory", " of tensors".join(self._peak))] if self._peak else []),
             ("seed", f"{self.seed}"),
             *([] if self.classifies else [("end token", self.end_token or "none")]),
         ]

@@ -314,6 +314,8 @@ def test_other_guard_rows_are_refused(session: Session) -> None:
         ("progress.seconds", -1.0),
         ("progress.measuring", {"!float": "nan"}),
         ("progress.tokens", -5),
+        ("progress.peak", -1),
+        ("progress.largest", 2**70),
     ],
 )
 def test_best_weights_and_times_from_hostile_hands_are_refused(
