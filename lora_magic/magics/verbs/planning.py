@@ -53,6 +53,11 @@ def _plan(call: Call) -> object:
     return call.session.plan(**_words(call), **call.flags)
 
 
+def _below(call: Call) -> dict[str, Any]:
+    """What the controls below a plan begin with."""
+    return {"model": None, **_words(call), **call.flags}
+
+
 PLAN = Verb(
     "plan",
     "show what a model, an adapter and a run will cost, before any weight is read",
@@ -110,5 +115,6 @@ PLAN = Verb(
         "%lora plan layers=32,width=4096 --method full",
     ),
     run=_plan,
+    controls=_below,
     imports=False,
 )
