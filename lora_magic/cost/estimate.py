@@ -13,7 +13,7 @@ from lora_magic.adapters.spec import AdapterSpec
 from lora_magic.errors import AdapterError
 
 from . import advice, compute, fit, questions
-from .count import planned, trainable
+from .count import counted, trainable
 from .memory import Memory, memory
 from .model import Model
 from .plan import CostPlan, TypeCount, Way
@@ -98,7 +98,7 @@ def _refused(model: Model, name: str, setting: Setting) -> str:
 
 def _types(model: Model, spec: AdapterSpec) -> Iterable[TypeCount]:
     """The modules by the last part of their names, in the model's order; blocks' numbers aside."""
-    tensors = {count.module: count.tensors for count in planned(model.shapes, spec, model.head)}
+    tensors = {count.module: count.tensors for count in counted(model, spec)}
     found: dict[str, list[Any]] = {}
     owned = {f"{path}.{name}" for path, name, _ in model.shapes.owned()}
     for path, module in model.shapes.modules.items():

@@ -53,10 +53,18 @@ class Memory:
 
 def memory(model: Model, setting: Setting) -> Memory:
     """The peak of a model used in one way."""
-    known = _known(model, setting.changed(rows=min(setting.rows, 2), length=0, trained=None))
+    known = _known(model, _common(setting))
     moments = known.training(setting) if setting.training else known.inference(setting)
     found = max(moments, key=lambda moment: sum(moment.values())) | known.fixed
+    if setting.training:
+        found["optimizer"] = two_moments(known.trained, setting.optimizer)
     return Memory(tuple((part, size) for part in PARTS if (size := round(found.get(part, 0)))))
+
+
+def _common(setting: Setting) -> Setting:
+    """Settings with the same common part differ only in what is computed each time."""
+    same = {"rows": min(setting.rows, 2), "length": 0, "trained": None}
+    return setting.changed(**same, optimizer="adamw", checkpointing=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,8 +148,6 @@ def _known(model: Model, setting: Setting) -> _Known:
         # Beside it the session keeps the state that it started from, and during a run the one
         # that an error restores.
         fixed["adapter"] = 4 * count * (3 if setting.training else 2)
-        if setting.training:
-            fixed["optimizer"] = moments(count, setting.optimizer)
     groups: dict[tuple[object, ...], tuple[list[Op], int]] = {}
     blocks = by_block(model.ops)
     for number, steps in blocks.items():
@@ -259,6 +265,6 @@ def quantised(count: int, rows: int, bits: int) -> int:
     return math.ceil(count / 2) + blocks + 4 * math.ceil(blocks / 256) + 4 * (16 + 256 + 1)
 
 
-def moments(count: int, optimizer: str) -> int:
+def two_moments(count: int, optimizer: str) -> int:
     """The bytes of AdamW's two moments of so many parameters."""
     return 2 * count + 8 * math.ceil(count / 256) if optimizer.endswith("8bit") else 8 * count
