@@ -78,21 +78,21 @@ FACTORY = "demo/factory/"
 #: its message says why.
 ROOT, ALL, WITHOUT_DEMO = "lora_magic", "all", "all but demo"
 CEILINGS = {
-    "magics": 3078,
-    "state": 7499,
-    "training": 3905,
+    "magics": 3298,
+    "state": 7877,
+    "training": 4110,
     "data": 1702,
     "evaluation": 1499,
     "compare": 1960,
-    "cost": 3000,
-    "adapters": 5248,
-    "base": 2685,
+    "cost": 4155,
+    "adapters": 5301,
+    "base": 2727,
     "lowrank": 1053,
-    "views": 4693,
-    ROOT: 590,
+    "views": 5010,
+    ROOT: 625,
     "demo": 4504,
-    WITHOUT_DEMO: 33912,
-    ALL: 38416,
+    WITHOUT_DEMO: 39317,
+    ALL: 43821,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.
@@ -112,6 +112,10 @@ REASONS = {
     "compare/__init__.py": INIT,
     "compare/mix.py": "the formula of a mix, which `generate`, `run` and `ask` share",
     "cost/work.py": "what a plan is asked for; four files read it",
+    "cost/__init__.py": INIT,
+    "cost/model.py": "what the families give and everything else reads",
+    "cost/ops.py": "the steps that the families write down",
+    "cost/setting.py": "what memory, time and advice all take",
     "data/__init__.py": INIT,
     "demo/__init__.py": INIT,
     "demo/checksums.py": "written by the factory, verified by the loader",
