@@ -1,12 +1,14 @@
 """The rows of tests/benchmarks: the same names, and the figures that their own functions return.
 
-Not here, since a GPU does not change what they measure: quickstart_speed, binder_memory and
-panel_cost (a kernel's imports, memory and displays), threads_speed (threads of the CPU).
+Not here, since a GPU does not change what they measure: quickstart_speed, binder_memory, panel_cost
+and plan_cost (a kernel's imports, memory and displays), threads_speed (threads of the CPU).
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import dataclasses
 import statistics
 import time
 from collections.abc import Iterator
@@ -17,7 +19,17 @@ import torch
 from lora_magic.adapters.methods import METHODS
 from lora_magic.compare.generate import generate
 from lora_magic.lowrank.stack import StackedLinear
-from tests.benchmarks import bases, compare, demo_cost, methods, qlora, rates, training
+from tests.benchmarks import (
+    bases,
+    compare,
+    demo_cost,
+    latency,
+    memory,
+    methods,
+    qlora,
+    rates,
+    training,
+)
 from tests.benchmarks.steps import Machine
 
 from .table import NEEDS_GPU, Figure, Settings, row
@@ -137,3 +149,32 @@ def a_step(settings: Settings) -> Iterator[Figure]:
         peak = found.bytes(ours, training.PEER) if settings.cuda else NEEDS_GPU
         yield Figure(f"training: {name}, peak / peer's", peak, "", f"to reach {case.bytes}")
         yield Figure(f"training: {name}, of the limit", found.ways[ours].micro / found.limit, "×")
+
+
+@row("predicted")
+def predicted_memory(settings: Settings) -> Iterator[Figure]:
+    """The peak of memory that a plan predicts from a config, over the measured one."""
+    device = str(settings.device)
+    small = dataclasses.replace(memory.TUNED[0], rows=2, length=64)
+    for case in (small,) if settings.small else (*memory.TUNED, *memory.CHECK):
+        with contextlib.chdir(settings.folder):
+            measured = memory.measured(case, device)
+        ratio = memory.predicted(case, device) / measured
+        close = abs(ratio - 1) <= memory.LIMIT
+        limit = f"{1 - memory.LIMIT:g} to {1 + memory.LIMIT:g}"
+        yield Figure(f"predicted: {case.name}, predicted / measured", ratio, "", limit, close)
+
+
+@row("latency")
+def latencies(settings: Settings) -> Iterator[Figure]:
+    """A pass and one more token, by method and size of a batch, over the base's."""
+    size = "tiny" if settings.small else "full"
+    found = latency.measured(size, settings.size(2, 5), Machine(str(settings.device)))
+    kinds = {"pass": found.passes, "token": found.tokens}
+    for kind, way, cell in ((k, *key) for k, cells in kinds.items() for key in cells):
+        pairs = zip(kinds[kind][way, cell], kinds[kind]["base", cell], strict=True)
+        ratio = statistics.median(here / base for here, base in pairs)
+        if way != "base":
+            yield Figure(f"latency: {way}, {kind} of {cell} / base's", ratio, "×")
+    for verb, seconds in found.switches.items():
+        yield Figure(f"latency: {verb}", statistics.median(seconds), "s")
