@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from lora_magic.errors import AdapterError
 
@@ -16,8 +16,7 @@ from .sites import Site, trained_parameters
 from .spec import AdapterSpec
 
 
-@dataclass(frozen=True)
-class ModuleCount:
+class ModuleCount(NamedTuple):
     """One module: d outputs, k inputs, the method's `formula`, and the count of its `tensors`.
 
     `rank` is 0 for a method without one.
@@ -47,7 +46,7 @@ def by_formula(
         size = sum(size for name, size in sizes.items() if name not in seen)
         seen |= sizes.keys()
         known = found.get(path) or _of_base(shapes, path, names, size)
-        found[path] = replace(known, formula=known.formula + size)
+        found[path] = known._replace(formula=known.formula + size)
     return found
 
 

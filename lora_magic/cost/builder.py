@@ -353,7 +353,7 @@ def with_bits(shapes: Shapes, bits: int | None, skipped: frozenset[str]) -> Shap
     if bits is None:
         return shapes
     modules = {
-        path: replace(module, bits=bits)
+        path: module._replace(bits=bits)
         if module.class_name in ("Linear", "Conv1D") and path not in skipped
         else module
         for path, module in shapes.modules.items()

@@ -6,14 +6,15 @@ Knows specs and shapes; knows no weights, and imports no torch.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from lora_magic.adapters.coverage import Parts, described, left_out
 from lora_magic.adapters.formula import ModuleCount, by_formula
 from lora_magic.adapters.methods import METHODS
 from lora_magic.adapters.shapes import Shapes
-from lora_magic.adapters.sites import sites_of
+from lora_magic.adapters.sites import Site, sites_of
 from lora_magic.adapters.spec import AdapterSpec
 from lora_magic.frames import frame
 from lora_magic.numbers import percent
@@ -128,11 +129,7 @@ def planned(shapes: Shapes, spec: AdapterSpec, head: Iterable[str] = ()) -> tupl
     """
     head = tuple(head)
     counts = by_formula(shapes, spec, sites_of(shapes, spec, head), head).values()
-    # `dataclasses.replace` takes three times as long.
-    return tuple(
-        ModuleCount(c.module, c.outputs, c.inputs, c.rank, c.formula, tensors=c.formula)
-        for c in counts
-    )
+    return tuple(count._replace(tensors=count.formula) for count in counts)
 
 
 def count_of(model: Model, spec: AdapterSpec) -> ParameterCount:
@@ -142,14 +139,22 @@ def count_of(model: Model, spec: AdapterSpec) -> ParameterCount:
     return ParameterCount(None, spec, model.parameters, counts, left_out=without, model=model.name)
 
 
+# A plan asks for the same specs many times, of a model with hundreds of modules.
+
+
+@lru_cache(maxsize=16)
+def sites_in(model: Model, spec: AdapterSpec) -> tuple[Site, ...]:
+    """The sites of a spec's layers on this model; raises as `planned`."""
+    return sites_of(model.shapes, spec, model.head)
+
+
+@lru_cache(maxsize=16)
+def counted(model: Model, spec: AdapterSpec) -> tuple[ModuleCount, ...]:
+    """What an adapter of this spec trains on this model, by formula alone; raises as `planned`."""
+    return tuple(by_formula(model.shapes, spec, sites_in(model, spec), model.head).values())
+
+
+@lru_cache(maxsize=16)
 def trainable(model: Model, spec: AdapterSpec) -> int:
     """The parameters that an adapter of this spec trains on this model; raises as `planned`."""
     return sum(count.formula for count in counted(model, spec))
-
-
-def counted(model: Model, spec: AdapterSpec) -> tuple[ModuleCount, ...]:
-    """`planned` of a model, computed once for each spec."""
-    if spec not in model.counted:
-        model.counted[spec] = planned(model.shapes, spec, model.head)
-    found: tuple[ModuleCount, ...] = model.counted[spec]
-    return found

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from lora_magic.adapters.methods import METHODS
@@ -58,6 +59,7 @@ def name_of(spec: AdapterSpec, bits: int | None) -> str:
     return "QLoRA" if (spec.method, bits) == ("lora", 4) else f"{title} on {bits} bits"
 
 
+@lru_cache(maxsize=8)
 def stored_bits(model: Model) -> int | None:
     """The bits of a model whose files are quantised, None for any other."""
     return next((m.bits for m in model.shapes.modules.values() if m.bits), None)
