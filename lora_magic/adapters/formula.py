@@ -42,11 +42,17 @@ def by_formula(
     found = {site.path: _of_layer(shapes, spec, site) for site in sites}
     seen: set[str] = set()
     for path, names in trained_parameters(shapes, spec, sites, head).items():
-        sizes = {shapes.first(path, n): _size(shapes, path, n) for n in names}
-        size = sum(size for name, size in sizes.items() if name not in seen)
-        seen |= sizes.keys()
-        known = found.get(path) or _of_base(shapes, path, names, size)
-        found[path] = known._replace(formula=known.formula + size)
+        size = 0
+        for name, shape in shapes.modules[path].parameters:
+            if name in names and (first := shapes.first(path, name)) not in seen:
+                seen.add(first)
+                size += math.prod(shape)
+        known = found.get(path)
+        found[path] = (
+            _of_base(shapes, path, names, size)
+            if known is None
+            else known._replace(formula=known.formula + size)
+        )
     return found
 
 
@@ -99,12 +105,8 @@ def _of_layer(shapes: Shapes, spec: AdapterSpec, site: Site) -> ModuleCount:
     return ModuleCount(site.path, outputs, inputs, site.rank, size, 0)
 
 
-def _size(shapes: Shapes, path: str, name: str) -> int:
-    return math.prod(dict(shapes.modules[path].parameters)[name])
-
-
 def _of_base(shapes: Shapes, path: str, names: Iterable[str], size: int) -> ModuleCount:
     module = shapes.modules[path]
     matrix = "weight" in names and module.carries_lora
     outputs, inputs = module.sides if matrix else (size, 1)
-    return ModuleCount(path, outputs, inputs, 0, 0, 0)
+    return ModuleCount(path, outputs, inputs, 0, size, 0)
