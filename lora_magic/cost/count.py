@@ -20,11 +20,12 @@ from lora_magic.frames import frame
 from lora_magic.numbers import percent
 from lora_magic.printable import one_line
 
-from .matrix import MatrixCount, compared
 from .model import Model
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+    from .matrix import MatrixCount
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ class ParameterCount:
     @property
     def line(self) -> str:
         """The answer in one line."""
+        from .matrix import compared
+
         where = f" on {self.model}" if self.model else ""
         who = self.adapter or f"a plan of {self.spec.line}{where}"
         return (

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -38,8 +37,7 @@ PARTS = (
 _CHUNK = 2**23
 
 
-@dataclass(frozen=True)
-class Memory:
+class Memory(NamedTuple):
     """Bytes by part at the moment of the peak; parts that are 0 are left out."""
 
     parts: tuple[tuple[str, int], ...]
@@ -70,8 +68,7 @@ def _common(setting: Setting) -> Setting:
     return setting.changed(**same, optimizer="adamw", checkpointing=False)
 
 
-@dataclass(frozen=True, eq=False)
-class _Known:
+class _Known(NamedTuple):
     """What does not depend on rows and lengths: `kept` by all blocks, by the largest, and outside
     of them; `work` is what steps need for a moment, `moving` what the optimizer's step needs."""
 

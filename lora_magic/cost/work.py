@@ -6,9 +6,8 @@ Knows settings and places; computes nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from lora_magic.adapters.methods import METHODS
 from lora_magic.adapters.spec import AdapterSpec
@@ -21,8 +20,7 @@ INFERENCE = "inference"
 FULL = "full"
 
 
-@dataclass(frozen=True)
-class Work:
+class Work(NamedTuple):
     """What a plan is asked for, beside the model.
 
     `ways` are settings by name, `chosen` the name of the one that the flags ask for. `tokens` are
@@ -41,7 +39,7 @@ class Work:
     tasks: int
     price: float | None = None
     target: str = ""
-    typed: Mapping[str, Any] = field(default_factory=dict)
+    typed: Mapping[str, Any] = {}
     adapter: str = ""
     notes: tuple[str, ...] = ()
 
