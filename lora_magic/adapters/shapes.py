@@ -7,7 +7,7 @@ meta device and a config alone give the same answers. Knows names and numbers; i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -102,12 +102,18 @@ class Shapes:
         """All parameters, tied ones counted once."""
         return sum(math.prod(shape) for _, _, shape in self.owned())
 
-    def owned(self) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+    def owned(self) -> Sequence[tuple[str, str, tuple[int, ...]]]:
         """(module's path, parameter's name, shape) of every parameter, tied ones once."""
-        for path, module in self.modules.items():
-            for name, shape in module.parameters:
-                if not self.ties or f"{path}.{name}" not in self.ties:
-                    yield path, name, shape
+        return self._owned
+
+    @cached_property
+    def _owned(self) -> list[tuple[str, str, tuple[int, ...]]]:
+        return [
+            (path, name, shape)
+            for path, module in self.modules.items()
+            for name, shape in module.parameters
+            if not self.ties or f"{path}.{name}" not in self.ties
+        ]
 
     def first(self, path: str, name: str) -> str:
         """The full name of the first of the parameters that are tied to this one, or its own."""

@@ -176,8 +176,7 @@ def _different(
     """The blocks that need different memory, each with how many are like it."""
     acts, quantised = _acts(model, spec), bits_of(model, bits)
     found: dict[tuple[object, ...], tuple[list[Op], int]] = {}
-    for steps, alike in _blocks(model):
-        paths = [op.path for op in steps]
+    for steps, paths, alike in _blocks(model):
         own = [tuple(map(by.get, paths)) for by in (acts.ranks, acts.trained, quantised)]
         signature = (alike, *own, tuple(map(acts.inputs.__contains__, paths)))
         first, times = found.get(signature, (steps, 0))
@@ -186,8 +185,8 @@ def _different(
 
 
 @lru_cache(maxsize=8)
-def _blocks(model: Model) -> list[tuple[list[Op], int]]:
-    """The steps of each block, with a number that those of equal steps share."""
+def _blocks(model: Model) -> list[tuple[list[Op], list[str], int]]:
+    """The steps of each block, their paths, and a number that blocks of equal steps share."""
     known: dict[tuple[object, ...], int] = {}
     found = []
     for number, steps in by_block(model.ops).items():
@@ -196,16 +195,18 @@ def _blocks(model: Model) -> list[tuple[list[Op], int]]:
                 (op.kind, op.reads, op.gives, op.how, op.heads, op.kv_heads, op.window, op.share)
                 for op in steps
             )
-            found.append((steps, known.setdefault(alike, len(known))))
+            paths = [op.path for op in steps]
+            found.append((steps, paths, known.setdefault(alike, len(known))))
     return found
 
 
 def between_blocks(use: Use) -> Bytes:
     """What a bottleneck after each block keeps."""
-    ranks = [rank for path, rank in use.ranks.items() if path in use.model.shapes.blocks]
-    if use.method not in BOTTLENECK or not ranks:
+    if use.method not in BOTTLENECK:
         return Bytes()
-    return bottleneck(use, use.model.shapes.width, ranks[0])
+    shapes = use.model.shapes
+    rank = next((use.ranks[path] for path in shapes.blocks if path in use.ranks), None)
+    return Bytes() if rank is None else bottleneck(use, shapes.width, rank)
 
 
 @lru_cache(maxsize=16)
