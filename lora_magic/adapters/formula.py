@@ -6,13 +6,13 @@ Knows shapes and specs; allocates nothing and imports no torch. What is made of 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from lora_magic.errors import AdapterError
 
 from .shapes import ROOT, Shapes
-from .sites import Site, trained_parameters
+from .sites import Site
 from .spec import AdapterSpec
 
 
@@ -31,17 +31,18 @@ class ModuleCount(NamedTuple):
 
 
 def by_formula(
-    shapes: Shapes, spec: AdapterSpec, sites: Iterable[Site], head: Iterable[str] = ()
+    shapes: Shapes,
+    spec: AdapterSpec,
+    sites: Iterable[Site],
+    trained: Mapping[str, Collection[str]],
 ) -> dict[str, ModuleCount]:
-    """What a spec's layers train, and which parameters of the base are trained, by path.
+    """What a spec's layers train, and the parameters of the base that are `trained`, by path.
 
-    Tied parameters are counted once. `tensors` is 0: this counts formulas only. Raises
-    `AdapterError` if the model has none of the parameters that the spec trains.
+    Tied parameters are counted once. `tensors` is 0: this counts formulas only.
     """
-    sites = tuple(sites)
     found = {site.path: _of_layer(shapes, spec, site) for site in sites}
     seen: set[str] = set()
-    for path, names in trained_parameters(shapes, spec, sites, head).items():
+    for path, names in trained.items():
         size = 0
         for name, shape in shapes.modules[path].parameters:
             if name in names and (first := shapes.first(path, name)) not in seen:

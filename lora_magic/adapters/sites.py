@@ -74,11 +74,13 @@ def trained_parameters(
 
     Raises `AdapterError` if the model has none of those that the spec names.
     """
-    found: dict[str, dict[str, None]] = {}
+    found: dict[str, list[str]] = {}
     for part in _trained_parts(shapes, spec, {site.path for site in sites}, tuple(head)):
         for path, names in part.items():
-            found.setdefault(path, {}).update(dict.fromkeys(names))
-    return {path: list(names) for path, names in found.items()}
+            known = found.setdefault(path, names)
+            if known is not names:
+                found[path] = [*known, *(name for name in names if name not in known)]
+    return found
 
 
 def _trained_parts(

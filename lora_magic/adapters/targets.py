@@ -154,7 +154,7 @@ def _refuse_parameters(shapes: Shapes, names: Iterable[str]) -> None:
 
 def ends_with(path: str, name: str) -> bool:
     """Is this the path, or its last parts? PEFT matches targets this way."""
-    return path == name or path.endswith(f".{name}")
+    return path.endswith(name) and (path == name or path.endswith(f".{name}"))
 
 
 def _fault(

@@ -71,8 +71,9 @@ class Builder:
         """
         least = 1 if kind == OTHER else 0
         for name, shape in parameters:
-            if any(type(side) is not int or side < least for side in shape):
-                raise ValueError(f"{path}.{name} would have the sizes {shape}")
+            for side in shape:
+                if type(side) is not int or side < least:
+                    raise ValueError(f"{path}.{name} would have the sizes {shape}")
         above = path.rpartition(".")[0]
         if above and above not in self.modules:
             self.add(above)

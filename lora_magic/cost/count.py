@@ -14,7 +14,7 @@ from lora_magic.adapters.coverage import Parts, described, left_out
 from lora_magic.adapters.formula import ModuleCount, by_formula
 from lora_magic.adapters.methods import METHODS
 from lora_magic.adapters.shapes import Shapes
-from lora_magic.adapters.sites import Site, sites_of
+from lora_magic.adapters.sites import Site, sites_of, trained_parameters
 from lora_magic.adapters.spec import AdapterSpec
 from lora_magic.frames import frame
 from lora_magic.numbers import percent
@@ -131,7 +131,9 @@ def planned(shapes: Shapes, spec: AdapterSpec, head: Iterable[str] = ()) -> tupl
     that match nothing, and for a rank above the matrix.
     """
     head = tuple(head)
-    counts = by_formula(shapes, spec, sites_of(shapes, spec, head), head).values()
+    sites = sites_of(shapes, spec, head)
+    trained = trained_parameters(shapes, spec, sites, head)
+    counts = by_formula(shapes, spec, sites, trained).values()
     return tuple(count._replace(tensors=count.formula) for count in counts)
 
 
@@ -152,9 +154,17 @@ def sites_in(model: Model, spec: AdapterSpec) -> tuple[Site, ...]:
 
 
 @lru_cache(maxsize=16)
+def trained_in(model: Model, spec: AdapterSpec) -> dict[str, tuple[str, ...]]:
+    """The model's own parameters that a spec trains, by module; raises as `planned`."""
+    found = trained_parameters(model.shapes, spec, sites_in(model, spec), model.head)
+    return {path: tuple(names) for path, names in found.items()}
+
+
+@lru_cache(maxsize=16)
 def counted(model: Model, spec: AdapterSpec) -> tuple[ModuleCount, ...]:
     """What an adapter of this spec trains on this model, by formula alone; raises as `planned`."""
-    return tuple(by_formula(model.shapes, spec, sites_in(model, spec), model.head).values())
+    sites, trained = sites_in(model, spec), trained_in(model, spec)
+    return tuple(by_formula(model.shapes, spec, sites, trained).values())
 
 
 @lru_cache(maxsize=16)

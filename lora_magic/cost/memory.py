@@ -12,11 +12,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from lora_magic.adapters.shapes import CONV1D, LINEAR
-from lora_magic.adapters.sites import trained_parameters
 from lora_magic.adapters.spec import AdapterSpec
 
 from .activations import BOTTLENECK, Block, Bytes, Use, bottleneck, by_block
-from .count import sites_in, trainable
+from .count import sites_in, trainable, trained_in
 from .model import Model
 from .ops import Op
 from .setting import Setting
@@ -244,11 +243,10 @@ def _acts(model: Model, spec: AdapterSpec | None) -> _Acts:
     if spec is None:
         return _Acts({}, frozenset(), {})
     sites = sites_in(model, spec)
-    trained = trained_parameters(model.shapes, spec, sites, model.head)
     return _Acts(
         {site.path: site.rank for site in sites},
         frozenset(site.path for site in sites if site.scales_inputs),
-        {path: tuple(names) for path, names in trained.items()},
+        trained_in(model, spec),
     )
 
 
