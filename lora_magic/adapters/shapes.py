@@ -100,14 +100,11 @@ class Shapes:
     @cached_property
     def total(self) -> int:
         """All parameters, tied ones counted once."""
-        return sum(math.prod(shape) for _, _, shape in self.owned())
-
-    def owned(self) -> Sequence[tuple[str, str, tuple[int, ...]]]:
-        """(module's path, parameter's name, shape) of every parameter, tied ones once."""
-        return self._owned
+        return sum(math.prod(shape) for _, _, shape in self.owned)
 
     @cached_property
-    def _owned(self) -> list[tuple[str, str, tuple[int, ...]]]:
+    def owned(self) -> Sequence[tuple[str, str, tuple[int, ...]]]:
+        """(module's path, parameter's name, shape) of every parameter, tied ones once."""
         return [
             (path, name, shape)
             for path, module in self.modules.items()

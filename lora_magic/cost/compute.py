@@ -62,7 +62,7 @@ def _matrices(model: Model) -> tuple[int, int]:
     shapes = model.shapes
     passed = sum(
         math.prod(shape)
-        for path, _, shape in shapes.owned()
+        for path, _, shape in shapes.owned
         if len(shape) > 1 and path != shapes.output and shapes.modules[path].kind != EMBEDDING
     )
     head = None if shapes.output is None else shapes.modules.get(shapes.output)

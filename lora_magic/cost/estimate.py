@@ -102,7 +102,7 @@ def _types(model: Model, spec: AdapterSpec) -> Iterable[TypeCount]:
     counts = {count.module: count.formula for count in counted(model, spec)}
     found: dict[str, list[Any]] = {}
     sizes = dict.fromkeys(model.shapes.modules, 0)
-    for path, _, shape in model.shapes.owned():
+    for path, _, shape in model.shapes.owned:
         sizes[path] += math.prod(shape)
     for path, module in model.shapes.modules.items():
         if not module.parameters:

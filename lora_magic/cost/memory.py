@@ -173,11 +173,12 @@ def _different(
     model: Model, spec: AdapterSpec | None, bits: int | None
 ) -> list[tuple[list[Op], int]]:
     """The blocks that need different memory, each with how many are like it."""
-    acts, quantised = _acts(model, spec), bits_of(model, bits)
+    ranks, inputs, trained = _acts(model, spec)
+    quantised = bits_of(model, bits)
     found: dict[tuple[object, ...], tuple[list[Op], int]] = {}
     for steps, paths, alike in _blocks(model):
-        own = [tuple(map(by.get, paths)) for by in (acts.ranks, acts.trained, quantised)]
-        signature = (alike, *own, tuple(map(acts.inputs.__contains__, paths)))
+        own = [tuple(map(by.get, paths)) for by in (ranks, trained, quantised)]
+        signature = (alike, *own, tuple(map(inputs.__contains__, paths)))
         first, times = found.get(signature, (steps, 0))
         found[signature] = first, times + 1
     return list(found.values())
@@ -218,7 +219,7 @@ def _largest(model: Model, spec: AdapterSpec | None) -> int:
     modules = model.shapes.modules
     sizes = (
         math.prod(shape)
-        for path, names in _acts(model, spec).trained.items()
+        for path, names in _acts(model, spec)[2].items()
         for name, shape in modules[path].parameters
         if name in names
     )
@@ -230,20 +231,15 @@ def use_of(model: Model, setting: Setting) -> Use:
     return Use(model, setting, *_acts(model, setting.spec), bits_of(model, setting.bits))
 
 
-class _Acts(NamedTuple):
-    """The fields of `Use` that follow from a spec alone."""
-
-    ranks: dict[str, int]
-    inputs: frozenset[str]
-    trained: dict[str, tuple[str, ...]]
-
-
 @lru_cache(maxsize=16)
-def _acts(model: Model, spec: AdapterSpec | None) -> _Acts:
+def _acts(
+    model: Model, spec: AdapterSpec | None
+) -> tuple[dict[str, int], frozenset[str], dict[str, tuple[str, ...]]]:
+    """The fields of `Use` that follow from a spec alone: ranks, inputs and what is trained."""
     if spec is None:
-        return _Acts({}, frozenset(), {})
+        return {}, frozenset(), {}
     sites = sites_in(model, spec)
-    return _Acts(
+    return (
         {site.path: site.rank for site in sites},
         frozenset(site.path for site in sites if site.scales_inputs),
         trained_in(model, spec),
@@ -272,7 +268,7 @@ def _stored(model: Model, bits: int | None) -> tuple[int, int]:
     """The bytes of the quantised weights, and how many others there are; tied ones once."""
     layers = bits_of(model, bits)
     packed = whole = 0
-    for path, name, shape in model.shapes.owned():
+    for path, name, shape in model.shapes.owned:
         count = math.prod(shape)
         if path in layers and name == "weight":
             packed += quantised(count, shape[0], layers[path])
