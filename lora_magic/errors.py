@@ -17,7 +17,6 @@ a notebook displays a message; does not know what raises it.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 from lora_magic.printable import message
@@ -80,6 +79,8 @@ def near(seen: str, options: Iterable[str]) -> str:
     >>> near("pirat", ["pirate", "base"])
     " Did you mean 'pirate'?"
     """
+    import difflib  # seldom needed
+
     pool = list(options)
     lowered = {option.lower(): option for option in pool}
     match = difflib.get_close_matches(seen.lower(), lowered, n=1, cutoff=0.6)

@@ -7,7 +7,6 @@ and JSON; knows no model. Every room may import it.
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
 import math
@@ -87,6 +86,8 @@ def read_text(path: Path, limit: int | None = None) -> str:
 def unpacked(raw: bytes, limit: int | None = None) -> bytes:
     """What gzip has packed, at most `limit` bytes (default: the free memory): a small file can
     unpack to any size. Raises `UnreadableError`."""
+    import gzip  # seldom needed
+
     most = free_memory() if limit is None else limit
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(raw)) as file:

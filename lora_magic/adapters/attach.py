@@ -6,7 +6,6 @@ Knows the base, its slots and what `build` makes; knows no files and no session.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -178,7 +177,7 @@ def _live(
     if trial:
         check_runs(base.model, slots, layers.replacements, attached.method.title)
     attached.counts = tuple(
-        replace(count, module=count.module or VIRTUAL, tensors=attached.parameters_at(path))
+        count._replace(module=count.module or VIRTUAL, tensors=attached.parameters_at(path))
         for path, count in layers.formulas.items()
     )
     return attached

@@ -72,7 +72,7 @@ def add_trained(
             layer: Any = layers.replacements.setdefault(path, copy)
             if layer is not copy:
                 layer.base_layer = copy
-        layers.formulas = by_formula(slots.shapes, spec, layers.sites, head)
+        layers.formulas = by_formula(slots.shapes, spec, layers.sites, names)
     return layers
 
 

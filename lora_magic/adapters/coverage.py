@@ -29,7 +29,7 @@ def left_out(shapes: Shapes, paths: Collection[str]) -> Parts:
     inside = {path for path in shapes.modules if not adapted.isdisjoint(_above(path))}
     seen = {shapes.first(path, n) for path in inside for n in shapes.modules[path].names}
     found: dict[str, int] = {}
-    for path, name, shape in shapes.owned():
+    for path, name, shape in shapes.owned:
         if shapes.first(path, name) not in seen:
             kind = _kind(shapes, shapes.modules[path], shape)
             found[kind] = found.get(kind, 0) + math.prod(shape)

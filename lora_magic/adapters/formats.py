@@ -29,7 +29,7 @@ from .inits import Residual, subtract_init
 from .live_adapter import LiveAdapter
 from .prefix import VirtualTokens
 from .shapes import Shapes
-from .sites import Site, norms, rank_at, sites_of
+from .sites import Site, norms, rank_at, sites_of, trained_parameters
 from .slots import ROOT, Slots
 from .spec import AdapterSpec, seed_of
 from .targets import is_attention
@@ -189,7 +189,8 @@ def _refuse_size(
     else:
         paths = _targeted(base, slots, config)
         sites = tuple(Site(path, rank_at(spec, path), not is_attention(path)) for path in paths)
-    counts = by_formula(slots.shapes, spec, sites, head)
+    trained = trained_parameters(slots.shapes, spec, sites, head)
+    counts = by_formula(slots.shapes, spec, sites, trained)
     described = sum(count.formula for count in counts.values())
     seen = sum(tensor.numel() for tensor in tensors.values())
     if described > _MUCH * seen + _FEW:

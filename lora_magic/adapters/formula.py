@@ -6,18 +6,17 @@ Knows shapes and specs; allocates nothing and imports no torch. What is made of 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
 
 from lora_magic.errors import AdapterError
 
 from .shapes import ROOT, Shapes
-from .sites import Site, trained_parameters
+from .sites import Site
 from .spec import AdapterSpec
 
 
-@dataclass(frozen=True)
-class ModuleCount:
+class ModuleCount(NamedTuple):
     """One module: d outputs, k inputs, the method's `formula`, and the count of its `tensors`.
 
     `rank` is 0 for a method without one.
@@ -32,22 +31,29 @@ class ModuleCount:
 
 
 def by_formula(
-    shapes: Shapes, spec: AdapterSpec, sites: Iterable[Site], head: Iterable[str] = ()
+    shapes: Shapes,
+    spec: AdapterSpec,
+    sites: Iterable[Site],
+    trained: Mapping[str, Collection[str]],
 ) -> dict[str, ModuleCount]:
-    """What a spec's layers train, and which parameters of the base are trained, by path.
+    """What a spec's layers train, and the parameters of the base that are `trained`, by path.
 
-    Tied parameters are counted once. `tensors` is 0: this counts formulas only. Raises
-    `AdapterError` if the model has none of the parameters that the spec trains.
+    Tied parameters are counted once. `tensors` is 0: this counts formulas only.
     """
-    sites = tuple(sites)
     found = {site.path: _of_layer(shapes, spec, site) for site in sites}
     seen: set[str] = set()
-    for path, names in trained_parameters(shapes, spec, sites, head).items():
-        sizes = {shapes.first(path, n): _size(shapes, path, n) for n in names}
-        size = sum(size for name, size in sizes.items() if name not in seen)
-        seen |= sizes.keys()
-        known = found.get(path) or _of_base(shapes, path, names, size)
-        found[path] = replace(known, formula=known.formula + size)
+    for path, names in trained.items():
+        size = 0
+        for name, shape in shapes.modules[path].parameters:
+            if name in names and (first := shapes.first(path, name)) not in seen:
+                seen.add(first)
+                size += math.prod(shape)
+        known = found.get(path)
+        found[path] = (
+            _of_base(shapes, path, names, size)
+            if known is None
+            else known._replace(formula=known.formula + size)
+        )
     return found
 
 
@@ -100,12 +106,8 @@ def _of_layer(shapes: Shapes, spec: AdapterSpec, site: Site) -> ModuleCount:
     return ModuleCount(site.path, outputs, inputs, site.rank, size, 0)
 
 
-def _size(shapes: Shapes, path: str, name: str) -> int:
-    return math.prod(dict(shapes.modules[path].parameters)[name])
-
-
 def _of_base(shapes: Shapes, path: str, names: Iterable[str], size: int) -> ModuleCount:
     module = shapes.modules[path]
     matrix = "weight" in names and module.carries_lora
     outputs, inputs = module.sides if matrix else (size, 1)
-    return ModuleCount(path, outputs, inputs, 0, 0, 0)
+    return ModuleCount(path, outputs, inputs, 0, size, 0)

@@ -6,7 +6,7 @@ PEFT, no session.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lora_magic.errors import AdapterError, listed, near
 
@@ -23,8 +23,7 @@ NONLINEAR = (
 )
 
 
-@dataclass(frozen=True)
-class Method:
+class Method(NamedTuple):
     """One row of the table.
 
     `takes` are the fields of a spec that the method reads. `not_merged`, `no_spectrum` and

@@ -7,9 +7,10 @@ meta device and a config alone give the same answers. Knows names and numbers; i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 #: Kinds of modules: a linear layer, GPT-2's transposed one, a table of vectors, anything else.
 LINEAR, CONV1D, EMBEDDING, OTHER = "linear", "conv1d", "embedding", "other"
@@ -21,8 +22,7 @@ ROOT = ""
 Parameters = tuple[tuple[str, tuple[int, ...]], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ModuleShape:
+class ModuleShape(NamedTuple):
     """One module: its path, kind and class name, and its own parameters.
 
     `plain_lookup` is False for an embedding that looks up other rows than those of its input ids;
@@ -62,8 +62,7 @@ class ModuleShape:
         return sum(math.prod(shape) for _, shape in self.parameters)
 
 
-@dataclass(frozen=True)
-class Cache:
+class Cache(NamedTuple):
     """What a decoder keeps of a token: keys and values, `heads` · `size`, in `layers` layers."""
 
     layers: int
@@ -101,14 +100,17 @@ class Shapes:
     @cached_property
     def total(self) -> int:
         """All parameters, tied ones counted once."""
-        return sum(math.prod(shape) for _, _, shape in self.owned())
+        return sum(math.prod(shape) for _, _, shape in self.owned)
 
-    def owned(self) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+    @cached_property
+    def owned(self) -> Sequence[tuple[str, str, tuple[int, ...]]]:
         """(module's path, parameter's name, shape) of every parameter, tied ones once."""
-        for path, module in self.modules.items():
-            for name, shape in module.parameters:
-                if f"{path}.{name}" not in self.ties:
-                    yield path, name, shape
+        return [
+            (path, name, shape)
+            for path, module in self.modules.items()
+            for name, shape in module.parameters
+            if not self.ties or f"{path}.{name}" not in self.ties
+        ]
 
     def first(self, path: str, name: str) -> str:
         """The full name of the first of the parameters that are tied to this one, or its own."""

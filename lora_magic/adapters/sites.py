@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lora_magic.errors import AdapterError, listed
 from lora_magic.patterns import PatternError, matching
@@ -22,8 +22,7 @@ _NORM = re.compile(r"norm|^ln(_|\d|$)", re.IGNORECASE)
 FROM_WEIGHTS = ("pissa", "olora", "loftq")
 
 
-@dataclass(frozen=True)
-class Site:
+class Site(NamedTuple):
     """One module that gets a method's layer.
 
     `rank` is that of A and B or of a bottleneck, 0 where there is none; `scales_inputs` is whether
@@ -49,7 +48,9 @@ def sites_of(shapes: Shapes, spec: AdapterSpec, head: Iterable[str] = ()) -> tup
         paths = _matrices(shapes, spec, head)
     else:
         paths = ()
-    return tuple(Site(path, rank_at(spec, path), not is_attention(path)) for path in paths)
+    if spec.method == "ia3":
+        return tuple(Site(path, scales_inputs=not is_attention(path)) for path in paths)
+    return tuple(Site(path, rank_at(spec, path)) for path in paths)
 
 
 def rank_at(spec: AdapterSpec, path: str) -> int:
@@ -73,11 +74,13 @@ def trained_parameters(
 
     Raises `AdapterError` if the model has none of those that the spec names.
     """
-    found: dict[str, dict[str, None]] = {}
+    found: dict[str, list[str]] = {}
     for part in _trained_parts(shapes, spec, {site.path for site in sites}, tuple(head)):
         for path, names in part.items():
-            found.setdefault(path, {}).update(dict.fromkeys(names))
-    return {path: list(names) for path, names in found.items()}
+            known = found.setdefault(path, names)
+            if known is not names:
+                found[path] = [*known, *(name for name in names if name not in known)]
+    return found
 
 
 def _trained_parts(

@@ -98,24 +98,20 @@ class AdapterSpec:
 
     def _out_of_range(self, method: Method) -> list[str]:
         checks = {
-            "rank": (_from_one(self.rank), f"{_FROM_ONE}, for example --rank 8"),
-            "alpha": (_is_alpha(self.alpha), f"{_POSITIVE}, for example --alpha 16"),
-            "dropout": (
-                is_number(self.dropout) and 0 <= self.dropout < 1,
-                "0 ≤ dropout < 1, for example --dropout 0.05",
-            ),
-            "virtual_tokens": (
-                _from_one(self.virtual_tokens),
-                f"{_FROM_ONE}, for example --virtual-tokens 10",
-            ),
-            "init": (self.init in INITS, one_of(INITS, self.init)),
-            "bias": (self.bias in BIASES, one_of(BIASES, self.bias)),
-            "seed": (is_whole(self.seed) and 0 <= self.seed < 2**63, "a whole number from 0"),
+            "rank": _from_one(self.rank) or f"{_FROM_ONE}, for example --rank 8",
+            "alpha": _is_alpha(self.alpha) or f"{_POSITIVE}, for example --alpha 16",
+            "dropout": (is_number(self.dropout) and 0 <= self.dropout < 1)
+            or "0 ≤ dropout < 1, for example --dropout 0.05",
+            "virtual_tokens": _from_one(self.virtual_tokens)
+            or f"{_FROM_ONE}, for example --virtual-tokens 10",
+            "init": self.init in INITS or one_of(INITS, self.init),
+            "bias": self.bias in BIASES or one_of(BIASES, self.bias),
+            "seed": (is_whole(self.seed) and 0 <= self.seed < 2**63) or "a whole number from 0",
         }
         faults = [
             f"{flag_of(name).replace('-', ' ')} {getattr(self, name)!r}: expected {expected}"
-            for name, (fine, expected) in checks.items()
-            if method.reads(name) and not fine
+            for name, expected in checks.items()
+            if method.reads(name) and expected is not True
         ]
         for name, rank in self.rank_pattern:
             if not _from_one(rank):

@@ -5,7 +5,6 @@ Knows shapes and how people name parts of a model; knows no adapter, no PEFT and
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from lora_magic.errors import AdapterError, listed, near
@@ -14,20 +13,19 @@ from lora_magic.patterns import PatternError, matching
 from .shapes import EMBEDDING, ROOT, ModuleShape, Shapes
 from .spec import ALL_LINEAR, ATTENTION, PATTERN
 
-_ATTENTION = re.compile(r"(^|\.)\w*(attn|attention)\w*(\.|$)", re.IGNORECASE)
-
-_ROUTER = re.compile(r"(^|\.)(\w*router|\w*expert_gate)(\.|$)", re.IGNORECASE)
-_GATE = re.compile(r"(^|\.)gate(\.|$)")
-
 
 def is_router(path: str, has_experts: bool) -> bool:
     """Does the module at this path choose experts? Only among experts is a `gate` a router."""
-    return bool(_ROUTER.search(path) or (has_experts and _GATE.search(path)))
+    parts = f".{path}."
+    lowered = parts.lower()
+    named = "router." in lowered or "expert_gate." in lowered
+    return named or (has_experts and ".gate." in parts)
 
 
 def is_attention(path: str) -> bool:
     """Is this a part of an attention layer, by its path?"""
-    return bool(_ATTENTION.search(path))
+    lowered = path.lower()
+    return "attn" in lowered or "attention" in lowered
 
 
 def canonical(targets: str | Iterable[str]) -> str:
@@ -156,7 +154,7 @@ def _refuse_parameters(shapes: Shapes, names: Iterable[str]) -> None:
 
 def ends_with(path: str, name: str) -> bool:
     """Is this the path, or its last parts? PEFT matches targets this way."""
-    return path == name or path.endswith(f".{name}")
+    return path.endswith(name) and (path == name or path.endswith(f".{name}"))
 
 
 def _fault(

@@ -6,15 +6,13 @@ overrides the table by size.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 #: Up to this many parameters a base is small: it trains in 16 or 32 bits on one device.
 SMALL_BASE = 1_000_000_000
 
 
-@dataclass(frozen=True)
-class Recipe:
+class Recipe(NamedTuple):
     """Defaults for one base model.
 
     With held-out rows a run takes at most `epochs` passes over the rows, or `steps` optimizer steps
@@ -38,7 +36,7 @@ class Recipe:
         """This recipe for a quantised base (QLoRA, arXiv 2305.14314): a paged optimizer, and
         gradient checkpointing above a billion parameters on a GPU."""
         large = cuda and parameters > SMALL_BASE
-        return replace(self, optimizer="paged-adamw", checkpointing=large)
+        return self._replace(optimizer="paged-adamw", checkpointing=large)
 
 
 SMALL = Recipe(

@@ -6,8 +6,7 @@ Knows labels, configs and module names; knows no loader, no rows and no adapter.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from lora_magic.errors import BaseModelError, CommandError, listed, near
 
@@ -20,8 +19,7 @@ _SINGLE_LABEL = "single_label_classification"
 _EXPECTED = "expected names with commas (negative,positive), a number from 2, or a column of labels"
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(NamedTuple):
     """A base's task, and for a classifier its labels and head.
 
     `labels` are in the order of the logits. `head` has the paths of the modules with parameters

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 from lora_magic.adapters.shapes import LINEAR
 from lora_magic.adapters.targets import is_attention
@@ -28,18 +29,14 @@ _RESULT = ("relu", "sigmoid", "tanh")
 VIRTUAL, BOTTLENECK = ("prefix", "prompt"), ("houlsby", "adapter-l")
 
 
-@dataclass(frozen=True, slots=True)
-class Bytes:
+class Bytes(NamedTuple):
     """Bytes for each token, for each row's length squared, and for a pass."""
 
     token: float = 0.0
     square: float = 0.0
     fixed: float = 0.0
 
-    def __add__(self, other: Bytes) -> Bytes:
-        return self.plus(other, 1)
-
-    def plus(self, other: Bytes, times: float) -> Bytes:
+    def plus(self, other: Bytes, times: float = 1) -> Bytes:
         """This and `times` the other."""
         return Bytes(
             self.token + times * other.token,
@@ -65,7 +62,7 @@ class Use:
     setting: Setting
     ranks: dict[str, int] = field(default_factory=dict)
     inputs: frozenset[str] = frozenset()
-    trained: dict[str, list[str]] = field(default_factory=dict)
+    trained: dict[str, tuple[str, ...]] = field(default_factory=dict)
     bits: dict[str, int] = field(default_factory=dict)
 
     @cached_property
@@ -135,7 +132,7 @@ class Block:
                 found[name or f"{number}"] = size
         all_of = Bytes()
         for size in found.values():
-            all_of += size
+            all_of = all_of.plus(size)
         return all_of
 
     def work(self) -> set[Bytes]:

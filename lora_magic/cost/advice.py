@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import fields
+from typing import Any, NamedTuple
 
 from lora_magic.adapters.methods import METHODS
 from lora_magic.adapters.spec import AdapterSpec
@@ -32,8 +32,7 @@ _OF_TRAIN = {"checkpointing", "batch_size", "max_length", "optimizer"}
 _OF_SPEC = {*(field.name for field in fields(AdapterSpec)), "for_"}
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """A change to a run: what it is in words, its flags, and the setting that it leads to."""
 
     told: str
@@ -148,7 +147,7 @@ def _lightest(start: Change) -> Change:
 def _on_a_card(work: Work, start: Change) -> Change:
     """As it would be loaded on a card: in 16 bits, unless a format was asked for."""
     dtype = start.setting.dtype if "dtype" in work.typed else "bf16"
-    return replace(start, setting=start.setting.changed(cuda=True, dtype=dtype))
+    return start._replace(setting=start.setting.changed(cuda=True, dtype=dtype))
 
 
 def savings(model: Model, work: Work, chosen: Way) -> list[tuple[int, Change]]:

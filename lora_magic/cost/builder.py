@@ -52,7 +52,6 @@ class Builder:
         self.last: str | None = None
         self.of_experts: set[str] = set()
         self.inactive = 0
-        self._known: set[str] = set()
 
     def within(self, block: int) -> None:
         """The block of the following steps, -1 for none."""
@@ -72,19 +71,16 @@ class Builder:
         """
         least = 1 if kind == OTHER else 0
         for name, shape in parameters:
-            if any(type(side) is not int or side < least for side in shape):
-                raise ValueError(f"{path}.{name} would have the sizes {shape}")
-        parts = path.split(".")
-        for end in range(1, len(parts)):
-            above = ".".join(parts[:end])
-            if above not in self._known:
-                self._known.add(above)
-                self.modules.setdefault(above, ModuleShape(above, OTHER))
+            for side in shape:
+                if type(side) is not int or side < least:
+                    raise ValueError(f"{path}.{name} would have the sizes {shape}")
+        above = path.rpartition(".")[0]
+        if above and above not in self.modules:
+            self.add(above)
         if len(self.modules) > _MOST:
             raise BaseModelError(
                 f"a model of more than {_MOST:,} modules is not planned. Correct its config."
             )
-        self._known.add(path)
         self.modules[path] = ModuleShape(path, kind, parameters, class_name, plain_lookup)
 
     def step(self, kind: str, **what: Any) -> None:
@@ -353,7 +349,7 @@ def with_bits(shapes: Shapes, bits: int | None, skipped: frozenset[str]) -> Shap
     if bits is None:
         return shapes
     modules = {
-        path: replace(module, bits=bits)
+        path: module._replace(bits=bits)
         if module.class_name in ("Linear", "Conv1D") and path not in skipped
         else module
         for path, module in shapes.modules.items()

@@ -5,7 +5,7 @@ Knows numbers; knows no machine. `machine` finds out which card is in this one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lora_magic.errors import CommandError, near
 
@@ -19,8 +19,7 @@ REACHED = 0.4
 HERE = "here"
 
 
-@dataclass(frozen=True)
-class Card:
+class Card(NamedTuple):
     """One card, as torch sees it: its memory in bytes, dense operations a second in 16 bits with
     float32 sums, bytes a second; `bf16` says whether it has bfloat16 in hardware."""
 

@@ -14,8 +14,8 @@ of the work.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from lora_magic.adapters.shapes import EMBEDDING
 
@@ -28,8 +28,7 @@ from .setting import BYTES, Setting
 _SHARED = ("weights", "adapter", "gradients", "optimizer")
 
 
-@dataclass(frozen=True)
-class Forward:
+class Forward(NamedTuple):
     """Operations of one token's forward pass: blocks, attention's products, the output layer."""
 
     blocks: float
@@ -63,7 +62,7 @@ def _matrices(model: Model) -> tuple[int, int]:
     shapes = model.shapes
     passed = sum(
         math.prod(shape)
-        for path, _, shape in shapes.owned()
+        for path, _, shape in shapes.owned
         if len(shape) > 1 and path != shapes.output and shapes.modules[path].kind != EMBEDDING
     )
     head = None if shapes.output is None else shapes.modules.get(shapes.output)

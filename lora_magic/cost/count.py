@@ -6,24 +6,26 @@ Knows specs and shapes; knows no weights, and imports no torch.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from lora_magic.adapters.coverage import Parts, described, left_out
 from lora_magic.adapters.formula import ModuleCount, by_formula
 from lora_magic.adapters.methods import METHODS
 from lora_magic.adapters.shapes import Shapes
-from lora_magic.adapters.sites import sites_of
+from lora_magic.adapters.sites import Site, sites_of, trained_parameters
 from lora_magic.adapters.spec import AdapterSpec
 from lora_magic.frames import frame
 from lora_magic.numbers import percent
 from lora_magic.printable import one_line
 
-from .matrix import MatrixCount, compared
 from .model import Model
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+    from .matrix import MatrixCount
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class ParameterCount:
     @property
     def line(self) -> str:
         """The answer in one line."""
+        from .matrix import compared
+
         where = f" on {self.model}" if self.model else ""
         who = self.adapter or f"a plan of {self.spec.line}{where}"
         return (
@@ -127,12 +131,10 @@ def planned(shapes: Shapes, spec: AdapterSpec, head: Iterable[str] = ()) -> tupl
     that match nothing, and for a rank above the matrix.
     """
     head = tuple(head)
-    counts = by_formula(shapes, spec, sites_of(shapes, spec, head), head).values()
-    # `dataclasses.replace` takes three times as long.
-    return tuple(
-        ModuleCount(c.module, c.outputs, c.inputs, c.rank, c.formula, tensors=c.formula)
-        for c in counts
-    )
+    sites = sites_of(shapes, spec, head)
+    trained = trained_parameters(shapes, spec, sites, head)
+    counts = by_formula(shapes, spec, sites, trained).values()
+    return tuple(count._replace(tensors=count.formula) for count in counts)
 
 
 def count_of(model: Model, spec: AdapterSpec) -> ParameterCount:
@@ -142,14 +144,30 @@ def count_of(model: Model, spec: AdapterSpec) -> ParameterCount:
     return ParameterCount(None, spec, model.parameters, counts, left_out=without, model=model.name)
 
 
+# A plan asks for the same specs many times, of a model with hundreds of modules.
+
+
+@lru_cache(maxsize=16)
+def sites_in(model: Model, spec: AdapterSpec) -> tuple[Site, ...]:
+    """The sites of a spec's layers on this model; raises as `planned`."""
+    return sites_of(model.shapes, spec, model.head)
+
+
+@lru_cache(maxsize=16)
+def trained_in(model: Model, spec: AdapterSpec) -> dict[str, tuple[str, ...]]:
+    """The model's own parameters that a spec trains, by module; raises as `planned`."""
+    found = trained_parameters(model.shapes, spec, sites_in(model, spec), model.head)
+    return {path: tuple(names) for path, names in found.items()}
+
+
+@lru_cache(maxsize=16)
+def counted(model: Model, spec: AdapterSpec) -> tuple[ModuleCount, ...]:
+    """What an adapter of this spec trains on this model, by formula alone; raises as `planned`."""
+    sites, trained = sites_in(model, spec), trained_in(model, spec)
+    return tuple(by_formula(model.shapes, spec, sites, trained).values())
+
+
+@lru_cache(maxsize=16)
 def trainable(model: Model, spec: AdapterSpec) -> int:
     """The parameters that an adapter of this spec trains on this model; raises as `planned`."""
     return sum(count.formula for count in counted(model, spec))
-
-
-def counted(model: Model, spec: AdapterSpec) -> tuple[ModuleCount, ...]:
-    """`planned` of a model, computed once for each spec."""
-    if spec not in model.counted:
-        model.counted[spec] = planned(model.shapes, spec, model.head)
-    found: tuple[ModuleCount, ...] = model.counted[spec]
-    return found

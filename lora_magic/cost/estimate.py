@@ -5,6 +5,7 @@ Knows models, settings and places; knows no flags but as text to type, and no se
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -98,33 +99,25 @@ def _refused(model: Model, name: str, setting: Setting) -> str:
 
 def _types(model: Model, spec: AdapterSpec) -> Iterable[TypeCount]:
     """The modules by the last part of their names, in the model's order; blocks' numbers aside."""
-    tensors = {count.module: count.tensors for count in counted(model, spec)}
+    counts = {count.module: count.formula for count in counted(model, spec)}
     found: dict[str, list[Any]] = {}
-    owned = {f"{path}.{name}" for path, name, _ in model.shapes.owned()}
+    sizes = dict.fromkeys(model.shapes.modules, 0)
+    for path, _, shape in model.shapes.owned:
+        sizes[path] += math.prod(shape)
     for path, module in model.shapes.modules.items():
         if not module.parameters:
             continue
         kind = _kind(path)
-        size = sum(
-            _product(shape) for name, shape in module.parameters if f"{path}.{name}" in owned
-        )
         sides = module.sides if module.carries_lora else (0, 0)
         row = found.setdefault(kind, [0, sides, 0, 0])
         row[0] += 1
         row[1] = sides if sides == row[1] else (0, 0)
-        row[2] += size
-        row[3] += tensors.pop(path, 0)
+        row[2] += sizes[path]
+        row[3] += counts.pop(path, 0)
     for kind, (modules, sides, size, trained) in found.items():
         yield TypeCount(kind, modules, sides[0], sides[1], size, trained)
-    for path, trained in tensors.items():  # virtual tokens, sites that own no parameter
+    for path, trained in counts.items():  # virtual tokens, sites that own no parameter
         yield TypeCount(_kind(path), 1, 0, 0, 0, trained)
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    size = 1
-    for side in shape:
-        size *= side
-    return size
 
 
 def _kind(path: str) -> str:

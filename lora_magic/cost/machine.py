@@ -9,8 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from lora_magic.interrupts import undisturbed
 from lora_magic.reading import free_memory
@@ -22,8 +21,7 @@ _STEP = 0.5
 _SIDE = {"cuda": 4096, "cpu": 1024}
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """A card or a machine.
 
     `name` is for people; `room` the free bytes, None if unknown; `speed` the operations a second
@@ -81,7 +79,7 @@ def here(device: str | None, held: Mapping[str, int]) -> Place:
     known = card_called(title, total)
     if known is None:
         return place
-    return replace(place, card=known.name, bandwidth=known.bandwidth, **_published(known))
+    return place._replace(card=known.name, bandwidth=known.bandwidth, **_published(known))
 
 
 def measured(place: Place, dtype: str) -> Place:
@@ -109,7 +107,7 @@ def measured(place: Place, dtype: str) -> Place:
             best = min(best, time.perf_counter() - began)
     speed = 2 * side**3 / max(best, 1e-9)
     why = f"{_STEP:.0%} of the {speed / 1e12:.3g} TFLOPS that a {dtype} product reaches here"
-    return replace(place, speed=_STEP * speed, why=why)
+    return place._replace(speed=_STEP * speed, why=why)
 
 
 def _published(card: Card) -> dict[str, Any]:

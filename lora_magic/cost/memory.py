@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from lora_magic.adapters.shapes import CONV1D, LINEAR
+from lora_magic.adapters.spec import AdapterSpec
 
 from .activations import BOTTLENECK, Block, Bytes, Use, bottleneck, by_block
-from .count import trainable
+from .count import sites_in, trainable, trained_in
 from .model import Model
 from .ops import Op
 from .setting import Setting
@@ -35,8 +36,7 @@ PARTS = (
 _CHUNK = 2**23
 
 
-@dataclass(frozen=True)
-class Memory:
+class Memory(NamedTuple):
     """Bytes by part at the moment of the peak; parts that are 0 are left out."""
 
     parts: tuple[tuple[str, int], ...]
@@ -67,8 +67,7 @@ def _common(setting: Setting) -> Setting:
     return setting.changed(**same, optimizer="adamw", checkpointing=False)
 
 
-@dataclass(frozen=True, eq=False)
-class _Known:
+class _Known(NamedTuple):
     """What does not depend on rows and lengths: `kept` by all blocks, by the largest, and outside
     of them; `work` is what steps need for a moment, `moving` what the optimizer's step needs."""
 
@@ -141,66 +140,86 @@ class _Known:
 @lru_cache(maxsize=32)
 def _known(model: Model, setting: Setting) -> _Known:
     use = use_of(model, setting)
-    fixed = {"weights": weights(model, use.bits, use.size)}
+    packed, whole = _stored(model, setting.bits)
+    fixed = {"weights": packed + whole * use.size}
     count = 0
     if setting.spec is not None:
         count = trainable(model, setting.spec)
         # Beside it the session keeps the state that it started from, and during a run the one
         # that an error restores.
         fixed["adapter"] = 4 * count * (3 if setting.training else 2)
-    groups: dict[tuple[object, ...], tuple[list[Op], int]] = {}
-    blocks = by_block(model.ops)
-    for number, steps in blocks.items():
-        if number >= 0:
-            signature = tuple(_alike(use, op) for op in steps)
-            first, times = groups.get(signature, (steps, 0))
-            groups[signature] = first, times + 1
     kept, largest, work = Bytes(), Bytes(), set()
     small = between_blocks(use)
-    for steps, times in groups.values():
+    for steps, times in _different(model, setting.spec, setting.bits):
         block = Block(use, steps)
-        own = block.kept() + small
+        own = block.kept().plus(small)
         kept, largest = kept.plus(own, times), max(largest, own, key=lambda one: one.token)
         work |= block.work()
     return _Known(
         use,
         fixed,
-        4 * max(_largest(use), count if setting.cuda else 0),
+        4 * max(_largest(model, setting.spec), count if setting.cuda else 0),
         count,
-        len(blocks) - (-1 in blocks),
+        len(_blocks(model)),
         kept,
         largest,
-        Block(use, blocks.get(-1, [])).kept(),
+        Block(use, [op for op in model.ops if op.block < 0]).kept(),
         frozenset(work),
     )
 
 
-def _alike(use: Use, op: Op) -> tuple[object, ...]:
-    """What two steps of different blocks have in common if they need the same memory."""
-    path = op.path
-    own = tuple(use.trained.get(path, ()))
-    same = op.kind, op.reads, op.gives, op.how, op.heads, op.kv_heads, op.window, op.share
-    return (*same, use.ranks.get(path), path in use.inputs, own, use.bits.get(path))
+@lru_cache(maxsize=16)
+def _different(
+    model: Model, spec: AdapterSpec | None, bits: int | None
+) -> list[tuple[list[Op], int]]:
+    """The blocks that need different memory, each with how many are like it."""
+    ranks, inputs, trained = _acts(model, spec)
+    quantised = bits_of(model, bits)
+    found: dict[tuple[object, ...], tuple[list[Op], int]] = {}
+    for steps, paths, alike in _blocks(model):
+        own = [tuple(map(by.get, paths)) for by in (ranks, trained, quantised)]
+        signature = (alike, *own, tuple(map(inputs.__contains__, paths)))
+        first, times = found.get(signature, (steps, 0))
+        found[signature] = first, times + 1
+    return list(found.values())
+
+
+@lru_cache(maxsize=8)
+def _blocks(model: Model) -> list[tuple[list[Op], list[str], int]]:
+    """The steps of each block, their paths, and a number that blocks of equal steps share."""
+    known: dict[tuple[object, ...], int] = {}
+    found = []
+    for number, steps in by_block(model.ops).items():
+        if number >= 0:
+            alike = tuple(
+                (op.kind, op.reads, op.gives, op.how, op.heads, op.kv_heads, op.window, op.share)
+                for op in steps
+            )
+            paths = [op.path for op in steps]
+            found.append((steps, paths, known.setdefault(alike, len(known))))
+    return found
 
 
 def between_blocks(use: Use) -> Bytes:
     """What a bottleneck after each block keeps."""
-    ranks = [rank for path, rank in use.ranks.items() if path in use.model.shapes.blocks]
-    if use.method not in BOTTLENECK or not ranks:
+    if use.method not in BOTTLENECK:
         return Bytes()
-    return bottleneck(use, use.model.shapes.width, ranks[0])
+    shapes = use.model.shapes
+    rank = next((use.ranks[path] for path in shapes.blocks if path in use.ranks), None)
+    return Bytes() if rank is None else bottleneck(use, shapes.width, rank)
 
 
-def _largest(use: Use) -> int:
+@lru_cache(maxsize=16)
+def _largest(model: Model, spec: AdapterSpec | None) -> int:
     """The numbers of the largest of the base's own parameters that are trained.
 
     The record of a run takes the difference of each from where it started. On a GPU the optimizer
     needs more: the square roots of all moments at once.
     """
-    modules = use.model.shapes.modules
+    modules = model.shapes.modules
     sizes = (
         math.prod(shape)
-        for path, names in use.trained.items()
+        for path, names in _acts(model, spec)[2].items()
         for name, shape in modules[path].parameters
         if name in names
     )
@@ -209,22 +228,25 @@ def _largest(use: Use) -> int:
 
 def use_of(model: Model, setting: Setting) -> Use:
     """How a setting uses the modules of a model."""
-    bits = bits_of(model, setting.bits)
-    if setting.spec is None:
-        return Use(model, setting, bits=bits)
-    from lora_magic.adapters.sites import sites_of, trained_parameters
+    return Use(model, setting, *_acts(model, setting.spec), bits_of(model, setting.bits))
 
-    sites = sites_of(model.shapes, setting.spec, model.head)
-    return Use(
-        model,
-        setting,
+
+@lru_cache(maxsize=16)
+def _acts(
+    model: Model, spec: AdapterSpec | None
+) -> tuple[dict[str, int], frozenset[str], dict[str, tuple[str, ...]]]:
+    """The fields of `Use` that follow from a spec alone: ranks, inputs and what is trained."""
+    if spec is None:
+        return {}, frozenset(), {}
+    sites = sites_in(model, spec)
+    return (
         {site.path: site.rank for site in sites},
         frozenset(site.path for site in sites if site.scales_inputs),
-        trained_parameters(model.shapes, setting.spec, sites, model.head),
-        bits,
+        trained_in(model, spec),
     )
 
 
+@lru_cache(maxsize=16)
 def bits_of(model: Model, bits: int | None) -> dict[str, int]:
     """The bits of the layers that are quantised, or that loading with so many bits quantises.
 
@@ -241,16 +263,18 @@ def bits_of(model: Model, bits: int | None) -> dict[str, int]:
     }
 
 
-def weights(model: Model, bits: dict[str, int], size: int) -> int:
-    """The bytes of all weights, tied ones once."""
-    found = 0
-    for path, name, shape in model.shapes.owned():
+@lru_cache(maxsize=16)
+def _stored(model: Model, bits: int | None) -> tuple[int, int]:
+    """The bytes of the quantised weights, and how many others there are; tied ones once."""
+    layers = bits_of(model, bits)
+    packed = whole = 0
+    for path, name, shape in model.shapes.owned:
         count = math.prod(shape)
-        if path in bits and name == "weight":
-            found += quantised(count, shape[0], bits[path])
+        if path in layers and name == "weight":
+            packed += quantised(count, shape[0], layers[path])
         else:
-            found += count * size
-    return found
+            whole += count
+    return packed, whole
 
 
 def quantised(count: int, rows: int, bits: int) -> int:

@@ -5,9 +5,8 @@ Knows shapes and steps; knows no file and no adapter.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from lora_magic.adapters.shapes import Shapes
 
@@ -21,7 +20,6 @@ class Model:
     `name` is how it was asked for; `stored` the number format of its checkpoint ("bf16" …), None if
     it is not known; `context` its longest text in tokens; `causal` whether it is a decoder.
     `active` is how many parameters a token passes, `None` for all. `note` says what is not exact.
-    `counted` keeps the counts of specs, which a plan asks for often.
     """
 
     name: str
@@ -34,7 +32,6 @@ class Model:
     inactive: int = 0
     head: tuple[str, ...] = ()
     note: str = ""
-    counted: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @cached_property
     def parameters(self) -> int:

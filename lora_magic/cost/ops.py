@@ -6,7 +6,7 @@ each one keeps for the backward pass, `compute` how many operations it takes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 EMBED, NORM, LINEAR, ATTENTION, ACTIVATION, PRODUCT, DROPOUT, ROTARY, SCAN, EXPERTS, ADD = (
     "embed",
@@ -23,8 +23,7 @@ EMBED, NORM, LINEAR, ATTENTION, ACTIVATION, PRODUCT, DROPOUT, ROTARY, SCAN, EXPE
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Op:
+class Op(NamedTuple):
     """One step: it reads `reads` numbers of each token and gives `gives`.
 
     `path` is its module, if it has one. `how` is the kind of norm ("rms", "layer"), of activation

@@ -6,7 +6,7 @@ Knows the parts that the files beside it compute; knows no session.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lora_magic.adapters.spec import AdapterSpec
 from lora_magic.frames import frame
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-@dataclass(frozen=True)
-class TypeCount:
+class TypeCount(NamedTuple):
     """All modules of one kind: `q_proj`, how many, their d and k (0 if they differ), parameters."""
 
     kind: str
@@ -32,8 +31,7 @@ class TypeCount:
     trained: int
 
 
-@dataclass(frozen=True)
-class Way:
+class Way(NamedTuple):
     """One way of using the model: "inference", "LoRA", "QLoRA", "full fine-tuning" or the like.
 
     `trained` are its trainable parameters; `fits` is None where the memory here is not known;
@@ -56,8 +54,7 @@ class Way:
     refused: str = ""
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One question beside "does it fit", its answer, and the line to type."""
 
     question: str

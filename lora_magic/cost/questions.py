@@ -51,13 +51,16 @@ def _beside(model: Model, spec: AdapterSpec) -> dict[str, tuple[AdapterSpec, int
     """The chosen spec and others by method, with what each trains; those that are possible."""
     found = {spec.method: (spec, trainable(model, spec))}
     for name in _BESIDE:
+        if name == spec.method:
+            continue
         method = METHODS[name]
-        values = {"rank": _RANK, "alpha": 2.0 * _RANK, "targets": USUAL}
+        # With the same seed full fine-tuning is a spec that the plan has counted.
+        values = {"rank": _RANK, "alpha": 2.0 * _RANK, "targets": USUAL, "seed": spec.seed}
         values |= {"virtual_tokens": VIRTUAL_TOKENS}
         read = {field: value for field, value in values.items() if method.reads(field)}
         try:
             other = AdapterSpec(method=name, **read)  # type: ignore[arg-type]  # each of its type
-            found.setdefault(name, (other, trainable(model, other)))
+            found[name] = other, trainable(model, other)
         except AdapterError:
             continue  # This model has no attention, no cache or no blocks.
     return found

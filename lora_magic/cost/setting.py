@@ -5,7 +5,7 @@ Knows numbers and names only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 from lora_magic.adapters.spec import AdapterSpec
 
@@ -13,8 +13,7 @@ from lora_magic.adapters.spec import AdapterSpec
 BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "fp64": 8}
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """One way of using a model.
 
     `dtype` is the format of weights and computation, `bits` 4 or 8 for a quantised base. One pass
@@ -38,6 +37,6 @@ class Setting:
     plain: bool = False
     passes: int = 1
 
-    def changed(self, **what: object) -> Setting:
+    def changed(self, **what: Any) -> Setting:
         """This setting with other values."""
-        return replace(self, **what)  # type: ignore[arg-type]  # checked by whoever calls
+        return self._replace(**what)

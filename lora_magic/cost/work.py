@@ -6,8 +6,8 @@ Knows settings and places; computes nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from lora_magic.adapters.methods import METHODS
 from lora_magic.adapters.spec import AdapterSpec
@@ -20,8 +20,7 @@ INFERENCE = "inference"
 FULL = "full"
 
 
-@dataclass(frozen=True)
-class Work:
+class Work(NamedTuple):
     """What a plan is asked for, beside the model.
 
     `ways` are settings by name, `chosen` the name of the one that the flags ask for. `tokens` are
@@ -40,7 +39,7 @@ class Work:
     tasks: int
     price: float | None = None
     target: str = ""
-    typed: Mapping[str, Any] = field(default_factory=dict)
+    typed: Mapping[str, Any] = {}
     adapter: str = ""
     notes: tuple[str, ...] = ()
 
@@ -58,6 +57,7 @@ def name_of(spec: AdapterSpec, bits: int | None) -> str:
     return "QLoRA" if (spec.method, bits) == ("lora", 4) else f"{title} on {bits} bits"
 
 
+@lru_cache(maxsize=8)
 def stored_bits(model: Model) -> int | None:
     """The bits of a model whose files are quantised, None for any other."""
     return next((m.bits for m in model.shapes.modules.values() if m.bits), None)

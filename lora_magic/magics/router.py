@@ -21,7 +21,6 @@ from lora_magic.errors import CommandError, Interrupted
 from lora_magic.magics.aliases import verb_for
 from lora_magic.magics.parser import Parsed, help_for, parse
 from lora_magic.magics.places import Place, place_in
-from lora_magic.magics.progress import AnswerReporter, reporter_for
 from lora_magic.magics.prompts import notes_on, prompts_of
 from lora_magic.magics.shell import session_for
 from lora_magic.magics.show import (
@@ -154,10 +153,10 @@ def _call(
         if argument.reads is not None and argument.key in flags:
             flags[argument.key] = argument.reads(flags[argument.key], known)
     reporter: Any = None
-    if verb.trains and not silent:
-        reporter = reporter_for(shell)
-    elif verb.answers and not silent:
-        reporter = AnswerReporter(shell)
+    if (verb.trains or verb.answers) and not silent:
+        from lora_magic.magics.progress import AnswerReporter, reporter_for
+
+        reporter = reporter_for(shell) if verb.trains else AnswerReporter(shell)
     elif verb.announces and not silent:
         reporter = Announcement(shell)
     return Call(session_for(shell), parsed.words, flags, prompts, body, variables, reporter)

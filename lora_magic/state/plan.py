@@ -7,8 +7,8 @@ a base that is loaded, a live model, or `--gpu here`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lora_magic.adapters.spec import AdapterSpec
 from lora_magic.base import BITS, DEMO
@@ -143,8 +143,7 @@ def _format(model: Model, place: Place, requested: object) -> tuple[str, str]:
     return short, f"weights in {short}: {why}"
 
 
-@dataclass(frozen=True)
-class _Asked:
+class _Asked(NamedTuple):
     """A model, and what is asked about it: everything that a plan takes, before it is computed."""
 
     model: Model

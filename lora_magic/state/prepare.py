@@ -83,7 +83,7 @@ def settings(
     recipe = recipe_for(state, attached, flags.get("lora_plus"))
     prefers = preference.are_preferences(rows)
     if prefers:
-        recipe = replace(recipe, learning_rate=recipe.learning_rate * PREFERENCE_RATE)
+        recipe = recipe._replace(learning_rate=recipe.learning_rate * PREFERENCE_RATE)
         if flags.get("replay") is not None:
             raise CommandError("--replay does not work with preferences: omit it; --guard does.")
     if flags.get("checkpointing"):
@@ -176,7 +176,7 @@ def recipe_for(state: SessionState, attached: LiveAdapter, ratio: Any) -> Recipe
     spread = math.sqrt(ratio) if is_number(ratio) and ratio > 0 else 1.0
     rate = recipe.learning_rate * attached.method.rate / spread
     checkpointing = recipe.checkpointing and not attached.tokens
-    return replace(recipe, learning_rate=rate, checkpointing=checkpointing)
+    return recipe._replace(learning_rate=rate, checkpointing=checkpointing)
 
 
 def form_for(

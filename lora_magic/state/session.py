@@ -22,7 +22,6 @@ from lora_magic.errors import AdapterError, CommandError, StateError, listed
 from lora_magic.paths import path_of, quoted
 from lora_magic.printable import one_line
 
-from .ledger import Ledger
 from .receipt import Receipt
 from .session_lock import SessionLock
 from .transaction import renamed, transactional
@@ -60,6 +59,7 @@ if TYPE_CHECKING:
     from .doctor import Examination
     from .history import Difference, History
     from .kept import KeptRows
+    from .ledger import Ledger
     from .removing import Removal
     from .session_state import SessionState, View
     from .status import Status
@@ -91,10 +91,15 @@ class Session:
 
     def __init__(self) -> None:
         self._lock = SessionLock()
-        self._ledger = Ledger()
         self._kept: dict[str, KeptRows] = {}
         self._ballots: Ballots = {}
         self.home = Path(HOME)
+
+    @cached_property
+    def _ledger(self) -> Ledger:
+        from .ledger import Ledger
+
+        return Ledger()
 
     @cached_property
     def _state(self) -> SessionState:

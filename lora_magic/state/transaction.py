@@ -25,8 +25,6 @@ from lora_magic.errors import (
 )
 from lora_magic.interrupts import OneInterrupt, undisturbed
 
-from .ledger import RECORDED, Done, Scene
-
 if TYPE_CHECKING:
     from .session import Session
 
@@ -89,6 +87,8 @@ class _Noted:
     """A verb that the ledger may record: what the session was like before it, and when it began."""
 
     def __init__(self, session: Session, verb: str, args: Any, kwargs: Mapping[str, Any]) -> None:
+        from .ledger import RECORDED, Scene
+
         self._session, self._verb = session, verb
         self._given = (args[0] if args else kwargs.get("name"), bool(kwargs.get("continue_")))
         self._before = Scene.of(session._state) if verb in RECORDED else None
@@ -96,6 +96,8 @@ class _Noted:
 
     def ended(self, value: object, error: BaseException | None = None) -> None:
         """Record the verb, once. An error in that costs a warning, not the verb."""
+        from .ledger import Done, Scene
+
         before, self._before = self._before, None
         if before is None:
             return

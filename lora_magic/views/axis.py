@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lora_magic.numbers import figures, power
 
 
-@dataclass(frozen=True)
-class Scale:
+class Scale(NamedTuple):
     """A range of values onto a range of pixels, linear or logarithmic."""
 
     low: float

@@ -78,7 +78,8 @@ def rate_curve(
 
     def line(values: Sequence[float], colour: str, width: float) -> Markup:
         kept = (up(min(loss, top)) if math.isfinite(loss) else math.nan for loss in values)
-        return svg.path([*zip(map(across, rates), kept, strict=True)], colour, width)
+        points = zip((across(rate) for rate in rates), kept, strict=True)
+        return svg.path([*points], colour, width)
 
     places = log_ticks(rates[0], across.high)
     shapes = [

@@ -77,7 +77,7 @@ def test_a_model_has_the_shapes_of_torchs_own_lists_live_and_on_the_meta_device(
     assert {path: dict(module.parameters) for path, module in found.modules.items()} == own
     assert list(found.modules) == list(own)
     once = {name: tuple(p.shape) for name, p in model.named_parameters()}
-    assert {f"{path}.{name}": shape for path, name, shape in found.owned()} == once
+    assert {f"{path}.{name}": shape for path, name, shape in found.owned} == once
     assert found.total == sum(p.numel() for p in model.parameters())
     head: Any = model.get_output_embeddings()
     assert found.output is not None

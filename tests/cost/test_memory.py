@@ -140,7 +140,7 @@ def predicted(kind: str, dtype: str, spec: AdapterSpec, plain: bool) -> int:
     )
     use = use_of(model, setting)
     length = LENGTH + (spec.virtual_tokens if use.method == "prompt" else 0)
-    kept = Block(use, by_block(model.ops)[2]).kept() + between_blocks(use)
+    kept = Block(use, by_block(model.ops)[2]).kept().plus(between_blocks(use))
     return kept.at(ROWS, length)
 
 

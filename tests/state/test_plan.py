@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ import lora_magic
 # Else each line that an error suggests is typed in a process that imports it anew.
 import lora_magic.adapters.bridge
 from lora_magic import numbers
-from lora_magic.cost import machine
+from lora_magic.adapters.shapes import Shapes
+from lora_magic.adapters.sites import Site, sites_of
+from lora_magic.adapters.spec import AdapterSpec
+from lora_magic.cost import count, machine
 from lora_magic.cost.cards import CARDS
 from lora_magic.cost.plan import CostPlan, Way
 from lora_magic.errors import AdapterError, BaseModelError, CommandError, StateError
@@ -48,6 +52,9 @@ def test_a_plan_imports_no_torch_and_no_transformers(tmp_path: Path) -> None:
         "session = Session()\n"
         "found = session.plan('llama-3-70b', gpu='h100', price=2.5)\n"
         "repr(found), found._repr_mimebundle_()\n"
+        "slow = {'difflib', 'gzip', 'hashlib', 'uuid', 'regex', 'statistics', 'ctypes.util'}\n"
+        "slow |= {'lora_magic.state.ledger', 'lora_magic.cost.matrix', 'lora_magic.cost.meta'}\n"
+        "assert not slow.intersection(sys.modules), slow.intersection(sys.modules)\n"
         "session.plan('layers=2,width=64')\n"
         "session.plan('demo')\n"
         "heavy = {'torch', 'transformers', 'peft', 'numpy', 'pandas', 'bitsandbytes'}\n"
@@ -63,6 +70,21 @@ def test_a_plan_imports_no_torch_and_no_transformers(tmp_path: Path) -> None:
         timeout=120,
     )
     assert ran.returncode == 0, ran.stderr
+
+
+def test_a_plan_resolves_the_sites_of_each_spec_once(
+    empty: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[AdapterSpec] = []
+
+    def noted(shapes: Shapes, spec: AdapterSpec, head: Iterable[str] = ()) -> tuple[Site, ...]:
+        asked.append(spec)
+        return sites_of(shapes, spec, head)
+
+    monkeypatch.setattr(count, "sites_of", noted)
+    empty.plan("llama-3-70b", rank=16, targets="all-linear", gpu="h100", price=2.5)
+    # The way asked for, full fine-tuning, and the methods that are set beside them.
+    assert sorted(spec.method for spec in asked) == ["full", "houlsby", "ia3", "lora", "prefix"]
 
 
 def test_the_published_counts_of_a_70b(empty: Session) -> None:

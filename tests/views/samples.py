@@ -536,7 +536,7 @@ def ways_of_7b(fits: bool | None = None) -> tuple[Way, ...]:
     run = {"activations": 6_200 * 10**6, "logits": 390 * 10**6, "workspace": 300 * 10**6}
     lora = {"adapter": 16_777_216, "gradients": 16_777_216, "optimizer": 33_554_432, **run}
     known: dict[str, Any] = {"cards": 1, "flops": 2.7e16, "hours": 0.15, "price": 0.375}
-    four = replace(way().setting, bits=4)
+    four = way().setting.changed(bits=4)
     full = {"weights": half, "gradients": half, "optimizer": 2 * half, **run}
     return (
         way("inference", {"weights": half, "cache": giga}, fits=fits, rows=4, length=4096, **known),

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lora_magic.adapters.spec import BASE_NAME
-from lora_magic.compare.comparison import Unfinished
 from lora_magic.compare.limits import DEFAULT_NEW_TOKENS
 from lora_magic.evaluation.board import COLUMNS
 from lora_magic.interrupts import Stop
@@ -23,6 +22,9 @@ from lora_magic.magics.verb import (
     weighted,
     whole,
 )
+
+if TYPE_CHECKING:
+    from lora_magic.compare.comparison import Unfinished
 
 #: The panel's controls, by the verb whose record they are shown below.
 VIEWS = {
