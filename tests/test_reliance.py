@@ -309,6 +309,14 @@ def eight_bits_have_their_scales() -> bool:
     return isinstance(place.SCB, torch.Tensor) and layer.weight.dtype == torch.int8
 
 
+def allocations_are_profiled() -> bool:
+    from lora_magic.training.peak import _profiled
+
+    risen = _profiled(torch.device("cpu"))
+    made = torch.zeros(1000, dtype=torch.float32)
+    return risen is not None and risen() >= made.nbytes
+
+
 def paged_optimizers_exist() -> bool:
     import bitsandbytes
 
@@ -564,6 +572,13 @@ RELIANCES = [
         repacking_can_be_disabled,
     ),
     Reliance(
+        "torch",
+        "_prepare_profiler, _enable_profiler, _disable_profiler, _profiler_enabled, _profiler",
+        "training/peak.py",
+        "a run's measured peak on a CPU",
+        allocations_are_profiled,
+    ),
+    Reliance(
         "bitsandbytes", "PagedAdamW", "base/quantise.py", "--optimizer", paged_optimizers_exist
     ),
     Reliance(
@@ -638,7 +653,9 @@ def private(node: ast.AST) -> str | None:
     elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr", "vars"):
         parts = [a.value for a in node.args if isinstance(a, ast.Constant)]
         name = str(parts[0]) if parts else None
+    documented = {"_replace", "_asdict", "_fields"}  # of a named tuple
     hidden = name is not None and name.startswith("_") and not name.startswith("__")
+    hidden = hidden and name not in documented
     return name if hidden else None
 
 
@@ -663,6 +680,7 @@ PUBLIC = {
     "huggingface_hub.errors",
     "plotly.graph_objects",
     "safetensors.torch",
+    "torch.autograd",
     "torch.func",
     "torch.linalg",
     "torch.nn.functional",

@@ -237,8 +237,8 @@ class Verb:
     `%%lora NAME` contains, empty if it takes none; `trains` that it shows a run's progress,
     `answers` that answers are shown while they are generated, `announces` that a line says what it
     is doing. `controls` gives the initial values of the controls below its record, None for no
-    controls. With a flag in `alone`, by its keyword, it needs no base and no libraries. One that does
-    not say `imports` imports itself what it needs.
+    controls. With a flag in `alone`, by its keyword, it needs no base and no libraries. One that
+    does not say `imports` imports itself what it needs.
     `notes` are lines of its help before its examples, `ending` those after them.
     """
 
