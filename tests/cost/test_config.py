@@ -458,10 +458,39 @@ def test_what_the_hub_refuses_is_one_line_with_the_sizes_that_are_known(
         raise _refused(kind)
 
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: None)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", fails)
     with pytest.raises(BaseModelError, match=told) as seen:
         model_of("meta/Llama-3-8B")
     assert "\n" not in str(seen.value)
+
+
+def test_a_hub_that_cannot_be_reached_is_asked_once_and_nothing_is_downloaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import httpx
+
+    asked = []
+
+    def unreachable(_: object, name: str, **__: object) -> None:
+        asked.append(name)
+        raise httpx.ConnectError("no network")
+
+    def downloaded(*_: object, **__: object) -> None:
+        raise AssertionError("a download tries again and again")
+
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", unreachable)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", downloaded)
+    with pytest.raises(BaseModelError, match=r"cannot be reached \(ConnectError\)"):
+        model_of("owner/model")
+    assert asked == ["owner/model"]
+
+
+def test_a_folder_of_gguf_says_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "small.gguf").write_bytes(b"GGUF")
+    with pytest.raises(BaseModelError, match="has small.gguf and no safetensors"):
+        model_of(str(tmp_path))
 
 
 def test_a_plans_model_imports_neither_torch_nor_transformers(tmp_path: Path) -> None:
