@@ -134,6 +134,25 @@ def test_every_line_beside_a_question_can_be_typed(
             plan(shell, row.command)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "bert-base --gpu t4",
+        "roberta-base --task classification --labels no,yes --gpu t4",
+        "mixtral-8x7b --bits 4 --gpu h100",
+        "llama-3-8b --method houlsby --gpu h100",
+        "llama-3-8b --method prompt --gpu h100",
+    ],
+)
+def test_a_line_beside_a_question_is_another_one_and_of_a_method_that_the_model_has(
+    line: str, shell: TestingShell, real: Session
+) -> None:
+    for row in plan(shell, f"%lora plan {line}").rows:
+        if row.command:
+            assert row.command != f"%lora plan {line}"
+            plan(shell, row.command)
+
+
 def test_a_change_of_training_is_typed_where_the_adapter_is(
     shell: TestingShell, real: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
