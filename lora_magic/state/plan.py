@@ -22,7 +22,7 @@ from lora_magic.cost.config import model_of
 from lora_magic.cost.estimate import plan_of
 from lora_magic.cost.machine import Place
 from lora_magic.cost.model import Model
-from lora_magic.cost.plan import CostPlan
+from lora_magic.cost.plan import OBJECT, CostPlan
 from lora_magic.cost.setting import Setting
 from lora_magic.cost.work import FULL, INFERENCE, Work, name_of, stored_bits
 from lora_magic.errors import CommandError, StateError
@@ -75,7 +75,7 @@ def plan(session: Session, model: object, flags: Mapping[str, Any]) -> CostPlan:
     place = machine.place_of(flags["gpu"], held=_held(base))
     dtype, why = _format(found, place, flags["dtype"])
     spec = resolve_spec("plan", recipe, _of_attach(flags))
-    target = quoted(model) if isinstance(model, str) else "model"
+    target = quoted(model) if isinstance(model, str) else OBJECT
     asked = _Asked(found, recipe, spec, dtype, place, flags, target=target, notes=(why,))
     return asked.answer()
 

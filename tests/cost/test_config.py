@@ -489,7 +489,7 @@ def test_a_hub_that_cannot_be_reached_is_asked_once_and_nothing_is_downloaded(
 
 def test_a_folder_of_gguf_says_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "small.gguf").write_bytes(b"GGUF")
-    with pytest.raises(BaseModelError, match="has small.gguf and no safetensors"):
+    with pytest.raises(BaseModelError, match=r"has small\.gguf and no safetensors"):
         model_of(str(tmp_path))
 
 
