@@ -259,7 +259,8 @@ def _faults(flags: Mapping[str, Any]) -> Iterator[str]:
         value = flags[key]
         if value is not None and not (is_number(value) and 0 < value < 1e30):
             typed = f"--{key.replace('_', '-')}"
-            yield f"{typed} {value!r}: expected a number above 0, for example {typed} 1e6"
+            example = "2.5" if key == "price" else "1e6"
+            yield f"{typed} {value!r}: expected a number above 0, for example {typed} {example}"
     if flags["tasks"] is not None and not (is_whole(flags["tasks"]) and 0 < flags["tasks"] < 1e12):
         yield f"--tasks {flags['tasks']!r}: expected a whole number from 1, for example --tasks 100"
     both = flags["tokens"], flags["trained_tokens"]

@@ -144,6 +144,9 @@ def test_two_sizes_are_enough() -> None:
         ("layers=32", "lacks width"),
         ("width=64,tied", "lacks layers"),
         ("layers=2,widht=64", r"'widht=64'.*expected.*layers, width.*Did you mean 'width'"),
+        ("layers=2,width=1e99", r"'width=1e99'.*from 1 to 1,000,000,000 for width"),
+        (f"layers=2,width={10**10}", r"from 1 to 1,000,000,000 for width"),
+        (f"layers=2,width=64,kv_heads={10**5}", r"from 1 to 10,000 for kv_heads"),
         ("layers=0,width=64", r"'layers=0'.*from 1"),
         ("layers=-1,width=64", r"'layers=-1'.*from 1"),
         ("layers=two,width=64", "'layers=two'"),
@@ -159,6 +162,11 @@ def test_sizes_that_make_no_model_are_one_line(given: str, told: str) -> None:
         model_of(given)
     assert "\n" not in str(seen.value)
     assert "%lora plan" in str(seen.value) or "Correct" in str(seen.value)
+
+
+def test_sizes_may_be_written_with_spaces_and_a_comma_at_the_end() -> None:
+    one, other = model_of("layers=2,width=64"), model_of("layers=2, width=64,")
+    assert one.parameters == other.parameters == model_of("layers=2 width=64").parameters
 
 
 # Files, configs and models
@@ -404,6 +412,7 @@ def test_a_module_without_a_config_is_refused() -> None:
         ("a b", "expected a name such as"),
         ("x" * 5000, "expected"),
         ("a\0b", "expected"),
+        (" ", "an empty name"),
     ],
 )
 def test_an_unknown_name_is_refused_without_asking_the_hub(
