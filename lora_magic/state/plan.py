@@ -232,6 +232,7 @@ class _Asked:
             checkpointing=able and (run.checkpointing or bool(flags["checkpointing"])),
             trained=max(1, round(here * labelled / self.tokens)) if training and labelled else None,
             cuda=cuda,
+            passes=run.accumulation if training else 1,
         )
 
 
