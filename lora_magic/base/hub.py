@@ -82,7 +82,7 @@ def config_file(model_id: str, offline: str) -> Path:
     `offline` is the command that works without the hub. Raises `BaseModelError` for a model that
     does not exist, is gated or has no config.json, and if the hub cannot be reached.
     """
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import (
         EntryNotFoundError,
         GatedRepoError,
@@ -93,6 +93,8 @@ def config_file(model_id: str, offline: str) -> Path:
         cached = try_to_load_from_cache(model_id, folder.CONFIG)
         if isinstance(cached, str):
             return Path(cached)
+        # A download tries again and again if the hub cannot be reached; this asks once.
+        HfApi().model_info(model_id, timeout=_TIMEOUT)
         return Path(hf_hub_download(model_id, folder.CONFIG, etag_timeout=_TIMEOUT))
     except Exception as error:
         if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
@@ -155,18 +157,18 @@ def refuse_files(name: str, files: list[str]) -> None:
             f"{name} is an adapter, not a base model; load its base, then type: %lora open "
             f"{quoted(name)}"
         )
+    packed = sorted(file for file in tops if file.endswith(".gguf"))
+    if packed and not any(file.endswith(".safetensors") for file in tops):
+        raise BaseModelError(
+            f"{name} has {packed[0]} and no safetensors: GGUF is a format for inference. Load "
+            "the model that it was made from."
+        )
     if "config.json" not in tops:
         raise BaseModelError(
             f"{name} has no config.json; expected a model saved by transformers "
             "(model.save_pretrained and tokenizer.save_pretrained). Type: %lora load FOLDER"
         )
     if not any(file.endswith(".safetensors") for file in tops):
-        packed = sorted(file for file in tops if file.endswith(".gguf"))
-        if packed:
-            raise BaseModelError(
-                f"{name} has {packed[0]} and no safetensors: GGUF is a format for inference. Load "
-                "the model that it was made from."
-            )
         pickles = sorted(f for f in tops if f.endswith((".bin", ".pt", ".pth", ".ckpt")))
         seen = ", ".join(pickles[:2]) or "no weights"
         raise BaseModelError(

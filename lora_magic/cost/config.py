@@ -17,7 +17,7 @@ from lora_magic.paths import exists, path_of, quoted
 
 from .architectures import FAMILIES, function_of
 from .builder import LABELS, left_whole, with_bits
-from .known import CONTEXT, KNOWN, SIZES, from_sizes
+from .known import CONTEXT, KNOWN, MOST, MOST_EACH, SIZES, from_sizes
 from .model import Model
 
 #: Values of a config that count something: at least 1.
@@ -53,8 +53,7 @@ _SWITCHES = frozenset(
     ]
 )
 
-#: The most that a config may count, and the most layers, heads and experts: each is written down.
-_MOST, _MOST_EACH = 10**9, 10_000
+#: Values that count what is written down one by one.
 _EACH = ("layer", "layers", "heads", "head", "experts")
 
 #: Without all of these a config says nothing of its model's size.
@@ -195,6 +194,8 @@ def _by_name(name: str) -> Mapping[str, Any]:
         from lora_magic.demo import WEIGHTS
 
         path = WEIGHTS
+    if not name:
+        raise BaseModelError("an empty name; expected a model, for example: %lora plan llama-3-8b")
     there = exists(path)
     if not there and name.lower() in KNOWN:
         return KNOWN[name.lower()]
@@ -315,6 +316,6 @@ def _fault(key: object, value: object) -> str:
     if key not in _SIZES and key not in _COUNTS:
         return ""
     least = 0 if key in _COUNTS else 1
-    most = _MOST_EACH if str(key).endswith(_EACH) else _MOST
+    most = MOST_EACH if str(key).endswith(_EACH) else MOST
     whole = isinstance(value, int) and not isinstance(value, bool)
     return "" if whole and least <= value <= most else f"a whole number from {least} to {most:,}"  # type: ignore[operator]  # an int

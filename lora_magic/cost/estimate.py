@@ -67,7 +67,8 @@ def _way(model: Model, work: Work, name: str, setting: Setting) -> Way:
         return Way(name, setting, Memory(()), refused=str(error))
     flops = compute.operations(model, setting, trained, work.tokens, work.labelled)
     cards = compute.cards(found, room) if work.place.cuda else None
-    taken = compute.hours(flops, work.place.speed, cards)
+    able = cards is not None or not work.place.cuda  # no number of cards may hold one pass
+    taken = compute.hours(flops, work.place.speed, cards) if able else None
     fits = None if room is None else found.peak <= room
     return Way(
         name,

@@ -55,8 +55,13 @@ def largest(peak: Callable[[int], int], room: int, most: int, known: Mapping[int
 
 
 def resized(setting: Setting, rows: int | None = None, length: int | None = None) -> Setting:
-    """The setting with other rows or another length, and as large a share of labelled tokens."""
-    other = setting.changed(rows=rows or setting.rows, length=length or setting.length)
+    """The setting with other rows or another length, and as large a share of labelled tokens.
+
+    Fewer rows than one pass has are a step of one pass.
+    """
+    rows, length = rows or setting.rows, length or setting.length
+    passes = 1 if rows < setting.rows else setting.passes
+    other = setting.changed(rows=rows, length=length, passes=passes)
     if setting.trained is None:
         return other
     share = setting.trained / (setting.rows * setting.length)

@@ -28,6 +28,9 @@ SIZES = {
 #: The size of a head that most models have, and the most heads that are tried.
 _HEAD, _MOST_HEADS = 128, 1024
 
+#: The most that a config may count, and the most layers, heads and experts: each is written down.
+MOST, MOST_EACH = 10**9, 10_000
+
 #: The most digits of a size.
 _DIGITS = 12
 
@@ -223,17 +226,21 @@ def from_sizes(text: str) -> dict[str, Any]:
     rounded up to a multiple of 256, 32,000 tokens, a context of 4,096. Raises `BaseModelError`.
     """
     given: dict[str, Any] = {}
-    for part in text.replace(" ", "").split(","):
+    for part in text.replace(",", " ").split():
         key, _, value = part.partition("=")
         if key == "tied" and value.lower() in ("", "true", "1"):
             given["tie_word_embeddings"] = True
             continue
         number = value.replace("_", "")
         whole = number.isascii() and number.isdecimal() and len(number) <= _DIGITS
-        if key not in SIZES or not whole or not int(number):
+        most = MOST_EACH if key in ("layers", "heads", "kv_heads") else MOST
+        if key not in SIZES or not whole or not 0 < int(number) <= most:
             raise BaseModelError(
-                f"{part!r} among the sizes: expected a whole number from 1 for {', '.join(SIZES)}; "
-                f"or tied, {_EXAMPLE}.{'' if key in SIZES else near(key, [*SIZES, 'tied'])}"
+                f"{part[:40]!r} among the sizes: expected a whole number from 1 to {most:,} for "
+                f"{key}, {_EXAMPLE}"
+                if key in SIZES
+                else f"{part[:40]!r} among the sizes: expected {', '.join(SIZES)} or tied, "
+                f"{_EXAMPLE}.{near(key, [*SIZES, 'tied'])}"
             )
         given[SIZES[key]] = int(number)
     missing = [key for key in ("layers", "width") if SIZES[key] not in given]
@@ -241,7 +248,7 @@ def from_sizes(text: str) -> dict[str, Any]:
         raise BaseModelError(f"{text!r} lacks {' and '.join(missing)}, {_EXAMPLE}")
     width = given["hidden_size"]
     heads = given.get("num_attention_heads") or _heads(width)
-    inner = -(-(8 * width // 3) // 256) * 256
+    inner = min(-(-(8 * width // 3) // 256) * 256, MOST)
     return {
         **_llama(given["num_hidden_layers"], width, heads, heads, inner, 32000, 4096),
         **given,

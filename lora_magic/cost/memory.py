@@ -63,7 +63,7 @@ def memory(model: Model, setting: Setting) -> Memory:
 
 def _common(setting: Setting) -> Setting:
     """Settings with the same common part differ only in what is computed each time."""
-    same = {"rows": min(setting.rows, 2), "length": 0, "trained": None}
+    same = {"rows": min(setting.rows, 2), "length": 0, "trained": None, "passes": 1}
     return setting.changed(**same, optimizer="adamw", checkpointing=False)
 
 

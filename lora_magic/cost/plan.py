@@ -5,7 +5,7 @@ Knows the parts that the files beside it compute; knows no session.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lora_magic.adapters.spec import AdapterSpec
@@ -18,6 +18,9 @@ from .setting import Setting
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+#: What lines to type call a model that was given as an object.
+OBJECT = "model"
 
 
 class TypeCount(NamedTuple):
@@ -112,6 +115,15 @@ class CostPlan:
             return f"{needed}, which does not fit on {self.where} ({size(self.room)} free)"
         most = f"{count(way.rows)} row{'s' * (way.rows != 1)} of {count(way.setting.length)} tokens"
         return f"{needed}, which fits on {self.where} with up to {most} in a pass"
+
+    def called(self, name: str) -> CostPlan:
+        """This plan of an object, with lines to type for what the notebook calls it."""
+
+        def line(command: str) -> str:
+            return command.replace(f"%lora plan {OBJECT}", f"%lora plan {name}", 1)
+
+        rows = tuple(Row(row.question, row.answer, line(row.command)) for row in self.rows)
+        return replace(self, command=line(self.command), rows=rows)
 
     def __repr__(self) -> str:
         return one_line(self.line)

@@ -37,14 +37,17 @@ def rows(model: Model, work: Work, chosen: Way) -> tuple[Row, ...]:
     beside = _beside(model, work.spec)
     asked: tuple[Callable[[], Iterator[Row]], ...] = (
         lambda: _capacity(work, chosen),
-        lambda: _context(model, work),
+        lambda: _context(model, work, beside),
         lambda: _latency(model, work, beside),
         lambda: _speed(model, work, chosen),
         lambda: _storage(work, beside),
         lambda: _longer(model, work, chosen),
         lambda: _saving(model, work, chosen),
     )
-    return tuple(row for question in asked for row in question())
+    found = tuple(row for question in asked for row in question())
+    typed = line_of(work, {})
+    # The line that was typed is no change.
+    return tuple(Row(row.question, row.answer) if row.command == typed else row for row in found)
 
 
 def _beside(model: Model, spec: AdapterSpec) -> dict[str, tuple[AdapterSpec, int]]:
@@ -88,7 +91,9 @@ def _capacity(work: Work, chosen: Way) -> Iterator[Row]:
     yield Row(question, told, line_of(work, instead))
 
 
-def _context(model: Model, work: Work) -> Iterator[Row]:
+def _context(
+    model: Model, work: Work, beside: Mapping[str, tuple[AdapterSpec, int]]
+) -> Iterator[Row]:
     question, whole, own = "How much of the context is left?", model.context, work.spec
     if not whole:
         return
@@ -98,11 +103,9 @@ def _context(model: Model, work: Work) -> Iterator[Row]:
         yield Row(question, told, line_of(work, {"method": "lora", "virtual_tokens": None}))
         return
     left = max(0, whole - VIRTUAL_TOKENS)
-    told = (
-        f"all {count(whole)} tokens; with a prefix or prompt of {VIRTUAL_TOKENS} virtual tokens "
-        f"{count(left)}"
-    )
-    yield Row(question, told, line_of(work, {"method": "prefix"}))
+    method, what = ("prefix", "prefix or prompt") if "prefix" in beside else ("prompt", "prompt")
+    told = f"all {count(whole)} tokens; with a {what} of {VIRTUAL_TOKENS} virtual tokens "
+    yield Row(question, told + count(left), line_of(work, {"method": method}))
 
 
 def _latency(
@@ -127,7 +130,8 @@ def _latency(
 
     told = "; ".join(filter(None, map(cost, beside)))
     if told and blocks:
-        yield Row("Does it slow answers down?", told, line_of(work, {"method": "houlsby"}))
+        command = line_of(work, {"method": "houlsby"}) if "houlsby" in beside else ""
+        yield Row("Does it slow answers down?", told, command)
 
 
 def _speed(model: Model, work: Work, chosen: Way) -> Iterator[Row]:

@@ -83,6 +83,7 @@ def _setting(base: BaseModel, attached: LiveAdapter, spec: TrainSpec) -> Setting
         spec=attached.spec,
         optimizer=spec.optimizer,
         cuda=base.device.type == "cuda",
+        passes=spec.accumulation,
     )
 
 

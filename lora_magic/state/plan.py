@@ -22,7 +22,7 @@ from lora_magic.cost.config import model_of
 from lora_magic.cost.estimate import plan_of
 from lora_magic.cost.machine import Place
 from lora_magic.cost.model import Model
-from lora_magic.cost.plan import CostPlan
+from lora_magic.cost.plan import OBJECT, CostPlan
 from lora_magic.cost.setting import Setting
 from lora_magic.cost.work import FULL, INFERENCE, Work, name_of, stored_bits
 from lora_magic.errors import CommandError, StateError
@@ -75,7 +75,7 @@ def plan(session: Session, model: object, flags: Mapping[str, Any]) -> CostPlan:
     place = machine.place_of(flags["gpu"], held=_held(base))
     dtype, why = _format(found, place, flags["dtype"])
     spec = resolve_spec("plan", recipe, _of_attach(flags))
-    target = quoted(model) if isinstance(model, str) else "model"
+    target = quoted(model) if isinstance(model, str) else OBJECT
     asked = _Asked(found, recipe, spec, dtype, place, flags, target=target, notes=(why,))
     return asked.answer()
 
@@ -231,6 +231,7 @@ class _Asked(NamedTuple):
             checkpointing=able and (run.checkpointing or bool(flags["checkpointing"])),
             trained=max(1, round(here * labelled / self.tokens)) if training and labelled else None,
             cuda=cuda,
+            passes=run.accumulation if training else 1,
         )
 
 
@@ -258,7 +259,8 @@ def _faults(flags: Mapping[str, Any]) -> Iterator[str]:
         value = flags[key]
         if value is not None and not (is_number(value) and 0 < value < 1e30):
             typed = f"--{key.replace('_', '-')}"
-            yield f"{typed} {value!r}: expected a number above 0, for example {typed} 1e6"
+            example = "2.5" if key == "price" else "1e6"
+            yield f"{typed} {value!r}: expected a number above 0, for example {typed} {example}"
     if flags["tasks"] is not None and not (is_whole(flags["tasks"]) and 0 < flags["tasks"] < 1e12):
         yield f"--tasks {flags['tasks']!r}: expected a whole number from 1, for example --tasks 100"
     both = flags["tokens"], flags["trained_tokens"]

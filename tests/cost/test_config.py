@@ -144,6 +144,9 @@ def test_two_sizes_are_enough() -> None:
         ("layers=32", "lacks width"),
         ("width=64,tied", "lacks layers"),
         ("layers=2,widht=64", r"'widht=64'.*expected.*layers, width.*Did you mean 'width'"),
+        ("layers=2,width=1e99", r"'width=1e99'.*from 1 to 1,000,000,000 for width"),
+        (f"layers=2,width={10**10}", r"from 1 to 1,000,000,000 for width"),
+        (f"layers=2,width=64,kv_heads={10**5}", r"from 1 to 10,000 for kv_heads"),
         ("layers=0,width=64", r"'layers=0'.*from 1"),
         ("layers=-1,width=64", r"'layers=-1'.*from 1"),
         ("layers=two,width=64", "'layers=two'"),
@@ -159,6 +162,11 @@ def test_sizes_that_make_no_model_are_one_line(given: str, told: str) -> None:
         model_of(given)
     assert "\n" not in str(seen.value)
     assert "%lora plan" in str(seen.value) or "Correct" in str(seen.value)
+
+
+def test_sizes_may_be_written_with_spaces_and_a_comma_at_the_end() -> None:
+    one, other = model_of("layers=2,width=64"), model_of("layers=2, width=64,")
+    assert one.parameters == other.parameters == model_of("layers=2 width=64").parameters
 
 
 # Files, configs and models
@@ -404,6 +412,7 @@ def test_a_module_without_a_config_is_refused() -> None:
         ("a b", "expected a name such as"),
         ("x" * 5000, "expected"),
         ("a\0b", "expected"),
+        (" ", "an empty name"),
     ],
 )
 def test_an_unknown_name_is_refused_without_asking_the_hub(
@@ -458,10 +467,39 @@ def test_what_the_hub_refuses_is_one_line_with_the_sizes_that_are_known(
         raise _refused(kind)
 
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: None)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", fails)
     with pytest.raises(BaseModelError, match=told) as seen:
         model_of("meta/Llama-3-8B")
     assert "\n" not in str(seen.value)
+
+
+def test_a_hub_that_cannot_be_reached_is_asked_once_and_nothing_is_downloaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import httpx
+
+    asked = []
+
+    def unreachable(_: object, name: str, **__: object) -> None:
+        asked.append(name)
+        raise httpx.ConnectError("no network")
+
+    def downloaded(*_: object, **__: object) -> None:
+        raise AssertionError("a download tries again and again")
+
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", unreachable)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", downloaded)
+    with pytest.raises(BaseModelError, match=r"cannot be reached \(ConnectError\)"):
+        model_of("owner/model")
+    assert asked == ["owner/model"]
+
+
+def test_a_folder_of_gguf_says_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "small.gguf").write_bytes(b"GGUF")
+    with pytest.raises(BaseModelError, match=r"has small\.gguf and no safetensors"):
+        model_of(str(tmp_path))
 
 
 def test_a_plans_model_imports_neither_torch_nor_transformers(tmp_path: Path) -> None:

@@ -46,3 +46,9 @@ def test_another_pass_has_as_large_a_share_of_labelled_tokens() -> None:
     assert resized(before, rows=1).trained == 25
     assert resized(before, length=200).trained == 200
     assert resized(Setting(rows=4, length=100), rows=2).trained is None
+
+
+def test_fewer_rows_than_a_pass_has_are_a_step_of_one_pass() -> None:
+    setting = Setting(rows=4, passes=8)
+    assert resized(setting, rows=3).passes == 1
+    assert resized(setting, rows=5).passes == resized(setting, length=64).passes == 8

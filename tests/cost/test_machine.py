@@ -38,6 +38,15 @@ def test_every_card_has_less_for_tensors_than_its_maker_prints_on_it() -> None:
         assert card.room == card.memory - CONTEXT
 
 
+@pytest.mark.parametrize(
+    ("name", "sparse"),
+    [("l4", 242e12), ("l40s", 733e12), ("a100-80", 624e12), ("h100", 1979e12), ("b200", 4500e12)],
+)
+def test_a_card_s_speed_is_without_sparsity(name: str, sparse: float) -> None:
+    # As the data sheets print it, which is twice the speed of dense products.
+    assert CARDS[name].flops == pytest.approx(sparse / 2, rel=0.02)
+
+
 def test_the_smallest_card_that_has_room() -> None:
     assert smallest(10 * GIGA) is CARDS["t4"]
     # A 65B model on one card of 48 GB.
@@ -54,6 +63,10 @@ def test_the_smallest_card_that_has_room() -> None:
         ("NVIDIA GeForce RTX 4090", 25.4e9, "rtx4090"),
         ("NVIDIA H200", 150.1e9, "h200"),
         ("Tesla V100-SXM2-32GB", 34.1e9, "v100-32"),
+        ("NVIDIA A10", 23.7e9, "a10"),
+        ("NVIDIA A10G", 23.7e9, "a10g"),
+        ("NVIDIA H100 PCIe", 85.0e9, "h100-pcie"),
+        ("NVIDIA H100 80GB HBM3", 85.0e9, "h100"),
     ],
 )
 def test_a_driver_s_name_and_memory_give_the_card(title: str, memory: float, name: str) -> None:

@@ -8,9 +8,10 @@ import pytest
 
 from lora_magic.cost import machine
 from lora_magic.cost.plan import CostPlan
-from lora_magic.errors import StateError
+from lora_magic.errors import CommandError, StateError
 from lora_magic.magics.shell import KEPT_AS
-from lora_magic.magics.verbs.planning import named
+from lora_magic.magics.verb import Call
+from lora_magic.magics.verbs.planning import PLAN, named
 from lora_magic.state.session import Session
 from tests.magics.conftest import FakeSession, TestingShell, run_alone
 from tests.tiny import tiny_model
@@ -132,6 +133,52 @@ def test_every_line_beside_a_question_can_be_typed(
     for row in found.rows:
         if row.command:
             plan(shell, row.command)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "bert-base --gpu t4",
+        "roberta-base --task classification --labels no,yes --gpu t4",
+        "mixtral-8x7b --bits 4 --gpu h100",
+        "llama-3-8b --method houlsby --gpu h100",
+        "llama-3-8b --method prompt --gpu h100",
+    ],
+)
+def test_a_line_beside_a_question_is_another_one_and_of_a_method_that_the_model_has(
+    line: str, shell: TestingShell, real: Session
+) -> None:
+    for row in plan(shell, f"%lora plan {line}").rows:
+        if row.command:
+            assert row.command != f"%lora plan {line}"
+            plan(shell, row.command)
+
+
+def test_lines_of_a_model_in_a_variable_name_the_variable(
+    shell: TestingShell, real: Session
+) -> None:
+    shell.user_ns["mine"] = tiny_model()
+    rows = plan(shell, "%lora plan mine --gpu h100").rows
+    assert any(row.command for row in rows)
+    for row in rows:
+        if row.command:
+            assert row.command.startswith("%lora plan mine --")
+            plan(shell, row.command)
+
+
+def test_a_variable_without_a_value_is_named(shell: TestingShell, real: Session) -> None:
+    shell.user_ns["mine"] = None
+    with pytest.raises(CommandError, match="mine is None; expected a model"):
+        shell.run("%lora plan mine")
+
+
+def test_the_controls_below_a_plan_of_objects_begin_with_their_names() -> None:
+    mine, names = tiny_model(), ("no", "yes")
+    notebook = {"mine": mine, "names": names}
+    call = Call(Session(), {"model": "mine"}, {"labels": names, "rank": 4}, variables=notebook)
+    assert PLAN.controls is not None
+    start = PLAN.controls(call)
+    assert start == {"model": "mine", "labels": "names", "rank": 4}
 
 
 def test_a_change_of_training_is_typed_where_the_adapter_is(

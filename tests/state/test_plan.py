@@ -178,6 +178,19 @@ def test_a_model_too_large_for_a_card_takes_several(empty: Session) -> None:
     assert one.price == pytest.approx(2 * (one.hours or 0))
 
 
+def test_what_no_number_of_cards_can_run_takes_no_hours_and_costs_nothing(empty: Session) -> None:
+    one = way(empty.plan("llama-2-7b", gpu="t4", price=1.0), "LoRA")
+    assert (one.fits, one.cards, one.hours, one.price) == (False, None, None, None)
+
+
+def test_a_step_of_several_passes_keeps_the_gradients_of_the_earlier_ones(empty: Session) -> None:
+    many = way(empty.plan("llama-3-8b"), "full fine-tuning")
+    assert many.setting.passes > 1
+    assert many.memory.of("gradients") == 4 * many.trained
+    one = way(empty.plan("llama-3-8b", batch_size=1), "full fine-tuning")
+    assert one.setting.passes == 1
+
+
 def test_storage_is_one_base_and_many_adapters(empty: Session) -> None:
     found = empty.plan("gpt3-175b", rank=4, targets="q_proj,v_proj", gpu="h100", tasks=1000)
     # 18.87M parameters (table 4 of the paper) in float32, as this project saves them.

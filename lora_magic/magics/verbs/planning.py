@@ -9,11 +9,14 @@ from typing import Any
 from lora_magic.base import BITS, DEMO, DTYPES, KINDS
 from lora_magic.cost.cards import CARDS, HERE
 from lora_magic.cost.known import KNOWN
-from lora_magic.magics.variables import labels, variable
+from lora_magic.errors import CommandError
+from lora_magic.magics.variables import labels, name_of, variable
 from lora_magic.magics.verb import Argument, Call, Thing, Verb, number, text, whole
 from lora_magic.magics.verbs.adapters import ATTACH
 from lora_magic.magics.verbs.base import bits
 from lora_magic.training.spec import OPTIMIZERS
+
+_MODEL = "model"
 
 #: The flags of attach that a plan reads.
 _OF_ATTACH = tuple(
@@ -44,18 +47,29 @@ def _is_model(value: object) -> bool:
 
 
 def _words(call: Call) -> dict[str, Any]:
-    """The model, if one was typed."""
-    return {key: named(typed, call.variables) for key, typed in call.words.items()}
+    """The model, if one was typed. Raises `CommandError` for a variable that is None."""
+    found = {key: named(typed, call.variables) for key, typed in call.words.items()}
+    for key, value in found.items():
+        if value is None:
+            raise CommandError(
+                f"{call.words[key]} is None; expected a model, a config or a name, for example: "
+                "%lora plan llama-3-8b"
+            )
+    return found
 
 
 def _plan(call: Call) -> object:
     """Plan a model by its name, or by what the notebook calls it."""
-    return call.session.plan(**_words(call), **call.flags)
+    words = _words(call)
+    found = call.session.plan(**words, **call.flags)
+    given = words.get(_MODEL, "")
+    return found if isinstance(given, str) else found.called(call.words[_MODEL])
 
 
 def _below(call: Call) -> dict[str, Any]:
-    """What the controls below a plan begin with."""
-    return {"model": None, **_words(call), **call.flags}
+    """What the controls below a plan begin with: objects by what the notebook calls them."""
+    flags = {key: name_of(value, call.variables) or value for key, value in call.flags.items()}
+    return {_MODEL: None, **call.words, **flags}
 
 
 PLAN = Verb(
