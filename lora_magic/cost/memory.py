@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from lora_magic.adapters.shapes import CONV1D, LINEAR
-
+from . import builder
 from .activations import BOTTLENECK, Block, Bytes, Use, bottleneck, by_block
 from .count import trainable
 from .model import Model
@@ -226,19 +225,9 @@ def use_of(model: Model, setting: Setting) -> Use:
 
 
 def bits_of(model: Model, bits: int | None) -> dict[str, int]:
-    """The bits of the layers that are quantised, or that loading with so many bits quantises.
-
-    transformers leaves out the output layer and a classifier's head.
-    """
+    """The bits of the layers that are quantised, or that loading with so many bits quantises."""
     found = {path: module.bits for path, module in model.shapes.modules.items() if module.bits}
-    if found or bits is None:
-        return found
-    skipped = {model.shapes.output, *model.head}
-    return {
-        path: bits
-        for path, module in model.shapes.modules.items()
-        if module.kind in (LINEAR, CONV1D) and path not in skipped
-    }
+    return found if found or bits is None else dict.fromkeys(builder.quantised(model), bits)
 
 
 def weights(model: Model, bits: dict[str, int], size: int) -> int:
