@@ -97,6 +97,7 @@ SPECS = {
 }
 
 
+@cache
 def _found(kind: str) -> Model:
     function = function_of(kind)
     assert function is not None
@@ -183,6 +184,11 @@ def test_lora_counts_as_peft(kind: str) -> None:
     found, model = _found(kind), _meta(kind)
     where = _where(kind, model)
     assert trainable(found, _spec()) == _by_peft(model, peft.LoraConfig(r=R, **where))
+
+
+@pytest.mark.parametrize("kind", SAMPLE)
+def test_lora_on_embeddings_counts_as_peft(kind: str) -> None:
+    found, model = _found(kind), _meta(kind)
     words = [path for path, m in model.named_modules() if m is model.get_input_embeddings()]
     config = peft.LoraConfig(r=R, target_modules=words)
     assert trainable(found, _spec(targets=words[0])) == _by_peft(model, config)
