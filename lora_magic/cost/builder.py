@@ -248,7 +248,6 @@ class Builder:
             path=path,
             how=how,
             input="mlp",
-            experts=count,
             active=active,
             inner=inner,
         )
