@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from lora_magic.adapters.shapes import (
@@ -15,7 +14,6 @@ from lora_magic.adapters.shapes import (
     EMBEDDING,
     LINEAR,
     OTHER,
-    Cache,
     ModuleShape,
     Parameters,
     Shapes,
@@ -190,73 +188,6 @@ class Builder:
             **what,
         )
 
-    def cache(self, layers: int, heads: int, size: int) -> Cache:
-        """What a decoder keeps of each token."""
-        return Cache(layers, heads, size)
-
-    def causal(
-        self,
-        config: Mapping[str, Any],
-        name: str,
-        *,
-        architecture: str,
-        embedding: str,
-        blocks: str,
-        width: int,
-        cache: Cache | None,
-        context: int,
-        reads: int = 0,
-        bias: bool = False,
-        classifies: bool = True,
-    ) -> Model:
-        """The decoder that was written down, after its last layer: `lm_head`, or a classifier's.
-
-        `embedding` is the path of the table that `tie_word_embeddings` ties `lm_head` to, `reads`
-        what the last layer reads, if not `width`. Raises `BaseModelError` if a classifier is asked
-        for and transformers has none: it does not classify.
-        """
-        if config.get(LABELS) and not classifies:
-            raise BaseModelError(
-                f"{name}: transformers has no classifier beside {architecture}; omit "
-                "--task classification."
-            )
-        words, tied = config["vocab_size"], embedding if config["tie_word_embeddings"] else ""
-        return self.decoder(
-            config,
-            name,
-            head=self.output(config, words, reads or width, bias=bias, tied_to=tied),
-            architecture=architecture,
-            blocks=blocks,
-            width=width,
-            cache=cache,
-            vocabulary=words,
-            context=context,
-        )
-
-    def output(
-        self,
-        config: Mapping[str, Any],
-        words: int,
-        width: int,
-        *,
-        bias: bool = False,
-        tied_to: str = "",
-    ) -> tuple[str, ...]:
-        """A decoder's last layer: `lm_head`, tied to an embedding or not; a classifier's `score`.
-
-        `config[LABELS]` is the number of a classifier's labels. Returns the paths of its head.
-        """
-        labels = config.get(LABELS, 0)
-        self.within(-1)
-        if labels:
-            self.linear("score", labels, width)
-            return ("score",)
-        self.linear("lm_head", words, width, bias)
-        self.last = "lm_head"
-        if tied_to:
-            self.ties["lm_head.weight"] = f"{tied_to}.weight"
-        return ()
-
     def decoder(
         self,
         config: Mapping[str, Any],
@@ -313,7 +244,6 @@ class Builder:
             path=path,
             how=how,
             input="mlp",
-            experts=count,
             active=active,
             inner=inner,
         )
@@ -340,40 +270,25 @@ class Builder:
         return max(lists, key=lambda at: sizes[at])
 
 
-def with_bits(shapes: Shapes, bits: int | None, skipped: frozenset[str]) -> Shapes:
-    """Shapes whose linear layers bitsandbytes quantises, all but those in `skipped`.
+def quantised(model: Model, named: list[Any] | None = None) -> list[str]:
+    """The paths of the layers that bitsandbytes quantises while loading, in the model's order.
 
     transformers has it quantise torch's own linear layers and Conv1D: no class of a model's own
-    such as Falcon's, no embeddings and no 3D parameters of stacked experts.
-    """
-    if bits is None:
-        return shapes
-    modules = {
-        path: module._replace(bits=bits)
-        if module.class_name in ("Linear", "Conv1D") and path not in skipped
-        else module
-        for path, module in shapes.modules.items()
-    }
-    return replace(shapes, modules=modules)
-
-
-def left_whole(model: Model, named: list[Any] | None = None) -> frozenset[str]:
-    """The modules that are not quantised while loading: those that a config has `named`.
-
-    By default the output layer, tied weights and the last module, as transformers chooses them; of
+    such as Falcon's, no embeddings and no 3D parameters of stacked experts. It leaves whole those
+    that a config has `named`; by default the output layer, tied weights and the last module, or of
     a classifier its head and pooler.
     """
-    shapes = model.shapes
+    shapes, ends = model.shapes, tuple(map(str, named or ()))
+    whole = set(model.head)
     if named is None and not model.head:
-        ties = [name.rpartition(".")[0] for pair in shapes.ties.items() for name in pair]
         last = [path for path, module in shapes.modules.items() if module.parameters][-1:]
-        return frozenset([*([shapes.output] if shapes.output else []), *ties, *last])
-    ends = tuple(map(str, named or ()))
-    return frozenset(
+        ties = [name.rpartition(".")[0] for pair in shapes.ties.items() for name in pair]
+        whole |= {shapes.output or "", *ties, *last}
+    elif named is None:
+        whole |= {path for path in shapes.modules if "pooler" in path}
+    return [
         path
-        for path in shapes.modules
-        if path in model.head
-        or path.endswith(ends)
-        or any(path.startswith(f"{end}.") for end in ends)
-        or (named is None and "pooler" in path)
-    )
+        for path, module in shapes.modules.items()
+        if module.class_name in ("Linear", "Conv1D") and path not in whole
+        if not path.endswith(ends) and not any(path.startswith(f"{end}.") for end in ends)
+    ]

@@ -16,7 +16,7 @@ from lora_magic.errors import BaseModelError, listed, near, sentence
 from lora_magic.paths import exists, path_of, quoted
 
 from .architectures import FAMILIES, function_of
-from .builder import LABELS, left_whole, with_bits
+from .builder import LABELS, quantised
 from .known import CONTEXT, KNOWN, MOST, MOST_EACH, SIZES, from_sizes
 from .model import Model
 
@@ -266,8 +266,10 @@ def _as_stored(model: Model, config: Mapping[str, Any]) -> Model:
         note = f"stored in {method}, counted as if it were not"
         return replace(model, note="; ".join(filter(None, (model.note, note))))
     named = how.get("llm_int8_skip_modules")
-    skipped = left_whole(model, named if isinstance(named, list) else None)
-    return replace(model, shapes=with_bits(model.shapes, bits, skipped))
+    modules = dict(model.shapes.modules)
+    for path in quantised(model, named if isinstance(named, list) else None):
+        modules[path] = modules[path]._replace(bits=bits)
+    return replace(model, shapes=replace(model.shapes, modules=modules))
 
 
 def _checked(name: str, config: Mapping[str, Any]) -> str:

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from lora_magic.adapters.shapes import CONV1D, LINEAR
 from lora_magic.adapters.spec import AdapterSpec
 
+from . import builder
 from .activations import BOTTLENECK, Block, Bytes, Use, bottleneck, by_block
 from .count import sites_in, trainable, trained_in
 from .model import Model
@@ -248,19 +248,9 @@ def _acts(
 
 @lru_cache(maxsize=16)
 def bits_of(model: Model, bits: int | None) -> dict[str, int]:
-    """The bits of the layers that are quantised, or that loading with so many bits quantises.
-
-    transformers leaves out the output layer and a classifier's head.
-    """
+    """The bits of the layers that are quantised, or that loading with so many bits quantises."""
     found = {path: module.bits for path, module in model.shapes.modules.items() if module.bits}
-    if found or bits is None:
-        return found
-    skipped = {model.shapes.output, *model.head}
-    return {
-        path: bits
-        for path, module in model.shapes.modules.items()
-        if module.kind in (LINEAR, CONV1D) and path not in skipped
-    }
+    return found if found or bits is None else dict.fromkeys(builder.quantised(model), bits)
 
 
 @lru_cache(maxsize=16)

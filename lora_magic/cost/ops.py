@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-EMBED, NORM, LINEAR, ATTENTION, ACTIVATION, PRODUCT, DROPOUT, ROTARY, SCAN, EXPERTS, ADD = (
+EMBED, NORM, LINEAR, ATTENTION, ACTIVATION, PRODUCT, DROPOUT, ROTARY, SCAN, EXPERTS = (
     "embed",
     "norm",
     "linear",
@@ -19,7 +19,6 @@ EMBED, NORM, LINEAR, ATTENTION, ACTIVATION, PRODUCT, DROPOUT, ROTARY, SCAN, EXPE
     "rotary",
     "scan",
     "experts",
-    "add",
 )
 
 
@@ -30,7 +29,7 @@ class Op(NamedTuple):
     ("silu", "gelu", "gelu_new", "relu" …) or of scan. `input` names the tensor that it reads: steps
     of one block with the same name share it. `block` counts the blocks from 0, -1 outside them. An
     attention has `heads`, `kv_heads`, `size` (of a head) and, with a sliding window, `window`; an
-    experts step has `experts` in all and `active` for each token, and `inner`, an expert's width.
+    experts step has `active` ones for each token, and `inner`, an expert's width.
     `share` is a dropout's, or that of an attention's dropout. An attention is computed by torch's
     own function; with `how` "eager" its weights are a matrix, with "capped" of capped scores.
     """
@@ -46,7 +45,6 @@ class Op(NamedTuple):
     kv_heads: int = 0
     size: int = 0
     window: int | None = None
-    experts: int = 0
     active: int = 0
     inner: int = 0
     share: float = 0.0

@@ -110,6 +110,9 @@ _NAMES = {
     "bloom": ("hidden_size", "n_head"),
 }
 
+#: Those whose heads of keys and values follow from several values.
+_BY_SWITCH = ("falcon", "gpt_bigcode", "llama")
+
 #: Values of a config that it derives from others.
 _BY_LAYER = ("layer_types", "no_rope_layers")
 
@@ -139,10 +142,9 @@ def _assert_equal(found: Shapes, true: Shapes) -> None:
 
 
 @pytest.mark.parametrize("kind", CHANGED)
-def test_a_config_with_only_its_type_has_the_modules_of_the_meta_device(kind: str) -> None:
-    layers = AutoConfig.for_model(kind).num_hidden_layers
-    config = {"model_type": kind, "num_hidden_layers": layers}
-    _assert_equal(model_of(config).shapes, shapes_of(_meta(kind, {})))
+def test_a_config_with_only_its_layers_has_the_modules_of_the_meta_device(kind: str) -> None:
+    few = {"num_hidden_layers": 3}
+    _assert_equal(model_of({"model_type": kind, **few}).shapes, shapes_of(_meta(kind, few)))
 
 
 @pytest.mark.parametrize(("kind", "at"), CASES)
@@ -197,7 +199,9 @@ def test_a_missing_value_is_the_default_of_its_config_class(kind: str) -> None:
         assert (found.context, found.vocabulary) == (true.context, true.vocabulary), missing
 
 
-@pytest.mark.parametrize(("kind", "at"), CASES)
+@pytest.mark.parametrize(
+    ("kind", "at"), [(kind, at) for kind, at in CASES if not at or kind in _BY_SWITCH]
+)
 def test_the_cache_has_the_keys_and_values_that_a_model_keeps(kind: str, at: int) -> None:
     values = CHANGED[kind][at]
     config = AutoConfig.for_model(kind, **values, **_TOKENS)

@@ -15,9 +15,7 @@ from lora_magic.errors import BaseModelError
 
 #: Model type → its family's file here, whose `FUNCTIONS` maps model types to functions.
 FAMILIES: dict[str, str] = {
-    **dict.fromkeys(["gpt2", "gpt_bigcode", "gptj"], "gpt2"),
-    **dict.fromkeys(["bloom", "falcon", "gpt_neox"], "bloom"),
-    "opt": "opt",
+    **dict.fromkeys(["bloom", "falcon", "gpt2", "gpt_bigcode", "gpt_neox", "gptj", "opt"], "gpt"),
     **dict.fromkeys(
         [
             *("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "olmo2"),
@@ -29,8 +27,7 @@ FAMILIES: dict[str, str] = {
     "deberta-v2": "deberta",
     "bart": "bart",
     "t5": "t5",
-    **dict.fromkeys(["mixtral", "olmoe", "qwen2_moe", "qwen3_moe"], "experts"),
-    "deepseek_v3": "deepseek",
+    **dict.fromkeys(["deepseek_v3", "mixtral", "olmoe", "qwen2_moe", "qwen3_moe"], "experts"),
     **dict.fromkeys(["falcon_mamba", "mamba", "mamba2"], "mamba"),
     **dict.fromkeys(["bamba", "falcon_h1", "jamba"], "hybrid"),
 }
@@ -41,11 +38,14 @@ def filled(
 ) -> dict[str, Any]:
     """A config's values, with `defaults` for those that are missing.
 
-    `names` are second names of values, as in a config class's `attribute_map`.
+    `names` are second names of values, as in a config class's `attribute_map`; null beside a value
+    of its own name says nothing.
     """
-    given = {own: config.get(name) for name, own in (names or {}).items()}
-    other = {own: value for own, value in given.items() if value is not None}
-    return {**defaults, **config, **other}
+    found = {**defaults, **config}
+    for name, own in (names or {}).items():
+        if name in config and (config[name] is not None or own not in config):
+            found[own] = config[name]
+    return found
 
 
 def sizes(

@@ -11,7 +11,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-from lora_magic.adapters.shapes import EMBEDDING
+from lora_magic.adapters.shapes import EMBEDDING, Cache
 from lora_magic.base.task import refuse_encoder_decoder
 from lora_magic.cost.builder import LABELS, Builder
 from lora_magic.cost.model import Model
@@ -78,7 +78,7 @@ def bart(config: Mapping[str, Any], name: str) -> Model:
         architecture="BartForConditionalGeneration",
         blocks=b.largest("model.encoder.layers", "model.decoder.layers"),
         width=d,
-        cache=b.cache(c["decoder_layers"], c["decoder_attention_heads"], size),
+        cache=Cache(c["decoder_layers"], c["decoder_attention_heads"], size),
         vocabulary=words,
         context=c["max_position_embeddings"],
     )

@@ -12,18 +12,13 @@ from typing import Any
 from lora_magic.cost.builder import LABELS, Builder
 from lora_magic.cost.model import Model
 
-from . import filled, head_size
+from . import filled, head_size, sizes
 
 _BERT = {
-    "vocab_size": 30522,
-    "hidden_size": 768,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "intermediate_size": 3072,
+    **sizes(12, 768, 12, None, 3072, 30522, 512),
     "hidden_act": "gelu",
     "hidden_dropout_prob": 0.1,
     "attention_probs_dropout_prob": 0.1,
-    "max_position_embeddings": 512,
     "type_vocab_size": 2,
     "pad_token_id": 0,
     "tie_word_embeddings": True,

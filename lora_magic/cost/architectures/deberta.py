@@ -12,19 +12,14 @@ from lora_magic.cost import ops
 from lora_magic.cost.builder import LABELS, Builder
 from lora_magic.cost.model import Model
 
-from . import filled, head_size
+from . import filled, head_size, sizes
 from .bert import after_attention, encoder, words_head
 
 _DEBERTA = {
-    "vocab_size": 128100,
-    "hidden_size": 1536,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 24,
-    "intermediate_size": 6144,
+    **sizes(24, 1536, 24, None, 6144, 128100, 512),
     "hidden_act": "gelu",
     "hidden_dropout_prob": 0.1,
     "attention_probs_dropout_prob": 0.1,
-    "max_position_embeddings": 512,
     "type_vocab_size": 0,
     "relative_attention": False,
     "max_relative_positions": -1,

@@ -1,63 +1,37 @@
 """Mixtral and those built like it: decoders whose feed-forwards are chosen among experts.
 
-Knows the names of their modules and the defaults of their configs. transformers stacks the experts
-of a block in two 3D parameters.
+Knows the names of their modules and the defaults of their configs, as differences from Llama's.
+transformers stacks the experts of a block in two 3D parameters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from lora_magic.cost import ops
-from lora_magic.cost.builder import Builder
-from lora_magic.cost.model import Model
 
-from . import counted, filled, head_size
+from . import counted, sizes
+from .decoder import LLAMA, Config, Decoder, Kind, functions
 
 _MIXTRAL = {
-    "vocab_size": 32000,
-    "hidden_size": 4096,
-    "intermediate_size": 14336,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "hidden_act": "silu",
-    "max_position_embeddings": 131072,
-    "tie_word_embeddings": False,
-    "sliding_window": None,
-    "attention_dropout": 0.0,
+    **LLAMA,
+    **sizes(32, 4096, 32, 8, 14336, 32000, 131072),
     "num_experts_per_tok": 2,
     "num_local_experts": 8,
 }
 
 _OLMOE = {
-    **_MIXTRAL,
-    "vocab_size": 50304,
-    "hidden_size": 2048,
-    "intermediate_size": 2048,
-    "num_hidden_layers": 16,
-    "num_attention_heads": 16,
-    "num_key_value_heads": None,
-    "max_position_embeddings": 4096,
-    "attention_bias": False,
+    **LLAMA,
+    **sizes(16, 2048, 16, None, 2048, 50304, 4096),
     "num_experts_per_tok": 8,
     "num_experts": 64,
 }
 
 _QWEN2 = {
-    "vocab_size": 151936,
-    "hidden_size": 2048,
-    "intermediate_size": 5632,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 16,
-    "num_key_value_heads": 16,
-    "hidden_act": "silu",
-    "max_position_embeddings": 32768,
-    "tie_word_embeddings": False,
+    **LLAMA,
+    **sizes(24, 2048, 16, 16, 5632, 151936, 32768),
     "use_sliding_window": False,
     "sliding_window": 4096,
-    "attention_dropout": 0.0,
     "decoder_sparse_step": 1,
     "moe_intermediate_size": 1408,
     "shared_expert_intermediate_size": 5632,
@@ -69,188 +43,158 @@ _QWEN2 = {
 
 _QWEN3 = {
     **_QWEN2,
-    "intermediate_size": 6144,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 4,
-    "attention_bias": False,
+    **sizes(24, 2048, 32, 4, 6144, 151936, 32768),
     "moe_intermediate_size": 768,
     "num_experts_per_tok": 8,
     "num_experts": 128,
 }
 
-
-def mixtral(config: Mapping[str, Any], name: str) -> Model:
-    """`MixtralForCausalLM`."""
-    c = with_heads(config, _MIXTRAL, name, {"num_experts": "num_local_experts"})
-    b = Builder()
-
-    def layer(at: str, _: int) -> None:
-        attention(b, f"{at}.self_attn", c, window=c["sliding_window"])
-        b.router(f"{at}.mlp.gate", c["num_local_experts"], c["hidden_size"])
-        _experts(b, at, c, c["num_local_experts"], c["intermediate_size"])
-
-    return decoder(b, c, name, "MixtralForCausalLM", layer)
-
-
-def olmoe(config: Mapping[str, Any], name: str) -> Model:
-    """`OlmoeForCausalLM`."""
-    c = with_heads(config, _OLMOE, name, {"num_local_experts": "num_experts"})
-    b = Builder()
-
-    def layer(at: str, _: int) -> None:
-        attention(b, f"{at}.self_attn", c, bias=c["attention_bias"], norms="all heads")
-        b.router(f"{at}.mlp.gate", c["num_experts"], c["hidden_size"])
-        _experts(b, at, c, c["num_experts"], c["intermediate_size"])
-
-    return decoder(b, c, name, "OlmoeForCausalLM", layer, classifies=False)
+_V3 = {
+    **LLAMA,
+    **sizes(61, 7168, 128, 128, 18432, 129280, 4096),
+    "moe_intermediate_size": 2048,
+    "n_shared_experts": 1,
+    "n_routed_experts": 256,
+    "kv_lora_rank": 512,
+    "q_lora_rank": 1536,
+    "qk_rope_head_dim": 64,
+    "v_head_dim": 128,
+    "qk_nope_head_dim": 128,
+    "num_experts_per_tok": 8,
+    "first_k_dense_replace": 3,
+}
 
 
-def qwen2_moe(config: Mapping[str, Any], name: str) -> Model:
-    """`Qwen2MoeForCausalLM`: a shared expert beside those that are chosen."""
-    c = with_heads(config, _QWEN2, name)
-    b, d = Builder(), c["hidden_size"]
-
-    def layer(at: str, place: int) -> None:
-        attention(b, f"{at}.self_attn", c, bias=c["qkv_bias"], out_bias=False, window=_window(c))
-        if not _is_sparse(c, place):
-            gated(b, f"{at}.mlp", d, c["intermediate_size"], c["hidden_act"])
-            return
-        b.router(f"{at}.mlp.gate", c["num_experts"], d)
-        _experts(b, at, c, c["num_experts"], c["moe_intermediate_size"])
-        shared = f"{at}.mlp.shared_expert"
-        gated(b, shared, d, c["shared_expert_intermediate_size"], c["hidden_act"])
-        b.linear(f"{shared}_gate", 1, d, reads="mlp")
-
-    return decoder(b, c, name, "Qwen2MoeForCausalLM", layer)
+def routed(
+    d: Decoder,
+    at: str,
+    count: str = "num_experts",
+    inner: str = "moe_intermediate_size",
+    router: str = "gate",
+    router_first: bool = True,
+) -> None:
+    """Experts and what chooses among them; `count` and `inner` name the values of the config."""
+    b, c, width = d.builder, d.config, d.width
+    if router_first:
+        b.router(f"{at}.{router}", c[count], width)
+    b.experts(f"{at}.experts", c[count], c["num_experts_per_tok"], c[inner], width, c["hidden_act"])
+    if not router_first:
+        b.router(f"{at}.{router}", c[count], width)
 
 
-def qwen3_moe(config: Mapping[str, Any], name: str) -> Model:
-    """`Qwen3MoeForCausalLM`."""
-    c = with_heads(config, _QWEN3, name, {"num_local_experts": "num_experts"})
-    b, d = Builder(), c["hidden_size"]
-
-    def layer(at: str, place: int) -> None:
-        bias = c["attention_bias"]
-        attention(b, f"{at}.self_attn", c, bias=bias, norms="a head", window=_window(c))
-        if not _is_sparse(c, place):
-            gated(b, f"{at}.mlp", d, c["intermediate_size"], c["hidden_act"])
-            return
-        _experts(b, at, c, c["num_experts"], c["moe_intermediate_size"])
-        b.router(f"{at}.mlp.gate", c["num_experts"], d)
-
-    return decoder(b, c, name, "Qwen3MoeForCausalLM", layer)
+def _mixtral(d: Decoder, at: str, layer: int) -> None:
+    routed(d, f"{at}.mlp", "num_local_experts", "intermediate_size")
 
 
-def _window(c: Mapping[str, Any]) -> int | None:
-    window: int | None = c["sliding_window"] if c["use_sliding_window"] else None
+def _olmoe(d: Decoder, at: str, layer: int) -> None:
+    routed(d, f"{at}.mlp", inner="intermediate_size")
+
+
+def _is_sparse(c: Config, layer: int) -> bool:
+    """Does this layer have experts?"""
+    dense = layer in (c["mlp_only_layers"] or ())
+    counted(decoder_sparse_step=c["decoder_sparse_step"])
+    return not dense and c["num_experts"] > 0 and (layer + 1) % c["decoder_sparse_step"] == 0
+
+
+def _qwen2(d: Decoder, at: str, layer: int) -> None:
+    """A shared expert beside those that are chosen."""
+    if not _is_sparse(d.config, layer):
+        d.feed_forward(at)
+        return
+    routed(d, f"{at}.mlp")
+    d.gated(f"{at}.mlp.shared_expert", d.config["shared_expert_intermediate_size"])
+    d.builder.linear(f"{at}.mlp.shared_expert_gate", 1, d.width, reads="mlp")
+
+
+def _qwen3(d: Decoder, at: str, layer: int) -> None:
+    if _is_sparse(d.config, layer):
+        routed(d, f"{at}.mlp", router_first=False)
+    else:
+        d.feed_forward(at)
+
+
+def _deepseek(d: Decoder, at: str, layer: int) -> None:
+    c = d.config
+    if layer < c["first_k_dense_replace"]:
+        d.feed_forward(at)
+        return
+    routed(d, f"{at}.mlp", "n_routed_experts", router_first=False)
+    d.gated(f"{at}.mlp.shared_experts", c["moe_intermediate_size"] * c["n_shared_experts"])
+
+
+def _latent(d: Decoder, block: str, layer: int) -> None:
+    """Queries, keys and values from small vectors, of which that of keys and values is cached."""
+    b, c, width, heads, at = d.builder, d.config, d.width, d.heads, f"{block}.self_attn"
+    rotated, plain, value = c["qk_rope_head_dim"], c["qk_nope_head_dim"], c["v_head_dim"]
+    counted(rotated=rotated, plain=plain, value=value)
+    small, size, bias = c["kv_lora_rank"], plain + rotated, c["attention_bias"]
+    if c["q_lora_rank"] is None:
+        b.linear(f"{at}.q_proj", heads * size, width, reads="attention")
+    else:
+        b.linear(f"{at}.q_a_proj", c["q_lora_rank"], width, bias, reads="attention")
+        b.norm(f"{at}.q_a_layernorm", c["q_lora_rank"])
+        b.linear(f"{at}.q_b_proj", heads * size, c["q_lora_rank"])
+    b.linear(f"{at}.kv_a_proj_with_mqa", small + rotated, width, bias, reads="attention")
+    b.norm(f"{at}.kv_a_layernorm", small)
+    b.linear(f"{at}.kv_b_proj", heads * (plain + value), small)
+    b.step(ops.ROTARY, reads=(heads + 1) * rotated, gives=(heads + 1) * rotated)
+    attention: dict[str, Any] = {"heads": heads, "kv_heads": heads, "size": size}
+    reads, gives = heads * (2 * size + value), heads * value
+    b.step(ops.ATTENTION, reads=reads, gives=gives, share=c["attention_dropout"], **attention)
+    b.linear(f"{at}.o_proj", width, gives, bias)
+
+
+def _everywhere(c: Config, layer: int) -> int | None:
+    """The same sliding window in every layer, if any."""
+    window: int | None = c["sliding_window"] if c.get("use_sliding_window", True) else None
     return window
 
 
-def _is_sparse(c: Mapping[str, Any], place: int) -> bool:
-    """Does this layer have experts?"""
-    dense = place in (c["mlp_only_layers"] or ())
-    counted(decoder_sparse_step=c["decoder_sparse_step"])
-    return not dense and c["num_experts"] > 0 and (place + 1) % c["decoder_sparse_step"] == 0
-
-
-def _experts(b: Builder, at: str, c: Mapping[str, Any], count: int, inner: int) -> None:
-    active, how = c["num_experts_per_tok"], c["hidden_act"]
-    b.experts(f"{at}.mlp.experts", count, active, inner, c["hidden_size"], how)
-
-
-def with_heads(
-    config: Mapping[str, Any],
-    defaults: Mapping[str, Any],
-    name: str,
-    names: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
-    """`filled`, with the size of a head and the heads of keys and values where they follow.
-
-    Raises `BaseModelError` if the heads do not divide the width.
-    """
-    c = filled(config, defaults, names)
-    heads = c["num_attention_heads"]
-    c["num_key_value_heads"] = c["num_key_value_heads"] or heads
-    c["head_dim"] = c.get("head_dim") or head_size(name, c["hidden_size"], heads)
-    return c
-
-
-def sizes(c: Mapping[str, Any]) -> tuple[int, int, int]:
-    """Heads, heads of keys and values, and the size of a head."""
-    return c["num_attention_heads"], c["num_key_value_heads"], c["head_dim"]
-
-
-def attention(
-    b: Builder,
-    at: str,
-    c: Mapping[str, Any],
-    *,
-    bias: bool = False,
-    out_bias: bool | None = None,
-    norms: str = "",
-    rotary: bool = True,
-    window: int | None = None,
-) -> None:
-    """Grouped queries. `norms` are those of queries and keys, over "a head" or "all heads"."""
-    d = c["hidden_size"]
-    heads, kv, size = sizes(c)
-    for part, count in (("q", heads), ("k", kv), ("v", kv)):
-        b.linear(f"{at}.{part}_proj", count * size, d, bias, reads="attention")
-    if rotary:
-        b.step(ops.ROTARY, reads=(heads + kv) * size, gives=(heads + kv) * size)
-    b.attention(heads, kv, size, window=window, share=c["attention_dropout"])
-    b.linear(f"{at}.o_proj", d, heads * size, bias if out_bias is None else out_bias)
-    if norms:
-        together = norms == "all heads"
-        b.norm(f"{at}.q_norm", heads * size if together else size)
-        b.norm(f"{at}.k_norm", kv * size if together else size)
-
-
-def gated(b: Builder, at: str, d: int, inner: int, how: str, bias: bool = False) -> None:
-    """down(act(gate(x)) · up(x))."""
-    b.linear(f"{at}.gate_proj", inner, d, bias, reads="mlp")
-    b.linear(f"{at}.up_proj", inner, d, bias, reads="mlp")
-    b.activation(how, inner)
-    b.product(inner)
-    b.linear(f"{at}.down_proj", d, inner, bias)
-
-
-def decoder(
-    b: Builder,
-    c: Mapping[str, Any],
-    name: str,
-    architecture: str,
-    layer: Callable[[str, int], None],
-    classifies: bool = True,
-    cached: bool = True,
-) -> Model:
-    """A decoder of which `layer(path, place)` writes down all but the norms of each block."""
-    d = c["hidden_size"]
-    b.embedding("model.embed_tokens", c["vocab_size"], d)
-    for place in range(c["num_hidden_layers"]):
-        b.within(place)
-        at = f"model.layers.{place}"
-        layer(at, place)
-        b.norm(f"{at}.input_layernorm", d)
-        b.norm(f"{at}.post_attention_layernorm", d)
-    b.within(-1)
-    b.norm("model.norm", d)
-    return b.causal(
-        c,
-        name,
-        architecture=architecture,
-        embedding="model.embed_tokens",
-        blocks="model.layers",
-        width=d,
-        cache=b.cache(c["num_hidden_layers"], *sizes(c)[1:]) if cached else None,
-        context=c["max_position_embeddings"],
-        classifies=classifies,
-    )
-
-
-FUNCTIONS = {
-    "mixtral": mixtral,
-    "olmoe": olmoe,
-    "qwen2_moe": qwen2_moe,
-    "qwen3_moe": qwen3_moe,
-}
+FUNCTIONS = functions(
+    {
+        "mixtral": Kind(
+            "MixtralForCausalLM",
+            _MIXTRAL,
+            {"num_experts": "num_local_experts"},
+            feed=_mixtral,
+            qkv_bias=False,
+            o_bias=False,
+            window=_everywhere,
+        ),
+        "olmoe": Kind(
+            "OlmoeForCausalLM",
+            _OLMOE,
+            {"num_local_experts": "num_experts"},
+            feed=_olmoe,
+            normed="q_norm,k_norm",
+            per="all",
+            classifies=False,
+        ),
+        "qwen2_moe": Kind(
+            "Qwen2MoeForCausalLM",
+            _QWEN2,
+            feed=_qwen2,
+            qkv_bias="qkv_bias",
+            o_bias=False,
+            window=_everywhere,
+        ),
+        "qwen3_moe": Kind(
+            "Qwen3MoeForCausalLM",
+            _QWEN3,
+            {"num_local_experts": "num_experts"},
+            feed=_qwen3,
+            normed="q_norm,k_norm",
+            window=_everywhere,
+        ),
+        # Its cache holds a vector and a rotated key of other sizes, not keys and values.
+        "deepseek_v3": Kind(
+            "DeepseekV3ForCausalLM",
+            _V3,
+            {"num_local_experts": "n_routed_experts"},
+            mixer=_latent,
+            feed=_deepseek,
+            cached=False,
+        ),
+    }
+)

@@ -5,29 +5,18 @@ Knows the names of their modules and the defaults of their configs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
-from lora_magic.cost.builder import Builder
 from lora_magic.cost.model import Model
 
-from . import counted
-from .experts import attention, gated, sizes, with_heads
+from . import counted, sizes
+from .decoder import LLAMA, Config, Decoder, Kind, functions, made, still, turned
+from .experts import routed
 from .mamba import scanned, scanned2
 
 _COMMON = {
-    "tie_word_embeddings": False,
-    "hidden_size": 4096,
-    "intermediate_size": 14336,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "hidden_act": "silu",
-    "max_position_embeddings": 262144,
-    "attention_dropout": 0.0,
-    "attention_bias": False,
-    "mlp_bias": False,
+    **LLAMA,
+    **sizes(32, 4096, 32, 8, 14336, 128000, 262144),
     "mamba_d_conv": 4,
     "mamba_expand": 2,
     "mamba_conv_bias": True,
@@ -36,7 +25,6 @@ _COMMON = {
 
 _BAMBA = {
     **_COMMON,
-    "vocab_size": 128000,
     "attn_layer_indices": None,
     "mamba_n_heads": 128,
     "mamba_n_groups": 1,
@@ -65,113 +53,107 @@ _JAMBA = {
 }
 
 
-def bamba(config: Mapping[str, Any], name: str) -> Model:
-    """`BambaForCausalLM`: some layers have attention, the others Mamba 2."""
-    c = with_heads(config, _BAMBA, name)
-    b, d = Builder(), c["hidden_size"]
-    attentive = c["attn_layer_indices"] or ()
-
-    def layer(at: str, place: int) -> None:
-        _feed_forward(b, at, c)
-        _norms(b, at, d)
-        if place in attentive:
-            attention(b, f"{at}.self_attn", c, bias=c["attention_bias"])
-        else:
-            scanned2(b, f"{at}.mamba", c, int(c["mamba_expand"] * d), c["mamba_proj_bias"])
-
-    everywhere = set(attentive) >= set(range(c["num_hidden_layers"]))
-    return _decoder(b, c, name, "BambaForCausalLM", layer, everywhere)
+def _bamba_mixer(d: Decoder, at: str, layer: int) -> None:
+    """Some layers have attention, the others Mamba 2."""
+    c = d.config
+    if layer in (c["attn_layer_indices"] or ()):
+        d.attention(at, layer)
+    else:
+        inner = int(c["mamba_expand"] * d.width)
+        scanned2(d.builder, f"{at}.mamba", c, inner, c["mamba_proj_bias"])
 
 
-def falcon_h1(config: Mapping[str, Any], name: str) -> Model:
-    """`FalconH1ForCausalLM`: every layer has attention and Mamba 2 side by side."""
-    c = with_heads(config, _FALCON_H1, name)
-    b = Builder()
-    inner = c["mamba_d_ssm"]
-    inner = int(c["mamba_expand"] * c["hidden_size"]) if inner is None else inner
-
-    def layer(at: str, _: int) -> None:
-        _feed_forward(b, at, c)
-        scanned2(b, f"{at}.mamba", c, inner, c["projectors_bias"], c["mamba_rms_norm"])
-        attention(b, f"{at}.self_attn", c, bias=c["attention_bias"])
-        _norms(b, at, c["hidden_size"])
-
-    return _decoder(b, c, name, "FalconH1ForCausalLM", layer)
+def _falcon_mixer(d: Decoder, at: str, layer: int) -> None:
+    """Every layer has attention and Mamba 2 side by side."""
+    c, inner = d.config, d.config["mamba_d_ssm"]
+    inner = int(c["mamba_expand"] * d.width) if inner is None else inner
+    scanned2(d.builder, f"{at}.mamba", c, inner, c["projectors_bias"], c["mamba_rms_norm"])
+    d.attention(at, layer)
 
 
-def jamba(config: Mapping[str, Any], name: str) -> Model:
-    """`JambaForCausalLM`: one layer in eight has attention, every second one has experts."""
-    c = with_heads(config, _JAMBA, name, {"num_local_experts": "num_experts"})
-    b, d = Builder(), c["hidden_size"]
-    counted(**{name: c[name] for name in ("attn_layer_period", "expert_layer_period")})
+def _is(c: Config, what: str, layer: int) -> bool:
+    """Is this one of the layers that have attention, or experts?"""
+    period = c[f"{what}_layer_period"]
+    counted(**{f"{what}_layer_period": period})
+    return bool(layer % period == c[f"{what}_layer_offset"])
 
-    def layer(at: str, place: int) -> None:
-        if place % c["attn_layer_period"] == c["attn_layer_offset"]:
-            attention(b, f"{at}.self_attn", c, rotary=False)
-        else:
-            rank = scanned(b, f"{at}.mamba", c, int(c["mamba_expand"] * d))
-            state = c["mamba_d_state"]
-            for part, width in (("dt", rank), ("b", state), ("c", state)):
-                b.norm(f"{at}.mamba.{part}_layernorm", width)
-        count, inner, how = c["num_experts"], c["intermediate_size"], c["hidden_act"]
-        if count > 1 and place % c["expert_layer_period"] == c["expert_layer_offset"]:
-            b.router(f"{at}.feed_forward.router", count, d)
-            active = c["num_experts_per_tok"]
-            b.experts(f"{at}.feed_forward.experts", count, active, inner, d, how)
-        else:
-            gated(b, f"{at}.feed_forward", d, inner, how)
-        _norms(b, at, d)
 
-    kinds = {
-        place % c["attn_layer_period"] == c["attn_layer_offset"]
-        for place in range(c["num_hidden_layers"])
-    }
-    model = _decoder(b, c, name, "JambaForCausalLM", layer, kinds == {True}, True)
-    if len(kinds) == 1:
+def _jamba_mixer(d: Decoder, at: str, layer: int) -> None:
+    """One layer in eight has attention."""
+    b, c = d.builder, d.config
+    if _is(c, "attn", layer):
+        d.attention(at, layer)
+        return
+    rank = scanned(b, f"{at}.mamba", c, int(c["mamba_expand"] * d.width))
+    state = c["mamba_d_state"]
+    for part, width in (("dt", rank), ("b", state), ("c", state)):
+        b.norm(f"{at}.mamba.{part}_layernorm", width)
+
+
+def _jamba_feed(d: Decoder, at: str, layer: int) -> None:
+    """Every second layer has experts."""
+    if _is(d.config, "expert", layer) and d.config["num_experts"] > 1:
+        routed(d, f"{at}.feed_forward", inner="intermediate_size", router="router")
+    else:
+        d.feed_forward(at)
+
+
+def _attentive(c: Config) -> set[bool]:
+    return {_is(c, "attn", layer) for layer in range(c["num_hidden_layers"])}
+
+
+_NORMS = ("input_layernorm", "pre_ff_layernorm")
+
+_KIND = Kind(
+    "BambaForCausalLM",
+    _BAMBA,
+    last="model.final_layernorm",
+    parts=("mlp", *_NORMS, "attention"),
+    mixer=_bamba_mixer,
+    mlp="feed_forward",
+    mlp_bias="mlp_bias",
+    rotary=turned(0.5),
+    cached=lambda c: set(c["attn_layer_indices"] or ()) >= set(range(c["num_hidden_layers"])),
+    classifies=False,
+)
+
+_JAMBA_KIND = _KIND._replace(
+    architecture="JambaForCausalLM",
+    defaults=_JAMBA,
+    names={"num_local_experts": "num_experts"},
+    parts=("attention", "mlp", *_NORMS),
+    mixer=_jamba_mixer,
+    feed=_jamba_feed,
+    qkv_bias=False,
+    o_bias=False,
+    mlp_bias=False,
+    rotary=still,
+    cached=lambda c: _attentive(c) == {True},
+    classifies=True,
+)
+
+
+def _jamba(config: Config, name: str) -> Model:
+    model = made(_JAMBA_KIND, config, name)
+    if len(_attentive({**_JAMBA, **config})) == 1:
         return model
     # Its blocks are of two classes.
     return replace(model, shapes=replace(model.shapes, blocks=()))
 
 
-def _feed_forward(b: Builder, at: str, c: Mapping[str, Any]) -> None:
-    d, inner = c["hidden_size"], c["intermediate_size"]
-    gated(b, f"{at}.feed_forward", d, inner, c["hidden_act"], c["mlp_bias"])
-
-
-def _norms(b: Builder, at: str, d: int) -> None:
-    b.norm(f"{at}.input_layernorm", d)
-    b.norm(f"{at}.pre_ff_layernorm", d)
-
-
-def _decoder(
-    b: Builder,
-    c: Mapping[str, Any],
-    name: str,
-    architecture: str,
-    layer: Callable[[str, int], None],
-    cached: bool = True,
-    classifies: bool = False,
-) -> Model:
-    """`layer(path, place)` writes down a block; `cached`: has every one attention?"""
-    d = c["hidden_size"]
-    b.embedding("model.embed_tokens", c["vocab_size"], d)
-    for place in range(c["num_hidden_layers"]):
-        b.within(place)
-        layer(f"model.layers.{place}", place)
-    b.within(-1)
-    b.norm("model.final_layernorm", d)
-    _, kv, size = sizes(c)
-    return b.causal(
-        c,
-        name,
-        architecture=architecture,
-        embedding="model.embed_tokens",
-        blocks="model.layers",
-        width=d,
-        cache=b.cache(c["num_hidden_layers"], kv, size) if cached else None,
-        context=c["max_position_embeddings"],
-        classifies=classifies,
-    )
-
-
-FUNCTIONS = {"bamba": bamba, "falcon_h1": falcon_h1, "jamba": jamba}
+FUNCTIONS = {
+    **functions(
+        {
+            "bamba": _KIND,
+            "falcon_h1": _KIND._replace(
+                architecture="FalconH1ForCausalLM",
+                defaults=_FALCON_H1,
+                parts=("mlp", "attention", *_NORMS),
+                mixer=_falcon_mixer,
+                rotary=turned(1.0),
+                cached=True,
+            ),
+        }
+    ),
+    "jamba": _jamba,
+}

@@ -5,14 +5,14 @@ Knows the names of their modules and the defaults of their configs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from lora_magic.cost import ops
 from lora_magic.cost.builder import Builder
-from lora_magic.cost.model import Model
 
-from . import counted, filled
+from . import counted
+from .decoder import Decoder, Kind, functions
 
 #: The names of Mamba's values, and those of the models that have attention too.
 _NAMES = {
@@ -52,23 +52,16 @@ _MAMBA2 = {
 }
 
 
-def mamba(config: Mapping[str, Any], name: str, architecture: str = "MambaForCausalLM") -> Model:
-    """`MambaForCausalLM`."""
-    c, b = filled(config, _MAMBA, _NAMES), Builder()
-    inner = c.get("intermediate_size") or int(c["mamba_expand"] * c["hidden_size"])
-    return _decoder(b, c, name, architecture, lambda at: scanned(b, at, c, inner))
+def _mixer(d: Decoder, at: str, layer: int) -> None:
+    c = d.config
+    inner = c.get("intermediate_size") or int(c["mamba_expand"] * d.width)
+    scanned(d.builder, f"{at}.mixer", c, inner)
 
 
-def falcon_mamba(config: Mapping[str, Any], name: str) -> Model:
-    """`FalconMambaForCausalLM`."""
-    return mamba(config, name, "FalconMambaForCausalLM")
-
-
-def mamba2(config: Mapping[str, Any], name: str) -> Model:
-    """`Mamba2ForCausalLM`."""
-    c, b = filled(config, _MAMBA2, _NAMES), Builder()
-    inner, bias = int(c["mamba_expand"] * c["hidden_size"]), c["mamba_proj_bias"]
-    return _decoder(b, c, name, "Mamba2ForCausalLM", lambda at: scanned2(b, at, c, inner, bias))
+def _mixer2(d: Decoder, at: str, layer: int) -> None:
+    c = d.config
+    inner = int(c["mamba_expand"] * d.width)
+    scanned2(d.builder, f"{at}.mixer", c, inner, c["mamba_proj_bias"])
 
 
 def scanned(b: Builder, at: str, c: Mapping[str, Any], inner: int) -> int:
@@ -110,28 +103,24 @@ def scanned2(
     b.linear(f"{at}.out_proj", d, inner, out_bias)
 
 
-def _decoder(
-    b: Builder, c: Mapping[str, Any], name: str, architecture: str, mixer: Callable[[str], object]
-) -> Model:
-    d = c["hidden_size"]
-    b.embedding("backbone.embeddings", c["vocab_size"], d)
-    for layer in range(c["num_hidden_layers"]):
-        b.within(layer)
-        b.norm(f"backbone.layers.{layer}.norm", d)
-        mixer(f"backbone.layers.{layer}.mixer")
-    b.within(-1)
-    b.norm("backbone.norm_f", d)
-    return b.causal(
-        c,
-        name,
-        architecture=architecture,
-        embedding="backbone.embeddings",
-        blocks="backbone.layers",
-        width=d,
-        cache=None,
-        context=0,
-        classifies=False,
-    )
+_KIND = Kind(
+    "MambaForCausalLM",
+    _MAMBA,
+    _NAMES,
+    embed="backbone.embeddings",
+    blocks="backbone.layers",
+    last="backbone.norm_f",
+    parts=("norm", "attention"),
+    mixer=_mixer,
+    context="",
+    cached=False,
+    classifies=False,
+)
 
-
-FUNCTIONS = {"mamba": mamba, "falcon_mamba": falcon_mamba, "mamba2": mamba2}
+FUNCTIONS = functions(
+    {
+        "mamba": _KIND,
+        "falcon_mamba": _KIND._replace(architecture="FalconMambaForCausalLM"),
+        "mamba2": _KIND._replace(architecture="Mamba2ForCausalLM", defaults=_MAMBA2, mixer=_mixer2),
+    }
+)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from lora_magic.adapters.shapes import EMBEDDING
+from lora_magic.adapters.shapes import EMBEDDING, Cache
 from lora_magic.cost.builder import Builder
 from lora_magic.cost.model import Model
 
@@ -68,7 +68,7 @@ def t5(config: Mapping[str, Any], name: str) -> Model:
         architecture="T5ForConditionalGeneration",
         blocks=b.largest("encoder.block", "decoder.block"),
         width=d,
-        cache=b.cache(deep, c["num_heads"], c["d_kv"]),
+        cache=Cache(deep, c["num_heads"], c["d_kv"]),
         vocabulary=words,
         context=c.get("n_positions", 0),
     )
