@@ -33,7 +33,7 @@ from .encode import Encoded, Example
 from .held_out import Measurement
 from .hooks import Hooks
 from .inside import Inside, Recorder
-from .peak import Forecast, Predict, StepPeak, largest
+from .peak import Forecast, Predict, StepPeak, highest
 from .preference import Preference
 from .progress import Progress, Snapshot
 from .reporter import Reporter, RunPlan, StepPoint
@@ -196,10 +196,14 @@ class Loop:
 
     def _predicted(self, way: Way | None) -> Forecast | None:
         """What the largest pass needs; not said of preferences, whose pairs are two rows each."""
-        if self.predict is None or self._preference is not None:
+        if self._preference is not None:
             return None
         steps = [[[self._read[at] for at in part] for part in step] for step in self.steps]
-        return self.predict(largest(steps, self.spec, way))
+        passes = highest(steps, self.spec, way)
+        self._peak.starts_high = passes[0].first or len(steps) == 1
+        found = [self.predict(one) for one in passes] if self.predict is not None else [None]
+        known = [forecast for forecast in found if forecast is not None]
+        return max(known, key=lambda one: one.bytes) if len(known) == len(found) else None
 
     def _refer(self) -> None:
         """With preferences: measure the starting state's log-probabilities."""

@@ -324,8 +324,7 @@ class Stack:
             loop.clear()
         passes = live[0].passes()
         items = _items(passes)
-        if live[0].progress.steps or len(live[0].steps) == 1:
-            self._peak.begin(passes)
+        self._peak.begin(passes, first=not live[0].progress.steps)
         for batch in passes:
             with self._stop.abortable():
                 losses = self._backward(batch, len(live), items)

@@ -99,6 +99,20 @@ def test_a_run_says_the_peak_of_its_own_longest_rows(
     assert summary.peak > sum(p.nbytes for p in session.model.parameters())
 
 
+def test_before_the_first_update_the_optimizer_has_no_state(
+    session: Session, asked: list[Setting]
+) -> None:
+    """The first step is the only one that reads the longest row."""
+    rows = [("What?", "It is."), ("What is it?", "It is " + "arr, " * 20)]
+    flags = {**FLAGS, "steps": 2, "batch_size": 1, "plain_step": True}
+    found = [session.train("one", rows, seed=seed, **flags) for seed in range(4)]
+    lengths = [(one.rows * one.length) for one in asked]
+    assert {one.predicted_peak for one in found} == {
+        1000 * max(lengths) + 200,
+        1000 * max(lengths) + 300,
+    }
+
+
 def test_padded_rows_are_asked_about_with_their_padding(
     session: Session, asked: list[Setting]
 ) -> None:
