@@ -66,6 +66,12 @@ def predicted(
     return predict
 
 
+def kept(attached: LiveAdapter) -> int:
+    """The bytes of the states that the session has during a run: that of the adapter's start, and
+    the one that an error restores."""
+    return 2 * bytes_of(tensor for _, tensor in attached.tensors())
+
+
 def _model(state: SessionState) -> Model | None:
     base = state.base
     if base not in _MODELS:
@@ -80,11 +86,13 @@ def _model(state: SessionState) -> Model | None:
 
 def _setting(base: BaseModel, attached: LiveAdapter, spec: TrainSpec) -> Setting | None:
     dtype = short_name(base.dtype)
-    if dtype not in BYTES:
+    bits = base.quantised.bits if base.quantised else None
+    if dtype not in BYTES or bits == 8:
+        # In 8 bits a layer's product needs more than is known here.
         return None
     return Setting(
         dtype=dtype,
-        bits=base.quantised.bits if base.quantised else None,
+        bits=bits,
         spec=attached.spec,
         optimizer=spec.optimizer,
         cuda=base.device.type == "cuda",

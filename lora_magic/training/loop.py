@@ -74,7 +74,7 @@ class Loop:
     from the start of the run, it pauses: it is measured, and `keeper` is given its snapshot.
     `recorder` reads the adapter's inside between some of the steps. `frozen` are the base's
     tensors, also those that are not in the model while the adapter is. `predict` predicts the
-    memory of a pass.
+    memory of a pass; the caller has `kept` bytes of earlier states.
     """
 
     name: str
@@ -93,6 +93,7 @@ class Loop:
     recorder: Recorder | None = None
     frozen: Sequence[Tensor] = ()
     predict: Predict | None = None
+    kept: int = 0
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
@@ -106,7 +107,7 @@ class Loop:
             self.steps, len(self.held_out), decisive=self.spec.decisive
         )
         self._way = Way(self.model, self.pad_id)
-        self._peak = StepPeak(self.device, self.standing)
+        self._peak = StepPeak(self.device, self.standing, self.kept)
         self._loss = 0.0
         self._began = 0.0
         self._updating = False

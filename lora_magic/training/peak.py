@@ -116,13 +116,16 @@ class StepPeak:
     """The most bytes of tensors in any step so far: `bytes`, 0 while none is measured.
 
     In all: the tensors that are there before the step (`standing`: base, adapter, the optimizer's
-    state) and those that the step makes. Other tensors of the process do not count. `largest` is
-    the size of the largest pass that was measured, in numbers of a batch.
+    state), `kept` bytes that the caller has, and those that the step makes. Other tensors of the
+    process do not count. `largest` is the size of the largest pass that was measured, in numbers of
+    a batch.
     """
 
-    def __init__(self, device: torch.device, standing: Callable[[], Iterable[Tensor]]) -> None:
+    def __init__(
+        self, device: torch.device, standing: Callable[[], Iterable[Tensor]], kept: int = 0
+    ) -> None:
         self.bytes, self.largest = 0, 0
-        self._standing, self.starts_high = standing, True
+        self._standing, self._kept, self.starts_high = standing, kept, True
         self._device, self._reading = device, _READING.get(device.type)
         self._risen: Risen | None = None
         self._size = self._before = 0
@@ -137,7 +140,8 @@ class StepPeak:
             return
         most = max((tensor.numel() for one in passes for tensor in one.values()), default=0)
         if self._reading is not None and most > _LARGER * self.largest:
-            self._size, self._before = 0 if first else most, bytes_of(self._standing())
+            self._size = 0 if first else most
+            self._before = self._kept + bytes_of(self._standing())
             self._risen = self._reading(self._device)
 
     def end(self) -> None:

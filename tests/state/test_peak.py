@@ -113,6 +113,19 @@ def test_before_the_first_update_the_optimizer_has_no_state(
     }
 
 
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("spec", [{"targets": "all-linear"}, {"rank": 64}, {"method": "full"}])
+def test_what_was_predicted_is_measured(
+    spec: dict[str, Any], plain: bool, checkpointing: bool
+) -> None:
+    session = Session()
+    session.use(tiny_model(hidden_size=128, intermediate_size=352), tiny_tokenizer())
+    session.attach("one", **spec)
+    found = session.train("one", ROWS, **FLAGS, plain_step=plain, checkpointing=checkpointing)
+    assert found.predicted_peak == pytest.approx(found.peak, rel=0.1)
+
+
 def test_padded_rows_are_asked_about_with_their_padding(
     session: Session, asked: list[Setting]
 ) -> None:

@@ -156,9 +156,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     real = StepPeak.begin
 
-    def counted(
-        found: StepPeak, passes: Sequence[dict[str, Tensor]], first: bool = False
-    ) -> None:
+    def counted(found: StepPeak, passes: Sequence[dict[str, Tensor]], first: bool = False) -> None:
         before = found._risen
         real(found, passes, first)
         if found._risen is not before:
@@ -347,6 +345,12 @@ def test_what_is_not_predicted_is_not_said() -> None:
     assert summary.predicted_peak is None
     assert "predicted" not in summary.line
     assert "peak memory" in summary.line
+
+
+def test_states_that_the_caller_keeps_are_in_the_peak() -> None:
+    usual, more = trained(adapted(), spec_of()).peak, trained(adapted(), spec_of(), kept=5000).peak
+    assert usual is not None
+    assert more == usual + 5000
 
 
 def test_parameters_are_measured_where_the_run_puts_them() -> None:
