@@ -291,7 +291,8 @@ class Block:
         use, size = self._use, self._use.size
         match op.kind:
             case ops.PRODUCT:
-                return Bytes(3 * op.gives * size)
+                # What its reader kept of it has been freed.
+                return Bytes(3 * op.gives * size).plus(self._read_of(op), -1)
             case ops.EXPERTS:
                 return Bytes(op.active * (3 * op.inner + 2 * op.reads) * size)
             case ops.LINEAR:
@@ -305,6 +306,14 @@ class Block:
             case ops.ACTIVATION:
                 return Bytes((1 + _KEEPS.get(op.how, 1)) * op.gives * size)
         return Bytes((op.reads + op.gives) * size)
+
+    def _read_of(self, op: Op) -> Bytes:
+        """What the layer that reads this step's result keeps of it."""
+        after = self._steps[self._steps.index(op) + 1 :]
+        for reader in after:
+            if reader.kind == ops.LINEAR and reader.reads == op.gives:
+                return dict(self._kept(reader)).get(self._name_of_input(reader), Bytes())
+        return Bytes()
 
     def _unpacked(self, op: Op) -> int:
         """A quantised weight in the number format of computation."""

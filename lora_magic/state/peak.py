@@ -5,7 +5,7 @@ Knows the session's state and asks `cost`; trains nothing. Imports what it asks 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from weakref import WeakKeyDictionary
 
 import torch
@@ -27,6 +27,9 @@ from .session_state import SessionState
 
 #: The model of each base as `cost` sees it; None for one of which no step is known.
 _MODELS: WeakKeyDictionary[BaseModel, Model | None] = WeakKeyDictionary()
+
+#: The parts of which each adapter of a batch has its own; a first step has no optimizer's state.
+_OWN = ("adapter", "gradients", "optimizer")
 
 
 def predicted(
@@ -50,8 +53,10 @@ def predicted(
             checkpointing=one.checkpointing,
         )
         try:
-            found = memory(model, setting).peak
-            found += sum(_own(model, setting.changed(spec=a.spec)) for a in adapters[1:])
+            of_all = memory(model, setting)
+            found = of_all.peak - (of_all.of("optimizer") if one.first else 0)
+            parts = _OWN[:-1] if one.first else _OWN
+            found += sum(_own(model, setting.changed(spec=a.spec), parts) for a in adapters[1:])
             able = spec.can_checkpoint and not one.checkpointing
             warning = _warning(state.base, model, setting, found, len(adapters), able)
             return Forecast(found, warning)
@@ -59,6 +64,12 @@ def predicted(
             return None
 
     return predict
+
+
+def kept(attached: LiveAdapter) -> int:
+    """The bytes of the states that the session has during a run: that of the adapter's start, and
+    the one that an error restores."""
+    return 2 * bytes_of(tensor for _, tensor in attached.tensors())
 
 
 def _model(state: SessionState) -> Model | None:
@@ -75,11 +86,13 @@ def _model(state: SessionState) -> Model | None:
 
 def _setting(base: BaseModel, attached: LiveAdapter, spec: TrainSpec) -> Setting | None:
     dtype = short_name(base.dtype)
-    if dtype not in BYTES:
+    bits = base.quantised.bits if base.quantised else None
+    if dtype not in BYTES or bits == 8:
+        # In 8 bits a layer's product needs more than is known here.
         return None
     return Setting(
         dtype=dtype,
-        bits=base.quantised.bits if base.quantised else None,
+        bits=bits,
         spec=attached.spec,
         optimizer=spec.optimizer,
         cuda=base.device.type == "cuda",
@@ -87,10 +100,9 @@ def _setting(base: BaseModel, attached: LiveAdapter, spec: TrainSpec) -> Setting
     )
 
 
-def _own(model: Model, setting: Setting) -> int:
+def _own(model: Model, setting: Setting, parts: Iterable[str]) -> int:
     """What a further adapter of one batch takes besides its activations."""
-    found = memory(model, setting)
-    return sum(map(found.of, ("adapter", "gradients", "optimizer")))
+    return sum(map(memory(model, setting).of, parts))
 
 
 def _warning(

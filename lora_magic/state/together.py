@@ -365,6 +365,7 @@ class _Run:
                 *(self.told.of(one.arm.attached.name), one.arm.start, keeper),
                 inside_run.recorder_of(base, one.arm.attached) if self.followed else None,
                 peak.predicted(self.state, [other.arm.attached for other in planned], one.spec),
+                peak.kept(one.arm.attached),
             )
             for one, keeper in zip(planned, kept, strict=True)
         ]

@@ -323,6 +323,7 @@ def steps(
             until=until,
             recorder=inside_run.recorder_of(base, attached) if followed else None,
             predict=predict,
+            kept=peak.kept(attached),
         )
 
 

@@ -33,7 +33,7 @@ from .encode import Encoded, Example
 from .held_out import Measurement
 from .hooks import Hooks
 from .inside import Inside, Recorder
-from .peak import Forecast, Predict, StepPeak, largest
+from .peak import Forecast, Predict, StepPeak, highest
 from .preference import Preference
 from .progress import Progress, Snapshot
 from .reporter import Reporter, RunPlan, StepPoint
@@ -74,7 +74,7 @@ class Loop:
     from the start of the run, it pauses: it is measured, and `keeper` is given its snapshot.
     `recorder` reads the adapter's inside between some of the steps. `frozen` are the base's
     tensors, also those that are not in the model while the adapter is. `predict` predicts the
-    memory of a pass.
+    memory of a pass; the caller has `kept` bytes of earlier states.
     """
 
     name: str
@@ -93,6 +93,7 @@ class Loop:
     recorder: Recorder | None = None
     frozen: Sequence[Tensor] = ()
     predict: Predict | None = None
+    kept: int = 0
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
@@ -106,7 +107,7 @@ class Loop:
             self.steps, len(self.held_out), decisive=self.spec.decisive
         )
         self._way = Way(self.model, self.pad_id)
-        self._peak = StepPeak(self.device, self.standing)
+        self._peak = StepPeak(self.device, self.standing, self.kept)
         self._loss = 0.0
         self._began = 0.0
         self._updating = False
@@ -196,10 +197,14 @@ class Loop:
 
     def _predicted(self, way: Way | None) -> Forecast | None:
         """What the largest pass needs; not said of preferences, whose pairs are two rows each."""
-        if self.predict is None or self._preference is not None:
+        if self._preference is not None:
             return None
         steps = [[[self._read[at] for at in part] for part in step] for step in self.steps]
-        return self.predict(largest(steps, self.spec, way))
+        passes = highest(steps, self.spec, way)
+        self._peak.starts_high = passes[0].first or len(steps) == 1
+        found = [self.predict(one) for one in passes] if self.predict is not None else [None]
+        known = [forecast for forecast in found if forecast is not None]
+        return max(known, key=lambda one: one.bytes) if len(known) == len(found) else None
 
     def _refer(self) -> None:
         """With preferences: measure the starting state's log-probabilities."""

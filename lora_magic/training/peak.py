@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -41,7 +41,8 @@ class Pass:
     """The pass of a run that reads the most: `rows` of `tokens` in all, the longest of `longest`.
 
     `trained` tokens have a label. Whether rows are `packed` is None before that is tried; `plain`
-    and `checkpointing` are the run's settings.
+    and `checkpointing` are the run's settings. In the `first` of several steps the optimizer has
+    no state yet.
     """
 
     rows: int
@@ -51,6 +52,7 @@ class Pass:
     plain: bool
     checkpointing: bool
     packed: bool | None = None
+    first: bool = False
 
     @property
     def length(self) -> int:
@@ -99,29 +101,47 @@ def largest(steps: Sequence[Sequence[Sequence[Example]]], spec: TrainSpec, way: 
     return max(found, key=lambda one: one.rows * one.length)
 
 
+def highest(
+    steps: Sequence[Sequence[Sequence[Example]]], spec: TrainSpec, way: Way | None
+) -> list[Pass]:
+    """The passes of which one has a run's peak: the largest after the first step, and before it
+    that of the first step if it is larger."""
+    later = largest(steps[1:] or steps, spec, way)
+    first = replace(largest(steps[:1], spec, way), first=True)
+    higher = len(steps) > 1 and first.rows * first.length > _LARGER * later.rows * later.length
+    return [first, later] if higher else [later]
+
+
 class StepPeak:
     """The most bytes of tensors in any step so far: `bytes`, 0 while none is measured.
 
     In all: the tensors that are there before the step (`standing`: base, adapter, the optimizer's
-    state) and those that the step makes. Other tensors of the process do not count. `largest` is
-    the size of the largest pass that was measured, in numbers of a batch.
+    state), `kept` bytes that the caller has, and those that the step makes. Other tensors of the
+    process do not count. `largest` is the size of the largest pass that was measured, in numbers of
+    a batch.
     """
 
-    def __init__(self, device: torch.device, standing: Callable[[], Iterable[Tensor]]) -> None:
+    def __init__(
+        self, device: torch.device, standing: Callable[[], Iterable[Tensor]], kept: int = 0
+    ) -> None:
         self.bytes, self.largest = 0, 0
-        self._standing = standing
+        self._standing, self._kept, self.starts_high = standing, kept, True
         self._device, self._reading = device, _READING.get(device.type)
         self._risen: Risen | None = None
         self._size = self._before = 0
 
-    def begin(self, passes: Sequence[dict[str, Tensor]]) -> None:
+    def begin(self, passes: Sequence[dict[str, Tensor]], first: bool = False) -> None:
         """Before a step's first pass: measure it, if it may need more than those measured before.
 
-        The caller omits a run's first step if others follow: the optimizer's state is made in it.
+        A run's `first` step is measured if no later one is as large. It does not count as measured
+        before: the optimizer's state is made in it.
         """
+        if first and not self.starts_high:
+            return
         most = max((tensor.numel() for one in passes for tensor in one.values()), default=0)
         if self._reading is not None and most > _LARGER * self.largest:
-            self._size, self._before = most, bytes_of(self._standing())
+            self._size = 0 if first else most
+            self._before = self._kept + bytes_of(self._standing())
             self._risen = self._reading(self._device)
 
     def end(self) -> None:

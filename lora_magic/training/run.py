@@ -52,6 +52,7 @@ def run(
     layers: Layers | None = None,
     recorder: Recorder | None = None,
     predict: Predict | None = None,
+    kept: int = 0,
 ) -> RunSummary:
     """Train the parameters of `model` that require a gradient, and restore all else.
 
@@ -68,7 +69,8 @@ def run(
     its summary's `ended` is "paused", and `keeper` is given the snapshot to go on from. `layers`
     are the adapter's, if they can compute forward and backward in one function each. `recorder`
     reads the adapter between some of the steps; the result has the same bits without it. `predict`
-    predicts the memory of the largest pass, which the first line says.
+    predicts the memory of the largest pass, which the first line says. The caller has `kept` bytes
+    of the adapter's earlier states, which count in the peak.
 
     Raises `CommandError` for LoRA+ without a pair of A and B, and `TrainingError` if no parameter
     requires a gradient, one shares its memory with a tensor in `frozen` (by name), the loss or a
@@ -94,6 +96,7 @@ def run(
         recorder=recorder,
         frozen=tuple((frozen or {}).values()),
         predict=predict,
+        kept=kept,
     )
     try:
         # Outermost: an interrupt while the rest is restored must not lose a finished run.

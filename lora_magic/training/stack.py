@@ -58,6 +58,7 @@ class Member:
     keeper: Keeper | None = None
     recorder: Recorder | None = None
     predict: Predict | None = None
+    kept: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,10 +240,12 @@ class Stack:
                 until=until,
                 recorder=one.recorder,
                 predict=one.predict,
+                kept=one.kept,
             )
             loop.stack, loop.number = self, number
             self._loops.append(loop)
-        self._peak = StepPeak(self._loops[0].device, self._standing)
+        kept = sum(one.kept for one in members)
+        self._peak = StepPeak(self._loops[0].device, self._standing, kept)
         for loop in self._loops:
             loop.watch(self._peak)
         self._way = Way(model, self._pad)
@@ -324,8 +327,7 @@ class Stack:
             loop.clear()
         passes = live[0].passes()
         items = _items(passes)
-        if live[0].progress.steps or len(live[0].steps) == 1:
-            self._peak.begin(passes)
+        self._peak.begin(passes, first=not live[0].progress.steps)
         for batch in passes:
             with self._stop.abortable():
                 losses = self._backward(batch, len(live), items)

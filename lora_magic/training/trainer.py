@@ -354,8 +354,7 @@ class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types here
         passes = inputs["passes"]
         self._step_items, self._step_parts = sum(map(self._items, passes)), len(passes)
         total = 0.0
-        if self.done + self.state.global_step or self.state.max_steps == 1:
-            self.peak.begin(passes)
+        self.peak.begin(passes, first=not self.done + self.state.global_step)
         for inputs_of_pass in passes:
             # The backward pass belongs into the block: checkpointing computes the forward anew.
             with self.abortable(), self.way.using(inputs_of_pass):

@@ -13,7 +13,18 @@ from lora_magic.printable import one_line
 from lora_magic.views import svg
 from lora_magic.views.axis import Scale, ticks
 from lora_magic.views.html import Markup, tag
-from lora_magic.views.style import BLUE, GREEN, GREY, NOTE, ORANGE, PINK, code, figure, frame
+from lora_magic.views.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    NOTE,
+    ORANGE,
+    PINK,
+    code,
+    details,
+    figure,
+    frame,
+)
 from lora_magic.views.style import heading as title
 from lora_magic.views.style import line as one
 from lora_magic.views.table import facts_table, table
@@ -35,6 +46,7 @@ _LOOK = {
     "workspace": (PINK, True),
 }
 _OTHER = (BLUE, True)
+_MODULES = "Parameters by type of module"
 _KINDS = ("Modules", "Number", "d × k", "Parameters", "Trained")
 _PEAK = "peak"
 
@@ -61,7 +73,7 @@ def _page(plan: CostPlan) -> Markup:
         *([_bars(plan)] if any(way.memory.parts for way in plan.ways) else []),
         *[one(told, muted=True) for told in _refused(plan)],
         *([table(used, _names(plan), _bold(_whole(ways, " ")))] if ways else []),
-        *([table("Parameters by type of module", _KINDS, _whole(kinds, " ×"))] if kinds else []),
+        *([details(_MODULES, table(_MODULES, _KINDS, _whole(kinds, " ×")))] if kinds else []),
         *map(_question, plan.rows),
         facts_table("Also", _facts(plan)),
         *[one(note, muted=True) for note in plan.notes],

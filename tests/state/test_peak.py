@@ -99,6 +99,33 @@ def test_a_run_says_the_peak_of_its_own_longest_rows(
     assert summary.peak > sum(p.nbytes for p in session.model.parameters())
 
 
+def test_before_the_first_update_the_optimizer_has_no_state(
+    session: Session, asked: list[Setting]
+) -> None:
+    """The first step is the only one that reads the longest row."""
+    rows = [("What?", "It is."), ("What is it?", "It is " + "arr, " * 20)]
+    flags = {**FLAGS, "steps": 2, "batch_size": 1, "plain_step": True}
+    found = [session.train("one", rows, seed=seed, **flags) for seed in range(4)]
+    lengths = [(one.rows * one.length) for one in asked]
+    assert {one.predicted_peak for one in found} == {
+        1000 * max(lengths) + 200,
+        1000 * max(lengths) + 300,
+    }
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("spec", [{"targets": "all-linear"}, {"rank": 64}, {"method": "full"}])
+def test_what_was_predicted_is_measured(
+    spec: dict[str, Any], plain: bool, checkpointing: bool
+) -> None:
+    session = Session()
+    session.use(tiny_model(hidden_size=128, intermediate_size=352), tiny_tokenizer())
+    session.attach("one", **spec)
+    found = session.train("one", ROWS, **FLAGS, plain_step=plain, checkpointing=checkpointing)
+    assert found.predicted_peak == pytest.approx(found.peak, rel=0.1)
+
+
 def test_padded_rows_are_asked_about_with_their_padding(
     session: Session, asked: list[Setting]
 ) -> None:
