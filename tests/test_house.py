@@ -78,21 +78,21 @@ FACTORY = "demo/factory/"
 #: its message says why.
 ROOT, ALL, WITHOUT_DEMO = "lora_magic", "all", "all but demo"
 CEILINGS = {
-    "magics": 3298,
-    "state": 7877,
-    "training": 4110,
+    "magics": 3310,
+    "state": 7890,
+    "training": 4131,
     "data": 1702,
     "evaluation": 1499,
     "compare": 1960,
-    "cost": 4155,
-    "adapters": 5301,
-    "base": 2727,
+    "cost": 3957,
+    "adapters": 5306,
+    "base": 2724,
     "lowrank": 1053,
-    "views": 5010,
+    "views": 5022,
     ROOT: 625,
     "demo": 4504,
-    WITHOUT_DEMO: 39317,
-    ALL: 43821,
+    WITHOUT_DEMO: 39179,
+    ALL: 43683,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.
