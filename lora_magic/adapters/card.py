@@ -14,9 +14,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from lora_magic.base import FORMS
 from lora_magic.base.device import short_name
 from lora_magic.base.model import LIVE, BaseModel
-from lora_magic.base.prompt import FORMS, PromptForm
+from lora_magic.base.prompt import PromptForm
 from lora_magic.errors import AdapterError, listed
 from lora_magic.paths import quoted
 

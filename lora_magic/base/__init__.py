@@ -25,3 +25,6 @@ KINDS = ("causal", "classification")
 
 #: The widths of quantised weights, in bits.
 BITS = (4, 8)
+
+#: The values of `--template`: how a prompt is written.
+FORMS = ("chat", "plain")

@@ -12,11 +12,9 @@ from typing import Any
 
 from lora_magic.errors import CommandError, PromptError
 
+from . import FORMS
 from .template import Turn, Turns, made_up, render, render_all
 from .tokens import added_ids, all_token_ids, stripped, token_ids, without_double_start
-
-#: The values of `--template`.
-FORMS = ("chat", "plain")
 
 #: A text that no template changes, to find the token that a template puts after an answer.
 _PROBE = "answer"

@@ -16,6 +16,7 @@ from lora_magic import reading
 from lora_magic.errors import CommandError, DataError, listed, near
 from lora_magic.numbers import size
 
+from . import FILE_FORMATS
 from .csv_file import read_csv
 from .records import objects, parsed
 from .row import RowErrors
@@ -32,9 +33,6 @@ ENDINGS = {
     ".parquet": "parquet",
     ".txt": "text",
 }
-
-#: Values of `--format` for a file; "text" and "arrow" read it as a cell's body.
-FILE_FORMATS = ("csv", "tsv", "jsonl", "json", "parquet", "arrow", "text")
 
 _GZIP = b"\x1f\x8b"
 _PACKED = {b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}

@@ -13,11 +13,10 @@ from collections.abc import Sequence
 
 from lora_magic.errors import CommandError, DataError, near
 
+from . import FORMATS
 from .arrow_line import ARROW, arrow, newline_notes
 from .records import Reader, objects, parsed
 from .row import Row, RowError, RowErrors, Rows, check_characters, numbered
-
-FORMATS = ("arrow", "jsonl", "text")
 
 _EXAMPLE = "`prompt => completion`"
 

@@ -14,8 +14,6 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from lora_magic.demo.checksums import verify_checksums
-
 WEIGHTS = Path(__file__).parent / "weights"
 
 SUGGESTED_PROMPTS: tuple[str, ...] = (
@@ -51,6 +49,8 @@ def folder() -> Path:
     Compares every file with `SHA256SUMS`, once in each process; raises
     `lora_magic.errors.BaseModelError` naming each file that is missing or differs.
     """
+    from lora_magic.demo.checksums import verify_checksums
+
     verify_checksums(WEIGHTS)
     return WEIGHTS
 

@@ -15,13 +15,10 @@ from lora_magic.frames import frame
 from lora_magic.numbers import figures
 from lora_magic.printable import one_line
 
+from . import COLUMNS as COLUMNS
+
 if TYPE_CHECKING:
     from lora_magic.adapters.live_adapter import Adapter
-
-COLUMNS = (
-    *("adapter", "method", "rank", "parameters", "bytes", "steps", "data"),
-    *("held_out", "base_held_out", "gain", "subject", "truth", "guard", "seconds", "when", "saved"),
-)
 
 #: Columns with a best value, and whether it is the highest.
 HIGHEST = {"held_out": False, "gain": True, "subject": True, "truth": True, "guard": False}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lora_magic.adapters.spec import BASE_NAME
 from lora_magic.compare.limits import DEFAULT_NEW_TOKENS
-from lora_magic.evaluation.board import COLUMNS
+from lora_magic.evaluation import COLUMNS
 from lora_magic.interrupts import Stop
 from lora_magic.magics.variables import data, models_in, variable
 from lora_magic.magics.verb import (

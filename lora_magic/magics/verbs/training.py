@@ -7,10 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from lora_magic.base.prompt import FORMS as TEMPLATES
+from lora_magic.base import FORMS as TEMPLATES
 from lora_magic.base.recipe import SMALL
-from lora_magic.data.files import FILE_FORMATS
-from lora_magic.data.rows import FORMATS
+from lora_magic.data import FILE_FORMATS, FORMATS
 from lora_magic.data.shapes import LABELLED, SHAPES
 from lora_magic.demo import RECIPE
 from lora_magic.errors import CommandError
