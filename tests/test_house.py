@@ -78,21 +78,21 @@ FACTORY = "demo/factory/"
 #: its message says why.
 ROOT, ALL, WITHOUT_DEMO = "lora_magic", "all", "all but demo"
 CEILINGS = {
-    "magics": 3310,
+    "magics": 3309,
     "state": 7890,
     "training": 4131,
-    "data": 1702,
-    "evaluation": 1499,
+    "data": 1704,
+    "evaluation": 1500,
     "compare": 1960,
-    "cost": 3957,
-    "adapters": 5306,
-    "base": 2724,
+    "cost": 3959,
+    "adapters": 5307,
+    "base": 2725,
     "lowrank": 1053,
     "views": 5022,
     ROOT: 625,
     "demo": 4504,
-    WITHOUT_DEMO: 39179,
-    ALL: 43683,
+    WITHOUT_DEMO: 39185,
+    ALL: 43689,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.

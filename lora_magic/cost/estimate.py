@@ -131,5 +131,7 @@ def _notes(model: Model, work: Work, ways: tuple[Way, ...]) -> Iterable[str]:
     yield from work.notes
     if work.price is not None and work.place.speed is None:
         yield "a price needs hours: add --gpu with a card's name, or --gpu here"
+    if any(way.setting.bits == 8 and way.setting.training for way in ways):
+        yield "training on 8 bits takes more than is counted here: up to 1.6 times was measured"
     if work.place.why and any(way.hours is not None for way in ways):
         yield f"hours at {work.place.why}"

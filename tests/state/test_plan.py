@@ -341,3 +341,9 @@ def test_a_plan_of_another_model_leaves_the_session_alone(tiny: Session) -> None
     tiny.plan(SIZES)
     assert tiny.status().line == before
     assert len(tiny.history().to_frame()) == 2
+
+
+def test_a_plan_on_8_bits_says_that_training_takes_more_than_it_counts(empty: Session) -> None:
+    notes = {bits: empty.plan("llama-2-7b", bits=bits).notes for bits in (None, 8)}
+    told = {bits: any("training on 8 bits" in note for note in notes[bits]) for bits in notes}
+    assert told == {None: False, 8: True}
