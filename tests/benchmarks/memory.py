@@ -1,6 +1,6 @@
 """Predicted against measured memory: the table of tests/benchmarks/README.md.
 
-    python -m tests.benchmarks.memory [--cases NAME,NAME] [--device cpu|cuda]
+    python -m tests.benchmarks.memory [--cases NAME …] [--device cpu|cuda]
 
 Each case is a random model, in a process of its own. Measured are the bytes of the weights, base
 and adapter, by their storages, and above them the allocator's peak during the session's run or
@@ -413,20 +413,20 @@ def main() -> None:
         prog="python -m tests.benchmarks.memory", description=__doc__.split("\n")[0]
     )
     every = {case.name: case for case in (*TUNED, *CHECK)}
-    parser.add_argument("--cases", default=",".join(every), help="names, with commas")
+    parser.add_argument("--cases", nargs="+", default=list(every), help="names, all by default")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
         print(json.dumps(measured(every[given.one], given.device)))
         return
-    if unknown := set(given.cases.split(",")) - set(every):
-        sys.exit(f"--cases {','.join(sorted(unknown))}: expected names among {', '.join(every)}")
+    if unknown := sorted(set(given.cases) - set(every)):
+        sys.exit(f"--cases {unknown[0]!r}: expected names among {'; '.join(every)}")
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "peft"))
     print(f"$ {shlex.join(['python', '-m', 'tests.benchmarks.memory', *sys.argv[1:]])}")
     day, python = datetime.date.today(), platform.python_version()
     print(f"{day} · Python {python}, {versions} · {given.device}, one thread\n")
-    chosen = tuple(every[name] for name in given.cases.split(","))
+    chosen = tuple(every[name] for name in given.cases)
     for line in table(chosen, given.device):
         print(line, flush=True)
 
