@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -274,7 +273,7 @@ def test_a_base_that_computes_activations_anew_trains_them_all_the_same(
         session = Session()
         session.use(tiny_model(architecture), tiny_tokenizer())
         base = session._state.base
-        base.recipe = replace(base.recipe, checkpointing=anew)
+        base.recipe = base.recipe._replace(checkpointing=anew)
         session.attach("one", method=method, virtual_tokens=TOKENS)
         start = session._state.attached["one"].state()
         session.train("one", text="Where? => Arr, there!", steps=3)

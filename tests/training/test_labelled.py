@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -56,7 +55,7 @@ def headed(architecture: str, seed: int = 0) -> Any:
 
 
 def spec_of(steps: int = 4, batch: int = 4, passes: int = 1, **flags: float) -> TrainSpec:
-    recipe = replace(SMALL, batch_size=-(-batch // passes), learning_rate=1e-2)
+    recipe = SMALL._replace(batch_size=-(-batch // passes), learning_rate=1e-2)
     return plan(recipe, len(ROWS), steps=steps, batch_size=batch, max_length=128, **flags)
 
 

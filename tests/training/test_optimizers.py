@@ -24,7 +24,7 @@ from tests.training.adapted import ROWS, TOKENIZER, adapted, encoded, trainable,
 
 
 def spec_of(steps: int = 4, **flags: Any) -> TrainSpec:
-    recipe = replace(SMALL, batch_size=7, learning_rate=1e-2)
+    recipe = SMALL._replace(batch_size=7, learning_rate=1e-2)
     return plan(recipe, len(ROWS), steps=steps, batch_size=7, max_length=128, **flags)
 
 

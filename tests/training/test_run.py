@@ -33,7 +33,7 @@ from tests.training.adapted import FORM, ROWS, TOKENIZER, adapted, encoded, trai
 
 
 def spec_of(steps: int = 4, batch: int = 4, passes: int = 1, **flags: Any) -> TrainSpec:
-    recipe = replace(SMALL, batch_size=-(-batch // passes), learning_rate=1e-2)
+    recipe = SMALL._replace(batch_size=-(-batch // passes), learning_rate=1e-2)
     return plan(recipe, len(ROWS), steps=steps, batch_size=batch, max_length=128, **flags)
 
 
