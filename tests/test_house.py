@@ -80,7 +80,7 @@ ROOT, ALL, WITHOUT_DEMO = "lora_magic", "all", "all but demo"
 CEILINGS = {
     "magics": 3309,
     "state": 7890,
-    "training": 4131,
+    "training": 4135,
     "data": 1704,
     "evaluation": 1500,
     "compare": 1960,
@@ -91,8 +91,8 @@ CEILINGS = {
     "views": 5022,
     ROOT: 625,
     "demo": 4504,
-    WITHOUT_DEMO: 39185,
-    ALL: 43689,
+    WITHOUT_DEMO: 39189,
+    ALL: 43693,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.

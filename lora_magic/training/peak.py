@@ -186,6 +186,11 @@ def _profiled(device: torch.device) -> Risen | None:
         _profile()
     except (AttributeError, TypeError, RuntimeError):
         return None
+    except KeyboardInterrupt:
+        # Left on, it would pass for someone else's from then on.
+        if _AUTOGRAD._profiler_enabled():
+            _AUTOGRAD._disable_profiler()
+        raise
     return _highest
 
 

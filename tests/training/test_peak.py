@@ -221,6 +221,24 @@ def test_while_someone_else_profiles_nothing_is_measured_and_theirs_goes_on() ->
     assert any(event.key == "aten::sort" for event in theirs.key_averages())
 
 
+def test_an_interrupt_while_the_profile_begins_leaves_none_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begin = torch.autograd._enable_profiler
+
+    def interrupted(*given: Any) -> None:
+        begin(*given)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.autograd, "_enable_profiler", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            peak._profiled(torch.device("cpu"))
+    risen = peak._profiled(torch.device("cpu"))
+    assert risen is not None
+    risen()
+
+
 @pytest.mark.parametrize("error", [AttributeError, TypeError, RuntimeError])
 def test_with_another_profiler_in_torch_a_run_has_no_peak(
     error: type[Exception], monkeypatch: pytest.MonkeyPatch
