@@ -78,7 +78,7 @@ FACTORY = "demo/factory/"
 #: its message says why.
 ROOT, ALL, WITHOUT_DEMO = "lora_magic", "all", "all but demo"
 CEILINGS = {
-    "magics": 3309,
+    "magics": 3294,
     "state": 7890,
     "training": 4135,
     "data": 1704,
@@ -91,8 +91,8 @@ CEILINGS = {
     "views": 5022,
     ROOT: 625,
     "demo": 4504,
-    WITHOUT_DEMO: 39189,
-    ALL: 43693,
+    WITHOUT_DEMO: 39174,
+    ALL: 43678,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.

@@ -6,19 +6,24 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from lora_magic.base import BITS, DEMO, DTYPES, KINDS
+from lora_magic.base import DEMO
 from lora_magic.cost.cards import CARDS, HERE
 from lora_magic.cost.known import KNOWN
 from lora_magic.errors import CommandError
-from lora_magic.magics.variables import labels, name_of, variable
+from lora_magic.magics.variables import name_of, variable
 from lora_magic.magics.verb import Argument, Call, Thing, Verb, number, text, whole
 from lora_magic.magics.verbs.adapters import ATTACH
-from lora_magic.magics.verbs.base import bits
+from lora_magic.magics.verbs.base import LOAD
 from lora_magic.training.spec import OPTIMIZERS
 
 _MODEL = "model"
 
-#: The flags of attach that a plan reads.
+#: The flags of load that a plan reads, and those of attach.
+_OF_LOAD = tuple(
+    argument
+    for argument in LOAD.arguments
+    if argument.name not in ("MODEL", "--device", "--home", "--replace")
+)
 _OF_ATTACH = tuple(
     argument
     for argument in ATTACH.arguments
@@ -85,27 +90,7 @@ PLAN = Verb(
             (Thing.MODEL, Thing.FOLDER),
             "?",
         ),
-        Argument(
-            "--bits",
-            bits,
-            "a base in NF4 or int8",
-            "both ways are shown",
-            tuple(map(str, BITS)),
-            shape="4|8",
-        ),
-        Argument("--4bit", None, "the same as --bits 4", short_for=("bits", 4)),
-        Argument("--dtype", text, "the weights' type", "as it would be loaded", tuple(DTYPES)),
-        Argument("--task", text, "the base's task", words=KINDS),
-        Argument(
-            "--labels",
-            text,
-            "a classifier's labels",
-            "the model's own",
-            things=(Thing.VARIABLE,),
-            shape="NAMES|VAR|N",
-            reads=labels,
-        ),
-        Argument("--trust-remote-code", None, "run the code that comes with the model"),
+        *_OF_LOAD,
         *_OF_ATTACH,
         Argument("--batch-size", whole, "rows in one optimizer step", "the recipe's"),
         Argument("--max-length", whole, "tokens in a row", "the recipe's"),
