@@ -46,6 +46,7 @@ from lora_magic.state.session import Session
 NOT_TYPED = {
     r"%lora load \S*/\S+": "a hub id: the tests use no network",
     r"owner/": "an example with somebody's hub id",
+    r"%lora plan model\b": "only the person knows which variables hold a model",
     r"%lora use ": "only the person knows which variables hold a model",
     r"%lora open (?!FOLDER|DIR)\S*/": "the folder that an example names, which is not here",
     r" there$": "to be typed in another session",

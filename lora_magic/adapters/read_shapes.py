@@ -6,7 +6,8 @@ Knows modules and configs; computes nothing. PEFT is asked only for what is look
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, overload
 
@@ -244,25 +245,37 @@ def _first(module: nn.Module, *names: str) -> Any:
     return next((value for name in names if (value := getattr(module, name, None))), None)
 
 
+def _reference(model: nn.Module) -> Callable[[], nn.Module | None]:
+    """The model while it is there; one on the meta device, which has no values, is kept.
+
+    Shapes are kept longer than a model, whose memory must be free once nobody else has it.
+    """
+    if all(parameter.is_meta for parameter in model.parameters()):
+        return lambda: model
+    return weakref.ref(model)
+
+
 class _Refused(Mapping[str, str]):
     """`Shapes.refused` of a model: PEFT is asked for each name when it is looked up."""
 
     def __init__(self, model: nn.Module) -> None:
-        self._model = model
+        self._model = _reference(model)
         self._known: dict[str, str] = {}
 
     def __getitem__(self, name: str) -> str:
-        if name not in self._known:
+        if name not in self._known and (model := self._model()) is not None:
             from . import bridge
 
-            self._known[name] = bridge.refused(self._model, [name]).get(name, "")
-        if not self._known[name]:
+            self._known[name] = bridge.refused(model, [name]).get(name, "")
+        if not self._known.get(name):
             raise KeyError(name)
         return self._known[name]
 
     def __iter__(self) -> Iterator[str]:
         linear = (LINEAR, CONV1D)
-        paths = [p for p, module in self._model.named_modules() if kind_of(module) in linear]
+        model = self._model()
+        modules = () if model is None else model.named_modules()
+        paths = [path for path, module in modules if kind_of(module) in linear]
         return (n for n in dict.fromkeys(p.rpartition(".")[2] for p in paths) if n in self)
 
     def __len__(self) -> int:
@@ -273,13 +286,14 @@ class _Scaled(Sequence[str]):
     """`Shapes.scaled` of a model: PEFT is asked when it is read."""
 
     def __init__(self, model: nn.Module) -> None:
-        self._model = model
+        self._model = _reference(model)
 
     @cached_property
     def _found(self) -> tuple[str, ...]:
         from . import bridge
 
-        return tuple(bridge.usual_targets(self._model))
+        model = self._model()
+        return () if model is None else tuple(bridge.usual_targets(model))
 
     @overload
     def __getitem__(self, index: int) -> str: ...

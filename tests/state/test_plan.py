@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -347,3 +349,13 @@ def test_a_plan_on_8_bits_says_that_training_takes_more_than_it_counts(empty: Se
     notes = {bits: empty.plan("llama-2-7b", bits=bits).notes for bits in (None, 8)}
     told = {bits: any("training on 8 bits" in note for note in notes[bits]) for bits in notes}
     assert told == {None: False, 8: True}
+
+
+def test_a_plan_of_a_live_model_does_not_keep_it(empty: Session) -> None:
+    model = tiny_model()
+    found = empty.plan(model)
+    there = weakref.ref(model)
+    del model
+    gc.collect()
+    assert there() is None
+    assert found.base_parameters
