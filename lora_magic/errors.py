@@ -7,6 +7,7 @@
     ├── TrainingError       a run that cannot start or continue
     │   └── TrainingStopped a run that the user stopped; the adapter keeps what it learned
     ├── PromptError         a prompt that is empty or longer than the context
+    ├── ExportError         what cannot be exported, or was read back and differs
     ├── StateError          a verb that the session's state does not allow (swap while merged)
     ├── CommandError        an unknown verb or an invalid flag
     └── Interrupted         a verb that the user interrupted: undone, unless it had finished
@@ -59,6 +60,10 @@ class TrainingStopped(TrainingError):  # noqa: N818 (a request, not an error)
 
 class PromptError(LoraMagicError):
     """A prompt is empty, or longer than the base model's context."""
+
+
+class ExportError(LoraMagicError):
+    """An adapter cannot be exported so, or what was written does not answer as it did here."""
 
 
 class StateError(LoraMagicError):

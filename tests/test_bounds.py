@@ -18,7 +18,8 @@ FREE = {
 
 def allowed() -> dict[str, Requirement]:
     project = tomllib.loads((TOP / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return {found.name: found for found in map(Requirement, project["dependencies"])}
+    every = [*project["dependencies"], *project["optional-dependencies"]["gguf"]]
+    return {found.name: found for found in map(Requirement, every)}
 
 
 def pinned() -> dict[str, Requirement]:

@@ -79,6 +79,7 @@ def load(
         recipe=embedded() if name == DEMO else None,
         task=made_for,
         files=WeightFiles.of(source),
+        source=source,
     )
     base.prepare()
     return base

@@ -133,8 +133,11 @@ class BaseModel:
         on_release: Callable[[], None] | None = None,
         task: Task = CAUSAL,
         files: WeightFiles | None = None,
+        source: str | None = None,
     ) -> None:
         self.model = model
+        #: The folder or hub id that another process can read it from; None for live objects.
+        self.source = source
         self.task = task
         self._files = files
         self.tokenizer = tokenizer
