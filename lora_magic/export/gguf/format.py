@@ -32,7 +32,8 @@ class Gguf:
                 "--to gguf: llama.cpp runs no classifier of transformers; type: --to merged"
             )
         if job.options.adapter_only:
-            return adapter.refuse(job)
+            adapter.refuse(job)
+            return
         if job.options.rank is not None:
             raise ExportError(
                 f"--rank {job.options.rank} is for an adapter alone; type: --to gguf "
@@ -53,9 +54,7 @@ class Gguf:
             return adapter.write(job, folder)
         tensors = weights.tensors(job, weights.folded(job))
         path = folder / f"{job.name}.gguf"
-        notes = write_model(
-            path, job.name, _config(job), tensors, _vocabulary(job), format_of(job)
-        )
+        notes = write_model(path, job.name, _config(job), tensors, _vocabulary(job), format_of(job))
         modelfile.write(job, folder)
         return notes
 
@@ -67,7 +66,9 @@ class Gguf:
         """The lines that serve it."""
         if job.options.adapter_only:
             return adapter.commands(job, folder)
-        path, beside = (shlex.quote(str(folder / name)) for name in (f"{job.name}.gguf", "Modelfile"))
+        path, beside = (
+            shlex.quote(str(folder / name)) for name in (f"{job.name}.gguf", "Modelfile")
+        )
         return (
             ("serve", f"llama-server -m {path}"),
             ("Ollama", f"ollama create {job.name} -f {beside}"),
@@ -85,5 +86,6 @@ def _config(job: Job) -> Any:
 
 def _vocabulary(job: Job) -> Vocabulary:
     assert job.form is not None  # a classifier was refused
-    rows = job.base.model.get_input_embeddings().weight.shape[0]
+    model: Any = job.base.model
+    rows = model.get_input_embeddings().weight.shape[0]
     return vocabulary(job.base.needs_tokenizer(), rows, job.form)

@@ -124,7 +124,9 @@ def vocabulary(tokenizer: Any, rows: int, form: PromptForm) -> Vocabulary:
         scores = _scores(model, rules, len(tokens))
         return Vocabulary("llama", scores=scores, space=space, notes=(*notes, *more), **shared)
     pre, more = _pre(rules)
-    merges = tuple(merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"])
+    merges = tuple(
+        merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]
+    )
     return Vocabulary("gpt2", pre=pre, merges=merges, notes=(*notes, *more), **shared)
 
 
@@ -286,14 +288,12 @@ def _space(rules: Mapping[str, Any]) -> tuple[bool, tuple[str, ...]]:
 _SPACE_NOTES = {
     "always": ("llama.cpp also puts a space before a text that begins with one",),
     "first": (
-        "llama.cpp also puts a space before a text that begins with one, or follows a special token",
+        "llama.cpp also puts a space before a text that begins with one and after special tokens",
     ),
 }
 
 
-def _scores(
-    model: Mapping[str, Any], rules: Mapping[str, Any], rows: int
-) -> tuple[float, ...]:
+def _scores(model: Mapping[str, Any], rules: Mapping[str, Any], rows: int) -> tuple[float, ...]:
     """SentencePiece's scores: minus the rank of the first merge that makes a token.
 
     It joins the two neighbours whose union has the highest score, BPE the pair of the lowest rank.
