@@ -1,0 +1,89 @@
+"""`--to gguf`: the merged model, the base or the adapter alone, for llama.cpp and Ollama.
+
+Knows jobs and what to do for each; the file itself, its check and the `Modelfile` have files of
+their own.
+"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from lora_magic.errors import ExportError
+from lora_magic.export import weights
+from lora_magic.export.job import Job
+from lora_magic.export.receipt import Check
+from lora_magic.export.reference import Reference
+
+from . import adapter, check, modelfile
+from .file import model_bytes, write_model
+from .quantise import chosen
+from .tokenizer import Vocabulary, vocabulary
+
+
+class Gguf:
+    """GGUF, read back by llama.cpp; `--adapter-only` writes the adapter for the base's own file."""
+
+    def refuse(self, job: Job) -> None:
+        """Raise `ExportError` for what GGUF or llama.cpp lacks."""
+        if job.form is None:
+            raise ExportError(
+                "--to gguf: llama.cpp runs no classifier of transformers; type: --to merged"
+            )
+        if job.options.adapter_only:
+            return adapter.refuse(job)
+        if job.options.rank is not None:
+            raise ExportError(
+                f"--rank {job.options.rank} is for an adapter alone; type: --to gguf "
+                "--adapter-only, or omit --rank"
+            )
+        self.bytes(job)
+        _vocabulary(job)
+
+    def bytes(self, job: Job) -> int:
+        """The tensors' bytes: the tokenizer adds a few megabytes."""
+        if job.options.adapter_only:
+            return adapter.bytes(job)
+        return model_bytes(_config(job), weights.tensors(job, {}), format_of(job))
+
+    def write(self, job: Job, folder: Path) -> tuple[str, ...]:
+        """NAME.gguf, and Ollama's `Modelfile` beside it."""
+        if job.options.adapter_only:
+            return adapter.write(job, folder)
+        tensors = weights.tensors(job, weights.folded(job))
+        path = folder / f"{job.name}.gguf"
+        notes = write_model(
+            path, job.name, _config(job), tensors, _vocabulary(job), format_of(job)
+        )
+        modelfile.write(job, folder)
+        return notes
+
+    def check(self, job: Job, folder: Path, notebook: Reference) -> Check:
+        """llama.cpp's tokens and log-probabilities, in another process with an fp32 KV cache."""
+        return check.check(job, folder, notebook)
+
+    def commands(self, job: Job, folder: Path) -> tuple[tuple[str, str], ...]:
+        """The lines that serve it."""
+        if job.options.adapter_only:
+            return adapter.commands(job, folder)
+        path, beside = (shlex.quote(str(folder / name)) for name in (f"{job.name}.gguf", "Modelfile"))
+        return (
+            ("serve", f"llama-server -m {path}"),
+            ("Ollama", f"ollama create {job.name} -f {beside}"),
+        )
+
+
+def format_of(job: Job) -> str:
+    """The number format of a job's file: "f32", "f16" or "q8_0"."""
+    return chosen(job.options.quantise, job.base.dtype)
+
+
+def _config(job: Job) -> Any:
+    return job.base.model.config
+
+
+def _vocabulary(job: Job) -> Vocabulary:
+    assert job.form is not None  # a classifier was refused
+    rows = job.base.model.get_input_embeddings().weight.shape[0]
+    return vocabulary(job.base.needs_tokenizer(), rows, job.form)
