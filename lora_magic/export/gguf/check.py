@@ -1,0 +1,315 @@
+"""What llama.cpp reads in a GGUF file, against the session's own model.
+
+Compared are token ids, of the prompts and of fifty texts; greedy ids; and log-probabilities of the
+answers' tokens, since greedy ids alone miss many a wrong tensor:
+
+    limit = max(1e-4, 4·noise),  noise = max |log p − log p without rounding of inputs|
+
+Expected is the session's model with what the file holds, computed as llama.cpp does (see
+`arithmetic`). In f32 the noise is that of sums in 32 bits. Knows sessions' models and one reader;
+writes nothing but a base in a temporary folder, for an adapter alone.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lora_magic.base.device import short_name
+from lora_magic.base.prompt import Asked, PromptForm
+from lora_magic.base.tokens import token_ids
+from lora_magic.errors import ExportError
+from lora_magic.numbers import figures
+
+from ..check import refuse_other_tokens
+from ..job import Job, Options
+from ..process import ReadBack, read_back
+from ..receipt import Check, PromptCheck
+from ..reference import Reference, replayed
+from ..weights import folded
+from .arithmetic import LlamaCpp
+from .quantise import chosen
+from .texts import texts
+
+#: How far log-probabilities may be apart where rounding is no reason.
+LIMIT = 1e-4
+
+#: The largest of some hundred differences, over that of as many others of the same size.
+_NOISES = 4
+
+#: The likeliest tokens that are scored: the answer's is among them unless the file is wrong.
+_TOP = 20
+
+MEASURE = "log-probabilities"
+
+#: An error of llama.cpp's log: time, level, function, and what it says.
+_ERROR = re.compile(r"^\S+ E (?:\w+ +)?[^:]+: (?:error loading model: )?(.*)$", re.MULTILINE)
+_CRASH = re.compile(r"^.*(?:GGML_ASSERT|what\(\):).*$", re.MULTILINE)
+
+
+@dataclass(frozen=True, eq=False)
+class _Expected:
+    """Log-probabilities [T, V] of each answer's tokens, and how far they may be from llama.cpp's."""
+
+    scores: tuple[Tensor, ...]
+    limit: float
+
+
+def check(job: Job, folder: Path, notebook: Reference) -> Check:
+    """Read the one .gguf file of `folder` with llama.cpp; an adapter alone, over its base.
+
+    Raises `ExportError` with the first thing that differs, or with llama.cpp's reason if it cannot
+    read the file.
+    """
+    begin = time.perf_counter()
+    form, tokenizer = job.form, job.base.needs_tokenizer()
+    if form is None:
+        raise ExportError("--to gguf: llama.cpp reads no classifier; type: --to merged")
+    probes = texts(tokenizer.all_special_tokens)
+    with tempfile.TemporaryDirectory(prefix="lora_magic-") as room:
+        found = _read(_request(job, form, folder, Path(room), notebook, probes), folder)
+    refuse_other_tokens(notebook, found)
+    _refuse_other_texts(tokenizer, probes, found)
+    expected = _expected(job, notebook)
+    rows, worst = [], 0.0
+    for place in range(len(notebook.prompts)):
+        row, off = _row(job, notebook, expected, found, place)
+        rows.append(row)
+        worst = max(worst, off)
+    notes = (f"{len(probes)} texts have the same token ids", *_notes(job, form, notebook, found))
+    seconds = time.perf_counter() - begin
+    return Check(found.reader, MEASURE, tuple(rows), worst, expected.limit, notes, seconds)
+
+
+def _request(
+    job: Job,
+    form: PromptForm,
+    folder: Path,
+    room: Path,
+    notebook: Reference,
+    probes: Sequence[str],
+) -> dict[str, Any]:
+    """What the reader is asked; an adapter's base is written into `room` first."""
+    (file,) = folder.glob("*.gguf")
+    files = {"model": str(file)}
+    if job.options.adapter_only:
+        files = {"model": str(_base_file(job, room)), "adapter": str(file)}
+    longest = max(
+        len(row) + len(answer)
+        for row, answer in zip(notebook.inputs, notebook.answers, strict=True)
+    )
+    return {
+        **files,
+        "context": longest + 1,
+        "threads": torch.get_num_threads(),
+        "log": str(room / "log"),
+        "top": _TOP,
+        "texts": probes,
+        "prompts": [
+            {"ids": row, "answer": answer, **_texts_of(job, form, prompt)}
+            for prompt, row, answer in zip(
+                notebook.prompts, notebook.inputs, notebook.answers, strict=True
+            )
+        ],
+    }
+
+
+def _base_file(job: Job, room: Path) -> Path:
+    """The base alone as GGUF, in the adapter's own format."""
+    from .format import Gguf
+
+    job.say("writing the base for llama.cpp…")
+    options = Options(quantise=chosen(job.options.quantise, job.base.dtype))
+    folder = room / "base"
+    folder.mkdir()
+    Gguf().write(replace(job, name="base", attached=None, options=options), folder)
+    (file,) = folder.glob("*.gguf")
+    return file
+
+
+def _texts_of(job: Job, form: PromptForm, prompt: str) -> dict[str, Any]:
+    """A prompt's text, whether a tokenizer adds its own tokens to it, and its turns for a chat."""
+    turns = form.conversation([{"role": "user", "content": prompt}])
+    asked = Asked(turns, {"role": "assistant", "content": "answer"})
+    (written,) = form.write(job.base.tokenizer, [asked])
+    if isinstance(written, Exception):
+        raise written
+    chat = form.kind == "chat"
+    messages = [dict(turn) for turn in turns] if chat else None
+    return {"text": written.before, "special": not chat, "messages": messages}
+
+
+def _read(request: Mapping[str, Any], folder: Path) -> ReadBack:
+    """The reader's answer; an error has llama.cpp's own reason."""
+    what = Path(str(request.get("adapter") or request["model"])).name
+    try:
+        return read_back("with_llama_cpp", request, what)
+    except ExportError as error:
+        log = Path(request["log"])
+        said = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+        if (reason := _reason(said)) is None:
+            raise
+        raise ExportError(
+            f"llama.cpp cannot read {what}: {reason}; nothing was kept."
+        ) from error
+
+
+def _reason(log: str) -> str | None:
+    """The first error in llama.cpp's log, without the path of a file in a temporary folder."""
+    found = _CRASH.search(log) or _ERROR.search(log)
+    if found is None:
+        return None
+    said = found.group(1) if found.re is _ERROR else found.group()
+    return re.sub(r"/\S*/", "", said).strip()
+
+
+def _refuse_other_texts(tokenizer: Any, probes: Sequence[str], found: ReadBack) -> None:
+    for text, there in zip(probes, found.facts["texts"], strict=True):
+        here = token_ids(tokenizer, text)
+        if here != there:
+            raise ExportError(
+                f"{found.reader} reads the text {text!r} as the tokens {_some(there)}, this "
+                f"tokenizer as {_some(here)}: its pre-tokenizer or token types differ; nothing was "
+                "kept. Type: --to merged"
+            )
+
+
+def _expected(job: Job, notebook: Reference) -> _Expected:
+    """The session's model with what the file holds, computed as llama.cpp does."""
+    modules: Mapping[str, nn.Module] = job.modules if job.options.adapter_only else folded(job)
+    quantise = chosen(job.options.quantise, job.base.dtype)
+    exact = torch.float32 if job.base.device.type == "mps" else torch.float64
+    both = []
+    for arithmetic in (LlamaCpp(quantise), LlamaCpp(quantise, exact)):
+        with arithmetic:
+            logits = replayed(job.base, job.slots, modules, notebook).logits
+        both.append(tuple(one.double().log_softmax(-1) for one in logits))
+    noise = max(
+        _largest(_own(one, answer) - _own(other, answer))
+        for one, other, answer in zip(*both, notebook.answers, strict=True)
+    )
+    return _Expected(both[0], max(LIMIT, _NOISES * noise))
+
+
+def _row(
+    job: Job, notebook: Reference, expected: _Expected, found: ReadBack, place: int
+) -> tuple[PromptCheck, float]:
+    """One prompt's row, and how far it is from what is expected."""
+    prompt, answer, given = (
+        _cut(notebook.prompts[place]),
+        notebook.answers[place],
+        found.answers[place],
+    )
+    wanted = expected.scores[place]
+    read = _scored(found.facts["scores"][place], answer)
+    apart = (_own(wanted, answer) - read).abs()
+    off = _largest(apart)
+    if not off <= expected.limit:
+        raise ExportError(
+            f"{found.reader} reads what was written otherwise than it is here: for {prompt}, token "
+            f"{int(apart.argmax()) + 1}, {MEASURE} are {figures(off)} apart, expected at most "
+            f"{figures(expected.limit)}; nothing was kept."
+        )
+    tie = _ties(wanted, given, expected.limit)
+    if isinstance(tie, int):
+        raise ExportError(
+            f"{found.reader} answers {prompt} with another token {tie + 1} ({given[tie]}, expected "
+            f"{int(wanted[tie].argmax())}); nothing was kept."
+        )
+    here = _own(notebook.logits[place].double().log_softmax(-1), answer)
+    difference = _largest(here - read)
+    at = next((n + 1 for n, (a, b) in enumerate(zip(answer, given, strict=True)) if a != b), None)
+    why = (tie or _why(job)) if at or difference > LIMIT else ""
+    row = PromptCheck(notebook.prompts[place], len(answer), at is None, difference, at, why)
+    return row, off
+
+
+def _own(scores: Tensor, answer: Sequence[int]) -> Tensor:
+    """[T] of [T, V]: the log-probabilities of the answer's own tokens."""
+    return scores[torch.arange(len(answer)), list(answer)]
+
+
+def _scored(rows: Sequence[Sequence[tuple[int, float]]], answer: Sequence[int]) -> Tensor:
+    """[T], what llama.cpp gives the answer's tokens; to one out of its likeliest, the last of them.
+
+    It is less likely than these.
+    """
+    return torch.tensor(
+        [dict(row).get(token, row[-1][1]) for row, token in zip(rows, answer, strict=True)],
+        dtype=torch.float64,
+    )
+
+
+def _ties(wanted: Tensor, given: Sequence[int], limit: float) -> str | int:
+    """Says if two tokens are too close to tell which is greedy; the first token that is wrong."""
+    said = ""
+    for at, token in enumerate(given):
+        gap = float(wanted[at].max() - wanted[at, token])
+        if gap >= 2 * limit:
+            return at
+        if gap > 0:
+            said = f"two tokens tie, {figures(gap)} apart"
+    return said
+
+
+def _why(job: Job) -> str:
+    """What makes llama.cpp's answers differ from the notebook's, where the file is right."""
+    quantise = chosen(job.options.quantise, job.base.dtype)
+    name = short_name(job.base.dtype)
+    reasons = [] if quantise == "f32" else [f"rounding to {quantise}"]
+    if job.base.dtype != torch.float32:
+        reasons.append(f"the notebook computes in {name}")
+        if job.modules and not job.options.adapter_only:
+            reasons.append(f"W0 + ΔW is rounded to {name}")
+    return ", ".join(reasons) or "sums in another order"
+
+
+def _notes(
+    job: Job, form: PromptForm, notebook: Reference, found: ReadBack
+) -> tuple[str, ...]:
+    """Where llama.cpp's own prompts and ends of answers are others than the notebook's."""
+    notes = []
+    for prompt, ids, chat in zip(
+        notebook.prompts, notebook.inputs, found.facts["chats"], strict=True
+    ):
+        if chat is not None and chat != list(ids):
+            why = chat if isinstance(chat, str) else "the template gives other tokens"
+            notes.append(
+                f"llama.cpp's chat endpoint does not read {_cut(prompt)} as it is read here "
+                f"({why}): send the prompt as text to /completion"
+            )
+            break
+    for answer, stops in zip(notebook.answers, found.facts["stops"], strict=True):
+        ended = answer[-1] in form.stop_ids
+        if ended and len(answer) not in stops:
+            name = job.base.tokenizer.convert_ids_to_tokens(answer[-1])
+            notes.append(f"llama.cpp does not end an answer at {name}: send it as a stop string")
+            break
+        if early := [at for at in stops if at < len(answer) or not ended]:
+            name = job.base.tokenizer.convert_ids_to_tokens(answer[early[0] - 1])
+            notes.append(f"llama.cpp ends an answer at {name}, the notebook does not")
+            break
+    return tuple(notes)
+
+
+def _largest(values: Tensor) -> float:
+    """The largest absolute value; NaN if one is."""
+    return float(values.abs().max()) if values.numel() else 0.0
+
+
+def _some(ids: Sequence[int]) -> str:
+    return " ".join(map(str, ids[:8])) + (" …" if len(ids) > 8 else "")
+
+
+def _cut(prompt: str) -> str:
+    flat = " ".join(prompt.split())
+    return repr(flat if len(flat) <= 40 else flat[:39] + "…")

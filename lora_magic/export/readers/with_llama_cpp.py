@@ -1,0 +1,143 @@
+"""Reads a GGUF file with llama.cpp: token ids, greedy answers and log-probabilities.
+
+    python with_llama_cpp.py REQUEST.json RESULTS
+
+Imports nothing but xllamacpp, so that llama.cpp alone decides what the file holds. REQUEST has
+`model` and perhaps `adapter` (paths), `context` and `threads` (numbers), `log` (the path for what
+llama.cpp prints), `top` (how many tokens to score), `prompts` and `texts`. A prompt has the `ids`
+that the notebook read and the `answer` that it gave, the `text` of these ids with `special` (does
+the tokenizer add its own tokens to it?), and `messages` for the chat template, or null.
+
+RESULTS/result.json gets `reader`, `inputs` and `answers`, and per prompt `scores`: after each token
+of the notebook's answer, the `top` likeliest next ones, as [id, log-probability]; `stops`: after
+how many tokens of the answer llama.cpp would end it; `chats`: the ids of `messages`; `texts`: the
+ids of the texts.
+
+Numbers stay comparable: keys and values are cached in 32 bits, attention is not fused, and the
+weights are not repacked.
+"""
+
+import json
+import os
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+#: A reader on this machine is never asked through a proxy.
+OPEN = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+
+#: The likeliest token, without a penalty for those that came before.
+GREEDY = {"temperature": 0, "samplers": ["top_k"], "top_k": 1, "cache_prompt": False}
+
+
+def started(asked):
+    """llama.cpp's server over the file, and the engine's name with its version."""
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = asked["model"]
+    if asked.get("adapter"):
+        adapter = xllamacpp.CommonAdapterLoraInfo()
+        adapter.path, adapter.scale = asked["adapter"], 1.0
+        params.lora_adapters = [adapter]
+    params.n_ctx, params.n_parallel, params.n_gpu_layers = asked["context"], 1, 0
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = asked["threads"]
+    params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+    params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    params.no_extra_bufts = True
+    params.fit_params = params.warmup = False
+    params.use_jinja = True
+    params.port = 0
+    return xllamacpp.Server(params), f"llama.cpp (xllamacpp {xllamacpp.__version__})"
+
+
+class Engine:
+    """What the server answers; raises RuntimeError with its reason."""
+
+    def __init__(self, server):
+        self.address = server.listening_address
+
+    def ask(self, path, **body):
+        request = urllib.request.Request(
+            self.address + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        try:
+            with OPEN(request) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise RuntimeError(f"{path}: {error.read().decode(errors='replace')[:300]}") from None
+
+    def ids(self, text, special):
+        """Token ids of a text; special tokens written in it are read as such."""
+        asked = {"content": text, "add_special": special, "parse_special": True}
+        return self.ask("/tokenize", **asked)["tokens"]
+
+    def chat(self, messages):
+        """The ids of a conversation as the chat endpoint reads it, or why it cannot."""
+        try:
+            text = self.ask("/apply-template", messages=messages)["prompt"]
+        except RuntimeError as error:
+            return str(error)
+        return self.ids(text, True)
+
+    def scores(self, ids, answer, top):
+        """The likeliest tokens after each one of `answer`, and where the engine ends it.
+
+        The engine answers until it chooses another token, and is asked again after the right one.
+        """
+        found, stops = [], []
+        while len(found) < len(answer):
+            prompt, left = [*ids, *answer[: len(found)]], len(answer) - len(found)
+            asked = {"prompt": prompt, "n_predict": left, "n_probs": top, **GREEDY}
+            given = self.ask("/completion", **asked)
+            rows = given["completion_probabilities"][:left]
+            if not rows:
+                raise RuntimeError(f"no token after {len(prompt)} tokens")
+            for row in rows:
+                found.append([[one["id"], one["logprob"]] for one in row["top_logprobs"]])
+                if row["id"] != answer[len(found) - 1]:
+                    break
+            else:
+                if given["stop_type"] == "eos":
+                    stops.append(len(found))
+        return found, stops
+
+
+def read(asked):
+    """Everything that the request asks for."""
+    server, name = started(asked)
+    engine, prompts = Engine(server), asked["prompts"]
+    found = [engine.scores(one["ids"], one["answer"], asked["top"]) for one in prompts]
+    return {
+        "reader": name,
+        "inputs": [engine.ids(one["text"], one["special"]) for one in prompts],
+        "answers": [[step[0][0] for step in scores] for scores, _ in found],
+        "scores": [scores for scores, _ in found],
+        "stops": [stops for _, stops in found],
+        "chats": [one["messages"] and engine.chat(one["messages"]) for one in prompts],
+        "texts": [engine.ids(text, False) for text in asked["texts"]],
+    }
+
+
+def main(request, results):
+    """Answers a request; what goes wrong is the last line on stderr."""
+    asked = json.loads(Path(request).read_text(encoding="utf-8"))
+    errors = os.fdopen(os.dup(2), "w")
+    log = os.open(asked["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    try:
+        found = read(asked)
+        Path(results, "result.json").write_text(json.dumps(found), encoding="utf-8")
+    except ImportError as error:
+        print(f"{error}; install it with: pip install 'lora_magic[gguf]'", file=errors)
+        return 1
+    except Exception as error:
+        print(error, file=errors)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
