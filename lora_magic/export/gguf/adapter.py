@@ -1,0 +1,182 @@
+"""`--adapter-only`: the factors of a LoRA adapter as GGUF, which llama.cpp adds to a base's file.
+
+llama.cpp computes W·x + (α/r)·B·(A·x). Here the scale is part of B and α = r, so no reader can take
+another one; ranks that differ are padded with zeros to one r. Rows of B are ordered as those of W.
+Knows layers with factors and llama.cpp's names; the base's own file is written elsewhere.
+
+Source: ggml-org/llama.cpp, `convert_lora_to_gguf.py` (keys and names), `src/llama-adapter.h` (the
+scale).
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gguf import GGML_QUANT_VERSION, GGUFWriter
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lora_magic.adapters.delta import low_rank_of
+from lora_magic.adapters.live_adapter import LiveAdapter
+from lora_magic.errors import ExportError, listed
+from lora_magic.export.job import Job
+from lora_magic.export.weights import folded
+
+from . import modelfile
+from .architectures import architecture_of
+from .quantise import chosen, encoded, file_type, kind_of, stored_bytes
+from .tensors import Names, interleaved
+from .tokenizer import vocabulary
+
+
+class Factors(NamedTuple):
+    """A [r, k] and s·B [d, r] of one module, in fp32 on the CPU: ΔW = (s·B)·A."""
+
+    down: Tensor
+    up: Tensor
+
+
+class Added(nn.Module):
+    """W·x + (s·B)·(A·x): a module with the factors that the file holds."""
+
+    def __init__(self, original: nn.Module, factors: Factors) -> None:
+        super().__init__()
+        self.original, device = original, next(original.parameters()).device
+        self.down, self.up = (one.to(device) for one in factors)
+
+    def forward(self, value: Tensor) -> Tensor:
+        """As llama.cpp computes it."""
+        inner = functional.linear(value, self.down)
+        return self.original(value) + functional.linear(inner, self.up)  # type: ignore[no-any-return]  # a module
+
+
+def refuse(job: Job) -> None:
+    """Raise `ExportError` for what llama.cpp cannot add to a base's file."""
+    attached = _attached(job)
+    names = Names(architecture_of(job.base.model.config), job.base.model.config)
+    for path, layer in job.modules.items():
+        if low_rank_of(layer) is None:
+            raise ExportError(
+                f"--adapter-only: {job.name} ({attached.spec.method}) adds more than a low-rank "
+                f"update to {path or 'the model'}, and llama.cpp adds factors alone; type: "
+                f"{_instead(job)}"
+            )
+        if not isinstance(job.slots.original(path), nn.Linear):
+            kind = type(job.slots.original(path)).__name__
+            raise ExportError(
+                f"--adapter-only: {path} is a layer of type {kind}, and llama.cpp adds factors to "
+                f"linear layers alone; type: {_instead(job)}"
+            )
+        names.module(path)
+    _refuse_head(job)
+    most, rank = max(ranks(job)), job.options.rank
+    if rank is not None and rank < most:
+        raise ExportError(f"--rank {rank} is below the adapter's own rank {most}: nothing is cut.")
+    form = job.form
+    assert form is not None  # a classifier was refused
+    rows = job.base.model.get_input_embeddings().weight.shape[0]
+    vocabulary(job.base.needs_tokenizer(), rows, form)
+
+
+def bytes(job: Job) -> int:  # noqa: A001 (the name that formats have for it)
+    """Bytes of the factors."""
+    rank, format = _rank(job), chosen(job.options.quantise, job.base.dtype)
+    shapes = [
+        shape
+        for path in job.modules
+        for weight in [job.slots.original(path)]
+        for shape in ((rank, weight.in_features), (weight.out_features, rank))
+    ]
+    return sum(stored_bytes(kind_of(format, shape), shape) for shape in shapes)
+
+
+def write(job: Job, folder: Path) -> tuple[str, ...]:
+    """NAME.gguf with the factors, and Ollama's `Modelfile` beside it."""
+    config: Any = job.base.model.config
+    architecture = architecture_of(config)
+    names, format = Names(architecture, config), chosen(job.options.quantise, job.base.dtype)
+    writer = GGUFWriter(str(folder / f"{job.name}.gguf"), architecture.name)
+    try:
+        writer.add_type("adapter")
+        writer.add_name(job.name)
+        writer.add_string("adapter.type", "lora")
+        writer.add_float32("adapter.lora.alpha", float(_rank(job)))
+        writer.add_file_type(file_type(format))
+        writer.add_quantization_version(GGML_QUANT_VERSION)
+        for name, value in _tensors(job, names):
+            kind = kind_of(format, value.shape)
+            writer.add_tensor(name, encoded(name, value.numpy(), kind), raw_dtype=kind)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+    finally:
+        writer.close()
+    return modelfile.write(job, folder)
+
+
+def commands(job: Job, folder: Path) -> tuple[tuple[str, str], ...]:
+    """The lines that make the base's file, and that serve both."""
+    base = folder.parent / modelfile.BASE
+    path, model, beside = (
+        shlex.quote(str(one)) for one in (folder / f"{job.name}.gguf", base, folder / "Modelfile")
+    )
+    return (
+        ("the base, once", f"%lora export base {shlex.quote(str(base.parent))} --to gguf"),
+        ("serve", f"llama-server -m {model} --lora {path}"),
+        ("Ollama", f"ollama create {job.name} -f {beside}"),
+    )
+
+
+def factors(job: Job) -> dict[str, Factors]:
+    """The factors of each module, with the scale in B, padded with zeros to one rank."""
+    rank, found = _rank(job), {}
+    for path, layer in job.modules.items():
+        low = low_rank_of(layer)
+        assert low is not None  # others were refused
+        more = rank - low.rank
+        down = functional.pad(low.down.detach().float().cpu(), (0, 0, 0, more))
+        up = functional.pad(low.scale * low.up.detach().float().cpu(), (0, more))
+        found[path] = Factors(down, up)
+    return found
+
+
+def modules(job: Job) -> Mapping[str, nn.Module]:
+    """What is in the slots where the base's file and the adapter's are read."""
+    plain = folded(_base(job))
+    return plain | {
+        path: Added(plain.get(path, job.slots.original(path)), one)
+        for path, one in factors(job).items()
+    }
+
+
+def ranks(job: Job) -> list[int]:
+    """The rank of each module's factors."""
+    return [low.rank for layer in job.modules.values() if (low := low_rank_of(layer)) is not None]
+
+
+def _tensors(job: Job, names: Names) -> Iterator[tuple[str, Tensor]]:
+    for path, one in factors(job).items():
+        name, heads = names.module(path), names.heads(path)
+        yield f"{name}.weight.lora_a", one.down.contiguous()
+        up = interleaved(one.up, heads) if heads else one.up
+        yield f"{name}.weight.lora_b", up.contiguous()
+
+
+def _rank(job: Job) -> int:
+    return job.options.rank or max(ranks(job))
+
+
+def _attached(job: Job) -> LiveAdapter:
+    if job.attached is None:
+        raise ExportError("--adapter-only: the base has no adapter; type: %lora export NAME ...")
+    return job.attached
+
+
+def _base(job: Job) -> Job:
+    """The base alone, for which the adapter is meant."""
+    from dataclasses import replace
+
+    return replace(job, name="base", attached=None)
