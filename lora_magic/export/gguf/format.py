@@ -53,11 +53,8 @@ class Gguf:
             return adapter.write(job, folder)
         tensors = weights.tensors(job, weights.folded(job))
         path = folder / f"{job.name}.gguf"
-        notes = write_model(
-            path, job.name, _config(job), tensors, _vocabulary(job), format_of(job)
-        )
-        modelfile.write(job, folder)
-        return notes
+        notes = write_model(path, job.name, _config(job), tensors, _vocabulary(job), format_of(job))
+        return (*notes, *modelfile.write(job, folder))
 
     def check(self, job: Job, folder: Path, notebook: Reference) -> Check:
         """llama.cpp's tokens and log-probabilities, in another process with an fp32 KV cache."""
@@ -67,7 +64,9 @@ class Gguf:
         """The lines that serve it."""
         if job.options.adapter_only:
             return adapter.commands(job, folder)
-        path, beside = (shlex.quote(str(folder / name)) for name in (f"{job.name}.gguf", "Modelfile"))
+        path, beside = (
+            shlex.quote(str(folder / name)) for name in (f"{job.name}.gguf", "Modelfile")
+        )
         return (
             ("serve", f"llama-server -m {path}"),
             ("Ollama", f"ollama create {job.name} -f {beside}"),
