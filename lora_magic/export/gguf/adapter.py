@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,8 @@ from torch.nn import functional
 
 from lora_magic.adapters.delta import low_rank_of
 from lora_magic.adapters.live_adapter import LiveAdapter
-from lora_magic.errors import ExportError, listed
+from lora_magic.adapters.methods import METHODS
+from lora_magic.errors import ExportError
 from lora_magic.export.job import Job
 from lora_magic.export.weights import folded
 
@@ -44,34 +46,45 @@ class Added(nn.Module):
 
     def __init__(self, original: nn.Module, factors: Factors) -> None:
         super().__init__()
-        self.original, device = original, next(original.parameters()).device
-        self.down, self.up = (one.to(device) for one in factors)
+        device = next(original.parameters()).device
+        self.original: Any = original
+        self.down, self.up = factors.down.to(device), factors.up.to(device)
 
     def forward(self, value: Tensor) -> Tensor:
         """As llama.cpp computes it."""
-        inner = functional.linear(value, self.down)
-        return self.original(value) + functional.linear(inner, self.up)  # type: ignore[no-any-return]  # a module
+        added = functional.linear(functional.linear(value, self.down), self.up)
+        found: Tensor = self.original(value) + added
+        return found
 
 
 def refuse(job: Job) -> None:
     """Raise `ExportError` for what llama.cpp cannot add to a base's file."""
-    attached = _attached(job)
+    if job.attached is None:
+        raise ExportError(
+            "--adapter-only: base has no adapter; omit --adapter-only, or name an adapter"
+        )
     names = Names(architecture_of(job.base.model.config), job.base.model.config)
+    tied = _tied_head(job)
     for path, layer in job.modules.items():
+        original = job.slots.original(path)
         if low_rank_of(layer) is None:
             raise ExportError(
-                f"--adapter-only: {job.name} ({attached.spec.method}) adds more than a low-rank "
-                f"update to {path or 'the model'}, and llama.cpp adds factors alone; type: "
-                f"{_instead(job)}"
+                f"--adapter-only: {job.name} ({METHODS[job.attached.spec.method].title}) is not a "
+                f"plain low-rank update in {path or 'the model'}, and llama.cpp adds nothing else; "
+                f"{_instead(job, job.attached)}"
             )
-        if not isinstance(job.slots.original(path), nn.Linear):
-            kind = type(job.slots.original(path)).__name__
+        if not isinstance(original, nn.Linear):
+            kind = type(original).__name__
             raise ExportError(
-                f"--adapter-only: {path} is a layer of type {kind}, and llama.cpp adds factors to "
-                f"linear layers alone; type: {_instead(job)}"
+                f"--adapter-only: {path} is of type {kind}, and llama.cpp adds factors to linear "
+                f"layers only; {_instead(job, job.attached)}"
+            )
+        if original is tied:
+            raise ExportError(
+                f"--adapter-only: {path} shares its weight with the embedding, so a GGUF file has "
+                f"no such tensor; {_instead(job, job.attached)}"
             )
         names.module(path)
-    _refuse_head(job)
     most, rank = max(ranks(job)), job.options.rank
     if rank is not None and rank < most:
         raise ExportError(f"--rank {rank} is below the adapter's own rank {most}: nothing is cut.")
@@ -81,14 +94,14 @@ def refuse(job: Job) -> None:
     vocabulary(job.base.needs_tokenizer(), rows, form)
 
 
-def bytes(job: Job) -> int:  # noqa: A001 (the name that formats have for it)
+def bytes(job: Job) -> int:
     """Bytes of the factors."""
     rank, format = _rank(job), chosen(job.options.quantise, job.base.dtype)
+    layers: list[Any] = [job.slots.original(path) for path in job.modules]
     shapes = [
         shape
-        for path in job.modules
-        for weight in [job.slots.original(path)]
-        for shape in ((rank, weight.in_features), (weight.out_features, rank))
+        for layer in layers
+        for shape in ((rank, layer.in_features), (layer.out_features, rank))
     ]
     return sum(stored_bytes(kind_of(format, shape), shape) for shape in shapes)
 
@@ -169,14 +182,20 @@ def _rank(job: Job) -> int:
     return job.options.rank or max(ranks(job))
 
 
-def _attached(job: Job) -> LiveAdapter:
-    if job.attached is None:
-        raise ExportError("--adapter-only: the base has no adapter; type: %lora export NAME ...")
-    return job.attached
+def _tied_head(job: Job) -> nn.Module | None:
+    """The head, if its weight is the embedding's."""
+    model: Any = job.base.model
+    head = model.get_output_embeddings()
+    return head if head.weight is model.get_input_embeddings().weight else None
+
+
+def _instead(job: Job, attached: LiveAdapter) -> str:
+    """What to type for an adapter that llama.cpp cannot add."""
+    if METHODS[attached.spec.method].not_merged:
+        return f"keep it for transformers: %lora save {job.name}"
+    return f"omit --adapter-only for a merged file, or type: %lora compress {job.name}"
 
 
 def _base(job: Job) -> Job:
     """The base alone, for which the adapter is meant."""
-    from dataclasses import replace
-
     return replace(job, name="base", attached=None)

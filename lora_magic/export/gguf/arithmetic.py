@@ -30,15 +30,16 @@ def rounded(values: Tensor, quantise: str) -> Tensor:
     """
     if quantise == "f32":
         return values
-    given = values.float()
+    given = values.float().contiguous()
     if quantise == "f16" or given.shape[-1] % BLOCK:
         return given.half().to(values.dtype)
-    blocks = given.unflatten(-1, (-1, BLOCK))
+    blocks = given.view(*given.shape[:-1], -1, BLOCK)
     scale = blocks.abs().amax(-1, keepdim=True) / 127
     inverse = torch.where(scale > 0, 1 / scale, 0.0)
     # Halves are rounded away from zero, as by C's roundf; torch.round goes to the even one.
     whole = (blocks * inverse).abs().add(0.5).floor() * blocks.sign()
-    return (whole * scale.half().float()).flatten(-2).to(values.dtype)
+    held: Tensor = whole * scale.half().float()
+    return held.view(given.shape).to(values.dtype)
 
 
 class LlamaCpp(TorchFunctionMode):

@@ -16,26 +16,26 @@ import re
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lora_magic.base.device import short_name
-from lora_magic.base.prompt import Asked, PromptForm
+from lora_magic.base.prompt import PromptForm
 from lora_magic.base.tokens import token_ids
 from lora_magic.errors import ExportError
+from lora_magic.export.check import refuse_other_tokens
+from lora_magic.export.job import Job, Options
+from lora_magic.export.process import ReadBack, read_back
+from lora_magic.export.receipt import Check, PromptCheck
+from lora_magic.export.reference import Reference, replayed
+from lora_magic.export.weights import folded
 from lora_magic.numbers import figures
 
-from ..check import refuse_other_tokens
-from ..job import Job, Options
-from ..process import ReadBack, read_back
-from ..receipt import Check, PromptCheck
-from ..reference import Reference, replayed
-from ..weights import folded
+from . import adapter
 from .arithmetic import LlamaCpp
 from .quantise import chosen
 from .texts import texts
@@ -58,7 +58,7 @@ _CRASH = re.compile(r"^.*(?:GGML_ASSERT|what\(\):).*$", re.MULTILINE)
 
 @dataclass(frozen=True, eq=False)
 class _Expected:
-    """Log-probabilities [T, V] of each answer's tokens, and how far they may be from llama.cpp's."""
+    """Log-probabilities [T, V] at the tokens of each answer, and how far from them is allowed."""
 
     scores: tuple[Tensor, ...]
     limit: float
@@ -139,13 +139,12 @@ def _base_file(job: Job, room: Path) -> Path:
 def _texts_of(job: Job, form: PromptForm, prompt: str) -> dict[str, Any]:
     """A prompt's text, whether a tokenizer adds its own tokens to it, and its turns for a chat."""
     turns = form.conversation([{"role": "user", "content": prompt}])
-    asked = Asked(turns, {"role": "assistant", "content": "answer"})
-    (written,) = form.write(job.base.tokenizer, [asked])
-    if isinstance(written, Exception):
-        raise written
     chat = form.kind == "chat"
-    messages = [dict(turn) for turn in turns] if chat else None
-    return {"text": written.before, "special": not chat, "messages": messages}
+    return {
+        "text": form.text_of(job.base.tokenizer, turns),
+        "special": not chat,
+        "messages": [dict(turn) for turn in turns] if chat else None,
+    }
 
 
 def _read(request: Mapping[str, Any], folder: Path) -> ReadBack:
@@ -158,9 +157,7 @@ def _read(request: Mapping[str, Any], folder: Path) -> ReadBack:
         said = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
         if (reason := _reason(said)) is None:
             raise
-        raise ExportError(
-            f"llama.cpp cannot read {what}: {reason}; nothing was kept."
-        ) from error
+        raise ExportError(f"llama.cpp cannot read {what}: {reason}; nothing was kept.") from error
 
 
 def _reason(log: str) -> str | None:
@@ -185,7 +182,7 @@ def _refuse_other_texts(tokenizer: Any, probes: Sequence[str], found: ReadBack) 
 
 def _expected(job: Job, notebook: Reference) -> _Expected:
     """The session's model with what the file holds, computed as llama.cpp does."""
-    modules: Mapping[str, nn.Module] = job.modules if job.options.adapter_only else folded(job)
+    modules = adapter.modules(job) if job.options.adapter_only else folded(job)
     quantise = chosen(job.options.quantise, job.base.dtype)
     exact = torch.float32 if job.base.device.type == "mps" else torch.float64
     both = []
@@ -273,9 +270,7 @@ def _why(job: Job) -> str:
     return ", ".join(reasons) or "sums in another order"
 
 
-def _notes(
-    job: Job, form: PromptForm, notebook: Reference, found: ReadBack
-) -> tuple[str, ...]:
+def _notes(job: Job, form: PromptForm, notebook: Reference, found: ReadBack) -> tuple[str, ...]:
     """Where llama.cpp's own prompts and ends of answers are others than the notebook's."""
     notes = []
     for prompt, ids, chat in zip(

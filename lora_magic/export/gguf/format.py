@@ -10,9 +10,14 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from lora_magic.base.quantise import quantised_bits
 from lora_magic.errors import ExportError
 from lora_magic.export import weights
 from lora_magic.export.job import Job
+from lora_magic.export.merged import refuse_unmerged
 from lora_magic.export.receipt import Check
 from lora_magic.export.reference import Reference
 
@@ -34,6 +39,7 @@ class Gguf:
         if job.options.adapter_only:
             adapter.refuse(job)
             return
+        refuse_unmerged(job)
         if job.options.rank is not None:
             raise ExportError(
                 f"--rank {job.options.rank} is for an adapter alone; type: --to gguf "
@@ -46,7 +52,7 @@ class Gguf:
         """The tensors' bytes: the tokenizer adds a few megabytes."""
         if job.options.adapter_only:
             return adapter.bytes(job)
-        return model_bytes(_config(job), weights.tensors(job, {}), format_of(job))
+        return model_bytes(_config(job), _described(job), format_of(job))
 
     def write(self, job: Job, folder: Path) -> tuple[str, ...]:
         """NAME.gguf, and Ollama's `Modelfile` beside it."""
@@ -55,8 +61,7 @@ class Gguf:
         tensors = weights.tensors(job, weights.folded(job))
         path = folder / f"{job.name}.gguf"
         notes = write_model(path, job.name, _config(job), tensors, _vocabulary(job), format_of(job))
-        modelfile.write(job, folder)
-        return notes
+        return (*notes, *modelfile.write(job, folder))
 
     def check(self, job: Job, folder: Path, notebook: Reference) -> Check:
         """llama.cpp's tokens and log-probabilities, in another process with an fp32 KV cache."""
@@ -78,6 +83,22 @@ class Gguf:
 def format_of(job: Job) -> str:
     """The number format of a job's file: "f32", "f16" or "q8_0"."""
     return chosen(job.options.quantise, job.base.dtype)
+
+
+def _described(job: Job) -> dict[str, Tensor]:
+    """The base's tensors; of quantised layers the shapes alone, as nothing is dequantised yet."""
+    found = weights.tensors(job, {})
+    for path in job.slots.paths():
+        layer: Any = job.slots.original(path)
+        if quantised_bits(layer):
+            for name in [
+                name for name in found if name.rpartition(".")[0] in (path, f"{path}.weight")
+            ]:
+                if name != f"{path}.bias":
+                    del found[name]
+            shape = (layer.out_features, layer.in_features)
+            found[f"{path}.weight"] = torch.empty(shape, device="meta")
+    return found
 
 
 def _config(job: Job) -> Any:

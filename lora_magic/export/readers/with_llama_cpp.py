@@ -2,7 +2,7 @@
 
     python with_llama_cpp.py REQUEST.json RESULTS
 
-Imports nothing but xllamacpp, so that llama.cpp alone decides what the file holds. REQUEST has
+Imports no other library, so that llama.cpp alone decides what the file holds. REQUEST has
 `model` and perhaps `adapter` (paths), `context` and `threads` (numbers), `log` (the path for what
 llama.cpp prints), `top` (how many tokens to score), `prompts` and `texts`. A prompt has the `ids`
 that the notebook read and the `answer` that it gave, the `text` of these ids with `special` (does
@@ -17,12 +17,16 @@ Numbers stay comparable: keys and values are cached in 32 bits, attention is not
 weights are not repacked.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 #: A reader on this machine is never asked through a proxy.
 OPEN = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
@@ -31,9 +35,9 @@ OPEN = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 GREEDY = {"temperature": 0, "samplers": ["top_k"], "top_k": 1, "cache_prompt": False}
 
 
-def started(asked):
+def started(asked: Mapping[str, Any]) -> tuple[Any, str]:
     """llama.cpp's server over the file, and the engine's name with its version."""
-    import xllamacpp
+    import xllamacpp  # type: ignore[import-untyped]  # it has no stubs
 
     params = xllamacpp.CommonParams()
     params.model.path = asked["model"]
@@ -55,25 +59,27 @@ def started(asked):
 class Engine:
     """What the server answers; raises RuntimeError with its reason."""
 
-    def __init__(self, server):
+    def __init__(self, server: Any) -> None:
         self.address = server.listening_address
 
-    def ask(self, path, **body):
+    def ask(self, path: str, **body: Any) -> dict[str, Any]:
+        """The answer of one of its paths."""
         request = urllib.request.Request(
             self.address + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
         try:
             with OPEN(request) as answer:
-                return json.load(answer)
+                found: dict[str, Any] = json.load(answer)
+                return found
         except urllib.error.HTTPError as error:
             raise RuntimeError(f"{path}: {error.read().decode(errors='replace')[:300]}") from None
 
-    def ids(self, text, special):
+    def ids(self, text: str, special: bool) -> list[int]:
         """Token ids of a text; special tokens written in it are read as such."""
         asked = {"content": text, "add_special": special, "parse_special": True}
-        return self.ask("/tokenize", **asked)["tokens"]
+        return list(self.ask("/tokenize", **asked)["tokens"])
 
-    def chat(self, messages):
+    def chat(self, messages: Sequence[Mapping[str, str]]) -> list[int] | str:
         """The ids of a conversation as the chat endpoint reads it, or why it cannot."""
         try:
             text = self.ask("/apply-template", messages=messages)["prompt"]
@@ -81,12 +87,15 @@ class Engine:
             return str(error)
         return self.ids(text, True)
 
-    def scores(self, ids, answer, top):
+    def scores(
+        self, ids: Sequence[int], answer: Sequence[int], top: int
+    ) -> tuple[list[list[tuple[int, float]]], list[int]]:
         """The likeliest tokens after each one of `answer`, and where the engine ends it.
 
         The engine answers until it chooses another token, and is asked again after the right one.
         """
-        found, stops = [], []
+        found: list[list[tuple[int, float]]] = []
+        stops: list[int] = []
         while len(found) < len(answer):
             prompt, left = [*ids, *answer[: len(found)]], len(answer) - len(found)
             asked = {"prompt": prompt, "n_predict": left, "n_probs": top, **GREEDY}
@@ -95,7 +104,7 @@ class Engine:
             if not rows:
                 raise RuntimeError(f"no token after {len(prompt)} tokens")
             for row in rows:
-                found.append([[one["id"], one["logprob"]] for one in row["top_logprobs"]])
+                found.append([(one["id"], one["logprob"]) for one in row["top_logprobs"]])
                 if row["id"] != answer[len(found) - 1]:
                     break
             else:
@@ -104,7 +113,7 @@ class Engine:
         return found, stops
 
 
-def read(asked):
+def read(asked: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that the request asks for."""
     server, name = started(asked)
     engine, prompts = Engine(server), asked["prompts"]
@@ -120,7 +129,7 @@ def read(asked):
     }
 
 
-def main(request, results):
+def main(request: str, results: str) -> int:
     """Answers a request; what goes wrong is the last line on stderr."""
     asked = json.loads(Path(request).read_text(encoding="utf-8"))
     errors = os.fdopen(os.dup(2), "w")
@@ -133,7 +142,7 @@ def main(request, results):
     except ImportError as error:
         print(f"{error}; install it with: pip install 'lora_magic[gguf]'", file=errors)
         return 1
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (whatever it is, its text is what the notebook shows)
         print(error, file=errors)
         return 1
     return 0

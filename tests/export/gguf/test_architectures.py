@@ -69,9 +69,7 @@ CONFIGS: Mapping[str, PreTrainedConfig] = {
     "gemma": GemmaConfig(**GEMMA),
     "gemma2": Gemma2Config(**GEMMA, **WINDOW),
     # One more than six layers, so that one attends to all tokens.
-    "gemma3": Gemma3TextConfig(
-        **{**GEMMA, "num_hidden_layers": 7}, **WINDOW, rope_parameters=BOTH
-    ),
+    "gemma3": Gemma3TextConfig(**{**GEMMA, "num_hidden_layers": 7}, **WINDOW, rope_parameters=BOTH),
 }
 
 #: Of log-probabilities. llama.cpp's GELU reads a table of 16-bit numbers.
