@@ -109,7 +109,9 @@ def answered(model: Any, prompt: list[int]) -> tuple[list[int], list[float]]:
         return_dict_in_generate=True,
     )
     answer = found.sequences[0, len(prompt) :].tolist()
-    scores = [row[0].log_softmax(-1)[one].item() for row, one in zip(found.logits, answer)]
+    scores = [
+        row[0].log_softmax(-1)[one].item() for row, one in zip(found.logits, answer, strict=True)
+    ]
     return answer, scores
 
 
@@ -126,7 +128,7 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Any,
         rows[name] = path, model, prompts
         requests.append({"model": str(path), "prompts": prompts, "tokens": TOKENS, "texts": TEXTS})
     results = asked(folder, requests)
-    return {name: (*row, result) for (name, row), result in zip(rows.items(), results)}
+    return {name: (*row, result) for (name, row), result in zip(rows.items(), results, strict=True)}
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -138,8 +140,9 @@ def test_llama_cpp_answers_as_transformers(name: str, read: Any) -> None:
         answer, scores = answered(model, prompt)
         told = found["answers"][place]
         # llama.cpp ends an answer at an end token.
-        assert told == answer[: len(told)] and (len(told) == TOKENS or told[-1] == 1)
-        own = list(zip(answer, scores))
+        assert told == answer[: len(told)]
+        assert len(told) == TOKENS or told[-1] == 1
+        own = list(zip(answer, scores, strict=True))
         for token, score in found["scores"][place]:
             # Tokens that end in half a character have no score.
             while own[0][0] != token:
@@ -151,7 +154,7 @@ def test_llama_cpp_answers_as_transformers(name: str, read: Any) -> None:
 def test_a_file_has_the_keys_of_its_config(read: Any) -> None:
     fields = GGUFReader(read["gemma2"][0]).fields
     value = {name: field.contents() for name, field in fields.items()}
-    assert value["general.architecture"] == "gemma2" and value["general.file_type"] == 0
+    assert (value["general.architecture"], value["general.file_type"]) == ("gemma2", 0)
     wanted = {
         "context_length": 256,
         "embedding_length": 64,
