@@ -24,7 +24,7 @@ from lora_magic.export.reference import Reference
 from . import adapter, check, modelfile
 from .file import model_bytes, write_model
 from .quantise import chosen
-from .tokenizer import Vocabulary, vocabulary
+from .tokenizer import vocabulary_of
 
 
 class Gguf:
@@ -46,7 +46,7 @@ class Gguf:
                 "--adapter-only, or omit --rank"
             )
         self.bytes(job)
-        _vocabulary(job)
+        vocabulary_of(job)
 
     def bytes(self, job: Job) -> int:
         """The tensors' bytes: the tokenizer adds a few megabytes."""
@@ -60,7 +60,9 @@ class Gguf:
             return adapter.write(job, folder)
         tensors = weights.tensors(job, weights.folded(job))
         path = folder / f"{job.name}.gguf"
-        notes = write_model(path, job.name, _config(job), tensors, _vocabulary(job), format_of(job))
+        notes = write_model(
+            path, job.name, _config(job), tensors, vocabulary_of(job), format_of(job)
+        )
         return (*notes, *modelfile.write(job, folder))
 
     def check(self, job: Job, folder: Path, notebook: Reference) -> Check:
@@ -103,10 +105,3 @@ def _described(job: Job) -> dict[str, Tensor]:
 
 def _config(job: Job) -> Any:
     return job.base.model.config
-
-
-def _vocabulary(job: Job) -> Vocabulary:
-    assert job.form is not None  # a classifier was refused
-    model: Any = job.base.model
-    rows = model.get_input_embeddings().weight.shape[0]
-    return vocabulary(job.base.needs_tokenizer(), rows, job.form)

@@ -21,6 +21,7 @@ from gguf import GGUFWriter, TokenType
 from lora_magic.base.prompt import PromptForm
 from lora_magic.base.tokens import added_ids
 from lora_magic.errors import ExportError, listed
+from lora_magic.export.job import Job
 
 #: What an export that cannot have this tokenizer is told.
 _INSTEAD = "Type: --to merged"
@@ -152,6 +153,14 @@ def vocabulary(tokenizer: Any, rows: int, form: PromptForm) -> Vocabulary:
     space = scheme != "never" and not begun
     scores = _scores(model, rules, rows)
     return Vocabulary("llama", scores=scores, space=space, spaces=spaces, notes=notes, **shared)
+
+
+def vocabulary_of(job: Job) -> Vocabulary:
+    """The vocabulary of a job's base, with a token for each row of its embedding."""
+    assert job.form is not None  # a classifier was refused
+    model: Any = job.base.model
+    embedding = model.get_input_embeddings()
+    return vocabulary(job.base.needs_tokenizer(), embedding.num_embeddings, job.form)
 
 
 def _adds(tokenizer: Any) -> tuple[bool, bool]:
