@@ -17,8 +17,8 @@ from lora_magic import demo, reading
 from lora_magic.adapters.spec import BASE_NAME
 from lora_magic.base import DEMO
 from lora_magic.base.model import BaseModel
-from lora_magic.errors import CommandError, ExportError, LoraMagicError, PromptError
-from lora_magic.export import QUANTISATIONS, card, folder, formats, push, weights
+from lora_magic.errors import ExportError, LoraMagicError, PromptError
+from lora_magic.export import card, folder, formats, push, weights
 from lora_magic.export.job import Job, Options
 from lora_magic.export.receipt import Check, Export
 from lora_magic.export.reference import answered
@@ -54,7 +54,7 @@ def export(
     _ = state.base
     kind = formats.kind_of(to)
     formats.refuse_flags(to, options)
-    _refuse_values(options)
+    formats.check_quantise(options.quantise)
     job = _job(state, name, to, options, prompts, say)
     if job.attached is None and not (kind.merges and not options.adapter_only):
         raise ExportError(
@@ -161,11 +161,6 @@ def _folder(home: Path, job: Job, given: Any) -> Path:
     if given is None:
         return home / "exports" / f"{job.name}-{job.format}"
     return path_of(given, "export")
-
-
-def _refuse_values(options: Options) -> None:
-    if options.quantise is not None and options.quantise not in QUANTISATIONS:
-        raise CommandError(f"--quantise {options.quantise}: expected {', '.join(QUANTISATIONS)}.")
 
 
 def _refuse_memory(job: Job, *, merges: bool, reads: bool) -> None:

@@ -6,5 +6,6 @@ try:
     import gguf  # noqa: F401  # the one place that says what to install
 except ImportError:
     raise ExportError(
-        '--to gguf needs the package gguf, which is not installed; type: %pip install "lora_magic[gguf]"'
+        "--to gguf needs the package gguf, which is not installed; type: "
+        '%pip install "lora_magic[gguf]"'
     ) from None

@@ -31,7 +31,7 @@ from . import modelfile
 from .architectures import architecture_of
 from .quantise import chosen, encoded, file_type, kind_of, stored_bytes
 from .tensors import Names, interleaved
-from .tokenizer import vocabulary
+from .tokenizer import vocabulary_of
 
 
 class Factors(NamedTuple):
@@ -88,10 +88,7 @@ def refuse(job: Job) -> None:
     most, rank = max(ranks(job)), job.options.rank
     if rank is not None and rank < most:
         raise ExportError(f"--rank {rank} is below the adapter's own rank {most}: nothing is cut.")
-    form = job.form
-    assert form is not None  # a classifier was refused
-    rows = job.base.model.get_input_embeddings().weight.shape[0]
-    vocabulary(job.base.needs_tokenizer(), rows, form)
+    vocabulary_of(job)
 
 
 def bytes(job: Job) -> int:

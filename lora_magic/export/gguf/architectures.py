@@ -20,6 +20,16 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from lora_magic.errors import ExportError, listed
 
+#: What llama.cpp assumes of yarn for these architectures, whose keys for it are not read.
+_YARN = {
+    "beta_fast": 32,
+    "beta_slow": 1,
+    "truncate": True,
+    "attention_factor": None,
+    "mscale": None,
+    "mscale_all_dim": None,
+}
+
 #: A key's value; GGUF stores whole numbers as uint32, others as float32.
 Value = int | float | str
 
@@ -182,8 +192,6 @@ def _rope_keys(config: Any) -> dict[str, Value]:
         found["rope.scaling.original_context_length"] = int(
             rope.get("original_max_position_embeddings") or config.max_position_embeddings
         )
-        found["rope.scaling.yarn_beta_fast"] = float(rope.get("beta_fast") or 32)
-        found["rope.scaling.yarn_beta_slow"] = float(rope.get("beta_slow") or 1)
     return found
 
 
@@ -231,11 +239,9 @@ def _rope_faults(config: Any, architecture: Architecture) -> Iterator[str]:
     kind = _kind(rope)
     if kind not in architecture.ropes:
         yield f"rope_type {kind}, expected {listed(architecture.ropes)}"
-    for name in ("attention_factor", "mscale", "mscale_all_dim"):
-        if kind == "yarn" and rope.get(name) is not None:
-            yield f"{name} {rope[name]} of yarn"
-    if kind == "yarn" and not rope.get("truncate", True):
-        yield "yarn without truncate"
+    for name, assumed in _YARN.items() if kind == "yarn" else ():
+        if (value := rope.get(name)) not in (None, assumed):
+            yield f"{name} {value} of yarn, expected {assumed}"
     if rope.get("partial_rotary_factor", 1.0) != 1.0:
         yield f"partial_rotary_factor {rope['partial_rotary_factor']}"
     if head_size(config) % 2:

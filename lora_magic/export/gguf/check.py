@@ -39,6 +39,7 @@ from . import adapter
 from .arithmetic import LlamaCpp
 from .quantise import chosen
 from .texts import texts
+from .tokenizer import vocabulary_of
 
 #: How far log-probabilities may be apart where rounding is no reason.
 LIMIT = 1e-4
@@ -74,7 +75,7 @@ def check(job: Job, folder: Path, notebook: Reference) -> Check:
     form, tokenizer = job.form, job.base.needs_tokenizer()
     if form is None:
         raise ExportError("--to gguf: llama.cpp reads no classifier; type: --to merged")
-    probes = texts(tokenizer.all_special_tokens)
+    probes = vocabulary_of(job).comparable(texts(tokenizer.all_special_tokens))
     with tempfile.TemporaryDirectory(prefix="lora_magic-") as room:
         found = _read(_request(job, form, folder, Path(room), notebook, probes), folder)
     refuse_other_tokens(notebook, found)

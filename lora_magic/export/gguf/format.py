@@ -10,16 +10,21 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from lora_magic.base.quantise import quantised_bits
 from lora_magic.errors import ExportError
 from lora_magic.export import weights
 from lora_magic.export.job import Job
+from lora_magic.export.merged import refuse_unmerged
 from lora_magic.export.receipt import Check
 from lora_magic.export.reference import Reference
 
 from . import adapter, check, modelfile
 from .file import model_bytes, write_model
 from .quantise import chosen
-from .tokenizer import Vocabulary, vocabulary
+from .tokenizer import vocabulary_of
 
 
 class Gguf:
@@ -32,20 +37,22 @@ class Gguf:
                 "--to gguf: llama.cpp runs no classifier of transformers; type: --to merged"
             )
         if job.options.adapter_only:
-            return adapter.refuse(job)
+            adapter.refuse(job)
+            return
+        refuse_unmerged(job)
         if job.options.rank is not None:
             raise ExportError(
                 f"--rank {job.options.rank} is for an adapter alone; type: --to gguf "
                 "--adapter-only, or omit --rank"
             )
         self.bytes(job)
-        _vocabulary(job)
+        vocabulary_of(job)
 
     def bytes(self, job: Job) -> int:
         """The tensors' bytes: the tokenizer adds a few megabytes."""
         if job.options.adapter_only:
             return adapter.bytes(job)
-        return model_bytes(_config(job), weights.tensors(job, {}), format_of(job))
+        return model_bytes(_config(job), _described(job), format_of(job))
 
     def write(self, job: Job, folder: Path) -> tuple[str, ...]:
         """NAME.gguf, and Ollama's `Modelfile` beside it."""
@@ -53,7 +60,9 @@ class Gguf:
             return adapter.write(job, folder)
         tensors = weights.tensors(job, weights.folded(job))
         path = folder / f"{job.name}.gguf"
-        notes = write_model(path, job.name, _config(job), tensors, _vocabulary(job), format_of(job))
+        notes = write_model(
+            path, job.name, _config(job), tensors, vocabulary_of(job), format_of(job)
+        )
         return (*notes, *modelfile.write(job, folder))
 
     def check(self, job: Job, folder: Path, notebook: Reference) -> Check:
@@ -78,11 +87,21 @@ def format_of(job: Job) -> str:
     return chosen(job.options.quantise, job.base.dtype)
 
 
+def _described(job: Job) -> dict[str, Tensor]:
+    """The base's tensors; of quantised layers the shapes alone, as nothing is dequantised yet."""
+    found = weights.tensors(job, {})
+    for path in job.slots.paths():
+        layer: Any = job.slots.original(path)
+        if quantised_bits(layer):
+            for name in [
+                name for name in found if name.rpartition(".")[0] in (path, f"{path}.weight")
+            ]:
+                if name != f"{path}.bias":
+                    del found[name]
+            shape = (layer.out_features, layer.in_features)
+            found[f"{path}.weight"] = torch.empty(shape, device="meta")
+    return found
+
+
 def _config(job: Job) -> Any:
     return job.base.model.config
-
-
-def _vocabulary(job: Job) -> Vocabulary:
-    assert job.form is not None  # a classifier was refused
-    rows = job.base.model.get_input_embeddings().weight.shape[0]
-    return vocabulary(job.base.needs_tokenizer(), rows, job.form)

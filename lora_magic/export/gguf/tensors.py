@@ -87,7 +87,8 @@ def interleaved(rows: Tensor, heads: int) -> Tensor:
 
     Rotary pairs are (i, i + h/2) in transformers and (2i, 2i + 1) here.
     """
-    return rows.unflatten(0, (heads, 2, -1)).transpose(1, 2).flatten(0, 2)
+    halves = rows.reshape(heads, 2, rows.shape[0] // heads // 2, *rows.shape[1:])
+    return halves.transpose(1, 2).reshape(rows.shape)
 
 
 def placed(
@@ -119,8 +120,8 @@ def _place(path: str, tensor: Tensor, names: Names) -> Placed:
         )
     if path == _HEAD and architecture.tied:
         raise ExportError(
-            f"--to gguf: llama.cpp's {architecture.name} has no head of its own, and lm_head differs "
-            "from the embedding here; type: --to merged"
+            f"--to gguf: llama.cpp's {architecture.name} has no head of its own, and this lm_head "
+            "differs from the embedding; type: --to merged"
         )
     shift = architecture.norm_shift if module.endswith("norm") else 0.0
     return Placed(f"{names.module(module)}.{part}", tensor, names.heads(module), shift)

@@ -11,19 +11,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from unicodedata import normalize
 
 from gguf import GGUFWriter, TokenType
 
 from lora_magic.base.prompt import PromptForm
 from lora_magic.base.tokens import added_ids
 from lora_magic.errors import ExportError, listed
+from lora_magic.export.job import Job
 
 #: What an export that cannot have this tokenizer is told.
 _INSTEAD = "Type: --to merged"
 _SPACE = "\u2581"
+#: Tokens that are found in a text before anything is joined.
+_IN_TEXT = (TokenType.CONTROL, TokenType.USER_DEFINED, TokenType.UNKNOWN)
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
 
@@ -73,6 +77,29 @@ class Vocabulary:
     add_eos: bool = False
     template: str | None = None
     notes: tuple[str, ...] = ()
+    #: Where a text is not read alike: `comparable` leaves that out.
+    composes: bool = False
+    spaces: str = ""
+
+    def comparable(self, texts: Iterable[str]) -> tuple[str, ...]:
+        """The texts, or the nearest ones, that llama.cpp reads as the tokenizer does.
+
+        Without what `notes` says: accents are composed, and where spaces are put otherwise, texts
+        follow the beginning token, or have no space or special token where it matters.
+        """
+        found = [normalize("NFC", text) if self.composes else text for text in texts]
+        if self.spaces == "first" and not self.space:
+            begin = self.tokens[self.special["bos"]]
+            return tuple(begin + text for text in found)
+        if self.spaces:
+            pairs = zip(self.tokens, self.types, strict=True)
+            special = [token for token, kind in pairs if kind in _IN_TEXT]
+            return tuple(
+                text
+                for text in found
+                if not text.startswith(" ") and not any(one in text for one in special)
+            )
+        return tuple(found)
 
     def write(self, writer: GGUFWriter) -> None:
         """Add the keys `tokenizer.*`."""
@@ -103,29 +130,48 @@ def vocabulary(tokenizer: Any, rows: int, form: PromptForm) -> Vocabulary:
     model = rules["model"]
     _check_model(model)
     tokens, types = _tokens(rules, rows)
-    before, after = added_ids(tokenizer, "a")
-    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
-    if before not in ([], [bos]) or after not in ([], [eos]):
-        raise ExportError(
-            f"--to gguf: the tokenizer adds {before + after} to a text, and llama.cpp only a "
-            f"beginning and an end token. {_INSTEAD}"
-        )
+    begins, ends = _adds(tokenizer)
     shared: dict[str, Any] = {
         "tokens": tokens,
         "types": types,
         "special": _special(tokenizer, model, form),
-        "add_bos": bool(before),
-        "add_eos": bool(after),
+        "add_bos": begins,
+        "add_eos": ends,
         "template": _template(tokenizer),
     }
     notes = _added_notes(rules)
-    if model.get("byte_fallback"):
-        space, more = _space(rules)
-        scores = _scores(model, rules, len(tokens))
-        return Vocabulary("llama", scores=scores, space=space, notes=(*notes, *more), **shared)
-    pre, more = _pre(rules)
-    merges = tuple(merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"])
-    return Vocabulary("gpt2", pre=pre, merges=merges, notes=(*notes, *more), **shared)
+    if not model.get("byte_fallback"):
+        pre, composes = _pre(rules)
+        merges = tuple(one if isinstance(one, str) else " ".join(one) for one in model["merges"])
+        notes += (_DECOMPOSED,) if composes else ()
+        return Vocabulary("gpt2", pre=pre, merges=merges, composes=composes, notes=notes, **shared)
+    scheme = _space(rules)
+    # "first" puts no space after a special token, and chat templates begin with one.
+    begun = scheme == "first" and form.kind == "chat" and "bos" in shared["special"]
+    if spaces := scheme if scheme in _SPACES else "":
+        notes += (_BEGUN if begun else _SPACES[spaces],)
+    space = scheme != "never" and not begun
+    scores = _scores(model, rules, rows)
+    return Vocabulary("llama", scores=scores, space=space, spaces=spaces, notes=notes, **shared)
+
+
+def vocabulary_of(job: Job) -> Vocabulary:
+    """The vocabulary of a job's base, with a token for each row of its embedding."""
+    assert job.form is not None  # a classifier was refused
+    model: Any = job.base.model
+    embedding = model.get_input_embeddings()
+    return vocabulary(job.base.needs_tokenizer(), embedding.num_embeddings, job.form)
+
+
+def _adds(tokenizer: Any) -> tuple[bool, bool]:
+    """Does the tokenizer put a beginning token before a text, and an end token after it?"""
+    before, after = added_ids(tokenizer, "a")
+    if before not in ([], [tokenizer.bos_token_id]) or after not in ([], [tokenizer.eos_token_id]):
+        raise ExportError(
+            f"--to gguf: the tokenizer adds {before + after} to a text, and llama.cpp only a "
+            f"beginning and an end token. {_INSTEAD}"
+        )
+    return bool(before), bool(after)
 
 
 def _rules(tokenizer: Any) -> dict[str, Any]:
@@ -223,8 +269,11 @@ def _steps(rules: Any) -> list[dict[str, Any]]:
     return list(inner) if rules["type"] == "Sequence" else [rules]
 
 
-def _pre(rules: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
-    """The name of a byte-level pre-tokenizer, and notes."""
+_DECOMPOSED = "llama.cpp does not compose accents (NFC): decomposed ones get other tokens"
+
+
+def _pre(rules: Mapping[str, Any]) -> tuple[str, bool]:
+    """The name of a byte-level pre-tokenizer, and whether accents are composed before it."""
     steps = tuple(_step(step) for step in _steps(rules["pre_tokenizer"]))
     whole = bool(rules["model"].get("ignore_merges"))
     if (name := _NAMES.get((steps, whole))) is None:
@@ -240,9 +289,7 @@ def _pre(rules: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
             f"--to gguf: the tokenizer's normalizer {' + '.join(kinds)} is one that llama.cpp "
             f"lacks. {_INSTEAD}"
         )
-    if not kinds:
-        return name, ()
-    return name, ("llama.cpp does not compose accents (NFC): decomposed ones get other tokens",)
+    return name, bool(kinds)
 
 
 def _step(step: Mapping[str, Any]) -> str:
@@ -260,22 +307,34 @@ def _step(step: Mapping[str, Any]) -> str:
     return f"{step['type']}({listed(settings)})"
 
 
-def _space(rules: Mapping[str, Any]) -> tuple[bool, tuple[str, ...]]:
-    """Is a space put before a text? For SentencePiece's BPE; and notes."""
+_SPACES = {
+    "always": "llama.cpp also puts a space before a text that begins with one",
+    "first": "llama.cpp also puts a space before a text that begins with one, and after each "
+    "special token",
+}
+_BEGUN = "llama.cpp puts no space before a text that does not begin with a special token"
+
+
+def _space(rules: Mapping[str, Any]) -> str:
+    """When SentencePiece's BPE puts a space before a text.
+
+    "prepended" is what llama.cpp does: before every text between special tokens; "never". Under
+    "always" and "first" (before the first text only) none is put before another space.
+    """
     replace = {"type": "Replace", "pattern": {"String": " "}, "content": _SPACE}
     prepend = {"type": "Prepend", "prepend": _SPACE}
     split = {"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious"}
     normal, before = _steps(rules["normalizer"]), _steps(rules["pre_tokenizer"])
     if normal == [prepend, replace] and not before:
-        return True, ()
+        return "prepended"
     # After the normalizer there is no space to split at.
     if normal == [replace] and (not before or before == [{**split, "invert": False}]):
-        return False, ()
+        return "never"
     if not normal and len(before) == 1 and before[0]["type"] == "Metaspace":
         step = before[0]
-        scheme = step.get("prepend_scheme")
+        scheme = str(step.get("prepend_scheme"))
         if step.get("replacement") == _SPACE and not step.get("split", True):
-            return scheme != "never", _SPACE_NOTES.get(str(scheme), ())
+            return scheme
     kinds = [step["type"] for step in (*normal, *before)]
     raise ExportError(
         f"--to gguf: the tokenizer's {' + '.join(kinds) or 'lack of rules for spaces'} is not what "
@@ -283,17 +342,7 @@ def _space(rules: Mapping[str, Any]) -> tuple[bool, tuple[str, ...]]:
     )
 
 
-_SPACE_NOTES = {
-    "always": ("llama.cpp also puts a space before a text that begins with one",),
-    "first": (
-        "llama.cpp also puts a space before a text that begins with one, or follows a special token",
-    ),
-}
-
-
-def _scores(
-    model: Mapping[str, Any], rules: Mapping[str, Any], rows: int
-) -> tuple[float, ...]:
+def _scores(model: Mapping[str, Any], rules: Mapping[str, Any], rows: int) -> tuple[float, ...]:
     """SentencePiece's scores: minus the rank of the first merge that makes a token.
 
     It joins the two neighbours whose union has the highest score, BPE the pair of the lowest rank.
