@@ -217,17 +217,20 @@ def _row(
             f"{int(apart.argmax()) + 1}, {MEASURE} are {figures(off)} apart, expected at most "
             f"{figures(expected.limit)}; nothing was kept."
         )
-    tie = _ties(wanted, given, expected.limit)
-    if isinstance(tie, int):
+    if (wrong := _wrong(wanted, given, expected.limit)) is not None:
         raise ExportError(
-            f"{found.reader} answers {prompt} with another token {tie + 1} ({given[tie]}, expected "
-            f"{int(wanted[tie].argmax())}); nothing was kept."
+            f"{found.reader} answers {prompt} with another token {wrong + 1} ({given[wrong]}, "
+            f"expected {int(wanted[wrong].argmax())}); nothing was kept."
         )
-    here = _own(notebook.logits[place].double().log_softmax(-1), answer)
-    difference = _largest(here - read)
-    at = next((n + 1 for n, (a, b) in enumerate(zip(answer, given, strict=True)) if a != b), None)
-    why = (tie or _why(job)) if at or difference > LIMIT else ""
-    row = PromptCheck(notebook.prompts[place], len(answer), at is None, difference, at, why)
+    here = notebook.logits[place].double().log_softmax(-1)
+    difference = _largest(_own(here, answer) - read)
+    at = next((n for n, (a, b) in enumerate(zip(answer, given, strict=True)) if a != b), None)
+    why = _why(job) if at is not None or difference > LIMIT else ""
+    if at is not None:
+        gap = float(here[at, answer[at]] - here[at, given[at]])
+        why += f", and token {at + 1} was {figures(gap)} above the other here"
+    first = None if at is None else at + 1
+    row = PromptCheck(notebook.prompts[place], len(answer), at is None, difference, first, why)
     return row, off
 
 
@@ -247,16 +250,10 @@ def _scored(rows: Sequence[Sequence[tuple[int, float]]], answer: Sequence[int]) 
     )
 
 
-def _ties(wanted: Tensor, given: Sequence[int], limit: float) -> str | int:
-    """Says if two tokens are too close to tell which is greedy; the first token that is wrong."""
-    said = ""
-    for at, token in enumerate(given):
-        gap = float(wanted[at].max() - wanted[at, token])
-        if gap >= 2 * limit:
-            return at
-        if gap > 0:
-            said = f"two tokens tie, {figures(gap)} apart"
-    return said
+def _wrong(wanted: Tensor, given: Sequence[int], limit: float) -> int | None:
+    """The first token that is not greedy; two that are closer than twice the limit are a tie."""
+    gaps = (float(row.max() - row[token]) for row, token in zip(wanted, given, strict=True))
+    return next((at for at, gap in enumerate(gaps) if gap >= 2 * limit), None)
 
 
 def _why(job: Job) -> str:

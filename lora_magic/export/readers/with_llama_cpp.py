@@ -32,7 +32,16 @@ from typing import Any
 OPEN = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 #: The likeliest token, without a penalty for those that came before.
-GREEDY = {"temperature": 0, "samplers": ["top_k"], "top_k": 1, "cache_prompt": False}
+GREEDY = {
+    "temperature": 0,
+    "samplers": ["top_k"],
+    "top_k": 1,
+    "cache_prompt": False,
+    "return_tokens": True,
+}
+
+#: (id, log-probability) of the likeliest tokens in one place.
+Scores = list[tuple[int, float]]
 
 
 def started(asked: Mapping[str, Any]) -> tuple[Any, str]:
@@ -89,28 +98,44 @@ class Engine:
 
     def scores(
         self, ids: Sequence[int], answer: Sequence[int], top: int
-    ) -> tuple[list[list[tuple[int, float]]], list[int]]:
-        """The likeliest tokens after each one of `answer`, and where the engine ends it.
+    ) -> tuple[list[Scores], list[int]]:
+        """The likeliest tokens in the place of each one of `answer`, and where the engine ends it.
 
         The engine answers until it chooses another token, and is asked again after the right one.
         """
-        found: list[list[tuple[int, float]]] = []
+        found: list[Scores] = []
         stops: list[int] = []
-        while len(found) < len(answer):
-            prompt, left = [*ids, *answer[: len(found)]], len(answer) - len(found)
-            asked = {"prompt": prompt, "n_predict": left, "n_probs": top, **GREEDY}
-            given = self.ask("/completion", **asked)
-            rows = given["completion_probabilities"][:left]
-            if not rows:
-                raise RuntimeError(f"no token after {len(prompt)} tokens")
-            for row in rows:
-                found.append([(one["id"], one["logprob"]) for one in row["top_logprobs"]])
-                if row["id"] != answer[len(found) - 1]:
+        while (done := len(found)) < len(answer):
+            prompt, left = [*ids, *answer[:done]], len(answer) - done
+            given = self.ask("/completion", prompt=prompt, n_predict=left, n_probs=top, **GREEDY)
+            rows, tokens = given["completion_probabilities"], given["tokens"]
+            for row, token in zip(rows, tokens[:left], strict=False):
+                # The first byte of a character has no row: what follows is the last byte's.
+                if row["id"] != token:
+                    break
+                found.append(scores_of(row))
+                if token != answer[len(found) - 1]:
                     break
             else:
-                if given["stop_type"] == "eos":
+                if given["stop_type"] == "eos" and len(found) - done == len(tokens):
                     stops.append(len(found))
+            if len(found) == done:
+                found.append(self.next(prompt, top))
         return found, stops
+
+    def next(self, prompt: Sequence[int], top: int) -> Scores:
+        """The likeliest next tokens, also where the likeliest is a part of a character.
+
+        Scores are those before a bias is added, and the bias chooses a whole character.
+        """
+        bias = [[self.ids("a", False)[-1], 1000.0]]
+        asked = {"prompt": prompt, "n_predict": 1, "n_probs": top, "logit_bias": bias, **GREEDY}
+        return scores_of(self.ask("/completion", **asked)["completion_probabilities"][0])
+
+
+def scores_of(row: Mapping[str, Any]) -> Scores:
+    """(id, log-probability) of the likeliest tokens in one place, the likeliest first."""
+    return [(one["id"], one["logprob"]) for one in row["top_logprobs"]]
 
 
 def read(asked: Mapping[str, Any]) -> dict[str, Any]:
