@@ -21,7 +21,7 @@ from lora_magic.errors import ExportError, LoraMagicError, PromptError
 from lora_magic.export import card, folder, formats, push, weights
 from lora_magic.export.job import Job, Options
 from lora_magic.export.receipt import Check, Export
-from lora_magic.export.reference import answered
+from lora_magic.export.reference import Reference, answered
 from lora_magic.numbers import size
 from lora_magic.paths import path_of, quoted
 
@@ -75,6 +75,7 @@ def export(
         say(f"answering {len(job.prompts)} prompts here …")
         context = queries.usable_context(state, [job.name])
         notebook = answered(job.base, job.slots, job.modules, job.form, job.prompts, context)
+        _refuse_broken(job, notebook)
     checks: list[Check] = []
     notes: list[str] = []
 
@@ -125,6 +126,8 @@ def _prompts(state: SessionState, name: str, given: Sequence[str] | None) -> tup
     """
     if given is not None:
         texts = list(dict.fromkeys(given))
+        if not texts:
+            raise PromptError("--prompts: no prompt in it; expected at least one text.")
         for text in texts:
             _fit(state, name, text)
         return tuple(texts)
@@ -161,6 +164,17 @@ def _folder(home: Path, job: Job, given: Any) -> Path:
     if given is None:
         return home / "exports" / f"{job.name}-{job.format}"
     return path_of(given, "export")
+
+
+def _refuse_broken(job: Job, notebook: Reference) -> None:
+    """Raise `ExportError` for an adapter without finite logits: it would be read as such."""
+    pairs = zip(notebook.logits, notebook.prompts, strict=True)
+    for logits, prompt in pairs:
+        if not logits.numel() or not bool(logits.isfinite().all()):
+            raise ExportError(
+                f"{job.name} answers {prompt[:40]!r} with NaN or infinity; train it again with a "
+                f"smaller --lr, or type: %lora export {job.name} --to {job.format} --unchecked"
+            )
 
 
 def _refuse_memory(job: Job, *, merges: bool, reads: bool) -> None:
