@@ -58,8 +58,7 @@ def export(
     job = _job(state, name, to, options, prompts, say)
     if job.attached is None and not (kind.merges and not options.adapter_only):
         raise ExportError(
-            f"export base --to {to}: the base has no adapter to write; type: %lora export base "
-            "--to merged"
+            f"export base --to {to}: the base has no adapter to write; use --to merged or --to gguf."
         )
     form = formats.format_of(to)
     form.refuse(job)
@@ -112,7 +111,7 @@ def _job(
 ) -> Job:
     base = state.base
     base.needs_tokenizer()
-    attached = None if name == BASE_NAME else state.named_or_active(name, "export")
+    attached = None if name == BASE_NAME else state.named_or_active(name, f"export --to {to}")
     called = BASE_NAME if attached is None else attached.name
     form = None if base.task.classifies else state.form_of(called)
     chosen = _prompts(state, called, prompts)
@@ -171,10 +170,10 @@ def _refuse_broken(job: Job, notebook: Reference) -> None:
     pairs = zip(notebook.logits, notebook.prompts, strict=True)
     for logits, prompt in pairs:
         if not logits.numel() or not bool(logits.isfinite().all()):
-            raise ExportError(
-                f"{job.name} answers {prompt[:40]!r} with NaN or infinity; train it again with a "
-                f"smaller --lr, or type: %lora export {job.name} --to {job.format} --unchecked"
-            )
+            way = "load it with another --dtype"
+            if job.attached is not None:
+                way = "train it again with a smaller --lr, or type: %lora detach NAME"
+            raise ExportError(f"{job.name} answers {prompt[:40]!r} with NaN or infinity; {way}")
 
 
 def _refuse_memory(job: Job, *, merges: bool, reads: bool) -> None:

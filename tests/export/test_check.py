@@ -102,7 +102,7 @@ def test_the_logits_alone_find_a_module_that_was_left_out(
     monkeypatch.setattr(merged, "refuse_other_tensors", lambda *_: None)
     session.attach("one", rank=2)
     changed(session, "one")
-    with pytest.raises(ExportError, match="reads what was written otherwise .* apart, expected"):
+    with pytest.raises(ExportError, match=r"reads what was written otherwise .* apart, expected"):
         session.export("one", "out/there", to="merged", prompts=PROMPTS)
 
 

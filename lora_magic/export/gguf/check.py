@@ -13,6 +13,7 @@ writes nothing but a base in a temporary folder, for an adapter alone.
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -33,12 +34,12 @@ from lora_magic.export.process import ReadBack, read_back
 from lora_magic.export.receipt import Check, PromptCheck
 from lora_magic.export.reference import Reference, replayed
 from lora_magic.export.weights import folded
-from lora_magic.numbers import figures
+from lora_magic.numbers import figures, size
 
 from . import adapter
 from .arithmetic import LlamaCpp
 from .quantise import chosen
-from .texts import texts
+from .texts import COUNT, texts
 from .tokenizer import vocabulary_of
 
 #: How far log-probabilities may be apart where rounding is no reason.
@@ -86,7 +87,10 @@ def check(job: Job, folder: Path, notebook: Reference) -> Check:
         row, off = _row(job, notebook, expected, found, place)
         rows.append(row)
         worst = max(worst, off)
-    notes = (f"{len(probes)} texts have the same token ids", *_notes(job, form, notebook, found))
+    notes = (
+        f"{len(probes)} of {COUNT} texts were compared, and have the same token ids",
+        *_notes(job, form, notebook, found),
+    )
     seconds = time.perf_counter() - begin
     return Check(found.reader, MEASURE, tuple(rows), worst, expected.limit, notes, seconds)
 
@@ -125,14 +129,21 @@ def _request(
 
 
 def _base_file(job: Job, room: Path) -> Path:
-    """The base alone as GGUF, in the adapter's own format."""
-    from .format import Gguf
+    """The base alone as GGUF, in the adapter's own number format."""
+    from .format import Gguf  # which imports this file
 
-    job.say("writing the base for llama.cpp…")
     options = Options(quantise=chosen(job.options.quantise, job.base.dtype))
+    base, format = replace(job, name="base", attached=None, options=options), Gguf()
+    needed, free = format.bytes(base), shutil.disk_usage(room).free
+    if needed > free:
+        raise ExportError(
+            f"--adapter-only is checked over the base's own GGUF file, {size(needed)}, and "
+            f"{room.parent} has {size(free)} free; free some, or type: --unchecked"
+        )
+    job.say(f"writing the base for llama.cpp, {size(needed)}…")
     folder = room / "base"
     folder.mkdir()
-    Gguf().write(replace(job, name="base", attached=None, options=options), folder)
+    format.write(base, folder)
     (file,) = folder.glob("*.gguf")
     return file
 
@@ -226,9 +237,6 @@ def _row(
     difference = _largest(_own(here, answer) - read)
     at = next((n for n, (a, b) in enumerate(zip(answer, given, strict=True)) if a != b), None)
     why = _why(job) if at is not None or difference > LIMIT else ""
-    if at is not None:
-        gap = float(here[at, answer[at]] - here[at, given[at]])
-        why += f", and token {at + 1} was {figures(gap)} above the other here"
     first = None if at is None else at + 1
     row = PromptCheck(notebook.prompts[place], len(answer), at is None, difference, first, why)
     return row, off

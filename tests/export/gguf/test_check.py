@@ -1,0 +1,236 @@
+"""llama.cpp against the notebook: what is right passes, and each way to be wrong is named.
+
+llama.cpp runs in a process of its own and shares no code with the writer or with the session.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gguf
+import pytest
+import torch
+
+from lora_magic.errors import ExportError
+from lora_magic.export.gguf import adapter, check, tensors
+from lora_magic.export.gguf.format import Gguf
+from lora_magic.state.session import Session
+
+from .jobs import checked, job, trained
+
+Patch = pytest.MonkeyPatch
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[Session]:
+    with trained() as made:
+        yield made
+
+
+@pytest.mark.parametrize("adapter_only", [False, True])
+def test_llama_cpp_answers_as_the_notebook_does(
+    session: Session, tmp_path: Path, adapter_only: bool
+) -> None:
+    one = job(session, adapter_only=adapter_only)
+    Gguf().refuse(one)
+    Gguf().write(one, tmp_path)
+    found = checked(one, tmp_path)
+    assert (found.same, len(found.prompts)) == (10, 10)
+    assert found.worst < 1e-4 and found.limit == 1e-4 and found.difference < 1e-4
+    assert found.measure == "log-probabilities" and "llama.cpp" in found.reader
+    assert found.notes == ("50 of 50 texts were compared, and have the same token ids",)
+
+
+@pytest.mark.parametrize(("quantise", "most"), [("f16", 0.01), ("q8_0", 0.5)])
+@pytest.mark.parametrize("adapter_only", [False, True])
+def test_what_rounding_costs_is_measured_and_said(
+    session: Session, tmp_path: Path, quantise: str, most: float, adapter_only: bool
+) -> None:
+    one = job(session, prompts=3, quantise=quantise, adapter_only=adapter_only)
+    Gguf().write(one, tmp_path)
+    found = checked(one, tmp_path)
+    assert 1e-4 < found.worst <= found.limit < most
+    assert all(row.why == f"rounding to {quantise}" for row in found.prompts)
+
+
+def test_a_check_changes_nothing_in_the_session(session: Session, tmp_path: Path) -> None:
+    before, mode = session.active, torch.is_grad_enabled()
+    one = job(session, prompts=1, adapter_only=True)
+    Gguf().write(one, tmp_path)
+    checked(one, tmp_path)
+    assert session.active == before and torch.is_grad_enabled() is mode and session.verify()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["Modelfile", "pirate.gguf"]
+
+
+def no_permutation(patch: Patch) -> None:
+    patch.setattr(tensors, "interleaved", lambda rows, heads: rows)
+    patch.setattr(adapter, "interleaved", lambda rows, heads: rows)
+
+
+def other_words(patch: Patch) -> None:
+    write = gguf.GGUFWriter.add_tokenizer_pre
+    patch.setattr(gguf.GGUFWriter, "add_tokenizer_pre", lambda self, _: write(self, "falcon"))
+
+
+def unknown_words(patch: Patch) -> None:
+    write = gguf.GGUFWriter.add_tokenizer_pre
+    patch.setattr(gguf.GGUFWriter, "add_tokenizer_pre", lambda self, _: write(self, "klingon"))
+
+
+def no_types(patch: Patch) -> None:
+    patch.setattr(gguf.GGUFWriter, "add_token_types", lambda self, types: None)
+
+
+def no_scale(patch: Patch) -> None:
+    found = adapter.factors
+
+    def bare(one: Any) -> Any:
+        low = {path: adapter.low_rank_of(layer) for path, layer in one.modules.items()}
+        return {
+            path: adapter.Factors(factors.down, factors.up / low[path].scale)  # type: ignore[union-attr]  # a LoRA
+            for path, factors in found(one).items()
+        }
+
+    patch.setattr(adapter, "factors", bare)
+
+
+def other_shape(patch: Patch) -> None:
+    found = adapter.factors
+    patch.setattr(
+        adapter,
+        "factors",
+        lambda one: {
+            path: adapter.Factors(factors.down[:, 1:], factors.up)
+            for path, factors in found(one).items()
+        },
+    )
+
+
+OTHERWISE = "reads what was written otherwise than it is here: for '"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "options", "named"),
+    [
+        (no_permutation, {}, OTHERWISE),
+        (no_permutation, {"adapter_only": True}, OTHERWISE),
+        (no_permutation, {"adapter_only": True, "quantise": "q8_0"}, OTHERWISE),
+        (no_scale, {"adapter_only": True}, OTHERWISE),
+        (other_shape, {"adapter_only": True}, "blk.0.attn_q.weight' has incorrect shape"),
+        (other_words, {}, "reads the text '"),
+        (unknown_words, {}, "unknown pre-tokenizer type: 'klingon'"),
+        (no_types, {}, "as other tokens than this tokenizer, from token 1 on"),
+    ],
+)
+def test_a_file_that_is_written_wrong_is_refused_and_named(
+    session: Session,
+    tmp_path: Path,
+    wrong: Callable[[Patch], None],
+    options: dict[str, Any],
+    named: str,
+) -> None:
+    one = job(session, prompts=3, **options)
+    with pytest.MonkeyPatch.context() as patch:
+        wrong(patch)
+        Gguf().write(one, tmp_path)
+    with pytest.raises(ExportError) as error:
+        checked(one, tmp_path)
+    assert named in str(error.value) and "\n" not in str(error.value)
+
+
+def test_greedy_tokens_alone_miss_a_permutation_that_is_left_out(
+    session: Session, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    state = session._state.attached["pirate"]
+    small = {name: value.clone() for name, value in state.state().items()}
+    one = job(session, adapter_only=True)
+    with pytest.MonkeyPatch.context() as patch:
+        for layer in state.replacements.values():
+            patch.setitem(layer.scaling, next(iter(layer.scaling)), 0.02)  # type: ignore[arg-type, union-attr]  # PEFT's
+        no_permutation(patch)
+        Gguf().write(one, tmp_path)
+        patch.undo()
+        for layer in state.replacements.values():
+            patch.setitem(layer.scaling, next(iter(layer.scaling)), 0.02)  # type: ignore[arg-type, union-attr]  # PEFT's
+        with pytest.raises(ExportError, match=OTHERWISE):
+            checked(one, tmp_path)
+        patch.setattr(check, "LIMIT", 1e9)
+        assert checked(one, tmp_path).same >= 9
+    assert all(torch.equal(value, small[name]) for name, value in state.state().items())
+
+
+def test_another_adapters_tensors_are_noticed(session: Session, tmp_path: Path) -> None:
+    Gguf().write(job(session, "formal", adapter_only=True), tmp_path)
+    with pytest.raises(ExportError, match=OTHERWISE):
+        checked(job(session, "pirate", prompts=3, adapter_only=True), tmp_path)
+
+
+@pytest.mark.parametrize("adapter_only", [False, True])
+@pytest.mark.parametrize(
+    ("harm", "named"),
+    [
+        (lambda whole: whole[: len(whole) // 2], "not within the file bounds"),
+        (lambda whole: b"no model " * 99, "invalid magic characters"),
+        (lambda whole: b"", "cannot read pirate.gguf"),
+    ],
+)
+def test_a_file_that_is_cut_or_is_none_is_named(
+    session: Session, tmp_path: Path, harm: Callable[[bytes], bytes], named: str, adapter_only: bool
+) -> None:
+    one = job(session, prompts=1, adapter_only=adapter_only)
+    Gguf().write(one, tmp_path)
+    file = tmp_path / "pirate.gguf"
+    file.write_bytes(harm(file.read_bytes()))
+    with pytest.raises(ExportError, match=named):
+        checked(one, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("library", "named"),
+    [
+        ("raise ImportError(\"No module named 'xllamacpp'\")", r"pip install .*lora_magic\[gguf\]"),
+        ("import os; os.abort()", "signal 6"),
+        (
+            "import os; os.write(2, b'ggml.c:1: GGML_ASSERT(a == b) failed\\n'); os.abort()",
+            r"GGML_ASSERT\(a == b\) failed",
+        ),
+    ],
+)
+def test_an_engine_that_is_missing_or_dies_is_one_line(
+    session: Session, tmp_path: Path, monkeypatch: Patch, library: str, named: str
+) -> None:
+    one = job(session, prompts=1)
+    Gguf().write(one, tmp_path)
+    instead = tmp_path / "libraries"
+    instead.mkdir()
+    (instead / "xllamacpp.py").write_text(library)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(instead), os.environ["PYTHONPATH"]]))
+    with pytest.raises(ExportError, match=named) as error:
+        checked(one, tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_template_that_llama_cpp_lacks_is_said(
+    session: Session, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    monkeypatch.setattr(gguf.GGUFWriter, "add_chat_template", lambda self, text: None)
+    one = job(session, prompts=1)
+    Gguf().write(one, tmp_path)
+    assert any("chat endpoint does not read" in note for note in checked(one, tmp_path).notes)
+
+
+def test_a_disk_without_room_for_the_base_is_said(
+    session: Session, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    one = job(session, prompts=1, adapter_only=True)
+    Gguf().write(one, tmp_path)
+    monkeypatch.setattr(check.shutil, "disk_usage", lambda path: _Usage)
+    with pytest.raises(ExportError, match="8.66 MB, and .* has 1 kB free"):
+        checked(one, tmp_path)
+
+
+class _Usage:
+    free = 1000
