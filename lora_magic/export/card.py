@@ -1,0 +1,210 @@
+"""What an export's folder says of itself: lora_magic.json for programs, README.md for people.
+
+Both may be published: they name no folder of this computer, and have no prompt and no row. A
+receipt keeps how many prompts were asked and how far their answers differ; their texts are only in
+the record that the notebook shows. Knows an export and its folder; knows no session and no hub.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lora_magic import reading
+from lora_magic.adapters import card as adapter_card
+from lora_magic.adapters.files import CARD_FILE, PAGE_FILE, SUMS, sha256
+from lora_magic.base import DEMO, hub
+from lora_magic.base.model import BaseModel
+
+from .job import Job
+from .page import page_of
+from .receipt import Check
+
+#: The card's field that only an export has.
+EXPORT = "export"
+
+#: Where a command names the export's folder, which differs from computer to computer.
+FOLDER = "FOLDER"
+
+#: A whole path, up to its last part.
+_PATH = re.compile(r"""(?<![\w/:.~\\])(?:~?/|[A-Za-z]:\\)(?:[^\s'"/\\]+[/\\])*([^\s'"/\\]+)""")
+
+
+def write(
+    job: Job,
+    folder: Path,
+    format: str,
+    check: Check | None,
+    notes: Sequence[str] = (),
+    commands: Sequence[tuple[str, str]] = (),
+) -> None:
+    """Write lora_magic.json and README.md into a folder that has all of its other files.
+
+    `format` is one of `FORMATS`, `check` is None for an export that was not read back. `commands`
+    may name the folder.
+    """
+    values = _without_paths(fields_of(job, format, check, notes), job.base)
+    typed = [(what, line.replace(str(folder), FOLDER)) for what, line in commands]
+    base = hub_id_of(job.base)
+    known = hub.license_of(job.base.source) if job.base.source and not is_demo(job.base) else {}
+    page = page_of(values, base, known, _without_paths(typed, job.base))
+    (folder / PAGE_FILE).write_text(page, encoding="utf-8")
+    values[SUMS] = {name: sha256(folder / name) for name in _names(folder) if name != CARD_FILE}
+    text = json.dumps(values, indent=2, ensure_ascii=False)
+    (folder / CARD_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+# What is said
+
+
+def fields_of(job: Job, format: str, check: Check | None, notes: Sequence[str]) -> dict[str, Any]:
+    """The contents of lora_magic.json, but for the files' sha256.
+
+    The layout is that of an adapter's card, so that `open` reads prompt form and history. What was
+    attached is under `settings`, not `spec`: the written factors can have another rank and scale,
+    which PEFT's own config gives.
+    """
+    base, attached = job.base, job.attached
+    named = {**adapter_card.base_fields(base), "name": public_name(base), "hub": hub_id_of(base)}
+    values: dict[str, Any] = {"name": job.name, "base": named}
+    if attached is not None:
+        values["settings"] = asdict(attached.spec)
+        values["history"] = asdict(attached.history)
+        values["run"] = _named_files(attached.run)
+        values["parents"] = list(attached.parents)
+    values["prompt_form"] = None if job.form is None else asdict(job.form)
+    values["versions"] = adapter_card.versions()
+    values[EXPORT] = {
+        "format": format,
+        **asdict(job.options),
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "notes": list(notes),
+        "receipt": None if check is None else receipt_of(check),
+    }
+    return values
+
+
+def receipt_of(check: Check) -> dict[str, Any]:
+    """What reading it back gave, without the prompts' texts; `differs` counts prompts from 1."""
+    differs = [
+        {"prompt": number, "same": one.same, "token": one.differs_at, "why": one.why}
+        for number, one in enumerate(check.prompts, 1)
+        if one.why or not one.same
+    ]
+    return {
+        "reader": check.reader,
+        "measure": check.measure,
+        "prompts": len(check.prompts),
+        "same": check.same,
+        "tokens": sum(one.tokens for one in check.prompts),
+        "difference": check.difference,
+        "worst": check.worst,
+        "limit": check.limit,
+        "differs": differs,
+        "notes": list(check.notes),
+    }
+
+
+# What is not said
+
+
+def is_demo(base: BaseModel) -> bool:
+    """Is it the embedded model?"""
+    return base.name == DEMO
+
+
+def hub_id_of(base: BaseModel) -> str:
+    """The base's id on the hub; "" for a folder, the embedded model and an unnamed live model.
+
+    For live objects it is the name that transformers keeps in their config, as in PEFT's files.
+    """
+    name = base.source or base.name
+    live = base.source is None and "/" not in name
+    if is_demo(base) or live or not hub.looks_like_hub_id(name) or Path(name).exists():
+        return ""
+    return name
+
+
+def public_name(base: BaseModel) -> str:
+    """A base's name without the folder that it is in."""
+    return hub_id_of(base) or re.split(r"[/\\]", base.name.rstrip("/\\"))[-1] or base.name
+
+
+def _named_files(run: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of a run, whose flags can name files by a relative path."""
+    flags = run.get("flags")
+    if not isinstance(flags, dict):
+        return dict(run)
+    named = {
+        key: Path(value).name if isinstance(value, str) and _is_file(value) else value
+        for key, value in flags.items()
+    }
+    return {**run, "flags": named}
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _without_paths(values: Any, base: BaseModel) -> Any:
+    """The same JSON values with the last part of every whole path, but for the prompt form's."""
+    if isinstance(values, Mapping):
+        return {
+            key: value if key == "prompt_form" else _without_paths(value, base)
+            for key, value in values.items()
+        }
+    if isinstance(values, list | tuple):
+        return [_without_paths(value, base) for value in values]
+    if not isinstance(values, str):
+        return values
+    # First the names with a space in them, which end no path.
+    source = base.source if base.source and Path(base.source).is_dir() else None
+    for place, name in ((source, public_name(base)), (Path.home(), "~"), (Path.cwd(), ".")):
+        if place is not None and len(str(place)) > 1:
+            values = values.replace(str(place), name)
+    return _PATH.sub(lambda found: found[1], values)
+
+
+# What is there
+
+
+def is_export(folder: Path) -> bool:
+    """Does a folder have the card of an export?"""
+    return bool(_sums_of(folder))
+
+
+def files_of(folder: Path) -> frozenset[str]:
+    """The files that an export wrote here and that are unchanged since, the card among them.
+
+    None of a folder without an export's card.
+    """
+    known = _sums_of(folder)
+    same = {
+        name for name in _names(folder) if name in known and sha256(folder / name) == known[name]
+    }
+    return frozenset({*same, CARD_FILE} if known else ())
+
+
+def _sums_of(folder: Path) -> dict[str, str]:
+    """The sha256 of the files that an export wrote, by name; {} without its card."""
+    try:
+        values = reading.read_json(folder / CARD_FILE)
+    except reading.UnreadableError:
+        return {}
+    whole = isinstance(values, dict) and isinstance(values.get(EXPORT), dict)
+    sums = values.get(SUMS) if whole else None
+    return sums if isinstance(sums, dict) else {}
+
+
+def _names(folder: Path) -> list[str]:
+    """Every file in a folder, by its path in it."""
+    found = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    return sorted(path.relative_to(folder).as_posix() for path in found)

@@ -1,0 +1,342 @@
+"""Pushing to a hub: a stand-in for its HTTP interface, reached by huggingface_hub's own client."""
+
+from __future__ import annotations
+
+import builtins
+import hashlib
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from lora_magic.errors import CommandError, ExportError
+from lora_magic.export import push as pushing
+from lora_magic.export.push import Upload, ask, check, push, remarks
+from tests.export import hub as stand_in
+from tests.export.hub import Hub
+
+NAME = "someone/pirate"
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("HF_TOKEN", stand_in.TOKEN)
+    # The client waits between its tries.
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    with stand_in.running() as found:
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", found.url)
+        yield found
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "my exports" / "pirate-peft"
+    (made / "inner").mkdir(parents=True)
+    (made / "README.md").write_text('---\nbase_model: "org/base"\n---\n# pirate\n')
+    (made / "adapter_config.json").write_text("{}\n")
+    (made / "adapter_model.safetensors").write_bytes(bytes(range(256)) * 300)
+    (made / "model.gguf").write_bytes(b"GGUF" * 1000)
+    (made / "inner" / "note.txt").write_text("Größe\n", encoding="utf-8")
+    return made
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def without_attributes(files: dict[str, bytes]) -> dict[str, bytes]:
+    return {name: data for name, data in files.items() if name != ".gitattributes"}
+
+
+# What arrives
+
+
+@pytest.mark.parametrize("public", [False, True])
+def test_the_bytes_that_arrive_are_the_folders_in_one_commit(
+    public: bool, hub: Hub, folder: Path
+) -> None:
+    before = contents(folder)
+    address = push(folder, NAME, public=public, yes=True)
+    there = hub.repositories[NAME]
+    assert address == f"{hub.url}/{NAME}"
+    assert there.private is not public
+    assert len(there.commits) == 1
+    arrived = {
+        name: hashlib.sha256(data).hexdigest()
+        for name, data in without_attributes(there.files).items()
+    }
+    assert arrived == {name: hashlib.sha256(data).hexdigest() for name, data in before.items()}
+    assert len(hub.uploads) == 2
+    assert contents(folder) == before
+
+
+def test_a_person_sees_what_would_be_uploaded_first(hub: Hub, folder: Path) -> None:
+    seen: list[Upload] = []
+
+    def confirm(upload: Upload) -> bool:
+        assert hub.written == []
+        seen.append(upload)
+        return True
+
+    push(folder, NAME, yes=confirm, remarks=("nobody else has its base",))
+    (upload,) = seen
+    assert dict(upload.files) == {name: len(data) for name, data in contents(folder).items()}
+    assert upload.question == (
+        f"Upload 5 files (80.9 kB) to {hub.url}/{NAME} (new, private); nobody else has its base?"
+    )
+    assert len(hub.repositories[NAME].commits) == 1
+
+
+def test_what_is_declined_is_not_uploaded(hub: Hub, folder: Path) -> None:
+    with pytest.raises(ExportError, match="not uploaded, as you answered"):
+        push(folder, NAME, yes=lambda upload: False)
+    assert hub.written == []
+    assert hub.repositories == {}
+    assert folder.is_dir()
+
+
+def test_a_repository_with_files_is_not_overwritten_unless_asked(hub: Hub, folder: Path) -> None:
+    push(folder, NAME, yes=True)
+    (folder / "model.gguf").unlink()
+    (folder / "adapter_config.json").write_text('{"r": 8}\n')
+    with pytest.raises(ExportError, match=r"has README.md, .* add --replace") as refused:
+        push(folder, NAME, yes=True)
+    assert "\n" not in str(refused.value)
+    assert len(hub.repositories[NAME].commits) == 1
+    questions: list[str] = []
+    push(folder, NAME, replace=True, yes=lambda one: not questions.append(one.question))
+    assert "replacing README.md" in questions[0]
+    assert "removing model.gguf?" in questions[0]
+    assert len(hub.repositories[NAME].commits) == 2
+    assert without_attributes(hub.repositories[NAME].files) == contents(folder)
+    # As it was, it is still in the history.
+    assert "model.gguf" in hub.repositories[NAME].commits[0][2]
+
+
+def test_an_empty_repository_is_used_as_it_is(hub: Hub, folder: Path) -> None:
+    hub.repositories[NAME] = stand_in.Repository(private=True)
+    push(folder, NAME, yes=True)
+    assert without_attributes(hub.repositories[NAME].files) == contents(folder)
+    assert "POST create" not in hub.asked
+
+
+def test_a_public_repository_needs_the_word(hub: Hub, folder: Path) -> None:
+    hub.repositories[NAME] = stand_in.Repository(private=False)
+    with pytest.raises(ExportError, match="is public on the hub; to upload to it, add --public"):
+        push(folder, NAME, yes=True)
+    assert hub.written == []
+
+
+def test_other_bytes_on_the_hub_are_an_error(hub: Hub, folder: Path) -> None:
+    hub.tamper = lambda name, data: data + b" " * (name == "adapter_config.json")
+    with pytest.raises(ExportError, match=r"but adapter_config\.json differ there"):
+        push(folder, NAME, yes=True)
+
+
+def test_somebody_elses_commit_meanwhile_is_not_overwritten(hub: Hub, folder: Path) -> None:
+    push(folder, NAME, yes=True)
+    there = hub.repositories[NAME]
+
+    def confirm(upload: Upload) -> bool:
+        there.commits.append(("1" * 40, "theirs", {}))
+        return True
+
+    (folder / "adapter_config.json").write_text('{"r": 8}\n')
+    with pytest.raises(ExportError, match="somebody changed someone/pirate meanwhile"):
+        push(folder, NAME, replace=True, yes=confirm)
+    assert there.files["adapter_config.json"] == b"{}\n"
+
+
+def test_an_interrupt_makes_no_commit(hub: Hub, folder: Path) -> None:
+    before = contents(folder)
+
+    def interrupt(what: str) -> None:
+        if what == "batch":
+            import signal
+
+            signal.raise_signal(signal.SIGINT)
+
+    hub.during = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        push(folder, NAME, yes=True)
+    assert hub.repositories[NAME].commits == []
+    assert "POST commit" not in hub.asked
+    assert contents(folder) == before
+    # Once more, without the interrupt, it is complete.
+    hub.during = lambda what: None
+    push(folder, NAME, yes=True)
+    assert without_attributes(hub.repositories[NAME].files) == before
+
+
+# What the hub refuses
+
+REFUSALS = [
+    ("whoami", 401, r"does not accept the token.*hf auth login"),
+    ("whoami", 500, "fails with status 500"),
+    ("info", 403, "the token may not write to someone"),
+    ("create", 401, r"does not accept the token.*hf auth login"),
+    ("create", 402, "the storage of someone is full"),
+    ("create", 403, r"may not write to someone \(the reason of several lines\).*hf auth login"),
+    ("create", 404, "the hub knows no someone"),
+    ("create", 409, "another upload to it is running"),
+    ("create", 429, "too many requests"),
+    ("create", 500, "fails with status 500"),
+    ("preupload", 403, "the token may not write to someone"),
+    ("preupload", 429, "too many requests"),
+    ("batch", 413, "larger than the hub takes"),
+    ("upload", 503, "fails with status 503"),
+    ("commit", 403, "the token may not write to someone"),
+    ("commit", 409, "another upload to it is running"),
+    ("commit", 500, "fails with status 500"),
+    ("commit", 418, "the hub answers 418"),
+]
+
+
+@pytest.mark.parametrize(("where", "status", "told"), REFUSALS)
+def test_a_refusal_is_one_line_that_says_where_the_export_is(
+    where: str, status: int, told: str, hub: Hub, folder: Path
+) -> None:
+    before = contents(folder)
+    hub.failures[where] = (status, {}, "the reason\n of several lines")
+    with pytest.raises(ExportError, match=told) as seen:
+        push(folder, NAME, yes=True)
+    line = str(seen.value)
+    assert "\n" not in line
+    assert line.startswith(f"{NAME} was not uploaded: ")
+    assert f'type: !hf upload {NAME} "{folder}" . --private' in line
+    assert contents(folder) == before
+    assert all(not there.commits for there in hub.repositories.values())
+
+
+def test_an_owner_that_is_not_ours(hub: Hub, folder: Path) -> None:
+    with pytest.raises(ExportError, match=r"may not write to other.*the rights to create"):
+        push(folder, "other/pirate", yes=True)
+
+
+def test_a_wrong_token_is_no_missing_repository(
+    hub: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_other")
+    with pytest.raises(ExportError, match=r"does not accept the token.*hf auth login"):
+        push(folder, NAME, yes=True)
+    assert hub.written == []
+
+
+def test_a_hub_that_is_not_there(hub: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:1")
+    with pytest.raises(ExportError, match=r"the hub cannot be reached \(ConnectError\)") as seen:
+        push(folder, NAME, yes=True)
+    assert "\n" not in str(seen.value)
+
+
+def test_a_page_that_the_hub_refuses_is_one_line(hub: Hub, folder: Path) -> None:
+    (folder / "README.md").write_text("---\nname: [\n---\n# pirate\n")
+    with pytest.raises(ExportError, match=r"Invalid metadata in README\.md") as seen:
+        push(folder, NAME, yes=True)
+    assert "\n" not in str(seen.value)
+    assert "POST commit" not in hub.asked
+
+
+# Before anything is written
+
+
+@pytest.mark.parametrize("name", ["pirate", "a/b/c", "a b/c", "/c", "a/", "", 5, ["a/b"]])
+def test_a_name_that_no_repository_can_have(name: Any, hub: Hub) -> None:
+    with pytest.raises(CommandError, match=r"expected OWNER/NAME"):
+        check(name, public=False, yes=False)
+
+
+@pytest.mark.parametrize(("public", "yes"), [(True, False), (False, True)])
+def test_flags_of_a_push_need_one(public: bool, yes: bool) -> None:
+    with pytest.raises(CommandError, match=r"needs the repository: --push OWNER/NAME"):
+        check(None, public=public, yes=yes)
+    check(None, public=False, yes=False)
+
+
+def test_without_a_token_or_offline_nothing_begins(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    check(NAME, public=True, yes=True)
+    monkeypatch.delenv("HF_TOKEN")
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "none"))
+    with pytest.raises(ExportError, match=r"no token of the hub; type: !hf auth login"):
+        check(NAME, public=False, yes=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ExportError, match="HF_HUB_OFFLINE is set"):
+        check(NAME, public=False, yes=False)
+    assert hub.asked == []
+
+
+@pytest.mark.parametrize(
+    ("format", "alone", "source", "told"),
+    [
+        ("peft", False, "folder", True),
+        ("vllm", False, "folder", True),
+        ("gguf", True, "folder", True),
+        ("gguf", False, "folder", False),
+        ("merged", False, "folder", False),
+        ("peft", False, "org/base", False),
+    ],
+)
+def test_an_adapter_for_a_base_that_nobody_else_has(
+    format: str, alone: bool, source: str, told: bool, tmp_path: Path
+) -> None:
+    where = str(tmp_path) if source == "folder" else source
+    job: Any = SimpleNamespace(
+        base=SimpleNamespace(source=where, name=where),
+        options=SimpleNamespace(adapter_only=alone),
+    )
+    said = remarks(job, format)
+    assert bool(said) is told
+    assert all("export --to merged" in one for one in said)
+
+
+# Whoever is at the keyboard
+
+UPLOAD = Upload(NAME, "https://hub.invalid", False, False, (("a", 5),))
+
+
+@pytest.mark.parametrize(
+    ("typed", "sure"), [("y", True), (" YES ", True), ("", False), ("n", False), ("yy", False)]
+)
+def test_only_yes_is_yes(typed: str, sure: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def answer(question: str) -> str:
+        asked.append(question)
+        return typed
+
+    monkeypatch.setattr(builtins, "input", answer)
+    assert ask(UPLOAD) is sure
+    assert asked == [
+        "Upload 1 file (5 bytes) to https://hub.invalid/someone/pirate (new, private)? [y/N] "
+    ]
+
+
+def test_where_nobody_can_answer_the_error_names_yes(
+    hub: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from IPython.core.error import StdinNotImplementedError
+
+    def nobody(question: str) -> str:
+        raise StdinNotImplementedError("raw_input was called")
+
+    monkeypatch.setattr(builtins, "input", nobody)
+    with pytest.raises(ExportError, match=r"nobody can confirm here: Upload 5 files.*--yes"):
+        push(folder, NAME)
+    monkeypatch.undo()
+    # Not even in a pipe with a "y" in it.
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: False))
+    with pytest.raises(ExportError, match="add --yes"):
+        pushing.ask(UPLOAD)
+    assert hub.written == []
