@@ -15,18 +15,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lora_magic import reading
 from lora_magic.adapters import card as adapter_card
 from lora_magic.adapters.files import CARD_FILE, PAGE_FILE, SUMS, sha256
 from lora_magic.base import DEMO, hub
 from lora_magic.base.model import BaseModel
 
+from .folder import EXPORT, entry, files_of
 from .job import Job
 from .page import page_of
 from .receipt import Check
-
-#: The card's field that only an export has.
-EXPORT = "export"
 
 #: Where a command names the export's folder, which differs from computer to computer.
 FOLDER = "FOLDER"
@@ -38,23 +35,22 @@ _PATH = re.compile(r"""(?<![\w/:.~\\])(?:~?/|[A-Za-z]:\\)(?:[^\s'"/\\]+[/\\])*([
 def write(
     job: Job,
     folder: Path,
-    format: str,
     check: Check | None,
     notes: Sequence[str] = (),
     commands: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Write lora_magic.json and README.md into a folder that has all of its other files.
 
-    `format` is one of `FORMATS`, `check` is None for an export that was not read back. `commands`
-    may name the folder.
+    `check` is None for an export that was not read back. `commands` may name the folder.
     """
-    values = _without_paths(fields_of(job, format, check, notes), job.base)
+    values = _without_paths(fields_of(job, check, notes), job.base)
+    values[EXPORT] |= entry(job.format, job.name, folder)
     typed = [(what, line.replace(str(folder), FOLDER)) for what, line in commands]
     base = hub_id_of(job.base)
     known = hub.license_of(job.base.source) if job.base.source and not is_demo(job.base) else {}
     page = page_of(values, base, known, _without_paths(typed, job.base))
     (folder / PAGE_FILE).write_text(page, encoding="utf-8")
-    values[SUMS] = {name: sha256(folder / name) for name in _names(folder) if name != CARD_FILE}
+    values[SUMS] = {name: sha256(folder / name) for name, _ in files_of(folder)}
     text = json.dumps(values, indent=2, ensure_ascii=False)
     (folder / CARD_FILE).write_text(text + "\n", encoding="utf-8")
 
@@ -62,7 +58,7 @@ def write(
 # What is said
 
 
-def fields_of(job: Job, format: str, check: Check | None, notes: Sequence[str]) -> dict[str, Any]:
+def fields_of(job: Job, check: Check | None, notes: Sequence[str]) -> dict[str, Any]:
     """The contents of lora_magic.json, but for the files' sha256.
 
     The layout is that of an adapter's card, so that `open` reads prompt form and history. What was
@@ -80,7 +76,7 @@ def fields_of(job: Job, format: str, check: Check | None, notes: Sequence[str]) 
     values["prompt_form"] = None if job.form is None else asdict(job.form)
     values["versions"] = adapter_card.versions()
     values[EXPORT] = {
-        "format": format,
+        "format": job.format,
         **asdict(job.options),
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "notes": list(notes),
@@ -171,40 +167,3 @@ def _without_paths(values: Any, base: BaseModel) -> Any:
         if place is not None and len(str(place)) > 1:
             values = values.replace(str(place), name)
     return _PATH.sub(lambda found: found[1], values)
-
-
-# What is there
-
-
-def is_export(folder: Path) -> bool:
-    """Does a folder have the card of an export?"""
-    return bool(_sums_of(folder))
-
-
-def files_of(folder: Path) -> frozenset[str]:
-    """The files that an export wrote here and that are unchanged since, the card among them.
-
-    None of a folder without an export's card.
-    """
-    known = _sums_of(folder)
-    same = {
-        name for name in _names(folder) if name in known and sha256(folder / name) == known[name]
-    }
-    return frozenset({*same, CARD_FILE} if known else ())
-
-
-def _sums_of(folder: Path) -> dict[str, str]:
-    """The sha256 of the files that an export wrote, by name; {} without its card."""
-    try:
-        values = reading.read_json(folder / CARD_FILE)
-    except reading.UnreadableError:
-        return {}
-    whole = isinstance(values, dict) and isinstance(values.get(EXPORT), dict)
-    sums = values.get(SUMS) if whole else None
-    return sums if isinstance(sums, dict) else {}
-
-
-def _names(folder: Path) -> list[str]:
-    """Every file in a folder, by its path in it."""
-    found = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
-    return sorted(path.relative_to(folder).as_posix() for path in found)

@@ -27,6 +27,7 @@ from lora_magic.paths import quoted
 from lora_magic.printable import one_line
 
 from .card import hub_id_of
+from .folder import files_of
 from .job import Job
 
 _LOGIN = "type: !hf auth login (with a token that may write), or set HF_TOKEN"
@@ -84,8 +85,19 @@ def ask(upload: Upload) -> bool:
         ) from error
 
 
-def check(push: object, public: bool, yes: object) -> None:
-    """Raise before anything is written for flags that cannot be followed.
+@dataclass(frozen=True)
+class Planned:
+    """Where an export is to go. `yes` is True to upload without a question, False to ask a person,
+    or a function to be asked; `remarks` are what a person should know before."""
+
+    repository: str
+    public: bool = False
+    yes: bool | Confirm = False
+    remarks: tuple[str, ...] = ()
+
+
+def plan(job: Job, push: object, public: bool, yes: bool | Confirm) -> Planned | None:
+    """Read the flags of a push before anything is written; None without one.
 
     Raises `CommandError` for --public or --yes without --push, and for a name that no repository
     can have; `ExportError` without a token, and while the hub is switched off (HF_HUB_OFFLINE).
@@ -96,7 +108,7 @@ def check(push: object, public: bool, yes: object) -> None:
         if public or yes:
             flag = "--public" if public else "--yes"
             raise CommandError(f"{flag} needs the repository: --push OWNER/NAME")
-        return
+        return None
     if not isinstance(push, str) or "/" not in push or not hub.looks_like_hub_id(push):
         raise CommandError(
             f"--push {str(push)[:100]}: expected OWNER/NAME, of letters, digits, - _ and ."
@@ -105,11 +117,12 @@ def check(push: object, public: bool, yes: object) -> None:
         raise ExportError("--push: HF_HUB_OFFLINE is set, so the hub is not asked; omit --push")
     if get_token() is None:
         raise ExportError(f"--push {push}: there is no token of the hub; {_LOGIN}")
+    return Planned(push, public, yes, _remarks(job))
 
 
-def remarks(job: Job, format: str) -> tuple[str, ...]:
+def _remarks(job: Job) -> tuple[str, ...]:
     """What whoever downloads it will miss."""
-    alone = format in ("peft", "vllm") or job.options.adapter_only
+    alone = job.format in ("peft", "vllm") or job.options.adapter_only
     if not alone or hub_id_of(job.base):
         return ()
     return (
@@ -118,18 +131,9 @@ def remarks(job: Job, format: str) -> tuple[str, ...]:
     )
 
 
-def push(
-    folder: Path,
-    repository: str,
-    *,
-    public: bool = False,
-    replace: bool = False,
-    yes: bool | Confirm = False,
-    remarks: Sequence[str] = (),
-) -> str:
+def upload(planned: Planned, folder: Path, replace: bool = False) -> str:
     """Upload a folder's files; returns the address.
 
-    `yes` is True to upload without a question, or a function that is asked instead of a person.
     A new repository is private unless `public`. One that has files is refused unless `replace`:
     then the commit replaces files of the same names and removes the others, and the hub keeps
     them in its history. Raises `ExportError` if it is not confirmed, and in one line for whatever
@@ -138,29 +142,27 @@ def push(
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
     api = HfApi()
-    names = sorted(
-        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
-    )
+    repository, public = planned.repository, planned.public
+    files = files_of(folder)
     with _told(repository, folder, public):
         there = _there(api, repository)
-        upload = _planned(api, repository, there, folder, names, public, tuple(remarks))
-        if upload.replaced or upload.removed:
-            _refuse_others(upload, replace)
-        confirm = yes if callable(yes) else ask
-        if yes is not True and not confirm(upload):
+        asked = _asked(api, planned, there, folder, files)
+        _refuse_others(asked, replace)
+        confirm = planned.yes if callable(planned.yes) else ask
+        if planned.yes is not True and not confirm(asked):
             raise ExportError(f"not uploaded, as you answered; the export is in {folder}")
         if there is None:
             api.create_repo(repository, private=not public)
         # One commit: `upload_folder` may make several.
-        operations: list[Any] = [CommitOperationDelete(name) for name in upload.removed]
-        operations += [CommitOperationAdd(name, str(folder / name)) for name in names]
+        operations: list[Any] = [CommitOperationDelete(name) for name in asked.removed]
+        operations += [CommitOperationAdd(name, str(folder / name)) for name, _ in files]
         made = api.create_commit(
             repository,
             operations,
-            commit_message=f"Export by lora_magic: {len(names)} files",
+            commit_message=f"Export by lora_magic: {len(files)} files",
             parent_commit=there.sha if there is not None else None,
         )
-        _compare(api, repository, made.oid, folder, names)
+        _compare(api, repository, made.oid, folder, [name for name, _ in files])
     return f"{api.endpoint}/{repository}"
 
 
@@ -178,38 +180,34 @@ def _there(api: Any, repository: str) -> Any:
         return None
 
 
-def _planned(
-    api: Any,
-    repository: str,
-    there: Any,
-    folder: Path,
-    names: Sequence[str],
-    public: bool,
-    remarks: tuple[str, ...],
+def _asked(
+    api: Any, planned: Planned, there: Any, folder: Path, files: tuple[tuple[str, int], ...]
 ) -> Upload:
-    has = {one.rfilename for one in there.siblings or []} - {_ATTRIBUTES} if there else set()
-    if there is not None and not there.private and not public:
+    """What a person is asked. Raises `ExportError` for a public repository without `public`."""
+    if there is not None and not there.private and not planned.public:
         raise ExportError(
-            f"{repository} is public on the hub; to upload to it, add --public, or choose another "
-            f"name. The export is in {folder}"
+            f"{planned.repository} is public on the hub; to upload to it, add --public, or choose "
+            f"another name. The export is in {folder}"
         )
+    has = {one.rfilename for one in there.siblings or []} - {_ATTRIBUTES} if there else set()
+    names = {name for name, _ in files}
     return Upload(
-        repository,
+        planned.repository,
         api.endpoint,
-        public=public if there is None else not there.private,
+        public=planned.public if there is None else not there.private,
         exists=there is not None,
-        files=tuple((name, (folder / name).stat().st_size) for name in names),
-        replaced=tuple(sorted(has & set(names))),
-        removed=tuple(sorted(has - set(names))),
-        remarks=remarks,
+        files=files,
+        replaced=tuple(sorted(has & names)),
+        removed=tuple(sorted(has - names)),
+        remarks=planned.remarks,
     )
 
 
-def _refuse_others(upload: Upload, replace: bool) -> None:
-    if not replace:
-        there = sorted([*upload.replaced, *upload.removed])
+def _refuse_others(asked: Upload, replace: bool) -> None:
+    there = sorted([*asked.replaced, *asked.removed])
+    if there and not replace:
         raise ExportError(
-            f"{upload.repository} has {listed(there, 3)} on the hub, so it is not overwritten; add "
+            f"{asked.repository} has {listed(there, 3)} on the hub, so it is not overwritten; add "
             "--replace, or choose another name: --push OWNER/NAME"
         )
 

@@ -15,7 +15,7 @@ import pytest
 
 from lora_magic.errors import CommandError, ExportError
 from lora_magic.export import push as pushing
-from lora_magic.export.push import Upload, ask, check, push, remarks
+from lora_magic.export.push import Planned, Upload, ask, plan, upload
 from tests.export import hub as stand_in
 from tests.export.hub import Hub
 
@@ -44,6 +44,24 @@ def folder(tmp_path: Path) -> Path:
     (made / "model.gguf").write_bytes(b"GGUF" * 1000)
     (made / "inner" / "note.txt").write_text("Größe\n", encoding="utf-8")
     return made
+
+
+def push(
+    folder: Path,
+    repository: str,
+    *,
+    public: bool = False,
+    yes: Any = False,
+    replace: bool = False,
+    remarks: tuple[str, ...] = (),
+) -> str:
+    return upload(Planned(repository, public, yes, remarks), folder, replace)
+
+
+def job(format: str = "peft", source: str = "org/base", adapter_only: bool = False) -> Any:
+    base = SimpleNamespace(source=source, name=source)
+    options = SimpleNamespace(adapter_only=adapter_only)
+    return SimpleNamespace(format=format, base=base, options=options)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -253,27 +271,27 @@ def test_a_page_that_the_hub_refuses_is_one_line(hub: Hub, folder: Path) -> None
 @pytest.mark.parametrize("name", ["pirate", "a/b/c", "a b/c", "/c", "a/", "", 5, ["a/b"]])
 def test_a_name_that_no_repository_can_have(name: Any, hub: Hub) -> None:
     with pytest.raises(CommandError, match=r"expected OWNER/NAME"):
-        check(name, public=False, yes=False)
+        plan(job(), name, public=False, yes=False)
 
 
 @pytest.mark.parametrize(("public", "yes"), [(True, False), (False, True)])
 def test_flags_of_a_push_need_one(public: bool, yes: bool) -> None:
     with pytest.raises(CommandError, match=r"needs the repository: --push OWNER/NAME"):
-        check(None, public=public, yes=yes)
-    check(None, public=False, yes=False)
+        plan(job(), None, public=public, yes=yes)
+    plan(job(), None, public=False, yes=False)
 
 
 def test_without_a_token_or_offline_nothing_begins(
     hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    check(NAME, public=True, yes=True)
+    plan(job(), NAME, public=True, yes=True)
     monkeypatch.delenv("HF_TOKEN")
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "none"))
     with pytest.raises(ExportError, match=r"no token of the hub; type: !hf auth login"):
-        check(NAME, public=False, yes=False)
+        plan(job(), NAME, public=False, yes=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ExportError, match="HF_HUB_OFFLINE is set"):
-        check(NAME, public=False, yes=False)
+        plan(job(), NAME, public=False, yes=False)
     assert hub.asked == []
 
 
@@ -289,16 +307,13 @@ def test_without_a_token_or_offline_nothing_begins(
     ],
 )
 def test_an_adapter_for_a_base_that_nobody_else_has(
-    format: str, alone: bool, source: str, told: bool, tmp_path: Path
+    format: str, alone: bool, source: str, told: bool, hub: Hub, tmp_path: Path
 ) -> None:
     where = str(tmp_path) if source == "folder" else source
-    job: Any = SimpleNamespace(
-        base=SimpleNamespace(source=where, name=where),
-        options=SimpleNamespace(adapter_only=alone),
-    )
-    said = remarks(job, format)
-    assert bool(said) is told
-    assert all("export --to merged" in one for one in said)
+    planned = plan(job(format, where, alone), NAME, public=False, yes=False)
+    assert planned is not None
+    assert bool(planned.remarks) is told
+    assert all("export --to merged" in one for one in planned.remarks)
 
 
 # Whoever is at the keyboard
