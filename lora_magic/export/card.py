@@ -71,7 +71,7 @@ def fields_of(job: Job, check: Check | None, notes: Sequence[str]) -> dict[str, 
     if attached is not None:
         values["settings"] = asdict(attached.spec)
         values["history"] = asdict(attached.history)
-        values["run"] = _named_files(attached.run)
+        values["run"] = attached.run
         values["parents"] = list(attached.parents)
     values["prompt_form"] = None if job.form is None else asdict(job.form)
     values["versions"] = adapter_card.versions()
@@ -129,25 +129,6 @@ def hub_id_of(base: BaseModel) -> str:
 def public_name(base: BaseModel) -> str:
     """A base's name without the folder that it is in."""
     return hub_id_of(base) or re.split(r"[/\\]", base.name.rstrip("/\\"))[-1] or base.name
-
-
-def _named_files(run: Mapping[str, Any]) -> dict[str, Any]:
-    """The record of a run, whose flags can name files by a relative path."""
-    flags = run.get("flags")
-    if not isinstance(flags, dict):
-        return dict(run)
-    named = {
-        key: Path(value).name if isinstance(value, str) and _is_file(value) else value
-        for key, value in flags.items()
-    }
-    return {**run, "flags": named}
-
-
-def _is_file(text: str) -> bool:
-    try:
-        return Path(text).exists()
-    except (OSError, ValueError):
-        return False
 
 
 def _without_paths(values: Any, base: BaseModel) -> Any:

@@ -130,7 +130,7 @@ def _usage(values: Values, commands: Sequence[Sequence[str]]) -> list[str]:
     if program := _program(values):
         lines = [_block("python", program)]
     for what, line in commands:
-        lines += ["", f"{said(what)}:", "", _block("", line)]
+        lines += ["", f"{said(what[:1].upper() + what[1:])}:", "", _block("", line)]
     if not lines:
         lines = ["The files are those of the format; see its own documentation."]
     return lines[1:] if lines[0] == "" else lines
