@@ -69,6 +69,8 @@ SURFACE = {
     " --format --skip-bad --rows --replace",
     "save": "NAME FOLDER",
     "open": "FOLDER NAME --allow-other-base --replace",
+    "export": "NAME FOLDER --to --quantise --adapter-only --rank --prompts --unchecked --replace"
+    " --push --public --yes",
     "verify": "--quick",
     "reset": "",
 }

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from lora_magic.errors import AdapterError, listed, near
 from lora_magic.numbers import size
 from lora_magic.paths import quoted
 
-from .replace import BusyError, complete, leftovers, locked, name_of, replace, settle
+from .replace import BusyError, complete, leftovers, locked, name_of, parents, replace, settle
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -211,7 +211,7 @@ def write(files: AdapterFiles, page: str, folder: Path) -> tuple[int, Mark]:
     command = f"%lora save {files.card['name']} DIR"
     with _told(folder, "written", f"choose another folder: {command}"):
         target = folder.resolve()
-        with _parents(target, command), locked(target):
+        with parents(target, command, AdapterError), locked(target):
             settle(target, is_whole)
             _refuse_other_files(target, command)
             replace(target, lambda new: _write_all(files, page, new))
@@ -229,32 +229,6 @@ def _told(folder: Path, what: str, remedy: str) -> Iterator[None]:
         reason = getattr(error, "strerror", None) or error
         remedy = f"; {remedy}" if not isinstance(error, BusyError) else ""
         raise AdapterError(f"{folder} cannot be {what} ({reason}){remedy}") from error
-
-
-@contextmanager
-def _parents(target: Path, command: str) -> Iterator[None]:
-    """Make the folders that a new one needs; on an error those that are new are removed again.
-
-    Raises `AdapterError` for a place where no folder can be replaced.
-    """
-    blocking = next((p for p in target.parents if os.path.lexists(p) and not p.is_dir()), None)
-    if blocking is not None:
-        raise AdapterError(f"{blocking} is a file, not a folder; choose another folder: {command}")
-    # It would be replaced by another folder of its name, and this process would be left in none.
-    if target in (Path.cwd(), target.parent):
-        what = "the root folder" if target == target.parent else "the current folder"
-        raise AdapterError(
-            f"{target} is {what}, which cannot be replaced; choose a folder in it: {command}"
-        )
-    fresh = [path for path in target.parents if not path.exists()]
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        yield
-    except BaseException:
-        for path in fresh:
-            with suppress(OSError):
-                path.rmdir()
-        raise
 
 
 def _write_all(files: AdapterFiles, page: str, folder: Path) -> None:

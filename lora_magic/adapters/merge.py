@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from lora_magic.base.quantise import quantised_bits
+from lora_magic.base.quantise import dequantised, quantised_bits
 from lora_magic.errors import AdapterError
 from lora_magic.frames import frame
 from lora_magic.lowrank.factors import LowRank, precise
@@ -230,6 +230,14 @@ def weight_norm(original: nn.Module) -> float:
     weight: Any = original._parameters["weight"]
     wide = torch.float32 if weight.device.type == "mps" else torch.float64
     return float(torch.linalg.vector_norm(weight.detach(), dtype=wide))
+
+
+def dequantised_module(original: nn.Module, dtype: torch.dtype) -> nn.Linear:
+    """A plain linear layer with the weight that a quantised one computes with, in `dtype`."""
+    made = _dense(original, dtype)
+    with torch.no_grad():
+        made.weight.copy_(dequantised(original))
+    return made
 
 
 def _dense(original: Any, dtype: torch.dtype) -> nn.Linear:

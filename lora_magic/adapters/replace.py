@@ -20,6 +20,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from lora_magic.errors import LoraMagicError
 from lora_magic.interrupts import undisturbed
 
 #: Seconds to wait for another kernel that saves to the same folder.
@@ -61,6 +62,32 @@ def locked(folder: Path, wait: float = WAIT) -> Iterator[None]:
         with suppress(OSError):
             path.unlink()
         lock.release()
+
+
+@contextmanager
+def parents(target: Path, command: str, kind: type[LoraMagicError]) -> Iterator[None]:
+    """Make the folders that a new one needs; on an error those that are new are removed again.
+
+    Raises an error of the `kind` for a place where no folder can be replaced.
+    """
+    blocking = next((p for p in target.parents if os.path.lexists(p) and not p.is_dir()), None)
+    if blocking is not None:
+        raise kind(f"{blocking} is a file, not a folder; choose another folder: {command}")
+    # It would be replaced by another folder of its name, and this process would be left in none.
+    if target in (Path.cwd(), target.parent):
+        what = "the root folder" if target == target.parent else "the current folder"
+        raise kind(
+            f"{target} is {what}, which cannot be replaced; choose a folder in it: {command}"
+        )
+    fresh = [path for path in target.parents if not path.exists()]
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for path in fresh:
+            with suppress(OSError):
+                path.rmdir()
+        raise
 
 
 def replace(folder: Path, write: Callable[[Path], None]) -> None:

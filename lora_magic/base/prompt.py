@@ -110,16 +110,18 @@ class PromptForm:
 
     def encode_turns(self, tokenizer: Any, given: Turns) -> list[int]:
         """Token ids of a conversation, up to the answer to its last turn; raises as `encode`."""
-        turns, last = self.conversation(given), str(given[-1]["content"])
+        text = self.text_of(tokenizer, given)
+        # A template writes its own special tokens, so the tokenizer must add none.
+        ids = token_ids(tokenizer, text)
+        check_tokens(ids, str(given[-1]["content"]))
         if self.kind == "plain":
-            text = _lines(self._bare(tokenizer, turns))
-            bare = token_ids(tokenizer, text)
-            check_tokens(bare, last)
-            return _started(added_ids(tokenizer, text)[0], bare)
-        # The template writes its own special tokens, so the tokenizer must add none.
-        ids = token_ids(tokenizer, render(tokenizer, self._bare(tokenizer, turns)))
-        check_tokens(ids, last)
+            return _started(added_ids(tokenizer, text)[0], ids)
         return without_double_start(tokenizer, ids)
+
+    def text_of(self, tokenizer: Any, given: Turns) -> str:
+        """The text of a conversation, up to the answer to its last turn; raises `PromptError`."""
+        turns = self._bare(tokenizer, self.conversation(given))
+        return _lines(turns) if self.kind == "plain" else render(tokenizer, turns)
 
     def conversation(self, turns: Turns, system: str | None = None) -> Turns:
         """Turns with their system message first: `system`, else their own, else the form's.

@@ -40,6 +40,7 @@ class Job:
 
     `attached` is None for the base alone, whose `name` is "base"; `form` is None for a classifier.
     `prompts` are the session's own, on which the export is checked. `say` shows a line of progress.
+    `format` is the name of the format.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Job:
     prompts: tuple[str, ...]
     options: Options
     say: Callable[[str], None]
+    format: str = ""
 
     @property
     def modules(self) -> Mapping[str, nn.Module]:

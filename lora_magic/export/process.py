@@ -11,7 +11,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lora_magic.errors import ExportError
+from lora_magic.interrupts import undisturbed
 
 READERS = Path(__file__).parent / "readers"
 
@@ -52,38 +54,14 @@ def read_back(script: str, request: Mapping[str, Any], what: str) -> ReadBack:
     failing script has written; an interrupt ends the script.
     """
     with tempfile.TemporaryDirectory(prefix="lora_magic-") as room:
-        given, results, errors = (
-            Path(room, "request.json"),
-            Path(room, "results"),
-            Path(room, "log"),
-        )
+        given, results = Path(room, "request.json"), Path(room, "results")
+        errors = Path(room, "log")
         results.mkdir()
         given.write_text(json.dumps(request), encoding="utf-8")
         command = [sys.executable, str(READERS / f"{script}.py"), str(given), str(results)]
-        # A session of its own: ■ interrupts a kernel's whole group of processes.
-        with open(errors, "wb") as log:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env={**os.environ, "TOKENIZERS_PARALLELISM": "false"},
-            )
-        try:
-            while process.poll() is None:
-                try:
-                    process.wait(_PAUSE)
-                except subprocess.TimeoutExpired:
-                    continue
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
-        if process.returncode:
-            lines = errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            why = lines[-1].strip() if lines else f"exit status {process.returncode}"
-            raise ExportError(f"{what} could not be read back: {why}")
+        status = _run(command, errors)
+        if status:
+            raise ExportError(f"{what} could not be read back: {_why(status, errors)}")
         found = json.loads((results / "result.json").read_text(encoding="utf-8"))
         path = results / "logits.safetensors"
         tensors = load_file(str(path)) if path.exists() else {}
@@ -95,3 +73,37 @@ def read_back(script: str, request: Mapping[str, Any], what: str) -> ReadBack:
         logits=logits,
         facts=found,
     )
+
+
+def _run(command: Sequence[str], log: Path) -> int:
+    """The exit status; whatever ends the wait, also an interrupt, ends the process."""
+    process: subprocess.Popen[bytes] | None = None
+    try:
+        with open(log, "wb") as written, undisturbed():
+            # A session of its own: ■ interrupts a kernel's whole group of processes.
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=written,
+                stderr=written,
+                start_new_session=True,
+                env={**os.environ, "TOKENIZERS_PARALLELISM": "false"},
+            )
+        while process.poll() is None:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_PAUSE)
+        return process.returncode
+    except BaseException:
+        if process is not None:
+            process.kill()
+            process.wait()
+        raise
+
+
+def _why(status: int, log: Path) -> str:
+    """Why a reader failed, in one line."""
+    if status < 0:
+        killed = f"the reader was ended by signal {-status}"
+        return f"{killed}, which is how the system ends a process when memory runs out"
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1].strip() if lines else f"exit status {status}"

@@ -7,6 +7,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lora_magic.frames import frame
+from lora_magic.numbers import figures, size
+from lora_magic.printable import message, one_line
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+#: The columns of an export's frame.
+_COLUMNS = ("adapter", "format", "prompt", "tokens", "same", "difference", "differs_at", "why")
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,20 @@ class Check:
     seconds: float = 0.0
 
     @property
+    def line(self) -> str:
+        """What was read, in one line."""
+        labels = self.measure == "label probabilities"
+        what = "the same label" if labels else "the same greedy tokens"
+        noun = {"log-probabilities": "log-probability", "label probabilities": "label-probability"}
+        line = (
+            f"read back by {self.reader} in another process, {what} on {self.same} of "
+            f"{len(self.prompts)} prompts, largest {noun.get(self.measure, 'logit')} difference "
+            f"{figures(self.difference, 2)}"
+        )
+        reasons = dict.fromkeys(one.why for one in self.prompts if one.why)
+        return f"{line} ({'; '.join(reasons)})" if reasons else line
+
+    @property
     def same(self) -> int:
         """On how many prompts all greedy tokens are those of the notebook."""
         return sum(one.same for one in self.prompts)
@@ -75,3 +100,38 @@ class Export:
     seconds: float = 0.0
     pushed: str = ""
     facts: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def bytes(self) -> int:
+        """The bytes of all files."""
+        return sum(count for _, count in self.files)
+
+    @property
+    def line(self) -> str:
+        """The receipt in one line."""
+        count = len(self.files)
+        files = f"{size(self.bytes)}, {count} file{'s' * (count != 1)}"
+        told = self.check.line if self.check else "not checked: it was not read back"
+        pushed = f"; pushed to {self.pushed}" if self.pushed else ""
+        # Names and paths can hold characters that control a terminal.
+        return message(
+            f"{self.name} exported to {self.folder} ({self.format}, {files}): {told}{pushed}"
+        )
+
+    def __repr__(self) -> str:
+        return one_line(self.line)
+
+    def to_frame(self) -> DataFrame:
+        """A row for each prompt of the check; without one it is empty."""
+        rows = [
+            (self.name, self.format, *(getattr(one, column) for column in _COLUMNS[2:]))
+            for one in (self.check.prompts if self.check else ())
+        ]
+        return frame(rows, list(_COLUMNS))
+
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> dict[str, object]:
+        from lora_magic.views import export
+
+        return export.bundle(self)

@@ -71,7 +71,12 @@ INSTEAD = {
     "discard": "%lora detach NAME --discard",
     "disable": "%lora swap base",
     "disable_adapter": "%lora swap base",
-    "merge_and_unload": "%lora merge (%lora unmerge undoes it bit for bit)",
+    "merge_and_unload": "%lora export NAME --to merged, or %lora merge for this notebook alone",
+    "push_to_hub": "%lora export NAME --to peft --push OWNER/NAME",
+    "push": "%lora export NAME --to peft --push OWNER/NAME",
+    "upload": "%lora export NAME --to peft --push OWNER/NAME",
+    "publish": "%lora export NAME --to peft --push OWNER/NAME",
+    "convert": "%lora export NAME --to gguf (or merged, peft, vllm)",
     "merge_adapter": "%lora merge",
     "add_weighted_adapter": "%lora blend NEW a=0.7 b=0.3",
     "mix": "%lora blend NEW a=0.7 b=0.3 for a new adapter, %lora swap a=0.7,b=0.3 for both at once",
@@ -80,8 +85,7 @@ INSTEAD = {
     "undo": "%lora unmerge to undo a merge, %lora detach NAME to remove an adapter",
     "unload": "%lora detach NAME for one adapter, %lora reset for everything",
     "close": "%lora reset",
-    "export": "%lora save NAME, in PEFT's format",
-    "save_pretrained": "%lora save NAME",
+    "save_pretrained": "%lora save NAME for the adapter, %lora export NAME --to merged for a model",
     "from_pretrained": "%lora load MODEL for a base, %lora open FOLDER for an adapter",
 }
 

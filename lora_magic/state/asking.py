@@ -56,14 +56,18 @@ def one(
         common |= {"adapter": mixed.name, "mix": mixed, "context": state.base.context}
     if not state.base.task.classifies:
         form = state.form_of(state.active)
-        return ask(model, tokenizer, form, prompt, **common, **sampling, watch=watch)
+        answer = ask(model, tokenizer, form, prompt, **common, **sampling, watch=watch)
+        state.remember([prompt] if isinstance(prompt, str) else [])
+        return answer
     if isinstance(prompt, list | tuple):
         raise PromptError("a classifier reads one text, not a conversation; pass its text.")
     classifying.refuse_flags(**sampling)
     text: Any = prompt
-    return classifying.classify(
+    found = classifying.classify(
         model, tokenizer, text, state.base.task.labels, **common, untrained=_untrained(state)
     )
+    state.remember([text])
+    return found
 
 
 def column(
@@ -73,17 +77,20 @@ def column(
     model, tokenizer, common = state.base.model, state.base.needs_tokenizer(), _common(state)
     if not state.base.task.classifies:
         form = state.form_of(state.active)
-        return bulk.ask_all(model, tokenizer, form, texts, **common, **sampling, watch=watch)
-    classifying.refuse_flags(**sampling)
-    return bulk.classify_all(
-        model,
-        tokenizer,
-        texts,
-        state.base.task.labels,
-        **common,
-        untrained=_untrained(state),
-        watch=watch,
-    )
+        found = bulk.ask_all(model, tokenizer, form, texts, **common, **sampling, watch=watch)
+    else:
+        classifying.refuse_flags(**sampling)
+        found = bulk.classify_all(
+            model,
+            tokenizer,
+            texts,
+            state.base.task.labels,
+            **common,
+            untrained=_untrained(state),
+            watch=watch,
+        )
+    state.remember(texts)
+    return found
 
 
 def prompts_of(rows: Sequence[Row], name: object, column: str | None) -> list[str]:

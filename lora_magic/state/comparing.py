@@ -58,6 +58,7 @@ def answers(
                 "probability of each label."
             )
         classifying.refuse_flags(**sampling)
+        state.remember(texts)
         labelled = classifying.compare(
             model,
             state.slots,
@@ -74,6 +75,7 @@ def answers(
     follow = None if watch is None else _Following(shown, len(texts), watch)
     common = {**sampling, "context": context, "watch": follow, "mix": mixed}
     found = compare(model, state.slots, tokenizer, variants, texts, **common)
+    state.remember(texts)
     found = replace(found, left_out=left_out, notes=notes)
     if not scores or found.stopped:
         return found

@@ -99,6 +99,7 @@ def evaluate(
             *(*read.notes, *work.notes),
         ),
     )
+    state.remember(row.prompt for row in given)
     if not found.stopped:
         _note(state, found, [_hash(state, read, at) for at in range(len(names))])
     return found

@@ -45,12 +45,12 @@ FILE = "ledger.jsonl"
 RECORDED = frozenset(
     {
         *("load", "use", "reset", "attach", "detach", "train", "sweep", "swap", "merge", "unmerge"),
-        *("blend", "compress", "save", "open"),
+        *("blend", "compress", "save", "open", "export"),
     }
 )
 
 #: These change files or weights even where nothing that the session knows is different afterwards.
-_ALWAYS = frozenset({"train", "save"})
+_ALWAYS = frozenset({"train", "save", "export"})
 
 #: A run's state in the ledger.
 DONE, STOPPED, FAILED = "done", "stopped", "failed"
@@ -169,7 +169,10 @@ class Done:
             return self.run.adapter
         if self.verb in ("load", "use", "reset"):
             return None
-        of_value = {"attach": "name", "open": "name", "blend": "name", "merge": "adapter"}
+        of_value = {
+            **dict.fromkeys(("attach", "open", "blend", "export"), "name"),
+            "merge": "adapter",
+        }
         if self.verb in of_value:
             return str(getattr(self.value, of_value[self.verb]))
         if self.verb == "compress":

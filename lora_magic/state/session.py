@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from lora_magic.evaluation.evaluation import Evaluation
     from lora_magic.evaluation.passes import Watch
     from lora_magic.evaluation.ranks import RankEvidence
+    from lora_magic.export.receipt import Export
     from lora_magic.lowrank.similarity import Similarity
     from lora_magic.lowrank.spectrum import Spectrum
     from lora_magic.magics.panel import Panel
@@ -492,6 +493,67 @@ class Session:
                 state.keep(found)
             state.activate(called)
         return state.attached[called].record(active=True)
+
+    @transactional
+    def export(
+        self,
+        name: str | None = None,
+        folder: str | Path | None = None,
+        *,
+        to: str | None = None,
+        quantise: str | None = None,
+        adapter_only: bool = False,
+        rank: int | None = None,
+        prompts: Any = None,
+        unchecked: bool = False,
+        replace: bool = False,
+        push: str | None = None,
+        public: bool = False,
+        yes: bool = False,
+        watch: Callable[[str], None] | None = None,
+    ) -> Export:
+        """Write the adapter, or "base", for other programs, and read it back in another process.
+
+        `to` is "merged" (a transformers folder with ΔW in its weights), "peft" and "vllm" (the
+        adapter as servers read it), or "gguf" (for llama.cpp and Ollama); base goes to merged and
+        gguf. `folder` defaults to `.lora_magic/exports/NAME-FORMAT`. A quantised base is
+        dequantised to the dtype that it computes in. Of gguf `quantise` is "f32", "f16" or "q8_0",
+        and `adapter_only` writes no base; `rank` pads an adapter's factors with zeros.
+
+        The reader answers the last ten prompts of `ask`, `compare` and `evaluate` on this base, or
+        the adapter's example and the base's suggestions; or `prompts`: texts, a frame or a file, as
+        for `ask`. Its tokens, greedy answers and logits must be those of the session's model with
+        the weights that were written, up to the noise of rounding; how far they are from the
+        unmerged adapter's, and why, is in the value's `check`. `unchecked` omits all that.
+
+        `replace` replaces an earlier export in the folder, and nothing else. `push` uploads it to
+        the hub as OWNER/NAME, private unless `public`, without a question if `yes`. `watch` gets a
+        line for each step.
+
+        Raises `ExportError` for what cannot be written in this format, a folder with other files, a
+        disk or memory that is too small, and for an export that is read otherwise than expected:
+        then nothing is left behind. `CommandError` for an unknown format, `PromptError` for a
+        prompt that does not fit the context.
+        """
+        from lora_magic.export.job import Options
+
+        from .exporting import export
+
+        _ = self._state.base
+        given = None if prompts is None else self._prompts("export", prompts, None)
+        return export(
+            self._state,
+            self.home,
+            name,
+            folder,
+            to=to,
+            options=Options(quantise, adapter_only, rank),
+            prompts=given,
+            unchecked=unchecked,
+            replace=replace,
+            pushed=None if push is None else (push, public, yes),
+            say=watch or (lambda line: None),
+        )
 
     # Training
 

@@ -10,8 +10,9 @@ import gc
 import os
 import sys
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from lora_magic.base.prompt import PromptForm
 
     from .ledger import Run
+
+
+#: How many of the prompts that were answered are remembered.
+ASKED = 10
 
 
 def libraries_imported() -> bool:
@@ -115,9 +120,10 @@ class SessionState:
 
     `key` identifies the load, to recognise its repetition; `changed` is the result of the last full
     check of the base; `base_scores` are the base's own answers, losses and norms, valid while
-    it is loaded. `wrapped` says whether the base came inside a PeftModel. `published` is the last
-    view of a session between two verbs; `run` is the training run that the current verb has begun,
-    `runs` those of several adapters.
+    it is loaded. `asked` are the last prompts that were answered on this base, each once: an export
+    is checked on them. `wrapped` says whether the base came inside a PeftModel. `published` is the
+    last view of a session between two verbs; `run` is the training run that the current verb has
+    begun, `runs` those of several adapters.
     """
 
     def __init__(self) -> None:
@@ -131,6 +137,7 @@ class SessionState:
         self.run: Run | None = None
         self.runs: list[Run] = []
         self.base_scores: dict[object, Any] = {}
+        self.asked: deque[str] = deque(maxlen=ASKED)
         self._base: BaseModel | None = None
         self._slots: Slots | None = None
         self._form: PromptForm | None = None
@@ -199,6 +206,7 @@ class SessionState:
                 _users.pop(self.slots.original(path), None)
             self._base, self._slots, self._form, self.key = None, None, None, ()
             self.changed, self.wrapped, self.base_scores = False, False, {}
+            self.asked.clear()
             self._modules, self.attached, self.active, self.merged = {}, {}, BASE_NAME, None
             # The last view has the base too.
             self.published = View()
@@ -240,6 +248,14 @@ class SessionState:
         form = form or self._form
         assert form is not None  # a base with a tokenizer has a form
         return form
+
+    def remember(self, prompts: Iterable[str | None]) -> None:
+        """Note prompts that were answered, the last ones only; they are in no file."""
+        for prompt in prompts:
+            if prompt and prompt.strip():
+                with suppress(ValueError):
+                    self.asked.remove(prompt)
+                self.asked.append(prompt)
 
     # Adapters
 

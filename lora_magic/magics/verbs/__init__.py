@@ -7,6 +7,7 @@ from lora_magic.magics.verbs.adapters import ATTACH, DETACH, OPEN, SAVE, SWAP
 from lora_magic.magics.verbs.base import LOAD, RESET, USE, VERIFY
 from lora_magic.magics.verbs.combining import BLEND, COMPRESS, MERGE, UNMERGE
 from lora_magic.magics.verbs.evaluating import EVALUATE
+from lora_magic.magics.verbs.exporting import EXPORT
 from lora_magic.magics.verbs.inside import LENS, RATIO, SIMILARITY, SPECTRUM
 from lora_magic.magics.verbs.looking import (
     ASK,
@@ -35,6 +36,6 @@ _LOOK = (
     LENS,
     PANEL,
 )
-_KEEP = (MERGE, UNMERGE, BLEND, COMPRESS, SAVE, OPEN, VERIFY, RESET)
+_KEEP = (MERGE, UNMERGE, BLEND, COMPRESS, SAVE, OPEN, EXPORT, VERIFY, RESET)
 
 VERBS: dict[str, Verb] = {verb.name: verb for verb in (*_WORK, *_LOOK, *_KEEP)}

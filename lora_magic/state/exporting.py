@@ -1,0 +1,193 @@
+"""`export`: of what, checked on which prompts, and in what order it is written, read and kept.
+
+Knows the session's state; does not know what a format writes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lora_magic import demo, reading
+from lora_magic.adapters.spec import BASE_NAME
+from lora_magic.base import DEMO
+from lora_magic.base.model import BaseModel
+from lora_magic.errors import CommandError, ExportError, LoraMagicError, PromptError
+from lora_magic.export import QUANTISATIONS, card, folder, formats, push, weights
+from lora_magic.export.job import Job, Options
+from lora_magic.export.receipt import Check, Export
+from lora_magic.export.reference import answered
+from lora_magic.numbers import size
+from lora_magic.paths import path_of, quoted
+
+from . import queries
+from .session_state import SessionState
+
+#: How many of the session's prompts an export is checked on.
+MOST = 10
+
+#: Asked where a session has no prompt of its own.
+_GENERIC = ("What should I know about this place?",)
+
+
+def export(
+    state: SessionState,
+    home: Path,
+    name: str | None,
+    target: Any,
+    *,
+    to: Any,
+    options: Options,
+    prompts: Sequence[str] | None,
+    unchecked: bool,
+    replace: bool,
+    pushed: tuple[str, bool, bool] | None,
+    say: Callable[[str], None],
+) -> Export:
+    """Write, check and keep an export; whatever fails leaves no file and the session as it was."""
+    began = time.perf_counter()
+    _ = state.base
+    kind = formats.kind_of(to)
+    formats.refuse_flags(to, options)
+    _refuse_values(options)
+    job = _job(state, name, to, options, prompts, say)
+    if job.attached is None and not (kind.merges and not options.adapter_only):
+        raise ExportError(
+            f"export base --to {to}: the base has no adapter to write; type: %lora export base "
+            "--to merged"
+        )
+    form = formats.format_of(to)
+    form.refuse(job)
+    command = f"%lora export {job.name} DIR --to {to}"
+    where = _folder(home, job, target)
+    planned = push.plan(pushed[0], public=pushed[1], yes=pushed[2]) if pushed else None
+    folder.refuse_used(where.resolve(), replace, command)
+    needed = form.bytes(job)
+    folder.refuse_full(where.resolve(), needed, command)
+    _refuse_memory(job, merges=kind.merges and not options.adapter_only, reads=not unchecked)
+    notebook = None
+    if not unchecked:
+        say(f"answering {len(job.prompts)} prompts here …")
+        context = queries.usable_context(state, [job.name])
+        notebook = answered(job.base, job.slots, job.modules, job.form, job.prompts, context)
+    checks: list[Check] = []
+    notes: list[str] = []
+
+    def write(new: Path) -> None:
+        notes.extend(form.write(job, new))
+        if notebook is not None:
+            checks.append(form.check(job, new, notebook))
+        card.write(job, new, checks[0] if checks else None, notes)
+
+    folder.written(where, replace, needed, command, write)
+    made = Export(
+        name=job.name,
+        format=to,
+        folder=where,
+        files=folder.files_of(where),
+        check=checks[0] if checks else None,
+        notes=tuple(notes),
+        commands=form.commands(job, where),
+        seconds=time.perf_counter() - began,
+    )
+    if planned is None:
+        return made
+    say("pushing it …")
+    return dataclasses.replace(made, pushed=push.upload(planned, made))
+
+
+def _job(
+    state: SessionState,
+    name: str | None,
+    to: str,
+    options: Options,
+    prompts: Sequence[str] | None,
+    say: Callable[[str], None],
+) -> Job:
+    base = state.base
+    base.needs_tokenizer()
+    attached = None if name == BASE_NAME else state.named_or_active(name, "export")
+    called = BASE_NAME if attached is None else attached.name
+    form = None if base.task.classifies else state.form_of(called)
+    chosen = _prompts(state, called, prompts)
+    return Job(called, base, state.slots, attached, form, chosen, options, say, to)
+
+
+def _prompts(state: SessionState, name: str, given: Sequence[str] | None) -> tuple[str, ...]:
+    """The prompts that an export is checked on: those given, else the session's own.
+
+    Raises `PromptError` if a given one cannot be read, or leaves no room for an answer.
+    """
+    if given is not None:
+        texts = list(dict.fromkeys(given))
+        for text in texts:
+            _fit(state, name, text)
+        return tuple(texts)
+    attached = state.attached.get(name)
+    example = attached.example if attached is not None else ""
+    own = [*state.asked, *([example] if example else [])]
+    suggested = demo.SUGGESTED_PROMPTS if state.base.name == DEMO else ()
+    known = dict.fromkeys([*reversed(own), *suggested, *(() if own or suggested else _GENERIC)])
+    return tuple([text for text in known if _fits(state, name, text)][:MOST]) or _GENERIC
+
+
+def _fits(state: SessionState, name: str, text: str) -> bool:
+    try:
+        _fit(state, name, text)
+    except LoraMagicError:
+        return False
+    return True
+
+
+def _fit(state: SessionState, name: str, text: str) -> None:
+    base = state.base
+    if base.task.classifies:
+        return
+    context = queries.usable_context(state, [name])
+    count = len(state.form_of(name).encode(base.needs_tokenizer(), text))
+    if count >= context:
+        raise PromptError(
+            f"--prompts: {text[:40]!r} has {count} tokens, and the context is {context}; give "
+            "shorter ones."
+        )
+
+
+def _folder(home: Path, job: Job, given: Any) -> Path:
+    if given is None:
+        return home / "exports" / f"{job.name}-{job.format}"
+    return path_of(given, "export")
+
+
+def _refuse_values(options: Options) -> None:
+    if options.quantise is not None and options.quantise not in QUANTISATIONS:
+        raise CommandError(f"--quantise {options.quantise}: expected {', '.join(QUANTISATIONS)}.")
+
+
+def _refuse_memory(job: Job, *, merges: bool, reads: bool) -> None:
+    """Raise `ExportError` if merging and reading back need more memory than is free."""
+    copied = weights.copied_bytes(job) if merges else 0
+    stored = sum(p.numel() * p.element_size() for p in job.base.model.parameters())
+    read = (weights.dense_bytes(job) if merges else stored) if reads else 0
+    free = _free_memory(job.base)
+    if free is None or copied + read <= free:
+        return
+    parts = [f"{size(copied)} for the merged weights"] if copied else []
+    parts += [f"{size(read)} to read it back"] if read else []
+    way = "add --unchecked to write it without reading it back"
+    if copied > free:
+        way = f"save the adapter instead: %lora save {quoted(job.name)}"
+    raise ExportError(
+        f"export {job.name} --to {job.format} needs {' and '.join(parts)}, and {size(free)} is "
+        f"free; {way}."
+    )
+
+
+def _free_memory(base: BaseModel) -> int | None:
+    if base.device.type == "cuda":
+        return int(torch.cuda.mem_get_info(base.device)[0])
+    return reading.free_memory()
