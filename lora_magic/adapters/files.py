@@ -232,17 +232,22 @@ def _told(folder: Path, what: str, remedy: str) -> Iterator[None]:
 
 
 def _write_all(files: AdapterFiles, page: str, folder: Path) -> None:
-    config = json.dumps(files.config, indent=2, sort_keys=True)
-    for name, text in ((CONFIG_FILE, config), (PAGE_FILE, page)):
-        (folder / name).write_text(text, encoding="utf-8")
-    # safetensors refuses tensors that share memory.
-    apart = {key: value.detach().cpu().clone().contiguous() for key, value in files.tensors.items()}
-    save_file(apart, str(folder / WEIGHTS_FILE), metadata={"format": "pt"})
-    # safetensors creates files for their owner alone; these are files like any other.
-    (folder / WEIGHTS_FILE).chmod((folder / CONFIG_FILE).stat().st_mode & 0o777)
+    write_parts(files.config, files.tensors, folder)
+    (folder / PAGE_FILE).write_text(page, encoding="utf-8")
     sums = {name: sha256(folder / name) for name in (CONFIG_FILE, WEIGHTS_FILE, PAGE_FILE)}
     card = json.dumps({**files.card, SUMS: sums}, indent=2, ensure_ascii=False)
     (folder / CARD_FILE).write_text(card + "\n", encoding="utf-8")
+
+
+def write_parts(config: Any, tensors: Mapping[str, Tensor], folder: Path) -> None:
+    """Write an adapter's config and weights, and nothing else, into a folder."""
+    text = json.dumps(config, indent=2, sort_keys=True)
+    (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
+    # safetensors refuses tensors that share memory.
+    apart = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
+    save_file(apart, str(folder / WEIGHTS_FILE), metadata={"format": "pt"})
+    # safetensors creates files for their owner alone; these are files like any other.
+    (folder / WEIGHTS_FILE).chmod((folder / CONFIG_FILE).stat().st_mode & 0o777)
 
 
 def _refuse_other_files(folder: Path, command: str) -> None:

@@ -131,6 +131,14 @@ def public_name(base: BaseModel) -> str:
     return hub_id_of(base) or re.split(r"[/\\]", base.name.rstrip("/\\"))[-1] or base.name
 
 
+def places(base: BaseModel) -> tuple[tuple[str, str], ...]:
+    """Folders of this computer that text could name, and what may be said instead."""
+    folder = base.source if base.source and Path(base.source).is_dir() else None
+    found = [(str(Path(folder).resolve()), public_name(base))] if folder else []
+    found += [(str(Path.cwd()), "."), (str(Path.home()), "~")]
+    return tuple((place, name) for place, name in found if len(place) > 1)
+
+
 def _without_paths(values: Any, base: BaseModel) -> Any:
     """The same JSON values with the last part of every whole path, but for the prompt form's."""
     if isinstance(values, Mapping):
@@ -142,9 +150,7 @@ def _without_paths(values: Any, base: BaseModel) -> Any:
         return [_without_paths(value, base) for value in values]
     if not isinstance(values, str):
         return values
-    # First the names with a space in them, which end no path.
-    source = base.source if base.source and Path(base.source).is_dir() else None
-    for place, name in ((source, public_name(base)), (Path.home(), "~"), (Path.cwd(), ".")):
-        if place is not None and len(str(place)) > 1:
-            values = values.replace(str(place), name)
+    # First the places that may have a space in them, which would end a path.
+    for place, name in places(base):
+        values = values.replace(place, name)
     return _PATH.sub(lambda found: found[1], values)

@@ -166,8 +166,10 @@ def _notes(job: Job, tensors: Mapping[str, Tensor], untied: list[list[str]]) -> 
             f"the {quantised.kind} weights were dequantised to {short_name(job.base.dtype)}, the "
             f"numbers that this notebook computes with: {size(dense)} of memory to load it"
         )
-    for names in untied:
-        notes.append(f"{listed(names)} are one tensor in the base, and two here: ΔW changes one")
+    notes += [
+        f"{listed(names)} are one tensor in the base, and two here: ΔW changes one"
+        for names in untied
+    ]
     return tuple(notes)
 
 

@@ -26,7 +26,7 @@ from lora_magic.numbers import size
 from lora_magic.paths import quoted
 from lora_magic.printable import one_line
 
-from .card import hub_id_of
+from .card import hub_id_of, places
 from .folder import files_of
 from .job import Job
 
@@ -36,6 +36,10 @@ _LOGIN = "type: !hf auth login (with a token that may write), or set HF_TOKEN"
 _ATTRIBUTES = ".gitattributes"
 
 _SECONDS = 20.0
+
+#: Files up to this many bytes are searched for paths, but for those that list a tokenizer's words.
+_TEXT = 1_000_000
+_WORDS = ("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt")
 
 
 @dataclass(frozen=True)
@@ -88,12 +92,14 @@ def ask(upload: Upload) -> bool:
 @dataclass(frozen=True)
 class Planned:
     """Where an export is to go. `yes` is True to upload without a question, False to ask a person,
-    or a function to be asked; `remarks` are what a person should know before."""
+    or a function to be asked; `remarks` are what a person should know before. No file may name
+    one of the `places`, folders of this computer."""
 
     repository: str
     public: bool = False
     yes: bool | Confirm = False
     remarks: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
 
 
 def plan(job: Job, push: object, public: bool, yes: bool | Confirm) -> Planned | None:
@@ -117,7 +123,8 @@ def plan(job: Job, push: object, public: bool, yes: bool | Confirm) -> Planned |
         raise ExportError("--push: HF_HUB_OFFLINE is set, so the hub is not asked; omit --push")
     if get_token() is None:
         raise ExportError(f"--push {push}: there is no token of the hub; {_LOGIN}")
-    return Planned(push, public, yes, _remarks(job))
+    own = tuple(place for place, _ in places(job.base))
+    return Planned(push, public, yes, _remarks(job), own)
 
 
 def _remarks(job: Job) -> tuple[str, ...]:
@@ -144,6 +151,7 @@ def upload(planned: Planned, folder: Path, replace: bool = False) -> str:
     api = HfApi()
     repository, public = planned.repository, planned.public
     files = files_of(folder)
+    _refuse_places(planned, folder, files)
     with _told(repository, folder, public):
         there = _there(api, repository)
         asked = _asked(api, planned, there, folder, files)
@@ -164,6 +172,19 @@ def upload(planned: Planned, folder: Path, replace: bool = False) -> str:
         )
         _compare(api, repository, made.oid, folder, [name for name, _ in files])
     return f"{api.endpoint}/{repository}"
+
+
+def _refuse_places(planned: Planned, folder: Path, files: tuple[tuple[str, int], ...]) -> None:
+    """Raise `ExportError` for a config that names a folder of this computer, and so a user."""
+    for name, count in files:
+        if count > _TEXT or Path(name).name in _WORDS:
+            continue
+        text = (folder / name).read_bytes().decode("utf-8", "ignore")
+        if seen := next((place for place in planned.places if place in text), None):
+            raise ExportError(
+                f"{name} names a folder of this computer ({seen}), so it was not uploaded; the "
+                f"export is in {folder}. A merged export needs no base: --to merged"
+            )
 
 
 def _there(api: Any, repository: str) -> Any:

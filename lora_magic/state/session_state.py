@@ -121,9 +121,9 @@ class SessionState:
     `key` identifies the load, to recognise its repetition; `changed` is the result of the last full
     check of the base; `base_scores` are the base's own answers, losses and norms, valid while
     it is loaded. `asked` are the last prompts that were answered on this base, each once: an export
-    is checked on them. `wrapped` says whether the base came inside a PeftModel. `published` is the last
-    view of a session between two verbs; `run` is the training run that the current verb has begun,
-    `runs` those of several adapters.
+    is checked on them. `wrapped` says whether the base came inside a PeftModel. `published` is the
+    last view of a session between two verbs; `run` is the training run that the current verb has
+    begun, `runs` those of several adapters.
     """
 
     def __init__(self) -> None:
