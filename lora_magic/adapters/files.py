@@ -286,6 +286,8 @@ def _foreign(folder: Path, names: list[str]) -> str:
         card = read_card(folder)
     except AdapterError:
         card = None
+    if isinstance(card, dict) and "export" in card:
+        return "an export for other programs"
     if CARD_FILE in names and not (isinstance(card, dict) and "spec" in card):
         return f"a {CARD_FILE} that %lora save did not write"
     if PAGE_FILE in names and not _is_generated(folder / PAGE_FILE, card or {}):

@@ -204,18 +204,19 @@ def _there(api: Any, repository: str) -> Any:
 def _asked(
     api: Any, planned: Planned, there: Any, folder: Path, files: tuple[tuple[str, int], ...]
 ) -> Upload:
-    """What a person is asked. Raises `ExportError` for a public repository without `public`."""
-    if there is not None and not there.private and not planned.public:
+    """What a person is asked. Raises `ExportError` if the repository is not as public as asked."""
+    if there is not None and there.private is planned.public:
+        told = ("private", "omit --public") if there.private else ("public", "add --public")
         raise ExportError(
-            f"{planned.repository} is public on the hub; to upload to it, add --public, or choose "
-            f"another name. The export is in {folder}"
+            f"{planned.repository} is {told[0]} on the hub, which an upload does not change; to "
+            f"upload to it, {told[1]}, or choose another name. The export is in {folder}"
         )
     has = {one.rfilename for one in there.siblings or []} - {_ATTRIBUTES} if there else set()
     names = {name for name, _ in files}
     return Upload(
         planned.repository,
         api.endpoint,
-        public=planned.public if there is None else not there.private,
+        public=planned.public,
         exists=there is not None,
         files=files,
         replaced=tuple(sorted(has & names)),

@@ -15,7 +15,10 @@ import pytest
 
 from lora_magic.errors import CommandError, ExportError
 from lora_magic.export import push as pushing
+from lora_magic.export.folder import is_export
 from lora_magic.export.push import Planned, Upload, ask, plan, upload
+from lora_magic.state.session import Session
+from tests.adapters.shared import moved
 from tests.export import hub as stand_in
 from tests.export.hub import Hub
 
@@ -23,14 +26,15 @@ NAME = "someone/pirate"
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setenv("HF_TOKEN", stand_in.TOKEN)
-    # The client waits between its tries.
-    monkeypatch.setattr(time, "sleep", lambda seconds: None)
-    with stand_in.running() as found:
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", found.url)
+def hub() -> Iterator[Hub]:
+    """A hub that this process uses; patched apart, so that what an error suggests can be tried."""
+    with stand_in.running() as found, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+        patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        patch.setattr("huggingface_hub.constants.ENDPOINT", found.url)
+        patch.setenv("HF_TOKEN", stand_in.TOKEN)
+        # The client waits between its tries.
+        patch.setattr(time, "sleep", lambda seconds: None)
         yield found
 
 
@@ -148,11 +152,16 @@ def test_an_empty_repository_is_used_as_it_is(hub: Hub, folder: Path) -> None:
     assert "POST create" not in hub.asked
 
 
-def test_a_public_repository_needs_the_word(hub: Hub, folder: Path) -> None:
-    hub.repositories[NAME] = stand_in.Repository(private=False)
-    with pytest.raises(ExportError, match="is public on the hub; to upload to it, add --public"):
-        push(folder, NAME, yes=True)
+@pytest.mark.parametrize(("public", "told"), [(True, "add --public"), (False, "omit --public")])
+def test_an_upload_makes_nothing_public_or_private(
+    public: bool, told: str, hub: Hub, folder: Path
+) -> None:
+    hub.repositories[NAME] = stand_in.Repository(private=not public)
+    with pytest.raises(ExportError, match=f"which an upload does not change.*{told}"):
+        push(folder, NAME, public=not public, yes=True)
     assert hub.written == []
+    push(folder, NAME, public=public, yes=True)
+    assert hub.repositories[NAME].private is not public
 
 
 def test_other_bytes_on_the_hub_are_an_error(hub: Hub, folder: Path) -> None:
@@ -355,3 +364,65 @@ def test_where_nobody_can_answer_the_error_names_yes(
     with pytest.raises(ExportError, match="add --yes"):
         pushing.ask(UPLOAD)
     assert hub.written == []
+
+
+# The whole verb
+
+
+@pytest.fixture
+def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
+    """The embedded model with an adapter whose numbers are noise."""
+    monkeypatch.chdir(tmp_path)
+    found = Session()
+    found.load("demo")
+    found.attach("pirate", rank=2)
+    moved(found._state.attached["pirate"])
+    return found
+
+
+PROMPT = "What does a fox eat?"
+
+
+def test_what_is_exported_is_pushed_and_answers_as_its_page_says(
+    hub: Hub, session: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = session.ask(PROMPT, max_new_tokens=64).text
+    made = session.export(to="merged", unchecked=True, push=NAME, yes=True)
+    assert made.pushed == f"{hub.url}/{NAME}"
+    assert f"pushed to {hub.url}/{NAME}" in made.line
+    there = hub.repositories[NAME]
+    assert len(there.commits) == 1
+    assert without_attributes(there.files) == contents(made.folder)
+    # The page's own program, with a prompt, on the folder that was uploaded.
+    program = there.files["README.md"].decode().partition("```python\n")[2].partition("```")[0]
+    capsys.readouterr()
+    exec(program.replace("FOLDER", str(made.folder)).replace("PROMPT", PROMPT), {})
+    assert capsys.readouterr().out.strip() == answer.strip()
+
+
+def test_without_a_yes_the_export_stays_here(hub: Hub, session: Session, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"to": "merged", "unchecked": True, "push": NAME}
+    with pytest.raises(ExportError, match="not uploaded, as you answered"):
+        session.export("pirate", tmp_path / "out", yes=lambda upload: False, **options)
+    assert is_export(tmp_path / "out")
+    # Nobody is here to be asked.
+    with pytest.raises(ExportError, match=r"nobody can confirm here.*add --yes"):
+        session.export("pirate", tmp_path / "out", replace=True, **options)
+    assert is_export(tmp_path / "out")
+    assert hub.written == []
+    with pytest.raises(CommandError, match="expected OWNER/NAME"):
+        session.export("pirate", tmp_path / "more", **{**options, "push": "pirate"})
+    with pytest.raises(CommandError, match="--yes needs the repository"):
+        session.export("pirate", tmp_path / "more", yes=True, **{**options, "push": None})
+    assert not (tmp_path / "more").exists()
+    assert session.active == "pirate"
+
+
+def test_an_export_that_names_a_folder_of_this_computer_is_not_uploaded(
+    hub: Hub, folder: Path
+) -> None:
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "/home/bob/m"}')
+    planned = Planned(NAME, yes=True, places=("/home/bob",))
+    with pytest.raises(ExportError, match=r"adapter_config\.json names a folder of this computer"):
+        upload(planned, folder)
+    assert hub.asked == []
