@@ -37,6 +37,9 @@ _ATTRIBUTES = ".gitattributes"
 
 _SECONDS = 20.0
 
+#: Up to this many bytes are uploaded without a progress bar.
+_FAST = 100_000_000
+
 #: Files up to this many bytes are searched for paths, but for those that list a tokenizer's words.
 _TEXT = 1_000_000
 _WORDS = ("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt")
@@ -47,22 +50,28 @@ class Upload:
     """What would be uploaded, and where to: the question for a person.
 
     `replaced` and `removed` are names of files that the repository has; `exists` says whether it
-    is there at all. `remarks` are what a person should know before.
+    is there at all. `remarks` are what a person should know before; `folder` has the files.
     """
 
     repository: str
     hub: str
     public: bool
     exists: bool
+    folder: Path
     files: tuple[tuple[str, int], ...]
     replaced: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
     @property
+    def bytes(self) -> int:
+        """Of all files."""
+        return sum(count for _, count in self.files)
+
+    @property
     def question(self) -> str:
         """In one line, without the answers that it takes."""
-        total, count = sum(one for _, one in self.files), len(self.files)
+        total, count = self.bytes, len(self.files)
         kind = "public: anybody can download it" if self.public else "private"
         where = f"{self.hub}/{self.repository} ({'' if self.exists else 'new, '}{kind})"
         parts = [f"Upload {count} file{'s' * (count != 1)} ({size(total)}) to {where}"]
@@ -85,7 +94,8 @@ def ask(upload: Upload) -> bool:
         return input(f"{upload.question} [y/N] ").strip().lower() in ("y", "yes")
     except (EOFError, OSError, RuntimeError, ValueError, AttributeError) as error:
         raise ExportError(
-            f"nobody can confirm here: {upload.question} To upload it without a question, add --yes"
+            f"nobody can confirm here: {upload.question} The export is in {upload.folder}; to "
+            "upload it without a question, add --yes"
         ) from error
 
 
@@ -164,12 +174,13 @@ def upload(planned: Planned, folder: Path, replace: bool = False) -> str:
         # One commit: `upload_folder` may make several.
         operations: list[Any] = [CommitOperationDelete(name) for name in asked.removed]
         operations += [CommitOperationAdd(name, str(folder / name)) for name, _ in files]
-        made = api.create_commit(
-            repository,
-            operations,
-            commit_message=f"Export by lora_magic: {len(files)} files",
-            parent_commit=there.sha if there is not None else None,
-        )
+        with _bars(asked.bytes > _FAST):
+            made = api.create_commit(
+                repository,
+                operations,
+                commit_message=f"Export by lora_magic: {len(files)} files",
+                parent_commit=there.sha if there is not None else None,
+            )
         _compare(api, repository, made.oid, folder, [name for name, _ in files])
     return f"{api.endpoint}/{repository}"
 
@@ -182,8 +193,9 @@ def _refuse_places(planned: Planned, folder: Path, files: tuple[tuple[str, int],
         text = (folder / name).read_bytes().decode("utf-8", "ignore")
         if seen := next((place for place in planned.places if place in text), None):
             raise ExportError(
-                f"{name} names a folder of this computer ({seen}), so it was not uploaded; the "
-                f"export is in {folder}. A merged export needs no base: --to merged"
+                f"{name} names a folder of this computer ({seen}), which nobody else has, so it "
+                f"was not uploaded; the export is in {folder}. Others can load a merged model: "
+                "--to merged"
             )
 
 
@@ -218,6 +230,7 @@ def _asked(
         api.endpoint,
         public=planned.public,
         exists=there is not None,
+        folder=folder,
         files=files,
         replaced=tuple(sorted(has & names)),
         removed=tuple(sorted(has - names)),
@@ -232,6 +245,22 @@ def _refuse_others(asked: Upload, replace: bool) -> None:
             f"{asked.repository} has {listed(there, 3)} on the hub, so it is not overwritten; add "
             "--replace, or choose another name: --push OWNER/NAME"
         )
+
+
+@contextmanager
+def _bars(shown: bool) -> Iterator[None]:
+    """Hide the client's progress bars, which a notebook keeps, where an upload takes seconds."""
+    from huggingface_hub import utils
+
+    bars: Any = utils  # its names are exported without saying so to type checkers
+    if shown or bars.are_progress_bars_disabled():
+        yield
+        return
+    bars.disable_progress_bars()
+    try:
+        yield
+    finally:
+        bars.enable_progress_bars()
 
 
 def _compare(api: Any, repository: str, commit: str, folder: Path, names: Sequence[str]) -> None:

@@ -327,7 +327,7 @@ def test_an_adapter_for_a_base_that_nobody_else_has(
 
 # Whoever is at the keyboard
 
-UPLOAD = Upload(NAME, "https://hub.invalid", False, False, (("a", 5),))
+UPLOAD = Upload(NAME, "https://hub.invalid", False, False, Path("out"), (("a", 5),))
 
 
 @pytest.mark.parametrize(
@@ -356,7 +356,9 @@ def test_where_nobody_can_answer_the_error_names_yes(
         raise StdinNotImplementedError("raw_input was called")
 
     monkeypatch.setattr(builtins, "input", nobody)
-    with pytest.raises(ExportError, match=r"nobody can confirm here: Upload 5 files.*--yes"):
+    with pytest.raises(
+        ExportError, match=r"nobody can confirm here: Upload 5 files.*peft; .*--yes"
+    ):
         push(folder, NAME)
     monkeypatch.undo()
     # Not even in a pipe with a "y" in it.
