@@ -148,7 +148,7 @@ def _program(values: Values) -> str:
     lines += ["", 'path = "FOLDER"  # this folder, or its id on the hub']
     named = _python(values["base"]["name"])
     # Only an id of the hub can be typed as it is.
-    there = "" if values["base"]["hub"] else "  # its folder"
+    there = "" if values["base"]["hub"] else "  # where this model is"
     lines += [f"base = {named}{there}"] if format == "peft" else []
     where = "base" if format == "peft" else "path"
     lines += [
