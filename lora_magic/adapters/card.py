@@ -131,18 +131,23 @@ def versions() -> dict[str, str]:
     return found
 
 
+def base_fields(base: BaseModel) -> dict[str, Any]:
+    """What a card has of the base."""
+    return {
+        "name": base.name,
+        "fingerprint": base.fingerprint.digest,
+        "format": number_format(base),
+        "architecture": type(base.model).__name__,
+        "parameters": base.parameters,
+        "labels": list(base.task.labels),
+    }
+
+
 def fields_of(base: BaseModel, attached: LiveAdapter) -> dict[str, Any]:
     """The contents of an adapter's lora_magic.json."""
     return {
         "name": attached.name,
-        "base": {
-            "name": base.name,
-            "fingerprint": base.fingerprint.digest,
-            "format": number_format(base),
-            "architecture": type(base.model).__name__,
-            "parameters": base.parameters,
-            "labels": list(base.task.labels),
-        },
+        "base": base_fields(base),
         "spec": asdict(attached.spec),
         "prompt_form": asdict(attached.form) if attached.form else None,
         "history": asdict(attached.history),

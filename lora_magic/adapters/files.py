@@ -164,10 +164,10 @@ def _stats(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
 
 
 def _sums(folder: Path) -> tuple[str, ...]:
-    return tuple(_sum(folder / name) for name in _PARTS)
+    return tuple(sha256(folder / name) for name in _PARTS)
 
 
-def _sum(path: Path) -> str:
+def sha256(path: Path) -> str:
     """The sha256 of a regular file; empty if there is none."""
     try:
         reading.bytes_of(path)
@@ -196,7 +196,7 @@ def is_whole(folder: Path) -> bool:
         recorded = read_card(folder)[SUMS][WEIGHTS_FILE]
     except (AdapterError, KeyError, TypeError):
         return False
-    return bool(recorded) and _sum(folder / WEIGHTS_FILE) == recorded
+    return bool(recorded) and sha256(folder / WEIGHTS_FILE) == recorded
 
 
 # Writing
@@ -232,17 +232,22 @@ def _told(folder: Path, what: str, remedy: str) -> Iterator[None]:
 
 
 def _write_all(files: AdapterFiles, page: str, folder: Path) -> None:
-    config = json.dumps(files.config, indent=2, sort_keys=True)
-    for name, text in ((CONFIG_FILE, config), (PAGE_FILE, page)):
-        (folder / name).write_text(text, encoding="utf-8")
+    write_parts(files.config, files.tensors, folder)
+    (folder / PAGE_FILE).write_text(page, encoding="utf-8")
+    sums = {name: sha256(folder / name) for name in (CONFIG_FILE, WEIGHTS_FILE, PAGE_FILE)}
+    card = json.dumps({**files.card, SUMS: sums}, indent=2, ensure_ascii=False)
+    (folder / CARD_FILE).write_text(card + "\n", encoding="utf-8")
+
+
+def write_parts(config: Any, tensors: Mapping[str, Tensor], folder: Path) -> None:
+    """Write an adapter's config and weights, and nothing else, into a folder."""
+    text = json.dumps(config, indent=2, sort_keys=True)
+    (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
     # safetensors refuses tensors that share memory.
-    apart = {key: value.detach().cpu().clone().contiguous() for key, value in files.tensors.items()}
+    apart = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
     save_file(apart, str(folder / WEIGHTS_FILE), metadata={"format": "pt"})
     # safetensors creates files for their owner alone; these are files like any other.
     (folder / WEIGHTS_FILE).chmod((folder / CONFIG_FILE).stat().st_mode & 0o777)
-    sums = {name: _sum(folder / name) for name in (CONFIG_FILE, WEIGHTS_FILE, PAGE_FILE)}
-    card = json.dumps({**files.card, SUMS: sums}, indent=2, ensure_ascii=False)
-    (folder / CARD_FILE).write_text(card + "\n", encoding="utf-8")
 
 
 def _refuse_other_files(folder: Path, command: str) -> None:
@@ -281,6 +286,8 @@ def _foreign(folder: Path, names: list[str]) -> str:
         card = read_card(folder)
     except AdapterError:
         card = None
+    if isinstance(card, dict) and "export" in card:
+        return "an export for other programs"
     if CARD_FILE in names and not (isinstance(card, dict) and "spec" in card):
         return f"a {CARD_FILE} that %lora save did not write"
     if PAGE_FILE in names and not _is_generated(folder / PAGE_FILE, card or {}):
@@ -296,7 +303,7 @@ def _is_generated(page: Path, card: dict[str, Any]) -> bool:
         return False
     sums = card.get(SUMS)
     if isinstance(sums, dict) and PAGE_FILE in sums:
-        return bool(sums[PAGE_FILE] == _sum(page))
+        return bool(sums[PAGE_FILE] == sha256(page))
     if "- lora_magic\n" in text.partition("\n---")[0]:
         return True  # of a version that recorded no sha256
     from huggingface_hub import ModelCard, ModelCardData

@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 
+from lora_magic import reading
 from lora_magic.errors import AdapterError, BaseModelError
 from lora_magic.paths import quoted
 
@@ -17,6 +19,8 @@ from . import folder
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _TIMEOUT = 10.0
+#: The most that a model's card may hold to be read.
+_CARD_BYTES = 1_000_000
 _LOGIN = "set HF_TOKEN, or run: from huggingface_hub import login; login()"
 
 
@@ -106,6 +110,28 @@ def config_file(model_id: str, offline: str) -> Path:
             raise
         more = f" Without it, type: {offline}" if isinstance(error, GatedRepoError) else ""
         raise BaseModelError(refusal + more) from error
+
+
+def license_of(source: str) -> dict[str, str]:
+    """What a model's card says of its license: `license`, and its name and link if it has any.
+
+    `source` is a folder or a hub id, which is asked for once; {} without a card, without the hub,
+    and for a card that cannot be read.
+    """
+    from huggingface_hub import HfApi, ModelCard
+
+    card: Any = None
+    try:
+        if Path(source).is_dir():
+            text = reading.read_text(Path(source, "README.md"), _CARD_BYTES)
+            card = ModelCard(text, ignore_metadata_errors=True).data
+        else:
+            card = HfApi().model_info(source, timeout=_TIMEOUT).card_data
+        values = card.to_dict() if card else {}
+    except Exception:  # noqa: BLE001  (a stranger's YAML can fail anywhere; a license is optional)
+        return {}
+    found = {name: values.get(name) for name in ("license", "license_name", "license_link")}
+    return {name: value for name, value in found.items() if isinstance(value, str) and value}
 
 
 def gated(name: str) -> str:

@@ -17,13 +17,16 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from lora_magic import reading
-from lora_magic.adapters.files import CARD_FILE, PAGE_FILE
+from lora_magic.adapters.files import CARD_FILE, PAGE_FILE, SUMS, sha256
 from lora_magic.adapters.replace import BusyError, locked, parents, replace, settle
 from lora_magic.errors import ExportError, listed
 from lora_magic.numbers import size
 
 #: The card's entry of an export, and in it the names and the bytes of its files.
 EXPORT, FILES = "export", "files"
+
+#: Files up to this many bytes are compared by their contents before they are replaced.
+_SMALL = 16 * 2**20
 
 #: What stays free on the disk, in bytes.
 _SPARE = 32 * 2**20
@@ -49,10 +52,20 @@ def is_export(folder: Path) -> bool:
 
 
 def _listed(folder: Path) -> set[str] | None:
-    """The names of an export's files by its card; None without one."""
+    """The names of an export's files by its card that are as it wrote them; None without one.
+
+    The contents of small files are read, since a person can have edited them.
+    """
     try:
         card = reading.read_json(folder / CARD_FILE)
-        return {str(name) for name, _ in card[EXPORT][FILES]}
+        sums = card[SUMS]
+        _ = card[EXPORT][FILES]
+        same = {
+            name
+            for name, count in files_of(folder)
+            if name in sums and (count > _SMALL or sha256(folder / name) == sums[name])
+        }
+        return same | {CARD_FILE}
     except (reading.UnreadableError, KeyError, TypeError, ValueError):
         return None
 
@@ -80,11 +93,11 @@ def refuse_used(folder: Path, replaces: bool, command: str) -> None:
     if not present and not empty:
         return
     known = _listed(folder)
-    others = [name for name in (*present, *empty) if known is None or name not in {*known, *_PAGES}]
+    others = [name for name in (*present, *empty) if known is None or name not in known]
     if others:
         raise ExportError(
-            f"{folder} has files that no export wrote ({listed(others, 3)}), so it is not "
-            f"replaced; choose another folder: {command}"
+            f"{folder} has files that no export wrote, or that were edited since "
+            f"({listed(others, 3)}), so it is not replaced; choose another folder: {command}"
         )
     if not replaces:
         raise ExportError(

@@ -46,7 +46,7 @@ def export(
     prompts: Sequence[str] | None,
     unchecked: bool,
     replace: bool,
-    pushed: tuple[str, bool, bool] | None,
+    pushed: tuple[Any, bool, bool | push.Confirm],
     say: Callable[[str], None],
 ) -> Export:
     """Write, check and keep an export; whatever fails leaves no file and the session as it was."""
@@ -64,7 +64,7 @@ def export(
     form.refuse(job)
     command = f"%lora export {job.name} DIR --to {to}{' --unchecked' * unchecked}"
     where = _folder(home, job, target)
-    planned = push.plan(pushed[0], public=pushed[1], yes=pushed[2]) if pushed else None
+    planned = push.plan(job, *pushed)
     folder.refuse_used(where.resolve(), replace, command)
     needed = form.bytes(job)
     folder.refuse_full(where.resolve(), needed, command)
@@ -82,7 +82,7 @@ def export(
         notes.extend(form.write(job, new))
         if notebook is not None:
             checks.append(form.check(job, new, notebook))
-        card.write(job, new, checks[0] if checks else None, notes)
+        card.write(job, new, checks[0] if checks else None, notes, form.commands(job, new))
 
     folder.written(where, replace, needed, command, write)
     made = Export(
@@ -98,7 +98,7 @@ def export(
     if planned is None:
         return made
     say("pushing it …")
-    return dataclasses.replace(made, pushed=push.upload(planned, made))
+    return dataclasses.replace(made, pushed=push.upload(planned, where, replace))
 
 
 def _job(

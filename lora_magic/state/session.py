@@ -509,7 +509,7 @@ class Session:
         replace: bool = False,
         push: str | None = None,
         public: bool = False,
-        yes: bool = False,
+        yes: bool | Callable[[Any], bool] = False,
         watch: Callable[[str], None] | None = None,
     ) -> Export:
         """Write the adapter, or "base", for other programs, and read it back in another process.
@@ -527,8 +527,8 @@ class Session:
         unmerged adapter's, and why, is in the value's `check`. `unchecked` omits all that.
 
         `replace` replaces an earlier export in the folder, and nothing else. `push` uploads it to
-        the hub as OWNER/NAME, private unless `public`, without a question if `yes`. `watch` gets a
-        line for each step.
+        the hub as OWNER/NAME, private unless `public`. A person is asked first, unless `yes` is
+        True, or a function that is asked with the upload. `watch` gets a line for each step.
 
         Raises `ExportError` for what cannot be written in this format, a folder with other files, a
         disk or memory that is too small, and for an export that is read otherwise than expected:
@@ -551,7 +551,7 @@ class Session:
             prompts=given,
             unchecked=unchecked,
             replace=replace,
-            pushed=None if push is None else (push, public, yes),
+            pushed=(push, public, yes),
             say=watch or (lambda line: None),
         )
 
