@@ -48,7 +48,7 @@ VOCABULARY = 258_048
 #: Text models that vLLM's documentation lists with LoRA, and without.
 WITH_LORA = frozenset(
     f"{name}ForCausalLM"
-    for name in (
+    for name in (  # noqa: SIM905 - a column of names
         "Apertus Arcee BailingMoe Cohere Cohere2 Cwm DeepseekV2 DeepseekV3 DeepseekV32 Ernie4_5 "
         "Ernie4_5_Moe Exaone4 FalconH1 GPTBigCode Gemma Gemma2 Gemma3 Gemma4 Glm Glm4 Glm4Moe "
         "Glm4MoeLite GlmMoeDsa GptOss Granite GraniteMoe GraniteMoeHybrid GraniteMoeShared "
@@ -60,7 +60,7 @@ WITH_LORA = frozenset(
 )
 WITHOUT_LORA = frozenset(
     f"{name}ForCausalLM"
-    for name in (
+    for name in (  # noqa: SIM905 - a column of names
         "Arctic Bloom Dbrx Falcon FalconMamba FlexOlmo GPTJ GPTNeoX Gemma3n Jais2 KimiLinear "
         "MPT Mamba Mamba2 Mpt Olmoe Orion RW StableLm Zamba2"
     ).split()
@@ -77,7 +77,7 @@ class Vllm:
 
     def refuse(self, job: Job) -> None:
         """Raise `ExportError` for what vLLM's rules exclude."""
-        plain_lora.refuse(job, "vllm")
+        plain_lora.refuse(job)
         merged = f"type: %lora export {job.name} --to merged, which vLLM serves without LoRA"
         name = job.slots.shapes.architecture
         if name in WITHOUT_LORA:

@@ -6,7 +6,7 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,7 @@ def job_of(session: Session, name: str = "one", **options: Any) -> Job:
         prompts=("What does a fox eat?",),
         options=Options(**options),
         say=print,
+        format="peft",
     )
 
 
@@ -179,9 +180,7 @@ AS_THEY_ARE: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def cases(
-    saved_model: Saver, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, Case]]:
+def cases(saved_model: Saver, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
     room = tmp_path_factory.mktemp("exports")
     found: dict[str, Case] = {}
     kinds = {**KINDS, **{kind: ("llama", None, of(**flags)) for kind, flags in AS_THEY_ARE.items()}}
@@ -194,7 +193,7 @@ def cases(
             make(session)
             found[kind] = exported(session, room / kind, base, bits)
             session.reset()
-    yield found
+    return found
 
 
 def exported(session: Session, room: Path, base: Path, bits: int | None) -> Case:
