@@ -25,13 +25,12 @@ from lora_magic.adapters import attach, bridge, formats
 from lora_magic.adapters.delta import PEFT_NAME
 from lora_magic.adapters.files import WEIGHTS_FILE, read_tensors, write_parts
 from lora_magic.adapters.live_adapter import LiveAdapter
-from lora_magic.adapters.read_shapes import kind_of
 from lora_magic.adapters.shapes import EMBEDDING
 from lora_magic.adapters.spec import AdapterSpec
 from lora_magic.base.device import short_name
 from lora_magic.base.load import quiet
 from lora_magic.base.model import BaseModel
-from lora_magic.errors import ExportError
+from lora_magic.errors import ExportError, listed
 from lora_magic.numbers import size
 
 from . import plain_lora
@@ -77,7 +76,8 @@ class PeftFolder:
             notes: tuple[str, ...] = (f"{attached.method.title}: PEFT reads it, no server does",)
         else:
             plain = plain_lora.plain_lora(job)
-            config, tensors, notes = _config(job, plain), _tensors(job, plain), plain.notes
+            config, tensors = _config(job, plain), _tensors(job, plain)
+            notes = (*plain.notes, *_about_servers(job))
         write_parts(config, tensors, folder)
         return (*notes, *_about_base(job.base))
 
@@ -100,11 +100,12 @@ class PeftFolder:
         return replace(check, seconds=time.perf_counter() - began)
 
     def commands(self, job: Job, folder: Path) -> tuple[tuple[str, str], ...]:
-        """The Python line that reads it."""
-        path = str(folder.resolve())
+        """The Python line that reads it, in the number format of the notebook."""
+        path, dtype = str(folder.resolve()), str(job.base.dtype).removeprefix("torch.")
         if job.base.source is None or job.base.quantised is not None:
             return (("read it", f"PeftModel.from_pretrained(model, {path!r})"),)
-        return (("read it", f"AutoPeftModelForCausalLM.from_pretrained({path!r})"),)
+        line = f"AutoPeftModelForCausalLM.from_pretrained({path!r}, dtype={dtype!r})"
+        return (("read it", line),)
 
 
 def _as_it_is(job: Job, attached: LiveAdapter) -> bool:
@@ -115,6 +116,19 @@ def _as_it_is(job: Job, attached: LiveAdapter) -> bool:
 def named(base: BaseModel) -> str:
     """The base as a config names it: what another process can read it from, if there is one."""
     return base.source or base.name
+
+
+def own_embeddings(job: Job) -> list[str]:
+    """The embeddings among the adapter's modules, and the layer that writes the logits."""
+    shapes = job.slots.shapes
+    return [p for p in job.modules if shapes.modules[p].kind == EMBEDDING or p == shapes.output]
+
+
+def _about_servers(job: Job) -> Iterator[str]:
+    """How SGLang (srt/lora/lora_config.py) and llama.cpp (convert_lora_to_gguf.py) read it."""
+    yield "vLLM, SGLang and llama.cpp's converter read r and α alone: the folder needs no more"
+    if own := own_embeddings(job):
+        yield f"not every version of these reads a LoRA on {listed(own)}: try it"
 
 
 def _about_base(base: BaseModel) -> Iterator[str]:
@@ -137,7 +151,7 @@ def _tensors(job: Job, plain: plain_lora.PlainLora) -> dict[str, Tensor]:
     found = {}
     for path, (down, up) in plain.factors.items():
         start = attach.FILE_PREFIX + path
-        embedding = kind_of(job.slots.original(path)) == EMBEDDING
+        embedding = job.slots.shapes.modules[path].kind == EMBEDDING
         names = ("lora_embedding_{}" if embedding else "lora_{}.weight",) * 2
         for side, name, factor in zip("AB", names, (down, up), strict=True):
             found[f"{start}.{name.format(side)}"] = factor
