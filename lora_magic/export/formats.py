@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from lora_magic.errors import CommandError, ExportError, near
 
-from . import FORMATS
+from . import FORMATS, QUANTISATIONS
 
 if TYPE_CHECKING:
     from .job import Format, Options
@@ -45,11 +45,11 @@ def kind_of(name: object) -> Kind:
     """A format by name. Raises `CommandError` for an unknown one, and for none."""
     if isinstance(name, str) and name in KINDS:
         return KINDS[name]
-    told = "; ".join(f"--to {known} writes {kind.about}" for known, kind in KINDS.items())
+    told = ", ".join(f"{known} ({kind.about})" for known, kind in KINDS.items())
     if name is None:
-        raise CommandError(f"export needs a format: {told}.")
+        raise CommandError(f"export needs a format; add --to and one of {told}.")
     hint = near(name, FORMATS) if isinstance(name, str) else ""
-    raise CommandError(f"--to {name}: unknown format; {told}.{hint}")
+    raise CommandError(f"--to {name}: expected {told}.{hint}")
 
 
 def format_of(name: str) -> Format:
@@ -68,6 +68,12 @@ def refuse_flags(to: str, options: Options) -> None:
             )
             typed = f"--{flag.replace('_', '-')}"
             raise ExportError(f"export --to {to} does not use {typed}; omit it, or use {readers}.")
+
+
+def check_quantise(word: object) -> None:
+    """Raise `CommandError` for a number format that no GGUF file has."""
+    if word is not None and word not in QUANTISATIONS:
+        raise CommandError(f"--quantise {word}: expected {', '.join(QUANTISATIONS)}.")
 
 
 def _given(options: Options) -> Iterator[str]:

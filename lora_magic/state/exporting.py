@@ -17,11 +17,11 @@ from lora_magic import demo, reading
 from lora_magic.adapters.spec import BASE_NAME
 from lora_magic.base import DEMO
 from lora_magic.base.model import BaseModel
-from lora_magic.errors import CommandError, ExportError, LoraMagicError, PromptError
-from lora_magic.export import QUANTISATIONS, card, folder, formats, push, weights
+from lora_magic.errors import ExportError, LoraMagicError, PromptError
+from lora_magic.export import card, folder, formats, push, weights
 from lora_magic.export.job import Job, Options
 from lora_magic.export.receipt import Check, Export
-from lora_magic.export.reference import answered
+from lora_magic.export.reference import Reference, answered
 from lora_magic.numbers import size
 from lora_magic.paths import path_of, quoted
 
@@ -54,7 +54,7 @@ def export(
     _ = state.base
     kind = formats.kind_of(to)
     formats.refuse_flags(to, options)
-    _refuse_values(options)
+    formats.check_quantise(options.quantise)
     job = _job(state, name, to, options, prompts, say)
     if job.attached is None and not (kind.merges and not options.adapter_only):
         raise ExportError(
@@ -75,6 +75,7 @@ def export(
         say(f"answering {len(job.prompts)} prompts here …")
         context = queries.usable_context(state, [job.name])
         notebook = answered(job.base, job.slots, job.modules, job.form, job.prompts, context)
+        _refuse_broken(job, notebook)
     checks: list[Check] = []
     notes: list[str] = []
 
@@ -125,6 +126,8 @@ def _prompts(state: SessionState, name: str, given: Sequence[str] | None) -> tup
     """
     if given is not None:
         texts = list(dict.fromkeys(given))
+        if not texts:
+            raise PromptError("--prompts: no prompt in it; expected at least one text.")
         for text in texts:
             _fit(state, name, text)
         return tuple(texts)
@@ -163,9 +166,15 @@ def _folder(home: Path, job: Job, given: Any) -> Path:
     return path_of(given, "export")
 
 
-def _refuse_values(options: Options) -> None:
-    if options.quantise is not None and options.quantise not in QUANTISATIONS:
-        raise CommandError(f"--quantise {options.quantise}: expected {', '.join(QUANTISATIONS)}.")
+def _refuse_broken(job: Job, notebook: Reference) -> None:
+    """Raise `ExportError` for an adapter without finite logits: it would be read as such."""
+    pairs = zip(notebook.logits, notebook.prompts, strict=True)
+    for logits, prompt in pairs:
+        if not logits.numel() or not bool(logits.isfinite().all()):
+            raise ExportError(
+                f"{job.name} answers {prompt[:40]!r} with NaN or infinity; train it again with a "
+                f"smaller --lr, or type: %lora export {job.name} --to {job.format} --unchecked"
+            )
 
 
 def _refuse_memory(job: Job, *, merges: bool, reads: bool) -> None:

@@ -169,12 +169,10 @@ class Done:
             return self.run.adapter
         if self.verb in ("load", "use", "reset"):
             return None
-        of_value = {
-            **dict.fromkeys(("attach", "open", "blend", "export"), "name"),
-            "merge": "adapter",
-        }
-        if self.verb in of_value:
-            return str(getattr(self.value, of_value[self.verb]))
+        if self.verb in ("attach", "open", "blend", "export"):
+            return str(self.value.name)
+        if self.verb == "merge":
+            return str(self.value.adapter)
         if self.verb == "compress":
             return str(self.value.new)
         if self.verb == "swap":

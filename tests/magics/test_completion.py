@@ -29,6 +29,7 @@ from lora_magic.data.files import read_file
 from lora_magic.data.rows import read_text
 from lora_magic.errors import CommandError, LoraMagicError
 from lora_magic.evaluation.board import Board
+from lora_magic.export.formats import check_quantise, kind_of
 from lora_magic.lowrank.similarity import side_of
 from lora_magic.lowrank.spectrum import check_measure
 from lora_magic.magics.aliases import SAME
@@ -327,6 +328,8 @@ CHECKS: dict[str, tuple[int, Callable[[str], object]]] = {
     "%lora sweep x --optimizer": (3, lambda word: plan(SMALL, 2, optimizer=word)),
     "%lora sweep x --schedule": (3, lambda word: plan(SMALL, 2, schedule=word)),
     "%lora sweep x --template": (2, lambda word: PromptForm.of(tiny_tokenizer(chat=True), word)),
+    "%lora export x --to": (4, kind_of),
+    "%lora export x --to gguf --quantise": (3, check_quantise),
     "%lora board --sort": (16, Board(()).sorted),
     "%lora similarity a,b --side": (4, side_of),
     "%lora spectrum --measure": (8, check_measure),

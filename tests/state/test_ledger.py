@@ -68,6 +68,7 @@ CHANGING: dict[str, Callable[[Session], object]] = {
     "compress": lambda s: s.compress("one", rank=1),
     "save": lambda s: s.save(),
     "open": lambda s: s.open("there"),
+    "export": lambda s: s.export(to="merged", unchecked=True),
     "reset": lambda s: s.reset(),
 }
 
