@@ -63,7 +63,7 @@ def export(
         )
     form = formats.format_of(to)
     form.refuse(job)
-    command = f"%lora export {job.name} DIR --to {to}"
+    command = f"%lora export {job.name} DIR --to {to}{' --unchecked' * unchecked}"
     where = _folder(home, job, target)
     planned = push.plan(pushed[0], public=pushed[1], yes=pushed[2]) if pushed else None
     folder.refuse_used(where.resolve(), replace, command)
