@@ -26,6 +26,7 @@ from lora_magic.state.session import Session
 from tests.adapters.shared import moved
 from tests.classifiers import saved, tiny_classifier
 from tests.conftest import Saver, logits, perturb
+from tests.export.shared import read_here
 from tests.tiny import tiny_model, tiny_tokenizer
 
 #: Reads every case with plain PEFT, and nothing of this package.
@@ -444,7 +445,10 @@ def test_a_live_base_is_read_from_a_temporary_copy_while_it_is_merged(tmp_path: 
     session.reset()
 
 
-def test_virtual_tokens_are_read_by_forward_passes(session: Session) -> None:
+def test_virtual_tokens_are_read_by_forward_passes(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_here(monkeypatch)
     session.attach("one", method="prompt", virtual_tokens=3)
     moved(session._state.attached["one"], 0.5)
     made = session.export("one", "elsewhere", to="peft", prompts=["What does a fox eat?"])
@@ -456,7 +460,10 @@ def test_virtual_tokens_are_read_by_forward_passes(session: Session) -> None:
         session.export("one", to="vllm")
 
 
-def test_a_quantised_base_is_quantised_by_the_reader_too(saved_model: Saver) -> None:
+def test_a_quantised_base_is_quantised_by_the_reader_too(
+    saved_model: Saver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_here(monkeypatch)
     session = Session()
     session.load(str(saved_model(**WIDE)), bits=4)
     session.attach("one", rank=2, init="loftq")
@@ -471,6 +478,7 @@ def test_a_quantised_base_is_quantised_by_the_reader_too(saved_model: Saver) -> 
 def test_a_file_without_its_scale_is_refused_and_leaves_nothing(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    read_here(monkeypatch)
     session.attach("one", rank=4, alpha=32)
     perturb(session, "one", 0.3)
     padded = plain_lora._padded
