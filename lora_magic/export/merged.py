@@ -77,7 +77,7 @@ class Merged:
         for file in folder.glob("*.safetensors"):
             # safetensors creates files for their owner alone; these are files like any other.
             file.chmod((folder / "config.json").stat().st_mode & 0o777)
-        self._sums = {name: _sum(tensor) for name, tensor in tensors.items()}
+        self._sums = {name: sum_of(tensor) for name, tensor in tensors.items()}
         return _notes(job, untied)
 
     def check(self, job: Job, folder: Path, notebook: Reference) -> Check:
@@ -153,7 +153,7 @@ def _copied(model: Any, *, untie: bool) -> Any:
     return made
 
 
-def _sum(tensor: Tensor) -> str:
+def sum_of(tensor: Tensor) -> str:
     """The number format and the sha256 of the bits, as the reader gives it."""
     import torch
 

@@ -96,37 +96,25 @@ def _notes(job: Job, updates: Mapping[str, LowRank], rank: int) -> list[str]:
 # What is refused
 
 
-def adapter_of(job: Job, to: str) -> LiveAdapter:
-    """The job's adapter; raises `ExportError` for the base alone and for other formats' flags."""
+def adapter_of(job: Job) -> LiveAdapter:
+    """The job's adapter; raises `ExportError` for the base alone."""
     if job.attached is None:
         raise ExportError(
-            f"--to {to} writes an adapter, and base has none; type: %lora export base --to merged, "
-            f"or %lora export NAME --to {to}"
-        )
-    own = {"--quantise": job.options.quantise, "--adapter-only": job.options.adapter_only}
-    given = [flag for flag, value in own.items() if value]
-    if given:
-        raise ExportError(
-            f"--to {to} does not use {listed(given)}; omit it, or type: "
-            f"%lora export {job.name} --to gguf {_flags(job)}"
+            f"--to {job.format} writes an adapter, and base has none; type: %lora export base --to "
+            "merged"
         )
     return job.attached
 
 
-def _flags(job: Job) -> str:
-    quantise = [] if job.options.quantise is None else ["--quantise", job.options.quantise]
-    return " ".join([*quantise, *(["--adapter-only"] if job.options.adapter_only else [])])
-
-
-def refuse(job: Job, to: str) -> None:
+def refuse(job: Job) -> None:
     """Raise `ExportError`, with what to type instead, for what is not a sum of factors.
 
     And for a --rank that would cut ΔW, or that no server takes, and for NaN or infinity.
     """
-    attached = adapter_of(job, to)
+    attached = adapter_of(job)
     reason, ways = _reason(job, attached)
     if reason:
-        raise ExportError(f"{job.name} cannot be written --to {to}: {reason}; type: {ways}")
+        raise ExportError(f"{job.name} cannot be written --to {job.format}: {reason}; type: {ways}")
     updates = _updates(job)
     broken = [path for path, update in updates.items() if not update.finite]
     if broken:
@@ -134,7 +122,7 @@ def refuse(job: Job, to: str) -> None:
             f"{job.name} holds NaN or infinity in {broken[0]}; train it again with a smaller --lr, "
             f"or type: %lora detach {job.name}"
         )
-    _refuse_rank(job, to, max(update.rank for update in updates.values()))
+    _refuse_rank(job, max(update.rank for update in updates.values()))
 
 
 def _reason(job: Job, attached: LiveAdapter) -> tuple[str, str]:
@@ -165,7 +153,7 @@ def _reason(job: Job, attached: LiveAdapter) -> tuple[str, str]:
     return f"{method.title} is not a product of two factors", merged
 
 
-def _refuse_rank(job: Job, to: str, most: int) -> None:
+def _refuse_rank(job: Job, most: int) -> None:
     rank, limit = job.options.rank, max(most, LARGEST_RANK)
     if rank is None or (is_whole(rank) and most <= rank <= limit):
         return
@@ -173,7 +161,7 @@ def _refuse_rank(job: Job, to: str, most: int) -> None:
     way = (
         f"%lora compress {job.name} --rank {rank}"
         if smaller
-        else f"%lora export {job.name} --to {to}"
+        else f"%lora export {job.name} --to {job.format}"
     )
     raise ExportError(
         f"--rank {rank!r}: the largest rank here is {most}, and --rank only pads with zeros; "

@@ -25,13 +25,12 @@ from pathlib import Path
 import torch
 
 from lora_magic import demo
-from lora_magic.adapters.shapes import EMBEDDING
 from lora_magic.base.model import BaseModel
 from lora_magic.errors import ExportError, listed
 from lora_magic.paths import quoted
 
 from . import plain_lora
-from .adapter_folder import PeftFolder
+from .adapter_folder import PeftFolder, own_embeddings
 from .job import Job
 from .receipt import Check
 from .reference import TOKENS, Reference
@@ -48,7 +47,7 @@ VOCABULARY = 258_048
 #: Text models that vLLM's documentation lists with LoRA, and without.
 WITH_LORA = frozenset(
     f"{name}ForCausalLM"
-    for name in (
+    for name in (  # noqa: SIM905 - a column of names
         "Apertus Arcee BailingMoe Cohere Cohere2 Cwm DeepseekV2 DeepseekV3 DeepseekV32 Ernie4_5 "
         "Ernie4_5_Moe Exaone4 FalconH1 GPTBigCode Gemma Gemma2 Gemma3 Gemma4 Glm Glm4 Glm4Moe "
         "Glm4MoeLite GlmMoeDsa GptOss Granite GraniteMoe GraniteMoeHybrid GraniteMoeShared "
@@ -60,7 +59,7 @@ WITH_LORA = frozenset(
 )
 WITHOUT_LORA = frozenset(
     f"{name}ForCausalLM"
-    for name in (
+    for name in (  # noqa: SIM905 - a column of names
         "Arctic Bloom Dbrx Falcon FalconMamba FlexOlmo GPTJ GPTNeoX Gemma3n Jais2 KimiLinear "
         "MPT Mamba Mamba2 Mpt Olmoe Orion RW StableLm Zamba2"
     ).split()
@@ -77,8 +76,8 @@ class Vllm:
 
     def refuse(self, job: Job) -> None:
         """Raise `ExportError` for what vLLM's rules exclude."""
-        plain_lora.refuse(job, "vllm")
-        merged = f"type: %lora export {job.name} --to merged, which vLLM serves without LoRA"
+        plain_lora.refuse(job)
+        merged = f"type: %lora export {job.name} --to merged (vLLM serves it without LoRA)"
         name = job.slots.shapes.architecture
         if name in WITHOUT_LORA:
             raise ExportError(f"vLLM has no LoRA for {name}; {merged}")
@@ -89,7 +88,7 @@ class Vllm:
                 f"%lora compress {job.name} --rank {RANKS[-1]}, then export that adapter, or "
                 f"%lora export {job.name} --to merged"
             )
-        own = _own_embeddings(job)
+        own = own_embeddings(job)
         if own and name not in EMBEDDINGS:
             raise ExportError(
                 f"vLLM has no LoRA on {listed(own)} of {name}, only on linear layers; {merged}"
@@ -123,12 +122,6 @@ class Vllm:
         line = ["vllm", "serve", base, *_dtype(job.base), "--enable-lora", "--max-lora-rank"]
         line += [str(rank), "--lora-modules", _module(job.name, str(folder.resolve()))]
         return (*first, ("serve it", shlex.join(line)), ("ask it", _curl(job)))
-
-
-def _own_embeddings(job: Job) -> list[str]:
-    """The embeddings among the adapter's modules, and the layer that writes the logits."""
-    shapes, paths = job.slots.shapes, job.modules
-    return [p for p in paths if shapes.modules[p].kind == EMBEDDING or p == shapes.output]
 
 
 def _is_written(base: BaseModel) -> bool:

@@ -6,7 +6,7 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,15 @@ from torch import Tensor
 
 from lora_magic.adapters.delta import update_of
 from lora_magic.errors import ExportError
+from lora_magic.export import plain_lora
 from lora_magic.export.adapter_folder import PeftFolder
 from lora_magic.export.job import Job, Options
+from lora_magic.lowrank.factors import LowRank
 from lora_magic.state.session import Session
 from tests.adapters.shared import moved
 from tests.classifiers import saved, tiny_classifier
 from tests.conftest import Saver, logits, perturb
+from tests.export.shared import read_here
 from tests.tiny import tiny_model, tiny_tokenizer
 
 #: Reads every case with plain PEFT, and nothing of this package.
@@ -35,7 +38,7 @@ from safetensors.torch import save_file
 transformers.utils.logging.set_verbosity_error()
 torch.set_num_threads(1)
 cases, found = json.load(open(sys.argv[1])), {}
-for name, (base, bits, folder) in cases.items():
+for name, (base, bits, folder, line) in cases.items():
     options = {}
     if bits:
         options["quantization_config"] = transformers.BitsAndBytesConfig(
@@ -46,6 +49,8 @@ for name, (base, bits, folder) in cases.items():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
     model = peft.PeftModel.from_pretrained(model, folder).eval()
+    if line:  # the receipt's own
+        model = eval(line, vars(peft)).eval()
     with torch.no_grad():
         found[name] = model(input_ids=torch.arange(10, 26)[None]).logits[:, -16:].contiguous()
 save_file(found, sys.argv[2])
@@ -66,6 +71,7 @@ class Case:
     folder: Path
     saved: Path
     notes: tuple[str, ...]
+    line: str
 
     @property
     def config(self) -> dict[str, Any]:
@@ -84,6 +90,7 @@ def job_of(session: Session, name: str = "one", **options: Any) -> Job:
         prompts=("What does a fox eat?",),
         options=Options(**options),
         say=print,
+        format="peft",
     )
 
 
@@ -179,9 +186,7 @@ AS_THEY_ARE: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def cases(
-    saved_model: Saver, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, Case]]:
+def cases(saved_model: Saver, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
     room = tmp_path_factory.mktemp("exports")
     found: dict[str, Case] = {}
     kinds = {**KINDS, **{kind: ("llama", None, of(**flags)) for kind, flags in AS_THEY_ARE.items()}}
@@ -194,7 +199,7 @@ def cases(
             make(session)
             found[kind] = exported(session, room / kind, base, bits)
             session.reset()
-    yield found
+    return found
 
 
 def exported(session: Session, room: Path, base: Path, bits: int | None) -> Case:
@@ -209,19 +214,23 @@ def exported(session: Session, room: Path, base: Path, bits: int | None) -> Case
     actual = sum(file.stat().st_size for file in folder.iterdir())
     assert abs(written.bytes(job) - actual) < 10_000
     session.save("one", room / "saved")
+    ((_, line),) = written.commands(job, folder)
     updates = {
         path: update.dense(torch.float64)
         for path, layer in attached.replacements.items()
         if path and (update := update_of(attached.originals[path], layer)) is not None
     }
-    return Case(base, bits, logits(session), updates, folder, room / "saved", notes)
+    return Case(base, bits, logits(session), updates, folder, room / "saved", notes, line)
 
 
 @pytest.fixture(scope="module")
 def read(cases: dict[str, Case], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
     """The logits that plain PEFT gives in another process, for all cases."""
     room = tmp_path_factory.mktemp("reader")
-    given = {kind: (str(case.base), case.bits, str(case.folder)) for kind, case in cases.items()}
+    given = {
+        kind: (str(case.base), case.bits, str(case.folder), "" if case.bits else case.line)
+        for kind, case in cases.items()
+    }
     (room / "cases.json").write_text(json.dumps(given))
     command = [sys.executable, "-c", READER, str(room / "cases.json"), str(room / "found")]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -413,3 +422,88 @@ def test_a_live_base_is_named_and_told() -> None:
     ((_, line),) = PeftFolder().commands(job_of(session), folder)
     assert line == f"PeftModel.from_pretrained(model, {str(folder.resolve())!r})"
     session.reset()
+
+
+# The whole verb
+
+
+def test_a_live_base_is_read_from_a_temporary_copy_while_it_is_merged(tmp_path: Path) -> None:
+    session = Session()
+    session.use(tiny_model(), tiny_tokenizer(chat=True))
+    session.attach("one", rank=3, init="pissa")
+    moved(session._state.attached["one"])
+    session.merge("one")
+    made = session.export("one", to="vllm", prompts=["What does a fox eat?"])
+    assert made.check is not None
+    assert made.check.reader.startswith("peft ")
+    assert made.check.same == 1
+    assert made.check.difference < made.check.limit < 1e-4
+    (note,) = made.check.notes
+    assert note.startswith("the base, a live object, was read from a temporary copy (")
+    assert session.merged == "one"
+    assert session.verify()
+    session.reset()
+
+
+def test_virtual_tokens_are_read_by_forward_passes(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_here(monkeypatch)
+    session.attach("one", method="prompt", virtual_tokens=3)
+    moved(session._state.attached["one"], 0.5)
+    made = session.export("one", "elsewhere", to="peft", prompts=["What does a fox eat?"])
+    assert made.check is not None
+    assert made.check.same == 1
+    # A release of PEFT whose generate() works has no such note.
+    assert all("PEFT's own generate()" in note for note in made.check.notes)
+    with pytest.raises(ExportError, match="prompt tuning changes no weight"):
+        session.export("one", to="vllm")
+
+
+def test_a_quantised_base_is_quantised_by_the_reader_too(
+    saved_model: Saver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_here(monkeypatch)
+    session = Session()
+    session.load(str(saved_model(**WIDE)), bits=4)
+    session.attach("one", rank=2, init="loftq")
+    moved(session._state.attached["one"])
+    made = session.export("one", to="peft", prompts=["What does a fox eat?"])
+    assert made.check is not None
+    assert made.check.same == 1
+    assert made.check.worst <= made.check.limit < 1e-4
+    session.reset()
+
+
+def test_a_file_without_its_scale_is_refused_and_leaves_nothing(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_here(monkeypatch)
+    session.attach("one", rank=4, alpha=32)
+    perturb(session, "one", 0.3)
+    padded = plain_lora._padded
+
+    def unscaled(update: LowRank, rank: int) -> tuple[Tensor, Tensor]:
+        return padded(LowRank(update.down, update.up, 1.0), rank)
+
+    monkeypatch.setattr(plain_lora, "_padded", unscaled)
+    with pytest.raises(ExportError, match="reads what was written otherwise"):
+        session.export("one", to="peft", prompts=["What does a fox eat?"])
+    assert not list(Path(".lora_magic").rglob("adapter_*"))
+    assert session.verify()
+
+
+def test_dora_is_refused_with_lines_that_work(session: Session) -> None:
+    session.attach("one", rank=2, dora=True)
+    moved(session._state.attached["one"])
+    with pytest.raises(ExportError, match="so its ΔW is not a product of two factors"):
+        session.export("one", to="peft")
+    assert not Path(".lora_magic/exports").exists()
+
+
+def test_a_rank_that_is_too_small_is_refused_with_a_line_that_works(session: Session) -> None:
+    session.attach("one", rank=2)
+    moved(session._state.attached["one"])
+    with pytest.raises(ExportError, match="%lora compress one --rank 1"):
+        session.export("one", to="peft", rank=1)
+    assert not Path(".lora_magic/exports").exists()

@@ -7,12 +7,12 @@ A script for another process; it imports nothing of lora_magic. Called with the 
      "task": "causal" | "classification", "dtype": "float32", "device": "cpu", "threads": 1,
      "bits": null | 4 | 8, "attention": null | "sdpa" | "eager", "trust_remote_code": false,
      "prompts": [{"text": TEXT or null} or {"turns": [...]}, with "ids", "answer" and "special"],
-     "new_tokens": 32, "stop_ids": [...], "sums": false}
+     "new_tokens": 32, "stop_ids": [...], "sums": false | true | part of their names}
 
 `ids` are what the model reads, `answer` the tokens whose logits are wanted, `special` whether the
 tokenizer adds its own tokens to the text. The result has the ids that this tokenizer makes of each
 prompt, the greedy answers, the logits before each token of the given answers (or of the labels)
-and, with "sums", a sha256 of every tensor of the model.
+and, with "sums", a sha256 of every tensor of the model, or of those with that part in their names.
 """
 
 from __future__ import annotations
@@ -49,6 +49,10 @@ def load(request: dict[str, Any]) -> Any:
     model = loader.from_pretrained(
         request["model"], dtype=getattr(torch, request["dtype"]), **options
     )
+    for module in model.modules():
+        # On CPUs with AVX512-BF16 bitsandbytes would compute in bf16, whatever the dtype.
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
     if request.get("adapter"):
         import peft
 
@@ -81,20 +85,49 @@ def answer(model: Any, ids: list[int], request: dict[str, Any]) -> list[int]:
 
 
 @torch.no_grad()
+def follow(model: Any, ids: list[int], request: dict[str, Any]) -> list[int]:
+    """The same answer by forward passes over the whole text, without a cache."""
+    made: list[int] = []
+    while len(made) < request["new_tokens"] and not set(made[-1:]) & set(request["stop_ids"]):
+        given = torch.tensor([[*ids, *made]], device=model.device)
+        made.append(int(model(input_ids=given, use_cache=False).logits[0, -1].argmax()))
+    return made
+
+
+def has_virtual_tokens(model: Any) -> bool:
+    """Is it PEFT's prefix or prompt tuning, whose `generate` can lose the virtual tokens?"""
+    return bool(getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False))
+
+
+def agreeing(model: Any, answers: list[list[int]], request: dict[str, Any]) -> int:
+    """On how many prompts `generate` gives these answers."""
+    found = 0
+    for prompt, expected in zip(request["prompts"], answers, strict=True):
+        try:
+            found += answer(model, prompt["ids"], request) == expected
+        except (RuntimeError, ValueError, IndexError):  # of shapes that do not match
+            continue
+    return found
+
+
+@torch.no_grad()
 def logits(model: Any, prompt: dict[str, Any]) -> torch.Tensor:
     """The logits before each token of the answer [T, V]; of a classifier [1, labels]."""
     ids = torch.tensor([[*prompt["ids"], *prompt["answer"]]], device=model.device)
     if not prompt["answer"]:
         found = model(input_ids=ids).logits
     else:
-        found = model(input_ids=ids, use_cache=False).logits[0, len(prompt["ids"]) - 1 : -1]
+        # Counted from the end: PEFT's prompt tuning returns logits of its own tokens, too.
+        found = model(input_ids=ids, use_cache=False).logits[0, -len(prompt["answer"]) - 1 : -1]
     return found.float().cpu().contiguous().clone()  # type: ignore[no-any-return]
 
 
-def sums(model: Any) -> dict[str, str]:
+def sums(model: Any, part: str | bool) -> dict[str, str]:
     """A sha256 of each tensor's number format and bits, by its name."""
     found = {}
     for name, tensor in model.state_dict().items():
+        if isinstance(part, str) and part not in name:
+            continue
         raw = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
         found[name] = f"{tensor.dtype} {hashlib.sha256(raw.data).hexdigest()}"
     return found
@@ -118,7 +151,8 @@ def main(request: dict[str, Any], results: Path) -> None:
         model.generation_config = transformers.GenerationConfig(
             do_sample=False, eos_token_id=stops, pad_token_id=stops[0] if stops else 0
         )
-        answers = [answer(model, prompt["ids"], request) for prompt in prompts]
+        way = follow if has_virtual_tokens(model) else answer
+        answers = [way(model, prompt["ids"], request) for prompt in prompts]
     found = {str(at): logits(model, prompt) for at, prompt in enumerate(prompts)}
     save_file(found, str(results / "logits.safetensors"))
     reader = f"transformers {transformers.__version__}"
@@ -126,12 +160,14 @@ def main(request: dict[str, Any], results: Path) -> None:
         import peft
 
         reader = f"peft {peft.__version__} and {reader}"
-    facts = {
+    facts: dict[str, Any] = {
         "reader": reader,
         "inputs": [tokens(tokenizer, prompt) for prompt in prompts],
         "answers": answers,
-        "sums": sums(model) if request.get("sums") else {},
+        "sums": sums(model, request["sums"]) if request.get("sums") else {},
     }
+    if has_virtual_tokens(model):
+        facts["generated"] = agreeing(model, answers, request)
     (results / "result.json").write_text(json.dumps(facts), encoding="utf-8")
 
 
