@@ -69,6 +69,7 @@ SURFACE = {
     " --format --skip-bad --rows --replace",
     "save": "NAME FOLDER",
     "open": "FOLDER NAME --allow-other-base --replace",
+    "serve": "--port --token --no-token --stop",
     "verify": "--quick",
     "reset": "",
 }

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lora_magic.base.prompt import PromptForm
 
     from .ledger import Run
+    from .serving import Server
 
 
 def libraries_imported() -> bool:
@@ -117,7 +118,7 @@ class SessionState:
     check of the base; `base_scores` are the base's own answers, losses and norms, valid while
     it is loaded. `wrapped` says whether the base came inside a PeftModel. `published` is the last
     view of a session between two verbs; `run` is the training run that the current verb has begun,
-    `runs` those of several adapters.
+    `runs` those of several adapters; `server` is the endpoint over this base, None before `serve`.
     """
 
     def __init__(self) -> None:
@@ -130,6 +131,7 @@ class SessionState:
         self.published = View()
         self.run: Run | None = None
         self.runs: list[Run] = []
+        self.server: Server | None = None
         self.base_scores: dict[object, Any] = {}
         self._base: BaseModel | None = None
         self._slots: Slots | None = None
@@ -193,6 +195,9 @@ class SessionState:
         if self._base is None:
             return
         with undisturbed():
+            if self.server is not None:
+                self.server.stop()
+                self.server = None
             self.slots.write({})
             self._base.release()
             for path in ("", *self.slots.paths()):

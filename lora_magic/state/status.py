@@ -37,6 +37,7 @@ class Status:
     found: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
     resumable: tuple[str, ...] = ()
+    serving: str = ""
 
     def with_found(self, names: Sequence[str]) -> Status:
         """This status with the names of models found in the notebook."""
