@@ -114,7 +114,7 @@ class Batches:
         with self._changed:
             if self._stopped:
                 raise has_stopped()
-            if len(self._waiting) >= MOST:
+            if self._awake() and len(self._waiting) >= MOST:
                 raise Refusal(
                     503,
                     f"{MOST} requests are waiting, the most that this server takes; try again. "
@@ -160,6 +160,7 @@ class Batches:
             return [] if self._stopped else list(self._waiting)
 
     def _awake(self) -> bool:
+        """Is there anything to do? Forgets what has ended."""
         self._waiting = [waiting for waiting in self._waiting if not waiting.ended]
         return bool(self._waiting) or self._stopped
 

@@ -176,13 +176,12 @@ class _Fields:
 
     def limit(self) -> int | None:
         """The most new tokens, under either of its names."""
-        names = [n for n in ("max_completion_tokens", "max_tokens") if self.given(n)]
-        found = {self.values[name] for name in names if is_whole(self.values[name])}
-        if (
-            len(found) < len({repr(self.values[name]) for name in names})
-            or min(found, default=1) < 1
-        ):
-            _refuse(names[0], "is no whole number from 1")
+        found = set()
+        for name in ("max_completion_tokens", "max_tokens"):
+            value = self.values.get(name, 1)
+            if not is_whole(value) or value < 1:
+                _refuse(name, "is no whole number from 1")
+            found |= {value} if self.given(name) else set()
         if len(found) > 1:
             _refuse("max_tokens", "and max_completion_tokens differ; send one of them")
         return next(iter(found), None)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from lora_magic.adapters.spec import BASE_NAME
 from lora_magic.checks import is_whole
-from lora_magic.errors import AdapterError, CommandError, LoraMagicError, StateError
+from lora_magic.errors import AdapterError, CommandError, LoraMagicError, StateError, listed
 from lora_magic.interrupts import undisturbed
 from lora_magic.printable import one_line
 from lora_magic.serving.batches import Waiting
@@ -68,7 +68,7 @@ class Server:
     @property
     def models(self) -> tuple[str, ...]:
         """The models that can be asked for now: "base" and the adapters."""
-        return tuple(self._endpoint.answerer.names())
+        return tuple(self._endpoint.answerer.names()) if self.running else ()
 
     @property
     def running(self) -> bool:
@@ -80,7 +80,7 @@ class Server:
         """One line: the address, and the models."""
         if not self.running:
             return f"{self.url} · stopped"
-        return f"{self.url} · {', '.join(self.models)}"
+        return f"{self.url} · {listed(self.models)}"
 
     def stop(self) -> None:
         """Refuse what waits, and close everything. May be called twice."""

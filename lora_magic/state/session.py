@@ -1207,6 +1207,7 @@ class Session:
         same flags, whose defaults it has too: temperature 0, 200 tokens, seed 0. Requests that wait
         together are answered in one batch, and those that come while a verb runs are refused (503,
         Retry-After). A verb that comes while a batch is answered waits for it.
+        Stop the server before you call `session.model` yourself.
 
         A client takes `server.url` and `server.token`; the token is `token`, by default one that is
         drawn, and with `no_token` none is required. The same call again returns the same server. It

@@ -24,7 +24,7 @@ class Status:
     """A session's state; `unchanged` is the result of a quick check, not a full one.
 
     `found` are models in the notebook, `kept` the rows that `%%lora data` keeps. `resumable` has a
-    line for each unfinished run that can be resumed.
+    line for each unfinished run that can be resumed; `serving` is the address of a server.
     """
 
     machine: str

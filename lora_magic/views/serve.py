@@ -48,6 +48,6 @@ def snippet(model: str) -> str:
             "server = %lora serve",
             "from openai import OpenAI",
             "client = OpenAI(base_url=server.url, api_key=server.token)",
-            f"client.chat.completions.create(model={model!r}, messages={turns})",
+            f'client.chat.completions.create(model="{model}", messages={turns})',
         ]
     )

@@ -19,7 +19,7 @@ SERVE = Verb(
         "A client takes base_url=server.url and api_key=server.token. The token is not displayed;",
         "one that is typed in a cell is saved with the notebook, so type --token {variable}. The",
         "defaults are those of ask: the most likely token (temperature 0), 200 tokens, seed 0.",
-        "Requests that wait together are answered in one batch; while a verb runs they get 503 with",
-        "Retry-After. For real load, export the adapter: %lora export NAME --to vllm",
+        "Requests that wait together are answered in one batch; while a verb runs they get 503.",
+        "For real load, export the adapter: %lora export NAME --to vllm",
     ),
 )
