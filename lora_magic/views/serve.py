@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from lora_magic.printable import one_line
 from lora_magic.views.html import tag
-from lora_magic.views.style import CODE, code, frame
+from lora_magic.views.style import code, frame
 from lora_magic.views.style import line as one
 
 #: What the endpoint is not, and what to use instead.
@@ -22,20 +22,21 @@ def bundle(*, line: str, running: bool, model: str, token_required: bool) -> dic
     """A server's MIME bundle: the line, and a program to paste that asks `model`."""
     if not running:
         return {"text/plain": one_line(line), "text/html": str(frame(one(line), label="Server"))}
+    model = one_line(model)
     token = "token: server.token" if token_required else "no token is required"
     program, export = snippet(model), f"%lora export {model} --to vllm"
     if model == "base":
         export = "%lora export NAME --to vllm"
     page = frame(
         one(tag("strong", f"serving at {line}"), f" · {token}"),
-        tag("pre", program, style=CODE),
+        one(code(program)),
         one(LIMITS, f" {_LOAD} ", code(export), "; stop: ", code("%lora serve --stop"), muted=True),
         label="Server",
     )
     plain = [
         one_line(f"serving at {line} · {token}"),
         *(f"  {typed}" for typed in program.split("\n")),
-        f"{LIMITS} {_LOAD} {one_line(export)}; stop: %lora serve --stop",
+        f"{LIMITS} {_LOAD} {export}; stop: %lora serve --stop",
     ]
     return {"text/plain": "\n".join(plain), "text/html": str(page)}
 

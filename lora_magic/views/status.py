@@ -95,7 +95,7 @@ def _plain(status: Status, base: str, commands: Sequence[tuple[str, str]]) -> st
         "adapters": [*map("".join, zip(marks, table, strict=True))] if adapters else ["none"],
         "merged": [one_line(status.merged or "none")],
         **({"rows": [one_line(", ".join(status.kept))]} if status.kept else {}),
-        **({"serving": [status.serving]} if status.serving else {}),
+        **({"serving": [one_line(status.serving)]} if status.serving else {}),
         "resumable": [*map(one_line, status.resumable)],
         "next": [f"{one_line(typed)}  {one_line(why)}".rstrip() for typed, why in commands],
     }
