@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from http.client import responses
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -94,9 +95,9 @@ class Endpoint:
             self._thread.join(_JOIN)
 
     def _run(self) -> None:
-        asyncio.run(self._serve())
+        asyncio.run(self._until_stopped())
 
-    async def _serve(self) -> None:
+    async def _until_stopped(self) -> None:
         self._loop = asyncio.get_running_loop()
         http = HTTPServer(
             _application(self),
@@ -192,9 +193,13 @@ class _Handler(RequestHandler):
 
     def prepare(self) -> None:
         self.endpoint.active.add(self)
-        refusal = refused(self.request, self.endpoint.token)
+        refusal = self.objection()
         if refusal is not None:
             self.refuse(refusal)
+
+    def objection(self) -> Refusal | None:
+        """Why the request is refused before its body is looked at."""
+        return refused(self.request, self.endpoint.token)
 
     def on_finish(self) -> None:
         self.endpoint.active.discard(self)
@@ -208,7 +213,7 @@ class _Handler(RequestHandler):
         self.finish(json.dumps(refusal.body))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        self.refuse(Refusal(status_code, f"{self.request.method} failed: {self._reason}."))
+        self.refuse(Refusal(status_code, f"{self.request.method}: {responses[status_code]}."))
 
     def log_exception(self, *error: Any) -> None:
         # A method that an address does not have is the client's fault, and is not printed.
@@ -249,11 +254,9 @@ class _Model(_Handler):
 
 
 class _Nothing(_Handler):
-    def prepare(self) -> None:
-        super().prepare()
-        if not self._finished:
-            have = "POST /v1/chat/completions, GET /v1/models and GET /health"
-            self.refuse(Refusal(404, f"no such address; there are {have}."))
+    def objection(self) -> Refusal | None:
+        have = "POST /v1/chat/completions, GET /v1/models and GET /health"
+        return super().objection() or Refusal(404, f"no such address; there are {have}.")
 
 
 class _Chat(_Handler):
@@ -263,6 +266,7 @@ class _Chat(_Handler):
         super().initialize(endpoint)
         self.events: asyncio.Queue[Event] = asyncio.Queue()
         self.waiting: Waiting | None = None
+        self.streams = False
 
     def on_connection_close(self) -> None:
         if self.waiting is not None:
@@ -276,7 +280,7 @@ class _Chat(_Handler):
             self.waiting = Waiting(asked, self._teller())
             self.endpoint.batches.add(self.waiting)
             async with asyncio.timeout(ANSWER):
-                await self._send(Reply(asked))
+                await self._reply(Reply(asked))
         except Refusal as refusal:
             self._end(refusal)
         except TimeoutError:
@@ -316,13 +320,14 @@ class _Chat(_Handler):
 
         return tell
 
-    async def _send(self, reply: Reply) -> None:
+    async def _reply(self, reply: Reply) -> None:
         event = await self.events.get()
         if isinstance(event, Refusal):
             raise event
         if reply.asked.stream:
             self.set_header("Content-Type", "text/event-stream")
             self.set_header("Cache-Control", "no-cache")
+            self.streams = True
             await self._write(reply.chunk({"role": "assistant", "content": ""}))
         while isinstance(event, Piece):
             await self._write(reply.chunk({"content": event.text}))
@@ -342,7 +347,7 @@ class _Chat(_Handler):
 
     def _end(self, refusal: Refusal) -> None:
         """Refuse the request, or end its stream with an error."""
-        if self._headers_written:
+        if self.streams:
             self.finish(f"data: {json.dumps(refusal.body)}\n\n")
         else:
             self.refuse(refusal)
