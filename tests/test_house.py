@@ -143,6 +143,7 @@ REASONS = {
     "magics/__init__.py": INIT,
     "magics/shell.py": "where the session is kept; imports no torch",
     "magics/verbs/__init__.py": "the table of verbs, put together",
+    "magics/verbs/serving.py": "the verb of one room",
     "state/mixing.py": "what `ask`, `compare` and `evaluate` read of --mix",
     "views/answers.py": "the display of one record",
     "views/doctor.py": "the display of one record",

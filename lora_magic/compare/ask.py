@@ -170,12 +170,12 @@ def _encoded(
     if not isinstance(prompt, list | tuple):
         text: Any = prompt
         return text, 0, [form.encode(tokenizer, text) for form in forms]
-    _check_turns(prompt)
+    check_turns(prompt)
     ids = [form.encode_turns(tokenizer, prompt) for form in forms]
     return prompt[-1]["content"], len(prompt) - 1, ids
 
 
-def _check_turns(turns: Turns) -> None:
+def check_turns(turns: Turns) -> None:
     """Raise one `PromptError` for everything that makes these turns no conversation to answer."""
     faults = []
     for number, turn in enumerate(turns, start=1):

@@ -23,6 +23,10 @@ from .mix import Mixed
 #: Called after each new token with a function that returns each row's text so far; True ends all.
 OnToken = Callable[[Callable[[], list[str]]], bool]
 
+#: Called after each new token with a function that returns each row's answer so far; returns which
+#: of the rows end there.
+OnRows = Callable[[Callable[[], "list[Generation]"]], Sequence[bool]]
+
 #: Called with the logits [N, V] of every row's first new token, in fp32.
 OnFirst = Callable[[Tensor], None]
 
@@ -55,6 +59,7 @@ def generate(
     seed: int = 0,
     context: int | None = None,
     watch: OnToken | None = None,
+    rows: OnRows | None = None,
     first: OnFirst | None = None,
     mix: Mixed | None = None,
 ) -> list[Generation]:
@@ -67,8 +72,9 @@ def generate(
     not finite. `max_new_tokens` defaults to 200; the longest row and its answer never exceed
     `context` (default: the config's). The base's generation config (sampling, penalties, forced
     tokens) is ignored. The model's flags, generation config and hooks and the global random state
-    are restored. `first` is called once, with the logits as the model gives them. The rows of a
-    `mix` all continue with the tokens of the mixture of their probabilities, and should have the
+    are restored. `watch` can end all answers, `rows` single ones, which the batch may continue all
+    the same. `first` is called once, with the logits as the model gives them. The rows of a `mix`
+    all continue with the tokens of the mixture of their probabilities, and should have the
     same `stop_ids`; temperature and `top_p` apply to the mixture.
 
     Raises `PromptError` for max_new_tokens < 1, a temperature below 0, and a `top_p` outside
@@ -84,12 +90,14 @@ def generate(
     steps = _Steps(len(inputs), model.device, first, mix, _sampling(temperature, top_p, seed))
 
     def answers(written: Tensor) -> list[Generation]:
-        rows = zip(written[:, longest:].tolist(), stops, steps.finite.tolist(), strict=True)
-        return [_answer(tokenizer, row, set(stop), whole) for row, stop, whole in rows]
+        made = zip(written[:, longest:].tolist(), stops, steps.finite.tolist(), strict=True)
+        return [_answer(tokenizer, row, set(stop), whole) for row, stop, whole in made]
 
     criteria: list[Any] = [_StopIds(stops, steps, model.device)]
     if watch is not None:
         criteria.append(_TokenCallback(watch, answers))
+    if rows is not None:
+        criteria.append(_RowsCallback(rows, answers))
     with answering(model):
         written = model.generate(
             input_ids=ids,
@@ -231,6 +239,17 @@ class _TokenCallback:
     def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:
         end = self._watch(lambda: [answer.text for answer in self._answers(input_ids)])
         return torch.full((len(input_ids),), end, device=input_ids.device)
+
+
+class _RowsCallback:
+    """A stopping criterion that calls `rows`, and ends those rows for which it says so."""
+
+    def __init__(self, rows: OnRows, answers: Callable[[Tensor], list[Generation]]) -> None:
+        self._rows, self._answers = rows, answers
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:
+        ended = self._rows(lambda: self._answers(input_ids))
+        return torch.tensor(list(ended), dtype=torch.bool, device=input_ids.device)
 
 
 def _stops(given: Sequence[int] | Sequence[Sequence[int]], rows: int) -> list[list[int]]:

@@ -52,6 +52,9 @@ SAME = {
     "estimate": "plan",
     "memory": "plan",
     "vram": "plan",
+    "server": "serve",
+    "endpoint": "serve",
+    "api": "serve",
     "load_adapter": "open",
     "unmerge_adapter": "unmerge",
 }

@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from .kept import KeptRows
     from .ledger import Ledger
     from .removing import Removal
+    from .serving import Server
     from .session_state import SessionState, View
     from .status import Status
     from .sweep_result import Sweep
@@ -177,7 +178,9 @@ class Session:
                 unchanged = bool(self.verify(quick=True))
             kept = tuple(f"{rows.name} ({rows.count})" for rows in self._kept.values())
             found = queries.status(view, unchanged, self._resumable(view))
-            return replaced(found, kept=kept)
+            server = state.server
+            serving = server.url if server is not None and server.running else ""
+            return replaced(found, kept=kept, serving=serving)
 
     def verify(self, quick: bool = False) -> Verification:
         """Is every bit of the base what it was at load? If so, the report is truthy.
@@ -321,6 +324,7 @@ class Session:
             return Receipt(f"nothing is loaded; nothing to reset{gone}")
         name, count = self._state.base.name, len(self._state.attached)
         lost = self._state.unsaved()
+        served = self._state.server is not None and self._state.server.running
         found = self.verify()
         self._state.release()
         base = "unchanged"
@@ -329,7 +333,8 @@ class Session:
             base = f"CHANGED from outside the session in {count_of} tensor{'s' * (count_of != 1)}"
         freed = f"{count} adapter{'s' * (count != 1)} freed"
         unsaved = f" (trained and not saved: {listed(lost)})" if lost else ""
-        return Receipt(f"{name} released, {base}; {freed}{unsaved}")
+        stopped = "; the server has stopped" if served else ""
+        return Receipt(f"{name} released, {base}; {freed}{unsaved}{stopped}")
 
     # Adapters
 
@@ -1249,6 +1254,33 @@ class Session:
         with self._lock.locked():
             self._lock.doing = "doctor"
             return examine(self.home, front_end, watch or (lambda line: None), for_report=report)
+
+    def serve(
+        self,
+        *,
+        port: int = 0,
+        token: str | None = None,
+        no_token: bool = False,
+        stop: bool = False,
+    ) -> Server | Receipt:
+        """Answer OpenAI's chat completions on 127.0.0.1, in threads of their own.
+
+        A request's model is "base" or an adapter. Its text is that of `ask(messages=…)` with the
+        same flags, whose defaults it has too: temperature 0, 200 tokens, seed 0. Requests that wait
+        together are answered in one batch, and those that come while a verb runs are refused (503,
+        Retry-After). A verb that comes while a batch is answered waits for it.
+        Stop the server before you call `session.model` yourself.
+
+        A client takes `server.url` and `server.token`; the token is `token`, by default one that is
+        drawn, and with `no_token` none is required. The same call again returns the same server. It
+        ends with `stop`, `reset`, another base, and the kernel. Raises `StateError` without a base,
+        for a port that is taken, and for another port or token while it runs; `CommandError` for a
+        classifier and a token of fewer than 16 characters; `PromptError` without a tokenizer.
+        """
+        from . import serving
+
+        given = (port, token, no_token)
+        return serving.stop(self, *given) if stop else serving.serve(self, *given)
 
     # Merging
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lora_magic.base.prompt import PromptForm
 
     from .ledger import Run
+    from .serving import Server
 
 
 #: How many of the prompts that were answered are remembered.
@@ -123,7 +124,8 @@ class SessionState:
     it is loaded. `asked` are the last prompts that were answered on this base, each once: an export
     is checked on them. `wrapped` says whether the base came inside a PeftModel. `published` is the
     last view of a session between two verbs; `run` is the training run that the current verb has
-    begun, `runs` those of several adapters.
+    begun, `runs` those of several adapters; `server` is the endpoint over this base, None before
+    `serve`.
     """
 
     def __init__(self) -> None:
@@ -136,6 +138,7 @@ class SessionState:
         self.published = View()
         self.run: Run | None = None
         self.runs: list[Run] = []
+        self.server: Server | None = None
         self.base_scores: dict[object, Any] = {}
         self.asked: deque[str] = deque(maxlen=ASKED)
         self._base: BaseModel | None = None
@@ -200,6 +203,9 @@ class SessionState:
         if self._base is None:
             return
         with undisturbed():
+            if self.server is not None:
+                self.server.stop()
+                self.server = None
             self.slots.write({})
             self._base.release()
             for path in ("", *self.slots.paths()):

@@ -24,7 +24,7 @@ class Status:
     """A session's state; `unchanged` is the result of a quick check, not a full one.
 
     `found` are models in the notebook, `kept` the rows that `%%lora data` keeps. `resumable` has a
-    line for each unfinished run that can be resumed.
+    line for each unfinished run that can be resumed; `serving` is the address of a server.
     """
 
     machine: str
@@ -37,6 +37,7 @@ class Status:
     found: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
     resumable: tuple[str, ...] = ()
+    serving: str = ""
 
     def with_found(self, names: Sequence[str]) -> Status:
         """This status with the names of models found in the notebook."""

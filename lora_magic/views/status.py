@@ -53,6 +53,7 @@ def _table(status: Status, base: str, commands: Sequence[tuple[str, str]]) -> Ma
         body.append(_row("adapters", _cell("none")))
     body.append(_row("merged", _cell(status.merged or "none")))
     body += [_row("rows", _cell(", ".join(status.kept)))] if status.kept else []
+    body += [_row("serving", _cell(status.serving))] if status.serving else []
     for place, line in enumerate(status.resumable):
         body.append(_row("" if place else "resumable", _cell(line)))
     if commands:
@@ -94,6 +95,7 @@ def _plain(status: Status, base: str, commands: Sequence[tuple[str, str]]) -> st
         "adapters": [*map("".join, zip(marks, table, strict=True))] if adapters else ["none"],
         "merged": [one_line(status.merged or "none")],
         **({"rows": [one_line(", ".join(status.kept))]} if status.kept else {}),
+        **({"serving": [one_line(status.serving)]} if status.serving else {}),
         "resumable": [*map(one_line, status.resumable)],
         "next": [f"{one_line(typed)}  {one_line(why)}".rstrip() for typed, why in commands],
     }

@@ -50,7 +50,7 @@ from lora_magic.training.oddities import Lengths, Oddity
 from lora_magic.training.preview import Preview, PreviewRow
 from lora_magic.training.sample import ReadToken
 from lora_magic.training.summary import RunSummary
-from lora_magic.views import receipt, status, training
+from lora_magic.views import receipt, serve, status, training
 from lora_magic.views.votes import ballot_html
 
 Bundle = dict[str, object]
@@ -330,6 +330,7 @@ def state(base_line: str | None = "b", machine: str = "CPU", **more: Any) -> Bun
         "found": (),
         "kept": (),
         "resumable": (),
+        "serving": "",
     }
     usual |= {"base_line": base_line, "machine": machine, "line": f"No base yet · {machine}"}
     return status.bundle(cast("Status", SimpleNamespace(**{**usual, **more})))
@@ -347,6 +348,7 @@ def _status(text: str) -> Bundle:
         found=[text],
         kept=[text],
         resumable=[text, text],
+        serving=text,
     )
 
 
@@ -614,6 +616,10 @@ ALL: dict[str, Callable[[str], Bundle]] = {
         line=text,
         facts=[(text, text)],
         table=receipt.Rows(text, (text, text), ((text, text),)),
+    ),
+    "server": lambda text: serve.bundle(line=text, running=True, model=text, token_required=True),
+    "stopped server": lambda text: serve.bundle(
+        line=text, running=False, model=text, token_required=True
     ),
     "merge": lambda text: shown(merged(text)),
     "compression": _compression,

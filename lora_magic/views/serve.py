@@ -1,0 +1,54 @@
+"""A server: its address, how a client asks it, and what it is not for.
+
+Knows text; gets no token, so it can show none.
+"""
+
+from __future__ import annotations
+
+from lora_magic.printable import one_line
+from lora_magic.views.html import tag
+from lora_magic.views.style import code, frame
+from lora_magic.views.style import line as one
+
+#: What the endpoint is not, and what to use instead.
+LIMITS = (
+    "On loopback only (on Colab, Binder and other remote kernels that is the kernel's machine, not "
+    "yours), and one batch at a time; while a verb runs, requests get 503."
+)
+_LOAD = "For real load, export the adapter to vLLM:"
+
+
+def bundle(*, line: str, running: bool, model: str, token_required: bool) -> dict[str, object]:
+    """A server's MIME bundle: the line, and a program to paste that asks `model`."""
+    if not running:
+        return {"text/plain": one_line(line), "text/html": str(frame(one(line), label="Server"))}
+    model = one_line(model)
+    token = "token: server.token" if token_required else "no token is required"
+    program, export = snippet(model), f"%lora export {model} --to vllm"
+    if model == "base":
+        export = "%lora export NAME --to vllm"
+    page = frame(
+        one(tag("strong", f"serving at {line}"), f" · {token}"),
+        one(code(program)),
+        one(LIMITS, f" {_LOAD} ", code(export), "; stop: ", code("%lora serve --stop"), muted=True),
+        label="Server",
+    )
+    plain = [
+        one_line(f"serving at {line} · {token}"),
+        *(f"  {typed}" for typed in program.split("\n")),
+        f"{LIMITS} {_LOAD} {export}; stop: %lora serve --stop",
+    ]
+    return {"text/plain": "\n".join(plain), "text/html": str(page)}
+
+
+def snippet(model: str) -> str:
+    """The program that asks a model; in the notebook its first line gets the server again."""
+    turns = '[{"role": "user", "content": "Hello"}]'
+    return "\n".join(
+        [
+            "server = %lora serve",
+            "from openai import OpenAI",
+            "client = OpenAI(base_url=server.url, api_key=server.token)",
+            f'client.chat.completions.create(model="{model}", messages={turns})',
+        ]
+    )
