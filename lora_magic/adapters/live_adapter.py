@@ -190,7 +190,8 @@ class Record:
     example: str = ""
     saved_to: Path | None = None
     saved_as: Mark | None = None
-    steps: tuple[object, ...] = ()
+    #: Not compared: the runs of two sessions are two, even if they did the same.
+    steps: tuple[object, ...] = field(default=(), compare=False)
 
 
 @dataclass(eq=False)

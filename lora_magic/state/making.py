@@ -5,10 +5,9 @@ Knows adapters, rows and settings; writes no script and trains nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from lora_magic.adapters.live_adapter import History, LiveAdapter
 from lora_magic.base.prompt import PromptForm
@@ -43,11 +42,12 @@ class Making:
         *,
         more: bool,
         resumed: History | None = None,
-        other: Mapping[str, Any] | None = None,
+        replayed: Sequence[Row] | None = None,
     ) -> Making:
         """A run from the adapter's initial state, or with `more` from its current one.
 
-        `resumed` is the history before a run that is resumed. `other` is what else it depends on.
+        `resumed` is the history before a run that is resumed. `replayed` are the guard's rows that
+        are trained on, too.
         """
         before = attached.start_steps
         if more:
@@ -63,14 +63,15 @@ class Making:
             steps=0,
             planned=0,
             data_hash=encoded.data_hash,
-            other=dict(other or {}),
+            other={} if replayed is None else {"replay": _kept(replayed, before)},
         )
         return cls(before, run)
 
     def after(self, summary: RunSummary) -> tuple[object, ...]:
         """How the adapter is made after the run: nothing was added by one without a step."""
         steps, planned = summary.kept_steps, summary.planned_steps
-        return (*self.before, replace(self.run, steps=steps, planned=planned))
+        other = {**self.run.other, "ended": summary.ended}
+        return (*self.before, replace(self.run, steps=steps, planned=planned, other=other))
 
 
 def opened(typed: str, folder: Path, attached: LiveAdapter, here: bool) -> Opened:

@@ -99,11 +99,10 @@ def _write(folder: Path, files: Mapping[str, str], replace: bool) -> None:
             for name, content in files.items():
                 (work / name).write_text(content, encoding="utf-8")
             # The program last: what it reads is there then.
-            for name in reversed(files):
+            for name in reversed(list(files)):
                 os.replace(work / name, folder / name)
     except OSError as error:
         raise ExportError(
             f"script: {folder} cannot be written ({error.strerror or error}); name a file in "
             "another folder"
         ) from error
-

@@ -121,7 +121,7 @@ def train(
         *(attached, encoded, spec, form, rows, held_out),
         more=more,
         resumed=before if found is not None else None,
-        other={"guard": tuple(guard), "replay": spec.replay} if guard and spec.replay else None,
+        replayed=guards.halves(guard)[1] if guard and spec.replay else None,
     )
 
     def record(summary: RunSummary) -> Record:

@@ -53,8 +53,9 @@ def delta_of(config: dict[str, Any], path: str, found: dict[str, Tensor], base: 
         return up, down
     weight = weight_of(base, path)
     total = weight + up.double() @ down.double()
-    magnitude = found["magnitude_vector"].double().flatten()
-    return (magnitude / total.norm(dim=1))[:, None] * total - weight
+    magnitudes = found["magnitude_vector"].double().flatten()
+    rescaled: Tensor = (magnitudes / total.norm(dim=1))[:, None] * total
+    return rescaled - weight
 
 
 def weight_of(base: nn.Module, path: str) -> Tensor:
@@ -122,6 +123,11 @@ def dare(parts: list[tuple[float, Delta]], density: float, seed: int) -> Delta:
         kept = torch.rand(full.shape, generator=generator) < density
         found.append(weight * full * kept / density)
     return torch.stack(found).sum(0)
+
+
+def widest(parts: list[tuple[float, Delta]]) -> int:
+    """The sum of the ranks, or the largest rank that the matrix can have."""
+    return min(sum(rank_of(delta) for _, delta in parts), *dense(parts[0][1]).shape)
 
 
 def energy_rank(delta: Delta, share: float) -> int:

@@ -34,7 +34,7 @@ class LongRows(Sequence[Row]):
     file, and if the file has other rows now.
     """
 
-    count: int
+    number: int
     sha256: str
     again: Callable[[], Sequence[Row]] | None
 
@@ -45,7 +45,7 @@ class LongRows(Sequence[Row]):
 
     def read(self) -> tuple[Row, ...]:
         """The rows."""
-        what = f"the run's {self.count:,} rows were too long to keep"
+        what = f"the run's {self.number:,} rows were too long to keep"
         if self.again is None:
             raise ExportError(
                 f"script: {what}, and they came from no file; write them to one, and train on it: "
@@ -62,7 +62,7 @@ class LongRows(Sequence[Row]):
         return found
 
     def __len__(self) -> int:
-        return self.count
+        return self.number
 
     @overload
     def __getitem__(self, at: int) -> Row: ...

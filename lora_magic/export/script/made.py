@@ -37,13 +37,11 @@ def parts(about: About, name: str, steps: Steps) -> tuple[Part, ...]:
     if not isinstance(steps[-1], Trained):
         code = _LOAD.format(folder=writing.folders[called])
         writing.parts.append(Part(f"{called} on the base", code))
-    return distinct((*head(about), *writing.parts))
+    rest = distinct((*writing.functions(), *writing.parts))
+    return distinct((*head(about, rest), *rest))
 
 
-_LOAD = """from peft import PeftModel
-
-model = PeftModel.from_pretrained(base, {folder})
-model.eval()"""
+_LOAD = "model = PeftModel.from_pretrained(load_base(), {folder}).eval()"
 
 
 class _Writing:
@@ -54,6 +52,7 @@ class _Writing:
         self.parts: list[Part] = []
         self.folders: dict[str, str] = {}
         self._names: dict[tuple[Any, ...], str] = {}
+        self._uses: list[Callable[..., Any]] = []
 
     def adapter(self, name: str, steps: tuple[Any, ...]) -> str:
         """Write what makes an adapter, if it is not there yet; returns its name in the script."""
@@ -61,20 +60,28 @@ class _Writing:
             return self._names[steps]
         called = self._names[steps] = self._free(name)
         self.folders[called] = f'HERE / "{called}"'
-        first, runs = steps[0], list(steps)
-        if isinstance(first, Trained):
-            _refuse_unknown_start(name, first)
+        start, runs = None, steps
+        if isinstance(steps[0], Trained):
+            _refuse_unknown_start(name, steps[0])
         else:
             # Its parents' sections come first.
-            made = list(self._made(called, first))
+            made = list(self._made(called, steps[0]))
             self.parts += made
-            runs = [replace(run, continued=True) for run in steps[1:]]
-            if runs and isinstance(first, Opened):
-                self.parts.append(self._copied(called))
+            start, runs = self.folders[called], steps[1:]
         if runs:
             read = [_with_rows(run) for run in runs]
-            self.parts += run_parts(self.about, called, read)
+            self.parts += run_parts(self.about, called, read, start)
+            self.folders[called] = f'HERE / "{called}"'
         return called
+
+    def functions(self) -> Iterator[Part]:
+        """The functions that the sections of blends and compressions call."""
+        if not self._uses:
+            return
+        chosen = dict.fromkeys((*_ALWAYS, *self._uses))
+        code = "\n\n\n".join(inspect.getsource(function).rstrip() for function in chosen)
+        imports = f"import zlib\n{_IMPORTS}" if deltas.dare in chosen else _IMPORTS
+        yield Part("ΔW of saved adapters", f"{imports}\n\n\n{code}")
 
     def _free(self, name: str) -> str:
         """The name, or with a number, if an adapter that was made otherwise has it."""
@@ -92,11 +99,6 @@ class _Writing:
             yield from self._blended(called, step)
         else:
             yield from self._compressed(called, step)
-
-    def _copied(self, called: str) -> Part:
-        source, self.folders[called] = self.folders[called], f'HERE / "{called}"'
-        code = f'import shutil\n\nshutil.copytree({source}, HERE / "{called}")'
-        return Part(f"{called}, as it was saved", code)
 
     def _parent(self, name: str, steps: tuple[Any, ...], child: str) -> str:
         """Write a parent of a blend or a compression; returns its folder as code."""
@@ -119,7 +121,8 @@ class _Writing:
     def _blended(self, called: str, step: Blended) -> Iterator[Part]:
         live = [part for part in step.parts if part[0]]
         folders = [self._parent(name, steps, called) for _, name, steps in live]
-        yield _functions(getattr(deltas, _BLENDS[step.method]), deltas.moved)
+        self._uses += [*_BLENDS[step.method], deltas.moved, deltas.rank_of]
+        self._uses += [deltas.widest] if step.rank is None else []
         listed = "".join(
             f"    ({weight!r}, *read({folder}, base)),\n"
             for (weight, _, _), folder in zip(live, folders, strict=True)
@@ -131,9 +134,7 @@ class _Writing:
             "magnitude": f"magnitude(here, {step.density!r})",
             "dare": f'dare(here, {step.density!r}, zlib.crc32(f"{step.seed} {{path}}".encode()))',
         }[step.method]
-        width = repr(step.rank)
-        if step.rank is None:
-            width = "min(sum(rank_of(delta) for _, delta in here), *dense(here[0][1]).shape)"
+        width = "widest(here)" if step.rank is None else repr(step.rank)
         words = " + ".join(f"{weight:g}·{name}" for weight, name, _ in live)
         code = _BLEND.format(parts=listed, how=how, width=width, folders=names, name=called)
         yield Part(f"{called} = {words}", code)
@@ -144,14 +145,17 @@ class _Writing:
         if step.intruders:
             if spec_after(step.made).dora:
                 raise ExportError(f"script: {step.parent} is DoRA, whose ΔW has no factors")
-            uses, how = deltas.less_intruders, "less_intruders(delta, weight_of(base, path))"
+            self._uses += [deltas.summed, deltas.less_intruders]
+            how = "less_intruders(delta, weight_of(base, path))"
         elif step.budget is not None:
-            uses, how = deltas.shared_ranks, "cut(delta, ranks[path])"
+            self._uses += [deltas.rank_of, deltas.shared_ranks]
+            how = "cut(delta, ranks[path])"
         elif step.energy is not None:
-            uses, how = deltas.energy_rank, f"cut(delta, energy_rank(delta, {step.energy!r}))"
+            self._uses.append(deltas.energy_rank)
+            how = f"cut(delta, energy_rank(delta, {step.energy!r}))"
         else:
-            uses, how = deltas.cut, f"cut(delta, {step.rank})"
-        yield _functions(uses)
+            self._uses.append(deltas.cut)
+            how = f"cut(delta, {step.rank})"
         before = after = ""
         if step.budget is not None:
             before, after = f"ranks = shared_ranks(found, {step.budget})\n", " if ranks[path]"
@@ -159,9 +163,16 @@ class _Writing:
         yield Part(f"{called}, from {step.parent}", code)
 
 
-_BLENDS = {"sum": "summed", "ties": "ties", "magnitude": "magnitude", "dare": "dare"}
+#: The functions that each kind of blend calls.
+_BLENDS: dict[str, tuple[Callable[..., Any], ...]] = {
+    "sum": (deltas.summed,),
+    "ties": (deltas.trimmed, deltas.ties),
+    "magnitude": (deltas.trimmed, deltas.magnitude),
+    "dare": (deltas.dare,),
+}
 
-_BLEND = """parts = [
+_BLEND = """base = load_base()
+parts = [
 {parts}]
 changes = {{}}
 for path in dict.fromkeys(path for _, found, _ in parts for path in found):
@@ -170,35 +181,26 @@ for path in dict.fromkeys(path for _, found, _ in parts for path in found):
 trained = moved([(weight, own) for weight, _, own in parts], base)
 write(HERE / "{name}", [{folders}], changes, trained, base)"""
 
-_COMPRESS = """found, trained = read({folder}, base)
+_COMPRESS = """base = load_base()
+found, trained = read({folder}, base)
 {before}changes = {{path: {how} for path, delta in found.items(){after}}}
 write(HERE / "{name}", [{folder}], changes, trained, base)"""
 
-#: What the functions of `deltas` import.
-_IMPORTS = """import json
-import math
-import re
-import zlib
-from pathlib import Path
+#: What the functions of `deltas` need beside what `head` imports.
+_IMPORTS = """import re
 from typing import Any
 
-import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 # ΔW of a matrix [d, k]: B (its scale included) [d, r] and A [r, k], or the matrix itself
 Delta = tuple[Tensor, Tensor] | Tensor"""
 
-_ALWAYS = (deltas.read, deltas.delta_of, deltas.weight_of, deltas.dense, deltas.rank_of)
-
-
-def _functions(*own: Callable[..., Any]) -> Part:
-    """The functions that a section calls; two sections may each have one of them."""
-    more = (deltas.trimmed,) if own[0] in (deltas.ties, deltas.magnitude) else ()
-    more += (deltas.summed,) if own[0] is deltas.less_intruders else ()
-    chosen = dict.fromkeys((*_ALWAYS, deltas.cut, *more, *own, deltas.write))
-    code = "\n\n\n".join(inspect.getsource(function).rstrip() for function in chosen)
-    return Part("ΔW of saved adapters", f"{_IMPORTS}\n\n\n{code}")
+#: What every blend and compression calls.
+_ALWAYS: tuple[Callable[..., Any], ...] = (
+    *(deltas.read, deltas.delta_of, deltas.weight_of, deltas.dense, deltas.cut),
+    deltas.write,
+)
 
 
 def spec_after(steps: Steps) -> AdapterSpec:
@@ -213,7 +215,11 @@ def _with_rows(run: Trained) -> Trained:
         one.read() if isinstance(one, LongRows) else one for one in (run.rows, run.held_out)
     )
     assert rows is not None  # only held-out rows may be absent
-    return replace(run, rows=rows, held_out=held_out)
+    other = {
+        key: value.read() if isinstance(value, LongRows) else value
+        for key, value in run.other.items()
+    }
+    return replace(run, rows=rows, held_out=held_out, other=other)
 
 
 def _source(name: str, step: Opened) -> str:
