@@ -182,6 +182,16 @@ def file_config(config: Any, **changed: Any) -> dict[str, Any]:
     return {key: sorted(v) if isinstance(v, set) else v for key, v in values.items()}
 
 
+def changed(config: Any) -> dict[str, Any]:
+    """The fields of a config that are not its class's defaults, as a person would write them."""
+    values, usual = config.to_dict(), type(config)().to_dict()
+    return {
+        name: sorted(value) if isinstance(value, set) else value
+        for name, value in values.items()
+        if value != usual[name]
+    }
+
+
 def wrapper_config(wrapper: Any) -> Any:
     """The config of a captured adapter."""
     return wrapper.peft_config[PEFT_NAME]

@@ -73,6 +73,11 @@ class About:
         return next(self.base.model.parameters()).device.type
 
     @property
+    def bits(self) -> int | None:
+        """The bits that the base was quantised to; None for one that was not."""
+        return None if self.base.quantised is None else self.base.quantised.bits
+
+    @property
     def short(self) -> str:
         """The base in a few words: `demo, fp32`."""
         return f"{self.base.name}, {short_name(self.base.dtype)}"
