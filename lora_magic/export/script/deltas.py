@@ -132,9 +132,9 @@ def widest(parts: list[tuple[float, Delta]]) -> int:
 
 def energy_rank(delta: Delta, share: float) -> int:
     """The smallest rank that keeps this share of Σσ²."""
-    energy = torch.linalg.svdvals(dense(delta)) ** 2
+    energy = torch.linalg.svdvals(dense(delta)).square()
     kept = energy.cumsum(0) / energy.sum()
-    return int((kept < share - 1e-12).sum()) + 1
+    return int((kept < share - 1e-12).count_nonzero()) + 1
 
 
 def shared_ranks(deltas: dict[str, Delta], rank: int) -> dict[str, int]:

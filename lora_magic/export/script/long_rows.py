@@ -49,7 +49,7 @@ class LongRows(Sequence[Row]):
         if self.again is None:
             raise ExportError(
                 f"script: {what}, and they came from no file; write them to one, and train on it: "
-                "%lora train NAME --data rows.jsonl"
+                "%lora train NAME --data PATH"
             )
         try:
             found = tuple(self.again())

@@ -8,15 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from lora_magic.adapters.card import versions
 from lora_magic.errors import ExportError
 from lora_magic.paths import quoted
-from lora_magic.printable import message
+from lora_magic.printable import message, one_line
 
 from .source import About, Part
 from .steps import Blended, Compressed, Opened, Trained
+
+#: Characters of a line of the heading.
+_WIDTH = 98
 
 
 @dataclass(frozen=True)
@@ -83,21 +87,18 @@ def program(heading: str, parts: Sequence[Part]) -> str:
 
 
 def _comment(title: str) -> str:
-    return " ".join(title.split())
+    return one_line(title)
 
 
 def heading(about: About, name: str, steps: Sequence[Any]) -> str:
     """What a script makes, with which versions, and how near its result is to the notebook's."""
     used = ", ".join(f"{package} {found}" for package, found in versions().items())
-    last = steps[-1]
-    writes = not isinstance(last, Opened)
-    ends = f"It writes the adapter into the folder {name} beside it. " if writes else ""
-    return (
-        f"{name} on {about.short}: {_told(steps)}.\n\n"
-        f"It needs torch, transformers, peft and safetensors, and nothing else.\n"
-        f"{ends}Made with {used}.\n\n"
-        f"{nearness(about, steps)}\n"
-    )
+    writes = not isinstance(steps[-1], Opened)
+    ends = f"It writes the adapter into the folder {name} beside this file. " if writes else ""
+    needs = "It needs torch, transformers and peft, and nothing else."
+    told = f"{needs} {ends}Made with {used}. {nearness(about, steps)}"
+    lines = fill(told, _WIDTH, break_long_words=False, break_on_hyphens=False)
+    return f"{name} on {about.short}: {_told(steps)}.\n\n{lines}\n"
 
 
 def _told(steps: Sequence[Any]) -> str:
@@ -122,7 +123,7 @@ def nearness(about: About, steps: Sequence[Any]) -> str:
     exact = about.device == "cpu" and all(run.settings.plain_step for run in runs)
     if runs and not exact:
         return (
-            "Its weights are near the notebook's: these were trained in packed passes, whose sums\n"
+            "Its weights are near the notebook's: these were trained in packed passes, whose sums "
             "are rounded otherwise (train --plain-step gives the same bits on a CPU)."
         )
     if runs and all(isinstance(step, Trained) for step in steps):
