@@ -5,11 +5,14 @@ Knows adapters' specs and the bridge's configs; knows no rows and no step.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 from lora_magic.adapters import bridge
 from lora_magic.adapters.methods import METHODS
+from lora_magic.adapters.prefix import cache_name
+from lora_magic.adapters.shapes import CONV1D, EMBEDDING
 from lora_magic.adapters.targets import shortest
 from lora_magic.adapters.training_hooks import Schedule
 from lora_magic.errors import ExportError
@@ -19,6 +22,9 @@ from .source import About, Part
 
 #: The methods that PEFT and transformers have as they are here.
 WRITTEN = ("lora", "adalora", "ia3", "prefix", "prompt", "full")
+
+#: The starts that are subtracted from the base's output.
+_SUBTRACTED = ("pissa", "olora")
 
 #: AdaLoRA's penalty on P and Q, as a mean over the matrices (equation 4 of its paper).
 ORTHOGONALITY = "0.5 * from_orthogonal(model)"
@@ -70,6 +76,18 @@ def refuse(about: About, run: Planned) -> None:
             f"{', '.join(WRITTEN[:-1])} and {WRITTEN[-1]}. To ship it: %lora export {run.name} "
             "--to merged"
         )
+    if spec.init == "loftq":
+        raise ExportError(
+            f"{run.name}: --init loftq starts from the rounding of the base's weights, which "
+            f"script cannot write; to ship it: %lora export {run.name} --to peft"
+        )
+    at_embedding = [s.path for s in run.sites if _kind(about, s.path) == EMBEDDING]
+    if spec.init in (*_SUBTRACTED, "eva") and (at_embedding or about.bits is not None):
+        where = f"at {at_embedding[0]}" if at_embedding else "on a quantised base"
+        raise ExportError(
+            f"{run.name}: script cannot write --init {spec.init} {where}; to ship it: %lora "
+            f"export {run.name} --to peft"
+        )
     if run.trained and about.dtype not in ("float32", "float64"):
         paths = sorted(run.trained)
         raise ExportError(
@@ -79,8 +97,14 @@ def refuse(about: About, run: Planned) -> None:
         )
 
 
+def _kind(about: About, path: str) -> str:
+    return about.shapes.modules[path].kind if path in about.shapes.modules else ""
+
+
 def parts(run: Planned, start: str | None) -> Iterator[Part]:
     """A fresh adapter on the base, or that of the folder `start`."""
+    if run.spec.init in _SUBTRACTED and start is None:
+        yield Part("A layer minus its adapter's start", _RESIDUAL.strip())
     if run.spec.method == "adalora":
         yield Part("AdaLoRA's penalty", _FROM_ORTHOGONAL.strip())
     yield Part(f"{run.name}: the adapter", "\n".join(_lines(run, start)))
@@ -97,11 +121,139 @@ def budget(run: Planned) -> Iterator[str]:
     yield 'allocator, ranks = RankAllocator(model, config, "default"), None'
 
 
+_RESIDUAL = '''
+class Residual(nn.Module):
+    """A layer without the product that its adapter starts with: the base does not change."""
+
+    def __init__(self, layer, down, up, scale):
+        super().__init__()
+        self.layer, self.down, self.up, self.scale = layer, down, up, scale
+
+    def forward(self, x):
+        start = self.scale * ((x.to(self.down.dtype) @ self.down.mT) @ self.up.mT)
+        return self.layer(x).to(start.dtype) - start
+'''
+
+#: A and B from the singular vectors of W (PiSSA, arXiv 2404.02948).
+_PISSA = """
+    u, sigma, vh = torch.linalg.svd(weight.double(), full_matrices=False)
+    root = (sigma[:rank] / scale).sqrt()
+    down, up = (root[:, None] * vh[:rank]).float(), (u[:, :rank] * root).float()
+"""
+
+#: A and B from W = QR (OLoRA, arXiv 2406.01775).
+_OLORA = """
+    q, r = torch.linalg.qr(weight.double())
+    down, up = r[:rank].float(), q[:, :rank].float()
+"""
+
+_FROM_WEIGHTS = """
+for layer in [module for module in model.modules() if hasattr(module, "lora_A")]:
+    weight = layer.base_layer.weight.detach(){transposed}
+    rank, scale = layer.r["default"], layer.scaling["default"]
+    {first}
+    layer.lora_A["default"].weight.data.copy_(down)
+    layer.lora_B["default"].weight.data.copy_(up)
+    layer.base_layer = Residual(layer.base_layer, down, up, scale)
+"""
+
+_NARROW = """
+    layer.register_forward_hook(lambda layer, inputs, y: y.to(torch.{dtype}))
+"""
+
+#: A from the directions of each layer's inputs (EVA, arXiv 2410.07170), on a base of its own.
+_EVA = """
+def trained_tokens(inputs, config):
+    return {seen}
+
+
+def at_trained_tokens(given, seen, name):
+    return (given[0] if isinstance(given, tuple) else given)[seen]
+
+
+steps = [order[at : at + BATCH] for at in range(0, len(order), BATCH)]
+batches = [{batches}]
+config.eva_config = EvaConfig(rho=1.0)
+with torch.no_grad():
+    directions = get_eva_state_dict(
+        load_base().eval(),
+        batches,
+        peft_config=config,
+        prepare_model_inputs_fn=trained_tokens,
+        prepare_layer_inputs_fn=at_trained_tokens,
+        show_progress_bar=False,
+    )
+    for path, down in directions.items():
+        layer = model.get_submodule(f"base_model.model.{path}")
+        layer.lora_A["default"].weight.copy_(down)
+"""
+
+#: Virtual tokens start as words of the vocabulary.
+_WORDS = """
+table = base.get_input_embeddings().weight
+words = table[torch.randperm(len(table))[:{count}]]
+"""
+
+#: A prefix starts as the keys and values that the base computes of them.
+_KEYS = """
+cache = DynamicCache(config=base.config)
+with torch.no_grad():
+    base.eval().base_model(inputs_embeds=words[None], {cache}=cache, use_cache=True)
+parts = [part[0] for layer in cache.layers for part in (layer.keys, layer.values)]
+first = torch.stack(parts).permute(2, 0, 1, 3).reshape(len(words), -1)
+"""
+
+
+def _virtual(run: Planned) -> Iterator[str]:
+    """Virtual tokens: PEFT's own, with another start."""
+    count, kind = run.spec.virtual_tokens, run.spec.method
+    yield "base = load_base()"
+    yield f"torch.manual_seed({run.spec.seed})  # the words are drawn from here"
+    yield _WORDS.strip().replace("{count}", str(count))
+    first = "words"
+    if kind == "prefix":
+        named = cache_name(run.about.base.model, METHODS[kind].title)
+        yield _KEYS.strip().replace("{cache}", named)
+        first = "first"
+    config = "PrefixTuningConfig" if kind == "prefix" else "PromptTuningConfig"
+    yield f'config = {config}(task_type="CAUSAL_LM", num_virtual_tokens={count})'
+    yield "model = get_peft_model(base, config)"
+    yield f'model.prompt_encoder["default"].embedding.weight.data.copy_({first})'
+
+
+def from_rows(run: Planned) -> Iterator[str]:
+    """EVA's start, once the order of the rows is known."""
+    if run.spec.init != "eva" or run.number > 1:
+        return
+    seen = 'inputs["attention_mask"].bool()'
+    if run.step.form is not None:
+        seen += ' & (inputs["labels"] != -100)'
+    batches = "batch([train[at] for at in part]) for part in steps"
+    if run.settings.accumulation > 1:
+        batches = "batch([train[at] for at in part]) for step in steps for part in split(step)"
+    yield ""
+    yield ""
+    yield _EVA.strip().replace("{seen}", seen).replace("{batches}", batches)
+
+
+def _from_weights(run: Planned) -> Iterator[str]:
+    """PiSSA's start, or OLoRA's."""
+    transposed = any(run.about.shapes.modules[site.path].kind == CONV1D for site in run.sites)
+    first = _PISSA if run.spec.init == "pissa" else _OLORA
+    code = _FROM_WEIGHTS.strip().replace("{transposed}", ".mT" if transposed else "")
+    yield code.replace("{first}", first.strip())
+    if run.about.dtype != "float32":
+        yield _NARROW.strip("\n").replace("{dtype}", run.about.dtype)
+
+
 def _lines(run: Planned, start: str | None) -> Iterator[str]:
     spec = run.spec
     if spec.method == "full":
         yield "model = load_base()"
         yield "model.requires_grad_(True)"
+        return
+    if spec.virtual_tokens and start is None:
+        yield from _virtual(run)
         return
     wrapper = "wrapper" if spec.method == "adalora" else "model"
     if start is not None:
@@ -113,6 +265,8 @@ def _lines(run: Planned, start: str | None) -> Iterator[str]:
         yield f"{wrapper} = get_peft_model(base, config)"
         if spec.dora and run.about.dtype != "float32":
             yield _MAGNITUDES.strip()
+        if spec.init in _SUBTRACTED:
+            yield from _from_weights(run)
     if wrapper != "model":
         yield "model = wrapper.get_base_model()  # PEFT's own forward would add its own penalty"
     yield "count = sum(p.numel() for p in model.parameters() if p.requires_grad)"
@@ -157,6 +311,38 @@ def saved(run: Planned) -> Iterator[str]:
         yield f"model.save_pretrained({folder})"
         yield f"tokenizer.save_pretrained({folder})"
         return
+    if run.spec.init in _SUBTRACTED:
+        yield from _doubled(run)
+        return
     wrapper = "wrapper" if run.spec.method == "adalora" else "model"
     yield f"{wrapper}.save_pretrained({folder}, save_embedding_layers=False)"
     yield f'adapters["{run.name}"] = get_peft_model_state_dict({wrapper})'
+
+
+_DOUBLED = """
+tensors = get_peft_model_state_dict(model)
+for path, layer in model.named_modules():
+    if hasattr(layer, "lora_A"):
+        below = layer.base_layer
+        down, up = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+        tensors[f"{path}.lora_A.weight"] = torch.cat([down, below.down]).detach()
+        tensors[f"{path}.lora_B.weight"] = torch.cat([up, -below.up], dim=1).detach()
+"""
+
+
+def _doubled(run: Planned) -> Iterator[str]:
+    """The adapter and its start, subtracted: a plain LoRA of twice the rank, for the same base."""
+    spec = run.spec
+    more = math.sqrt(2) if spec.rslora else 2
+    alpha = more * spec.alpha
+    yield "# A plain LoRA of rank 2r: the adapter, and minus what it started with."
+    yield _DOUBLED.strip()
+    yield f"config.r, config.lora_alpha = {2 * spec.rank}, {alpha!r}"
+    if spec.rank_pattern:
+        yield f"config.rank_pattern = { {name: int(2 * r) for name, r in spec.rank_pattern}!r}"
+    if spec.alpha_pattern:
+        yield f"config.alpha_pattern = { {name: more * a for name, a in spec.alpha_pattern}!r}"
+    yield "config.inference_mode = True"
+    yield f'config.save_pretrained(HERE / "{run.name}")'
+    yield f'save_file(tensors, HERE / "{run.name}" / "adapter_model.safetensors")'
+    yield f'adapters["{run.name}"] = tensors'

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from lora_magic.training.encode import IGNORED
 
-from .adapter import BUDGET, ORTHOGONALITY, budget
+from .adapter import BUDGET, ORTHOGONALITY, budget, from_rows
 from .planned import Planned
 from .source import Part
 
@@ -133,6 +133,7 @@ def _lines(run: Planned) -> Iterator[str]:
     yield from _split(run)
     if run.prefers:
         yield from _reference(run)
+    yield from from_rows(run)
     yield from budget(run)
     yield ""
     yield "# Dropout draws from here; transformers' Trainer seeds, and its data loader draws once."
@@ -173,7 +174,7 @@ def _rate(run: Planned) -> Iterator[str]:
     }[spec.schedule]
     yield ""
     yield "def rate(step):"
-    yield f'    """The share of the learning rate at a step from 0: {_described(spec.schedule, warm)}."""'
+    yield f'    """The share of the learning rate at a step: {_described(spec.schedule, warm)}."""'
     if warm:
         yield f"    if step < {warm}:"
         yield f"        return (step + 1) / {warm + 1}"

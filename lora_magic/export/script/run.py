@@ -36,7 +36,10 @@ _IMPORTS = {
     "PeftModel": "from peft import PeftModel",
     "get_peft_model": "from peft import get_peft_model",
     "get_peft_model_state_dict": "from peft import get_peft_model_state_dict",
+    "get_eva_state_dict": "from peft import get_eva_state_dict",
+    "EvaConfig": "from peft.tuners.lora import EvaConfig",
     "RankAllocator": "from peft.tuners.adalora import RankAllocator",
+    "save_file": "from safetensors.torch import save_file",
     "nn": "from torch import nn",
     "logsigmoid": "from torch.nn.functional import logsigmoid",
     "AutoModelForCausalLM": "from transformers import AutoModelForCausalLM",
@@ -44,6 +47,7 @@ _IMPORTS = {
         "from transformers import AutoModelForSequenceClassification"
     ),
     "AutoTokenizer": "from transformers import AutoTokenizer",
+    "DynamicCache": "from transformers import DynamicCache",
     "BitsAndBytesConfig": "from transformers import BitsAndBytesConfig",
 }
 
@@ -134,7 +138,7 @@ def _versions() -> str:
             f"MADE_WITH = {releases!r}",
             "for library, release in MADE_WITH.items():",
             '    if version(library).partition("+")[0] != release:',
-            '        print(f"{library} {version(library)}: made with {release}, so bits may differ")',
+            '        print(f"{library} {version(library)}, not {release}: bits may differ")',
         ]
     ).replace("'", '"')
 
