@@ -69,6 +69,7 @@ SURFACE = {
     " --format --skip-bad --rows --replace",
     "save": "NAME FOLDER",
     "open": "FOLDER NAME --allow-other-base --replace",
+    "script": "NAME FILE --notebook --replace",
     "verify": "--quick",
     "reset": "",
 }

@@ -18,6 +18,7 @@ from lora_magic.magics.verbs.looking import (
     STATUS,
 )
 from lora_magic.magics.verbs.planning import PLAN
+from lora_magic.magics.verbs.scripting import SCRIPT
 from lora_magic.magics.verbs.training import DATA, PREVIEW, SWEEP, TRAIN
 
 _WORK = (PLAN, LOAD, USE, ATTACH, DETACH, DATA, PREVIEW, TRAIN, SWEEP, SWAP)
@@ -35,6 +36,6 @@ _LOOK = (
     LENS,
     PANEL,
 )
-_KEEP = (MERGE, UNMERGE, BLEND, COMPRESS, SAVE, OPEN, VERIFY, RESET)
+_KEEP = (MERGE, UNMERGE, BLEND, COMPRESS, SAVE, OPEN, SCRIPT, VERIFY, RESET)
 
 VERBS: dict[str, Verb] = {verb.name: verb for verb in (*_WORK, *_LOOK, *_KEEP)}
