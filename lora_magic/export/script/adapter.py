@@ -11,12 +11,12 @@ from typing import Any
 
 from lora_magic.adapters import bridge
 from lora_magic.adapters.methods import METHODS
-from lora_magic.adapters.prefix import cache_name
 from lora_magic.adapters.shapes import CONV1D, EMBEDDING
 from lora_magic.adapters.targets import shortest
 from lora_magic.adapters.training_hooks import Schedule
 from lora_magic.errors import ExportError
 
+from . import virtual
 from .planned import Planned
 from .source import About, Part
 
@@ -105,6 +105,8 @@ def parts(run: Planned, start: str | None) -> Iterator[Part]:
     """A fresh adapter on the base, or that of the folder `start`."""
     if run.spec.init in _SUBTRACTED and start is None:
         yield Part("A layer minus its adapter's start", _RESIDUAL.strip())
+    if run.spec.virtual_tokens and not virtual.by_peft(run):
+        yield virtual.part(run)
     if run.spec.method == "adalora":
         yield Part("AdaLoRA's penalty", _FROM_ORTHOGONAL.strip())
     yield Part(f"{run.name}: the adapter", "\n".join(_lines(run, start)))
@@ -191,38 +193,6 @@ with torch.no_grad():
         layer.lora_A["default"].weight.copy_(down)
 """
 
-#: Virtual tokens start as words of the vocabulary.
-_WORDS = """
-table = base.get_input_embeddings().weight
-words = table[torch.randperm(len(table))[:{count}]]
-"""
-
-#: A prefix starts as the keys and values that the base computes of them.
-_KEYS = """
-cache = DynamicCache(config=base.config)
-with torch.no_grad():
-    base.eval().base_model(inputs_embeds=words[None], {cache}=cache, use_cache=True)
-parts = [part[0] for layer in cache.layers for part in (layer.keys, layer.values)]
-first = torch.stack(parts).permute(2, 0, 1, 3).reshape(len(words), -1)
-"""
-
-
-def _virtual(run: Planned) -> Iterator[str]:
-    """Virtual tokens: PEFT's own, with another start."""
-    count, kind = run.spec.virtual_tokens, run.spec.method
-    yield "base = load_base()"
-    yield f"torch.manual_seed({run.spec.seed})  # the words are drawn from here"
-    yield _WORDS.strip().replace("{count}", str(count))
-    first = "words"
-    if kind == "prefix":
-        named = cache_name(run.about.base.model, METHODS[kind].title)
-        yield _KEYS.strip().replace("{cache}", named)
-        first = "first"
-    config = "PrefixTuningConfig" if kind == "prefix" else "PromptTuningConfig"
-    yield f'config = {config}(task_type="CAUSAL_LM", num_virtual_tokens={count})'
-    yield "model = get_peft_model(base, config)"
-    yield f'model.prompt_encoder["default"].embedding.weight.data.copy_({first})'
-
 
 def from_rows(run: Planned) -> Iterator[str]:
     """EVA's start, once the order of the rows is known."""
@@ -255,8 +225,8 @@ def _lines(run: Planned, start: str | None) -> Iterator[str]:
         yield "model = load_base()"
         yield "model.requires_grad_(True)"
         return
-    if spec.virtual_tokens and start is None:
-        yield from _virtual(run)
+    if spec.virtual_tokens:
+        yield from virtual.lines(run, start)
         return
     wrapper = "wrapper" if spec.method == "adalora" else "model"
     if start is not None:
@@ -308,7 +278,7 @@ def _in_full(run: Planned) -> dict[str, Any]:
 
 
 def saved(run: Planned) -> Iterator[str]:
-    """The lines that save the adapter, and keep its tensors."""
+    """The lines that save the adapter."""
     folder = f'HERE / "{run.name}"'
     if run.spec.method == "full":
         yield f"model.save_pretrained({folder})"
@@ -317,9 +287,11 @@ def saved(run: Planned) -> Iterator[str]:
     if run.spec.init in _SUBTRACTED:
         yield from _doubled(run)
         return
+    if run.spec.virtual_tokens and not virtual.by_peft(run):
+        yield from virtual.saved(run)
+        return
     wrapper = "wrapper" if run.spec.method == "adalora" else "model"
     yield f"{wrapper}.save_pretrained({folder}, save_embedding_layers=False)"
-    yield f'adapters["{run.name}"] = get_peft_model_state_dict({wrapper})'
 
 
 _DOUBLED = """
@@ -348,4 +320,3 @@ def _doubled(run: Planned) -> Iterator[str]:
     yield "config.inference_mode = True"
     yield f'config.save_pretrained(HERE / "{run.name}")'
     yield f'save_file(tensors, HERE / "{run.name}" / "adapter_model.safetensors")'
-    yield f'adapters["{run.name}"] = tensors'

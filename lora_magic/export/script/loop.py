@@ -190,7 +190,18 @@ def _described(schedule: str, warm: int) -> str:
 
 def _optimizer(run: Planned) -> Iterator[str]:
     spec = run.settings
-    yield "parameters = [p for p in model.parameters() if p.requires_grad]"
+    if any(len(names) > 1 for names in run.trained.values()):
+        # The gradients' norm is a sum, whose order decides its last bit.
+        yield "parameters = list("
+        yield "    dict.fromkeys("
+        yield "        parameter"
+        yield "        for module in model.modules()"
+        yield "        for _, parameter in sorted(module.named_parameters(recurse=False))"
+        yield "        if parameter.requires_grad"
+        yield "    )"
+        yield ")"
+    else:
+        yield "parameters = [p for p in model.parameters() if p.requires_grad]"
     groups = "parameters"
     if spec.lora_plus is not None:
         groups = "groups"

@@ -35,6 +35,7 @@ _IMPORTS = {
     "PromptTuningConfig": "from peft import PromptTuningConfig",
     "PeftModel": "from peft import PeftModel",
     "get_peft_model": "from peft import get_peft_model",
+    "load_file": "from safetensors.torch import load_file",
     "get_peft_model_state_dict": "from peft import get_peft_model_state_dict",
     "get_eva_state_dict": "from peft import get_eva_state_dict",
     "EvaConfig": "from peft.tuners.lora import EvaConfig",
@@ -85,12 +86,10 @@ def _rows(run: Planned) -> Part:
     train, held_out, replay = run.records
     files: dict[str, str] = {}
     code = [run.reader.code([*train, *held_out, *replay]), ""]
-    suffix = "" if run.number == 1 else f"-{run.number}"
     lists = {"rows": train, "held_out_rows": held_out, "replayed_rows": replay}
     given = {kind: records for kind, records in lists.items() if records}
     for kind, records in given.items():
-        more = "" if kind == "rows" else f"-{kind.removesuffix('_rows')}"
-        text, written = as_code(kind, records, f"{run.about.stem}-{run.name}{suffix}{more}.jsonl")
+        text, written = as_code(kind, records, _file(run, kind))
         code = [*code, text]
         files |= written
     made = "encode(row)"
@@ -102,6 +101,14 @@ def _rows(run: Planned) -> Part:
         f"{run.name}: the rows" if run.number == 1 else f"{run.name}: the rows, run {run.number}"
     )
     return Part(title, "\n".join(code), files)
+
+
+def _file(run: Planned, kind: str) -> str:
+    """Where rows go that are too long for the script: STEM.jsonl, STEM-2-held-out.jsonl, …"""
+    more = [run.name] if run.name != run.about.stem else []
+    more += [str(run.number)] if run.number > 1 else []
+    more += [kind.removesuffix("_rows").replace("_", "-")] if kind != "rows" else []
+    return f"{'-'.join([run.about.stem, *more])}.jsonl"
 
 
 def head(about: About, rest: Sequence[Part]) -> tuple[Part, ...]:
@@ -158,8 +165,6 @@ def _base(about: About, code: str) -> Iterator[str]:
         yield 'HERE = Path(__file__).parent if "__file__" in globals() else Path()'
     yield f"BASE = {about.source!r}".replace("'", '"')
     yield f"tokenizer = AutoTokenizer.from_pretrained(BASE{trusted})"
-    if "adapters[" in code:
-        yield "adapters = {}  # the tensors of each adapter"
     yield ""
     yield ""
     yield "def load_base():"
