@@ -71,6 +71,7 @@ SURFACE = {
     "open": "FOLDER NAME --allow-other-base --replace",
     "export": "NAME FOLDER --to --quantise --adapter-only --rank --prompts --unchecked --replace"
     " --push --public --yes",
+    "script": "NAME FILE --notebook --replace",
     "serve": "--port --token --no-token --stop",
     "verify": "--quick",
     "reset": "",

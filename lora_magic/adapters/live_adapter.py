@@ -190,6 +190,8 @@ class Record:
     example: str = ""
     saved_to: Path | None = None
     saved_as: Mark | None = None
+    #: Not compared: the runs of two sessions are two, even if they did the same.
+    steps: tuple[object, ...] = field(default=(), compare=False)
 
 
 @dataclass(eq=False)
@@ -203,7 +205,8 @@ class LiveAdapter:
     `saved_to` is the folder that has its current state, or None, and `saved_as` how that folder's
     files were then; `example` is a prompt of its last training, "" if there is none. `run` is the
     record of its last training, `parents` are the adapters that it was made from, `own` its
-    parameters by (path, name).
+    parameters by (path, name). `steps` say how its weights were made, one after another, and
+    `start_steps` those of its initial state: the runs, or what it was made or read from.
     """
 
     name: str
@@ -225,6 +228,8 @@ class LiveAdapter:
     parents: tuple[str, ...] = ()
     own: dict[tuple[str, str], nn.Parameter] = field(default_factory=dict)
     left_out: coverage.Parts = ()
+    steps: tuple[object, ...] = ()
+    start_steps: tuple[object, ...] = ()
 
     @property
     def method(self) -> Method:
@@ -337,14 +342,15 @@ class LiveAdapter:
 
     def recorded(self) -> Record:
         """What is recorded about its weights."""
-        run, example = dict(self.run), self.example
-        return Record(self.form, self.history, run, example, self.saved_to, self.saved_as)
+        run, example, saved = dict(self.run), self.example, (self.saved_to, self.saved_as)
+        return Record(self.form, self.history, run, example, *saved, self.steps)
 
     def set_record(self, record: Record) -> None:
         """Set what is recorded about its weights."""
         self.form, self.history = record.form, record.history
         self.run, self.example = dict(record.run), record.example
         self.saved_to, self.saved_as = record.saved_to, record.saved_as
+        self.steps = record.steps
 
     def record(self, active: bool = False, recorded: Record | None = None) -> Adapter:
         """This adapter as names and numbers, with what is recorded of its weights or was before."""

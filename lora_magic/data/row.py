@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,12 +103,14 @@ class Rows(tuple[Row, ...]):
     """Rows as they were read, and what was not.
 
     `unused` are the columns that were neither used nor named, `skipped` the rows that could not be
-    read, each with its number and the reason, `notes` what else a person should know.
+    read, each with its number and the reason, `notes` what else a person should know. `again` reads
+    them from their file once more; None if they are from none.
     """
 
     unused: tuple[str, ...]
     skipped: tuple[str, ...]
     notes: tuple[str, ...]
+    again: Callable[[], Rows] | None
 
     def __new__(
         cls,
@@ -121,6 +123,7 @@ class Rows(tuple[Row, ...]):
         """The rows as a tuple, with what was not read beside them."""
         made = super().__new__(cls, rows)
         made.unused, made.skipped, made.notes = tuple(unused), tuple(skipped), tuple(notes)
+        made.again = None
         return made
 
     def noted(self, *notes: str) -> Rows:

@@ -25,6 +25,7 @@ from lora_magic.base.device import short_name
 from lora_magic.base.model import BaseModel
 from lora_magic.base.restore import evaluating
 from lora_magic.errors import BaseModelError, listed
+from lora_magic.export.script.steps import Opened
 from lora_magic.interrupts import undisturbed
 
 from .session_state import Adopted, SessionState, refuse_taken
@@ -133,6 +134,7 @@ def _adapters(base: BaseModel, slots: Slots, found: bridge.Unwrapped) -> dict[st
                 f"{listed(map(short_name, own_types))}: it is trained in that. {_OPEN_INSTEAD}"
             )
         made.start_history = made.history
+        made.steps = made.start_steps = (Opened("", spec),)
         adapters[name] = made
     return adapters
 

@@ -18,6 +18,7 @@ from lora_magic.adapters.live_adapter import Adapter, LiveAdapter
 from lora_magic.adapters.spec import check_name, seed_of
 from lora_magic.checks import is_number
 from lora_magic.errors import AdapterError
+from lora_magic.export.script.steps import Blended, Compressed
 
 from .resolve import parts_of
 from .session_state import SessionState
@@ -54,6 +55,12 @@ def blend(
     parts = [(weight, state.named(name)) for weight, name in _parts(new, weights)]
     _refuse_taken(state, new, tuple(attached.name for _, attached in parts), replace)
     made = combine.blend(base, state.slots, new, parts, way)
+    made.steps = (
+        Blended(
+            tuple((weight, one.name, one.steps) for weight, one in parts),
+            *(method, rank, way.kept if method != "sum" else None, way.seed),
+        ),
+    )
     return _attach(state, made, replace).record()
 
 
@@ -80,6 +87,7 @@ def compress(
     made, record = combine.compress(
         state.base, state.slots, attached, called, rank=rank, energy=energy, budget=budget
     )
+    made.steps = (Compressed(attached.name, attached.steps, *size),)
     _attach(state, made, replace)
     return record
 
@@ -107,6 +115,7 @@ def remove_intruders(
     check_name(called, f"%lora compress {attached.name}", " --remove-intruders")
     _refuse_taken(state, called, (attached.name,), replace)
     made, rows = combine.remove_intruders(state.base, state.slots, attached, called)
+    made.steps = (Compressed(attached.name, attached.steps, *size, intruders=True),)
     return attached, _attach(state, made, replace), rows
 
 

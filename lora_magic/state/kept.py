@@ -5,8 +5,10 @@ Knows text and the readers of rows; imports no torch.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from keyword import iskeyword
 from typing import Any
 
@@ -14,6 +16,7 @@ from lora_magic.data import rows, sources
 from lora_magic.data.records import Function
 from lora_magic.data.row import Row, Rows
 from lora_magic.errors import CommandError, LoraMagicError
+from lora_magic.paths import path_of
 
 
 @dataclass(frozen=True)
@@ -99,9 +102,12 @@ def rows_given(
         text, format = data.text, format or data.format
     if text is not None:
         return rows.read_text(text, format, **reading)
-    return sources.read_data(
-        data, columns=columns, map_=map_, format=format, most=most, prompts=prompts, **reading
-    )
+    reading |= {"columns": columns, "map_": map_, "format": format}
+    reading |= {"most": most, "prompts": prompts}
+    found = sources.read_data(data, **reading)
+    if isinstance(data, str | os.PathLike) and map_ is None:
+        found.again = partial(sources.read_data, path_of(data, "--data").absolute(), **reading)
+    return found
 
 
 def other_rows(

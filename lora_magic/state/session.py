@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from lora_magic.evaluation.passes import Watch
     from lora_magic.evaluation.ranks import RankEvidence
     from lora_magic.export.receipt import Export
+    from lora_magic.export.script.script import Script
     from lora_magic.lowrank.similarity import Similarity
     from lora_magic.lowrank.spectrum import Spectrum
     from lora_magic.magics.panel import Panel
@@ -480,6 +481,8 @@ class Session:
         """
         from lora_magic.adapters import files, store
 
+        from .making import opened
+
         state = self._state
         base, slots = state.base, state.slots
         state.refuse_while_merged("open")
@@ -495,6 +498,7 @@ class Session:
         with state.all_or_nothing():
             if existing is None or replace:
                 found = store.read(base, slots, path, called, other_base=allow_other_base)
+                found.steps = (opened(str(folder), path, found, path in (given, home / given)),)
                 state.keep(found)
             state.activate(called)
         return state.attached[called].record(active=True)
@@ -1402,3 +1406,30 @@ class Session:
             combining.check_evidence(self._state, name, new, size)
             return ranks.ranks(self._state, name, read, most=rows, skip_bad=skip_bad, watch=watch)
         return combining.compress(self._state, name, new, size, replace=replace)
+
+    # What leaves the notebook
+
+    @transactional
+    def script(
+        self,
+        name: str | None = None,
+        file: str | Path | None = None,
+        *,
+        notebook: bool = False,
+        replace: bool = False,
+    ) -> Script:
+        """Write what made an adapter as a program that needs only transformers and peft.
+
+        `file` defaults to NAME.py in the current folder, with `notebook` to NAME.ipynb, whose cells
+        are the program's sections; rows that are long go into files beside it. A run with
+        `plain_step` on a CPU is repeated bit for bit, any other one nearly. For a blend or a
+        compression the program has the runs of the adapters that it was made from, then what was
+        made of them; an adapter that was opened is read from its folder.
+
+        Raises `ExportError` for an adapter without a run, a method that PEFT lacks, rows that are
+        not known any more, and a file that is there, unless `replace`; `StateError` while something
+        is merged or several adapters are active.
+        """
+        from .scripting import script
+
+        return script(self._state, name, file, cells=notebook, replace=replace)

@@ -356,7 +356,7 @@ class SessionState:
         """Add an adapter; it replaces one of the same name."""
         if attached.name in self.together:
             self.activate(BASE_NAME)
-        attached.start_history = attached.history
+        attached.start_history, attached.start_steps = attached.history, attached.steps
         self.attached[attached.name] = attached
 
     def unsaved(self) -> list[str]:

@@ -31,6 +31,7 @@ from . import guard as guards
 from . import sweep_plan
 from .guard import GuardRows
 from .ledger import Run
+from .making import Making
 from .measured import rows_hash, start_of
 from .prepare import encoded_rows, form_for
 from .session_state import SessionState
@@ -350,7 +351,7 @@ class _Work:
         attached.name = name
         self.state.keep(attached)
         # It begins as `attach` would make it, and was trained since.
-        attached.start_history = History()
+        attached.start_history, attached.start_steps = History(), ()
         attached.run["sweep"] = {
             "arms": len(self.arms),
             "chosen": self.chosen.label,
@@ -391,7 +392,10 @@ class _Work:
         encoded, rows = self.parts.encoded, self.parts.trained
         starting = start_of(self.state, arm.attached, encoded, arm.settings, more=False)
         record = recorded_of(self.form, History(), summary, flags, rows, starting)
-        arm.attached.set_record(record)
+        making = Making.of(
+            *(arm.attached, encoded, arm.settings, self.form, rows, self.parts.deciding), more=False
+        )
+        arm.attached.set_record(replace(record, steps=making.after(summary)))
 
     def result(self) -> Sweep:
         """The record of what was trained so far."""

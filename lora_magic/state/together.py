@@ -32,6 +32,7 @@ from lora_magic.training.summary import RunSummary
 
 from . import inside_run, peak, prepare, train
 from .ledger import Run
+from .making import Making
 from .measured import start_of
 from .session_state import SessionState
 
@@ -205,8 +206,11 @@ class _Common:
         encoded, resumed = self._encoded[spec.max_length], arm.start is not None
         starting = start_of(self._state, attached, encoded, spec, more=self._more, resumed=resumed)
 
+        making = Making.of(attached, encoded, spec, form, rows, self._held_out, more=self._more)
+
         def record(summary: RunSummary) -> None:
-            attached.set_record(train.recorded_of(form, before, summary, given, rows, starting))
+            found = train.recorded_of(form, before, summary, given, rows, starting)
+            attached.set_record(replace(found, steps=making.after(summary)))
 
         done = arm.start.progress.steps if arm.start else 0
         run = Run(attached.name, spec, form, encoded.data_hash, len(rows), done)

@@ -34,6 +34,7 @@ from . import guard as guards
 from .checkpoints import EVERY, About, Disk, Found
 from .guard import GuardRows
 from .ledger import Run
+from .making import Making
 from .measured import Start, measurements, rows_hash, start_of
 from .prepare import form_for, prepare
 from .session_state import SessionState
@@ -116,8 +117,16 @@ def train(
 
     starting = start_of(state, attached, encoded, spec, more=more, resumed=found is not None)
 
+    making = Making.of(
+        *(attached, encoded, spec, form, rows, held_out),
+        more=more,
+        resumed=before if found is not None else None,
+        replayed=guards.halves(guard)[1] if guard and spec.replay else None,
+    )
+
     def record(summary: RunSummary) -> Record:
-        return recorded_of(form, before, summary, flags, rows, starting)
+        done = recorded_of(form, before, summary, flags, rows, starting)
+        return replace(done, steps=making.after(summary))
 
     done = start.progress.steps if start else 0
     state.run = Run(attached.name, spec, form, encoded.data_hash, len(rows), done)

@@ -17,6 +17,7 @@ from .capture import set_tensors as set_tensors
 from .capture import tensors as tensors
 from .configs import MERGE as MERGE
 from .configs import capturable as capturable
+from .configs import changed as changed
 from .configs import config_for as config_for
 from .configs import file_config as file_config
 from .configs import name_base as name_base

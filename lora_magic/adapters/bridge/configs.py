@@ -182,6 +182,19 @@ def file_config(config: Any, **changed: Any) -> dict[str, Any]:
     return {key: sorted(v) if isinstance(v, set) else v for key, v in values.items()}
 
 
+def changed(config: Any) -> dict[str, Any]:
+    """The fields of a config that are not its class's defaults, as a person would write them."""
+    own = dataclasses.fields(config)
+    made = {f.name: f.default_factory() for f in own if callable(f.default_factory)}
+    usual = {f.name: f.default for f in own} | made
+    values = config.to_dict()
+    return {
+        name: sorted(value) if isinstance(value, set) else value
+        for name, value in values.items()
+        if name in usual and name not in ("peft_type", "peft_version") and value != usual[name]
+    }
+
+
 def wrapper_config(wrapper: Any) -> Any:
     """The config of a captured adapter."""
     return wrapper.peft_config[PEFT_NAME]

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from lora_magic.adapters.files import Mark
 from lora_magic.adapters.spec import AdapterSpec
 from lora_magic.base.prompt import PromptForm
 from lora_magic.data.row import Row
@@ -50,17 +51,27 @@ class Blended:
 
 @dataclass(frozen=True, eq=False)
 class Compressed:
-    """A compression: the adapter it began with, how that was made, and the flags."""
+    """A compression: the adapter it began with, how that was made, and the flags.
+
+    With `intruders` these were reduced, and the rank stayed.
+    """
 
     parent: str
     made: tuple[Any, ...]
     rank: int | None
     energy: float | None
     budget: int | None
+    intruders: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """An adapter that was read from a folder or the hub."""
+    """An adapter that was read, with its spec.
+
+    `source` is a folder, whose files were then as `mark` says, or a hub id without a mark; it is ""
+    for an adapter that was inside a PeftModel.
+    """
 
     source: str
+    spec: AdapterSpec
+    mark: Mark | None = None

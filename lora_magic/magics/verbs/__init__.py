@@ -19,6 +19,7 @@ from lora_magic.magics.verbs.looking import (
     STATUS,
 )
 from lora_magic.magics.verbs.planning import PLAN
+from lora_magic.magics.verbs.scripting import SCRIPT
 from lora_magic.magics.verbs.serving import SERVE
 from lora_magic.magics.verbs.training import DATA, PREVIEW, SWEEP, TRAIN
 
@@ -37,6 +38,6 @@ _LOOK = (
     LENS,
     PANEL,
 )
-_KEEP = (MERGE, UNMERGE, BLEND, COMPRESS, SAVE, OPEN, EXPORT, SERVE, VERIFY, RESET)
+_KEEP = (MERGE, UNMERGE, BLEND, COMPRESS, SAVE, OPEN, EXPORT, SCRIPT, SERVE, VERIFY, RESET)
 
 VERBS: dict[str, Verb] = {verb.name: verb for verb in (*_WORK, *_LOOK, *_KEEP)}
