@@ -284,6 +284,7 @@ def test_files_that_are_there_or_cannot_be(session: Session) -> None:
     refused(session, "ends in .py", "a", "script.txt")
     refused(session, "ends in .ipynb", "a", "script.py", notebook=True)
     refused(session, "there is no folder nowhere", "a", "nowhere/a.py")
+    refused(session, "the adapter's comes first; type: %lora script a b.py", "b.py")
 
 
 def test_a_full_disk_leaves_nothing(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
