@@ -130,8 +130,9 @@ class Residual(nn.Module):
         self.layer, self.down, self.up, self.scale = layer, down, up, scale
 
     def forward(self, x):
+        y = self.layer(x)
         start = self.scale * ((x.to(self.down.dtype) @ self.down.mT) @ self.up.mT)
-        return self.layer(x).to(start.dtype) - start
+        return y.to(start.dtype) - start
 '''
 
 #: A and B from the singular vectors of W (PiSSA, arXiv 2404.02948).
@@ -152,9 +153,11 @@ for layer in [module for module in model.modules() if hasattr(module, "lora_A")]
     weight = layer.base_layer.weight.detach(){transposed}
     rank, scale = layer.r["default"], layer.scaling["default"]
     {first}
-    layer.lora_A["default"].weight.data.copy_(down)
-    layer.lora_B["default"].weight.data.copy_(up)
-    layer.base_layer = Residual(layer.base_layer, down, up, scale)
+    factors = layer.lora_A["default"].weight.data, layer.lora_B["default"].weight.data
+    factors[0].copy_(down)
+    factors[1].copy_(up)
+    # Copies of the factors: with another layout in memory the products would have other bits.
+    layer.base_layer = Residual(layer.base_layer, *(f.clone() for f in factors), scale)
 """
 
 _NARROW = """
