@@ -17,13 +17,16 @@ from nbclient import NotebookClient
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from lora_magic.adapters.spec import AdapterSpec
 from lora_magic.errors import AdapterError, ExportError, StateError
+from lora_magic.export.script.made import parts
 from lora_magic.export.script.notebook import notebook
 from lora_magic.export.script.script import program
-from lora_magic.export.script.source import Part
+from lora_magic.export.script.source import About, Part
+from lora_magic.export.script.steps import Compressed, Opened
 from lora_magic.state.session import Session
 from tests.classifiers import saved, tiny_classifier
-from tests.conftest import perturb
+from tests.conftest import Saver, perturb
 from tests.tiny import tiny_model, tiny_tokenizer
 
 ROWS = [(f"Where is number {n}?", f"Here, {n}.") for n in range(6)]
@@ -314,3 +317,24 @@ def test_a_folder_that_has_changed_since_it_was_opened(session: Session) -> None
     config = Path("a-saved", "adapter_config.json")
     config.write_text(config.read_text() + " ")
     refused(session, "from which a was opened, has other files now", "a")
+
+
+def test_weights_that_are_quantised_cannot_be_read_back(saved_model: Saver) -> None:
+    session = Session()
+    session.load(str(saved_model()), bits=4)
+    opened(session, "a", rank=3)
+    session.compress("a", "small", rank=2)
+    assert "load_in_4bit=True" in session.script("small").text
+    session.compress("a", "fewer", remove_intruders=True)
+    refused(session, "depends on weights that are quantised", "fewer")
+    session.reset()
+
+
+def test_an_adapter_of_the_hub_is_fetched_again(session: Session) -> None:
+    state = session._state
+    about = About(state.base, state.slots.shapes, "x")
+    spec = AdapterSpec(rank=2, alpha=4.0, targets="all-linear")
+    made = parts(about, "x", (Compressed("far", (Opened("owner/far", spec),), 1, None, None),))
+    text = program("", made)
+    assert "from huggingface_hub import snapshot_download" in text
+    assert 'found, trained = read(Path(snapshot_download("owner/far")), base)' in text
