@@ -127,11 +127,10 @@ def written(
     """
     with told(folder, command):
         target = folder.resolve()
-        refuse_used(target, replaces, command)
         with parents(target, command, ExportError), locked(target):
             settle(target, is_export)
-            refuse_used(target, replaces, command)
-            refuse_full(target, needed, command)
+            refuse_used(folder, replaces, command)
+            refuse_full(folder, needed, command)
             replace(target, write)
 
 

@@ -58,16 +58,16 @@ def export(
     job = _job(state, name, to, options, prompts, say)
     if job.attached is None and not (kind.merges and not options.adapter_only):
         raise ExportError(
-            f"export base --to {to}: the base has no adapter to write; use --to merged or --to gguf."
+            f"export base --to {to}: the base has no adapter to write; use --to merged, or gguf."
         )
     form = formats.format_of(to)
     form.refuse(job)
     command = f"%lora export {job.name} DIR --to {to}{' --unchecked' * unchecked}"
     where = _folder(home, job, target)
     planned = push.plan(job, *pushed)
-    folder.refuse_used(where.resolve(), replace, command)
+    folder.refuse_used(where, replace, command)
     needed = form.bytes(job)
-    folder.refuse_full(where.resolve(), needed, command)
+    folder.refuse_full(where, needed, command)
     _refuse_memory(job, merges=kind.merges and not options.adapter_only, reads=not unchecked)
     notebook = None
     if not unchecked:

@@ -23,7 +23,7 @@ def bundle(made: Export) -> dict[str, object]:
     """The MIME bundle; the plain text has a line for each note and each command."""
     facts = [
         *(("note", note) for note in made.notes),
-        *((f"to {what}" if what[:1].islower() else what, line) for what, line in made.commands),
+        *made.commands,
         *_of_check(made.check),
         *((name, numbers.size(count)) for name, count in made.files),
         ("time", numbers.duration(made.seconds)),

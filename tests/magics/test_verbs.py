@@ -32,6 +32,27 @@ CALLS = [
     ("doctor", ("doctor", (), {})),
     ("doctor --report", ("doctor", (), {"report": True})),
     ("plan", ("plan", (), {})),
+    (
+        "export one out --to gguf --quantise q8_0 --adapter-only --rank 8 --unchecked --replace",
+        (
+            "export",
+            (),
+            {
+                "name": "one",
+                "folder": "out",
+                "to": "gguf",
+                "quantise": "q8_0",
+                "adapter_only": True,
+                "rank": 8,
+                "unchecked": True,
+                "replace": True,
+            },
+        ),
+    ),
+    (
+        "export --to peft --push a/b --public --yes",
+        ("export", (), {"to": "peft", "push": "a/b", "public": True, "yes": True}),
+    ),
     ("plan gpt2 --tokens 1e6 --4bit", ("plan", (), {"model": "gpt2", "tokens": 1e6, "bits": 4})),
     ("load demo", ("load", ("demo",), {})),
     ("load demo --bits 8", ("load", ("demo",), {"bits": 8})),

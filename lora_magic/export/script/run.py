@@ -175,7 +175,8 @@ def _base(about: About, code: str) -> Iterator[str]:
         labels = dict(enumerate(base.task.labels))
         yield f"    names = {labels!r}"
         options += ["id2label=names", "label2id={name: at for at, name in names.items()}"]
-        options += [f"pad_token_id={base.model.config.get_text_config().pad_token_id}"]
+        config: Any = base.model.config
+        options += [f"pad_token_id={config.get_text_config().pad_token_id}"]
     if about.bits is not None:
         more = (
             ', bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True' if about.bits == 4 else ""

@@ -31,8 +31,15 @@ EXPORT = Verb(
             (Thing.FOLDER,),
             "?",
         ),
-        Argument("--to", text, "the format, which has no default", "none", FORMATS),
-        Argument("--quantise", text, "gguf: the numbers' format", "by the base", QUANTISATIONS),
+        Argument("--to", text, "the format, always needed", words=FORMATS, shape="FORMAT"),
+        Argument(
+            "--quantise",
+            text,
+            "gguf: the numbers' format",
+            "as the base's",
+            QUANTISATIONS,
+            shape="TYPE",
+        ),
         Argument("--adapter-only", None, "gguf: write the adapter without the base"),
         Argument("--rank", whole, "pad an adapter's factors with zeros to rank N", "not padded"),
         Argument(
