@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from lora_magic.adapters.merge import refuse_unmergeable
 from lora_magic.base.device import short_name
+from lora_magic.base.folder import ANSWERS
 from lora_magic.base.load import quiet
 from lora_magic.errors import AdapterError, ExportError, listed
 from lora_magic.numbers import size
@@ -68,13 +69,16 @@ class Merged:
         with job.slots.using(self._folded), quiet(local=True):
             model = _copied(base.model, untie=bool(untied))
             model.save_pretrained(str(folder), state_dict=dict(tensors), max_shard_size=self._shard)
+        if (own := getattr(base.model, "generation_config", None)) is not None:
+            # The base's own, also where `save_pretrained` would refuse its combination of settings.
+            own.to_json_file(str(folder / ANSWERS))
         with quiet(local=True):
             base.needs_tokenizer().save_pretrained(str(folder))
         for file in folder.glob("*.safetensors"):
             # safetensors creates files for their owner alone; these are files like any other.
             file.chmod((folder / "config.json").stat().st_mode & 0o777)
         self._sums = {name: _sum(tensor) for name, tensor in tensors.items()}
-        return _notes(job, tensors, untied)
+        return _notes(job, untied)
 
     def check(self, job: Job, folder: Path, notebook: Reference) -> Check:
         """Load the folder with plain transformers: every tensor's bits, and the answers."""
@@ -115,7 +119,7 @@ def refuse_unmerged(job: Job) -> None:
         refuse_unmergeable(job.attached.method, job.name)
     except AdapterError as error:
         raise ExportError(
-            f"{str(error).split('. Use it')[0]}; save it for plain PEFT: %lora save {job.name}"
+            f"{str(error).split('. Use it')[0]}; save it as an adapter: %lora save {job.name}"
         ) from None
 
 
@@ -135,9 +139,9 @@ def refuse_other_tensors(
 def _copied(model: Any, *, untie: bool) -> Any:
     """A copy of the model object that shares its modules, with a config of its own."""
     made = copy.copy(model)
-    made.config, made.generation_config = (
-        copy.deepcopy(getattr(model, name, None)) for name in ("config", "generation_config")
-    )
+    made.config = copy.deepcopy(model.config)
+    if getattr(model, "generation_config", None) is not None:
+        made.generation_config = type(model.generation_config)()
     for name in ("hf_quantizer", "quantization_method", "hf_device_map"):
         made.__dict__.pop(name, None)
     for config in {id(one): one for one in (made.config, made.config.get_text_config())}.values():
@@ -157,14 +161,14 @@ def _sum(tensor: Tensor) -> str:
     return f"{tensor.dtype} {hashlib.sha256(raw.data).hexdigest()}"
 
 
-def _notes(job: Job, tensors: Mapping[str, Tensor], untied: list[list[str]]) -> tuple[str, ...]:
+def _notes(job: Job, untied: list[list[str]]) -> tuple[str, ...]:
     notes = []
     quantised = job.base.quantised
     if quantised is not None:
-        dense = sum(one.numel() * one.element_size() for one in tensors.values())
         notes.append(
             f"the {quantised.kind} weights were dequantised to {short_name(job.base.dtype)}, the "
-            f"numbers that this notebook computes with: {size(dense)} of memory to load it"
+            f"numbers that this notebook computes with: {size(weights.dense_bytes(job))} of memory "
+            "to load it"
         )
     notes += [
         f"{listed(names)} are one tensor in the base, and two here: ΔW changes one"
@@ -176,6 +180,9 @@ def _notes(job: Job, tensors: Mapping[str, Tensor], untied: list[list[str]]) -> 
 def _why(job: Job) -> str:
     kind = short_name(job.base.dtype)
     added = "W0 + ΔW" if job.attached is not None else "W0"
-    if job.base.quantised is not None:
+    quantised = job.base.quantised
+    if quantised is not None and quantised.bits == 8:
+        return f"int8 layers round their inputs too, and {added} in {kind} does not"
+    if quantised is not None:
         return f"rounding of {added}, dequantised, to {kind}"
     return f"rounding of {added} to {kind}"

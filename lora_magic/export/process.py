@@ -25,6 +25,14 @@ from lora_magic.interrupts import undisturbed
 
 READERS = Path(__file__).parent / "readers"
 
+#: An export is read from its files alone, and its base from the hub's cache.
+_ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "PYTHONWARNINGS": "ignore",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
 #: Seconds between two looks at a reader, in which an interrupt is noticed.
 _PAUSE = 0.1
 
@@ -87,7 +95,7 @@ def _run(command: Sequence[str], log: Path) -> int:
                 stdout=written,
                 stderr=written,
                 start_new_session=True,
-                env={**os.environ, "TOKENIZERS_PARALLELISM": "false"},
+                env={**os.environ, **_ENVIRONMENT},
             )
         while process.poll() is None:
             with suppress(subprocess.TimeoutExpired):

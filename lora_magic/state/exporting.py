@@ -21,7 +21,7 @@ from lora_magic.errors import ExportError, LoraMagicError, PromptError
 from lora_magic.export import card, folder, formats, push, weights
 from lora_magic.export.job import Job, Options
 from lora_magic.export.receipt import Check, Export
-from lora_magic.export.reference import answered
+from lora_magic.export.reference import Reference, answered
 from lora_magic.numbers import size
 from lora_magic.paths import path_of, quoted
 
@@ -58,12 +58,11 @@ def export(
     job = _job(state, name, to, options, prompts, say)
     if job.attached is None and not (kind.merges and not options.adapter_only):
         raise ExportError(
-            f"export base --to {to}: the base has no adapter to write; type: %lora export base "
-            "--to merged"
+            f"export base --to {to}: the base has no adapter to write; use --to merged or --to gguf."
         )
     form = formats.format_of(to)
     form.refuse(job)
-    command = f"%lora export {job.name} DIR --to {to}"
+    command = f"%lora export {job.name} DIR --to {to}{' --unchecked' * unchecked}"
     where = _folder(home, job, target)
     planned = push.plan(pushed[0], public=pushed[1], yes=pushed[2]) if pushed else None
     folder.refuse_used(where.resolve(), replace, command)
@@ -75,6 +74,7 @@ def export(
         say(f"answering {len(job.prompts)} prompts here …")
         context = queries.usable_context(state, [job.name])
         notebook = answered(job.base, job.slots, job.modules, job.form, job.prompts, context)
+        _refuse_broken(job, notebook)
     checks: list[Check] = []
     notes: list[str] = []
 
@@ -111,7 +111,7 @@ def _job(
 ) -> Job:
     base = state.base
     base.needs_tokenizer()
-    attached = None if name == BASE_NAME else state.named_or_active(name, "export")
+    attached = None if name == BASE_NAME else state.named_or_active(name, f"export --to {to}")
     called = BASE_NAME if attached is None else attached.name
     form = None if base.task.classifies else state.form_of(called)
     chosen = _prompts(state, called, prompts)
@@ -125,6 +125,8 @@ def _prompts(state: SessionState, name: str, given: Sequence[str] | None) -> tup
     """
     if given is not None:
         texts = list(dict.fromkeys(given))
+        if not texts:
+            raise PromptError("--prompts: no prompt in it; expected at least one text.")
         for text in texts:
             _fit(state, name, text)
         return tuple(texts)
@@ -161,6 +163,17 @@ def _folder(home: Path, job: Job, given: Any) -> Path:
     if given is None:
         return home / "exports" / f"{job.name}-{job.format}"
     return path_of(given, "export")
+
+
+def _refuse_broken(job: Job, notebook: Reference) -> None:
+    """Raise `ExportError` for an adapter without finite logits: it would be read as such."""
+    pairs = zip(notebook.logits, notebook.prompts, strict=True)
+    for logits, prompt in pairs:
+        if not logits.numel() or not bool(logits.isfinite().all()):
+            way = "load it with another --dtype"
+            if job.attached is not None:
+                way = "train it again with a smaller --lr, or type: %lora detach NAME"
+            raise ExportError(f"{job.name} answers {prompt[:40]!r} with NaN or infinity; {way}")
 
 
 def _refuse_memory(job: Job, *, merges: bool, reads: bool) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lora_magic.base.device import short_name
 from lora_magic.base.quantise import quantised_bits
 from lora_magic.errors import ExportError
 from lora_magic.export import weights
@@ -20,6 +21,7 @@ from lora_magic.export.job import Job
 from lora_magic.export.merged import refuse_unmerged
 from lora_magic.export.receipt import Check
 from lora_magic.export.reference import Reference
+from lora_magic.numbers import size
 
 from . import adapter, check, modelfile
 from .file import model_bytes, write_model
@@ -63,7 +65,7 @@ class Gguf:
         notes = write_model(
             path, job.name, _config(job), tensors, vocabulary_of(job), format_of(job)
         )
-        return (*notes, *modelfile.write(job, folder))
+        return (*_dequantised(job), *notes, *modelfile.write(job, folder))
 
     def check(self, job: Job, folder: Path, notebook: Reference) -> Check:
         """llama.cpp's tokens and log-probabilities, in another process with an fp32 KV cache."""
@@ -93,14 +95,23 @@ def _described(job: Job) -> dict[str, Tensor]:
     for path in job.slots.paths():
         layer: Any = job.slots.original(path)
         if quantised_bits(layer):
-            for name in [
-                name for name in found if name.rpartition(".")[0] in (path, f"{path}.weight")
-            ]:
+            packed = [name for name in found if name.startswith(f"{path}.")]
+            for name in packed:
                 if name != f"{path}.bias":
                     del found[name]
             shape = (layer.out_features, layer.in_features)
             found[f"{path}.weight"] = torch.empty(shape, device="meta")
     return found
+
+
+def _dequantised(job: Job) -> tuple[str, ...]:
+    if job.base.quantised is None:
+        return ()
+    needed = size(weights.copied_bytes(job))
+    return (
+        f"the {job.base.quantised.kind} weights were dequantised to {short_name(job.base.dtype)} "
+        f"first, which takes {needed} of memory",
+    )
 
 
 def _config(job: Job) -> Any:

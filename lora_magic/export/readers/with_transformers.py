@@ -19,19 +19,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
-# Only what is in the files is read: an export needs no network.
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-warnings.filterwarnings("ignore")
-
-import torch  # noqa: E402 - after the environment
-import transformers  # noqa: E402
-from safetensors.torch import save_file  # noqa: E402
+import torch
+import transformers
+from safetensors.torch import save_file
 
 
 def load(request: dict[str, Any]) -> Any:

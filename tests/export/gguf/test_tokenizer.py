@@ -167,7 +167,8 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Voca
         path = folder / f"{name}.gguf"
         found[name] = path, saved(tokenizer, path)
         probes = found[name][1].comparable(texts(SPECIALS[1:]))
-        requests.append({"model": str(path), "prompts": [], "tokens": 0, "texts": probes})
+        asks = {"prompts": [], "tokens": 0, "banned": [], "texts": probes}
+        requests.append({"model": str(path), **asks})
     results = asked(folder, requests)
     return {
         name: (*one, result["texts"])
