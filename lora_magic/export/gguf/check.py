@@ -6,7 +6,8 @@ answers' tokens, since greedy ids alone miss many a wrong tensor:
     limit = max(1e-4, 4·noise),  noise = max |log p − log p without rounding of inputs|
 
 Expected is the session's model with what the file holds, computed as llama.cpp does (see
-`arithmetic`). In f32 the noise is that of sums in 32 bits. Knows sessions' models and one reader;
+`arithmetic`). In f32 the noise is that of sums in 32 bits; in q8_0 it is some tenths, in which an
+error in a small adapter can hide. Knows sessions' models and one reader;
 writes nothing but a base in a temporary folder, for an adapter alone.
 """
 

@@ -1,4 +1,4 @@
-"""The embedded model with an adapter that was trained for a few steps, as jobs of `--to gguf`."""
+"""The embedded model with two adapters, as jobs of `--to gguf`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lora_magic.demo import SUGGESTED_PROMPTS, rows
+import torch
+
+from lora_magic.demo import SUGGESTED_PROMPTS
 from lora_magic.export.gguf.format import Gguf
 from lora_magic.export.job import Job, Options
 from lora_magic.export.receipt import Check
@@ -15,17 +17,21 @@ from lora_magic.state.session import Session
 
 
 @contextmanager
-def trained() -> Iterator[Session]:
-    """A session with the adapters "pirate" (rank 4 in q and v) and "formal", 12 steps each."""
+def adapted() -> Iterator[Session]:
+    """A session with adapters of rank 4 in q and v, "formal" and "pirate", their B at random."""
     session = Session()
     session.load("demo")
+    draws = torch.Generator().manual_seed(0)
     for name in ("formal", "pirate"):
         session.attach(name, rank=4, targets="q_proj,v_proj")
-        session.train(name, rows(name, 32), steps=12)
+        for layer in session._state.attached[name].replacements.values():
+            for part, values in layer.named_parameters():
+                if "lora_B" in part:
+                    values.data.normal_(0, 0.05, generator=draws)
     try:
         yield session
     finally:
-        session.reset(discard=True)
+        session.reset()
 
 
 def job(session: Session, name: str = "pirate", prompts: int = 10, **options: object) -> Job:

@@ -6,6 +6,7 @@ llama.cpp runs in a process of its own and shares no code with the writer or wit
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,19 +15,20 @@ import gguf
 import pytest
 import torch
 
+from lora_magic.adapters.delta import low_rank_of
 from lora_magic.errors import ExportError
 from lora_magic.export.gguf import adapter, check, tensors
 from lora_magic.export.gguf.format import Gguf
 from lora_magic.state.session import Session
 
-from .jobs import checked, job, trained
+from .jobs import adapted, checked, job
 
 Patch = pytest.MonkeyPatch
 
 
 @pytest.fixture(scope="module")
 def session() -> Iterator[Session]:
-    with trained() as made:
+    with adapted() as made:
         yield made
 
 
@@ -39,8 +41,11 @@ def test_llama_cpp_answers_as_the_notebook_does(
     Gguf().write(one, tmp_path)
     found = checked(one, tmp_path)
     assert (found.same, len(found.prompts)) == (10, 10)
-    assert found.worst < 1e-4 and found.limit == 1e-4 and found.difference < 1e-4
-    assert found.measure == "log-probabilities" and "llama.cpp" in found.reader
+    assert found.worst < 1e-4
+    assert found.limit == 1e-4
+    assert found.difference < 1e-4
+    assert found.measure == "log-probabilities"
+    assert "llama.cpp" in found.reader
     assert found.notes == ("50 of 50 texts were compared, and have the same token ids",)
 
 
@@ -61,7 +66,9 @@ def test_a_check_changes_nothing_in_the_session(session: Session, tmp_path: Path
     one = job(session, prompts=1, adapter_only=True)
     Gguf().write(one, tmp_path)
     checked(one, tmp_path)
-    assert session.active == before and torch.is_grad_enabled() is mode and session.verify()
+    assert session.active == before
+    assert torch.is_grad_enabled() is mode
+    assert session.verify()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["Modelfile", "pirate.gguf"]
 
 
@@ -88,7 +95,7 @@ def no_scale(patch: Patch) -> None:
     found = adapter.factors
 
     def bare(one: Any) -> Any:
-        low = {path: adapter.low_rank_of(layer) for path, layer in one.modules.items()}
+        low = {path: low_rank_of(layer) for path, layer in one.modules.items()}
         return {
             path: adapter.Factors(factors.down, factors.up / low[path].scale)  # type: ignore[union-attr]  # a LoRA
             for path, factors in found(one).items()
@@ -117,7 +124,7 @@ OTHERWISE = "reads what was written otherwise than it is here: for '"
     [
         (no_permutation, {}, OTHERWISE),
         (no_permutation, {"adapter_only": True}, OTHERWISE),
-        (no_permutation, {"adapter_only": True, "quantise": "q8_0"}, OTHERWISE),
+        (no_permutation, {"quantise": "q8_0"}, OTHERWISE),
         (no_scale, {"adapter_only": True}, OTHERWISE),
         (other_shape, {"adapter_only": True}, "blk.0.attn_q.weight' has incorrect shape"),
         (other_words, {}, "reads the text '"),
@@ -138,28 +145,23 @@ def test_a_file_that_is_written_wrong_is_refused_and_named(
         Gguf().write(one, tmp_path)
     with pytest.raises(ExportError) as error:
         checked(one, tmp_path)
-    assert named in str(error.value) and "\n" not in str(error.value)
+    assert named in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_greedy_tokens_alone_miss_a_permutation_that_is_left_out(
     session: Session, tmp_path: Path, monkeypatch: Patch
 ) -> None:
-    state = session._state.attached["pirate"]
-    small = {name: value.clone() for name, value in state.state().items()}
-    one = job(session, adapter_only=True)
-    with pytest.MonkeyPatch.context() as patch:
-        for layer in state.replacements.values():
-            patch.setitem(layer.scaling, next(iter(layer.scaling)), 0.02)  # type: ignore[arg-type, union-attr]  # PEFT's
+    for layer in session._state.attached["pirate"].replacements.values():
+        monkeypatch.setitem(layer.scaling, next(iter(layer.scaling)), 0.02)  # type: ignore[arg-type]  # PEFT's
+    one = job(session, prompts=5, adapter_only=True)
+    with monkeypatch.context() as patch:
         no_permutation(patch)
         Gguf().write(one, tmp_path)
-        patch.undo()
-        for layer in state.replacements.values():
-            patch.setitem(layer.scaling, next(iter(layer.scaling)), 0.02)  # type: ignore[arg-type, union-attr]  # PEFT's
-        with pytest.raises(ExportError, match=OTHERWISE):
-            checked(one, tmp_path)
-        patch.setattr(check, "LIMIT", 1e9)
-        assert checked(one, tmp_path).same >= 9
-    assert all(torch.equal(value, small[name]) for name, value in state.state().items())
+    with pytest.raises(ExportError, match=OTHERWISE):
+        checked(one, tmp_path)
+    monkeypatch.setattr(check, "LIMIT", 1e9)
+    assert checked(one, tmp_path).same == 5
 
 
 def test_another_adapters_tensors_are_noticed(session: Session, tmp_path: Path) -> None:
@@ -227,8 +229,8 @@ def test_a_disk_without_room_for_the_base_is_said(
 ) -> None:
     one = job(session, prompts=1, adapter_only=True)
     Gguf().write(one, tmp_path)
-    monkeypatch.setattr(check.shutil, "disk_usage", lambda path: _Usage)
-    with pytest.raises(ExportError, match="8.66 MB, and .* has 1 kB free"):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: _Usage)
+    with pytest.raises(ExportError, match=r"8\.66 MB, and .* has 1 kB free"):
         checked(one, tmp_path)
 
 
