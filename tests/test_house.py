@@ -84,23 +84,23 @@ FACTORY = "demo/factory/"
 #: its message says why.
 ROOT, ALL, WITHOUT_DEMO = "lora_magic", "all", "all but demo"
 CEILINGS = {
-    "magics": 3294,
-    "state": 7890,
+    "magics": 3415,
+    "state": 8585,
     "training": 4135,
-    "data": 1704,
+    "data": 1706,
     "evaluation": 1500,
-    "compare": 1960,
+    "compare": 1970,
     "cost": 3959,
-    "export": 267,
-    "serving": 0,
-    "adapters": 5315,
-    "base": 2728,
+    "export": 5110,
+    "serving": 586,
+    "adapters": 5342,
+    "base": 2745,
     "lowrank": 1053,
-    "views": 5022,
+    "views": 5138,
     ROOT: 626,
     "demo": 4504,
-    WITHOUT_DEMO: 39453,
-    ALL: 43957,
+    WITHOUT_DEMO: 45870,
+    ALL: 50374,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.
