@@ -31,7 +31,7 @@ EXPORT = Verb(
             (Thing.FOLDER,),
             "?",
         ),
-        Argument("--to", text, "the format, always needed", words=FORMATS, shape="FORMAT"),
+        Argument("--to", text, "the format, always needed", "none", FORMATS, shape="FORMAT"),
         Argument(
             "--quantise",
             text,
