@@ -87,7 +87,10 @@ def refuse(job: Job) -> None:
         names.module(path)
     most, rank = max(ranks(job)), job.options.rank
     if rank is not None and rank < most:
-        raise ExportError(f"--rank {rank} is below the adapter's own rank {most}: nothing is cut.")
+        raise ExportError(
+            f"--rank {rank} is below the adapter's own rank {most}; omit --rank, or type: "
+            f"%lora compress {job.name} --rank {rank}"
+        )
     vocabulary_of(job)
 
 
