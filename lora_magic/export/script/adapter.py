@@ -74,8 +74,8 @@ def refuse(about: About, run: Planned) -> None:
     if spec.method not in WRITTEN:
         raise ExportError(
             f"{run.name}: PEFT has no {METHODS[spec.method].title}; script writes "
-            f"{', '.join(WRITTEN[:-1])} and {WRITTEN[-1]}. To ship it: %lora export {run.name} "
-            "--to merged"
+            f"{', '.join(WRITTEN[:-1])} and {WRITTEN[-1]}. For a script type: %lora attach "
+            f"{run.name} --method lora --replace, and train it again."
         )
     if spec.virtual_tokens and run.step.form is None:
         raise ExportError(
