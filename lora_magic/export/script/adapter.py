@@ -11,13 +11,14 @@ from typing import Any
 
 from lora_magic.adapters import bridge
 from lora_magic.adapters.methods import METHODS
-from lora_magic.adapters.prefix import cache_name
 from lora_magic.adapters.shapes import CONV1D, EMBEDDING
 from lora_magic.adapters.targets import shortest
 from lora_magic.adapters.training_hooks import Schedule
 from lora_magic.errors import ExportError
 
+from . import virtual
 from .planned import Planned
+from .records import literal
 from .source import About, Part
 
 #: The methods that PEFT and transformers have as they are here.
@@ -76,6 +77,11 @@ def refuse(about: About, run: Planned) -> None:
             f"{', '.join(WRITTEN[:-1])} and {WRITTEN[-1]}. To ship it: %lora export {run.name} "
             "--to merged"
         )
+    if spec.virtual_tokens and run.step.form is None:
+        raise ExportError(
+            f"{run.name}: script writes {METHODS[spec.method].title} for language models, not for "
+            "classifiers; attach it with --method lora, and train it again."
+        )
     if spec.init == "loftq":
         raise ExportError(
             f"{run.name}: --init loftq starts from the rounding of the base's weights, which "
@@ -105,6 +111,8 @@ def parts(run: Planned, start: str | None) -> Iterator[Part]:
     """A fresh adapter on the base, or that of the folder `start`."""
     if run.spec.init in _SUBTRACTED and start is None:
         yield Part("A layer minus its adapter's start", _RESIDUAL.strip())
+    if run.spec.virtual_tokens and not virtual.by_peft(run):
+        yield virtual.part(run)
     if run.spec.method == "adalora":
         yield Part("AdaLoRA's penalty", _FROM_ORTHOGONAL.strip())
     yield Part(f"{run.name}: the adapter", "\n".join(_lines(run, start)))
@@ -191,38 +199,6 @@ with torch.no_grad():
         layer.lora_A["default"].weight.copy_(down)
 """
 
-#: Virtual tokens start as words of the vocabulary.
-_WORDS = """
-table = base.get_input_embeddings().weight
-words = table[torch.randperm(len(table))[:{count}]]
-"""
-
-#: A prefix starts as the keys and values that the base computes of them.
-_KEYS = """
-cache = DynamicCache(config=base.config)
-with torch.no_grad():
-    base.eval().base_model(inputs_embeds=words[None], {cache}=cache, use_cache=True)
-parts = [part[0] for layer in cache.layers for part in (layer.keys, layer.values)]
-first = torch.stack(parts).permute(2, 0, 1, 3).reshape(len(words), -1)
-"""
-
-
-def _virtual(run: Planned) -> Iterator[str]:
-    """Virtual tokens: PEFT's own, with another start."""
-    count, kind = run.spec.virtual_tokens, run.spec.method
-    yield "base = load_base()"
-    yield f"torch.manual_seed({run.spec.seed})  # the words are drawn from here"
-    yield _WORDS.strip().replace("{count}", str(count))
-    first = "words"
-    if kind == "prefix":
-        named = cache_name(run.about.base.model, METHODS[kind].title)
-        yield _KEYS.strip().replace("{cache}", named)
-        first = "first"
-    config = "PrefixTuningConfig" if kind == "prefix" else "PromptTuningConfig"
-    yield f'config = {config}(task_type="CAUSAL_LM", num_virtual_tokens={count})'
-    yield "model = get_peft_model(base, config)"
-    yield f'model.prompt_encoder["default"].embedding.weight.data.copy_({first})'
-
 
 def from_rows(run: Planned) -> Iterator[str]:
     """EVA's start, once the order of the rows is known."""
@@ -255,8 +231,8 @@ def _lines(run: Planned, start: str | None) -> Iterator[str]:
         yield "model = load_base()"
         yield "model.requires_grad_(True)"
         return
-    if spec.virtual_tokens and start is None:
-        yield from _virtual(run)
+    if spec.virtual_tokens:
+        yield from virtual.lines(run, start)
         return
     wrapper = "wrapper" if spec.method == "adalora" else "model"
     if start is not None:
@@ -284,7 +260,7 @@ def _config(run: Planned) -> Iterator[str]:
     given = {**bridge.changed(config), **_in_full(run)}
     yield f"config = {type(config).__name__}("
     for name, value in given.items():
-        yield f"    {name}={value!r},"
+        yield f"    {name}={literal(value)},"
     yield ")"
 
 
@@ -308,7 +284,7 @@ def _in_full(run: Planned) -> dict[str, Any]:
 
 
 def saved(run: Planned) -> Iterator[str]:
-    """The lines that save the adapter, and keep its tensors."""
+    """The lines that save the adapter."""
     folder = f'HERE / "{run.name}"'
     if run.spec.method == "full":
         yield f"model.save_pretrained({folder})"
@@ -317,9 +293,11 @@ def saved(run: Planned) -> Iterator[str]:
     if run.spec.init in _SUBTRACTED:
         yield from _doubled(run)
         return
+    if run.spec.virtual_tokens and not virtual.by_peft(run):
+        yield from virtual.saved(run)
+        return
     wrapper = "wrapper" if run.spec.method == "adalora" else "model"
     yield f"{wrapper}.save_pretrained({folder}, save_embedding_layers=False)"
-    yield f'adapters["{run.name}"] = get_peft_model_state_dict({wrapper})'
 
 
 _DOUBLED = """
@@ -342,10 +320,11 @@ def _doubled(run: Planned) -> Iterator[str]:
     yield _DOUBLED.strip()
     yield f"config.r, config.lora_alpha = {2 * spec.rank}, {alpha!r}"
     if spec.rank_pattern:
-        yield f"config.rank_pattern = { {name: int(2 * r) for name, r in spec.rank_pattern}!r}"
+        ranks = {name: int(2 * rank) for name, rank in spec.rank_pattern}
+        yield f"config.rank_pattern = {literal(ranks)}"
     if spec.alpha_pattern:
-        yield f"config.alpha_pattern = { {name: more * a for name, a in spec.alpha_pattern}!r}"
+        alphas = {name: more * value for name, value in spec.alpha_pattern}
+        yield f"config.alpha_pattern = {literal(alphas)}"
     yield "config.inference_mode = True"
     yield f'config.save_pretrained(HERE / "{run.name}")'
     yield f'save_file(tensors, HERE / "{run.name}" / "adapter_model.safetensors")'
-    yield f'adapters["{run.name}"] = tensors'

@@ -13,10 +13,11 @@ import torch
 
 from lora_magic.base.device import ONE_THREAD_LIMIT
 from lora_magic.errors import ExportError
+from lora_magic.training.run import pad_id
 
 from . import adapter, loop
 from .planned import Planned
-from .records import as_code
+from .records import as_code, literal
 from .source import About, Part
 from .steps import Trained
 
@@ -35,6 +36,7 @@ _IMPORTS = {
     "PromptTuningConfig": "from peft import PromptTuningConfig",
     "PeftModel": "from peft import PeftModel",
     "get_peft_model": "from peft import get_peft_model",
+    "load_file": "from safetensors.torch import load_file",
     "get_peft_model_state_dict": "from peft import get_peft_model_state_dict",
     "get_eva_state_dict": "from peft import get_eva_state_dict",
     "EvaConfig": "from peft.tuners.lora import EvaConfig",
@@ -85,12 +87,10 @@ def _rows(run: Planned) -> Part:
     train, held_out, replay = run.records
     files: dict[str, str] = {}
     code = [run.reader.code([*train, *held_out, *replay]), ""]
-    suffix = "" if run.number == 1 else f"-{run.number}"
     lists = {"rows": train, "held_out_rows": held_out, "replayed_rows": replay}
     given = {kind: records for kind, records in lists.items() if records}
     for kind, records in given.items():
-        more = "" if kind == "rows" else f"-{kind.removesuffix('_rows')}"
-        text, written = as_code(kind, records, f"{run.about.stem}-{run.name}{suffix}{more}.jsonl")
+        text, written = as_code(kind, records, _file(run, kind))
         code = [*code, text]
         files |= written
     made = "encode(row)"
@@ -102,6 +102,14 @@ def _rows(run: Planned) -> Part:
         f"{run.name}: the rows" if run.number == 1 else f"{run.name}: the rows, run {run.number}"
     )
     return Part(title, "\n".join(code), files)
+
+
+def _file(run: Planned, kind: str) -> str:
+    """Where rows go that are too long for the script: STEM.jsonl, STEM-2-held-out.jsonl, …"""
+    more = [run.name] if run.name != run.about.stem else []
+    more += [str(run.number)] if run.number > 1 else []
+    more += [kind.removesuffix("_rows").replace("_", "-")] if kind != "rows" else []
+    return f"{'-'.join([run.about.stem, *more])}.jsonl"
 
 
 def head(about: About, rest: Sequence[Part]) -> tuple[Part, ...]:
@@ -135,12 +143,12 @@ def _versions() -> str:
     releases = {name: version(name).partition("+")[0] for name in _LIBRARIES}
     return "\n".join(
         [
-            f"MADE_WITH = {releases!r}",
+            f"MADE_WITH = {literal(releases)}",
             "for library, release in MADE_WITH.items():",
             '    if version(library).partition("+")[0] != release:',
             '        print(f"{library} {version(library)}, not {release}: bits may differ")',
         ]
-    ).replace("'", '"')
+    )
 
 
 def _base(about: About, code: str) -> Iterator[str]:
@@ -156,21 +164,20 @@ def _base(about: About, code: str) -> Iterator[str]:
         yield f"torch.set_num_threads({threads})  # another number may add in another order"
     if "HERE" in code:
         yield 'HERE = Path(__file__).parent if "__file__" in globals() else Path()'
-    yield f"BASE = {about.source!r}".replace("'", '"')
+    yield f"BASE = {literal(about.source)}"
     yield f"tokenizer = AutoTokenizer.from_pretrained(BASE{trusted})"
-    if "adapters[" in code:
-        yield "adapters = {}  # the tensors of each adapter"
     yield ""
     yield ""
     yield "def load_base():"
     yield f'    """{base.name}, frozen."""'
     if base.task.classifies:
         model = "AutoModelForSequenceClassification"
-        yield "    torch.manual_seed(0)  # of a head that no file has"
+        if base.task.fresh:
+            yield "    torch.manual_seed(0)  # of the head, which no file has"
         labels = dict(enumerate(base.task.labels))
-        yield f"    names = {labels!r}"
+        yield f"    names = {literal(labels)}"
         options += ["id2label=names", "label2id={name: at for at, name in names.items()}"]
-        options += [f"pad_token_id={base.model.config.get_text_config().pad_token_id}"]
+        options += [f"pad_token_id={pad_id(about.tokenizer, base.model)}"]
     if about.bits is not None:
         more = (
             ', bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True' if about.bits == 4 else ""
@@ -179,8 +186,12 @@ def _base(about: About, code: str) -> Iterator[str]:
         options.append("quantization_config=bits")
     if about.device == "cuda":
         options.append('device_map={"": 0}')
-    yield f"    base = {model}.from_pretrained("
-    yield f"        BASE, {', '.join(options)}{trusted}"
-    yield "    )"
+    call = f"BASE, {', '.join(options)}{trusted}"
+    if len(call) < 50:
+        yield f"    base = {model}.from_pretrained({call})"
+    else:
+        yield f"    base = {model}.from_pretrained("
+        yield f"        {call}"
+        yield "    )"
     yield "    base.config.use_cache = False"
     yield "    return base.requires_grad_(False)"
