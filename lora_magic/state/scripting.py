@@ -14,7 +14,7 @@ from lora_magic.adapters.live_adapter import LiveAdapter
 from lora_magic.errors import ExportError
 from lora_magic.export.script.made import parts
 from lora_magic.export.script.notebook import notebook
-from lora_magic.export.script.script import Script, heading, program
+from lora_magic.export.script.script import Script, heading, notes, program
 from lora_magic.export.script.source import About
 from lora_magic.paths import path_of, quoted
 
@@ -36,6 +36,7 @@ def script(
     Raises `StateError` while something is merged or several adapters are active, `ExportError` for
     an adapter that no plain script can make, and for a file that is there, unless `replace`.
     """
+    _refuse_a_file(state, name)
     attached = state.named_or_active(name, "script")
     state.refuse_while_merged("script")
     _refuse_untrained(attached)
@@ -50,7 +51,17 @@ def script(
         files |= part.files
     _write(path.parent, files, replace)
     sizes = tuple((one, len(content.encode())) for one, content in files.items())
-    return Script(attached.name, path, sizes, found, text)
+    told = notes(about, attached.steps)
+    return Script(attached.name, path, sizes, found, text, told)
+
+
+def _refuse_a_file(state: SessionState, name: str | None) -> None:
+    if isinstance(name, str) and name.endswith((_PROGRAM, _NOTEBOOK)) and not state.empty:
+        known = state.active if state.active in state.attached else "NAME"
+        raise ExportError(
+            f"script: {name} is the name of a file, and the adapter's comes first; type: "
+            f"%lora script {known} {quoted(name)}"
+        )
 
 
 def _refuse_untrained(attached: LiveAdapter) -> None:

@@ -157,6 +157,11 @@ CALLS = [
     ("open d calm --replace", ("open", (), {"folder": "d", "name": "calm", "replace": True})),
     ("open d --allow-other-base", ("open", (), {"folder": "d", "allow_other_base": True})),
     ("open d --other-base", ("open", (), {"folder": "d", "allow_other_base": True})),
+    ("script", ("script", (), {})),
+    (
+        "script calm train.ipynb --notebook --replace",
+        ("script", (), {"name": "calm", "file": "train.ipynb", "notebook": True, "replace": True}),
+    ),
     ("verify --quick", ("verify", (), {"quick": True})),
     ("reset", ("reset", (), {})),
 ]

@@ -48,7 +48,8 @@ def test_a_run_is_recorded_as_it_was_used(one: Session) -> None:
     assert (step.steps, step.planned, step.continued, step.held_out) == (3, 3, False, None)
     # A batch has at most all examples: 8 rows, of which 2 are held out.
     assert (step.settings.batch_size, step.settings.held_out, step.settings.lora_plus) == (6, 2, 4)
-    assert step.form is not None and step.form.kind == "chat"
+    assert step.form is not None
+    assert step.form.kind == "chat"
     assert step.data_hash == one._state.attached["one"].run["data_sha256"]
     assert step.other == {"ended": "steps"}
 
@@ -73,7 +74,8 @@ def test_held_out_and_replayed_rows_are_kept(one: Session) -> None:
     (step,) = steps_of(one)
     assert [row.prompt for row in step.held_out] == [prompt for prompt, _ in ROWS[:2]]
     replayed = {row.prompt for row in step.other["replay"]}
-    assert 0 < len(replayed) < 12 and replayed < {prompt for prompt, _ in guard}
+    assert 0 < len(replayed) < 12
+    assert replayed < {prompt for prompt, _ in guard}
 
 
 def test_a_stopped_run_has_its_steps_and_a_resumed_one_is_whole(one: Session) -> None:
@@ -142,10 +144,12 @@ def test_a_sweep_s_winner_is_one_run(session: Session, finish: bool) -> None:
     done = session._state.attached["best"].history.steps
     assert step.spec == session.adapters["best"].spec
     assert (step.steps, step.planned) == (done, 12)
-    assert len(step.rows) == 16 and len(step.held_out) == found.deciding
+    assert len(step.rows) == 16
+    assert len(step.held_out) == found.deciding
     session.train("best", rows, **FLAGS)
     (again,) = steps_of(session, "best")
-    assert len(again.rows) == 24 and not again.continued
+    assert len(again.rows) == 24
+    assert not again.continued
 
 
 def test_blends_and_compressions_keep_how_their_parts_were_made_then(one: Session) -> None:
@@ -162,14 +166,16 @@ def test_blends_and_compressions_keep_how_their_parts_were_made_then(one: Sessio
     assert blend.parts[1][:2] == (-0.3, "two")
     assert (blend.method, blend.rank, blend.density) == ("ties", 2, 0.2)
     (small,), (less,) = steps_of(one, "small"), steps_of(one, "less")
-    assert isinstance(small, Compressed) and isinstance(less, Compressed)
+    assert isinstance(small, Compressed)
+    assert isinstance(less, Compressed)
     assert (small.parent, small.made, small.energy, small.rank) == ("both", (blend,), 0.5, None)
     assert (less.parent, less.intruders) == ("one", True)
     # Training goes on from there, and begins there again.
     one.train("both", ROWS, continue_=True, **FLAGS)
     one.train("both", ROWS, **FLAGS)
     made, run = steps_of(one, "both")
-    assert made is blend and isinstance(run, Trained)
+    assert made is blend
+    assert isinstance(run, Trained)
 
 
 def test_an_opened_adapter_is_its_folder(one: Session, tmp_path: Path) -> None:
@@ -194,7 +200,8 @@ def test_an_adopted_adapter_has_no_folder() -> None:
     session = Session()
     session.use(wrapped, tiny_tokenizer(chat=True))
     (step,) = steps_of(session, "default")
-    assert isinstance(step, Opened) and step.source == ""
+    assert isinstance(step, Opened)
+    assert step.source == ""
     with pytest.raises(ExportError, match="save_pretrained"):
         session.script("default")
     session.reset()

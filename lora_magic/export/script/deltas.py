@@ -127,7 +127,7 @@ def dare(parts: list[tuple[float, Delta]], density: float, seed: int) -> Delta:
 
 def widest(parts: list[tuple[float, Delta]]) -> int:
     """The sum of the ranks, or the largest rank that the matrix can have."""
-    return min(sum(rank_of(delta) for _, delta in parts), *dense(parts[0][1]).shape)
+    return int(min(sum(rank_of(delta) for _, delta in parts), *dense(parts[0][1]).shape))
 
 
 def energy_rank(delta: Delta, share: float) -> int:

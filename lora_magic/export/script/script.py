@@ -92,11 +92,13 @@ def _comment(title: str) -> str:
 
 def heading(about: About, name: str, steps: Sequence[Any]) -> str:
     """What a script makes, with which versions, and how near its result is to the notebook's."""
-    used = ", ".join(f"{package} {found}" for package, found in versions().items())
+    needless = {"bitsandbytes"} if about.base.quantised is None else set()
+    used = ", ".join(f"{p} {found}" for p, found in versions().items() if p not in needless)
     writes = not isinstance(steps[-1], Opened)
     ends = f"It writes the adapter into the folder {name} beside this file. " if writes else ""
     needs = "It needs torch, transformers and peft, and nothing else."
-    told = f"{needs} {ends}Made with {used}. {nearness(about, steps)}"
+    reads = f"It reads the base from {about.source}."
+    told = f"{needs} {reads} {ends}Made with {used}. {_nearness(about, steps)}"
     lines = fill(told, _WIDTH, break_long_words=False, break_on_hyphens=False)
     return f"{name} on {about.short}: {_told(steps)}.\n\n{lines}\n"
 
@@ -117,16 +119,26 @@ def _told(steps: Sequence[Any]) -> str:
     return ", ".join(found)
 
 
-def nearness(about: About, steps: Sequence[Any]) -> str:
-    """How near the result is to the notebook's: the same bits only for plain steps on a CPU."""
+def notes(about: About, steps: Sequence[Any]) -> tuple[str, ...]:
+    """What the receipt says beside the files."""
+    if _is_exact(about, steps):
+        return ()
+    return ("near the notebook's weights, not bit for bit (that is train --plain-step, on a CPU)",)
+
+
+def _is_exact(about: About, steps: Sequence[Any]) -> bool:
+    """Are all runs repeated bit for bit? Those of plain steps on a CPU are."""
     runs = list(_runs(steps))
-    exact = about.device == "cpu" and all(run.settings.plain_step for run in runs)
-    if runs and not exact:
+    return not runs or (about.device == "cpu" and all(run.settings.plain_step for run in runs))
+
+
+def _nearness(about: About, steps: Sequence[Any]) -> str:
+    if not _is_exact(about, steps):
         return (
             "Its weights are near the notebook's: these were trained in packed passes, whose sums "
             "are rounded otherwise (train --plain-step gives the same bits on a CPU)."
         )
-    if runs and all(isinstance(step, Trained) for step in steps):
+    if all(isinstance(step, Trained) for step in steps):
         return "On a CPU and with the same versions it gives the notebook's weights, bit for bit."
     return "Its weights are the notebook's, up to the rounding of a few sums."
 

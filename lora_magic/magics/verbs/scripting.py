@@ -25,8 +25,8 @@ SCRIPT = Verb(
     ("%lora script", "%lora script pirate train_pirate.py", "%lora script pirate --notebook"),
     changes=True,
     notes=(
-        "A run on a CPU with --plain-step is repeated bit for bit, any other one nearly. For a blend",
-        "or a compression the script has the runs of its parents, and then what was made of them.",
-        "Long rows go into a file beside it.",
+        "A run on a CPU with --plain-step is repeated bit for bit, any other one nearly. For a",
+        "blend or a compression the script has the runs of its parents, and then what was made of",
+        "them. Long rows go into a file beside it.",
     ),
 )
