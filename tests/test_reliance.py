@@ -54,6 +54,12 @@ class Reliance:
 # The checks
 
 
+def rotations_are_functions() -> bool:
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+    return callable(ROPE_INIT_FUNCTIONS["llama3"])
+
+
 def trainer(name: str) -> Callable[[], bool]:
     """Does the Trainer have this method, so that ours overrides it?"""
 
@@ -401,6 +407,13 @@ RELIANCES = [
     Reliance(
         "torch", "_modules", "adapters/slots.py", "a slot is a dict entry", module_tables_are_dicts
     ),
+    Reliance(
+        "transformers",
+        "modeling_rope_utils, ROPE_INIT_FUNCTIONS",
+        "export/gguf/architectures.py",
+        "the factors of llama3's rotation, which a GGUF file holds",
+        rotations_are_functions,
+    ),
     Reliance("torch", "_parameters", "adapters/merge.py", "likewise", module_tables_are_dicts),
     Reliance("torch", "_buffers", "base/fingerprint.py", "likewise", module_tables_are_dicts),
     Reliance(
@@ -683,8 +696,10 @@ PUBLIC = {
     "torch.autograd",
     "torch.func",
     "torch.linalg",
+    "torch.nn",
     "torch.nn.functional",
     "torch.nn.modules",  # its registration hooks are documented under this path
+    "torch.overrides",
     "torch.utils.data",
     "torch.utils.hooks",
     "transformers.utils.logging",

@@ -18,6 +18,7 @@ from lora_magic.errors import ExportError
 
 from . import virtual
 from .planned import Planned
+from .records import literal
 from .source import About, Part
 
 #: The methods that PEFT and transformers have as they are here.
@@ -73,8 +74,13 @@ def refuse(about: About, run: Planned) -> None:
     if spec.method not in WRITTEN:
         raise ExportError(
             f"{run.name}: PEFT has no {METHODS[spec.method].title}; script writes "
-            f"{', '.join(WRITTEN[:-1])} and {WRITTEN[-1]}. To ship it: %lora export {run.name} "
-            "--to merged"
+            f"{', '.join(WRITTEN[:-1])} and {WRITTEN[-1]}. For a script type: %lora attach "
+            f"{run.name} --method lora --replace, and train it again."
+        )
+    if spec.virtual_tokens and run.step.form is None:
+        raise ExportError(
+            f"{run.name}: script writes {METHODS[spec.method].title} for language models, not for "
+            "classifiers; attach it with --method lora, and train it again."
         )
     if spec.init == "loftq":
         raise ExportError(
@@ -254,7 +260,7 @@ def _config(run: Planned) -> Iterator[str]:
     given = {**bridge.changed(config), **_in_full(run)}
     yield f"config = {type(config).__name__}("
     for name, value in given.items():
-        yield f"    {name}={value!r},"
+        yield f"    {name}={literal(value)},"
     yield ")"
 
 
@@ -314,9 +320,11 @@ def _doubled(run: Planned) -> Iterator[str]:
     yield _DOUBLED.strip()
     yield f"config.r, config.lora_alpha = {2 * spec.rank}, {alpha!r}"
     if spec.rank_pattern:
-        yield f"config.rank_pattern = { {name: int(2 * r) for name, r in spec.rank_pattern}!r}"
+        ranks = {name: int(2 * rank) for name, rank in spec.rank_pattern}
+        yield f"config.rank_pattern = {literal(ranks)}"
     if spec.alpha_pattern:
-        yield f"config.alpha_pattern = { {name: more * a for name, a in spec.alpha_pattern}!r}"
+        alphas = {name: more * value for name, value in spec.alpha_pattern}
+        yield f"config.alpha_pattern = {literal(alphas)}"
     yield "config.inference_mode = True"
     yield f'config.save_pretrained(HERE / "{run.name}")'
     yield f'save_file(tensors, HERE / "{run.name}" / "adapter_model.safetensors")'

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lora_magic.training.encode import IGNORED
+from lora_magic.training.run import pad_id
 
 from .adapter import BUDGET, ORTHOGONALITY, budget, from_rows
 from .planned import Planned
@@ -109,8 +110,6 @@ def _titled(run: Planned) -> str:
 
 
 def _batches(run: Planned) -> str:
-    from lora_magic.training.run import pad_id
-
     classifies = run.step.form is None
     pad = pad_id(run.about.tokenizer, run.about.base.model if classifies else None)
     moved = '{name: value.to("cuda") for name, value in inputs.items()}'
@@ -307,6 +306,8 @@ def _step(run: Planned) -> Iterator[str]:
     if run.spec.method == "adalora":
         yield from BUDGET.strip().splitlines()
     yield "optimizer.zero_grad()"
+    found = "total" if several else "loss.item()"
+    yield f'print(f"step {{step + 1}} of {{STEPS}}: loss {{{found}:.4f}}")'
     yield from _deciding(run)
 
 
@@ -315,9 +316,11 @@ def _preferring(several: bool) -> Iterator[str]:
         yield "loss = -logsigmoid(margins(places)).mean()"
         yield "loss.backward()"
         return
+    yield "total = 0.0"
     yield "for part in split(places):"
     yield "    loss = -logsigmoid(margins(part)).mean() * (len(part) / len(places))"
     yield "    loss.backward()"
+    yield "    total += loss.item()"
 
 
 def _continuing(run: Planned, several: bool) -> Iterator[str]:
@@ -326,6 +329,7 @@ def _continuing(run: Planned, several: bool) -> Iterator[str]:
     if several:
         yield "passes = [batch([train[at] for at in part]) for part in split(places)]"
         yield f"trained = sum({counted} for inputs in passes)"
+        yield "total = 0.0"
         yield "for inputs in passes:"
     else:
         yield "inputs = batch([train[at] for at in places])"
@@ -343,9 +347,11 @@ def _continuing(run: Planned, several: bool) -> Iterator[str]:
     else:
         yield f"{inner}loss = {loss}"
     if run.spec.method == "adalora":
-        share = f" / {run.settings.accumulation}" if several else ""
+        share = " / len(passes)" if several else ""
         yield f"{inner}loss = loss + {ORTHOGONALITY}{share}"
     yield f"{inner}{'scaler.scale(loss)' if _scaled(run) else 'loss'}.backward()"
+    if several:
+        yield f"{inner}total += loss.item()"
 
 
 def _deciding(run: Planned) -> Iterator[str]:

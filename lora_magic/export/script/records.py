@@ -105,7 +105,7 @@ class Reader:
         kinds = _KINDS if records is None else {kind for one in records for kind in _kinds(one)}
         lines = [f"MAX_LENGTH = {self.max_length}"]
         if self.form is None:
-            lines += [f"LABELS = {list(self.labels)!r}", "", "", *self._classify(kinds)]
+            lines += [f"LABELS = {literal(list(self.labels))}", "", "", *self._classify(kinds)]
         else:
             lines += [*self._constants(kinds), "", "", *self._continue(kinds)]
         return "\n".join(lines)
@@ -113,13 +113,13 @@ class Reader:
     def _constants(self, kinds: set[str]) -> Iterator[str]:
         assert self.form is not None  # only a classifier has none
         if self.form.end_token is not None:
-            yield f"END = [tokenizer.convert_tokens_to_ids({self.form.end_token!r})]"
+            yield f"END = [tokenizer.convert_tokens_to_ids({literal(self.form.end_token)})]"
         else:
             yield "END = []  # the tokenizer has no end token"
         if self.start:
             yield f"START = {list(self.start)}  # what the tokenizer writes before a text"
         if self.form.system is not None and "prompt" in kinds:
-            yield f"SYSTEM = {self.form.system!r}"
+            yield f"SYSTEM = {literal(self.form.system)}"
 
     def _continue(self, kinds: set[str]) -> Iterator[str]:
         assert self.form is not None  # only a classifier has none
@@ -239,16 +239,16 @@ def as_code(name: str, records: Sequence[Record], file: str) -> tuple[str, dict[
             f"    {name} = [json.loads(line) for line in lines]"
         )
         return code, {file: "".join(f"{line}\n" for line in lines)}
-    each = "".join(f"    {_literal(record)},\n" for record in records)
+    each = "".join(f"    {literal(record)},\n" for record in records)
     return f"{name} = [\n{each}]", {}
 
 
-def _literal(value: Any) -> str:
+def literal(value: Any) -> str:
     """A value as Python writes it, with double quotes where that is possible."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_literal(k)}: {_literal(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{literal(k)}: {literal(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_literal, value)) + "]"
+        return "[" + ", ".join(map(literal, value)) + "]"
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     return repr(value)

@@ -14,10 +14,11 @@ import torch
 
 from lora_magic.base.device import ONE_THREAD_LIMIT
 from lora_magic.errors import ExportError
+from lora_magic.training.run import pad_id
 
 from . import adapter, loop
 from .planned import Planned
-from .records import as_code
+from .records import as_code, literal
 from .source import About, Part
 from .steps import Trained
 
@@ -143,12 +144,12 @@ def _versions() -> str:
     releases = {name: version(name).partition("+")[0] for name in _LIBRARIES}
     return "\n".join(
         [
-            f"MADE_WITH = {releases!r}",
+            f"MADE_WITH = {literal(releases)}",
             "for library, release in MADE_WITH.items():",
             '    if version(library).partition("+")[0] != release:',
             '        print(f"{library} {version(library)}, not {release}: bits may differ")',
         ]
-    ).replace("'", '"')
+    )
 
 
 def _base(about: About, code: str) -> Iterator[str]:
@@ -164,7 +165,7 @@ def _base(about: About, code: str) -> Iterator[str]:
         yield f"torch.set_num_threads({threads})  # another number may add in another order"
     if "HERE" in code:
         yield 'HERE = Path(__file__).parent if "__file__" in globals() else Path()'
-    yield f"BASE = {about.source!r}".replace("'", '"')
+    yield f"BASE = {literal(about.source)}"
     yield f"tokenizer = AutoTokenizer.from_pretrained(BASE{trusted})"
     yield ""
     yield ""
@@ -172,12 +173,12 @@ def _base(about: About, code: str) -> Iterator[str]:
     yield f'    """{base.name}, frozen."""'
     if base.task.classifies:
         model = "AutoModelForSequenceClassification"
-        yield "    torch.manual_seed(0)  # of a head that no file has"
+        if base.task.fresh:
+            yield "    torch.manual_seed(0)  # of the head, which no file has"
         labels = dict(enumerate(base.task.labels))
-        yield f"    names = {labels!r}"
+        yield f"    names = {literal(labels)}"
         options += ["id2label=names", "label2id={name: at for at, name in names.items()}"]
-        config: Any = base.model.config
-        options += [f"pad_token_id={config.get_text_config().pad_token_id}"]
+        options += [f"pad_token_id={pad_id(about.tokenizer, base.model)}"]
     if about.bits is not None:
         more = (
             ', bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True' if about.bits == 4 else ""
@@ -186,8 +187,12 @@ def _base(about: About, code: str) -> Iterator[str]:
         options.append("quantization_config=bits")
     if about.device == "cuda":
         options.append('device_map={"": 0}')
-    yield f"    base = {model}.from_pretrained("
-    yield f"        BASE, {', '.join(options)}{trusted}"
-    yield "    )"
+    call = f"BASE, {', '.join(options)}{trusted}"
+    if len(call) < 50:
+        yield f"    base = {model}.from_pretrained({call})"
+    else:
+        yield f"    base = {model}.from_pretrained("
+        yield f"        {call}"
+        yield "    )"
     yield "    base.config.use_cache = False"
     yield "    return base.requires_grad_(False)"

@@ -77,7 +77,7 @@ EMBEDDED: dict[str, tuple[Given, Given]] = {
     "dropout": ({"rank": 4, "dropout": 0.1}, {"seed": 5, "schedule": "constant"}),
     "passes": (
         {"rank": 4, "targets": "all-linear", "alpha": 5},
-        {"steps": None, "epochs": 2, "data": MANY[:21], "batch_size": 12, "schedule": "cosine"},
+        {"steps": None, "epochs": 2, "data": MANY[:17], "batch_size": 12, "schedule": "cosine"},
     ),
     "patterns": (
         {"rank": 4, "rslora": True, "init": "gaussian", "rank_pattern": "q_proj=2"},
@@ -89,7 +89,7 @@ EMBEDDED: dict[str, tuple[Given, Given]] = {
         {"data": MANY, "steps": None, "eval": 0.2, "patience": 1, "lr": 0.03, "batch_size": 8},
     ),
     "other_eval": ({"rank": 4}, {"data": MANY[:20], "eval": TURNS[:2]}),
-    "pissa": ({"rank": 4, "init": "pissa"}, {}),
+    "pissa": ({"rank": 4, "init": "pissa", "rank_pattern": "q_proj=2"}, {}),
     "olora": ({"rank": 4, "init": "olora", "rslora": True}, {}),
     "eva": ({"rank": 4, "init": "eva"}, {}),
     "adalora": ({"method": "adalora", "rank": 3}, {"steps": 12}),
@@ -282,7 +282,8 @@ def test_a_plain_run_is_repeated_bit_for_bit(made: Made, name: str) -> None:
     ours, theirs = made.ours(name), made.theirs(name)
 
     if name == "full":
-        # transformers does not save the copy of a tied tensor.
+        # Our copies of the base's parameters; transformers saves a tied one once.
+        ours = {key.replace(".values.", "."): value for key, value in ours.items()}
         ours = {key: value for key, value in ours.items() if key in theirs}
     if name == "biases":
         # PEFT saves the biases of modules that are saved in full twice more.
