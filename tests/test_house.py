@@ -130,7 +130,6 @@ REASONS = {
     "export/script/__init__.py": INIT,
     "export/receipt.py": "what formats, cards and views share",
     "export/script/notebook.py": "Jupyter's format, which `script` does not know",
-    "export/script/steps.py": "what adapters keep of how they were made",
     "export/weights.py": "what two formats write",
     "serving/__init__.py": INIT,
     "demo/__init__.py": INIT,
