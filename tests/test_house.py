@@ -85,13 +85,13 @@ FACTORY = "demo/factory/"
 ROOT, ALL, WITHOUT_DEMO = "lora_magic", "all", "all but demo"
 CEILINGS = {
     "magics": 3415,
-    "state": 8585,
+    "state": 8586,
     "training": 4135,
     "data": 1706,
     "evaluation": 1500,
     "compare": 1970,
     "cost": 3959,
-    "export": 5110,
+    "export": 5137,
     "serving": 586,
     "adapters": 5342,
     "base": 2745,
@@ -99,8 +99,8 @@ CEILINGS = {
     "views": 5138,
     ROOT: 626,
     "demo": 4504,
-    WITHOUT_DEMO: 45870,
-    ALL: 50374,
+    WITHOUT_DEMO: 45898,
+    ALL: 50402,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.

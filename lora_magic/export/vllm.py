@@ -116,11 +116,11 @@ class Vllm:
         """The lines that write the base, if vLLM cannot read it yet, serve both, and ask."""
         base, first = job.base.source, []
         if base is None or _is_written(job.base):
-            base = str(folder.resolve().parent / "base-merged")
+            base = str(folder.parent / "base-merged")
             first = [("write the base", f"%lora export base {quoted(base)} --to merged")]
         rank = next(one for one in RANKS if one >= plain_lora.rank_of(job))
         line = ["vllm", "serve", base, *_dtype(job.base), "--enable-lora", "--max-lora-rank"]
-        line += [str(rank), "--lora-modules", _module(job.name, str(folder.resolve()))]
+        line += [str(rank), "--lora-modules", _module(job.name, str(folder))]
         return (*first, ("serve it", shlex.join(line)), ("ask it", _curl(job)))
 
 

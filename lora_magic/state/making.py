@@ -52,6 +52,7 @@ class Making:
         before = attached.start_steps
         if more:
             before = attached.steps if resumed is None else _before(attached, encoded, resumed)
+        began = attached.history if resumed is None else resumed
         train, measured = batches.sides(encoded, settings)
         run = Trained(
             spec=attached.spec,
@@ -59,7 +60,9 @@ class Making:
             form=form,
             rows=_kept(rows, before),
             held_out=None if held_out is None else _kept(held_out, before),
-            continued=more,
+            # From an adapter that was never trained, it began with the initial state. (Only a run
+            # from the start gives EVA's A, which the rows determine.)
+            continued=more and (began.ready or attached.spec.init == "eva"),
             steps=0,
             planned=0,
             data_hash=encoded.data_hash,
@@ -68,7 +71,7 @@ class Making:
         return cls(before, run)
 
     def after(self, summary: RunSummary) -> tuple[object, ...]:
-        """How the adapter is made after the run: nothing was added by one without a step."""
+        """How the adapter is made after the run."""
         steps, planned = summary.kept_steps, summary.planned_steps
         other = {**self.run.other, "ended": summary.ended}
         return (*self.before, replace(self.run, steps=steps, planned=planned, other=other))

@@ -163,7 +163,7 @@ def test_the_lines_survive_a_shell(saved_model: Saver, tmp_path: Path) -> None:
     words = served(commands)
     assert words[:3] == ["vllm", "serve", str(saved_model())]
     assert words[words.index("--dtype") + 1] == "bfloat16"
-    assert words[words.index("--lora-modules") + 1] == f"one={folder.resolve()}"
+    assert words[words.index("--lora-modules") + 1] == f"one={folder}"
     asked = shlex.split(dict(commands)["ask it"])
     body = json.loads(asked[asked.index("-d") + 1])
     assert asked[1].endswith("/v1/chat/completions")
@@ -177,7 +177,7 @@ def test_a_path_with_an_equals_sign_is_given_as_json(session: Session, tmp_path:
     folder = tmp_path / "a=b"
     words = served(Vllm().commands(job_of(session), folder))
     given = words[words.index("--lora-modules") + 1]
-    assert json.loads(given) == {"name": "one", "path": str(folder.resolve())}
+    assert json.loads(given) == {"name": "one", "path": str(folder)}
 
 
 def test_a_prompt_in_the_plain_form_is_completed(saved_model: Saver, tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_a_base_that_vllm_cannot_read_is_written_first(saved_model: Saver, tmp_p
     for session in (live, quantised, embedded):
         session.attach("one", rank=2)
         commands = Vllm().commands(job_of(session), tmp_path / "exports" / "one-vllm")
-        base = tmp_path.resolve() / "exports" / "base-merged"
+        base = tmp_path / "exports" / "base-merged"
         assert commands[0] == ("write the base", f"%lora export base {base} --to merged")
         assert served(commands)[2] == str(base)
         folder = tmp_path / str(id(session))

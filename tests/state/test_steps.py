@@ -68,6 +68,12 @@ def test_a_run_from_the_start_replaces_and_one_that_continues_is_appended(one: S
     assert second.rows is first.rows
 
 
+def test_continuing_an_adapter_that_was_never_trained_begins_at_its_start(one: Session) -> None:
+    one.train("one", ROWS, continue_=True, **FLAGS)
+    (step,) = steps_of(one)
+    assert not step.continued
+
+
 def test_held_out_and_replayed_rows_are_kept(one: Session) -> None:
     guard = [(f"What is word {n}?", "It is a word.") for n in range(12)]
     one.train("one", ROWS, eval=ROWS[:2], guard=guard, replay=0.5, **FLAGS)

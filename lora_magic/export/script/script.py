@@ -97,7 +97,7 @@ def heading(about: About, name: str, steps: Sequence[Any]) -> str:
     writes = not isinstance(steps[-1], Opened)
     ends = f"It writes the adapter into the folder {name} beside this file. " if writes else ""
     needs = "It needs torch, transformers and peft, and nothing else."
-    reads = f"It reads the base from {about.source}."
+    reads = "BASE says from where it reads the base."
     told = f"{needs} {reads} {ends}Made with {used}. {_nearness(about, steps)}"
     lines = fill(told, _WIDTH, break_long_words=False, break_on_hyphens=False)
     return f"{name} on {about.short}: {_told(steps)}.\n\n{lines}\n"
