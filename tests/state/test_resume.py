@@ -220,8 +220,15 @@ def test_the_state_of_the_allocation_is_that_after_the_same_steps(session: Sessi
 PAIRS = [{"prompt": p, "chosen": c, "rejected": f"No, {n}."} for n, (p, c) in enumerate(ROWS)]
 GENERAL = [(f"What is {n} and {n}?", f"It is {2 * n}.") for n in range(30)]
 LEARNS: dict[str, Any] = {"lr": 0.05, "eval": 2, "patience": 2, "batch_size": 2}
-#: At a rate that stays high the held-out loss rises again.
-WORSENS: dict[str, Any] = {"steps": 40, "lr": 0.1, "schedule": "constant"}
+#: The held-out loss rises on any machine: no row to train on has these characters.
+WORSENS: dict[str, Any] = {
+    "steps": 90,
+    "schedule": "constant",
+    "eval": [(p, "#%&=+*" * 4) for p, _ in ROWS[:3]],
+}
+OPPOSITES = [
+    {"prompt": r["prompt"], "chosen": r["rejected"], "rejected": r["chosen"]} for r in PAIRS
+]
 
 #: Flags that meet in one run, with its rows, and the step that it is stopped after.
 TOGETHER: dict[str, tuple[list[Any], dict[str, Any], int]] = {
@@ -236,7 +243,11 @@ TOGETHER: dict[str, tuple[list[Any], dict[str, Any], int]] = {
     "guard": (ROWS, {**FLAGS, "guard": GENERAL}, 6),
     "replay": (ROWS, {**LEARNS, "steps": 30, "guard": GENERAL, "replay": 0.3}, 7),
     "preferences": (PAIRS, {**FLAGS, "beta": 0.3}, 5),
-    "preferences and patience": (PAIRS, {**LEARNS, **WORSENS, "guard": GENERAL}, 9),
+    "preferences and patience": (
+        PAIRS,
+        {**LEARNS, **WORSENS, "eval": OPPOSITES[:3], "guard": GENERAL},
+        3,
+    ),
     "LoRA+ and passes": (ROWS, {**LEARNS, "steps": 30, "batch_size": 6, "lora_plus": 4.0}, 8),
 }
 
