@@ -23,9 +23,9 @@ from .mix import Mixed
 #: Called after each new token with a function that returns each row's text so far; True ends all.
 OnToken = Callable[[Callable[[], list[str]]], bool]
 
-#: Called after each new token with a function that returns each row's answer so far; returns which
-#: of the rows end there.
-OnRows = Callable[[Callable[[], "list[Generation]"]], Sequence[bool]]
+#: Called after each new token with which rows are at their end, and a function that decodes one
+#: row's answer so far; returns which of the rows end there.
+OnRows = Callable[[Sequence[bool], Callable[[int], "Generation"]], Sequence[bool]]
 
 #: Called with the logits [N, V] of every row's first new token, in fp32.
 OnFirst = Callable[[Tensor], None]
@@ -89,15 +89,19 @@ def generate(
     stops = _stops(stop_ids, len(inputs))
     steps = _Steps(len(inputs), model.device, first, mix, _sampling(temperature, top_p, seed))
 
-    def answers(written: Tensor) -> list[Generation]:
-        made = zip(written[:, longest:].tolist(), stops, steps.finite.tolist(), strict=True)
-        return [_answer(tokenizer, row, set(stop), whole) for row, stop, whole in made]
+    def answer(written: Tensor, row: int) -> Generation:
+        made, finite = written[row, longest:].tolist(), bool(steps.finite[row])
+        return _answer(tokenizer, made, set(stops[row]), finite)
 
-    criteria: list[Any] = [_StopIds(stops, steps, model.device)]
+    def answers(written: Tensor) -> list[Generation]:
+        return [answer(written, row) for row in range(len(inputs))]
+
+    ends = _StopIds(stops, steps, model.device)
+    criteria: list[Any] = [ends]
     if watch is not None:
         criteria.append(_TokenCallback(watch, answers))
     if rows is not None:
-        criteria.append(_RowsCallback(rows, answers))
+        criteria.append(_RowsCallback(rows, ends, answer))
     with answering(model):
         written = model.generate(
             input_ids=ids,
@@ -242,13 +246,19 @@ class _TokenCallback:
 
 
 class _RowsCallback:
-    """A stopping criterion that calls `rows`, and ends those rows for which it says so."""
+    """A stopping criterion that calls `rows`, and ends those rows for which it says so.
 
-    def __init__(self, rows: OnRows, answers: Callable[[Tensor], list[Generation]]) -> None:
-        self._rows, self._answers = rows, answers
+    A row is decoded only when `rows` requests it: each time takes as long as its answer is.
+    """
+
+    def __init__(
+        self, rows: OnRows, ends: _StopIds, answer: Callable[[Tensor, int], Generation]
+    ) -> None:
+        self._rows, self._ends, self._answer = rows, ends, answer
 
     def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:
-        ended = self._rows(lambda: self._answers(input_ids))
+        at_end = self._ends(input_ids, scores).tolist()
+        ended = self._rows(at_end, lambda row: self._answer(input_ids, row))
         return torch.tensor(list(ended), dtype=torch.bool, device=input_ids.device)
 
 

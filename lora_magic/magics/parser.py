@@ -207,9 +207,10 @@ def _words(verb: Verb, words: list[str], flags: bool, faults: list[str]) -> dict
     if words:
         # After a flag it is most often the rest of that flag's value.
         several = "separate several values with commas and " if flags else ""
-        faults.append(
-            f"unexpected argument {' '.join(words)!r} ({several}quote a value with a space)"
-        )
+        # It may be a token whose flag was forgotten, and the notebook keeps its errors.
+        secret = any(argument.name == "--token" for argument in verb.arguments)
+        typed = "" if secret else f" {' '.join(words)!r}"
+        faults.append(f"unexpected argument{typed} ({several}quote a value with a space)")
     return values
 
 

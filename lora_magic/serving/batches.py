@@ -86,7 +86,12 @@ def visible(text: str, stops: Sequence[str], *, final: bool) -> tuple[str, bool]
         return text, False
     text = text.rstrip(_HALF)
     begun = max(
-        (size for stop in stops for size in range(1, len(stop)) if text.endswith(stop[:size])),
+        (
+            size
+            for stop in stops
+            for size in range(1, min(len(stop), len(text) + 1))
+            if text.endswith(stop[:size])
+        ),
         default=0,
     )
     return text[: len(text) - begun], False

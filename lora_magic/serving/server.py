@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
-from tornado.iostream import StreamClosedError
+from tornado.iostream import IOStream, StreamClosedError
 from tornado.netutil import bind_sockets
 from tornado.web import Application, HTTPError, RequestHandler
 
@@ -35,6 +35,8 @@ BODY, _READ = 64 * 1024, 2 * 1024 * 1024
 _HEADERS = 16 * 1024
 #: Chat requests in a minute.
 RATE = 600
+#: Connections that are open at once: each takes a file descriptor of the kernel, and memory.
+CONNECTIONS = 128
 #: Seconds for one answer, for a body to arrive, and for answers to be sent after the end.
 ANSWER, _ARRIVE, _LEAVE = 600.0, 10.0, 1.0
 #: Seconds that `stop` waits for each of the two threads.
@@ -99,7 +101,7 @@ class Endpoint:
 
     async def _until_stopped(self) -> None:
         self._loop = asyncio.get_running_loop()
-        http = HTTPServer(
+        http = _Http(
             _application(self),
             max_body_size=_READ,
             max_header_size=_HEADERS,
@@ -118,6 +120,16 @@ class Endpoint:
                     while self.active:
                         await asyncio.sleep(0.005)
             await http.close_all_connections()
+
+
+class _Http(HTTPServer):
+    """tornado's server with a limit of connections; those beyond it are closed at once."""
+
+    def handle_stream(self, stream: IOStream, address: Any) -> None:
+        if len(self._connections) >= CONNECTIONS:
+            stream.close()
+        else:
+            super().handle_stream(stream, address)
 
 
 class Rate:
@@ -145,10 +157,11 @@ def refused(request: HTTPServerRequest, token: str | None) -> Refusal | None:
         return Refusal(403, f"the Host header is not {names}.", code="host_not_allowed")
     if origin is not None and origin != f"http://{host}":
         return Refusal(403, "a page of another origin may not ask.", code="origin_not_allowed")
-    given = request.headers.get("Authorization", "").encode()
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     if token is None or request.path == "/health":
         return None
-    if not hmac.compare_digest(given, f"Bearer {token}".encode()):
+    same = hmac.compare_digest(given.encode(), token.encode())
+    if not same or scheme.lower() != "bearer":
         return Refusal(
             401,
             "the token is missing or wrong; send the header Authorization: Bearer TOKEN (in the "

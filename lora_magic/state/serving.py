@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lora_magic.adapters.spec import BASE_NAME
@@ -40,6 +41,8 @@ ROWS = 16
 #: Most numbers in the factors of a pass: each of its rows has a copy of its adapter's.
 _FACTORS = 2**26
 _SHORTEST = 16
+#: Seconds that a batch waits for the session: a short verb, or a display, costs no request a 503.
+_SHORT = 0.2
 #: What `Server.token` is without one: a client needs some text.
 NO_TOKEN = "no-token"
 
@@ -83,8 +86,9 @@ class Server:
         return f"{self.url} · {listed(self.models)}"
 
     def stop(self) -> None:
-        """Refuse what waits, and close everything. May be called twice."""
-        self._end()
+        """Refuse what waits, and close everything. May be repeated, also after an interrupt."""
+        self._endpoint.stop()
+        self._end.detach()
 
     def matches(self, port: int, token: str | None, no_token: bool) -> bool:
         """Is it what these arguments of `serve` ask for?"""
@@ -197,7 +201,7 @@ def _using(session: Session) -> Iterator[SessionState]:
 
     As around a verb, but panels are not told: nothing changes that they show.
     """
-    with session._lock.locked():
+    with session._lock.locked(_SHORT):
         session._lock.doing = "serve"
         from lora_magic.base.device import out_of_memory
         from lora_magic.base.restore import default_modes, process, restoring
@@ -225,6 +229,7 @@ class _Row:
     ids: list[int]
     limit: int
     context: int
+    tokens: int = 0
     finite: bool = True
 
     @property
@@ -239,8 +244,18 @@ class _Row:
         deltas = self.variant.deltas
         return deltas is not None and not any("experts" in path.split(".") for path in deltas)
 
-    def follow(self, made: Generation) -> bool:
-        """Pass on the answer so far; is it at its end?"""
+    def follow(self, at_end: bool, decoded: Callable[[], Generation]) -> bool:
+        """Pass on the answer so far, one token longer than before; is it at its end?
+
+        It is decoded only for who reads it before its end: a stream, or stop texts.
+        """
+        if self.waiting.ended:
+            return True
+        self.tokens += 1
+        asked = self.waiting.asked
+        if not (asked.stream or asked.stop or at_end or self.tokens >= self.limit):
+            return False
+        made = decoded()
         if not made.finite:
             self.finite = False
             return True
@@ -315,8 +330,11 @@ def _pass(state: SessionState, rows: Sequence[_Row]) -> None:
     """Answer the rows in one batch."""
     from lora_magic.compare.generate import generate
 
-    def follow(made: Callable[[], list[Generation]]) -> list[bool]:
-        return [row.follow(answer) for row, answer in zip(rows, made(), strict=True)]
+    def follow(at_end: Sequence[bool], decoded: Callable[[int], Generation]) -> list[bool]:
+        return [
+            row.follow(end, partial(decoded, place))
+            for place, (row, end) in enumerate(zip(rows, at_end, strict=True))
+        ]
 
     with state.slots.using(_modules(state, rows)):
         generate(

@@ -191,6 +191,7 @@ class Session:
         """
         # While a slot is being written, its module would be reported as foreign.
         with self._lock.locked():
+            self._lock.doing = "verify"
             found = self._state.base.fingerprint.verify(quick)
             others = tuple(f"{path} (another module)" for path in self._state.slots.foreign_paths())
             found = replaced(found, changed=(*found.changed, *others))

@@ -28,18 +28,18 @@ class SessionLock:
         self._local = threading.local()
         self._listeners: list[WeakMethod[Callable[[str], None]]] = []
 
-    def locked(self) -> AbstractContextManager[object]:
+    def locked(self, seconds: float = 0.0) -> AbstractContextManager[object]:
         """Lock the session during a `with` block.
 
-        Raises `StateError` while another thread has the lock, except in the main thread outside
-        `at_once`.
+        Raises `StateError` if another thread still has the lock after so many seconds, except in
+        the main thread outside `at_once`.
         """
         at_once = getattr(self._local, "at_once", False)
         if threading.current_thread() is threading.main_thread() and not at_once:
             # The lock itself: with a generator or a class of ours, an interrupt could come between
             # acquiring the lock and the block, or between the block and the release.
             return self._lock
-        if not self._lock.acquire(blocking=False):
+        if not self._lock.acquire(timeout=seconds):
             raise StateError(
                 f"the session is busy with {self.doing}; try again when it has finished."
             )

@@ -58,6 +58,10 @@ def test_stop_twice_and_serve_again(shell: TestingShell, tiny: Session, page: st
 def test_mistakes(shell: TestingShell, tiny: Session, page: str) -> None:
     with pytest.raises(CommandError, match="'x' is not a whole number"):
         shell.run("%lora serve --port x")
+    shell.user_ns["secret"] = "a-secret-of-mine-1234"
+    with pytest.raises(CommandError, match=r"unexpected argument \(quote") as caught:
+        shell.run("%lora serve {secret}")
+    assert "a-secret" not in str(caught.value)
     with pytest.raises(StateError, match=r"first type: %lora serve --stop"):
         shell.run("%lora serve --no-token")
 

@@ -36,6 +36,7 @@ def sent(told: Sequence[Event]) -> str:
         ("x\ufffd", [], "x", False),
         ("x\ufffd\ufffd", ["xy"], "", False),
         ("a\ufffdb", [], "a\ufffdb", False),
+        ("ab", ["ab" * 9], "", False),
     ],
 )
 def test_what_may_be_sent(text: str, stops: list[str], shown: str, stopped: bool) -> None:

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -132,6 +133,45 @@ def test_without_the_token_nothing_is_told(
     assert (said[0], said[1]["www-authenticate"]) == (401, "Bearer")
     assert fault(said)["code"] == "invalid_api_key"
     assert TOKEN not in said[2].decode()
+
+
+def test_the_name_of_the_scheme_has_no_case(serving: Callable[..., Endpoint]) -> None:
+    """RFC 9110, section 11.1."""
+    given = {"Authorization": f"bearer {TOKEN}"}
+    assert ask(serving(), "GET", "/v1/models", headers=given)[0] == 200
+
+
+def test_who_has_no_token_takes_none_of_the_owners_rate(
+    serving: Callable[..., Endpoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "RATE", 1)
+    endpoint = serving()
+    assert [chat(endpoint, {"Authorization": "Bearer no"})[0] for _ in range(3)] == [401] * 3
+    assert chat(endpoint)[0] == 200
+
+
+def test_one_connection_too_many_is_closed_and_nothing_is_printed(
+    serving: Callable[..., Endpoint],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(server, "CONNECTIONS", 2)
+    endpoint = serving()
+    address = ("127.0.0.1", endpoint.port)
+    with ExitStack() as stack:
+        *_, third = (
+            stack.enter_context(socket.create_connection(address, PATIENCE)) for _ in range(3)
+        )
+        assert third.recv(1) == b""
+    wait_until(lambda: answers(endpoint))
+    assert capfd.readouterr() == ("", "")
+
+
+def answers(endpoint: Endpoint) -> bool:
+    try:
+        return chat(endpoint)[0] == 200
+    except (OSError, http.client.HTTPException):
+        return False
 
 
 def test_a_server_without_a_token_answers_all(serving: Callable[..., Endpoint]) -> None:

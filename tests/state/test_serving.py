@@ -236,6 +236,21 @@ def test_while_a_verb_runs_a_request_is_told_so(served: Session, client: openai.
     assert client.chat.completions.create(model="pirate", messages=turns(), max_tokens=2)
 
 
+def test_a_short_wait_for_the_session_costs_no_request(
+    demo: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As while a status is displayed."""
+    monkeypatch.setattr("lora_magic.state.serving._SHORT", PATIENCE)
+    found: list[Any] = []
+    with Held(demo, "status"):
+        asking = threading.Thread(target=lambda: found.extend(answered(demo, asks("base"))))
+        asking.start()
+        asking.join(0.05)
+        assert found == []
+    asking.join(PATIENCE)
+    assert isinstance(found[0], Done)
+
+
 def test_a_verb_waits_for_the_batch_that_runs(served: Session, client: openai.OpenAI) -> None:
     stream = client.chat.completions.create(
         model="pirate", messages=turns(), max_tokens=60, stream=True
@@ -394,6 +409,26 @@ def test_a_row_that_nobody_waits_for_ends_the_pass(demo: Session) -> None:
     assert len(told) == 1
 
 
+def test_a_row_is_decoded_only_for_who_reads_it(
+    demo: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At its end, and for a stream or a stop text at every token."""
+    decoded: list[int] = []
+    answer = generating._answer
+
+    def counted(tokenizer: Any, row: list[int], *rest: Any) -> Any:
+        decoded.append(len(row))
+        return answer(tokenizer, row, *rest)
+
+    monkeypatch.setattr(generating, "_answer", counted)
+    rows = 2
+    answered(demo, asks("base", max_tokens=8), asks("calm", max_tokens=3))
+    assert sorted(decoded[:-rows]) == [3, 8]
+    decoded.clear()
+    answered(demo, asks("base", max_tokens=3, stream=True), asks("calm", max_tokens=2, stop=("~",)))
+    assert sorted(decoded[:-rows]) == [1, 1, 2, 2, 3]
+
+
 def test_one_request_at_fault_is_refused_and_the_others_are_answered(demo: Session) -> None:
     asked = (asks("base", " "), asks("gone"), asks("calm", "\ud800"), asks("calm", max_tokens=2))
     found = answered(demo, *asked)
@@ -488,6 +523,23 @@ def test_the_same_call_again_is_the_same_server_and_another_is_refused(served: S
     assert served.status().serving == ""
     server.stop()
     assert served.serve() is not server
+
+
+def test_an_interrupted_stop_can_be_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    session, server = small()
+    stop = server._endpoint.stop
+    monkeypatch.setattr(server._endpoint, "stop", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        server.stop()
+    monkeypatch.setattr(server._endpoint, "stop", stop)
+    server.stop()
+    assert not server.running
+    assert not serving_threads()
+    session.reset()
+
+
+def interrupted() -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize(
