@@ -60,7 +60,7 @@ def _prompts(check: Check) -> receipt.Rows:
 
 
 def _row(one: PromptCheck) -> tuple[str, ...]:
-    same = "yes" if one.same else f"from token {one.differs_at}" if one.differs_at else "no"
+    same = "yes" if one.same else f"no, from token {one.differs_at}" if one.differs_at else "no"
     return (
         shortened(one_line(one.prompt), _PROMPT),
         numbers.count(one.tokens),

@@ -31,9 +31,9 @@ LINE = "margin:0 0 .25rem 0"
 CODE = "font-family:var(--jp-code-font-family, monospace);user-select:text;white-space:pre-wrap"
 # A line to type: its purpose, and beside it a box that wraps.
 _ROW = "display:flex;gap:.5rem;align-items:baseline;margin:.25rem 0"
-_WHAT = f"flex:0 0 7.5rem;{SMALL};{MUTED}"
+_WHAT = f"flex:0 0 6.5rem;{SMALL};{MUTED}"
 _TYPED = (
-    f"{CODE};{SMALL};overflow-wrap:anywhere;flex:1;min-width:0;border:{RULE};border-radius:3px;"
+    f"{CODE};{SMALL};word-break:normal;overflow-wrap:anywhere;flex:1;min-width:0;border:{RULE};border-radius:3px;"
     "padding:.25rem .5rem;margin:0"
 )
 FIGURE = "margin:.5rem 0"
