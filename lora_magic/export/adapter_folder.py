@@ -84,7 +84,6 @@ class PeftFolder:
     def check(self, job: Job, folder: Path, notebook: Reference) -> Check:
         """Plain PEFT, in another process, on the same base: the factors' bits, and the answers."""
         began = time.perf_counter()
-        job.say("reading it back in another process …")
         with _readable(job) as (base, notes):
             sums = {} if _as_it_is(job, plain_lora.adapter_of(job)) else {"sums": ".lora_"}
             asked = request(job, notebook, base, adapter=str(folder), bits=_bits(job.base), **sums)
@@ -103,9 +102,9 @@ class PeftFolder:
         """The Python line that reads it, in the number format of the notebook."""
         path, dtype = str(folder.resolve()), str(job.base.dtype).removeprefix("torch.")
         if job.base.source is None or job.base.quantised is not None:
-            return (("read it", f"PeftModel.from_pretrained(model, {path!r})"),)
+            return (("in Python", f"PeftModel.from_pretrained(model, {path!r})"),)
         line = f"AutoPeftModelForCausalLM.from_pretrained({path!r}, dtype={dtype!r})"
-        return (("read it", line),)
+        return (("in Python", line),)
 
 
 def _as_it_is(job: Job, attached: LiveAdapter) -> bool:

@@ -62,7 +62,6 @@ class Merged:
     def write(self, job: Job, folder: Path) -> tuple[str, ...]:
         """Write the model and its tokenizer."""
         base = job.base
-        job.say(f"merging {job.name} and writing it …")
         self._folded = weights.folded(job)
         tensors = weights.tensors(job, self._folded)
         untied = [names for names in weights.tied(job) if len({id(tensors[n]) for n in names}) > 1]
@@ -83,7 +82,6 @@ class Merged:
     def check(self, job: Job, folder: Path, notebook: Reference) -> Check:
         """Load the folder with plain transformers: every tensor's bits, and the answers."""
         began = time.perf_counter()
-        job.say("reading it back in another process …")
         expected = replayed(job.base, job.slots, self._folded, notebook)
         asked = request(job, notebook, str(folder), sums=True)
         found = read_back("with_transformers", asked, f"{job.name} (merged)")

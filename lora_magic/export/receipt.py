@@ -70,6 +70,9 @@ class Check:
         reasons = dict.fromkeys(one.why for one in self.prompts if one.why)
         return f"{line} ({'; '.join(reasons)})" if reasons else line
 
+    def __repr__(self) -> str:
+        return one_line(self.line)
+
     @property
     def same(self) -> int:
         """On how many prompts all greedy tokens are those of the notebook."""
@@ -107,16 +110,23 @@ class Export:
         return sum(count for _, count in self.files)
 
     @property
-    def line(self) -> str:
-        """The receipt in one line."""
+    def written(self) -> str:
+        """What was written, and where."""
         count = len(self.files)
         files = f"{size(self.bytes)}, {count} file{'s' * (count != 1)}"
-        told = self.check.line if self.check else "not checked: it was not read back"
-        pushed = f"; pushed to {self.pushed}" if self.pushed else ""
+        pushed = f", pushed to {self.pushed}" if self.pushed else ""
         # Names and paths can hold characters that control a terminal.
-        return message(
-            f"{self.name} exported to {self.folder} ({self.format}, {files}): {told}{pushed}"
-        )
+        return message(f"{self.name} exported to {self.folder} ({self.format}, {files}){pushed}")
+
+    @property
+    def told(self) -> str:
+        """What reading it back gave."""
+        return self.check.line if self.check else "not checked: it was not read back"
+
+    @property
+    def line(self) -> str:
+        """The receipt in one line."""
+        return message(f"{self.written}: {self.told}")
 
     def __repr__(self) -> str:
         return one_line(self.line)

@@ -106,7 +106,7 @@ class Vllm:
 
     def write(self, job: Job, folder: Path) -> tuple[str, ...]:
         """PEFT's folder, and what differs when vLLM serves it."""
-        return (*self._folder.write(job, folder), *_notes(job))
+        return (_NOT_RUN, *self._folder.write(job, folder), *_notes(job))
 
     def check(self, job: Job, folder: Path, notebook: Reference) -> Check:
         """Read by plain PEFT."""
@@ -134,7 +134,7 @@ def _is_written(base: BaseModel) -> bool:
 
 def _notes(job: Job) -> list[str]:
     name, base = job.slots.shapes.architecture, job.base
-    notes = [_NOT_RUN]
+    notes = []
     if name not in WITH_LORA:
         notes.append(
             f"{name} is not in vLLM's list of models with LoRA; try it before you rely on it"

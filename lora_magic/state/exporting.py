@@ -62,7 +62,8 @@ def export(
         )
     form = formats.format_of(to)
     form.refuse(job)
-    command = f"%lora export {job.name} DIR --to {to}{' --unchecked' * unchecked}"
+    flags = " --adapter-only" * options.adapter_only + " --unchecked" * unchecked
+    command = f"%lora export {job.name} DIR --to {to}{flags}"
     where = _folder(home, job, target)
     planned = push.plan(job, *pushed)
     folder.refuse_used(where, replace, command)
@@ -79,8 +80,10 @@ def export(
     notes: list[str] = []
 
     def write(new: Path) -> None:
+        say(f"writing {job.name} as {to}, {size(needed)} …")
         notes.extend(form.write(job, new))
         if notebook is not None:
+            say("reading it back in another process …")
             checks.append(form.check(job, new, notebook))
         card.write(job, new, checks[0] if checks else None, notes, form.commands(job, new))
 

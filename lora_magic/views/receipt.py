@@ -44,17 +44,19 @@ def bundle(
     line: str,
     facts: Facts = (),
     table: Rows | None = None,
+    shown: Sequence[str] = (),
     more: str = "More",
     warning: bool = False,
 ) -> dict[str, object]:
     """A receipt's MIME bundle; the plain text is the line alone, for a terminal.
 
-    A `warning` is highlighted and shows its details.
+    `shown` is what a page has below the line; a `warning` is highlighted and shows its details.
     """
     rows = table.rows if table else ()
     rest = len(rows) - ROWS
     page = frame(
         tag("p", tag("strong", line), style=NOTE) if warning else one(line),
+        *shown,
         details(
             more,
             tables.facts_table("Facts", facts),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _LINES, _WIDTH = 12, 100
 #: Characters of the program in a page: one with its rows can be long.
 _MOST = 40_000
-_SCROLLED = f"{style.CODE};{style.SMALL};max-height:28rem;overflow:auto;margin:0"
+_PROGRAM = f"{style.CODE};{style.SMALL};overflow-wrap:anywhere;margin:0"
 
 
 def bundle(script: Script) -> dict[str, object]:
@@ -31,11 +31,15 @@ def bundle(script: Script) -> dict[str, object]:
     facts = [(name, size(count)) for name, count in script.files]
     page = style.frame(
         style.line(line),
-        style.details("The program", tag("pre", shown, style=_SCROLLED)),
+        style.typed([("run it", script.command)]),
+        style.details("The program", tag("pre", shown, style=_PROGRAM)),
         style.details("Files", table.facts_table("Files", facts)),
         label="Script",
     )
     first = [shortened(part, _WIDTH) for part in shown.splitlines()[:_LINES]]
     rest = script.lines - len(first)
     first += [f"… {rest} more lines"] if rest > 0 else []
-    return {"text/plain": "\n".join([line, "", *first]), "text/html": str(page)}
+    return {
+        "text/plain": "\n".join([line, f"  run it: {one_line(script.command)}", "", *first]),
+        "text/html": str(page),
+    }

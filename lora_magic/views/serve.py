@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from lora_magic.printable import one_line
 from lora_magic.views.html import tag
-from lora_magic.views.style import code, frame
+from lora_magic.views.style import frame, typed
 from lora_magic.views.style import line as one
 
 #: What the endpoint is not, and what to use instead.
@@ -15,7 +15,6 @@ LIMITS = (
     "On loopback only (on Colab, Binder and other remote kernels that is the kernel's machine, not "
     "yours), and one batch at a time; while a verb runs, requests get 503."
 )
-_LOAD = "For real load, export the adapter to vLLM:"
 
 
 def bundle(*, line: str, running: bool, model: str, token_required: bool) -> dict[str, object]:
@@ -27,16 +26,18 @@ def bundle(*, line: str, running: bool, model: str, token_required: bool) -> dic
     program, export = snippet(model), f"%lora export {model} --to vllm"
     if model == "base":
         export = "%lora export NAME --to vllm"
+    more = (("for real load", export), ("stop it", "%lora serve --stop"))
     page = frame(
         one(tag("strong", f"serving at {line}"), f" · {token}"),
-        one(code(program)),
-        one(LIMITS, f" {_LOAD} ", code(export), "; stop: ", code("%lora serve --stop"), muted=True),
+        typed((("ask it", program), *more)),
+        one(LIMITS, muted=True),
         label="Server",
     )
     plain = [
         one_line(f"serving at {line} · {token}"),
-        *(f"  {typed}" for typed in program.split("\n")),
-        f"{LIMITS} {_LOAD} {export}; stop: %lora serve --stop",
+        *(f"  {row}" for row in program.split("\n")),
+        *(f"{what}: {command}" for what, command in more),
+        LIMITS,
     ]
     return {"text/plain": "\n".join(plain), "text/html": str(page)}
 

@@ -9,7 +9,9 @@ no single colour reaches 4.5:1 against white and near-black, all of these reach 
 
 from __future__ import annotations
 
-from lora_magic.views.html import Markup, tag
+from collections.abc import Iterable
+
+from lora_magic.views.html import Markup, joined, tag
 
 # Okabe and Ito's hues, each brought to the lightness that white and near-black share.
 BLUE = "#2683C1"
@@ -27,6 +29,13 @@ SMALL = "font-size:.875em"
 FRAME = "line-height:1.5;text-align:left;max-width:76rem;margin:.25rem 0"
 LINE = "margin:0 0 .25rem 0"
 CODE = "font-family:var(--jp-code-font-family, monospace);user-select:text;white-space:pre-wrap"
+# A line to type: its purpose, and beside it a box that wraps.
+_ROW = "display:flex;gap:.5rem;align-items:baseline;margin:.25rem 0"
+_WHAT = f"flex:0 0 6.5rem;{SMALL};{MUTED}"
+_TYPED = (
+    f"{CODE};{SMALL};word-break:normal;overflow-wrap:anywhere;flex:1;min-width:0;border:{RULE};border-radius:3px;"
+    "padding:.25rem .5rem;margin:0"
+)
 FIGURE = "margin:.5rem 0"
 # A caption takes the width of its picture and does not widen it.
 CAPTION = f"margin:.25rem 0 0 0;width:0;min-width:100%;{SMALL};{MUTED}"
@@ -81,6 +90,17 @@ def heading(title: str) -> Markup:
 def line(*children: str, muted: bool = False) -> Markup:
     """One line of text."""
     return tag("p", *children, style=f"{LINE};{SMALL};{MUTED}" if muted else LINE)
+
+
+def typed(commands: Iterable[tuple[str, str]]) -> Markup:
+    """Lines to type or paste, (what it does, the line): each wraps, and is selected as a whole."""
+    rows = (
+        tag(
+            "div", tag("span", f"{what}: ", style=_WHAT), tag("pre", line, style=_TYPED), style=_ROW
+        )
+        for what, line in commands
+    )
+    return joined(rows)
 
 
 def code(command: str) -> Markup:

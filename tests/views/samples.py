@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -29,6 +30,8 @@ from lora_magic.evaluation.board import Board, BoardRow, Curve
 from lora_magic.evaluation.evaluation import EvaluatedRow, Evaluation
 from lora_magic.evaluation.ranks import RankEvidence, RankLoss
 from lora_magic.evaluation.votes import Vote, Votes
+from lora_magic.export.receipt import Check, Export, PromptCheck
+from lora_magic.export.script.script import Script
 from lora_magic.lowrank.similarity import Amplified, Intruding, Overlap, Similarity
 from lora_magic.lowrank.spectrum import (
     ModuleIntruders,
@@ -216,6 +219,14 @@ def merged(adapter: str, **more: Any) -> MergeReport:
     return MergeReport(
         adapter, **{**usual, "modules": (ModuleMerge(adapter, 0.04, 0.1, 8),), **more}
     )
+
+
+def _export(text: str) -> Bundle:
+    reasons = ("", text, "rounding")
+    checks = tuple(PromptCheck(text, 3, not why, 0.5, None, why) for why in reasons)
+    check = Check(text, "logits", checks, 1e-6, 1e-4, (text,))
+    files, commands = ((text, 3),), ((text, text), ("serve it", f"serve {text} " * 9))
+    return shown(Export(text, text, Path(text), files, check, (text,), commands))
 
 
 def entry(adapter: str, session: str = "3f2a9c1b") -> Entry:
@@ -620,6 +631,10 @@ ALL: dict[str, Callable[[str], Bundle]] = {
     "server": lambda text: serve.bundle(line=text, running=True, model=text, token_required=True),
     "stopped server": lambda text: serve.bundle(
         line=text, running=False, model=text, token_required=True
+    ),
+    "export": _export,
+    "script": lambda text: shown(
+        Script(text, Path(text), ((text, 1), (text, 2)), (), f"{text}\n" * 20, (text,))
     ),
     "merge": lambda text: shown(merged(text)),
     "compression": _compression,

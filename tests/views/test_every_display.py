@@ -32,6 +32,7 @@ KNOWN = {
         "del",
         "mark",
         "code",
+        "pre",
         "details",
         "summary",
     ),

@@ -11,7 +11,7 @@ PROMPTS = (
     PromptCheck("Why <b>?", 3, True, 0.0),
     PromptCheck("How?", 4, False, 0.5, 2, "rounding of W0 + ΔW to bf16"),
 )
-CHECK = Check("reader 1.0", "logits", PROMPTS, 1e-6, 1e-4)
+CHECK = Check("reader 1.0", "logits", PROMPTS, 1e-6, 1e-4, ("a note of the reader",))
 MADE = Export(
     "pirate",
     "merged",
@@ -30,8 +30,20 @@ LINE = (
 
 def test_a_terminal_gets_the_line_the_notes_and_the_commands() -> None:
     found = MADE._repr_mimebundle_()
-    assert found["text/plain"] == f"{LINE}\n  a note\n  load it here: %lora load out"
+    assert (
+        found["text/plain"]
+        == f"{LINE}\n  a note\n  a note of the reader\n  load it here: %lora load out"
+    )
     assert MADE.line == repr(MADE) == LINE
+    assert repr(CHECK) == CHECK.line
+
+
+def test_a_notebook_shows_the_commands_and_the_notes_unfolded() -> None:
+    page, _, folded = str(MADE._repr_mimebundle_()["text/html"]).partition("<details")
+    for text in ("%lora load out", "a note of the reader", "1 of 2 prompts", "bf16"):
+        assert text in page
+    assert "How?" in folded
+    assert folded.count("bf16") == 0, "one reason is told once"
 
 
 def test_a_notebook_gets_every_prompt_and_no_markup_of_a_prompt() -> None:

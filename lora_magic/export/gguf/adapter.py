@@ -137,9 +137,9 @@ def commands(job: Job, folder: Path) -> tuple[tuple[str, str], ...]:
         shlex.quote(str(one)) for one in (folder / f"{job.name}.gguf", base, folder / "Modelfile")
     )
     return (
-        ("the base, once", f"%lora export base {shlex.quote(str(base.parent))} --to gguf"),
-        ("serve", f"llama-server -m {model} --lora {path}"),
-        ("Ollama", f"ollama create {job.name} -f {beside}"),
+        ("write the base", f"%lora export base {shlex.quote(str(base.parent))} --to gguf"),
+        ("serve it", f"llama-server -m {model} --lora {path}"),
+        ("in Ollama", f"ollama create {job.name} -f {beside}"),
     )
 
 

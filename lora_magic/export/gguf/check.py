@@ -146,11 +146,12 @@ def _base_file(job: Job, room: Path) -> Path:
             f"--adapter-only is checked over the base's own GGUF file, {size(needed)}, and "
             f"{room.parent} has {size(free)} free; free some, or type: --unchecked"
         )
-    job.say(f"writing the base for llama.cpp, {size(needed)}…")
+    job.say(f"writing the base for llama.cpp, {size(needed)} …")
     folder = room / "base"
     folder.mkdir()
     format.write(base, folder)
     (file,) = folder.glob("*.gguf")
+    job.say("reading both back in another process …")
     return file
 
 

@@ -79,8 +79,8 @@ class Gguf:
             shlex.quote(str(folder / name)) for name in (f"{job.name}.gguf", "Modelfile")
         )
         return (
-            ("serve", f"llama-server -m {path}"),
-            ("Ollama", f"ollama create {job.name} -f {beside}"),
+            ("serve it", f"llama-server -m {path}"),
+            ("in Ollama", f"ollama create {job.name} -f {beside}"),
         )
 
 

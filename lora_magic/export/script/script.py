@@ -57,7 +57,7 @@ class Script:
         notes = "".join(f"; {note}" for note in self.notes)
         return message(
             f"{self.name}: {self.lines} lines in {len(self.parts)} sections written to "
-            f"{self.file}{beside}{notes}; to run it: {self.command}"
+            f"{self.file}{beside}{notes}"
         )
 
     def __repr__(self) -> str:

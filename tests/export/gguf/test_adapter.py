@@ -91,5 +91,5 @@ def test_the_commands_make_the_base_and_serve_both(session: Session, tmp_path: P
     folder = tmp_path / "pirate gguf"
     lines = dict(Gguf().commands(job(session, adapter_only=True), folder))
     base = tmp_path / "base-gguf"
-    assert lines["the base, once"] == f"%lora export base {base} --to gguf"
-    assert lines["serve"] == f"llama-server -m {base}/base.gguf --lora '{folder}/pirate.gguf'"
+    assert lines["write the base"] == f"%lora export base {base} --to gguf"
+    assert lines["serve it"] == f"llama-server -m {base}/base.gguf --lora '{folder}/pirate.gguf'"

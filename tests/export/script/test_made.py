@@ -200,15 +200,13 @@ def test_the_receipt_shows_what_was_written(session: Session) -> None:
     assert made.text == text
     assert made.lines == len(text.splitlines())
     assert made.files[0][1] == len(text.encode())
-    assert made.line == (
-        f"a: {made.lines} lines in {len(made.parts)} sections written to a.py; "
-        "to run it: python a.py"
-    )
+    assert made.line == f"a: {made.lines} lines in {len(made.parts)} sections written to a.py"
     shown = made._repr_mimebundle_()
     plain = str(shown["text/plain"]).splitlines()
     assert plain[0] == made.line
-    assert plain[2].startswith('"""a on ')
-    assert len(plain) == 15
+    assert plain[1] == "  run it: python a.py"
+    assert plain[3].startswith('"""a on ')
+    assert len(plain) == 16
     assert "<pre" in str(shown["text/html"])
     assert "load_base()" in str(shown["text/html"])
 
