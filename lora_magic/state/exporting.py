@@ -164,7 +164,8 @@ def _fit(state: SessionState, name: str, text: str) -> None:
 
 def _folder(home: Path, job: Job, given: Any) -> Path:
     if given is None:
-        return home / "exports" / f"{job.name}-{job.format}"
+        alone = "-adapter" * job.options.adapter_only
+        return home / "exports" / f"{job.name}-{job.format}{alone}"
     return path_of(given, "export")
 
 
