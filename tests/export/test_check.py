@@ -77,7 +77,7 @@ DAMAGE: dict[Callable[[Job, Path], None], str] = {
     one_bit_changed: r"loads 1 of \d+ tensors otherwise .*\(model\.norm\.weight\)",
     another_tokenizer: "reads 'What does a fox eat.' as other tokens",
     another_number_format: r"loads (\d+) of \1 tensors otherwise",
-    no_settings_of_generate: r"other settings of generate .*\(repetition_penalty\)",
+    no_settings_of_generate: r"other settings of generate .*repetition_penalty",
     no_weights: "could not be read back: OSError",
 }
 
