@@ -92,6 +92,10 @@ class PeftFolder:
             written = read_tensors(folder / WEIGHTS_FILE)
             read = {key.replace(f".{PEFT_NAME}", ""): v for key, v in found.facts["sums"].items()}
             refuse_other_tensors({k: sum_of(t) for k, t in written.items()}, read, found.reader)
+            if (scales := found.facts["scales"]) != [1]:
+                raise ExportError(
+                    f"{found.reader} scales the factors by {scales}, expected 1; nothing was kept."
+                )
         # ΔW of the file is the adapter's own, so the notebook's answers are what is expected.
         limit = noise(notebook, job.base.dtype)
         notes = (*notes, *_about_generate(found))

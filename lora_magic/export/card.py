@@ -147,7 +147,7 @@ def _without_paths(values: Any, base: BaseModel) -> Any:
             for key, value in values.items()
         }
     if isinstance(values, list | tuple):
-        return [_without_paths(value, base) for value in values]
+        return type(values)(_without_paths(value, base) for value in values)
     if not isinstance(values, str):
         return values
     # First the places that may have a space in them, which would end a path.

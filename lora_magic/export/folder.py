@@ -88,12 +88,16 @@ def refuse_used(folder: Path, replaces: bool, command: str) -> None:
         if os.path.lexists(folder):
             raise ExportError(f"{folder} is a file, not a folder; choose another folder: {command}")
         return
-    present = [name for name, _ in files_of(folder)]
-    empty = [path.name for path in folder.iterdir() if path.is_dir() and not any(path.iterdir())]
-    if not present and not empty:
+    # Not what is in inner folders: a folder that no export wrote can be a whole disk.
+    present = sorted(path.name for path in folder.iterdir())
+    if not present:
         return
     known = _listed(folder)
-    others = [name for name in (*present, *empty) if known is None or name not in known]
+    others = present
+    if known is not None:
+        present = [name for name, _ in files_of(folder)]
+        empty = [one.name for one in folder.iterdir() if one.is_dir() and not any(one.iterdir())]
+        others = [name for name in (*present, *empty) if name not in known]
     if others:
         raise ExportError(
             f"{folder} has files that no export wrote, or that were edited since "

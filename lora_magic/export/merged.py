@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,19 +23,26 @@ from lora_magic.base.device import short_name
 from lora_magic.base.folder import ANSWERS
 from lora_magic.base.load import quiet
 from lora_magic.errors import AdapterError, ExportError, listed
-from lora_magic.numbers import size
+from lora_magic.numbers import figures, size
 from lora_magic.paths import quoted
 
 from . import weights
 from .check import LABELS, LOGITS, compared, noise
 from .job import Job
-from .process import read_back
+from .process import ReadBack, read_back
 from .receipt import Check
 from .reference import Reference, replayed
 from .request import is_remote_code, request
 
 #: The largest file of weights; a model with more has several, and an index.
 SHARD = 5 * 10**9
+
+#: Limits of the reader's noise by which merged and unmerged logits may differ if nothing is
+#: rounded to fewer bits: W0·x + B·(A·x) is (W0 + B·A)·x, summed in another order in every layer.
+_SUMS = 16
+
+#: Fields of the settings of `generate` that say where they come from.
+_UNSAID = {"transformers_version", "_from_model_config"}
 
 
 class Merged:
@@ -83,9 +91,11 @@ class Merged:
         """Load the folder with plain transformers: every tensor's bits, and the answers."""
         began = time.perf_counter()
         expected = replayed(job.base, job.slots, self._folded, notebook)
-        asked = request(job, notebook, str(folder), sums=True)
+        # "auto": in the number format that the folder itself names, as people load it.
+        asked = request(job, notebook, str(folder), sums=True, dtype="auto")
         found = read_back("with_transformers", asked, f"{job.name} (merged)")
         refuse_other_tensors(self._sums, found.facts["sums"], found.reader)
+        _refuse_other_settings(job, found)
         check = compared(
             notebook,
             expected,
@@ -94,6 +104,12 @@ class Merged:
             measure=LABELS if notebook.classifies else LOGITS,
             why=_why(job),
         )
+        if not _rounds(job) and check.difference > _SUMS * check.limit:
+            raise ExportError(
+                f"{job.name} merged answers otherwise than unmerged: {check.measure} are "
+                f"{figures(check.difference)} apart, expected at most "
+                f"{figures(_SUMS * check.limit)}; nothing was kept."
+            )
         return replace(check, seconds=time.perf_counter() - began)
 
     def commands(self, job: Job, folder: Path) -> tuple[tuple[str, str], ...]:
@@ -103,9 +119,10 @@ class Merged:
         if job.base.task.classifies:
             loader, task = "AutoModelForSequenceClassification", " --task classification"
         trust = " --trust-remote-code" if is_remote_code(job.base.model) else ""
+        more = ", trust_remote_code=True" if trust else ""
         return (
             ("load it here", f"%lora load {quoted(folder)}{task}{trust}"),
-            ("in Python", f"{loader}.from_pretrained({str(folder)!r}, dtype='auto')"),
+            ("in Python", f"{loader}.from_pretrained({str(folder)!r}, dtype='auto'{more})"),
         )
 
 
@@ -130,6 +147,20 @@ def refuse_other_tensors(
     if other:
         raise ExportError(
             f"{reader} loads {len(other)} of {len(expected)} tensors otherwise than they are here "
+            f"({listed(other, 3)}); nothing was kept."
+        )
+
+
+def _refuse_other_settings(job: Job, found: ReadBack) -> None:
+    """Raise `ExportError` unless `generate` has the base's own settings there."""
+    own = getattr(job.base.model, "generation_config", None)
+    if own is None:
+        return
+    here, there = json.loads(own.to_json_string()), found.facts["settings"]
+    other = sorted(name for name in {*here, *there} - _UNSAID if here.get(name) != there.get(name))
+    if other:
+        raise ExportError(
+            f"{found.reader} reads other settings of generate than they are here "
             f"({listed(other, 3)}); nothing was kept."
         )
 
@@ -173,6 +204,12 @@ def _notes(job: Job, untied: list[list[str]]) -> tuple[str, ...]:
         for names in untied
     ]
     return tuple(notes)
+
+
+def _rounds(job: Job) -> bool:
+    """Does merging round to fewer bits than the notebook computes with?"""
+    quantised = job.base.quantised
+    return job.base.dtype.itemsize < 4 or (quantised is not None and quantised.bits == 8)
 
 
 def _why(job: Job) -> str:

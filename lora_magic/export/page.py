@@ -206,20 +206,23 @@ def _receipt(export: Values) -> list[str]:
     found, notes = export["receipt"], [f"- {said(note)}" for note in export["notes"]]
     if found is None:
         return ["Not read back: it was exported with `--unchecked`.", *notes]
+    labels = found["measure"] == "label probabilities"
+    done = "labelled" if labels else "answered"
+    tokens = "" if labels else f" ({found['tokens']:,} tokens, greedy)"
     lines = [
-        f"After writing, another process read the files and answered {found['prompts']} prompts "
-        f"({found['tokens']:,} tokens, greedy). `lora_magic.json` has the numbers, and the "
-        "sha256 of every file.",
+        f"After writing, another process read the files and {done} {found['prompts']} prompts"
+        f"{tokens}. `lora_magic.json` has the numbers, and the sha256 of every file.",
         "",
         f"- read by: {said(found['reader'])}",
-        f"- same tokens as in the notebook: {found['same']} of {found['prompts']} prompts",
+        f"- same {'label' if labels else 'tokens'} as in the notebook: {found['same']} of "
+        f"{found['prompts']} prompts",
         f"- largest difference of {found['measure']} from the notebook: "
         f"{figures(found['difference'])}",
         f"- largest difference from what the files should give: {figures(found['worst'])} "
         f"(limit {figures(found['limit'])})",
     ]
     for one in found["differs"]:
-        at = "" if one["same"] else f" from token {one['token']}"
+        at = f" from token {one['token']}" if one["token"] else ""
         why = f": {said(one['why'])}" if one["why"] else ""
         lines.append(f"- prompt {one['prompt']} differs{at}{why}")
     return [*lines, *(f"- {said(note)}" for note in found["notes"]), *notes]

@@ -66,9 +66,10 @@ def export(
     command = f"%lora export {job.name} DIR --to {to}{flags}"
     where = _folder(home, job, target)
     planned = push.plan(job, *pushed)
-    folder.refuse_used(where, replace, command)
     needed = form.bytes(job)
-    folder.refuse_full(where, needed, command)
+    with folder.told(where, command):
+        folder.refuse_used(where, replace, command)
+        folder.refuse_full(where, needed, command)
     _refuse_memory(job, merges=kind.merges and not options.adapter_only, reads=not unchecked)
     notebook = None
     if not unchecked:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lora_magic.errors import ExportError
-from lora_magic.export import merged
+from lora_magic.export import adapter_folder, merged, process, weights
 from lora_magic.export.check import compared, noise
 from lora_magic.export.job import Job
 from lora_magic.export.merged import Merged
 from lora_magic.export.process import ReadBack
 from lora_magic.export.reference import Reference
 from lora_magic.state.session import Session
+from tests.conftest import Saver
 from tests.export.shared import changed, read_here
 from tests.tiny import tiny_tokenizer
 
@@ -53,6 +56,15 @@ def no_weights(job: Job, folder: Path) -> None:
     (folder / "model.safetensors").unlink()
 
 
+def another_number_format(job: Job, folder: Path) -> None:
+    file = folder / "config.json"
+    file.write_text(file.read_text().replace('"float32"', '"bfloat16"'))
+
+
+def no_settings_of_generate(job: Job, folder: Path) -> None:
+    (folder / "generation_config.json").unlink()
+
+
 def _edit(folder: Path, name: str, change: Callable[[Tensor], Tensor]) -> None:
     file = folder / "model.safetensors"
     tensors = load_file(file)
@@ -64,6 +76,8 @@ DAMAGE: dict[Callable[[Job, Path], None], str] = {
     one_module_left_out: r"loads 1 of \d+ tensors otherwise .*\(model\.layers\.0",
     one_bit_changed: r"loads 1 of \d+ tensors otherwise .*\(model\.norm\.weight\)",
     another_tokenizer: "reads 'What does a fox eat.' as other tokens",
+    another_number_format: r"loads (\d+) of \1 tensors otherwise",
+    no_settings_of_generate: r"other settings of generate .*repetition_penalty",
     no_weights: "could not be read back: OSError",
 }
 
@@ -85,6 +99,7 @@ def test_an_export_that_is_damaged_fails_and_leaves_nothing(
 ) -> None:
     read_here(monkeypatch)
     damaged(monkeypatch, damage)
+    session.model.generation_config.repetition_penalty = 1.25
     session.attach("one", rank=2)
     changed(session, "one")
     with pytest.raises(ExportError, match=DAMAGE[damage]) as error:
@@ -104,6 +119,68 @@ def test_the_logits_alone_find_a_module_that_was_left_out(
     changed(session, "one")
     with pytest.raises(ExportError, match=r"reads what was written otherwise .* apart, expected"):
         session.export("one", "out/there", to="merged", prompts=PROMPTS)
+
+
+def test_a_module_that_is_not_folded_is_found_though_the_files_hold_what_was_meant(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_here(monkeypatch)
+    folded = weights.folded
+    monkeypatch.setattr(weights, "folded", lambda job: dict(list(folded(job).items())[1:]))
+    session.attach("one", rank=2)
+    changed(session, "one")
+    with pytest.raises(ExportError, match="merged answers otherwise than unmerged: logits are"):
+        session.export("one", "out/there", to="merged", prompts=PROMPTS)
+    assert not Path("out").exists()
+
+
+def test_a_square_conv1d_that_is_transposed_is_found(
+    session: Session, saved_model: Saver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_here(monkeypatch)
+    tensors = weights.tensors
+
+    def turned(job: Job, modules: Any) -> dict[str, Tensor]:
+        found = tensors(job, modules)
+        name = next(name for name in found if name.endswith("attn.c_proj.weight"))
+        return {**found, name: found[name].T.contiguous()}
+
+    monkeypatch.setattr(weights, "tensors", turned)
+    session.load(str(saved_model("gpt2", chat=False)), replace=True)
+    with pytest.raises(ExportError, match="reads what was written otherwise"):
+        session.export("base", "out/there", to="merged", prompts=PROMPTS)
+
+
+def test_a_wrong_alpha_is_found_where_no_logit_in_16_bits_tells_it(
+    session: Session, saved_model: Saver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_here(monkeypatch)
+    config = adapter_folder._config
+    monkeypatch.setattr(adapter_folder, "_config", lambda *job: {**config(*job), "lora_alpha": 6.0})
+    session.load(str(saved_model()), dtype="bfloat16", replace=True)
+    session.attach("one", rank=4)
+    changed(session, "one", size=0.001)
+    with pytest.raises(ExportError, match=r"scales the factors by \[1.5\], expected 1"):
+        session.export("one", "out/there", to="peft", prompts=PROMPTS)
+
+
+def test_readers_import_public_libraries_alone() -> None:
+    for script in process.READERS.glob("*.py"):
+        names = {
+            name.partition(".")[0]
+            for node in ast.walk(ast.parse(script.read_text(encoding="utf-8")))
+            for name in (
+                [one.name for one in node.names]
+                if isinstance(node, ast.Import)
+                else [f"{'.' * node.level}{node.module}"]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+        }
+        assert names <= {*sys.stdlib_module_names, *PUBLIC}, script.name
+
+
+PUBLIC = ("torch", "transformers", "peft", "safetensors", "xllamacpp", "gguf", "numpy")
 
 
 # Of numbers alone: a vocabulary of 3, two tokens of an answer.

@@ -107,6 +107,9 @@ def test_a_classifier_keeps_its_labels_and_its_trained_head(made: Session) -> No
     assert check.measure == "label probabilities"
     assert check.same == len(PROMPTS)
     assert "the same label on 2 of 2" in found.line
+    page = Path("out/README.md").read_text()
+    assert "labelled 2 prompts." in page
+    assert "- same label as in the notebook: 2 of 2 prompts" in page
     assert config()["id2label"] == {"0": "day", "1": "dusk", "2": "night"}
     assert not torch.equal(
         written()["classifier.weight"], load_file("base/model.safetensors")["classifier.weight"]
@@ -220,6 +223,7 @@ def test_the_code_of_a_remote_model_is_kept_with_it(
     found, _ = exported(made, "base")
     assert Path("out/modeling_own.py").read_text() == code
     assert "--trust-remote-code" in dict(found.commands)["load it here"]
+    assert "trust_remote_code=True" in dict(found.commands)["in Python"]
 
 
 class Unknown(type(tiny_model())):  # type: ignore[misc]  # the class behind the tiny model

@@ -4,7 +4,8 @@ A script for another process; it imports nothing of lora_magic. Called with the 
 (JSON) and of a folder for the results:
 
     {"model": FOLDER or hub id, "adapter": FOLDER or null, "tokenizer": FOLDER (default: "model"),
-     "task": "causal" | "classification", "dtype": "float32", "device": "cpu", "threads": 1,
+     "task": "causal" | "classification", "dtype": "float32" | "auto", "device": "cpu",
+     "threads": 1,
      "bits": null | 4 | 8, "attention": null | "sdpa" | "eager", "trust_remote_code": false,
      "prompts": [{"text": TEXT or null} or {"turns": [...]}, with "ids", "answer" and "special"],
      "new_tokens": 32, "stop_ids": [...], "sums": false | true | part of their names}
@@ -13,6 +14,7 @@ A script for another process; it imports nothing of lora_magic. Called with the 
 tokenizer adds its own tokens to the text. The result has the ids that this tokenizer makes of each
 prompt, the greedy answers, the logits before each token of the given answers (or of the labels)
 and, with "sums", a sha256 of every tensor of the model, or of those with that part in their names.
+It has the model's own settings of `generate` too, and by which numbers PEFT scales its factors.
 """
 
 from __future__ import annotations
@@ -46,9 +48,8 @@ def load(request: dict[str, Any]) -> Any:
         options["device_map"] = {"": request["device"]}
     if request.get("attention"):
         options["attn_implementation"] = request["attention"]
-    model = loader.from_pretrained(
-        request["model"], dtype=getattr(torch, request["dtype"]), **options
-    )
+    dtype = request["dtype"]
+    model = loader.from_pretrained(request["model"], dtype=getattr(torch, dtype, dtype), **options)
     for module in model.modules():
         # On CPUs with AVX512-BF16 bitsandbytes would compute in bf16, whatever the dtype.
         if hasattr(module, "support_avx512bf16_for_cpu"):
@@ -143,6 +144,12 @@ def main(request: dict[str, Any], results: Path) -> None:
         trust_remote_code=request.get("trust_remote_code", False),
     )
     model = load(request)
+    settings = getattr(model, "generation_config", None)
+    scales = [getattr(module, "scaling", None) for module in model.modules()]
+    facts: dict[str, Any] = {
+        "settings": json.loads(settings.to_json_string()) if settings is not None else {},
+        "scales": sorted({s for one in scales if isinstance(one, dict) for s in one.values()}),
+    }
     prompts = request["prompts"]
     answers: list[list[int]] = [[] for _ in prompts]
     if request["task"] == "causal":
@@ -160,7 +167,7 @@ def main(request: dict[str, Any], results: Path) -> None:
         import peft
 
         reader = f"peft {peft.__version__} and {reader}"
-    facts: dict[str, Any] = {
+    facts |= {
         "reader": reader,
         "inputs": [tokens(tokenizer, prompt) for prompt in prompts],
         "answers": answers,
