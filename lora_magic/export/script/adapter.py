@@ -58,8 +58,7 @@ _MAGNITUDES = """
 # PEFT rounds DoRA's magnitudes to the base's number format; they are computed again.
 for module in model.modules():
     if getattr(module, "lora_magnitude_vector", None):
-        magnitude = module.lora_magnitude_vector["default"]
-        magnitude.update_layer(
+        module.lora_magnitude_vector["default"].update_layer(
             base_layer=module.get_base_layer(),
             lora_A=module.lora_A["default"].weight,
             lora_B=module.lora_B["default"].weight,
@@ -248,8 +247,7 @@ def _lines(run: Planned, start: str | None) -> Iterator[str]:
             yield from _from_weights(run)
     if wrapper != "model":
         yield "model = wrapper.get_base_model()  # PEFT's own forward would add its own penalty"
-    yield "count = sum(p.numel() for p in model.parameters() if p.requires_grad)"
-    yield 'print(f"{count:,} parameters are trained")'
+    yield f"{wrapper}.print_trainable_parameters()"
 
 
 def _config(run: Planned) -> Iterator[str]:
@@ -258,6 +256,8 @@ def _config(run: Planned) -> Iterator[str]:
     paths = [site.path for site in run.sites]
     config = bridge.config_for(run.spec, run.about.shapes, paths, task)
     given = {**bridge.changed(config), **_in_full(run)}
+    if "lora_alpha" in given:
+        given = {"r": config.r, **given}
     yield f"config = {type(config).__name__}("
     for name, value in given.items():
         yield f"    {name}={literal(value)},"

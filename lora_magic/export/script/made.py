@@ -80,8 +80,7 @@ class _Writing:
             return
         chosen = dict.fromkeys((*_ALWAYS, *self._uses))
         code = "\n\n\n".join(inspect.getsource(function).rstrip() for function in chosen)
-        imports = f"import zlib\n{_IMPORTS}" if deltas.dare in chosen else _IMPORTS
-        yield Part("ΔW of saved adapters", f"{imports}\n\n\n{code}")
+        yield Part("ΔW of saved adapters", f"{_DELTA.strip()}\n\n\n{code}")
 
     def _free(self, name: str) -> str:
         """The name, or with a number, if an adapter that was made otherwise has it."""
@@ -93,8 +92,6 @@ class _Writing:
     def _made(self, called: str, step: Blended | Compressed | Opened) -> Iterator[Part]:
         if isinstance(step, Opened):
             self.folders[called] = _source(called, step)
-            if step.mark is None:
-                yield Part("Adapters on the hub", "from huggingface_hub import snapshot_download")
         elif isinstance(step, Blended):
             yield from self._blended(called, step)
         else:
@@ -186,13 +183,8 @@ found, trained = read({folder}, base)
 {before}changes = {{path: {how} for path, delta in found.items(){after}}}
 write(HERE / "{name}", [{folder}], changes, trained, base)"""
 
-#: What the functions of `deltas` need beside what `head` imports.
-_IMPORTS = """import re
-from typing import Any
-
-from safetensors.torch import load_file, save_file
-from torch import Tensor
-
+#: The type of ΔW, for the functions of `deltas`.
+_DELTA = """
 # ΔW of a matrix [d, k]: B (its scale included) [d, r] and A [r, k], or the matrix itself
 Delta = tuple[Tensor, Tensor] | Tensor"""
 

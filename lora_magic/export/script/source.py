@@ -20,7 +20,8 @@ from lora_magic.errors import ExportError
 class Part:
     """A section: its title, its code, and the files that are written beside the script, by name.
 
-    Two runs on one base share parts, such as the functions that they call: these are equal.
+    Two runs on one base share parts, such as the functions that they call: these are equal. What
+    one title defines no other title does.
     """
 
     title: str
@@ -29,8 +30,14 @@ class Part:
 
 
 def distinct(parts: Iterable[Part]) -> tuple[Part, ...]:
-    """The parts, each once, where it comes first."""
-    return tuple(dict.fromkeys(parts))
+    """The parts without those that are in effect already: the last of the same title is equal."""
+    found: list[Part] = []
+    latest: dict[str, Part] = {}
+    for part in parts:
+        if latest.get(part.title) != part:
+            found.append(part)
+            latest[part.title] = part
+    return tuple(found)
 
 
 @dataclass(frozen=True, eq=False)
