@@ -24,6 +24,9 @@ from .source import About, Part
 #: The methods that PEFT and transformers have as they are here.
 WRITTEN = ("lora", "adalora", "ia3", "prefix", "prompt", "full")
 
+#: Characters of a line.
+WIDTH = 100
+
 #: The starts that are subtracted from the base's output.
 _SUBTRACTED = ("pissa", "olora")
 
@@ -256,11 +259,15 @@ def _config(run: Planned) -> Iterator[str]:
     paths = [site.path for site in run.sites]
     config = bridge.config_for(run.spec, run.about.shapes, paths, task)
     given = {**bridge.changed(config), **_in_full(run)}
-    if "lora_alpha" in given:
+    if "lora_alpha" in given:  # PEFT's default rank, too: it is half of the scale
         given = {"r": config.r, **given}
+    fields = [f"{name}={literal(value)}" for name, value in given.items()]
+    line = f"config = {type(config).__name__}({', '.join(fields)})"
+    if len(line) <= WIDTH:
+        yield line
+        return
     yield f"config = {type(config).__name__}("
-    for name, value in given.items():
-        yield f"    {name}={literal(value)},"
+    yield from (f"    {field}," for field in fields)
     yield ")"
 
 

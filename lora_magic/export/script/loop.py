@@ -236,7 +236,7 @@ def _order(run: Planned) -> Iterator[str]:
         if total > count:
             yield f"passes = [{one} for _ in range({math.ceil(total / count)})]"
             one = "torch.cat(passes)"
-        yield f"order = {one}[:{seen}].tolist()"
+        yield f"order = {one}[: {seen}].tolist()"
         return
     replayed = run.settings.replayed(count)
     yield f"# {replayed} of the {total} examples that are read are others, evenly spread."

@@ -34,6 +34,7 @@ def parts(about: About, name: str, steps: Steps) -> tuple[Part, ...]:
     """
     writing = _Writing(about)
     called = writing.adapter(name, tuple(steps))
+    writing.refuse_overwriting()
     if not isinstance(steps[-1], Trained):
         code = _LOAD.format(folder=writing.folders[called])
         writing.parts.append(Part(f"{called} on the base", code))
@@ -51,6 +52,8 @@ class _Writing:
         self.about = about
         self.parts: list[Part] = []
         self.folders: dict[str, str] = {}
+        #: The folders that the script reads, beside those that it writes.
+        self._read = {Path(about.source).resolve()}
         self._names: dict[tuple[Any, ...], str] = {}
         self._uses: list[Callable[..., Any]] = []
 
@@ -74,6 +77,16 @@ class _Writing:
             self.folders[called] = f'HERE / "{called}"'
         return called
 
+    def refuse_overwriting(self) -> None:
+        """Raise `ExportError` if the script would write into a folder that it reads."""
+        for called, code in self.folders.items():
+            folder = (self.about.folder / called).resolve()
+            if code.startswith("HERE") and folder in self._read:
+                raise ExportError(
+                    f"script: run in {self.about.folder.absolute()}, it would write {called} over "
+                    f"the folder {called} there, which it reads; name a file in another folder"
+                )
+
     def functions(self) -> Iterator[Part]:
         """The functions that the sections of blends and compressions call."""
         if not self._uses:
@@ -92,6 +105,7 @@ class _Writing:
     def _made(self, called: str, step: Blended | Compressed | Opened) -> Iterator[Part]:
         if isinstance(step, Opened):
             self.folders[called] = _source(called, step)
+            self._read.add(Path(step.source).resolve())
         elif isinstance(step, Blended):
             yield from self._blended(called, step)
         else:
@@ -228,9 +242,10 @@ def _source(name: str, step: Opened) -> str:
         )
     if step.mark is None:
         return f'Path(snapshot_download("{step.source}"))'
-    if not is_saved_as(Path(step.source), step.mark):
+    if not is_saved_as(folder := Path(step.source), step.mark):
+        now = "has other files now" if folder.is_dir() else "is gone"
         raise ExportError(
-            f"script: {step.source}, from which {name} was opened, has other files now; save "
+            f"script: {step.source}, from which {name} was opened, {now}; put it back, or save "
             f"{name} elsewhere (%lora save {name} DIR), and open that"
         )
     return f"Path({step.source!r})"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from lora_magic.adapters.shapes import Shapes
@@ -42,7 +43,7 @@ def distinct(parts: Iterable[Part]) -> tuple[Part, ...]:
 
 @dataclass(frozen=True, eq=False)
 class About:
-    """What a script is about: the base and its shapes, and the stem of the script's file.
+    """What a script is about: the base and its shapes, and the script's folder and stem.
 
     Rows that are too long for the script go into STEM.jsonl, STEM-2.jsonl, … beside it.
     """
@@ -50,6 +51,7 @@ class About:
     base: BaseModel
     shapes: Shapes
     stem: str
+    folder: Path = Path()
 
     @property
     def source(self) -> str:
