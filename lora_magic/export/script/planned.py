@@ -129,7 +129,8 @@ class Planned:
     @property
     def draws(self) -> bool:
         """May the model draw random numbers in training? One without dropout or noise does not."""
-        config = self.about.base.model.config.to_dict()
+        model: Any = self.about.base.model
+        config = model.config.to_dict()
         nested = [value for value in config.values() if isinstance(value, dict)]
         return self.spec.dropout > 0 or any(
             value and isinstance(value, float) and re.search("drop|jitter|noise", name)
