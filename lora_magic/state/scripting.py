@@ -6,8 +6,10 @@ Knows the session's state and files; the export room knows what is in a script.
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Mapping
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from lora_magic.adapters.live_adapter import LiveAdapter
@@ -41,7 +43,7 @@ def script(
     state.refuse_while_merged("script")
     _refuse_untrained(attached)
     path = _file(attached.name, file, cells)
-    about = About(state.base, state.slots.shapes, path.stem)
+    about = About(state.base, state.slots.shapes, path.stem, path.parent)
     _ = about.source
     found = parts(about, attached.name, attached.steps)
     first = heading(about, attached.name, attached.steps)
@@ -57,7 +59,7 @@ def script(
 
 def _refuse_a_file(state: SessionState, name: str | None) -> None:
     if isinstance(name, str) and name.endswith((_PROGRAM, _NOTEBOOK)) and not state.empty:
-        known = state.active if state.active in state.attached else "NAME"
+        known = next((n for n in (Path(name).stem, state.active) if n in state.attached), "NAME")
         raise ExportError(
             f"script: {name} is the name of a file, and the adapter's comes first; type: "
             f"%lora script {known} {quoted(name)}"
@@ -80,9 +82,7 @@ def _refuse_untrained(attached: LiveAdapter) -> None:
 
 def _file(name: str, file: str | Path | None, cells: bool) -> Path:
     """The file to write; raises `ExportError` for one that cannot be."""
-    if file is None:
-        return Path(f"{name}{_NOTEBOOK if cells else _PROGRAM}")
-    path = path_of(file, "script")
+    path = path_of(f"{name}{_NOTEBOOK if cells else _PROGRAM}" if file is None else file, "script")
     wanted = _NOTEBOOK if cells or path.suffix == _NOTEBOOK else _PROGRAM
     if path.suffix != wanted:
         raise ExportError(
@@ -91,7 +91,21 @@ def _file(name: str, file: str | Path | None, cells: bool) -> Path:
         )
     if not path.parent.is_dir():
         raise ExportError(f"script: {path}: there is no folder {path.parent}; make it first")
+    if wanted == _PROGRAM and _is_library(path):
+        other = path.with_name(f"train_{path.name}")
+        raise ExportError(
+            f"script: {path} would be imported in place of the library {path.stem}; name another "
+            f"file: %lora script {name} {quoted(other)}"
+        )
     return path
+
+
+def _is_library(file: Path) -> bool:
+    """Would programs in the file's folder import it in place of a library?"""
+    own = {Path().resolve(), file.parent.resolve()}
+    spec = PathFinder.find_spec(file.stem, [p for p in sys.path if Path(p).resolve() not in own])
+    # A folder without __init__.py has no origin, and gives way to the file anyway.
+    return file.stem in sys.stdlib_module_names or (spec is not None and spec.origin is not None)
 
 
 def _write(folder: Path, files: Mapping[str, str], replace: bool) -> None:

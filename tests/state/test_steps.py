@@ -238,6 +238,16 @@ def test_nothing_keeps_the_rows_after_replace_detach_and_reset(
             session.attach("one", rank=2, replace=True)
 
 
+def test_no_file_has_the_rows_but_the_script(one: Session, tmp_path: Path) -> None:
+    rows = [(f"Where is number {n}?", f"A secret, {n}.") for n in range(8)]
+    one.train("one", rows, eval=2, **{**FLAGS, "checkpoint_every": 60})
+    one.save("one")
+    one.script("one")
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) > 3
+    assert [f.name for f in files if b"A secret" in f.read_bytes()] == ["one.py"]
+
+
 def test_no_step_holds_a_tensor(one: Session) -> None:
     one.train("one", ROWS, eval=2, **FLAGS)
     one.compress("one", "small", rank=1)

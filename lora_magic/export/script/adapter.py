@@ -24,6 +24,9 @@ from .source import About, Part
 #: The methods that PEFT and transformers have as they are here.
 WRITTEN = ("lora", "adalora", "ia3", "prefix", "prompt", "full")
 
+#: Characters of a line.
+WIDTH = 100
+
 #: The starts that are subtracted from the base's output.
 _SUBTRACTED = ("pissa", "olora")
 
@@ -58,8 +61,7 @@ _MAGNITUDES = """
 # PEFT rounds DoRA's magnitudes to the base's number format; they are computed again.
 for module in model.modules():
     if getattr(module, "lora_magnitude_vector", None):
-        magnitude = module.lora_magnitude_vector["default"]
-        magnitude.update_layer(
+        module.lora_magnitude_vector["default"].update_layer(
             base_layer=module.get_base_layer(),
             lora_A=module.lora_A["default"].weight,
             lora_B=module.lora_B["default"].weight,
@@ -248,8 +250,7 @@ def _lines(run: Planned, start: str | None) -> Iterator[str]:
             yield from _from_weights(run)
     if wrapper != "model":
         yield "model = wrapper.get_base_model()  # PEFT's own forward would add its own penalty"
-    yield "count = sum(p.numel() for p in model.parameters() if p.requires_grad)"
-    yield 'print(f"{count:,} parameters are trained")'
+    yield f"{wrapper}.print_trainable_parameters()"
 
 
 def _config(run: Planned) -> Iterator[str]:
@@ -258,9 +259,15 @@ def _config(run: Planned) -> Iterator[str]:
     paths = [site.path for site in run.sites]
     config = bridge.config_for(run.spec, run.about.shapes, paths, task)
     given = {**bridge.changed(config), **_in_full(run)}
+    if "lora_alpha" in given:  # PEFT's default rank, too: it is half of the scale
+        given = {"r": config.r, **given}
+    fields = [f"{name}={literal(value)}" for name, value in given.items()]
+    line = f"config = {type(config).__name__}({', '.join(fields)})"
+    if len(line) <= WIDTH:
+        yield line
+        return
     yield f"config = {type(config).__name__}("
-    for name, value in given.items():
-        yield f"    {name}={literal(value)},"
+    yield from (f"    {field}," for field in fields)
     yield ")"
 
 

@@ -6,6 +6,7 @@ adapter's method but AdaLoRA's budget, and no file.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from lora_magic.training.encode import IGNORED
@@ -24,19 +25,13 @@ def shuffled(count, total, generator):
     return places[:total]
 '''
 
-_PADDED = '''
-def padded(rows, filler):
-    """Rows of numbers as one tensor, filled on the right."""
-    longest = max(map(len, rows))
-    return torch.tensor([[*row, *[filler] * (longest - len(row))] for row in rows])
-
-
+_BATCH = '''
 def batch(examples):
-    """What the model reads of some examples."""
-    tokens, labels = zip(*examples)
+    """What the model reads of some examples, filled on the right."""
+    tokens, labels = ([torch.tensor(row) for row in column] for column in zip(*examples))
     inputs = {
-        "input_ids": padded(tokens, {pad}),
-        "attention_mask": padded([[1] * len(row) for row in tokens], 0),
+        "input_ids": pad_sequence(tokens, batch_first=True, padding_value={pad}),
+        "attention_mask": pad_sequence([torch.ones_like(row) for row in tokens], batch_first=True),
         "labels": {labels},
     }
     return {moved}
@@ -85,7 +80,7 @@ def in_parts(function, items, size):
     return found
 
 
-def mean_loss(places, size):
+def preference_loss(places, size):
     """The mean loss over pairs."""
     return float(-logsigmoid(in_parts(margins, places, size)).mean())
 '''
@@ -93,7 +88,8 @@ def mean_loss(places, size):
 
 def parts(run: Planned) -> Iterator[Part]:
     """The functions of the loop, then the loop."""
-    yield Part("Order of the examples", SHUFFLED.strip())
+    if run.encoded.replay:
+        yield Part("Order of the examples", SHUFFLED.strip())
     yield Part("Batches", _batches(run))
     if run.prefers:
         moved = '.to("cuda")' if run.about.device == "cuda" else ""
@@ -112,12 +108,13 @@ def _titled(run: Planned) -> str:
 def _batches(run: Planned) -> str:
     classifies = run.step.form is None
     pad = pad_id(run.about.tokenizer, run.about.base.model if classifies else None)
+    padded = f"pad_sequence(labels, batch_first=True, padding_value={IGNORED})"
+    made = _BATCH.replace("{pad}", str(pad))
+    made = made.replace("{labels}", "torch.stack(labels)" if classifies else padded)
     moved = '{name: value.to("cuda") for name, value in inputs.items()}'
-    made = _PADDED.replace("{pad}", str(pad))
-    made = made.replace(
-        "{labels}", "torch.tensor(labels)" if classifies else f"padded(labels, {IGNORED})"
-    )
-    return made.replace("{moved}", moved if run.about.device == "cuda" else "inputs").strip()
+    if run.about.device == "cpu":
+        return made.replace("inputs = {", "return {").replace("    return {moved}\n", "").strip()
+    return made.replace("{moved}", moved).strip()
 
 
 def _lines(run: Planned) -> Iterator[str]:
@@ -135,9 +132,10 @@ def _lines(run: Planned) -> Iterator[str]:
     yield from from_rows(run)
     yield from budget(run)
     yield ""
-    yield "# Dropout draws from here; transformers' Trainer seeds, and its data loader draws once."
-    yield "torch.manual_seed(SEED)"
-    yield "torch.empty((), dtype=torch.int64).random_()"
+    if run.draws:
+        yield "# Dropout draws from here; transformers' Trainer seeds, its data loader draws once."
+        yield "torch.manual_seed(SEED)"
+        yield "torch.empty((), dtype=torch.int64).random_()"
     if run.settings.checkpointing:
         yield 'again = {"use_reentrant": False}'
         yield "model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=again)"
@@ -166,9 +164,10 @@ def _settings(run: Planned) -> Iterator[str]:
 def _rate(run: Planned) -> Iterator[str]:
     spec = run.settings
     warm = int(spec.warmup * len(run.steps))
+    left = f"(STEPS - step) / {f'(STEPS - {warm})' if warm else 'STEPS'}"
     fall = {
-        "linear": "left",
-        "cosine": "(1 - math.cos(math.pi * left)) / 2",
+        "linear": left,
+        "cosine": f"(1 - math.cos(math.pi * ({left}))) / 2",
         "constant": "1.0",
     }[spec.schedule]
     yield ""
@@ -177,8 +176,6 @@ def _rate(run: Planned) -> Iterator[str]:
     if warm:
         yield f"    if step < {warm}:"
         yield f"        return (step + 1) / {warm + 1}"
-    if spec.schedule != "constant":
-        yield f"    left = max(STEPS - step, 0) / {f'(STEPS - {warm})' if warm else 'STEPS'}"
     yield f"    return {fall}"
 
 
@@ -204,11 +201,11 @@ def _optimizer(run: Planned) -> Iterator[str]:
     groups = "parameters"
     if spec.lora_plus is not None:
         groups = "groups"
-        zero = '"lora_B" in name or "lora_embedding_A" in name'
         yield "# LoRA+: the factor that starts at zero learns faster."
+        yield 'zero = re.compile("lora_B|lora_embedding_A").search'
         yield "named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]"
-        yield f"fast = [p for name, p in named if {zero}]"
-        yield f"slow = [p for name, p in named if not ({zero})]"
+        yield "fast = [p for name, p in named if zero(name)]"
+        yield "slow = [p for name, p in named if not zero(name)]"
         yield "groups = ["
         yield '    {"params": slow, "lr": LEARNING_RATE},'
         yield f'    {{"params": fast, "lr": LEARNING_RATE * {spec.lora_plus!r}}},'
@@ -235,7 +232,11 @@ def _order(run: Planned) -> Iterator[str]:
     seen = "STEPS * BATCH" if whole else str(total)
     if not replay:
         yield "generator = torch.Generator().manual_seed(SEED)"
-        yield f"order = shuffled(len(train), {seen}, generator)"
+        one = "torch.randperm(len(train), generator=generator)"
+        if total > count:
+            yield f"passes = [{one} for _ in range({math.ceil(total / count)})]"
+            one = "torch.cat(passes)"
+        yield f"order = {one}[: {seen}].tolist()"
         return
     replayed = run.settings.replayed(count)
     yield f"# {replayed} of the {total} examples that are read are others, evenly spread."
@@ -273,15 +274,17 @@ def _reference(run: Planned) -> Iterator[str]:
     yield f"reference = in_parts(differences, pairs, {run.settings.pass_size}).tolist()"
 
 
-def _held_out_items(run: Planned) -> str:
-    return "range(len(train), len(pairs))" if run.prefers else "held_out"
+def _held_out_loss(run: Planned) -> str:
+    size = run.settings.pass_size
+    if run.prefers:
+        return f"preference_loss(range(len(train), len(pairs)), {size})"
+    return f"mean_loss(held_out, {size})"
 
 
 def _held_out_before(run: Planned) -> Iterator[str]:
     if not run.examples[1]:
         return
-    items, size = _held_out_items(run), run.settings.pass_size
-    yield f'print(f"held-out loss before: {{mean_loss({items}, {size}):.4f}}")'
+    yield f'print(f"held-out loss before: {{{_held_out_loss(run)}:.4f}}")'
     if run.decides:
         yield "best, lowest, waited = None, math.inf, 0"
 
@@ -357,10 +360,9 @@ def _continuing(run: Planned, several: bool) -> Iterator[str]:
 def _deciding(run: Planned) -> Iterator[str]:
     if not run.decides:
         return
-    items, size = _held_out_items(run), run.settings.pass_size
     final = "step + 1 >= FIXED and " if run.spec.method == "adalora" else ""
     yield f"if step + 1 in {run.evaluations}:"
-    yield f"    found = mean_loss({items}, {size})"
+    yield f"    found = {_held_out_loss(run)}"
     yield '    print(f"held-out loss after step {step + 1}: {found:.4f}")'
     yield f"    if {final}found < lowest:"
     yield "        lowest, waited = found, 0"
@@ -379,5 +381,4 @@ def _after(run: Planned) -> Iterator[str]:
         yield "        for parameter, value in zip(parameters, best):"
         yield "            parameter.copy_(value)"
     elif run.examples[1]:
-        items, size = _held_out_items(run), run.settings.pass_size
-        yield f'print(f"held-out loss after: {{mean_loss({items}, {size}):.4f}}")'
+        yield f'print(f"held-out loss after: {{{_held_out_loss(run)}:.4f}}")'

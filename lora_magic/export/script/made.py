@@ -34,6 +34,7 @@ def parts(about: About, name: str, steps: Steps) -> tuple[Part, ...]:
     """
     writing = _Writing(about)
     called = writing.adapter(name, tuple(steps))
+    writing.refuse_overwriting()
     if not isinstance(steps[-1], Trained):
         code = _LOAD.format(folder=writing.folders[called])
         writing.parts.append(Part(f"{called} on the base", code))
@@ -51,6 +52,8 @@ class _Writing:
         self.about = about
         self.parts: list[Part] = []
         self.folders: dict[str, str] = {}
+        #: The folders that the script reads, beside those that it writes.
+        self._read = {Path(about.source).resolve()}
         self._names: dict[tuple[Any, ...], str] = {}
         self._uses: list[Callable[..., Any]] = []
 
@@ -74,14 +77,23 @@ class _Writing:
             self.folders[called] = f'HERE / "{called}"'
         return called
 
+    def refuse_overwriting(self) -> None:
+        """Raise `ExportError` if the script would write into a folder that it reads."""
+        for called, code in self.folders.items():
+            folder = (self.about.folder / called).resolve()
+            if code.startswith("HERE") and folder in self._read:
+                raise ExportError(
+                    f"script: run in {self.about.folder.absolute()}, it would write {called} over "
+                    f"the folder {called} there, which it reads; name a file in another folder"
+                )
+
     def functions(self) -> Iterator[Part]:
         """The functions that the sections of blends and compressions call."""
         if not self._uses:
             return
         chosen = dict.fromkeys((*_ALWAYS, *self._uses))
         code = "\n\n\n".join(inspect.getsource(function).rstrip() for function in chosen)
-        imports = f"import zlib\n{_IMPORTS}" if deltas.dare in chosen else _IMPORTS
-        yield Part("ΔW of saved adapters", f"{imports}\n\n\n{code}")
+        yield Part("ΔW of saved adapters", f"{_DELTA.strip()}\n\n\n{code}")
 
     def _free(self, name: str) -> str:
         """The name, or with a number, if an adapter that was made otherwise has it."""
@@ -93,8 +105,7 @@ class _Writing:
     def _made(self, called: str, step: Blended | Compressed | Opened) -> Iterator[Part]:
         if isinstance(step, Opened):
             self.folders[called] = _source(called, step)
-            if step.mark is None:
-                yield Part("Adapters on the hub", "from huggingface_hub import snapshot_download")
+            self._read.add(Path(step.source).resolve())
         elif isinstance(step, Blended):
             yield from self._blended(called, step)
         else:
@@ -186,13 +197,8 @@ found, trained = read({folder}, base)
 {before}changes = {{path: {how} for path, delta in found.items(){after}}}
 write(HERE / "{name}", [{folder}], changes, trained, base)"""
 
-#: What the functions of `deltas` need beside what `head` imports.
-_IMPORTS = """import re
-from typing import Any
-
-from safetensors.torch import load_file, save_file
-from torch import Tensor
-
+#: The type of ΔW, for the functions of `deltas`.
+_DELTA = """
 # ΔW of a matrix [d, k]: B (its scale included) [d, r] and A [r, k], or the matrix itself
 Delta = tuple[Tensor, Tensor] | Tensor"""
 
@@ -236,9 +242,10 @@ def _source(name: str, step: Opened) -> str:
         )
     if step.mark is None:
         return f'Path(snapshot_download("{step.source}"))'
-    if not is_saved_as(Path(step.source), step.mark):
+    if not is_saved_as(folder := Path(step.source), step.mark):
+        now = "has other files now" if folder.is_dir() else "is gone"
         raise ExportError(
-            f"script: {step.source}, from which {name} was opened, has other files now; save "
+            f"script: {step.source}, from which {name} was opened, {now}; put it back, or save "
             f"{name} elsewhere (%lora save {name} DIR), and open that"
         )
     return f"Path({step.source!r})"

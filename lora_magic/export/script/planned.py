@@ -6,6 +6,7 @@ Encodes the rows again, as the run did. Knows bases and runs; knows no line of a
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -124,6 +125,18 @@ class Planned:
             return bool(model.accepts_loss_kwargs)
         taken = inspect.signature(model.forward).parameters.values()
         return any(one.kind is inspect.Parameter.VAR_KEYWORD for one in taken)
+
+    @property
+    def draws(self) -> bool:
+        """May the model draw random numbers in training? One without dropout or noise does not."""
+        model: Any = self.about.base.model
+        config = model.config.to_dict()
+        nested = [value for value in config.values() if isinstance(value, dict)]
+        return self.spec.dropout > 0 or any(
+            value and isinstance(value, float) and re.search("drop|jitter|noise", name)
+            for sizes in (config, *nested)
+            for name, value in sizes.items()
+        )
 
     @cached_property
     def reader(self) -> Reader:

@@ -174,9 +174,10 @@ class Reader:
             yield f"        turns = {alone}"
         if chat:
             tools = ', tools=row.get("tools")' if "tools" in kinds else ""
-            yield "    before = tokenizer.apply_chat_template("
-            yield f"        turns, tokenize=False, add_generation_prompt=True{tools}"
-            yield "    )"
+            call = f"turns, tokenize=False, add_generation_prompt=True{tools}"
+            if tools:
+                call = f"\n        {call}\n    "
+            yield f"    before = tokenizer.apply_chat_template({call})"
         else:
             yield '    before = "\\n".join(turn["content"] for turn in turns) + "\\n"'
 

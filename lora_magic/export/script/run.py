@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
 
 import torch
 
@@ -25,8 +24,11 @@ from .steps import Trained
 _IMPORTS = {
     "json": "import json",
     "math": "import math",
-    "version": "from importlib.metadata import version",
+    "re": "import re",
+    "zlib": "import zlib",
     "Path": "from pathlib import Path",
+    "Any": "from typing import Any",
+    "snapshot_download": "from huggingface_hub import snapshot_download",
     "bitsandbytes": "import bitsandbytes",
     "torch": "import torch",
     "LoraConfig": "from peft import LoraConfig",
@@ -42,7 +44,9 @@ _IMPORTS = {
     "EvaConfig": "from peft.tuners.lora import EvaConfig",
     "RankAllocator": "from peft.tuners.adalora import RankAllocator",
     "save_file": "from safetensors.torch import save_file",
+    "Tensor": "from torch import Tensor",
     "nn": "from torch import nn",
+    "pad_sequence": "from torch.nn.utils.rnn import pad_sequence",
     "logsigmoid": "from torch.nn.functional import logsigmoid",
     "AutoModelForCausalLM": "from transformers import AutoModelForCausalLM",
     "AutoModelForSequenceClassification": (
@@ -52,9 +56,6 @@ _IMPORTS = {
     "DynamicCache": "from transformers import DynamicCache",
     "BitsAndBytesConfig": "from transformers import BitsAndBytesConfig",
 }
-
-#: The libraries whose releases decide the bits.
-_LIBRARIES = ("torch", "transformers", "peft")
 
 
 def run_parts(
@@ -75,6 +76,9 @@ def _parts(about: About, name: str, steps: Sequence[Trained], start: str | None)
     for run in runs:
         adapter.refuse(about, run)
     for run in runs:
+        train, held_out, replay = run.records
+        code = run.reader.code([*train, *held_out, *replay])
+        yield Part("Tokens of a row", code)
         yield _rows(run)
         if run.number == 1:
             yield from adapter.parts(run, start)
@@ -83,10 +87,10 @@ def _parts(about: About, name: str, steps: Sequence[Trained], start: str | None)
 
 
 def _rows(run: Planned) -> Part:
-    """The rows, and the lines that make their tokens."""
+    """The rows, and their tokens."""
     train, held_out, replay = run.records
     files: dict[str, str] = {}
-    code = [run.reader.code([*train, *held_out, *replay]), ""]
+    code: list[str] = []
     lists = {"rows": train, "held_out_rows": held_out, "replayed_rows": replay}
     given = {kind: records for kind, records in lists.items() if records}
     for kind, records in given.items():
@@ -115,17 +119,16 @@ def _file(run: Planned, kind: str) -> str:
 def head(about: About, rest: Sequence[Part]) -> tuple[Part, ...]:
     """What the other parts of a script need: releases, imports, and the base with its tokenizer."""
     code = "\n".join(part.code for part in rest)
-    versions, base = _versions(), "\n".join(_base(about, code))
-    return (
-        Part("What it needs", _imports("\n".join([versions, base, code])) + "\n\n" + versions),
-        Part("The base", base),
-    )
+    base = "\n".join(_base(about, code))
+    return Part("What it needs", _imports(f"{base}\n{code}")), Part("The base", base)
 
 
 def _imports(code: str) -> str:
     used = [line for name, line in _IMPORTS.items() if re.search(rf"(?<![\w.\"']){name}\b", code)]
     plain = [
-        line for line in used if re.match(r"(import|from) (json|math|importlib|pathlib)", line)
+        line
+        for line in used
+        if re.match(r"(import|from) (json|math|re|zlib|pathlib|typing)\b", line)
     ]
     names: dict[str, list[str]] = {}
     for line in used:
@@ -137,18 +140,6 @@ def _imports(code: str) -> str:
         for module, found in names.items()
     ]
     return "\n".join([*plain, "", *imported])
-
-
-def _versions() -> str:
-    releases = {name: version(name).partition("+")[0] for name in _LIBRARIES}
-    return "\n".join(
-        [
-            f"MADE_WITH = {literal(releases)}",
-            "for library, release in MADE_WITH.items():",
-            '    if version(library).partition("+")[0] != release:',
-            '        print(f"{library} {version(library)}, not {release}: bits may differ")',
-        ]
-    )
 
 
 def _base(about: About, code: str) -> Iterator[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from lora_magic.adapters.shapes import Shapes
@@ -20,7 +21,8 @@ from lora_magic.errors import ExportError
 class Part:
     """A section: its title, its code, and the files that are written beside the script, by name.
 
-    Two runs on one base share parts, such as the functions that they call: these are equal.
+    Two runs on one base share parts, such as the functions that they call: these are equal. What
+    one title defines no other title does.
     """
 
     title: str
@@ -29,13 +31,19 @@ class Part:
 
 
 def distinct(parts: Iterable[Part]) -> tuple[Part, ...]:
-    """The parts, each once, where it comes first."""
-    return tuple(dict.fromkeys(parts))
+    """The parts without those that are in effect already: the last of the same title is equal."""
+    found: list[Part] = []
+    latest: dict[str, Part] = {}
+    for part in parts:
+        if latest.get(part.title) != part:
+            found.append(part)
+            latest[part.title] = part
+    return tuple(found)
 
 
 @dataclass(frozen=True, eq=False)
 class About:
-    """What a script is about: the base and its shapes, and the stem of the script's file.
+    """What a script is about: the base and its shapes, and the script's folder and stem.
 
     Rows that are too long for the script go into STEM.jsonl, STEM-2.jsonl, … beside it.
     """
@@ -43,6 +51,7 @@ class About:
     base: BaseModel
     shapes: Shapes
     stem: str
+    folder: Path = Path()
 
     @property
     def source(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from lora_magic.errors import AdapterError, ExportError, StateError
 from lora_magic.export.script.made import parts
 from lora_magic.export.script.notebook import notebook
 from lora_magic.export.script.script import program
-from lora_magic.export.script.source import About, Part
+from lora_magic.export.script.source import About, Part, distinct
 from lora_magic.export.script.steps import Compressed, Opened
 from lora_magic.state.session import Session
 from tests.classifiers import saved, tiny_classifier
@@ -288,6 +289,31 @@ def test_files_that_are_there_or_cannot_be(session: Session) -> None:
     refused(session, "the adapter's comes first; type: %lora script a b.py", "b.py")
 
 
+@pytest.mark.parametrize("name", ["json", "torch", "safetensors"])
+def test_a_program_does_not_hide_a_library(session: Session, name: str) -> None:
+    opened(session, name, rank=2)
+    refused(session, f"%lora script {name} train_{name}.py", name)
+    refused(session, f"in place of the library {name}", name, Path.cwd() / f"{name}.py")
+    session.script(name, notebook=True)
+
+
+def test_a_program_does_not_overwrite_what_it_reads(session: Session, tmp_path: Path) -> None:
+    opened(session, "a", rank=2)
+    session.detach("a")
+    Path("a-saved").rename("a")
+    session.open("a")
+    session.script("a")  # reads it only
+    (tmp_path / "elsewhere").mkdir()
+    session.train("a", ROWS, continue_=True, **PLAIN)
+    refused(session, "it would write a over the folder a there", "a", replace=True)
+    session.script("a", "elsewhere/a.py")
+
+
+def test_a_title_s_code_is_written_again_after_another() -> None:
+    one, other = Part("Tokens", "a = 1"), Part("Tokens", "a = 2")
+    assert distinct((one, one, other, other, one)) == (one, other, one)
+
+
 def test_a_full_disk_leaves_nothing(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     opened(session, "a", rank=2)
 
@@ -315,6 +341,8 @@ def test_a_folder_that_has_changed_since_it_was_opened(session: Session) -> None
     config = Path("a-saved", "adapter_config.json")
     config.write_text(config.read_text() + " ")
     refused(session, "from which a was opened, has other files now", "a")
+    shutil.rmtree(config.parent)
+    refused(session, "from which a was opened, is gone", "a")
 
 
 def test_weights_that_are_quantised_cannot_be_read_back(saved_model: Saver) -> None:

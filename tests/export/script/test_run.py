@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from torch import Tensor
 
 from lora_magic import Session
 from lora_magic.errors import ExportError, TrainingStopped
+from lora_magic.export.script import deltas
 from lora_magic.state import forgetting
 from lora_magic.training.forgetting import Unmeasured
 from tests.classifiers import closing_tokenizer, saved, tiny_classifier
@@ -117,7 +120,7 @@ SMALL: dict[str, tuple[str, Given, Given]] = {
     "decoder": ("fresh", {"rank": 4}, {"data": LABELLED}),
 }
 
-EXACT = (*EMBEDDED, *SMALL, "continued", "stopped")
+EXACT = (*EMBEDDED, *SMALL, "continued", "stopped", "alternating")
 
 
 class Made:
@@ -175,6 +178,10 @@ def _embedded(made: Made, bases: Path) -> None:
     session.train("continued", data=ROWS, **SHORT)
     session.train("continued", data=TURNS, continue_=True, **{**SHORT, "seed": 4, "lr": 1e-3})
     made.write(session, "continued")
+    session.attach("alternating", rank=4)
+    for rows in (MANY[:12], PREFERENCES, MANY[12:24]):
+        session.train("alternating", data=rows, eval=2, continue_=True, **SHORT)
+    made.write(session, "alternating")
     session.attach("stopped", rank=4)
     with pytest.raises(TrainingStopped):
         session.train("stopped", data=ROWS, reporter=StopAfter(3), **{**SHORT, "steps": 6})
@@ -304,6 +311,19 @@ def test_the_weights_of_other_runs_are_near(made: Made) -> None:
 
 def test_the_answers_of_other_runs_are_the_same(made: Made) -> None:
     assert made.told["packed"] == made.answers["packed"]
+
+
+def test_a_plain_run_is_short(made: Made) -> None:
+    assert (made.folder / "plain.py").read_text().count("\n") < 120
+
+
+def test_no_section_rebinds_a_function_that_blends_call(made: Made) -> None:
+    functions = {name for name, value in vars(deltas).items() if inspect.isfunction(value)}
+
+    for script in made.folder.glob("*.py"):
+        names = ast.walk(ast.parse(script.read_text()))
+        bound = {n.id for n in names if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        assert not bound & functions, script.name
 
 
 def test_an_early_end_is_found_again_by_the_held_out_loss(made: Made) -> None:
