@@ -91,7 +91,8 @@ def _run(command: Sequence[str], log: Path) -> int:
             # A session of its own: ■ interrupts a kernel's whole group of processes.
             process = subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                # Closed with this process, however it ends: the reader's sign to end too.
+                stdin=subprocess.PIPE,
                 stdout=written,
                 stderr=written,
                 start_new_session=True,
@@ -106,6 +107,9 @@ def _run(command: Sequence[str], log: Path) -> int:
             process.kill()
             process.wait()
         raise
+    finally:
+        if process is not None and process.stdin is not None:
+            process.stdin.close()
 
 
 def _why(status: int, log: Path) -> str:

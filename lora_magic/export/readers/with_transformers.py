@@ -21,7 +21,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import stat
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +181,15 @@ def main(request: dict[str, Any], results: Path) -> None:
     (results / "result.json").write_text(json.dumps(facts), encoding="utf-8")
 
 
+def end_with_its_parent() -> None:
+    """End this process once the one that holds the other end of its input is gone."""
+    os.read(0, 1)
+    os._exit(1)
+
+
 if __name__ == "__main__":
+    if stat.S_ISFIFO(os.fstat(0).st_mode):
+        threading.Thread(target=end_with_its_parent, daemon=True).start()
     try:
         main(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), Path(sys.argv[2]))
     except Exception as error:  # noqa: BLE001 - told in one line, which the caller shows
