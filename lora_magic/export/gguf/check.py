@@ -34,15 +34,15 @@ from lora_magic.export.check import refuse_other_tokens
 from lora_magic.export.job import Job, Options
 from lora_magic.export.process import ReadBack, read_back
 from lora_magic.export.receipt import Check, PromptCheck
-from lora_magic.export.reference import Reference, replayed
+from lora_magic.export.reference import Reference, answered, replayed
 from lora_magic.export.weights import folded
 from lora_magic.numbers import figures, size
 
 from . import adapter
-from .architectures import architecture_of
+from .architectures import architecture_of, full_window
 from .arithmetic import LlamaCpp
 from .quantise import chosen
-from .texts import COUNT, texts
+from .texts import LONG, added, texts
 from .tokenizer import vocabulary_of
 
 #: How far log-probabilities may be apart where rounding is no reason.
@@ -56,6 +56,9 @@ _NOISES = 4
 
 #: The likeliest tokens that are scored: the answer's is among them unless the file is wrong.
 _TOP = 20
+
+#: Tokens of the long text at most, and of its answer.
+_LONG, _LONG_ANSWER = 400, 4
 
 MEASURE = "log-probabilities"
 
@@ -82,23 +85,53 @@ def check(job: Job, folder: Path, notebook: Reference) -> Check:
     form, tokenizer = job.form, job.base.needs_tokenizer()
     if form is None:
         raise ExportError("--to gguf: llama.cpp reads no classifier; type: --to merged")
-    probes = vocabulary_of(job).comparable(texts(tokenizer.all_special_tokens))
+    all_texts = (*texts(tokenizer.all_special_tokens), *added(_added(tokenizer)))
+    probes = vocabulary_of(job).comparable(all_texts)
+    asked = _with_long(job, notebook)
     with tempfile.TemporaryDirectory(prefix="lora_magic-") as room:
-        found = _read(_request(job, form, folder, Path(room), notebook, probes), folder)
-    refuse_other_tokens(notebook, found)
+        found = _read(_request(job, form, folder, Path(room), asked, probes), folder)
+    refuse_other_tokens(asked, found)
     _refuse_other_texts(tokenizer, probes, found)
-    expected = _expected(job, notebook)
-    rows, worst = [], 0.0
-    for place in range(len(notebook.prompts)):
-        row, off = _row(job, notebook, expected, found, place)
+    expected = _expected(job, asked)
+    rows, worst, count = [], 0.0, len(notebook.prompts)
+    for place in range(len(asked.prompts)):
+        row, off = _row(job, asked, expected, found, place)
         rows.append(row)
         worst = max(worst, off)
     notes = (
-        f"{len(probes)} of {COUNT} texts were compared, and have the same token ids",
-        *_notes(job, form, notebook, found),
+        f"{len(probes)} of {len(all_texts)} texts were compared, and have the same token ids",
+        *(f"a text of {len(row)} tokens was compared too" for row in asked.inputs[count:]),
+        *_notes(job, form, asked, found),
     )
     seconds = time.perf_counter() - begin
-    return Check(found.reader, MEASURE, tuple(rows), worst, expected.limit, notes, seconds)
+    return Check(found.reader, MEASURE, tuple(rows[:count]), worst, expected.limit, notes, seconds)
+
+
+def _added(tokenizer: Any) -> list[str]:
+    """The texts of the added tokens, in the order of their ids."""
+    return [str(token) for _, token in sorted(tokenizer.added_tokens_decoder.items())]
+
+
+def _with_long(job: Job, notebook: Reference) -> Reference:
+    """The prompts, and a long text: short ones hide a wrong scale of positions in rounding.
+
+    It fits the context, and a window that llama.cpp lacks.
+    """
+    config: Any = job.base.model.config
+    room = min(job.base.context, full_window(config) or job.base.context) - _LONG_ANSWER
+    tokenizer, form, text = job.base.needs_tokenizer(), job.form, LONG
+    assert form is not None  # a classifier was refused
+    while (count := len(form.encode(tokenizer, text))) > min(room, _LONG):
+        text = text[: len(text) * 3 // 4].rstrip()
+        if not text:
+            return notebook
+    long = answered(job.base, job.slots, job.modules, form, [text], count + _LONG_ANSWER)
+    return Reference(
+        notebook.prompts + long.prompts,
+        notebook.inputs + long.inputs,
+        notebook.answers + long.answers,
+        notebook.logits + long.logits,
+    )
 
 
 def _request(
