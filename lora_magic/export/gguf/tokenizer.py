@@ -88,10 +88,11 @@ class Vocabulary:
         Without what `notes` says: accents are composed, and where spaces are put otherwise, texts
         follow the beginning token, or have no space or special token where it matters.
         """
+        signs = [_SPACE] if self.kind == "llama" else []
         found = [
             normalize("NFC", text) if self.composes else text
             for text in texts
-            if not any(token in text for token in self.strips)
+            if not any(token in text for token in (*self.strips, *signs))
         ]
         if self.spaces == "first" and not self.space:
             begin = self.tokens[self.special["bos"]]

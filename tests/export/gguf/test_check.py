@@ -19,6 +19,7 @@ from lora_magic.adapters.delta import low_rank_of
 from lora_magic.errors import ExportError
 from lora_magic.export.gguf import adapter, check, tensors
 from lora_magic.export.gguf.format import Gguf
+from lora_magic.export.readers.with_llama_cpp import Engine
 from lora_magic.state.session import Session
 
 from .jobs import adapted, checked, job
@@ -46,7 +47,11 @@ def test_llama_cpp_answers_as_the_notebook_does(
     assert found.difference < 1e-4
     assert found.measure == "log-probabilities"
     assert "llama.cpp" in found.reader
-    assert found.notes == ("50 of 50 texts were compared, and have the same token ids",)
+    compared, long = found.notes
+    count, of, *_ = compared.split()
+    # Fifty, and one for each token that the tokenizer has added.
+    assert count == of == str(50 + len(session.tokenizer.added_tokens_decoder))
+    assert 100 < int(long.split()[3]) <= 400
 
 
 @pytest.mark.parametrize(("quantise", "most"), [("f16", 0.01), ("q8_0", 0.5)])
@@ -213,6 +218,24 @@ def test_an_engine_that_is_missing_or_dies_is_one_line(
     with pytest.raises(ExportError, match=named) as error:
         checked(one, tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_an_answer_that_is_a_part_of_a_character_is_scored() -> None:
+    """llama.cpp then sends no text, and leaves out the log-probabilities."""
+    rows = [{"id": 9, "top_logprobs": [{"id": 7, "logprob": -0.5}]}]
+
+    class Part(Engine):
+        def __init__(self) -> None:
+            self.biased = False
+
+        def ask(self, path: str, **body: Any) -> dict[str, Any]:
+            if path == "/tokenize":
+                return {"tokens": [9]}
+            if "logit_bias" in body:
+                return {"tokens": [9], "completion_probabilities": rows}
+            return {"tokens": [7], "stop_type": "limit"}
+
+    assert Part().scores([1, 2], [7], 20) == ([[(7, -0.5)]], [])
 
 
 def test_a_template_that_llama_cpp_lacks_is_said(
