@@ -6,9 +6,12 @@ answers' tokens, since greedy ids alone miss many a wrong tensor:
     limit = max(1e-4, 4·noise), in f32 at most 5e-3
     noise = max |log p − log p without rounding of inputs, in float64|
 
+and their root mean square is at most max(1e-4, 3·that of the noise): roundings of which none is
+the same differ by √2 times it.
+
 Expected is the session's model with what the file holds, computed as llama.cpp does (see
-`arithmetic`). In f32 the noise is that of sums in 32 bits; in q8_0 it is some tenths, in which an
-error in a small adapter can hide. Knows the session's model and one reader; writes nothing but a
+`arithmetic`). In f32 the noise is that of sums in 32 bits; in q8_0 it is some tenths, with a root
+mean square of some hundredths, in which an error in a small adapter can hide. Knows the session's model and one reader; writes nothing but a
 base in a temporary folder, for an adapter alone.
 """
 
@@ -54,6 +57,9 @@ _MOST = 5e-3
 #: The largest of some hundred differences, over that of as many others of the same size.
 _NOISES = 4
 
+#: The root mean square of differences, over that of the noise: √2 and room for few tokens.
+_MEAN_NOISES = 3
+
 #: The likeliest tokens that are scored: the answer's is among them unless the file is wrong.
 _TOP = 20
 
@@ -69,10 +75,13 @@ _CRASH = re.compile(r"^.*(?:GGML_ASSERT|what\(\):).*$", re.MULTILINE)
 
 @dataclass(frozen=True, eq=False)
 class _Expected:
-    """Log-probabilities [T, V] at the tokens of each answer, and how far from them is allowed."""
+    """Log-probabilities [T, V] at the tokens of each answer, and how far from them is allowed:
+    each one, and the root of the mean square.
+    """
 
     scores: tuple[Tensor, ...]
     limit: float
+    mean: float
 
 
 def check(job: Job, folder: Path, notebook: Reference) -> Check:
@@ -93,11 +102,19 @@ def check(job: Job, folder: Path, notebook: Reference) -> Check:
     refuse_other_tokens(asked, found)
     _refuse_other_texts(tokenizer, probes, found)
     expected = _expected(job, asked)
-    rows, worst, count = [], 0.0, len(notebook.prompts)
+    rows, apart, count = [], [], len(notebook.prompts)
     for place in range(len(asked.prompts)):
         row, off = _row(job, asked, expected, found, place)
         rows.append(row)
-        worst = max(worst, off)
+        apart.append(off)
+    mean = _mean(torch.cat(apart))
+    if not mean <= expected.mean:
+        raise ExportError(
+            f"{found.reader} reads what was written otherwise than it is here: for all prompts, the "
+            f"root mean square of differences of {MEASURE} is {figures(mean)}, expected at most "
+            f"{figures(expected.mean)}; nothing was kept."
+        )
+    worst = _largest(torch.cat(apart))
     notes = (
         f"{len(probes)} of {len(all_texts)} texts were compared, and have the same token ids",
         *(f"a text of {len(row)} tokens was compared too" for row in asked.inputs[count:]),
@@ -241,18 +258,22 @@ def _expected(job: Job, notebook: Reference) -> _Expected:
         with arithmetic:
             logits = replayed(job.base, job.slots, modules, notebook).logits
         both.append(tuple(one.double().log_softmax(-1) for one in logits))
-    noise = max(
-        _largest(_own(one, answer) - _own(other, answer))
-        for one, other, answer in zip(*both, notebook.answers, strict=True)
+    noise = torch.cat(
+        [
+            _own(one, answer) - _own(other, answer)
+            for one, other, answer in zip(*both, notebook.answers, strict=True)
+        ]
     )
-    limit = max(LIMIT, _NOISES * noise)
-    return _Expected(both[0], min(limit, max(LIMIT, _MOST)) if quantise == "f32" else limit)
+    limit = max(LIMIT, _NOISES * _largest(noise))
+    if quantise == "f32":
+        limit = min(limit, max(LIMIT, _MOST))
+    return _Expected(both[0], limit, max(LIMIT, _MEAN_NOISES * _mean(noise)))
 
 
 def _row(
     job: Job, notebook: Reference, expected: _Expected, found: ReadBack, place: int
-) -> tuple[PromptCheck, float]:
-    """One prompt's row, and how far it is from what is expected."""
+) -> tuple[PromptCheck, Tensor]:
+    """One prompt's row, and how far its tokens are from what is expected."""
     prompt, answer, given = (
         _cut(notebook.prompts[place]),
         notebook.answers[place],
@@ -279,7 +300,7 @@ def _row(
     why = _why(job) if at is not None or difference > LIMIT else ""
     first = None if at is None else at + 1
     row = PromptCheck(notebook.prompts[place], len(answer), at is None, difference, first, why)
-    return row, off
+    return row, apart
 
 
 def _own(scores: Tensor, answer: Sequence[int]) -> Tensor:
@@ -347,6 +368,11 @@ def _notes(job: Job, form: PromptForm, notebook: Reference, found: ReadBack) -> 
 def _largest(values: Tensor) -> float:
     """The largest absolute value; NaN if one is."""
     return float(values.abs().max()) if values.numel() else 0.0
+
+
+def _mean(values: Tensor) -> float:
+    """The root of the mean square."""
+    return float(values.square().mean().sqrt()) if values.numel() else 0.0
 
 
 def _some(ids: Sequence[int]) -> str:

@@ -394,7 +394,8 @@ def _scores(model: Mapping[str, Any], rules: Mapping[str, Any], rows: int) -> tu
     merges = {(left, right) for left, right in pairs}
     # Other added tokens are found in the text before anything is joined.
     added = {token["content"] for token in rules["added_tokens"] if not _is_merged(token)}
-    if not orderly or any(_unmerged(token, vocab, merges) for token in vocab.keys() - added):
+    joined = {token["content"] for token in rules["added_tokens"]} | vocab.keys()
+    if not orderly or any(_unmerged(token, joined, merges) for token in joined - added):
         raise ExportError(
             "--to gguf: the tokenizer's merges have no order by token, so llama.cpp's reading of "
             f"byte fallback (SentencePiece) would give other tokens. {_INSTEAD}"
@@ -406,7 +407,7 @@ def _scores(model: Mapping[str, Any], rules: Mapping[str, Any], rows: int) -> tu
     return tuple(found)
 
 
-def _unmerged(token: str, vocab: Mapping[str, int], merges: set[tuple[str, str]]) -> bool:
+def _unmerged(token: str, vocab: set[str], merges: set[tuple[str, str]]) -> bool:
     """Can two tokens be joined to this one without a merge?"""
     if _BYTE.fullmatch(token):
         return False

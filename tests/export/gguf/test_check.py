@@ -48,7 +48,7 @@ def test_llama_cpp_answers_as_the_notebook_does(
     assert found.measure == "log-probabilities"
     assert "llama.cpp" in found.reader
     compared, long = found.notes
-    count, of, *_ = compared.split()
+    count, _, of, *_ = compared.split()
     # Fifty, and one for each token that the tokenizer has added.
     assert count == of == str(50 + len(session.tokenizer.added_tokens_decoder))
     assert 100 < int(long.split()[3]) <= 400
