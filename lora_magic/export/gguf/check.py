@@ -113,8 +113,8 @@ def check(job: Job, folder: Path, notebook: Reference) -> Check:
     if not mean <= expected.mean:
         raise ExportError(
             f"{found.reader} reads what was written otherwise than it is here: for all prompts, "
-            f"the root mean square of differences of {MEASURE} is {figures(mean)}, expected at most "
-            f"{figures(expected.mean)}; nothing was kept."
+            f"the root mean square of differences of {MEASURE} is {figures(mean)}, expected at "
+            f"most {figures(expected.mean)}; nothing was kept."
         )
     worst = _largest(torch.cat(apart))
     notes = (

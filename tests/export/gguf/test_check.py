@@ -66,6 +66,16 @@ def test_what_rounding_costs_is_measured_and_said(
     assert all(row.why == f"rounding to {quantise}" for row in found.prompts)
 
 
+def test_differences_of_many_tokens_are_limited_together(
+    session: Session, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    one = job(session, prompts=2, quantise="q8_0")
+    Gguf().write(one, tmp_path)
+    monkeypatch.setattr(check, "_MEAN_NOISES", 0)
+    with pytest.raises(ExportError, match=r"root mean square of .* expected at most"):
+        checked(one, tmp_path)
+
+
 def test_a_check_changes_nothing_in_the_session(session: Session, tmp_path: Path) -> None:
     before, mode = session.active, torch.is_grad_enabled()
     one = job(session, prompts=1, adapter_only=True)
