@@ -83,7 +83,7 @@ class LlamaCpp(TorchFunctionMode):
         value = value if self.exact else rounded(value, self.quantise)
         parts = [
             functional.linear(value, rounded(self._widened(rows), self.quantise))
-            for rows in weight.split(_ROWS)
+            for rows in (weight[at : at + _ROWS] for at in range(0, len(weight), _ROWS))
         ]
         found = parts[0] if len(parts) == 1 else torch.cat(parts, -1)
         return found if bias is None else found + self._widened(bias)

@@ -146,7 +146,9 @@ def vocabulary(tokenizer: Any, rows: int, form: PromptForm) -> Vocabulary:
         "template": _template(tokenizer),
         "strips": (strips := _strips(rules)),
     }
-    notes = (f"llama.cpp does not strip the spaces beside {listed(strips)}",) if strips else ()
+    notes: tuple[str, ...] = ()
+    if strips:
+        notes = (f"llama.cpp does not strip the spaces beside {listed(strips)}",)
     if not model.get("byte_fallback"):
         pre, composes = _pre(rules)
         merges = tuple(one if isinstance(one, str) else " ".join(one) for one in model["merges"])
