@@ -396,7 +396,8 @@ def _scores(model: Mapping[str, Any], rules: Mapping[str, Any], rows: int) -> tu
     merges = {(left, right) for left, right in pairs}
     # Other added tokens are found in the text before anything is joined.
     added = {token["content"] for token in rules["added_tokens"] if not _is_merged(token)}
-    joined = {token["content"] for token in rules["added_tokens"]} | vocab.keys()
+    merged = {token["content"] for token in rules["added_tokens"] if _is_merged(token)}
+    joined = vocab.keys() | merged
     if not orderly or any(_unmerged(token, joined, merges) for token in joined - added):
         raise ExportError(
             "--to gguf: the tokenizer's merges have no order by token, so llama.cpp's reading of "
