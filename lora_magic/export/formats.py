@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from lora_magic.errors import CommandError, ExportError, near
@@ -18,13 +19,17 @@ if TYPE_CHECKING:
 
 
 class Kind(NamedTuple):
-    """One format: what it writes, its class, the flags of its own, and whether it merges."""
+    """One format: what it writes, its class, the flags of its own, and whether it merges.
+
+    `engine` is the package that reads it back, if not one that is always there.
+    """
 
     about: str
     module: str
     cls: str
     flags: tuple[str, ...] = ()
     merges: bool = False
+    engine: str = ""
 
 
 KINDS = {
@@ -37,6 +42,7 @@ KINDS = {
         "Gguf",
         ("quantise", "adapter_only", "rank"),
         merges=True,
+        engine="xllamacpp",
     ),
 }
 
@@ -68,6 +74,16 @@ def refuse_flags(to: str, options: Options) -> None:
             )
             typed = f"--{flag.replace('_', '-')}"
             raise ExportError(f"export --to {to} does not use {typed}; omit it, or use {readers}.")
+
+
+def refuse_unread(to: str) -> None:
+    """Raise `ExportError` if the package that reads a format back is not installed."""
+    engine = KINDS[to].engine
+    if engine and find_spec(engine) is None:
+        raise ExportError(
+            f"--to {to} is read back by the package {engine}, which is not installed; type: "
+            f'%pip install "lora_magic[{to}]", or add --unchecked'
+        )
 
 
 def check_quantise(word: object) -> None:

@@ -62,6 +62,8 @@ def export(
         )
     form = formats.format_of(to)
     form.refuse(job)
+    if not unchecked:
+        formats.refuse_unread(to)
     flags = " --adapter-only" * options.adapter_only + " --unchecked" * unchecked
     command = f"%lora export {job.name} DIR --to {to}{flags}"
     where = _folder(home, job, target)
@@ -70,7 +72,7 @@ def export(
     with folder.told(where, command):
         folder.refuse_used(where, replace, command)
         folder.refuse_full(where, needed, command)
-    _refuse_memory(job, merges=kind.merges and not options.adapter_only, reads=not unchecked)
+    _refuse_memory(job, needed if kind.merges and not options.adapter_only else None, not unchecked)
     notebook = None
     if not unchecked:
         say(f"answering {len(job.prompts)} prompts here …")
@@ -181,11 +183,16 @@ def _refuse_broken(job: Job, notebook: Reference) -> None:
             raise ExportError(f"{job.name} answers {prompt[:40]!r} with NaN or infinity; {way}")
 
 
-def _refuse_memory(job: Job, *, merges: bool, reads: bool) -> None:
-    """Raise `ExportError` if merging and reading back need more memory than is free."""
-    copied = weights.copied_bytes(job) if merges else 0
-    stored = sum(p.numel() * p.element_size() for p in job.base.model.parameters())
-    read = (weights.dense_bytes(job) if merges else stored) if reads else 0
+def _refuse_memory(job: Job, merged: int | None, reads: bool) -> None:
+    """Raise `ExportError` if merging and reading back need more memory than is free.
+
+    `merged` is the size of a merged model's file, None for an adapter, which is read with its base.
+    """
+    copied = weights.copied_bytes(job) if merged is not None else 0
+    width = 4 if job.options.quantise == "f32" else 1  # the base is written for the adapter
+    parameters = job.base.model.parameters()
+    stored = sum(p.numel() * max(p.element_size(), width) for p in parameters)
+    read = (stored if merged is None else merged) if reads else 0
     free = _free_memory(job.base)
     if free is None or copied + read <= free:
         return

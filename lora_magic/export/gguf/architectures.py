@@ -147,11 +147,16 @@ def rope_factors(config: Any) -> list[float] | None:
     return [float(factor) for factor in plain / scaled]
 
 
+def full_window(config: Any) -> int | None:
+    """The window of a base whose architecture has none in llama.cpp: longer texts differ."""
+    window: int | None = getattr(config, "sliding_window", None)
+    has_windows = ARCHITECTURES[config.model_type].period > 1 or not any(_sliding(config))
+    return None if has_windows or window is None else window
+
+
 def window_notes(config: Any, architecture: Architecture) -> tuple[str, ...]:
     """Says from which length on the answers differ, where llama.cpp lacks a base's window."""
-    window = getattr(config, "sliding_window", None)
-    if architecture.period > 1 or not any(_sliding(config)):
-        return ()
+    window = full_window(config)
     if window is None or window >= config.max_position_embeddings:
         return ()
     return (

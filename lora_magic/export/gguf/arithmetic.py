@@ -18,6 +18,9 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+#: Rows of a matrix that are widened at a time: a head has hundreds of thousands.
+_ROWS = 16_384
+
 #: Entries that share one scale in q8_0.
 BLOCK = 32
 
@@ -65,18 +68,25 @@ class LlamaCpp(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
+        if function is functional.linear:
+            return self._linear(*args, **(kwargs or {}))
+        if function is functional.embedding:
+            found = function(*args, **(kwargs or {}))
+            return rounded(self._widened(found), self.quantise)
         given = self._widened(args)
         named = {name: self._widened(value) for name, value in (kwargs or {}).items()}
-        if function is functional.linear:
-            return self._linear(*given, **named)
-        if function is functional.embedding:
-            return rounded(function(*given, **named), self.quantise)
         table = function is functional.gelu and named.get("approximate") == "tanh"
         return _gelu(*given) if table and not self.exact else function(*given, **named)
 
     def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        value = input if self.exact else rounded(input, self.quantise)
-        return functional.linear(value, rounded(weight, self.quantise), bias)
+        value = self._widened(input)
+        value = value if self.exact else rounded(value, self.quantise)
+        parts = [
+            functional.linear(value, rounded(self._widened(rows), self.quantise))
+            for rows in (weight[at : at + _ROWS] for at in range(0, len(weight), _ROWS))
+        ]
+        found = parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+        return found if bias is None else found + self._widened(bias)
 
     def _widened(self, given: Any) -> Any:
         """The same with every narrow tensor, and every narrow dtype, replaced by a wide one."""

@@ -6,10 +6,13 @@ answers' tokens, since greedy ids alone miss many a wrong tensor:
     limit = max(1e-4, 4·noise), in f32 at most 5e-3
     noise = max |log p − log p without rounding of inputs, in float64|
 
+and their root mean square is at most max(1e-4, 3·that of the noise): roundings of which none is
+the same differ by √2 times it.
+
 Expected is the session's model with what the file holds, computed as llama.cpp does (see
-`arithmetic`). In f32 the noise is that of sums in 32 bits; in q8_0 it is some tenths, in which an
-error in a small adapter can hide. Knows the session's model and one reader; writes nothing but a
-base in a temporary folder, for an adapter alone.
+`arithmetic`). In f32 the noise is that of sums in 32 bits; in q8_0 it is some tenths, with a root
+mean square of some hundredths, in which an error in a small adapter can hide. Knows the session's
+model and one reader; writes nothing but a base in a temporary folder, for an adapter alone.
 """
 
 from __future__ import annotations
@@ -34,15 +37,15 @@ from lora_magic.export.check import refuse_other_tokens
 from lora_magic.export.job import Job, Options
 from lora_magic.export.process import ReadBack, read_back
 from lora_magic.export.receipt import Check, PromptCheck
-from lora_magic.export.reference import Reference, replayed
+from lora_magic.export.reference import Reference, answered, replayed
 from lora_magic.export.weights import folded
 from lora_magic.numbers import figures, size
 
 from . import adapter
-from .architectures import architecture_of
+from .architectures import architecture_of, full_window
 from .arithmetic import LlamaCpp
 from .quantise import chosen
-from .texts import COUNT, texts
+from .texts import LONG, added, texts
 from .tokenizer import vocabulary_of
 
 #: How far log-probabilities may be apart where rounding is no reason.
@@ -54,8 +57,14 @@ _MOST = 5e-3
 #: The largest of some hundred differences, over that of as many others of the same size.
 _NOISES = 4
 
+#: The root mean square of differences, over that of the noise: √2 and room for few tokens.
+_MEAN_NOISES = 3
+
 #: The likeliest tokens that are scored: the answer's is among them unless the file is wrong.
 _TOP = 20
+
+#: Tokens of the long text at most, and of its answer.
+_LONG, _LONG_ANSWER = 400, 4
 
 MEASURE = "log-probabilities"
 
@@ -66,10 +75,13 @@ _CRASH = re.compile(r"^.*(?:GGML_ASSERT|what\(\):).*$", re.MULTILINE)
 
 @dataclass(frozen=True, eq=False)
 class _Expected:
-    """Log-probabilities [T, V] at the tokens of each answer, and how far from them is allowed."""
+    """Log-probabilities [T, V] at the tokens of each answer, and how far from them is allowed:
+    each one, and the root of the mean square.
+    """
 
     scores: tuple[Tensor, ...]
     limit: float
+    mean: float
 
 
 def check(job: Job, folder: Path, notebook: Reference) -> Check:
@@ -82,23 +94,63 @@ def check(job: Job, folder: Path, notebook: Reference) -> Check:
     form, tokenizer = job.form, job.base.needs_tokenizer()
     if form is None:
         raise ExportError("--to gguf: llama.cpp reads no classifier; type: --to merged")
-    probes = vocabulary_of(job).comparable(texts(tokenizer.all_special_tokens))
+    all_texts = (*texts(tokenizer.all_special_tokens), *added(_added(tokenizer)))
+    probes = vocabulary_of(job).comparable(all_texts)
+    asked = _with_long(job, notebook)
     with tempfile.TemporaryDirectory(prefix="lora_magic-") as room:
-        found = _read(_request(job, form, folder, Path(room), notebook, probes), folder)
-    refuse_other_tokens(notebook, found)
+        found = _read(_request(job, form, folder, Path(room), asked, probes), folder)
+    count = len(notebook.prompts)
+    # The long text is made of the short ones, by which an error is easier to see.
+    refuse_other_tokens(notebook, replace(found, inputs=found.inputs[:count]))
     _refuse_other_texts(tokenizer, probes, found)
-    expected = _expected(job, notebook)
-    rows, worst = [], 0.0
-    for place in range(len(notebook.prompts)):
-        row, off = _row(job, notebook, expected, found, place)
+    expected = _expected(job, asked)
+    rows, apart = [], []
+    for place in range(len(asked.prompts)):
+        row, off = _row(job, asked, expected, found, place)
         rows.append(row)
-        worst = max(worst, off)
+        apart.append(off)
+    mean = _mean(torch.cat(apart))
+    if not mean <= expected.mean:
+        raise ExportError(
+            f"{found.reader} reads what was written otherwise than it is here: for all prompts, "
+            f"the root mean square of differences of {MEASURE} is {figures(mean)}, expected at "
+            f"most {figures(expected.mean)}; nothing was kept."
+        )
+    worst = _largest(torch.cat(apart))
     notes = (
-        f"{len(probes)} of {COUNT} texts were compared, and have the same token ids",
-        *_notes(job, form, notebook, found),
+        f"{len(probes)} of {len(all_texts)} texts were compared, and have the same token ids",
+        *(f"a text of {len(row)} tokens was compared too" for row in asked.inputs[count:]),
+        *_notes(job, form, asked, found),
     )
     seconds = time.perf_counter() - begin
-    return Check(found.reader, MEASURE, tuple(rows), worst, expected.limit, notes, seconds)
+    return Check(found.reader, MEASURE, tuple(rows[:count]), worst, expected.limit, notes, seconds)
+
+
+def _added(tokenizer: Any) -> list[str]:
+    """The texts of the added tokens, in the order of their ids."""
+    return [str(token) for _, token in sorted(tokenizer.added_tokens_decoder.items())]
+
+
+def _with_long(job: Job, notebook: Reference) -> Reference:
+    """The prompts, and a long text: short ones hide a wrong scale of positions in rounding.
+
+    It fits the context, and a window that llama.cpp lacks.
+    """
+    config: Any = job.base.model.config
+    room = min(job.base.context, full_window(config) or job.base.context) - _LONG_ANSWER
+    tokenizer, form, text = job.base.needs_tokenizer(), job.form, LONG
+    assert form is not None  # a classifier was refused
+    while (count := len(form.encode(tokenizer, text))) > min(room, _LONG):
+        text = text[: len(text) * 3 // 4].rstrip()
+        if not text:
+            return notebook
+    long = answered(job.base, job.slots, job.modules, form, [text], count + _LONG_ANSWER)
+    return Reference(
+        notebook.prompts + long.prompts,
+        notebook.inputs + long.inputs,
+        notebook.answers + long.answers,
+        notebook.logits + long.logits,
+    )
 
 
 def _request(
@@ -209,18 +261,22 @@ def _expected(job: Job, notebook: Reference) -> _Expected:
         with arithmetic:
             logits = replayed(job.base, job.slots, modules, notebook).logits
         both.append(tuple(one.double().log_softmax(-1) for one in logits))
-    noise = max(
-        _largest(_own(one, answer) - _own(other, answer))
-        for one, other, answer in zip(*both, notebook.answers, strict=True)
+    noise = torch.cat(
+        [
+            _own(one, answer) - _own(other, answer)
+            for one, other, answer in zip(*both, notebook.answers, strict=True)
+        ]
     )
-    limit = max(LIMIT, _NOISES * noise)
-    return _Expected(both[0], min(limit, max(LIMIT, _MOST)) if quantise == "f32" else limit)
+    limit = max(LIMIT, _NOISES * _largest(noise))
+    if quantise == "f32":
+        limit = min(limit, max(LIMIT, _MOST))
+    return _Expected(both[0], limit, max(LIMIT, _MEAN_NOISES * _mean(noise)))
 
 
 def _row(
     job: Job, notebook: Reference, expected: _Expected, found: ReadBack, place: int
-) -> tuple[PromptCheck, float]:
-    """One prompt's row, and how far it is from what is expected."""
+) -> tuple[PromptCheck, Tensor]:
+    """One prompt's row, and how far its tokens are from what is expected."""
     prompt, answer, given = (
         _cut(notebook.prompts[place]),
         notebook.answers[place],
@@ -247,7 +303,7 @@ def _row(
     why = _why(job) if at is not None or difference > LIMIT else ""
     first = None if at is None else at + 1
     row = PromptCheck(notebook.prompts[place], len(answer), at is None, difference, first, why)
-    return row, off
+    return row, apart
 
 
 def _own(scores: Tensor, answer: Sequence[int]) -> Tensor:
@@ -315,6 +371,11 @@ def _notes(job: Job, form: PromptForm, notebook: Reference, found: ReadBack) -> 
 def _largest(values: Tensor) -> float:
     """The largest absolute value; NaN if one is."""
     return float(values.abs().max()) if values.numel() else 0.0
+
+
+def _mean(values: Tensor) -> float:
+    """The root of the mean square."""
+    return float(values.square().mean().sqrt()) if values.numel() else 0.0
 
 
 def _some(ids: Sequence[int]) -> str:

@@ -58,10 +58,16 @@ _PLAIN = (
     "a\u00a0b\u200bc\u3000d",
 )
 
+#: Added tokens that are tried: some tokenizers have thousands that are not used.
+_MOST = 100
+
 #: What is written around a special token: nothing, spaces, and letters.
 _AROUND = ("a{}b", " {} ", "{}{}\n{} The")
 
 COUNT = len(_PLAIN) + len(_AROUND)
+
+#: A text of some hundred tokens, in which positions matter that short prompts lack.
+LONG = " ".join([text.strip() for text in _PLAIN if text.isascii() and text.strip()] * 2)
 
 
 def texts(specials: Sequence[str]) -> tuple[str, ...]:
@@ -72,3 +78,9 @@ def texts(specials: Sequence[str]) -> tuple[str, ...]:
         for place, one in enumerate(_AROUND)
     )
     return (*_PLAIN, *around)
+
+
+def added(tokens: Sequence[str]) -> tuple[str, ...]:
+    """A text with each of a tokenizer's added tokens: `_MOST` of them at most, evenly spread."""
+    step = -(-len(tokens) // _MOST) or 1
+    return tuple(f"a{token}b {token} " for token in tokens[::step])

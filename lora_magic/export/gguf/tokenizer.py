@@ -80,6 +80,7 @@ class Vocabulary:
     #: Where a text is not read alike: `comparable` leaves that out.
     composes: bool = False
     spaces: str = ""
+    strips: tuple[str, ...] = ()
 
     def comparable(self, texts: Iterable[str]) -> tuple[str, ...]:
         """The texts, or the nearest ones, that llama.cpp reads as the tokenizer does.
@@ -87,7 +88,12 @@ class Vocabulary:
         Without what `notes` says: accents are composed, and where spaces are put otherwise, texts
         follow the beginning token, or have no space or special token where it matters.
         """
-        found = [normalize("NFC", text) if self.composes else text for text in texts]
+        signs = [_SPACE] if self.kind == "llama" else []
+        found = [
+            normalize("NFC", text) if self.composes else text
+            for text in texts
+            if not any(token in text for token in (*self.strips, *signs))
+        ]
         if self.spaces == "first" and not self.space:
             begin = self.tokens[self.special["bos"]]
             return tuple(begin + text for text in found)
@@ -129,7 +135,7 @@ def vocabulary(tokenizer: Any, rows: int, form: PromptForm) -> Vocabulary:
     rules = _rules(tokenizer)
     model = rules["model"]
     _check_model(model)
-    tokens, types = _tokens(rules, rows)
+    tokens, types = _tokens(rules, rows, tokenizer.backend_tokenizer.normalizer)
     begins, ends = _adds(tokenizer)
     shared: dict[str, Any] = {
         "tokens": tokens,
@@ -138,8 +144,11 @@ def vocabulary(tokenizer: Any, rows: int, form: PromptForm) -> Vocabulary:
         "add_bos": begins,
         "add_eos": ends,
         "template": _template(tokenizer),
+        "strips": (strips := _strips(rules)),
     }
-    notes = _added_notes(rules)
+    notes: tuple[str, ...] = ()
+    if strips:
+        notes = (f"llama.cpp does not strip the spaces beside {listed(strips)}",)
     if not model.get("byte_fallback"):
         pre, composes = _pre(rules)
         merges = tuple(one if isinstance(one, str) else " ".join(one) for one in model["merges"])
@@ -201,7 +210,9 @@ def _check_model(model: Mapping[str, Any]) -> None:
         )
 
 
-def _tokens(rules: Mapping[str, Any], rows: int) -> tuple[tuple[str, ...], tuple[TokenType, ...]]:
+def _tokens(
+    rules: Mapping[str, Any], rows: int, normalizer: Any
+) -> tuple[tuple[str, ...], tuple[TokenType, ...]]:
     """Tokens and types, one for each row of the embedding; rows without a token are unused."""
     model = rules["model"]
     fallback = bool(model.get("byte_fallback"))
@@ -215,14 +226,39 @@ def _tokens(rules: Mapping[str, Any], rows: int) -> tuple[tuple[str, ...], tuple
     unknown = model.get("unk_token")
     for added in rules["added_tokens"]:
         if (number := added["id"]) < rows:
-            # llama.cpp looks for these in the text itself, before spaces become _SPACE.
-            tokens[number] = added["content"].replace(_SPACE, " ") if fallback else added["content"]
+            tokens[number] = _written(added, normalizer, fallback)
             types[number] = TokenType.CONTROL if added["special"] else TokenType.USER_DEFINED
             if added["content"] == unknown:
                 types[number] = TokenType.UNKNOWN
+            elif fallback and _is_merged(added):
+                types[number] = TokenType.NORMAL
     if len(set(tokens)) < rows:
         raise ExportError(f"--to gguf: two tokens of the tokenizer have one text. {_INSTEAD}")
     return tuple(tokens), tuple(types)
+
+
+def _is_merged(added: Mapping[str, Any]) -> bool:
+    """Is it one of SentencePiece's tokens for spaces, which no text has before spaces are _SPACE?
+
+    So only merges make it, as they make any other token.
+    """
+    return _SPACE in added["content"] and not added["normalized"] and not added["special"]
+
+
+def _written(added: Mapping[str, Any], normalizer: Any, fallback: bool) -> str:
+    """An added token as llama.cpp looks for it: in the text itself, as it was typed."""
+    content: str = added["content"]
+    if not added["normalized"]:
+        return content
+    seen = content if normalizer is None else normalizer.normalize_str(content)
+    if fallback:
+        content, seen = content.replace(_SPACE, " "), seen.replace(_SPACE, " ")
+    if seen != content:
+        raise ExportError(
+            f"--to gguf: the tokenizer looks for its added token {content!r} as {seen!r} in a "
+            f"normalised text, and llama.cpp in the text itself. {_INSTEAD}"
+        )
+    return content
 
 
 def _special(tokenizer: Any, model: Mapping[str, Any], form: PromptForm) -> dict[str, int]:
@@ -250,15 +286,13 @@ def _template(tokenizer: Any) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _added_notes(rules: Mapping[str, Any]) -> tuple[str, ...]:
-    odd = [
+def _strips(rules: Mapping[str, Any]) -> tuple[str, ...]:
+    """Added tokens that take the spaces beside them, or are no part of a word."""
+    return tuple(
         token["content"]
         for token in rules["added_tokens"]
         if token["lstrip"] or token["rstrip"] or token["single_word"]
-    ]
-    if not odd:
-        return ()
-    return (f"llama.cpp does not strip the spaces beside {listed(odd)}",)
+    )
 
 
 def _steps(rules: Any) -> list[dict[str, Any]]:
@@ -360,9 +394,11 @@ def _scores(model: Mapping[str, Any], rules: Mapping[str, Any], rows: int) -> tu
         ranks.setdefault(union, rank)
         last = union
     merges = {(left, right) for left, right in pairs}
-    # Added tokens are found in the text before anything is joined.
-    added = {token["content"] for token in rules["added_tokens"]}
-    if not orderly or any(_unmerged(token, vocab, merges) for token in vocab.keys() - added):
+    # Other added tokens are found in the text before anything is joined.
+    added = {token["content"] for token in rules["added_tokens"] if not _is_merged(token)}
+    merged = {token["content"] for token in rules["added_tokens"] if _is_merged(token)}
+    joined = vocab.keys() | merged
+    if not orderly or any(_unmerged(token, joined, merges) for token in joined - added):
         raise ExportError(
             "--to gguf: the tokenizer's merges have no order by token, so llama.cpp's reading of "
             f"byte fallback (SentencePiece) would give other tokens. {_INSTEAD}"
@@ -374,7 +410,7 @@ def _scores(model: Mapping[str, Any], rules: Mapping[str, Any], rows: int) -> tu
     return tuple(found)
 
 
-def _unmerged(token: str, vocab: Mapping[str, int], merges: set[tuple[str, str]]) -> bool:
+def _unmerged(token: str, vocab: set[str], merges: set[tuple[str, str]]) -> bool:
     """Can two tokens be joined to this one without a merge?"""
     if _BYTE.fullmatch(token):
         return False

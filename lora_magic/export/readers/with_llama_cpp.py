@@ -110,9 +110,9 @@ class Engine:
         while (done := len(found)) < len(answer):
             prompt, left = [*ids, *answer[:done]], len(answer) - done
             given = self.ask("/completion", prompt=prompt, n_predict=left, n_probs=top, **GREEDY)
-            rows, tokens = given["completion_probabilities"], given["tokens"]
+            # The first byte of a character has no row: what follows is the last byte's, if any.
+            rows, tokens = given.get("completion_probabilities", []), given["tokens"]
             for row, token in zip(rows, tokens[:left], strict=False):
-                # The first byte of a character has no row: what follows is the last byte's.
                 if row["id"] != token:
                     break
                 found.append(scores_of(row))

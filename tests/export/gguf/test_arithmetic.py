@@ -9,6 +9,7 @@ import gguf
 import pytest
 import torch
 
+from lora_magic.export.gguf import arithmetic
 from lora_magic.export.gguf.arithmetic import LlamaCpp, rounded
 from tests.conftest import REORDERED
 from tests.tiny import tiny_model
@@ -60,6 +61,26 @@ def test_exact_sums_are_those_of_a_float64_copy() -> None:
         expected = copy.deepcopy(model).double()(ids).logits
     assert found.dtype == torch.float64
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
+def test_no_large_matrix_is_widened_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model: Any = tiny_model("llama").bfloat16()
+    ids, sizes = torch.arange(10)[None], []
+    with torch.no_grad(), LlamaCpp("f32", torch.float64):
+        whole = model(ids).logits
+    monkeypatch.setattr(arithmetic, "_ROWS", 16)
+    widened = LlamaCpp._widened
+
+    def seen(self: Any, given: Any) -> Any:
+        sizes.append(given.numel() if isinstance(given, torch.Tensor) else 0)
+        return widened(self, given)
+
+    monkeypatch.setattr(LlamaCpp, "_widened", seen)
+    with torch.no_grad(), LlamaCpp("f32", torch.float64):
+        found = model(ids).logits
+    torch.testing.assert_close(found, whole, rtol=0, atol=1e-12)
+    # The embedding has 384 rows of 32, and an activation 10 rows of up to 384.
+    assert max(sizes) <= 10 * 384
 
 
 def test_gelu_is_exact_where_the_table_ends() -> None:

@@ -19,6 +19,7 @@ from lora_magic.adapters.delta import low_rank_of
 from lora_magic.errors import ExportError
 from lora_magic.export.gguf import adapter, check, tensors
 from lora_magic.export.gguf.format import Gguf
+from lora_magic.export.readers.with_llama_cpp import Engine
 from lora_magic.state.session import Session
 
 from .jobs import adapted, checked, job
@@ -46,7 +47,11 @@ def test_llama_cpp_answers_as_the_notebook_does(
     assert found.difference < 1e-4
     assert found.measure == "log-probabilities"
     assert "llama.cpp" in found.reader
-    assert found.notes == ("50 of 50 texts were compared, and have the same token ids",)
+    compared, long = found.notes
+    count, _, of, *_ = compared.split()
+    # Fifty, and one for each token that the tokenizer has added.
+    assert count == of == str(50 + len(session.tokenizer.added_tokens_decoder))
+    assert 100 < int(long.split()[3]) <= 400
 
 
 @pytest.mark.parametrize(("quantise", "most"), [("f16", 0.01), ("q8_0", 0.5)])
@@ -59,6 +64,16 @@ def test_what_rounding_costs_is_measured_and_said(
     found = checked(one, tmp_path)
     assert 1e-4 < found.worst <= found.limit < most
     assert all(row.why == f"rounding to {quantise}" for row in found.prompts)
+
+
+def test_differences_of_many_tokens_are_limited_together(
+    session: Session, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    one = job(session, prompts=2, quantise="q8_0")
+    Gguf().write(one, tmp_path)
+    monkeypatch.setattr(check, "_MEAN_NOISES", 0)
+    with pytest.raises(ExportError, match=r"root mean square of .* expected at most"):
+        checked(one, tmp_path)
 
 
 def test_a_check_changes_nothing_in_the_session(session: Session, tmp_path: Path) -> None:
@@ -213,6 +228,24 @@ def test_an_engine_that_is_missing_or_dies_is_one_line(
     with pytest.raises(ExportError, match=named) as error:
         checked(one, tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_an_answer_that_is_a_part_of_a_character_is_scored() -> None:
+    """llama.cpp then sends no text, and leaves out the log-probabilities."""
+    rows = [{"id": 9, "top_logprobs": [{"id": 7, "logprob": -0.5}]}]
+
+    class Part(Engine):
+        def __init__(self) -> None:
+            self.biased = False
+
+        def ask(self, path: str, **body: Any) -> dict[str, Any]:
+            if path == "/tokenize":
+                return {"tokens": [9]}
+            if "logit_bias" in body:
+                return {"tokens": [9], "completion_probabilities": rows}
+            return {"tokens": [7], "stop_type": "limit"}
+
+    assert Part().scores([1, 2], [7], 20) == ([[(7, -0.5)]], [])
 
 
 def test_a_template_that_llama_cpp_lacks_is_said(

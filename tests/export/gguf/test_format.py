@@ -12,8 +12,11 @@ import pytest
 import torch
 from gguf import GGUFReader
 
+from lora_magic import reading
 from lora_magic.base.quantise import dequantised
 from lora_magic.errors import ExportError
+from lora_magic.export import formats
+from lora_magic.export.gguf.format import Gguf
 from lora_magic.state.session import Session
 from tests.conftest import Saver, perturb
 from tests.state.shared import snapshot
@@ -82,6 +85,35 @@ def test_what_is_refused_leaves_nothing(
         session.export("pirate", tmp_path / "out", to="gguf", unchecked=True, **flags)
     assert not list(tmp_path.glob("out*"))
     assert snapshot(session) == before
+
+
+def test_without_the_engine_nothing_is_written_unless_unchecked(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(formats, "find_spec", lambda name: None)
+    monkeypatch.setattr(Gguf, "write", lambda *_: pytest.fail("written"))
+    with pytest.raises(
+        ExportError, match=r"xllamacpp, .*%pip install \"lora_magic\[gguf\]\".*--unc"
+    ):
+        session.export("pirate", tmp_path / "out", to="gguf")
+    assert not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize("adapter_only", [False, True])
+def test_a_file_in_32_bits_needs_twice_the_memory_of_a_base_in_16(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, adapter_only: bool
+) -> None:
+    session = Session()
+    session.use(tiny_model("llama", dtype=torch.bfloat16), tiny_tokenizer(chat=True))
+    session.attach("one", rank=2, targets="q_proj")
+    stored = sum(p.numel() for p in session.model.parameters()) * 4
+    monkeypatch.setattr(reading, "free_memory", lambda: stored * 3 // 4)
+    monkeypatch.setattr(Gguf, "write", lambda *_: pytest.fail("written"))
+    with pytest.raises(ExportError, match=r"to read it back, and .* is free; add --unchecked"):
+        session.export(
+            "one", tmp_path / "out", to="gguf", quantise="f32", adapter_only=adapter_only
+        )
+    session.reset()
 
 
 def test_another_architecture_is_refused_by_name(tmp_path: Path) -> None:

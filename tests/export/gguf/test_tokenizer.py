@@ -10,14 +10,23 @@ from typing import Any
 import pytest
 import torch
 from gguf import GGUFReader, TokenType
-from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
 
 from lora_magic.base.prompt import PromptForm
 from lora_magic.demo import SUGGESTED_PROMPTS
 from lora_magic.errors import ExportError
 from lora_magic.export.gguf.file import write_model
-from lora_magic.export.gguf.texts import texts
+from lora_magic.export.gguf.texts import added, texts
 from lora_magic.export.gguf.tokenizer import Vocabulary, vocabulary
 from tests.export.gguf.llama_cpp import asked
 from tests.tiny import CHAT_TEMPLATE
@@ -121,6 +130,17 @@ def metaspace(scheme: str) -> Any:
     return pre_tokenizers.Metaspace("▁", prepend_scheme=scheme, split=False)
 
 
+def spaced(model: Any) -> None:
+    # As Gemma's: two spaces are a piece, and the first of all merges.
+    model["vocab"]["▁▁"] = len(model["vocab"])
+    model["merges"].insert(0, ["▁", "▁"])
+
+
+def with_added(tokenizer: Any, *tokens: str, **rules: bool) -> Any:
+    tokenizer.add_tokens([AddedToken(token, **rules) for token in tokens])
+    return tokenizer
+
+
 REPLACE = normalizers.Replace(" ", "▁")
 PREPEND = normalizers.Sequence([normalizers.Prepend("▁"), REPLACE])
 KINDS: Mapping[str, tuple[Any, str]] = {
@@ -135,9 +155,20 @@ KINDS: Mapping[str, tuple[Any, str]] = {
     "tekken": (byte_level(split(TEKKEN), whole=True), "tekken"),
     "llama 2": (sentencepiece(PREPEND), "default"),
     "gemma": (sentencepiece(REPLACE), "default"),
+    "gemma, added": (
+        with_added(
+            sentencepiece(REPLACE, change=spaced), "▁▁", "\n\n", "<b>", "don't", normalized=False
+        ),
+        "default",
+    ),
     "first": (sentencepiece(pre=metaspace("first")), "default"),
     "always": (sentencepiece(pre=metaspace("always")), "default"),
 }
+
+
+def probed(tokenizer: Any) -> tuple[str, ...]:
+    tokens = [str(token) for token in tokenizer.added_tokens_decoder.values()]
+    return (*texts(SPECIALS[1:]), *added(tokens[1:]))
 
 
 def saved(tokenizer: Any, path: Path) -> Vocabulary:
@@ -166,7 +197,7 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Voca
     for name, (tokenizer, _) in KINDS.items():
         path = folder / f"{name}.gguf"
         found[name] = path, saved(tokenizer, path)
-        probes = found[name][1].comparable(texts(SPECIALS[1:]))
+        probes = found[name][1].comparable(probed(tokenizer))
         asks = {"prompts": [], "tokens": 0, "banned": [], "texts": probes}
         requests.append({"model": str(path), **asks})
     results = asked(folder, requests)
@@ -181,7 +212,7 @@ def test_llama_cpp_makes_the_same_tokens(name: str, read: Any) -> None:
     tokenizer, pre = KINDS[name]
     _, found, told = read[name]
     assert found.pre == pre
-    for text, ids in zip(found.comparable(texts(SPECIALS[1:])), told, strict=True):
+    for text, ids in zip(found.comparable(probed(tokenizer)), told, strict=True):
         assert ids == tokenizer(text)["input_ids"], text
     assert len(told) >= 40
 
@@ -228,6 +259,21 @@ def test_what_llama_cpp_reads_otherwise_is_said() -> None:
     assert "after each special token" in plain.notes[0]
 
 
+def test_tokens_for_spaces_are_written_so_that_answers_have_spaces(read: Any) -> None:
+    """llama.cpp writes a user's token as it is, with the sign for a space, and merges none."""
+    tokenizer, found = KINDS["gemma, added"][0], read["gemma, added"][1]
+    number = tokenizer.convert_tokens_to_ids("▁▁")
+    assert (found.tokens[number], found.types[number]) == ("▁▁", TokenType.NORMAL)
+    assert found.types[tokenizer.convert_tokens_to_ids("<b>")] == TokenType.USER_DEFINED
+
+
+def test_a_token_that_takes_the_spaces_beside_it_is_said_and_not_compared() -> None:
+    tokenizer = with_added(byte_level(words), "<mask>", lstrip=True)
+    found = vocabulary(tokenizer, ROWS, PromptForm.of(tokenizer))
+    assert "does not strip the spaces beside <mask>" in found.notes[0]
+    assert found.comparable(["a <mask>", "a b"]) == ("a b",)
+
+
 def unordered(model: Any) -> None:
     # One of the ways to join two tokens to a third comes after all others.
     unions = [left + right for left, right in model["merges"]]
@@ -251,6 +297,10 @@ def incomplete(model: Any) -> None:
         (lambda: sentencepiece(REPLACE, change=unordered), "no order by token"),
         (lambda: sentencepiece(REPLACE, change=incomplete), "no order by token"),
         (lambda: sentencepiece(normalizers.NFKC()), "NFKC is not what llama.cpp does"),
+        (
+            lambda: with_added(sentencepiece(PREPEND), "New York", normalized=True),
+            "its added token 'New York' as ' New York'",
+        ),
         (lambda: wrapped(Tokenizer(models.Unigram([("<unk>", 0.0)], 0))), "a Unigram model"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
