@@ -34,6 +34,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from packaging.requirements import InvalidRequirement, Requirement
 
@@ -41,6 +42,7 @@ from lora_magic.errors import Interrupted, LoraMagicError, TrainingStopped
 from lora_magic.magics import router
 from lora_magic.magics.shell import KEPT_AS
 from lora_magic.state.session import Session
+from tests.export.shared import read_here
 
 #: What is not typed: a pattern of the message, and the reason.
 NOT_TYPED = {
@@ -226,6 +228,8 @@ def _flags(message: str) -> Iterator[re.Match[str]]:
 
 def _problem(raised: Raised, session: Any, line: str) -> str:
     """The second error, or "". Runs in a fork."""
+    # A line that exports is checked, too; tests/export starts the reader's own process.
+    read_here(pytest.MonkeyPatch())
     if line.startswith("the same call"):
         return _repeated(raised, session)
     cell = filled(line, session)

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from lora_magic.demo import sample
+from lora_magic.state import forgetting
 from lora_magic.state.session import Session
 from tests import advice
 from tests.tiny import tiny_model, tiny_tokenizer
@@ -40,6 +42,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 advice.watch()
 
+#: All that forgetting is measured on, and how much of it: all in the file that tests it. For other
+#: runs, which have a few steps, that would be a quarter of the time, and half on the embedded model.
+_ALL = forgetting.TEXTS, sample.QUESTIONS
+_FEW, _MEASURED = 6, Path(__file__).parent / "state" / "test_forgetting.py"
+
 _counted = gc.get_freeze_count
 _frozen: tuple[object, int] = (None, 0)
 
@@ -57,6 +64,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         gc.collect()
         gc.freeze()
         _frozen = item.path, len(sys.modules)
+        few = None if item.path == _MEASURED else _FEW
+        forgetting.TEXTS, sample.QUESTIONS = (found[:few] for found in _ALL)
         # Each run asks whether there are any, and they are counted one by one.
         gc.get_freeze_count = lambda: 1  # type: ignore[assignment]
 
