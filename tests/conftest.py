@@ -42,8 +42,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 advice.watch()
 
-#: All that forgetting is measured on, and how much of it: all in the file that tests it. For other
-#: runs, which have a few steps, that would be a quarter of the time, and half on the embedded model.
+#: All that forgetting is measured on, which only the file that tests it does; and how much others
+#: measure. All would take a quarter of the time of their short runs, half on the embedded model.
 _ALL = forgetting.TEXTS, sample.QUESTIONS
 _FEW, _MEASURED = 6, Path(__file__).parent / "state" / "test_forgetting.py"
 

@@ -25,7 +25,7 @@ def changed(session: Session, name: str, size: float = 0.1, seed: int = 0) -> No
 
 
 def read_here(patch: pytest.MonkeyPatch) -> None:
-    """Run transformers' reader in this process: the same script, without another import of torch."""
+    """Run the reader with transformers in this process: the same script, imports already done."""
     apart = process._run
 
     def run(command: Sequence[str], log: Path) -> int:

@@ -64,7 +64,7 @@ NOT_ON: dict[str, set[str]] = {
 
 
 class Dice(random.Random):
-    """Chance, with a liking for verbs not done yet, and for methods not trained yet on this base."""
+    """Chance, with a liking for verbs not done yet and methods not trained yet on this base."""
 
     def __init__(self, kind: str) -> None:
         super().__init__(kind)
