@@ -5,7 +5,7 @@ session, its state and the line of code that raised it. When the test's own code
 session is still in that state, a forked process types each suggested line in a real IPython shell
 on that session: a second error fails the test. The fork keeps the tests independent: nothing that
 a suggestion does to a session, even one that other tests share, reaches them. Each suggestion of
-each line of code is typed once per worker.
+each line of code is typed once in a run, by the worker that comes to it first.
 
 Flags are typed too: "add --replace" repeats the call that failed with that flag. `%pip`, shell and
 Python lines in a message are compiled, not run.
@@ -18,6 +18,7 @@ from __future__ import annotations
 import ast
 import functools
 import gc
+import hashlib
 import inspect
 import io
 import json
@@ -87,6 +88,27 @@ class Raised:
 
 _raised: list[Raised] = []
 _typed: set[tuple[str, str]] = set()
+_shared: Path | None = None
+
+
+def share(folder: Path) -> None:
+    """Keep an empty file for each line that was typed in a folder that all workers see."""
+    global _shared
+    folder.mkdir(exist_ok=True)
+    _shared = folder
+
+
+def _first(key: tuple[str, str]) -> bool:
+    """Is this line typed for the first time?"""
+    if key in _typed:
+        return False
+    _typed.add(key)
+    if _shared is not None:
+        try:
+            Path(_shared, hashlib.sha256(repr(key).encode()).hexdigest()).touch(exist_ok=False)
+        except FileExistsError:
+            return False
+    return True
 
 
 def watch() -> None:
@@ -170,10 +192,8 @@ def faults() -> list[str]:
         for line in suggestions(raised.message):
             words = line.split()
             kept = [w for i, w in enumerate(words) if i < 2 or w[0] == "-" or w.isupper()]
-            key = (raised.site, " ".join(kept))
-            if key in _typed:
+            if not _first((raised.site, " ".join(kept))):
                 continue
-            _typed.add(key)
             problem = _in_a_fork(functools.partial(_problem, raised, session, line))
             if problem:
                 found.append(

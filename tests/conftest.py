@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -98,6 +99,12 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     found = advice.faults()
     assert not found, "\n\n".join(["suggestions that fail:", *found])
     return result
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _each_suggestion_is_typed_by_one_worker(tmp_path_factory: pytest.TempPathFactory) -> None:
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        advice.share(tmp_path_factory.getbasetemp().parent / "typed")
 
 
 @pytest.fixture(autouse=True)
