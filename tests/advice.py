@@ -5,7 +5,7 @@ session, its state and the line of code that raised it. When the test's own code
 session is still in that state, a forked process types each suggested line in a real IPython shell
 on that session: a second error fails the test. The fork keeps the tests independent: nothing that
 a suggestion does to a session, even one that other tests share, reaches them. Each suggestion of
-each line of code is typed once per worker.
+each line of code is typed once in a run, by the worker that comes to it first.
 
 Flags are typed too: "add --replace" repeats the call that failed with that flag. `%pip`, shell and
 Python lines in a message are compiled, not run.
@@ -18,6 +18,7 @@ from __future__ import annotations
 import ast
 import functools
 import gc
+import hashlib
 import inspect
 import io
 import json
@@ -34,6 +35,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from packaging.requirements import InvalidRequirement, Requirement
 
@@ -41,6 +43,7 @@ from lora_magic.errors import Interrupted, LoraMagicError, TrainingStopped
 from lora_magic.magics import router
 from lora_magic.magics.shell import KEPT_AS
 from lora_magic.state.session import Session
+from tests.export.shared import read_here
 
 #: What is not typed: a pattern of the message, and the reason.
 NOT_TYPED = {
@@ -85,6 +88,27 @@ class Raised:
 
 _raised: list[Raised] = []
 _typed: set[tuple[str, str]] = set()
+_shared: Path | None = None
+
+
+def share(folder: Path) -> None:
+    """Keep an empty file for each line that was typed in a folder that all workers see."""
+    global _shared
+    folder.mkdir(exist_ok=True)
+    _shared = folder
+
+
+def _first(key: tuple[str, str]) -> bool:
+    """Is this line typed for the first time?"""
+    if key in _typed:
+        return False
+    _typed.add(key)
+    if _shared is not None:
+        try:
+            Path(_shared, hashlib.sha256(repr(key).encode()).hexdigest()).touch(exist_ok=False)
+        except FileExistsError:
+            return False
+    return True
 
 
 def watch() -> None:
@@ -168,10 +192,8 @@ def faults() -> list[str]:
         for line in suggestions(raised.message):
             words = line.split()
             kept = [w for i, w in enumerate(words) if i < 2 or w[0] == "-" or w.isupper()]
-            key = (raised.site, " ".join(kept))
-            if key in _typed:
+            if not _first((raised.site, " ".join(kept))):
                 continue
-            _typed.add(key)
             problem = _in_a_fork(functools.partial(_problem, raised, session, line))
             if problem:
                 found.append(
@@ -226,6 +248,8 @@ def _flags(message: str) -> Iterator[re.Match[str]]:
 
 def _problem(raised: Raised, session: Any, line: str) -> str:
     """The second error, or "". Runs in a fork."""
+    # A line that exports is checked, too; tests/export starts the reader's own process.
+    read_here(pytest.MonkeyPatch())
     if line.startswith("the same call"):
         return _repeated(raised, session)
     cell = filled(line, session)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from lora_magic.demo import sample
+from lora_magic.state import forgetting
 from lora_magic.state.session import Session
 from tests import advice
 from tests.tiny import tiny_model, tiny_tokenizer
@@ -40,6 +43,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 advice.watch()
 
+#: All that forgetting is measured on, which only the file that tests it does; and how much others
+#: measure. All would take a quarter of the time of their short runs, half on the embedded model.
+_ALL = forgetting.TEXTS, sample.QUESTIONS
+_FEW, _MEASURED = 6, Path(__file__).parent / "state" / "test_forgetting.py"
+
 _counted = gc.get_freeze_count
 _frozen: tuple[object, int] = (None, 0)
 
@@ -57,6 +65,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         gc.collect()
         gc.freeze()
         _frozen = item.path, len(sys.modules)
+        few = None if item.path == _MEASURED else _FEW
+        forgetting.TEXTS, sample.QUESTIONS = (found[:few] for found in _ALL)
         # Each run asks whether there are any, and they are counted one by one.
         gc.get_freeze_count = lambda: 1  # type: ignore[assignment]
 
@@ -89,6 +99,12 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     found = advice.faults()
     assert not found, "\n\n".join(["suggestions that fail:", *found])
     return result
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _each_suggestion_is_typed_by_one_worker(tmp_path_factory: pytest.TempPathFactory) -> None:
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        advice.share(tmp_path_factory.getbasetemp().parent / "typed")
 
 
 @pytest.fixture(autouse=True)

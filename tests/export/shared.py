@@ -12,7 +12,7 @@ import pytest
 import torch
 import transformers
 
-from lora_magic.export import process
+from lora_magic.export import process, reference, request
 from lora_magic.state.session import Session
 
 
@@ -25,15 +25,18 @@ def changed(session: Session, name: str, size: float = 0.1, seed: int = 0) -> No
 
 
 def read_here(patch: pytest.MonkeyPatch) -> None:
-    """Run readers in this process: the same scripts, without another import of their libraries."""
+    """Run the reader with transformers in this process: the same script, imports already done."""
+    apart = process._run
 
     def run(command: Sequence[str], log: Path) -> int:
-        script, request, results = command[1:]
+        script, asked, results = command[1:]
+        if Path(script).name != "with_transformers.py":
+            return apart(command, log)
         threads = torch.get_num_threads()
         try:
             with warnings.catch_warnings():
                 main = runpy.run_path(script)["main"]
-                main(json.loads(Path(request).read_text()), Path(results))
+                main(json.loads(Path(asked).read_text()), Path(results))
         except Exception as error:  # noqa: BLE001 - as the script itself tells it
             log.write_text(f"{type(error).__name__}: {error}")
             return 1
@@ -44,3 +47,9 @@ def read_here(patch: pytest.MonkeyPatch) -> None:
         return 0
 
     patch.setattr(process, "_run", run)
+
+
+def answer_briefly(patch: pytest.MonkeyPatch) -> None:
+    """Compare two tokens of each answer, for tests of other things."""
+    for module in (reference, request):
+        patch.setattr(module, "TOKENS", 2)

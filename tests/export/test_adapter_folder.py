@@ -427,7 +427,10 @@ def test_a_live_base_is_named_and_told() -> None:
 # The whole verb
 
 
-def test_a_live_base_is_read_from_a_temporary_copy_while_it_is_merged(tmp_path: Path) -> None:
+def test_a_live_base_is_read_from_a_temporary_copy_while_it_is_merged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read_here(monkeypatch)
     session = Session()
     session.use(tiny_model(), tiny_tokenizer(chat=True))
     session.attach("one", rank=3, init="pissa")

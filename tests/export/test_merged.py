@@ -84,7 +84,13 @@ def test_the_folder_has_w0_plus_dw_and_another_process_answers_the_same(
         assert float((after[name].double() - expected).abs().max()) < 1e-7
 
 
-def test_a_quantised_base_is_dequantised_and_the_receipt_says_so(made: Session) -> None:
+# The other cases are read by the same script in this process.
+
+
+def test_a_quantised_base_is_dequantised_and_the_receipt_says_so(
+    made: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_here(monkeypatch)
     model = tiny_model("llama", hidden_size=128, intermediate_size=128)
     made.load(saved(model, Path("base"), tiny_tokenizer(chat=True)), bits=4)
     made.attach("one", rank=4, targets="q_proj")
@@ -98,7 +104,10 @@ def test_a_quantised_base_is_dequantised_and_the_receipt_says_so(made: Session) 
         assert torch.equal(after[name], nf4(original[name]))
 
 
-def test_a_classifier_keeps_its_labels_and_its_trained_head(made: Session) -> None:
+def test_a_classifier_keeps_its_labels_and_its_trained_head(
+    made: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_here(monkeypatch)
     folder = saved(tiny_classifier("bert", 3), Path("base"))
     made.load(folder, task="classification", labels="day,dusk,night")
     made.attach("one", rank=4)
@@ -115,8 +124,6 @@ def test_a_classifier_keeps_its_labels_and_its_trained_head(made: Session) -> No
         written()["classifier.weight"], load_file("base/model.safetensors")["classifier.weight"]
     )
 
-
-# The other cases are read by the same script in this process.
 
 LLAMA: dict[str, Any] = {"architecture": "llama"}
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {

@@ -29,7 +29,7 @@ from lora_magic.export import process
 from lora_magic.export.merged import Merged
 from lora_magic.state.session import Session
 from tests.conftest import Saver
-from tests.export.shared import changed, read_here
+from tests.export.shared import answer_briefly, changed, read_here
 from tests.state.shared import snapshot
 from tests.tiny import tiny_model, tiny_tokenizer
 
@@ -325,6 +325,7 @@ def test_the_last_ten_prompts_of_the_session_are_the_ones(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read_here(monkeypatch)
+    answer_briefly(monkeypatch)
     # Nothing was asked: one general prompt.
     assert len(checked_on(session)) == 1
     session.ask("First?", max_new_tokens=1)
@@ -349,6 +350,7 @@ def test_the_embedded_models_suggestions_and_an_adapters_example_are_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     read_here(monkeypatch)
+    answer_briefly(monkeypatch)
     session = Session()
     session.load("demo")
     session.attach("one", rank=2)

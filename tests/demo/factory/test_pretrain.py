@@ -143,7 +143,7 @@ def test_a_vocabulary_of_other_texts_is_made_again(
     monkeypatch.setattr(
         vocabulary,
         "train_tokenizer",
-        partial(vocabulary.train_tokenizer, documents_read=2000),
+        partial(vocabulary.train_tokenizer, documents_read=200),
     )
     Run(TINY, tmp_path)
     first = (tmp_path / "tokenizer.json").stat().st_mtime_ns

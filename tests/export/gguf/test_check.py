@@ -22,7 +22,7 @@ from lora_magic.export.gguf.format import Gguf
 from lora_magic.export.readers.with_llama_cpp import Engine
 from lora_magic.state.session import Session
 
-from .jobs import adapted, checked, job
+from .jobs import adapted, checked, job, reference
 
 Patch = pytest.MonkeyPatch
 
@@ -173,10 +173,11 @@ def test_greedy_tokens_alone_miss_a_permutation_that_is_left_out(
     with monkeypatch.context() as patch:
         no_permutation(patch)
         Gguf().write(one, tmp_path)
+    notebook = reference(one)
     with pytest.raises(ExportError, match=OTHERWISE):
-        checked(one, tmp_path)
+        checked(one, tmp_path, notebook)
     monkeypatch.setattr(check, "LIMIT", 1e9)
-    assert checked(one, tmp_path).same == 5
+    assert checked(one, tmp_path, notebook).same == 5
 
 
 def test_another_adapters_tensors_are_noticed(session: Session, tmp_path: Path) -> None:
