@@ -85,22 +85,22 @@ FACTORY = "demo/factory/"
 ROOT, ALL, WITHOUT_DEMO = "lora_magic", "all", "all but demo"
 CEILINGS = {
     "magics": 3415,
-    "state": 8586,
+    "state": 8620,
     "training": 4135,
     "data": 1706,
     "evaluation": 1500,
-    "compare": 1970,
+    "compare": 1976,
     "cost": 3959,
-    "export": 5137,
-    "serving": 586,
+    "export": 5314,
+    "serving": 599,
     "adapters": 5342,
     "base": 2745,
     "lowrank": 1053,
-    "views": 5138,
+    "views": 5163,
     ROOT: 626,
     "demo": 4504,
-    WITHOUT_DEMO: 45898,
-    ALL: 50402,
+    WITHOUT_DEMO: 46153,
+    ALL: 50657,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.
