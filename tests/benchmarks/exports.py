@@ -49,7 +49,6 @@ def row(session: Session, task: str, kind: str, folder: Path) -> list[str]:
         f"{check.same} of {len(check.prompts)}",
         f"{check.difference:.1e}",
         size(sum(count for _, count in made.files)),
-        f"{made.seconds:.1f}",
     ]
 
 
@@ -60,8 +59,8 @@ def main() -> None:
     versions = ", ".join(f"{name} {version(name)}" for name in names)
     print("$ python -m tests.benchmarks.exports")
     print(f"{datetime.date.today()} · Python {platform.python_version()}, {versions} · 1 thread\n")
-    print("| adapter | format | read by | tokens | difference | size | seconds |")
-    print("|---|---|---|---|---|---|---|")
+    print("| adapter | format | read by | tokens | difference | size |")
+    print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         session = Session()
         session.load("demo", home=folder)
