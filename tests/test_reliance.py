@@ -54,6 +54,12 @@ class Reliance:
 # The checks
 
 
+def open_connections_are_counted() -> bool:
+    from tornado.httpserver import HTTPServer
+
+    return HTTPServer(lambda request: None)._connections == set()
+
+
 def rotations_are_functions() -> bool:
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
@@ -408,6 +414,13 @@ RELIANCES = [
         "torch", "_modules", "adapters/slots.py", "a slot is a dict entry", module_tables_are_dicts
     ),
     Reliance(
+        "tornado",
+        "_connections",
+        "serving/server.py",
+        "more connections than a kernel has files for are refused",
+        open_connections_are_counted,
+    ),
+    Reliance(
         "transformers",
         "modeling_rope_utils, ROPE_INIT_FUNCTIONS",
         "export/gguf/architectures.py",
@@ -666,7 +679,7 @@ def private(node: ast.AST) -> str | None:
     elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr", "vars"):
         parts = [a.value for a in node.args if isinstance(a, ast.Constant)]
         name = str(parts[0]) if parts else None
-    documented = {"_replace", "_asdict", "_fields"}  # of a named tuple
+    documented = {"_replace", "_asdict", "_fields", "_exit"}  # of named tuples, and os
     hidden = name is not None and name.startswith("_") and not name.startswith("__")
     hidden = hidden and name not in documented
     return name if hidden else None
