@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from lora_magic import demo
+from lora_magic.export.receipt import Check, Export
 from lora_magic.numbers import size
 from lora_magic.state.session import Session
 
@@ -37,11 +38,16 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
+def receipt(session: Session, task: str, kind: str, folder: Path) -> tuple[Export, Check]:
+    """An adapter exported in one format, and what reading it back found."""
+    made = session.export(task, folder / f"{task}-{kind}", **KINDS[kind])
+    assert made.check is not None  # it was asked for
+    return made, made.check
+
+
 def row(session: Session, task: str, kind: str, folder: Path) -> list[str]:
     """One line of the table."""
-    made = session.export(task, folder / f"{task}-{kind}", **KINDS[kind])
-    check = made.check
-    assert check is not None  # it was asked for
+    made, check = receipt(session, task, kind, folder)
     return [
         task,
         kind,

@@ -16,13 +16,16 @@ from typing import Any
 
 import torch
 
+from lora_magic import demo
 from lora_magic.adapters.methods import METHODS
 from lora_magic.compare.generate import generate
 from lora_magic.lowrank.stack import StackedLinear
+from lora_magic.state.session import Session
 from tests.benchmarks import (
     bases,
     compare,
     demo_cost,
+    exports,
     latency,
     memory,
     methods,
@@ -86,7 +89,7 @@ def _stack_error(base: Any, wrapped: Any) -> float:
 
 
 @row("demo_cost")
-def demo(settings: Settings) -> Iterator[Figure]:
+def embedded(settings: Settings) -> Iterator[Figure]:
     """The embedded model: loading, speed and a training of 60 steps."""
     found = demo_cost.once()
     for name in ("load s", "train s", "tokens a second"):
@@ -178,3 +181,19 @@ def latencies(settings: Settings) -> Iterator[Figure]:
             yield Figure(f"latency: {way}, {kind} of {cell} / base's", ratio, "×")
     for verb, seconds in found.switches.items():
         yield Figure(f"latency: {verb}", statistics.median(seconds), "s")
+
+
+@row("exports")
+def exported(settings: Settings) -> Iterator[Figure]:
+    """What another process reads of exports that were written here, against what it should read."""
+    session = Session()
+    session.load("demo", device=str(settings.device), home=str(settings.folder))
+    session.attach("pirate")
+    steps = settings.size(2, 60)
+    session.train("pirate", data=demo.rows("pirate", 150), steps=steps, checkpoint_every=0)
+    for kind in ("merged",) if settings.small else ("merged", "peft"):
+        _, check = exports.receipt(session, "pirate", kind, settings.folder)
+        same, limit = f"{check.same} of {len(check.prompts)}", f"{check.limit:.1e}, {check.reader}"
+        yield Figure(f"exports: {kind}, worst", check.worst, check.measure, limit, True)
+        yield Figure(f"exports: {kind}, same answers as here", same)
+    session.reset()
