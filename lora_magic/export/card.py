@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,12 @@ from lora_magic.base import DEMO, hub
 from lora_magic.base.model import BaseModel
 
 from .folder import EXPORT, entry, files_of
-from .job import Job
+from .job import Format, Job
 from .page import page_of
 from .receipt import Check
 
-#: Where a command names the export's folder, which differs from computer to computer.
-FOLDER = "FOLDER"
+#: What commands say instead of the export's folder and of a prompt.
+FOLDER, PROMPT = "FOLDER", "PROMPT"
 
 #: A whole path, up to its last part.
 _PATH = re.compile(r"""(?<![\w/:.~\\])(?:~?/|[A-Za-z]:\\)(?:[^\s'"/\\]+[/\\])*([^\s'"/\\]+)""")
@@ -53,6 +53,14 @@ def write(
     values[SUMS] = {name: sha256(folder / name) for name, _ in files_of(folder)}
     text = json.dumps(values, indent=2, ensure_ascii=False)
     (folder / CARD_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def commands(form: Format, job: Job) -> tuple[tuple[str, str], ...]:
+    """A format's commands as anybody may read them: without a prompt and a folder of this computer.
+
+    Folders beside the export are then relative to it, as they are wherever it is copied to.
+    """
+    return form.commands(replace(job, prompts=(PROMPT,)), Path(FOLDER))
 
 
 # What is said
@@ -150,7 +158,9 @@ def _without_paths(values: Any, base: BaseModel) -> Any:
         return type(values)(_without_paths(value, base) for value in values)
     if not isinstance(values, str):
         return values
-    # First the places that may have a space in them, which would end a path.
+    # First the places that may have a space in them, which would end a path. /home/al is none of
+    # /home/alice.
     for place, name in places(base):
-        values = values.replace(place, name)
+        whole = rf"(?<!\w){re.escape(place)}(?![\w-])"
+        values = re.sub(whole, name.replace("\\", r"\\"), values)
     return _PATH.sub(lambda found: found[1], values)

@@ -49,9 +49,12 @@ def export(
     pushed: tuple[Any, bool, bool | push.Confirm],
     say: Callable[[str], None],
 ) -> Export:
-    """Write, check and keep an export; whatever fails leaves no file and the session as it was."""
+    """Write, check, keep and perhaps upload an export.
+
+    Whatever fails leaves no file and the session as it was; after a failed upload the export stays.
+    """
     began = time.perf_counter()
-    _ = state.base
+    _ = state.base  # without one, that is the error
     kind = formats.kind_of(to)
     formats.refuse_flags(to, options)
     formats.check_quantise(options.quantise)
@@ -64,8 +67,7 @@ def export(
     form.refuse(job)
     if not unchecked:
         formats.refuse_unread(to)
-    flags = " --adapter-only" * options.adapter_only + " --unchecked" * unchecked
-    command = f"%lora export {job.name} DIR --to {to}{flags}"
+    command = f"%lora export {job.name} DIR --to {to}{_typed(options)}{' --unchecked' * unchecked}"
     where = _folder(home, job, target)
     planned = push.plan(job, *pushed)
     needed = form.bytes(job)
@@ -88,7 +90,7 @@ def export(
         if notebook is not None:
             say("reading it back in another process …")
             checks.append(form.check(job, new, notebook))
-        card.write(job, new, checks[0] if checks else None, notes, form.commands(job, new))
+        card.write(job, new, checks[0] if checks else None, notes, card.commands(form, job))
 
     folder.written(where, replace, needed, command, write)
     made = Export(
@@ -105,6 +107,13 @@ def export(
         return made
     say("pushing it …")
     return dataclasses.replace(made, pushed=push.upload(planned, where, replace))
+
+
+def _typed(options: Options) -> str:
+    """The format's flags as they were typed."""
+    quantise = f" --quantise {options.quantise}" if options.quantise else ""
+    rank = "" if options.rank is None else f" --rank {options.rank}"
+    return f"{quantise}{' --adapter-only' * options.adapter_only}{rank}"
 
 
 def _job(
@@ -179,7 +188,7 @@ def _refuse_broken(job: Job, notebook: Reference) -> None:
         if not logits.numel() or not bool(logits.isfinite().all()):
             way = "load it with another --dtype"
             if job.attached is not None:
-                way = "train it again with a smaller --lr, or type: %lora detach NAME"
+                way = f"train it again with a smaller --lr, or type: %lora detach {job.name}"
             raise ExportError(f"{job.name} answers {prompt[:40]!r} with NaN or infinity; {way}")
 
 

@@ -21,6 +21,7 @@ from lora_magic.export.folder import is_export, refuse_used
 from lora_magic.export.job import Job, Options
 from lora_magic.export.page import code
 from lora_magic.export.receipt import Check, PromptCheck
+from lora_magic.export.vllm import Vllm
 from lora_magic.state.session import Session
 from tests.adapters.shared import based, made, moved
 from tests.tiny import tiny_model, tiny_tokenizer
@@ -201,7 +202,29 @@ def test_commands_name_no_folder_of_this_computer(job: Job, tmp_path: Path) -> N
     assert "Serve it:\n\n```\nvllm serve org/base --lora-modules pirate=FOLDER/model\n```" in page
 
 
+def test_commands_for_everybody_have_no_prompt_and_folders_beside_the_export(
+    job: Job, tmp_path: Path
+) -> None:
+    job.base.source = None
+    vllm = replace(job, format="vllm", prompts=(SECRET,))
+    _, page = written(vllm, tmp_path, commands=card.commands(Vllm(), vllm))
+    assert SECRET not in page
+    assert "%lora export base base-merged --to merged" in page
+    assert "vllm serve base-merged " in page
+    assert "pirate=FOLDER\n" in page
+    assert '"content": "PROMPT"' in page
+
+
 # What it never says
+
+
+def test_a_folder_whose_name_begins_as_this_one_keeps_its_name(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "home", lambda: Path("/home/al"))
+    notes = ["in /home/al, not /home/alice/one two", "~ is /home/al/x"]
+    values, _ = written(job, tmp_path, notes=notes)
+    assert values["export"]["notes"] == ["in ~, not one two", "~ is x"]
 
 
 def test_no_prompt_and_no_path_is_in_it(
