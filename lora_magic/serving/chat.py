@@ -180,7 +180,7 @@ class _Fields:
         for name in ("max_completion_tokens", "max_tokens"):
             value = self.values.get(name, 1)
             if not is_whole(value) or value < 1:
-                _refuse(name, "is no whole number from 1")
+                _refuse(name, f"is {str(value)[:40]}; expected a whole number of at least 1")
             found |= {value} if self.given(name) else set()
         if len(found) > 1:
             _refuse("max_tokens", "and max_completion_tokens differ; send one of them")

@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from http.client import responses
 from typing import Any, Protocol
@@ -284,6 +284,7 @@ class _Chat(_Handler):
     def on_connection_close(self) -> None:
         if self.waiting is not None:
             self.waiting.leave()
+        # Ends `post`; nobody reads what it writes.
         self.events.put_nowait(has_stopped())
 
     async def post(self) -> None:
@@ -323,7 +324,8 @@ class _Chat(_Handler):
             )
         return body
 
-    def _teller(self) -> Any:
+    def _teller(self) -> Callable[[Event], None]:
+        """What the thread that answers calls with an event of this request."""
         loop, events = asyncio.get_running_loop(), self.events
 
         def tell(event: Event) -> None:

@@ -6,9 +6,8 @@ Knows text; gets no token, so it can show none.
 from __future__ import annotations
 
 from lora_magic.printable import one_line
+from lora_magic.views import style
 from lora_magic.views.html import tag
-from lora_magic.views.style import frame, typed
-from lora_magic.views.style import line as one
 
 #: What the endpoint is not, and what to use instead.
 LIMITS = (
@@ -20,17 +19,18 @@ LIMITS = (
 def bundle(*, line: str, running: bool, model: str, token_required: bool) -> dict[str, object]:
     """A server's MIME bundle: the line, and a program to paste that asks `model`."""
     if not running:
-        return {"text/plain": one_line(line), "text/html": str(frame(one(line), label="Server"))}
+        page = style.frame(style.line(line), label="Server")
+        return {"text/plain": one_line(line), "text/html": str(page)}
     model = one_line(model)
     token = "token: server.token" if token_required else "no token is required"
     program, export = snippet(model), f"%lora export {model} --to vllm"
     if model == "base":
         export = "%lora export NAME --to vllm"
     more = (("for real load", export), ("stop it", "%lora serve --stop"))
-    page = frame(
-        one(tag("strong", f"serving at {line}"), f" · {token}"),
-        typed((("ask it", program), *more)),
-        one(LIMITS, muted=True),
+    page = style.frame(
+        style.line(tag("strong", f"serving at {line}"), f" · {token}"),
+        style.typed((("ask it", program), *more)),
+        style.line(LIMITS, muted=True),
         label="Server",
     )
     plain = [
