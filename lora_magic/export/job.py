@@ -23,7 +23,7 @@ from .reference import Reference
 
 @dataclass(frozen=True)
 class Options:
-    """Flags of `export` that formats read; each refuses those that are not its own.
+    """Flags of `export` that formats read; `formats.refuse_flags` refuses the others.
 
     `quantise` is one of `QUANTISATIONS`; `adapter_only` writes the adapter without the base;
     `rank` pads every module's factors with zeros to one rank.
@@ -33,14 +33,21 @@ class Options:
     adapter_only: bool = False
     rank: int | None = None
 
+    @property
+    def typed(self) -> str:
+        """The flags as they are typed, each after a space."""
+        quantise = f" --quantise {self.quantise}" if self.quantise else ""
+        rank = "" if self.rank is None else f" --rank {self.rank}"
+        return f"{quantise}{' --adapter-only' * self.adapter_only}{rank}"
+
 
 @dataclass(frozen=True, eq=False)
 class Job:
     """What is exported.
 
     `attached` is None for the base alone, whose `name` is "base"; `form` is None for a classifier.
-    `prompts` are the session's own, on which the export is checked. `say` shows a line of progress.
-    `format` is the name of the format.
+    The export is checked on `prompts`. `say` shows a line of progress. `format` is the name of the
+    format.
     """
 
     name: str

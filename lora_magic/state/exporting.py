@@ -67,7 +67,7 @@ def export(
     form.refuse(job)
     if not unchecked:
         formats.refuse_unread(to)
-    command = f"%lora export {job.name} DIR --to {to}{_typed(options)}{' --unchecked' * unchecked}"
+    command = f"%lora export {job.name} DIR --to {to}{options.typed}{' --unchecked' * unchecked}"
     where = _folder(home, job, target)
     planned = push.plan(job, *pushed)
     needed = form.bytes(job)
@@ -107,13 +107,6 @@ def export(
         return made
     say("pushing it …")
     return dataclasses.replace(made, pushed=push.upload(planned, where, replace))
-
-
-def _typed(options: Options) -> str:
-    """The format's flags as they were typed."""
-    quantise = f" --quantise {options.quantise}" if options.quantise else ""
-    rank = "" if options.rank is None else f" --rank {options.rank}"
-    return f"{quantise}{' --adapter-only' * options.adapter_only}{rank}"
 
 
 def _job(
