@@ -122,7 +122,7 @@ def _write(folder: Path, files: Mapping[str, str], replace: bool) -> None:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".lora_magic-") as made:
             work = Path(made)
             for name, content in files.items():
-                (work / name).write_text(content, encoding="utf-8")
+                (work / name).write_text(content, encoding="utf-8", newline="\n")
             # The program last: what it reads is there then.
             for name in reversed(list(files)):
                 os.replace(work / name, folder / name)

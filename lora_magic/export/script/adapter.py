@@ -14,7 +14,8 @@ from lora_magic.adapters.methods import METHODS
 from lora_magic.adapters.shapes import CONV1D, EMBEDDING
 from lora_magic.adapters.targets import shortest
 from lora_magic.adapters.training_hooks import Schedule
-from lora_magic.errors import ExportError
+from lora_magic.base.device import short_name
+from lora_magic.errors import ExportError, listed
 
 from . import virtual
 from .planned import Planned
@@ -25,7 +26,7 @@ from .source import About, Part
 WRITTEN = ("lora", "adalora", "ia3", "prefix", "prompt", "full")
 
 #: Characters of a line.
-WIDTH = 100
+_WIDTH = 100
 
 #: The starts that are subtracted from the base's output.
 _SUBTRACTED = ("pissa", "olora")
@@ -72,7 +73,7 @@ for module in model.modules():
 
 def refuse(about: About, run: Planned) -> None:
     """Raise `ExportError` for a run that no plain script repeats."""
-    spec, base = run.spec, about.base
+    spec = run.spec
     if spec.method not in WRITTEN:
         raise ExportError(
             f"{run.name}: PEFT has no {METHODS[spec.method].title}; script writes "
@@ -97,11 +98,10 @@ def refuse(about: About, run: Planned) -> None:
             f"export {run.name} --to peft"
         )
     if run.trained and about.dtype not in ("float32", "float64"):
-        paths = sorted(run.trained)
         raise ExportError(
-            f"{run.name}: it trains parameters of the base itself ({paths[0]}, …) in fp32 over "
-            f"{base.dtype} ones, which plain PEFT cannot; load the base with --dtype fp32 and "
-            "train it again."
+            f"{run.name}: it trains parameters of the base ({listed(sorted(run.trained), 1)}) in "
+            f"fp32 over {short_name(about.base.dtype)} ones, which plain PEFT cannot; load the "
+            "base with --dtype fp32 and train it again."
         )
 
 
@@ -263,7 +263,7 @@ def _config(run: Planned) -> Iterator[str]:
         given = {"r": config.r, **given}
     fields = [f"{name}={literal(value)}" for name, value in given.items()]
     line = f"config = {type(config).__name__}({', '.join(fields)})"
-    if len(line) <= WIDTH:
+    if len(line) <= _WIDTH:
         yield line
         return
     yield f"config = {type(config).__name__}("

@@ -1,7 +1,7 @@
 """The lines of a script that take a run's steps, as transformers' Trainer takes them.
 
-Plain torch: the same sums in the same order give the same bits. Knows planned runs; knows no
-adapter's method but AdaLoRA's budget, and no file.
+Plain torch: the same sums in the same order give the same bits. Knows planned runs; of methods it
+knows when AdaLoRA and EVA need lines of their own (`adapter`), and it knows no file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .adapter import BUDGET, ORTHOGONALITY, budget, from_rows
 from .planned import Planned
 from .source import Part
 
-SHUFFLED = '''
+_SHUFFLED = '''
 def shuffled(count, total, generator):
     """The first places of shuffled passes over the examples, one after another."""
     places = []
@@ -89,20 +89,14 @@ def preference_loss(places, size):
 def parts(run: Planned) -> Iterator[Part]:
     """The functions of the loop, then the loop."""
     if run.encoded.replay:
-        yield Part("Order of the examples", SHUFFLED.strip())
+        yield Part("Order of the examples", _SHUFFLED.strip())
     yield Part("Batches", _batches(run))
     if run.prefers:
-        moved = '.to("cuda")' if run.about.device == "cuda" else ""
+        moved = "" if run.about.device == "cpu" else f'.to("{run.about.device}")'
         yield Part("Preferences", _PREFERENCE.replace("{moved}", moved).strip())
     elif run.examples[1]:
         yield Part("Held-out loss", _LOSS.strip())
-    yield Part(_titled(run), "\n".join(_lines(run)))
-
-
-def _titled(run: Planned) -> str:
-    return (
-        f"{run.name}: the steps" if run.number == 1 else f"{run.name}: the steps, run {run.number}"
-    )
+    yield Part(run.titled("the steps"), "\n".join(_lines(run)))
 
 
 def _batches(run: Planned) -> str:
@@ -111,7 +105,7 @@ def _batches(run: Planned) -> str:
     padded = f"pad_sequence(labels, batch_first=True, padding_value={IGNORED})"
     made = _BATCH.replace("{pad}", str(pad))
     made = made.replace("{labels}", "torch.stack(labels)" if classifies else padded)
-    moved = '{name: value.to("cuda") for name, value in inputs.items()}'
+    moved = f'{{name: value.to("{run.about.device}") for name, value in inputs.items()}}'
     if run.about.device == "cpu":
         return made.replace("inputs = {", "return {").replace("    return {moved}\n", "").strip()
     return made.replace("{moved}", moved).strip()

@@ -37,6 +37,10 @@ class Planned:
     step: Trained
     number: int
 
+    def titled(self, what: str) -> str:
+        """The title of a section: `pirate: the rows`, of a later run with its number."""
+        return f"{self.name}: {what}" + (f", run {self.number}" if self.number > 1 else "")
+
     @property
     def spec(self) -> AdapterSpec:
         """The adapter's."""

@@ -12,6 +12,7 @@ import torch
 
 from lora_magic.base.device import ONE_THREAD_LIMIT
 from lora_magic.errors import ExportError
+from lora_magic.export.request import is_remote_code
 from lora_magic.training.run import pad_id
 
 from . import adapter, loop
@@ -102,10 +103,7 @@ def _rows(run: Planned) -> Part:
         made = '(encode(row["chosen"]), encode(row["rejected"]))'
     names = {"rows": "train", "held_out_rows": "held_out", "replayed_rows": "replay"}
     code += [f"{names[kind]} = [{made} for row in {kind}]" for kind in given]
-    title = (
-        f"{run.name}: the rows" if run.number == 1 else f"{run.name}: the rows, run {run.number}"
-    )
-    return Part(title, "\n".join(code), files)
+    return Part(run.titled("the rows"), "\n".join(code), files)
 
 
 def _file(run: Planned, kind: str) -> str:
@@ -117,7 +115,7 @@ def _file(run: Planned, kind: str) -> str:
 
 
 def head(about: About, rest: Sequence[Part]) -> tuple[Part, ...]:
-    """What the other parts of a script need: releases, imports, and the base with its tokenizer."""
+    """What the other parts of a script need: imports, and the base with its tokenizer."""
     code = "\n".join(part.code for part in rest)
     base = "\n".join(_base(about, code))
     return Part("What it needs", _imports(f"{base}\n{code}")), Part("The base", base)
@@ -146,8 +144,7 @@ def _base(about: About, code: str) -> Iterator[str]:
     base = about.base
     model = "AutoModelForCausalLM"
     options = [f"dtype=torch.{about.dtype}"]
-    remote = "transformers_modules" in type(base.model).__module__
-    trusted = ", trust_remote_code=True" if remote else ""
+    trusted = ", trust_remote_code=True" if is_remote_code(base.model) else ""
     threads = torch.get_num_threads()
     if about.device == "cpu" and base.parameters < ONE_THREAD_LIMIT:
         threads = 1
@@ -175,8 +172,9 @@ def _base(about: About, code: str) -> Iterator[str]:
         )
         yield f"    bits = BitsAndBytesConfig(load_in_{about.bits}bit=True{more})"
         options.append("quantization_config=bits")
-    if about.device == "cuda":
-        options.append('device_map={"": 0}')
+    if about.device != "cpu":
+        place = "0" if about.device == "cuda" else literal(about.device)
+        options.append(f'device_map={{"": {place}}}')
     call = f"BASE, {', '.join(options)}{trusted}"
     if len(call) < 50:
         yield f"    base = {model}.from_pretrained({call})"

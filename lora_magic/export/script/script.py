@@ -27,8 +27,8 @@ _WIDTH = 98
 class Script:
     """A script that was written: its `file`, all `files` with their bytes, and its sections.
 
-    The first section is the text that says what it makes. `text` is the program in the file, of a
-    notebook that of its cells; `notes` are what a reader should know before running it.
+    `text` is the program in the file, of a notebook that of its cells; `notes` are what a reader
+    should know before running it.
     """
 
     name: str
@@ -92,11 +92,14 @@ def _comment(title: str) -> str:
 
 def heading(about: About, name: str, steps: Sequence[Any]) -> str:
     """What a script makes, with which versions, and how near its result is to the notebook's."""
-    needless = {"bitsandbytes"} if about.base.quantised is None else set()
+    paged = any(run.settings.optimizer.startswith("paged") for run in _runs(steps))
+    quantises = paged or about.base.quantised is not None
+    needless = set() if quantises else {"bitsandbytes"}
     used = ", ".join(f"{p} {found}" for p, found in versions().items() if p not in needless)
     writes = not isinstance(steps[-1], Opened)
     ends = f"It writes the adapter into the folder {name} beside this file. " if writes else ""
-    needs = "It needs torch, transformers and peft, and nothing else."
+    packages = "transformers, peft and bitsandbytes" if quantises else "transformers and peft"
+    needs = f"It needs torch, {packages}, and nothing else."
     reads = "BASE says from where it reads the base."
     told = f"{needs} {reads} {ends}Made with {used}. {_nearness(about, steps)}"
     lines = fill(told, _WIDTH, break_long_words=False, break_on_hyphens=False)
@@ -134,9 +137,11 @@ def _is_exact(about: About, steps: Sequence[Any]) -> bool:
 
 def _nearness(about: About, steps: Sequence[Any]) -> str:
     if not _is_exact(about, steps):
+        plain = all(run.settings.plain_step for run in _runs(steps))
+        how = "on a GPU" if plain else "in packed passes"
         return (
-            "Its weights are near the notebook's: these were trained in packed passes, whose sums "
-            "are rounded otherwise (train --plain-step gives the same bits on a CPU)."
+            f"Its weights are near the notebook's: these were trained {how}, whose sums are "
+            "rounded otherwise (train --plain-step gives the same bits on a CPU)."
         )
     if all(isinstance(step, Trained) for step in steps):
         return "On a CPU and with the same versions it gives the notebook's weights, bit for bit."

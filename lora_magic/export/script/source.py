@@ -78,8 +78,8 @@ class About:
 
     @property
     def device(self) -> str:
-        """`cpu` or `cuda`."""
-        return next(self.base.model.parameters()).device.type
+        """`cpu`, `cuda` or `mps`."""
+        return self.base.device.type
 
     @property
     def bits(self) -> int | None:
