@@ -1,8 +1,8 @@
 """What leaves the notebook: merged models, adapters for servers, GGUF, scripts.
 
-Each is read back in another process before it counts as written. Knows a base, its slots and an
-adapter; knows no session and no notebook. Imports no torch here: help and completion read the names
-of the formats.
+An export is read back in another process before it counts as written. Knows a base, its slots and
+an adapter; knows no session and no notebook. Imports no torch here: help and completion read the
+names of the formats.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from lora_magic.errors import ExportError
 from lora_magic.numbers import figures
 
 from .process import ReadBack
-from .receipt import Check, PromptCheck
+from .receipt import LOGITS, Check, PromptCheck
 from .reference import Reference
 
 #: Units in the last place of the largest logit by which two runs of the same model may differ:
@@ -28,17 +28,15 @@ from .reference import Reference
 _UNITS = {torch.float32: 64, torch.float64: 64}
 _UNITS_IN_16_BITS = 4
 
-LOGITS, LABELS = "logits", "label probabilities"
-
-#: How an answer that differs is told in an error.
-_NOTHING_KEPT = "nothing was kept"
+#: Characters of a prompt in an error.
+_PROMPT = 40
 
 
 def noise(expected: Reference, dtype: torch.dtype) -> float:
     """How far logits may be from `expected` if the same weights are read in the same `dtype`.
 
-    ε·u·max|logit|, with ε the dtype's spacing at 1 and u = 64, or 4 for 16 bits. Probabilities,
-    which change by at most half as much as their logits, have no logit above 1.
+    ε·u·max(1, max|logit|), with ε the dtype's spacing at 1 and u = 64, or 4 for 16 bits. The limit
+    holds for label probabilities too, which change by at most half as much as their logits.
     """
     largest = max((float(one.abs().max()) for one in expected.logits if one.numel()), default=1.0)
     units = _UNITS.get(dtype, _UNITS_IN_16_BITS)
@@ -70,15 +68,15 @@ def compared(
         )
         if read.shape != wanted.shape:
             raise ExportError(
-                f"{found.reader} gives {tuple(read.shape)} {measure} for {_cut(prompt)}, expected "
-                f"{tuple(wanted.shape)}; {_NOTHING_KEPT}."
+                f"{found.reader} gives {tuple(read.shape)} {measure} for {cut(prompt)}, expected "
+                f"{tuple(wanted.shape)}; nothing was kept."
             )
-        off = largest(wanted, read)
+        off = largest(wanted - read)
         if not off <= limit:
             raise ExportError(
                 f"{found.reader} reads what was written otherwise than it is here: {measure} for "
-                f"{_cut(prompt)} are {figures(off)} apart, expected at most {figures(limit)}; "
-                f"{_NOTHING_KEPT}."
+                f"{cut(prompt)} are {figures(off)} apart, expected at most {figures(limit)}; "
+                "nothing was kept."
             )
         worst = max(worst, off)
         tie = "" if notebook.classifies else _follow(notebook, found, place, wanted, limit)
@@ -95,15 +93,15 @@ def refuse_other_tokens(notebook: Reference, found: ReadBack) -> None:
                 min(len(here), len(there)),
             )
             raise ExportError(
-                f"{found.reader} reads {_cut(prompt)} as other tokens than this tokenizer, from "
+                f"{found.reader} reads {cut(prompt)} as other tokens than this tokenizer, from "
                 f"token {at + 1} on ({_ids(here, at)} here, {_ids(there, at)} there); "
-                f"{_NOTHING_KEPT}."
+                "nothing was kept."
             )
 
 
-def largest(one: Tensor, other: Tensor) -> float:
-    """The largest absolute difference; NaN if one of them has a NaN."""
-    return float((one.double() - other.double()).abs().max()) if one.numel() else 0.0
+def largest(values: Tensor) -> float:
+    """The largest absolute value, 0 of none; NaN if one is."""
+    return float(values.abs().max()) if values.numel() else 0.0
 
 
 def _measured(logits: Tensor, classifies: bool) -> Tensor:
@@ -127,9 +125,9 @@ def _follow(notebook: Reference, found: ReadBack, place: int, wanted: Tensor, li
             return f"two tokens tie ({figures(gap)} apart)" if chosen != token else ""
         if chosen != first:
             raise ExportError(
-                f"{found.reader} answers {_cut(notebook.prompts[place])} with another token "
+                f"{found.reader} answers {cut(notebook.prompts[place])} with another token "
                 f"{at + 1} ({chosen}) than expected ({first}), whose logit is {figures(gap)} "
-                f"above the next; {_NOTHING_KEPT}."
+                f"above the next; nothing was kept."
             )
         return ""  # what was written departs from the notebook here, as expected
     return ""
@@ -148,14 +146,14 @@ def _row(
     if notebook.classifies:
         same, at = bool(here.argmax() == read.argmax()), None
     else:
-        same, at = answer == given, _first_other(answer, given)
-    off = largest(here, read)
+        same, at = answer == given, first_other(answer, given)
+    off = largest(here - read)
     told = why if off > limit or not same else ""
     return PromptCheck(notebook.prompts[place], len(answer), same, off, at, told)
 
 
-def _first_other(answer: Sequence[int], given: Sequence[int]) -> int | None:
-    """The first token that differs, from 1."""
+def first_other(answer: Sequence[int], given: Sequence[int]) -> int | None:
+    """The first token that differs, from 1; None if all are the same."""
     if tuple(answer) == tuple(given):
         return None
     pairs = zip(answer, given, strict=False)
@@ -167,6 +165,7 @@ def _ids(ids: Sequence[int], at: int) -> str:
     return " ".join(map(str, ids[at : at + 3])) or "none"
 
 
-def _cut(prompt: str) -> str:
+def cut(prompt: str) -> str:
+    """The beginning of a prompt, in quotes and on one line."""
     flat = " ".join(prompt.split())
-    return repr(flat if len(flat) <= 40 else flat[:39] + "…")
+    return repr(flat if len(flat) <= _PROMPT else flat[: _PROMPT - 1] + "…")

@@ -7,7 +7,6 @@ names and sizes; knows no model and no format.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -25,6 +24,9 @@ from lora_magic.numbers import size
 #: The card's entry of an export, and in it the names and the bytes of its files.
 EXPORT, FILES = "export", "files"
 
+#: The files that say what an export is.
+_PAGES = (CARD_FILE, PAGE_FILE)
+
 #: Files up to this many bytes are compared by their contents before they are replaced.
 _SMALL = 16 * 2**20
 
@@ -36,14 +38,6 @@ def files_of(folder: Path) -> tuple[tuple[str, int], ...]:
     """The names and the bytes of all files in a folder, those of inner folders with their path."""
     found = (path for path in sorted(folder.rglob("*")) if path.is_file() or path.is_symlink())
     return tuple((path.relative_to(folder).as_posix(), path.lstat().st_size) for path in found)
-
-
-def listing(folder: Path) -> list[list[object]]:
-    """The files of a folder as its card lists them, without the card and the page."""
-    return [[name, count] for name, count in files_of(folder) if name not in _PAGES]
-
-
-_PAGES = (CARD_FILE, PAGE_FILE)
 
 
 def is_export(folder: Path) -> bool:
@@ -139,5 +133,6 @@ def written(
 
 
 def entry(format: str, name: str, folder: Path) -> dict[str, object]:
-    """The card's entry of an export: its format, the adapter's name, and the files."""
-    return {"format": format, "name": name, FILES: json.loads(json.dumps(listing(folder)))}
+    """The card's entry of an export: its format, the adapter's name, and all other files."""
+    files = [[file, count] for file, count in files_of(folder) if file not in _PAGES]
+    return {"format": format, "name": name, FILES: files}

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from lora_magic.adapters.merge import refuse_unmergeable
@@ -27,10 +28,10 @@ from lora_magic.numbers import figures, size
 from lora_magic.paths import quoted
 
 from . import weights
-from .check import LABELS, LOGITS, compared, noise
+from .check import compared, noise
 from .job import Job
 from .process import ReadBack, read_back
-from .receipt import Check
+from .receipt import LABELS, LOGITS, Check
 from .reference import Reference, replayed
 from .request import is_remote_code, request
 
@@ -184,8 +185,6 @@ def _copied(model: Any, *, untie: bool) -> Any:
 
 def sum_of(tensor: Tensor) -> str:
     """The number format and the sha256 of the bits, as the reader gives it."""
-    import torch
-
     raw = tensor.cpu().contiguous().flatten().view(torch.uint8).numpy()
     return f"{tensor.dtype} {hashlib.sha256(raw.data).hexdigest()}"
 

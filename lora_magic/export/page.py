@@ -17,6 +17,8 @@ from lora_magic.adapters.spec import AdapterSpec
 from lora_magic.numbers import figures
 from lora_magic.printable import clean, one_line
 
+from .receipt import LABELS
+
 Values = Mapping[str, Any]
 
 #: The library that reads each format, as the hub names it.
@@ -170,8 +172,8 @@ def _answering(form: Values | None, classifies: bool) -> list[str]:
     turns = []
     if form["kind"] == "chat":
         system = form["system"]
-        said = f'{{"role": "system", "content": {_python(system)}}}, ' if system else ""
-        turns = [f'turns = [{said}{{"role": "user", "content": "PROMPT"}}]']
+        first = f'{{"role": "system", "content": {_python(system)}}}, ' if system else ""
+        turns = [f'turns = [{first}{{"role": "user", "content": "PROMPT"}}]']
         rows = (
             "rows = tokenizer.apply_chat_template(\n"
             '    turns, add_generation_prompt=True, return_dict=True, return_tensors="pt"\n'
@@ -206,7 +208,7 @@ def _receipt(export: Values) -> list[str]:
     found, notes = export["receipt"], [f"- {said(note)}" for note in export["notes"]]
     if found is None:
         return ["Not read back: it was exported with `--unchecked`.", *notes]
-    labels = found["measure"] == "label probabilities"
+    labels = found["measure"] == LABELS
     done = "labelled" if labels else "answered"
     tokens = "" if labels else f" ({found['tokens']:,} tokens, greedy)"
     lines = [

@@ -45,7 +45,7 @@ def plain_lora(job: Job) -> PlainLora:
     updates, rank = _updates(job), rank_of(job)
     return PlainLora(
         rank,
-        {path: _padded(update, rank) for path, update in updates.items()},
+        {path: padded(update, rank) for path, update in updates.items()},
         tuple(_notes(job, updates, rank)),
     )
 
@@ -67,7 +67,8 @@ def size_of(job: Job) -> int:
     return 4 * rank_of(job) * sum(sum(update.shape) for update in _updates(job).values())
 
 
-def _padded(update: LowRank, rank: int) -> tuple[Tensor, Tensor]:
+def padded(update: LowRank, rank: int) -> tuple[Tensor, Tensor]:
+    """A [r, k] and s·B [d, r] of one ΔW, in float32 on the CPU, with zeros up to `rank`."""
     down, up = precise(update.down), update.scale * precise(update.up)
     more = rank - update.rank
     return (
@@ -122,7 +123,7 @@ def refuse(job: Job) -> None:
             f"{job.name} holds NaN or infinity in {broken[0]}; train it again with a smaller --lr, "
             f"or type: %lora detach {job.name}"
         )
-    _refuse_rank(job, max(update.rank for update in updates.values()))
+    refuse_rank(job, max(update.rank for update in updates.values()))
 
 
 def _reason(job: Job, attached: LiveAdapter) -> tuple[str, str]:
@@ -134,7 +135,7 @@ def _reason(job: Job, attached: LiveAdapter) -> tuple[str, str]:
     if attached.tokens:
         return f"{method.title} changes no weight", f"%lora export {job.name} --to peft"
     if method.not_merged:
-        return f"{method.not_merged}", f"%lora save {job.name}"
+        return method.not_merged, f"%lora save {job.name}"
     if attached.stackable() is not None:
         return "", ""
     copies = attached.trainable_copies()
@@ -153,16 +154,14 @@ def _reason(job: Job, attached: LiveAdapter) -> tuple[str, str]:
     return f"{method.title} is not a product of two factors", merged
 
 
-def _refuse_rank(job: Job, most: int) -> None:
+def refuse_rank(job: Job, most: int) -> None:
+    """Raise `ExportError` for a --rank below `most`, the largest here, or that no server takes."""
     rank, limit = job.options.rank, max(most, LARGEST_RANK)
     if rank is None or (is_whole(rank) and most <= rank <= limit):
         return
-    smaller = is_whole(rank) and 1 <= rank < most
-    way = (
-        f"%lora compress {job.name} --rank {rank}"
-        if smaller
-        else f"%lora export {job.name} --to {job.format}"
-    )
+    way = f"%lora export {job.name} --to {job.format}{' --adapter-only' * job.options.adapter_only}"
+    if is_whole(rank) and 1 <= rank < most:
+        way = f"%lora compress {job.name} --rank {rank}"
     raise ExportError(
         f"--rank {rank!r}: the largest rank here is {most}, and --rank only pads with zeros; "
         f"expected {most} to {limit}; type: {way}"

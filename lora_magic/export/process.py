@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import Tensor
 
 from lora_magic.errors import ExportError
@@ -72,8 +72,9 @@ def read_back(script: str, request: Mapping[str, Any], what: str) -> ReadBack:
             raise ExportError(f"{what} could not be read back: {_why(status, errors)}")
         found = json.loads((results / "result.json").read_text(encoding="utf-8"))
         path = results / "logits.safetensors"
-        tensors = load_file(str(path)) if path.exists() else {}
-        logits = tuple(tensors[str(number)].clone() for number in range(len(tensors)))
+        # Not mapped into memory: Windows deletes no file that is.
+        tensors = load(path.read_bytes()) if path.exists() else {}
+        logits = tuple(tensors[str(number)] for number in range(len(tensors)))
     return ReadBack(
         reader=found.pop("reader"),
         inputs=tuple(tuple(row) for row in found.pop("inputs")),

@@ -16,6 +16,12 @@ from lora_magic.printable import message, one_line
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+#: What is compared: logits, log-probabilities of tokens, or of a classifier its probabilities.
+LOGITS, LOG_PROBABILITIES, LABELS = "logits", "log-probabilities", "label probabilities"
+
+#: How a line names one of them, if not as a logit.
+_ONE = {LOG_PROBABILITIES: "log-probability", LABELS: "label-probability"}
+
 #: The columns of an export's frame.
 _COLUMNS = ("adapter", "format", "prompt", "tokens", "same", "difference", "differs_at", "why")
 
@@ -42,10 +48,10 @@ class PromptCheck:
 class Check:
     """What another process read, against the notebook.
 
-    `reader` is the engine and its version; `measure` is "logits", "log-probabilities" or "label
-    probabilities". `limit` is how far these may be from what the files should give, `worst` how far
-    they are: rounding that was asked for, such as bf16 weights, is in `PromptCheck.difference`
-    alone. `notes` are what a reader would not expect.
+    `reader` is the engine and its version; `measure` is `LOGITS`, `LOG_PROBABILITIES` or `LABELS`.
+    `limit` is how far these may be from what the files should give, `worst` how far they are:
+    rounding that was asked for, such as bf16 weights, is in `PromptCheck.difference` alone. `notes`
+    are what a reader would not expect.
     """
 
     reader: str
@@ -59,12 +65,10 @@ class Check:
     @property
     def line(self) -> str:
         """What was read, in one line."""
-        labels = self.measure == "label probabilities"
-        what = "the same label" if labels else "the same greedy tokens"
-        noun = {"log-probabilities": "log-probability", "label probabilities": "label-probability"}
+        what = "the same label" if self.measure == LABELS else "the same greedy tokens"
         line = (
             f"read back by {self.reader} in another process, {what} on {self.same} of "
-            f"{len(self.prompts)} prompts, largest {noun.get(self.measure, 'logit')} difference "
+            f"{len(self.prompts)} prompts, largest {_ONE.get(self.measure, 'logit')} difference "
             f"{figures(self.difference, 2)}"
         )
         reasons = dict.fromkeys(one.why for one in self.prompts if one.why)

@@ -59,8 +59,7 @@ def answered(
     else:
         rows = [tuple(form.encode(tokenizer, prompt)) for prompt in prompts]
         with slots.using(modules):
-            made = [_greedy(model, tokenizer, row, form, context) for row in rows]
-        answers = made
+            answers = [_greedy(model, tokenizer, row, form, context) for row in rows]
     return replayed(
         base, slots, modules, Reference(tuple(prompts), tuple(rows), tuple(answers), ())
     )

@@ -25,6 +25,7 @@ from lora_magic.adapters.live_adapter import LiveAdapter
 from lora_magic.adapters.methods import METHODS
 from lora_magic.errors import ExportError
 from lora_magic.export.job import Job
+from lora_magic.export.plain_lora import padded, refuse_rank
 from lora_magic.export.weights import folded
 
 from . import modelfile
@@ -85,12 +86,7 @@ def refuse(job: Job) -> None:
                 f"no such tensor; {_instead(job, job.attached)}"
             )
         names.module(path)
-    most, rank = max(ranks(job)), job.options.rank
-    if rank is not None and rank < most:
-        raise ExportError(
-            f"--rank {rank} is below the adapter's own rank {most}; omit --rank, or type: "
-            f"%lora compress {job.name} --rank {rank}"
-        )
+    refuse_rank(job, max(ranks(job)))
     vocabulary_of(job)
 
 
@@ -149,10 +145,7 @@ def factors(job: Job) -> dict[str, Factors]:
     for path, layer in job.modules.items():
         low = low_rank_of(layer)
         assert low is not None  # others were refused
-        more = rank - low.rank
-        down = functional.pad(low.down.detach().float().cpu(), (0, 0, 0, more))
-        up = functional.pad(low.scale * low.up.detach().float().cpu(), (0, more))
-        found[path] = Factors(down, up)
+        found[path] = Factors(*padded(low, rank))
     return found
 
 

@@ -221,7 +221,7 @@ def _faults(config: Any, architecture: Architecture) -> Iterator[str]:
     expected = [(layer + 1) % period != 0 for layer in range(config.num_hidden_layers)]
     if period > 1 and _sliding(config) != expected:
         yield f"layer_types, expected full attention in every layer {period} of {period}"
-    for cap in ("attn_logit_softcapping", "final_logit_softcapping"):
+    for cap in _SOFTCAPS:
         value = getattr(config, cap, None)
         if (value is None) == (cap in architecture.softcaps):
             yield f"{cap} {value}"

@@ -1,7 +1,7 @@
 """What llama.cpp reads in a GGUF file, against the session's own model.
 
-Compared are token ids, of the prompts and of fifty texts; greedy ids; and log-probabilities of the
-answers' tokens, since greedy ids alone miss many a wrong tensor:
+Compared are token ids, of the prompts, of fifty texts and of added tokens; greedy ids; and
+log-probabilities of the answers' tokens, since greedy ids alone miss many a wrong tensor:
 
     limit = max(1e-4, 4·noise), in f32 at most 5e-3
     noise = max |log p − log p without rounding of inputs, in float64|
@@ -33,10 +33,10 @@ from lora_magic.base.device import short_name
 from lora_magic.base.prompt import PromptForm
 from lora_magic.base.tokens import token_ids
 from lora_magic.errors import ExportError
-from lora_magic.export.check import refuse_other_tokens
+from lora_magic.export.check import cut, first_other, largest, refuse_other_tokens
 from lora_magic.export.job import Job, Options
 from lora_magic.export.process import ReadBack, read_back
-from lora_magic.export.receipt import Check, PromptCheck
+from lora_magic.export.receipt import LOG_PROBABILITIES, Check, PromptCheck
 from lora_magic.export.reference import Reference, answered, replayed
 from lora_magic.export.weights import folded
 from lora_magic.numbers import figures, size
@@ -66,8 +66,6 @@ _TOP = 20
 #: Tokens of the long text at most, and of its answer.
 _LONG, _LONG_ANSWER = 400, 4
 
-MEASURE = "log-probabilities"
-
 #: An error of llama.cpp's log: time, level, function, and what it says.
 _ERROR = re.compile(r"^\S+ E (?:\w+ +)?[^:]+: (?:error loading model: )?(.*)$", re.MULTILINE)
 _CRASH = re.compile(r"^.*(?:GGML_ASSERT|what\(\):).*$", re.MULTILINE)
@@ -90,7 +88,7 @@ def check(job: Job, folder: Path, notebook: Reference) -> Check:
     Raises `ExportError` with the first thing that differs, or with llama.cpp's reason if it cannot
     read the file.
     """
-    begin = time.perf_counter()
+    began = time.perf_counter()
     form, tokenizer = job.form, job.base.needs_tokenizer()
     if form is None:
         raise ExportError("--to gguf: llama.cpp reads no classifier; type: --to merged")
@@ -98,7 +96,7 @@ def check(job: Job, folder: Path, notebook: Reference) -> Check:
     probes = vocabulary_of(job).comparable(all_texts)
     asked = _with_long(job, notebook)
     with tempfile.TemporaryDirectory(prefix="lora_magic-") as room:
-        found = _read(_request(job, form, folder, Path(room), asked, probes), folder)
+        found = _read(_request(job, form, folder, Path(room), asked, probes))
     count = len(notebook.prompts)
     # The long text is made of the short ones, by which an error is easier to see.
     refuse_other_tokens(notebook, replace(found, inputs=found.inputs[:count]))
@@ -113,17 +111,24 @@ def check(job: Job, folder: Path, notebook: Reference) -> Check:
     if not mean <= expected.mean:
         raise ExportError(
             f"{found.reader} reads what was written otherwise than it is here: for all prompts, "
-            f"the root mean square of differences of {MEASURE} is {figures(mean)}, expected at "
-            f"most {figures(expected.mean)}; nothing was kept."
+            f"the root mean square of differences of {LOG_PROBABILITIES} is {figures(mean)}, "
+            f"expected at most {figures(expected.mean)}; nothing was kept."
         )
-    worst = _largest(torch.cat(apart))
+    worst = largest(torch.cat(apart))
     notes = (
         f"{len(probes)} of {len(all_texts)} texts were compared, and have the same token ids",
         *(f"a text of {len(row)} tokens was compared too" for row in asked.inputs[count:]),
         *_notes(job, form, asked, found),
     )
-    seconds = time.perf_counter() - begin
-    return Check(found.reader, MEASURE, tuple(rows[:count]), worst, expected.limit, notes, seconds)
+    return Check(
+        reader=found.reader,
+        measure=LOG_PROBABILITIES,
+        prompts=tuple(rows[:count]),
+        worst=worst,
+        limit=expected.limit,
+        notes=notes,
+        seconds=time.perf_counter() - began,
+    )
 
 
 def _added(tokenizer: Any) -> list[str]:
@@ -218,7 +223,7 @@ def _texts_of(job: Job, form: PromptForm, prompt: str) -> dict[str, Any]:
     }
 
 
-def _read(request: Mapping[str, Any], folder: Path) -> ReadBack:
+def _read(request: Mapping[str, Any]) -> ReadBack:
     """The reader's answer; an error has llama.cpp's own reason."""
     what = Path(str(request.get("adapter") or request["model"])).name
     try:
@@ -267,7 +272,7 @@ def _expected(job: Job, notebook: Reference) -> _Expected:
             for one, other, answer in zip(*both, notebook.answers, strict=True)
         ]
     )
-    limit = max(LIMIT, _NOISES * _largest(noise))
+    limit = max(LIMIT, _NOISES * largest(noise))
     if quantise == "f32":
         limit = min(limit, max(LIMIT, _MOST))
     return _Expected(both[0], limit, max(LIMIT, _MEAN_NOISES * _mean(noise)))
@@ -277,20 +282,17 @@ def _row(
     job: Job, notebook: Reference, expected: _Expected, found: ReadBack, place: int
 ) -> tuple[PromptCheck, Tensor]:
     """One prompt's row, and how far its tokens are from what is expected."""
-    prompt, answer, given = (
-        _cut(notebook.prompts[place]),
-        notebook.answers[place],
-        found.answers[place],
-    )
+    prompt = cut(notebook.prompts[place])
+    answer, given = notebook.answers[place], found.answers[place]
     wanted = expected.scores[place]
     read = _scored(found.facts["scores"][place], answer)
     apart = (_own(wanted, answer) - read).abs()
-    off = _largest(apart)
+    off = largest(apart)
     if not off <= expected.limit:
         raise ExportError(
             f"{found.reader} reads what was written otherwise than it is here: for {prompt}, token "
-            f"{int(apart.argmax()) + 1}, {MEASURE} are {figures(off)} apart, expected at most "
-            f"{figures(expected.limit)}; nothing was kept."
+            f"{int(apart.argmax()) + 1}, {LOG_PROBABILITIES} are {figures(off)} apart, expected at "
+            f"most {figures(expected.limit)}; nothing was kept."
         )
     if (wrong := _wrong(wanted, given, expected.limit)) is not None:
         raise ExportError(
@@ -298,11 +300,10 @@ def _row(
             f"expected {int(wanted[wrong].argmax())}); nothing was kept."
         )
     here = notebook.logits[place].double().log_softmax(-1)
-    difference = _largest(_own(here, answer) - read)
-    at = next((n for n, (a, b) in enumerate(zip(answer, given, strict=True)) if a != b), None)
+    difference = largest(_own(here, answer) - read)
+    at = first_other(answer, given)
     why = _why(job) if at is not None or difference > LIMIT else ""
-    first = None if at is None else at + 1
-    row = PromptCheck(notebook.prompts[place], len(answer), at is None, difference, first, why)
+    row = PromptCheck(notebook.prompts[place], len(answer), at is None, difference, at, why)
     return row, apart
 
 
@@ -312,9 +313,9 @@ def _own(scores: Tensor, answer: Sequence[int]) -> Tensor:
 
 
 def _scored(rows: Sequence[Sequence[tuple[int, float]]], answer: Sequence[int]) -> Tensor:
-    """[T], what llama.cpp gives the answer's tokens; to one out of its likeliest, the last of them.
+    """[T], the log-probabilities that llama.cpp gives the answer's tokens.
 
-    It is less likely than these.
+    A token that is not among the likeliest gets the last one's, which is an upper bound.
     """
     return torch.tensor(
         [dict(row).get(token, row[-1][1]) for row, token in zip(rows, answer, strict=True)],
@@ -351,7 +352,7 @@ def _notes(job: Job, form: PromptForm, notebook: Reference, found: ReadBack) -> 
         if chat is not None and chat != list(ids):
             why = chat if isinstance(chat, str) else "the template gives other tokens"
             notes.append(
-                f"llama.cpp's chat endpoint does not read {_cut(prompt)} as it is read here "
+                f"llama.cpp's chat endpoint does not read {cut(prompt)} as it is read here "
                 f"({why}): send the prompt as text to /completion"
             )
             break
@@ -368,11 +369,6 @@ def _notes(job: Job, form: PromptForm, notebook: Reference, found: ReadBack) -> 
     return tuple(notes)
 
 
-def _largest(values: Tensor) -> float:
-    """The largest absolute value; NaN if one is."""
-    return float(values.abs().max()) if values.numel() else 0.0
-
-
 def _mean(values: Tensor) -> float:
     """The root of the mean square."""
     return float(values.square().mean().sqrt()) if values.numel() else 0.0
@@ -380,8 +376,3 @@ def _mean(values: Tensor) -> float:
 
 def _some(ids: Sequence[int]) -> str:
     return " ".join(map(str, ids[:8])) + (" …" if len(ids) > 8 else "")
-
-
-def _cut(prompt: str) -> str:
-    flat = " ".join(prompt.split())
-    return repr(flat if len(flat) <= 40 else flat[:39] + "…")

@@ -139,7 +139,7 @@ def _template(tokenizer: Any, form: PromptForm) -> str | None:
 
 def around_of(tokenizer: Any) -> Around | None:
     """The fixed texts of a chat template; None if it is not made of such."""
-    asked, said = [_turn("user", f"{_ASKED}{n}") for n in range(3)], []
+    asked = [_turn("user", f"{_ASKED}{n}") for n in range(3)]
     said = [_turn("assistant", f"{_SAID}{n}") for n in range(2)]
     chat = [asked[0], said[0], asked[1], said[1], asked[2]]
     try:

@@ -64,14 +64,12 @@ _MOST = 100
 #: What is written around a special token: nothing, spaces, and letters.
 _AROUND = ("a{}b", " {} ", "{}{}\n{} The")
 
-COUNT = len(_PLAIN) + len(_AROUND)
-
 #: A text of some hundred tokens, in which positions matter that short prompts lack.
 LONG = " ".join([text.strip() for text in _PLAIN if text.isascii() and text.strip()] * 2)
 
 
 def texts(specials: Sequence[str]) -> tuple[str, ...]:
-    """The texts, `COUNT` of them; three hold special tokens, or none if there are none."""
+    """The fifty texts; the last three hold special tokens, if there are any."""
     named = list(specials) or [""]
     around = (
         one.format(*(named[(place + n) % len(named)] for n in range(3)))

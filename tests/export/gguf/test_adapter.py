@@ -81,7 +81,7 @@ def test_what_llama_cpp_cannot_add_is_refused_with_another_way(session: Session)
 
 
 def test_a_rank_below_the_adapters_and_a_base_alone_are_refused(session: Session) -> None:
-    with pytest.raises(ExportError, match="--rank 2 is below the adapter's own rank 4"):
+    with pytest.raises(ExportError, match="--rank 2: the largest rank here is 4"):
         Gguf().refuse(job(session, adapter_only=True, rank=2))
     with pytest.raises(ExportError, match="base has no adapter"):
         Gguf().refuse(job(session, "base", adapter_only=True))
