@@ -8,6 +8,7 @@ the record that the notebook shows. Knows an export and its folder; knows no ses
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -41,11 +42,16 @@ def write(
 ) -> None:
     """Write lora_magic.json and README.md into a folder that has all of its other files.
 
-    `check` is None for an export that was not read back. `commands` may name the folder.
+    `check` is None for an export that was not read back. `commands` may name the folder, or one
+    beside it.
     """
     values = _without_paths(fields_of(job, check, notes), job.base)
     values[EXPORT] |= entry(job.format, job.name, folder)
-    typed = [(what, line.replace(str(folder), FOLDER)) for what, line in commands]
+    # While it is written, the folder is in a temporary one; a base's export will be beside it.
+    typed = [
+        (what, line.replace(str(folder), FOLDER).replace(f"{folder.parent}{os.sep}", ""))
+        for what, line in commands
+    ]
     base = hub_id_of(job.base)
     known = hub.license_of(job.base.source) if job.base.source and not is_demo(job.base) else {}
     page = page_of(values, base, known, _without_paths(typed, job.base))

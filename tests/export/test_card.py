@@ -201,6 +201,13 @@ def test_commands_name_no_folder_of_this_computer(job: Job, tmp_path: Path) -> N
     assert "Serve it:\n\n```\nvllm serve org/base --lora-modules pirate=FOLDER/model\n```" in page
 
 
+def test_commands_name_a_base_beside_it_by_its_last_part(job: Job, tmp_path: Path) -> None:
+    base = f"{tmp_path}/base-merged"
+    line = ("serve it", f"vllm serve {base} --lora-modules pirate={tmp_path}/new")
+    _, page = written(job, tmp_path / "new", commands=[line])
+    assert "\nvllm serve base-merged --lora-modules pirate=FOLDER\n" in page
+
+
 # What it never says
 
 
