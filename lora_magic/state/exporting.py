@@ -88,7 +88,9 @@ def export(
         if notebook is not None:
             say("reading it back in another process …")
             checks.append(form.check(job, new, notebook))
-        card.write(job, new, checks[0] if checks else None, notes, form.commands(job, new))
+        # The page may be published, and the first prompt can be a row of the training data.
+        commands = form.commands(dataclasses.replace(job, prompts=("PROMPT",)), new)
+        card.write(job, new, checks[0] if checks else None, notes, commands)
 
     folder.written(where, replace, needed, command, write)
     made = Export(
