@@ -38,9 +38,19 @@ def bundle(made: Export) -> dict[str, object]:
         table=_prompts(made.check) if made.check else None,
         more="Files and prompts" if made.check else "Files",
     )
-    lines = [one_line(made.line), *(f"  {one_line(note)}" for note in notes)]
+    lines = [one_line(made.line), *_differing(made.check), *(f"  {one_line(n)}" for n in notes)]
     lines += [f"  {one_line(what)}: {one_line(command)}" for what, command in made.commands]
     return {**found, "text/plain": "\n".join(lines)}
+
+
+def _differing(check: Check | None) -> list[str]:
+    """A line of plain text for each prompt that was answered otherwise; HTML has the table."""
+    return [
+        f"  not the same{f' from token {one.differs_at}' if one.differs_at else ''}: "
+        f"{shortened(one_line(one.prompt), _PROMPT)}"
+        for one in (check.prompts if check else ())
+        if not one.same
+    ]
 
 
 def _of_check(check: Check | None) -> list[tuple[str, str]]:

@@ -108,7 +108,7 @@ def test_a_row_in_a_common_pass_has_the_loss_of_a_row_alone(use: Any, architectu
         perturb(session, name, 0.3, seed=rank)
     found = evaluate(session, "a,b")
     for name in ("base", "a", "b"):
-        assert losses(found, name) == pytest.approx(alone(session, name), abs=1e-5)
+        assert losses(found, name) == pytest.approx(alone(session, name), rel=1e-5)
     assert len({round(one, 3) for name in found.adapters for one in losses(found, name)}) > 15
 
 
@@ -134,7 +134,7 @@ def test_adapters_that_cannot_be_stacked_have_the_same_losses(use: Any, method: 
     found = evaluate(session, "plain,other")
     assert session.verify()
     for name in ("base", "plain", "other"):
-        assert losses(found, name) == pytest.approx(alone(session, name), abs=1e-5)
+        assert losses(found, name) == pytest.approx(alone(session, name), rel=1e-5)
 
 
 def test_the_loss_is_that_of_plain_peft_in_another_process(
@@ -157,11 +157,11 @@ def test_the_loss_is_that_of_plain_peft_in_another_process(
         command = [sys.executable, "-c", BY_PEFT, base, folder, json.dumps(rows)]
         told = subprocess.run(command, capture_output=True, text=True, check=True)
         expected = json.loads(told.stdout)
-        assert losses(found, name) == pytest.approx([n / t for n, t in expected], abs=1e-5)
+        assert losses(found, name) == pytest.approx([n / t for n, t in expected], rel=1e-5)
         mean = found.mean(name, "loss")
         assert mean is not None
         total = sum(n for n, _ in expected) / sum(t for _, t in expected)
-        assert mean.value == pytest.approx(total, abs=1e-5)
+        assert mean.value == pytest.approx(total, rel=1e-5)
     session.reset()
 
 
@@ -188,7 +188,7 @@ def test_it_is_the_held_out_loss_of_a_classifiers_run(use: Any) -> None:
     run: Any = session.train("a", every[:2], steps=4, lr=0.01, eval=rows)
     found = session.evaluate("a", rows)
     means = {mean.metric: mean.value for mean in found.means if mean.adapter == "a"}
-    assert means["loss"] == pytest.approx(run.held_out_after, abs=1e-5)
+    assert means["loss"] == pytest.approx(run.held_out_after, rel=1e-5)
     assert means["accuracy"] == run.accuracy_after.overall
 
 
@@ -209,7 +209,7 @@ def test_memory_that_runs_out_halves_the_batch_and_changes_no_loss(
         return real(examples, pad)
 
     monkeypatch.setattr(measuring, "collate", short)
-    assert losses(evaluate(session, "a"), "a") == pytest.approx(expected, abs=1e-5)
+    assert losses(evaluate(session, "a"), "a") == pytest.approx(expected, rel=1e-5)
     assert max(sizes) == 12  # six rows under two variants
     assert set(sizes) - {12} <= {2, 4, 6}
 
@@ -222,7 +222,7 @@ def test_one_row_that_all_variants_together_cannot_hold_goes_variant_by_variant(
     perturb(session, "a", 0.3)
     expected = losses(evaluate(session, "a"), "a")
     monkeypatch.setattr(measuring, "_LOGITS", 1)
-    assert losses(evaluate(session, "a"), "a") == pytest.approx(expected, abs=1e-5)
+    assert losses(evaluate(session, "a"), "a") == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("keeps", ["ignored", "refused", "absent"])
@@ -277,7 +277,7 @@ def test_of_a_conversation_every_answer_counts(use: Any) -> None:
             nats += float(session.model(input_ids=ids, labels=labels).loss) * count
             tokens += count
     assert row.tokens == (tokens, tokens)
-    assert row.values["loss"][1] == pytest.approx(nats / tokens, abs=1e-5)
+    assert row.values["loss"][1] == pytest.approx(nats / tokens, rel=1e-5)
 
 
 def test_of_preferences_the_chosen_answer_is_measured(use: Any) -> None:
@@ -285,7 +285,7 @@ def test_of_preferences_the_chosen_answer_is_measured(use: Any) -> None:
     session.attach("a", rank=2)
     rows = [{"prompt": p, "chosen": c, "rejected": "No."} for p, c in ROWS[:3]]
     found = evaluate(session, "a", rows)
-    assert losses(found, "a") == pytest.approx(alone(session, "a", ROWS[:3]), abs=1e-5)
+    assert losses(found, "a") == pytest.approx(alone(session, "a", ROWS[:3]), rel=1e-5)
     assert "preferences: the chosen answer is the reference" in found.notes
     assert found.data_hash == evaluate(session, "a", ROWS[:3]).data_hash
 
@@ -310,15 +310,15 @@ def test_merged_and_several_active_adapters_have_the_losses_of_their_model(use: 
     found = evaluate(session)
     assert found.adapters == ("base", "a", "b", "a=0.5,b=0.5")
     mixed = losses(found, "a=0.5,b=0.5")
-    assert mixed == pytest.approx(alone(session, "a=0.5,b=0.5"), abs=1e-5)
+    assert mixed == pytest.approx(alone(session, "a=0.5,b=0.5"), rel=1e-5)
     single = losses(found, "a")
     session.swap("a")
     session.merge("a")
     merged = evaluate(session, "a,b")
-    assert losses(merged, "a") == pytest.approx(alone(session, "a"), abs=1e-5)
+    assert losses(merged, "a") == pytest.approx(alone(session, "a"), rel=1e-5)
     assert losses(merged, "a") == pytest.approx(single, abs=1e-3)
-    assert losses(merged, "base") == pytest.approx(losses(found, "base"), abs=1e-5)
-    assert losses(merged, "b") == pytest.approx(losses(found, "b"), abs=1e-5)
+    assert losses(merged, "base") == pytest.approx(losses(found, "base"), rel=1e-5)
+    assert losses(merged, "b") == pytest.approx(losses(found, "b"), rel=1e-5)
     assert session.merged == "a"
     session.unmerge()
     assert session.verify()

@@ -61,6 +61,15 @@ def test_the_active_adapter_goes_to_the_home_folder(session: Session) -> None:
     assert merged(session, "base").folder == Path(".lora_magic/exports/base-merged")
 
 
+def test_no_prompt_is_on_the_page(session: Session, tmp_path: Path) -> None:
+    folder, prompts = tmp_path / "served", ["A secret of mine?"]
+    made = session.export("one", folder, to="vllm", prompts=prompts, unchecked=True)
+    assert prompts[0] in dict(made.commands)["ask it"]
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    assert "secret" not in page
+    assert "PROMPT" in page
+
+
 def test_the_receipt_is_in_the_ledger_and_no_prompt_is(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:

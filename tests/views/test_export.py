@@ -30,10 +30,9 @@ LINE = (
 
 def test_a_terminal_gets_the_line_the_notes_and_the_commands() -> None:
     found = MADE._repr_mimebundle_()
-    assert (
-        found["text/plain"]
-        == f"{LINE}\n  a note\n  a note of the reader\n  load it here: %lora load out"
-    )
+    shown = ["not the same from token 2: How?", "a note", "a note of the reader"]
+    shown.append("load it here: %lora load out")
+    assert found["text/plain"] == "\n  ".join([LINE, *shown])
     assert MADE.line == repr(MADE) == LINE
     assert repr(CHECK) == CHECK.line
 

@@ -70,8 +70,8 @@ def refuse(job: Job) -> None:
         original = job.slots.original(path)
         if low_rank_of(layer) is None:
             raise ExportError(
-                f"--adapter-only: {job.name} ({METHODS[job.attached.spec.method].title}) is not a "
-                f"plain low-rank update in {path or 'the model'}, and llama.cpp adds nothing else; "
+                f"--adapter-only: {job.name} ({job.attached.spec.line}) is not a plain low-rank "
+                f"update in {path or 'the model'}, and llama.cpp adds nothing else; "
                 f"{_instead(job, job.attached)}"
             )
         if not isinstance(original, nn.Linear):
@@ -186,7 +186,8 @@ def _instead(job: Job, attached: LiveAdapter) -> str:
     """What to type for an adapter that llama.cpp cannot add."""
     if METHODS[attached.spec.method].not_merged:
         return f"keep it for transformers: %lora save {job.name}"
-    return f"omit --adapter-only for a merged file, or type: %lora compress {job.name}"
+    near = f"%lora compress {job.name} --rank {attached.spec.rank or 8}"
+    return f"omit --adapter-only for a merged file, or type: {near}"
 
 
 def _base(job: Job) -> Job:

@@ -15,6 +15,7 @@ import torch
 from gguf import GGMLQuantizationType as Kind
 
 from lora_magic.errors import ExportError
+from lora_magic.numbers import figures
 
 _KINDS = {"f32": Kind.F32, "f16": Kind.F16, "q8_0": Kind.Q8_0}
 _FILE_TYPES = {
@@ -101,8 +102,8 @@ class Rounding:
             if not self.rounded:
                 return ("f16 holds every weight exactly",)
             return (
-                f"f16 rounds {self.rounded:,} of {self.weights:,} weights, by {self.largest:.1e} "
-                "at most",
+                f"f16 rounds {self.rounded:,} of {self.weights:,} weights, by "
+                f"{figures(self.largest, 2)} at most",
             )
         if not self.kept:
             return ()

@@ -68,7 +68,10 @@ def test_a_larger_rank_pads_with_zeros(session: Session, tmp_path: Path) -> None
 
 def test_what_llama_cpp_cannot_add_is_refused_with_another_way(session: Session) -> None:
     refusals: dict[str, tuple[dict[str, Any], str]] = {
-        "dora": ({"dora": True}, "LoRA.* is not a plain low-rank update.*%lora compress dora"),
+        "dora": (
+            {"dora": True},
+            r"\(dora.* is not a plain low-rank update.*compress dora --rank \d",
+        ),
         "full": ({"method": "full"}, "not a plain low-rank update.*omit --adapter-only"),
         "virtual": ({"method": "prompt"}, "%lora save virtual"),
         "words": ({"targets": "embed_tokens"}, "of type Embedding.*omit --adapter-only"),
