@@ -37,8 +37,8 @@ def bundle(script: Script) -> dict[str, object]:
         label="Script",
     )
     first = [shortened(part, _WIDTH) for part in shown.splitlines()[:_LINES]]
-    rest = script.lines - len(first)
-    first += [f"… {rest} more lines"] if rest > 0 else []
+    if script.lines > len(first):
+        first.append(f"… and the rest of {script.lines} lines")
     return {
         "text/plain": "\n".join([line, f"  run it: {one_line(script.command)}", "", *first]),
         "text/html": str(page),
