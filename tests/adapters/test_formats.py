@@ -553,7 +553,8 @@ def test_a_classifier_of_plain_peft_opens_with_its_logits(kind: str, tmp_path: P
     session = Session()
     session.load(folder, task="classification")
     session.open(tmp_path / "theirs", "one")
-    assert torch.equal(logits(session), logits_of(wrapper))
+    # Some CPUs sum in another order where a weight begins at another address, in a copy too.
+    torch.testing.assert_close(logits(session), logits_of(wrapper), rtol=1e-6, atol=1e-6)
 
 
 def test_a_head_whose_parts_are_listed_one_by_one_still_opens(tmp_path: Path) -> None:
