@@ -484,12 +484,12 @@ def test_a_file_without_its_scale_is_refused_and_leaves_nothing(
     read_here(monkeypatch)
     session.attach("one", rank=4, alpha=32)
     perturb(session, "one", 0.3)
-    padded = plain_lora._padded
+    padded = plain_lora.padded
 
     def unscaled(update: LowRank, rank: int) -> tuple[Tensor, Tensor]:
         return padded(LowRank(update.down, update.up, 1.0), rank)
 
-    monkeypatch.setattr(plain_lora, "_padded", unscaled)
+    monkeypatch.setattr(plain_lora, "padded", unscaled)
     with pytest.raises(ExportError, match="reads what was written otherwise"):
         session.export("one", to="peft", prompts=["What does a fox eat?"])
     assert not list(Path(".lora_magic").rglob("adapter_*"))
