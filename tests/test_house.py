@@ -85,7 +85,7 @@ FACTORY = "demo/factory/"
 ROOT, ALL, WITHOUT_DEMO = "lora_magic", "all", "all but demo"
 CEILINGS = {
     "magics": 3415,
-    "state": 8619,
+    "state": 8630,
     "training": 4135,
     "data": 1706,
     "evaluation": 1500,
@@ -99,8 +99,8 @@ CEILINGS = {
     "views": 5170,
     ROOT: 626,
     "demo": 4504,
-    WITHOUT_DEMO: 46153,
-    ALL: 50657,
+    WITHOUT_DEMO: 46164,
+    ALL: 50668,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.

@@ -53,7 +53,7 @@ def compared(
     why: str = "",
     notes: tuple[str, ...] = (),
 ) -> Check:
-    """The check of an export; raises `ExportError` if the reader answers otherwise than expected.
+    """The check of an export; raises `ExportError` for other answers than expected.
 
     `expected` has the logits of the notebook's answers (`reference.replayed`); `found.logits` are
     those of the same answers, and `found.answers` the reader's own greedy ones. `why` says what
@@ -74,7 +74,7 @@ def compared(
         off = largest(wanted - read)
         if not off <= limit:
             raise ExportError(
-                f"{found.reader} reads what was written otherwise than it is here: {measure} for "
+                f"{found.reader} differs from this notebook: {measure} for "
                 f"{cut(prompt)} are {figures(off)} apart, expected at most {figures(limit)}; "
                 "nothing was kept."
             )

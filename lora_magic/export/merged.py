@@ -107,7 +107,7 @@ class Merged:
         )
         if not _rounds(job) and check.difference > _SUMS * check.limit:
             raise ExportError(
-                f"{job.name} merged answers otherwise than unmerged: {check.measure} are "
+                f"{job.name} answers differently merged and unmerged: {check.measure} are "
                 f"{figures(check.difference)} apart, expected at most "
                 f"{figures(_SUMS * check.limit)}; nothing was kept."
             )
@@ -147,7 +147,7 @@ def refuse_other_tensors(
     other += [name for name in found if name not in expected]
     if other:
         raise ExportError(
-            f"{reader} loads {len(other)} of {len(expected)} tensors otherwise than they are here "
+            f"{reader} loads {len(other)} of {len(expected)} tensors with other values than here "
             f"({listed(other, 3)}); nothing was kept."
         )
 
@@ -161,7 +161,7 @@ def _refuse_other_settings(job: Job, found: ReadBack) -> None:
     other = sorted(name for name in {*here, *there} - _UNSAID if here.get(name) != there.get(name))
     if other:
         raise ExportError(
-            f"{found.reader} reads other settings of generate than they are here "
+            f"{found.reader} reads other settings of generate than this notebook's "
             f"({listed(other, 3)}); nothing was kept."
         )
 

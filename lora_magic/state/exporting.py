@@ -19,7 +19,7 @@ from lora_magic.base import DEMO
 from lora_magic.base.model import BaseModel
 from lora_magic.errors import ExportError, LoraMagicError, PromptError
 from lora_magic.export import card, folder, formats, push, weights
-from lora_magic.export.job import Job, Options
+from lora_magic.export.job import Format, Job, Options
 from lora_magic.export.receipt import Check, Export
 from lora_magic.export.reference import Reference, answered
 from lora_magic.numbers import size
@@ -75,38 +75,55 @@ def export(
         folder.refuse_used(where, replace, command)
         folder.refuse_full(where, needed, command)
     _refuse_memory(job, needed if kind.merges and not options.adapter_only else None, not unchecked)
-    notebook = None
-    if not unchecked:
-        say(f"answering {len(job.prompts)} prompts here …")
-        context = queries.usable_context(state, [job.name])
-        notebook = answered(job.base, job.slots, job.modules, job.form, job.prompts, context)
-        _refuse_broken(job, notebook)
+    notebook = None if unchecked else _notebook(state, job)
+    made = _written(job, form, where, needed, notebook, command, replace)
+    made = dataclasses.replace(made, seconds=time.perf_counter() - began)
+    if planned is None:
+        return made
+    say("pushing it …")
+    return dataclasses.replace(made, pushed=push.upload(planned, where, replace))
+
+
+def _notebook(state: SessionState, job: Job) -> Reference:
+    """The session's own answers to the job's prompts."""
+    job.say(f"answering {len(job.prompts)} prompts here …")
+    context = queries.usable_context(state, [job.name])
+    found = answered(job.base, job.slots, job.modules, job.form, job.prompts, context)
+    _refuse_broken(job, found)
+    return found
+
+
+def _written(
+    job: Job,
+    form: Format,
+    where: Path,
+    needed: int,
+    notebook: Reference | None,
+    command: str,
+    replace: bool,
+) -> Export:
+    """Write the folder, read it back against the notebook's answers, keep it: all or nothing."""
     checks: list[Check] = []
     notes: list[str] = []
 
     def write(new: Path) -> None:
-        say(f"writing {job.name} as {to}, {size(needed)} …")
+        job.say(f"writing {job.name} as {job.format}, {size(needed)} …")
         notes.extend(form.write(job, new))
         if notebook is not None:
-            say("reading it back in another process …")
+            job.say("reading it back in another process …")
             checks.append(form.check(job, new, notebook))
         card.write(job, new, checks[0] if checks else None, notes, card.commands(form, job))
 
     folder.written(where, replace, needed, command, write)
-    made = Export(
+    return Export(
         name=job.name,
-        format=to,
+        format=job.format,
         folder=where,
         files=folder.files_of(where),
         check=checks[0] if checks else None,
         notes=tuple(notes),
         commands=form.commands(job, where),
-        seconds=time.perf_counter() - began,
     )
-    if planned is None:
-        return made
-    say("pushing it …")
-    return dataclasses.replace(made, pushed=push.upload(planned, where, replace))
 
 
 def _job(

@@ -541,7 +541,7 @@ class Session:
         True, or a function that is asked with the upload. `watch` gets a line for each step.
 
         Raises `ExportError` for what cannot be written in this format, a folder with other files, a
-        disk or memory that is too small, and for an export that is read otherwise than expected:
+        disk or memory that is too small, and for an export that is not read as expected:
         then nothing is left behind. `CommandError` for an unknown format, `PromptError` for a
         prompt that does not fit the context.
         """

@@ -490,7 +490,7 @@ def test_a_file_without_its_scale_is_refused_and_leaves_nothing(
         return padded(LowRank(update.down, update.up, 1.0), rank)
 
     monkeypatch.setattr(plain_lora, "padded", unscaled)
-    with pytest.raises(ExportError, match="reads what was written otherwise"):
+    with pytest.raises(ExportError, match="differs from this notebook"):
         session.export("one", to="peft", prompts=["What does a fox eat?"])
     assert not list(Path(".lora_magic").rglob("adapter_*"))
     assert session.verify()

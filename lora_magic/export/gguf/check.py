@@ -110,7 +110,7 @@ def check(job: Job, folder: Path, notebook: Reference) -> Check:
     mean = _mean(torch.cat(apart))
     if not mean <= expected.mean:
         raise ExportError(
-            f"{found.reader} reads what was written otherwise than it is here: for all prompts, "
+            f"{found.reader} differs from this notebook: for all prompts, "
             f"the root mean square of differences of {LOG_PROBABILITIES} is {figures(mean)}, "
             f"expected at most {figures(expected.mean)}; nothing was kept."
         )
@@ -290,7 +290,7 @@ def _row(
     off = largest(apart)
     if not off <= expected.limit:
         raise ExportError(
-            f"{found.reader} reads what was written otherwise than it is here: for {prompt}, token "
+            f"{found.reader} differs from this notebook: for {prompt}, token "
             f"{int(apart.argmax()) + 1}, {LOG_PROBABILITIES} are {figures(off)} apart, expected at "
             f"most {figures(expected.limit)}; nothing was kept."
         )

@@ -131,7 +131,7 @@ def other_shape(patch: Patch) -> None:
     )
 
 
-OTHERWISE = "reads what was written otherwise than it is here: for '"
+OTHERWISE = "differs from this notebook: for '"
 
 
 @pytest.mark.parametrize(
