@@ -8,6 +8,7 @@
     │   └── TrainingStopped a run that the user stopped; the adapter keeps what it learned
     ├── PromptError         a prompt that is empty or longer than the context
     ├── ExportError         what cannot be exported, or was read back and differs
+    ├── WorkerError         other processes or machines that cannot be started, reached or kept
     ├── StateError          a verb that the session's state does not allow (swap while merged)
     ├── CommandError        an unknown verb or an invalid flag
     └── Interrupted         a verb that the user interrupted: undone, unless it had finished
@@ -64,6 +65,10 @@ class PromptError(LoraMagicError):
 
 class ExportError(LoraMagicError):
     """An adapter cannot be exported so, or what was written does not answer as it did here."""
+
+
+class WorkerError(LoraMagicError):
+    """Worker processes, or a cluster, cannot be started or reached, or one of them was lost."""
 
 
 class StateError(LoraMagicError):

@@ -225,7 +225,9 @@ def test_an_engine_that_is_missing_or_dies_is_one_line(
     instead = tmp_path / "libraries"
     instead.mkdir()
     (instead / "xllamacpp.py").write_text(library)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(instead), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(instead), os.environ.get("PYTHONPATH", "")])
+    )
     with pytest.raises(ExportError, match=named) as error:
         checked(one, tmp_path)
     assert "\n" not in str(error.value)

@@ -1,0 +1,59 @@
+"""The workers that share one run: which of them this process is, and how they agree.
+
+A run alone and a run of several take the same steps: every worker knows all examples and the whole
+plan, computes its share of each step's examples, and adds its gradients to those of the others.
+Knows tensors and numbers; knows no engine, no model and no step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+class World(Protocol):
+    """What a run asks of the other workers. All of them must ask the same, in the same order."""
+
+    #: This worker's number, from 0; worker 0 reports and writes checkpoints.
+    rank: int
+    #: How many workers there are.
+    size: int
+
+    def add(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its sum over the workers, in place, the same bits everywhere."""
+
+    def sums(self, values: Sequence[float]) -> list[float]:
+        """The sum of each number over the workers, in float64."""
+
+    def first(self, values: Sequence[float]) -> list[float]:
+        """Worker 0's numbers, in float64."""
+
+
+class Alone(World):
+    """A run in one process."""
+
+    rank, size = 0, 1
+
+    def add(self, tensors: Sequence[Tensor]) -> None:
+        """Nothing to add."""
+
+    def sums(self, values: Sequence[float]) -> list[float]:
+        """The numbers."""
+        return list(values)
+
+    def first(self, values: Sequence[float]) -> list[float]:
+        """The numbers."""
+        return list(values)
+
+
+def share(items: Sequence[T], world: World) -> Sequence[T]:
+    """This worker's part of the items: contiguous parts of about equal size, in order.
+
+    The first workers have the larger parts, so worker 0 has an item if there is one.
+    """
+    cuts = [-(-len(items) * rank // world.size) for rank in (world.rank, world.rank + 1)]
+    return items[cuts[0] : cuts[1]]
