@@ -73,7 +73,8 @@ class Joined(World):
         sizes = [piece.numel() for piece in bucket]
         flat = torch.empty(sum(sizes), dtype=dtype, device=self._device)
         parts = [
-            part.view(piece.shape) for part, piece in zip(flat.split(sizes), bucket, strict=True)
+            part.view(piece.shape)
+            for part, piece in zip(torch.split(flat, sizes), bucket, strict=True)
         ]
         for part, piece in zip(parts, bucket, strict=True):
             part.copy_(piece)
@@ -93,7 +94,7 @@ def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
     bucket: list[Tensor] = []
     count = 0
     for tensor in tensors:
-        rows = torch.atleast_1d(tensor)
+        rows = tensor if tensor.dim() else tensor[None]
         # Views whatever the strides are, so that the sum is written into the tensor.
         for piece in rows.split(max(1, BUCKET * len(rows) // max(1, rows.numel()))):
             if bucket and count + piece.numel() > BUCKET:
