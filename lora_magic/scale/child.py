@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from lora_magic.errors import LoraMagicError, WorkerError, sentence
 
-from .process import ERROR, EVENT, RESULT, STOP, read, write
+from .process import ERROR, EVENT, RESULT, STOP, WORK, packed, read, write
 from .work import Seat, Work
 
 #: Does a request; the event is set when the person asks to stop, and the function sends an event.
@@ -46,7 +46,7 @@ def serve(act: Act, prefix: str = "") -> None:
     lock = threading.Lock()
 
     def send(kind: str, value: object) -> None:
-        frame = pickle.dumps((kind, value))
+        frame = packed((kind, value), f"the {kind} of the work")
         with lock:
             write(replies, frame)
 
@@ -77,15 +77,15 @@ def _read(request: bytes) -> Any:
         return pickle.loads(request)
     except Exception as error:  # noqa: BLE001  # any object's own error
         # Such as of a class or a function that was defined in a cell.
-        why = f"the work cannot be sent to the workers: {sentence(error)}"
-        raise WorkerError(why) from None
+        raise WorkerError(f"{WORK} cannot be sent: {sentence(error)}") from None
 
 
 def _told(error: BaseException, prefix: str) -> tuple[type[LoraMagicError], str]:
     """The class and the message that the kernel raises."""
     if isinstance(error, LoraMagicError):
         return type(error), f"{prefix}{error}"
-    return WorkerError, f"{prefix}{type(error).__name__}: {sentence(error)}"
+    name, why = type(error).__name__, sentence(error)
+    return WorkerError, f"{prefix}{name}" if why == name else f"{prefix}{name}: {why}"
 
 
 def _worked(

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, distributed
 
 from lora_magic.base.restore import entries, restoring
+from lora_magic.errors import sentence
 from lora_magic.training.world import World
 
 from .process import PeerLostError
@@ -70,17 +71,13 @@ class Joined(World):
         return self._agreed(distributed.broadcast, values, src=0)
 
     def _add(self, bucket: Sequence[Tensor], dtype: torch.dtype) -> None:
-        sizes = [piece.numel() for piece in bucket]
-        flat = torch.empty(sum(sizes), dtype=dtype, device=self._device)
-        parts = [
-            part.view(piece.shape)
-            for part, piece in zip(torch.split(flat, sizes), bucket, strict=True)
-        ]
+        flat = torch.empty(sum(map(Tensor.numel, bucket)), dtype=dtype, device=self._device)
+        parts = torch.split(flat, [piece.numel() for piece in bucket])
         for part, piece in zip(parts, bucket, strict=True):
-            part.copy_(piece)
+            part.view(piece.shape).copy_(piece)
         _called(distributed.all_reduce, flat)
         for part, piece in zip(parts, bucket, strict=True):
-            piece.copy_(part)
+            piece.copy_(part.view(piece.shape))
 
     def _agreed(self, call: Any, values: Sequence[float], **options: int) -> list[float]:
         sent = torch.tensor(values, dtype=torch.float64, device=self._device)
@@ -96,7 +93,7 @@ def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
     for tensor in tensors:
         rows = tensor if tensor.dim() else tensor[None]
         # Views whatever the strides are, so that the sum is written into the tensor.
-        for piece in rows.split(max(1, BUCKET * len(rows) // max(1, rows.numel()))):
+        for piece in torch.split(rows, max(1, BUCKET * len(rows) // max(1, rows.numel()))):
             if bucket and count + piece.numel() > BUCKET:
                 yield bucket
                 bucket, count = [], 0
@@ -109,5 +106,6 @@ def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
 def _called(call: Any, tensor: Tensor, **options: int) -> None:
     try:
         call(tensor, **options)
-    except RuntimeError:
-        raise PeerLostError("the connection to another worker was lost") from None
+    except RuntimeError as error:
+        why = f"the connection to another worker was lost: {sentence(error)}"
+        raise PeerLostError(why) from None

@@ -39,6 +39,9 @@ _KILLED = 9
 #: The frame that asks a child to stop.
 STOP = b""
 
+#: How a request is called in an error.
+WORK = "what the workers need"
+
 #: The kinds of what a child says: an event of its work; the work's result, or its error, a class
 #: and a message.
 EVENT, RESULT, ERROR = "event", "result", "error"
@@ -192,7 +195,7 @@ class Processes:
         `listen` gets their events, in this thread. When `stop()` becomes true, all are asked to
         stop, once. Raises a child's `LoraMagicError`, and `WorkerError` for one that ended.
         """
-        self._send(packed(request))
+        self._send(packed(request, WORK))
         results: dict[Process, Any] = {}
         asked, missed = False, None
         until = float("inf")
@@ -236,12 +239,12 @@ def processes() -> Iterator[Processes]:
             started.close()
 
 
-def packed(request: object) -> bytes:
-    """A request as a frame. Raises `WorkerError` for one that cannot be sent."""
+def packed(value: object, what: str) -> bytes:
+    """A value as a frame; `what` begins the message of the `WorkerError` if it cannot be sent."""
     try:
-        return pickle.dumps(request)
+        return pickle.dumps(value)
     except Exception as error:  # noqa: BLE001  # any object's own error
-        raise WorkerError(f"the work cannot be sent to the workers: {sentence(error)}") from None
+        raise WorkerError(f"{what} cannot be sent: {sentence(error)}") from None
 
 
 def unpacked(process: Process, frame: bytes | None) -> tuple[str, Any]:
@@ -264,4 +267,4 @@ def _path() -> list[str]:
     here = {""}
     with suppress(OSError):  # it was removed
         here.add(os.getcwd())
-    return sorted(sys.path, key=here.__contains__)
+    return sorted((p for p in sys.path if isinstance(p, str)), key=here.__contains__)
