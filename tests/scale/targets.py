@@ -107,7 +107,8 @@ def laws(request: dict[str, Any], seat: Seat) -> dict[str, Any]:
     tensors = drawn(world.rank)
     world.add(tensors)
     # Every worker compares its bits with the first one's.
-    bits = [float(b) for t in tensors for b in t.contiguous().view(torch.uint8).flatten().tolist()]
+    flat = [tensor.detach().flatten().view(torch.uint8) for tensor in tensors]
+    bits = [float(byte) for byte in torch.cat(flat).tolist()]
     differ = sum(a != b for a, b in zip(bits, world.first(bits), strict=True))
     return {
         "added": tensors,
@@ -121,7 +122,9 @@ def laws(request: dict[str, Any], seat: Seat) -> dict[str, Any]:
         "lost": seat.lost,
         "alone": Accelerator(cpu=True).num_processes,
         "threads": torch.get_num_threads(),
-        "environment": [name for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE") if name in os.environ],
+        "environment": [
+            name for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE") if name in os.environ
+        ],
     }
 
 
