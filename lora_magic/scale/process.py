@@ -142,9 +142,12 @@ class Process:
         said = f": {lines[-1].strip()}" if lines else ""
         return f"{self.name} ended with exit status {status}{said}"
 
-    def close(self) -> None:
-        """End the child at once; may be called twice."""
+    def kill(self) -> None:
+        """End the child at once."""
         self._process.kill()
+
+    def close(self) -> None:
+        """Wait for the end of a child that was ended, and let go of it; may be called twice."""
         self._process.wait()
         with suppress(OSError):
             self._stdin.close()
@@ -205,21 +208,25 @@ class Processes:
                 self._send(STOP)
             if missed is not None and time.monotonic() > until:
                 raise WorkerError(str(missed))
-            with suppress(Empty):
+            try:
                 process, frame = self._inbox.get(timeout=_PAUSE)
-                try:
-                    kind, value = unpacked(process, frame)
-                except PeerLostError as error:
-                    missed, until = missed or error, min(until, time.monotonic() + _PATIENCE)
-                    continue
-                if kind == EVENT:
-                    listen(value)
-                else:
-                    results[process] = value
+            except Empty:
+                continue
+            try:
+                kind, value = unpacked(process, frame)
+            except PeerLostError as error:
+                missed, until = missed or error, min(until, time.monotonic() + _PATIENCE)
+                continue
+            if kind == EVENT:
+                listen(value)
+            else:
+                results[process] = value
         return results[self._all[0]]
 
     def close(self) -> None:
         """End all at once; may be called twice."""
+        for process in self._all:
+            process.kill()
         for process in self._all:
             process.close()
 

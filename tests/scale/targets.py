@@ -107,7 +107,7 @@ def laws(request: dict[str, Any], seat: Seat) -> dict[str, Any]:
     tensors = drawn(world.rank)
     world.add(tensors)
     # Every worker compares its bits with the first one's.
-    flat = [tensor.detach().flatten().view(torch.uint8) for tensor in tensors]
+    flat = [tensor.detach().flatten().contiguous().view(torch.uint8) for tensor in tensors]
     bits = [float(byte) for byte in torch.cat(flat).tolist()]
     differ = sum(a != b for a, b in zip(bits, world.first(bits), strict=True))
     return {
