@@ -46,8 +46,9 @@ WORK = "what the workers need"
 #: and a message.
 EVENT, RESULT, ERROR = "event", "result", "error"
 
-#: The kernel's own modules, also if its current folder has others of their names: that folder is
-#: looked in last, and this package is the one that the kernel runs, wherever it is.
+#: The child has the kernel's modules, and this package is the very one that the kernel runs. A file
+#: in a notebook's folder may have the name of a library that the kernel has imported before, from
+#: elsewhere: so that folder is looked in last.
 _START = """
 import importlib, importlib.util, json, sys
 _, init, module, sys.path[:] = [*sys.argv[:3], json.loads(sys.argv[3])]
@@ -270,8 +271,5 @@ def unpacked(process: Process, frame: bytes | None) -> tuple[str, Any]:
 
 
 def _path() -> list[str]:
-    """Where this process finds its modules, the current folder last."""
-    here = {""}
-    with suppress(OSError):  # it was removed
-        here.add(os.getcwd())
-    return sorted((p for p in sys.path if isinstance(p, str)), key=here.__contains__)
+    """Where this process finds its modules; "", a notebook's own folder, comes last."""
+    return sorted((path for path in sys.path if isinstance(path, str)), key="".__eq__)
