@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -56,6 +57,33 @@ def test_a_worker_knows_its_place_and_other_libraries_do_not(found: dict[str, An
     # accelerate's Trainer would divide the batches, and wait for others, once more.
     assert found["alone"] == 1
     assert found["environment"] == []
+
+
+@pytest.mark.parametrize(("linked", "disabled"), [(True, None), (False, "1")])
+def test_on_gpus_a_worker_has_the_device_that_accelerate_gives_it(
+    linked: bool, disabled: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[bool, str | None]] = []
+
+    class State:
+        _shared_state: ClassVar[dict[str, object]] = {}
+        device = torch.device("cuda", 1)
+
+        def __init__(self, cpu: bool) -> None:
+            asked.append((cpu, os.environ.get("NCCL_P2P_DISABLE")))
+            self._shared_state["of"] = "a group"
+
+    for name in ("NCCL_P2P_DISABLE", "NCCL_IB_DISABLE"):
+        monkeypatch.setenv(name, "")  # so that it is restored
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("accelerate.PartialState", State)
+    monkeypatch.setattr("accelerate.utils.check_cuda_p2p_ib_support", lambda: linked)
+    monkeypatch.setattr(collective.distributed, "get_rank", lambda: 1)
+    monkeypatch.setattr(collective.distributed, "get_world_size", lambda: 2)
+    world, device = collective.joined(cuda=True)
+    assert (device, world.rank, world.size) == ("cuda:1", 1, 2)
+    assert asked == [(False, disabled)]
+    assert State._shared_state == {}
 
 
 def test_a_bucket_has_a_limit_and_the_tensors_are_views(monkeypatch: pytest.MonkeyPatch) -> None:
