@@ -109,7 +109,7 @@ class Process:
             stdout=pipe,
             stderr=pipe,
             start_new_session=True,
-            env={**os.environ, "PYTHONWARNINGS": "ignore", **environment},
+            env={**os.environ, **environment},
         )
         targets: list[tuple[Callable[..., None], tuple[object, ...]]] = [
             (self._hear, (self._process.stdout, inbox)),
@@ -248,11 +248,19 @@ def processes() -> Iterator[Processes]:
 
 
 def packed(value: object, what: str) -> bytes:
-    """A value as a frame; `what` begins the message of the `WorkerError` if it cannot be sent."""
+    """A value as a frame. Raises `WorkerError`, which begins with `what`, if it cannot be sent."""
     try:
         return pickle.dumps(value)
     except Exception as error:  # noqa: BLE001  # any object's own error
-        raise WorkerError(f"{what} cannot be sent: {sentence(error)}") from None
+        raise unsendable(what, error) from None
+
+
+def unsendable(what: str, error: Exception) -> WorkerError:
+    """The error for a value that pickle does not take."""
+    return WorkerError(
+        f"{what} cannot be sent: {sentence(error)}; expected what can be pickled, with classes and "
+        "functions of a module, not of a cell"
+    )
 
 
 def unpacked(process: Process, frame: bytes | None) -> tuple[str, Any]:

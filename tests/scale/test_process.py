@@ -173,13 +173,12 @@ def test_an_error_here_ends_all_children(error: type[BaseException]) -> None:
         if len(found) == 2:
             raise error
 
-    before = threading.active_count()
     with pytest.raises(error), processes() as two:
         for number in range(2):
             two.start(f"child {number}", CHILD, {"WHO": ""})
         two.ask(("never",), listen, lambda: False)
     assert not any(map(is_there, found))
-    assert threading.active_count() == before
+    assert not any(thread.is_alive() for child in two._all for thread in child._threads)
     two.close()  # again
 
 
