@@ -77,14 +77,13 @@ def train(request: Request, seat: Seat) -> Finished | None:
     """
     state = request.base.opened(seat.device)
     adapter = request.adapter.rebuilt(state)
-    first = seat.world.rank == 0
-    keeper = request.keeper.again() if request.keeper and first else None
+    keeper = request.keeper and request.keeper.again()
     start = request.start
     if seat.lost:
         start = _last_checkpoint(request, adapter, seat.world) or start
     state.keep(adapter)
     alone.begin(state, adapter, initial=False)
-    with Stop(seat.stop if first else None, deferring=True) as stop, _told_warnings(seat):
+    with Stop(seat.stop, deferring=True) as stop, _told_warnings(seat):
         try:
             summary = alone.steps(
                 state,
@@ -96,7 +95,7 @@ def train(request: Request, seat: Seat) -> Finished | None:
                 stop,
                 start,
                 keeper,
-                followed=first,
+                followed=True,
                 world=seat.world,
             )
         except KeyboardInterrupt:
@@ -133,12 +132,14 @@ def _steps_of(found: Snapshot | None) -> int:
 
 @contextmanager
 def _told_warnings(seat: Seat) -> Iterator[None]:
-    """Tell the session the warnings in the block, at once."""
+    """Tell the session our own warnings in the block, at once."""
 
     def tell(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
         seat.tell(Warned(str(message), category))
 
     with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("always", module="lora_magic")
         warnings.showwarning = tell
         yield
 

@@ -213,7 +213,10 @@ class _Listener:
         elif isinstance(event, StepPoint):
             self._take(event)
         elif isinstance(event, worker_run.Warned):
-            warnings.warn(event.line, event.category, stacklevel=2)
+            with warnings.catch_warnings():
+                # Each time, as the worker's own are.
+                warnings.simplefilter("always", event.category)
+                warnings.warn(event.line, event.category, stacklevel=2)
         elif isinstance(event, Note):
             self.notes.append(event.line)
             self._tell(event.line)
