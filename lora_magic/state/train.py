@@ -135,7 +135,7 @@ def train(
     done = start.progress.steps if start else 0
     state.run = Run(attached.name, spec, form, encoded.data_hash, len(rows), done)
     told = _Told(reporter, ready.notes, found.remarks(about) if found else ())
-    with workers.started(group) as shared:
+    with workers.started(group, told) as shared:
         taken = shared.steps if shared else partial(steps, followed=True)
         summary = _run(
             *(state, attached, encoded, spec, more, told, record, guarded, about, start, keeper),
