@@ -59,8 +59,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("shared")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="class")
 def engine(cluster: RayCluster, shared: Path) -> Iterator[Engine]:
+    """For a class of tests, since it keeps its processors."""
     with started(Workers(2, RAY, cluster.address, shared=str(shared))) as found:
         yield found
     assert cluster.rests() == []
@@ -126,50 +127,51 @@ def fails(seat: Seat) -> None:
 # What comes of it.
 
 
-def test_a_lost_group_starts_again_and_stops_when_asked(
-    engine: Engine, cluster: RayCluster, shared: Path
-) -> None:
-    said: list[Any] = []
-    result = engine.group(work(once_killed), said.append, lambda: "ready" in said)
-    assert result.pop("large") == bytes(20_000_000)
-    assert result == {
-        "sum": [3.0, 20.0],
-        "all stopped": [2.0],
-        "size": 2,
-        "device": "cpu",
-        "lost": 1,
-    }
-    lost = Note("worker 1 was lost; all go on from the last checkpoint")
-    first, again = ([(0, lost, number) for number in range(3)] for lost in (0, 1))
-    assert said == [*first, lost, *again, "ready"]
-    port = cluster.address.rpartition(":")[2]
-    assert engine.line.startswith("2 workers (Ray, ")
-    assert engine.line.endswith(f":{port})")
+class TestOneEngine:
+    def test_a_lost_group_starts_again_and_stops_when_asked(
+        self, engine: Engine, cluster: RayCluster
+    ) -> None:
+        said: list[Any] = []
+        result = engine.group(work(once_killed), said.append, lambda: "ready" in said)
+        assert result.pop("large") == bytes(20_000_000)
+        assert result == {
+            "sum": [3.0, 20.0],
+            "all stopped": [2.0],
+            "size": 2,
+            "device": "cpu",
+            "lost": 1,
+        }
+        lost = Note("worker 1 was lost; all go on from the last checkpoint")
+        first, again = ([(0, lost, number) for number in range(3)] for lost in (0, 1))
+        assert said == [*first, lost, *again, "ready"]
+        port = cluster.address.rpartition(":")[2]
+        assert engine.line.startswith("2 workers (Ray, ")
+        assert engine.line.endswith(f":{port})")
 
+    def test_works_are_done_one_by_one_and_again_if_their_worker_is_lost(
+        self, engine: Engine, tmp_path: Path
+    ) -> None:
+        said: list[tuple[int, Any]] = []
+        works = [work(killed_once, str(tmp_path), number) for number in range(5)]
+        results = engine.each(works, lambda *heard: said.append(heard), never)
+        assert [result[:2] for result in results] == [(number, 1) for number in range(5)]
+        heard: dict[int, list[Any]] = {number: [] for number in range(-1, 5)}
+        for number, event in said:
+            heard[number].append(event)
+        assert heard.pop(-1) == [Note("a worker was lost; its work is done again")]
+        for number, events in heard.items():
+            again = [("began", number)] * (number == 1)
+            assert events == [*again, ("began", number), ("ends", number)]
+        # They stay for the next call.
+        more = engine.each(works[:2], lambda *heard: None, never)
+        assert {pid for *_, pid in more} <= {pid for *_, pid in results}
 
-def test_works_are_done_one_by_one_and_again_if_their_worker_is_lost(
-    engine: Engine, tmp_path: Path
-) -> None:
-    said: list[tuple[int, Any]] = []
-    works = [work(killed_once, str(tmp_path), number) for number in range(5)]
-    results = engine.each(works, lambda *heard: said.append(heard), never)
-    assert [result[:2] for result in results] == [(number, 1) for number in range(5)]
-    heard: dict[int, list[Any]] = {number: [] for number in range(-1, 5)}
-    for number, event in said:
-        heard[number].append(event)
-    assert heard.pop(-1) == [Note("a worker was lost; its work is done again")]
-    for number, events in heard.items():
-        again = [("began", number)] * (number == 1)
-        assert events == [*again, ("began", number), ("ends", number)]
-    # They stay for the next call.
-    more = engine.each(works[:2], lambda *heard: None, never)
-    assert {pid for *_, pid in more} <= {pid for *_, pid in results}
-
-
-def test_works_that_nobody_has_begun_are_told_to_stop(engine: Engine) -> None:
-    said: list[Any] = []
-    works = [work(until_stopped)] * 3
-    assert engine.each(works, lambda *heard: said.append(heard), lambda: bool(said)) == [True] * 3
+    def test_works_that_nobody_has_begun_are_told_to_stop(self, engine: Engine) -> None:
+        said: list[Any] = []
+        works = [work(until_stopped)] * 3
+        assert (
+            engine.each(works, lambda *heard: said.append(heard), lambda: bool(said)) == [True] * 3
+        )
 
 
 def test_an_error_of_one_worker_ends_all_and_starts_nothing_again(
