@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from lora_magic.compare.generate import Generation
     from lora_magic.compare.mix import Mix
     from lora_magic.compare.stack import Variant
+    from lora_magic.scale.work import Workers
 
     from .session_state import SessionState
 
@@ -74,8 +75,12 @@ def evaluate(
     sampling: Mapping[str, Any],
     skip_bad: bool,
     watch: Watch | None,
+    workers: Workers | None = None,
 ) -> Evaluation:
-    """Measure the rows under base and adapters; when all are done, record it on the adapters."""
+    """Measure the rows under base and adapters; when all are done, record it on the adapters.
+
+    With `workers` they measure the rows, and the metrics of a person are computed here.
+    """
     began = time.perf_counter()
     variants = queries.variants(state, adapters)
     mixed = mix_of(state, mix)
@@ -88,10 +93,19 @@ def evaluate(
         raise encoding.of_evaluation(error) from None
     given = rows[:most]
     count = f"{len(given):,} row{'s' * (len(given) != 1)}"
-    passes = Passes(watch, f"evaluating {count} under {', '.join(names)} …")
+    line = f"evaluating {count} under {', '.join(names)}"
+    passes = Passes(watch, f"{line} …")
     work = Evaluating(state, variants, mixed, own, sampling, passes)
     read = work.read(given, skip_bad)
-    measured = work.rows(read)
+    measure = None
+    if workers is not None:
+        # It measures in each worker as this file does here.
+        from .spread import RowsElsewhere
+        from .worker_rows import Readers
+
+        readers = Readers.of(state, [one.name for one in variants[1:]], mix)
+        measure = RowsElsewhere(readers, workers, sampling, passes, line, work.notes)
+    measured = work.rows(read, measure)
     every = state.attached if adapters is None else ()
     found = Evaluation.of(
         names,

@@ -161,6 +161,13 @@ _FORM = (
     Argument("--system", text, "a system message before each prompt", "none"),
 )
 
+#: Where a sweep's arms are trained, and an evaluation's rows measured.
+ON_RAY = (
+    Argument("--engine", text, "share the work out over workers", "none: this process", ("ray",)),
+    Argument("--address", text, "the Ray cluster, as HOST:PORT", "the one of this machine"),
+    Argument("--workers", whole, "how many workers, with --engine ray", "2"),
+)
+
 _TYPED = "rows: prompt => completion, JSONL, or blocks of text"
 
 TRAIN = Verb(
@@ -294,12 +301,14 @@ SWEEP = Verb(
         Argument("--finish", None, "train the best arm to its end"),
         Argument("--resume", None, "finish the sweep that was stopped or killed"),
         Argument("--replace", None, "replace a trained adapter of that name"),
+        *ON_RAY,
     ),
     (
         "%lora sweep pirate --data rows --rank 4,8,16 --lr 1e-3,3e-3 --seeds 3",
         "%lora sweep pirate --data rows --method lora,dora --targets attention,all-linear",
         "%lora sweep pirate --data rows --targets q_proj,v_proj --targets all-linear",
         "%lora sweep pirate --data rows --minutes 5 --finish",
+        "%lora sweep pirate --data rows --rank 4,8,16 --engine ray --workers 3",
     ),
     changes=True,
     body=_TYPED,
