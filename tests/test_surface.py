@@ -41,18 +41,18 @@ SURFACE = {
     "train": "NAME --data --columns --map --format --skip-bad --epochs --steps --minutes --patience"
     " --lr --schedule --warmup --batch-size --max-length --eval --seed --lora-plus --optimizer"
     " --beta --guard --replay --plain-step --checkpointing --template --system --report-to"
-    " --continue --resume --checkpoint-every",
+    " --continue --resume --checkpoint-every --workers --engine --address --fsdp",
     "sweep": "NAME --data --columns --map --format --skip-bad --method --rank --alpha --dropout"
     " --targets --init --rslora --dora --bias --norms --rank-pattern --alpha-pattern"
     " --virtual-tokens --for --seed --lr --schedule --warmup --lora-plus --optimizer --seeds"
     " --epochs --steps --minutes --patience --batch-size --max-length --eval --beta --checkpointing"
-    " --template --system --no-halving --finish --resume --replace --engine --address --workers",
+    " --template --system --no-halving --finish --resume --replace --workers --engine --address",
     "swap": "NAME",
     "ask": "--data --column --mix --messages --max-new-tokens --temperature --top-p --seed",
     "compare": "--adapters --data --column --blind --scores --mix --max-new-tokens --temperature"
     " --top-p --seed",
     "evaluate": "ADAPTERS --data --columns --map --format --skip-bad --metric --rows --mix"
-    " --max-new-tokens --temperature --top-p --seed --engine --address --workers",
+    " --max-new-tokens --temperature --top-p --seed --workers --engine --address",
     "status": "",
     "history": "NAME --all",
     "board": "NAME --sort",

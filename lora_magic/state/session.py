@@ -603,6 +603,10 @@ class Session:
         continue_: bool = False,
         resume: bool = False,
         checkpoint_every: float = 60.0,
+        workers: int | None = None,
+        engine: str | None = None,
+        address: str | None = None,
+        fsdp: bool = False,
         reporter: Reporter | None = None,
     ) -> RunSummary | Any:  # with lr="find" a RateCurve, with several names Summaries
         """Train an adapter from its initial state, or with `continue_` from its current one.
@@ -641,11 +645,19 @@ class Session:
         `resume` the same call continues from it and ends as if it had never stopped; an adapter
         that is not attached is attached as it was. Raises `TrainingError` for other rows or flags
         than those of the checkpoint's run, and `CommandError` without a checkpoint.
+
+        `workers` share the run: processes of this machine with the `engine` "accelerate" (the
+        default), or of a Ray cluster with "ray" (2 of them by default), which is found at `address`
+        ("host:6379"), else here. Each reads the base again and takes its share of every step, so
+        the result is that of one worker, up to the order of sums. A checkpoint can be resumed with
+        any number of them. With `fsdp` the base is split over the workers. Raises `WorkerError` for
+        workers that cannot be started, and `BaseModelError` for a base that they cannot read.
         """
         from . import checkpoints
         from .prepare import rows_needed
         from .several import named, refuse_of_one, several
         from .train import train
+        from .workers import asked
 
         state = self._state
         _ = state.base
@@ -654,6 +666,12 @@ class Session:
         adapters = named(state, name)
         if adapters is not None:
             refuse_of_one(resume=resume, guard=guard, replay=replay, report_to=report_to, lr=lr)
+        group = asked(
+            *(state, self.home, workers, engine, address, fsdp),
+            several=adapters is not None,
+            lr=lr,
+            report_to=report_to,
+        )
         found, attached = None, None
         if adapters is None:
             one: Any = name
@@ -705,6 +723,7 @@ class Session:
             home=self.home,
             every=every,
             found=found,
+            group=group,
             **options,
             **flags,
         )
@@ -756,9 +775,9 @@ class Session:
         finish: bool = False,
         resume: bool = False,
         replace: bool = False,
+        workers: int | None = None,
         engine: str | None = None,
         address: str | None = None,
-        workers: int | None = None,
         variables: Mapping[str, str] | None = None,
         reporter: Reporter | None = None,
     ) -> Sweep:
@@ -800,7 +819,7 @@ class Session:
         _ = self._state.base
         self._state.refuse_while_merged("sweep")
         check_name(name, "%lora sweep")
-        spread = workers_of(self._state, "sweep", self.home, engine, address, workers)
+        spread = workers_of(self._state, "sweep", self.home, workers, engine, address)
         reading = {"columns": columns, "map_": map_, "format": format, "skip_bad": skip_bad}
         rows = self._rows("sweep", data, text, **reading)
         other = {**reading, "format": format if text is None else None}
@@ -1062,9 +1081,9 @@ class Session:
         temperature: float = 0.0,
         top_p: float = 1.0,
         seed: int = 0,
+        workers: int | None = None,
         engine: str | None = None,
         address: str | None = None,
-        workers: int | None = None,
         watch: Watch | None = None,
     ) -> Evaluation:
         """Measure base and adapters on the same rows; without `adapters` those that were trained.
@@ -1102,7 +1121,7 @@ class Session:
             sampling=sampling,
             skip_bad=skip_bad,
             watch=watch,
-            workers=workers_of(self._state, "evaluate", self.home, engine, address, workers),
+            workers=workers_of(self._state, "evaluate", self.home, workers, engine, address),
         )
 
     def ratio(

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from lora_magic.adapters.stacked import obstacle
-from lora_magic.checks import is_whole
 from lora_magic.data.row import Row
 from lora_magic.errors import CommandError
 from lora_magic.evaluation.items import Item
@@ -23,7 +22,7 @@ from lora_magic.evaluation.losses import Loss
 from lora_magic.evaluation.passes import Passes, progress
 from lora_magic.interrupts import Stop, undisturbed
 from lora_magic.scale import engines
-from lora_magic.scale.work import ENGINES, RAY, Engine, Note, Work, Workers
+from lora_magic.scale.work import RAY, Engine, Note, Work, Workers
 from lora_magic.training.reporter import Reporter, RunPlan, SilentReporter, StepPoint
 
 from .evaluating import Take
@@ -32,20 +31,19 @@ from .session_state import SessionState
 from .together import Arm, Common, Outcome, Planned, together
 from .worker_arms import Ended, requests
 from .worker_rows import Measured, Readers, RowsRequest
-
-#: Workers without `--workers`.
-_USUAL = 2
+from .workers import wanted
 
 #: Trains arms as `together` does, here or elsewhere.
 Together = Callable[..., list[Outcome]]
 
 
 def workers_of(
-    state: SessionState, verb: str, home: Path, engine: Any, address: Any, workers: Any
+    state: SessionState, verb: str, home: Path, workers: Any, engine: Any, address: Any
 ) -> Workers | None:
-    """The workers that `--engine ray --address A --workers N` ask for; None without the first.
+    """The workers that `--engine ray` asks for; None without it.
 
-    Raises `CommandError` for flags that do not fit.
+    Raises `CommandError` for flags that do not fit, and `StateError` while something is merged: the
+    workers read the base from where it was loaded.
     """
     if engine is None:
         given = {"--workers": workers, "--address": address}
@@ -53,19 +51,14 @@ def workers_of(
         if flag is not None:
             raise CommandError(f"{verb} {flag} needs --engine ray; add it, or omit {flag}.")
         return None
-    if engine != RAY:
-        known = "train" if engine in ENGINES else "no verb"
+    found = wanted(state, home, workers, engine, address)
+    if found.engine != RAY:
         raise CommandError(
-            f"--engine {engine}: {known} has that engine, and {verb} only ray: type --engine ray, "
-            "or omit it."
+            f"{verb} --engine {engine}: its parts go to the workers of a cluster; type --engine "
+            "ray, or omit it."
         )
-    count = _USUAL if workers is None else workers
-    if not is_whole(count) or count < 1:
-        raise CommandError(f"--workers {count!r}: expected a whole number from 1.")
-    if address is not None and not isinstance(address, str):
-        raise CommandError(f"--address {address!r}: expected a text, as in 10.0.0.5:6379.")
     state.refuse_while_merged(f"{verb} --engine ray")
-    return Workers(int(count), RAY, address, cuda=state.device == "cuda", shared=str(home))
+    return found
 
 
 # Arms

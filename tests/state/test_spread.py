@@ -197,9 +197,7 @@ def test_a_sweep_on_workers_is_the_sweep_alone(
     assert session.verify()
 
 
-def test_the_weights_that_come_back_are_those_of_a_run_alone(
-    session: Session, here: Here
-) -> None:
+def test_the_weights_that_come_back_are_those_of_a_run_alone(session: Session, here: Here) -> None:
     flags: dict[str, Any] = {**GRID, "method": "dora", "rank": [1, 2]}
     session.sweep("best", ROWS, no_halving=True, **flags, **RAY)
     far = session._state.attached["best"]
@@ -278,7 +276,11 @@ def test_each_kind_of_arm_is_dealt_out_evenly(session: Session, count: int) -> N
     assert sorted(at for group in groups for at in group) == list(range(7))
     assert len(groups) == min(count, 7)
     kinds = [[at > 3 for at in group] for group in groups]
-    for several in (map(len, kinds), (k.count(True) for k in kinds), (k.count(False) for k in kinds)):
+    for several in (
+        map(len, kinds),
+        (k.count(True) for k in kinds),
+        (k.count(False) for k in kinds),
+    ):
         numbers = list(several)
         assert max(numbers) - min(numbers) <= 1
 
@@ -366,7 +368,9 @@ def test_a_classifier_is_measured_on_workers(here: Here, saved_model: Saver) -> 
     session.load(str(saved(saved_model, ("no", "yes"))), task="classification")
     session.attach("a", rank=2)
     perturb(session, "a", 0.5)
-    rows = [{"text": prompt, "label": "yes" if at % 2 else "no"} for at, (prompt, _) in enumerate(ROWS)]
+    rows = [
+        {"text": prompt, "label": "yes" if at % 2 else "no"} for at, (prompt, _) in enumerate(ROWS)
+    ]
     wanted = session.evaluate("a", rows)
     found = session.evaluate("a", rows, **RAY)
     agree(found, wanted)
