@@ -49,16 +49,16 @@ def workers_of(
         given = {"--workers": workers, "--address": address}
         flag = next((flag for flag, value in given.items() if value is not None), None)
         if flag is not None:
-            raise CommandError(f"{verb} {flag} needs --engine ray; add it, or omit {flag}.")
+            raise CommandError(f"{verb} {flag} needs --engine ray: add --engine ray.")
         return None
     found = wanted(state, home, workers, engine, address)
     if found.engine != RAY:
         raise CommandError(
-            f"{verb} --engine {engine}: its parts go to the workers of a cluster; type --engine "
-            "ray, or omit it."
+            f"{verb} --engine {engine}: its parts go to the workers of a cluster; type --engine ray"
         )
     state.refuse_while_merged(f"{verb} --engine ray")
-    return found
+    # What workers find comes back with their results, so no disk need be shared.
+    return replace(found, shared="")
 
 
 # Arms
