@@ -56,7 +56,7 @@ def serve(act: Act, prefix: str = "") -> None:
             result = act(_read(request), stop, lambda event: send(EVENT, event))
             send(RESULT, result)
         except BaseException as error:  # noqa: BLE001  # the kernel raises it
-            send(ERROR, _told(error, prefix))
+            send(ERROR, told(error, prefix))
 
 
 def _obey(commands: IO[bytes], requests: SimpleQueue[tuple[bytes, threading.Event]]) -> None:
@@ -80,7 +80,7 @@ def _read(request: bytes) -> Any:
         raise WorkerError(f"{WORK} cannot be sent: {sentence(error)}") from None
 
 
-def _told(error: BaseException, prefix: str) -> tuple[type[LoraMagicError], str]:
+def told(error: BaseException, prefix: str) -> tuple[type[LoraMagicError], str]:
     """The class and the message that the kernel raises."""
     if isinstance(error, LoraMagicError):
         return type(error), f"{prefix}{error}"
