@@ -22,15 +22,15 @@ from lora_magic.evaluation.losses import Loss
 from lora_magic.evaluation.passes import Passes, progress
 from lora_magic.interrupts import Stop, undisturbed
 from lora_magic.scale import engines
-from lora_magic.scale.work import RAY, Engine, Note, Work, Workers
+from lora_magic.scale.work import ACCELERATE, Engine, Note, Work, Workers
 from lora_magic.training.reporter import Reporter, RunPlan, SilentReporter, StepPoint
 
 from .evaluating import Take
 from .sent import SentBase
 from .session_state import SessionState
 from .together import Arm, Common, Outcome, Planned, together
-from .worker_arms import Ended, requests
-from .worker_rows import Measured, Readers, RowsRequest
+from .worker_arms import TRAIN, ArmsRequest, Ended, SentArm
+from .worker_rows import MEASURE, Measured, Readers, RowsRequest
 from .workers import wanted
 
 #: Trains arms as `together` does, here or elsewhere.
@@ -51,11 +51,11 @@ def workers_of(
         if flag is not None:
             raise CommandError(f"{verb} {flag} needs --engine ray: add --engine ray.")
         return None
-    found = wanted(state, home, workers, engine, address)
-    if found.engine != RAY:
+    if engine == ACCELERATE:
         raise CommandError(
             f"{verb} --engine {engine}: its parts go to the workers of a cluster; type --engine ray"
         )
+    found = wanted(state, home, workers, engine, address)
     state.refuse_while_merged(f"{verb} --engine ray")
     # What workers find comes back with their results, so no disk need be shared.
     return replace(found, shared="")
@@ -113,8 +113,10 @@ class _ArmsElsewhere:
             **{"skip_bad": skip_bad, "notes": notes},
             "held_out": None if held_out is None else tuple(held_out),
         }
-        asked = requests(self.base, [[arms[at] for at in group] for group in groups], rows, common)
-        works = [Work("lora_magic.state.worker_arms:train", request) for request in asked]
+        # Rows that were read know how to read them again, which cannot be sent.
+        plain = tuple(rows)
+        sent = [tuple(SentArm.of(arms[at]) for at in group) for group in groups]
+        works = [Work(TRAIN, ArmsRequest(self.base, several, plain, common)) for several in sent]
         with stop.abortable():
             heard = _Heard(reporter or SilentReporter(), self.engine.line)
             ended = self.engine.each(works, heard, lambda: stop.requested)
@@ -217,7 +219,7 @@ class RowsElsewhere:
     def _work(self, items: Sequence[Item], places: Sequence[int]) -> Work:
         own = tuple(items[at] for at in places)
         request = RowsRequest(self.readers, tuple(places), own, self.sampling)
-        return Work("lora_magic.state.worker_rows:measure", request)
+        return Work(MEASURE, request)
 
     def _take(self, measured: Measured, take: Take) -> None:
         """What a worker found; once, also if the work of one that was lost is done again."""
@@ -241,7 +243,8 @@ class _Counted:
     def line(self, measured: Measured) -> str:
         """The progress with one more row; the answers follow the losses."""
         self._done[isinstance(measured.found[0], Loss)].add(measured.place)
-        losses = len(self._done[True]) < self._all[True]
+        # Texts and a classifier's rows are not answered.
+        losses = len(self._done[True]) < self._all[True] or not self._all[False]
         seconds = time.perf_counter() - self._began
         what = "loss" if losses else "answers"
         return progress(what, len(self._done[losses]), self._all[losses], seconds)

@@ -194,6 +194,8 @@ class _Work:
         given = shared.get("steps") is not None or shared.get("epochs") is not None
         if minutes is None or given or self.steps is not None or self._any_done():
             return
+        # Workers may have taken a while to start.
+        left = 60 * minutes - (time.perf_counter() - self.began)
         found = self.together(
             self.state,
             [Arm(self.arms[0].attached, self.arms[0].own)],
@@ -212,7 +214,7 @@ class _Work:
         count = self.workers.count if self.workers else 1
         cost = sweep_plan.cost(self._rungs_of(whole, None), self.settings, seeds / count)
         share = cost / whole
-        allowed = int(_SHARE * 60 * minutes / (each * share)) if each else whole
+        allowed = int(_SHARE * left / (each * share)) if each else whole
         if allowed < whole:
             self.steps = max(allowed, sweep_plan.SHORTEST)
 

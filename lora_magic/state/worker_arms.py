@@ -7,7 +7,7 @@ and nothing of other workers. A request has all that its arms need, so it can be
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,9 @@ from lora_magic.training.summary import RunSummary
 from .sent import SentAdapter, SentBase
 from .session_state import SessionState
 from .together import Arm, Outcome, together
+
+#: The name of `train`, by which a worker finds it.
+TRAIN = "lora_magic.state.worker_arms:train"
 
 #: Seconds between two points of an arm that are told: a panel does not show more.
 _EVERY = 0.2
@@ -129,14 +132,3 @@ class _Teller:
 
     def finish(self, summary: Result) -> None:
         """Does nothing: who asked for the arms gets what became of them."""
-
-
-def requests(
-    base: SentBase, groups: Sequence[Sequence[Arm]], rows: Sequence[Row], common: Mapping[str, Any]
-) -> list[ArmsRequest]:
-    """A request for each group of arms."""
-    # Rows that were read know how to read them again, which cannot be sent.
-    plain = tuple(rows)
-    return [
-        ArmsRequest(base, tuple(map(SentArm.of, group)), plain, dict(common)) for group in groups
-    ]

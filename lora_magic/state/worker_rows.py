@@ -22,6 +22,9 @@ from .resolve import parts_of
 from .sent import SentAdapter, SentBase
 from .session_state import SessionState
 
+#: The name of `measure`, by which a worker finds it.
+MEASURE = "lora_magic.state.worker_rows:measure"
+
 
 @dataclass(frozen=True, eq=False)
 class Readers:

@@ -177,7 +177,11 @@ WORKERS = (
 
 #: Those of verbs whose work is in parts, which a cluster's workers take.
 ON_RAY = (
-    replace(WORKERS[0], about="how many workers share the arms or the rows", default="2 with --engine ray"),
+    replace(
+        WORKERS[0],
+        about="how many workers share the arms or the rows",
+        default="2 with --engine ray",
+    ),
     replace(WORKERS[1], default="none: this process", words=ENGINES[1:]),
     WORKERS[2],
 )
