@@ -67,6 +67,11 @@ def connect(address: str) -> str:
         raise WorkerError(f"the Ray cluster {address}: {sentence(error)}") from None
     except (RuntimeError, ValueError, OSError) as error:
         raise WorkerError(f"the Ray cluster {address}: {_mismatch(error)}") from None
+    return address_of()
+
+
+def address_of() -> str:
+    """The address of the cluster that this process is connected to."""
     return str(ray.get_runtime_context().gcs_address)
 
 
@@ -135,7 +140,7 @@ class Heart:
     """Notices within seconds that the cluster is gone, for which Ray itself waits a minute."""
 
     def __init__(self) -> None:
-        self._address = ray.get_runtime_context().gcs_address
+        self._address = address_of()
         self._next, self._missed = 0.0, 0
 
     def beat(self) -> None:

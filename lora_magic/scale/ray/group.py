@@ -55,9 +55,9 @@ def together(
     return result
 
 
-def _trainer(work: bytes, workers: Workers, storage: str, board: Any) -> TorchTrainer:
+def _trainer(work: bytes, workers: Workers, storage: str, board: Any) -> _Trainer:
     folder = Path(storage)
-    return TorchTrainer(
+    return _Trainer(
         _loop,
         train_loop_config={"work": ray.put(work), "board": board, "cuda": workers.cuda},
         torch_config=TorchConfig(backend="nccl" if workers.cuda else "gloo"),
@@ -87,6 +87,17 @@ def _loop(config: dict[str, Any]) -> None:
         kind, frame = done(ray.get(config["work"]), seated, f"worker {rank}: ")
         if rank == 0 or kind == ERROR:
             line.say(kind, frame)
+
+
+class _Trainer(TorchTrainer):  # type: ignore[misc]  # ray is not followed
+    """Without the one actor that stays on the cluster when a driver is killed.
+
+    It would remove the places of the workers, which Ray does at the end of a job, too.
+    """
+
+    def _create_default_callbacks(self) -> list[Any]:
+        every = super()._create_default_callbacks()
+        return [one for one in every if type(one).__name__ != "PlacementGroupCleanerCallback"]
 
 
 class _Losses(UserCallback):  # type: ignore[misc]  # ray is not followed
