@@ -56,6 +56,7 @@ NOT_TYPED = {
     r"%lora load base$": "a folder that the lines before it write",
     r"%lora load (OUT|VERSION)": "a folder that only the person can make or find",
     r"…": "the rest of a line that only the person knows",
+    r"--engine ray": "a cluster, which only the tests of tests/scale start",
 }
 #: Seconds that one suggestion may take.
 PATIENCE = 60
@@ -216,12 +217,16 @@ def suggestions(message: str) -> Iterator[str]:
             continue  # a list of the verbs that take a cell's text
         end = _END.search(text)
         text = (text[: end.start()] if end else text).rstrip(" .,;:'\"")
-        if any(re.search(pattern, text) for pattern in NOT_TYPED) or text in ("%lora", "%%lora"):
+        if _not_typed(text) or text in ("%lora", "%%lora"):
             continue
         yield text
     flags = ", ".join(found[0].strip() for found in _flags(message))
-    if flags:
+    if flags and not _not_typed(flags):
         yield f"the same call: {flags}"
+
+
+def _not_typed(text: str) -> bool:
+    return any(re.search(pattern, text) for pattern in NOT_TYPED)
 
 
 def _no_code(raised: Raised) -> Iterator[str]:

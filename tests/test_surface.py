@@ -46,13 +46,13 @@ SURFACE = {
     " --targets --init --rslora --dora --bias --norms --rank-pattern --alpha-pattern"
     " --virtual-tokens --for --seed --lr --schedule --warmup --lora-plus --optimizer --seeds"
     " --epochs --steps --minutes --patience --batch-size --max-length --eval --beta --checkpointing"
-    " --template --system --no-halving --finish --resume --replace",
+    " --template --system --no-halving --finish --resume --replace --workers --engine --address",
     "swap": "NAME",
     "ask": "--data --column --mix --messages --max-new-tokens --temperature --top-p --seed",
     "compare": "--adapters --data --column --blind --scores --mix --max-new-tokens --temperature"
     " --top-p --seed",
     "evaluate": "ADAPTERS --data --columns --map --format --skip-bad --metric --rows --mix"
-    " --max-new-tokens --temperature --top-p --seed",
+    " --max-new-tokens --temperature --top-p --seed --workers --engine --address",
     "status": "",
     "history": "NAME --all",
     "board": "NAME --sort",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,10 +68,14 @@ class Losses:
             return cls(model, slots, variants, keeps=_keeps(model), **more)
 
     def all(self, items: Sequence[Item], passes: Passes) -> dict[int, list[Loss]]:
-        """By place, a row's loss under each variant; without the rows after a stop.
+        """By place, a row's loss under each variant; without the rows after a stop."""
+        return dict(self.each(items, passes))
 
-        A row's loss is the sum over its examples. Raises `PromptError` for a variant whose logits
-        are not finite.
+    def each(self, items: Sequence[Item], passes: Passes) -> Iterator[tuple[int, list[Loss]]]:
+        """The place of each row and its loss under each variant, as soon as it is measured.
+
+        A row's loss is the sum over its examples. A stop ends it. Raises `PromptError` for a
+        variant whose logits are not finite.
         """
         units = [
             (place, [own[number] for own in item.examples])
@@ -91,12 +95,11 @@ class Losses:
 
         found: dict[int, list[list[Loss]]] = {}
         for at, losses in passes.batches("loss", lengths, fitting, work):
-            found.setdefault(units[at][0], []).append(losses)
-        return {
-            place: [_sum(parts) for parts in zip(*several, strict=True)]
-            for place, several in found.items()
-            if len(several) == len(items[place].examples[0])
-        }
+            place = units[at][0]
+            several = found.setdefault(place, [])
+            several.append(losses)
+            if len(several) == len(items[place].examples[0]):
+                yield place, [_sum(parts) for parts in zip(*several, strict=True)]
 
     def _fitting(self, examples: Sequence[Example], length: int) -> int:
         together = len(self.variants) if self.stack else 1

@@ -29,6 +29,10 @@ class Passes:
         self.stopped = False
         self.look()
 
+    def say(self, line: str) -> None:
+        """What `watch` shows from now on."""
+        self._line = line
+
     def look(self, _: object = None) -> bool:
         """Call `watch`; returns whether to stop."""
         if self._watch is not None and self._watch(lambda: self._line):
@@ -51,7 +55,7 @@ class Passes:
         order = sorted(range(len(lengths)), key=lambda at: -lengths[at])
         most, done, began = len(order), 0, time.perf_counter()
         while done < len(order) and not self.stopped:
-            self._line = _progress(what, done, len(order), time.perf_counter() - began)
+            self.say(progress(what, done, len(order), time.perf_counter() - began))
             if self.look():
                 return
             batch = order[done : done + max(1, fitting(order[done], most))]
@@ -69,6 +73,7 @@ class Passes:
             yield from zip(batch, found, strict=True)
 
 
-def _progress(what: str, done: int, total: int, seconds: float) -> str:
+def progress(what: str, done: int, total: int, seconds: float) -> str:
+    """How many rows are done after so many seconds, and about how long the others take."""
     left = f" · about {numbers.duration(seconds / done * (total - done))} left" if done else ""
     return f"{what}: {done:,} of {total:,} rows{left}"

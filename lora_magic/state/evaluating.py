@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from lora_magic.compare.generate import Generation
     from lora_magic.compare.mix import Mix
     from lora_magic.compare.stack import Variant
+    from lora_magic.scale.work import Workers
 
     from .session_state import SessionState
 
@@ -48,6 +49,13 @@ _STREAMED = "--rows N reads the first N"
 
 #: Values by metric, each for every variant.
 Values = dict[str, tuple[float, ...]]
+
+#: What is found of a row at once: its loss or its answer, under every variant.
+Found = Sequence["Loss | Generation"]
+
+#: Takes what was found of the row at a place, and finds it for all rows.
+Take = Callable[[int, Found], None]
+Measure = Callable[[Sequence[Item], Take], None]
 
 #: The metrics of our own, whose names no other can have.
 _OWN = (
@@ -67,8 +75,12 @@ def evaluate(
     sampling: Mapping[str, Any],
     skip_bad: bool,
     watch: Watch | None,
+    workers: Workers | None = None,
 ) -> Evaluation:
-    """Measure the rows under base and adapters; when all are done, record it on the adapters."""
+    """Measure the rows under base and adapters; when all are done, record it on the adapters.
+
+    With `workers` they measure the rows, and the metrics of a person are computed here.
+    """
     began = time.perf_counter()
     variants = queries.variants(state, adapters)
     mixed = mix_of(state, mix)
@@ -81,10 +93,19 @@ def evaluate(
         raise encoding.of_evaluation(error) from None
     given = rows[:most]
     count = f"{len(given):,} row{'s' * (len(given) != 1)}"
-    passes = Passes(watch, f"evaluating {count} under {', '.join(names)} …")
+    line = f"evaluating {count} under {', '.join(names)}"
+    passes = Passes(watch, f"{line} …")
     work = Evaluating(state, variants, mixed, own, sampling, passes)
     read = work.read(given, skip_bad)
-    measured = work.rows(read)
+    measure = None
+    if workers is not None:
+        # It measures in each worker as this file does here.
+        from .spread import RowsElsewhere
+        from .worker_rows import Readers
+
+        readers = Readers.of(state, [one.name for one in variants[1:]], mix)
+        measure = RowsElsewhere(readers, workers, sampling, passes, line, work.notes)
+    measured = work.rows(read, measure)
     every = state.attached if adapters is None else ()
     found = Evaluation.of(
         names,
@@ -209,13 +230,25 @@ class Evaluating:
             )
         self.notes.append(f"{texts} text{'s' * (texts != 1)} without a prompt: loss only")
 
-    def rows(self, read: Items) -> list[EvaluatedRow]:
+    def rows(self, read: Items, measure: Measure | None = None) -> list[EvaluatedRow]:
         """The rows that were measured: all, or after a stop those that were done by then.
 
-        Raises `KeyboardInterrupt` if no row was.
+        `measure` finds their losses and answers, by default here. Raises `KeyboardInterrupt` if no
+        row was measured.
         """
-        items, base = read.items, self._state.base
-        answering = self._answering()
+        made: dict[int, EvaluatedRow] = {}
+
+        def take(at: int, found: Found) -> None:
+            made[at] = self._row(read.items[at], made.get(at), found)
+
+        (measure or self.measure)(read.items, take)
+        if not made:
+            raise KeyboardInterrupt
+        return [made[at] for at in sorted(made)]
+
+    def measure(self, items: Sequence[Item], take: Take) -> None:
+        """Give `take` the losses of each row and then its answers, by its place, until a stop."""
+        answering, base = self._answering(), self._state.base
         pad = pad_id(base.tokenizer, base.model if base.task.classifies else None)
         measuring = Losses.of(
             base.model,
@@ -225,29 +258,27 @@ class Evaluating:
             pad_id=pad,
             mix=self._mix,
         )
-        found = measuring.all(items, self.passes)
-        values = [self._of_loss(item, found.get(at)) for at, item in enumerate(items)]
-        said = [self._labels(found.get(at)) for at in range(len(items))]
+        for at, losses in measuring.each(items, self.passes):
+            take(at, losses)
         if answering and not self.passes.stopped:
-            for at, made in answering.all(items):
-                said[at] = [one.text for one in made]
-                values[at] |= self._of_answers(items[at], made)
-        rows = [
-            EvaluatedRow(
-                item.number,
-                item.key,
-                item.prompt,
-                item.reference,
-                tuple(said[at]),
-                values[at],
-                tuple(one.tokens for one in found.get(at, ())),
-            )
-            for at, item in enumerate(items)
-            if values[at]
-        ]
-        if not rows:
-            raise KeyboardInterrupt
-        return rows
+            for at, answers in answering.all(items):
+                take(at, answers)
+
+    def _row(self, item: Item, before: EvaluatedRow | None, found: Found) -> EvaluatedRow:
+        """A row with what was found of it, beside what was known before."""
+        answers: tuple[str | None, ...] = ()
+        values, tokens = (dict(before.values), before.tokens) if before else (Values(), ())
+        if isinstance(found[0], Loss):
+            losses = [one for one in found if isinstance(one, Loss)]
+            answers, tokens = self._labels(losses), tuple(one.tokens for one in losses)
+            values |= self._of_loss(item, losses)
+        else:
+            said = [one for one in found if not isinstance(one, Loss)]
+            answers = tuple(one.text for one in said)
+            values |= self._of_answers(item, said)
+        return EvaluatedRow(
+            item.number, item.key, item.prompt, item.reference, answers, values, tokens
+        )
 
     def _answering(self) -> Answering | None:
         """What generates the answers; None for a classifier, whose answers are its labels."""
@@ -266,17 +297,13 @@ class Evaluating:
             mix=self._mix,
         )
 
-    def _labels(self, losses: Sequence[Loss] | None) -> list[str | None]:
+    def _labels(self, losses: Sequence[Loss]) -> tuple[str | None, ...]:
         """The label that each variant of a classifier gives."""
         names = self._state.base.task.labels
-        if losses is None:
-            return [None] * (len(self._variants) + (self._mix is not None))
-        return [None if one.chosen is None else names[one.chosen] for one in losses]
+        return tuple(None if one.chosen is None else names[one.chosen] for one in losses)
 
-    def _of_loss(self, item: Item, losses: Sequence[Loss] | None) -> Values:
+    def _of_loss(self, item: Item, losses: Sequence[Loss]) -> Values:
         """A row's loss, and what a classifier's label is worth."""
-        if losses is None:
-            return {}
         values: Values = {record.LOSS: tuple(one.nats / one.tokens for one in losses)}
         labels = self._labels(losses)
         if None in labels:

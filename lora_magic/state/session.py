@@ -775,6 +775,9 @@ class Session:
         finish: bool = False,
         resume: bool = False,
         replace: bool = False,
+        workers: int | None = None,
+        engine: str | None = None,
+        address: str | None = None,
         variables: Mapping[str, str] | None = None,
         reporter: Reporter | None = None,
     ) -> Sweep:
@@ -796,6 +799,10 @@ class Session:
         first one trains. `variables` names those of `data`, `eval` and `map_` in the lines that
         train an arm alone (default: an ellipsis).
 
+        With `engine` "ray" the arms of a rung are shared out over `workers` (2) of the Ray cluster
+        at `address`, by default the one of this machine: those that can share a batch are one on
+        each worker. The arms of a worker that is lost are trained again.
+
         When the user stops the sweep (■), the best arm so far is kept and `TrainingStopped` is
         raised; with `resume` the same call goes on. Raises `CommandError` without held-out rows or
         for arms that are not possible, `AdapterError` for the name of a trained adapter, unless
@@ -803,6 +810,7 @@ class Session:
         """
         # Must be the first statement, while the arguments are the only locals.
         given = {**locals(), "checkpointing": checkpointing or None}
+        from .spread import workers_of
         from .sweep import sweep
         from .sweep_arms import Asked
         from .sweep_plan import VARIED
@@ -811,6 +819,7 @@ class Session:
         _ = self._state.base
         self._state.refuse_while_merged("sweep")
         check_name(name, "%lora sweep")
+        spread = workers_of(self._state, "sweep", self.home, workers, engine, address)
         reading = {"columns": columns, "map_": map_, "format": format, "skip_bad": skip_bad}
         rows = self._rows("sweep", data, text, **reading)
         other = {**reading, "format": format if text is None else None}
@@ -846,6 +855,7 @@ class Session:
             reporter=reporter,
             store=Store(self.home, name),
             resume=resume,
+            workers=spread,
         )
 
     def _held_out(self, given: Any, reading: Mapping[str, Any]) -> tuple[Rows | None, float | None]:
@@ -1071,6 +1081,9 @@ class Session:
         temperature: float = 0.0,
         top_p: float = 1.0,
         seed: int = 0,
+        workers: int | None = None,
+        engine: str | None = None,
+        address: str | None = None,
         watch: Watch | None = None,
     ) -> Evaluation:
         """Measure base and adapters on the same rows; without `adapters` those that were trained.
@@ -1088,8 +1101,12 @@ class Session:
         with a function that returns the progress in one line; if it returns true, the evaluation
         ends, and what was measured is returned and not recorded. Raises `DataError` for rows that
         cannot be measured, and a metric that raises or returns no finite number.
+
+        With `engine` "ray" the rows are shared out over `workers` (2) of the Ray cluster at
+        `address`, by default the one of this machine. A `metric` is computed here.
         """
         from .evaluating import evaluate
+        from .spread import workers_of
 
         _ = self._state.base
         sampling = _sampling(max_new_tokens, temperature, top_p, seed)
@@ -1104,6 +1121,7 @@ class Session:
             sampling=sampling,
             skip_bad=skip_bad,
             watch=watch,
+            workers=workers_of(self._state, "evaluate", self.home, workers, engine, address),
         )
 
     def ratio(

@@ -19,8 +19,9 @@ from lora_magic.base.device import out_of_memory
 from lora_magic.base.prompt import PromptForm
 from lora_magic.base.restore import evaluating
 from lora_magic.data.row import Row
-from lora_magic.errors import TrainingError, TrainingStopped
+from lora_magic.errors import TrainingError, TrainingStopped, WorkerError
 from lora_magic.interrupts import Stop, terminating
+from lora_magic.scale.work import Workers
 from lora_magic.training import batches, preference
 from lora_magic.training.encode import Encoded
 from lora_magic.training.reporter import Reporter, Result, RunPlan, SilentReporter, StepPoint
@@ -35,6 +36,7 @@ from .making import Making
 from .measured import rows_hash, start_of
 from .prepare import encoded_rows, form_for
 from .session_state import SessionState
+from .spread import arms_on
 from .sweep_arms import Asked, Candidate, SplitRows, checked, made, refuse_taken, with_defaults
 from .sweep_plan import OF_ATTACH, Rung
 from .sweep_result import (
@@ -49,7 +51,7 @@ from .sweep_result import (
     SweepArm,
 )
 from .sweep_store import Kept, Store
-from .together import Arm, Outcome, together
+from .together import Arm, Outcome
 from .train import recorded_of
 
 #: The steps of a first, short run that measures how long a step takes, and the share of the time
@@ -66,6 +68,7 @@ def sweep(
     reporter: Reporter | None,
     store: Store,
     resume: bool,
+    workers: Workers | None = None,
 ) -> Sweep:
     """Train the arms of a sweep, rung by rung (`sweep_plan.rungs`), and keep the best one.
 
@@ -73,7 +76,8 @@ def sweep(
     A. The settings are compared by the mean loss on one half of the held-out rows, and the chosen
     arm's loss is reported on the other half. It becomes the adapter of that name, active, with the
     weights after its last step; with `finish` it is trained to its end. Every arm is made, and its
-    flags are checked, before the first one trains. With `resume` the same sweep goes on.
+    flags are checked, before the first one trains. With `resume` the same sweep goes on, with any
+    `workers`, which train the arms of a rung together.
 
     Raises `CommandError` for a sweep with nothing to compare, for no held-out rows and for arms
     that cannot be made; `TrainingStopped` if the user stopped it: what it has is stored, and the
@@ -89,11 +93,16 @@ def sweep(
         return encoded_rows(state, some, form, first.max_length, asked.skip_bad)
 
     parts = SplitRows.of(rows, held_out, first, encode)
-    work = _Work(state, asked, arms, parts, form, store, reporter or SilentReporter())
+    work = _Work(state, asked, arms, parts, form, store, reporter or SilentReporter(), workers)
     if stored is not None:
         stored.refuse_another(asked.name, work.kept())
         work.restore(stored)
-    found = work.all()
+    try:
+        found = work.all()
+    except WorkerError as error:
+        # The rungs that were finished are stored.
+        again = " Run the cell again with --resume to go on." if store.written else ""
+        raise WorkerError(f"{error}{again}") from error
     work.reporter.finish(found)  # type: ignore[arg-type]  # it displays itself, as a run's does
     if found.stopped:
         raise TrainingStopped(_stopped(found, store.written))
@@ -126,9 +135,11 @@ class _Work:
         form: PromptForm | None,
         store: Store,
         reporter: Reporter,
+        workers: Workers | None,
     ) -> None:
         self.state, self.asked, self.arms, self.parts = state, asked, arms, parts
         self.form, self.store, self.reporter = form, store, reporter
+        self.workers = workers and replace(workers, count=min(workers.count, len(arms)))
         self.until = 0  # the last step of the rung
         self.steps: int | None = None  # of a run, if the time limit has chosen them
         self.alive = list(dict.fromkeys(arm.setting for arm in arms))
@@ -158,7 +169,12 @@ class _Work:
         assert spec is not None  # checked
         count = len(self.parts.trained) + len(self.parts.deciding) + len(self.parts.reporting)
         state.run = Run(name, spec, self.form, self.parts.encoded.data_hash, count)
-        with stop, terminating(stop), state.all_or_nothing():
+        with (
+            stop,
+            terminating(stop),
+            state.all_or_nothing(),
+            arms_on(state, self.workers, stop) as self.together,
+        ):
             self._fit(stop)
             self._planned()
             self._rungs(stop)
@@ -178,7 +194,9 @@ class _Work:
         given = shared.get("steps") is not None or shared.get("epochs") is not None
         if minutes is None or given or self.steps is not None or self._any_done():
             return
-        found = together(
+        # Workers may have taken a while to start.
+        left = 60 * minutes - (time.perf_counter() - self.began)
+        found = self.together(
             self.state,
             [Arm(self.arms[0].attached, self.arms[0].own)],
             self.parts.trained,
@@ -193,8 +211,10 @@ class _Work:
         each = found.summary.seconds / found.summary.steps
         whole = found.summary.planned_steps
         seeds = len(self.arms) / self.settings
-        share = sweep_plan.cost(self._rungs_of(whole, None), self.settings) * seeds / whole
-        allowed = int(_SHARE * 60 * minutes / (each * share)) if each else whole
+        count = self.workers.count if self.workers else 1
+        cost = sweep_plan.cost(self._rungs_of(whole, None), self.settings, seeds / count)
+        share = cost / whole
+        allowed = int(_SHARE * left / (each * share)) if each else whole
         if allowed < whole:
             self.steps = max(allowed, sweep_plan.SHORTEST)
 
@@ -256,7 +276,7 @@ class _Work:
             return
         self.until = self.length if until is None else until
         try:
-            found = together(
+            found = self.together(
                 self.state,
                 [Arm(arm.attached, arm.own, arm.snapshot) for arm in arms],
                 self.parts.trained,
@@ -484,10 +504,11 @@ def _spent(arms: Sequence[Candidate], found: Sequence[Outcome]) -> list[float]:
     for arm, outcome in zip(arms, found, strict=False):
         before = arm.summary.seconds if arm.summary else 0.0
         spent.append(outcome.summary.seconds - before if outcome.summary else 0.0)
-    batch = [at for at, outcome in enumerate(found) if outcome.stacked]
-    shares = sweep_plan.shares([spent[at] for at in batch])
-    for at, share in zip(batch, shares, strict=True):
-        spent[at] = share
+    for number in {outcome.batch for outcome in found}:
+        stacked = [at for at, one in enumerate(found) if one.stacked and one.batch == number]
+        shares = sweep_plan.shares([spent[at] for at in stacked])
+        for at, share in zip(stacked, shares, strict=True):
+            spent[at] = share
     return spent
 
 

@@ -223,12 +223,16 @@ def rungs(
     return tuple(Rung(end, keep) for end, keep in found.items())
 
 
-def cost(plan: Sequence[Rung], settings: int) -> int:
-    """Steps that a sweep with one seed takes in all rungs, the last one left out if one is left."""
-    done = total = 0
+def cost(plan: Sequence[Rung], settings: int, each: float = 1.0) -> float:
+    """Steps that a sweep takes one after another in all rungs, the last one left out if one is
+    left.
+
+    `each` is the number of seeds, divided by that of the workers; one run at least is waited for.
+    """
+    done, total = 0, 0.0
     for rung in plan:
         if settings > 1 or not done:
-            total += settings * (rung.steps - done)
+            total += max(settings * each, 1.0) * (rung.steps - done)
         done, settings = rung.steps, min(settings, rung.keep)
     return total
 

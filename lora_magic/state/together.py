@@ -57,7 +57,8 @@ class Outcome:
     Without a `summary` its weights and its record are as before: it dropped out with `error`, or,
     without an error, the user stopped the run before its first step. `snapshot` is the state after
     its last finished step if it paused or was stopped there. `stacked` says whether it was trained
-    as a block of a batch with others. `run` is what the ledger knows of it.
+    as a block of a batch with others: of the one with number `batch`, if there are several. `run`
+    is what the ledger knows of it.
     """
 
     attached: LiveAdapter
@@ -66,6 +67,7 @@ class Outcome:
     error: LoraMagicError | None
     stacked: bool
     run: Run | None = None
+    batch: int = 0
 
 
 def together(
@@ -111,7 +113,7 @@ def together(
     before any training; `KeyboardInterrupt` if the user stopped the run before any step. After
     these and after any error that is not ours everything is as it was before.
     """
-    common = _Common(state, rows, held_out, template, system, more, skip_bad, notes)
+    common = Common(state, rows, held_out, template, system, more, skip_bad, notes)
     planned = [common.plan(arm, flags) for arm in arms]
     reporter = reporter or SilentReporter()
     told = _Told(reporter, [arm.attached.name for arm in arms], common.notes)
@@ -165,7 +167,7 @@ class Planned:
         return same and done[0] == done[1] and self.spec.eval == other.spec.eval
 
 
-class _Common:
+class Common:
     """What the arms of a run share: rows, form, and the rows as tokens by their greatest length."""
 
     def __init__(

@@ -9,7 +9,7 @@ from lora_magic.interrupts import Stop
 from lora_magic.magics.variables import metrics
 from lora_magic.magics.verb import AN_ADAPTER, Argument, Call, Thing, Verb, names, whole
 from lora_magic.magics.verbs.looking import ANSWERING, MIX
-from lora_magic.magics.verbs.training import READING, rows_of
+from lora_magic.magics.verbs.training import ON_RAY, READING, rows_of
 
 
 def _evaluate(call: Call) -> object:
@@ -58,11 +58,13 @@ EVALUATE = Verb(
         Argument("--rows", whole, "only the first N rows", "all"),
         MIX,
         *ANSWERING,
+        *ON_RAY,
     ),
     (
         "%lora evaluate --data held_out",
         "%lora evaluate pirate,formal --data held_out.csv --metric politeness",
         "result = %lora evaluate pirate --data greetings --rows 50",
+        "%lora evaluate pirate --data held_out.csv --engine ray --workers 4",
     ),
     body="rows: prompt => completion, JSONL, or blocks of text",
     answers=True,

@@ -169,6 +169,17 @@ WORKERS = (
     Argument("--address", text, "Ray's cluster", "the one on this machine", shape="HOST:PORT"),
 )
 
+#: Those of verbs whose work is in parts, which a cluster's workers take.
+ON_RAY = (
+    replace(
+        WORKERS[0],
+        about="how many workers share the arms or the rows",
+        default="2 with --engine ray",
+    ),
+    replace(WORKERS[1], default="none: this process", words=ENGINES[1:]),
+    WORKERS[2],
+)
+
 _TYPED = "rows: prompt => completion, JSONL, or blocks of text"
 
 TRAIN = Verb(
@@ -305,12 +316,14 @@ SWEEP = Verb(
         Argument("--finish", None, "train the best arm to its end"),
         Argument("--resume", None, "finish the sweep that was stopped or killed"),
         Argument("--replace", None, "replace a trained adapter of that name"),
+        *ON_RAY,
     ),
     (
         "%lora sweep pirate --data rows --rank 4,8,16 --lr 1e-3,3e-3 --seeds 3",
         "%lora sweep pirate --data rows --method lora,dora --targets attention,all-linear",
         "%lora sweep pirate --data rows --targets q_proj,v_proj --targets all-linear",
         "%lora sweep pirate --data rows --minutes 5 --finish",
+        "%lora sweep pirate --data rows --rank 4,8,16 --engine ray --workers 3",
     ),
     changes=True,
     body=_TYPED,

@@ -1,0 +1,273 @@
+"""Arms of a sweep and rows of an evaluation, spread over the workers of a Ray cluster.
+
+The notebook's session decides everything: it plans, checks, chooses and records, and the workers
+train and measure what they are sent. Knows the session's state, arms and rows; does not know how
+workers are started, nor what a worker does with a request.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from lora_magic.adapters.stacked import obstacle
+from lora_magic.data.row import Row
+from lora_magic.errors import CommandError
+from lora_magic.evaluation.items import Item
+from lora_magic.evaluation.losses import Loss
+from lora_magic.evaluation.passes import Passes, progress
+from lora_magic.interrupts import Stop, undisturbed
+from lora_magic.scale import engines
+from lora_magic.scale.work import ACCELERATE, Engine, Note, Work, Workers
+from lora_magic.training.reporter import Reporter, RunPlan, SilentReporter, StepPoint
+
+from .evaluating import Take
+from .sent import SentBase
+from .session_state import SessionState
+from .together import Arm, Common, Outcome, Planned, together
+from .worker_arms import TRAIN, ArmsRequest, Ended, SentArm
+from .worker_rows import MEASURE, Measured, Readers, RowsRequest
+from .workers import wanted
+
+#: Trains arms as `together` does, here or elsewhere.
+Together = Callable[..., list[Outcome]]
+
+
+def workers_of(
+    state: SessionState, verb: str, home: Path, workers: Any, engine: Any, address: Any
+) -> Workers | None:
+    """The workers that `--engine ray` asks for; None without it.
+
+    Raises `CommandError` for flags that do not fit, and `StateError` while something is merged: the
+    workers read the base from where it was loaded.
+    """
+    if engine is None:
+        given = {"--workers": workers, "--address": address}
+        flag = next((flag for flag, value in given.items() if value is not None), None)
+        if flag is not None:
+            raise CommandError(f"{verb} {flag} needs --engine ray: add --engine ray.")
+        return None
+    if engine == ACCELERATE:
+        raise CommandError(
+            f"{verb} --engine {engine}: its parts go to the workers of a cluster; type --engine ray"
+        )
+    found = wanted(state, home, workers, engine, address)
+    state.refuse_while_merged(f"{verb} --engine ray")
+    # What workers find comes back with their results, so no disk need be shared.
+    return replace(found, shared="")
+
+
+# Arms
+
+
+@contextmanager
+def arms_on(state: SessionState, workers: Workers | None, stop: Stop) -> Iterator[Together]:
+    """What trains arms during a block: `together`, here or on workers.
+
+    Raises `BaseModelError` for a base that cannot be read again, and what `started` does.
+    """
+    if workers is None:
+        yield together
+        return
+    base = SentBase.of(state)
+    with ExitStack() as block:
+        with stop.abortable():
+            engine = block.enter_context(engines.started(workers))
+        yield _ArmsElsewhere(engine, base, workers.count)
+
+
+@dataclass(frozen=True, eq=False)
+class _ArmsElsewhere:
+    """Trains arms as `together` does, each group of them on one worker."""
+
+    engine: Engine
+    base: SentBase
+    count: int
+
+    def __call__(
+        self,
+        state: SessionState,
+        arms: Sequence[Arm],
+        rows: Sequence[Row],
+        *,
+        flags: Mapping[str, Any],
+        stop: Stop,
+        reporter: Reporter | None = None,
+        template: str | None = None,
+        system: str | None = None,
+        held_out: Sequence[Row] | None = None,
+        skip_bad: bool = False,
+        notes: str = "",
+        until: int | None = None,
+    ) -> list[Outcome]:
+        """The outcomes in the order of the arms; before all are here nothing is changed."""
+        reading = Common(state, rows, held_out, template, system, False, skip_bad, notes)
+        planned = [reading.plan(arm, flags) for arm in arms]
+        groups = grouped(arms, self.count)
+        common = {
+            **{"flags": dict(flags), "template": template, "system": system, "until": until},
+            **{"skip_bad": skip_bad, "notes": notes},
+            "held_out": None if held_out is None else tuple(held_out),
+        }
+        # Rows that were read know how to read them again, which cannot be sent.
+        plain = tuple(rows)
+        sent = [tuple(SentArm.of(arms[at]) for at in group) for group in groups]
+        works = [Work(TRAIN, ArmsRequest(self.base, several, plain, common)) for several in sent]
+        with stop.abortable():
+            heard = _Heard(reporter or SilentReporter(), self.engine.line)
+            ended = self.engine.each(works, heard, lambda: stop.requested)
+        with undisturbed():
+            outcomes = dict(_taken(planned, groups, ended))
+        found = [outcomes[at] for at in range(len(arms))]
+        if stop.requested and not any(one.summary or one.error for one in found):
+            raise KeyboardInterrupt
+        return found
+
+
+def grouped(arms: Sequence[Arm], count: int) -> list[list[int]]:
+    """The places of the arms that each of at most `count` workers trains, in order.
+
+    Arms that can share a batch are one stack on each worker, those that cannot are trained there
+    one after another: each kind is dealt out evenly by number, then by parameters.
+    """
+    sizes = [sum(tensor.numel() for _, tensor in arm.attached.tensors()) for arm in arms]
+    alone = [bool(obstacle(arm.attached.replacements)) for arm in arms]
+    groups: list[list[int]] = [[] for _ in range(min(count, len(arms)))]
+    for at in sorted(range(len(arms)), key=lambda at: (alone[at], -sizes[at])):
+
+        def load(group: list[int], kind: bool = alone[at]) -> tuple[int, int, int]:
+            same = sum(alone[other] == kind for other in group)
+            return same, len(group), sum(sizes[other] for other in group)
+
+        min(groups, key=load).append(at)
+    return [sorted(group) for group in groups]
+
+
+def _taken(
+    planned: Sequence[Planned], groups: Sequence[Sequence[int]], ended: Sequence[Sequence[Ended]]
+) -> Iterator[tuple[int, Outcome]]:
+    """The place of each arm and what became of it, with its weights and record set."""
+    for batch, (group, several) in enumerate(zip(groups, ended, strict=True)):
+        for at, one in zip(group, several, strict=True):
+            if one.summary is not None:
+                planned[at].arm.attached.set_state(one.weights)
+                planned[at].record(one.summary)
+            found = planned[at].outcome(one.summary, one.snapshot, one.error, one.stacked)
+            yield at, replace(found, batch=batch)
+
+
+@dataclass(eq=False)
+class _Heard:
+    """Passes what workers and their engine tell on to a reporter, which sees one start."""
+
+    reporter: Reporter
+    line: str
+    begun: bool = False
+
+    def __call__(self, number: int, event: object) -> None:
+        """One event of one work."""
+        if isinstance(event, StepPoint):
+            self.reporter.step(event)
+        elif isinstance(event, Note):
+            if (tell := getattr(self.reporter, "note", None)) is not None:
+                tell(event.line)
+        elif isinstance(event, RunPlan) and not self.begun:
+            self.begun = True
+            self.reporter.start(replace(event, line=f"{event.line} · {self.line}"))
+
+
+# Rows
+
+
+@dataclass(eq=False)
+class RowsElsewhere:
+    """Measures rows as `Evaluating.measure` does, a part of them on each worker."""
+
+    readers: Readers
+    workers: Workers
+    sampling: Mapping[str, Any]
+    passes: Passes
+    line: str
+    notes: list[str]
+    _known: set[tuple[int, bool]] = field(default_factory=set)
+
+    def __call__(self, items: Sequence[Item], take: Take) -> None:
+        """Give `take` the losses and the answer of each row as they come, until a stop."""
+        parts = shards(items, self.workers.count)
+        self.passes.say(f"{self.line}: starting {len(parts)} workers …")
+        self.passes.look()
+        with engines.started(replace(self.workers, count=len(parts))) as engine:
+            self.passes.say(f"{self.line} · {engine.line}")
+            works = [self._work(items, places) for places in parts]
+            counted = _Counted(items)
+
+            def listen(number: int, event: object) -> None:
+                if isinstance(event, Measured):
+                    self._take(event, take)
+                    self.passes.say(counted.line(event))
+                elif isinstance(event, Note):
+                    self.notes.append(event.line)
+
+            found = engine.each(works, listen, self.passes.look)
+        for measured in (one for several in found for one in several):
+            self._take(measured, take)
+
+    def _work(self, items: Sequence[Item], places: Sequence[int]) -> Work:
+        own = tuple(items[at] for at in places)
+        request = RowsRequest(self.readers, tuple(places), own, self.sampling)
+        return Work(MEASURE, request)
+
+    def _take(self, measured: Measured, take: Take) -> None:
+        """What a worker found; once, also if the work of one that was lost is done again."""
+        key = measured.place, isinstance(measured.found[0], Loss)
+        if key not in self._known:
+            self._known.add(key)
+            take(measured.place, measured.found)
+
+
+class _Counted:
+    """How many rows the workers have measured, as one line."""
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        self._all = {
+            True: sum(bool(item.examples[0]) for item in items),
+            False: sum(item.asked is not None for item in items),
+        }
+        self._done: dict[bool, set[int]] = {True: set(), False: set()}
+        self._began = time.perf_counter()
+
+    def line(self, measured: Measured) -> str:
+        """The progress with one more row; the answers follow the losses."""
+        self._done[isinstance(measured.found[0], Loss)].add(measured.place)
+        # Texts and a classifier's rows are not answered.
+        losses = len(self._done[True]) < self._all[True] or not self._all[False]
+        seconds = time.perf_counter() - self._began
+        what = "loss" if losses else "answers"
+        return progress(what, len(self._done[losses]), self._all[losses], seconds)
+
+
+def shards(items: Sequence[Item], count: int) -> list[list[int]]:
+    """The places of the rows that each of at most `count` workers measures, balanced by tokens.
+
+    Rows that ask the same are on one worker, which answers them once.
+    """
+    same: dict[object, list[int]] = {}
+    for at, item in enumerate(items):
+        same.setdefault(at if item.asked is None else item.asked, []).append(at)
+    sizes = [(sum(_tokens(items[at]) for at in places), places) for places in same.values()]
+    parts: list[list[int]] = [[] for _ in range(min(count, len(same)))]
+    loads = [0] * len(parts)
+    for size, places in sorted(sizes, reverse=True):
+        least = loads.index(min(loads))
+        parts[least].extend(places)
+        loads[least] += size
+    return [sorted(part) for part in parts]
+
+
+def _tokens(item: Item) -> int:
+    read = sum(len(example.tokens) for own in item.examples for example in own)
+    return 1 + read + sum(map(len, item.asked or ()))

@@ -1,0 +1,103 @@
+"""The rows that one worker measures: what it is sent, and what it tells and returns.
+
+Knows a base and adapters that were sent, and how rows are measured; knows no metric of a person, no
+engine, and nothing of other workers. A request has all that its rows need, so it can be done again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lora_magic.adapters.spec import BASE_NAME
+from lora_magic.evaluation.items import Item
+from lora_magic.evaluation.passes import Passes
+from lora_magic.scale.work import Seat
+
+from . import queries
+from .evaluating import Evaluating, Found
+from .mixing import mix_of
+from .resolve import parts_of
+from .sent import SentAdapter, SentBase
+from .session_state import SessionState
+
+#: The name of `measure`, by which a worker finds it.
+MEASURE = "lora_magic.state.worker_rows:measure"
+
+
+@dataclass(frozen=True, eq=False)
+class Readers:
+    """Who reads the rows: `names` are the adapters to measure, `mix` is as it was typed.
+
+    `adapters` are all that these need. `active` is the weighted sum of adapters that is measured
+    as one, "" if none is.
+    """
+
+    base: SentBase
+    adapters: tuple[SentAdapter, ...]
+    names: tuple[str, ...]
+    mix: str | None
+    active: str = ""
+
+    @classmethod
+    def of(cls, state: SessionState, names: Sequence[str], mix: str | None) -> Readers:
+        """The session's; raises `BaseModelError` for a base that cannot be read again."""
+        several = state.active if state.active in names and len(state.together) > 1 else ""
+        needed = [*names, *(state.together if several else ())]
+        if mix is not None:
+            needed += [name for _, name in parts_of(mix, "--mix") or [(1.0, mix.strip())]]
+        sent = [state.attached[name] for name in dict.fromkeys(needed) if name in state.attached]
+        adapters = tuple(map(SentAdapter.of, sent))
+        return cls(SentBase.of(state), adapters, tuple(names), mix, several)
+
+    def opened(self, device: str) -> SessionState:
+        """A session's state that has them."""
+        state = self.base.opened(device)
+        for adapter in self.adapters:
+            state.keep(adapter.rebuilt(state))
+        if self.active:
+            state.activate_several(parts_of(self.active) or ())
+        return state
+
+
+@dataclass(frozen=True, eq=False)
+class RowsRequest:
+    """Rows to measure, with their places among all; `sampling` are the flags of the answers."""
+
+    readers: Readers
+    places: tuple[int, ...]
+    items: tuple[Item, ...]
+    sampling: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What was found of the row at a place: its losses or its answers."""
+
+    place: int
+    found: Found
+
+
+def measure(request: RowsRequest, seat: Seat) -> list[Measured]:
+    """Measure the rows of a request, tell each as it is found, and return all; until a stop."""
+    told: list[Measured] = []
+    if seat.stop.is_set():
+        return told
+    readers = request.readers
+    state = readers.opened(seat.device)
+
+    def take(at: int, found: Found) -> None:
+        told.append(Measured(request.places[at], found))
+        seat.tell(told[-1])
+
+    # Without a metric of a person: the notebook computes those.
+    Evaluating(
+        state,
+        queries.variants(state, list(readers.names) or [BASE_NAME]),
+        mix_of(state, readers.mix),
+        {},
+        request.sampling,
+        Passes(lambda line: seat.stop.is_set(), ""),
+    ).measure(request.items, take)
+    return told
