@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.autograd import profiler
 
 from lora_magic.base.restore import environment, restoring
@@ -159,9 +160,10 @@ class StepPeak:
 
 
 def bytes_of(tensors: Iterable[Tensor]) -> int:
-    """The bytes of the tensors' memory; memory that several share counts once."""
+    """The bytes of the tensors' memory here; memory that several share counts once."""
     found = {}
     for tensor in tensors:
+        tensor = tensor.to_local() if isinstance(tensor, DTensor) else tensor
         memory = tensor.untyped_storage()
         found[tensor.device, memory.data_ptr()] = memory.nbytes()
     return sum(found.values())
