@@ -26,7 +26,7 @@ BELOW = {
     },
     "magics": {
         *("state", "evaluation", "training", "compare", "adapters", "base", "lowrank", "demo"),
-        *("views", "data", "cost", "export", "serving", ""),
+        *("views", "data", "cost", "export", "serving", "scale", ""),
     },
     "state": {
         *("evaluation", "training", "compare", "adapters", "base", "lowrank", "demo", "data"),

@@ -41,7 +41,7 @@ SURFACE = {
     "train": "NAME --data --columns --map --format --skip-bad --epochs --steps --minutes --patience"
     " --lr --schedule --warmup --batch-size --max-length --eval --seed --lora-plus --optimizer"
     " --beta --guard --replay --plain-step --checkpointing --template --system --report-to"
-    " --continue --resume --checkpoint-every",
+    " --continue --resume --checkpoint-every --workers --engine --address --fsdp",
     "sweep": "NAME --data --columns --map --format --skip-bad --method --rank --alpha --dropout"
     " --targets --init --rslora --dora --bias --norms --rank-pattern --alpha-pattern"
     " --virtual-tokens --for --seed --lr --schedule --warmup --lora-plus --optimizer --seeds"

@@ -7,8 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
 
-from .work import Engine, Workers
+from lora_magic.errors import WorkerError
+
+from .work import ACCELERATE, RAY, Engine, Workers
+
+#: The module that starts an engine, and what to type after %pip install if its library is missing.
+_ENGINES = {
+    ACCELERATE: ("lora_magic.scale.local", "accelerate"),
+    RAY: ("lora_magic.scale.ray.engine", '"lora_magic[ray]"'),
+}
 
 
 @contextmanager
@@ -19,5 +29,11 @@ def started(workers: Workers) -> Iterator[Engine]:
     or has fewer free processors or GPUs than workers, and a `shared` folder that workers do not
     see.
     """
-    raise NotImplementedError(workers)
-    yield
+    module, install = _ENGINES[workers.engine]
+    if find_spec(workers.engine) is None:
+        raise WorkerError(
+            f"--engine {workers.engine} needs the package {workers.engine}, which is not "
+            f"installed; type: %pip install {install}"
+        )
+    with import_module(module).started(workers) as engine:
+        yield engine

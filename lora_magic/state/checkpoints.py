@@ -315,6 +315,13 @@ def find(home: Path, name: str) -> Found:
         raise _unusable(folder, error) from error
 
 
+def last(home: Path, name: str) -> Found | None:
+    """The checkpoint of an adapter's run; None without one that can be read."""
+    with suppress(CommandError, TrainingError):
+        return find(home, name)
+    return None
+
+
 def _read(folder: Path) -> Found:
     values = reading.parse_json(reading.read_text(folder / ABOUT_FILE, _ABOUT_BYTES))
     if not isinstance(values, dict):
@@ -392,21 +399,25 @@ class Disk(checkpoint.Keeper):
 
     def __init__(self, home: Path, run: About, every: float) -> None:
         self.written = False
-        self.about, self._every, self._warned = run, every, False
-        self._folder = home.absolute() / FOLDER / run.name
+        self.home, self.about, self.every, self._warned = home.absolute(), run, every, False
+        self._folder = self.home / FOLDER / run.name
         self._due = time.monotonic() + every
+
+    def again(self) -> Disk:
+        """One for the same run in another process, which begins now."""
+        return Disk(self.home, self.about, self.every)
 
     def between_steps(self, snapshot: Callable[[], Snapshot]) -> None:
         """Write one if it is time."""
         began = time.monotonic()
-        if self._every and began >= self._due:
+        if self.every and began >= self._due:
             self._write(snapshot)
             now = time.monotonic()
-            self._due = now + max(self._every, (now - began) / _SHARE)
+            self._due = now + max(self.every, (now - began) / _SHARE)
 
     def stopped(self, snapshot: Callable[[], Snapshot]) -> None:
         """Write one."""
-        if self._every:
+        if self.every:
             self._write(snapshot)
 
     def remove(self) -> None:

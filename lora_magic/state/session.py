@@ -603,6 +603,10 @@ class Session:
         continue_: bool = False,
         resume: bool = False,
         checkpoint_every: float = 60.0,
+        workers: int | None = None,
+        engine: str | None = None,
+        address: str | None = None,
+        fsdp: bool = False,
         reporter: Reporter | None = None,
     ) -> RunSummary | Any:  # with lr="find" a RateCurve, with several names Summaries
         """Train an adapter from its initial state, or with `continue_` from its current one.
@@ -641,11 +645,19 @@ class Session:
         `resume` the same call continues from it and ends as if it had never stopped; an adapter
         that is not attached is attached as it was. Raises `TrainingError` for other rows or flags
         than those of the checkpoint's run, and `CommandError` without a checkpoint.
+
+        `workers` share the run: processes of this machine with the `engine` "accelerate" (the
+        default), or of a Ray cluster with "ray" (2 of them by default), which is found at `address`
+        ("host:6379"), else here. Each reads the base again and takes its share of every step, so
+        the result is that of one worker, up to the order of sums. A checkpoint can be resumed with
+        any number of them. With `fsdp` the base is split over the workers. Raises `WorkerError` for
+        workers that cannot be started, and `BaseModelError` for a base that they cannot read.
         """
         from . import checkpoints
         from .prepare import rows_needed
         from .several import named, refuse_of_one, several
         from .train import train
+        from .workers import asked
 
         state = self._state
         _ = state.base
@@ -654,6 +666,12 @@ class Session:
         adapters = named(state, name)
         if adapters is not None:
             refuse_of_one(resume=resume, guard=guard, replay=replay, report_to=report_to, lr=lr)
+        group = asked(
+            *(state, self.home, workers, engine, address, fsdp),
+            several=adapters is not None,
+            lr=lr,
+            report_to=report_to,
+        )
         found, attached = None, None
         if adapters is None:
             one: Any = name
@@ -705,6 +723,7 @@ class Session:
             home=self.home,
             every=every,
             found=found,
+            group=group,
             **options,
             **flags,
         )

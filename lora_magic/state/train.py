@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,9 @@ from lora_magic.training.rate_curve import RateCurve
 from lora_magic.training.reporter import Reporter, Result, RunPlan, SilentReporter
 from lora_magic.training.spec import TrainSpec
 from lora_magic.training.summary import RunSummary
+from lora_magic.training.world import Alone, World
 
-from . import checkpoints, find_rate, forgetting, inside_run, peak
+from . import checkpoints, find_rate, forgetting, inside_run, peak, workers
 from . import guard as guards
 from .checkpoints import EVERY, About, Disk, Found
 from .guard import GuardRows
@@ -38,6 +40,7 @@ from .making import Making
 from .measured import Start, measurements, rows_hash, start_of
 from .prepare import form_for, prepare
 from .session_state import SessionState
+from .workers import Asked
 
 #: Why a resumed run has no guard's loss from before it: the adapter is not what it was then.
 _NOT_KEPT = "not measured before the run was stopped"
@@ -60,6 +63,7 @@ def train(
     home: Path | None = None,
     every: float = EVERY,
     found: Found | None = None,
+    group: Asked | None = None,
     **flags: Any,
 ) -> RunSummary | RateCurve:
     """Train from the adapter's initial state, or with `more` from its current one.
@@ -73,7 +77,8 @@ def train(
 
     A checkpoint is written into `home` every `every` seconds, and when the user stops the run (with
     0 seconds or no home: none). With `found` the run continues from that checkpoint, if it is the
-    same run; `attached` is then its adapter, attached or not yet.
+    same run; `attached` is then its adapter, attached or not yet. With a `group` its workers take
+    the steps; all around them is done here.
 
     Raises `TrainingStopped` if the user stopped the run: the adapter keeps its steps. Any other
     error of the run restores the weights.
@@ -131,9 +136,12 @@ def train(
     done = start.progress.steps if start else 0
     state.run = Run(attached.name, spec, form, encoded.data_hash, len(rows), done)
     told = _Told(reporter, ready.notes, found.remarks(about) if found else ())
-    summary = _run(
-        state, attached, encoded, spec, more, told, record, guarded, about, start, keeper
-    )
+    with workers.started(group) as shared:
+        taken = shared.steps if shared else partial(steps, followed=True)
+        summary = _run(
+            *(state, attached, encoded, spec, more, told, record, guarded, about, start, keeper),
+            taken,
+        )
     state.run.summary = summary
     if measured:
         summary = with_forgetting(state, attached, summary, reporter, guarded)
@@ -240,8 +248,12 @@ def _run(
     about: About,
     start: Snapshot | None,
     keeper: Disk | None,
+    taken: Callable[..., RunSummary],
 ) -> RunSummary:
-    """Run and record, both or neither: outside a pass an interrupt is only noted."""
+    """Run and record, both or neither: outside a pass an interrupt is only noted.
+
+    `taken` takes the steps, as `steps` does.
+    """
     with (
         Stop(getattr(reporter, "stop", None), deferring=True) as stop,
         terminating(stop),
@@ -258,9 +270,7 @@ def _run(
             guard = _before(state, attached, guarded, stop, known)
             if keeper is not None:
                 keeper.about = replace(about, guard_before=guard.before)
-        summary = steps(
-            state, attached, encoded, spec, more, reporter, stop, start, keeper, followed=True
-        )
+        summary = taken(state, attached, encoded, spec, more, reporter, stop, start, keeper)
         attached.set_record(record(summary))
     return replace(summary, guard=guard)
 
@@ -305,10 +315,12 @@ def steps(
     keeper: Keeper | None = None,
     until: int | None = None,
     followed: bool = False,
+    world: World | None = None,
 ) -> RunSummary:
     """The run of an adapter whose modules are in the slots; the caller guards and records.
 
-    If it is `followed`, the summary has what was read of the adapter's inside.
+    If it is `followed`, the summary has what was read of the adapter's inside. `world` are the
+    workers that share it.
     """
     base = state.base
     hooks = hooks_of(base.model, state.slots, attached, more=more)
@@ -333,6 +345,7 @@ def steps(
             recorder=inside_run.recorder_of(base, attached) if followed else None,
             predict=predict,
             kept=peak.kept(attached),
+            world=world or Alone(),
         )
 
 

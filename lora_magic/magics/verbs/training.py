@@ -30,6 +30,7 @@ from lora_magic.magics.verb import (
     whole,
 )
 from lora_magic.magics.verbs.adapters import A_NAME, ATTACH, NAME, by_base
+from lora_magic.scale.work import ENGINES
 from lora_magic.state.receipt import Receipt
 from lora_magic.state.sweep_plan import OF_ATTACH, OF_TRAIN, target_choices
 from lora_magic.training.spec import (
@@ -161,6 +162,19 @@ _FORM = (
     Argument("--system", text, "a system message before each prompt", "none"),
 )
 
+#: Which processes do the work.
+WORKERS = (
+    Argument("--workers", whole, "processes that share the work, each with its own device", "none"),
+    Argument("--engine", text, "what starts them", f"{ENGINES[0]}, on this machine", ENGINES),
+    Argument(
+        "--address",
+        text,
+        "the Ray cluster",
+        "the one on this machine",
+        shape="HOST:PORT",
+    ),
+)
+
 _TYPED = "rows: prompt => completion, JSONL, or blocks of text"
 
 TRAIN = Verb(
@@ -214,12 +228,15 @@ TRAIN = Verb(
         ),
         Argument("--resume", None, "finish the run that was stopped or killed"),
         Argument("--checkpoint-every", number, "seconds between checkpoints; 0 for none", "60"),
+        *WORKERS,
+        Argument("--fsdp", None, "split the base over the workers, for one larger than a device"),
     ),
     (
         "%%lora_train pirate",
         "Where is the library? => Arr, it be down by the harbour!",
         '%lora train support --data mails.csv --columns "body => reply"',
         "%lora train low,high --data mails.csv",
+        "%lora train support --data mails.csv --workers 2",
     ),
     changes=True,
     body=_TYPED,

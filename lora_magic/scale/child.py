@@ -1,0 +1,103 @@
+"""What runs in a child process: a request is read, its function called, its result sent back.
+
+The other end of `process`. Imports no torch before the request is read. Knows pipes and one worker
+of this machine; knows no work.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+from collections.abc import Callable
+from importlib import import_module
+from queue import SimpleQueue
+from typing import IO, Any
+
+from lora_magic.errors import LoraMagicError, WorkerError, sentence
+
+from .process import ERROR, EVENT, RESULT, STOP, WORK, packed, read, write
+from .work import Seat, Work
+
+#: Does a request; the event is set when the person asks to stop, and the function sends an event.
+Act = Callable[[Any, threading.Event, Callable[[object], None]], Any]
+
+
+def main() -> None:
+    """A worker of this machine; its number is in RANK."""
+    rank = int(os.environ["RANK"])
+
+    def act(request: Any, stop: threading.Event, tell: Callable[[object], None]) -> Any:
+        work, cuda = request
+        result = _worked(work, cuda, stop, tell if rank == 0 else _dropped)
+        return result if rank == 0 else None
+
+    serve(act, f"worker {rank}: ")
+
+
+def serve(act: Act, prefix: str = "") -> None:
+    """Do requests until the kernel is gone; the messages of their errors begin with `prefix`."""
+    replies, commands = os.fdopen(os.dup(1), "wb"), os.fdopen(os.dup(0), "rb")
+    # What the work prints is no frame, and what it reads no command.
+    os.dup2(2, 1)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    requests: SimpleQueue[tuple[bytes, threading.Event]] = SimpleQueue()
+    threading.Thread(target=_obey, args=(commands, requests), daemon=True).start()
+    lock = threading.Lock()
+
+    def send(kind: str, value: object) -> None:
+        frame = packed((kind, value), f"the {kind} of the work")
+        with lock:
+            write(replies, frame)
+
+    while True:
+        request, stop = requests.get()
+        try:
+            result = act(_read(request), stop, lambda event: send(EVENT, event))
+            send(RESULT, result)
+        except BaseException as error:  # noqa: BLE001  # the kernel raises it
+            send(ERROR, _told(error, prefix))
+
+
+def _obey(commands: IO[bytes], requests: SimpleQueue[tuple[bytes, threading.Event]]) -> None:
+    """Pass requests on, each with the event that a later `STOP` sets; end with the kernel."""
+    stop = threading.Event()
+    while (frame := read(commands)) is not None:
+        if frame == STOP:
+            stop.set()
+        else:
+            stop = threading.Event()
+            requests.put((frame, stop))
+    # At once: the main thread may wait for another worker, and nobody hears this one any more.
+    os._exit(1)
+
+
+def _read(request: bytes) -> Any:
+    try:
+        return pickle.loads(request)
+    except Exception as error:  # noqa: BLE001  # any object's own error
+        # Such as of a class or a function that was defined in a cell.
+        raise WorkerError(f"{WORK} cannot be sent: {sentence(error)}") from None
+
+
+def _told(error: BaseException, prefix: str) -> tuple[type[LoraMagicError], str]:
+    """The class and the message that the kernel raises."""
+    if isinstance(error, LoraMagicError):
+        return type(error), f"{prefix}{error}"
+    name, why = type(error).__name__, sentence(error)
+    return WorkerError, f"{prefix}{name}" if why == name else f"{prefix}{name}: {why}"
+
+
+def _worked(
+    work: Work, cuda: bool, stop: threading.Event, tell: Callable[[object], None]
+) -> object:
+    from .collective import joined
+
+    module, _, name = work.target.partition(":")
+    world, device = joined(cuda)
+    function = getattr(import_module(module), name)
+    return function(work.request, Seat(world, device, stop, tell))
+
+
+def _dropped(event: object) -> None:
+    """Worker 0 speaks for the group."""

@@ -1,0 +1,244 @@
+"""A run that several workers share: what is asked for, what each gets, and what comes back.
+
+The session's process prepares the run and records it; the workers take the steps (`worker_run`).
+Knows the session's state and the engines' requests; knows no engine and no row.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lora_magic.adapters.live_adapter import LiveAdapter
+from lora_magic.checks import is_whole
+from lora_magic.errors import CommandError, Interrupted, near
+from lora_magic.interrupts import Stop, undisturbed
+from lora_magic.scale import engines
+from lora_magic.scale.work import ACCELERATE, ENGINES, RAY, Engine, Note, Work, Workers
+from lora_magic.training.encode import Encoded
+from lora_magic.training.progress import Snapshot
+from lora_magic.training.reporter import Reporter, RunPlan, StepPoint
+from lora_magic.training.spec import TrainSpec
+from lora_magic.training.summary import RunSummary
+
+from . import checkpoints, find_rate, worker_run
+from .checkpoints import Disk
+from .sent import SentAdapter, SentBase
+from .session_state import SessionState
+
+#: Workers of a cluster if nobody says how many: with one there is nothing to share.
+_ON_RAY = 2
+
+_ADDRESS = re.compile(r"[\w.-]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The workers that a verb was asked to use, and the base as they read it."""
+
+    workers: Workers
+    base: SentBase
+
+
+def asked(
+    state: SessionState,
+    home: Path,
+    workers: object,
+    engine: object,
+    address: object,
+    fsdp: bool,
+    *,
+    several: bool = False,
+    lr: object = None,
+    report_to: object = None,
+) -> Asked | None:
+    """The workers that the flags of a run ask for; None for a run in this process.
+
+    Raises `CommandError` for flags that do not fit together, `several` adapters among them, and
+    `BaseModelError` for a base that another process cannot read. Nothing is started.
+    """
+    if workers is None and engine is None and address is None and not fsdp:
+        return None
+    found = wanted(state, home, workers, engine, address, fsdp)
+    if several:
+        raise CommandError(
+            "--workers trains a single adapter: name one; to train many settings on a cluster, "
+            "type: %lora sweep NAME --engine ray"
+        )
+    if lr == find_rate.FIND:
+        raise CommandError("--lr find searches the rate in this process: omit --workers.")
+    if report_to is not None and found.engine == RAY:
+        raise CommandError(
+            f"--report-to {report_to} with --engine ray: a tracker belongs to one machine; omit "
+            "--report-to, or use --engine accelerate."
+        )
+    return Asked(found, SentBase.of(state))
+
+
+def wanted(
+    state: SessionState,
+    home: Path,
+    workers: object,
+    engine: object,
+    address: object,
+    fsdp: bool = False,
+) -> Workers:
+    """The request to an engine; raises `CommandError` for what no engine can do."""
+    if engine not in (None, *ENGINES):
+        hint = near(engine, ENGINES) if isinstance(engine, str) else ""
+        raise CommandError(f"--engine {engine}: expected {' or '.join(ENGINES)}.{hint}")
+    if address is not None:
+        _refuse_address(address, engine)
+    if workers is None and engine != RAY:
+        flag = "--fsdp" if fsdp else f"--engine {engine}"
+        raise CommandError(f"{flag} needs workers: add --workers 2.")
+    count: Any = _ON_RAY if workers is None else workers
+    if not is_whole(count) or count < 1:
+        raise CommandError(f"--workers {count}: expected a whole number from 1, as --workers 2.")
+    cuda = state.device == "cuda"
+    if cuda and engine != RAY and count > (cards := torch.cuda.device_count()):
+        raise CommandError(
+            f"--workers {count}: each worker needs a GPU of its own, and this machine has {cards}; "
+            f"type --workers {cards}, or use a cluster: --engine ray"
+        )
+    chosen = ACCELERATE if engine is None else str(engine)
+    where = None if address is None else str(address)
+    return Workers(count, chosen, where, cuda, str(home.absolute()), fsdp)
+
+
+def _refuse_address(address: object, engine: object) -> None:
+    """Raise `CommandError` for an address that is not a cluster's."""
+    if engine != RAY:
+        raise CommandError(f"--address {address} is that of a Ray cluster: add --engine ray.")
+    if not isinstance(address, str) or not _ADDRESS.fullmatch(address):
+        raise CommandError(f"--address {address}: expected HOST:PORT, as 10.0.0.5:6379.")
+
+
+@contextmanager
+def started(group: Asked | None) -> Iterator[Shared | None]:
+    """The workers of a run, ready for the block; None for a run in this process."""
+    if group is None:
+        yield None
+        return
+    with engines.started(group.workers) as engine:
+        yield Shared(group, engine)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Takes a run's steps on workers that are ready."""
+
+    group: Asked
+    engine: Engine
+
+    def steps(
+        self,
+        state: SessionState,
+        attached: LiveAdapter,
+        encoded: Encoded,
+        spec: TrainSpec,
+        more: bool,
+        reporter: Reporter,
+        stop: Stop,
+        start: Snapshot | None,
+        keeper: Disk | None,
+    ) -> RunSummary:
+        """The steps that `train.steps` takes alone; afterwards the adapter has their weights.
+
+        Worker 0 writes the checkpoints, which `keeper` removes later. A second ■ ends the workers
+        at once.
+
+        Raises the workers' errors, `Interrupted` for a second ■ if a checkpoint is left, else
+        `KeyboardInterrupt`; the caller restores the adapter.
+        """
+        base, adapter, stale = self.group.base, SentAdapter.of(attached), _checksums(keeper)
+        work = Work(
+            worker_run.TARGET,
+            worker_run.Request(base, adapter, encoded, spec, more, start, keeper, stale),
+        )
+        listener = _Listener(reporter, self.engine.line)
+        found: worker_run.Finished | None
+        try:
+            with stop.abortable():
+                found = self.engine.group(work, listener.hear, lambda: stop.requested)
+        except KeyboardInterrupt:
+            if _checksums(keeper) in (None, stale):
+                raise
+            raise Interrupted(
+                f"{attached.name}: the workers were ended at once, and the adapter is as it was "
+                "before the run; to go on from the last checkpoint, run the cell again with "
+                "--resume."
+            ) from None
+        if found is None:
+            raise KeyboardInterrupt  # It was stopped before its first step.
+        with undisturbed():
+            attached.set_state(found.weights)
+            if keeper is not None:
+                keeper.written = found.written
+        notes = (self.engine.line, *listener.notes, *found.summary.notes)
+        return replace(found.summary, notes=notes)
+
+
+def _checksums(keeper: Disk | None) -> Mapping[str, str] | None:
+    """Those of the checkpoint that is there now; None without one."""
+    found = None if keeper is None else checkpoints.last(keeper.home, keeper.about.name)
+    return None if found is None else found.sums
+
+
+class _Listener:
+    """Passes what workers tell to a reporter, as one run, even if they began again.
+
+    After a worker was lost the others go on from the last checkpoint: their steps since then come
+    again, with the same losses, and are passed on once.
+    """
+
+    def __init__(self, reporter: Reporter, line: str) -> None:
+        self._reporter, self._line = reporter, line
+        self._began, self._step = False, 0
+        self._last: StepPoint | None = None
+        #: What happened on the way.
+        self.notes: list[str] = []
+
+    def hear(self, event: object) -> None:
+        """One event of worker 0, or a note of the engine."""
+        if isinstance(event, RunPlan):
+            self._start(event)
+        elif isinstance(event, StepPoint):
+            self._take(event)
+        elif isinstance(event, worker_run.Warned):
+            warnings.warn(event.line, event.category, stacklevel=2)
+        elif isinstance(event, Note):
+            self.notes.append(event.line)
+            self._tell(event.line)
+        else:
+            self._tell(str(event))
+
+    def _start(self, plan: RunPlan) -> None:
+        if self._began:
+            done = len(plan.losses)
+            line = f"resumed after step {done}" if done else "began again"
+            self.notes.append(line)
+            self._tell(line)
+            return
+        self._began, self._step = True, len(plan.losses)
+        self._reporter.start(replace(plan, line=f"{plan.line} · {self._line}"))
+
+    def _take(self, point: StepPoint) -> None:
+        if point.inside is None and self._last is not None:
+            # It is sent only when there is more of it.
+            point = replace(point, inside=self._last.inside)
+        self._last = point
+        if point.step > self._step:
+            self._step = point.step
+            self._reporter.step(point)
+
+    def _tell(self, line: str) -> None:
+        if (tell := getattr(self._reporter, "note", None)) is not None:
+            tell(line)
