@@ -83,6 +83,7 @@ def train(
     Raises `TrainingStopped` if the user stopped the run: the adapter keeps its steps. Any other
     error of the run restores the weights.
     """
+    workers.refuse_split(state, attached, group)
     typed = template is not None or system is not None
     if found is not None and more and not typed:
         form = found.about.form

@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 from torch.autograd import profiler
 
 from lora_magic.base.restore import environment, restoring
@@ -163,7 +162,8 @@ def bytes_of(tensors: Iterable[Tensor]) -> int:
     """The bytes of the tensors' memory here; memory that several share counts once."""
     found = {}
     for tensor in tensors:
-        tensor = tensor.to_local() if isinstance(tensor, DTensor) else tensor
+        # Of a tensor that is split over workers, this one's part.
+        tensor = getattr(tensor, "to_local", lambda: tensor)()
         memory = tensor.untyped_storage()
         found[tensor.device, memory.data_ptr()] = memory.nbytes()
     return sum(found.values())
