@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from lora_magic.errors import LoraMagicError, WorkerError, sentence
 
-from .process import ERROR, EVENT, RESULT, STOP, WORK, packed, read, write
+from .process import ERROR, EVENT, RESULT, STOP, WORK, packed, read, unsendable, write
 from .work import Seat, Work
 
 #: Does a request; the event is set when the person asks to stop, and the function sends an event.
@@ -51,12 +51,14 @@ def serve(act: Act, prefix: str = "") -> None:
             write(replies, frame)
 
     while True:
+        request: Any
         request, stop = requests.get()
         try:
-            result = act(_read(request), stop, lambda event: send(EVENT, event))
-            send(RESULT, result)
+            # Its bytes are let go: they may be many, and the work may take hours.
+            request = _read(request)
+            send(RESULT, act(request, stop, lambda event: send(EVENT, event)))
         except BaseException as error:  # noqa: BLE001  # the kernel raises it
-            send(ERROR, _told(error, prefix))
+            send(ERROR, told(error, prefix))
 
 
 def _obey(commands: IO[bytes], requests: SimpleQueue[tuple[bytes, threading.Event]]) -> None:
@@ -68,6 +70,7 @@ def _obey(commands: IO[bytes], requests: SimpleQueue[tuple[bytes, threading.Even
         else:
             stop = threading.Event()
             requests.put((frame, stop))
+            frame = STOP  # not kept while the next one is awaited
     # At once: the main thread may wait for another worker, and nobody hears this one any more.
     os._exit(1)
 
@@ -77,10 +80,10 @@ def _read(request: bytes) -> Any:
         return pickle.loads(request)
     except Exception as error:  # noqa: BLE001  # any object's own error
         # Such as of a class or a function that was defined in a cell.
-        raise WorkerError(f"{WORK} cannot be sent: {sentence(error)}") from None
+        raise unsendable(WORK, error) from None
 
 
-def _told(error: BaseException, prefix: str) -> tuple[type[LoraMagicError], str]:
+def told(error: BaseException, prefix: str) -> tuple[type[LoraMagicError], str]:
     """The class and the message that the kernel raises."""
     if isinstance(error, LoraMagicError):
         return type(error), f"{prefix}{error}"

@@ -34,7 +34,13 @@ def joined(cuda: bool) -> tuple[World, str]:
     no other process: what the workers share goes through the `World`.
     """
     from accelerate import PartialState  # type: ignore[import-untyped]  # ships no types
+    from accelerate.utils import (  # type: ignore[import-untyped]  # ships no types
+        check_cuda_p2p_ib_support,
+    )
 
+    if cuda and not check_cuda_p2p_ib_support():
+        # Without these, accelerate refuses such cards; its own launcher sets them.
+        os.environ.update(NCCL_P2P_DISABLE="1", NCCL_IB_DISABLE="1")
     with restoring(entries(PartialState._shared_state)):
         chosen = PartialState(cpu=not cuda).device
     device = str(chosen) if cuda else "cpu"

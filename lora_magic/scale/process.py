@@ -46,8 +46,9 @@ WORK = "what the workers need"
 #: and a message.
 EVENT, RESULT, ERROR = "event", "result", "error"
 
-#: The kernel's own modules, also if its current folder has others of their names: that folder is
-#: looked in last, and this package is the one that the kernel runs, wherever it is.
+#: The child has the kernel's modules, and this package is the very one that the kernel runs. A file
+#: in a notebook's folder may have the name of a library that the kernel has imported before, from
+#: elsewhere: so that folder is looked in last.
 _START = """
 import importlib, importlib.util, json, sys
 _, init, module, sys.path[:] = [*sys.argv[:3], json.loads(sys.argv[3])]
@@ -108,7 +109,7 @@ class Process:
             stdout=pipe,
             stderr=pipe,
             start_new_session=True,
-            env={**os.environ, "PYTHONWARNINGS": "ignore", **environment},
+            env={**os.environ, **environment},
         )
         targets: list[tuple[Callable[..., None], tuple[object, ...]]] = [
             (self._hear, (self._process.stdout, inbox)),
@@ -142,9 +143,12 @@ class Process:
         said = f": {lines[-1].strip()}" if lines else ""
         return f"{self.name} ended with exit status {status}{said}"
 
-    def close(self) -> None:
-        """End the child at once; may be called twice."""
+    def kill(self) -> None:
+        """End the child at once."""
         self._process.kill()
+
+    def close(self) -> None:
+        """Wait for the end of a child that was ended, and let go of it; may be called twice."""
         self._process.wait()
         with suppress(OSError):
             self._stdin.close()
@@ -205,21 +209,25 @@ class Processes:
                 self._send(STOP)
             if missed is not None and time.monotonic() > until:
                 raise WorkerError(str(missed))
-            with suppress(Empty):
+            try:
                 process, frame = self._inbox.get(timeout=_PAUSE)
-                try:
-                    kind, value = unpacked(process, frame)
-                except PeerLostError as error:
-                    missed, until = missed or error, min(until, time.monotonic() + _PATIENCE)
-                    continue
-                if kind == EVENT:
-                    listen(value)
-                else:
-                    results[process] = value
+            except Empty:
+                continue
+            try:
+                kind, value = unpacked(process, frame)
+            except PeerLostError as error:
+                missed, until = missed or error, min(until, time.monotonic() + _PATIENCE)
+                continue
+            if kind == EVENT:
+                listen(value)
+            else:
+                results[process] = value
         return results[self._all[0]]
 
     def close(self) -> None:
         """End all at once; may be called twice."""
+        for process in self._all:
+            process.kill()
         for process in self._all:
             process.close()
 
@@ -240,11 +248,19 @@ def processes() -> Iterator[Processes]:
 
 
 def packed(value: object, what: str) -> bytes:
-    """A value as a frame; `what` begins the message of the `WorkerError` if it cannot be sent."""
+    """A value as a frame. Raises `WorkerError`, which begins with `what`, if it cannot be sent."""
     try:
         return pickle.dumps(value)
     except Exception as error:  # noqa: BLE001  # any object's own error
-        raise WorkerError(f"{what} cannot be sent: {sentence(error)}") from None
+        raise unsendable(what, error) from None
+
+
+def unsendable(what: str, error: Exception) -> WorkerError:
+    """The error for a value that pickle does not take."""
+    return WorkerError(
+        f"{what} cannot be sent: {sentence(error)}; expected what can be pickled, with classes and "
+        "functions of a module, not of a cell"
+    )
 
 
 def unpacked(process: Process, frame: bytes | None) -> tuple[str, Any]:
@@ -263,8 +279,5 @@ def unpacked(process: Process, frame: bytes | None) -> tuple[str, Any]:
 
 
 def _path() -> list[str]:
-    """Where this process finds its modules, the current folder last."""
-    here = {""}
-    with suppress(OSError):  # it was removed
-        here.add(os.getcwd())
-    return sorted((p for p in sys.path if isinstance(p, str)), key=here.__contains__)
+    """Where this process finds its modules; "", a notebook's own folder, comes last."""
+    return sorted((path for path in sys.path if isinstance(path, str)), key="".__eq__)
