@@ -53,6 +53,7 @@ NOT_TYPED = {
     r"%lora use ": "only the person knows which variables hold a model",
     r"%lora open (?!FOLDER|DIR)\S*/": "the folder that an example names, which is not here",
     r" there$": "to be typed in another session",
+    r"%lora load base$": "a folder that the lines before it write",
     r"%lora load (OUT|VERSION)": "a folder that only the person can make or find",
     r"…": "the rest of a line that only the person knows",
 }

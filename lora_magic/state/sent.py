@@ -44,7 +44,7 @@ class SentBase:
 
     `source` is "demo", an absolute folder or a hub id; `dtype` the number format of computation,
     `bits` those of quantised weights. `task` and `labels` are those of `load`, `digest` is the
-    fingerprint of the base here.
+    fingerprint of the base here. It is `live` if a person gave it as an object.
     """
 
     name: str
@@ -55,6 +55,7 @@ class SentBase:
     labels: tuple[str, ...] | None
     trust_remote_code: bool
     digest: str
+    live: bool
 
     @classmethod
     def of(cls, state: SessionState) -> SentBase:
@@ -73,6 +74,7 @@ class SentBase:
             labels=base.task.labels or None,
             trust_remote_code=type(base.model).__module__.startswith(_REMOTE_CODE),
             digest=base.fingerprint.digest,
+            live=base.source is None,
         )
 
     def opened(self, device: str) -> SessionState:
@@ -111,9 +113,10 @@ class SentBase:
         found = base.fingerprint.digest
         if found != self.digest:
             base.release()
+            remedy = "if it was changed since, type %lora reset and load it again"
             raise BaseModelError(
-                f"{self.source} on {host} has other weights ({found}) than {self.name} in this "
-                f"session ({self.digest}); load it again, or {_SAVE_IT}"
+                f"{self.source} on {host} has other weights ({found}) than the base of this "
+                f"session ({self.digest}); {_SAVE_IT if self.live else remedy}"
             )
         # The names in messages and cards are those of the session.
         base.name = self.name
@@ -130,18 +133,17 @@ def _source(base: BaseModel) -> str:
     """Where another process can read the base from."""
     if base.source is not None and Path(base.source) == demo.folder():
         return DEMO
-    config: Any = base.model.config
-    live = base.source is None
-    named = str(getattr(config, "name_or_path", "")) if base.source is None else base.source
+    live: Any = base.model.config
+    named = base.source or str(getattr(live, "name_or_path", ""))
     if named and Path(named).is_dir():
         return str(Path(named).absolute())
     if hub.looks_like_hub_id(named) and hub.is_cached(named):
         return named
-    if live:
+    if base.source is None:
         raise BaseModelError(f"{base.name} is a live model that workers cannot read; {_SAVE_IT}")
     raise BaseModelError(
-        f"{base.name} was loaded from {named}, which is not there any more, so workers cannot read "
-        "it; put it back, or load it again from elsewhere: %lora load DIR"
+        f"{base.name} was loaded from {named}, which is not there any more, and workers read it "
+        "from there; put it back, or load the base from where it is now."
     )
 
 

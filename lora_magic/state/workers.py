@@ -73,15 +73,15 @@ def asked(
     found = wanted(state, home, workers, engine, address, fsdp)
     if several:
         raise CommandError(
-            "--workers trains a single adapter: name one; to train many settings on a cluster, "
-            "type: %lora sweep NAME --engine ray"
+            "--workers trains a single adapter: name one; for many settings on a cluster, type: "
+            "%lora sweep NAME … --engine ray"
         )
     if lr == find_rate.FIND:
         raise CommandError("--lr find searches the rate in this process: omit --workers.")
     if report_to is not None and found.engine == RAY:
         raise CommandError(
-            f"--report-to {report_to} with --engine ray: a tracker belongs to one machine; omit "
-            "--report-to, or use --engine accelerate."
+            f"--report-to {report_to} follows a run on this machine; with --engine ray, train "
+            "without --report-to."
         )
     return Asked(found, SentBase.of(state))
 
@@ -102,7 +102,7 @@ def wanted(
         _refuse_address(address, engine)
     if workers is None and engine != RAY:
         flag = "--fsdp" if fsdp else f"--engine {engine}"
-        raise CommandError(f"{flag} needs workers: add --workers 2.")
+        raise CommandError(f"{flag}: expected --workers beside it, such as --workers 2.")
     count: Any = _ON_RAY if workers is None else workers
     if not is_whole(count) or count < 1:
         raise CommandError(f"--workers {count}: expected a whole number from 1, as --workers 2.")
@@ -110,8 +110,8 @@ def wanted(
     cuda = state.device == "cuda" or (fsdp and torch.cuda.is_available())
     if cuda and engine != RAY and count > (cards := torch.cuda.device_count()):
         raise CommandError(
-            f"--workers {count}: each worker needs a GPU of its own, and this machine has {cards}; "
-            f"type --workers {cards}, or use a cluster: --engine ray"
+            f"--workers {count}: expected at most {cards}, since each worker has a GPU of its own; "
+            "with those of other machines: --engine ray"
         )
     chosen = ACCELERATE if engine is None else str(engine)
     where = None if address is None else str(address)
@@ -121,7 +121,7 @@ def wanted(
 def _refuse_address(address: object, engine: object) -> None:
     """Raise `CommandError` for an address that is not a cluster's."""
     if engine != RAY:
-        raise CommandError(f"--address {address} is that of a Ray cluster: add --engine ray.")
+        raise CommandError(f"--address {address}: expected --engine ray beside it.")
     if not isinstance(address, str) or not _ADDRESS.fullmatch(address):
         raise CommandError(f"--address {address}: expected HOST:PORT, as 10.0.0.5:6379.")
 
@@ -255,6 +255,10 @@ class _Listener:
     def _start(self, plan: RunPlan) -> None:
         if self._began:
             done = len(plan.losses)
+            if self._last is not None:
+                # Of a step that is in the checkpoint the lost worker may not have told.
+                for step in range(self._step, done):
+                    self._take(replace(self._last, step=step + 1, loss=plan.losses[step]))
             line = f"resumed after step {done}" if done else "began again"
             self.notes.append(line)
             self._tell(line)

@@ -17,6 +17,7 @@ from lora_magic.errors import DataError
 
 from .encode import IGNORED, Encoded, Example
 from .spec import HOLD_OUT_FROM, HOLD_OUT_MOST, HOLD_OUT_SHARE, TrainSpec
+from .world import World, share
 
 #: One optimizer step: its passes, each the indices of the examples read at once.
 Step = list[list[int]]
@@ -132,11 +133,22 @@ def evaluations(steps: Sequence[Step], held_out: int, *, decisive: bool) -> froz
 
 def _passes(batch: list[int], spec: TrainSpec) -> Step:
     """A batch in parts of about equal size, none larger than those of a whole batch."""
-    parts = math.ceil(len(batch) / spec.pass_size)
     if len(batch) == spec.batch_size:
-        parts = spec.accumulation
-    cuts = [len(batch) * part // parts for part in range(parts + 1)]
-    return [batch[a:b] for a, b in pairwise(cuts)]
+        return _cut(batch, spec.accumulation)
+    return _cut(batch, math.ceil(len(batch) / spec.pass_size))
+
+
+def shared(step: Step, world: World, size: int) -> Step:
+    """A worker's share of a step, in passes of at most `size` examples; [] if it has none."""
+    if world.size == 1:
+        return step
+    mine = share([index for part in step for index in part], world)
+    return _cut(mine, math.ceil(len(mine) / size))
+
+
+def _cut(batch: Sequence[int], parts: int) -> Step:
+    cuts = [len(batch) * part // parts for part in range(parts + 1)] if parts else []
+    return [list(batch[a:b]) for a, b in pairwise(cuts)]
 
 
 def collate(examples: Sequence[Example], pad_id: int) -> dict[str, Tensor]:

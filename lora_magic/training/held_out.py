@@ -18,6 +18,7 @@ from .encode import IGNORED, Example
 from .preference import Preference
 from .summary import Accuracy
 from .way import Way
+from .world import Alone, World, gathered, share
 
 #: Examples → a batch on the model's device.
 Batch = Callable[[Sequence[Example]], dict[str, Tensor]]
@@ -45,19 +46,24 @@ def measure(
     preference: Preference | None = None,
     classes: Sequence[str] = (),
     stopped: Callable[[], bool] = lambda: False,
+    world: World | None = None,
 ) -> Measurement | None:
     """Measure examples in eval mode, `size` at a time; None without any, or if stopped.
 
-    They are computed as a run's passes are (`way`); `batch` replaces the way's own batches.
+    They are computed as a run's passes are (`way`); `batch` replaces the way's own batches. Of
+    several workers each measures its share, and all get the same measurement; `stopped` must tell
+    them the same, and not change meanwhile.
     """
-    model = way.model
+    model, world = way.model, world or Alone()
     batch = batch or partial(on_device, way)
+    if stopped():
+        return None
     if preference is not None:
-        return _preferred(model, examples, batch, size, preference, stopped)
-    total, tokens = 0.0, 0
+        return _preferred(model, examples, batch, size, preference, stopped, world)
+    total, tokens = 0.0, 0.0
     predicted: list[int] = []
     with evaluating(model), torch.no_grad():
-        for group in way.groups(examples, size):
+        for group in way.groups(share(examples, world), size):
             if stopped():
                 return None
             inputs = batch(group)
@@ -70,11 +76,14 @@ def measure(
             found = model(**inputs)
             total += float(found.loss) * count
             predicted += found.logits.argmax(-1).tolist() if classes else []
+    total, tokens = world.sums([total, tokens])
     if not tokens:
         return None
+    if not classes:
+        return Measurement(total / tokens)
     true = [example.label for example in examples if example.label is not None]
-    pairs = zip(true, predicted, strict=True)
-    return Measurement(total / tokens, Accuracy.of(classes, pairs) if classes else None)
+    pairs = zip(true, map(int, gathered(predicted, len(true), world)), strict=True)
+    return Measurement(total / tokens, Accuracy.of(classes, pairs))
 
 
 def on_device(way: Way, examples: Sequence[Example]) -> dict[str, Tensor]:
@@ -90,15 +99,19 @@ def _preferred(
     size: int,
     preference: Preference,
     stopped: Callable[[], bool],
+    world: World,
 ) -> Measurement | None:
+    if not examples:
+        return None
     margins: list[Tensor] = []
+    mine = share(examples, world)
     with evaluating(model), torch.no_grad():
-        for at in range(0, len(examples), size):
+        for at in range(0, len(mine), size):
             if stopped():
                 return None
-            margins.append(preference.margins(model, batch(examples[at : at + size])))
-    if not margins:
-        return None
-    found = torch.cat(margins)
+            margins.append(preference.margins(model, batch(mine[at : at + size])))
+    found = torch.cat(margins) if margins else torch.zeros(0)
+    if world.size > 1:
+        found = torch.tensor(gathered(found.tolist(), len(examples), world))
     loss = float(-torch.nn.functional.logsigmoid(found).mean())
     return Measurement(loss, preferred=float((found > 0).float().mean()))

@@ -36,10 +36,11 @@ from .inside import Inside, Recorder
 from .peak import Forecast, Predict, StepPeak, highest
 from .preference import Preference
 from .progress import Progress, Snapshot
-from .reporter import Reporter, RunPlan, StepPoint
+from .reporter import Reporter, RunPlan, SilentReporter, StepPoint
 from .spec import TrainSpec
 from .summary import RunSummary
 from .way import Layers, Way, choose
+from .world import Alone, World, gathered, share
 
 if TYPE_CHECKING:
     from .trainer import Parts
@@ -74,7 +75,8 @@ class Loop:
     from the start of the run, it pauses: it is measured, and `keeper` is given its snapshot.
     `recorder` reads the adapter's inside between some of the steps. `frozen` are the base's
     tensors, also those that are not in the model while the adapter is. `predict` predicts the
-    memory of a pass; the caller has `kept` bytes of earlier states.
+    memory of a pass; the caller has `kept` bytes of earlier states. With the several workers of
+    `world` each runs this; what is decided by a clock or a person, worker 0 decides.
     """
 
     name: str
@@ -94,9 +96,17 @@ class Loop:
     frozen: Sequence[Tensor] = ()
     predict: Predict | None = None
     kept: int = 0
+    world: World = field(default_factory=Alone)
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
+        #: The person's; `stop` is what all workers know of it.
+        self._asked = self.stop
+        if self.world.size > 1:
+            self.stop = Stop(deferring=True)
+        if self.world.rank:
+            self.reporter, self.keeper, self.recorder = SilentReporter(), None, None
+            self.spec = replace(self.spec, report_to=None)
         self.device = next(self.model.parameters()).device
         self.train, self.held_out = batches.sides(self.encoded, self.spec)
         self.spec = self.spec.fitted(len(self.train), len(self.held_out))
@@ -131,6 +141,7 @@ class Loop:
             with self.stop.abortable():
                 self._fitting(self._begin)
                 self._fitting(self._choose)
+            self._align()
             if self.start is None:
                 self._refer()
                 self._measure()
@@ -184,6 +195,17 @@ class Loop:
                 raise
             raise TrainingError(f"{self.name}: {cause}.") from None
 
+    def _align(self) -> None:
+        """Give all workers the weights of worker 0.
+
+        An initial state from the rows is not the same on processors of different kinds.
+        """
+        if self.world.size > 1:
+            weights = [parameter.detach() for parameter in self._trained]
+            if self.world.rank:
+                torch._foreach_zero_(weights)
+            self.world.add(weights)
+
     def _choose(self) -> None:
         """Try the ways of computing a step that are faster than the plain one."""
         if not self.spec.plain_step:
@@ -199,7 +221,10 @@ class Loop:
         """What the largest pass needs; not said of preferences, whose pairs are two rows each."""
         if self._preference is not None:
             return None
-        steps = [[[self._read[at] for at in part] for part in step] for step in self.steps]
+        shares = filter(None, map(self._share, self.steps))
+        steps = [[[self._read[at] for at in part] for part in step] for step in shares]
+        if not steps:
+            return None
         passes = highest(steps, self.spec, way)
         self._peak.starts_high = passes[0].first or len(steps) == 1
         found = [self.predict(one) for one in passes] if self.predict is not None else [None]
@@ -211,16 +236,18 @@ class Loop:
         if self._preference is None:
             return
         pairs = [*self.train, *self.held_out]
+        mine = share(pairs, self.world)
         so_far = self.progress.reference
 
         def measured() -> None:
             size = self.spec.pass_size  # smaller after a lack of memory
             with evaluating(self.model), self.stop.abortable():
-                while len(so_far) < len(pairs):
-                    batch = self._on_device(pairs[len(so_far) : len(so_far) + size])
+                while len(so_far) < len(mine):
+                    batch = self._on_device(mine[len(so_far) : len(so_far) + size])
                     so_far.extend(preference.reference(self.model, batch))
 
         self._fitting(measured)
+        so_far[:] = gathered(so_far, len(pairs), self.world)
         self._set_reference()
 
     def _set_reference(self) -> None:
@@ -285,7 +312,8 @@ class Loop:
 
         A step is repeated from its start: its passes have changed no weight, and the generators
         return to where they were. The optimizer's own step needs no less memory in smaller passes,
-        and may have changed some weights: its lack of memory is an error.
+        and may have changed some weights: its lack of memory is an error. A worker repeats work by
+        itself, before it asks the others for a sum.
         """
         while True:
             try:
@@ -416,7 +444,7 @@ class Loop:
             self.spec,
             folder,
             self._after_pass,
-            self._look_inside,
+            self._after_passes,
             self._before_update,
             self._after_step,
             peak=self._peak,
@@ -427,6 +455,8 @@ class Loop:
             generators=self.progress.generators,
             mean_of_pass=bool(self.encoded.classes),
             preference=self._preference,
+            world=self.world,
+            items=self._items,
         )
 
     @contextmanager
@@ -508,16 +538,58 @@ class Loop:
     def _passes(self, step: Step) -> list[dict[str, Tensor]]:
         # The clock starts here: making a Trainer takes longer than a small step.
         self._began = self._began or time.perf_counter()
-        parts = [[self._read[index] for index in part] for part in step]
+        parts = [[self._read[index] for index in part] for part in self._share(step)]
         if self._reference:
             return [self._collated(part) for part in parts]
         return [self._way.batch(part) for part in self._way.passes(parts)]
 
+    def _share(self, step: Step) -> Step:
+        """What this worker computes of a step."""
+        return batches.shared(step, self.world, self.spec.pass_size)
+
+    def _items(self, step: Step) -> int | None:
+        """What a step's loss is a mean over on all workers: tokens, labels or pairs.
+
+        None for a single process: the passes tell.
+        """
+        if self.world.size == 1:
+            return None
+        return sum(self._counts[index] for part in step for index in part)
+
+    @cached_property
+    def _counts(self) -> list[int]:
+        return [1 if self._preference else example.trained for example in self._read]
+
     def _after_pass(self, loss: float) -> None:
-        # Checked before the optimizer's step, while the weights are still finite.
-        if not math.isfinite(loss):
-            raise self._not_finite()
         self._loss += loss
+        if self.world.size == 1:
+            self._refuse_loss()
+
+    def _refuse_loss(self) -> None:
+        # Before the optimizer's step, while the weights are still finite.
+        if not math.isfinite(self._loss):
+            raise self._not_finite()
+
+    def _after_passes(self, scale: float) -> None:
+        """Add up the workers' losses and gradients; then read the adapter's inside."""
+        if self.world.size > 1:
+            # Whoever repeated the step now would ask for other sums than the others.
+            self._updating = True
+            (self._loss,) = self.world.sums([self._loss])
+            self._refuse_loss()
+            for parameter in self._trained:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+            self.world.add([p.grad for p in self._trained if p.grad is not None])
+        self._look_inside(scale)
+
+    def _agreed(self, seconds: float) -> float:
+        """Worker 0's seconds; if it was asked to stop, all are from now on."""
+        if self.world.size > 1:
+            seconds, asked = self.world.first([seconds, float(self._asked.requested)])
+            if asked:
+                self.stop.request()
+        return seconds
 
     def _after_step(self) -> bool:
         """Record the step that is finished now; true ends the run."""
@@ -531,7 +603,7 @@ class Loop:
         so_far.tokens += sum(
             len(self._read[index].tokens) for part in self.steps[done - 1] for index in part
         )
-        so_far.seconds += now - self._began
+        so_far.seconds += self._agreed(now - self._began)
         if done in self._evaluations or done in (total, self.until):
             # Here also after the last step, before trackers end with the Trainer.
             self._measure()
@@ -622,7 +694,7 @@ class Loop:
         if found is not None:
             self._refuse_not_finite(found)
             so_far.measurements.append((so_far.steps, found))
-            so_far.measuring += time.perf_counter() - began
+            so_far.measuring += self._agreed(time.perf_counter() - began)
             if self.spec.decisive and so_far.steps and self.hooks.settled(so_far.steps):
                 so_far.improve(self._trained)
 
@@ -642,6 +714,7 @@ class Loop:
             preference=self._preference,
             classes=self.encoded.classes,
             stopped=lambda: self.stop.requested,
+            world=self.world,
         )
 
     def _summary(self, ended: str) -> RunSummary:

@@ -32,6 +32,7 @@ from .reporter import Reporter, SilentReporter
 from .spec import TrainSpec
 from .summary import RunSummary
 from .way import Layers
+from .world import Alone, World
 
 
 def run(
@@ -53,6 +54,7 @@ def run(
     recorder: Recorder | None = None,
     predict: Predict | None = None,
     kept: int = 0,
+    world: World | None = None,
 ) -> RunSummary:
     """Train the parameters of `model` that require a gradient, and restore all else.
 
@@ -71,6 +73,11 @@ def run(
     reads the adapter between some of the steps; the result has the same bits without it. `predict`
     predicts the memory of the largest pass, which the first line says. The caller has `kept` bytes
     of the adapter's earlier states, which count in the peak.
+
+    With the several workers of a `world` each calls this with the same arguments, and computes its
+    share of each step's examples; all end with the same weights, those of one process up to the
+    order of sums. Worker 0 reports, reads the adapter, has the interrupts and keeps snapshots; what
+    the others are given for it is not used. A stop takes effect after the step and its measurement.
 
     Raises `CommandError` for LoRA+ without a pair of A and B, and `TrainingError` if no parameter
     requires a gradient, one shares its memory with a tensor in `frozen` (by name), the loss or a
@@ -97,6 +104,7 @@ def run(
         frozen=tuple((frozen or {}).values()),
         predict=predict,
         kept=kept,
+        world=world or Alone(),
     )
     try:
         # Outermost: an interrupt while the rest is restored must not lose a finished run.

@@ -7,6 +7,7 @@ reporter and no summary.
 from __future__ import annotations
 
 import os
+import random
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -27,6 +28,7 @@ from transformers import (
     Trainer,
     TrainerCallback,
     TrainingArguments,
+    set_seed,
 )
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.utils import logging
@@ -43,6 +45,7 @@ from .progress import Snapshot, own
 from .spec import TrainSpec
 from .trackers import Tracked
 from .way import Way
+from .world import World
 
 #: Called with the loss of one pass, already scaled to its share of the step's mean over tokens.
 OnPass = Callable[[float], None]
@@ -55,6 +58,12 @@ BeforeUpdate = Callable[[], None]
 
 #: Called after each optimizer step; true ends the run.
 OnStep = Callable[[], bool]
+
+#: How names of the environment begin by which a launcher tells a process that it is one of several.
+_OF_SEVERAL = (
+    *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "ACCELERATE_"),
+    *("PMI_", "OMPI_COMM_WORLD_", "MV2_COMM_WORLD_"),
+)
 
 #: A block of a pass, which changes no weight: it may be interrupted.
 Abortable = Callable[[], AbstractContextManager[None]]
@@ -148,6 +157,8 @@ def train(
     generators: Generators | None = None,
     mean_of_pass: bool = False,
     preference: Preference | None = None,
+    world: World,
+    items: Callable[[Step], int | None],
 ) -> str:
     """Take the steps with an optimizer, after `done` others, from the generators' states.
 
@@ -155,8 +166,10 @@ def train(
     computed in that `way`, and `peak` measures. `folder` is temporary. With `mean_of_pass`
     the model's loss is a mean over the pass, whatever its signature suggests: transformers'
     classifiers accept the number of a step's items and ignore it. A tracker gets what `tracked`
-    returns after each step, and before the first. The caller restores what the Trainer changes on
-    the model. Returns why a tracker got no more, or "".
+    returns after each step, and before the first. With several workers the passes are those of
+    this one, `items` counts the tokens, labels or pairs of a step on all of them, and the caller
+    adds up losses and gradients. The caller restores what the Trainer changes on the model.
+    Returns why a tracker got no more, or "".
 
     Raises `TrainingError` for a tracker that cannot begin.
     """
@@ -168,7 +181,7 @@ def train(
         trainer = _Trainer(
             model=model,
             args=arguments,
-            data_collator=lambda items: {"passes": collate(items[0])},
+            data_collator=lambda one: {"passes": collate(one[0]), "items": items(one[0])},
             train_dataset=list(steps),
             optimizers=(parts.optimizer, parts.schedule),
             callbacks=[_AroundStep(before_update, on_step, peak, hooks, done)],
@@ -183,7 +196,7 @@ def train(
     parts.scaler = getattr(trainer.accelerator, "scaler", None)
     if parts.scaler is not None and parts.scale:
         parts.scaler.load_state_dict(parts.scale)
-    trainer.preference = preference
+    trainer.preference, trainer.world = preference, world
     if mean_of_pass or preference is not None:
         trainer.model_accepts_loss_kwargs = False
     # The default is the notebook's table in a kernel; importing that one by name needs IPython.
@@ -292,6 +305,7 @@ class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types here
     preference: Preference | None
     tracked: Tracked
     done: int
+    world: World
 
     def log(self, logs: dict[str, float], *args: Any, **rest: Any) -> None:
         # The Trainer's own loss is in float32 and has the method's penalty in it; it counts the
@@ -323,7 +337,8 @@ class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types here
         self, model: Any, inputs: Any, return_outputs: bool = False, **rest: Any
     ) -> Any:
         loss = self._task_loss(model, inputs, return_outputs, **rest)
-        penalty = self.hooks.penalty()
+        # It is the same on all workers, and counts once.
+        penalty = self.hooks.penalty() if self.world.rank == 0 else None
         if penalty is None:
             self._penalty = 0.0
             return loss
@@ -351,9 +366,12 @@ class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types here
             # Here, since the Trainer seeds them, and its data loader draws from them.
             self.generators.restore()
             self.generators = None
-        passes = inputs["passes"]
-        self._step_items, self._step_parts = sum(map(self._items, passes)), len(passes)
-        total = 0.0
+        if self.world.size > 1:
+            self._seed()
+        passes, items = inputs["passes"], inputs["items"]
+        self._step_items = sum(map(self._items, passes)) if items is None else items
+        self._step_parts = len(passes)
+        total: Any = 0.0
         self.peak.begin(passes, first=not self.done + self.state.global_step)
         for inputs_of_pass in passes:
             # The backward pass belongs into the block: checkpointing computes the forward anew.
@@ -362,18 +380,33 @@ class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types here
             self.on_pass(float(loss) - self._penalty)
             total = total + loss
         scaler = getattr(self.accelerator, "scaler", None)
+        if not passes:
+            total = torch.zeros((), device=self.args.device)
+            if scaler is not None:
+                scaler.scale(total)  # It is set up by its first use.
         self.on_gradients(1.0 if scaler is None else scaler.get_scale())
         return total
+
+    def _seed(self) -> None:
+        """Let the workers drop different activations, and a resumed run the same ones."""
+        key = f"{self.args.seed} {self.done + self.state.global_step} {self.world.rank}"
+        set_seed(random.Random(key).getrandbits(32))
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No warnings and no logging in the cell; accelerate's global state is restored."""
+    """No warnings and no logging in the cell; accelerate's global state is restored.
+
+    In the block nothing tells accelerate that this process is one of several: it would wrap the
+    model, split the steps and join a process group.
+    """
     verbosity = logging.get_verbosity()
     states = [kind._shared_state for kind in (PartialState, AcceleratorState, GradientState)]
-    snapshots = [entries(state) for state in states]
+    snapshots = [entries(state) for state in states] + [environment(one) for one in _OF_SEVERAL]
     try:
         with restoring(*snapshots), warnings.catch_warnings():
+            for name in [name for name in os.environ if name.startswith(_OF_SEVERAL)]:
+                del os.environ[name]
             warnings.simplefilter("ignore")
             logging.set_verbosity(logging.CRITICAL)
             yield

@@ -79,7 +79,7 @@ class Way:
         """A step's examples in passes: as they are, or with rows of about equal length together."""
         if not self.sorted:
             return [list(part) for part in step]
-        most = max(map(len, step))
+        most = max(map(len, step), default=0)
         order = sorted((e for part in step for e in part), key=lambda e: len(e.tokens))
         cuts = _cuts([len(example.tokens) for example in order], most)
         return [order[a:b] for a, b in pairwise(cuts)]

@@ -50,10 +50,22 @@ class Alone(World):
         return list(values)
 
 
+def gathered(values: Sequence[float], count: int, world: World) -> list[float]:
+    """All workers' values in their order, from those of this worker's share of `count` items."""
+    if world.size == 1:
+        return list(values)
+    row = [0.0] * count
+    row[_part(count, world)] = values
+    return world.sums(row)
+
+
 def share(items: Sequence[T], world: World) -> Sequence[T]:
     """This worker's part of the items: contiguous parts of about equal size, in order.
 
     The first workers have the larger parts, so worker 0 has an item if there is one.
     """
-    cuts = [-(-len(items) * rank // world.size) for rank in (world.rank, world.rank + 1)]
-    return items[cuts[0] : cuts[1]]
+    return items[_part(len(items), world)]
+
+
+def _part(count: int, world: World) -> slice:
+    return slice(*(-(-count * rank // world.size) for rank in (world.rank, world.rank + 1)))
