@@ -90,7 +90,11 @@ def train(request: Request, seat: Seat) -> Finished | None:
         fsdp.split(state.base, adapter.replacements.values(), seat)
     state.keep(adapter)
     alone.begin(state, adapter, initial=False)
-    with fsdp.gathering(), Stop(seat.stop if first else None, deferring=True) as stop, _told_warnings(seat):
+    with (
+        fsdp.gathering(),
+        Stop(seat.stop if first else None, deferring=True) as stop,
+        _told_warnings(seat),
+    ):
         try:
             summary = alone.steps(
                 state,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import weakref
 from dataclasses import replace
@@ -22,6 +23,7 @@ from lora_magic.state import train as alone
 from lora_magic.state import worker_run
 from lora_magic.state.session import Session
 from lora_magic.training.encode import encode, encode_labelled
+from lora_magic.training.preference import encode_preferences
 from lora_magic.training.reporter import SilentReporter
 from lora_magic.training.spec import TrainSpec
 from lora_magic.training.world import World
@@ -95,7 +97,8 @@ def tried(
     if classifies:
         encoded = encode_labelled(rows, tokenizer, state.base.task.labels, 128)
     else:
-        encoded = encode(rows, tokenizer, PromptForm.of(tokenizer), 128)
+        read = encode if spec.beta is None else encode_preferences
+        encoded = read(rows, tokenizer, PromptForm.of(tokenizer), 128)
 
     def run(world: World | None) -> tuple[list[torch.Tensor], float]:
         alone.begin(state, adapter, initial=True)
@@ -108,10 +111,12 @@ def tried(
         return list(adapter.state().values()), summary.held_out_after
 
     wanted, held_out = run(None)
-    whole = [weakref.ref(tensor) for tensor in chain(model.parameters(), [model])][:-1]
+    whole = [weakref.ref(tensor) for tensor in model.parameters()]
     numbers = sum(parameter.numel() for parameter in model.parameters())
     fsdp.split(state.base, adapter.replacements.values(), seat)
     parts = [tensor for tensor in model.parameters() if isinstance(tensor, DTensor)]
+    gc.collect()  # the Trainer's cycles
+    left = sum(one() is not None for one in whole)
     found, measured = run(seat.world)
     change = distance(wanted, list(start.values()))
     return {
@@ -119,7 +124,7 @@ def tried(
         "change": change,
         "held_out": abs(measured - held_out) / held_out,
         "share": sum(part.to_local().numel() for part in parts) / numbers,
-        "whole": sum(one() is not None for one in whole),
+        "whole": left,
         "same": same(found, seat.world),
     }
 

@@ -66,7 +66,9 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         with pytest.raises(TrainingStopped):
             session.train("pirate", **RUN, reporter=StopsAfter(3))
         with pytest.raises(TrainingStopped) as stopped:
-            session.train("pirate", **RUN, resume=True, reporter=found["said"], workers=2, fsdp=True)
+            session.train(
+                "pirate", **RUN, resume=True, reporter=found["said"], workers=2, fsdp=True
+            )
     found["stopped"] = str(stopped.value)
     found["resumed"] = session.train("pirate", **RUN, resume=True)
     found["cases"] = json.loads((session.home / FOUND).read_text())
