@@ -163,8 +163,8 @@ def bytes_of(tensors: Iterable[Tensor]) -> int:
     found = {}
     for tensor in tensors:
         # Of a tensor that is split over workers, this one's part.
-        tensor = getattr(tensor, "to_local", lambda: tensor)()
-        memory = tensor.untyped_storage()
+        part: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+        memory = part.untyped_storage()
         found[tensor.device, memory.data_ptr()] = memory.nbytes()
     return sum(found.values())
 

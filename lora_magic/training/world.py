@@ -7,6 +7,7 @@ Knows tensors and numbers; knows no engine, no model and no step.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
@@ -81,7 +82,7 @@ def idle(count: int, size: int, world: World) -> int:
 
 
 def _passes(part: slice, size: int) -> int:
-    return -(-(part.stop - part.start) // size)
+    return math.ceil(len(range(part.start, part.stop)) / size)
 
 
 def _part(count: int, world: World, rank: int | None = None) -> slice:

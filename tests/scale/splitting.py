@@ -6,7 +6,6 @@ import gc
 import json
 import weakref
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +65,8 @@ CASES: dict[str, tuple[str, dict[str, Any], list[Row], TrainSpec]] = {
 def train(request: worker_run.Request, seat: Seat) -> worker_run.Finished | None:
     """`worker_run.train`; then what is found of the cases is written into the home folder."""
     finished = worker_run.train(request, seat)
-    assert request.keeper is not None and finished is not None
+    assert request.keeper is not None
+    assert finished is not None
     home = request.keeper.home
     found: dict[str, Any] = {"run": {"same": same(list(finished.weights.values()), seat.world)}}
     for name, case in CASES.items():
@@ -131,7 +131,8 @@ def tried(
 
 def distance(a: list[torch.Tensor], b: list[torch.Tensor]) -> float:
     """‖a − b‖ over all tensors."""
-    return float(torch.cat([(x.double() - y.double()).flatten() for x, y in zip(a, b)]).norm())
+    pairs = zip(a, b, strict=True)
+    return float(torch.cat([(x.double() - y.double()).flatten() for x, y in pairs]).norm())
 
 
 def same(tensors: list[torch.Tensor], world: World) -> bool:

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+from torch import nn
 
+from lora_magic.base.quantise import Quantised
 from lora_magic.errors import CommandError, TrainingStopped, WorkerError
-from lora_magic.scale import fsdp
+from lora_magic.scale import engines, fsdp
+from lora_magic.scale.process import PeerLostError
 from lora_magic.state import worker_run
 from lora_magic.state.session import Session
 from lora_magic.training.reporter import SilentReporter, StepPoint
-from tests import quantised
 from tests.scale import splitting
 from tests.scale.splitting import CASES, FOUND, distance
 from tests.tiny import tiny_model, tiny_tokenizer
@@ -81,9 +82,8 @@ def test_a_run_goes_on_with_a_split_base_and_then_without(done: dict[str, Any]) 
     change = distance(whole, list(adapters[0].start.values()))
     assert 0 < distance(whole, split) < 1e-4 * change
     assert done["resumed"].losses == pytest.approx(done["summary"].losses, rel=1e-4)
-    assert done["resumed"].held_out_losses == pytest.approx(
-        done["summary"].held_out_losses, rel=1e-4
-    )
+    held_out = [dict(done[name].held_out_losses) for name in ("resumed", "summary")]
+    assert held_out[0] == pytest.approx(held_out[1], rel=1e-4)
     assert int(done["stopped"].split("after step ")[1].split()[0]) >= 6
     assert done["said"].lines[1:] == ["rows padded; the base is split over the workers"]
     assert done["session"].verify()
@@ -99,4 +99,58 @@ def test_a_split_base_trains_as_a_whole_one(done: dict[str, Any], name: str) -> 
     assert found["same"]
     # Rows of odd numbers give one worker a little more.
     assert found["share"] == pytest.approx(0.5, abs=0.01)
-    assert found["whole"] == 0
+    # A classifier's head is trained, so a copy of it stays.
+    assert found["whole"] == (name == "classifier")
+
+
+@pytest.mark.parametrize(
+    ("flags", "bits", "words"),
+    [
+        (
+            {"method": "full"},
+            None,
+            r"--fsdp: big \(full .*\) keeps whole copies of 100% of the base",
+        ),
+        ({"method": "prompt"}, None, "--fsdp: prompt tuning runs .*attach with --method prefix"),
+        ({}, 4, r"--fsdp: .* is quantised \(nf4\), .*load it without --bits, or omit --fsdp"),
+    ],
+)
+def test_what_cannot_be_split_is_refused_before_a_worker_starts(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    flags: dict[str, Any],
+    bits: int | None,
+    words: str,
+) -> None:
+    monkeypatch.setattr(engines, "started", lambda workers: pytest.fail("a worker was started"))
+    session = Session()
+    session.home = tmp_path
+    session.load("demo")
+    session.attach("big", **flags)
+    if bits:
+        stored = Quantised("nf4", bits, 14, 4.1, 5.2, 0.1)
+        monkeypatch.setattr(session._state.base, "quantised", stored)
+    before = session._state.attached["big"].state()
+    with pytest.raises(CommandError, match=words):
+        session.train("big", **RUN, workers=2, fsdp=True)
+    assert session.active == "big"
+    after = session._state.attached["big"].state()
+    assert all(after[key].equal(value) for key, value in before.items())
+    assert session.verify()
+
+
+def test_a_model_without_known_blocks_is_refused() -> None:
+    with pytest.raises(WorkerError, match=r"Linear does not name the blocks .*omit --fsdp"):
+        fsdp.blocks(nn.Linear(2, 2))
+
+
+def test_a_worker_that_cannot_gather_says_that_another_one_was_lost() -> None:
+    lost = RuntimeError("[gloo/transport/tcp/pair.cc:537] Connection reset by peer. Hints")
+    other = "other shapes"
+    with (
+        pytest.raises(PeerLostError, match=r"another worker was lost: .*Connection reset by peer"),
+        fsdp.gathering(),
+    ):
+        raise lost
+    with pytest.raises(RuntimeError, match=other), fsdp.gathering():
+        raise RuntimeError(other)
