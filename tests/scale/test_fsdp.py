@@ -43,23 +43,29 @@ class StopsAfter(SilentReporter):
         self.lines.append(line)
 
 
-def opened(folder: Path, home: str) -> Session:
+def opened(base: Path, home: Path, **flags: Any) -> Session:
     session = Session()
-    session.home = folder / home
-    session.load(str(folder / "base"))
-    session.attach("pirate", targets="all-linear")
+    session.home = home
+    session.load(str(base))
+    session.attach("pirate", **flags)
     return session
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("base")
+    tiny_model("llama").save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A run alone; and one that begins alone, goes on split, and ends alone."""
     folder = tmp_path_factory.mktemp("fsdp")
-    tiny_model("llama").save_pretrained(folder / "base")
-    tiny_tokenizer().save_pretrained(folder / "base")
-    alone = opened(folder, "alone")
+    alone = opened(base, folder / "alone", targets="all-linear")
     found: dict[str, Any] = {"alone": alone, "summary": alone.train("pirate", **RUN)}
-    session = opened(folder, "split")
+    session = opened(base, folder / "split", targets="all-linear")
     found |= {"session": session, "said": StopsAfter(6)}
     with pytest.MonkeyPatch.context() as patched:
         patched.syspath_prepend(str(ROOT))
@@ -109,13 +115,14 @@ def test_a_split_base_trains_as_a_whole_one(done: dict[str, Any], name: str) -> 
         (
             {"method": "full"},
             None,
-            r"--fsdp: big \(full .*\) keeps whole copies of 100% of the base",
+            r"--fsdp: pirate \(full .*\) keeps whole copies of 100% of the base",
         ),
         ({"method": "prompt"}, None, "--fsdp: prompt tuning runs .*attach with --method prefix"),
         ({}, 4, r"--fsdp: .* is quantised \(nf4\), .*load it without --bits, or omit --fsdp"),
     ],
 )
 def test_what_cannot_be_split_is_refused_before_a_worker_starts(
+    base: Path,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     flags: dict[str, Any],
@@ -123,18 +130,15 @@ def test_what_cannot_be_split_is_refused_before_a_worker_starts(
     words: str,
 ) -> None:
     monkeypatch.setattr(engines, "started", lambda workers: pytest.fail("a worker was started"))
-    session = Session()
-    session.home = tmp_path
-    session.load("demo")
-    session.attach("big", **flags)
+    session = opened(base, tmp_path, **flags)
     if bits:
         stored = Quantised("nf4", bits, 14, 4.1, 5.2, 0.1)
         monkeypatch.setattr(session._state.base, "quantised", stored)
-    before = session._state.attached["big"].state()
+    before = session._state.attached["pirate"].state()
     with pytest.raises(CommandError, match=words):
-        session.train("big", **RUN, workers=2, fsdp=True)
-    assert session.active == "big"
-    after = session._state.attached["big"].state()
+        session.train("pirate", **RUN, workers=2, fsdp=True)
+    assert session.active == "pirate"
+    after = session._state.attached["pirate"].state()
     assert all(after[key].equal(value) for key, value in before.items())
     assert session.verify()
 
