@@ -141,6 +141,8 @@ def test_what_cannot_be_split_is_refused_before_a_worker_starts(
     after = session._state.attached["pirate"].state()
     assert all(after[key].equal(value) for key, value in before.items())
     assert session.verify()
+    # Whatever the error suggests would start workers: `tests.advice` types it in this session only.
+    session.reset()
 
 
 def test_a_model_without_known_blocks_is_refused() -> None:
