@@ -132,6 +132,7 @@ REASONS = {
     "export/gguf/__init__.py": INIT,
     "export/script/__init__.py": INIT,
     "export/script/notebook.py": "Jupyter's format, which `script` does not know",
+    "scale/engines.py": "the module that an engine's name means; imports no engine",
     "serving/__init__.py": INIT,
     "demo/__init__.py": INIT,
     "demo/checksums.py": "written by the factory, verified by the loader",

@@ -77,11 +77,11 @@ def _loopback() -> dict[str, str]:
 
 
 def _refuse_shared_gpus(count: int) -> None:
-    import torch  # it is loaded: the base is on a GPU
+    import torch  # it is loaded: the base is on a GPU, so there is one
 
     found = torch.cuda.device_count()
     if count > found:
         raise WorkerError(
-            f"--workers {count}: this machine has {found} GPU{'s' * (found != 1)}, and each worker "
+            f"--workers {count}: this machine has {found} GPU{'s' * (found > 1)}, and each worker "
             f"computes on one of its own; type --workers {found}"
         )
