@@ -75,7 +75,9 @@ class LiveReporter:
             self._button = StopButton(self.stop.set)
 
     def note(self, line: str) -> None:
-        """Show it with the next step, below the plan's line."""
+        """Show it with the next step, below the plan's line; at once if nothing is shown yet."""
+        if self._handle is None:
+            self._put({"text/plain": one_line(line)})
         self._line += f" · {line}"
 
     def step(self, point: StepPoint) -> None:

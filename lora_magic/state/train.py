@@ -40,7 +40,6 @@ from .making import Making
 from .measured import Start, measurements, rows_hash, start_of
 from .prepare import form_for, prepare
 from .session_state import SessionState
-from .workers import Asked
 
 #: Why a resumed run has no guard's loss from before it: the adapter is not what it was then.
 _NOT_KEPT = "not measured before the run was stopped"
@@ -63,7 +62,7 @@ def train(
     home: Path | None = None,
     every: float = EVERY,
     found: Found | None = None,
-    group: Asked | None = None,
+    group: workers.Asked | None = None,
     **flags: Any,
 ) -> RunSummary | RateCurve:
     """Train from the adapter's initial state, or with `more` from its current one.
@@ -137,7 +136,7 @@ def train(
     done = start.progress.steps if start else 0
     state.run = Run(attached.name, spec, form, encoded.data_hash, len(rows), done)
     told = _Told(reporter, ready.notes, found.remarks(about) if found else ())
-    with workers.started(group) as shared:
+    with workers.started(group, told) as shared:
         taken = shared.steps if shared else partial(steps, followed=True)
         summary = _run(
             *(state, attached, encoded, spec, more, told, record, guarded, about, start, keeper),

@@ -81,8 +81,7 @@ def train(request: Request, seat: Seat) -> Finished | None:
     # A base that is split may be larger than the device.
     state = request.base.opened("cpu" if request.fsdp else seat.device)
     adapter = request.adapter.rebuilt(state)
-    first = seat.world.rank == 0
-    keeper = request.keeper.again() if request.keeper and first else None
+    keeper = request.keeper and request.keeper.again()
     start = request.start
     if seat.lost:
         start = _last_checkpoint(request, adapter, seat.world) or start
@@ -90,11 +89,7 @@ def train(request: Request, seat: Seat) -> Finished | None:
         fsdp.split(state.base, adapter.replacements.values(), seat)
     state.keep(adapter)
     alone.begin(state, adapter, initial=False)
-    with (
-        fsdp.gathering(),
-        Stop(seat.stop if first else None, deferring=True) as stop,
-        _told_warnings(seat),
-    ):
+    with fsdp.gathering(), Stop(seat.stop, deferring=True) as stop, _told_warnings(seat):
         try:
             summary = alone.steps(
                 state,
@@ -107,7 +102,7 @@ def train(request: Request, seat: Seat) -> Finished | None:
                 start,
                 keeper,
                 # To read ΔW may need whole weights of the base.
-                followed=first and not request.fsdp,
+                followed=not request.fsdp,
                 world=seat.world,
             )
         except KeyboardInterrupt:
@@ -144,12 +139,14 @@ def _steps_of(found: Snapshot | None) -> int:
 
 @contextmanager
 def _told_warnings(seat: Seat) -> Iterator[None]:
-    """Tell the session the warnings in the block, at once."""
+    """Tell the session our own warnings in the block, at once."""
 
     def tell(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
         seat.tell(Warned(str(message), category))
 
     with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("always", module="lora_magic")
         warnings.showwarning = tell
         yield
 

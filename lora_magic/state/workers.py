@@ -151,11 +151,14 @@ def refuse_split(state: SessionState, attached: LiveAdapter, group: Asked | None
 
 
 @contextmanager
-def started(group: Asked | None) -> Iterator[Shared | None]:
+def started(group: Asked | None, reporter: Reporter) -> Iterator[Shared | None]:
     """The workers of a run, ready for the block; None for a run in this process."""
     if group is None:
         yield None
         return
+    count = group.workers.count
+    # Until the first line of the run they import their libraries and read the base: some seconds.
+    _tell(reporter, f"starting {count} worker{'s' * (count > 1)}, to read {group.base.name} …")
     with engines.started(group.workers) as engine:
         yield Shared(group, engine)
 
@@ -245,12 +248,15 @@ class _Listener:
         elif isinstance(event, StepPoint):
             self._take(event)
         elif isinstance(event, worker_run.Warned):
-            warnings.warn(event.line, event.category, stacklevel=2)
+            with warnings.catch_warnings():
+                # Each time, as the worker's own are.
+                warnings.simplefilter("always", event.category)
+                warnings.warn(event.line, event.category, stacklevel=2)
         elif isinstance(event, Note):
             self.notes.append(event.line)
-            self._tell(event.line)
+            _tell(self._reporter, event.line)
         else:
-            self._tell(str(event))
+            _tell(self._reporter, str(event))
 
     def _start(self, plan: RunPlan) -> None:
         if self._began:
@@ -261,7 +267,7 @@ class _Listener:
                     self._take(replace(self._last, step=step + 1, loss=plan.losses[step]))
             line = f"resumed after step {done}" if done else "began again"
             self.notes.append(line)
-            self._tell(line)
+            _tell(self._reporter, line)
             return
         self._began, self._step = True, len(plan.losses)
         self._reporter.start(replace(plan, line=f"{plan.line} · {self._line}"))
@@ -275,6 +281,7 @@ class _Listener:
             self._step = point.step
             self._reporter.step(point)
 
-    def _tell(self, line: str) -> None:
-        if (tell := getattr(self._reporter, "note", None)) is not None:
-            tell(line)
+
+def _tell(reporter: Reporter, line: str) -> None:
+    if (tell := getattr(reporter, "note", None)) is not None:
+        tell(line)

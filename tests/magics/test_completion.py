@@ -41,6 +41,8 @@ from lora_magic.magics.verbs.looking import VIEWS
 from lora_magic.magics.words import expand, split
 from lora_magic.state.resolve import resolve_spec
 from lora_magic.state.session import Session
+from lora_magic.state.session_state import SessionState
+from lora_magic.state.workers import wanted
 from lora_magic.training.spec import TRACKERS, plan
 from tests.conftest import Saver
 from tests.magics.conftest import run_alone
@@ -327,6 +329,7 @@ CHECKS: dict[str, tuple[int, Callable[[str], object]]] = {
     "%lora sweep x --for": (3, lambda word: resolve_spec("x", SMALL, {"for_": word})),
     "%lora sweep x --optimizer": (3, lambda word: plan(SMALL, 2, optimizer=word)),
     "%lora sweep x --schedule": (3, lambda word: plan(SMALL, 2, schedule=word)),
+    "%lora train x --engine": (2, lambda word: wanted(SessionState(), Path(), 2, word, None)),
     "%lora sweep x --template": (2, lambda word: PromptForm.of(tiny_tokenizer(chat=True), word)),
     "%lora export x --to": (4, kind_of),
     "%lora export x --to gguf --quantise": (3, check_quantise),

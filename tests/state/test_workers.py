@@ -279,7 +279,8 @@ def test_after_a_worker_was_lost_the_run_goes_on_from_its_last_checkpoint(
     assert shared.losses == alone.losses
     assert [point.step for point in reporter.points] == list(range(1, 13))
     again = "resumed after step 7" if every else "began again"
-    assert reporter.notes == ["worker 1 was lost", again]
+    assert reporter.notes[0].startswith("starting 2 workers")
+    assert reporter.notes[1:] == ["worker 1 was lost", again]
     assert shared.notes == (LINE, "worker 1 was lost", again)
     assert len(reporter.plans) == 1
 

@@ -27,47 +27,36 @@ EXACT = [name for name in CASES if name not in ("dropout", "halves with dropout"
 Runs = list[dict[str, Found]]
 
 
-def started(size: int, folder: Path) -> list[subprocess.Popen[str]]:
-    """So many workers, which write what they found into the folder."""
-    folder.mkdir(exist_ok=True)
+def started(folder: Path) -> list[subprocess.Popen[str]]:
+    """Three processes, which write what they found into the folder."""
     return [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.training.worlds", str(rank), str(size), str(folder)],
+            [sys.executable, "-m", "tests.training.worlds", str(rank), str(folder)],
             cwd=ROOT,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        for rank in range(size)
+        for rank in range(3)
     ]
-
-
-def found(workers: Sequence[subprocess.Popen[str]], folder: Path) -> Runs:
-    """What the workers found, once they have ended."""
-    try:
-        said = [worker.communicate(timeout=240)[0] for worker in workers]
-    finally:
-        for worker in workers:
-            worker.kill()
-    assert not any(worker.returncode for worker in workers), "\n".join(said)
-    files = [folder / f"{rank}.pt" for rank in range(len(workers))]
-    return [torch.load(file, weights_only=False) for file in files]
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Runs]:
     """What one process, two and three found, by their number."""
     folder = tmp_path_factory.mktemp("worlds")
-    two = folder / "two"
-    two.mkdir()
-    torch.save(CASES["halves"](Alone())["snapshot"], two / SNAPSHOT)
-    workers = started(2, two)
+    torch.save(CASES["halves"](Alone())["snapshot"], folder / SNAPSHOT)
+    workers = started(folder)
     try:
         alone = everything(Alone(), folder)
+        said = [worker.communicate(timeout=300)[0] for worker in workers]
     finally:
-        of_two = found(workers, two)
-    return {1: [alone], 2: of_two, 3: found(started(3, folder / "three"), folder / "three")}
+        for worker in workers:
+            worker.kill()
+    assert not any(worker.returncode for worker in workers), "\n".join(said)
+    made = [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(3)]
+    return {1: [alone], 2: [one[2] for one in made[:2]], 3: [one[3] for one in made]}
 
 
 def far(one: Found, other: Found) -> float:
@@ -94,9 +83,9 @@ def test_workers_end_where_one_process_does(runs: dict[int, Runs], size: int, na
     one, several = runs[1][0][name], runs[size][0][name]
     assert float((one["end"] - one["start"]).norm()) > 0
     assert far(several, one) < FAR
-    assert several["losses"] == pytest.approx(one["losses"], rel=1e-5)
+    assert several["losses"] == pytest.approx(one["losses"], rel=1e-4)
     for ours, theirs in zip(several["held_out_losses"], one["held_out_losses"], strict=True):
-        assert ours == pytest.approx(theirs, rel=1e-5)
+        assert ours == pytest.approx(theirs, rel=1e-4)
     for key in ("ended", "best_step", "steps", "accuracy", "preferred", "step"):
         assert several[key] == one[key], key
 
@@ -149,16 +138,14 @@ def test_workers_drop_different_activations(runs: dict[int, Runs]) -> None:
     assert len(set(seeds)) == len(seeds) == 2 * len(runs[1][0]["dropout"]["losses"])
 
 
-@pytest.mark.parametrize("size", [2, 3])
 def test_the_trainer_is_alone_and_what_a_launcher_said_is_restored(
-    runs: dict[int, Runs], size: int
+    runs: dict[int, Runs],
 ) -> None:
-    for worker in runs[size]:
+    for worker in runs[3]:
         believed = worker["believed"]
         assert believed["inside"] == {(1, "NO")}
         assert believed["same"]
-        processes, groups, _ = believed["outside"]
-        assert (processes, groups) == (size, [size])
+        assert believed["outside"][0] == 3
 
 
 class Seat(World):

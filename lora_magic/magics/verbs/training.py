@@ -164,15 +164,9 @@ _FORM = (
 
 #: Which processes do the work.
 WORKERS = (
-    Argument("--workers", whole, "processes that share the work, each with its own device", "none"),
+    Argument("--workers", whole, "processes that share the work", "this one; 2 with --engine ray"),
     Argument("--engine", text, "what starts them", f"{ENGINES[0]}, on this machine", ENGINES),
-    Argument(
-        "--address",
-        text,
-        "the Ray cluster",
-        "the one on this machine",
-        shape="HOST:PORT",
-    ),
+    Argument("--address", text, "Ray's cluster", "the one on this machine", shape="HOST:PORT"),
 )
 
 _TYPED = "rows: prompt => completion, JSONL, or blocks of text"
