@@ -230,6 +230,15 @@ class BaseModel:
         self.model.requires_grad_(False)
         self.model.eval()
 
+    def let_go(self) -> None:
+        """Forget the tensors of the load, which would stay in memory when others replace them.
+
+        The base can no longer be verified, nor its flags restored: for a process that trains and
+        ends.
+        """
+        self._snapshots = []
+        self.fingerprint = Fingerprint(nn.Module())
+
     def release(self) -> None:
         """Restore every flag, remove the patches, and call `on_release`."""
         for restore in self._snapshots:

@@ -82,6 +82,7 @@ def train(
     Raises `TrainingStopped` if the user stopped the run: the adapter keeps its steps. Any other
     error of the run restores the weights.
     """
+    workers.refuse_split(state, attached, group)
     typed = template is not None or system is not None
     if found is not None and more and not typed:
         form = found.about.form
@@ -324,7 +325,9 @@ def steps(
     base = state.base
     hooks = hooks_of(base.model, state.slots, attached, more=more)
     # Before virtual tokens are a module of the model.
-    predict = peak.predicted(state, [attached], spec)
+    world = world or Alone()
+    predict = None if world.together else peak.predicted(state, [attached], spec)
+    fuses = attached.spec.method == "lora" and not world.together
     with attached.trainable():
         return run.run(
             attached.name,
@@ -337,14 +340,14 @@ def steps(
             stop=stop,
             frozen=base.fingerprint.tensors(),
             without=lambda: state.slots.using({}),
-            layers=Fused(attached.replacements) if attached.spec.method == "lora" else None,
+            layers=Fused(attached.replacements) if fuses else None,
             start=start,
             keeper=keeper,
             until=until,
             recorder=inside_run.recorder_of(base, attached) if followed else None,
             predict=predict,
             kept=peak.kept(attached),
-            world=world or Alone(),
+            world=world,
         )
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from lora_magic.adapters.live_adapter import LiveAdapter
 from lora_magic.errors import WorkerError
 from lora_magic.interrupts import Stop
+from lora_magic.scale import fsdp
 from lora_magic.scale.work import Seat
 from lora_magic.training.encode import Encoded
 from lora_magic.training.progress import Snapshot
@@ -39,7 +40,8 @@ class Request:
     """What each worker gets: a base, an adapter in the state to begin with, and the run.
 
     With `start` the run continues from that snapshot. `keeper` says where its checkpoints are
-    written, None for none; `stale` are the checksums of one that was there before the run.
+    written, None for none; `stale` are the checksums of one that was there before the run. With
+    `fsdp` the workers split the base.
     """
 
     base: SentBase
@@ -50,6 +52,7 @@ class Request:
     start: Snapshot | None
     keeper: Disk | None
     stale: Mapping[str, str] | None
+    fsdp: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,15 +78,18 @@ def train(request: Request, seat: Seat) -> Finished | None:
 
     Raises what a run alone raises, and `WorkerError` if the workers do not see the same checkpoint.
     """
-    state = request.base.opened(seat.device)
+    # A base that is split may be larger than the device.
+    state = request.base.opened("cpu" if request.fsdp else seat.device)
     adapter = request.adapter.rebuilt(state)
     keeper = request.keeper and request.keeper.again()
     start = request.start
     if seat.lost:
         start = _last_checkpoint(request, adapter, seat.world) or start
+    if request.fsdp:
+        fsdp.split(state.base, adapter.replacements.values(), seat)
     state.keep(adapter)
     alone.begin(state, adapter, initial=False)
-    with Stop(seat.stop, deferring=True) as stop, _told_warnings(seat):
+    with fsdp.gathering(), Stop(seat.stop, deferring=True) as stop, _told_warnings(seat):
         try:
             summary = alone.steps(
                 state,
@@ -95,7 +101,8 @@ def train(request: Request, seat: Seat) -> Finished | None:
                 stop,
                 start,
                 keeper,
-                followed=True,
+                # To read ΔW may need whole weights of the base.
+                followed=not request.fsdp,
                 world=seat.world,
             )
         except KeyboardInterrupt:

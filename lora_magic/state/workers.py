@@ -20,6 +20,7 @@ from lora_magic.adapters.live_adapter import LiveAdapter
 from lora_magic.checks import is_whole
 from lora_magic.errors import CommandError, Interrupted, near
 from lora_magic.interrupts import Stop, undisturbed
+from lora_magic.numbers import percent
 from lora_magic.scale import engines
 from lora_magic.scale.work import ACCELERATE, ENGINES, RAY, Engine, Note, Work, Workers
 from lora_magic.training.encode import Encoded
@@ -35,6 +36,9 @@ from .session_state import SessionState
 
 #: Workers of a cluster if nobody says how many: with one there is nothing to share.
 _ON_RAY = 2
+
+#: The share of the base that an adapter may keep whole on every worker: a classifier's head, norms.
+_WHOLE = 0.1
 
 _ADDRESS = re.compile(r"[\w.-]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 
@@ -102,7 +106,8 @@ def wanted(
     count: Any = _ON_RAY if workers is None else workers
     if not is_whole(count) or count < 1:
         raise CommandError(f"--workers {count}: expected a whole number from 1, as --workers 2.")
-    cuda = state.device == "cuda"
+    # A base that is split is larger than a GPU: the session has it on the CPU.
+    cuda = state.device == "cuda" or (fsdp and torch.cuda.is_available())
     if cuda and engine != RAY and count > (cards := torch.cuda.device_count()):
         raise CommandError(
             f"--workers {count}: expected at most {cards}, since each worker has a GPU of its own; "
@@ -119,6 +124,30 @@ def _refuse_address(address: object, engine: object) -> None:
         raise CommandError(f"--address {address}: expected --engine ray beside it.")
     if not isinstance(address, str) or not _ADDRESS.fullmatch(address):
         raise CommandError(f"--address {address}: expected HOST:PORT, as 10.0.0.5:6379.")
+
+
+def refuse_split(state: SessionState, attached: LiveAdapter, group: Asked | None) -> None:
+    """Raise `CommandError` for a base or an adapter that workers with --fsdp cannot split."""
+    if group is None or not group.workers.fsdp:
+        return
+    base, method = state.base, attached.method
+    if base.quantised is not None:
+        raise CommandError(
+            f"--fsdp: {base.name} is quantised ({base.quantised.kind}), and packed weights cannot "
+            "be split: load it without --bits, or omit --fsdp."
+        )
+    if method.name == "prompt":
+        raise CommandError(
+            f"--fsdp: {method.title} runs the model once more within a pass, when its weights are "
+            "not gathered: attach with --method prefix, or omit --fsdp."
+        )
+    whole = {p for copy in attached.trainable_copies().values() for p in copy.copied.parameters()}
+    share = sum(parameter.numel() for parameter in whole) / base.parameters
+    if share > _WHOLE:
+        raise CommandError(
+            f"--fsdp: {attached.name} ({method.title}) keeps whole copies of {percent(share)} of "
+            "the base on every worker: attach with --method lora, without --bias, or omit --fsdp."
+        )
 
 
 @contextmanager
@@ -164,7 +193,10 @@ class Shared:
         base, adapter, stale = self.group.base, SentAdapter.of(attached), _checksums(keeper)
         work = Work(
             worker_run.TARGET,
-            worker_run.Request(base, adapter, encoded, spec, more, start, keeper, stale),
+            worker_run.Request(
+                *(base, adapter, encoded, spec, more, start, keeper, stale),
+                fsdp=self.group.workers.fsdp,
+            ),
         )
         listener = _Listener(reporter, self.engine.line)
         found: worker_run.Finished | None

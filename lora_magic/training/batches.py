@@ -19,6 +19,9 @@ from .encode import IGNORED, Encoded, Example
 from .spec import HOLD_OUT_FROM, HOLD_OUT_MOST, HOLD_OUT_SHARE, TrainSpec
 from .world import World, share
 
+#: The input that marks a pass whose loss does not count: the other workers need it.
+IDLE = "idle"
+
 #: One optimizer step: its passes, each the indices of the examples read at once.
 Step = list[list[int]]
 

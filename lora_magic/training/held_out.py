@@ -18,7 +18,7 @@ from .encode import IGNORED, Example
 from .preference import Preference
 from .summary import Accuracy
 from .way import Way
-from .world import Alone, World, gathered, share
+from .world import Alone, World, gathered, idle, share
 
 #: Examples → a batch on the model's device.
 Batch = Callable[[Sequence[Example]], dict[str, Tensor]]
@@ -76,6 +76,8 @@ def measure(
             found = model(**inputs)
             total += float(found.loss) * count
             predicted += found.logits.argmax(-1).tolist() if classes else []
+        for _ in range(idle(len(examples), size, world)):
+            model(**batch(examples[:1]))
     total, tokens = world.sums([total, tokens])
     if not tokens:
         return None
@@ -110,6 +112,8 @@ def _preferred(
             if stopped():
                 return None
             margins.append(preference.margins(model, batch(mine[at : at + size])))
+        for _ in range(idle(len(examples), size, world)):
+            preference.margins(model, batch(examples[:1]))
     found = torch.cat(margins) if margins else torch.zeros(0)
     if world.size > 1:
         found = torch.tensor(gathered(found.tolist(), len(examples), world))

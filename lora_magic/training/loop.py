@@ -26,7 +26,7 @@ from lora_magic.errors import AdapterError, TrainingError, listed
 from lora_magic.interrupts import Stop
 
 from . import batches, checkpoint, diagnosis, held_out, inside, preference, progress
-from .batches import Step, collate
+from .batches import IDLE, Step, collate
 from .checkpoint import Keeper
 from .diagnosis import Without
 from .encode import Encoded, Example
@@ -40,7 +40,7 @@ from .reporter import Reporter, RunPlan, SilentReporter, StepPoint
 from .spec import TrainSpec
 from .summary import RunSummary
 from .way import Layers, Way, choose
-from .world import Alone, World, gathered, share
+from .world import Alone, World, gathered, idle, share
 
 if TYPE_CHECKING:
     from .trainer import Parts
@@ -208,7 +208,11 @@ class Loop:
 
     def _choose(self) -> None:
         """Try the ways of computing a step that are faster than the plain one."""
-        if not self.spec.plain_step:
+        if self.world.together:
+            # The others read weights outside of the forward that gathers them.
+            self._way = replace(self._way, reasons=("the base is split over the workers",))
+            self._tell(self._way.line)
+        elif not self.spec.plain_step:
             read = [*self._read, *self.held_out]
             self._way = choose(self.model, self.pad_id, read, self._trained, self.layers)
             if self._way.reasons and not self._way.packed:
@@ -245,6 +249,8 @@ class Loop:
                 while len(so_far) < len(mine):
                     batch = self._on_device(mine[len(so_far) : len(so_far) + size])
                     so_far.extend(preference.reference(self.model, batch))
+                for _ in range(idle(len(pairs), size, self.world)):
+                    preference.reference(self.model, self._on_device(pairs[:1]))
 
         self._fitting(measured)
         so_far[:] = gathered(so_far, len(pairs), self.world)
@@ -345,6 +351,9 @@ class Loop:
         )
 
     def _smaller(self) -> TrainSpec | None:
+        if self.world.together:
+            # The others wait in the middle of a pass that this worker has begun.
+            return None
         able = bool(getattr(self.model, "supports_gradient_checkpointing", False))
         return replace(self.spec, can_checkpoint=self.spec.can_checkpoint and able).smaller
 
@@ -540,8 +549,12 @@ class Loop:
         self._began = self._began or time.perf_counter()
         parts = [[self._read[index] for index in part] for part in self._share(step)]
         if self._reference:
-            return [self._collated(part) for part in parts]
-        return [self._way.batch(part) for part in self._way.passes(parts)]
+            passes = [self._collated(part) for part in parts]
+        else:
+            passes = [self._way.batch(part) for part in self._way.passes(parts)]
+        for _ in range(idle(sum(map(len, step)), self.spec.pass_size, self.world)):
+            passes.append({**self._collated([self._read[step[0][0]]]), IDLE: torch.ones(())})
+        return passes
 
     def _share(self, step: Step) -> Step:
         """What this worker computes of a step."""

@@ -159,10 +159,12 @@ class StepPeak:
 
 
 def bytes_of(tensors: Iterable[Tensor]) -> int:
-    """The bytes of the tensors' memory; memory that several share counts once."""
+    """The bytes of the tensors' memory here; memory that several share counts once."""
     found = {}
     for tensor in tensors:
-        memory = tensor.untyped_storage()
+        # Of a tensor that is split over workers, this one's part.
+        part: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+        memory = part.untyped_storage()
         found[tensor.device, memory.data_ptr()] = memory.nbytes()
     return sum(found.values())
 

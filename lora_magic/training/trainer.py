@@ -36,7 +36,7 @@ from transformers.utils import logging
 from lora_magic.base.restore import Generators, entries, environment, restoring
 
 from . import checkpoint, optimizers, trackers
-from .batches import Step
+from .batches import IDLE, Step
 from .encode import IGNORED
 from .hooks import Hooks
 from .peak import StepPeak
@@ -336,7 +336,10 @@ class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types here
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, **rest: Any
     ) -> Any:
+        idle = inputs.pop(IDLE, None)
         loss = self._task_loss(model, inputs, return_outputs, **rest)
+        if idle is not None:
+            loss = 0 * loss
         # It is the same on all workers, and counts once.
         penalty = self.hooks.penalty() if self.world.rank == 0 else None
         if penalty is None:

@@ -7,6 +7,7 @@ Knows tensors and numbers; knows no engine, no model and no step.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
@@ -22,6 +23,8 @@ class World(Protocol):
     rank: int
     #: How many workers there are.
     size: int
+    #: Must all run the model equally often? So it is when the base is split over them.
+    together: bool = False
 
     def add(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its sum over the workers, in place, the same bits everywhere."""
@@ -67,5 +70,21 @@ def share(items: Sequence[T], world: World) -> Sequence[T]:
     return items[_part(len(items), world)]
 
 
-def _part(count: int, world: World) -> slice:
-    return slice(*(-(-count * rank // world.size) for rank in (world.rank, world.rank + 1)))
+def idle(count: int, size: int, world: World) -> int:
+    """How many more passes of `size` of `count` items worker 0 needs than this one: 0 or 1.
+
+    0 unless the workers must run the model together: this one then computes such a pass for them.
+    """
+    if not world.together:
+        return 0
+    most, own = _part(count, world, 0), _part(count, world)
+    return _passes(most, size) - _passes(own, size)
+
+
+def _passes(part: slice, size: int) -> int:
+    return math.ceil(len(range(part.start, part.stop)) / size)
+
+
+def _part(count: int, world: World, rank: int | None = None) -> slice:
+    at = world.rank if rank is None else rank
+    return slice(*(-(-count * place // world.size) for place in (at, at + 1)))
