@@ -100,6 +100,12 @@ On 64 devices, in several machines:
 
 {links_64}
 
+## From which base on one card is not enough
+The same step, 7B without checkpointing; the fewest H100s of 80 GB that hold it, by FSDP if more
+than one. A base in 4 bits is on one card or on none here.
+
+{sizes}
+
 ## Tokens per device and step from which computing takes longer than communication
 On 64 devices, H100. Below this, communication is more than half of the step; at ten times as many
 tokens it is 9%.
@@ -203,6 +209,7 @@ def _tables() -> dict[str, str]:
         "work": work_table(),
         "links_8": link_table(8),
         "links_64": link_table(64),
+        "sizes": sizes_table(),
         "tokens": tokens_table(),
         "shipping": shipping_table(),
         "even": break_even_table(),
@@ -326,6 +333,24 @@ def room(case: Case, way: str, devices: int) -> str:
     if case.full or way == FSDP:
         return f"**{size(needed)}**"
     return f"**{size(needed)}**, base in 4 bits {size(case.held(bits=4).peak)}"
+
+
+def sizes_table() -> str:
+    """What bases of several sizes need, and how many cards that takes."""
+    spec = "LoRA r16 all-linear"
+
+    def row(name: str) -> list[str]:
+        lora, full = Case(name, spec), Case(name, "full")
+        low = lora.held(bits=4).peak
+        fits = "1" if low <= CARDS[CARD].room else "–"
+        return [
+            *(name, count(lora.model.parameters), size(lora.needed(DATA, 1)), str(lora.cards())),
+            *(size(low), fits, size(full.needed(DATA, 1)), str(full.cards())),
+        ]
+
+    ways = (f"{spec}, 16 bits", f"{spec}, base in 4 bits", "full")
+    titles = (title for way in ways for title in (way, "cards"))
+    return table(["base", "parameters", *titles], map(row, counts.MODELS))
 
 
 def tokens_table() -> str:

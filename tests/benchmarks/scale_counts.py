@@ -19,7 +19,13 @@ from lora_magic.cost.memory import Memory, memory
 from lora_magic.cost.model import Model
 from lora_magic.cost.setting import Setting
 
-MODELS = {"7B": "llama-2-7b", "70B": "llama-3-70b"}
+MODELS = {
+    "7B": "llama-2-7b",
+    "13B": "llama-2-13b",
+    "33B": "llama-33b",
+    "70B": "llama-3-70b",
+    "405B": "llama-3.1-405b",
+}
 SPECS = {
     "LoRA r8 q,v": AdapterSpec(rank=8, alpha=16, targets="q_proj,v_proj"),
     "LoRA r16 all-linear": AdapterSpec(rank=16, alpha=32, targets="all-linear"),
@@ -32,8 +38,8 @@ CARD, OTHER_CARD = "h100", "a100-80"
 #: What each device reads in a step: so many rows of so many tokens, in one pass.
 ROWS, LENGTH = 4, 1024
 TOKENS = ROWS * LENGTH
-#: Without checkpointing a card of 80 GB does not hold the activations of the larger model.
-CHECKPOINTING = {"7B": False, "70B": True}
+#: Without checkpointing a card of 80 GB does not hold the activations of a 70B model.
+WITHOUT_CHECKPOINTING = ("7B",)
 
 #: Bytes of a number: of the base and of full fine-tuning's gradients, and of an adapter's.
 NARROW, WIDE = 2, 4
@@ -102,8 +108,8 @@ class Case(NamedTuple):
 
     def setting(self, bits: int | None = None) -> Setting:
         """One device's pass."""
-        saved = CHECKPOINTING[self.size]
-        return Setting(spec=self.spec, rows=ROWS, length=LENGTH, checkpointing=saved, bits=bits)
+        again = self.size not in WITHOUT_CHECKPOINTING
+        return Setting(spec=self.spec, rows=ROWS, length=LENGTH, checkpointing=again, bits=bits)
 
     def operations(self, tokens: int = TOKENS) -> float:
         """Floating-point operations of training on so many tokens."""
@@ -130,6 +136,11 @@ class Case(NamedTuple):
         held = self.held()
         return held.peak - held.of("weights") * (1 - 1 / split)
 
+    def cards(self) -> int:
+        """The fewest cards that FSDP must split it over."""
+        room = CARDS[CARD].room
+        return next(n for n in range(1, 1000) if self.needed(FSDP, n) <= room)
+
     def held(self, bits: int | None = None) -> Memory:
         """The memory of one device alone."""
         return memory(self.model, self.setting(bits))
@@ -141,7 +152,7 @@ def model(name: str) -> Model:
     return model_of(MODELS[name])
 
 
-CASES = [Case(size, what) for size in MODELS for what in SPECS]
+CASES = [Case(size, what) for size in ("7B", "70B") for what in SPECS]
 
 
 def gathered(array: float, devices: int) -> float:
@@ -216,7 +227,7 @@ def from_path(array: float, workers: int) -> float:
     return workers * sent(array, "100 Gb/s")
 
 
-SMALL, LARGE = (Case(size, "LoRA r16 all-linear") for size in MODELS)
+SMALL, LARGE = (Case(size, "LoRA r16 all-linear") for size in ("7B", "70B"))
 PLANS = (
     Plan("7B, one machine", SMALL, "accelerate", "NVLink 4", from_disk),
     Plan("7B, Ray, a shared path", SMALL, "ray", "10 Gb/s", from_path),

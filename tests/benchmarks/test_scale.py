@@ -104,6 +104,10 @@ def test_no_card_of_80_gb_holds_a_70b_base_and_eight_split_it() -> None:
     assert 2 * LARGE / 8 < case.needed(FSDP, 8) < room
     assert case.held(bits=4).peak < room
     assert Case("7B", "full").needed(DATA, 8) > 16 * SMALL > room
+    # 16 bytes a parameter over the cards, and the inputs of 80 blocks on each of them.
+    kept = 80 * 4096 * 8192 * 2
+    assert 16 * LARGE / 14 + kept > room > 16 * LARGE / 15 + kept
+    assert Case("70B", "full").cards() == 15
 
 
 def test_more_workers_are_faster_from_the_break_even_on() -> None:
