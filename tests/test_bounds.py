@@ -18,7 +18,8 @@ FREE = {
 
 def allowed() -> dict[str, Requirement]:
     project = tomllib.loads((TOP / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    every = [*project["dependencies"], *project["optional-dependencies"]["gguf"]]
+    extras = project["optional-dependencies"]
+    every = [*project["dependencies"], *extras["gguf"], *extras["ray"]]
     return {found.name: found for found in map(Requirement, every)}
 
 
