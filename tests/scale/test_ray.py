@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,8 +17,11 @@ import ray.cloudpickle
 
 from lora_magic.errors import LoraMagicError, TrainingStopped, WorkerError
 from lora_magic.scale.engines import started
+from lora_magic.scale.process import ERROR, PeerLostError
+from lora_magic.scale.ray import board
 from lora_magic.scale.ray import cluster as clusters
 from lora_magic.scale.work import RAY, Engine, Note, Seat, Work, Workers
+from lora_magic.training.world import Alone
 
 from .conftest import RayCluster
 
@@ -46,8 +51,6 @@ def never() -> bool:
 
 @pytest.fixture(scope="module", autouse=True)
 def _functions_are_sent() -> Iterator[None]:
-    import sys
-
     module = sys.modules[__name__]
     ray.cloudpickle.register_pickle_by_value(module)
     yield
@@ -124,6 +127,10 @@ def fails(seat: Seat) -> None:
     raise ValueError("no such thing.\nA second line")
 
 
+def misses(seat: Seat) -> None:
+    raise PeerLostError("connection closed")
+
+
 # What comes of it.
 
 
@@ -191,26 +198,25 @@ def interrupted(*heard: object) -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize(
-    ("function", "listen", "kind", "words"),
-    [
-        (until_stopped, interrupted, KeyboardInterrupt, ""),
-        (fails, print, WorkerError, "ValueError: no such thing"),
-    ],
-)
-def test_nothing_is_left_of_works_that_are_given_up(
-    function: Callable[..., Any],
-    listen: Callable[..., None],
-    kind: type[BaseException],
-    words: str,
-    cluster: RayCluster,
-) -> None:
+def test_nothing_is_left_of_works_that_are_given_up(cluster: RayCluster) -> None:
     with (
-        pytest.raises(kind, match=f"^{words}$"),
+        pytest.raises(KeyboardInterrupt),
         started(Workers(2, RAY, cluster.address)) as engine,
     ):
-        engine.each([work(function)], listen, never)
+        engine.each([work(until_stopped)], interrupted, never)
     assert cluster.rests() == []
+
+
+def test_an_error_of_a_work_is_sent_and_a_lost_peer_is_left_to_ray() -> None:
+    def seated() -> Seat:
+        return Seat(Alone(), "cpu", threading.Event(), print)
+
+    kind, frame = board.done(pickle.dumps(work(fails)), seated, "worker 1: ")
+    assert kind == ERROR
+    with pytest.raises(WorkerError, match=r"^worker 1: ValueError: no such thing$"):
+        board.raised(frame)
+    with pytest.raises(PeerLostError):
+        board.done(pickle.dumps(work(misses)), seated, "")
 
 
 def test_more_workers_than_processors_are_refused(cluster: RayCluster) -> None:
