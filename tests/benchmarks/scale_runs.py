@@ -152,10 +152,18 @@ def cluster(folder: str) -> Iterator[str]:
     command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block"]
     command += [f"--port={port}", "--num-cpus=2", "--include-dashboard=false"]
     command += ["--object-store-memory=80000000", f"--temp-dir={folder}/ray"]
-    command += ["--disable-usage-stats", "--node-ip-address=127.0.0.1"]
-    head = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    command += ["--disable-usage-stats"]
+    head = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
     try:
-        _wait_for(port, head)
+        said = _until_started(head)
+        if said is not None:
+            sys.exit(f"ray start did not come up:\n{said}")
         yield f"127.0.0.1:{port}"
     finally:
         # It ends all that it started.
@@ -163,15 +171,14 @@ def cluster(folder: str) -> Iterator[str]:
         head.wait(60)
 
 
-def _wait_for(port: int, head: subprocess.Popen[bytes], seconds: float = 60) -> None:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until and head.poll() is None:
-        with socket.socket() as probe:
-            if not probe.connect_ex(("127.0.0.1", port)):
-                time.sleep(5)  # its node registers
-                return
-        time.sleep(0.2)
-    sys.exit("ray start did not come up")
+def _until_started(head: subprocess.Popen[str]) -> str | None:
+    """Wait until the node of a cluster has registered; what was said instead if it has not."""
+    said = []
+    for line in head.stdout or ():
+        if "Ray runtime started" in line:
+            return None
+        said.append(line)
+    return "".join(said)
 
 
 def start_up(runs: Runs) -> Iterator[str]:
