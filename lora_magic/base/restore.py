@@ -121,8 +121,8 @@ class Generators:
         torch.set_rng_state(self.cpu)
         if (numpy := sys.modules.get("numpy")) and self.numpy is not None:
             numpy.random.set_state(self.numpy)
-        if self.cuda:
-            torch.cuda.set_rng_state_all(list(self.cuda))
+        # A checkpoint may come from a process that sees more GPUs.
+        torch.cuda.set_rng_state_all(self.cuda[: torch.cuda.device_count()])
 
 
 def generators() -> Restore:

@@ -27,7 +27,7 @@ _PLACES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
 
 
 def joined(cuda: bool) -> tuple[World, str]:
-    """This process as one of its group, and the device it computes on, as "cpu" or "cuda:1".
+    """This process as one of its group, and the device it computes on, as "cpu" or "cuda:0".
 
     Reads RANK, LOCAL_RANK, WORLD_SIZE, LOCAL_WORLD_SIZE, MASTER_ADDR and MASTER_PORT, and waits
     until all have come; a group that exists is used. Afterwards accelerate and the Trainer know of

@@ -21,22 +21,20 @@ from .work import Engine, Work, Workers
 @contextmanager
 def started(workers: Workers) -> Iterator[Engine]:
     """The engine for the block. Raises `WorkerError` for more workers than GPUs."""
-    if workers.cuda:
-        _refuse_shared_gpus(workers.count)
-    yield Local(workers)
+    yield Local(workers, _gpus(workers.count) if workers.cuda else [])
 
 
 class Local(Engine):
-    """Starts its workers for each work, and ends them after it."""
+    """Starts its workers for each work, and ends them after it; `gpus` are those they may see."""
 
-    def __init__(self, workers: Workers) -> None:
-        self._workers = workers
+    def __init__(self, workers: Workers, gpus: Sequence[str]) -> None:
+        self._workers, self._gpus = workers, gpus
         self.line = f"{workers.count} worker{'s' * (workers.count > 1)} (this machine)"
 
     def group(self, work: Work, listen: Callable[[object], None], stop: Callable[[], bool]) -> Any:
         """Let all workers do one work together; returns worker 0's result."""
         with processes() as team:
-            for rank, environment in enumerate(_environments(self._workers.count)):
+            for rank, environment in enumerate(_environments(self._workers.count, self._gpus)):
                 team.start(f"worker {rank}", "lora_magic.scale.child", environment)
             return team.ask((work, self._workers.cuda), listen, stop)
 
@@ -50,8 +48,12 @@ class Local(Engine):
         raise WorkerError("--engine accelerate does one work at a time; type --engine ray")
 
 
-def _environments(count: int) -> Iterator[Mapping[str, str]]:
-    """What accelerate and torch read, for each worker."""
+def _environments(count: int, gpus: Sequence[str]) -> Iterator[Mapping[str, str]]:
+    """What accelerate and torch read, for each worker.
+
+    With GPUs a worker sees its own alone. The Trainer, which believes that it is alone, would take
+    the first of several, and the generators' states in a checkpoint would be those of all.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -65,7 +67,8 @@ def _environments(count: int) -> Iterator[Mapping[str, str]]:
         **_loopback(),
     }
     for rank in range(count):
-        yield {**common, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+        own = {"CUDA_VISIBLE_DEVICES": gpus[rank]} if gpus else {}
+        yield {**common, **own, "RANK": str(rank), "LOCAL_RANK": str(rank)}
 
 
 def _loopback() -> dict[str, str]:
@@ -76,12 +79,20 @@ def _loopback() -> dict[str, str]:
     return {"GLOO_SOCKET_IFNAME": names[0]} if names else {}
 
 
-def _refuse_shared_gpus(count: int) -> None:
-    import torch  # it is loaded: the base is on a GPU, so there is one
+def _gpus(count: int) -> list[str]:
+    """One GPU for each worker, by the names that CUDA_VISIBLE_DEVICES takes.
 
-    found = torch.cuda.device_count()
-    if count > found:
+    Those on which this process has least come first: its base stays where it is, and a worker
+    there needs room for a second one. Raises `WorkerError` for more workers than GPUs.
+    """
+    import torch  # it is loaded, and has found a GPU
+
+    found, seen = torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = seen.split(",")[:found] if seen else [str(number) for number in range(found)]
+    if count > (own := len(names)):
         raise WorkerError(
-            f"--workers {count}: this machine has {found} GPU{'s' * (found > 1)}, and each worker "
-            f"computes on one of its own; type --workers {found}"
+            f"--workers {count}: this machine has {own} GPU{'s' * (own > 1)}, and each worker "
+            f"computes on one of its own; type --workers {own}"
         )
+    free = sorted(range(own), key=torch.cuda.memory_reserved)
+    return [names[number] for number in free[:count]]

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from lora_magic.base.restore import (
+    Generators,
     attributes,
     entries,
     environment,
@@ -45,6 +46,17 @@ def test_a_gradient_comes_back_and_values_stay_as_they_became() -> None:
         made[0].weight.fill_(7)
     assert made[0].weight.grad is None
     assert made[0].weight.eq(7).all()
+
+
+def test_states_of_gpus_that_are_not_seen_here_are_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    restored: list[torch.Tensor] = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_rng_state_all", restored.extend)
+    here = Generators.now()
+    Generators(here.python, here.cpu, here.numpy, (torch.tensor(7), torch.tensor(8))).restore()
+    assert restored == [torch.tensor(7)]
 
 
 def test_entries_come_back_in_their_order() -> None:

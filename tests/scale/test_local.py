@@ -12,7 +12,7 @@ import torch
 
 from lora_magic.errors import LoraMagicError, TrainingStopped, WorkerError
 from lora_magic.scale.engines import started
-from lora_magic.scale.local import _environments
+from lora_magic.scale.local import _environments, _gpus
 from lora_magic.scale.work import Work, Workers
 
 ROOT = Path(__file__).parent.parent.parent
@@ -86,18 +86,40 @@ def test_an_interrupt_ends_the_workers_while_they_start() -> None:
 @pytest.mark.parametrize(("count", "threads"), [(1, 6), (2, 3), (4, 1), (9, 1)])
 def test_workers_share_the_cores(count: int, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)), raising=False)
-    told = list(_environments(count))
+    told = list(_environments(count, []))
     assert {one["OMP_NUM_THREADS"] for one in told} == {str(threads)}
     assert [one["RANK"] for one in told] == [one["LOCAL_RANK"] for one in told]
     assert [int(one["RANK"]) for one in told] == list(range(count))
     assert {one["WORLD_SIZE"] for one in told} == {str(count)}
     assert len({one["MASTER_PORT"] for one in told}) == 1
+    assert not any("CUDA_VISIBLE_DEVICES" in one for one in told)
+
+
+@pytest.mark.parametrize(
+    ("seen", "full", "expected"),
+    [
+        (None, [0, 0, 0], ["0", "1"]),
+        # The session's base is on the first GPU that it sees.
+        (None, [9, 0, 0], ["1", "2"]),
+        ("GPU-a,GPU-b,GPU-c", [9, 0, 0], ["GPU-b", "GPU-c"]),
+        ("5,3", [9, 0, 0], ["3", "5"]),
+    ],
+)
+def test_each_worker_sees_a_gpu_of_its_own_and_the_sessions_last(
+    seen: str | None, full: list[int], expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", seen or "")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(full))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", full.__getitem__)
+    told = list(_environments(2, _gpus(2)))
+    assert [one["CUDA_VISIBLE_DEVICES"] for one in told] == expected
 
 
 @pytest.mark.parametrize(("found", "words"), [(2, "2 GPUs"), (1, "1 GPU")])
 def test_more_workers_than_gpus_are_refused(
     found: int, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: found)
     message = rf"^--workers 3: this machine has {words}, .*type --workers {found}$"
     with pytest.raises(WorkerError, match=message), started(Workers(3, cuda=True)):

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 import ray.cloudpickle
 
 from lora_magic.errors import LoraMagicError, TrainingStopped, WorkerError
 from lora_magic.scale.engines import started
 from lora_magic.scale.process import ERROR, PeerLostError
-from lora_magic.scale.ray import board
+from lora_magic.scale.ray import board, group
 from lora_magic.scale.ray import cluster as clusters
 from lora_magic.scale.work import RAY, Engine, Note, Seat, Work, Workers
 from lora_magic.training.world import Alone
@@ -217,6 +218,23 @@ def test_an_error_of_a_work_is_sent_and_a_lost_peer_is_left_to_ray() -> None:
         board.raised(frame)
     with pytest.raises(PeerLostError):
         board.done(pickle.dumps(work(misses)), seated, "")
+
+
+def test_a_worker_with_a_gpu_sees_no_other_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from ray.train.v2._internal.callbacks import accelerators
+
+    shown: list[object] = []
+    monkeypatch.setenv("TRAIN_ENABLE_SHARE_CUDA_VISIBLE_DEVICES", "1")  # so that it is restored
+    monkeypatch.setattr(accelerators, "_share_cuda_visible_devices", shown.append)
+    monkeypatch.setattr(ray, "put", lambda value: value)
+    made = group._trainer(b"", Workers(2, RAY, cuda=True), str(tmp_path / "run"), None)
+    asked = made.backend_config, made.scaling_config
+    assert asked[0].backend == "nccl"
+    assert asked[1].use_gpu
+    accelerators.AcceleratorSetupCallback(*asked)._maybe_share_cuda_visible_devices([])
+    assert not shown
 
 
 def test_more_workers_than_processors_are_refused(cluster: RayCluster) -> None:

@@ -5,6 +5,7 @@ Knows Ray Train's trainer. A work's own error ends the group, a lost worker only
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,10 @@ from .board import LOST, Desk, Line, Said, done, raised
 
 #: How often the workers are started again.
 RESTARTS = 3
+
+#: By default the workers of a node see one another's GPUs, too; the Trainer, which believes that it
+#: is alone, would take the first. Ray reads this here and passes it on.
+_OWN_GPU = {"TRAIN_ENABLE_SHARE_CUDA_VISIBLE_DEVICES": "0"}
 
 
 def together(
@@ -57,6 +62,7 @@ def together(
 
 def _trainer(work: bytes, workers: Workers, storage: str, board: Any) -> _Trainer:
     folder = Path(storage)
+    os.environ.update(_OWN_GPU)
     return _Trainer(
         _loop,
         train_loop_config={"work": ray.put(work), "board": board, "cuda": workers.cuda},
