@@ -2,8 +2,7 @@
 
 A block's weights are gathered for its forward and again for its backward, and dropped after each.
 The adapter is whole on every worker: its gradients are added up as in any other run. Calls torch's
-`fully_shard`, as accelerate's plugin does with `fsdp_version=2`: accelerate reads its plugin on
-GPUs alone, and what runs there is to be what can be tested on CPUs.
+`fully_shard`, as accelerate's plugin does with `fsdp_version=2`; README.md says why not through it.
 
 Knows a base's modules and parameters; knows no adapter's method, no row and no step.
 """

@@ -50,7 +50,7 @@ def main() -> int:
 
     from . import table
 
-    for module in ("memory", "speed", "benchmarks"):  # in the order of their rows
+    for module in ("memory", "speed", "workers", "benchmarks"):  # in the order of their rows
         import_module(f"{__package__}.{module}")
     cuda = torch.cuda.is_available()
     if given.device == "cuda" and not cuda:

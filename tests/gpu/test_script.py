@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.gpu import benchmarks, memory, speed, table
+from tests.gpu import benchmarks, memory, speed, table, workers
 from tests.gpu.__main__ import main
 
 TOP = Path(__file__).parents[2]
-MODULES = (memory, speed, benchmarks)
+MODULES = (memory, speed, workers, benchmarks)
 
 
 def printed(*flags: str) -> list[list[str]]:
