@@ -10,7 +10,6 @@ import os
 import pickle
 import threading
 from collections.abc import Callable
-from importlib import import_module
 from queue import SimpleQueue
 from typing import IO, Any
 
@@ -28,8 +27,12 @@ def main() -> None:
     rank = int(os.environ["RANK"])
 
     def act(request: Any, stop: threading.Event, tell: Callable[[object], None]) -> Any:
+        work: Work
         work, cuda = request
-        result = _worked(work, cuda, stop, tell if rank == 0 else _dropped)
+        from .collective import joined
+
+        world, device = joined(cuda)
+        result = work.done(Seat(world, device, stop, tell if rank == 0 else dropped))
         return result if rank == 0 else None
 
     serve(act, f"worker {rank}: ")
@@ -91,16 +94,5 @@ def told(error: BaseException, prefix: str) -> tuple[type[LoraMagicError], str]:
     return WorkerError, f"{prefix}{name}" if why == name else f"{prefix}{name}: {why}"
 
 
-def _worked(
-    work: Work, cuda: bool, stop: threading.Event, tell: Callable[[object], None]
-) -> object:
-    from .collective import joined
-
-    module, _, name = work.target.partition(":")
-    world, device = joined(cuda)
-    function = getattr(import_module(module), name)
-    return function(work.request, Seat(world, device, stop, tell))
-
-
-def _dropped(event: object) -> None:
-    """Worker 0 speaks for the group."""
+def dropped(event: object) -> None:
+    """What the other workers tell: worker 0 speaks for the group."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,7 +31,7 @@ class Local(Engine):
 
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
-        self.line = f"{workers.count} worker{'s' * (workers.count > 1)} (this machine)"
+        self.line = f"{workers.named} (this machine)"
 
     def group(self, work: Work, listen: Callable[[object], None], stop: Callable[[], bool]) -> Any:
         """Let all workers do one work together; returns worker 0's result."""
@@ -40,12 +40,7 @@ class Local(Engine):
                 team.start(f"worker {rank}", "lora_magic.scale.child", environment)
             return team.ask((work, self._workers.cuda), listen, stop)
 
-    def each(
-        self,
-        works: Sequence[Work],
-        listen: Callable[[int, object], None],
-        stop: Callable[[], bool],
-    ) -> list[Any]:
+    def each(self, *_: Any, **__: Any) -> list[Any]:
         """Raises `WorkerError`: only Ray's workers take works one by one."""
         raise WorkerError("--engine accelerate does one work at a time; type --engine ray")
 

@@ -156,9 +156,8 @@ def started(group: Asked | None, reporter: Reporter) -> Iterator[Shared | None]:
     if group is None:
         yield None
         return
-    count = group.workers.count
     # Until the first line of the run they import their libraries and read the base: some seconds.
-    _tell(reporter, f"starting {count} worker{'s' * (count > 1)}, to read {group.base.name} …")
+    _tell(reporter, f"starting {group.workers.named}, to read {group.base.name} …")
     with engines.started(group.workers) as engine:
         yield Shared(group, engine)
 

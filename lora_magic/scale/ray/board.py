@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from importlib import import_module
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -20,7 +19,7 @@ from ray.exceptions import RayError
 from lora_magic.errors import WorkerError, sentence
 from lora_magic.scale.child import told
 from lora_magic.scale.process import ERROR, EVENT, RESULT, PeerLostError, packed
-from lora_magic.scale.work import Seat
+from lora_magic.scale.work import Seat, Work
 
 from .cluster import Heart, here
 
@@ -150,11 +149,8 @@ def done(work: bytes, seated: Callable[[], Seat], prefix: str) -> tuple[str, byt
     Raises `PeerLostError`: Ray then starts the workers again.
     """
     try:
-        asked = pickle.loads(work)
-        seat = seated()
-        module, _, name = asked.target.partition(":")
-        result = getattr(import_module(module), name)(asked.request, seat)
-        return RESULT, packed(result, "the result of the work")
+        asked: Work = pickle.loads(work)
+        return RESULT, packed(asked.done(seated()), "the result of the work")
     except PeerLostError:
         raise
     except BaseException as error:  # noqa: BLE001  # the kernel raises it

@@ -16,6 +16,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig, UserCallback
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from lora_magic.errors import WorkerError, sentence
+from lora_magic.scale.child import dropped
 from lora_magic.scale.process import ERROR, EVENT, RESULT, PeerLostError
 from lora_magic.scale.work import Note, Seat, Workers
 
@@ -82,7 +83,7 @@ def _loop(config: dict[str, Any]) -> None:
 
         def seated() -> Seat:
             world, device = joined(config["cuda"])
-            return Seat(world, device, line.stop, line.tell if rank == 0 else _dropped, lost)
+            return Seat(world, device, line.stop, line.tell if rank == 0 else dropped, lost)
 
         kind, frame = done(ray.get(config["work"]), seated, f"worker {rank}: ")
         if rank == 0 or kind == ERROR:
@@ -143,7 +144,3 @@ def _why(error: Exception | None) -> str:
         return f"worker {rank} was lost, the {RESTARTS + 1}th worker: {sentence(failure)}"
     why = sentence(error) if error is not None else "worker 0 said nothing"
     return f"the workers ended without a result: {why}"
-
-
-def _dropped(event: object) -> None:
-    """Worker 0 speaks for the group."""
