@@ -560,13 +560,12 @@ class Loop:
         """What this worker computes of a step."""
         return batches.shared(step, self.world, self.spec.pass_size)
 
-    def _items(self, step: Step) -> int | None:
-        """What a step's loss is a mean over on all workers: tokens, labels or pairs.
+    def _items(self, step: Step) -> int:
+        """What a step's loss is a mean over, on all workers: tokens, labels or pairs.
 
-        None for a single process: the passes tell.
+        Each worker's loss and gradients are those of Σ own losses / items, so that their sum over
+        the workers is that of one process.
         """
-        if self.world.size == 1:
-            return None
         return sum(self._counts[index] for part in step for index in part)
 
     @cached_property
@@ -575,21 +574,16 @@ class Loop:
 
     def _after_pass(self, loss: float) -> None:
         self._loss += loss
-        if self.world.size == 1:
-            self._refuse_loss()
-
-    def _refuse_loss(self) -> None:
-        # Before the optimizer's step, while the weights are still finite.
-        if not math.isfinite(self._loss):
-            raise self._not_finite()
 
     def _after_passes(self, scale: float) -> None:
         """Add up the workers' losses and gradients; then read the adapter's inside."""
+        # Whoever repeated the step now would ask for other sums than the others.
+        self._updating = self.world.size > 1
+        (self._loss,) = self.world.sums([self._loss])
+        # Before the optimizer's step, while the weights are still finite.
+        if not math.isfinite(self._loss):
+            raise self._not_finite()
         if self.world.size > 1:
-            # Whoever repeated the step now would ask for other sums than the others.
-            self._updating = True
-            (self._loss,) = self.world.sums([self._loss])
-            self._refuse_loss()
             for parameter in self._trained:
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
