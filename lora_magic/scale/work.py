@@ -105,6 +105,7 @@ class Engine(Protocol):
     ) -> list[Any]:
         """Let each worker do the next work that nobody does yet; returns their results in order.
 
-        `listen` also gets the number of the work; −1 with the engine's notes. A work whose worker
-        was lost is done again by another one. An error of one work ends them all.
+        `listen` also gets the number of the work; −1 with the engine's notes. It has had all events
+        when this returns. A work whose worker was lost is done again by another one, and may then
+        tell the same again. An error of one work ends them all.
         """

@@ -1,4 +1,4 @@
-"""The rows that one worker measures: what it is sent, and what it tells and returns.
+"""The rows that one worker measures: what it is sent, and what it tells.
 
 Knows a base and adapters that were sent, and how rows are measured; knows no metric of a person, no
 engine, and nothing of other workers. A request has all that its rows need, so it can be done again.
@@ -79,17 +79,15 @@ class Measured:
     found: Found
 
 
-def measure(request: RowsRequest, seat: Seat) -> list[Measured]:
-    """Measure the rows of a request, tell each as it is found, and return all; until a stop."""
-    told: list[Measured] = []
+def measure(request: RowsRequest, seat: Seat) -> None:
+    """Measure the rows of a request, and tell each as it is found, until a stop."""
     if seat.stop.is_set():
-        return told
+        return
     readers = request.readers
     state = readers.opened(seat.device)
 
     def take(at: int, found: Found) -> None:
-        told.append(Measured(request.places[at], found))
-        seat.tell(told[-1])
+        seat.tell(Measured(request.places[at], found))
 
     # Without a metric of a person: the notebook computes those.
     Evaluating(
@@ -100,4 +98,3 @@ def measure(request: RowsRequest, seat: Seat) -> list[Measured]:
         request.sampling,
         Passes(lambda line: seat.stop.is_set(), ""),
     ).measure(request.items, take)
-    return told

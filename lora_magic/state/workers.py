@@ -29,7 +29,7 @@ from lora_magic.training.reporter import Reporter, RunPlan, StepPoint
 from lora_magic.training.spec import TrainSpec
 from lora_magic.training.summary import RunSummary
 
-from . import checkpoints, find_rate, worker_run
+from . import find_rate, worker_run
 from .checkpoints import Disk
 from .sent import SentAdapter, SentBase
 from .session_state import SessionState
@@ -197,7 +197,7 @@ class Shared:
                 fsdp=self.group.workers.fsdp,
             ),
         )
-        listener = _Listener(reporter, self.engine.line)
+        listener = Listener(reporter, self.engine.line)
         found: worker_run.Finished | None
         try:
             with stop.abortable():
@@ -222,21 +222,22 @@ class Shared:
 
 def _checksums(keeper: Disk | None) -> Mapping[str, str] | None:
     """Those of the checkpoint that is there now; None without one."""
-    found = None if keeper is None else checkpoints.last(keeper.home, keeper.about.name)
+    found = keeper and keeper.last()
     return None if found is None else found.sums
 
 
-class _Listener:
+class Listener:
     """Passes what workers tell to a reporter, as one run, even if they began again.
 
     After a worker was lost the others go on from the last checkpoint: their steps since then come
-    again, with the same losses, and are passed on once.
+    again, with the same losses, and are passed on once. `began` is true after the first plan.
     """
 
     def __init__(self, reporter: Reporter, line: str) -> None:
         self._reporter, self._line = reporter, line
-        self._began, self._step = False, 0
-        self._last: StepPoint | None = None
+        self.began = False
+        #: The last point of each adapter.
+        self._last: dict[str, StepPoint] = {}
         #: What happened on the way.
         self.notes: list[str] = []
 
@@ -258,27 +259,28 @@ class _Listener:
             _tell(self._reporter, str(event))
 
     def _start(self, plan: RunPlan) -> None:
-        if self._began:
+        if self.began:
             done = len(plan.losses)
-            if self._last is not None:
-                # Of a step that is in the checkpoint the lost worker may not have told.
-                for step in range(self._step, done):
-                    self._take(replace(self._last, step=step + 1, loss=plan.losses[step]))
+            # Of a step that is in the checkpoint the lost worker may not have told.
+            for last in [*self._last.values()]:
+                for step in range(last.step, done):
+                    self._take(replace(last, step=step + 1, loss=plan.losses[step]))
             line = f"resumed after step {done}" if done else "began again"
             self.notes.append(line)
             _tell(self._reporter, line)
             return
-        self._began, self._step = True, len(plan.losses)
+        self.began = True
         self._reporter.start(replace(plan, line=f"{plan.line} · {self._line}"))
 
     def _take(self, point: StepPoint) -> None:
-        if point.inside is None and self._last is not None:
+        last = self._last.get(point.adapter)
+        if last is not None and point.step <= last.step:
+            return
+        if last is not None and point.inside is None:
             # It is sent only when there is more of it.
-            point = replace(point, inside=self._last.inside)
-        self._last = point
-        if point.step > self._step:
-            self._step = point.step
-            self._reporter.step(point)
+            point = replace(point, inside=last.inside)
+        self._last[point.adapter] = point
+        self._reporter.step(point)
 
 
 def _tell(reporter: Reporter, line: str) -> None:
