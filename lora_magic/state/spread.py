@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from lora_magic.scale import engines
 from lora_magic.scale.work import RAY, Engine, Note, Work, Workers
 from lora_magic.training.reporter import Reporter, RunPlan, SilentReporter
 
-from .evaluating import Take
+from .evaluating import Found, Take
 from .sent import SentBase
 from .session_state import SessionState
 from .together import Arm, Common, Outcome, Planned, together
@@ -76,57 +77,51 @@ def arms_on(state: SessionState, workers: Workers | None, stop: Stop) -> Iterato
     with ExitStack() as block:
         with stop.abortable():
             engine = block.enter_context(engines.started(workers))
-        yield _ArmsElsewhere(engine, base, workers.count)
+        yield partial(_trained_on, engine, base, workers.count)
 
 
-@dataclass(frozen=True, eq=False)
-class _ArmsElsewhere:
-    """Trains arms as `together` does, each group of them on one worker."""
+def _trained_on(
+    engine: Engine,
+    base: SentBase,
+    count: int,
+    state: SessionState,
+    arms: Sequence[Arm],
+    rows: Sequence[Row],
+    *,
+    flags: Mapping[str, Any],
+    stop: Stop,
+    reporter: Reporter | None = None,
+    held_out: Sequence[Row] | None = None,
+    until: int | None = None,
+    **reading: Any,
+) -> list[Outcome]:
+    """The outcomes in the order of the arms; before all are here nothing is changed.
 
-    engine: Engine
-    base: SentBase
-    count: int
+    `reading` are the arguments of `together` that say how rows are read.
+    """
+    common = Common(state, rows, held_out, **reading)
+    planned = [common.plan(arm, flags) for arm in arms]
+    groups = grouped(arms, count)
+    # Rows that were read know how to read them again, which cannot be sent.
+    plain, measured = tuple(rows), None if held_out is None else tuple(held_out)
+    options = {**reading, "flags": dict(flags), "held_out": measured, "until": until}
+    sent = [tuple(SentArm.of(arms[at]) for at in group) for group in groups]
+    works = [Work(TRAIN, ArmsRequest(base, several, plain, options)) for several in sent]
+    listener = Listener(reporter or SilentReporter(), engine.line)
 
-    def __call__(
-        self,
-        state: SessionState,
-        arms: Sequence[Arm],
-        rows: Sequence[Row],
-        *,
-        flags: Mapping[str, Any],
-        stop: Stop,
-        reporter: Reporter | None = None,
-        held_out: Sequence[Row] | None = None,
-        until: int | None = None,
-        **reading: Any,
-    ) -> list[Outcome]:
-        """The outcomes in the order of the arms; before all are here nothing is changed.
+    def heard(number: int, event: object) -> None:
+        # The reporter sees one start, the first worker's.
+        if not (listener.began and isinstance(event, RunPlan)):
+            listener.hear(event)
 
-        `reading` are the arguments of `together` that say how rows are read.
-        """
-        common = Common(state, rows, held_out, **reading)
-        planned = [common.plan(arm, flags) for arm in arms]
-        groups = grouped(arms, self.count)
-        # Rows that were read know how to read them again, which cannot be sent.
-        plain, measured = tuple(rows), None if held_out is None else tuple(held_out)
-        options = {**reading, "flags": dict(flags), "held_out": measured, "until": until}
-        sent = [tuple(SentArm.of(arms[at]) for at in group) for group in groups]
-        works = [Work(TRAIN, ArmsRequest(self.base, several, plain, options)) for several in sent]
-        listener = Listener(reporter or SilentReporter(), self.engine.line)
-
-        def heard(number: int, event: object) -> None:
-            # The reporter sees one start, the first worker's.
-            if not (listener.began and isinstance(event, RunPlan)):
-                listener.hear(event)
-
-        with stop.abortable():
-            ended = self.engine.each(works, heard, lambda: stop.requested)
-        with undisturbed():
-            outcomes = dict(_taken(planned, groups, ended))
-        found = [outcomes[at] for at in range(len(arms))]
-        if stop.requested and not any(one.summary or one.error for one in found):
-            raise KeyboardInterrupt
-        return found
+    with stop.abortable():
+        ended = engine.each(works, heard, lambda: stop.requested)
+    with undisturbed():
+        outcomes = dict(_taken(planned, groups, ended))
+    found = [outcomes[at] for at in range(len(arms))]
+    if stop.requested and not any(one.summary or one.error for one in found):
+        raise KeyboardInterrupt
+    return found
 
 
 def grouped(arms: Sequence[Arm], count: int) -> list[list[int]]:
@@ -177,22 +172,22 @@ class RowsElsewhere:
         self.passes.look()
         with engines.started(replace(self.workers, count=len(parts))) as engine:
             self.passes.say(f"{self.line} · {engine.line}")
-            works = [self._work(items, places) for places in parts]
+            works = [self._work([items[at] for at in places]) for places in parts]
             counted = _Counted(items)
 
             def listen(number: int, event: object) -> None:
                 if isinstance(event, Note):
                     self.notes.append(event.line)
-                elif isinstance(event, Measured) and counted.adds(event):
-                    take(event.place, event.found)
-                    self.passes.say(counted.line())
+                elif isinstance(event, Measured):
+                    place = parts[number][event.place]
+                    if counted.adds(place, event.found):
+                        take(place, event.found)
+                        self.passes.say(counted.line())
 
             engine.each(works, listen, self.passes.look)
 
-    def _work(self, items: Sequence[Item], places: Sequence[int]) -> Work:
-        own = tuple(items[at] for at in places)
-        request = RowsRequest(self.readers, tuple(places), own, self.sampling)
-        return Work(MEASURE, request)
+    def _work(self, items: Sequence[Item]) -> Work:
+        return Work(MEASURE, RowsRequest(self.readers, tuple(items), self.sampling))
 
 
 class _Counted:
@@ -206,11 +201,11 @@ class _Counted:
         self._done: dict[bool, set[int]] = {True: set(), False: set()}
         self._began = time.perf_counter()
 
-    def adds(self, measured: Measured) -> bool:
-        """Count it; False if it was counted before, by a worker that was lost."""
-        done = self._done[isinstance(measured.found[0], Loss)]
-        new = measured.place not in done
-        done.add(measured.place)
+    def adds(self, place: int, found: Found) -> bool:
+        """Count a row's losses or answers; False if they were, from a worker that was lost."""
+        done = self._done[isinstance(found[0], Loss)]
+        new = place not in done
+        done.add(place)
         return new
 
     def line(self) -> str:

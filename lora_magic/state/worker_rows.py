@@ -63,17 +63,16 @@ class Readers:
 
 @dataclass(frozen=True, eq=False)
 class RowsRequest:
-    """Rows to measure, with their places among all; `sampling` are the flags of the answers."""
+    """Rows to measure; `sampling` are the flags of the answers."""
 
     readers: Readers
-    places: tuple[int, ...]
     items: tuple[Item, ...]
     sampling: Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What was found of the row at a place: its losses or its answers."""
+    """What was found of the row at a place of its request: its losses or its answers."""
 
     place: int
     found: Found
@@ -87,7 +86,7 @@ def measure(request: RowsRequest, seat: Seat) -> None:
     state = readers.opened(seat.device)
 
     def take(at: int, found: Found) -> None:
-        seat.tell(Measured(request.places[at], found))
+        seat.tell(Measured(at, found))
 
     # Without a metric of a person: the notebook computes those.
     Evaluating(

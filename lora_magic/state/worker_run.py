@@ -128,7 +128,7 @@ def _last_checkpoint(request: Request, adapter: LiveAdapter, world: World) -> Sn
 
 def _own_checkpoint(request: Request, adapter: LiveAdapter) -> Snapshot | None:
     """The last checkpoint, unless it was there before the run."""
-    found = request.keeper and request.keeper.last()
+    found = None if request.keeper is None else request.keeper.last()
     return None if found is None or found.sums == request.stale else found.snapshot(adapter)
 
 

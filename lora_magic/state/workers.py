@@ -222,7 +222,7 @@ class Shared:
 
 def _checksums(keeper: Disk | None) -> Mapping[str, str] | None:
     """Those of the checkpoint that is there now; None without one."""
-    found = keeper and keeper.last()
+    found = None if keeper is None else keeper.last()
     return None if found is None else found.sums
 
 
