@@ -22,6 +22,7 @@ from lora_magic.errors import CommandError, Interrupted, near
 from lora_magic.interrupts import Stop, undisturbed
 from lora_magic.numbers import percent
 from lora_magic.scale import engines
+from lora_magic.scale.local import cores
 from lora_magic.scale.work import ACCELERATE, ENGINES, RAY, Engine, Note, Work, Workers
 from lora_magic.training.encode import Encoded
 from lora_magic.training.progress import Snapshot
@@ -36,6 +37,9 @@ from .session_state import SessionState
 
 #: Workers of a cluster if nobody says how many: with one there is nothing to share.
 _ON_RAY = 2
+
+#: Workers that any machine may have, if only to try it; more than its cores are slower than one.
+_FEW = 2
 
 #: The share of the base that an adapter may keep whole on every worker: a classifier's head, norms.
 _WHOLE = 0.1
@@ -113,6 +117,11 @@ def wanted(
             f"--workers {count}: expected at most {cards}, since each worker has a GPU of its own; "
             "with those of other machines: --engine ray"
         )
+    if not cuda and engine != RAY and count > (most := max(_FEW, cores())):
+        raise CommandError(
+            f"--workers {count}: expected at most {most}, since this machine has {cores()} "
+            f"core{'s' * (cores() > 1)} to share; with those of other machines: --engine ray"
+        )
     chosen = ACCELERATE if engine is None else str(engine)
     where = None if address is None else str(address)
     return Workers(count, chosen, where, cuda, str(home.absolute()), fsdp)
@@ -185,7 +194,7 @@ class Shared:
         """The steps that `train.steps` takes alone; afterwards the adapter has their weights.
 
         Worker 0 writes the checkpoints, which `keeper` removes later. A second ■ ends the workers
-        at once.
+        at once, and so does the first one while they start.
 
         Raises the workers' errors, `Interrupted` for a second ■ if a checkpoint is left, else
         `KeyboardInterrupt`; the caller restores the adapter.
@@ -200,9 +209,15 @@ class Shared:
         )
         listener = _Listener(reporter, self.engine.line)
         found: worker_run.Finished | None
+
+        def stopped() -> bool:
+            if stop.requested and not listener.began:
+                raise KeyboardInterrupt  # Nothing is lost: the workers still read the base.
+            return stop.requested
+
         try:
             with stop.abortable():
-                found = self.engine.group(work, listener.hear, lambda: stop.requested)
+                found = self.engine.group(work, listener.hear, stopped)
         except KeyboardInterrupt:
             if _checksums(keeper) in (None, stale):
                 raise
@@ -236,7 +251,9 @@ class _Listener:
 
     def __init__(self, reporter: Reporter, line: str) -> None:
         self._reporter, self._line = reporter, line
-        self._began, self._step = False, 0
+        #: Whether the workers have read the base, and the run has begun.
+        self.began = False
+        self._step = 0
         self._last: StepPoint | None = None
         #: What happened on the way.
         self.notes: list[str] = []
@@ -259,7 +276,7 @@ class _Listener:
             _tell(self._reporter, str(event))
 
     def _start(self, plan: RunPlan) -> None:
-        if self._began:
+        if self.began:
             done = len(plan.losses)
             if self._last is not None:
                 # Of a step that is in the checkpoint the lost worker may not have told.
@@ -269,7 +286,7 @@ class _Listener:
             self.notes.append(line)
             _tell(self._reporter, line)
             return
-        self._began, self._step = True, len(plan.losses)
+        self.began, self._step = True, len(plan.losses)
         self._reporter.start(replace(plan, line=f"{plan.line} · {self._line}"))
 
     def _take(self, point: StepPoint) -> None:
