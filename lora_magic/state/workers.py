@@ -22,6 +22,7 @@ from lora_magic.errors import CommandError, Interrupted, near
 from lora_magic.interrupts import Stop, undisturbed
 from lora_magic.numbers import percent
 from lora_magic.scale import engines
+from lora_magic.scale.local import cores
 from lora_magic.scale.work import ACCELERATE, ENGINES, RAY, Engine, Note, Work, Workers
 from lora_magic.training.encode import Encoded
 from lora_magic.training.progress import Snapshot
@@ -36,6 +37,9 @@ from .session_state import SessionState
 
 #: Workers of a cluster if nobody says how many: with one there is nothing to share.
 _ON_RAY = 2
+
+#: Workers that any machine may have, if only to try it; more than its cores are slower than one.
+_FEW = 2
 
 #: The share of the base that an adapter may keep whole on every worker: a classifier's head, norms.
 _WHOLE = 0.1
@@ -113,6 +117,11 @@ def wanted(
             f"--workers {count}: expected at most {cards}, since each worker has a GPU of its own; "
             "with those of other machines: --engine ray"
         )
+    if not cuda and engine != RAY and count > (most := max(_FEW, cores())):
+        raise CommandError(
+            f"--workers {count}: expected at most {most}, since this machine has {cores()} "
+            f"core{'s' * (cores() > 1)} to share; with those of other machines: --engine ray"
+        )
     chosen = ACCELERATE if engine is None else str(engine)
     where = None if address is None else str(address)
     return Workers(count, chosen, where, cuda, str(home.absolute()), fsdp)
@@ -184,7 +193,7 @@ class Shared:
         """The steps that `train.steps` takes alone; afterwards the adapter has their weights.
 
         Worker 0 writes the checkpoints, which `keeper` removes later. A second ■ ends the workers
-        at once.
+        at once, and so does the first one while they start.
 
         Raises the workers' errors, `Interrupted` for a second ■ if a checkpoint is left, else
         `KeyboardInterrupt`; the caller restores the adapter.
@@ -199,9 +208,15 @@ class Shared:
         )
         listener = Listener(reporter, self.engine.line)
         found: worker_run.Finished | None
+
+        def stopped() -> bool:
+            if stop.requested and not listener.began:
+                raise KeyboardInterrupt  # Nothing is lost: the workers still read the base.
+            return stop.requested
+
         try:
             with stop.abortable():
-                found = self.engine.group(work, listener.hear, lambda: stop.requested)
+                found = self.engine.group(work, listener.hear, stopped)
         except KeyboardInterrupt:
             if _checksums(keeper) in (None, stale):
                 raise
@@ -230,11 +245,12 @@ class Listener:
     """Passes what workers tell to a reporter, as one run, even if they began again.
 
     After a worker was lost the others go on from the last checkpoint: their steps since then come
-    again, with the same losses, and are passed on once. `began` is true after the first plan.
+    again, with the same losses, and are passed on once.
     """
 
     def __init__(self, reporter: Reporter, line: str) -> None:
         self._reporter, self._line = reporter, line
+        #: Whether the workers have read the base, and the run has begun.
         self.began = False
         #: The last point of each adapter.
         self._last: dict[str, StepPoint] = {}

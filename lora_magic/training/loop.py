@@ -233,7 +233,10 @@ class Loop:
         self._peak.starts_high = passes[0].first or len(steps) == 1
         found = [self.predict(one) for one in passes] if self.predict is not None else [None]
         known = [forecast for forecast in found if forecast is not None]
-        return max(known, key=lambda one: one.bytes) if len(known) == len(found) else None
+        if len(known) < len(found):
+            return None
+        largest = max(known, key=lambda one: one.bytes)
+        return replace(largest, workers=self.world.size)
 
     def _refer(self) -> None:
         """With preferences: measure the starting state's log-probabilities."""
@@ -764,4 +767,5 @@ class Loop:
             inside=self._inside,
             predicted_peak=self._forecast.bytes if self._forecast else None,
             peak=so_far.peak or None,
+            workers=self.world.size,
         )
