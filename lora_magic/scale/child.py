@@ -8,15 +8,26 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import threading
 from collections.abc import Callable
-from importlib import import_module
 from queue import SimpleQueue
 from typing import IO, Any
 
 from lora_magic.errors import LoraMagicError, WorkerError, sentence
 
-from .process import ERROR, EVENT, RESULT, STOP, WORK, packed, read, unsendable, write
+from .process import (
+    ERROR,
+    EVENT,
+    FOLDER,
+    RESULT,
+    STOP,
+    WORK,
+    packed,
+    read,
+    unsendable,
+    write,
+)
 from .work import Seat, Work
 
 #: Does a request; the event is set when the person asks to stop, and the function sends an event.
@@ -28,21 +39,28 @@ def main() -> None:
     rank = int(os.environ["RANK"])
 
     def act(request: Any, stop: threading.Event, tell: Callable[[object], None]) -> Any:
+        work: Work
         work, cuda = request
-        result = _worked(work, cuda, stop, tell if rank == 0 else _dropped)
+        from .collective import joined
+
+        world, device = joined(cuda)
+        result = work.done(Seat(world, device, stop, tell if rank == 0 else dropped))
         return result if rank == 0 else None
 
-    serve(act, f"worker {rank}: ")
+    serve(act, f"worker {rank}: ", os.environ.get(FOLDER))
 
 
-def serve(act: Act, prefix: str = "") -> None:
-    """Do requests until the kernel is gone; the messages of their errors begin with `prefix`."""
+def serve(act: Act, prefix: str = "", folder: str | None = None) -> None:
+    """Do requests until the kernel is gone; the messages of their errors begin with `prefix`.
+
+    The kernel removes the workers' temporary `folder`; if it was killed, they do.
+    """
     replies, commands = os.fdopen(os.dup(1), "wb"), os.fdopen(os.dup(0), "rb")
     # What the work prints is no frame, and what it reads no command.
     os.dup2(2, 1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     requests: SimpleQueue[tuple[bytes, threading.Event]] = SimpleQueue()
-    threading.Thread(target=_obey, args=(commands, requests), daemon=True).start()
+    threading.Thread(target=_obey, args=(commands, requests, folder), daemon=True).start()
     lock = threading.Lock()
 
     def send(kind: str, value: object) -> None:
@@ -61,7 +79,11 @@ def serve(act: Act, prefix: str = "") -> None:
             send(ERROR, told(error, prefix))
 
 
-def _obey(commands: IO[bytes], requests: SimpleQueue[tuple[bytes, threading.Event]]) -> None:
+def _obey(
+    commands: IO[bytes],
+    requests: SimpleQueue[tuple[bytes, threading.Event]],
+    folder: str | None,
+) -> None:
     """Pass requests on, each with the event that a later `STOP` sets; end with the kernel."""
     stop = threading.Event()
     while (frame := read(commands)) is not None:
@@ -71,6 +93,8 @@ def _obey(commands: IO[bytes], requests: SimpleQueue[tuple[bytes, threading.Even
             stop = threading.Event()
             requests.put((frame, stop))
             frame = STOP  # not kept while the next one is awaited
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
     # At once: the main thread may wait for another worker, and nobody hears this one any more.
     os._exit(1)
 
@@ -91,16 +115,5 @@ def told(error: BaseException, prefix: str) -> tuple[type[LoraMagicError], str]:
     return WorkerError, f"{prefix}{name}" if why == name else f"{prefix}{name}: {why}"
 
 
-def _worked(
-    work: Work, cuda: bool, stop: threading.Event, tell: Callable[[object], None]
-) -> object:
-    from .collective import joined
-
-    module, _, name = work.target.partition(":")
-    world, device = joined(cuda)
-    function = getattr(import_module(module), name)
-    return function(work.request, Seat(world, device, stop, tell))
-
-
-def _dropped(event: object) -> None:
-    """Worker 0 speaks for the group."""
+def dropped(event: object) -> None:
+    """What the other workers tell: worker 0 speaks for the group."""

@@ -6,16 +6,23 @@ Knows processor cores, GPUs and the environment that accelerate reads; `process`
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from lora_magic.errors import WorkerError
 
-from .process import processes
+from .process import FOLDER, processes
 from .work import Engine, Work, Workers
+
+#: What names a worker's folder for temporary files, on any system, and for `child`.
+_FOLDERS = ("TMPDIR", "TEMP", "TMP", FOLDER)
 
 
 @contextmanager
@@ -29,23 +36,44 @@ class Local(Engine):
 
     def __init__(self, workers: Workers, gpus: Sequence[str]) -> None:
         self._workers, self._gpus = workers, gpus
-        self.line = f"{workers.count} worker{'s' * (workers.count > 1)} (this machine)"
+        self.line = f"{workers.named} (this machine)"
 
     def group(self, work: Work, listen: Callable[[object], None], stop: Callable[[], bool]) -> Any:
         """Let all workers do one work together; returns worker 0's result."""
-        with processes() as team:
+        with _folder() as folder, processes() as team:
             for rank, environment in enumerate(_environments(self._workers.count, self._gpus)):
+                environment = {**environment, **dict.fromkeys(_FOLDERS, folder)}
                 team.start(f"worker {rank}", "lora_magic.scale.child", environment)
             return team.ask((work, self._workers.cuda), listen, stop)
 
-    def each(
-        self,
-        works: Sequence[Work],
-        listen: Callable[[int, object], None],
-        stop: Callable[[], bool],
-    ) -> list[Any]:
+    def each(self, *_: Any, **__: Any) -> list[Any]:
         """Raises `WorkerError`: only Ray's workers take works one by one."""
         raise WorkerError("--engine accelerate does one work at a time; type --engine ray")
+
+
+def cores() -> int:
+    """The cores that this process may use: its affinity, and a container's share of time."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        quota = re.match(r"(\d+) (\d+)", Path("/sys/fs/cgroup/cpu.max").read_text("ascii"))
+    except (OSError, UnicodeDecodeError):
+        quota = None
+    share = math.ceil(int(quota[1]) / int(quota[2])) if quota else allowed
+    return max(1, min(allowed or 1, share or 1))
+
+
+@contextmanager
+def _folder() -> Iterator[str]:
+    """A temporary folder for what workers leave when they are killed."""
+    try:
+        folder = TemporaryDirectory(prefix="lora_magic-workers-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise WorkerError(
+            f"workers need a temporary folder: {error.strerror or error}; free some space, or name "
+            "another one in TMPDIR before the kernel starts"
+        ) from None
+    with folder as name:
+        yield name
 
 
 def _environments(count: int, gpus: Sequence[str]) -> Iterator[Mapping[str, str]]:
@@ -57,13 +85,12 @@ def _environments(count: int, gpus: Sequence[str]) -> Iterator[Mapping[str, str]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     common = {
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
         "WORLD_SIZE": str(count),
         "LOCAL_WORLD_SIZE": str(count),
-        "OMP_NUM_THREADS": str(max(1, (cores or 1) // count)),
+        "OMP_NUM_THREADS": str(max(1, cores() // count)),
         **_loopback(),
     }
     for rank in range(count):

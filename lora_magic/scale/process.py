@@ -42,6 +42,9 @@ STOP = b""
 #: How a request is called in an error.
 WORK = "what the workers need"
 
+#: What names the temporary folder that is removed after the children.
+FOLDER = "LORA_MAGIC_WORKERS_FOLDER"
+
 #: The kinds of what a child says: an event of its work; the work's result, or its error, a class
 #: and a message.
 EVENT, RESULT, ERROR = "event", "result", "error"

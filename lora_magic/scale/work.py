@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -35,6 +36,11 @@ class Workers:
     shared: str = ""
     fsdp: bool = False
 
+    @property
+    def named(self) -> str:
+        """As "2 workers"."""
+        return f"{self.count} worker{'s' * (self.count > 1)}"
+
 
 @dataclass(frozen=True)
 class Work:
@@ -45,6 +51,11 @@ class Work:
 
     target: str
     request: Any
+
+    def done(self, seat: Seat) -> Any:
+        """Do it here; returns the result. The module is imported here and not before."""
+        module, _, name = self.target.partition(":")
+        return getattr(import_module(module), name)(self.request, seat)
 
 
 @dataclass(frozen=True)
@@ -94,6 +105,7 @@ class Engine(Protocol):
     ) -> list[Any]:
         """Let each worker do the next work that nobody does yet; returns their results in order.
 
-        `listen` also gets the number of the work; −1 with the engine's notes. A work whose worker
-        was lost is done again by another one. An error of one work ends them all.
+        `listen` also gets the number of the work; −1 with the engine's notes. It has had all events
+        when this returns. A work whose worker was lost is done again by another one, and may then
+        tell the same again. An error of one work ends them all.
         """

@@ -315,13 +315,6 @@ def find(home: Path, name: str) -> Found:
         raise _unusable(folder, error) from error
 
 
-def last(home: Path, name: str) -> Found | None:
-    """The checkpoint of an adapter's run; None without one that can be read."""
-    with suppress(CommandError, TrainingError):
-        return find(home, name)
-    return None
-
-
 def _read(folder: Path) -> Found:
     values = reading.parse_json(reading.read_text(folder / ABOUT_FILE, _ABOUT_BYTES))
     if not isinstance(values, dict):
@@ -402,6 +395,12 @@ class Disk(checkpoint.Keeper):
         self.home, self.about, self.every, self._warned = home.absolute(), run, every, False
         self._folder = self.home / FOLDER / run.name
         self._due = time.monotonic() + every
+
+    def last(self) -> Found | None:
+        """The checkpoint that is there, of this run or of one before; None if none can be read."""
+        with suppress(CommandError, TrainingError):
+            return find(self.home, self.about.name)
+        return None
 
     def again(self) -> Disk:
         """One for the same run in another process, which begins now."""

@@ -7,10 +7,8 @@ of the versions, which reports it if it cannot be.
 from __future__ import annotations
 
 import importlib
-import math
 import os
 import platform
-import re
 import shutil
 import sys
 import tempfile
@@ -26,6 +24,7 @@ from lora_magic.errors import LoraMagicError, sentence
 from lora_magic.interrupts import undisturbed
 from lora_magic.numbers import size
 from lora_magic.reading import free_memory
+from lora_magic.scale.local import cores
 from lora_magic.versions import TESTED, untested
 
 from .doctor import MACHINE, NOTE, OK, PROBLEM, VERSIONS, Finding, absent, guarded, install
@@ -149,26 +148,15 @@ def _formats() -> Finding:
 def _threads() -> Finding:
     import torch
 
-    cores, threads = _cores(), torch.get_num_threads()
+    found, threads = cores(), torch.get_num_threads()
     given = os.environ.get("OMP_NUM_THREADS", "")
     # The report shows this line: only a number is shown of what a person has set.
     setting = (given if given.isdecimal() else "not a number") if given else "not set"
-    text = f"torch uses {threads} of {cores} cores; OMP_NUM_THREADS is {setting}"
-    if threads <= cores:
+    text = f"torch uses {threads} of {found} cores; OMP_NUM_THREADS is {setting}"
+    if threads <= found:
         return Finding(MACHINE, "threads", OK, text)
-    advice = f"threads wait for each other; type: import torch; torch.set_num_threads({cores})"
+    advice = f"threads wait for each other; type: import torch; torch.set_num_threads({found})"
     return Finding(MACHINE, "threads", NOTE, text, advice)
-
-
-def _cores() -> int:
-    """The cores that this process may use: its affinity, and a container's share of time."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    try:
-        quota = re.match(r"(\d+) (\d+)", Path("/sys/fs/cgroup/cpu.max").read_text("ascii"))
-    except (OSError, UnicodeDecodeError):
-        quota = None
-    share = math.ceil(int(quota[1]) / int(quota[2])) if quota else allowed
-    return max(1, min(allowed or 1, share or 1))
 
 
 def _memory() -> Finding:

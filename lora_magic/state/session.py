@@ -650,8 +650,9 @@ class Session:
         default), or of a Ray cluster with "ray" (2 of them by default), which is found at `address`
         ("host:6379"), else here. Each reads the base again and takes its share of every step, so
         the result is that of one worker, up to the order of sums. A checkpoint can be resumed with
-        any number of them. With `fsdp` the base is split over the workers. Raises `WorkerError` for
-        workers that cannot be started, and `BaseModelError` for a base that they cannot read.
+        any number of them. With `fsdp` the base is split over the workers. Raises `CommandError`
+        for more workers than cores or GPUs here (two may always share a CPU), `WorkerError`
+        for workers that cannot be started, and `BaseModelError` for a base that they cannot read.
         """
         from . import checkpoints
         from .prepare import rows_needed

@@ -10,7 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,16 @@ from lora_magic.evaluation.losses import Loss
 from lora_magic.evaluation.passes import Passes, progress
 from lora_magic.interrupts import Stop, undisturbed
 from lora_magic.scale import engines
-from lora_magic.scale.work import ACCELERATE, Engine, Note, Work, Workers
-from lora_magic.training.reporter import Reporter, RunPlan, SilentReporter, StepPoint
+from lora_magic.scale.work import RAY, Engine, Note, Work, Workers
+from lora_magic.training.reporter import Reporter, RunPlan, SilentReporter
 
-from .evaluating import Take
+from .evaluating import Found, Take
 from .sent import SentBase
 from .session_state import SessionState
 from .together import Arm, Common, Outcome, Planned, together
 from .worker_arms import TRAIN, ArmsRequest, Ended, SentArm
 from .worker_rows import MEASURE, Measured, Readers, RowsRequest
-from .workers import wanted
+from .workers import Listener, wanted
 
 #: Trains arms as `together` does, here or elsewhere.
 Together = Callable[..., list[Outcome]]
@@ -51,10 +52,9 @@ def workers_of(
         if flag is not None:
             raise CommandError(f"{verb} {flag} needs --engine ray: add --engine ray.")
         return None
-    if engine == ACCELERATE:
-        raise CommandError(
-            f"{verb} --engine {engine}: its parts go to the workers of a cluster; type --engine ray"
-        )
+    if engine != RAY:
+        only = "only a cluster's workers take its parts"
+        raise CommandError(f"{verb} --engine {engine}: {only}; type --engine ray.")
     found = wanted(state, home, workers, engine, address)
     state.refuse_while_merged(f"{verb} --engine ray")
     # What workers find comes back with their results, so no disk need be shared.
@@ -77,74 +77,62 @@ def arms_on(state: SessionState, workers: Workers | None, stop: Stop) -> Iterato
     with ExitStack() as block:
         with stop.abortable():
             engine = block.enter_context(engines.started(workers))
-        yield _ArmsElsewhere(engine, base, workers.count)
+        yield partial(_trained_on, engine, base, workers.count)
 
 
-@dataclass(frozen=True, eq=False)
-class _ArmsElsewhere:
-    """Trains arms as `together` does, each group of them on one worker."""
+def _trained_on(
+    engine: Engine,
+    base: SentBase,
+    count: int,
+    state: SessionState,
+    arms: Sequence[Arm],
+    rows: Sequence[Row],
+    *,
+    flags: Mapping[str, Any],
+    stop: Stop,
+    reporter: Reporter | None = None,
+    held_out: Sequence[Row] | None = None,
+    until: int | None = None,
+    **reading: Any,
+) -> list[Outcome]:
+    """The outcomes in the order of the arms; before all are here nothing is changed.
 
-    engine: Engine
-    base: SentBase
-    count: int
+    `reading` are the arguments of `together` that say how rows are read.
+    """
+    common = Common(state, rows, held_out, **reading)
+    planned = [common.plan(arm, flags) for arm in arms]
+    groups = grouped(arms, count)
+    # Rows that were read know how to read them again, which cannot be sent.
+    plain, measured = tuple(rows), None if held_out is None else tuple(held_out)
+    options = {**reading, "flags": dict(flags), "held_out": measured, "until": until}
+    sent = [tuple(SentArm.of(arms[at]) for at in group) for group in groups]
+    works = [Work(TRAIN, ArmsRequest(base, several, plain, options)) for several in sent]
+    listener = Listener(reporter or SilentReporter(), engine.line)
 
-    def __call__(
-        self,
-        state: SessionState,
-        arms: Sequence[Arm],
-        rows: Sequence[Row],
-        *,
-        flags: Mapping[str, Any],
-        stop: Stop,
-        reporter: Reporter | None = None,
-        template: str | None = None,
-        system: str | None = None,
-        held_out: Sequence[Row] | None = None,
-        skip_bad: bool = False,
-        notes: str = "",
-        until: int | None = None,
-    ) -> list[Outcome]:
-        """The outcomes in the order of the arms; before all are here nothing is changed."""
-        reading = Common(state, rows, held_out, template, system, False, skip_bad, notes)
-        planned = [reading.plan(arm, flags) for arm in arms]
-        groups = grouped(arms, self.count)
-        common = {
-            **{"flags": dict(flags), "template": template, "system": system, "until": until},
-            **{"skip_bad": skip_bad, "notes": notes},
-            "held_out": None if held_out is None else tuple(held_out),
-        }
-        # Rows that were read know how to read them again, which cannot be sent.
-        plain = tuple(rows)
-        sent = [tuple(SentArm.of(arms[at]) for at in group) for group in groups]
-        works = [Work(TRAIN, ArmsRequest(self.base, several, plain, common)) for several in sent]
-        with stop.abortable():
-            heard = _Heard(reporter or SilentReporter(), self.engine.line)
-            ended = self.engine.each(works, heard, lambda: stop.requested)
-        with undisturbed():
-            outcomes = dict(_taken(planned, groups, ended))
-        found = [outcomes[at] for at in range(len(arms))]
-        if stop.requested and not any(one.summary or one.error for one in found):
-            raise KeyboardInterrupt
-        return found
+    def heard(number: int, event: object) -> None:
+        # The reporter sees one start, the first worker's.
+        if not (listener.began and isinstance(event, RunPlan)):
+            listener.hear(event)
+
+    with stop.abortable():
+        ended = engine.each(works, heard, lambda: stop.requested)
+    with undisturbed():
+        outcomes = dict(_taken(planned, groups, ended))
+    found = [outcomes[at] for at in range(len(arms))]
+    if stop.requested and not any(one.summary or one.error for one in found):
+        raise KeyboardInterrupt
+    return found
 
 
 def grouped(arms: Sequence[Arm], count: int) -> list[list[int]]:
     """The places of the arms that each of at most `count` workers trains, in order.
 
     Arms that can share a batch are one stack on each worker, those that cannot are trained there
-    one after another: each kind is dealt out evenly by number, then by parameters.
+    one after another: each worker gets as many of either kind, within one. A step's time is mostly
+    the base's, so adapters are not weighed by their size.
     """
-    sizes = [sum(tensor.numel() for _, tensor in arm.attached.tensors()) for arm in arms]
-    alone = [bool(obstacle(arm.attached.replacements)) for arm in arms]
-    groups: list[list[int]] = [[] for _ in range(min(count, len(arms)))]
-    for at in sorted(range(len(arms)), key=lambda at: (alone[at], -sizes[at])):
-
-        def load(group: list[int], kind: bool = alone[at]) -> tuple[int, int, int]:
-            same = sum(alone[other] == kind for other in group)
-            return same, len(group), sum(sizes[other] for other in group)
-
-        min(groups, key=load).append(at)
-    return [sorted(group) for group in groups]
+    order = sorted(range(len(arms)), key=lambda at: bool(obstacle(arms[at].attached.replacements)))
+    return [sorted(order[first::count]) for first in range(min(count, len(arms)))]
 
 
 def _taken(
@@ -160,32 +148,15 @@ def _taken(
             yield at, replace(found, batch=batch)
 
 
-@dataclass(eq=False)
-class _Heard:
-    """Passes what workers and their engine tell on to a reporter, which sees one start."""
-
-    reporter: Reporter
-    line: str
-    begun: bool = False
-
-    def __call__(self, number: int, event: object) -> None:
-        """One event of one work."""
-        if isinstance(event, StepPoint):
-            self.reporter.step(event)
-        elif isinstance(event, Note):
-            if (tell := getattr(self.reporter, "note", None)) is not None:
-                tell(event.line)
-        elif isinstance(event, RunPlan) and not self.begun:
-            self.begun = True
-            self.reporter.start(replace(event, line=f"{event.line} · {self.line}"))
-
-
 # Rows
 
 
 @dataclass(eq=False)
 class RowsElsewhere:
-    """Measures rows as `Evaluating.measure` does, a part of them on each worker."""
+    """Measures rows as `Evaluating.measure` does, a part of them on each worker.
+
+    `line` says of what the progress is; `notes` gets those of the engine.
+    """
 
     readers: Readers
     workers: Workers
@@ -193,7 +164,6 @@ class RowsElsewhere:
     passes: Passes
     line: str
     notes: list[str]
-    _known: set[tuple[int, bool]] = field(default_factory=set)
 
     def __call__(self, items: Sequence[Item], take: Take) -> None:
         """Give `take` the losses and the answer of each row as they come, until a stop."""
@@ -202,35 +172,26 @@ class RowsElsewhere:
         self.passes.look()
         with engines.started(replace(self.workers, count=len(parts))) as engine:
             self.passes.say(f"{self.line} · {engine.line}")
-            works = [self._work(items, places) for places in parts]
+            works = [self._work([items[at] for at in places]) for places in parts]
             counted = _Counted(items)
 
             def listen(number: int, event: object) -> None:
-                if isinstance(event, Measured):
-                    self._take(event, take)
-                    self.passes.say(counted.line(event))
-                elif isinstance(event, Note):
+                if isinstance(event, Note):
                     self.notes.append(event.line)
+                elif isinstance(event, Measured):
+                    place = parts[number][event.place]
+                    if counted.adds(place, event.found):
+                        take(place, event.found)
+                        self.passes.say(counted.line())
 
-            found = engine.each(works, listen, self.passes.look)
-        for measured in (one for several in found for one in several):
-            self._take(measured, take)
+            engine.each(works, listen, self.passes.look)
 
-    def _work(self, items: Sequence[Item], places: Sequence[int]) -> Work:
-        own = tuple(items[at] for at in places)
-        request = RowsRequest(self.readers, tuple(places), own, self.sampling)
-        return Work(MEASURE, request)
-
-    def _take(self, measured: Measured, take: Take) -> None:
-        """What a worker found; once, also if the work of one that was lost is done again."""
-        key = measured.place, isinstance(measured.found[0], Loss)
-        if key not in self._known:
-            self._known.add(key)
-            take(measured.place, measured.found)
+    def _work(self, items: Sequence[Item]) -> Work:
+        return Work(MEASURE, RowsRequest(self.readers, tuple(items), self.sampling))
 
 
 class _Counted:
-    """How many rows the workers have measured, as one line."""
+    """Which rows the workers have measured, and how many as one line."""
 
     def __init__(self, items: Sequence[Item]) -> None:
         self._all = {
@@ -240,9 +201,15 @@ class _Counted:
         self._done: dict[bool, set[int]] = {True: set(), False: set()}
         self._began = time.perf_counter()
 
-    def line(self, measured: Measured) -> str:
-        """The progress with one more row; the answers follow the losses."""
-        self._done[isinstance(measured.found[0], Loss)].add(measured.place)
+    def adds(self, place: int, found: Found) -> bool:
+        """Count a row's losses or answers; False if they were, from a worker that was lost."""
+        done = self._done[isinstance(found[0], Loss)]
+        new = place not in done
+        done.add(place)
+        return new
+
+    def line(self) -> str:
+        """The progress; the answers follow the losses."""
         # Texts and a classifier's rows are not answered.
         losses = len(self._done[True]) < self._all[True] or not self._all[False]
         seconds = time.perf_counter() - self._began

@@ -174,12 +174,12 @@ class Common:
         self,
         state: SessionState,
         rows: Sequence[Row],
-        held_out: Sequence[Row] | None,
-        template: str | None,
-        system: str | None,
-        more: bool,
-        skip_bad: bool,
-        notes: str,
+        held_out: Sequence[Row] | None = None,
+        template: str | None = None,
+        system: str | None = None,
+        more: bool = False,
+        skip_bad: bool = False,
+        notes: str = "",
     ) -> None:
         self._state, self._rows, self._held_out = state, rows, held_out
         self._template, self._system, self._more = template, system, more

@@ -6,7 +6,6 @@ and nothing of other workers. A request has all that its arms need, so it can be
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,20 +15,17 @@ from torch import Tensor
 from lora_magic.data.row import Row
 from lora_magic.errors import LoraMagicError
 from lora_magic.interrupts import Stop
-from lora_magic.scale.work import Note, Seat
+from lora_magic.scale.work import Seat
 from lora_magic.training.progress import Snapshot
-from lora_magic.training.reporter import Result, RunPlan, StepPoint
 from lora_magic.training.summary import RunSummary
 
 from .sent import SentAdapter, SentBase
 from .session_state import SessionState
 from .together import Arm, Outcome, together
+from .worker_run import Teller
 
 #: The name of `train`, by which a worker finds it.
 TRAIN = "lora_magic.state.worker_arms:train"
-
-#: Seconds between two points of an arm that are told: a panel does not show more.
-_EVERY = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +93,7 @@ def train(request: ArmsRequest, seat: Seat) -> list[Ended]:
             arms,
             request.rows,
             **request.common,
-            reporter=_Teller(seat),
+            reporter=Teller(seat),
             stop=Stop(seat.stop, deferring=True),
         )
     except KeyboardInterrupt:
@@ -106,29 +102,3 @@ def train(request: ArmsRequest, seat: Seat) -> list[Ended]:
             raise
         return none
     return list(map(Ended.of, found))
-
-
-class _Teller:
-    """Tells the notebook of plan, steps and notes; of the steps of an arm, a few each second."""
-
-    def __init__(self, seat: Seat) -> None:
-        self._seat = seat
-        self._told: dict[str, float] = {}
-
-    def start(self, plan: RunPlan) -> None:
-        """Tells it."""
-        self._seat.tell(plan)
-
-    def step(self, point: StepPoint) -> None:
-        """Tells it, unless one of the same arm was told just now."""
-        now = time.monotonic()
-        if point.step == point.total or now - self._told.get(point.adapter, -_EVERY) >= _EVERY:
-            self._told[point.adapter] = now
-            self._seat.tell(point)
-
-    def note(self, line: str) -> None:
-        """Tells it."""
-        self._seat.tell(Note(line))
-
-    def finish(self, summary: Result) -> None:
-        """Does nothing: who asked for the arms gets what became of them."""

@@ -1,4 +1,4 @@
-"""The rows that one worker measures: what it is sent, and what it tells and returns.
+"""The rows that one worker measures: what it is sent, and what it tells.
 
 Knows a base and adapters that were sent, and how rows are measured; knows no metric of a person, no
 engine, and nothing of other workers. A request has all that its rows need, so it can be done again.
@@ -63,33 +63,30 @@ class Readers:
 
 @dataclass(frozen=True, eq=False)
 class RowsRequest:
-    """Rows to measure, with their places among all; `sampling` are the flags of the answers."""
+    """Rows to measure; `sampling` are the flags of the answers."""
 
     readers: Readers
-    places: tuple[int, ...]
     items: tuple[Item, ...]
     sampling: Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What was found of the row at a place: its losses or its answers."""
+    """What was found of the row at a place of its request: its losses or its answers."""
 
     place: int
     found: Found
 
 
-def measure(request: RowsRequest, seat: Seat) -> list[Measured]:
-    """Measure the rows of a request, tell each as it is found, and return all; until a stop."""
-    told: list[Measured] = []
+def measure(request: RowsRequest, seat: Seat) -> None:
+    """Measure the rows of a request, and tell each as it is found, until a stop."""
     if seat.stop.is_set():
-        return told
+        return
     readers = request.readers
     state = readers.opened(seat.device)
 
     def take(at: int, found: Found) -> None:
-        told.append(Measured(request.places[at], found))
-        seat.tell(told[-1])
+        seat.tell(Measured(at, found))
 
     # Without a metric of a person: the notebook computes those.
     Evaluating(
@@ -100,4 +97,3 @@ def measure(request: RowsRequest, seat: Seat) -> list[Measured]:
         request.sampling,
         Passes(lambda line: seat.stop.is_set(), ""),
     ).measure(request.items, take)
-    return told

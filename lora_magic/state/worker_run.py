@@ -26,8 +26,6 @@ from lora_magic.training.spec import TrainSpec
 from lora_magic.training.summary import RunSummary
 from lora_magic.training.world import World
 
-from . import checkpoints
-from . import train as alone
 from .checkpoints import Disk
 from .sent import SentAdapter, SentBase
 
@@ -78,6 +76,8 @@ def train(request: Request, seat: Seat) -> Finished | None:
 
     Raises what a run alone raises, and `WorkerError` if the workers do not see the same checkpoint.
     """
+    from . import train as alone  # it imports `workers`, which imports this file
+
     # A base that is split may be larger than the device.
     state = request.base.opened("cpu" if request.fsdp else seat.device)
     adapter = request.adapter.rebuilt(state)
@@ -97,7 +97,7 @@ def train(request: Request, seat: Seat) -> Finished | None:
                 request.encoded,
                 request.spec,
                 request.more,
-                _Teller(seat),
+                Teller(seat),
                 stop,
                 start,
                 keeper,
@@ -128,8 +128,7 @@ def _last_checkpoint(request: Request, adapter: LiveAdapter, world: World) -> Sn
 
 def _own_checkpoint(request: Request, adapter: LiveAdapter) -> Snapshot | None:
     """The last checkpoint, unless it was there before the run."""
-    keeper = request.keeper
-    found = None if keeper is None else checkpoints.last(keeper.home, adapter.name)
+    found = None if request.keeper is None else request.keeper.last()
     return None if found is None or found.sums == request.stale else found.snapshot(adapter)
 
 
@@ -151,8 +150,8 @@ def _told_warnings(seat: Seat) -> Iterator[None]:
         yield
 
 
-class _Teller:
-    """A reporter that tells the session."""
+class Teller:
+    """A reporter that tells the session what happens in a worker."""
 
     def __init__(self, seat: Seat) -> None:
         self._tell, self._readings = seat.tell, 0

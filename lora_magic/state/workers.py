@@ -22,6 +22,7 @@ from lora_magic.errors import CommandError, Interrupted, near
 from lora_magic.interrupts import Stop, undisturbed
 from lora_magic.numbers import percent
 from lora_magic.scale import engines
+from lora_magic.scale.local import cores
 from lora_magic.scale.work import ACCELERATE, ENGINES, RAY, Engine, Note, Work, Workers
 from lora_magic.training.encode import Encoded
 from lora_magic.training.progress import Snapshot
@@ -29,13 +30,16 @@ from lora_magic.training.reporter import Reporter, RunPlan, StepPoint
 from lora_magic.training.spec import TrainSpec
 from lora_magic.training.summary import RunSummary
 
-from . import checkpoints, find_rate, worker_run
+from . import find_rate, worker_run
 from .checkpoints import Disk
 from .sent import SentAdapter, SentBase
 from .session_state import SessionState
 
 #: Workers of a cluster if nobody says how many: with one there is nothing to share.
 _ON_RAY = 2
+
+#: Workers that any machine may have, if only to try it; more than its cores are slower than one.
+_FEW = 2
 
 #: The share of the base that an adapter may keep whole on every worker: a classifier's head, norms.
 _WHOLE = 0.1
@@ -113,6 +117,11 @@ def wanted(
             f"--workers {count}: expected at most {cards}, since each worker has a GPU of its own; "
             "with those of other machines: --engine ray"
         )
+    if not cuda and engine != RAY and count > (most := max(_FEW, cores())):
+        raise CommandError(
+            f"--workers {count}: expected at most {most}, since this machine has {cores()} "
+            f"core{'s' * (cores() > 1)} to share; with those of other machines: --engine ray"
+        )
     chosen = ACCELERATE if engine is None else str(engine)
     where = None if address is None else str(address)
     return Workers(count, chosen, where, cuda, str(home.absolute()), fsdp)
@@ -156,9 +165,8 @@ def started(group: Asked | None, reporter: Reporter) -> Iterator[Shared | None]:
     if group is None:
         yield None
         return
-    count = group.workers.count
     # Until the first line of the run they import their libraries and read the base: some seconds.
-    _tell(reporter, f"starting {count} worker{'s' * (count > 1)}, to read {group.base.name} …")
+    _tell(reporter, f"starting {group.workers.named}, to read {group.base.name} …")
     with engines.started(group.workers) as engine:
         yield Shared(group, engine)
 
@@ -185,7 +193,7 @@ class Shared:
         """The steps that `train.steps` takes alone; afterwards the adapter has their weights.
 
         Worker 0 writes the checkpoints, which `keeper` removes later. A second ■ ends the workers
-        at once.
+        at once, and so does the first one while they start.
 
         Raises the workers' errors, `Interrupted` for a second ■ if a checkpoint is left, else
         `KeyboardInterrupt`; the caller restores the adapter.
@@ -198,11 +206,17 @@ class Shared:
                 fsdp=self.group.workers.fsdp,
             ),
         )
-        listener = _Listener(reporter, self.engine.line)
+        listener = Listener(reporter, self.engine.line)
         found: worker_run.Finished | None
+
+        def stopped() -> bool:
+            if stop.requested and not listener.began:
+                raise KeyboardInterrupt  # Nothing is lost: the workers still read the base.
+            return stop.requested
+
         try:
             with stop.abortable():
-                found = self.engine.group(work, listener.hear, lambda: stop.requested)
+                found = self.engine.group(work, listener.hear, stopped)
         except KeyboardInterrupt:
             if _checksums(keeper) in (None, stale):
                 raise
@@ -223,11 +237,11 @@ class Shared:
 
 def _checksums(keeper: Disk | None) -> Mapping[str, str] | None:
     """Those of the checkpoint that is there now; None without one."""
-    found = None if keeper is None else checkpoints.last(keeper.home, keeper.about.name)
+    found = None if keeper is None else keeper.last()
     return None if found is None else found.sums
 
 
-class _Listener:
+class Listener:
     """Passes what workers tell to a reporter, as one run, even if they began again.
 
     After a worker was lost the others go on from the last checkpoint: their steps since then come
@@ -236,8 +250,10 @@ class _Listener:
 
     def __init__(self, reporter: Reporter, line: str) -> None:
         self._reporter, self._line = reporter, line
-        self._began, self._step = False, 0
-        self._last: StepPoint | None = None
+        #: Whether the workers have read the base, and the run has begun.
+        self.began = False
+        #: The last point of each adapter.
+        self._last: dict[str, StepPoint] = {}
         #: What happened on the way.
         self.notes: list[str] = []
 
@@ -259,27 +275,28 @@ class _Listener:
             _tell(self._reporter, str(event))
 
     def _start(self, plan: RunPlan) -> None:
-        if self._began:
+        if self.began:
             done = len(plan.losses)
-            if self._last is not None:
-                # Of a step that is in the checkpoint the lost worker may not have told.
-                for step in range(self._step, done):
-                    self._take(replace(self._last, step=step + 1, loss=plan.losses[step]))
+            # Of a step that is in the checkpoint the lost worker may not have told.
+            for last in [*self._last.values()]:
+                for step in range(last.step, done):
+                    self._take(replace(last, step=step + 1, loss=plan.losses[step]))
             line = f"resumed after step {done}" if done else "began again"
             self.notes.append(line)
             _tell(self._reporter, line)
             return
-        self._began, self._step = True, len(plan.losses)
+        self.began = True
         self._reporter.start(replace(plan, line=f"{plan.line} · {self._line}"))
 
     def _take(self, point: StepPoint) -> None:
-        if point.inside is None and self._last is not None:
+        last = self._last.get(point.adapter)
+        if last is not None and point.step <= last.step:
+            return
+        if last is not None and point.inside is None:
             # It is sent only when there is more of it.
-            point = replace(point, inside=self._last.inside)
-        self._last = point
-        if point.step > self._step:
-            self._step = point.step
-            self._reporter.step(point)
+            point = replace(point, inside=last.inside)
+        self._last[point.adapter] = point
+        self._reporter.step(point)
 
 
 def _tell(reporter: Reporter, line: str) -> None:

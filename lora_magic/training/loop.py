@@ -233,7 +233,10 @@ class Loop:
         self._peak.starts_high = passes[0].first or len(steps) == 1
         found = [self.predict(one) for one in passes] if self.predict is not None else [None]
         known = [forecast for forecast in found if forecast is not None]
-        return max(known, key=lambda one: one.bytes) if len(known) == len(found) else None
+        if len(known) < len(found):
+            return None
+        largest = max(known, key=lambda one: one.bytes)
+        return replace(largest, workers=self.world.size)
 
     def _refer(self) -> None:
         """With preferences: measure the starting state's log-probabilities."""
@@ -560,13 +563,12 @@ class Loop:
         """What this worker computes of a step."""
         return batches.shared(step, self.world, self.spec.pass_size)
 
-    def _items(self, step: Step) -> int | None:
-        """What a step's loss is a mean over on all workers: tokens, labels or pairs.
+    def _items(self, step: Step) -> int:
+        """What a step's loss is a mean over, on all workers: tokens, labels or pairs.
 
-        None for a single process: the passes tell.
+        Each worker's loss and gradients are those of Σ own losses / items, so that their sum over
+        the workers is that of one process.
         """
-        if self.world.size == 1:
-            return None
         return sum(self._counts[index] for part in step for index in part)
 
     @cached_property
@@ -575,21 +577,16 @@ class Loop:
 
     def _after_pass(self, loss: float) -> None:
         self._loss += loss
-        if self.world.size == 1:
-            self._refuse_loss()
-
-    def _refuse_loss(self) -> None:
-        # Before the optimizer's step, while the weights are still finite.
-        if not math.isfinite(self._loss):
-            raise self._not_finite()
 
     def _after_passes(self, scale: float) -> None:
         """Add up the workers' losses and gradients; then read the adapter's inside."""
+        # Whoever repeated the step now would ask for other sums than the others.
+        self._updating = self.world.size > 1
+        (self._loss,) = self.world.sums([self._loss])
+        # Before the optimizer's step, while the weights are still finite.
+        if not math.isfinite(self._loss):
+            raise self._not_finite()
         if self.world.size > 1:
-            # Whoever repeated the step now would ask for other sums than the others.
-            self._updating = True
-            (self._loss,) = self.world.sums([self._loss])
-            self._refuse_loss()
             for parameter in self._trained:
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
@@ -770,4 +767,5 @@ class Loop:
             inside=self._inside,
             predicted_peak=self._forecast.bytes if self._forecast else None,
             peak=so_far.peak or None,
+            workers=self.world.size,
         )

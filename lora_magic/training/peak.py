@@ -62,15 +62,20 @@ class Pass:
 
 @dataclass(frozen=True)
 class Forecast:
-    """The predicted `bytes` of a run's largest step, and if they are not free, what to do."""
+    """The predicted `bytes` of a run's largest step, and if they are not free, what to do.
+
+    Each of `workers` needs them.
+    """
 
     bytes: int
     warning: str = ""
+    workers: int = 1
 
     @property
     def line(self) -> str:
         """For the start of a run."""
-        said = f"peak memory about {size(self.bytes)}"
+        each = " per worker" if self.workers > 1 else ""
+        said = f"peak memory about {size(self.bytes)}{each}"
         return f"{said}; {self.warning}" if self.warning else said
 
 

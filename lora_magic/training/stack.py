@@ -171,15 +171,17 @@ class _Block(Loop):
             parameter.grad = None
 
     def told(self, loss: float) -> None:
-        """The loss of a pass; it drops out if that is not finite."""
-        with self._dropping_out():
-            self._after_pass(loss)
+        """The loss of a pass."""
+        self._after_pass(loss)
 
     def update(self) -> None:
-        """Clip the gradients to norm 1, and let the optimizer take its step."""
+        """Clip the gradients to norm 1, and let the optimizer take its step.
+
+        It drops out if the loss of the passes is not finite.
+        """
         assert self._parts is not None  # it has begun
         with self._dropping_out():
-            self._look_inside(1.0)
+            self._after_passes(1.0)
             self._before_update()
             nn.utils.clip_grad_norm_(self._trained, 1.0)
             self._parts.optimizer.step()
@@ -334,8 +336,7 @@ class Stack:
             for loop, loss in zip(live, losses.tolist(), strict=True):
                 loop.told(loss)
         for loop in live:
-            if not loop.error:
-                loop.update()
+            loop.update()
         self._peak.end()
         seconds = time.perf_counter() - began
         for loop in live:

@@ -73,7 +73,8 @@ class RunSummary:
     over pairs, and `preferred` is the share of held-out pairs whose chosen answer has become
     likelier than the rejected one. `inside` has gradients and ΔW by step, None for a method without
     a ΔW. `peak` are the bytes of all tensors of base, adapter and run at the peak of the largest
-    step, as `predicted_peak` was said before the run; None if unknown.
+    step, as `predicted_peak` was said before the run; None if unknown. Of several `workers` they
+    are the first one's.
     """
 
     adapter: str
@@ -110,6 +111,7 @@ class RunSummary:
     inside: Inside | None = None
     predicted_peak: int | None = None
     peak: int | None = None
+    workers: int = 1
 
     @property
     def kept_steps(self) -> int:
@@ -169,7 +171,9 @@ class RunSummary:
         if self.peak is None:
             return None
         predicted = self.predicted_peak
-        return size(self.peak), "" if predicted is None else f" (predicted {size(predicted)})"
+        each = " per worker" if self.workers > 1 else ""
+        said = "" if predicted is None else f" (predicted {size(predicted)})"
+        return size(self.peak), f"{each}{said}"
 
     @property
     def _advice(self) -> str:

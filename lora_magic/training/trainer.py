@@ -158,7 +158,7 @@ def train(
     mean_of_pass: bool = False,
     preference: Preference | None = None,
     world: World,
-    items: Callable[[Step], int | None],
+    items: Callable[[Step], int],
 ) -> str:
     """Take the steps with an optimizer, after `done` others, from the generators' states.
 
@@ -371,8 +371,7 @@ class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types here
             self.generators = None
         if self.world.size > 1:
             self._seed()
-        passes, items = inputs["passes"], inputs["items"]
-        self._step_items = sum(map(self._items, passes)) if items is None else items
+        passes, self._step_items = inputs["passes"], inputs["items"]
         self._step_parts = len(passes)
         total: Any = 0.0
         self.peak.begin(passes, first=not self.done + self.state.global_step)

@@ -1,7 +1,9 @@
 """The workers that share one run: which of them this process is, and how they agree.
 
 A run alone and a run of several take the same steps: every worker knows all examples and the whole
-plan, computes its share of each step's examples, and adds its gradients to those of the others.
+plan, computes its share of each step's examples, and adds its gradients to those of the others. A
+step's loss is L = Σ losses / n, with the n tokens of all workers, so ∇L is the sum over the workers
+of ∇(Σ own losses / n).
 Knows tensors and numbers; knows no engine, no model and no step.
 """
 
@@ -63,9 +65,9 @@ def gathered(values: Sequence[float], count: int, world: World) -> list[float]:
 
 
 def share(items: Sequence[T], world: World) -> Sequence[T]:
-    """This worker's part of the items: contiguous parts of about equal size, in order.
+    """This worker's part of n items: from ⌈n·rank/size⌉ to before ⌈n·(rank + 1)/size⌉.
 
-    The first workers have the larger parts, so worker 0 has an item if there is one.
+    No part has more items than worker 0's, so worker 0 has an item if there is one.
     """
     return items[_part(len(items), world)]
 
@@ -77,14 +79,9 @@ def idle(count: int, size: int, world: World) -> int:
     """
     if not world.together:
         return 0
-    most, own = _part(count, world, 0), _part(count, world)
-    return _passes(most, size) - _passes(own, size)
+    most, own = math.ceil(count / world.size), len(share(range(count), world))
+    return math.ceil(most / size) - math.ceil(own / size)
 
 
-def _passes(part: slice, size: int) -> int:
-    return math.ceil(len(range(part.start, part.stop)) / size)
-
-
-def _part(count: int, world: World, rank: int | None = None) -> slice:
-    at = world.rank if rank is None else rank
-    return slice(*(-(-count * place // world.size) for place in (at, at + 1)))
+def _part(count: int, world: World) -> slice:
+    return slice(*(-(-count * rank // world.size) for rank in (world.rank, world.rank + 1)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -158,3 +159,9 @@ def until_stopped(request: object, seat: Seat) -> float:
     """The workers that were asked to stop."""
     seat.tell("ready")
     return seat.world.sums([float(seat.stop.wait(60))])[0]
+
+
+def littering(request: object, seat: Seat) -> None:
+    """Leaves a temporary folder, as a run that is killed does."""
+    seat.tell(tempfile.mkdtemp(prefix="lora_magic-"))
+    time.sleep(600)

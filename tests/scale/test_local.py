@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
+import sys
+import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +85,48 @@ def test_an_interrupt_ends_the_workers_while_they_start() -> None:
         engine.group(work("laws"), print, interrupted)
     assert len(asked[-1]) == 2
     assert children() == before
+
+
+def test_what_killed_workers_leave_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    said: list[str] = []
+
+    def interrupted() -> bool:
+        if said:
+            raise KeyboardInterrupt
+        return False
+
+    with started(Workers(1)) as engine, pytest.raises(KeyboardInterrupt):
+        engine.group(work("littering"), said.append, interrupted)
+    assert Path(said[0]).is_relative_to(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_workers_remove_it_themselves_when_the_kernel_was_killed(tmp_path: Path) -> None:
+    code = (
+        "import sys; from lora_magic.scale.local import Local\n"
+        "from lora_magic.scale.work import Work, Workers\n"
+        "Local(Workers(1)).group(Work('tests.scale.targets:littering', None), "
+        "lambda said: print(said, flush=True), lambda: False)"
+    )
+    kernel = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    with kernel:
+        assert kernel.stdout is not None
+        assert Path(kernel.stdout.readline().strip()).is_relative_to(tmp_path)
+        kernel.kill()
+    for _ in range(200):
+        if not list(tmp_path.iterdir()):
+            break
+        time.sleep(0.05)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("count", "threads"), [(1, 6), (2, 3), (4, 1), (9, 1)])

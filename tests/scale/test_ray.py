@@ -251,6 +251,7 @@ def test_more_workers_than_processors_are_refused(cluster: RayCluster) -> None:
         ("10.0.0.5", None, "--address 10.0.0.5: expected HOST:PORT, such as 10.0.0.5:6379"),
         ("ray://here:1", None, "--address ray://here:1: expected HOST:PORT, .*"),
         ("here:99999999", None, "--address here:99999999: no Ray cluster answers there; .*"),
+        ("a..b:6379", None, r"--address a\.\.b:6379: no Ray cluster answers there; .*"),
     ],
 )
 def test_an_address_without_a_cluster_is_refused(
@@ -309,7 +310,7 @@ def test_a_cluster_that_does_not_answer_three_times_is_lost(
 ) -> None:
     monkeypatch.setattr(clusters, "_BEAT", 0.0)
     monkeypatch.setattr(clusters, "address_of", lambda: "127.0.0.1:1")
-    heart = clusters.Heart()
+    heart = clusters.Heartbeat()
     heart.beat()
     heart.beat()
     with pytest.raises(LoraMagicError, match=r"^the Ray cluster at 127.0.0.1:1 was lost$"):

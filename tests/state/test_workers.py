@@ -22,9 +22,10 @@ from lora_magic.errors import (
     TrainingError,
     TrainingStopped,
 )
-from lora_magic.scale.work import Workers
+from lora_magic.scale.work import Work, Workers
 from lora_magic.state import checkpoints
 from lora_magic.state import train as training
+from lora_magic.state import workers as several
 from lora_magic.state.checkpoints import CheckpointWarning
 from lora_magic.state.session import Session
 from lora_magic.state.workers import wanted
@@ -240,6 +241,23 @@ def test_a_run_that_is_stopped_before_its_first_step_has_not_been(
     assert snapshot(session) == before
 
 
+def test_an_interrupt_while_workers_start_does_not_wait_for_them(
+    session: Session, engine: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session.attach("one", **ATTACH)
+    before, pressed = snapshot(session), StopAt(0)
+    pressed.stop.set()
+
+    def starting(work: Work, listen: object, stop: Callable[[], bool]) -> object:
+        stop()
+        raise AssertionError("the workers read the base")
+
+    monkeypatch.setattr(engine, "group", starting)
+    with pytest.raises(KeyboardInterrupt):
+        session.train("one", ROWS, **FLAGS, workers=2, reporter=pressed)
+    assert snapshot(session) == before
+
+
 @pytest.mark.parametrize("every", [1e-6, 0.0])
 def test_a_second_interrupt_leaves_the_adapter_as_it_was(
     every: float, session: Session, engine: InProcess
@@ -407,6 +425,19 @@ def test_a_worker_has_a_gpu_of_its_own(session: Session, monkeypatch: pytest.Mon
     assert wanted(session._state, Path(), None, "ray", None).cuda
 
 
+@pytest.mark.parametrize(("cores", "most"), [(1, 2), (2, 2), (6, 6)])
+def test_workers_have_a_core_each_but_two_may_always_be_tried(
+    cores: int, most: int, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(several, "cores", lambda: cores)
+    assert wanted(session._state, Path(), most, None, None).count == most
+    with pytest.raises(
+        CommandError, match=f"--workers 64: expected at most {most}, .*{cores} core"
+    ):
+        wanted(session._state, Path(), 64, None, None)
+    assert wanted(session._state, Path(), 64, "ray", None).count == 64
+
+
 # Two processes
 
 
@@ -427,5 +458,8 @@ def test_two_workers_end_where_one_does_also_stopped_and_resumed(session: Sessio
     assert shared.losses == pytest.approx(alone.losses, rel=1e-3)
     assert shared.held_out_after == pytest.approx(alone.held_out_after, rel=1e-3)
     assert shared.notes == ("2 workers (this machine)",)
+    assert "peak memory" in shared.line
+    assert " per worker (predicted " in shared.line
+    assert " per worker" not in alone.line
     assert session.verify()
     assert not [name for name in os.listdir(".lora_magic") if name == "checkpoints"]

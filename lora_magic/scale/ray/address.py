@@ -47,5 +47,5 @@ def answers(address: str, seconds: float = _SECONDS) -> bool:
     try:
         with closing(socket.create_connection((host.strip("[]"), int(port)), seconds)):
             return True
-    except (OSError, OverflowError):
+    except (OSError, OverflowError, UnicodeError):  # the last two: no port, no name of a host
         return False

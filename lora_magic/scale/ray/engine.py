@@ -78,8 +78,7 @@ class Cluster(Engine):
         )
         request = ("connect", self._workers, self._address)
         self._address = self._asked(request, _ignore, refused)
-        count = self._workers.count
-        self.line = f"{count} worker{'s' * (count > 1)} (Ray, {self._address})"
+        self.line = f"{self._workers.named} (Ray, {self._address})"
         slow = f"the nodes of {name} did not start a process within {_REACH:.0f} s; try: ray status"
         self._asked(("reach", self._workers.shared), _ignore, _Until(_REACH, slow))
 
