@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 import ray.cloudpickle
+from ray.exceptions import OutOfMemoryError
 
 from lora_magic.errors import LoraMagicError, TrainingStopped, WorkerError
 from lora_magic.scale.engines import started
 from lora_magic.scale.process import ERROR, PeerLostError
-from lora_magic.scale.ray import board
+from lora_magic.scale.ray import board, pool
 from lora_magic.scale.ray import cluster as clusters
 from lora_magic.scale.work import RAY, Engine, Note, Seat, Work, Workers
 from lora_magic.training.world import Alone
@@ -217,6 +218,27 @@ def test_an_error_of_a_work_is_sent_and_a_lost_peer_is_left_to_ray() -> None:
         board.raised(frame)
     with pytest.raises(PeerLostError):
         board.done(pickle.dumps(work(misses)), seated, "")
+
+
+def test_a_work_whose_worker_ran_out_of_memory_is_done_again_three_times(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[Any] = []
+    shift = pool._Shift([b""], None, said.append)
+    lost = OutOfMemoryError("Task was killed due to the node running low on memory. More of it")
+
+    def ended(reference: object) -> None:
+        raise lost
+
+    monkeypatch.setattr(pool.ray, "get", ended)
+    for _ in range(pool.AGAIN):
+        shift.doing["reference"] = None, 0
+        assert shift.take("reference") == []
+    assert said == [(-1, Note("a worker was lost; its work is done again"))] * pool.AGAIN
+    shift.doing["reference"] = None, 0
+    why = "Task was killed due to the node running low on memory"
+    with pytest.raises(WorkerError, match=f"^the worker of work 0 was lost 4 times: {why}$"):
+        shift.take("reference")
 
 
 def test_more_workers_than_processors_are_refused(cluster: RayCluster) -> None:
