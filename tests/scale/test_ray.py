@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import socket
 import sys
 import threading
 import time
@@ -21,6 +22,7 @@ from lora_magic.scale.engines import started
 from lora_magic.scale.process import ERROR, PeerLostError
 from lora_magic.scale.ray import board, pool
 from lora_magic.scale.ray import cluster as clusters
+from lora_magic.scale.ray import engine as kernel_side
 from lora_magic.scale.work import RAY, Engine, Note, Seat, Work, Workers
 from lora_magic.training.world import Alone
 
@@ -263,6 +265,20 @@ def test_an_address_without_a_cluster_is_refused(
     monkeypatch.setenv("RAY_ADDRESS", variable or "")
     with pytest.raises(WorkerError, match=f"^{words}$"), started(Workers(2, RAY, flag)):
         pass
+
+
+def test_a_port_of_another_program_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel_side, "_CONNECT", 1.0)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        words = f"the Ray cluster {address} did not answer within 1 s: another program .*"
+        with (
+            pytest.raises(WorkerError, match=f"^{words} --address={address} --num-cpus=0$"),
+            started(Workers(2, RAY, address)),
+        ):
+            pass
 
 
 @pytest.mark.parametrize(
