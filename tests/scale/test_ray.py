@@ -197,6 +197,16 @@ def test_an_error_of_one_worker_ends_all_and_starts_nothing_again(
     assert cluster.rests() == []
 
 
+def test_an_error_of_rays_controller_says_what_failed() -> None:
+    from ray.train import ControllerError
+
+    from lora_magic.scale.ray import group
+
+    error = ControllerError(RuntimeError("The start timed out after 25 seconds. Causes: many"))
+    why = "The start timed out after 25 seconds"
+    assert group._why(error) == f"the workers ended without a result: {why}"
+
+
 def interrupted(*heard: object) -> None:
     raise KeyboardInterrupt
 
