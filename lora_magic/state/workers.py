@@ -187,8 +187,8 @@ class Shared:
     ) -> RunSummary:
         """The steps that `train.steps` takes alone; afterwards the adapter has their weights.
 
-        Worker 0 writes the checkpoints, which `keeper` removes later. A second ■ ends the workers
-        at once.
+        Worker 0 writes the checkpoints, which `keeper` removes later. A second ■, or one
+        while the workers start, ends them at once.
 
         Raises the workers' errors, `Interrupted` for a second ■ if a checkpoint is left, else
         `KeyboardInterrupt`; the caller restores the adapter.
@@ -205,7 +205,7 @@ class Shared:
         found: worker_run.Finished | None
         try:
             with stop.abortable():
-                found = self.engine.group(work, listener.hear, lambda: stop.requested)
+                found = self.engine.group(work, listener.hear, lambda: _ends(stop, listener))
         except KeyboardInterrupt:
             if _checksums(keeper) in (None, stale):
                 raise
@@ -227,6 +227,16 @@ class Shared:
         return replace(found.summary, notes=notes)
 
 
+def _ends(stop: Stop, listener: _Listener) -> bool:
+    """Whether to end after this step; before the first one there is nothing to wait for.
+
+    Raises `KeyboardInterrupt` then: the workers may still read the base for minutes.
+    """
+    if stop.requested and not listener.began:
+        raise KeyboardInterrupt
+    return stop.requested
+
+
 def _checksums(keeper: Disk | None) -> Mapping[str, str] | None:
     """Those of the checkpoint that is there now; None without one."""
     found = None if keeper is None else checkpoints.last(keeper.home, keeper.about.name)
@@ -242,7 +252,7 @@ class _Listener:
 
     def __init__(self, reporter: Reporter, line: str) -> None:
         self._reporter, self._line = reporter, line
-        self._began, self._step = False, 0
+        self.began, self._step = False, 0
         self._last: StepPoint | None = None
         #: What happened on the way.
         self.notes: list[str] = []
@@ -265,7 +275,7 @@ class _Listener:
             _tell(self._reporter, str(event))
 
     def _start(self, plan: RunPlan) -> None:
-        if self._began:
+        if self.began:
             done = len(plan.losses)
             if self._last is not None:
                 # Of a step that is in the checkpoint the lost worker may not have told.
@@ -275,7 +285,7 @@ class _Listener:
             self.notes.append(line)
             _tell(self._reporter, line)
             return
-        self._began, self._step = True, len(plan.losses)
+        self.began, self._step = True, len(plan.losses)
         self._reporter.start(replace(plan, line=f"{plan.line} · {self._line}"))
 
     def _take(self, point: StepPoint) -> None:

@@ -233,11 +233,12 @@ def test_a_run_that_is_stopped_before_its_first_step_has_not_been(
 ) -> None:
     session.attach("one", **ATTACH)
     before = snapshot(session)
-    reporter = StopAt(0)
+    reporter, told = StopAt(0), []
     reporter.stop.set()
-    engine.before = lambda event: None
+    engine.before = told.append
     with pytest.raises(KeyboardInterrupt):
         session.train("one", ROWS, **FLAGS, workers=2, reporter=reporter)
+    assert told == []  # the workers were ended while they started
     assert snapshot(session) == before
 
 
