@@ -339,7 +339,7 @@ def test_a_cluster_that_does_not_answer_three_times_is_lost(
 ) -> None:
     monkeypatch.setattr(clusters, "_BEAT", 0.0)
     monkeypatch.setattr(clusters, "address_of", lambda: "127.0.0.1:1")
-    heart = clusters.Heart()
+    heart = clusters.Heartbeat()
     heart.beat()
     heart.beat()
     with pytest.raises(LoraMagicError, match=r"^the Ray cluster at 127.0.0.1:1 was lost$"):

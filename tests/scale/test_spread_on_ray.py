@@ -38,7 +38,7 @@ class Killing(SilentReporter):
         self.names.add(point.adapter)
         if not self.killed:
             busy = self._cluster.processes().items()
-            self.killed = [pid for pid, line in busy if line.startswith("ray::Hand.do")][:1]
+            self.killed = [pid for pid, line in busy if line.startswith("ray::Worker.do")][:1]
             for pid in self.killed:
                 os.kill(pid, signal.SIGKILL)
 

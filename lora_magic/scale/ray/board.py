@@ -22,7 +22,7 @@ from lora_magic.scale.child import told
 from lora_magic.scale.process import ERROR, EVENT, RESULT, PeerLostError, packed
 from lora_magic.scale.work import Seat
 
-from .cluster import Heart, here
+from .cluster import Heartbeat, here
 
 #: What a worker says: its number, or that of its work; a kind, and a frame.
 Said = tuple[int, str, Any]
@@ -66,17 +66,17 @@ class Board:
         return self._lost
 
 
-class Desk:
+class Receiver:
     """The driver's end: what is on the board, `stop` passed on, and a cluster that is lost."""
 
     def __init__(self, stop: threading.Event) -> None:
         self.board = ray.remote(num_cpus=0)(Board).options(scheduling_strategy=here()).remote()
-        self._stop, self._halted, self._heart = stop, False, Heart()
+        self._stop, self._halted, self._heartbeat = stop, False, Heartbeat()
         self._asked = self.board.heard.remote()
 
     def heard(self) -> list[Said]:
         """What was said since the last call, after a pause. Raises `WorkerError`."""
-        self._heart.beat()
+        self._heartbeat.beat()
         if self._stop.is_set() and not self._halted:
             self._halted = True
             self.board.halt.remote()
@@ -101,7 +101,7 @@ class Desk:
         return said
 
 
-class Line:
+class Sender:
     """A worker's connection for one work: `tell` is heard in order, and `stop` is set in time."""
 
     def __init__(self, board: Any, number: int) -> None:
@@ -111,7 +111,7 @@ class Line:
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._talk, daemon=True)
 
-    def __enter__(self) -> Line:
+    def __enter__(self) -> Sender:
         self._send()
         self._thread.start()
         return self

@@ -136,7 +136,7 @@ def here() -> Any:
     return on(ray.get_runtime_context().get_node_id())
 
 
-class Heart:
+class Heartbeat:
     """Notices within seconds that the cluster is gone, for which Ray itself waits a minute."""
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ from lora_magic.errors import WorkerError, sentence
 from lora_magic.scale.process import ERROR, EVENT, RESULT, PeerLostError
 from lora_magic.scale.work import Note, Seat, Workers
 
-from .board import LOST, Desk, Line, Said, done, raised
+from .board import LOST, Receiver, Sender, Said, done, raised
 
 #: How often the workers are started again.
 RESTARTS = 3
@@ -33,12 +33,12 @@ def together(
     tell: Callable[[object], None],
 ) -> bytes:
     """Worker 0's result, as a frame. Raises a worker's error, and `WorkerError`."""
-    desk = Desk(stop)
+    receiver = Receiver(stop)
     ended: list[Exception | None] = []
 
     def fit() -> None:
         try:
-            _trainer(work, workers, storage, desk.board).fit()
+            _trainer(work, workers, storage, receiver.board).fit()
         except Exception as error:  # noqa: BLE001  # its sentence is raised in the main thread
             ended.append(error)
         else:
@@ -48,8 +48,8 @@ def together(
     threading.Thread(target=fit, daemon=True).start()
     result = None
     while not ended:
-        result = _passed_on(desk.heard(), tell) or result
-    result = _passed_on(desk.rest(), tell) or result
+        result = _passed_on(receiver.heard(), tell) or result
+    result = _passed_on(receiver.rest(), tell) or result
     if result is None:
         raise WorkerError(_why(ended[0]))
     return result
@@ -78,15 +78,15 @@ def _loop(config: dict[str, Any]) -> None:
     board = config["board"]
     rank = ray.train.get_context().get_world_rank()
     lost = ray.get(board.losses.remote())
-    with Line(board, rank) as line:
+    with Sender(board, rank) as sender:
 
         def seated() -> Seat:
             world, device = joined(config["cuda"])
-            return Seat(world, device, line.stop, line.tell if rank == 0 else _dropped, lost)
+            return Seat(world, device, sender.stop, sender.tell if rank == 0 else _dropped, lost)
 
         kind, frame = done(ray.get(config["work"]), seated, f"worker {rank}: ")
         if rank == 0 or kind == ERROR:
-            line.say(kind, frame)
+            sender.say(kind, frame)
 
 
 class _Trainer(TorchTrainer):  # type: ignore[misc]  # ray is not followed

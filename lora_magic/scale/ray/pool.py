@@ -18,7 +18,7 @@ from lora_magic.errors import WorkerError, sentence
 from lora_magic.scale.process import ERROR
 from lora_magic.scale.work import Note, Seat, Workers
 
-from .board import Desk, Line, Said, done, raised
+from .board import Receiver, Sender, Said, done, raised
 
 #: How often a work is done again.
 AGAIN = 3
@@ -27,7 +27,7 @@ AGAIN = 3
 _START = 60.0
 
 
-class Hand:
+class Worker:
     """One worker: an actor with a processor, and a GPU if it computes on one."""
 
     def __init__(self, cuda: bool) -> None:
@@ -40,8 +40,8 @@ class Hand:
         """Do a work; returns its result or its error, after its events."""
         from lora_magic.training.world import Alone
 
-        with Line(board, number) as line:
-            return done(work, lambda: Seat(Alone(), self._device, line.stop, line.tell), "")
+        with Sender(board, number) as sender:
+            return done(work, lambda: Seat(Alone(), self._device, sender.stop, sender.tell), "")
 
 
 class Pool:
@@ -56,46 +56,46 @@ class Pool:
         self, works: Sequence[bytes], stop: threading.Event, tell: Callable[[object], None]
     ) -> list[bytes]:
         """The results in order, as frames. Raises a work's error, and `WorkerError`."""
-        desk = Desk(stop)
-        shift = _Shift(works, desk.board, tell)
+        receiver = Receiver(stop)
+        schedule = _Schedule(works, receiver.board, tell)
         since = time.monotonic()
-        while shift.left:
-            self._call(shift.left - len(shift.doing), self._workers.count - len(shift.doing))
-            shift.give(self._idle)
-            if shift.doing or self._idle:
+        while schedule.left:
+            self._call(schedule.left - len(schedule.doing), self._workers.count - len(schedule.doing))
+            schedule.give(self._idle)
+            if schedule.doing or self._idle:
                 since = time.monotonic()
             elif time.monotonic() > since + _START:
                 raise WorkerError(f"no worker started within {_START:.0f} s; try: ray status")
-            every = [*shift.doing, *self._coming]
+            every = [*schedule.doing, *self._coming]
             for ready in ray.wait(every, num_returns=len(every), timeout=0)[0]:
-                self._idle += self._come(ready) if ready in self._coming else shift.take(ready)
-            shift.hear(desk.heard())
-        shift.hear(desk.rest())
-        return shift.results()
+                self._idle += self._come(ready) if ready in self._coming else schedule.take(ready)
+            schedule.hear(receiver.heard())
+        schedule.hear(receiver.rest())
+        return schedule.results()
 
     def close(self) -> None:
         """End the actors; may be called twice."""
-        for hand in [*self._idle, *self._coming.values()]:
-            ray.kill(hand)
+        for worker in [*self._idle, *self._coming.values()]:
+            ray.kill(worker)
         self._idle, self._coming = [], {}
 
     def _call(self, wanted: int, room: int) -> None:
         """Start actors, as many as there is work and room for."""
-        kind = ray.remote(num_cpus=1, num_gpus=int(self._workers.cuda))(Hand)
+        kind = ray.remote(num_cpus=1, num_gpus=int(self._workers.cuda))(Worker)
         for _ in range(min(wanted, room) - len(self._idle) - len(self._coming)):
-            hand = kind.remote(self._workers.cuda)
-            self._coming[hand.hello.remote()] = hand
+            worker = kind.remote(self._workers.cuda)
+            self._coming[worker.hello.remote()] = worker
 
     def _come(self, ready: Any) -> list[Any]:
-        hand = self._coming.pop(ready)
+        worker = self._coming.pop(ready)
         try:
             ray.get(ready)
         except RayError as error:
             raise WorkerError(f"a worker cannot start: {sentence(error)}") from None
-        return [hand]
+        return [worker]
 
 
-class _Shift:
+class _Schedule:
     """The works of one call: those to do, those that are being done, and the results."""
 
     def __init__(self, works: Sequence[bytes], board: Any, tell: Callable[[object], None]) -> None:
@@ -114,13 +114,13 @@ class _Shift:
     def give(self, idle: list[Any]) -> None:
         """Let idle actors do the next works."""
         while self._todo and idle:
-            hand, number = idle.pop(), self._todo.popleft()
-            reference = hand.do.remote(self._works[number], self._board, number)
-            self.doing[reference] = hand, number
+            worker, number = idle.pop(), self._todo.popleft()
+            reference = worker.do.remote(self._works[number], self._board, number)
+            self.doing[reference] = worker, number
 
     def take(self, ready: Any) -> list[Any]:
         """Keep a result; returns the actor, or none if it was lost. Raises the work's error."""
-        hand, number = self.doing.pop(ready)
+        worker, number = self.doing.pop(ready)
         try:
             kind, frame = ray.get(ready)
         except RayError as error:
@@ -137,7 +137,7 @@ class _Shift:
         if kind == ERROR:
             raised(frame)
         self._results[number] = frame
-        return [hand]
+        return [worker]
 
     def hear(self, said: list[Said]) -> None:
         """Pass on what the workers said."""
