@@ -18,7 +18,7 @@ import torch
 
 from lora_magic.adapters.live_adapter import LiveAdapter
 from lora_magic.checks import is_whole
-from lora_magic.errors import CommandError, Interrupted, near
+from lora_magic.errors import CommandError, Interrupted, WorkerError, near
 from lora_magic.interrupts import Stop, undisturbed
 from lora_magic.numbers import percent
 from lora_magic.scale import engines
@@ -43,6 +43,9 @@ _FEW = 2
 
 #: The share of the base that an adapter may keep whole on every worker: a classifier's head, norms.
 _WHOLE = 0.1
+
+#: After an error or a second ■, if a checkpoint of the run is left.
+_RESUME = "to go on from the last checkpoint, run the cell again with --resume"
 
 _ADDRESS = re.compile(r"[\w.-]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 
@@ -222,9 +225,12 @@ class Shared:
                 raise
             raise Interrupted(
                 f"{attached.name}: the workers were ended at once, and the adapter is as it was "
-                "before the run; to go on from the last checkpoint, run the cell again with "
-                "--resume."
+                f"before the run; {_RESUME}."
             ) from None
+        except WorkerError as error:
+            if _checksums(keeper) in (None, stale):
+                raise
+            raise type(error)(f"{error}; {_RESUME}") from error
         if found is None:
             raise KeyboardInterrupt  # It was stopped before its first step.
         with undisturbed():

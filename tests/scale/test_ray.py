@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import socket
 import sys
 import threading
 import time
@@ -15,12 +16,14 @@ from typing import Any
 import pytest
 import ray
 import ray.cloudpickle
+from ray.exceptions import OutOfMemoryError
 
 from lora_magic.errors import LoraMagicError, TrainingStopped, WorkerError
 from lora_magic.scale.engines import started
 from lora_magic.scale.process import ERROR, PeerLostError
-from lora_magic.scale.ray import board, group
+from lora_magic.scale.ray import board, group, pool
 from lora_magic.scale.ray import cluster as clusters
+from lora_magic.scale.ray import engine as kernel_side
 from lora_magic.scale.work import RAY, Engine, Note, Seat, Work, Workers
 from lora_magic.training.world import Alone
 
@@ -195,6 +198,16 @@ def test_an_error_of_one_worker_ends_all_and_starts_nothing_again(
     assert cluster.rests() == []
 
 
+def test_an_error_of_rays_controller_says_what_failed() -> None:
+    from ray.train import ControllerError
+
+    from lora_magic.scale.ray import group
+
+    error = ControllerError(RuntimeError("The start timed out after 25 seconds. Causes: many"))
+    why = "The start timed out after 25 seconds"
+    assert group._why(error) == f"the workers ended without a result: {why}"
+
+
 def interrupted(*heard: object) -> None:
     raise KeyboardInterrupt
 
@@ -237,6 +250,27 @@ def test_a_worker_with_a_gpu_sees_no_other_one(
     assert not shown
 
 
+def test_a_work_whose_worker_ran_out_of_memory_is_done_again_three_times(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[Any] = []
+    schedule = pool._Schedule([b""], None, said.append)
+    lost = OutOfMemoryError("Task was killed due to the node running low on memory. More of it")
+
+    def ended(reference: object) -> None:
+        raise lost
+
+    monkeypatch.setattr(pool.ray, "get", ended)
+    for _ in range(pool.AGAIN):
+        schedule.doing["reference"] = None, 0
+        assert schedule.take("reference") == []
+    assert said == [(-1, Note("a worker was lost; its work is done again"))] * pool.AGAIN
+    schedule.doing["reference"] = None, 0
+    why = "Task was killed due to the node running low on memory"
+    with pytest.raises(WorkerError, match=f"^the worker of work 0 was lost 4 times: {why}$"):
+        schedule.take("reference")
+
+
 def test_more_workers_than_processors_are_refused(cluster: RayCluster) -> None:
     words = "the cluster has 2 CPUs, . of them free; expected 3: .*"
     with pytest.raises(WorkerError, match=f"^{words}$"), started(Workers(3, RAY, cluster.address)):
@@ -260,6 +294,20 @@ def test_an_address_without_a_cluster_is_refused(
     monkeypatch.setenv("RAY_ADDRESS", variable or "")
     with pytest.raises(WorkerError, match=f"^{words}$"), started(Workers(2, RAY, flag)):
         pass
+
+
+def test_a_port_of_another_program_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel_side, "_CONNECT", 1.0)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        words = f"the Ray cluster {address} did not answer within 1 s: another program .*"
+        with (
+            pytest.raises(WorkerError, match=f"^{words} --address={address} --num-cpus=0$"),
+            started(Workers(2, RAY, address)),
+        ):
+            pass
 
 
 @pytest.mark.parametrize(

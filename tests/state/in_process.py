@@ -52,6 +52,8 @@ class InProcess(Engine):
 
     def group(self, work: Work, listen: Callable[[object], None], stop: Callable[[], bool]) -> Any:
         event, lost, shown = threading.Event(), 0, warnings.showwarning
+        if stop():  # the workers import their libraries and read the base
+            event.set()
 
         def tell(said: object) -> None:
             self.before(said)

@@ -21,6 +21,7 @@ from lora_magic.errors import (
     LoraMagicError,
     TrainingError,
     TrainingStopped,
+    WorkerError,
 )
 from lora_magic.scale.work import Work, Workers
 from lora_magic.state import checkpoints
@@ -233,11 +234,12 @@ def test_a_run_that_is_stopped_before_its_first_step_has_not_been(
 ) -> None:
     session.attach("one", **ATTACH)
     before = snapshot(session)
-    reporter = StopAt(0)
+    reporter, told = StopAt(0), []
     reporter.stop.set()
-    engine.before = lambda event: None
+    engine.before = told.append
     with pytest.raises(KeyboardInterrupt):
         session.train("one", ROWS, **FLAGS, workers=2, reporter=reporter)
+    assert told == []  # the workers were ended while they started
     assert snapshot(session) == before
 
 
@@ -278,6 +280,21 @@ def test_a_second_interrupt_leaves_the_adapter_as_it_was(
         resumed = weights(session)
         session.train("one", ROWS, **FLAGS)
         assert same(resumed, weights(session))
+
+
+@pytest.mark.parametrize("every", [1e-6, 0.0])
+def test_after_workers_failed_the_message_says_whether_a_checkpoint_is_left(
+    every: float, session: Session, engine: InProcess
+) -> None:
+    session.attach("one", **ATTACH)
+    before = snapshot(session)
+    engine.before = at(6, WorkerError("the Ray cluster at 10.0.0.5:6379 was lost"))
+    resume = (
+        "; to go on from the last checkpoint, run the cell again with --resume" if every else ""
+    )
+    with pytest.raises(WorkerError, match=f"^the Ray cluster at 10.0.0.5:6379 was lost{resume}$"):
+        session.train("one", ROWS, **FLAGS, workers=2, checkpoint_every=every)
+    assert snapshot(session) == before
 
 
 @pytest.mark.parametrize("every", [1e-6, 0.0])

@@ -73,8 +73,9 @@ class Cluster(Engine):
         name = f"the Ray cluster {self._address}"
         refused = _Until(
             _CONNECT,
-            f"{name} did not accept this machine within {_CONNECT:.0f} s; this machine must be "
-            f"a node of it, type in a terminal: ray start --address={self._address} --num-cpus=0",
+            f"{name} did not answer within {_CONNECT:.0f} s: another program has that port, or "
+            "this machine is no node of the cluster; make it one, in a terminal: "
+            f"ray start --address={self._address} --num-cpus=0",
         )
         request = ("connect", self._workers, self._address)
         self._address = self._asked(request, _ignore, refused)

@@ -148,5 +148,7 @@ def _why(error: Exception | None) -> str:
     failures: dict[int, Exception] = getattr(error, "worker_failures", {})
     for rank, failure in failures.items():
         return f"worker {rank} was lost, the {RESTARTS + 1}th worker: {sentence(failure)}"
-    why = sentence(error) if error is not None else "worker 0 said nothing"
+    # What Ray Train's controller failed of, such as that another job took the processors.
+    cause = getattr(error, "controller_failure", error)
+    why = sentence(cause) if cause is not None else "worker 0 said nothing"
     return f"the workers ended without a result: {why}"

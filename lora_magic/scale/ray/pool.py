@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import RayError
 
 from lora_magic.errors import WorkerError, sentence
 from lora_magic.scale.process import ERROR
@@ -91,7 +91,7 @@ class Pool:
         worker = self._coming.pop(ready)
         try:
             ray.get(ready)
-        except RayActorError as error:
+        except RayError as error:
             raise WorkerError(f"a worker cannot start: {sentence(error)}") from None
         return [worker]
 
@@ -124,7 +124,9 @@ class _Schedule:
         worker, number = self.doing.pop(ready)
         try:
             kind, frame = ray.get(ready)
-        except RayActorError as error:
+        except RayError as error:
+            # Its end has many classes: it died, its node did, or memory ran out there. An error of
+            # the work itself is no exception, but a frame.
             self._lost[number] += 1
             if self._lost[number] > AGAIN:
                 raise WorkerError(
