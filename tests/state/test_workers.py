@@ -459,14 +459,14 @@ def test_workers_have_a_core_each_but_two_may_always_be_tried(
 
 
 @pytest.mark.filterwarnings("error")
-def test_two_workers_end_where_one_does_also_stopped_and_resumed(session: Session) -> None:
+def test_two_workers_end_where_one_does(session: Session) -> None:
     """Gradients differ by the order of their sums: 1e-3 of the change is far above that."""
     session.attach("one", **SURE)
     start = weights(session)
     alone = session.train("one", ROWS, **FLAGS)
     expected = weights(session)
-    with pytest.raises(TrainingStopped, match=r"stopped after step [4-9] of 12.*--resume"):
-        session.train("one", ROWS, **FLAGS, workers=2, reporter=StopAt(4))
+    with pytest.raises(TrainingStopped, match=r"stopped after step 2 of 12.*--resume"):
+        session.train("one", ROWS, **FLAGS, reporter=StopAt(2))
     shared = session.train("one", ROWS, **FLAGS, workers=2, resume=True)
     moved = sum(float((expected[key] - start[key]).square().sum()) for key in start) ** 0.5
     apart = sum(float((weights(session)[k] - expected[k]).square().sum()) for k in start) ** 0.5

@@ -1,4 +1,4 @@
-"""Runs for one process or several: `python -m tests.training.worlds RANK FOLDER` is one of three.
+"""Runs for one process or several: `python -m tests.training.worlds FOLDER` makes those of three.
 
 Each case returns what its run made. The first two processes make all of them together, then the
 three make some; a process writes what it found, by the number of workers, to FOLDER/RANK.pt. `Gloo`
@@ -20,7 +20,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, distributed, multiprocessing, nn
 
 from lora_magic.adapters.fused import Fused
 from lora_magic.base.recipe import SMALL
@@ -337,7 +337,6 @@ def launched(rank: int, size: int) -> None:
 
 
 def main(rank: int, folder: Path) -> None:
-    torch.set_num_threads(1)
     store = f"file://{folder}/store"
     distributed.init_process_group("gloo", store, rank=rank, world_size=3)
     launched(rank, 3)
@@ -350,4 +349,7 @@ def main(rank: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]))
+    torch.set_num_threads(1)
+    # The three share what is imported, which takes as long as their runs.
+    adapted()
+    multiprocessing.start_processes(main, (Path(sys.argv[1]),), 3, start_method="fork")
