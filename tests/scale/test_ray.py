@@ -250,6 +250,17 @@ def test_a_worker_with_a_gpu_sees_no_other_one(
     assert not shown
 
 
+@pytest.mark.parametrize(
+    ("gpus", "asked", "used"),
+    [(0, False, False), (1, False, False), (2, False, True), (0, True, True)],
+)
+def test_the_gpus_of_a_cluster_are_used_also_from_a_notebook_without_one(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, asked: bool, used: bool
+) -> None:
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8.0, "GPU": float(gpus)})
+    assert clusters.on_gpus(Workers(2, RAY, cuda=asked)).cuda is used
+
+
 def test_a_work_whose_worker_ran_out_of_memory_is_done_again_three_times(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

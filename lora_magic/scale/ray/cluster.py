@@ -9,6 +9,7 @@ import os
 import shutil
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -73,6 +74,15 @@ def connect(address: str) -> str:
 def address_of() -> str:
     """The address of the cluster that this process is connected to."""
     return str(ray.get_runtime_context().gcs_address)
+
+
+def on_gpus(workers: Workers) -> Workers:
+    """These workers, on GPUs if the cluster has one for each: the notebook's machine may have none.
+
+    A base that is on a GPU in the notebook needs them.
+    """
+    enough = ray.cluster_resources().get("GPU", 0) >= workers.count
+    return replace(workers, cuda=workers.cuda or enough)
 
 
 def wait_for(workers: Workers) -> None:

@@ -30,12 +30,18 @@ class Driver:
     _workers: Workers
     _pool: Pool
 
-    def connect(self, workers: Workers, address: str, stop: threading.Event, tell: Tell) -> str:
-        """Connect, and wait for free processors; returns the cluster's address."""
-        self._workers, self._pool = workers, Pool(workers)
+    def connect(
+        self, workers: Workers, address: str, stop: threading.Event, tell: Tell
+    ) -> tuple[str, bool]:
+        """Connect, and wait for free processors.
+
+        Returns the cluster's address, and whether the workers compute on GPUs.
+        """
         found = cluster.connect(address)
+        self._workers = workers = cluster.on_gpus(workers)
+        self._pool = Pool(workers)
         cluster.wait_for(workers)
-        return found
+        return found, workers.cuda
 
     def reach(self, shared: str, stop: threading.Event, tell: Tell) -> None:
         """Start a process on each node, and see that all share a folder."""

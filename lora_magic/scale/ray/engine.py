@@ -24,7 +24,7 @@ from .address import answers, chosen
 
 #: Seconds for the cluster to accept the driver, and for a first function on each node, to which Ray
 #: copies this package.
-_CONNECT, _REACH = 30.0, 60.0
+_CONNECT, _REACH = 25.0, 60.0
 
 #: Seconds for Ray to end its processes after the work; it ends them without the driver, too.
 _LEAVE = 10.0
@@ -78,8 +78,9 @@ class Cluster(Engine):
             f"ray start --address={self._address} --num-cpus=0",
         )
         request = ("connect", self._workers, self._address)
-        self._address = self._asked(request, _ignore, refused)
-        self.line = f"{self._workers.named} (Ray, {self._address})"
+        self._address, cuda = self._asked(request, _ignore, refused)
+        gpus = ", on GPUs" if cuda else ""
+        self.line = f"{self._workers.named} (Ray, {self._address}{gpus})"
         slow = f"the nodes of {name} did not start a process within {_REACH:.0f} s; try: ray status"
         self._asked(("reach", self._workers.shared), _ignore, _Until(_REACH, slow))
 
