@@ -24,8 +24,8 @@ class Workers:
     """What was asked for: how many workers, by which engine, and on which cluster.
 
     `address` is a Ray cluster's, as "host:6379"; None for the one that runs on this machine, or
-    that RAY_ADDRESS names. `cuda` says whether each worker needs a GPU of its own; on a cluster with
-    one for each it gets one anyway. `shared` is a folder that all workers must be able to read and
+    that RAY_ADDRESS names. `cuda` says whether each worker needs a GPU of its own; on a cluster
+    with one for each it gets one anyway. `shared` is a folder that all workers must read and
     write. With `fsdp` the base is split over the workers.
     """
 
