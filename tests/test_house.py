@@ -87,23 +87,23 @@ FACTORY = "demo/factory/"
 ROOT, ALL, WITHOUT_DEMO = "lora_magic", "all", "all but demo"
 CEILINGS = {
     "magics": 3439,
-    "state": 9522,
-    "training": 4287,
+    "state": 9474,
+    "training": 4284,
     "data": 1706,
     "evaluation": 1503,
     "compare": 1976,
     "cost": 3959,
     "export": 5308,
     "serving": 599,
-    "scale": 1102,
+    "scale": 1152,
     "adapters": 5342,
-    "base": 2748,
+    "base": 2747,
     "lowrank": 1053,
     "views": 5170,
     ROOT: 627,
     "demo": 4504,
-    WITHOUT_DEMO: 48341,
-    ALL: 52845,
+    WITHOUT_DEMO: 48339,
+    ALL: 52843,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.
