@@ -126,7 +126,12 @@ class Process:
             thread.start()
 
     def send(self, frame: bytes) -> None:
-        """Write a frame to the child; one that has ended is heard of as such."""
+        """Write a frame to the child; one that has ended is heard of as such.
+
+        Raises `WorkerError` after `close`, when nothing is heard any more.
+        """
+        if self._stdin.closed:
+            raise WorkerError(f"{self.name} was ended before")
         with suppress(OSError):
             write(self._stdin, frame)
 

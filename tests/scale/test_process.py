@@ -180,6 +180,8 @@ def test_an_error_here_ends_all_children(error: type[BaseException]) -> None:
     assert not any(map(is_there, found))
     assert not any(thread.is_alive() for child in two._all for thread in child._threads)
     two.close()  # again
+    with pytest.raises(WorkerError, match=r"^child 0 was ended before$"):
+        ask(two, "echo", 1)
 
 
 #: A script without a `__main__` guard, whose child works for ever.
