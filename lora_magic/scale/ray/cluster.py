@@ -27,6 +27,9 @@ from .address import AUTO, START, answers
 #: Seconds to wait for processors that are about to be free.
 _WAIT = 10.0
 
+#: Seconds for the processors of workers that have ended to be free again; others may hold them.
+_FREED = 5.0
+
 #: What workers read of the kernel's environment.
 _PASSED = ("OMP_NUM_THREADS", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
@@ -131,8 +134,11 @@ def reach(shared: str) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def leave() -> None:
-    """End what this process has started on the cluster, and the connection."""
+def leave(workers: Workers) -> None:
+    """End the connection, once the workers' processors are free for the next cell."""
+    end = time.monotonic() + _FREED
+    while ray.available_resources().get("CPU", 0) < workers.count and time.monotonic() < end:
+        time.sleep(0.2)
     ray.shutdown()
 
 

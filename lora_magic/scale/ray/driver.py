@@ -60,4 +60,5 @@ class Driver:
 
     def leave(self, stop: threading.Event, tell: Tell) -> None:
         """End the actors, and the connection."""
-        cluster.leave()
+        self._pool.close()
+        cluster.leave(self._workers)
