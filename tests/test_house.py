@@ -95,15 +95,15 @@ CEILINGS = {
     "cost": 3959,
     "export": 5308,
     "serving": 599,
-    "scale": 1152,
+    "scale": 1159,
     "adapters": 5342,
     "base": 2747,
     "lowrank": 1053,
     "views": 5170,
     ROOT: 627,
     "demo": 4504,
-    WITHOUT_DEMO: 48339,
-    ALL: 52843,
+    WITHOUT_DEMO: 48346,
+    ALL: 52850,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.
