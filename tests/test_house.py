@@ -88,7 +88,7 @@ ROOT, ALL, WITHOUT_DEMO = "lora_magic", "all", "all but demo"
 CEILINGS = {
     "magics": 3439,
     "state": 9474,
-    "training": 4284,
+    "training": 4285,
     "data": 1706,
     "evaluation": 1503,
     "compare": 1976,
@@ -102,8 +102,8 @@ CEILINGS = {
     "views": 5170,
     ROOT: 627,
     "demo": 4504,
-    WITHOUT_DEMO: 48346,
-    ALL: 52850,
+    WITHOUT_DEMO: 48347,
+    ALL: 52851,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.

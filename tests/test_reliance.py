@@ -60,6 +60,16 @@ def open_connections_are_counted() -> bool:
     return HTTPServer(lambda request: None)._connections == set()
 
 
+def default_callbacks_can_be_left_out() -> bool:
+    from ray.train.torch import TorchTrainer
+
+    return callable(getattr(TorchTrainer, "_create_default_callbacks", None))
+
+
+def blocks_are_named() -> bool:
+    return set(tiny_model("llama")._no_split_modules) == {"LlamaDecoderLayer"}  # type: ignore[arg-type]
+
+
 def rotations_are_functions() -> bool:
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
@@ -421,6 +431,20 @@ RELIANCES = [
         open_connections_are_counted,
     ),
     Reliance(
+        "ray",
+        "_create_default_callbacks",
+        "scale/ray/group.py",
+        "no actor stays on the cluster after a driver that was killed",
+        default_callbacks_can_be_left_out,
+    ),
+    Reliance(
+        "transformers",
+        "_no_split_modules",
+        "scale/fsdp.py",
+        "the blocks that are gathered one at a time; a model without names is refused",
+        blocks_are_named,
+    ),
+    Reliance(
         "transformers",
         "modeling_rope_utils, ROPE_INIT_FUNCTIONS",
         "export/gguf/architectures.py",
@@ -703,10 +727,13 @@ PUBLIC = {
     "IPython.core.getipython",
     "IPython.core.magic",
     "IPython.display",
+    "accelerate.utils",
     "huggingface_hub.errors",
     "plotly.graph_objects",
     "safetensors.torch",
     "torch.autograd",
+    "torch.distributed.device_mesh",
+    "torch.distributed.fsdp",
     "torch.func",
     "torch.linalg",
     "torch.nn",

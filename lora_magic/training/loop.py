@@ -203,7 +203,8 @@ class Loop:
         if self.world.size > 1:
             weights = [parameter.detach() for parameter in self._trained]
             if self.world.rank:
-                torch._foreach_zero_(weights)
+                for weight in weights:
+                    weight.zero_()
             self.world.add(weights)
 
     def _choose(self) -> None:
