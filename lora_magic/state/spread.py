@@ -54,7 +54,7 @@ def workers_of(
         return None
     if engine != RAY:
         only = "only a cluster's workers take its parts"
-        raise CommandError(f"{verb} --engine {engine}: {only}; type --engine ray.")
+        raise CommandError(f"{verb} --engine {engine}: expected ray; {only}.")
     found = wanted(state, home, workers, engine, address)
     state.refuse_while_merged(f"{verb} --engine ray")
     # What workers find comes back with their results, so no disk need be shared.

@@ -36,7 +36,7 @@ from tests.benchmarks.steps import Load, Machine, a_base, in_turn, some_rows
 
 SHAPE, ROWS, LONGEST = "60m-32k", 8, 128
 #: Pairs of each comparison; steps of a run whose speed counts; restarts.
-PAIRS, STEPS, RESTARTS = 7, 8, 3
+PAIRS, STEPS, RESTARTS = 3, 8, 2
 #: A worker ends after this step, at the earliest; seconds between checkpoints, and steps, then.
 KILLED_AFTER, EVERY, LONG = 12, 3.0, 40
 

@@ -42,6 +42,7 @@ from lora_magic.magics.words import expand, split
 from lora_magic.state.resolve import resolve_spec
 from lora_magic.state.session import Session
 from lora_magic.state.session_state import SessionState
+from lora_magic.state.spread import workers_of
 from lora_magic.state.workers import wanted
 from lora_magic.training.spec import TRACKERS, plan
 from tests.conftest import Saver
@@ -291,6 +292,11 @@ def _tracker(word: str) -> None:
 
 CPU = torch.device("cpu")
 
+
+def parts(verb: str, word: str) -> object:
+    return workers_of(SessionState(), verb, Path(), 2, word, None)
+
+
 # What the rest of the package makes of a word.
 CHECKS: dict[str, tuple[int, Callable[[str], object]]] = {
     "%lora plan m --bits": (2, lambda word: check_bits(int(word) if word.isdigit() else word, CPU)),
@@ -330,6 +336,8 @@ CHECKS: dict[str, tuple[int, Callable[[str], object]]] = {
     "%lora sweep x --optimizer": (3, lambda word: plan(SMALL, 2, optimizer=word)),
     "%lora sweep x --schedule": (3, lambda word: plan(SMALL, 2, schedule=word)),
     "%lora train x --engine": (2, lambda word: wanted(SessionState(), Path(), 2, word, None)),
+    "%lora sweep x --engine": (1, lambda word: parts("sweep", word)),
+    "%lora evaluate x --engine": (1, lambda word: parts("evaluate", word)),
     "%lora sweep x --template": (2, lambda word: PromptForm.of(tiny_tokenizer(chat=True), word)),
     "%lora export x --to": (4, kind_of),
     "%lora export x --to gguf --quantise": (3, check_quantise),

@@ -108,7 +108,7 @@ def test_workers_remove_it_themselves_when_the_kernel_was_killed(tmp_path: Path)
     code = (
         "import sys; from lora_magic.scale.local import Local\n"
         "from lora_magic.scale.work import Work, Workers\n"
-        "Local(Workers(1)).group(Work('tests.scale.targets:littering', None), "
+        "Local(Workers(1), []).group(Work('tests.scale.targets:littering', None), "
         "lambda said: print(said, flush=True), lambda: False)"
     )
     kernel = subprocess.Popen(

@@ -448,7 +448,7 @@ def test_rows_are_shared_out_by_tokens(count: int) -> None:
     [
         ({"workers": 2}, "--workers needs --engine ray"),
         ({"address": "10.0.0.5:6379"}, "--address needs --engine ray"),
-        ({"engine": "accelerate", "workers": 2}, "type --engine ray"),
+        ({"engine": "accelerate", "workers": 2}, "--engine accelerate: expected ray"),
         ({"engine": "spark"}, "--engine spark"),
         ({"engine": "ray", "workers": 0}, "--workers 0"),
         ({"engine": "ray", "workers": 1.5}, "--workers 1.5"),
