@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from lora_magic.adapters.methods import METHODS
 from lora_magic.adapters.spec import BASE_NAME
 from lora_magic.numbers import short
+from lora_magic.scale.local import cores
 
 if TYPE_CHECKING:
     from lora_magic.adapters.live_adapter import Adapter
@@ -97,8 +98,8 @@ def machine() -> str:
     if torch.cuda.is_available():
         device = torch.cuda.get_device_properties(0)
         return f"{device.name}, {device.total_memory / 1e9:.0f} GB"
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"CPU, {cores} core{'s' * (cores != 1)}{_memory()}"
+    found = cores()
+    return f"CPU, {found} core{'s' * (found != 1)}{_memory()}"
 
 
 def _memory() -> str:
