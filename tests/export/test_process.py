@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from lora_magic.export.process import READERS
+from tests.processes import is_there
 
 #: A kernel that waits for a reader; the reader waits for its request, in a pipe that nobody fills.
 KERNEL = """
@@ -17,14 +18,6 @@ reader = subprocess.Popen([sys.executable, *sys.argv[1:]], stdin=subprocess.PIPE
 print(reader.pid, flush=True)
 reader.wait()
 """
-
-
-def is_there(process: int) -> bool:
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
 
 
 def test_a_reader_ends_with_a_kernel_that_is_killed(tmp_path: Path) -> None:

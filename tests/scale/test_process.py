@@ -17,6 +17,7 @@ import pytest
 import lora_magic
 from lora_magic.errors import DataError, LoraMagicError, TrainingStopped, WorkerError
 from lora_magic.scale.process import Processes, processes
+from tests.processes import is_there
 
 ROOT = Path(__file__).parent.parent.parent
 CHILD = "tests.scale.targets"
@@ -40,14 +41,6 @@ def children(_children_find_the_tests: None) -> Iterator[Processes]:
 def ask(children: Processes, *request: object, **options: Any) -> Any:
     said = options.get("said", [])
     return children.ask(request, said.append, options.get("stop", lambda: False))
-
-
-def is_there(process: int) -> bool:
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
 
 
 def ends(process: int) -> bool:
