@@ -53,8 +53,9 @@ def workers_of(
             raise CommandError(f"{verb} {flag} needs --engine ray: add --engine ray.")
         return None
     if engine != RAY:
-        only = "only a cluster's workers take its parts"
-        raise CommandError(f"{verb} --engine {engine}: expected ray; {only}.")
+        raise CommandError(
+            f"{verb} --engine {engine}: expected ray; without --engine and --workers it runs here."
+        )
     found = wanted(state, home, workers, engine, address)
     state.refuse_while_merged(f"{verb} --engine ray")
     # What workers find comes back with their results, so no disk need be shared.
