@@ -1,0 +1,106 @@
+"""Draws a person's wording of a question: a part, a frame around it, the subject's names.
+
+Whole templates are held out by their hash, for all subjects, and a few subjects are never asked in
+these words in training. Knows no answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from random import Random
+from typing import Literal
+
+from lora_magic.demo.texts import split
+from lora_magic.demo.texts.family import Question
+from lora_magic.demo.texts.grammar import polish, render
+from lora_magic.demo.texts.wording import frames, subjects
+from lora_magic.demo.texts.wording.parts import Wording
+
+Part = Literal["questions", "clauses", "phrases", "notes", "contexts"]
+# How often a part is drawn, and the frames around it. Half of the questions stand alone.
+_PARTS: Mapping[Part, tuple[float, tuple[str, ...]]] = {
+    "questions": (0.40, ("{q}",) * len(frames.QUESTION_FRAMES) + frames.QUESTION_FRAMES),
+    "clauses": (0.20, frames.CLAUSE_FRAMES),
+    "phrases": (0.14, frames.PHRASE_FRAMES),
+    "notes": (0.11, ("{n}",) * len(frames.NOTE_FRAMES) + frames.NOTE_FRAMES),
+    "contexts": (0.15, ("{q}",)),
+}
+# One template in 8 is in the test split, and one in 16 in validation; one frame in 8 is held out.
+HELD_OUT = 16
+#: Subjects that training asks about only in the plain questions of their families.
+PLAINLY_ASKED = frozenset(
+    {
+        *("animal/otter", "animal/koala", "animal/goose", "plant/fern", "place/vineyard"),
+        *("weather/mild", "dish/lentil stew", "product/kettle"),
+        *("fault/kettle switches off too early", "thing/quill", "thing/sled", "job/miller"),
+        *("hobby/juggling", "feeling/grateful"),
+    }
+)
+
+
+def split_of_template(family: str, aspect: str, template: str) -> split.Split:
+    """The split of a template of an aspect."""
+    place = split.number(f"wording/{family}/{aspect}/{template}") % HELD_OUT
+    return "test" if place < 2 else "validation" if place == 2 else "train"
+
+
+def _is_trained(frame: str) -> bool:
+    return frame in ("{q}", "{n}") or split.number(f"frame/{frame}") % 8 > 0
+
+
+@cache
+def templates(family: str, aspect: str, part: Part, of: split.Split) -> tuple[str, ...]:
+    """The templates of one part that a split may use."""
+    every: tuple[str, ...] = getattr(subjects.WORDINGS[family, aspect], part)
+    return tuple(one for one in every if split_of_template(family, aspect, one) == of)
+
+
+@cache
+def _framed(part: Part, of: split.Split) -> tuple[str, ...]:
+    """The frames of a part that a split may use."""
+    return tuple(one for one in _PARTS[part][1] if of == "test" or _is_trained(one))
+
+
+def asked(question: Question, of: split.Split, rng: Random) -> Question:
+    """The same question in a person's words.
+
+    A split has at least one template of every aspect; a part without one is not drawn.
+    """
+    key = (question.family, question.aspect)
+    parts = [part for part in _PARTS if templates(*key, part, of)]
+    if not parts:
+        return question
+    part = rng.choices(parts, [_PARTS[one][0] for one in parts])[0]
+    template = rng.choice(templates(*key, part, of))
+    frame = rng.choice(_framed(part, of))
+    fields = subjects.fields(question, rng)
+    said = render(template, fields, rng)
+    if part == "notes":
+        prompt = render(frame, {"n": said}, rng)
+    else:
+        prompt = polish(_placed(frame, said, rng))
+    return Question(question.family, question.aspect, question.subject, template, prompt)
+
+
+def _placed(frame: str, said: str, rng: Random) -> str:
+    """A frame around a part; a question inside a sentence loses its capital."""
+    frame = render(frame.replace("{", "<").replace("}", ">"), {}, rng)
+    for hole in ("<q>", "<c>", "<p>"):
+        before, found, behind = frame.partition(hole)
+        if not found:
+            continue
+        if before.rstrip().endswith((":", ",")):
+            said = frames.lowered(said)
+        return f"{before}{said}{behind}"
+    return frame
+
+
+def is_plainly_asked(question: Question) -> bool:
+    """Whether training asks about this subject in plain questions only."""
+    return f"{question.family}/{question.subject}" in PLAINLY_ASKED
+
+
+def wordings() -> Mapping[tuple[str, str], Wording]:
+    """The wordings of every aspect."""
+    return subjects.WORDINGS
