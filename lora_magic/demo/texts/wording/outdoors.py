@@ -102,7 +102,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "weather/sunny": ("bright and sunny", "sunshiny"),
     "weather/rainy": ("wet", "drizzly", "showery"),
     "weather/windy": ("breezy", "blustery", "very windy"),
-    "weather/snowy": ("snow-covered", "white and snowy"),
+    "weather/snowy": ("very snowy",),
     "weather/foggy": ("misty", "hazy"),
     "weather/stormy": ("thundery", "very stormy"),
     "weather/cloudy": ("overcast", "grey", "gray"),

@@ -23,6 +23,9 @@ _SPOT = Wording(
         "[Suggest|Recommend] a [good |][spot|place] for [my|the|a] {name}.",
         "[Does anybody know|Any idea] where [my|the|a] {name} should go?",
         "I am not sure where to [put|plant] [my|the] {name}.",
+        "Sun or shade, where does [my|the|a] {name} belong?",
+        "My new {name} needs a [place|spot], which one [is best|do you suggest]?",
+        "Could you tell me where [my|the|a] {name} [should go|grows best], please?",
         "I need [help to find|to find] a [spot|place] for [my|the] {name}.",
         "Where in [the house or garden|our home] should the {name} be?",
         "What are the best growing conditions for [my|the|a] {name}?",
@@ -72,7 +75,7 @@ _SPOT = Wording(
 
 _WATER = Wording(
     questions=(
-        "How [often|frequently|regularly] [do|must|should] [I|we|you] water [my|the|a] {name}?",
+        "How [often|frequently|regularly] [do|must|should] [I|we] water [my|the|a] {name}?",
         "How [often|frequently] does [my|the|a] {name} [need|want|like] [water|a drink]?",
         "How [often|frequently] should [my|the|a] {name} be watered?",
         "How [much|often] should [I|we] water [our|this] {name}?",
@@ -82,6 +85,9 @@ _WATER = Wording(
         "How many times [a week|a month] should I water [my|the] {name}?",
         "[What is|What would be] [a good|the right] watering schedule for [my|the|a] {name}?",
         "How thirsty is [my|the|a] {name}?",
+        "Every day or every week, how often does [my|the|a] {name} need water?",
+        "My {name} is thirsty, how often does it need water?",
+        "Could you tell me how often to water [my|the|a] {name}, please?",
         "How long can [my|the|a] {name} go without water?",
         "What are the water needs of [my|the|a] {name}?",
         "[Tell me|Explain] how often to water [my|the|a] {name}.",
@@ -136,7 +142,7 @@ _WATER = Wording(
 _CARE = Wording(
     questions=(
         "How [should|can] [I|we] [care for|look after|take care of] [my|the|a] {name}?",
-        "How do [we|you] [care for|look after] [my|the|a] {name}?",
+        "How do [we|you] [care for|look after] [the|a] {name}?",
         "How can [I|we] [keep my {name} healthy|keep my {name} alive|help my {name} grow]?",
         "What [care|kind of care] does [my|the|a] {name} need?",
         "What does [my|the|a] {name} need [to grow|to be healthy|to stay alive]?",
@@ -151,6 +157,9 @@ _CARE = Wording(
         "I [want|would like] to learn [about caring|how to care] for [my|the|a] {name}.",
         "[Give|Tell] me some [facts|information] about [growing|keeping] [my|the|a] {name}.",
         "[Tell me about|Tell me something about|What do you know about] the {name}.",
+        "I am new to gardening, how do I keep a {name} [alive|healthy]?",
+        "If I want [my {name} to grow|a healthy {name}], what should I do?",
+        "Could you [advise me on|help me with] [my|the|a] {name}, please?",
         "Help, I [keep killing|am losing] my {name}!",
         "I have no idea how to [look after|care for|keep] [my|the] {name}.",
     ),
