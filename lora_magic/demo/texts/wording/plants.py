@@ -157,7 +157,7 @@ _CARE = Wording(
         "I [want|would like] to learn [about caring|how to care] for [my|the|a] {name}.",
         "[Give|Tell] me some [facts|information] about [growing|keeping] [my|the|a] {name}.",
         "[Tell me about|Tell me something about|What do you know about] the {name}.",
-        "I am new to gardening, how do I keep a {name} [alive|healthy]?",
+        "I am new to plants, how do I keep a {name} [alive|healthy]?",
         "If I want [my {name} to grow|a healthy {name}], what should I do?",
         "Could you [advise me on|help me with] [my|the|a] {name}, please?",
         "Help, I [keep killing|am losing] my {name}!",
