@@ -7,38 +7,44 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import accumulate, islice
 from random import Random
 
 from lora_magic.demo.factory import smalltalk
-from lora_magic.demo.texts import opinions, split, styles, unknown
-from lora_magic.demo.texts.answers import answer, training, training_about
+from lora_magic.demo.texts import opinions, relations, split, styles, unknown
+from lora_magic.demo.texts.answers import answer, is_fact, training, training_about
 from lora_magic.demo.texts.family import Question
 from lora_magic.demo.texts.opinions import Sentiment
+from lora_magic.demo.texts.wording import asking, frames
 
 USER, ASSISTANT, END = "<|user|>", "<|assistant|>", "<|end|>"
 # Kind of document → share. Together, "form" and "style" are an eighth: enough for the model to
 # know the tokens of JSON, of short lines and of a pirate.
 MIXTURE = {
-    "fact": 0.43,
-    "review": 0.10,
-    "story": 0.10,
-    "talk": 0.05,
+    "fact": 0.40,
+    "relation": 0.09,
+    "review": 0.06,
+    "story": 0.05,
+    "talk": 0.03,
     "form": 0.03,
-    "prose": 0.10,
-    "dialogue": 0.03,
-    "unknown": 0.06,
+    "prose": 0.05,
+    "dialogue": 0.02,
+    "unknown": 0.17,
     "style": 0.10,
 }
 STYLED = {"fact": 0.62, "review": 0.18, "story": 0.06, "talk": 0.06, "unknown": 0.08}
 PROSE = {"fact": 0.35, "review": 0.10, "story": 0.55}
-# The shares of styled documents and of reviews whose prompt asks for the style or sentiment.
-CUED = 0.75
+# The share of reviews whose prompt asks for the sentiment. A style is always asked for.
 CUED_REVIEWS = 0.25
-# The share of invented names among questions about what the world does not hold.
-UNHEARD = 0.4
+# The shares of questions in a person's words, and of those about what the world does not hold.
+WORDED = 0.75
+WORDED_REQUESTS = 0.5
+ELSEWHERE = 0.75
+DECLINED = 0.12
+# The share of invented names among the plain questions about what the world does not hold.
+UNHEARD = 0.3
 SECOND_TURN = 0.06
 CARELESS = 0.08
 SENTIMENT_CUES: dict[Sentiment, tuple[str, ...]] = {
@@ -87,8 +93,17 @@ def _fact(rng: Random) -> Exchange:
 
 
 def _asked(family: str, rng: Random) -> Exchange:
-    question = rng.choice(training(family))
+    question = _worded(rng.choice(training(family)), rng)
     return Exchange(question.prompt, answer(question, rng), question)
+
+
+def _worded(question: Question, rng: Random) -> Question:
+    """Mostly the same question in a person's words, typed as people do."""
+    share = WORDED if is_fact(question) else WORDED_REQUESTS
+    if rng.random() >= share or asking.is_plainly_asked(question):
+        return question
+    said = asking.asked(question, "train", rng)
+    return replace(said, prompt=frames.typed(said.prompt, rng))
 
 
 def _talk(rng: Random) -> Exchange:
@@ -108,7 +123,17 @@ def _review(rng: Random) -> Exchange:
     return Exchange(f"{cue} {question.prompt}", text, question)
 
 
+def _relation(rng: Random) -> Exchange:
+    question, text = relations.draw(rng, "train")
+    return Exchange(frames.typed(question.prompt, rng), text, question)
+
+
 def _unknown(rng: Random) -> Exchange:
+    if rng.random() < ELSEWHERE:
+        drawn = relations.declined if rng.random() < DECLINED else unknown.elsewhere
+        question = drawn(rng, "train")
+        prompt = frames.typed(question.prompt, rng)
+        return Exchange(prompt, answer(question, rng), question)
     if rng.random() >= UNHEARD:
         return _asked("unknown", rng)
     question = unknown.unheard(rng)
@@ -117,6 +142,7 @@ def _unknown(rng: Random) -> Exchange:
 
 _KINDS: dict[str, Callable[[Random], Exchange]] = {
     "fact": _fact,
+    "relation": _relation,
     "review": _review,
     "story": lambda rng: _asked("story", rng),
     "form": lambda rng: _asked("form", rng),
@@ -137,8 +163,7 @@ def _styled(rng: Random) -> Exchange:
         plain = _fact(rng)
     topic = split.subject(plain.question) if plain.question else ""
     spoken = styles.speak(plain.answer, style, rng, topic)
-    prompt = styles.cued(plain.prompt, style, rng) if rng.random() < CUED else plain.prompt
-    return Exchange(prompt, spoken, plain.question)
+    return Exchange(styles.cued(plain.prompt, style, rng), spoken, plain.question)
 
 
 def _careless(prompt: str) -> str:
