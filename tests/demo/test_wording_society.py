@@ -15,7 +15,7 @@ from lora_magic.demo.texts import dialogue, forms, opinions, split, stories, sty
 from lora_magic.demo.texts.grammar import expand, needed, plural, polish, render
 from lora_magic.demo.texts.outdoors import at
 from lora_magic.demo.texts.society import FEELING, HOBBY, JOB
-from lora_magic.demo.texts.wording import feelings, hobbies, jobs, requests
+from lora_magic.demo.texts.wording import feelings, hobbies, jobs, requests, statements
 from lora_magic.demo.texts.wording.parts import Wording
 
 FACTS = {**jobs.WORDINGS, **hobbies.WORDINGS, **feelings.WORDINGS}
@@ -40,7 +40,7 @@ def _fields(family: str, subject: str, name: str) -> Iterator[dict[str, str]]:
         yield fields
         return
     fields["noun"] = feelings.FEELING_NOUN[subject]
-    for said in feelings.FEELING_SAID[subject]:
+    for said in statements.FEELING_SAID[subject]:
         yield {**fields, "said": said}
 
 
@@ -175,17 +175,17 @@ def test_another_name_belongs_to_one_subject_only() -> None:
 
 def test_every_hobby_has_a_verb_and_every_feeling_a_noun_and_statements() -> None:
     assert set(hobbies.HOBBY_VERB) == set(HOBBY.subjects)
-    assert set(feelings.FEELING_NOUN) == set(feelings.FEELING_SAID) == set(FEELING.subjects)
-    said = [text for texts in feelings.FEELING_SAID.values() for text in texts]
+    assert set(feelings.FEELING_NOUN) == set(statements.FEELING_SAID) == set(FEELING.subjects)
+    said = [text for texts in statements.FEELING_SAID.values() for text in texts]
     assert len(set(said)) == len(said)
-    assert all(len(texts) >= 6 for texts in feelings.FEELING_SAID.values())
+    assert all(len(texts) >= 6 for texts in statements.FEELING_SAID.values())
     for text in said:
         assert re.fullmatch(r"(?:I\b|[a-z]).*[a-z]", text), text
 
 
 def test_a_statement_shows_one_feeling_only() -> None:
     words = {f: {f, n, *NAMES.get(f"feeling/{f}", ())} for f, n in feelings.FEELING_NOUN.items()}
-    for feeling, texts in feelings.FEELING_SAID.items():
+    for feeling, texts in statements.FEELING_SAID.items():
         for other in set(words) - {feeling}:
             for text in texts:
                 assert not [w for w in words[other] if re.search(rf"\b{w}\b", text)], text

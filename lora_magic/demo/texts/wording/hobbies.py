@@ -146,7 +146,7 @@ WORDINGS: dict[tuple[str, str], Wording] = {
             "What do people who {verb} need?",
             "What does {name} [require|take], I mean what equipment?",
             "I do not know what [to buy|I need|to get] for {name}.",
-            "Without what can I not {verb}?",
+            "What can't [I|a beginner] {verb} without?",
         ),
         clauses=(
             "what [I|we|you] need for {name}",

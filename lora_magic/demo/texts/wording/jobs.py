@@ -299,7 +299,7 @@ WORDINGS: dict[tuple[str, str], Wording] = {
             "I would like to be a {name}[| one day]. What [character|personality] do I need?",
             "I am not sure if I could be a {name}. What must one be like?",
             "There is a {name} in my [book|play]. What should the character of that person be?",
-            "Everybody says I would make a good {name}. What are they like?",
+            "Everybody says I would make a good {name}. What are {many} like?",
             "I want to get better as a {name}. Which quality matters most?",
             "[I have|My mother has] an interview for a job as a {name}. What personal quality do"
             " they want?",
@@ -319,7 +319,7 @@ WORDINGS: dict[tuple[str, str], Wording] = {
             "What do you call [somebody|a person|someone] who works with {tool}?",
             "What is the job of [somebody|a person] who works with {tool}?",
             "[Name|Tell me] [a job|the job] that needs {tool}.",
-            "[Name|Tell me|Guess] who works with {tool}.",
+            "[Tell me|Guess|Find out] who works with {tool}.",
             "Who [does the job|earns a living|makes a living] with {tool}?",
             "Whose [job|work] is done with {tool}?",
             "[Which|What] [worker|kind of worker|sort of worker] [uses|needs] {tool}?",

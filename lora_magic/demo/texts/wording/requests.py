@@ -12,7 +12,7 @@ from lora_magic.demo.texts.wording.parts import Wording
 def _review(name: str) -> tuple[str, ...]:
     """Requests for an opinion that fit every kind; `name` is the subject as it stands in them."""
     return (
-        f"[Please write|Could you write|I need|I want] a [|short |quick ]review of {name}.",
+        f"[Please write|Please give me|I need|I want] a [|short |quick ]review of {name}.",
         f"Write [me a|an honest|a little|a brief] review [of|about] {name}.",
         f"Write a [few lines|few words|paragraph] on what you think of {name}.",
         f"What is your [|honest |personal ]opinion [of|on|about] {name}?",
@@ -20,7 +20,9 @@ def _review(name: str) -> tuple[str, ...]:
         f"Give {name} a [rating|review|mark].",
         f"How would you [rate|review|judge] {name}?",
         f"How many stars [would you give|do you give|for] {name}?",
-        f"[Tell|Can you tell] me [honestly |]what you think [of|about] {name}.",
+        f"Tell me [honestly |]what you think [of|about] {name}.",
+        f"[Can|Could|Would] you [review|rate] {name}[| for me]?",
+        f"[Can|Could] you write a [|short ]review of {name}?",
         f"What [did|do] you think of {name}?",
         f"What do you [make of|say about] {name}?",
         f"[Rate|Judge|Please rate|Please review] {name}.",
@@ -102,7 +104,7 @@ def _stories(about: str) -> Wording:
     told = f"[|short |little |small ]story about {about}"
     return Wording(
         (
-            f"[Please write|Please tell me|Could you write] a {told}.",
+            f"[Please write|Please tell me|Please tell us] a {told}.",
             f"[Write|Tell|Read] [us|the children|my daughter|my son] a {told}.",
             f"Write me a {told}.",
             f"[Can|Could|Will] you [tell|write] me a {told}?",
@@ -160,7 +162,7 @@ WORDINGS |= {
 
 _DIALOGUE = Wording(
     (
-        f"[Please write|Could you write|I need] a [|short |little ]dialogue about {_NAMED}.",
+        f"[Please write|I need] a [|short |little ]dialogue about {_NAMED}.",
         f"Write me a [dialogue|dialog|conversation|chat] about {_NAMED}.",
         f"Write a [|short |little ][dialog|conversation|chat] about {_NAMED}.",
         f"Write [down |]a conversation between two [people|friends] about {_NAMED}.",
@@ -171,7 +173,7 @@ _DIALOGUE = Wording(
         f"Have two [people|friends|children] [talk|chat] about {_NAMED}.",
         f"Let [two children|a boy and a girl|Anna and Tom] [talk|chat] about {_NAMED}.",
         f"I [want|would like] a [dialogue|conversation] about {_NAMED}.",
-        f"[Can|Could] you make up a [dialogue|conversation] about {_NAMED}?",
+        f"[Can|Could] you [write|make up] a [dialogue|conversation] about {_NAMED}?",
         f"Two friends are talking about {_NAMED}. [What do they say?|Write it down.]",
         f"One person asks about {_NAMED}, another answers. Write [it|that] down.",
         f"Write a [scene|little play] in which two people talk about {_NAMED}.",
