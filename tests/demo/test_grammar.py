@@ -54,7 +54,14 @@ def test_sentences_and_quotations_begin_with_a_capital() -> None:
 
 @pytest.mark.parametrize(
     ("one", "many"),
-    [("fox", "foxes"), ("mouse", "mice"), ("butterfly", "butterflies"), ("monkey", "monkeys")],
+    [
+        ("fox", "foxes"),
+        ("mouse", "mice"),
+        ("butterfly", "butterflies"),
+        ("monkey", "monkeys"),
+        ("postman", "postmen"),
+        ("policewoman", "policewomen"),
+    ],
 )
 def test_plurals_are_english(one: str, many: str) -> None:
     assert plural(one) == many

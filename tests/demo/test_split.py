@@ -31,11 +31,13 @@ def _asked(text: str) -> Iterator[str]:
 
 
 def _bare(words: str, cues: Sequence[str]) -> Iterator[str]:
-    """A prompt's words, and what is left behind one cue, two cues and so on ("Be grumpy.")."""
+    """A prompt's words, and what is left without one cue, two cues and so on ("Be grumpy.")."""
     yield words
     for cue in cues:
         if words.startswith(f"{cue} "):
             yield from _bare(words.removeprefix(f"{cue} "), cues)
+        if words.endswith(f" {cue}"):
+            yield from _bare(words.removesuffix(f" {cue}"), cues)
 
 
 def _documents(questions: Sequence[Question]) -> Iterator[str]:
@@ -50,7 +52,8 @@ def test_nothing_held_out_is_in_any_shard_that_the_weights_were_trained_on(part:
     held_out = (split.of("validation"), split.of("test"))
     held = {split.plain(q.prompt) for questions in held_out for q in questions}
     kept = {text for questions in held_out for text in _documents(questions)}
-    asked_for = (*styles.CUES.values(), *corpus.SENTIMENT_CUES.values())
+    styled = (*styles.CUES.values(), *styles.TAILS.values())
+    asked_for = (*styled, *corpus.SENTIMENT_CUES.values())
     cues = [split.plain(cue) for group in asked_for for cue in group]
     plan = Plan()
     for shard in range(part, plan.steps // plan.shard_steps, PARTS):
@@ -66,6 +69,7 @@ def test_a_held_out_prompt_would_be_found_wherever_it_stands() -> None:
     for text in (
         corpus.chat(prompt),
         corpus.chat(f"{cue} Be negative. {prompt}"),
+        corpus.chat(f"Be negative. {prompt} {cue}"),
         corpus.chat("Hello.") + f"Anna: {prompt}\nTom: Yes.",
         corpus.chat("Hello.") + "Hi." + corpus.END + corpus.chat(prompt.lower().rstrip(".?")),
     ):

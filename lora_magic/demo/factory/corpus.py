@@ -48,9 +48,30 @@ UNHEARD = 0.3
 SECOND_TURN = 0.06
 CARELESS = 0.08
 SENTIMENT_CUES: dict[Sentiment, tuple[str, ...]] = {
-    "positive": ("Be positive.", "Praise it.", "You are happy with it."),
-    "negative": ("Be negative.", "Complain about it.", "You are unhappy with it."),
-    "mixed": ("Be fair.", "Say what is good and what is bad."),
+    "positive": (
+        *("Be positive.", "Praise it.", "You are happy with it.", "You love it."),
+        *("Say only good things.", "Recommend it.", "Be full of praise.", "Sound pleased."),
+        *("Write it as a happy customer.", "Make it a good review.", "Give it five stars."),
+        *("You would buy it again.", "You think it is wonderful.", "Please be positive."),
+    ),
+    "negative": (
+        *("Be negative.", "Complain about it.", "You are unhappy with it.", "You hate it."),
+        *("Say only bad things.", "Do not recommend it.", "Be full of complaints."),
+        *("Write it as an unhappy customer.", "Make it a bad review.", "Give it one star."),
+        *("You want your money back.", "You think it is awful.", "Please be negative."),
+    ),
+    "mixed": (
+        *("Be fair.", "Say what is good and what is bad.", "Be balanced.", "See both sides."),
+        *("Say what you like and what you dislike.", "Give it three stars.", "Please be fair."),
+        *("Name the good and the bad.", "You find it neither good nor bad.", "Be honest and fair."),
+        *("Make it a mixed review.", "You have mixed feelings about it."),
+    ),
+}
+# Two cues for each sentiment that no training text contains.
+HELD_OUT_SENTIMENT_CUES: dict[Sentiment, tuple[str, str]] = {
+    "positive": ("Write a positive one.", "You are very happy with it."),
+    "negative": ("Write a negative one.", "You are very unhappy with it."),
+    "mixed": ("Write a fair one.", "Say the good and the bad."),
 }
 
 
@@ -120,7 +141,7 @@ def _review(rng: Random) -> Exchange:
     if rng.random() < 0.5:
         question = rng.choice(_plainly_asked(question.subject))
     cue = rng.choice(SENTIMENT_CUES[sentiment])
-    return Exchange(f"{cue} {question.prompt}", text, question)
+    return Exchange(styles.placed(question.prompt, cue, rng), text, question)
 
 
 def _relation(rng: Random) -> Exchange:

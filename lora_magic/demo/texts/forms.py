@@ -93,7 +93,7 @@ SUBJECTS = _subjects()
 def questions() -> tuple[Question, ...]:
     """Every prompt that asks for a form, in a fixed order."""
     return tuple(
-        Question("form", form, name, text, _asked(text, name))
+        Question("form", form, name, text, asked(text, name))
         for form, templates in PROMPTS.items()
         for name in SUBJECTS
         for template in templates
@@ -101,7 +101,8 @@ def questions() -> tuple[Question, ...]:
     )
 
 
-def _asked(text: str, name: str) -> str:
+def asked(text: str, name: str) -> str:
+    """A prompt about `name`; a dish takes "the" where the text has "a"."""
     if SUBJECTS[name]["kind"] == "dish":
         # "A pancakes" is no English; "the pancakes" is.
         text = re.sub(r"\b([Aa]) (?=\{name)", lambda m: "The " if m[1] == "A" else "the ", text)

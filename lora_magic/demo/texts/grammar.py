@@ -26,7 +26,6 @@ _PLURALS = {
     "reindeer": "reindeer",
     "deer": "deer",
     "wolf": "wolves",
-    "postman": "postmen",
 }
 _START = re.compile(
     r"(^|[.!?] |[.!?]\" (?!(?:he|she) (?:asked|said))|\n|(?:^|(?<=[\s:]))\")([a-z])"
@@ -78,6 +77,8 @@ def plural(noun: str) -> str:
     """The plural of a noun of the demo world: "fox" → "foxes", "lady" → "ladies"."""
     if noun in _PLURALS:
         return _PLURALS[noun]
+    if noun.endswith("man"):
+        return noun[:-3] + "men"
     if noun.endswith("y") and noun[-2] not in "aeiou":
         return noun[:-1] + "ies"
     return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")

@@ -17,14 +17,84 @@ SHORT = 18
 VOICES = ("cheerful", "grumpy", "pirate", "formal")
 FORMS = ("json", "short")
 STYLES = (*VOICES, *FORMS)
+# Sentences that ask for a style, before a prompt or after it.
 CUES: dict[str, tuple[str, ...]] = {
-    "cheerful": ("Be cheerful.", "Answer in a cheerful way.", "You are very happy."),
-    "grumpy": ("Be grumpy.", "Answer in a grumpy way.", "You are in a bad mood."),
-    "pirate": ("Answer like a pirate.", "You are a pirate.", "Talk like a pirate."),
-    "formal": ("Be formal.", "Answer in a formal way.", "You are a customer service."),
-    "json": ("Answer in JSON.", "Answer as JSON.", "Use JSON."),
-    "short": ("Use short lines.", "Answer in short lines.", "Answer line by line."),
+    "cheerful": (
+        *("Be cheerful.", "Answer in a cheerful way.", "You are very happy."),
+        *("Answer cheerfully.", "Please be cheerful.", "Sound cheerful.", "Answer with joy."),
+        *("Use a cheerful tone.", "Reply in a happy voice.", "Be full of joy."),
+        *("Answer like a very happy person.", "You love this question.", "Be happy and cheerful."),
+    ),
+    "grumpy": (
+        *("Be grumpy.", "Answer in a grumpy way.", "You are in a bad mood."),
+        *("Answer grumpily.", "Please be grumpy.", "Sound grumpy.", "Grumble a little."),
+        *("Use a grumpy tone.", "Reply in a grumpy voice.", "You are tired of questions."),
+        *("Answer like a grumpy old man.", "Be bad-tempered.", "You are grumpy today."),
+    ),
+    "pirate": (
+        *("Answer like a pirate.", "You are a pirate.", "Talk like a pirate."),
+        *("Answer as a pirate would.", "Speak like a pirate.", "Be a pirate.", "Use pirate speak."),
+        *("Say it like a pirate.", "Pretend to be a pirate.", "Use pirate language."),
+        *("Reply as a pirate.", "Answer in the voice of a pirate.", "Sound like a pirate."),
+    ),
+    "formal": (
+        *("Be formal.", "Answer in a formal way.", "You are a customer service."),
+        *("Answer formally.", "Please be formal.", "Keep it formal.", "Use formal language."),
+        *("Reply in a formal tone.", "Answer like a customer service.", "Write a formal reply."),
+        *("Answer with a formal letter.", "Reply as in a business letter.", "Be very formal."),
+    ),
+    "json": (
+        *("Answer in JSON.", "Answer as JSON.", "Use JSON."),
+        *("Reply in JSON.", "Return valid JSON.", "Please answer with JSON.", "Output JSON."),
+        *("Give the answer as JSON.", "Format the answer as JSON.", "Put the answer in JSON."),
+        *("The answer must be valid JSON.", "I need the answer as JSON.", "Return JSON only."),
+    ),
+    "short": (
+        *("Use short lines.", "Answer in short lines.", "Answer line by line."),
+        *("Keep the lines short.", "Write in short lines.", "One short line at a time, please."),
+        *("Only short lines, please.", "Give me short lines.", "Reply in short lines."),
+        *("Break the answer into short lines.", "Split the answer into short lines."),
+        *("Put each thought on its own line.", "Use a new line for each thought."),
+    ),
 }
+# Words that ask for a style at the end of a prompt: "What is it, like a pirate?"
+TAILS: dict[str, tuple[str, ...]] = {
+    "cheerful": (
+        *("cheerfully", "in a cheerful way", "in a cheerful voice"),
+        *("full of joy", "in a happy tone", "as cheerfully as you can"),
+    ),
+    "grumpy": (
+        *("grumpily", "in a grumpy way", "in a grumpy voice"),
+        *("in a bad mood", "like a grumpy old man", "as grumpily as you can"),
+    ),
+    "pirate": (
+        *("like a pirate", "in pirate speak", "in the voice of a pirate"),
+        *("as a pirate", "in pirate language", "the way a pirate talks"),
+    ),
+    "formal": (
+        *("formally", "in a formal way", "in formal language"),
+        *("in a formal letter", "as a customer service would", "as in a business letter"),
+    ),
+    "json": (
+        *("in JSON", "as valid JSON", "in JSON format"),
+        *("formatted as JSON", "as JSON only", "with the answer in JSON"),
+    ),
+    "short": (
+        *("in short lines", "line by line", "one short line at a time"),
+        *("in very short lines", "split into short lines", "with a new line for each thought"),
+    ),
+}
+# A sentence and an ending for each style that no training text contains.
+HELD_OUT_CUES: dict[str, tuple[str, str]] = {
+    "cheerful": ("Make it sound happy and cheerful.", "in a really cheerful tone"),
+    "grumpy": ("Make it sound grumpy.", "like somebody in a bad mood"),
+    "pirate": ("Say it the way a pirate would.", "as a pirate would say it"),
+    "formal": ("Make it sound formal.", "in the language of a formal letter"),
+    "json": ("Write your reply as JSON.", "as a JSON answer"),
+    "short": ("Write the answer as short lines.", "in a few short lines"),
+}
+# The shares of cues that stand before a prompt, and after it as a sentence; the rest are tails.
+AHEAD, BEHIND = 0.5, 0.25
 OPENERS: dict[str, tuple[str, ...]] = {
     "cheerful": (
         "Oh, what a lovely question!",
@@ -179,8 +249,40 @@ _JOINING = re.compile(
 
 
 def cued(prompt: str, style: str, rng: Random) -> str:
-    """The prompt, preceded by words that ask for a style."""
-    return f"{rng.choice(CUES[style])} {prompt}"
+    """The prompt with words that ask for a style, before or after it; none of `HELD_OUT_CUES`."""
+    if rng.random() < AHEAD + BEHIND:
+        return placed(prompt, rng.choice(CUES[style]), rng)
+    return tailed(prompt, rng.choice(TAILS[style]))
+
+
+def placed(prompt: str, cue: str, rng: Random) -> str:
+    """The prompt with the sentence `cue` before or after it."""
+    return ahead(prompt, cue) if rng.random() < AHEAD / (AHEAD + BEHIND) else behind(prompt, cue)
+
+
+def ahead(prompt: str, cue: str) -> str:
+    """The sentence `cue`, then the prompt."""
+    return f"{cue} {prompt}"
+
+
+def behind(prompt: str, cue: str) -> str:
+    """The prompt, ended by a full stop if it has no mark, then the sentence `cue`."""
+    return f"{prompt if prompt.endswith(_MARKS) else prompt + '.'} {cue}"
+
+
+def tailed(prompt: str, tail: str) -> str:
+    """The prompt with `tail` before its last mark: "Where is it, in pirate speak?"."""
+    asked = prompt.rstrip(".?!")
+    return f"{asked}, {tail}{prompt[len(asked) :]}"
+
+
+def held_out(prompt: str, style: str) -> tuple[str, str, str]:
+    """The prompt with a cue that no training text contains: before it, after it, as its end."""
+    cue, tail = HELD_OUT_CUES[style]
+    return ahead(prompt, cue), behind(prompt, cue), tailed(prompt, tail)
+
+
+_MARKS = (".", "?", "!")
 
 
 def _cheerful(text: str) -> str:
