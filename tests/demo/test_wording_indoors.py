@@ -12,10 +12,11 @@ import pytest
 
 from lora_magic.demo.texts import opinions, split, unknown
 from lora_magic.demo.texts.family import Family
-from lora_magic.demo.texts.grammar import expand, needed, plural, polish, render
+from lora_magic.demo.texts.grammar import expand, needed, polish, render
 from lora_magic.demo.texts.indoors import DISH, FAULT, PRODUCT, THING
 from lora_magic.demo.texts.wording.faults import PROBLEMS, STATES
 from lora_magic.demo.texts.wording.indoors import NAMES, WORDINGS
+from lora_magic.demo.texts.wording.indoors import fields as worded
 from lora_magic.demo.texts.wording.parts import Wording
 from lora_magic.demo.world import DISHES, FAULTS
 
@@ -25,7 +26,7 @@ KEYS = [(family.name, aspect.name) for family in FAMILIES.values() for aspect in
 FEWEST = {"questions": 14, "clauses": 8, "phrases": 6, "notes": 6, "contexts": 8}
 #: What each family's questions may say of their subject; dishes agree, products and things do not.
 KNOWN = {
-    "dish": {"name", "is", "does", "it", "them", "taste_verb"},
+    "dish": {"name", "is", "does", "it", "them", "taste_verb", "a", "cook", "eat"},
     "fault": {"name", "problem", "state"},
     "product": {"name", "many"},
     "thing": {"name", "many"},
@@ -47,10 +48,9 @@ def shapes(wording: Wording) -> Iterator[tuple[str, str]]:
 def fields(kind: str, subject: str) -> dict[str, str]:
     """The fields that a wording of a family may use."""
     family: Family = FAMILIES[kind]
-    given = dict(family.fields(subject, Random(0)))
-    given["many"] = plural(given["name"])
-    if kind == "fault":
-        given["state"] = render(STATES[subject][0], given, Random(0))
+    rng = Random(0)
+    given = family.fields(subject, rng)
+    given |= worded(kind, subject, given["name"], rng)
     return {name: given[name] for name in KNOWN[kind]}
 
 
@@ -118,7 +118,7 @@ def test_no_prompt_asks_for_a_review() -> None:
 #: What may stand before a dish that is no subject: "the way to make pancakes is".
 _OBJECT = r"(?<!make )(?<!for )(?<!of )(?<!prepare )"
 _FIXED = re.compile(
-    rf"{_OBJECT}\{{name\}} (?:is|are|was|were|does|do|has|have|tastes)\b"
+    rf"{_OBJECT}\{{name\}} (?:is|are|was|were|does|do|has|tastes)\b"
     r"|\b(?:is|are|was|were|does|do) (?:good |the |your )?\{name\}"
     r"|(?<!\{)\b(?:it|they|them)\b"
 )
@@ -145,6 +145,7 @@ def test_other_names_are_unambiguous() -> None:
         for name in names:
             assert name not in taken, name
             assert name not in seen, name
+            assert not re.match(r"[AEFHILMNORSX][A-Z]", name), "an article that is not corrected"
             seen.add(name)
 
 

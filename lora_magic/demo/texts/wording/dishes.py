@@ -1,19 +1,22 @@
 """How people ask for recipes, ingredients, the taste of dishes and when to serve them.
 
-`{is}`, `{does}`, `{it}`, `{them}` and `{taste_verb}` agree with the dish; knows no answer.
+`{is}`, `{does}`, `{it}`, `{them}` and `{taste_verb}` agree with the dish, and so do `{a}`, `{cook}`
+and `{eat}` of `fields`. Knows no answer.
 """
 
 from __future__ import annotations
 
 from lora_magic.demo.texts.wording.parts import Wording
+from lora_magic.demo.world import Dish
 
 _RECIPE = Wording(
     questions=(
-        "How [do|can|should|would] [I|you|we] [make|prepare|cook] {name}?",
+        "How [do|can|should|would] [I|you|we] [make|prepare|{cook}] {name}?",
+        "How [do|can|should] [I|you|we] [make|{cook}] {a} {name}?",
         "How [do|can] I make [good|really good|great|simple|my own] {name}?",
         "How [do|would] you [make|prepare] {name} [at home|from scratch|yourself]?",
-        "How does one [make|prepare|cook] {name}?",
-        "How {is} {name} [made|prepared|cooked]?",
+        "How does [one|a good cook|somebody] [make|prepare|{cook}] {name}?",
+        "How {is} {name} [made|prepared]?",
         "How [do|would] [cooks|people|chefs] [make|prepare] {name}?",
         "What is the [best|easiest|right|usual|simplest] way to [make|prepare] {name}?",
         "What is [a|the|an easy|the best|your] recipe for {name}?",
@@ -23,18 +26,19 @@ _RECIPE = Wording(
         "[Can|Could|Would] you [teach me|show me|tell me] how to make {name}?",
         "[Can|Could] you [give|send] me [a|the|your] recipe for {name}?",
         "[Do you have|Have you got|Is there] [a|an easy|a good] recipe for {name}?",
-        "[Show|Teach] me [how to|how I can] [make|cook|prepare] {name}.",
+        "[Show|Teach] me [how to|how I can] [make|{cook}|prepare] {name}.",
         "[Please give|Give|Send] me [a simple|a good|an easy|your best] recipe for {name}.",
-        "[I want|I'd like|I would love|We want] to [make|cook] {name}. [How?|How does it work?]",
+        "[I want|I'd like|I would love|We want] to {cook} {a} {name}. [How?|How does it work?]",
         "[I'd like|I want|I need|I'm looking for] [a|the|an easy] recipe for {name}[.|, please.]",
         "Explain [how to|how I] [make|prepare] {name}[.| to me.]",
         "[Walk|Talk] me through making {name}.",
-        "Help me [make|cook|prepare] {name}.",
+        "Help me [make|{cook}|prepare] {a} {name}.",
     ),
     clauses=(
-        "how [to|I can|I could|you] [make|prepare|cook] {name}",
+        "how [to|I can|I could|you] [make|prepare|{cook}] {name}",
+        "how [to|I can|people] [make|{cook}] {a} {name}",
         "how [people|cooks|one can] [make|prepare] {name}",
-        "how {name} {is} [made|prepared|cooked]",
+        "how {name} {is} [made|prepared]",
         "how to make {name} [at home|from scratch|for friends|for four people]",
         "how to make [good|really good|my own] {name}",
         "what the [best|easiest|right] way to make {name} is",
@@ -46,8 +50,9 @@ _RECIPE = Wording(
     phrases=(
         "[a|the|your] recipe for {name}",
         "[a good|a simple|an easy|a quick|your best] recipe for {name}",
-        "[the|the best|the easiest|a good] way to [make|prepare|cook] {name}",
+        "[the|the best|the easiest|a good] way to [make|prepare|{cook}] {name}",
         "[the|a simple] method for [making|preparing] {name}",
+        "[a|the|an easy] recipe for {a} {name}",
         "the right way of making {name}",
         "a [beginner's|family|homemade|basic] recipe for {name}",
         "the preparation of {name}",
@@ -55,8 +60,8 @@ _RECIPE = Wording(
     notes=(
         "[|easy |simple |quick ]{name} recipe",
         "recipe [for |]{name}",
-        "how to [make|cook|prepare] {name}",
-        "[making|cooking|preparing] {name}",
+        "how to [make|{cook}|prepare] {name}",
+        "[making|preparing] {name}",
         "how {name} {is} made",
         "{name} how to make",
         "{name} [from scratch|at home|homemade] recipe",
@@ -66,7 +71,7 @@ _RECIPE = Wording(
         "[I want|I'd like|We want] to make {name} [tonight|tomorrow|today]. "
         "[How do I do it?|Can you help me?|How does it work?]",
         "My [kids|friends|parents|children] [want|love|like] {name}. How [do|can] I make {them}?",
-        "I have never [made|cooked] {name} before. [How do I make {them}?|How does it work?]",
+        "I have never made {name} before. [How do I make {them}?|How does it work?]",
         "I have everything for {name} [here|at home|in the kitchen]. "
         "[What do I do now?|How do I start?|How do I make {them}?]",
         "I had {name} at a friend's house. How [do|can] I make {them} [myself|at home]?",
@@ -87,7 +92,7 @@ _NEEDS = Wording(
         "Which ingredients [do|will] [I|you|we] need [for|to make] {name}?",
         "[What|Which] ingredients [are in|go into|belong in] {name}?",
         "What are the ingredients [of|for|in] {name}?",
-        "What [goes|belongs] [in|into] {name}?",
+        "What [goes in|goes into|belongs in] {name}?",
         "What [is|all is] in {name}?",
         "What {is} {name} made [of|from|with]?",
         "What [should|must|do] I [buy|get|put on my shopping list] [for|to make] {name}?",
@@ -98,8 +103,9 @@ _NEEDS = Wording(
         "What do [people|cooks|you] use [for|to make] {name}?",
         "[List|Name|Give me|Tell me] the ingredients [of|for] {name}.",
         "[I want|I'd like] to make {name}. [What do I need?|What should I buy?]",
-        "[Give|Write] me a shopping list for {name}.",
+        "[Give|Tell] me the [full |complete |]list of ingredients for {name}.",
         "Which [things|foods|groceries] do I need [for|to make] {name}?",
+        "What [must I have|is needed] to [make|{cook}] {a} {name}?",
         "[Can|Could] you [list|name|give me] the ingredients for {name}?",
     ),
     clauses=(
@@ -109,6 +115,7 @@ _NEEDS = Wording(
         "what [is|goes|belongs|you put] in {name}",
         "what {name} {is} made [of|from|with]",
         "what the ingredients [of|for] {name} are",
+        "what [I need|you need|is needed] to {cook} {a} {name}",
         "what to [buy|get|put on my list|shop for] if I want to make {name}",
         "what [I should|to|people|you] put into {name}",
         "what must be in the kitchen [for|to make] {name}",
@@ -117,7 +124,7 @@ _NEEDS = Wording(
         "[the|a] list of ingredients for {name}",
         "[the|a] shopping list for {name}",
         "the ingredient list [of|for] {name}",
-        "everything that [goes|belongs] [into|in] {name}",
+        "everything that [goes into|belongs in|is in] {name}",
         "everything [I need|you need|one needs] [for|to make] {name}",
         "a list of what [is in|goes into|I need for] {name}",
         "the list of things to buy for {name}",
@@ -125,11 +132,11 @@ _NEEDS = Wording(
     notes=(
         "{name} ingredients",
         "ingredients [for|of|in|to make] {name}",
-        "[shopping list|grocery list|ingredient list] [for |]{name}",
+        "[grocery list|ingredient list] [for |]{name}",
         "what [is|goes] in {name}",
         "what [do i need|to buy|you need] for {name}",
         "{name} what do i need",
-        "{name} [shopping list|grocery list|what to buy]",
+        "{name} [grocery list|what to buy|list of ingredients]",
     ),
     contexts=(
         "[I want|I'd like|We want] to make {name} [tonight|tomorrow|today]. "
@@ -168,7 +175,7 @@ _TASTE = Wording(
         "What is [so |]special about {name}?",
         "What do people [like|love|enjoy] about {name}?",
         "[Tell me how|Describe how] [|good ]{name} {taste_verb}.",
-        "What is it like to [try|taste|have] {name}?",
+        "What is it like to [try|taste|{eat}] {name}?",
         "How {is} {name}[| on the tongue]?",
     ),
     clauses=(
@@ -220,9 +227,9 @@ _TASTE = Wording(
 _OCCASION = Wording(
     questions=(
         "When [should|can|would|do] [I|we|you] [make|serve|have] {name}?",
-        "When [should|would] [I|one] [prepare|eat|offer] {name}?",
+        "When [should|would|can] [I|we|one|people] [{eat}|offer] {name}?",
         "When {is} {name} [a good idea|a good choice|best|just right|the right choice]?",
-        "When do people [have|make|serve|enjoy] {name}?",
+        "When do people [have|make|serve|enjoy|{eat}] {name}?",
         "When is [a good|the best|the right|the perfect] [time|moment] for {name}?",
         "What is [a good|the best|the right|the perfect] [time|moment|occasion] for {name}?",
         "What is [a good|the best|the right] [time|occasion] to [make|serve|have] {name}?",
@@ -238,7 +245,7 @@ _OCCASION = Wording(
         "When {is} {name} usually [served|made|on the table]?",
     ),
     clauses=(
-        "when [to|I should|I can|people|you] [make|serve|have] {name}",
+        "when [to|I should|I can|people|you] [make|serve|{eat}] {name}",
         "when {name} {is} [a good idea|a good choice|best|just right]",
         "when [a good|the best|the right] time for {name} is",
         "[what|which] occasion {name} {is} [good|right|perfect|best] for",
@@ -257,7 +264,7 @@ _OCCASION = Wording(
         "a [chance|good chance] to [serve|make] {name}",
     ),
     notes=(
-        "when to [serve|make|have|eat] {name}",
+        "when to [serve|make|have|{eat}] {name}",
         "{name} [occasion|best time|good time|when]",
         "[occasion|best time|good time|right moment] for {name}",
         "{name} [for what occasion|for which occasion|good for what]",
@@ -275,7 +282,7 @@ _OCCASION = Wording(
         "[When should I serve {them}?|What {is} {it} perfect for?]",
         "I know how to make {name}. [But when?|But when should I serve {them}?|But when {is} {it} "
         "a good idea?]",
-        "My friend [offers|suggests|likes] {name} all the time. When {is} {it} a good idea?",
+        "My friend [offers|suggests|makes] {name} all the time. When {is} {it} a good idea?",
         "We can't decide when to have {name}. [What is the best time?|Any idea?]",
     ),
 )
@@ -287,12 +294,37 @@ WORDINGS = {
     ("dish", "occasion"): _OCCASION,
 }
 
+# Way of making it → the verb for it.
+_COOK = {"soup": "cook", "bake": "bake", "fry": "cook", "mix": "make", "drink": "make"}
+# What one cannot count, and so has no "a".
+_UNCOUNTED = frozenset(
+    (
+        "corn bread",
+        "fried rice",
+        "mushroom pasta",
+        "hummus",
+        "lemonade",
+        "hot chocolate",
+        "mint tea",
+    )
+)
+
+
+def fields(dish: Dish) -> dict[str, str]:
+    """`{a}`: "a" if the dish is counted, `{cook}` and `{eat}`: "bake" and "eat", or "drink"."""
+    return {
+        "a": "" if dish.plural or dish.name in _UNCOUNTED else "a",
+        "cook": _COOK[dish.method],
+        "eat": "drink" if dish.method == "drink" else "eat",
+    }
+
+
 # Dish → other names for it, of the same number.
 NAMES: dict[str, tuple[str, ...]] = {
     "dish/tomato soup": ("soup with tomatoes", "homemade tomato soup", "creamy tomato soup"),
     "dish/vegetable soup": ("veggie soup", "veg soup", "soup with vegetables"),
     "dish/pumpkin soup": ("soup with pumpkin", "squash soup"),
-    "dish/chicken stew": ("chicken casserole", "stewed chicken", "stew with chicken"),
+    "dish/chicken stew": ("chicken casserole", "stew with chicken"),
     "dish/lentil stew": ("lentil casserole", "stew with lentils", "lentil hotpot"),
     "dish/bean chili": ("bean chilli", "chili", "chilli", "chili with beans", "veggie chili"),
     "dish/apple pie": ("homemade apple pie", "pie with apples", "apple tart"),

@@ -52,7 +52,7 @@ _REMEDY = Wording(
         "what to try [if|when] [a|my|our] {name} {problem}",
         "what [to do|I should do|I can do] [if|when] {state}",
         "what helps [if|when] {state}",
-        "what you would do if your {name} {problem}",
+        "what you would do if [this|the] {name} {problem}",
         "how to get rid of the problem [if|when] my {name} {problem}",
     ),
     phrases=(

@@ -6,9 +6,12 @@ answer.
 
 from __future__ import annotations
 
+from random import Random
+
+from lora_magic.demo.texts.grammar import plural, render
 from lora_magic.demo.texts.wording import dishes, faults, products
 from lora_magic.demo.texts.wording.parts import Wording
-from lora_magic.demo.world import FAULTS
+from lora_magic.demo.world import DISHES, FAULTS
 
 _USE = Wording(
     questions=(
@@ -19,7 +22,7 @@ _USE = Wording(
         "What do people do with [a|their] {name}?",
         "What do people [use|need|have] {many} for?",
         "What is the [point|purpose|use|job|function] of [a|the] {name}?",
-        "Why [do|would|should] [I|people|we] [need|want|have|own] a {name}?",
+        "Why [do|would] [I|people|we] [need|want|keep] a {name}?",
         "Why do people [need|have|own|keep] {many}?",
         "How [do|can] [people|I|you] use a {name}?",
         "How [does|can] a {name} help [me|people|us]?",
@@ -63,7 +66,7 @@ _USE = Wording(
         "uses for {name}",
     ),
     contexts=(
-        "I found a {name} in [my|an old|the] [attic|drawer|house]. "
+        "I found a {name} in [my|an old|the] [attic|shed|house]. "
         "[What is it for?|What can I do with it?|What do I use it for?]",
         "My [grandfather|aunt|neighbor] [gave|left] me a {name}. "
         "[What can I do with it?|What is it good for?|What for?]",
@@ -200,3 +203,20 @@ NAMES: dict[str, tuple[str, ...]] = {
     **{f"fault/{fault.name}": products.NAMES[f"product/{fault.product}"] for fault in FAULTS},
     **_THINGS,
 }
+
+_DISHES = {dish.name: dish for dish in DISHES}
+_FAULTS = {fault.name: fault for fault in FAULTS}
+
+
+def fields(family: str, subject: str, name: str, rng: Random) -> dict[str, str]:
+    """What a wording says of a subject besides the fields of its family; `name` is its name here.
+
+    For a fault it draws `{problem}` and `{state}`.
+    """
+    if family == "dish":
+        return {"name": name, **dishes.fields(_DISHES[subject])}
+    if family == "fault":
+        problem = rng.choice((_FAULTS[subject].problem, *faults.PROBLEMS[subject]))
+        state = render(rng.choice(faults.STATES[subject]), {"name": name}, rng)
+        return {"name": name, "problem": problem, "state": state}
+    return {"name": name, "many": plural(name)}

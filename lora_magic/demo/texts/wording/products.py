@@ -16,7 +16,7 @@ _USE = Wording(
         "What [can|does] a {name} do[| for me| for people]?",
         "What [do|can] {many} do[| for me| for people]?",
         "What is the [point|purpose|use|job] of [a|the|having a] {name}?",
-        "Why [do|would|should] [I|people|we] [buy|need|want|get|have] a {name}?",
+        "Why [do|would|should] [I|people|we] [buy|need|want|get] a {name}?",
         "Why do people [buy|need|own|want] {many}?",
         "Why would [anybody|anyone|somebody] [buy|need|own|want] a {name}?",
         "How [does|can] a {name} help [me|people|us]?",
@@ -75,7 +75,7 @@ _USE = Wording(
 
 _PART = Wording(
     questions=(
-        "What should [I|we|you|one] [look at|check|look for] when [I buy|buying] a [new |]{name}?",
+        "What should [I|we|one] [look at|check|look for] when buying a [new |]{name}?",
         "What should I [check|look at|test] before [I buy|buying] a [new |used |]{name}?",
         "What do I have to [watch out for|pay attention to] when buying a {name}?",
         "[Which|What] part of a {name} [matters|counts|is important|is the most important]?",
@@ -218,7 +218,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "product/camera": ("digital camera", "photo camera"),
     "product/headset": ("gaming headset", "wireless headset"),
     "product/speaker": ("loudspeaker", "music speaker"),
-    "product/radio": ("kitchen radio", "FM radio", "radio set"),
+    "product/radio": ("kitchen radio", "radio set"),
     "product/television": ("TV", "telly", "TV set", "television set"),
     "product/washing machine": ("washer", "clothes washer", "laundry machine"),
     "product/dishwasher": ("dish washer", "dishwashing machine"),
