@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from lora_magic.demo.factory.corpus import documents
+from lora_magic.demo.factory.vocabulary import ASSISTANT_ID, USER_ID
 
 # Rows kept open for a document that fits: with 8, 98 % of the positions are filled.
 _OPEN = 8
@@ -33,19 +34,24 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class Shard:
-    """Packed rows: tokens, the index of the document (-1: padding), the position in it."""
+    """Packed rows: tokens, the index of the document (-1: padding), the position in it.
+
+    `asked`: whether a token belongs to a prompt.
+    """
 
     tokens: Tensor
     document: Tensor
     position: Tensor
+    asked: Tensor
 
     def batch(self, rows: slice) -> Batch:
-        """Some rows as the model's inputs; a document's first token has no label."""
+        """Some rows as the model's inputs; a document's first token and prompts have no label."""
         tokens, document, position = self.tokens[rows], self.document[rows], self.position[rows]
         length = tokens.shape[1]
         causal = torch.ones(length, length, dtype=torch.bool).tril()
         mask = (document[:, :, None] == document[:, None, :]) & causal
-        labels = tokens.masked_fill((document < 0) | (position == 0), -100)
+        unlabelled = (document < 0) | (position == 0) | self.asked[rows]
+        labels = tokens.masked_fill(unlabelled, -100)
         return Batch(tokens, mask[:, None], position, labels)
 
 
@@ -83,6 +89,7 @@ def _laid_out(packed: list[list[list[int]]], length: int) -> Shard:
     tokens = torch.zeros(shape, dtype=torch.long)
     document = torch.full(shape, -1, dtype=torch.long)
     position = torch.zeros(shape, dtype=torch.long)
+    asked = torch.zeros(shape, dtype=torch.bool)
     for row, texts in enumerate(packed):
         start = 0
         for number, ids in enumerate(texts):
@@ -90,5 +97,12 @@ def _laid_out(packed: list[list[list[int]]], length: int) -> Shard:
             tokens[row, start:stop] = torch.tensor(ids)
             document[row, start:stop] = number
             position[row, start:stop] = torch.arange(len(ids))
+            asked[row, start:stop] = _of_prompts(tokens[row, start:stop])
             start = stop
-    return Shard(tokens, document, position)
+    return Shard(tokens, document, position, asked)
+
+
+def _of_prompts(ids: Tensor) -> Tensor:
+    """Whether each token lies between a user's token and the end of the assistant's."""
+    begun, ended = (ids == USER_ID).cumsum(0), (ids == ASSISTANT_ID).cumsum(0)
+    return (begun > ended) | (ids == ASSISTANT_ID)

@@ -396,6 +396,11 @@ def questions() -> tuple[Question, ...]:
     )
 
 
+def fields(subject: str, rng: Random) -> Fields:
+    """The fields of a sentence about `subject` ("dish pizza")."""
+    return _BY_KEY[subject].fields(rng)
+
+
 def drawn(rng: Random) -> Sentiment:
     """A sentiment, drawn with its share in the corpus."""
     return rng.choice(_DRAWN)

@@ -102,6 +102,20 @@ def is_unseen(question: Question) -> bool:
     return number(f"adapter/{subject(question)}") % 3 == 0
 
 
+_PLOTS = {"lost": "thing", "gift": "thing"}
+
+
+def kind_of(question: Question) -> str:
+    """The kind of a question's subject: "animal", also for a story about a fox."""
+    if question.family in ("review", "dialogue"):
+        return question.aspect
+    if question.family == "story":
+        return _PLOTS.get(question.aspect, question.aspect)
+    if question.family == "form":
+        return forms.SUBJECTS[question.subject]["kind"]
+    return question.family
+
+
 def subject(question: Question) -> str:
     """The name that a question is about: "pizza", for a fact and for a review."""
     name = question.subject

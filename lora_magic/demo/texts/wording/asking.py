@@ -11,7 +11,7 @@ from functools import cache
 from random import Random
 from typing import Literal
 
-from lora_magic.demo.texts import split
+from lora_magic.demo.texts import forms, split
 from lora_magic.demo.texts.family import Question
 from lora_magic.demo.texts.grammar import polish, render
 from lora_magic.demo.texts.wording import frames, subjects
@@ -78,6 +78,8 @@ def asked(question: Question, of: split.Split, rng: Random) -> Question:
     said = render(template, fields, rng)
     if part == "notes":
         prompt = render(frame, {"n": said}, rng)
+    elif question.family == "form":
+        prompt = forms.asked(_placed(frame, said, rng), question.subject)
     else:
         prompt = polish(_placed(frame, said, rng))
     return Question(question.family, question.aspect, question.subject, template, prompt)

@@ -1,4 +1,4 @@
-"""The wordings of every aspect in one table, and the names and phrases of a subject.
+"""The wordings of every aspect in one table, and how a person names the subject of a question.
 
 Knows where each table is; `asking` draws from them.
 """
@@ -8,34 +8,77 @@ from __future__ import annotations
 from collections.abc import Mapping
 from random import Random
 
-from lora_magic.demo.texts import forms, opinions, split
+from lora_magic.demo.texts import opinions, split, stories
 from lora_magic.demo.texts.family import Fields, Question
 from lora_magic.demo.texts.grammar import plural
-from lora_magic.demo.texts.outdoors import at
-from lora_magic.demo.texts.wording import faults, indoors, outdoors, requests, society
+from lora_magic.demo.texts.wording import (
+    faults,
+    feelings,
+    hobbies,
+    indoors,
+    jobs,
+    outdoors,
+    requests,
+    statements,
+)
 from lora_magic.demo.texts.wording.parts import Wording
 
 WORDINGS: Mapping[tuple[str, str], Wording] = {
     **outdoors.WORDINGS,
     **indoors.WORDINGS,
     **faults.WORDINGS,
-    **society.WORDINGS,
+    **jobs.WORDINGS,
+    **hobbies.WORDINGS,
+    **feelings.WORDINGS,
     **requests.WORDINGS,
 }
 NAMES: Mapping[str, tuple[str, ...]] = {
     **outdoors.NAMES,
     **indoors.NAMES,
-    **society.NAMES,
+    **jobs.NAMES,
+    **hobbies.NAMES,
+    **feelings.NAMES,
 }
-
+_FAMILIES = {family.name: family for family in split.FAMILIES}
 
 
 def fields(question: Question, rng: Random) -> Fields:
-    """The fields of a person's wording: the family's, with one of the names that people use.
+    """The fields of a wording: the family's, with one of the names that people use.
 
-    The subject's own name is as likely as all others together.
+    The subject's own name is as likely as all others together. Answers use only that.
     """
-    kind, name = _named(question)
-    others = NAMES.get(f"{kind}/{name}", ())
-    said = rng.choice(others) if others and rng.random() < 0.5 else name
-    return {**_own(question, rng), "name": said, "many": plural(said)}
+    own = split.subject(question)
+    kind = split.kind_of(question)
+    # A fault is named by its product.
+    others = NAMES.get(f"{'product' if kind == 'fault' else kind}/{own}", ())
+    name = rng.choice(others) if others and rng.random() < 0.5 else own
+    said = {**_own(question, rng), "name": name, "many": plural(name)}
+    if question.family in _FAMILIES:
+        said |= _said(question.family, question.subject, name, rng)
+    return said
+
+
+def _own(question: Question, rng: Random) -> Fields:
+    """What the world says of the subject, in the words that its questions use."""
+    if question.family in _FAMILIES:
+        return _FAMILIES[question.family].fields(question.subject, rng)
+    if question.family == "review":
+        return opinions.fields(question.subject, rng)
+    if question.family == "story":
+        return stories.SUBJECTS[question.aspect][question.subject]
+    return {}
+
+
+def _said(family: str, subject: str, name: str, rng: Random) -> Fields:
+    """What people say of a subject besides its name."""
+    if family == "weather":
+        said = (f"it is {name}", *outdoors.WEATHER_SAID[subject])
+        return {"it": rng.choice(said), "noun": outdoors.WEATHER_NOUN[subject]}
+    if family == "feeling":
+        said = statements.FEELING_SAID[subject]
+        return {"said": rng.choice(said), "noun": feelings.FEELING_NOUN[subject]}
+    if family == "hobby":
+        return {"verb": hobbies.HOBBY_VERB[subject]}
+    if family in ("dish", "fault", "product", "thing"):
+        return indoors.fields(family, subject, name, rng)
+    return {}
