@@ -27,6 +27,16 @@ _PLURALS = {
     "deer": "deer",
     "wolf": "wolves",
     "postman": "postmen",
+    "elk": "elk",
+    "trout": "trout",
+    "squid": "squid",
+    "shrimp": "shrimp",
+    "swordfish": "swordfish",
+    "jellyfish": "jellyfish",
+    "starfish": "starfish",
+    "mosquito": "mosquitoes",
+    "volcano": "volcanoes",
+    "bookshelf": "bookshelves",
 }
 _START = re.compile(
     r"(^|[.!?] |[.!?]\" (?!(?:he|she) (?:asked|said))|\n|(?:^|(?<=[\s:]))\")([a-z])"
