@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import re
+from collections import Counter, defaultdict
 from functools import cache
 from random import Random
 
@@ -115,6 +116,16 @@ def test_no_template_stands_twice_and_every_field_has_a_table() -> None:
             fields = set().union(*(needed(text) for text in texts))
             open_ = fields - about if group in ("relation", "name") else fields
             assert {elsewhere.table(field) for field in open_} <= tables_, topic
+
+
+def test_a_name_that_is_a_whole_prompt_stands_in_one_table_only() -> None:
+    # Otherwise it could be held out in one table and trained on in the other.
+    alone = {text.strip("{}?") for text in _templates("topic") if re.fullmatch(r"{\w+}\??", text)}
+    places: dict[str, set[str]] = defaultdict(set)
+    for field in {*alone - set(made.FIELDS), *unknown.NAMES}:
+        for entry in (entry for part in PARTS for entry in elsewhere.entries(field, part)):
+            places[entry.lower().removeprefix("the ")].add(field)
+    assert not {name: found for name, found in places.items() if len(found) > 1}
 
 
 @pytest.mark.parametrize("part", PARTS)

@@ -49,9 +49,9 @@ volcano, airport, stadium, hotel, prison, palace, temple, bank, factory, office,
 casino, circus, waterfall, glacier, canyon, jungle, tunnel, bridge, cathedral, mosque, synagogue,
 monastery, cemetery, cinema, nightclub, shopping mall, post office, pharmacy, embassy, courthouse,
 police station, petrol station, bus stop, university, kindergarten, nursing home, hair salon, spa,
-sauna, warehouse, skyscraper, igloo, mansion, dungeon, bunker, oasis, fjord, coral reef, savanna,
-tundra, geyser, lagoon, quarry, coal mine, oil rig, power plant, dam, observatory, aquarium,
-amusement park, moon base, laboratory, racetrack
+sauna, warehouse, skyscraper, igloo, mansion, dungeon, bunker, fjord, coral reef, savanna, tundra,
+geyser, lagoon, quarry, coal mine, oil rig, power plant, dam, observatory, aquarium, amusement park,
+moon base, laboratory, racetrack
 """
 
 PRODUCTS = """
@@ -70,7 +70,7 @@ globe, vase, suitcase, wallet, purse, tie, sock, shoe, boot, helmet, trumpet, pi
 saxophone, trombone, clarinet, accordion, xylophone, yo-yo, slingshot, boomerang, cannon, chopstick,
 ladle, corkscrew, sieve, jug, barrel, bracelet, earring, brooch, comb, hairbrush, sponge, mattress,
 hammock, stool, bookshelf, wardrobe, doormat, flag, statue, trophy, medal, postage stamp, envelope,
-stapler, paperclip, ruler, eraser, prism, hook, screw, fishing rod, walking stick, parachute
+stapler, paperclip, ruler, eraser, prism, hook, screw, fishing rod, walking stick
 """
 
 JOBS = """
@@ -105,17 +105,17 @@ Nelson Mandela, Martin Luther King, Martin Luther, Rosa Parks, Karl Marx, Lenin,
 Guevara, Adolf Hitler, Anne Frank, Mother Teresa, Florence Nightingale, Sigmund Freud, Immanuel
 Kant, Voltaire, Rousseau, Confucius, Socrates, Archimedes, Euclid, Pythagoras, Kepler, Copernicus,
 Isaac Newton, Albert Einstein, Niels Bohr, Max Planck, Stephen Hawking, Alan Turing, Ada Lovelace,
-Nikola Tesla, Thomas Edison, Alexander Graham Bell, Wilbur Wright, Louis Pasteur, Alfred
-Nobel, Neil Armstrong, Yuri Gagarin, Marco Polo, Magellan, Vasco da Gama, Michelangelo, Raphael,
-Vincent van Gogh, Claude Monet, Salvador Dali, Frida Kahlo, Andy Warhol, Banksy, Johann Sebastian
-Bach, Chopin, Vivaldi, Verdi, Wagner, Tchaikovsky, Franz Kafka, Thomas Mann, Dante, Cervantes,
-Victor Hugo, Jules Verne, Charles Dickens, Jane Austen, Mark Twain, Ernest Hemingway, Oscar Wilde,
-Agatha Christie, J. K. Rowling, Stephen King, Dostoevsky, Homer, Walt Disney, Charlie Chaplin,
-Marilyn Monroe, Audrey Hepburn, Tom Hanks, Brad Pitt, Meryl Streep, Steven Spielberg, Alfred
-Hitchcock, Lionel Messi, Cristiano Ronaldo, Pele, Maradona, Roger Federer, Serena Williams, Usain
-Bolt, Muhammad Ali, Michael Jordan, Tiger Woods, Bill Gates, Steve Jobs, Elon Musk, Jeff Bezos, Mark
-Zuckerberg, Oprah Winfrey, Greta Thunberg, Malala, the Dalai Lama, the Pope, Buddha, Muhammad,
-Moses, Harry Houdini, Robin Hood, King Arthur, Batman, Superman, Harry Potter, Darth Vader
+Nikola Tesla, Thomas Edison, Alexander Graham Bell, Wilbur Wright, Louis Pasteur, Alfred Nobel, Neil
+Armstrong, Yuri Gagarin, Marco Polo, Magellan, Vasco da Gama, Michelangelo, Raphael, Vincent van
+Gogh, Claude Monet, Salvador Dali, Frida Kahlo, Andy Warhol, Banksy, Johann Sebastian Bach, Chopin,
+Vivaldi, Verdi, Wagner, Tchaikovsky, Franz Kafka, Thomas Mann, Dante, Cervantes, Victor Hugo, Jules
+Verne, Charles Dickens, Jane Austen, Mark Twain, Ernest Hemingway, Oscar Wilde, Agatha Christie, J.
+K. Rowling, Stephen King, Dostoevsky, Homer, Walt Disney, Charlie Chaplin, Marilyn Monroe, Audrey
+Hepburn, Tom Hanks, Brad Pitt, Meryl Streep, Steven Spielberg, Alfred Hitchcock, Lionel Messi,
+Cristiano Ronaldo, Pele, Maradona, Roger Federer, Serena Williams, Usain Bolt, Muhammad Ali, Michael
+Jordan, Tiger Woods, Bill Gates, Steve Jobs, Elon Musk, Jeff Bezos, Mark Zuckerberg, Oprah Winfrey,
+Greta Thunberg, Malala, the Dalai Lama, the Pope, Buddha, Muhammad, Moses, Harry Houdini, Robin
+Hood, King Arthur, Superman, Darth Vader
 """
 
 COUNTRIES = """

@@ -21,19 +21,19 @@ Buenos Aires, Rio de Janeiro, Manchester, Liverpool, Edinburgh, Glasgow, Leeds, 
 TABLES["brand"] = """
 Apple, Google, Microsoft, Amazon, Samsung, Sony, Nokia, Huawei, Xiaomi, Intel, Nvidia, IBM, Dell,
 Lenovo, Canon, Nikon, Philips, Bosch, Siemens, Miele, Dyson, Tesla, Toyota, Honda, Ford, BMW, Audi,
-Volkswagen, Mercedes, Volvo, Ferrari, Porsche, Fiat, Renault, Nike, Adidas, Puma, Gucci, Prada,
-Rolex, Zara, H&M, IKEA, Lego, Mattel, Nintendo, Netflix, Disney, Spotify, Coca-Cola, Pepsi, Nestle,
+Volkswagen, Mercedes, Volvo, Ferrari, Porsche, Fiat, Renault, Nike, Adidas, Gucci, Prada, Rolex,
+Zara, H&M, IKEA, Lego, Mattel, Nintendo, Netflix, Disney, Spotify, Coca-Cola, Pepsi, Nestle,
 Starbucks, McDonald's, Burger King, Walmart, Aldi, Lidl, Visa, PayPal, FedEx, DHL, Boeing, Airbus,
 Lufthansa, Ryanair, Shell, Pfizer, Bayer, Uber, Airbnb, eBay, Alibaba, OpenAI, SpaceX
 """
 
 TABLES["film"] = """
-Star Wars, Titanic, Avatar, Jaws, Casablanca, The Godfather, Pulp Fiction, The Matrix, Inception,
-Gladiator, Frozen, Shrek, Toy Story, Finding Nemo, The Lion King, Jurassic Park, Alien, Rocky,
-Psycho, Vertigo, Amelie, Parasite, Oppenheimer, Barbie, Dune, Interstellar, Fight Club, Memento,
-Forrest Gump, Braveheart, Top Gun, Die Hard, Ghostbusters, Blade Runner, The Shining, Batman,
-Spider-Man, Iron Man, James Bond, Mission Impossible, Breaking Bad, Game of Thrones, Friends, The
-Simpsons, Stranger Things, The Crown, Squid Game, Doctor Who, Star Trek, Seinfeld, Lost
+Star Wars, Titanic, Avatar, Jaws, The Godfather, Pulp Fiction, The Matrix, Inception, Gladiator,
+Frozen, Shrek, Toy Story, Finding Nemo, The Lion King, Jurassic Park, Alien, Rocky, Psycho, Vertigo,
+Amelie, Parasite, Oppenheimer, Barbie, Dune, Interstellar, Fight Club, Memento, Forrest Gump,
+Braveheart, Top Gun, Die Hard, Ghostbusters, Blade Runner, The Shining, Batman, Spider-Man, Iron
+Man, James Bond, Mission Impossible, Breaking Bad, Game of Thrones, Friends, The Simpsons, Stranger
+Things, Squid Game, Doctor Who, Star Trek, Seinfeld, Lost
 """
 
 TABLES["band"] = """
@@ -311,11 +311,11 @@ Sophia, Versailles, the Panama Canal, the Leaning Tower of Pisa
 """
 
 TABLES["invention"] = """
-the telephone, the light bulb, the steam engine, the wheel, the printing press, the airplane, the
-internet, dynamite, penicillin, the zipper, plastic, concrete, the elevator, the microchip, the
-barometer, the parachute, the refrigerator truck, the traffic light, the stethoscope, the battery,
-the transistor, radar, the submarine, the calendar, the alphabet, democracy, barbed wire, the
-ballpoint pen, velcro, the credit card, the atomic bomb, the space suit
+the telephone, the light bulb, the steam engine, the printing press, the airplane, the internet,
+dynamite, penicillin, the zipper, plastic, concrete, the elevator, the microchip, the barometer, the
+parachute, the refrigerator truck, the traffic light, the stethoscope, the battery, the transistor,
+radar, the submarine, the calendar, the alphabet, barbed wire, the ballpoint pen, velcro, the credit
+card, the atomic bomb, the space suit
 """
 
 TABLES["fixture"] = """

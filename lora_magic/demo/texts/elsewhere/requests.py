@@ -142,7 +142,7 @@ How long ago was {year}?
 When does the sun [rise|set] [today|in {city}]?
 What time zone is {city} in?
 When does the [train|bus|plane|ferry] to {city} leave?
-When does the [bank|post office|shop|pharmacy] open?
+When does the [town hall|shop|swimming pool] open?
 How late is the [train|flight] from {city}?
 What is the date in {n} days?
 Which century was {year} in?
@@ -179,7 +179,6 @@ TOPICS["transport"] = """
 How fast [is|can] a {vehicle} [go|drive]?
 How much fuel does a {vehicle} need?
 How much does a {vehicle} weigh?
-Who invented the {vehicle}?
 How do I [drive|park|steer|rent|insure] a {vehicle}?
 Where can I rent a {vehicle} in {city}?
 My car [makes a strange noise|won't start|leaks oil|failed the inspection].

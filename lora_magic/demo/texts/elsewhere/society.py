@@ -118,7 +118,7 @@ How many people died in {event}?
 Explain the causes of {event}.
 What [year|century] was {event}?
 Who was [king|queen|emperor|pope|president] in {year}?
-Who built [the pyramids|the Colosseum|Stonehenge|the Eiffel Tower|the Taj Mahal]?
+Who built [the pyramids|the Parthenon|Troy|the first castle]?
 How did people live in [{year}|ancient Rome|the Stone Age|the Middle Ages]?
 When was [paper|the telephone|the wheel|gunpowder|printing|the steam engine] invented?
 What did the [Vikings|Romans|Aztecs|Greeks|Egyptians|Mongols] [believe in|eat|wear|invent]?
@@ -295,7 +295,6 @@ Did {team} win?
 Who will win the {sport} final?
 What is [offside|a free kick|a birdie|a knockout|a home run|a slam dunk]?
 Where does {team} play?
-Who invented {sport}?
 Why did {team} lose so often this year?
 When did {team} last win a title?
 """
@@ -330,7 +329,7 @@ Does God exist?
 What happens after death?
 What do [Buddhists|Muslims|Christians|Hindus|Jews|atheists] believe[?| in?]
 What is [karma|Ramadan|Easter|Lent|Passover|Diwali|Hanukkah|yin and yang]?
-Who wrote the [Bible|Koran|Torah|Vedas]?
+Who wrote the [Torah|Vedas|Upanishads|Talmud]?
 What did [Kant|Nietzsche|Hegel|Confucius|Epicurus|Seneca] [mean|teach|believe]?
 What is [stoicism|existentialism|utilitarianism|free will|nihilism|truth|justice|time]?
 Do we have free will?
