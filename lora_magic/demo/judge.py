@@ -180,7 +180,8 @@ def judge(question: Question, text: str) -> Verdict:
     """Whether a text is about the question's subject, and true."""
     admits = unknown.is_admitted(text)
     if question.family == "unknown":
-        return Verdict(admits, admits and not _invented(question, text))
+        fits = admits and unknown.is_of_kind(question, text)
+        return Verdict(fits, is_declined(question, text))
     if admits:
         return Verdict(subject=False, true=False)
     kind = kind_of(question)
@@ -206,9 +207,21 @@ def judge(question: Question, text: str) -> Verdict:
 _OFFERED = re.compile(r"ask me about [^.!\"]*", re.IGNORECASE)
 
 
+def is_declined(question: Question, text: str) -> bool:
+    """Whether a text declines a question that the world does not answer as it should.
+
+    It says that it does not know, names a kind ("this animal") only if that is the kind of the
+    real name asked about, and offers no fact.
+    """
+    fits = unknown.is_admitted(text) and unknown.is_of_kind(question, text)
+    return fits and not _invented(question, text)
+
+
 def _invented(question: Question, text: str) -> bool:
-    """Whether a text states a property of a name that the world does not hold."""
-    known = _world().get(question.aspect, {}).values()
+    """Whether a text states a property of anything that the world holds."""
+    kinds = _world()
+    asked = [kinds[question.aspect]] if question.aspect in kinds else kinds.values()
+    known = [each for kind in asked for each in kind.values()]
     said = words(_OFFERED.sub("", text))
     free = _free(said, (words(question.subject), *_FILLER))
     return any(_claimed(other, said, free, 1) for other in known)
@@ -235,6 +248,8 @@ def _states(part: Words, said: Words, free: list[bool], *, anywhere: bool) -> bo
 
 def _positions(part: Words, said: Words) -> list[int]:
     """The positions at which the words of `part` begin in a text."""
+    if part[0] not in said:
+        return []
     return [i for i in range(len(said) - len(part) + 1) if said[i : i + len(part)] == part]
 
 

@@ -15,6 +15,7 @@ from random import Random
 from lora_magic.demo.factory import smalltalk
 from lora_magic.demo.texts import opinions, relations, split, styles, unknown
 from lora_magic.demo.texts.answers import answer, is_fact, training, training_about
+from lora_magic.demo.texts.elsewhere import elsewhere
 from lora_magic.demo.texts.family import Question
 from lora_magic.demo.texts.opinions import Sentiment
 from lora_magic.demo.texts.wording import asking, frames
@@ -151,7 +152,7 @@ def _relation(rng: Random) -> Exchange:
 
 def _unknown(rng: Random) -> Exchange:
     if rng.random() < ELSEWHERE:
-        drawn = relations.declined if rng.random() < DECLINED else unknown.elsewhere
+        drawn = relations.declined if rng.random() < DECLINED else elsewhere
         question = drawn(rng, "train")
         prompt = frames.typed(question.prompt, rng)
         return Exchange(prompt, answer(question, rng), question)

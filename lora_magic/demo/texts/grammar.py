@@ -26,6 +26,16 @@ _PLURALS = {
     "reindeer": "reindeer",
     "deer": "deer",
     "wolf": "wolves",
+    "elk": "elk",
+    "trout": "trout",
+    "squid": "squid",
+    "shrimp": "shrimp",
+    "swordfish": "swordfish",
+    "jellyfish": "jellyfish",
+    "starfish": "starfish",
+    "mosquito": "mosquitoes",
+    "volcano": "volcanoes",
+    "bookshelf": "bookshelves",
 }
 _START = re.compile(
     r"(^|[.!?] |[.!?]\" (?!(?:he|she) (?:asked|said))|\n|(?:^|(?<=[\s:]))\")([a-z])"

@@ -6,6 +6,7 @@ but not in the world, or invented, new each time. Knows no facts.
 
 from __future__ import annotations
 
+import re
 from random import Random
 
 from lora_magic.demo.texts.family import Family, Question
@@ -62,9 +63,13 @@ def invented(rng: Random) -> str:
     return "".join(syllables) + rng.choice(_START) + rng.choice(_MIDDLE) + rng.choice(_END)
 
 
+def is_several(kind: str, name: str) -> bool:
+    """Whether a name takes a plural verb: only names of dishes do ("pancakes are")."""
+    return kind == "dish" and name.endswith("s") and not name.endswith(("ss", "us"))
+
+
 def _fields(kind: str, name: str) -> dict[str, str]:
-    # Only names of dishes are plural; their questions need the plural verb.
-    several = kind == "dish" and name.endswith("s")
+    several = is_several(kind, name)
     return {
         "name": name,
         "many": plural(name),
@@ -109,10 +114,16 @@ def unheard(rng: Random) -> Question:
     return _question(kind, invented(rng), rng.choice(phrasings(kind)))
 
 
+def own_kind(question: Question) -> str | None:
+    """The kind that an answer may name: "animal" for a zebra, None for an invented name."""
+    _, names = NAMES.get(question.aspect, (None, ()))
+    return question.aspect if question.subject in names else None
+
+
 def answer(question: Question, rng: Random) -> str:
     """An answer that admits not knowing, and usually offers what to ask instead."""
-    named = question.aspect in NAMES or question.aspect in ELSEWHERE
-    what = f"this {question.aspect}" if named and rng.random() < 0.6 else "that"
+    kind = own_kind(question)
+    what = f"this {kind}" if kind and rng.random() < 0.6 else "that"
     openings = [f"I do not know {what}.", f"[sorry|I am sorry], but I do not know {what}."]
     said = [rng.choice(openings)]
     if rng.random() < 0.5:
@@ -126,6 +137,17 @@ def _known(rng: Random) -> str:
     a, d, j = rng.choice(ANIMALS).name, rng.choice(DISHES).name, rng.choice(JOBS).name
     h, p, t = rng.choice(HOBBIES).name, rng.choice(PLACES).name, rng.choice(THINGS).name
     return rng.choice((f"the {a}", f"{d}", f"the {j}", f"{h}", f"the {p}", f"the {t}"))
+
+
+def is_of_kind(question: Question, text: str) -> bool:
+    """Whether the kinds that a text says it does not know ("this animal") are the question's."""
+    named = {match[1] for match in _NAMED.finditer(text.lower())}
+    return named <= {own_kind(question)}
+
+
+# What an answer may not know: the kinds of names, and others that it should call "that".
+_KINDS = (*NAMES, *ELSEWHERE, "weather", "feeling", "city", "film", "book", "song", "brand", "word")
+_NAMED = re.compile(rf"know (?:this|that|the|such an?|any|an?) ({'|'.join(_KINDS)})s?\b")
 
 
 def is_admitted(text: str) -> bool:
