@@ -54,7 +54,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "animal/kangaroo": ("roo", "red kangaroo"),
     "animal/koala": ("koala bear",),
     "animal/panda": ("giant panda", "panda bear"),
-    "animal/lizard": ("gecko", "wall lizard"),
+    "animal/lizard": ("wall lizard",),
     "animal/snake": ("serpent",),
     "plant/rose": ("rose bush", "rosebush", "garden rose"),
     "plant/tulip": ("garden tulip",),
