@@ -1,0 +1,114 @@
+"""Whether an answer to a relation states the facts and gives the right verdict.
+
+Compares words, as the judge does; a right fact with a wrong verdict is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+
+from lora_magic.demo.heard import Words, denials, positions, words
+from lora_magic.demo.texts.grammar import plural
+from lora_magic.demo.texts.relations.facts import told
+from lora_magic.demo.world import SIZES
+
+# The least ingredients of a dish, and the least things to see at a place, that an answer names.
+_ENOUGH = {"dish/ingredients": 3, "place/things": 2}
+_YES, _NO = frozenset(("yes", "aye", "yep")), frozenset(("no", "nay", "nope"))
+_TRUE, _FALSE = frozenset(("true", "right", "correct")), frozenset(("false", "wrong"))
+_PARTED = re.compile(r", | and ")
+# Answers of the voices that are no verdict.
+_VOICES = re.compile(r"yes, yes, yes|oh,? no|aye,? aye", re.IGNORECASE)
+
+
+def verdict(text: str) -> bool | None:
+    """The yes or no of an answer: after the last "so", or else the first one; None without one."""
+    said = words(_VOICES.sub(" ", text))
+    found = [(i, _meant(said, i)) for i in range(len(said))]
+    given = [(i, meant) for i, meant in found if meant is not None]
+    concluded = [meant for i, meant in given if "so" in said[max(0, i - 4) : i]]
+    if concluded:
+        return concluded[-1]
+    return given[0][1] if given else None
+
+
+def _meant(said: Words, i: int) -> bool | None:
+    if said[i] in _YES:
+        return True
+    if said[i] in _TRUE | _FALSE:
+        near = said[max(0, i - 2) : i]
+        return (said[i] in _TRUE) is ("not" not in near) if "be" in near else None
+    # "No" before a noun is no verdict: "it eats no berries".
+    alone = i in (0, len(said) - 1) or said[i - 1] in ("so", "be", "answer")
+    return False if said[i] in _NO and alone else None
+
+
+def names(subject: str) -> tuple[Words, Words]:
+    """A name and its plural, as words."""
+    return words(subject), words(plural(subject))
+
+
+def part_about(text: str, name: str, subject: str, other: str) -> str:
+    """What a text says of a subject: from its name up to that of `other`; "" without its name.
+
+    A name within a fact is no name: "a tiger eats deer and wild pigs, and a pig eats corn".
+    """
+    lowered = text.lower()
+    for fact in (told()[name][subject], told()[name][other]):
+        lowered = lowered.replace(fact, "." * len(fact))
+    start = _first(lowered, subject, 0)
+    if start is None:
+        return ""
+    end = _first(lowered, other, start + 1)
+    return text[start:end]
+
+
+def _first(text: str, subject: str, start: int) -> int | None:
+    """Where a name stands for the first time from `start`."""
+    pattern = re.compile(rf"\b(?:{re.escape(subject)}|{re.escape(plural(subject))})\b")
+    match = pattern.search(text, start)
+    return match.start() if match else None
+
+
+def states(text: str, name: str, subject: str) -> bool:
+    """Whether a text states a fact of a subject, and does not deny it."""
+    fact = told()[name][subject]
+    if name == "animal/size":
+        return _size(text, subject) == fact
+    said, denied = words(text), denials(text, [words(fact)])
+    pieces = _PARTED.split(fact) if name in _ENOUGH else [fact]
+    found = sum(
+        any(not all(denied[at : at + len(part)]) for at in positions(part, said))
+        for part in (words(piece) for piece in pieces)
+    )
+    return found >= _ENOUGH.get(name, 1)
+
+
+def _size(text: str, subject: str) -> str:
+    """The first size of the scale that a text names; "" without one."""
+    said = " ".join(words(text))
+    # "It eats small insects" is no size.
+    for name, facts in told().items():
+        if name.startswith("animal/") and name != "animal/size":
+            said = said.replace(" ".join(words(facts[subject])), "")
+    match = re.search(rf"\b(?:{'|'.join(sorted(SIZES, key=len, reverse=True))})\b", said)
+    return match[0] if match else ""
+
+
+def concludes(text: str, first: str, second: str) -> str | None:
+    """The animal that an answer calls the bigger one; "" if both are the same, None if neither."""
+    said = words(text)
+    if positions(("same", "size"), said):
+        return ""
+    ends = [i for i, word in enumerate(said) if word in ("bigger", "larger", "smaller")]
+    if not ends:
+        return None
+    near = {name: _last(said[: ends[-1]], name) for name in (first, second)}
+    if max(near.values()) < 0:
+        return None
+    called = max(near, key=lambda name: near[name])
+    return called if said[ends[-1]] != "smaller" else second if called == first else first
+
+
+def _last(said: Words, name: str) -> int:
+    return max((at for form in names(name) for at in positions(form, said)), default=-1)
