@@ -28,13 +28,14 @@ from lora_magic.demo.world import (
     PLACES,
     PLANTS,
     PRODUCTS,
-    THINGS,
     SIZES,
+    THINGS,
     WEATHER,
     Animal,
     Dish,
     Product,
 )
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -262,8 +263,9 @@ def _found(part: Words, said: Said, free: list[bool], anywhere: bool) -> Iterato
         if not any(free[start : start + len(part)]):
             continue
         before = said.words[start - 1] if start else ""
-        if anywhere or len(part) > 1 or before in _BEFORE or before in NEGATIONS:
-            yield all(said.denied[start : start + len(part)])
+        denied = all(said.denied[start : start + len(part)])
+        if anywhere or len(part) > 1 or before in _BEFORE or (denied and before in NEGATIONS):
+            yield denied
 
 
 def _free(said: Words, parts: Iterable[Words]) -> list[bool]:

@@ -6,6 +6,8 @@ Compares words, as the judge does; a right fact with a wrong verdict is wrong.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from lora_magic.demo.heard import Words, denials, positions, words
 from lora_magic.demo.texts.grammar import plural
@@ -48,50 +50,67 @@ def names(subject: str) -> tuple[Words, Words]:
     return words(subject), words(plural(subject))
 
 
-def part_about(text: str, name: str, subject: str, other: str) -> str:
-    """What a text says of a subject: from its name up to that of `other`; "" without its name.
+@dataclass(frozen=True)
+class Said:
+    """The words of a text or of a part of it, and which of them are denied."""
+
+    words: Words
+    denied: tuple[bool, ...]
+
+
+def heard(text: str, facts: Iterable[str]) -> Said:
+    """A text as its words; a "not" within one of `facts` denies nothing."""
+    return Said(words(text), tuple(denials(text, [words(fact) for fact in facts])))
+
+
+def part_about(said: Said, name: str, subject: str, other: str) -> Said:
+    """What a text says of a subject: from its name up to that of `other`; empty without its name.
 
     A name within a fact is no name: "a tiger eats deer and wild pigs, and a pig eats corn".
     """
-    lowered = text.lower()
-    for fact in (told()[name][subject], told()[name][other]):
-        lowered = lowered.replace(fact, "." * len(fact))
-    start = _first(lowered, subject, 0)
-    if start is None:
-        return ""
-    end = _first(lowered, other, start + 1)
-    return text[start:end]
+    facts = [words(told()[name][one]) for one in (subject, other)]
+    starts = _named(said.words, subject, facts)
+    if not starts:
+        return Said((), ())
+    ends = [at for at in _named(said.words, other, facts) if at > starts[0]]
+    end = min(ends, default=len(said.words))
+    return Said(said.words[starts[0] : end], said.denied[starts[0] : end])
 
 
-def _first(text: str, subject: str, start: int) -> int | None:
-    """Where a name stands for the first time from `start`."""
-    pattern = re.compile(rf"\b(?:{re.escape(subject)}|{re.escape(plural(subject))})\b")
-    match = pattern.search(text, start)
-    return match.start() if match else None
+def _named(said: Words, subject: str, facts: Sequence[Words] = ()) -> list[int]:
+    """Where a name or its plural stands, in order, and is not within one of `facts`."""
+    within = {(at, at + len(fact)) for fact in facts for at in positions(fact, said)}
+    return sorted(
+        at
+        for form in names(subject)
+        for at in positions(form, said)
+        if not any(first <= at and at + len(form) <= end for first, end in within)
+    )
 
 
-def states(text: str, name: str, subject: str) -> bool:
+def states(said: Said, name: str, subject: str) -> bool:
     """Whether a text states a fact of a subject, and does not deny it."""
     fact = told()[name][subject]
     if name == "animal/size":
-        return _size(text, subject) == fact
-    said, denied = words(text), denials(text, [words(fact)])
+        return _size(said, subject) == fact
     pieces = _PARTED.split(fact) if name in _ENOUGH else [fact]
     found = sum(
-        any(not all(denied[at : at + len(part)]) for at in positions(part, said))
+        any(not all(said.denied[at : at + len(part)]) for at in positions(part, said.words))
         for part in (words(piece) for piece in pieces)
     )
     return found >= _ENOUGH.get(name, 1)
 
 
-def _size(text: str, subject: str) -> str:
-    """The first size of the scale that a text names; "" without one."""
-    said = " ".join(words(text))
+def _size(said: Said, subject: str) -> str:
+    """The first size of the scale that a text names and does not deny; "" without one."""
+    text = " ".join(
+        "-" if denied else word for word, denied in zip(said.words, said.denied, strict=True)
+    )
     # "It eats small insects" is no size.
     for name, facts in told().items():
         if name.startswith("animal/") and name != "animal/size":
-            said = said.replace(" ".join(words(facts[subject])), "")
-    match = re.search(rf"\b(?:{'|'.join(sorted(SIZES, key=len, reverse=True))})\b", said)
+            text = text.replace(" ".join(words(facts[subject])), "")
+    match = re.search(rf"\b(?:{'|'.join(sorted(SIZES, key=len, reverse=True))})\b", text)
     return match[0] if match else ""
 
 
@@ -103,12 +122,8 @@ def concludes(text: str, first: str, second: str) -> str | None:
     ends = [i for i, word in enumerate(said) if word in ("bigger", "larger", "smaller")]
     if not ends:
         return None
-    near = {name: _last(said[: ends[-1]], name) for name in (first, second)}
+    near = {name: max(_named(said[: ends[-1]], name), default=-1) for name in (first, second)}
     if max(near.values()) < 0:
         return None
     called = max(near, key=lambda name: near[name])
     return called if said[ends[-1]] != "smaller" else second if called == first else first
-
-
-def _last(said: Words, name: str) -> int:
-    return max((at for form in names(name) for at in positions(form, said)), default=-1)

@@ -52,9 +52,8 @@ _NEAR: dict[str, str] = {
         day morning evening
     """,
     "plant/spot": """
-        sun sunny bright direct warm window
-        shade shady
-        soil bed pot
+        sun sunny bright direct warm window kitchen corner room dry soil bed pot
+        shade shady soil bed pot corner
     """,
     "place/things": """
         tree willow oak palm bush forest
@@ -69,10 +68,11 @@ _NEAR: dict[str, str] = {
         bread loaf loaves cake roll
     """,
     "weather/wear": """
-        coat jacket raincoat sweater
-        boot sandal shoe
-        glove scarf sock hat
-        shirt clothes
+        coat jacket raincoat sweater scarf glove sock boot woolen warm thick rubber
+        shirt clothes sandal light thin loose cotton
+        sunny hat
+        rainy stormy foggy raincoat coat jacket boot
+        cold frosty snowy windy foggy stormy rainy cloudy hat
     """,
     "dish/ingredients": """
         flour dough pastry bread pasta noodles corn
@@ -101,14 +101,13 @@ _NEAR: dict[str, str] = {
         sweet mild rich
         sour fresh
         creamy smooth soft thick buttery
-    """,
-    "dish/occasion": """
-        lunch picnic dinner supper meal
-        breakfast morning start
-        evening night
-        quick busy fast
-        day afternoon
-        family friends birthday party
+        sweet sugar honey syrup chocolate apple banana raisin berries grape corn carrot
+        salty salt cheese soy pickle tuna fish olive
+        spicy chili pepper curry ginger mustard
+        sour lemon vinegar yogurt pickle
+        creamy cream milk cheese yogurt mayonnaise coconut
+        buttery butter
+        fresh lemon mint cucumber lettuce parsley ice
     """,
     "product/use": """
         music hear listen news
@@ -117,6 +116,8 @@ _NEAR: dict[str, str] = {
         dry outdoors
         read work type
         coffee water
+        phone tablet laptop television radio speaker camera watch clock headset keyboard router \
+picture film music news late read type call work internet time
     """,
     "thing/material": """
         wood wooden cedar oak pine board
@@ -157,6 +158,9 @@ _NEAR: dict[str, str] = {
         needle thread net
         brush pen
         bag tray
+        cook baker knife oven
+        nurse doctor dentist vet stethoscope bandage mirror blanket
+        sailor captain fisher pilot keeper map compass rope wheel control net lamp radio
     """,
     "hobby/needs": """
         shoe boot
@@ -171,6 +175,10 @@ _NEAR: dict[str, str] = {
         water towel
         binoculars telescope camera goggles
         knife spade
+        singing dancing guitar music voice partner space shoe
+        camping hiking fishing climbing map rope tent boot shoe sleeping binoculars
+        astronomy bird reading sky book camera
+        photography writing sky notebook
     """,
 }
 _EMPTY = frozenset(
@@ -248,7 +256,11 @@ _SIZED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 # What the steps of a recipe use although it is no ingredient.
 _IN_THE_PAN = {"bake": "butter", "fry": "oil", "soup": "water"}
 _METHODS = {d.name: d.method for d in DISHES}
-_SIZE_WORDS = frozenset(("tiny", "huge", "tall"))
+# Values that fit too many subjects to be denied of one.
+_NEVER_DENIED = frozenset(
+    re.findall(r"\w+", "tiny huge tall pen computer bag fire water patience space corner salt")
+)
+_EVERYWHERE = frozenset(("animal/size", "place/things", "dish/ingredients", "thing/use"))
 
 
 @cache
@@ -260,6 +272,8 @@ def no(name: str, subject: str) -> tuple[str, ...]:
     if not parts(name, fact) and "your " not in fact:
         return ()
     own = roots(fact) | roots(subject)
+    if name == "dish/taste":
+        own |= roots(told()["dish/ingredients"][subject])
     if name == "animal/trait":
         own |= {word for a in ANIMALS if a.name == subject for word in roots(a.action)}
     every = dict.fromkeys(
@@ -272,6 +286,6 @@ def no(name: str, subject: str) -> tuple[str, ...]:
         if not own & roots(value)
         and not any(own & near and roots(value) & near for near in _near(name))
         and pan not in roots(value)
-        and value not in _SIZE_WORDS
+        and (name in _EVERYWHERE or not _NEVER_DENIED & roots(value))
         and roots(value)
     )
