@@ -182,6 +182,9 @@ def test_each_aspect_has_more_than_forty_wordings_an_eighth_of_them_held_out() -
                                for i in range(4))),
         "size": {*frames.sizes()[0], *itertools.chain(*frames.yes_or_no(frames.COMPARED))},
         "both": {text for f in FACTS if f.pair for group in frames.both(f) for text in group},
+        "two": {text for one in FACTS for other in FACTS for group in frames.two(one, other)
+                if one.what and other.what and one.kind == other.kind == "animal"
+                for text in group},
         "declined": set(beyond.compared()).union(*(beyond.alone(kind) for kind in beyond.ALONE)),
     }  # fmt: skip
     for name, shapes in pools.items():
@@ -222,14 +225,21 @@ def test_sizes_form_an_order_and_every_animal_has_one() -> None:
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_what_the_world_does_not_compare_is_declined(part: Split) -> None:
+def test_what_the_world_does_not_compare_or_hold_is_declined(part: Split) -> None:
     rng, known = Random(0), {split.plain(question.prompt) for question in split.everything()}
-    for _ in range(300):
+    strange = 0
+    for _ in range(400):
         question = relations.declined(rng, part)
-        assert (question.family, question.aspect) == ("unknown", "other")
+        assert question.family == "unknown"
         assert split.plain(question.prompt) not in known
         text = answers.answer(question, rng)
         assert unknown.is_admitted(text)
         assert judge(question, text).right
+        if question.aspect != "other":
+            strange += 1
+            assert question.subject in unknown.NAMES[question.aspect][1]
         if part == "train":
             assert relations.part_of(question.phrasing) == "train"
+            if question.aspect != "other":
+                assert split.part_of_name(question.aspect, question.subject) == "train"
+    assert 80 < strange < 200

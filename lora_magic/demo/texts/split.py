@@ -47,6 +47,12 @@ def everything() -> tuple[Question, ...]:
     return (*facts, *(question for kind in others for question in kind.questions()))
 
 
+def part_of_name(kind: str, name: str) -> Split:
+    """The split of a name outside the world: the model must admit not knowing one it never saw."""
+    places: tuple[Split, ...] = ("test", "validation", "train")
+    return places[min(2, number(f"unknown/{kind}/{name}") % NAMES_HELD_OUT)]
+
+
 def _group_split(group: list[Question]) -> dict[str, Split]:
     first = group[0]
     name = f"{first.family}/{first.aspect}/{first.subject}"
@@ -56,10 +62,7 @@ def _group_split(group: list[Question]) -> dict[str, Split]:
         splits.update({q.key: "test" for q in group if q.phrasing.startswith("Write a")})
         return splits
     if first.family == "unknown":
-        # Whole names are held out: the model must admit not knowing a name it never saw.
-        places: tuple[Split, ...] = ("test", "validation", "train")
-        part = places[min(2, number(name) % NAMES_HELD_OUT)]
-        return dict.fromkeys(splits, part)
+        return dict.fromkeys(splits, part_of_name(first.aspect, first.subject))
     if len(ranked) >= 3:
         splits[ranked[0].key] = "test"
     if len(ranked) >= 4 and number(name) % VALIDATION == 0:

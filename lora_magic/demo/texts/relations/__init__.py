@@ -8,7 +8,7 @@ decide the split. Comparisons that the world cannot answer are declined.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from random import Random
 from typing import TypeVar
@@ -18,7 +18,7 @@ from lora_magic.demo.texts.family import Question
 from lora_magic.demo.texts.grammar import plural, polish
 from lora_magic.demo.texts.relations import beyond, checking, frames, values
 from lora_magic.demo.texts.relations.facts import BY_NAME, FACTS, Fact, fields, told
-from lora_magic.demo.texts.split import Split, number
+from lora_magic.demo.texts.split import Split, number, part_of_name
 from lora_magic.demo.world import SIZES
 
 T = TypeVar("T")
@@ -27,6 +27,8 @@ TEST, VALIDATION, PARTS = (0, 1), (2,), 16
 # The shares of the aspects, and of direct, longer, stated and short wordings.
 SHARES = {"yesno": 0.5, "size": 0.2, "both": 0.15, "two": 0.15}
 SHAPES = (0.3, 0.2, 0.35, 0.15)
+# The share of questions to decline that name what the world does not hold.
+STRANGE = 0.35
 _TWO_OF = ("animal", "plant", "dish", "product", "thing", "job", "hobby")
 
 
@@ -147,9 +149,7 @@ def _encoded(relation: Relation, shape: str) -> Relation:
         return relation
     asked = "smaller" if "smaller" in shape else "bigger"
     is_open = shape in frames.sizes()[0]
-    return Relation(
-        relation.kind, relation.fields, relation.names, asked if is_open else f"is {asked}"
-    )
+    return replace(relation, asked=asked if is_open else f"is {asked}")
 
 
 def _question(aspect: str, relation: Relation, shape: str) -> Question:
@@ -246,8 +246,13 @@ def is_wrong(question: Question, text: str) -> bool:
 
 
 def declined(rng: Random, split: Split) -> Question:
-    """A comparison or a yes-or-no question of the split that the world cannot answer."""
+    """A comparison or a yes-or-no question of the split that the world cannot answer.
+
+    A third are about a name that the world does not hold: "Is a zebra bigger than a mouse?"
+    """
     wanted = _wanted(rng, split)
+    if rng.random() < STRANGE:
+        return _strange(rng, wanted)
     while True:
         kind = rng.choice(tuple(beyond.SUBJECTS))
         names = rng.sample(beyond.SUBJECTS[kind], 2)
@@ -263,3 +268,20 @@ def declined(rng: Random, split: Split) -> Question:
         filled = {"a": a, "b": b, "more": more, "is": fields(kind, names[0])["is"]}
         prompt = polish(shape.format_map(filled))
         return Question("unknown", "other", pair, shape, prompt)
+
+
+def _strange(rng: Random, wanted: tuple[Split, Split]) -> Question:
+    """A relation of the world with the first name, or one of two, replaced by a strange one."""
+    while True:
+        aspect = rng.choice(("yesno", "yesno", "size", "both"))
+        relation, shapes = _DRAWN[aspect](rng)
+        if relation.kind not in unknown.NAMES:
+            continue
+        name = rng.choice(unknown.NAMES[relation.kind][1])
+        shape = _shape(shapes, rng)
+        if (part_of(shape), part_of_name(relation.kind, name)) != wanted:
+            continue
+        place = rng.randrange(len(relation.names))
+        names = (*relation.names[:place], name, *relation.names[place + 1 :])
+        prompt = _question(aspect, replace(relation, names=names), shape).prompt
+        return Question("unknown", relation.kind, name, shape, prompt)

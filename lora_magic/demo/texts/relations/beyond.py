@@ -8,7 +8,17 @@ from __future__ import annotations
 from functools import cache
 
 from lora_magic.demo.texts.grammar import expand
-from lora_magic.demo.world import ANIMALS, DISHES, HOBBIES, JOBS, PLACES, PRODUCTS, THINGS
+from lora_magic.demo.texts.relations import frames
+from lora_magic.demo.world import (
+    ANIMALS,
+    DISHES,
+    HOBBIES,
+    JOBS,
+    PLACES,
+    PLANTS,
+    PRODUCTS,
+    THINGS,
+)
 
 SUBJECTS: dict[str, tuple[str, ...]] = {
     "animal": tuple(a.name for a in ANIMALS),
@@ -18,8 +28,9 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "product": tuple(p.name for p in PRODUCTS),
     "hobby": tuple(h.name for h in HOBBIES),
     "place": tuple(p.name for p in PLACES),
+    "plant": tuple(p.name for p in PLANTS),
 }
-# {more} is one of these, {is} agrees with the first subject and {are} with the second.
+# {more} is one of these; {is} agrees with {a}.
 COMPARATIVES: dict[str, tuple[str, ...]] = {
     "animal": (
         *("faster", "smarter", "stronger", "heavier", "older", "slower", "louder", "braver"),
@@ -27,10 +38,29 @@ COMPARATIVES: dict[str, tuple[str, ...]] = {
     ),
     "dish": ("better", "healthier", "cheaper", "tastier", "more popular", "easier to make"),
     "job": ("richer", "happier", "more important", "older", "better paid", "smarter"),
-    "thing": ("more expensive", "older", "heavier", "more useful", "cheaper", "prettier"),
-    "product": ("more expensive", "better", "cheaper", "heavier", "more useful", "newer"),
+    "thing": (
+        "bigger",
+        "smaller",
+        "more expensive",
+        "older",
+        "heavier",
+        "more useful",
+        "cheaper",
+        "prettier",
+    ),
+    "product": (
+        "bigger",
+        "smaller",
+        "more expensive",
+        "better",
+        "cheaper",
+        "heavier",
+        "more useful",
+        "newer",
+    ),
     "hobby": ("harder", "more fun", "cheaper", "healthier", "more dangerous", "better"),
-    "place": ("older", "nicer", "farther away", "busier", "more expensive", "warmer"),
+    "place": ("bigger", "older", "nicer", "farther away", "busier", "more expensive", "warmer"),
+    "plant": ("bigger", "taller", "prettier", "more expensive", "easier to grow", "healthier"),
 }
 COMPARED = (
     "{is} {a} {more} than {b}?",
@@ -101,16 +131,27 @@ ALONE: dict[str, tuple[str, ...]] = {
         "does {a} [cost money|close on Sundays|have a car park]?",
         "can I [sleep|park] near {a}?",
     ),
+    "plant": (
+        "is {a} [poisonous|expensive|edible|rare]?",
+        "does {a} [smell good|attract bees|live long]?",
+        "can I eat {a}?",
+    ),
 }
 
 
 @cache
 def compared() -> tuple[str, ...]:
     """The shapes of a comparison."""
-    return tuple(text for template in COMPARED for text in expand(template))
+    return (
+        *(text for template in COMPARED for text in expand(template)),
+        *frames.filled(frames.ASKED[2:], "{q}", ("{is} {a} {more} than {b}",)),
+        *frames.filled(frames.STATED[3:], "{s}", ("{a} {is} {more} than {b}",)),
+    )
 
 
 @cache
 def alone(kind: str) -> tuple[str, ...]:
     """The shapes of a yes-or-no question about one subject of a kind."""
-    return tuple(text for template in ALONE[kind] for text in expand(template))
+    direct = [text for text in ALONE[kind] if text.startswith(("can ", "does ", "is {a}", "{is}"))]
+    longer = frames.filled(frames.ASKED[1:], "{q}", tuple(text.rstrip("?") for text in direct))
+    return (*(text for template in ALONE[kind] for text in expand(template)), *longer)

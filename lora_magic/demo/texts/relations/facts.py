@@ -492,12 +492,13 @@ def told() -> Mapping[str, Mapping[str, str]]:
     }
 
 
-_PLURAL = frozenset(d.name for d in DISHES if d.plural)
+# Only names of dishes are plural.
+_SINGULAR = frozenset(d.name for d in DISHES if not d.plural)
 
 
 def fields(kind: str, name: str) -> dict[str, str]:
     """The fields of a template about a subject, without the fact."""
-    several = name in _PLURAL
+    several = kind == "dish" and name.endswith("s") and name not in _SINGULAR
     return {
         "name": name,
         "many": plural(name),

@@ -148,7 +148,8 @@ TWO_NOTED = (
 )
 
 
-def _filled(frames: tuple[str, ...], mark: str, sentences: tuple[str, ...]) -> tuple[str, ...]:
+def filled(frames: tuple[str, ...], mark: str, sentences: tuple[str, ...]) -> tuple[str, ...]:
+    """Every frame with every sentence at its mark, all choices expanded."""
     stems = [text for sentence in sentences for text in expand(sentence)]
     wholes = [text for frame in frames for text in expand(frame)]
     return tuple(dict.fromkeys(text.replace(mark, stem) for text in wholes for stem in stems))
@@ -158,10 +159,10 @@ def _filled(frames: tuple[str, ...], mark: str, sentences: tuple[str, ...]) -> t
 def yes_or_no(fact: Fact) -> tuple[tuple[str, ...], ...]:
     """The shapes of a yes-or-no question: direct, questions, about a statement, short."""
     return (
-        _filled(("{q}?",), "{q}", fact.ask),
-        _filled(ASKED[1:], "{q}", fact.ask),
-        _filled(STATED, "{s}", fact.say),
-        _filled(NOTED, "{n}", fact.note),
+        filled(("{q}?",), "{q}", fact.ask),
+        filled(ASKED[1:], "{q}", fact.ask),
+        filled(STATED, "{s}", fact.say),
+        filled(NOTED, "{n}", fact.note),
     )
 
 
@@ -182,9 +183,9 @@ def both(fact: Fact) -> tuple[tuple[str, ...], ...]:
     """The shapes of a question about two subjects."""
     notes = tuple(_bare(fact, text.replace("{word}", fact.word)) for text in BOTH_NOTED)
     return (
-        _filled(("{q}?",), "{q}", fact.pair),
-        _filled(BOTH_ASKED[1:], "{q}", fact.pair),
-        _filled(BOTH_TOLD, "{c}", fact.clause),
+        filled(("{q}?",), "{q}", fact.pair),
+        filled(BOTH_ASKED[1:], "{q}", fact.pair),
+        filled(BOTH_TOLD, "{c}", fact.clause),
         tuple(text for note in notes for text in expand(note)),
     )
 
@@ -198,8 +199,8 @@ def two(first: Fact, second: Fact) -> tuple[tuple[str, ...], ...]:
         for text in TWO_NOTED
     )
     return (
-        _filled(("{q}?",), "{q}", asked),
-        _filled(BOTH_ASKED[1:], "{q}", asked),
-        _filled(BOTH_TOLD, "{c}", (f"{first.told} and {second.told_it}",)),
+        filled(("{q}?",), "{q}", asked),
+        filled(BOTH_ASKED[1:], "{q}", asked),
+        filled(BOTH_TOLD, "{c}", (f"{first.told} and {second.told_it}",)),
         tuple(text for note in notes for text in expand(note)),
     )
