@@ -120,6 +120,9 @@ class Family:
         # What "you" do with your things, people do with theirs.
         stated = answer.lower().replace("their ", "your ")
         if aspect.scale:
+            # "It eats small insects" names no size.
+            for other in set(fields.values()) - set(aspect.scale):
+                stated = stated.replace(other, "")
             longest_first = sorted(aspect.scale, key=len, reverse=True)
             named = set(re.findall(rf"\b(?:{'|'.join(longest_first)})\b", stated))
             return named == {fields[name] for name in aspect.facts}

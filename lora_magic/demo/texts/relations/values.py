@@ -228,7 +228,7 @@ def parts(name: str, value: str) -> tuple[str, ...]:
         return ()
     if name == "weather/wear" and "something" in value:
         return ()
-    pieces = tuple(piece for piece in _PARTED.split(value) if piece not in ("glass",))
+    pieces = tuple(_PARTED.split(value))
     if name != "dish/ingredients":
         return pieces
     # "A little cream" is asked for as "cream", too.
