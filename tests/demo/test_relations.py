@@ -13,7 +13,8 @@ from lora_magic.demo.judge import Verdict, judge, kind_of
 from lora_magic.demo.texts import answers, relations, split, styles, unknown
 from lora_magic.demo.texts.family import Question
 from lora_magic.demo.texts.relations import beyond, frames, values
-from lora_magic.demo.texts.relations.facts import FACTS, told
+from lora_magic.demo.texts.relations.facts import told
+from lora_magic.demo.texts.relations.sentences import FACTS
 from lora_magic.demo.texts.split import Split
 from lora_magic.demo.world import ANIMALS, SIZES
 
@@ -31,7 +32,7 @@ def _asked(aspect: str, subject: str) -> Question:
 
 @pytest.mark.parametrize("part", PARTS)
 def test_every_drawn_answer_is_right_and_in_plain_english(part: Split) -> None:
-    for question, text in _drawn(part, 1500):
+    for question, text in _drawn(part, 500):
         assert relations.is_right(question, text), (question, text)
         assert not relations.is_wrong(question, text)
         assert answers.is_right(question, text)
@@ -59,7 +60,7 @@ def test_the_facts_come_before_the_verdict() -> None:
 
 def test_the_opposite_verdict_is_wrong() -> None:
     tried = 0
-    for question, text in _drawn("train", 1500):
+    for question, text in _drawn("train", 600):
         if question.aspect not in ("yesno", "size"):
             continue
         changed = re.sub(r"\b(yes|no)\.$", lambda m: "no." if m[1] == "yes" else "yes.", text)
@@ -71,23 +72,21 @@ def test_the_opposite_verdict_is_wrong() -> None:
         assert not relations.is_right(question, changed), (question, changed)
         assert relations.is_wrong(question, changed)
         assert not judge(question, changed).right
-    assert tried > 800
+    assert tried > 300
 
 
 def _other(word: str) -> str:
     return "smaller" if word == "bigger" else "bigger"
 
 
-def test_another_subject_s_facts_or_none_are_wrong() -> None:
-    for question, text in _drawn("train", 800):
-        kind = question.subject.split("/")[0]
+def test_a_bare_verdict_and_half_of_two_facts_are_wrong() -> None:
+    for question, text in _drawn("train", 400):
         if question.aspect == "yesno":
             bare = "Yes." if text.endswith("yes.") else "No."
             assert relations.is_wrong(question, bare)
         if question.aspect == "both":
             first = text.split(", and ")[0] + "."
             assert relations.is_wrong(question, first), (question, first)
-        assert kind
 
 
 def test_facts_that_changed_places_are_wrong() -> None:
@@ -148,21 +147,21 @@ def test_to_decline_is_neither_right_nor_wrong() -> None:
 @pytest.mark.parametrize("style", styles.STYLES)
 def test_a_style_makes_no_difference(style: str) -> None:
     rng = Random(3)
-    for question, text in _drawn("train", 300):
+    for question, text in _drawn("train", 120):
         spoken = styles.speak(text, style, rng, split.subject(question))
         assert judge(question, spoken).right, spoken
 
 
 def test_held_out_wordings_and_pairs_are_never_in_training() -> None:
-    trained = _drawn("train", 4000)
+    trained = _drawn("train", 2000)
     for part in ("validation", "test"):
-        held = _drawn(part, 1000)
+        held = _drawn(part, 500)
         prompts = {split.plain(question.prompt) for question, _ in held}
         assert prompts.isdisjoint(split.plain(question.prompt) for question, _ in trained)
     for question, _ in trained:
         assert relations.part_of(question.phrasing) == "train"
         assert relations.part_of(relations.read(question).pair) == "train"
-    for question, _ in _drawn("test", 1000):
+    for question, _ in _drawn("test", 500):
         parts = {
             relations.part_of(question.phrasing),
             relations.part_of(relations.read(question).pair),

@@ -17,7 +17,8 @@ from lora_magic.demo.texts import unknown
 from lora_magic.demo.texts.family import Question
 from lora_magic.demo.texts.grammar import plural, polish
 from lora_magic.demo.texts.relations import beyond, checking, frames, values
-from lora_magic.demo.texts.relations.facts import BY_NAME, FACTS, Fact, fields, told
+from lora_magic.demo.texts.relations.facts import Fact, fields, told
+from lora_magic.demo.texts.relations.sentences import BY_NAME, FACTS
 from lora_magic.demo.texts.split import Split, number, part_of_name
 from lora_magic.demo.world import SIZES
 
@@ -84,7 +85,8 @@ def draw(rng: Random, split: Split) -> tuple[Question, str]:
         relation, shapes = _DRAWN[aspect](rng)
         shape = _shape(shapes, rng)
         if (part_of(shape), part_of(relation.pair)) == wanted:
-            question = _question(aspect, _encoded(relation, shape), shape)
+            asked = _encoded(relation, shape) if aspect == "size" else relation
+            question = _question(aspect, asked, shape)
             return question, answer(question, rng)
 
 
@@ -101,10 +103,8 @@ def _shape(shapes: tuple[tuple[str, ...], ...], rng: Random) -> str:
 def _pair(fact: str, rng: Random) -> tuple[str, str]:
     """Two subjects, neither of whose names is in the other's: not a box and a music box."""
     one, two = rng.sample(list(told()[fact]), 2)
-    words_in = set(one.split()), set(two.split())
-    return (
-        _pair(fact, rng) if words_in[0] <= words_in[1] or words_in[1] <= words_in[0] else (one, two)
-    )
+    first, second = set(one.split()), set(two.split())
+    return _pair(fact, rng) if first <= second or second <= first else (one, two)
 
 
 def _yes_or_no(rng: Random) -> tuple[Relation, tuple[tuple[str, ...], ...]]:
@@ -145,8 +145,6 @@ _DRAWN: dict[str, Callable[[Random], tuple[Relation, tuple[tuple[str, ...], ...]
 
 def _encoded(relation: Relation, shape: str) -> Relation:
     """The relation with what the wording asks about two sizes."""
-    if relation.fields != ("size",) or len(relation.names) != 2:
-        return relation
     asked = "smaller" if "smaller" in shape else "bigger"
     is_open = shape in frames.sizes()[0]
     return replace(relation, asked=asked if is_open else f"is {asked}")
@@ -165,7 +163,7 @@ def answer(question: Question, rng: Random) -> str:
     """A true answer: the facts, then the verdict."""
     relation = read(question)
     told_first = [_sentence(relation, name, relation.fields[0]) for name in relation.names]
-    if question.aspect == "size" and len(relation.names) == 2 and relation.asked:
+    if question.aspect == "size":
         return polish(f"{' and '.join(told_first)}{_conclusion(relation)}")
     if question.aspect == "both":
         return polish(f"{', and '.join(told_first)}.")
