@@ -218,12 +218,14 @@ def is_right(question: Question, text: str) -> bool:
     asked = [f"{relation.kind}/{field}" for field in relation.fields]
     said = checking.heard(text, (told()[fact][name] for fact in asked for name in names))
     if len(names) == 1:
-        stated = all(checking.states(said, fact, names[0]) for fact in asked)
+        stated = checking.is_about(said, asked[0], names[0]) and all(
+            checking.states(said, fact, names[0]) for fact in asked
+        )
         is_yes = question.aspect == "two" or checking.verdict(text) is _is_yes(relation)
         return stated and is_yes
     for name, other in (names, names[::-1]):
-        part = checking.part_about(said, asked[0], name, other)
-        if not checking.states(part, asked[0], name):
+        parts = checking.parts_about(said, asked[0], name, other)
+        if not any(checking.states(part, asked[0], name) for part in parts):
             return False
     return question.aspect == "both" or _concludes_rightly(relation, text)
 

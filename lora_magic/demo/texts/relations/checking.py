@@ -63,18 +63,26 @@ def heard(text: str, facts: Iterable[str]) -> Said:
     return Said(words(text), tuple(denials(text, [words(fact) for fact in facts])))
 
 
-def part_about(said: Said, name: str, subject: str, other: str) -> Said:
-    """What a text says of a subject: from its name up to that of `other`; empty without its name.
+def parts_about(said: Said, name: str, subject: str, other: str) -> list[Said]:
+    """What a text says of a subject: from each mention of it up to the next of `other`.
 
     A name within a fact is no name: "a tiger eats deer and wild pigs, and a pig eats corn".
     """
     facts = [words(told()[name][one]) for one in (subject, other)]
-    starts = _named(said.words, subject, facts)
-    if not starts:
-        return Said((), ())
-    ends = [at for at in _named(said.words, other, facts) if at > starts[0]]
-    end = min(ends, default=len(said.words))
-    return Said(said.words[starts[0] : end], said.denied[starts[0] : end])
+    stops = [*_named(said.words, other, facts), len(said.words)]
+    parts = []
+    for start in _named(said.words, subject, facts):
+        end = min(stop for stop in stops if stop > start)
+        parts.append(Said(said.words[start:end], said.denied[start:end]))
+    return parts
+
+
+def is_about(said: Said, name: str, subject: str) -> bool:
+    """Whether a text names a subject, or none of its kind: "it eats berries and mice"."""
+    facts = [words(told()[name][subject])]
+    if _named(said.words, subject, facts):
+        return True
+    return not any(_named(said.words, other, facts) for other in told()[name])
 
 
 def _named(said: Words, subject: str, facts: Sequence[Words] = ()) -> list[int]:
