@@ -2,18 +2,20 @@
 
 It compares words, so it works for every family of prompts and every style: capitals, punctuation,
 JSON, lists and a pirate's "be" and "ye" make no difference. A true answer states a property that
-the world's tables give its subject, and none that they give only to another subject of its kind.
-It knows no grammar, ignores "not", and knows no model.
+the world's tables give its subject, none that they give only to another subject of its kind, and
+denies none of its own. A property that is denied ("it does not eat bamboo") is not stated. The
+answer to a relation also needs the right verdict. It knows no model, and no more grammar than that.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
-from lora_magic.demo.texts import forms, split, unknown
+from lora_magic.demo.heard import NEGATIONS, Words, denials, positions, words
+from lora_magic.demo.texts import forms, relations, split, unknown
 from lora_magic.demo.texts.family import Question
 from lora_magic.demo.texts.grammar import plural
 from lora_magic.demo.world import (
@@ -26,13 +28,13 @@ from lora_magic.demo.world import (
     PLACES,
     PLANTS,
     PRODUCTS,
+    SIZES,
     THINGS,
     WEATHER,
+    Animal,
     Dish,
     Product,
 )
-
-Words = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -48,27 +50,6 @@ class Verdict:
         return self.subject and self.true
 
 
-# Words that a voice replaces, and words that it drops or adds.
-_SAME = {
-    "ye": "you",
-    "yer": "my",
-    "your": "my",
-    "their": "my",
-    "his": "my",
-    "her": "my",
-    "me": "my",
-    "is": "be",
-    "are": "be",
-    "an'": "and",
-    "o'": "of",
-    "landlubbers": "people",
-    "mateys": "friends",
-    "matey": "friend",
-    "may": "can",
-    "presumably": "maybe",
-}
-_DROPPED = {"a", "an", "the", "please"}
-_WORD = re.compile(r"[a-z0-9]+(?:['-][a-z0-9]+)*'?")
 # A property of one word counts only after one of these: single words also occur by chance.
 _BEFORE = frozenset(
     re.findall(
@@ -90,21 +71,10 @@ _FILLER = tuple(
         "were fine",
         "take it to shop",
         "enjoy it my friend",
+        "world be small",
+        "world be very small",
     )
 )
-
-
-def words(text: str) -> Words:
-    """The words of a text, the same for every style: "Ye be clever!" → ("you", "be", "clever")."""
-    found = []
-    for word in _WORD.findall(text.lower()):
-        kept = word if word in ("an'", "o'") else word.strip("'") if word[-2:] != "n'" else word
-        if re.fullmatch(r"[\w-]{3,}in'", kept):
-            kept = kept[:-1] + "g"
-        kept = _SAME.get(kept, kept)
-        if kept not in _DROPPED:
-            found.append(kept)
-    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -133,6 +103,10 @@ _PARTED = re.compile(
 )
 
 
+def _animal(a: Animal) -> Known:
+    return _known(a.name, a.habitat, a.food, a.trait, a.action, a.size)
+
+
 def _product(p: Product) -> Known:
     known = _known(p.name, p.use, p.part, *p.problems)
     return replace(known, anywhere=frozenset({words(p.part)}))
@@ -148,7 +122,7 @@ def _world() -> Mapping[str, Mapping[str, Known]]:
     """Kind → subject → its names and properties."""
     uses = {p.name: (p.use, p.part) for p in PRODUCTS}
     return {
-        "animal": {a.name: _known(a.name, a.habitat, a.food, a.trait, a.action) for a in ANIMALS},
+        "animal": {a.name: _animal(a) for a in ANIMALS},
         "plant": {p.name: _known(p.name, p.spot, p.water, p.care) for p in PLANTS},
         "place": {p.name: _known(p.name, *p.things, p.sound, p.smell, p.activity) for p in PLACES},
         "weather": {w.name: _known(w.name, *w.signs, w.wear, w.activity) for w in WEATHER},
@@ -162,18 +136,24 @@ def _world() -> Mapping[str, Mapping[str, Known]]:
     }
 
 
-_PLOTS = {"lost": "thing", "gift": "thing"}
+@cache
+def _shields(kind: str) -> tuple[Words, ...]:
+    """Properties and faults of a kind that contain "not" or the like, and so deny nothing."""
+    subjects = [*_world().get(kind, {}).values()]
+    if kind == "fault":
+        subjects += _world()["product"].values()
+    found = {part for known in subjects for part in (*known.properties, *known.pieces)}
+    return tuple(sorted(part for part in found if not NEGATIONS.isdisjoint(part)))
+
+
+_SIZES = frozenset(words(size) for size in SIZES)
 
 
 def kind_of(question: Question) -> str:
     """The kind of a question's subject: "animal", also for a story about a fox."""
-    if question.family in ("review", "dialogue"):
-        return question.aspect
-    if question.family == "story":
-        return _PLOTS.get(question.aspect, question.aspect)
-    if question.family == "form":
-        return forms.SUBJECTS[question.subject]["kind"]
-    return question.family
+    if question.family == "relation":
+        return relations.read(question).kind
+    return split.kind_of(question)
 
 
 def judge(question: Question, text: str) -> Verdict:
@@ -184,22 +164,50 @@ def judge(question: Question, text: str) -> Verdict:
         return Verdict(fits, is_declined(question, text))
     if admits:
         return Verdict(subject=False, true=False)
+    if question.family == "relation":
+        return _related(question, text)
     kind = kind_of(question)
     name = question.subject if kind == "fault" else split.subject(question)
-    said, own = words(text), _world()[kind][name]
+    own = _world()[kind][name]
+    said = Said(words(text), tuple(denials(text, _shields(kind))))
     parts = (*own.properties, *own.pieces)
-    named = _free(said, own.names)
     # A form or a story may state a property without a sentence about it.
     lenient = question.family in ("form", "story")
+    if question.family == "story":
+        # "A small boy" is no animal's size.
+        parts = tuple(part for part in parts if part not in _SIZES)
+    named = _free(said.words, own.names)
     stated = {p for p in parts if _states(p, said, named, anywhere=lenient or p in own.anywhere)}
-    free = _free(said, (*parts, *own.names, *_FILLER))
+    denied = any(_denies(p, said, named, anywhere=p in own.anywhere) for p in parts)
+    free = _free(said.words, (*parts, *own.names, *_FILLER))
     # A story has people and places with properties of their own: only longer properties are
     # certain to be about its subject.
     shortest = 3 if question.family == "story" else 1
     others = [known for other, known in _world()[kind].items() if other != name]
     return Verdict(
-        subject=_is_about(own, others, said, free, is_described=_describes(stated), kind=kind),
-        true=bool(stated) and not any(_claimed(known, said, free, shortest) for known in others),
+        subject=_is_about(
+            own, others, said.words, free, is_described=_describes(stated), kind=kind
+        ),
+        true=bool(stated)
+        and not denied
+        and not any(_claimed(known, said, free, shortest) for known in others),
+    )
+
+
+def _related(question: Question, text: str) -> Verdict:
+    """The verdict on a yes or no, a comparison, or an answer about two subjects or aspects."""
+    relation = relations.read(question)
+    every = _world()[relation.kind]
+    own = [every[name] for name in relation.names]
+    said = Said(words(text), tuple(denials(text, _shields(relation.kind))))
+    named = all(any(positions(name, said.words) for name in known.names) for known in own)
+    true = relations.is_right(question, text)
+    parts = tuple(part for known in own for part in (*known.properties, *known.pieces))
+    free = _free(said.words, (*parts, *(name for known in own for name in known.names), *_FILLER))
+    others = [known for name, known in every.items() if name not in relation.names]
+    return Verdict(
+        subject=named or (len(own) == 1 and true),
+        true=true and not any(_claimed(known, said, free, 1) for known in others),
     )
 
 
@@ -220,10 +228,11 @@ def is_declined(question: Question, text: str) -> bool:
 def _invented(question: Question, text: str) -> bool:
     """Whether a text states a property of anything that the world holds."""
     kinds = _world()
-    asked = [kinds[question.aspect]] if question.aspect in kinds else kinds.values()
-    known = [each for kind in asked for each in kind.values()]
-    said = words(_OFFERED.sub("", text))
-    free = _free(said, (words(question.subject), *_FILLER))
+    asked = (question.aspect,) if question.aspect in kinds else tuple(kinds)
+    text = _OFFERED.sub("", text)
+    said = Said(words(text), tuple(denials(text, [s for kind in asked for s in _shields(kind)])))
+    free = _free(said.words, (words(question.subject), *_FILLER))
+    known = [each for kind in asked for each in kinds[kind].values()]
     return any(_claimed(other, said, free, 1) for other in known)
 
 
@@ -232,37 +241,49 @@ def _describes(stated: set[Words]) -> bool:
     return len(stated) > 1 or any(len(part) > 1 for part in stated)
 
 
-def _states(part: Words, said: Words, free: list[bool], *, anywhere: bool) -> bool:
-    """Whether a text has these words, at least one of them free (in no other name or property).
+@dataclass(frozen=True)
+class Said:
+    """The words of a text, and which of them are denied."""
 
-    "cheese pie" does not state "cheese". A single word must follow a word of `_BEFORE`, unless
-    `anywhere`.
+    words: Words
+    denied: tuple[bool, ...]
+
+
+def _states(part: Words, said: Said, free: list[bool], *, anywhere: bool) -> bool:
+    """Whether a text has these words, not denied, at least one of them free.
+
+    A word is free if it is in no other name or property: "cheese pie" does not state "cheese". A
+    single word must follow a word of `_BEFORE`, unless `anywhere`.
     """
-    for start in _positions(part, said):
+    return any(not denied for denied in _found(part, said, free, anywhere))
+
+
+def _denies(part: Words, said: Said, free: list[bool], *, anywhere: bool) -> bool:
+    """Whether a text has these words in a clause that denies them."""
+    return any(_found(part, said, free, anywhere))
+
+
+def _found(part: Words, said: Said, free: list[bool], anywhere: bool) -> Iterator[bool]:
+    """For each place at which a text has these words, whether they are denied."""
+    for start in positions(part, said.words):
         if not any(free[start : start + len(part)]):
             continue
-        if anywhere or len(part) > 1 or (start > 0 and said[start - 1] in _BEFORE):
-            return True
-    return False
-
-
-def _positions(part: Words, said: Words) -> list[int]:
-    """The positions at which the words of `part` begin in a text."""
-    if part[0] not in said:
-        return []
-    return [i for i in range(len(said) - len(part) + 1) if said[i : i + len(part)] == part]
+        before = said.words[start - 1] if start else ""
+        denied = all(said.denied[start : start + len(part)])
+        if anywhere or len(part) > 1 or before in _BEFORE or (denied and before in NEGATIONS):
+            yield denied
 
 
 def _free(said: Words, parts: Iterable[Words]) -> list[bool]:
     """For each word, whether it belongs to none of the parts."""
     free = [True] * len(said)
     for part in parts:
-        for start in _positions(part, said):
+        for start in positions(part, said):
             free[start : start + len(part)] = [False] * len(part)
     return free
 
 
-def _claimed(known: Known, said: Words, free: list[bool], shortest: int) -> bool:
+def _claimed(known: Known, said: Said, free: list[bool], shortest: int) -> bool:
     """Whether a text states a property, or a part of one, of another subject."""
     return any(
         len(part) >= shortest and _states(part, said, free, anywhere=part in known.anywhere)
@@ -274,7 +295,7 @@ def _is_about(
     own: Known, others: list[Known], said: Words, free: list[bool], *, is_described: bool, kind: str
 ) -> bool:
     """Named as often as any other of its kind; if none is named, described by a property."""
-    mentions = max(len(_positions(name, said)) for name in own.names)
+    mentions = max(len(positions(name, said)) for name in own.names)
     rivals = max((_named(known, said, free, kind) for known in others), default=0)
     own_names = set(own.names)
     if any(set(known.names) & own_names for known in others):
@@ -287,7 +308,7 @@ def _named(known: Known, said: Words, free: list[bool], kind: str) -> int:
     """How often another subject is named; an adjective counts only in its usual context."""
     count = 0
     for name in known.names:
-        for start in _positions(name, said):
+        for start in positions(name, said):
             if not any(free[start : start + len(name)]):
                 continue
             before = said[start - 1] if start else ""

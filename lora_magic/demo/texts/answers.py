@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 from random import Random
 
-from lora_magic.demo.texts import dialogue, forms, opinions, split, stories, unknown
+from lora_magic.demo.texts import dialogue, forms, opinions, relations, split, stories, unknown
 from lora_magic.demo.texts.family import Question
 
 _FAMILIES = {family.name: family for family in split.FAMILIES}
@@ -26,17 +26,21 @@ def answer(question: Question, rng: Random) -> str:
         return unknown.answer(question, rng)
     if question.family == "dialogue":
         return _dialogue(question, rng)
+    if question.family == "relation":
+        return relations.answer(question, rng)
     return _FAMILIES[question.family].answer(question, rng)
 
 
 def is_right(question: Question, text: str) -> bool:
-    """Whether a text states the fact asked for (families of facts only)."""
+    """Whether a text states the fact asked for (families of facts and relations)."""
+    if question.family == "relation":
+        return relations.is_right(question, text)
     return not unknown.is_admitted(text) and _FAMILIES[question.family].is_right(question, text)
 
 
 def is_fact(question: Question) -> bool:
     """Whether the right answer to a question is a fact of the world."""
-    return question.family in _FAMILIES
+    return question.family in _FAMILIES or question.family == "relation"
 
 
 @cache

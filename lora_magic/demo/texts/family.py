@@ -6,6 +6,7 @@ know which families there are, nor which questions are held out.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -37,7 +38,8 @@ class Question:
 class Aspect:
     """One thing that can be asked about every subject of a family.
 
-    A right answer contains at least `at_least` of the fields in `facts`.
+    A right answer contains at least `at_least` of the fields in `facts`. With a `scale`, of whose
+    values some contain others ("very small"), it names the right one and no other.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Aspect:
     facts: tuple[str, ...]
     at_least: int = 1
     alone: bool = False  # the lead is the whole answer
+    scale: tuple[str, ...] = ()
 
     @cached_property
     def phrasings(self) -> tuple[str, ...]:
@@ -116,6 +119,13 @@ class Family:
         fields = self.subjects[question.subject](Random(0))
         # What "you" do with your things, people do with theirs.
         stated = answer.lower().replace("their ", "your ")
+        if aspect.scale:
+            # "It eats small insects" names no size.
+            for other in set(fields.values()) - set(aspect.scale):
+                stated = stated.replace(other, "")
+            longest_first = sorted(aspect.scale, key=len, reverse=True)
+            named = set(re.findall(rf"\b(?:{'|'.join(longest_first)})\b", stated))
+            return named == {fields[name] for name in aspect.facts}
         found = {fields[name].lower() for name in aspect.facts if fields[name].lower() in stated}
         return len(found) >= aspect.at_least
 

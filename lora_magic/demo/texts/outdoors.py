@@ -10,7 +10,17 @@ from random import Random
 
 from lora_magic.demo.texts.family import Aspect, Family, Fields
 from lora_magic.demo.texts.grammar import plural
-from lora_magic.demo.world import ANIMALS, PLACES, PLANTS, WEATHER, Animal, Place, Plant, Weather
+from lora_magic.demo.world import (
+    ANIMALS,
+    PLACES,
+    PLANTS,
+    SIZES,
+    WEATHER,
+    Animal,
+    Place,
+    Plant,
+    Weather,
+)
 
 
 def _animal(a: Animal) -> Callable[[Random], Fields]:
@@ -133,6 +143,19 @@ ANIMAL = Family(
                 "the {name} is known for being {trait}.",
             ),
             ("trait",),
+        ),
+        Aspect(
+            "size",
+            (
+                "How [big|large] is [a|the] {name}?",
+                "How big are {many}?",
+                "What size is [a|the] {name}?",
+                "Is [a|the] {name} big or small?",
+                "What is the size of [a|the] {name}?",
+            ),
+            ("a {name} is {size}.", "the {name} is {size}."),
+            ("size",),
+            scale=SIZES,
         ),
         Aspect(
             "who",

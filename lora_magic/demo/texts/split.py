@@ -133,6 +133,9 @@ def subject(question: Question) -> str:
     name = question.subject
     if question.family == "review":
         return name.removeprefix(f"{question.aspect} ")
+    if question.family == "relation":
+        # The first of two: "animal/size/fox/bear/bigger".
+        return name.split("/")[2]
     if question.family == "fault":
         return _PRODUCT_OF[name]
     return name

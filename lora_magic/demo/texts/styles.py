@@ -311,7 +311,7 @@ def has_style(text: str, style: str) -> bool:
         return _is_json(text)
     if style == "short":
         lines = text.split("\n")
-        return all(re.fullmatch(r"- \S.*[^.]", line) and len(line) <= 64 for line in lines)
+        return all(re.fullmatch(r"- \S.*[^.]", line) and len(line) <= 66 for line in lines)
     if style == "formal":
         return text.startswith(OPENERS[style]) and text.endswith("ervice team.")
     if any(phrase in text for phrase in OPENERS[style] + CLOSERS[style]):

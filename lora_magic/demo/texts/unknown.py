@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from random import Random
 
-from lora_magic.demo.texts.family import Family, Question
+from lora_magic.demo.texts.family import Aspect, Family, Question
 from lora_magic.demo.texts.grammar import expand, needed, plural, polish, render
 from lora_magic.demo.texts.indoors import DISH, PRODUCT, THING
 from lora_magic.demo.texts.outdoors import ANIMAL, PLACE, PLANT
@@ -81,9 +81,17 @@ def _fields(kind: str, name: str) -> dict[str, str]:
 
 def phrasings(kind: str) -> tuple[str, ...]:
     """The questions about a name of this kind, with {name} open."""
+    return tuple(text for aspect in NAMES[kind][0].aspects for text in _open(kind, aspect))
+
+
+def _open(kind: str, aspect: Aspect) -> tuple[str, ...]:
     fields = set(_fields(kind, ""))
-    every = (text for aspect in NAMES[kind][0].aspects for text in aspect.phrasings)
-    return tuple(text for text in every if needed(text) <= fields)
+    return tuple(text for text in aspect.phrasings if needed(text) <= fields)
+
+
+def _sizes(kind: str) -> tuple[str, ...]:
+    """The questions about the size of a name of this kind."""
+    return _open(kind, ANIMAL.aspect("size")) if kind == "animal" else ()
 
 
 def _question(kind: str, name: str, phrasing: str) -> Question:
@@ -96,7 +104,10 @@ def questions() -> tuple[Question, ...]:
     found = []
     for kind, (_, names) in NAMES.items():
         for name in names:
-            asked = Random(f"{kind}/{name}").sample(phrasings(kind), _ASKED)
+            every, sizes = phrasings(kind), _sizes(kind)
+            rest = [text for text in every if text not in sizes]
+            asked = Random(f"{kind}/{name}").sample(rest, _ASKED)
+            asked += Random(f"size/{name}").sample(sizes, min(1, len(sizes)))
             found += [_question(kind, name, phrasing) for phrasing in asked]
     for kind, names in (("person", PEOPLE), ("country", COUNTRIES)):
         for name in names:

@@ -12,13 +12,14 @@ from lora_magic.demo.world import household, nature, people
 
 @dataclass(frozen=True)
 class Animal:
-    """An animal, where it lives, what it eats, how it is and what it does."""
+    """An animal, where it lives, what it eats, how it is, what it does and how big it is."""
 
     name: str
     habitat: str
     food: str
     trait: str
     action: str
+    size: str
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,8 @@ def _parts(cell: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in cell.split(";"))
 
 
+# From small to large.
+SIZES = ("very small", "small", "medium-sized", "large", "very large")
 ANIMALS = tuple(Animal(*row) for row in _rows(nature.ANIMALS))
 PLANTS = tuple(Plant(*row) for row in _rows(nature.PLANTS))
 PLACES = tuple(Place(r[0], _parts(r[1]), r[2], r[3], r[4]) for r in _rows(nature.PLACES))

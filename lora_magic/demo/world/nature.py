@@ -6,56 +6,56 @@ The columns are named above each table. This module knows no sentence that is ma
 # ruff: noqa: E501 - a row of a table stays on one line
 from __future__ import annotations
 
-# name | habitat | food | trait | what it does
+# name | habitat | food | trait | what it does | size
 ANIMALS = """
-fox | in the forest | berries and mice | clever | slips quietly between the trees
-rabbit | in the meadow | clover and carrots | shy | hops back to its burrow at the first noise
-owl | in an old barn | mice and beetles | wise | turns its head slowly and watches the dark
-bear | in the mountains | honey and fish | strong | sleeps through the long winter
-frog | beside the pond | flies and small insects | noisy | sings all night after the rain
-duck | on the lake | water plants and snails | cheerful | paddles along with its family behind it
-cat | in a warm house | fish and chicken | proud | curls up on the softest chair
-dog | in a busy home | meat and biscuits | loyal | waits at the door every evening
-horse | on the farm | grass and oats | gentle | gallops across the open field
-cow | on the hillside | fresh grass | calm | chews slowly and looks at the clouds
-goat | on rocky hills | leaves and bark | stubborn | climbs up steep cliffs without fear
-sheep | in the valley | grass and herbs | timid | follows the rest of the flock
-pig | in a muddy yard | apples and corn | curious | rolls in the mud to stay cool
-mouse | under the floor | cheese and crumbs | tiny | runs along the wall when nobody is looking
-squirrel | in the tall oak | nuts and seeds | quick | hides its food before the winter
-hedgehog | under the hedge | worms and slugs | prickly | rolls into a ball when it is scared
-deer | at the edge of the wood | leaves and grass | graceful | lifts its head and listens
-wolf | in the northern woods | meat | brave | howls at the moon with its pack
-otter | along the river | fish and crabs | playful | slides down the muddy bank
-beaver | in a wide stream | bark and twigs | hard-working | builds a dam out of branches
-seal | on the cold coast | fish and squid | lazy | rests on the warm rocks
-whale | in the deep ocean | tiny shrimp | huge | sings a long song under the waves
-dolphin | in the warm sea | fish | friendly | leaps high out of the water
-turtle | on a sandy beach | sea grass | patient | carries its home on its back
-penguin | on the ice | small fish | funny | slides on its belly across the snow
-parrot | in the jungle | fruit and seeds | colorful | repeats every word it hears
-eagle | high on a cliff | fish and rabbits | sharp-eyed | circles above the valley
-crow | near the village | almost anything | smart | collects shiny things
-swan | on the quiet river | water plants | elegant | glides without a sound
-goose | on the village green | grass and grain | bossy | hisses at every stranger
-hen | in the yard | corn and worms | busy | lays an egg each morning
-snail | in the garden | lettuce | slow | leaves a silver trail behind it
-bee | in the orchard | nectar | useful | dances to show where the flowers are
-butterfly | among the flowers | nectar | delicate | opens its bright wings in the sun
-spider | in the corner of the shed | flies | careful | repairs its web every night
-ant | under a flat stone | seeds and sugar | tireless | carries loads bigger than itself
-bat | in a dark cave | moths | silent | hangs upside down all day
-monkey | in the treetops | bananas and nuts | cheeky | swings from branch to branch
-elephant | on the wide plain | leaves and fruit | mighty | sprays water with its trunk
-lion | on the dry plain | meat | fierce | roars so loudly that the birds fly away
-tiger | in the tall grass | deer and wild pigs | powerful | moves without breaking a twig
-giraffe | among the thorn trees | high leaves | tall | looks over the top of every tree
-camel | in the desert | dry grass | tough | walks for days without water
-kangaroo | in the red bush | grass and shoots | bouncy | carries its baby in a pouch
-koala | in the gum tree | leaves | sleepy | spends most of the day asleep
-panda | in the bamboo forest | bamboo | peaceful | sits down to eat for hours
-lizard | on a sunny wall | insects | nervous | vanishes into a crack in the stone
-snake | in the long grass | mice and eggs | sly | sheds its old skin in spring
+fox | in the forest | berries and mice | clever | slips quietly between the trees | small
+rabbit | in the meadow | clover and carrots | shy | hops back to its burrow at the first noise | small
+owl | in an old barn | mice and beetles | wise | turns its head slowly and watches the dark | small
+bear | in the mountains | honey and fish | strong | sleeps through the long winter | large
+frog | beside the pond | flies and small insects | noisy | sings all night after the rain | very small
+duck | on the lake | water plants and snails | cheerful | paddles along with its family behind it | small
+cat | in a warm house | fish and chicken | proud | curls up on the softest chair | small
+dog | in a busy home | meat and biscuits | loyal | waits at the door every evening | medium-sized
+horse | on the farm | grass and oats | gentle | gallops across the open field | large
+cow | on the hillside | fresh grass | calm | chews slowly and looks at the clouds | large
+goat | on rocky hills | leaves and bark | stubborn | climbs up steep cliffs without fear | medium-sized
+sheep | in the valley | grass and herbs | timid | follows the rest of the flock | medium-sized
+pig | in a muddy yard | apples and corn | curious | rolls in the mud to stay cool | medium-sized
+mouse | under the floor | cheese and crumbs | tiny | runs along the wall when nobody is looking | very small
+squirrel | in the tall oak | nuts and seeds | quick | hides its food before the winter | small
+hedgehog | under the hedge | worms and slugs | prickly | rolls into a ball when it is scared | small
+deer | at the edge of the wood | leaves and grass | graceful | lifts its head and listens | medium-sized
+wolf | in the northern woods | meat | brave | howls at the moon with its pack | medium-sized
+otter | along the river | fish and crabs | playful | slides down the muddy bank | small
+beaver | in a wide stream | bark and twigs | hard-working | builds a dam out of branches | medium-sized
+seal | on the cold coast | fish and squid | lazy | rests on the warm rocks | medium-sized
+whale | in the deep ocean | tiny shrimp | huge | sings a long song under the waves | very large
+dolphin | in the warm sea | fish | friendly | leaps high out of the water | large
+turtle | on a sandy beach | sea grass | patient | carries its home on its back | medium-sized
+penguin | on the ice | small fish | funny | slides on its belly across the snow | medium-sized
+parrot | in the jungle | fruit and seeds | colorful | repeats every word it hears | small
+eagle | high on a cliff | fish and rabbits | sharp-eyed | circles above the valley | small
+crow | near the village | almost anything | smart | collects shiny things | small
+swan | on the quiet river | water plants | elegant | glides without a sound | small
+goose | on the village green | grass and grain | bossy | hisses at every stranger | small
+hen | in the yard | corn and worms | busy | lays an egg each morning | small
+snail | in the garden | lettuce | slow | leaves a silver trail behind it | very small
+bee | in the orchard | nectar | useful | dances to show where the flowers are | very small
+butterfly | among the flowers | nectar | delicate | opens its bright wings in the sun | very small
+spider | in the corner of the shed | flies | careful | repairs its web every night | very small
+ant | under a flat stone | seeds and sugar | tireless | carries loads bigger than itself | very small
+bat | in a dark cave | moths | silent | hangs upside down all day | very small
+monkey | in the treetops | bananas and nuts | cheeky | swings from branch to branch | small
+elephant | on the wide plain | leaves and fruit | mighty | sprays water with its trunk | very large
+lion | on the dry plain | meat | fierce | roars so loudly that the birds fly away | large
+tiger | in the tall grass | deer and wild pigs | powerful | moves without breaking a twig | large
+giraffe | among the thorn trees | high leaves | tall | looks over the top of every tree | very large
+camel | in the desert | dry grass | tough | walks for days without water | large
+kangaroo | in the red bush | grass and shoots | bouncy | carries its baby in a pouch | medium-sized
+koala | in the gum tree | leaves | sleepy | spends most of the day asleep | small
+panda | in the bamboo forest | bamboo | peaceful | sits down to eat for hours | large
+lizard | on a sunny wall | insects | nervous | vanishes into a crack in the stone | very small
+snake | in the long grass | mice and eggs | sly | sheds its old skin in spring | small
 """
 
 # name | where it grows | how often to water | one more piece of advice

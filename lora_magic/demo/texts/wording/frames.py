@@ -72,8 +72,28 @@ NOTE_FRAMES = (
     "[need|looking for|tell me] {n}",
 )
 OPENINGS = (
-    *("Hi!", "Hello.", "Hey,", "Hi,", "Hello there,", "Good morning.", "Good evening,", "Hey there!"),
-    *("Excuse me,", "Sorry,", "Okay,", "So,", "Well,", "Please,", "Hmm,", "Now,", "Oh,", "Dear assistant,"),
+    *(
+        "Hi!",
+        "Hello.",
+        "Hey,",
+        "Hi,",
+        "Hello there,",
+        "Good morning.",
+        "Good evening,",
+        "Hey there!",
+    ),
+    *(
+        "Excuse me,",
+        "Sorry,",
+        "Okay,",
+        "So,",
+        "Well,",
+        "Please,",
+        "Hmm,",
+        "Now,",
+        "Oh,",
+        "Dear assistant,",
+    ),
 )
 CLOSINGS = (
     *("Thanks!", "Thank you.", "Thank you very much!", "Thanks a lot.", "Many thanks.", "Please."),
