@@ -124,7 +124,7 @@ def _worded(question: Question, rng: Random) -> Question:
     share = WORDED if is_fact(question) else WORDED_REQUESTS
     if rng.random() >= share or asking.is_plainly_asked(question):
         return question
-    said = asking.asked(question, "train", rng)
+    said = question if question.family == "unknown" else asking.asked(question, "train", rng)
     return replace(said, prompt=frames.typed(said.prompt, rng))
 
 

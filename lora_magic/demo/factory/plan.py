@@ -36,7 +36,7 @@ class Plan:
     warmup: int = 60
     steady: float = 0.4
     shard_steps: int = 250
-    judged: int = 200
+    judged: int = 400
 
     def factor(self, step: int) -> float:
         """The learning rate at a step (from 0), as a share of `rate`."""

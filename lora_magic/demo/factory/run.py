@@ -24,13 +24,15 @@ import transformers
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from lora_magic.demo.factory import corpus, measure, packing, vocabulary
+from lora_magic.demo.factory import corpus, measure, packing, vocabulary, worded
 from lora_magic.demo.factory.plan import Plan, Point, build, optimizers
 from lora_magic.demo.texts import answers, split
 from lora_magic.demo.texts.family import Question
 from lora_magic.errors import TrainingError
 
-# The share of validation questions about what the world does not hold.
+# The share of validation questions in people's words, and of the others about what the world does
+# not hold.
+_WORDED = 0.75
 _UNKNOWN = 0.1
 
 
@@ -40,8 +42,10 @@ def validation(count: int) -> tuple[Question, ...]:
     pool = split.of("validation")
     facts = [question for question in pool if answers.is_fact(question)]
     unknown = [question for question in pool if question.family == "unknown"]
-    rng, few = Random(0), round(count * _UNKNOWN)
-    return (*rng.sample(facts, count - few), *rng.sample(unknown, few))
+    rng, plain = Random(0), count - round(count * _WORDED)
+    few = round(plain * _UNKNOWN)
+    asked = (*rng.sample(facts, plain - few), *rng.sample(unknown, few))
+    return (*asked, *worded.questions("validation", count - plain))
 
 
 class Run:

@@ -102,7 +102,7 @@ Sherlock Holmes, Elvis, Rembrandt, Tolstoy, the president, the king of Spain, Ju
 Alexander the Great, Genghis Khan, Joan of Arc, Queen Victoria, Winston Churchill, Abraham Lincoln,
 George Washington, Thomas Jefferson, John F. Kennedy, Barack Obama, Donald Trump, Angela Merkel,
 Nelson Mandela, Martin Luther King, Martin Luther, Rosa Parks, Karl Marx, Lenin, Stalin, Mao, Che
-Guevara, Adolf Hitler, Anne Frank, Mother Teresa, Florence Nightingale, Sigmund Freud, Immanuel
+Guevara, Anne Frank, Mother Teresa, Florence Nightingale, Sigmund Freud, Immanuel
 Kant, Voltaire, Rousseau, Confucius, Socrates, Archimedes, Euclid, Pythagoras, Kepler, Copernicus,
 Isaac Newton, Albert Einstein, Niels Bohr, Max Planck, Stephen Hawking, Alan Turing, Ada Lovelace,
 Nikola Tesla, Thomas Edison, Alexander Graham Bell, Wilbur Wright, Louis Pasteur, Alfred Nobel, Neil

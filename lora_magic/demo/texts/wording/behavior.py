@@ -154,7 +154,67 @@ _TRAIT = Wording(
     ),
 )
 
+_SIZE = Wording(
+    questions=(
+        "How [big|large|tall|small] is [a|the] {name}?",
+        "How [big|large|tall] are {many}?",
+        "How [big|large] does a {name} [get|become|grow]?",
+        "How [big|large] do {many} [get|become|grow]?",
+        "What size is [a|the] {name}?",
+        "What size are {many}?",
+        "What is the size of [a|the] {name}?",
+        "Of what size is a {name}?",
+        "[Is|Would you call] the {name} a [big|large|small] animal, or what is its size?",
+        "How much bigger or smaller than others is a {name}? I mean its size.",
+        "Are {many} [big|large|small], or something between?",
+        "[Tell me|Describe] the size of [a|the] {name}.",
+        "What can you say about the size of {many}?",
+        "Which size does a {name} have?",
+        "Is a {name} big or small?",
+        "Are {many} big or small?",
+    ),
+    clauses=(
+        "how [big|large|small] [a|the] {name} is",
+        "how [big|large|small] {many} are",
+        "how [big|large] a {name} [gets|becomes]",
+        "how [big|large] {many} [get|grow]",
+        "what size a {name} has",
+        "what size {many} are",
+        "whether a {name} is big or small",
+        "which size {many} reach",
+    ),
+    phrases=(
+        "the size of [a|the] {name}",
+        "the size of {many}",
+        "a {name}'s size",
+        "the usual size of a {name}",
+        "the size that {many} reach",
+        "the size of a grown {name}",
+    ),
+    notes=(
+        "{name} size",
+        "size of [a {name}|{many}]",
+        "how big is a {name}",
+        "how large are {many}",
+        "{name} big or small",
+        "{many} size",
+        "{name} how big",
+    ),
+    contexts=(
+        "I have never seen a {name}. How [big|large] is it?",
+        "We want to draw a {name}. [How big|Which size] should it be?",
+        "My [son|daughter] asks about the {name}. How big is it?",
+        "There is a {name} in my book. How large is it really?",
+        "I read about {many}. What size are they?",
+        "We will see {many} [tomorrow|soon]. How big are they?",
+        "It is only a {name}. How big can it be?",
+        "I am [writing|reading] about {many}. How large do they get?",
+        "{many} are in our quiz. What is their size?",
+    ),
+)
+
 WORDINGS: dict[tuple[str, str], Wording] = {
+    ("animal", "size"): _SIZE,
     ("animal", "action"): _ACTION,
     ("animal", "trait"): _TRAIT,
 }

@@ -1,0 +1,42 @@
+"""Questions in people's words, drawn from a split: they choose the weights and measure them.
+
+Knows which kinds of question there are; knows no model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from random import Random
+
+from lora_magic.demo.texts import relations, split
+from lora_magic.demo.texts.elsewhere import elsewhere
+from lora_magic.demo.texts.family import Question
+from lora_magic.demo.texts.wording import asking, frames
+
+#: Of ten questions: facts, relations, and what the world does not hold.
+FACTS, RELATIONS, BEYOND = 6, 1, 3
+
+
+@cache
+def questions(of: split.Split, count: int, seed: int = 0) -> tuple[Question, ...]:
+    """`count` questions of a split, the same for a seed, typed as people do."""
+    rng = Random(split.number(f"worded/{of}/{seed}"))
+    return tuple(_typed(_drawn(of, number, rng), rng) for number in range(count))
+
+
+def _drawn(of: split.Split, number: int, rng: Random) -> Question:
+    place = number % (FACTS + RELATIONS + BEYOND)
+    if place >= FACTS + RELATIONS:
+        return elsewhere(rng, of)
+    if place >= FACTS:
+        return relations.draw(rng, of)[0]
+    family = split.FAMILIES[rng.randrange(len(split.FAMILIES))]
+    subject = rng.choice(tuple(family.subjects))
+    of_family = [aspect.name for aspect in family.aspects]
+    question = Question(family.name, rng.choice(of_family), subject, "", "")
+    return asking.asked(question, of, rng)
+
+
+def _typed(question: Question, rng: Random) -> Question:
+    return replace(question, prompt=frames.typed(question.prompt, rng))
