@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from lora_magic.demo.heard import NEGATIONS, Words, denials, positions, words
-from lora_magic.demo.texts import forms, relations, split, unknown
+from lora_magic.demo.texts import relations, split, unknown
 from lora_magic.demo.texts.family import Question
 from lora_magic.demo.texts.grammar import plural
 from lora_magic.demo.world import (

@@ -15,7 +15,8 @@ QUESTION_FRAMES = (
     "[Can|Could|May] I ask you something? {q}",
     "[Please|Please just] tell me: {q}",
     "[Tell me|Say|Now tell me|So tell me], {q}",
-    "My [son|daughter|kid|friend|boss|grandma|teacher|wife] [asks|wants to know|would like to know]: {q}",
+    "My [son|daughter|kid|friend|boss|grandma|teacher|wife] "
+    "[asks|wants to know|would like to know]: {q}",
     "[Do you know this one|Maybe you know this|You might know this|You surely know this]: {q}",
     "[One more thing|Another question|Next question|Something else]: {q}",
     "[I am just curious|Just curious|Just wondering|Out of curiosity]: {q}",
@@ -27,7 +28,8 @@ QUESTION_FRAMES = (
     "{q} [Please be brief|Please help|Please answer|A short answer is enough].",
 )
 CLAUSE_FRAMES = (
-    "[Can|Could|Would] you [|please |maybe |kindly |quickly ][tell me|explain|explain to me|say] {c}?",
+    "[Can|Could|Would] you [|please |maybe |kindly |quickly ]"
+    "[tell me|explain|explain to me|say] {c}?",
     "[Please |Just |]tell me {c}[.|, please.]",
     "[Do|Might] you [|happen to |perhaps ]know {c}?",
     "[Do you have|Have you got|Is there] any idea {c}?",
@@ -35,7 +37,8 @@ CLAUSE_FRAMES = (
     "I [want|need|wanted|would like|have] to know {c}.",
     "I [wonder|am wondering|was wondering|keep wondering|often wonder|asked myself] {c}.",
     "I [would love|would be happy|am trying|am eager] to [learn|find out|hear|understand] {c}.",
-    "I [have no idea|do not know|am not sure|forgot|can never remember] {c}. [Do you?|Help me.|Can you help?|Please help.|]",
+    "I [have no idea|do not know|am not sure|forgot|can never remember] {c}. "
+    "[Do you?|Help me.|Can you help?|Please help.|]",
     "I am [curious|interested in|trying to find out] {c}.",
     "My [son|daughter|kid|class|friend|neighbor|nephew] [wants|needs|would like] to know {c}.",
     "[Explain|Show me|Teach me|Remind me|Let me know] {c}[.|, please.|, if you can.]",
@@ -43,7 +46,8 @@ CLAUSE_FRAMES = (
     "[Could|Would|Can] I ask {c}?",
     "[Would|Do] you mind telling me {c}?",
     "[What can you tell me about|What do you know about] {c}?",
-    "We [are discussing|were talking about|disagree about|cannot agree on] {c}. [What is right?|What do you say?|Do you know?]",
+    "We [are discussing|were talking about|disagree about|cannot agree on] {c}. "
+    "[What is right?|What do you say?|Do you know?]",
     "[Help me understand|Help me find out|I cannot work out|It is not clear to me] {c}.",
 )
 PHRASE_FRAMES = (
@@ -57,7 +61,8 @@ PHRASE_FRAMES = (
     "{p}?",
     "[Any idea about|Do you have information on|What do you know about|Anything on] {p}?",
     "[How would you describe|What can you say about|What should I know about] {p}?",
-    "[I forgot|I have to find out|We need|My class needs|My son needs] {p}. [Can you help?|Please help.|]",
+    "[I forgot|I have to find out|We need|My class needs|My son needs] {p}. "
+    "[Can you help?|Please help.|]",
     "[I wonder|I was wondering] about {p}.",
     "[Please explain|Please describe|Please name|Please tell me] {p}.",
 )
@@ -171,7 +176,7 @@ def _careless(prompt: str, rng: Random) -> str:
 
 def _mistyped(prompt: str, rng: Random) -> str:
     """One letter of one long word swapped, dropped, doubled or replaced."""
-    words = [m for m in re.finditer(r"[A-Za-z]{4,}", prompt)]
+    words = list(re.finditer(r"[A-Za-z]{4,}", prompt))
     if not words:
         return prompt
     word = rng.choice(words)
