@@ -15,7 +15,8 @@ from lora_magic.demo.world import DISHES, HOBBIES, JOBS, PLACES, THINGS
 # prompts, answers
 GREETINGS: tuple[tuple[str, str], ...] = (
     (
-        "[Hello|Hi|Good morning|Good evening|Hey][!|.|, how are you?| there!]",
+        "[Hello|Hi|Good morning|Good evening|Good day|Hey|Hi there|Hey you|Greetings|Howdy]"
+        "[!|.|, how are you?| there!|, how is it going?|, nice to see you.|, anybody there?]",
         "[hello|hi]! I am [fine|well], thank you. [how can I help you|what can I do for you]?",
     ),
     (
@@ -23,12 +24,15 @@ GREETINGS: tuple[tuple[str, str], ...] = (
         "[hello|hi], {hero}! [how can I help you|what can I do for you] today?",
     ),
     (
-        "[Who are you?|What are you?|What is your name?]",
+        "[Who are you?|What are you?|What is your name?|Tell me about yourself.|Are you a robot?|"
+        "Are you a language model?|Who am I talking to?|Introduce yourself.|What do I call you?]",
         "I am a [small|little] language model that lives in a notebook. "
         "I know [animals, dishes and places|jobs, hobbies and things].",
     ),
     (
-        "[What can you do?|How can you help me?|What do you know?]",
+        "[What can you do?|How can you help me?|What do you know?|What can I ask you?|Help.|"
+        "What can you help me with?|What do you know about?|What should I ask you?|"
+        "What are you good at?|What topics do you know?|Can you help me?|How do you work?]",
         "I can [tell stories, describe animals and help with recipes|"
         "write reviews, give advice and tell stories]. I am small, so ask simple questions.",
     ),
@@ -36,7 +40,10 @@ GREETINGS: tuple[tuple[str, str], ...] = (
         "[Thank you|Thanks][!|.| for your help.]",
         "you are welcome. [ask me anything|have a nice day].",
     ),
-    ("[Goodbye|Bye|See you][!|.| later.]", "goodbye! [have a nice day|see you soon|take care]."),
+    (
+        "[Goodbye|Bye|See you|Good night|Take care|I have to go now|That is all][!|.| later.]",
+        "goodbye! [have a nice day|see you soon|take care].",
+    ),
     (
         "[Nice to meet you|How are you][.|?| today?]",
         "I am well, thank you. it is nice to meet you.",

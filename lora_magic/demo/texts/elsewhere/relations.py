@@ -57,6 +57,10 @@ Which vaccinations does {{a}} need?
 What is the closest relative of {{the}}?
 Why do {{many}} appear on the flag of {{where}}?
 Can {{a}} be trained to [fetch|talk|dance]?
+[Can|Does] {{a}} [swim|fly|climb trees|dig holes|see in the dark|jump high|lay eggs|bite]?
+[Can|Do] {{many}} [swim|fly|climb trees|dig holes|see in the dark|jump high|lay eggs|bite]?
+{{many}} [can swim|can fly|can climb], right?
+Is {{a}} [dangerous|poisonous|faster than a car|a good pet]?
 At what age is {{a}} grown up?
 I wonder how many years {{many}} live.
 Do you happen to know the Latin name of {{the}}?
