@@ -124,7 +124,7 @@ def _worded(question: Question, rng: Random) -> Question:
     share = WORDED if is_fact(question) else WORDED_REQUESTS
     if rng.random() >= share or asking.is_plainly_asked(question):
         return question
-    said = question if question.family == "unknown" else asking.asked(question, "train", rng)
+    said = asking.asked(question, "train", rng) if asking.has_wording(question) else question
     return replace(said, prompt=frames.typed(said.prompt, rng))
 
 

@@ -15,7 +15,6 @@ from lora_magic.demo.texts import forms, split
 from lora_magic.demo.texts.family import Question
 from lora_magic.demo.texts.grammar import polish, render
 from lora_magic.demo.texts.wording import frames, subjects
-from lora_magic.demo.texts.wording.parts import Wording
 
 Part = Literal["questions", "clauses", "phrases", "notes", "contexts"]
 # How often a part is drawn, and the frames around it. Half of the questions stand alone.
@@ -103,6 +102,6 @@ def is_plainly_asked(question: Question) -> bool:
     return f"{question.family}/{question.subject}" in PLAINLY_ASKED
 
 
-def wordings() -> Mapping[tuple[str, str], Wording]:
-    """The wordings of every aspect."""
-    return subjects.WORDINGS
+def has_wording(question: Question) -> bool:
+    """Whether there are other words for this question; none for what the world does not hold."""
+    return (question.family, question.aspect) in subjects.WORDINGS
