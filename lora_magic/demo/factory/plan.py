@@ -23,12 +23,12 @@ class Plan:
     number of validation prompts.
     """
 
-    steps: int = 12_000
+    steps: int = 22_000
     seed: int = 0
-    hidden: int = 256
+    hidden: int = 192
     layers: int = 4
-    heads: int = 8
-    inner: int = 704
+    heads: int = 6
+    inner: int = 512
     rows: int = 8
     length: int = 256
     rate: float = 3e-3
