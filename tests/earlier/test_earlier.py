@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from nbclient import NotebookClient
 from safetensors.torch import load_file
 
+from lora_magic.errors import AdapterError
 from lora_magic.magics.parser import parse
 from lora_magic.magics.verbs import VERBS
 from lora_magic.state.session import Session
@@ -83,3 +85,16 @@ def test_the_quickstart_of_an_earlier_release_runs(release: Path, tmp_path: Path
     notebook = nbformat.read(release / "quickstart.ipynb", as_version=4)
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
     assert "unchanged" in "".join(str(cell.get("outputs")) for cell in notebook.cells[-4:])
+
+
+def test_an_adapter_of_earlier_weights_of_the_embedded_model_is_refused(session: Session) -> None:
+    folder = HERE / "demo-2026-11"
+    card = json.loads((folder / "lora_magic.json").read_text(encoding="utf-8"))
+    session.load("demo")
+    with pytest.raises(AdapterError) as refused:
+        session.open(str(folder))
+    then, now = card["base"]["fingerprint"], session.base.fingerprint.digest
+    assert f"was made for demo with the weights {then}, and those of demo are {now}" in str(
+        refused.value
+    )
+    assert not session.adapters
