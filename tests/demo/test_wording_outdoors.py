@@ -106,7 +106,7 @@ def test_a_template_does_not_expand_to_the_same_shape_twice() -> None:
 
 # What "What is ..." takes, and what "I was wondering ..." takes.
 PHRASE = r"(a|an|one|the|some|something|good|suitable|basic|general)\b(?! few)"
-CLAUSE = r"((in )?(what|which)|where|how|when|why|who)\b"
+CLAUSE = r"((in )?(what|which)|where|how|when|why|who|whether)\b"
 
 
 def test_each_part_has_its_punctuation() -> None:

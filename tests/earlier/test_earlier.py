@@ -93,7 +93,7 @@ def test_an_adapter_of_earlier_weights_of_the_embedded_model_is_refused(session:
     session.load("demo")
     with pytest.raises(AdapterError) as refused:
         session.open(str(folder))
-    then, now = card["base"]["fingerprint"], session.base.fingerprint.digest
+    then, now = card["base"]["fingerprint"], session._state.base.fingerprint.digest
     assert f"was made for demo with the weights {then}, and those of demo are {now}" in str(
         refused.value
     )
