@@ -9,12 +9,12 @@ from random import Random
 
 import pytest
 
+from lora_magic.demo.factory import elsewhere
+from lora_magic.demo.factory.elsewhere import made, relations, tables, tongues
 from lora_magic.demo.judge import Verdict, is_declined, judge
-from lora_magic.demo.texts import answers, elsewhere, split, styles, unknown
-from lora_magic.demo.texts.elsewhere import made, relations, tongues
+from lora_magic.demo.texts import answers, split, styles, unknown
 from lora_magic.demo.texts.family import Question
 from lora_magic.demo.texts.grammar import expand, needed, plural
-from lora_magic.demo.world import elsewhere as tables
 
 SUBJECTS = {name for family in split.FAMILIES for name in family.subjects}
 PARTS: tuple[split.Split, ...] = ("train", "validation", "test")

@@ -13,12 +13,12 @@ from itertools import accumulate, islice
 from random import Random
 
 from lora_magic.demo.factory import smalltalk
+from lora_magic.demo.factory.elsewhere import elsewhere
+from lora_magic.demo.factory.wording import asking, frames
 from lora_magic.demo.texts import opinions, relations, split, styles, unknown
 from lora_magic.demo.texts.answers import answer, is_fact, training, training_about
-from lora_magic.demo.texts.elsewhere import elsewhere
 from lora_magic.demo.texts.family import Question
 from lora_magic.demo.texts.opinions import Sentiment
-from lora_magic.demo.texts.wording import asking, frames
 
 USER, ASSISTANT, END = "<|user|>", "<|assistant|>", "<|end|>"
 # Kind of document → share. Together, "form" and "style" are an eighth: enough for the model to

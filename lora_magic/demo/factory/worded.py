@@ -9,10 +9,10 @@ from dataclasses import replace
 from functools import cache
 from random import Random
 
+from lora_magic.demo.factory.elsewhere import elsewhere
+from lora_magic.demo.factory.wording import asking, frames
 from lora_magic.demo.texts import relations, split
-from lora_magic.demo.texts.elsewhere import elsewhere
 from lora_magic.demo.texts.family import Question
-from lora_magic.demo.texts.wording import asking, frames
 
 #: Of ten questions: facts, relations, and what the world does not hold.
 FACTS, RELATIONS, BEYOND = 6, 1, 3

@@ -6,7 +6,7 @@ lives. Knows no animal and no answer.
 
 from __future__ import annotations
 
-from lora_magic.demo.texts.wording.parts import Wording
+from lora_magic.demo.factory.wording.parts import Wording
 
 _ABOUT = Wording(
     questions=(

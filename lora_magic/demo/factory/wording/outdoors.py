@@ -7,8 +7,8 @@ they are out in (the field `{noun}`). A subject without an entry has no other na
 
 from __future__ import annotations
 
-from lora_magic.demo.texts.wording import animals, behavior, places, plants, weather
-from lora_magic.demo.texts.wording.parts import Wording
+from lora_magic.demo.factory.wording import animals, behavior, places, plants, weather
+from lora_magic.demo.factory.wording.parts import Wording
 
 WORDINGS: dict[tuple[str, str], Wording] = {
     **animals.WORDINGS,

@@ -8,10 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from random import Random
 
-from lora_magic.demo.texts import opinions, split, stories
-from lora_magic.demo.texts.family import Fields, Question
-from lora_magic.demo.texts.grammar import plural
-from lora_magic.demo.texts.wording import (
+from lora_magic.demo.factory.wording import (
     faults,
     feelings,
     hobbies,
@@ -21,7 +18,10 @@ from lora_magic.demo.texts.wording import (
     requests,
     statements,
 )
-from lora_magic.demo.texts.wording.parts import Wording
+from lora_magic.demo.factory.wording.parts import Wording
+from lora_magic.demo.texts import opinions, split, stories
+from lora_magic.demo.texts.family import Fields, Question
+from lora_magic.demo.texts.grammar import plural
 
 WORDINGS: Mapping[tuple[str, str], Wording] = {
     **outdoors.WORDINGS,

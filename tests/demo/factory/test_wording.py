@@ -8,9 +8,9 @@ from random import Random
 import pytest
 
 from lora_magic.demo.factory import corpus, worded
+from lora_magic.demo.factory.wording import asking, frames, subjects
 from lora_magic.demo.texts import split
 from lora_magic.demo.texts.grammar import expand
-from lora_magic.demo.texts.wording import asking, frames, subjects
 
 ASPECTS = [(family.name, aspect.name) for family in split.FAMILIES for aspect in family.aspects]
 SPLITS: tuple[split.Split, ...] = ("train", "validation", "test")

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from lora_magic.demo.texts.wording.parts import Wording
+from lora_magic.demo.factory.wording.parts import Wording
 
 _USE = Wording(
     questions=(

@@ -6,7 +6,7 @@ for a place. Knows no answers.
 
 from __future__ import annotations
 
-from lora_magic.demo.texts.wording.parts import Wording
+from lora_magic.demo.factory.wording.parts import Wording
 
 
 def _review(name: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ answer.
 
 from __future__ import annotations
 
-from lora_magic.demo.texts.wording.parts import Wording
+from lora_magic.demo.factory.wording.parts import Wording
 
 _ACTION = Wording(
     questions=(

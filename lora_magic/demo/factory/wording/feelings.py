@@ -5,7 +5,7 @@ Data in the form of `parts`; {noun} is of `FEELING_NOUN`, {said} of `statements`
 
 from __future__ import annotations
 
-from lora_magic.demo.texts.wording.parts import Wording
+from lora_magic.demo.factory.wording.parts import Wording
 
 # Other adjectives for a feeling, as "family/name".
 NAMES: dict[str, tuple[str, ...]] = {

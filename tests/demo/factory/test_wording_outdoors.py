@@ -9,13 +9,13 @@ from random import Random
 
 import pytest
 
+from lora_magic.demo.factory.wording.outdoors import NAMES, WEATHER_NOUN, WEATHER_SAID, WORDINGS
+from lora_magic.demo.factory.wording.parts import Wording
 from lora_magic.demo.texts import unknown
 from lora_magic.demo.texts.family import Fields
 from lora_magic.demo.texts.grammar import expand, needed, plural, polish, render
 from lora_magic.demo.texts.outdoors import ANIMAL, PLACE, PLANT, WEATHERS
 from lora_magic.demo.texts.split import FAMILIES, plain
-from lora_magic.demo.texts.wording.outdoors import NAMES, WEATHER_NOUN, WEATHER_SAID, WORDINGS
-from lora_magic.demo.texts.wording.parts import Wording
 
 OURS = {family.name: family for family in (ANIMAL, PLANT, PLACE, WEATHERS)}
 PARTS = {"questions": 14, "clauses": 8, "phrases": 6, "notes": 6, "contexts": 8}

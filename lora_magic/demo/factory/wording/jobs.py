@@ -5,7 +5,7 @@ Data in the form of `parts`; knows no answers.
 
 from __future__ import annotations
 
-from lora_magic.demo.texts.wording.parts import Wording
+from lora_magic.demo.factory.wording.parts import Wording
 
 # Other names for a subject, as "family/name".
 NAMES: dict[str, tuple[str, ...]] = {

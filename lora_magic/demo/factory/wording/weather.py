@@ -6,7 +6,7 @@ Data in the form of `parts`: `{name}` is an adjective ("rainy"), `{it}` a clause
 
 from __future__ import annotations
 
-from lora_magic.demo.texts.wording.parts import Wording
+from lora_magic.demo.factory.wording.parts import Wording
 
 _ABOUT = Wording(
     questions=(

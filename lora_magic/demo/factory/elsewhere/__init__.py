@@ -12,14 +12,21 @@ from functools import cache
 from itertools import accumulate
 from random import Random
 
+from lora_magic.demo.factory.elsewhere import (
+    culture,
+    made,
+    requests,
+    sciences,
+    society,
+    tables,
+    tongues,
+)
+from lora_magic.demo.factory.elsewhere.relations import RELATIONS
 from lora_magic.demo.texts import split, unknown
-from lora_magic.demo.texts.elsewhere import culture, made, requests, sciences, society, tongues
-from lora_magic.demo.texts.elsewhere.relations import RELATIONS
 from lora_magic.demo.texts.family import Question
 from lora_magic.demo.texts.grammar import articles, expand, needed, plural, render
 from lora_magic.demo.texts.outdoors import at
 from lora_magic.demo.texts.split import Split
-from lora_magic.demo.world import elsewhere as tables
 
 Templates = tuple[str, ...]
 # One template or entry in so many is in the test split, and one in validation.

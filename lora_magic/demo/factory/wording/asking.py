@@ -11,10 +11,10 @@ from functools import cache
 from random import Random
 from typing import Literal
 
+from lora_magic.demo.factory.wording import frames, subjects
 from lora_magic.demo.texts import forms, split
 from lora_magic.demo.texts.family import Question
 from lora_magic.demo.texts.grammar import polish, render
-from lora_magic.demo.texts.wording import frames, subjects
 
 Part = Literal["questions", "clauses", "phrases", "notes", "contexts"]
 # How often a part is drawn, and the frames around it. Half of the questions stand alone.

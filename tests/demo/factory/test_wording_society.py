@@ -11,12 +11,12 @@ from random import Random
 import pytest
 
 from lora_magic.demo.factory import corpus
+from lora_magic.demo.factory.wording import feelings, hobbies, jobs, requests, statements
+from lora_magic.demo.factory.wording.parts import Wording
 from lora_magic.demo.texts import dialogue, forms, opinions, split, stories, styles, unknown
 from lora_magic.demo.texts.grammar import expand, needed, plural, polish, render
 from lora_magic.demo.texts.outdoors import at
 from lora_magic.demo.texts.society import FEELING, HOBBY, JOB
-from lora_magic.demo.texts.wording import feelings, hobbies, jobs, requests, statements
-from lora_magic.demo.texts.wording.parts import Wording
 
 FACTS = {**jobs.WORDINGS, **hobbies.WORDINGS, **feelings.WORDINGS}
 NAMES = {**jobs.NAMES, **hobbies.NAMES, **feelings.NAMES}

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from lora_magic.demo.texts.wording.parts import Wording
-from lora_magic.demo.texts.wording.problems import PROBLEMS, STATES
+from lora_magic.demo.factory.wording.parts import Wording
+from lora_magic.demo.factory.wording.problems import PROBLEMS, STATES
 
 __all__ = ["PROBLEMS", "STATES", "WORDINGS"]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from random import Random
 
+from lora_magic.demo.factory.wording import dishes, faults, products
+from lora_magic.demo.factory.wording.parts import Wording
 from lora_magic.demo.texts.grammar import plural, render
-from lora_magic.demo.texts.wording import dishes, faults, products
-from lora_magic.demo.texts.wording.parts import Wording
 from lora_magic.demo.world import DISHES, FAULTS
 
 _USE = Wording(

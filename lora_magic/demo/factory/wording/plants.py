@@ -5,7 +5,7 @@ Data in the form of `parts`: `{name}` is one plant. Knows no plant and no answer
 
 from __future__ import annotations
 
-from lora_magic.demo.texts.wording.parts import Wording
+from lora_magic.demo.factory.wording.parts import Wording
 
 _SPOT = Wording(
     questions=(

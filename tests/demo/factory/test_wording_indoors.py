@@ -10,14 +10,14 @@ from random import Random
 
 import pytest
 
+from lora_magic.demo.factory.wording.faults import PROBLEMS, STATES
+from lora_magic.demo.factory.wording.indoors import NAMES, WORDINGS
+from lora_magic.demo.factory.wording.indoors import fields as worded
+from lora_magic.demo.factory.wording.parts import Wording
 from lora_magic.demo.texts import opinions, split, unknown
 from lora_magic.demo.texts.family import Family
 from lora_magic.demo.texts.grammar import expand, needed, polish, render
 from lora_magic.demo.texts.indoors import DISH, FAULT, PRODUCT, THING
-from lora_magic.demo.texts.wording.faults import PROBLEMS, STATES
-from lora_magic.demo.texts.wording.indoors import NAMES, WORDINGS
-from lora_magic.demo.texts.wording.indoors import fields as worded
-from lora_magic.demo.texts.wording.parts import Wording
 from lora_magic.demo.world import DISHES, FAULTS
 
 FAMILIES = {family.name: family for family in (DISH, FAULT, PRODUCT, THING)}
