@@ -12,9 +12,8 @@ from functools import cache
 from itertools import accumulate, islice
 from random import Random
 
-from lora_magic.demo.factory import smalltalk
-from lora_magic.demo.factory.elsewhere import elsewhere
-from lora_magic.demo.factory.wording import asking, frames
+from lora_magic.demo.factory import elsewhere, smalltalk
+from lora_magic.demo.factory.wording import asking, frames, subjects
 from lora_magic.demo.texts import opinions, relations, split, styles, unknown
 from lora_magic.demo.texts.answers import answer, is_fact, training, training_about
 from lora_magic.demo.texts.family import Question
@@ -152,7 +151,7 @@ def _relation(rng: Random) -> Exchange:
 
 def _unknown(rng: Random) -> Exchange:
     if rng.random() < ELSEWHERE:
-        drawn = relations.declined if rng.random() < DECLINED else elsewhere
+        drawn = relations.declined if rng.random() < DECLINED else elsewhere.elsewhere
         question = drawn(rng, "train")
         prompt = frames.typed(question.prompt, rng)
         return Exchange(prompt, answer(question, rng), question)
@@ -221,8 +220,8 @@ def documents(seed: int, shard: int) -> Iterator[Document]:
 def fingerprint(seed: int, count: int = 1000) -> str:
     """The sha256 of the corpus, recorded with the weights that were trained on it.
 
-    It covers the first documents of the stream, and every question with its split and an answer,
-    so that a change of any table or sentence is noticed.
+    It covers the first documents of the stream, every question with its split and an answer, and
+    every template of people's words, so that a change of any table or sentence is noticed.
     """
     rng, digest = Random(seed), hashlib.sha256()
     for made in islice(documents(seed, 0), count):
@@ -230,4 +229,6 @@ def fingerprint(seed: int, count: int = 1000) -> str:
     for question in split.everything():
         entry = f"{split.split_of(question)}\n{question.prompt}\n{answer(question, rng)}\n"
         digest.update(entry.encode())
+    for tables in (subjects.WORDINGS, subjects.NAMES, elsewhere.groups(), elsewhere.tables.TABLES):
+        digest.update(repr(tables).encode())
     return digest.hexdigest()
