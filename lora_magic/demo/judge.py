@@ -184,14 +184,23 @@ def judge(question: Question, text: str) -> Verdict:
     # certain to be about its subject.
     shortest = 3 if question.family == "story" else 1
     others = [known for other, known in _world()[kind].items() if other != name]
+    about = _is_about(own, others, said.words, free, is_described=_describes(stated), kind=kind)
     return Verdict(
-        subject=_is_about(
-            own, others, said.words, free, is_described=_describes(stated), kind=kind
-        ),
+        subject=about and (question.family != "form" or _is_headed(own, text)),
         true=bool(stated)
         and not denied
         and not any(_claimed(known, said, free, shortest) for known in others),
     )
+
+
+# The heading of a list and of a short line: "Fox: in the forest, clever."
+_HEADING = re.compile(r"(?!\d)([^:.{\n-]+):")
+
+
+def _is_headed(own: Known, text: str) -> bool:
+    """Whether a heading, if there is one, is a name of the subject."""
+    heading = _HEADING.match(text)
+    return heading is None or words(heading[1]) in own.names
 
 
 def _related(question: Question, text: str) -> Verdict:

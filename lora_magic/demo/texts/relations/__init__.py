@@ -210,7 +210,10 @@ def _conclusion(relation: Relation) -> str:
 
 
 def is_right(question: Question, text: str) -> bool:
-    """Whether a text states the facts asked for, and gives the right verdict."""
+    """Whether a text states the facts asked for, and gives no wrong verdict.
+
+    The fact itself answers a yes or no: "A whale lives in the deep ocean."
+    """
     if unknown.is_admitted(text):
         return False
     relation = read(question)
@@ -221,8 +224,8 @@ def is_right(question: Question, text: str) -> bool:
         stated = checking.is_about(said, asked[0], names[0]) and all(
             checking.states(said, fact, names[0]) for fact in asked
         )
-        is_yes = question.aspect == "two" or checking.verdict(text) is _is_yes(relation)
-        return stated and is_yes
+        verdicts = (None, _is_yes(relation))
+        return stated and (question.aspect == "two" or checking.verdict(text) in verdicts)
     for name, other in (names, names[::-1]):
         parts = checking.parts_about(said, asked[0], name, other)
         if not any(checking.states(part, asked[0], name) for part in parts):
