@@ -231,4 +231,5 @@ def fingerprint(seed: int, count: int = 1000) -> str:
         digest.update(entry.encode())
     for tables in (subjects.WORDINGS, subjects.NAMES, elsewhere.groups(), elsewhere.tables.TABLES):
         digest.update(repr(tables).encode())
+    digest.update(repr(frames.everything()).encode())
     return digest.hexdigest()

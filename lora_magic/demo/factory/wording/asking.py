@@ -12,8 +12,9 @@ from random import Random
 from typing import Literal
 
 from lora_magic.demo.factory.wording import frames, subjects
+from lora_magic.demo.factory.wording.frames import lowered
 from lora_magic.demo.texts import forms, split
-from lora_magic.demo.texts.family import Question
+from lora_magic.demo.texts.family import Fields, Question
 from lora_magic.demo.texts.grammar import polish, render
 
 Part = Literal["questions", "clauses", "phrases", "notes", "contexts"]
@@ -25,6 +26,8 @@ _PARTS: Mapping[Part, tuple[float, tuple[str, ...]]] = {
     "notes": (0.11, ("{n}",) * len(frames.NOTE_FRAMES) + frames.NOTE_FRAMES),
     "contexts": (0.15, ("{q}",)),
 }
+# The share of questions with their topic in front.
+FRONTED = 0.07
 # One template in 8 is in the test split, and one in 16 in validation; one frame in 8 is held out.
 HELD_OUT = 16
 #: Subjects that training asks about only in the plain questions of their families.
@@ -80,8 +83,24 @@ def asked(question: Question, of: split.Split, rng: Random) -> Question:
     elif question.family == "form":
         prompt = forms.asked(_placed(frame, said, rng), question.subject)
     else:
-        prompt = polish(_placed(frame, said, rng))
+        prompt = polish(_fronted(_placed(frame, said, rng), part, fields, rng))
     return Question(question.family, question.aspect, question.subject, template, prompt)
+
+
+def _fronted(prompt: str, part: Part, fields: Fields, rng: Random) -> str:
+    """Some questions with their topic named first: "Horses. What do they eat?"."""
+    if part not in ("questions", "contexts") or rng.random() >= FRONTED:
+        return prompt
+    topic = rng.choice((fields["many"], fields["name"], f"the {fields['name']}"))
+    mark = rng.choice((".", ":", ",", "?", " -"))
+    said = lowered(prompt) if mark in (",", " -", ":") else prompt
+    return f"{topic}{mark} {_shortened(said, topic, rng)}"
+
+
+def _shortened(prompt: str, topic: str, rng: Random) -> str:
+    """The topic as a pronoun, mostly, where it stands in the question as it is said first."""
+    pronoun = "it" if topic.startswith("the ") else "they"
+    return prompt.replace(topic, pronoun, 1) if rng.random() < 0.7 else prompt
 
 
 def _placed(frame: str, said: str, rng: Random) -> str:
@@ -92,7 +111,7 @@ def _placed(frame: str, said: str, rng: Random) -> str:
         if not found:
             continue
         if before.rstrip().endswith((":", ",")):
-            said = frames.lowered(said)
+            said = lowered(said)
         return f"{before}{said}{behind}"
     return frame
 

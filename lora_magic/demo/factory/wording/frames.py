@@ -9,6 +9,10 @@ from __future__ import annotations
 import re
 from random import Random
 
+from lora_magic.demo.factory.wording.situations import LEADS, SITUATIONS
+from lora_magic.demo.texts.grammar import render
+from lora_magic.demo.texts.split import number
+
 QUESTION_FRAMES = (
     "[Quick|Just a quick|Simple|Short] question: {q}",
     "I have a [|small |quick |silly ]question. {q}",
@@ -138,28 +142,81 @@ _SHORT = (
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
+# Words that a hurried or foreign writer leaves out.
+_LEFT_OUT = frozenset("a an the do does is are of to for my can should it i will would".split())
+# Words that a list of keywords has none of.
+_FILLING = _LEFT_OUT | frozenset(
+    "you me we they them that this what which please tell know am be in on at by and or with "
+    "there any some was were has have had could might like about one if so".split()
+)
+
+
+def everything() -> tuple[tuple[str, ...], ...]:
+    """Every frame, opening, closing and situation."""
+    framed = (QUESTION_FRAMES, CLAUSE_FRAMES, PHRASE_FRAMES, NOTE_FRAMES)
+    return (*framed, OPENINGS, CLOSINGS, SITUATIONS, LEADS)
+
+
 def lowered(text: str) -> str:
     """The text with a small first letter, unless it begins with "I"."""
     return text if re.match(r"I\b", text) else text[:1].lower() + text[1:]
 
 
 def typed(prompt: str, rng: Random) -> str:
-    """The prompt as people type it: most stay as they are, some are careless."""
+    """The prompt as people type it: half stay as they are, others say more, or are careless."""
     if rng.random() < 0.3:
         pattern, short = rng.choice(_SHORT)
         prompt = pattern.sub(short, prompt)
     if rng.random() < 0.3:
         prompt = _SPELLING.sub(lambda m: _SPELT[m[0]], prompt)
-    if rng.random() < 0.12:
-        prompt = f"{rng.choice(OPENINGS)} {lowered(prompt)}"
-        prompt = re.sub(r"([.!] )([a-z])", lambda m: m[1] + m[2].upper(), prompt, count=1)
-    if rng.random() < 0.1:
-        prompt = f"{prompt} {rng.choice(CLOSINGS)}"
-    if rng.random() < 0.25:
+    if rng.random() < 0.3:
+        prompt = _surrounded(prompt, rng)
+    manner = rng.random()
+    if manner < 0.06:
+        prompt = _without(prompt, _LEFT_OUT, 0.5, rng)
+    elif manner < 0.09:
+        prompt = _keywords(prompt, rng)
+    elif manner < 0.3:
         prompt = _careless(prompt, rng)
-    if rng.random() < 0.12:
-        prompt = _mistyped(prompt, rng)
-    return prompt
+    return _mistyped(prompt, rng) if rng.random() < 0.12 else prompt
+
+
+def _surrounded(prompt: str, rng: Random) -> str:
+    """Something said before or after the prompt."""
+    kind = rng.random()
+    if kind < 0.25:
+        prompt = f"{rng.choice(OPENINGS)} {lowered(prompt)}"
+        return re.sub(r"([.!] )([a-z])", lambda m: m[1] + m[2].upper(), prompt, count=1)
+    if kind < 0.4:
+        return f"{prompt} {rng.choice(CLOSINGS)}"
+    if kind < 0.55:
+        return render(rng.choice(_trained(LEADS)), {}, rng) + lowered(prompt)
+    said = render(rng.choice(_trained(SITUATIONS)), {}, rng)
+    return f"{said} {prompt}" if kind < 0.8 else f"{_ended(prompt)} {said}"
+
+
+def _trained(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(text for text in texts if number(f"situation/{text}") % 8)
+
+
+def _ended(prompt: str) -> str:
+    return prompt if prompt.endswith((".", "?", "!")) else f"{prompt}."
+
+
+def _without(prompt: str, words: frozenset[str], share: float, rng: Random) -> str:
+    """The prompt with some of these words left out."""
+    kept = [
+        word
+        for word in prompt.split()
+        if word.strip(".,?!:").lower() not in words or rng.random() >= share
+    ]
+    return " ".join(kept) or prompt
+
+
+def _keywords(prompt: str, rng: Random) -> str:
+    """The last sentence as a list of keywords."""
+    last = re.split(r"(?<=[.!?]) ", prompt)[-1]
+    return _without(re.sub(r"[.,?!:]", "", last).lower(), _FILLING, 0.9, rng)
 
 
 def _careless(prompt: str, rng: Random) -> str:
