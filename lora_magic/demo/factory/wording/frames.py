@@ -143,10 +143,16 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 # Words that a hurried or foreign writer leaves out.
-_LEFT_OUT = frozenset(["a", "an", "the", "do", "does", "is", "are", "of", "to", "for", "my", "can", "should", "it", "i", "will", "would"])
+_LEFT_OUT = frozenset(
+    re.findall(r"\w+", "a an the do does is are of to for my can should it i will would")
+)
 # Words that a list of keywords has none of.
 _FILLING = _LEFT_OUT | frozenset(
-    ["you", "me", "we", "they", "them", "that", "this", "what", "which", "please", "tell", "know", "am", "be", "in", "on", "at", "by", "and", "or", "with", "there", "any", "some", "was", "were", "has", "have", "had", "could", "might", "like", "about", "one", "if", "so"]
+    re.findall(
+        r"\w+",
+        "you me we they them that this what which please tell know am be in on at by and or with "
+        "there any some was were has have had could might like about one if so",
+    )
 )
 
 
