@@ -31,11 +31,13 @@ _LEAVE = 10.0
 
 #: What Ray reads in the driver and passes on to its own processes. It looks at the workers often,
 #: since a run ends only after such a look. Where there is no place for the workers it gives up
-#: after seconds, not hours.
+#: after seconds, not hours. Of a node that is about to be taken away it does not warn, for which it
+#: would start one more process: the workers go on from a checkpoint as after any other loss.
 _ENVIRONMENT: Mapping[str, str] = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "25",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
