@@ -169,6 +169,7 @@ class _Work:
         assert spec is not None  # checked
         count = len(self.parts.trained) + len(self.parts.deciding) + len(self.parts.reporting)
         state.run = Run(name, spec, self.form, self.parts.encoded.data_hash, count)
+        state.run.workers = self.workers.recorded if self.workers else {}
         with (
             stop,
             terminating(stop),

@@ -121,6 +121,7 @@ def train(
     keeper = None if home is None else Disk(home, about, every)
 
     starting = start_of(state, attached, encoded, spec, more=more, resumed=found is not None)
+    several = group.workers.recorded if group else {}
 
     making = Making.of(
         *(attached, encoded, spec, form, rows, held_out),
@@ -131,10 +132,10 @@ def train(
 
     def record(summary: RunSummary) -> Record:
         done = recorded_of(form, before, summary, flags, rows, starting)
-        return replace(done, steps=making.after(summary))
+        return replace(done, run={**done.run, **several}, steps=making.after(summary))
 
     done = start.progress.steps if start else 0
-    state.run = Run(attached.name, spec, form, encoded.data_hash, len(rows), done)
+    state.run = Run(attached.name, spec, form, encoded.data_hash, len(rows), done, several)
     told = _Told(reporter, ready.notes, found.remarks(about) if found else ())
     with workers.started(group, told) as shared:
         taken = shared.steps if shared else partial(steps, followed=True)
