@@ -667,6 +667,7 @@ class Loop:
             memory,
             losses,
             inside=self._inside,
+            workers=self.world.size,
         )
 
     def _not_finite(self) -> TrainingError:

@@ -509,7 +509,8 @@ def test_two_workers_end_where_one_does(session: Session) -> None:
     expected = weights(session)
     with pytest.raises(TrainingStopped, match=r"stopped after step 2 of 12.*--resume"):
         session.train("one", ROWS, **FLAGS, reporter=StopAt(2))
-    shared = session.train("one", ROWS, **FLAGS, workers=2, resume=True)
+    seen = Seen()
+    shared = session.train("one", ROWS, **FLAGS, workers=2, resume=True, reporter=seen)
     moved = sum(float((expected[key] - start[key]).square().sum()) for key in start) ** 0.5
     apart = sum(float((weights(session)[k] - expected[k]).square().sum()) for k in start) ** 0.5
     assert moved > 0
@@ -519,6 +520,8 @@ def test_two_workers_end_where_one_does(session: Session) -> None:
     assert shared.notes == ("2 workers (this machine)",)
     assert "peak memory" in shared.line
     assert " per worker (predicted " in shared.line
+    assert dict(shared.facts)["peak memory"].count(" per worker (predicted ") == 1
+    assert {point.workers for point in seen.points} == {shared.workers} == {2}
     assert " per worker" not in alone.line
     assert session.verify()
     assert not [name for name in os.listdir(".lora_magic") if name == "checkpoints"]
