@@ -57,10 +57,10 @@ def progress_html(
 ) -> str:
     """The page of a run in progress, for an output that is updated in place.
 
-    `sample` shows one row as the model reads it. Times are in seconds, `memory` is in bytes, that
-    of each of `workers`, `held_out` (steps taken, loss); `stop` says how to end the run; it is empty if a button does.
-    `others` has a line for each adapter of a run of several, of which this is the best; `inside` is
-    what was read of its inside.
+    `sample` shows one row as the model reads it. Times are in seconds, `memory` is in bytes (of
+    several `workers`, that of each), `held_out` (steps taken, loss); `stop` says how to end the
+    run; it is empty if a button does. `others` has a line for each adapter of a run of several, of
+    which this is the best; `inside` is what was read of its inside.
     """
     state = _state(losses, held_out, step, total, (elapsed, seconds_left), tokens_per_second)
     each = " per worker" if workers > 1 else ""
