@@ -327,8 +327,8 @@ def steps(
     hooks = hooks_of(base.model, state.slots, attached, more=more)
     # Before virtual tokens are a module of the model.
     world = world or Alone()
-    predict = None if world.together else peak.predicted(state, [attached], spec, world.size)
-    fuses = attached.spec.method == "lora" and not world.together
+    predict = None if world.split else peak.predicted(state, [attached], spec, world.size)
+    fuses = attached.spec.method == "lora" and not world.split
     with attached.trainable():
         return run.run(
             attached.name,

@@ -72,7 +72,7 @@ def asked(
 ) -> Asked | None:
     """The workers that the flags of a run ask for; None for a run in this process.
 
-    Raises `CommandError` for flags that do not fit together, `several` adapters among them, and
+    Raises `CommandError` for flags that exclude one another, `several` adapters among them, and
     `BaseModelError` for a base that another process cannot read. Nothing is started.
     """
     if workers is None and engine is None and address is None and not fsdp:

@@ -31,9 +31,9 @@ from lora_magic.evaluation.items import Item
 from lora_magic.scale import engines
 from lora_magic.scale.work import Note, Seat, Work, Workers
 from lora_magic.state import sent, spread, sweep_plan
+from lora_magic.state.arms import Arm
 from lora_magic.state.session import Session
 from lora_magic.state.sweep_result import Sweep
-from lora_magic.state.together import Arm
 from lora_magic.training.encode import Example
 from lora_magic.training.reporter import SilentReporter, StepPoint
 from lora_magic.training.world import Alone

@@ -55,10 +55,10 @@ class Driver:
 
     def group(self, work: bytes, storage: str, stop: threading.Event, tell: Tell) -> bytes:
         """Worker 0's result, as a frame."""
-        from .group import together
+        from .group import run_group
 
         self._pool.close()
-        return together(work, self._workers, storage, stop, tell)
+        return run_group(work, self._workers, storage, stop, tell)
 
     def each(self, works: list[bytes], stop: threading.Event, tell: Tell) -> list[bytes]:
         """The results, as frames."""

@@ -34,7 +34,7 @@ _OWN_GPU = {"TRAIN_ENABLE_SHARE_CUDA_VISIBLE_DEVICES": "0"}
 _UNUSED = ("PlacementGroupCleanerCallback", "DatasetsCallback")
 
 
-def together(
+def run_group(
     work: bytes,
     workers: Workers,
     storage: str,

@@ -70,7 +70,7 @@ class Outcome:
     batch: int = 0
 
 
-def together(
+def train_arms(
     state: SessionState,
     arms: Sequence[Arm],
     rows: Sequence[Row],

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from lora_magic.errors import CommandError
 from lora_magic.state import train
+from lora_magic.state.arms import Arm, Outcome, train_arms
 from lora_magic.state.session import Session
-from lora_magic.state.together import Arm, Outcome, together
 from lora_magic.training.reporter import SilentReporter, StepPoint
 from tests.conftest import perturb
 from tests.state.resuming import ROWS
@@ -52,7 +52,7 @@ def arms(session: Session, **rates: float) -> list[Arm]:
 def run(session: Session, given: list[Arm], **options: Any) -> list[Outcome]:
     rows = session._rows("train", ROWS, None)
     options = {"flags": FLAGS, "one_batch": False, **options}
-    return together(session._state, given, rows, **options)
+    return train_arms(session._state, given, rows, **options)
 
 
 def weights(session: Session, name: str) -> dict[str, Tensor]:
