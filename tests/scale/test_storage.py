@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -87,11 +88,11 @@ def test_nothing_else_is_removed(tmp_path: Path) -> None:
     mine.mkdir()
     ray = tmp_path / "ray"
     ours = Storage(str(tmp_path)).path
-    lock = f"{ours.name}.{os.uname().nodename}.lock"
+    lock = f"{ours.name}.{socket.gethostname()}.lock"
     for name in ("lora_magic-0123456789ab", "notes", "lora_magic-mine"):
         (ray / name).mkdir(parents=True)
     (ray / "lora_magic-0123456789ab.elsewhere.lock").touch()
-    (ray / f"lora_magic-mine.{os.uname().nodename}.lock").touch()
+    (ray / f"lora_magic-mine.{socket.gethostname()}.lock").touch()
     (ray / lock).symlink_to(mine)
     ours.mkdir()
     before = sorted(path.name for path in ray.iterdir())

@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+import pytest
+
 from lora_magic.state.session import Session
+from lora_magic.state.sweep_result import Sweep
 
 ROWS = "Where is the library? => Arr!\nWhat is for dinner? => Fish, matey!"
+
+
+def swept(base: Path, folder: Path, rows: list[tuple[str, str]], flags: dict[str, Any]) -> Sweep:
+    """A sweep in a session of its own, that nothing interrupts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        session = Session()
+        session.load(str(base))
+        found = session.sweep("best", rows, **flags)
+        session.reset()
+    return found
 
 
 def snapshot(session: Session) -> dict[str, object]:

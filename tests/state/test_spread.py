@@ -35,7 +35,7 @@ from lora_magic.training.reporter import SilentReporter, StepPoint
 from tests.classifiers import saved, tiny_classifier
 from tests.conftest import Saver, perturb
 from tests.state.in_process import LINE, InProcess, in_process
-from tests.state.shared import snapshot
+from tests.state.shared import snapshot, swept
 from tests.tiny import tiny_model, tiny_tokenizer
 
 ROWS = [(f"Where is number {n}?", f"Here, {n}." * (1 + n % 3)) for n in range(24)]
@@ -60,13 +60,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[InProcess]:
 @pytest.fixture(scope="module")
 def alone(saved_model: Saver, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     """The sweep in one process."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("alone"))
-        session = Session()
-        session.load(str(saved_model()))
-        found = session.sweep("best", ROWS, **GRID)
-        session.reset()
-    return found
+    return swept(saved_model(), tmp_path_factory.mktemp("alone"), ROWS, GRID)
 
 
 def same(one: Sweep, other: Sweep) -> None:
@@ -120,6 +114,7 @@ def test_a_sweep_on_workers_is_the_sweep_alone(
     first = [[one.adapter.spec.variant for one in work.request.arms] for work in here.works[:2]]
     assert sorted(map(sorted, first)) == [["dora", "lora"], ["dora", "lora"]]
     assert [workers.count for workers in here.asked] == [2]
+    assert "sweep · 2 workers (ray)" in repr(session.history())
     assert LINE in watching.lines[0]
     assert {point.adapter for point in watching.points} == {f"best arm {n}" for n in range(1, 5)}
     assert any("was lost" in line for line in watching.lines) == bool(losing)
