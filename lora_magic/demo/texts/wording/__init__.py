@@ -1,1 +1,0 @@
-"""People's own words: many ways to ask for each aspect of the demo world."""
