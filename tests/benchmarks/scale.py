@@ -273,7 +273,7 @@ def symbols_table() -> str:
             ["N", "workers", "2, 8"],
             ["t", f"seconds of a step of {counts.STEP_ROWS} rows on one device", "as above"],
             ["c", "seconds of its communication on N workers", "data parallel, as above"],
-            ["S", "seconds until the workers run", f"assumed: {local:.0f} s; Ray {ray:.0f} s"],
+            ["S", "seconds until the workers run", f"measured below: {local:.0f} s; Ray {ray:.0f} s"],
             ["L", "seconds until they have read the base", "as above"],
             ["K", "seconds between checkpoints", f"{counts.EVERY:.0f} s, the default"],
             ["R", "seconds from a failure to the next new step", f"{counts.RESTART:.0f} s"],
