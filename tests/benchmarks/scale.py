@@ -41,7 +41,8 @@ TEXT = """# More than one device, on paper
 
 `python -m tests.benchmarks.scale` computes this page from the package's own counts of parameters,
 operations and memory (`lora_magic.cost`, which `%lora plan` shows); `test_scale.py` compares cells
-with sums done by hand. Only the last section is measured. Sizes are decimal.
+with sums done by hand. Only the last section is measured, and S and R, which are taken from it.
+Sizes are decimal.
 
 - **LoRA in data parallel sends its own gradients.** A 7B model at rank 8 on q and v sends {lora} a
   step and device, full fine-tuning {full}: {less} times as much. On 10 Gb/s that is {lora_waits}
