@@ -12,31 +12,13 @@ from lora_magic.errors import CommandError
 from lora_magic.state import train
 from lora_magic.state.arms import Arm, Outcome, train_arms
 from lora_magic.state.session import Session
-from lora_magic.training.reporter import SilentReporter, StepPoint
 from tests.conftest import perturb
 from tests.state.resuming import ROWS
+from tests.state.shared import Heard
 
 FLAGS: dict[str, Any] = {"steps": 8, "batch_size": 4, "eval": 2}
 NAMES = ("a", "b", "c")
 RATES = {"a": 1e-3, "b": 3e-3, "c": 1e-2}
-
-
-class Heard(SilentReporter):
-    """Keeps what a run reports."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-        self.points: list[StepPoint] = []
-
-    def start(self, plan: Any) -> None:
-        self.lines.append(plan.line)
-
-    def step(self, point: StepPoint) -> None:
-        self.points.append(point)
-
-    def note(self, line: str) -> None:
-        self.lines.append(line)
 
 
 def attach(session: Session) -> None:

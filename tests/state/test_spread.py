@@ -31,11 +31,11 @@ from lora_magic.state.arms import Arm
 from lora_magic.state.session import Session
 from lora_magic.state.sweep_result import Sweep
 from lora_magic.training.encode import Example
-from lora_magic.training.reporter import SilentReporter, StepPoint
+from lora_magic.training.reporter import StepPoint
 from tests.classifiers import saved, tiny_classifier
 from tests.conftest import Saver, perturb
 from tests.state.in_process import LINE, InProcess, in_process
-from tests.state.shared import snapshot, swept
+from tests.state.shared import Heard, snapshot, swept
 from tests.tiny import tiny_model, tiny_tokenizer
 
 ROWS = [(f"Where is number {n}?", f"Here, {n}." * (1 + n % 3)) for n in range(24)]
@@ -76,24 +76,16 @@ def same(one: Sweep, other: Sweep) -> None:
     assert one.base_loss == pytest.approx(other.base_loss, rel=1e-6)
 
 
-class Watching(SilentReporter):
-    """Keeps what a panel would show; asks to stop after some points."""
+class Watching(Heard):
+    """Asks to stop after some points."""
 
     def __init__(self, most: int | None = None) -> None:
         super().__init__()
         self.stop = threading.Event()
-        self.lines: list[str] = []
-        self.points: list[StepPoint] = []
         self._most = most
 
-    def start(self, plan: Any) -> None:
-        self.lines.append(plan.line)
-
-    def note(self, line: str) -> None:
-        self.lines.append(line)
-
     def step(self, point: StepPoint) -> None:
-        self.points.append(point)
+        super().step(point)
         if self._most is not None and len(self.points) >= self._most:
             self.stop.set()
 

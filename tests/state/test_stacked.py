@@ -23,7 +23,7 @@ from lora_magic.training import spec as specs
 from lora_magic.training import stack as stacks
 from lora_magic.training.stack import Stack, Trial
 from lora_magic.training.way import Way
-from tests.state.test_arms import Heard
+from tests.state.shared import Heard
 from tests.tiny import tiny_model, tiny_tokenizer
 
 ROWS = [(f"Where is number {n}?", f"Here, {n}." * (1 + n % 3)) for n in range(8)]
