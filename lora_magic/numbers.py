@@ -6,7 +6,7 @@ Does not know what the numbers count.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 MISSING = "–"
 _SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
@@ -26,6 +26,12 @@ def count(value: object) -> str:
     """A whole number with thousands separators: 1,067,008."""
     seen = number(value)
     return f"{round(seen):,}" if math.isfinite(seen) else MISSING
+
+
+def workers(run: Mapping[str, object]) -> str:
+    """The workers in a run's record: 2 workers (ray); "" for a run in one process."""
+    many = run.get("workers")
+    return f"{many} workers ({run.get('engine')})" if many else ""
 
 
 def short(value: object) -> str:

@@ -86,24 +86,24 @@ FACTORY = "demo/factory/"
 #: its message says why.
 ROOT, ALL, WITHOUT_DEMO = "lora_magic", "all", "all but demo"
 CEILINGS = {
-    "magics": 3439,
-    "state": 9474,
-    "training": 4285,
+    "magics": 3441,
+    "state": 9478,
+    "training": 4287,
     "data": 1706,
     "evaluation": 1503,
     "compare": 1976,
-    "cost": 3959,
+    "cost": 3962,
     "export": 5308,
     "serving": 599,
-    "scale": 1159,
-    "adapters": 5342,
+    "scale": 1225,
+    "adapters": 5345,
     "base": 2747,
     "lowrank": 1053,
-    "views": 5170,
-    ROOT: 627,
+    "views": 5172,
+    ROOT: 630,
     "demo": 4504,
-    WITHOUT_DEMO: 48347,
-    ALL: 52851,
+    WITHOUT_DEMO: 48432,
+    ALL: 52936,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.

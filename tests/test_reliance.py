@@ -61,9 +61,13 @@ def open_connections_are_counted() -> bool:
 
 
 def default_callbacks_can_be_left_out() -> bool:
+    from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    return callable(getattr(TorchTrainer, "_create_default_callbacks", None))
+    from lora_magic.scale.ray.group import _UNUSED
+
+    made = TorchTrainer(print, scaling_config=ScalingConfig(num_workers=1), run_config=RunConfig())
+    return {type(one).__name__ for one in made._create_default_callbacks()} >= set(_UNUSED)
 
 
 def blocks_are_named() -> bool:
@@ -434,7 +438,7 @@ RELIANCES = [
         "ray",
         "_create_default_callbacks",
         "scale/ray/group.py",
-        "no actor stays on the cluster after a driver that was killed",
+        "no actor stays on the cluster after a driver that was killed, none is started in vain",
         default_callbacks_can_be_left_out,
     ),
     Reliance(

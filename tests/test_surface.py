@@ -121,7 +121,7 @@ FRAMES = {
     "sweep": "arm seed rank lr method targets parameters steps held_out seconds state",
     "doctor": "part check state found advice",
     "history": "session number when verb adapter state method rank spec parents data rows held_out"
-    " steps loss held_out_loss seed seconds result base fingerprint",
+    " steps loss held_out_loss seed seconds result base fingerprint workers engine",
     "board": "adapter method rank parameters bytes steps data held_out base_held_out gain subject"
     " truth guard seconds when saved",
     "votes": "prompt left right vote",

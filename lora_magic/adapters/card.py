@@ -200,7 +200,8 @@ _BASE_FIELDS: dict[str, Any] = {
 _LOSS = float | None
 _RUN_FIELDS: dict[str, Any] = {
     **dict.fromkeys(("held_out_before", "held_out_after", "base_held_out", "seconds"), _LOSS),
-    **dict.fromkeys(("held_out_sha256", "guard_sha256", "when"), str | None),
+    **dict.fromkeys(("held_out_sha256", "guard_sha256", "when", "engine"), str | None),
+    "workers": int | None,
     **dict.fromkeys(("forgetting", "guard", "sweep", "curve"), dict | None),
 }
 _RUN_PARTS: dict[str, dict[str, Any]] = {

@@ -19,7 +19,7 @@ from lora_magic.base.prompt import PromptForm
 from lora_magic.interrupts import undisturbed
 from lora_magic.lowrank.dense import Update
 from lora_magic.lowrank.factors import LowRank
-from lora_magic.numbers import percent, size
+from lora_magic.numbers import percent, size, workers
 from lora_magic.printable import message, one_line
 
 from . import coverage
@@ -105,7 +105,8 @@ class Adapter:
     left. `left_out` are the base's weights outside a low-rank adapter's modules, by kind. `active`
     says whether it was active when the record was made. `held_out` is the loss on the held-out rows
     of its last run with the weights that were kept (of a sweep: on those that did not decide), in
-    nats; None without any.
+    nats; None without any. `workers` are those that shared its last run, as `2 workers (ray)`; ""
+    for a run in one process.
     """
 
     name: str
@@ -123,6 +124,7 @@ class Adapter:
     left_out: coverage.Parts = ()
     active: bool = False
     held_out: float | None = None
+    workers: str = ""
 
     @property
     def ratio(self) -> float:
@@ -372,6 +374,7 @@ class LiveAdapter:
             left_out=self.left_out,
             active=active,
             held_out=_held_out(recorded.run),
+            workers=workers(recorded.run),
         )
 
 

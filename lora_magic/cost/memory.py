@@ -1,7 +1,8 @@
 """The peak of memory by part: for inference, LoRA, QLoRA and full fine-tuning.
 
-A pass has its peak where the loss is computed, in the backward pass of its last block, or in the
-optimizer's step. Knows a model's shapes and steps and a setting; knows no card and no machine.
+A step has its peak where the loss is computed, in the backward pass of its last block, where
+workers add up their gradients, or where the optimizer takes it. Knows a model's shapes and steps
+and a setting; knows no card and no machine.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ PARTS = (
 #: Logits that exist at once in our loss of the trained tokens; see training/trained_loss.py.
 _CHUNK = 2**23
 
+#: Numbers of the gradients that workers add up at once, in float32; see scale/collective.py.
+_BUCKET = 2**24
+
 
 class Memory(NamedTuple):
     """Bytes by part at the moment of the peak; parts that are 0 are left out."""
@@ -63,7 +67,7 @@ def memory(model: Model, setting: Setting) -> Memory:
 
 def _common(setting: Setting) -> Setting:
     """Settings with the same common part differ only in what is computed each time."""
-    same = {"rows": min(setting.rows, 2), "length": 0, "trained": None, "passes": 1}
+    same = {"rows": min(setting.rows, 2), "length": 0, "trained": None, "passes": 1, "workers": 1}
     return setting.changed(**same, optimizer="adamw", checkpointing=False)
 
 
@@ -100,7 +104,8 @@ class _Known(NamedTuple):
         loss = self._loss(setting)
         yield {"activations": kept + outside + stream, "logits": loss, "gradients": earlier}
         yield {"activations": kept + again + stream, "workspace": work, "gradients": earlier}
-        yield {"gradients": gradients, "workspace": self.moving}
+        summed = 4 * min(self.trained, _BUCKET) if setting.workers > 1 else 0
+        yield {"gradients": gradients, "workspace": max(self.moving, summed)}
 
     def _loss(self, setting: Setting) -> int:
         """The logits, their softmax and its gradient."""

@@ -21,7 +21,7 @@ class Setting(NamedTuple):
     have a label; inference reads a prompt and generates up to `length` tokens in all. `spec` is the
     adapter, None for inference with the base alone. With `training` the peak is that of a training
     step. `cuda` tells a GPU from a CPU; `plain` is a step without packing, fused layers and the
-    loss of trained tokens alone. A training step has `passes` such passes.
+    loss of trained tokens alone. A training step has `passes` such passes on each of `workers`.
     """
 
     dtype: str = "bf16"
@@ -36,6 +36,7 @@ class Setting(NamedTuple):
     cuda: bool = True
     plain: bool = False
     passes: int = 1
+    workers: int = 1
 
     def changed(self, **what: Any) -> Setting:
         """This setting with other values."""

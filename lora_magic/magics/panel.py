@@ -297,7 +297,8 @@ class Panel:
         """The adapters to show: the named ones, or, in the spectrum's own panel, the active ones
         (as the verb does), else all that have a ΔW."""
         state = self._session._state
-        chosen = self._initial_adapters() or ([] if self._view is None else list(state.together))
+        active = [] if self._view is None else list(state.active_names)
+        chosen = self._initial_adapters() or active
         attached = state.attached
         return [
             name
@@ -399,7 +400,7 @@ class Panel:
     def _answering(self) -> list[str]:
         """What can be compared with the base: each adapter, and several active together."""
         state = self._session._state
-        return [*state.attached, *([state.active] if len(state.together) > 1 else [])]
+        return [*state.attached, *([state.active] if len(state.active_names) > 1 else [])]
 
     def _answer(self, request: Request, follow: Follow) -> str:
         names, prompts = [BASE_NAME, *(request.adapters or ())], blocks_of(request.prompt)

@@ -143,6 +143,7 @@ class LiveReporter:
             seconds_left=point.seconds_left,
             tokens_per_second=point.tokens_per_second,
             memory=point.memory,
+            workers=point.workers,
             held_out=point.held_out,
             stop=STOP if self._button_handle is None else "",
             others=list(map(line_of, self._points.values())) if point.adapter else (),

@@ -32,7 +32,7 @@ def split(base: BaseModel, layers: Iterable[nn.Module], seat: Seat) -> None:
     The base is on the CPU without an adapter in its slots; one block at a time is moved, cut and
     dropped. What is not the base's in `layers`, an adapter's for it, is moved as a whole. All
     workers of the seat's world call this, and from then on run the model equally often
-    (`World.together`). There is no way back: the process trains, and ends.
+    (`World.split`). There is no way back: the process trains, and ends.
 
     Raises `WorkerError` for a model whose blocks are not known.
     """
@@ -48,7 +48,7 @@ def split(base: BaseModel, layers: Iterable[nn.Module], seat: Seat) -> None:
         for tensor in chain(layer.parameters(), layer.buffers()):
             if not isinstance(tensor, DTensor):
                 tensor.data = tensor.data.to(seat.device)
-    seat.world.together = True
+    seat.world.split = True
 
 
 @contextmanager

@@ -41,6 +41,11 @@ class Workers:
         """As "2 workers"."""
         return f"{self.count} worker{'s' * (self.count > 1)}"
 
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """What a run's records have of them; nothing of a single one, which is one process."""
+        return {"workers": self.count, "engine": self.engine} if self.count > 1 else {}
+
 
 @dataclass(frozen=True)
 class Work:

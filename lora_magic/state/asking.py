@@ -106,7 +106,7 @@ def prompts_of(rows: Sequence[Row], name: object, column: str | None) -> list[st
 
 
 def _common(state: SessionState) -> dict[str, Any]:
-    context = queries.usable_context(state, state.together)
+    context = queries.usable_context(state, state.active_names)
     return {"adapter": state.active, "slots": state.slots, "context": context}
 
 

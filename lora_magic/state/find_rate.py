@@ -19,6 +19,7 @@ from lora_magic.training.reporter import Reporter, RunPlan, StepPoint
 from lora_magic.training.spec import RISING, TrainSpec
 
 from . import train
+from .prepare import Job
 from .session_state import SessionState
 
 #: The learning rate that asks for it.
@@ -63,7 +64,7 @@ def find(
     with suppress(_RollBackError), stop, state.all_or_nothing(attached):
         try:
             train.begin(state, attached, initial=not more)
-            summary = train.steps(state, attached, encoded, spec, more, listener, stop)
+            summary = train.steps(state, attached, Job(encoded, spec, more), listener, stop)
             stopped = summary.stopped and not listener.diverged
         except TrainingError as error:
             # A loss that is not finite ends the search; a lack of memory is an error.

@@ -19,7 +19,7 @@ from .ledger import FILE, Entry, Ledger, read
 COLUMNS = (
     *("session", "number", "when", "verb", "adapter", "state", "method", "rank", "spec", "parents"),
     *("data", "rows", "held_out", "steps", "loss", "held_out_loss", "seed", "seconds", "result"),
-    *("base", "fingerprint"),
+    *("base", "fingerprint", "workers", "engine"),
 )
 
 #: Fields of two entries that are compared, by the part of the table that shows them.
@@ -63,7 +63,10 @@ class History:
         return (*notes, *([self.trouble] if self.trouble else []))
 
     def to_frame(self) -> Any:
-        """A pandas DataFrame with a row for each entry; `loss` is the last step's, in nats."""
+        """A pandas DataFrame with a row for each entry; `loss` is the last step's, in nats.
+
+        `workers` and `engine` are None but for a run that several processes shared.
+        """
         return frame(map(_row, self.entries), COLUMNS)
 
     def __repr__(self) -> str:
@@ -202,7 +205,7 @@ def _part(first: Entry, second: Entry, part: str) -> tuple[Mapping[str, Any], Ma
 
 
 def _row(entry: Entry) -> tuple[Any, ...]:
-    spec, data, outcome = entry.spec, entry.data, entry.outcome
+    spec, data, outcome, run = entry.spec, entry.data, entry.outcome, entry.settings
     told = " ".join(f"{key}={value}" for key, value in spec.items() if value not in _UNSET)
     parents = " ".join(f"{name}:{made}" for name, made in entry.parents)
     return (
@@ -211,6 +214,7 @@ def _row(entry: Entry) -> tuple[Any, ...]:
         *(data.get("sha256"), data.get("rows"), data.get("held_out")),
         *(outcome.get("steps"), outcome.get("last_loss"), outcome.get("held_out_after")),
         *(entry.seed, entry.seconds, entry.result, entry.base, entry.fingerprint),
+        *(run.get("workers"), run.get("engine")),
     )
 
 

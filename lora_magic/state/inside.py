@@ -129,7 +129,7 @@ def chosen(state: SessionState, names: Sequence[str], what: str) -> list[str]:
     """
     _ = state.base
     every = [n for n, a in state.attached.items() if not a.method.no_spectrum]
-    found = list(names) or list(state.together) or every
+    found = list(names) or list(state.active_names) or every
     if not found:
         raise StateError("no adapter with a ΔW is attached; type: %lora attach NAME")
     for name in found:

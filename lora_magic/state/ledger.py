@@ -62,9 +62,9 @@ class Entry:
 
     `when` is the time of its end (ISO 8601, UTC), `seconds` how long it took. `parents` are the
     adapters that it began with, each with the id of the entry that last changed it. `spec` is an
-    `AdapterSpec`, `settings` a run's `TrainSpec` and prompt form, as plain values; `data` has the
-    sha256 of the rows and their counts, `outcome` a run's steps, losses (nats per token) and what
-    it forgot. `result` is the receipt's line.
+    `AdapterSpec`, `settings` a run's `TrainSpec`, prompt form and workers, if it had several, as
+    plain values; `data` has the sha256 of the rows and their counts, `outcome` a run's steps,
+    losses (nats per token) and what it forgot. `result` is the receipt's line.
     """
 
     session: str
@@ -95,8 +95,9 @@ class Entry:
 class Run:
     """A run that a verb has begun: what the ledger knows of it even if it fails.
 
-    If it is `resumed`, that is the number of steps that it had finished before. `error` is its own,
-    if the verb went on with the runs of other adapters.
+    If it is `resumed`, that is the number of steps that it had finished before. `workers` says how
+    many processes shared it, if several did (`Workers.recorded`). `error` is its own, if the verb
+    went on with the runs of other adapters.
     """
 
     adapter: str
@@ -105,6 +106,7 @@ class Run:
     data_hash: str
     rows: int
     resumed: int = 0
+    workers: Mapping[str, Any] = field(default_factory=dict)
     summary: RunSummary | None = None
     error: LoraMagicError | None = None
 
@@ -286,7 +288,7 @@ class Ledger:
         known = self._made if fresh else self._changed
         spec, base = done.spec, done.after.base or done.before.base
         run = done.run
-        settings = {} if run is None else {**asdict(run.settings), **_form(run.form)}
+        settings = {} if run is None else {**asdict(run.settings), **_form(run.form), **run.workers}
         return Entry(
             session=self.session,
             number=len(self._lines) + 1,

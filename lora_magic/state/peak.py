@@ -33,9 +33,11 @@ _OWN = ("adapter", "gradients", "optimizer")
 
 
 def predicted(
-    state: SessionState, adapters: Sequence[LiveAdapter], spec: TrainSpec
+    state: SessionState, adapters: Sequence[LiveAdapter], spec: TrainSpec, workers: int = 1
 ) -> Predict | None:
     """What predicts the peak of a pass of these adapters' run, several of them in one batch.
+
+    Of a run that several `workers` share, the peak of each.
 
     None where no prediction can be made: an architecture that `cost` does not describe exactly, a
     number format that it does not know.
@@ -46,6 +48,7 @@ def predicted(
 
     def predict(one: Pass) -> Forecast | None:
         setting = usual.changed(
+            workers=workers,
             rows=one.rows * len(adapters),
             length=one.length,
             trained=one.trained * len(adapters),

@@ -19,6 +19,7 @@ from lora_magic.data.row import Row, Rows
 from lora_magic.errors import CommandError
 from lora_magic.training import encode, preference
 from lora_magic.training.encode import Encoded
+from lora_magic.training.progress import Snapshot
 from lora_magic.training.spec import TrainSpec, plan
 
 from . import guard as guards
@@ -28,6 +29,20 @@ from .session_state import SessionState
 #: The default rate for preferences, as a multiple of that for completions. At 0.3 the embedded
 #: model answers nothing else any more (tests/benchmarks/results/preference_rate.txt).
 PREFERENCE_RATE = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What the steps of a run follow from, beside its adapter.
+
+    The rows as tokens, and the settings. With `more` the adapter was trained before. With `start`
+    the run goes on from that snapshot.
+    """
+
+    encoded: Encoded
+    spec: TrainSpec
+    more: bool = False
+    start: Snapshot | None = None
 
 
 @dataclass(frozen=True, eq=False)

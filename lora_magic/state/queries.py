@@ -60,7 +60,7 @@ def variants(state: SessionState, adapters: str | Sequence[str] | None) -> list[
             f"{weighted!r}: expected the name of an adapter. To average the probabilities of "
             "several, add --mix a=0.7,b=0.3; to mix their weights, type: %lora swap a=0.7,b=0.3"
         )
-    if adapters is None and len(state.together) > 1:
+    if adapters is None and len(state.active_names) > 1:
         names.append(state.active)
     return [variant(state, name) for name in dict.fromkeys([BASE_NAME, *names])]
 
@@ -118,7 +118,7 @@ def variant(state: SessionState, name: str) -> Variant:
     if name == BASE_NAME:
         return Variant(BASE_NAME, {}, {}, state.form_of(BASE_NAME))
     form = state.form_of(name)
-    if name == state.active and len(state.together) > 1:
+    if name == state.active and len(state.active_names) > 1:
         return Variant(name, state.modules, stackable(state.modules), form)
     attached = state.named(name)
     if name == state.merged:

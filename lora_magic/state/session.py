@@ -411,7 +411,7 @@ class Session:
                 f"saved; save first (%lora save {name}) or add --discard."
             )
         with state.all_or_nothing():
-            if name in state.together:
+            if name in state.active_names:
                 state.activate(BASE_NAME)
             del state.attached[name]
         lost = " (it was not saved)" if unsaved else ""

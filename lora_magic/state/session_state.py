@@ -317,7 +317,7 @@ class SessionState:
         return called
 
     @property
-    def together(self) -> tuple[str, ...]:
+    def active_names(self) -> tuple[str, ...]:
         """The active adapters: none for the base, several for a weighted sum."""
         if self.active == BASE_NAME:
             return ()
@@ -354,7 +354,7 @@ class SessionState:
 
     def keep(self, attached: LiveAdapter) -> None:
         """Add an adapter; it replaces one of the same name."""
-        if attached.name in self.together:
+        if attached.name in self.active_names:
             self.activate(BASE_NAME)
         attached.start_history, attached.start_steps = attached.history, attached.steps
         self.attached[attached.name] = attached

@@ -16,8 +16,8 @@ from lora_magic.training.summaries import Summaries
 from lora_magic.training.summary import RunSummary
 
 from . import find_rate, train
+from .arms import Arm, Outcome, train_arms
 from .session_state import SessionState
-from .together import Arm, Outcome, together
 
 #: Flags of a single run, and what to do instead.
 _OF_ONE = {
@@ -71,7 +71,7 @@ def several(
     reporter: Reporter | None,
     **options: Any,
 ) -> Summaries:
-    """Train adapters on the same rows; `options` are those of `together`.
+    """Train adapters on the same rows; `options` are those of `train_arms`.
 
     Afterwards the one with the lowest held-out loss is active, without held-out rows the last
     named. One that fails is as it was, and the others stay trained. Forgetting is measured after
@@ -82,7 +82,9 @@ def several(
     """
     reporter = reporter or SilentReporter()
     arms = [Arm(one, {}) for one in attached]
-    outcomes = together(state, arms, rows, flags=flags, reporter=reporter, followed=True, **options)
+    outcomes = train_arms(
+        state, arms, rows, flags=flags, reporter=reporter, followed=True, **options
+    )
     state.runs = [o.run for o in outcomes if o.run and (o.summary or o.error)]
     done = [outcome for outcome in outcomes if outcome.summary is not None]
     failed = {o.attached.name: str(o.error) for o in outcomes if o.error is not None}

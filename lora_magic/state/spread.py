@@ -26,16 +26,16 @@ from lora_magic.scale import engines
 from lora_magic.scale.work import RAY, Engine, Note, Work, Workers
 from lora_magic.training.reporter import Reporter, RunPlan, SilentReporter
 
+from .arms import Arm, Common, Outcome, Planned, train_arms
 from .evaluating import Found, Take
 from .sent import SentBase
 from .session_state import SessionState
-from .together import Arm, Common, Outcome, Planned, together
 from .worker_arms import TRAIN, ArmsRequest, Ended, SentArm
 from .worker_rows import MEASURE, Measured, Readers, RowsRequest
 from .workers import Listener, wanted
 
-#: Trains arms as `together` does, here or elsewhere.
-Together = Callable[..., list[Outcome]]
+#: Trains arms as `train_arms` does, here or elsewhere.
+TrainArms = Callable[..., list[Outcome]]
 
 
 def workers_of(
@@ -66,13 +66,13 @@ def workers_of(
 
 
 @contextmanager
-def arms_on(state: SessionState, workers: Workers | None, stop: Stop) -> Iterator[Together]:
-    """What trains arms during a block: `together`, here or on workers.
+def arms_on(state: SessionState, workers: Workers | None, stop: Stop) -> Iterator[TrainArms]:
+    """What trains arms during a block: `train_arms`, here or on workers.
 
     Raises `BaseModelError` for a base that cannot be read again, and what `started` does.
     """
     if workers is None:
-        yield together
+        yield train_arms
         return
     base = SentBase.of(state)
     with ExitStack() as block:
@@ -98,7 +98,7 @@ def _trained_on(
 ) -> list[Outcome]:
     """The outcomes in the order of the arms; before all are here nothing is changed.
 
-    `reading` are the arguments of `together` that say how rows are read.
+    `reading` are the arguments of `train_arms` that say how rows are read.
     """
     common = Common(state, rows, held_out, **reading)
     planned = [common.plan(arm, flags) for arm in arms]

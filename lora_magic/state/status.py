@@ -58,7 +58,8 @@ class Status:
     def rows(self) -> list[tuple[str, str, str, bool]]:
         """Name, spec, state and whether it is active.
 
-        The state has the held-out loss (nats), and the weight if several adapters are active.
+        The state has the held-out loss (nats), the workers if several shared the last run, and the
+        weight if several adapters are active.
         """
         parts = (part.partition("=") for part in self.active.split(","))
         now = {name: f" · at {weight}" if weight else "" for name, _, weight in parts}
@@ -87,8 +88,8 @@ class Status:
 
 
 def _state(adapter: Adapter) -> str:
-    held_out = adapter.held_out
-    return adapter.history.line + ("" if held_out is None else f", held out {held_out:.2f}")
+    held_out = "" if adapter.held_out is None else f"held out {adapter.held_out:.2f}"
+    return ", ".join(filter(None, (adapter.history.line, held_out, adapter.workers)))
 
 
 def machine() -> str:

@@ -30,6 +30,7 @@ from lora_magic.training.summary import RunSummary
 
 from . import guard as guards
 from . import sweep_plan
+from .arms import Arm, Outcome
 from .guard import GuardRows
 from .ledger import Run
 from .making import Making
@@ -51,7 +52,6 @@ from .sweep_result import (
     SweepArm,
 )
 from .sweep_store import Kept, Store
-from .together import Arm, Outcome
 from .train import recorded_of
 
 #: The steps of a first, short run that measures how long a step takes, and the share of the time
@@ -77,7 +77,7 @@ def sweep(
     arm's loss is reported on the other half. It becomes the adapter of that name, active, with the
     weights after its last step; with `finish` it is trained to its end. Every arm is made, and its
     flags are checked, before the first one trains. With `resume` the same sweep goes on, with any
-    `workers`, which train the arms of a rung together.
+    `workers`, which share the arms of a rung.
 
     Raises `CommandError` for a sweep with nothing to compare, for no held-out rows and for arms
     that cannot be made; `TrainingStopped` if the user stopped it: what it has is stored, and the
@@ -169,11 +169,12 @@ class _Work:
         assert spec is not None  # checked
         count = len(self.parts.trained) + len(self.parts.deciding) + len(self.parts.reporting)
         state.run = Run(name, spec, self.form, self.parts.encoded.data_hash, count)
+        state.run.workers = self.workers.recorded if self.workers else {}
         with (
             stop,
             terminating(stop),
             state.all_or_nothing(),
-            arms_on(state, self.workers, stop) as self.together,
+            arms_on(state, self.workers, stop) as self.train_arms,
         ):
             self._fit(stop)
             self._planned()
@@ -196,7 +197,7 @@ class _Work:
             return
         # Workers may have taken a while to start.
         left = 60 * minutes - (time.perf_counter() - self.began)
-        found = self.together(
+        found = self.train_arms(
             self.state,
             [Arm(self.arms[0].attached, self.arms[0].own)],
             self.parts.trained,
@@ -276,7 +277,7 @@ class _Work:
             return
         self.until = self.length if until is None else until
         try:
-            found = self.together(
+            found = self.train_arms(
                 self.state,
                 [Arm(arm.attached, arm.own, arm.snapshot) for arm in arms],
                 self.parts.trained,

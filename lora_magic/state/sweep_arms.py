@@ -29,12 +29,12 @@ from lora_magic.training.summary import RunSummary
 
 from . import guard as guards
 from . import sweep_plan
+from .arms import Outcome
 from .prepare import settings
 from .resolve import resolve_spec
 from .session_state import SessionState
 from .sweep_plan import OF_ATTACH, OF_TRAIN
 from .sweep_store import KeptArm
-from .together import Outcome
 
 #: Bytes for each parameter of an arm: its weights, their initial values and best ones, two moments
 #: of the optimizer, and the copies of a pause, in fp32.

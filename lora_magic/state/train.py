@@ -22,12 +22,10 @@ from lora_magic.errors import CommandError, TrainingStopped
 from lora_magic.interrupts import Stop, terminating
 from lora_magic.training import run
 from lora_magic.training.checkpoint import Keeper
-from lora_magic.training.encode import Encoded
 from lora_magic.training.forgetting import Forgetting, Guard, Unmeasured, recorded
 from lora_magic.training.progress import Snapshot
 from lora_magic.training.rate_curve import RateCurve
 from lora_magic.training.reporter import Reporter, Result, RunPlan, SilentReporter
-from lora_magic.training.spec import TrainSpec
 from lora_magic.training.summary import RunSummary
 from lora_magic.training.world import Alone, World
 
@@ -38,7 +36,7 @@ from .guard import GuardRows
 from .ledger import Run
 from .making import Making
 from .measured import Start, measurements, rows_hash, start_of
-from .prepare import form_for, prepare
+from .prepare import Job, form_for, prepare
 from .session_state import SessionState
 
 #: Why a resumed run has no guard's loss from before it: the adapter is not what it was then.
@@ -83,11 +81,7 @@ def train(
     error of the run restores the weights.
     """
     workers.refuse_split(state, attached, group)
-    typed = template is not None or system is not None
-    if found is not None and more and not typed:
-        form = found.about.form
-    else:
-        form = form_for(state, attached if more else None, template, system)
+    form = _form(state, attached if more else None, template, system, found)
     finding = flags.get("lr") == find_rate.FIND
     if finding and found is not None:
         raise CommandError("--lr find does not train, so it has nothing to resume: omit --resume.")
@@ -112,36 +106,28 @@ def train(
     given = {**flags, "template": template, "system": system}
     about = checkpoints.about(state, attached, encoded, spec, form, more=more, flags=given)
     about = replace(about, guard=guarded.measured.data_hash if guarded else "")
-    start, before = None, about.before
-    if found is not None:
-        found.refuse_another(about)
-        start, before = found.snapshot(attached), found.about.before
-        attached_then, guarded_then = found.about.attached, found.about.guard_before
-        about = replace(about, before=before, attached=attached_then, guard_before=guarded_then)
+    about, start = _continued(about, found, attached)
     keeper = None if home is None else Disk(home, about, every)
-
     starting = start_of(state, attached, encoded, spec, more=more, resumed=found is not None)
-
+    several = group.workers.recorded if group else {}
     making = Making.of(
         *(attached, encoded, spec, form, rows, held_out),
         more=more,
-        resumed=before if found is not None else None,
+        resumed=about.before if found is not None else None,
         replayed=guards.halves(guard)[1] if guard and spec.replay else None,
     )
 
     def record(summary: RunSummary) -> Record:
-        done = recorded_of(form, before, summary, flags, rows, starting)
-        return replace(done, steps=making.after(summary))
+        done = recorded_of(form, about.before, summary, flags, rows, starting)
+        return replace(done, run={**done.run, **several}, steps=making.after(summary))
 
     done = start.progress.steps if start else 0
-    state.run = Run(attached.name, spec, form, encoded.data_hash, len(rows), done)
+    state.run = Run(attached.name, spec, form, encoded.data_hash, len(rows), done, several)
     told = _Told(reporter, ready.notes, found.remarks(about) if found else ())
     with workers.started(group, told) as shared:
         taken = shared.steps if shared else partial(steps, followed=True)
-        summary = _run(
-            *(state, attached, encoded, spec, more, told, record, guarded, about, start, keeper),
-            taken,
-        )
+        job = Job(encoded, spec, more, start)
+        summary = _run(state, attached, job, told, record, guarded, about, keeper, taken)
     state.run.summary = summary
     if measured:
         summary = with_forgetting(state, attached, summary, reporter, guarded)
@@ -152,6 +138,34 @@ def train(
         # Last: until the summary is returned, a killed kernel needs it.
         keeper.remove()
     return summary
+
+
+def _form(
+    state: SessionState,
+    continued: LiveAdapter | None,
+    template: str | None,
+    system: str | None,
+    found: Found | None,
+) -> PromptForm | None:
+    """The prompt form: what was typed, else that of the run or adapter that is continued."""
+    if found is not None and continued is not None and template is None and system is None:
+        return found.about.form
+    return form_for(state, continued, template, system)
+
+
+def _continued(
+    about: About, found: Found | None, attached: LiveAdapter
+) -> tuple[About, Snapshot | None]:
+    """The run and the snapshot that it goes on from; None for a run from its beginning.
+
+    Raises `TrainingError` for a checkpoint of another run.
+    """
+    if found is None:
+        return about, None
+    found.refuse_another(about)
+    was, start = found.about, found.snapshot(attached)
+    before, attached_then, guarded = was.before, was.attached, was.guard_before
+    return replace(about, before=before, attached=attached_then, guard_before=guarded), start
 
 
 def _stopped(summary: RunSummary, written: bool) -> str:
@@ -239,14 +253,11 @@ def with_forgetting(
 def _run(
     state: SessionState,
     attached: LiveAdapter,
-    encoded: Encoded,
-    spec: TrainSpec,
-    more: bool,
+    job: Job,
     reporter: Reporter,
     record: Callable[[RunSummary], Record],
     guarded: GuardRows | None,
     about: About,
-    start: Snapshot | None,
     keeper: Disk | None,
     taken: Callable[..., RunSummary],
 ) -> RunSummary:
@@ -261,16 +272,16 @@ def _run(
     ):
         if attached.name not in state.attached:
             state.keep(attached)
-        begin(state, attached, initial=start is not None or not more)
+        begin(state, attached, initial=job.start is not None or not job.more)
         guard = None
         if guarded:
             known: float | str | None = about.guard_before
-            if start is not None and known is None:
+            if job.start is not None and known is None:
                 known = _NOT_KEPT
             guard = _before(state, attached, guarded, stop, known)
             if keeper is not None:
                 keeper.about = replace(about, guard_before=guard.before)
-        summary = taken(state, attached, encoded, spec, more, reporter, stop, start, keeper)
+        summary = taken(state, attached, job, reporter, stop, keeper)
         attached.set_record(record(summary))
     return replace(summary, guard=guard)
 
@@ -306,12 +317,9 @@ def begin(state: SessionState, attached: LiveAdapter, *, initial: bool) -> None:
 def steps(
     state: SessionState,
     attached: LiveAdapter,
-    encoded: Encoded,
-    spec: TrainSpec,
-    more: bool,
+    job: Job,
     reporter: Reporter,
     stop: Stop,
-    start: Snapshot | None = None,
     keeper: Keeper | None = None,
     until: int | None = None,
     followed: bool = False,
@@ -323,25 +331,25 @@ def steps(
     workers that share it.
     """
     base = state.base
-    hooks = hooks_of(base.model, state.slots, attached, more=more)
+    hooks = hooks_of(base.model, state.slots, attached, more=job.more)
     # Before virtual tokens are a module of the model.
     world = world or Alone()
-    predict = None if world.together else peak.predicted(state, [attached], spec)
-    fuses = attached.spec.method == "lora" and not world.together
+    predict = None if world.split else peak.predicted(state, [attached], job.spec, world.size)
+    fuses = attached.spec.method == "lora" and not world.split
     with attached.trainable():
         return run.run(
             attached.name,
             base.model,
             base.tokenizer,
-            encoded,
-            spec,
+            job.encoded,
+            job.spec,
             hooks=hooks,
             reporter=reporter,
             stop=stop,
             frozen=base.fingerprint.tensors(),
             without=lambda: state.slots.using({}),
             layers=Fused(attached.replacements) if fuses else None,
-            start=start,
+            start=job.start,
             keeper=keeper,
             until=until,
             recorder=inside_run.recorder_of(base, attached) if followed else None,

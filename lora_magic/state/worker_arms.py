@@ -19,9 +19,9 @@ from lora_magic.scale.work import Seat
 from lora_magic.training.progress import Snapshot
 from lora_magic.training.summary import RunSummary
 
+from .arms import Arm, Outcome, train_arms
 from .sent import SentAdapter, SentBase
 from .session_state import SessionState
-from .together import Arm, Outcome, together
 from .worker_run import Teller
 
 #: The name of `train`, by which a worker finds it.
@@ -48,7 +48,7 @@ class SentArm:
 
 @dataclass(frozen=True, eq=False)
 class ArmsRequest:
-    """Arms to train on the same rows; `common` are the other arguments of `together`."""
+    """Arms to train on the same rows; `common` are the other arguments of `train_arms`."""
 
     base: SentBase
     arms: tuple[SentArm, ...]
@@ -88,7 +88,7 @@ def train(request: ArmsRequest, seat: Seat) -> list[Ended]:
     state = request.base.opened(seat.device)
     arms = [arm.rebuilt(state) for arm in request.arms]
     try:
-        found = together(
+        found = train_arms(
             state,
             arms,
             request.rows,

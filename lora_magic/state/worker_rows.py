@@ -43,8 +43,8 @@ class Readers:
     @classmethod
     def of(cls, state: SessionState, names: Sequence[str], mix: str | None) -> Readers:
         """The session's; raises `BaseModelError` for a base that cannot be read again."""
-        several = state.active if state.active in names and len(state.together) > 1 else ""
-        needed = [*names, *(state.together if several else ())]
+        several = state.active if state.active in names and len(state.active_names) > 1 else ""
+        needed = [*names, *(state.active_names if several else ())]
         if mix is not None:
             needed += [name for _, name in parts_of(mix, "--mix") or [(1.0, mix.strip())]]
         sent = [state.attached[name] for name in dict.fromkeys(needed) if name in state.attached]

@@ -19,14 +19,13 @@ from lora_magic.errors import WorkerError
 from lora_magic.interrupts import Stop
 from lora_magic.scale import fsdp
 from lora_magic.scale.work import Seat
-from lora_magic.training.encode import Encoded
 from lora_magic.training.progress import Snapshot
 from lora_magic.training.reporter import RunPlan, StepPoint
-from lora_magic.training.spec import TrainSpec
 from lora_magic.training.summary import RunSummary
 from lora_magic.training.world import World
 
 from .checkpoints import Disk
+from .prepare import Job
 from .sent import SentAdapter, SentBase
 
 #: The name of `train` in a `Work`.
@@ -37,17 +36,13 @@ TARGET = "lora_magic.state.worker_run:train"
 class Request:
     """What each worker gets: a base, an adapter in the state to begin with, and the run.
 
-    With `start` the run continues from that snapshot. `keeper` says where its checkpoints are
-    written, None for none; `stale` are the checksums of one that was there before the run. With
-    `fsdp` the workers split the base.
+    `keeper` says where the run's checkpoints are written, None for none; `stale` are the checksums
+    of one that was there before the run. With `fsdp` the workers split the base.
     """
 
     base: SentBase
     adapter: SentAdapter
-    encoded: Encoded
-    spec: TrainSpec
-    more: bool
-    start: Snapshot | None
+    job: Job
     keeper: Disk | None
     stale: Mapping[str, str] | None
     fsdp: bool
@@ -82,9 +77,10 @@ def train(request: Request, seat: Seat) -> Finished | None:
     state = request.base.opened("cpu" if request.fsdp else seat.device)
     adapter = request.adapter.rebuilt(state)
     keeper = request.keeper and request.keeper.again()
-    start = request.start
+    job = request.job
     if seat.lost:
-        start = _last_checkpoint(request, adapter, seat.world) or start
+        last = _last_checkpoint(request, adapter, seat.world)
+        job = replace(job, start=last or job.start)
     if request.fsdp:
         fsdp.split(state.base, adapter.replacements.values(), seat)
     state.keep(adapter)
@@ -94,12 +90,9 @@ def train(request: Request, seat: Seat) -> Finished | None:
             summary = alone.steps(
                 state,
                 adapter,
-                request.encoded,
-                request.spec,
-                request.more,
+                job,
                 Teller(seat),
                 stop,
-                start,
                 keeper,
                 # To read ΔW may need whole weights of the base.
                 followed=not request.fsdp,

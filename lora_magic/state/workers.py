@@ -24,14 +24,12 @@ from lora_magic.numbers import percent
 from lora_magic.scale import engines
 from lora_magic.scale.local import cores
 from lora_magic.scale.work import ACCELERATE, ENGINES, RAY, Engine, Note, Work, Workers
-from lora_magic.training.encode import Encoded
-from lora_magic.training.progress import Snapshot
 from lora_magic.training.reporter import Reporter, RunPlan, StepPoint
-from lora_magic.training.spec import TrainSpec
 from lora_magic.training.summary import RunSummary
 
 from . import find_rate, worker_run
 from .checkpoints import Disk
+from .prepare import Job
 from .sent import SentAdapter, SentBase
 from .session_state import SessionState
 
@@ -72,7 +70,7 @@ def asked(
 ) -> Asked | None:
     """The workers that the flags of a run ask for; None for a run in this process.
 
-    Raises `CommandError` for flags that do not fit together, `several` adapters among them, and
+    Raises `CommandError` for flags that exclude one another, `several` adapters among them, and
     `BaseModelError` for a base that another process cannot read. Nothing is started.
     """
     if workers is None and engine is None and address is None and not fsdp:
@@ -185,12 +183,9 @@ class Shared:
         self,
         state: SessionState,
         attached: LiveAdapter,
-        encoded: Encoded,
-        spec: TrainSpec,
-        more: bool,
+        job: Job,
         reporter: Reporter,
         stop: Stop,
-        start: Snapshot | None,
         keeper: Disk | None,
     ) -> RunSummary:
         """The steps that `train.steps` takes alone; afterwards the adapter has their weights.
@@ -202,13 +197,9 @@ class Shared:
         `KeyboardInterrupt`; the caller restores the adapter.
         """
         base, adapter, stale = self.group.base, SentAdapter.of(attached), _checksums(keeper)
-        work = Work(
-            worker_run.TARGET,
-            worker_run.Request(
-                *(base, adapter, encoded, spec, more, start, keeper, stale),
-                fsdp=self.group.workers.fsdp,
-            ),
-        )
+        fsdp = self.group.workers.fsdp
+        request = worker_run.Request(base, adapter, job, keeper, stale, fsdp)
+        work = Work(worker_run.TARGET, request)
         listener = Listener(reporter, self.engine.line)
         found: worker_run.Finished | None
 

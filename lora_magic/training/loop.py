@@ -209,7 +209,7 @@ class Loop:
 
     def _choose(self) -> None:
         """Try the ways of computing a step that are faster than the plain one."""
-        if self.world.together:
+        if self.world.split:
             # The others read weights outside of the forward that gathers them.
             self._way = replace(self._way, reasons=("the base is split over the workers",))
             self._tell(self._way.line)
@@ -355,7 +355,7 @@ class Loop:
         )
 
     def _smaller(self) -> TrainSpec | None:
-        if self.world.together:
+        if self.world.split:
             # The others wait in the middle of a pass that this worker has begun.
             return None
         able = bool(getattr(self.model, "supports_gradient_checkpointing", False))
@@ -667,6 +667,7 @@ class Loop:
             memory,
             losses,
             inside=self._inside,
+            workers=self.world.size,
         )
 
     def _not_finite(self) -> TrainingError:

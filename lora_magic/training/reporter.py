@@ -41,9 +41,10 @@ class StepPoint:
     """One optimizer step: its number from 1, its loss in nats per token, and the times in seconds.
 
     `tokens_per_second` counts every token read since the first step began, prompts too. `memory`
-    is the peak so far in bytes, None if unknown. `held_out` has the held-out losses so far as
-    (steps taken, loss). `adapter` names one of several adapters that are trained on the same rows;
-    it is "" in a run of one. `inside` is what was read of the adapter's inside so far.
+    is the peak so far in bytes, None if unknown; of several `workers` the first one's. `held_out`
+    has the held-out losses so far as (steps taken, loss). `adapter` names one of several adapters
+    that are trained on the same rows; it is "" in a run of one. `inside` is what was read of the
+    adapter's inside so far.
     """
 
     step: int
@@ -56,6 +57,7 @@ class StepPoint:
     held_out: tuple[tuple[int, float], ...] = ()
     adapter: str = ""
     inside: Inside | None = None
+    workers: int = 1
 
 
 class Reporter(Protocol):

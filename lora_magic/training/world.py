@@ -25,8 +25,9 @@ class World(Protocol):
     rank: int
     #: How many workers there are.
     size: int
-    #: Must all run the model equally often? So it is when the base is split over them.
-    together: bool = False
+    #: Is the base split over them? A forward then needs all workers, so they run the model equally
+    #: often.
+    split: bool = False
 
     def add(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its sum over the workers, in place, the same bits everywhere."""
@@ -75,9 +76,10 @@ def share(items: Sequence[T], world: World) -> Sequence[T]:
 def idle(count: int, size: int, world: World) -> int:
     """How many more passes of `size` of `count` items worker 0 needs than this one: 0 or 1.
 
-    0 unless the workers must run the model together: this one then computes such a pass for them.
+    0 unless the base is split: to gather it needs all workers, so this one then computes such a
+    pass, which does not count.
     """
-    if not world.together:
+    if not world.split:
         return 0
     most, own = math.ceil(count / world.size), len(share(range(count), world))
     return math.ceil(most / size) - math.ceil(own / size)

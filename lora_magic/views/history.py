@@ -78,7 +78,7 @@ def _row(entry: Entry, sessions: bool) -> list[str]:
         entry.id if sessions else str(entry.number),
         entry.when[:19].replace("T", " "),
         numbers.duration(entry.seconds),
-        entry.verb,
+        " · ".join(filter(None, (entry.verb, numbers.workers(entry.settings)))),
         entry.adapter or "",
         data,
         f"{state}{entry.result}",

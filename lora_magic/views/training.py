@@ -49,6 +49,7 @@ def progress_html(
     tokens_per_second: float | None = None,
     elapsed: float | None = None,
     memory: int | None = None,
+    workers: int = 1,
     held_out: HeldOut = (),
     stop: str = STOP,
     others: Sequence[str] = (),
@@ -56,13 +57,14 @@ def progress_html(
 ) -> str:
     """The page of a run in progress, for an output that is updated in place.
 
-    `sample` shows one row as the model reads it. Times are in seconds, `memory` in bytes,
-    `held_out` (steps taken, loss); `stop` says how to end the run; it is empty if a button does.
-    `others` has a line for each adapter of a run of several, of which this is the best; `inside` is
-    what was read of its inside.
+    `sample` shows one row as the model reads it. Times are in seconds, `memory` is in bytes (of
+    several `workers`, that of each), `held_out` (steps taken, loss); `stop` says how to end the
+    run; it is empty if a button does. `others` has a line for each adapter of a run of several, of
+    which this is the best; `inside` is what was read of its inside.
     """
     state = _state(losses, held_out, step, total, (elapsed, seconds_left), tokens_per_second)
-    state += [f"memory {numbers.size(memory)} at the peak"] if memory else []
+    each = " per worker" if workers > 1 else ""
+    state += [f"memory {numbers.size(memory)}{each} at the peak"] if memory else []
     return str(
         frame(
             *_head(title, line, small=True),

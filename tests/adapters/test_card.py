@@ -264,6 +264,8 @@ def test_the_page_for_people_has_the_hubs_head_and_the_methods_source(
         {"run": {"held_out_sha256": 7}},
         {"run": {"when": {}}},
         {"run": {"seconds": True}},
+        {"run": {"workers": "2"}},
+        {"run": {"engine": 2}},
         {"run": {"forgetting": {"questions": -1}}},
         {"run": {"forgetting": [24]}},
         {"run": {"guard": {"after": "x"}}},

@@ -33,9 +33,9 @@ import torch
 from lora_magic import demo
 from lora_magic.adapters.presets import ADVICE
 from lora_magic.data.row import Row
+from lora_magic.state.arms import Arm, train_arms
 from lora_magic.state.session import Session
 from lora_magic.state.sweep_plan import interval
-from lora_magic.state.together import Arm, together
 from tests.benchmarks import bases
 
 MESSAGES = Path(__file__).parents[2] / "notebooks" / "messages.csv"
@@ -87,7 +87,7 @@ def losses(
         attached, read = session._state.named("one"), [Row(*pair) for pair in rows(kind)]
         chosen = {"steps": STEPS.get(kind, 40), "batch_size": BATCH, "eval": HELD_OUT, "seed": seed}
         # A run of its own, without the questions that measure forgetting.
-        (outcome,) = together(session._state, [Arm(attached, {})], read, flags=chosen)
+        (outcome,) = train_arms(session._state, [Arm(attached, {})], read, flags=chosen)
         assert outcome.summary is not None
         assert outcome.summary.held_out_after is not None
         found.append(outcome.summary.held_out_after)

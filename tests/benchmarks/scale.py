@@ -41,7 +41,8 @@ TEXT = """# More than one device, on paper
 
 `python -m tests.benchmarks.scale` computes this page from the package's own counts of parameters,
 operations and memory (`lora_magic.cost`, which `%lora plan` shows); `test_scale.py` compares cells
-with sums done by hand. Only the last section is measured. Sizes are decimal.
+with sums done by hand. Only the last section is measured, and S and R, which are taken from it.
+Sizes are decimal.
 
 - **LoRA in data parallel sends its own gradients.** A 7B model at rank 8 on q and v sends {lora} a
   step and device, full fine-tuning {full}: {less} times as much. On 10 Gb/s that is {lora_waits}
@@ -264,7 +265,7 @@ def ways_table() -> str:
 
 def symbols_table() -> str:
     """The symbols of the break-even."""
-    local, ray = counts.START["accelerate"], counts.START["ray"]
+    started = "measured below: {accelerate:.0f} s; Ray {ray:.0f} s".format_map(counts.START)
     hours = f"{counts.BETWEEN_FAILURES / 3600:,.0f} h"
     source = "Llama 3, arXiv 2407.21783, section 3.3.4: 419 in 54 days on 16,384 H100"
     return table(
@@ -273,7 +274,7 @@ def symbols_table() -> str:
             ["N", "workers", "2, 8"],
             ["t", f"seconds of a step of {counts.STEP_ROWS} rows on one device", "as above"],
             ["c", "seconds of its communication on N workers", "data parallel, as above"],
-            ["S", "seconds until the workers run", f"assumed: {local:.0f} s; Ray {ray:.0f} s"],
+            ["S", "seconds until the workers run", started],
             ["L", "seconds until they have read the base", "as above"],
             ["K", "seconds between checkpoints", f"{counts.EVERY:.0f} s, the default"],
             ["R", "seconds from a failure to the next new step", f"{counts.RESTART:.0f} s"],

@@ -344,11 +344,11 @@ class Sides:
 
     def together(self, clock: Clock) -> None:
         """All adapters in one run of the session."""
-        from lora_magic.state import together
+        from lora_magic.state.arms import Arm, train_arms
 
         state = self.session._state
-        arms = [together.Arm(state.attached[name], {"lr": 1e-4}) for name in self.names]
-        together.together(state, arms, self.rows, flags=self.flags, reporter=clock)
+        arms = [Arm(state.attached[name], {"lr": 1e-4}) for name in self.names]
+        train_arms(state, arms, self.rows, flags=self.flags, reporter=clock)
 
     def _peer(self, rank: int) -> Any:
         config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=ALL_LINEAR)

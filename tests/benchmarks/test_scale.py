@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 
 import pytest
 
@@ -144,3 +145,14 @@ def test_published_runs_agree_with_the_operations() -> None:
 
 def test_the_page_is_what_the_script_computes() -> None:
     assert scale.PAGE.read_text(encoding="utf-8") == scale.page()
+
+
+def test_start_up_and_restart_are_those_that_were_measured() -> None:
+    text = scale.RESULTS.read_text(encoding="utf-8")
+    here, local, ray, restart = (
+        float(re.search(rf"{what} +([\d.]+) s", text)[1])  # type: ignore[index]
+        for what in ("this process", "this machine", "running cluster", "until the first new step")
+    )
+    assert counts.START["accelerate"] == pytest.approx(local - here, abs=0.5)
+    assert counts.START["ray"] == pytest.approx(ray - here, abs=0.5)
+    assert pytest.approx(restart, abs=0.5) == counts.RESTART

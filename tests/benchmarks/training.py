@@ -86,7 +86,7 @@ NAMES = [*CASES, *GROWTH, SWEEP]
 
 def can_train_together() -> bool:
     """Whether sessions train several adapters in one run."""
-    return find_spec("lora_magic.state.together") is not None
+    return find_spec("lora_magic.state.arms") is not None
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,9 @@ def test_a_saved_adapter_answers_as_it_did(folder: Path, session: Session, tmp_p
     release = folder.parents[1]
     kept = load_file(release / "logits.safetensors")
     load(session, release, tmp_path, labels=folder.name == "labels")
-    session.open(str(folder))
+    opened = session.open(str(folder))
+    # Its run was in one process, and does not say so.
+    assert opened.workers == ""
     then, now = kept[folder.name], last_logits(session)
     assert torch.allclose(now, then, rtol=0, atol=REORDERED)
     if folder.name != "labels":  # The base has no such head.

@@ -53,6 +53,7 @@ def point(step: int) -> SimpleNamespace:
         seconds_left=5.0,
         tokens_per_second=900.0,
         memory=512_000_000,
+        workers=1,
         held_out=((0, 2.5),),
         adapter="",
         inside=None,
@@ -252,3 +253,12 @@ def test_a_picture_tells_memory_and_the_held_out_loss(shell: Any) -> None:
     page = seen.outputs[1].data["text/html"]
     assert "memory 512 MB at the peak" in page
     assert "held out 2.50" in page
+
+
+def test_the_memory_of_several_workers_is_that_of_each(shell: Any) -> None:
+    live, one = LiveReporter(SHELL, clock=lambda: 0.0), point(1)
+    one.workers = 2
+    with capture_output() as seen:
+        live.start(PLAN)
+        live.step(one)
+    assert "memory 512 MB per worker at the peak" in seen.outputs[1].data["text/html"]

@@ -20,6 +20,7 @@ from lora_magic.scale import fsdp
 from lora_magic.scale.work import Seat
 from lora_magic.state import train as alone
 from lora_magic.state import worker_run
+from lora_magic.state.prepare import Job
 from lora_magic.state.session import Session
 from lora_magic.training.encode import encode, encode_labelled
 from lora_magic.training.preference import encode_preferences
@@ -104,7 +105,7 @@ def tried(
         alone.begin(state, adapter, initial=True)
         with Stop(None, deferring=True) as stop:
             summary = alone.steps(
-                state, adapter, encoded, spec, False, SilentReporter(), stop, world=world
+                state, adapter, Job(encoded, spec), SilentReporter(), stop, world=world
             )
         state.activate(BASE_NAME)
         assert summary.held_out_after is not None

@@ -10,7 +10,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
+from functools import partial
 from typing import Any
 
 import pytest
@@ -32,13 +32,21 @@ class AbortedError(BaseException):
 
 
 class InProcess(Engine):
-    """`before` is called with each event, before it is passed on; it may raise these."""
+    """`begins` is called with each work, and `before` with each event before it is passed on: they
+    may raise these.
+
+    The works of `each` that are in `losing`, by number, are done twice: the first time their worker
+    is lost at its end.
+    """
 
     line = LINE
 
     def __init__(self) -> None:
         self.asked: list[Workers] = []
+        self.works: list[Work] = []
+        self.losing: set[int] = set()
         self.running = 0
+        self.begins: Callable[[Work], None] = lambda work: None
         self.before: Callable[[object], None] = lambda event: None
 
     @contextmanager
@@ -51,26 +59,11 @@ class InProcess(Engine):
             self.running -= 1
 
     def group(self, work: Work, listen: Callable[[object], None], stop: Callable[[], bool]) -> Any:
-        event, lost, shown = threading.Event(), 0, warnings.showwarning
-        if stop():  # the workers import their libraries and read the base
-            event.set()
-
-        def tell(said: object) -> None:
-            self.before(said)
-            with warnings.catch_warnings():
-                # A worker has changed it, in its own process.
-                warnings.showwarning = shown
-                listen(pickle.loads(pickle.dumps(said)))
-            if stop():
-                event.set()
-
-        module, _, name = work.target.partition(":")
+        self._begin(work)
+        lost = 0
         while True:
-            request = pickle.loads(pickle.dumps(work.request))
-            seat = Seat(Alone(), "cpu", event, tell, lost)
             try:
-                found = getattr(import_module(module), name)(request, seat)
-                return pickle.loads(pickle.dumps(found))
+                return self._done(work, listen, stop, lost)
             except LostError:
                 lost += 1
                 listen(Note("worker 1 was lost"))
@@ -83,10 +76,38 @@ class InProcess(Engine):
         listen: Callable[[int, object], None],
         stop: Callable[[], bool],
     ) -> list[Any]:
-        return [
-            self.group(work, lambda event, at=at: listen(at, event), stop)  # type: ignore[misc]
-            for at, work in enumerate(works)
-        ]
+        found = []
+        for number, work in enumerate(works):
+            self._begin(work)
+            hear = partial(listen, number)
+            if number in self.losing:
+                self._done(work, hear, stop)
+                listen(-1, Note("worker 0 was lost; its work is done again"))
+            found.append(self._done(work, hear, stop))
+        return found
+
+    def _begin(self, work: Work) -> None:
+        self.works.append(work)
+        self.begins(work)
+
+    def _done(
+        self, work: Work, listen: Callable[[object], None], stop: Callable[[], bool], lost: int = 0
+    ) -> Any:
+        asked, shown = threading.Event(), warnings.showwarning
+        if stop():  # the workers import their libraries and read the base
+            asked.set()
+
+        def tell(said: object) -> None:
+            self.before(said)
+            with warnings.catch_warnings():
+                # A worker has changed it, in its own process.
+                warnings.showwarning = shown
+                listen(pickle.loads(pickle.dumps(said)))
+            if stop():
+                asked.set()
+
+        sent: Work = pickle.loads(pickle.dumps(work))
+        return pickle.loads(pickle.dumps(sent.done(Seat(Alone(), "cpu", asked, tell, lost))))
 
 
 def in_process(monkeypatch: pytest.MonkeyPatch) -> InProcess:

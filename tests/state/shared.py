@@ -1,10 +1,46 @@
-"""What the tests of a session share: rows to train on, and all that a failed verb must leave."""
+"""Rows to train on, what a run reports, and all that a failed verb must leave: for tests here."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+import pytest
+
 from lora_magic.state.session import Session
+from lora_magic.state.sweep_result import Sweep
+from lora_magic.training.reporter import SilentReporter, StepPoint
 
 ROWS = "Where is the library? => Arr!\nWhat is for dinner? => Fish, matey!"
+
+
+class Heard(SilentReporter):
+    """Keeps what a run reports."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        self.points: list[StepPoint] = []
+
+    def start(self, plan: Any) -> None:
+        self.lines.append(plan.line)
+
+    def step(self, point: StepPoint) -> None:
+        self.points.append(point)
+
+    def note(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def swept(base: Path, folder: Path, rows: list[tuple[str, str]], flags: dict[str, Any]) -> Sweep:
+    """A sweep in a session of its own, that nothing interrupts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        session = Session()
+        session.load(str(base))
+        found = session.sweep("best", rows, **flags)
+        session.reset()
+    return found
 
 
 def snapshot(session: Session) -> dict[str, object]:

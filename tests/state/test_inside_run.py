@@ -14,8 +14,8 @@ from torch import Tensor
 from lora_magic.adapters.delta import copy_in
 from lora_magic.errors import TrainingStopped
 from lora_magic.state import inside_run, train
+from lora_magic.state.arms import Arm, train_arms
 from lora_magic.state.session import Session
-from lora_magic.state.together import Arm, together
 from lora_magic.training.checkpoint import packed, record
 from lora_magic.training.forgetting import Unmeasured
 from lora_magic.training.inside import ALL, Inside, Reading, check
@@ -246,7 +246,7 @@ def test_adapters_in_one_batch_have_the_records_of_single_runs_and_a_sweep_has_n
     rows, known = session._rows("train", ROWS, None), session._state.attached
     arms = [Arm(known[name], {}) for name in "ab"]
     alone, stacked = (
-        together(session._state, arms, rows, flags=FLAGS, one_batch=one, followed=True)
+        train_arms(session._state, arms, rows, flags=FLAGS, one_batch=one, followed=True)
         for one in (False, True)
     )
     for one, other in zip(alone, stacked, strict=True):
@@ -259,7 +259,7 @@ def test_adapters_in_one_batch_have_the_records_of_single_runs_and_a_sweep_has_n
             assert (first.step, first.module) == (second.step, second.module)
             assert first.gradients == pytest.approx(second.gradients, rel=1e-3, abs=1e-6)
             assert first.sigma == pytest.approx(second.sigma, rel=1e-3, abs=1e-6)
-    default = together(session._state, arms, rows, flags={**FLAGS, "steps": 1}, one_batch=True)
+    default = train_arms(session._state, arms, rows, flags={**FLAGS, "steps": 1}, one_batch=True)
     assert all(one.summary and one.summary.inside is None for one in default)
 
 

@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 import torch
 
+from lora_magic.cost import memory as cost
 from lora_magic.cost.memory import Memory
 from lora_magic.cost.model import Model
 from lora_magic.cost.ops import EMBED, Op
 from lora_magic.cost.setting import Setting
 from lora_magic.errors import BaseModelError
-from lora_magic.state import peak
+from lora_magic.scale import collective
+from lora_magic.scale.collective import BUCKET, Joined
+from lora_magic.state import peak, train
 from lora_magic.state.session import Session
 from tests.tiny import tiny_model, tiny_tokenizer
 
@@ -124,6 +127,35 @@ def test_what_was_predicted_is_measured(
     session.attach("one", **spec)
     found = session.train("one", ROWS, **FLAGS, plain_step=plain, checkpointing=checkpointing)
     assert found.predicted_peak == pytest.approx(found.peak, rel=0.1)
+
+
+class Two(Joined):
+    """The first of two workers; nobody hears what it says."""
+
+    def __init__(self) -> None:
+        self.rank, self.size, self._device = 0, 2, "cpu"
+
+
+# With the whole of it the peak is there; with a part of it, in another moment.
+@pytest.mark.parametrize(("bucket", "within"), [(BUCKET, 0.001), (1 << 17, 0.05)])
+@pytest.mark.parametrize("spec", [{"rank": 64}, {"method": "full"}])
+def test_a_worker_also_needs_the_buffer_of_the_gradients_that_are_added_up(
+    spec: dict[str, Any], bucket: int, within: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "Alone", Two)
+    monkeypatch.setattr(collective, "_called", lambda *_, **__: None)
+    monkeypatch.setattr(collective, "BUCKET", bucket)
+    monkeypatch.setattr(cost, "_BUCKET", bucket)
+    session = Session()
+    session.use(tiny_model(hidden_size=512, intermediate_size=352), tiny_tokenizer())
+    session.attach("one", **spec)
+    found = session.train("one", ROWS, **FLAGS, plain_step=True, checkpointing=True)
+    assert found.workers == 2
+    assert found.predicted_peak == pytest.approx(found.peak, rel=within)
+
+
+def test_the_buckets_are_as_large_as_predicted() -> None:
+    assert cost._BUCKET == BUCKET
 
 
 def test_padded_rows_are_asked_about_with_their_padding(

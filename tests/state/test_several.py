@@ -116,7 +116,7 @@ def test_what_is_refused_changes_nothing(three: Session, case: str) -> None:
 def test_one_that_fails_is_told_and_if_all_fail_it_is_an_error(
     three: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = runs.together
+    real = runs.train_arms
 
     def failing(state: Any, arms: Any, *rest: Any, **options: Any) -> Any:
         found = real(state, arms, *rest, **options)
@@ -127,7 +127,7 @@ def test_one_that_fails_is_told_and_if_all_fail_it_is_an_error(
             for one in found
         ]
 
-    monkeypatch.setattr(runs, "together", failing)
+    monkeypatch.setattr(runs, "train_arms", failing)
     fails = {"c"}
     found = three.train("a,b,c", ROWS, **FLAGS)
     assert [summary.adapter for summary in found] == ["a", "b"]

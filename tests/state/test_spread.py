@@ -7,11 +7,8 @@ test_evaluating.py.
 
 from __future__ import annotations
 
-import importlib
-import pickle
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +25,17 @@ from lora_magic.errors import (
 )
 from lora_magic.evaluation.evaluation import LOSS, Evaluation
 from lora_magic.evaluation.items import Item
-from lora_magic.scale import engines
-from lora_magic.scale.work import Note, Seat, Work, Workers
-from lora_magic.state import sent, spread, sweep_plan
+from lora_magic.scale.work import Work
+from lora_magic.state import spread, sweep_plan
+from lora_magic.state.arms import Arm
 from lora_magic.state.session import Session
 from lora_magic.state.sweep_result import Sweep
-from lora_magic.state.together import Arm
 from lora_magic.training.encode import Example
-from lora_magic.training.reporter import SilentReporter, StepPoint
-from lora_magic.training.world import Alone
+from lora_magic.training.reporter import StepPoint
 from tests.classifiers import saved, tiny_classifier
 from tests.conftest import Saver, perturb
-from tests.state.shared import snapshot
+from tests.state.in_process import LINE, InProcess, in_process
+from tests.state.shared import Heard, snapshot, swept
 from tests.tiny import tiny_model, tiny_tokenizer
 
 ROWS = [(f"Where is number {n}?", f"Here, {n}." * (1 + n % 3)) for n in range(24)]
@@ -53,90 +49,18 @@ RAY: dict[str, Any] = {"engine": "ray", "workers": 2}
 SHORT: dict[str, Any] = {"max_new_tokens": 6}
 
 
-class Here:
-    """An engine whose workers are this process, one work after the other.
-
-    Works in `losing` are done twice: the first time the worker is lost at its end.
-    """
-
-    line = "2 workers (here)"
-
-    def __init__(self) -> None:
-        self.asked: list[Workers] = []
-        self.works: list[Work] = []
-        self.running = 0
-        self.losing: set[int] = set()
-        self.before: Callable[[Work], None] = lambda work: None
-
-    @contextmanager
-    def started(self, workers: Workers) -> Iterator[Here]:
-        self.asked.append(workers)
-        self.running += 1
-        try:
-            yield self
-        finally:
-            self.running -= 1
-
-    def each(
-        self,
-        works: Sequence[Work],
-        listen: Callable[[int, object], None],
-        stop: Callable[[], bool],
-    ) -> list[Any]:
-        found = []
-        for number, work in enumerate(works):
-            self.works.append(work)
-            self.before(work)
-            if number in self.losing:
-                self._done(number, work, listen, stop)
-                listen(-1, Note("worker 0 was lost; its work is done again"))
-            found.append(self._done(number, work, listen, stop))
-        return found
-
-    @staticmethod
-    def _done(
-        number: int,
-        work: Work,
-        listen: Callable[[int, object], None],
-        stop: Callable[[], bool],
-    ) -> Any:
-        asked = threading.Event()
-
-        def tell(event: object) -> None:
-            listen(number, pickle.loads(pickle.dumps(event)))
-            look()
-
-        def look() -> None:
-            if stop():
-                asked.set()
-
-        look()
-        module, _, function = work.target.partition(":")
-        request = pickle.loads(pickle.dumps(work.request))
-        made = getattr(importlib.import_module(module), function)
-        return pickle.loads(pickle.dumps(made(request, Seat(Alone(), "cpu", asked, tell))))
-
-
 @pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Here]:
+def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[InProcess]:
     """The engine of a test; nothing of it is left running."""
-    engine = Here()
-    monkeypatch.setattr(engines, "started", engine.started)
+    engine = in_process(monkeypatch)
     yield engine
     assert engine.running == 0
-    sent._opened.clear()
 
 
 @pytest.fixture(scope="module")
 def alone(saved_model: Saver, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     """The sweep in one process."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("alone"))
-        session = Session()
-        session.load(str(saved_model()))
-        found = session.sweep("best", ROWS, **GRID)
-        session.reset()
-    return found
+    return swept(saved_model(), tmp_path_factory.mktemp("alone"), ROWS, GRID)
 
 
 def same(one: Sweep, other: Sweep) -> None:
@@ -152,24 +76,16 @@ def same(one: Sweep, other: Sweep) -> None:
     assert one.base_loss == pytest.approx(other.base_loss, rel=1e-6)
 
 
-class Watching(SilentReporter):
-    """Keeps what a panel would show; asks to stop after some points."""
+class Watching(Heard):
+    """Asks to stop after some points."""
 
     def __init__(self, most: int | None = None) -> None:
         super().__init__()
         self.stop = threading.Event()
-        self.lines: list[str] = []
-        self.points: list[StepPoint] = []
         self._most = most
 
-    def start(self, plan: Any) -> None:
-        self.lines.append(plan.line)
-
-    def note(self, line: str) -> None:
-        self.lines.append(line)
-
     def step(self, point: StepPoint) -> None:
-        self.points.append(point)
+        super().step(point)
         if self._most is not None and len(self.points) >= self._most:
             self.stop.set()
 
@@ -179,7 +95,7 @@ class Watching(SilentReporter):
 
 @pytest.mark.parametrize("losing", [set(), {1}], ids=["all", "lost"])
 def test_a_sweep_on_workers_is_the_sweep_alone(
-    session: Session, here: Here, alone: Sweep, losing: set[int]
+    session: Session, here: InProcess, alone: Sweep, losing: set[int]
 ) -> None:
     here.losing, watching = losing, Watching()
     found = session.sweep("best", ROWS, reporter=watching, **GRID, **RAY)
@@ -190,7 +106,8 @@ def test_a_sweep_on_workers_is_the_sweep_alone(
     first = [[one.adapter.spec.variant for one in work.request.arms] for work in here.works[:2]]
     assert sorted(map(sorted, first)) == [["dora", "lora"], ["dora", "lora"]]
     assert [workers.count for workers in here.asked] == [2]
-    assert "2 workers (here)" in watching.lines[0]
+    assert "sweep · 2 workers (ray)" in repr(session.history())
+    assert LINE in watching.lines[0]
     assert {point.adapter for point in watching.points} == {f"best arm {n}" for n in range(1, 5)}
     assert any("was lost" in line for line in watching.lines) == bool(losing)
     # Which of the verbs' results is measured anew shows that the weights came back, too.
@@ -199,7 +116,9 @@ def test_a_sweep_on_workers_is_the_sweep_alone(
     assert session.verify()
 
 
-def test_the_weights_that_come_back_are_those_of_a_run_alone(session: Session, here: Here) -> None:
+def test_the_weights_that_come_back_are_those_of_a_run_alone(
+    session: Session, here: InProcess
+) -> None:
     flags: dict[str, Any] = {**GRID, "method": "dora", "rank": [1, 2]}
     session.sweep("best", ROWS, **flags, **RAY)
     far = session._state.attached["best"]
@@ -217,7 +136,7 @@ def test_the_weights_that_come_back_are_those_of_a_run_alone(session: Session, h
 
 
 def test_a_sweep_that_was_stopped_on_workers_goes_on_alone(
-    session: Session, here: Here, alone: Sweep
+    session: Session, here: InProcess, alone: Sweep
 ) -> None:
     watching = Watching(most=2)
     with pytest.raises(TrainingStopped, match="--resume"):
@@ -226,7 +145,7 @@ def test_a_sweep_that_was_stopped_on_workers_goes_on_alone(
 
 
 def test_a_sweep_that_is_stopped_before_a_step_changes_nothing(
-    session: Session, here: Here
+    session: Session, here: InProcess
 ) -> None:
     before, watching = snapshot(session), Watching()
     watching.stop.set()
@@ -244,7 +163,7 @@ def test_a_sweep_that_is_stopped_before_a_step_changes_nothing(
     ],
 )
 def test_an_engine_that_fails_leaves_the_session_as_it_was(
-    session: Session, here: Here, error: BaseException, rung: int
+    session: Session, here: InProcess, error: BaseException, rung: int
 ) -> None:
     before = snapshot(session)
 
@@ -252,7 +171,7 @@ def test_an_engine_that_fails_leaves_the_session_as_it_was(
         if len(here.works) == 2 + rung:
             raise error
 
-    here.before = fail
+    here.begins = fail
     with pytest.raises(type(error)) as raised:
         session.sweep("best", ROWS, **GRID, **RAY)
     assert snapshot(session) == before
@@ -260,14 +179,14 @@ def test_an_engine_that_fails_leaves_the_session_as_it_was(
         assert ("--resume" in str(raised.value)) == bool(rung)
 
 
-def test_an_arm_that_fails_on_a_worker_drops_out(session: Session, here: Here) -> None:
+def test_an_arm_that_fails_on_a_worker_drops_out(session: Session, here: InProcess) -> None:
     def poison(work: Work) -> None:
         for arm in work.request.arms:
             if arm.adapter.name == "best arm 1":
                 for value in arm.adapter.start.values():
                     value.fill_(float("nan"))
 
-    here.before, watching = poison, Watching()
+    here.begins, watching = poison, Watching()
     found = session.sweep("best", ROWS, reporter=watching, **GRID, **RAY)
     assert found.arms[0].state == "failed"
     assert "not finite" in found.arms[0].error
@@ -275,7 +194,7 @@ def test_an_arm_that_fails_on_a_worker_drops_out(session: Session, here: Here) -
     assert [arm.error for arm in found.arms[1:]] == [""] * 3
 
 
-def test_a_time_limit_ends_all_workers(session: Session, here: Here) -> None:
+def test_a_time_limit_ends_all_workers(session: Session, here: InProcess) -> None:
     flags: dict[str, Any] = {**GRID, "method": "dora", "steps": 600}
     found = session.sweep("best", ROWS, minutes=0.01, **flags, **RAY)
     assert found.minutes
@@ -338,7 +257,7 @@ MIXED_ROWS = [*ROWS[:6], ROWS[0], "A text without a prompt."]
 
 @pytest.mark.parametrize("losing", [set(), {0, 1}], ids=["all", "lost"])
 def test_an_evaluation_on_workers_is_the_one_alone(
-    several: Session, here: Here, losing: set[int]
+    several: Session, here: InProcess, losing: set[int]
 ) -> None:
     here.losing = losing
     told: list[str] = []
@@ -357,7 +276,7 @@ def test_an_evaluation_on_workers_is_the_one_alone(
     agree(found, wanted)
     # The function stays here, and sees each answer once.
     assert len(seen) == 2 * count == 2 * 3 * len(ROWS)
-    assert any("2 workers (here)" in line for line in told)
+    assert any(LINE in line for line in told)
     assert told[-1].startswith(f"answers: {len(ROWS)} of {len(ROWS)} rows")
     assert bool(found.notes) == bool(losing)
     assert several.board("a").to_frame().held_out.notna().any()
@@ -365,21 +284,21 @@ def test_an_evaluation_on_workers_is_the_one_alone(
 
 @pytest.mark.parametrize("mix", [None, "a=0.5,base=0.5", "b"])
 def test_texts_repeated_prompts_and_mixes_too(
-    several: Session, here: Here, mix: str | None
+    several: Session, here: InProcess, mix: str | None
 ) -> None:
     rows = [{"prompt": p, "completion": c} for p, c in [*ROWS[:6], ROWS[0]]]
     flags: dict[str, Any] = {"mix": mix, **SHORT}
     agree(several.evaluate("a", rows, **flags, **RAY), several.evaluate("a", rows, **flags))
 
 
-def test_several_active_adapters_are_one(several: Session, here: Here) -> None:
+def test_several_active_adapters_are_one(several: Session, here: InProcess) -> None:
     several.swap("a=0.7,b=-0.3")
     wanted = several.evaluate(None, ROWS[:6], **SHORT)
     agree(several.evaluate(None, ROWS[:6], **SHORT, **RAY), wanted)
     assert wanted.adapters[-1] == several.active == "a=0.7,b=-0.3"
 
 
-def test_a_classifier_is_measured_on_workers(here: Here, tmp_path: Path) -> None:
+def test_a_classifier_is_measured_on_workers(here: InProcess, tmp_path: Path) -> None:
     session = Session()
     session.load(saved(tiny_classifier("llama"), tmp_path / "base"), task="classification")
     session.attach("a", rank=2)
@@ -392,7 +311,7 @@ def test_a_classifier_is_measured_on_workers(here: Here, tmp_path: Path) -> None
     session.reset()
 
 
-def test_what_was_measured_before_a_stop_is_returned(several: Session, here: Here) -> None:
+def test_what_was_measured_before_a_stop_is_returned(several: Session, here: InProcess) -> None:
     lines: list[str] = []
 
     def watch(line: Callable[[], str]) -> bool:
@@ -409,7 +328,7 @@ def test_what_was_measured_before_a_stop_is_returned(several: Session, here: Her
         several.evaluate("a", ROWS, watch=lambda line: True, **SHORT, **RAY)
 
 
-def test_a_metric_that_raises_ends_the_evaluation(several: Session, here: Here) -> None:
+def test_a_metric_that_raises_ends_the_evaluation(several: Session, here: InProcess) -> None:
     before = snapshot(several)
 
     def wrong(prompt: str, answer: str, reference: str | None) -> float:
@@ -456,7 +375,7 @@ def test_rows_are_shared_out_by_tokens(count: int) -> None:
     ],
 )
 def test_flags_that_do_not_fit_are_refused(
-    several: Session, here: Here, flags: dict[str, Any], said: str
+    several: Session, here: InProcess, flags: dict[str, Any], said: str
 ) -> None:
     before = snapshot(several)
     for call in (
@@ -471,7 +390,7 @@ def test_flags_that_do_not_fit_are_refused(
     assert here.asked == []
 
 
-def test_a_base_that_no_worker_can_read_is_refused_before_one_starts(here: Here) -> None:
+def test_a_base_that_no_worker_can_read_is_refused_before_one_starts(here: InProcess) -> None:
     session = Session()
     session.use(tiny_model(), tiny_tokenizer())
     session.attach("a", rank=1)
@@ -487,7 +406,7 @@ def test_a_base_that_no_worker_can_read_is_refused_before_one_starts(here: Here)
     session.reset()
 
 
-def test_a_merged_base_is_measured_here(several: Session, here: Here) -> None:
+def test_a_merged_base_is_measured_here(several: Session, here: InProcess) -> None:
     several.merge("a")
     with pytest.raises(StateError, match="unmerge"):
         several.evaluate("a", ROWS, **RAY)

@@ -17,13 +17,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from lora_magic.state.arms import Arm, Outcome, train_arms
 from lora_magic.state.session import Session
-from lora_magic.state.together import Arm, Outcome, together
 from lora_magic.training import spec as specs
 from lora_magic.training import stack as stacks
 from lora_magic.training.stack import Stack, Trial
 from lora_magic.training.way import Way
-from tests.state.test_together import Heard
+from tests.state.shared import Heard
 from tests.tiny import tiny_model, tiny_tokenizer
 
 ROWS = [(f"Where is number {n}?", f"Here, {n}." * (1 + n % 3)) for n in range(8)]
@@ -67,7 +67,7 @@ def attached(session: Session, arms: Arms) -> list[Arm]:
 def run(session: Session, arms: list[Arm], one_batch: bool | None, **options: Any) -> list[Outcome]:
     rows = session._rows("train", options.pop("rows", ROWS), None)
     options.setdefault("flags", FLAGS)
-    return together(session._state, arms, rows, one_batch=one_batch, **options)
+    return train_arms(session._state, arms, rows, one_batch=one_batch, **options)
 
 
 def ends(outcomes: list[Outcome]) -> list[State]:

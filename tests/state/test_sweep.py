@@ -28,7 +28,7 @@ from lora_magic.state.sweep_result import Sweep
 from lora_magic.training.reporter import SilentReporter
 from tests.conftest import Saver, perturb
 from tests.state.resuming import StopAt
-from tests.state.shared import snapshot
+from tests.state.shared import snapshot, swept
 
 ROWS = [(f"Where is number {n}?", f"Here, {n}." * (1 + n % 3)) for n in range(24)]
 #: DoRA is never stacked, so that the bits are those of a single run.
@@ -123,13 +123,7 @@ SIX: dict[str, Any] = {**THREE, "rank": [1, 2, 3, 4, 5, 6], "seeds": 1}
 @pytest.fixture(scope="module")
 def six(saved_model: Saver, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     """A sweep of six arms that nothing interrupts."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("six"))
-        session = Session()
-        session.load(str(saved_model()))
-        found = session.sweep("best", ROWS, **SIX)
-        session.reset()
-    return found
+    return swept(saved_model(), tmp_path_factory.mktemp("six"), ROWS, SIX)
 
 
 def test_an_arm_that_climbs_is_the_one_that_never_paused(session: Session, six: Sweep) -> None:

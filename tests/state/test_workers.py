@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -125,7 +126,8 @@ def test_a_worker_makes_the_same_adapter_and_takes_the_same_steps(
     expected, record = weights(session), recorded(session)
     shared = session.train("one", ROWS, **flags, workers=2)
     assert same(weights(session), expected)
-    assert recorded(session) == record
+    workers = {"workers": 2, "engine": "accelerate"}
+    assert recorded(session) == replace(record, run={**record.run, **workers})
     assert replace(shared, seconds=alone.seconds, peak=alone.peak, notes=()) == alone
     assert LINE in shared.notes
     assert LINE in shared.line
@@ -196,6 +198,46 @@ def test_the_run_is_shown_as_one_and_the_line_names_the_workers(
     assert inside[-1].readings == alone.points[-1].inside.readings  # type: ignore[union-attr]
     (asked,) = engine.asked
     assert asked == Workers(2, shared=str(Path(".lora_magic").absolute()))
+
+
+def test_what_is_kept_of_a_run_says_how_many_workers_shared_it(
+    session: Session, engine: InProcess
+) -> None:
+    """The history and its frame, the differences of two runs, the status, and a saved adapter."""
+    for name, flags in {"alone": {}, "few": {"workers": 1}, "many": {"workers": 2}}.items():
+        session.attach(name, **ATTACH)
+        session.train(name, ROWS, **FLAGS, **flags)
+    session.attach("ray", **ATTACH)
+    session.train("ray", ROWS, **FLAGS, workers=3, engine="ray")
+    history = session.history()
+    verbs = [re.split("  +", line)[3] for line in repr(history).splitlines()[2:]]
+    assert [verb for verb in verbs if verb.startswith("train")] == [
+        *("train", "train", "train · 2 workers (accelerate)", "train · 3 workers (ray)")
+    ]
+    frame = history.to_frame()
+    runs = frame[frame.verb == "train"].set_index("adapter")[["workers", "engine"]]
+    assert runs.notna().all(axis=1).to_dict() == {
+        "alone": False,
+        "few": False,
+        "many": True,
+        "ray": True,
+    }
+    assert runs.loc["ray"].tolist() == [3, "ray"]
+    rows = session.history("alone", "many").rows  # type: ignore[union-attr]
+    assert [row for row in rows if row[1] in ("workers", "engine")] == [
+        ("run", "workers", None, 2),
+        ("run", "engine", None, "accelerate"),
+    ]
+    states = {name: state for name, _, state, _ in session.status().rows}
+    assert states["many"].endswith(", 2 workers (accelerate)")
+    assert states["ray"].endswith(", 3 workers (ray)")
+    assert not any("worker" in states[name] for name in ("alone", "few"))
+    session.save("many", "there")
+    session.open("there", "again")
+    assert session.adapters["again"].workers == "2 workers (accelerate)"
+    # The next run in one process is one of one process.
+    session.train("many", ROWS, **FLAGS)
+    assert session.adapters["many"].workers == ""
 
 
 def test_guard_and_replay_are_measured_here(session: Session, engine: InProcess) -> None:
@@ -467,7 +509,8 @@ def test_two_workers_end_where_one_does(session: Session) -> None:
     expected = weights(session)
     with pytest.raises(TrainingStopped, match=r"stopped after step 2 of 12.*--resume"):
         session.train("one", ROWS, **FLAGS, reporter=StopAt(2))
-    shared = session.train("one", ROWS, **FLAGS, workers=2, resume=True)
+    seen = Seen()
+    shared = session.train("one", ROWS, **FLAGS, workers=2, resume=True, reporter=seen)
     moved = sum(float((expected[key] - start[key]).square().sum()) for key in start) ** 0.5
     apart = sum(float((weights(session)[k] - expected[k]).square().sum()) for k in start) ** 0.5
     assert moved > 0
@@ -477,6 +520,8 @@ def test_two_workers_end_where_one_does(session: Session) -> None:
     assert shared.notes == ("2 workers (this machine)",)
     assert "peak memory" in shared.line
     assert " per worker (predicted " in shared.line
+    assert dict(shared.facts)["peak memory"].count(" per worker (predicted ") == 1
+    assert {point.workers for point in seen.points} == {shared.workers} == {2}
     assert " per worker" not in alone.line
     assert session.verify()
     assert not [name for name in os.listdir(".lora_magic") if name == "checkpoints"]

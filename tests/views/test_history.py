@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from lora_magic.state.history import Difference, History
@@ -26,6 +27,15 @@ def test_each_entry_is_a_row_in_both_forms() -> None:
     text = Page(made["text/html"]).text
     assert "10 rows · 8aa72e64" in text
     assert "2026-11-29 06:44:58" in text
+
+
+def test_the_workers_of_a_run_are_beside_its_verb() -> None:
+    several = {"workers": 4, "engine": "ray"}
+    record = History((replace(entry("pirate"), settings=several), entry("calm")), "3f2a9c1b")
+    made = shown(record)
+    lines = str(made["text/plain"]).splitlines()[2:]
+    assert [re.split("  +", line)[3] for line in lines] == ["train · 4 workers (ray)", "train"]
+    assert Page(made["text/html"]).text.count("train · 4 workers (ray)") == 1
 
 
 def test_entries_of_several_sessions_name_their_session() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from importlib import import_module
 
 from lora_magic.scale.child import serve
 from lora_magic.scale.work import Workers
@@ -16,6 +17,9 @@ from . import cluster
 from .pool import Pool
 
 Tell = Callable[[object], None]
+
+#: It imports torch, which takes seconds: they pass while the nodes start their processes.
+_GROUP = "lora_magic.scale.ray.group"
 
 
 def main() -> None:
@@ -45,14 +49,16 @@ class Driver:
 
     def reach(self, shared: str, stop: threading.Event, tell: Tell) -> None:
         """Start a process on each node, and see that all share a folder."""
+        if shared:  # a group comes next
+            threading.Thread(target=import_module, args=(_GROUP,), daemon=True).start()
         cluster.reach(shared)
 
     def group(self, work: bytes, storage: str, stop: threading.Event, tell: Tell) -> bytes:
         """Worker 0's result, as a frame."""
-        from .group import together  # it imports torch, which takes seconds
+        from .group import run_group
 
         self._pool.close()
-        return together(work, self._workers, storage, stop, tell)
+        return run_group(work, self._workers, storage, stop, tell)
 
     def each(self, works: list[bytes], stop: threading.Event, tell: Tell) -> list[bytes]:
         """The results, as frames."""

@@ -7,20 +7,17 @@ cluster is lost: that must never be the kernel.
 from __future__ import annotations
 
 import pickle
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from lora_magic.errors import WorkerError, sentence
 from lora_magic.scale.process import WORK, Processes, packed, processes
 from lora_magic.scale.work import Engine, Note, Work, Workers
 
 from .address import answers, chosen
+from .storage import Storage, storage
 
 #: Seconds for the cluster to accept the driver, and for a first function on each node, to which Ray
 #: copies this package.
@@ -31,11 +28,13 @@ _LEAVE = 10.0
 
 #: What Ray reads in the driver and passes on to its own processes. It looks at the workers often,
 #: since a run ends only after such a look. Where there is no place for the workers it gives up
-#: after seconds, not hours.
+#: after seconds, not hours. Of a node that is about to be taken away it does not warn, for which it
+#: would start one more process: the workers go on from a checkpoint as after any other loss.
 _ENVIRONMENT: Mapping[str, str] = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "25",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -52,9 +51,9 @@ def started(workers: Workers) -> Iterator[Engine]:
     or GPUs free than workers, and for a `shared` folder that a node does not share.
     """
     address = chosen(workers.address)
-    with _storage(workers.shared) as storage, processes() as driver:
+    with storage(workers.shared) as folder, processes() as driver:
         driver.start("the Ray driver", "lora_magic.scale.ray.driver", _ENVIRONMENT)
-        engine = Cluster(driver, workers, address, storage)
+        engine = Cluster(driver, workers, address, folder)
         engine.connect()
         yield engine
         engine.leave()
@@ -63,8 +62,8 @@ def started(workers: Workers) -> Iterator[Engine]:
 class Cluster(Engine):
     """Workers of a cluster. An exception in a call ends them all; later calls then fail."""
 
-    def __init__(self, driver: Processes, workers: Workers, address: str, storage: str) -> None:
-        self._driver, self._workers, self._storage = driver, workers, storage
+    def __init__(self, driver: Processes, workers: Workers, address: str, folder: Storage) -> None:
+        self._driver, self._workers, self._folder = driver, workers, folder
         self._address = address
         self.line = ""
 
@@ -95,7 +94,8 @@ class Cluster(Engine):
         When a worker is lost, Ray starts all of them again, at most three times; their `seat.lost`
         says how often.
         """
-        request = ("group", packed(work, WORK), self._storage)
+        request = ("group", packed(work, WORK), str(self._folder.path))
+        self._folder.hold()
         return _read(self._asked(request, lambda event: listen(_read(event)), stop))
 
     def each(
@@ -138,20 +138,6 @@ class _Until:
         if time.monotonic() > self._end:
             raise WorkerError(self._error)
         return False
-
-
-@contextmanager
-def _storage(shared: str) -> Iterator[str]:
-    """A folder for what Ray Train writes about a run, whose name must be new: it would resume."""
-    parent = Path(shared, "ray") if shared else Path(tempfile.gettempdir())
-    folder = parent / f"lora_magic-{uuid4().hex[:12]}"
-    try:
-        yield str(folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        if shared:
-            with suppress(OSError):  # another run's folder is in it
-                parent.rmdir()
 
 
 def _read(said: bytes | Note) -> Any:

@@ -30,8 +30,11 @@ RESTARTS = 3
 #: is alone, would take the first. Ray reads this here and passes it on.
 _OWN_GPU = {"TRAIN_ENABLE_SHARE_CUDA_VISIBLE_DEVICES": "0"}
 
+#: The callbacks of Ray Train that start an actor which nobody asks.
+_UNUSED = ("PlacementGroupCleanerCallback", "DatasetsCallback")
 
-def together(
+
+def run_group(
     work: bytes,
     workers: Workers,
     storage: str,
@@ -97,14 +100,15 @@ def _loop(config: dict[str, Any]) -> None:
 
 
 class _Trainer(TorchTrainer):  # type: ignore[misc]  # ray is not followed
-    """Without the one actor that stays on the cluster when a driver is killed.
+    """Without two actors that a group does not need, each a process that takes seconds to start.
 
-    It would remove the places of the workers, which Ray does at the end of a job, too.
+    One stays on the cluster when a driver is killed, to remove the places of the workers: Ray does
+    so at the end of a job, too. The other one shares out Ray's data sets, of which there are none.
     """
 
     def _create_default_callbacks(self) -> list[Any]:
         every = super()._create_default_callbacks()
-        return [one for one in every if type(one).__name__ != "PlacementGroupCleanerCallback"]
+        return [one for one in every if type(one).__name__ not in _UNUSED]
 
 
 class _Losses(UserCallback):  # type: ignore[misc]  # ray is not followed

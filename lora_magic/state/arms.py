@@ -34,6 +34,7 @@ from . import inside_run, peak, prepare, train
 from .ledger import Run
 from .making import Making
 from .measured import start_of
+from .prepare import Job
 from .session_state import SessionState
 
 
@@ -70,7 +71,7 @@ class Outcome:
     batch: int = 0
 
 
-def together(
+def train_arms(
     state: SessionState,
     arms: Sequence[Arm],
     rows: Sequence[Row],
@@ -436,9 +437,10 @@ class _Run:
                 self.state.slots.using(attached.replacements),
             ):
                 self._set_initial(planned)
+                job = Job(planned.encoded, planned.spec, self.more, arm.start)
                 summary = train.steps(
-                    *(self.state, attached, planned.encoded, planned.spec, self.more),
-                    *(self.told.of(attached.name), self.stop, arm.start, kept, self.until),
+                    *(self.state, attached, job, self.told.of(attached.name), self.stop),
+                    *(kept, self.until),
                     followed=self.followed,
                 )
                 planned.record(summary)

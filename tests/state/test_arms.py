@@ -10,33 +10,15 @@ from torch import Tensor
 
 from lora_magic.errors import CommandError
 from lora_magic.state import train
+from lora_magic.state.arms import Arm, Outcome, train_arms
 from lora_magic.state.session import Session
-from lora_magic.state.together import Arm, Outcome, together
-from lora_magic.training.reporter import SilentReporter, StepPoint
 from tests.conftest import perturb
 from tests.state.resuming import ROWS
+from tests.state.shared import Heard
 
 FLAGS: dict[str, Any] = {"steps": 8, "batch_size": 4, "eval": 2}
 NAMES = ("a", "b", "c")
 RATES = {"a": 1e-3, "b": 3e-3, "c": 1e-2}
-
-
-class Heard(SilentReporter):
-    """Keeps what a run reports."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-        self.points: list[StepPoint] = []
-
-    def start(self, plan: Any) -> None:
-        self.lines.append(plan.line)
-
-    def step(self, point: StepPoint) -> None:
-        self.points.append(point)
-
-    def note(self, line: str) -> None:
-        self.lines.append(line)
 
 
 def attach(session: Session) -> None:
@@ -52,7 +34,7 @@ def arms(session: Session, **rates: float) -> list[Arm]:
 def run(session: Session, given: list[Arm], **options: Any) -> list[Outcome]:
     rows = session._rows("train", ROWS, None)
     options = {"flags": FLAGS, "one_batch": False, **options}
-    return together(session._state, given, rows, **options)
+    return train_arms(session._state, given, rows, **options)
 
 
 def weights(session: Session, name: str) -> dict[str, Tensor]:
