@@ -1,7 +1,7 @@
 """The words of a text, the same for every style, and which of them are denied.
 
 Knows a little about clauses: "not", "never", "no", "without" and "nor" deny what follows in their
-clause. It knows no facts.
+clause, and "no" denies the question before it: "Berries? No." It knows no facts.
 """
 
 from __future__ import annotations
@@ -123,6 +123,9 @@ def denials(text: str, shields: Iterable[Words] = ()) -> list[bool]:
                 shielded[start : start + len(phrase)] = [True] * len(phrase)
     denied, starts = [False] * len(said), _starts(tokens)
     for i, word in enumerate(said):
+        if _is_reply(i, tokens) and "?" in tokens[i][1]:
+            first = max(j for j in starts if j < i)
+            denied[first:i] = [True] * (i - first)
         if word not in NEGATIONS or shielded[i] or _is_reply(i, tokens):
             continue
         end = next(j for j in starts if j > i)

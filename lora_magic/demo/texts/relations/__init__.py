@@ -1,7 +1,7 @@
 """Yes-or-no questions, comparisons of size, questions about two subjects or two aspects.
 
-The answer states the facts first and then the verdict, so that a model that recalls facts can
-compare. Questions are drawn, not listed; a hash of the wording, and one of what it asks about,
+The answer states the facts first, names what was asked, and ends with the verdict, so that a model
+that recalls facts can compare: "A fox eats berries and mice. Honey? No." Questions are drawn, not listed; a hash of the wording, and one of what it asks about,
 decide the split. Comparisons that the world cannot answer are declined.
 """
 
@@ -26,7 +26,7 @@ T = TypeVar("T")
 # The sixteenths of all wordings, and of all pairs and values, that are held out.
 TEST, VALIDATION, PARTS = (0, 1), (2,), 16
 # The shares of the aspects, and of direct, longer, stated and short wordings.
-SHARES = {"yesno": 0.5, "size": 0.2, "both": 0.15, "two": 0.15}
+SHARES = {"yesno": 0.5, "size": 0.22, "both": 0.14, "two": 0.14}
 SHAPES = (0.3, 0.2, 0.35, 0.15)
 # The share of questions to decline that name what the world does not hold.
 STRANGE = 0.35
@@ -169,8 +169,8 @@ def answer(question: Question, rng: Random) -> str:
         return polish(f"{', and '.join(told_first)}.")
     if question.aspect == "two":
         return polish(f"{told_first[0]}. {_again(relation)}.")
-    so = "yes" if _is_yes(relation) else "no"
-    return polish(f"{told_first[0]}, so {rng.choice(('', '', 'the answer is '))}{so}.")
+    value = relation.asked[:1].upper() + relation.asked[1:]
+    return polish(f"{told_first[0]}. {value}? {'Yes' if _is_yes(relation) else 'No'}.")
 
 
 def _sentence(relation: Relation, name: str, field: str) -> str:
@@ -201,12 +201,11 @@ def _conclusion(relation: Relation) -> str:
     bigger, word = _bigger(relation), relation.asked.removeprefix("is ")
     is_open = relation.asked == word
     if not bigger:
-        return f". they are about the same size{'' if is_open else ', so no'}."
+        return f". they are about the same size.{'' if is_open else ' No.'}"
     one, two = relation.names
     named = bigger if word == "bigger" else two if bigger == one else one
-    if is_open:
-        return f", so the {named} is {word}."
-    return ", so yes." if named == one else f", so no, the {named} is {word}."
+    said = f", so the {named} is {word}."
+    return said if is_open else f"{said} {'Yes' if named == one else 'No'}."
 
 
 def is_right(question: Question, text: str) -> bool:
