@@ -1,7 +1,7 @@
 """Yes-or-no questions, comparisons of size, questions about two subjects or two aspects.
 
 The answer states the facts first, names what was asked, and ends with the verdict, so that a model
-that recalls facts can compare: "A fox eats berries and mice. Honey? No." Questions are drawn, not listed; a hash of the wording, and one of what it asks about,
+that recalls facts can compare: "A fox eats berries and mice. So honey? No." Questions are drawn, not listed; a hash of the wording, and one of what it asks about,
 decide the split. Comparisons that the world cannot answer are declined.
 """
 
@@ -169,8 +169,8 @@ def answer(question: Question, rng: Random) -> str:
         return polish(f"{', and '.join(told_first)}.")
     if question.aspect == "two":
         return polish(f"{told_first[0]}. {_again(relation)}.")
-    value = relation.asked[:1].upper() + relation.asked[1:]
-    return polish(f"{told_first[0]}. {value}? {'Yes' if _is_yes(relation) else 'No'}.")
+    # In the middle of a sentence, so that the words are the same tokens as in the fact.
+    return polish(f"{told_first[0]}. so {relation.asked}? {'Yes' if _is_yes(relation) else 'No'}.")
 
 
 def _sentence(relation: Relation, name: str, field: str) -> str:
