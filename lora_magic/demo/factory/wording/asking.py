@@ -11,7 +11,7 @@ from functools import cache
 from random import Random
 from typing import Literal
 
-from lora_magic.demo.factory.wording import frames, subjects
+from lora_magic.demo.factory.wording import frames, fronting, scenery, subjects
 from lora_magic.demo.factory.wording.frames import lowered
 from lora_magic.demo.texts import forms, split
 from lora_magic.demo.texts.family import Fields, Question
@@ -27,7 +27,7 @@ _PARTS: Mapping[Part, tuple[float, tuple[str, ...]]] = {
     "contexts": (0.15, ("{q}",)),
 }
 # The share of questions with their topic in front.
-FRONTED = 0.07
+FRONTED = 0.1
 # One template in 8 is in the test split, and one in 16 in validation; one frame in 8 is held out.
 HELD_OUT = 16
 #: Subjects that training asks about only in the plain questions of their families.
@@ -79,40 +79,48 @@ def asked(question: Question, of: split.Split, rng: Random) -> Question:
     fields = subjects.fields(question, rng)
     said = render(template, fields, rng)
     if part == "notes":
-        prompt = render(frame, {"n": said}, rng)
+        prompt = _fronted_note(_placed(frame, said, rng), fields, rng)
     elif question.family == "form":
         prompt = forms.asked(_placed(frame, said, rng), question.subject)
     else:
-        prompt = polish(_fronted(_placed(frame, said, rng), part, fields, rng))
+        prompt = polish(_fronted(_placed(frame, said, rng), question.family, fields, rng))
     return Question(question.family, question.aspect, question.subject, template, prompt)
 
 
-def _fronted(prompt: str, part: Part, fields: Fields, rng: Random) -> str:
-    """Some questions with their topic named first: "Horses. What do they eat?"."""
-    if part not in ("questions", "contexts") or rng.random() >= FRONTED:
+def _fronted(prompt: str, family: str, fields: Fields, rng: Random) -> str:
+    """Some prompts with their topic named first: "Horses. What do they eat?"."""
+    if rng.random() >= FRONTED:
         return prompt
-    topic = rng.choice((fields["many"], fields["name"], f"the {fields['name']}"))
-    mark = rng.choice((".", ":", ",", "?", " -"))
-    said = lowered(prompt) if mark in (",", " -", ":") else prompt
-    return f"{topic}{mark} {_shortened(said, topic, rng)}"
+    topics = fronting.topics(family, fields, prompt)
+    if not topics:
+        return prompt
+    topic = rng.choice(topics)
+    mark = rng.choice((".", ":", ":", ",", "?", " -", "...", " –"))
+    said = prompt if mark in (".", "?") else lowered(prompt)
+    if rng.random() < 0.75:
+        said = fronting.shortened(said, family, fields, rng)
+    between = fronting.between(rng) if mark in (".", "?", ":") and rng.random() < 0.2 else ""
+    return f"{topic}{mark} {between}{said}"
 
 
-def _shortened(prompt: str, topic: str, rng: Random) -> str:
-    """The topic as a pronoun, mostly, where it stands in the question as it is said first."""
-    pronoun = "it" if topic.startswith("the ") else "they"
-    return prompt.replace(topic, pronoun, 1) if rng.random() < 0.7 else prompt
+def _fronted_note(prompt: str, fields: Fields, rng: Random) -> str:
+    """Some notes with a mark behind the topic: "ivy - sun or shade"."""
+    name = fields["name"]
+    if rng.random() >= 2 * FRONTED or not prompt.startswith(f"{name} ") or name.endswith("'"):
+        return prompt
+    return f"{name}{rng.choice((':', ' -', '...', ',', '?', ' –'))} {prompt[len(name) + 1 :]}"
 
 
 def _placed(frame: str, said: str, rng: Random) -> str:
     """A frame around a part; a question inside a sentence loses its capital."""
-    frame = render(frame.replace("{", "<").replace("}", ">"), {}, rng)
-    for hole in ("<q>", "<c>", "<p>"):
+    frame = scenery.composed(frame, rng)
+    for hole in ("{q}", "{c}", "{p}", "{n}"):
         before, found, behind = frame.partition(hole)
         if not found:
             continue
-        if before.rstrip().endswith((":", ",")):
+        if before.rstrip().endswith((":", ",", "but")):
             said = lowered(said)
-        return f"{before}{said}{behind}"
+        return f"{scenery.capital(before) if hole != '{n}' else before}{said}{behind}"
     return frame
 
 

@@ -1,7 +1,8 @@
 """What people say around a question: polite openings, thanks, lower case, typing errors.
 
 Knows no subject and no aspect. A frame is a template with one part open: `{q}` a whole question,
-`{c}` a clause ("where a fox lives"), `{p}` a noun phrase ("the home of a fox").
+`{c}` a clause ("where a fox lives"), `{p}` a noun phrase ("the home of a fox"), `{n}` a note.
+Other fields are filled from the tables of `scenery`.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import re
 from random import Random
 
+from lora_magic.demo.factory.wording import fronting, registers, scenery
 from lora_magic.demo.factory.wording.situations import LEADS, SITUATIONS
 from lora_magic.demo.texts.grammar import render
-from lora_magic.demo.texts.split import number
 
 QUESTION_FRAMES = (
     "[Quick|Just a quick|Simple|Short] question: {q}",
@@ -30,6 +31,21 @@ QUESTION_FRAMES = (
     "{q} [Any idea|Any ideas|Do you know|Can you help me|Can you tell me]?",
     "{q} [I would love to know|I am curious|I really want to know|I have no idea|I wonder].",
     "{q} [Please be brief|Please help|Please answer|A short answer is enough].",
+    "[The question in my head is|What I ask myself is|The thing I wonder is|My question]: {q}",
+    "[Refresh my memory|Enlighten me|Help me out|Educate me|Settle this for me]: {q}",
+    "[Be honest|Be kind|Be so good] and tell me: {q}",
+    "[Here is one|Here's a question|Here comes one|One] for you[:| from my {rel}:] {q}",
+    "[My {rel}|{name}|Somebody from {group}] asked me {when}: {q}",
+    "[Ask me not why, but|No idea why I ask, but|I feel silly, but|I should know, but] {q}",
+    "[Imagine|Suppose|Say] {name} asks you: {q}",
+    "[A thing|Something|What] I never [understood|got|learned|found out]: {q}",
+    "[Still|Always|Again] the same [question|puzzle] {spot}: {q}",
+    "[The internet|My {thing}|My {rel}|Nobody {spot}] could not tell me: {q}",
+    "I am [asking|writing] on behalf of [my {rel}|{group}]: {q}",
+    "{q} [That is my question|That's all|That is what I ask myself|That's what {name} asks].",
+    "{q} [My {rel}|{name}|{group}] [would love|needs|is waiting] to [know|hear it].",
+    "{q} [Nobody {spot} knows|I asked my {rel} in vain|My {rel} says you know].",
+    "{q} [No idea|Not a clue|Clueless] [here|myself].",
 )
 CLAUSE_FRAMES = (
     "[Can|Could|Would] you [|please |maybe |kindly |quickly ]"
@@ -53,6 +69,26 @@ CLAUSE_FRAMES = (
     "We [are discussing|were talking about|disagree about|cannot agree on] {c}. "
     "[What is right?|What do you say?|Do you know?]",
     "[Help me understand|Help me find out|I cannot work out|It is not clear to me] {c}.",
+    "Explain to [me|us|my {rel}] {c}.",
+    "[Fill|Clue] me in on {c}.",
+    "[Walk|Talk] me through {c}.",
+    "[Got|Have] any [idea|clue|inkling] {c}?",
+    "[Mind|Would you mind] [telling|explaining to] [me|us] {c}?",
+    "[Refresh my memory on|Remind me again|Enlighten me on|Please clarify] {c}.",
+    "The question [in my head|of the day|here|from {group}] is {c}.",
+    "[What I want|All I want|All I need|What we need] to know is {c}.",
+    "Having [just |]{done}, I [was wondering|wonder|wondered|would like to know] {c}.",
+    "Having {done}, which my {rel} [still laughs about|thought odd], I [was wondering|wonder] {c}.",
+    "Being {trait}, I [have no idea|never learned|cannot tell] {c}.",
+    "[While|As] I was {doing}, I [asked myself|wondered|began to wonder] {c}.",
+    "My {rel}, who is {trait}, [wonders|wants to know|keeps asking me|asked {when}] {c}.",
+    "{name} and I [argued about|talked about|wonder|disagree on] {c}.",
+    "[If you know|If you happen to know] {c}, [say so|tell me|let me know|I am all ears].",
+    "[For|In] [my|our] {piece} I [need|have] to [say|write|explain] {c}.",
+    "[Curious|Interested to hear|Keen to know|Wondering|Trying to remember] {c}.",
+    "[I've been meaning to ask|I meant to ask you|Let me ask you|I have to ask] {c}.",
+    "[I'd|I would] be [grateful|obliged|glad] if you [told me|could tell me|explained] {c}.",
+    "[Someone|Somebody|A {trade}|My {rel}] asked me {c}, and I [had no answer|was lost|went red].",
 )
 PHRASE_FRAMES = (
     "[What is|What would be|What might be|So what is|And what is] {p}?",
@@ -69,6 +105,19 @@ PHRASE_FRAMES = (
     "[Can you help?|Please help.|]",
     "[I wonder|I was wondering] about {p}.",
     "[Please explain|Please describe|Please name|Please tell me] {p}.",
+    "Walk me through {p}.",
+    "[Got|Have] any [thoughts on|clue about|idea about] {p}?",
+    "[Mind telling me|Do you mind telling me|Would you mind giving me] {p}?",
+    "[Fill me in on|Refresh my memory on|Enlighten me about|Brief me on] {p}.",
+    "The question [in my head|here|of my {rel}] is about {p}.",
+    "[Explain to me|Explain to us|Spell out|Sum up|Go over] {p}.",
+    "For [my|our|a] {piece} I need {p}.",
+    "[My {rel}|{name}] [wants to know about|is after|asked for|needs] {p}.",
+    "[Having {done}, I|Since {why}, I] [am after|need|am looking for] {p}.",
+    "[Looking for|Searching for|In need of|After] {p}[.|, {rush}.| before the {event}.]",
+    "[All I need is|What I need is|What I am after is|Just] {p}.",
+    "Do you have {p} [for me|for my {piece}|for {group}]?",
+    "[Let me have|Let me hear|Hit me with|Send me|Share] {p}, [please|thanks|if you can|{hurry}].",
 )
 NOTE_FRAMES = (
     "{n}",
@@ -79,6 +128,14 @@ NOTE_FRAMES = (
     "[question|quick question|info|help]: {n}",
     "{n} [pls|thanks|thx|anyone]",
     "[need|looking for|tell me] {n}",
+    "{n} ???",
+    "{n} for [my|a] {piece}",
+    "{n}, {rush}",
+    "{n} - [for {group}|asking for my {rel}|need it {soon}]",
+    "[so|ok|um|and], {n}",
+    "[my {rel} asks|topic|next|search|wondering]: {n}",
+    "{n} [asap|lol|plz|cheers|help|??]",
+    "{n} ([quick|for my {rel}|{soon}])",
 )
 OPENINGS = (
     *(
@@ -139,7 +196,16 @@ _SHORT = (
     (re.compile(r"\bI have\b"), "I've"),
     (re.compile(r"\bwant to\b"), "wanna"),
 )
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_CAPITAL = re.compile(rf"(?:I|{'|'.join(scenery.TABLES['name'])})\b")
+# A prompt of one sentence that asks.
+_QUESTION = re.compile(
+    r"(?:What|Where|How|Why|When|Who|Which|In w|For w|Can|Could|Do|Does|Is|Are|Should)[^.?!]*\?$"
+)
+#: The share of prompts with something beside the question.
+SURROUNDED = 0.45
+#: The shares of prompts with another language's word order, with marks left out, as in a chat, and
+#: with typing errors.
+FOREIGN, CARELESS, CHATTED, MISTYPED = 0.05, 0.14, 0.06, 0.1
 
 
 # Words that a hurried or foreign writer leaves out.
@@ -156,15 +222,16 @@ _FILLING = _LEFT_OUT | frozenset(
 )
 
 
-def everything() -> tuple[tuple[str, ...], ...]:
+def everything() -> tuple[object, ...]:
     """Every frame, opening, closing and situation."""
     framed = (QUESTION_FRAMES, CLAUSE_FRAMES, PHRASE_FRAMES, NOTE_FRAMES)
-    return (*framed, OPENINGS, CLOSINGS, SITUATIONS, LEADS)
+    composed = (*scenery.EVERYTHING, scenery.TABLES, fronting.BETWEEN, *registers.TABLES)
+    return (*framed, OPENINGS, CLOSINGS, SITUATIONS, LEADS, *composed)
 
 
 def lowered(text: str) -> str:
-    """The text with a small first letter, unless it begins with "I"."""
-    return text if re.match(r"I\b", text) else text[:1].lower() + text[1:]
+    """The text with a small first letter, unless it begins with "I" or a person's name."""
+    return text if _CAPITAL.match(text) else text[:1].lower() + text[1:]
 
 
 def typed(prompt: str, rng: Random) -> str:
@@ -174,34 +241,84 @@ def typed(prompt: str, rng: Random) -> str:
         prompt = pattern.sub(short, prompt)
     if rng.random() < 0.3:
         prompt = _SPELLING.sub(lambda m: _SPELT[m[0]], prompt)
-    if rng.random() < 0.3:
-        prompt = _surrounded(prompt, rng)
     manner = rng.random()
-    if manner < 0.06:
-        prompt = _without(prompt, _LEFT_OUT, 0.5, rng)
-    elif manner < 0.09:
-        prompt = _keywords(prompt, rng)
-    elif manner < 0.3:
+    prompt = _reworded(prompt, manner, rng)
+    if rng.random() < SURROUNDED:
+        prompt = _surrounded(prompt, rng)
+    if manner >= 1 - CHATTED:
+        prompt = registers.chat(prompt, rng)
+    elif manner >= 1 - CHATTED - CARELESS:
         prompt = _careless(prompt, rng)
-    return _mistyped(prompt, rng) if rng.random() < 0.12 else prompt
+    if rng.random() < MISTYPED:
+        prompt = registers.mistyped(prompt, rng)
+        return registers.mistyped(prompt, rng) if rng.random() < 0.25 else prompt
+    return prompt
+
+
+def _reworded(prompt: str, manner: float, rng: Random) -> str:
+    """The question as a learner of English says it, or with words left out; mostly as it is."""
+    if manner < FOREIGN:
+        return registers.foreign(prompt, rng)
+    if manner < FOREIGN + 0.04:
+        return _without(prompt, _LEFT_OUT, 0.5, rng)
+    return _keywords(prompt, rng) if manner < FOREIGN + 0.06 else prompt
 
 
 def _surrounded(prompt: str, rng: Random) -> str:
-    """Something said before or after the prompt."""
+    """Something said before or after the prompt, sometimes both."""
     kind = rng.random()
-    if kind < 0.25:
-        prompt = f"{rng.choice(OPENINGS)} {lowered(prompt)}"
-        return re.sub(r"([.!] )([a-z])", lambda m: m[1] + m[2].upper(), prompt, count=1)
-    if kind < 0.4:
-        return f"{prompt} {rng.choice(CLOSINGS)}"
+    if kind < 0.12:
+        return _opened(prompt, rng)
+    if kind < 0.19:
+        said = prompt if rng.random() < 0.3 else _ended(prompt)
+        return f"{said} {rng.choice(CLOSINGS)}"
+    if kind < 0.26:
+        return render(rng.choice(scenery.trained(LEADS)), {}, rng) + lowered(prompt)
+    if kind < 0.46:
+        return _led(prompt, rng)
+    if kind < 0.64:
+        return _tailed(prompt, rng)
+    prompt = _said_beside(prompt, rng)
+    return _said_beside(prompt, rng) if rng.random() < 0.12 else prompt
+
+
+def _opened(prompt: str, rng: Random) -> str:
+    """A greeting, then the prompt."""
+    prompt = f"{rng.choice(OPENINGS)} {lowered(prompt)}"
+    return re.sub(r"([.!] )([a-z])", lambda m: m[1] + m[2].upper(), prompt, count=1)
+
+
+def _led(prompt: str, rng: Random) -> str:
+    """A clause that leads into the prompt: a comma goes before a question, else a colon."""
+    opener = scenery.capital(scenery.drawn(scenery.OPENERS, rng))
+    if opener.endswith(", ") and not _QUESTION.match(prompt):
+        opener = f"{opener[:-2]}: "
+    return opener + lowered(prompt)
+
+
+def _tailed(prompt: str, rng: Random) -> str:
+    """A short phrase after the last word, before or behind its mark."""
+    body, mark = re.fullmatch(r"(.*?)([.?!]*)", prompt, re.S).groups()  # type: ignore[union-attr]
+    if rng.random() < 0.3:
+        return f"{body}, {scenery.drawn(scenery.ASIDES, rng)}{mark}"
+    tail = scenery.drawn(scenery.PURPOSES, rng)
+    kind = rng.random()
+    if kind < 0.4 and not tail.startswith(("because", "since", "so ", "in ")):
+        return f"{_ended(prompt)} {scenery.capital(tail)}."
     if kind < 0.55:
-        return render(rng.choice(_trained(LEADS)), {}, rng) + lowered(prompt)
-    said = render(rng.choice(_trained(SITUATIONS)), {}, rng)
-    return f"{said} {prompt}" if kind < 0.8 else f"{_ended(prompt)} {said}"
+        return f"{body} ({tail}){mark}"
+    if kind < 0.75:
+        return f"{prompt} - {tail}"
+    return f"{body}{mark if mark not in ('', '.') else ','} {tail}"
 
 
-def _trained(texts: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(text for text in texts if number(f"situation/{text}") % 8)
+def _said_beside(prompt: str, rng: Random) -> str:
+    """A sentence before or after the prompt."""
+    if rng.random() < 0.3:
+        said = render(rng.choice(scenery.trained(SITUATIONS)), {}, rng)
+    else:
+        said = scenery.capital(scenery.drawn(scenery.SENTENCES, rng))
+    return f"{said} {prompt}" if rng.random() < 0.6 else f"{_ended(prompt)} {said}"
 
 
 def _ended(prompt: str) -> str:
@@ -219,9 +336,8 @@ def _without(prompt: str, words: frozenset[str], share: float, rng: Random) -> s
 
 
 def _keywords(prompt: str, rng: Random) -> str:
-    """The last sentence as a list of keywords."""
-    last = re.split(r"(?<=[.!?]) ", prompt)[-1]
-    return _without(re.sub(r"[.,?!:]", "", last).lower(), _FILLING, 0.9, rng)
+    """The prompt as a list of keywords."""
+    return _without(re.sub(r"[.,?!:]", "", prompt).lower(), _FILLING, 0.9, rng)
 
 
 def _careless(prompt: str, rng: Random) -> str:
@@ -234,21 +350,3 @@ def _careless(prompt: str, rng: Random) -> str:
     if kind < 0.9:
         return prompt.lower().rstrip(".?!")
     return re.sub(r"[.,?!']", "", prompt.lower())
-
-
-def _mistyped(prompt: str, rng: Random) -> str:
-    """One letter of one long word swapped, dropped, doubled or replaced."""
-    words = list(re.finditer(r"[A-Za-z]{4,}", prompt))
-    if not words:
-        return prompt
-    word = rng.choice(words)
-    at = rng.randrange(word.start() + 1, word.end() - 1)
-    before, here, behind = prompt[:at], prompt[at], prompt[at + 1 :]
-    kind = rng.random()
-    if kind < 0.35:
-        return before + behind[:1] + here + behind[1:]
-    if kind < 0.65:
-        return before + behind
-    if kind < 0.85:
-        return before + here + here + behind
-    return before + rng.choice(_LETTERS) + behind
