@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from lora_magic.demo.factory.wording.faults import PROBLEMS, STATES
+from lora_magic.demo.factory.wording.faults import PROBLEMS, STATES, asked
 from lora_magic.demo.factory.wording.indoors import NAMES, WORDINGS
 from lora_magic.demo.factory.wording.indoors import fields as worded
 from lora_magic.demo.factory.wording.parts import Wording
@@ -27,7 +27,7 @@ FEWEST = {"questions": 14, "clauses": 8, "phrases": 6, "notes": 6, "contexts": 8
 #: What each family's questions may say of their subject; dishes agree, products and things do not.
 KNOWN = {
     "dish": {"name", "is", "does", "it", "them", "taste_verb", "a", "cook", "eat"},
-    "fault": {"name", "problem", "state"},
+    "fault": {"name", "problem", "state", "does"},
     "product": {"name", "many"},
     "thing": {"name", "many"},
 }
@@ -80,8 +80,8 @@ def test_every_shape_renders_for_every_subject(key: tuple[str, str]) -> None:
 @pytest.mark.parametrize("key", KEYS)
 def test_every_shape_names_its_subject(key: tuple[str, str]) -> None:
     for _, text in shapes(WORDINGS[key]):
-        assert needed(text) & {"name", "many", "state"}, text
-        assert key[0] != "fault" or needed(text) & {"problem", "state"}, text
+        assert needed(text) & {"name", "many", "state", "does"}, text
+        assert key[0] != "fault" or needed(text) & {"problem", "state", "does"}, text
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -200,3 +200,20 @@ def test_a_state_is_a_clause_that_can_stand_behind_when() -> None:
             assert not re.search(r"[.?!,\[\]|]|  |^ | $", state), state
             assert not re.match(r"(?!I\b)[A-Z]", state), state
             assert not re.match(r"(?:my|our|the) \{name\}", state), state
+
+
+@pytest.mark.parametrize(
+    ("problem", "question"),
+    [
+        ("won't charge", "won't my phone charge"),
+        ("locks up", "does my phone lock up"),
+        ("only flashes", "does my phone only flash"),
+        ("goes offline", "does my phone go offline"),
+        ("has no bars", "does my phone have no bars"),
+        ("has stopped charging", "has my phone stopped charging"),
+        ("is frozen", "is my phone frozen"),
+        ("grinds and rattles", "is it that my phone grinds and rattles"),
+    ],
+)
+def test_a_problem_is_asked_about_in_the_order_of_a_question(problem: str, question: str) -> None:
+    assert asked(problem, "my phone") == question
