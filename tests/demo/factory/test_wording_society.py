@@ -13,6 +13,7 @@ import pytest
 from lora_magic.demo.factory import corpus
 from lora_magic.demo.factory.wording import feelings, hobbies, jobs, requests, statements
 from lora_magic.demo.factory.wording.parts import Wording
+from lora_magic.demo.factory.wording.subjects import bare
 from lora_magic.demo.texts import dialogue, forms, opinions, split, stories, styles, unknown
 from lora_magic.demo.texts.grammar import expand, needed, plural, polish, render
 from lora_magic.demo.texts.outdoors import at
@@ -34,6 +35,8 @@ ASKED = {"questions": 14, "notes": 6}
 def _fields(family: str, subject: str, name: str) -> Iterator[dict[str, str]]:
     """Every set of fields that a wording may use: one for each statement of a feeling."""
     fields = {**FAMILIES[family].fields(subject, Random(0)), "name": name, "many": plural(name)}
+    if family == "job":
+        fields["bare"] = bare(fields["tool"])
     if family == "hobby":
         fields["verb"] = hobbies.HOBBY_VERB[subject]
     if family != "feeling":
@@ -94,7 +97,7 @@ def test_a_part_has_its_form(key: tuple[str, str]) -> None:
 @pytest.mark.parametrize("key", FACTS, ids="/".join)
 def test_a_wording_of_a_fact_is_rendered_for_every_subject_and_name(key: tuple[str, str]) -> None:
     family, aspect = key
-    allowed = {"tool"} if aspect == "who" else ALLOWED[family]
+    allowed = {"tool", "bare"} if aspect == "who" else ALLOWED[family]
     shapes = _every(FACTS[key])
     assert all(needed(shape) and needed(shape) <= allowed for shape in shapes)
     rng = Random(0)

@@ -1,7 +1,7 @@
 """The ways to ask about an animal, its habitat and food, and which animal lives in a habitat.
 
 Data in the form of `parts`: `{name}` is one animal, `{many}` are several, `{habitat}` is where it
-lives. Knows no animal and no answer.
+lives, `{bare}` the same in a note. Knows no animal and no answer.
 """
 
 from __future__ import annotations
@@ -34,6 +34,24 @@ _ABOUT = Wording(
         "My [topic|subject] is the {name}, what [can you tell me|facts do you have]?",
         "Who can tell me [something|more] about [{many}|the {name}]?",
         "Could you [inform us|tell us a little] about {many}, please?",
+        "Give me the [basics|main points] on {many}.",
+        "[Explain|Sum up] {many} [to me|for me|for a child].",
+        "[Explain|Sum up] the {name} [for me|for a beginner|in two sentences].",
+        "The {name} in a nutshell, please.",
+        "What's a {name}?",
+        "[Fill me in|Bring me up to speed|Enlighten me] on {many}.",
+        "[Introduce|Present] me to the {name}.",
+        "Tell me something about {many}, I [have to|must] talk about them for two minutes.",
+        "Describe a {name}. [Two|Three|A few] sentences.",
+        "[So what|And what] is a {name}, [really|in short|in simple words]?",
+        "What would you tell a [child|visitor|stranger] who asks what a {name} is?",
+        "[What's the deal|What's the story] with {many}?",
+        "Say a few words about [{many}|the {name}].",
+        "I keep reading the word {name}. What does it stand for?",
+        "How would you introduce {many} to [a little child|my class|somebody from a big city]?",
+        "Let me hear [a little|something] about the {name}.",
+        "[Paint|Draw] me a picture of [a|the] {name} [in words|with your words].",
+        "A {name}, what [kind of creature|sort of animal] is that?",
     ),
     clauses=(
         "what [a|the] {name} is",
@@ -46,6 +64,10 @@ _ABOUT = Wording(
         "how you would describe [a|the] {name}",
         "what information there is about {many}",
         "what [I|my class] can learn about {many}",
+        "what a {name} is in a nutshell",
+        "what the basics about {many} are",
+        "what I could say about {many} [in class|in two minutes|to my kids]",
+        "what sort of animal people mean by a {name}",
     ),
     phrases=(
         "some information [about|on] [{many}|the {name}]",
@@ -56,6 +78,10 @@ _ABOUT = Wording(
         "a good way to describe [a|the] {name}",
         "[basic|general] information [about|on] {many}",
         "an overview of [a|the] {name} as an animal",
+        "the main thing about [{many}|the {name}]",
+        "a short [portrait|summary|introduction] of the {name}",
+        "a line or two about [{many}|the {name}]",
+        "a short text about [{many}|the {name}]",
     ),
     notes=(
         "{name} facts",
@@ -67,6 +93,9 @@ _ABOUT = Wording(
         "{name}: what is it",
         "[all about|about] {many}",
         "{name} description",
+        *("{name} basics", "{name} in a nutshell", "{name} summary", "{name} overview"),
+        *("{name} explained", "about {many} in short", "short text {name}", "describe {name}"),
+        *("{name} general info", "intro to {many}", "{name} portrait", "tell about {name}"),
     ),
     contexts=(
         "I have to give a talk on the {name}. What should I say about it?",
@@ -79,6 +108,15 @@ _ABOUT = Wording(
         "[My son|A friend] asked me what a {name} is. Can you describe it?",
         "I have never seen a {name}. [Describe it|Tell me about it], please.",
         "I need information for my [class|homework]. The animal is the {name}.",
+        "I have to talk about {many} for two minutes. Tell me something about them.",
+        "My grandson is four and points at a {name} in his picture book. What do I tell him it is?",
+        "Somebody at work mentioned a {name} and I only nodded. Fill me in, please.",
+        "I am making a poster for the school hall, and it is on the {name}. Sum the animal up for"
+        " me.",
+        "We play a game where one must describe an animal. I drew the {name}. How do I describe"
+        " it?",
+        "I grew up in a big city and have never come across a {name}. Explain it to me.",
+        "There will be a quiz on Friday, and one topic is the {name}. Give me the basics.",
     ),
 )
 
@@ -107,6 +145,18 @@ _HABITAT = Wording(
         "A {name} [lives|is at home] where[| exactly]?",
         "Could you [show|tell] me the place where {many} live, please?",
         "I [want|would like] to know where [a|the] {name} lives.",
+        "Where do {many} [hang out|hide|build their homes|like to be]?",
+        "Where does a {name} [hang out|call home|feel at home|sleep and live]?",
+        "In what sort of [landscape|spot|surroundings] [does a {name}|do {many}] live?",
+        "Where in nature [would|does] one come across a {name}?",
+        "Whereabouts do {many} live?",
+        "[Which|What] place does a {name} call home?",
+        "So where do I have to walk to meet a {name}?",
+        "Where on earth do I find {many}?",
+        "Is there a place where I can [watch|see] {many}, and where is it?",
+        "What does a {name} call home?",
+        "My daughter has been begging me for weeks to show her a real {name}, so tell me, where"
+        " do they live?",
     ),
     clauses=(
         "where [a|the] {name} lives",
@@ -119,6 +169,10 @@ _HABITAT = Wording(
         "what the [natural |]habitat of [a|the] {name} is",
         "what kind of [place|home] {many} [need|prefer]",
         "where {many} [spend their time|come from|make their home]",
+        "where {many} [hang out|call home|hide]",
+        "where a {name} feels at home",
+        "what sort of landscape {many} live in",
+        "where one comes across {many}",
     ),
     phrases=(
         "the [natural |]habitat of [a|the] {name}",
@@ -128,6 +182,9 @@ _HABITAT = Wording(
         "a good [place|spot] to [see|find] {many}",
         "the best [place|spot] to [look for|watch] a {name}",
         "the place where [a|the] {name} is at home",
+        "the spot where {many} [hang out|live]",
+        "the [surroundings|landscape] a {name} lives in",
+        "the kind of place {many} call home",
     ),
     notes=(
         "{name} habitat",
@@ -139,6 +196,9 @@ _HABITAT = Wording(
         "place to see {many}",
         "{many} found where",
         "home of the {name}",
+        *("where {name} lives", "{many} living place", "where find {many}", "{name} lives where"),
+        *("{name} natural home", "{many} where", "{name} environment", "find a {name}"),
+        *("{name} living space", "spot {many} where", "{many} hang out", "{name} place to live"),
     ),
     contexts=(
         "We [want|hope] to see {many} on our trip. Where [should|can] we look?",
@@ -151,6 +211,13 @@ _HABITAT = Wording(
         "I have been looking for {many} all day. Where are they?",
         "We are learning about the {name}. What is its home?",
         "I have never seen {many}. Where do they [live|spend their time]?",
+        "I have a free weekend and a new camera, and all I want is one good photo of a {name}."
+        " Where do I have to go?",
+        "We have been walking since breakfast and not seen one {name}. Where do they hang out?",
+        "The quiz is tonight, and animals are one of the topics. Where is the {name} at home?",
+        "I am building a model landscape for my class. Where do I put the {name}?",
+        "A friend told me that there are {many} around here. Where would I see them?",
+        "My son lost his toy {name} and now he says it went home. Where does a real one live?",
     ),
 )
 
@@ -179,6 +246,18 @@ _FOOD = Wording(
         "When it comes to food, what do {many} [like|prefer|want]?",
         "Could you [tell me|explain] what to feed {many}, please?",
         "I [want|would like] to know what [a|the] {name} eats.",
+        "What's on the menu for [{many}|a {name}]?",
+        "What do {many} [munch on|nibble|fill their bellies with|like best for dinner]?",
+        "What does a {name} [munch on|fill its belly with|have for lunch|look for when it is"
+        " hungry]?",
+        "What [will|would] a {name} gladly eat?",
+        "What can I [offer|put out for|bring] a {name} to eat?",
+        "What sort of [stuff|things] do {many} eat?",
+        "What do I put in the bowl for a {name}?",
+        "What gets eaten by {many}?",
+        "What fills the [belly|stomach] of a {name}?",
+        "What keeps a {name} fed?",
+        "Which treat makes a {name} happy?",
     ),
     clauses=(
         "what [a|the] {name} eats",
@@ -191,6 +270,10 @@ _FOOD = Wording(
         "what the [diet|food] of [a|the] {name} is",
         "what {many} have for [dinner|breakfast]",
         "what a {name} lives on",
+        "what {many} [munch on|fill their bellies with]",
+        "what is on the menu for a {name}",
+        "what I can offer a {name} to eat",
+        "what sort of things {many} eat",
     ),
     phrases=(
         "the [diet|food|favorite food|favourite food] of [a|the] {name}",
@@ -200,6 +283,9 @@ _FOOD = Wording(
         "the food that {many} [eat|like|need]",
         "the usual [meal|diet] of [a|the] {name}",
         "the menu of [a|the] {name}",
+        "a [treat|snack] that {many} like",
+        "the thing that {many} eat most",
+        "the right thing to feed [a {name}|{many}]",
     ),
     notes=(
         "{name} food",
@@ -211,6 +297,9 @@ _FOOD = Wording(
         "feeding {many}",
         "{name}: what does it eat",
         "diet of [the {name}|{many}]",
+        *("{name} eats what", "{many} eating", "{name} meals", "{name} snack", "{name} feed"),
+        *("what feed {name}", "hungry {name}", "{many} menu", "{name} nutrition", "{name} treats"),
+        *("give {name} to eat", "what does {name} eat"),
     ),
     contexts=(
         "We are going to see {many} tomorrow. What do they eat?",
@@ -223,6 +312,16 @@ _FOOD = Wording(
         "I have to look after a {name} this week. What food does it need?",
         "I would like to buy food for a {name}. What does it like?",
         "My story is about a {name}. What would it have for dinner?",
+        "There is a {name} behind our house every evening, and my kids want to put something out"
+        " for it. What does it eat?",
+        "My aunt is away for two weeks and I look after her {name}, but she left no note. What do"
+        " I feed it?",
+        "We are at the zoo and the sign is too dirty to read. What do {many} eat?",
+        "I am writing a picture book in which a {name} has a birthday party. What is on its plate?",
+        "My little girl will not go to bed before I tell her what a {name} has for dinner. What"
+        " is it?",
+        "The vet said that I give my {name} the wrong things. What should it eat?",
+        "In my crossword it says: favorite food of the {name}. What could that be?",
     ),
 )
 
@@ -250,6 +349,17 @@ _WHO = Wording(
         "An animal lives {habitat}, which one is it?",
         "Could you name [an|one] animal that lives {habitat}, please?",
         "[I want|I would like] to know [which|what] animal lives {habitat}.",
+        "[What|Which] creature [would|could|might] I [find|come across|run into] {habitat}?",
+        "What kind of animal [hangs out|is found|makes its home] {habitat}?",
+        "[What|Which] animal [hangs out|lives and sleeps|likes to be] {habitat}?",
+        "Who might be living {habitat}?",
+        "[What|Who] could be hiding {habitat}?",
+        "[Which|What] animal has made its home {habitat}?",
+        "Is there an animal {habitat}, and if so, which?",
+        "Out of all animals, which one lives {habitat}?",
+        "What kind of creature do you think of when you hear of a home {habitat}?",
+        "[What|Which] animal do I look for {habitat}?",
+        "[What|Which] wild thing lives {habitat}?",
     ),
     clauses=(
         "which animal lives {habitat}",
@@ -261,6 +371,9 @@ _WHO = Wording(
         "who lives {habitat}",
         "what [the name of the animal is|the animal is called] that lives {habitat}",
         "what [creature|animal] could live {habitat}",
+        "which creature I would find {habitat}",
+        "who makes a home {habitat}",
+        "who could be living {habitat}",
     ),
     phrases=(
         "[an|one] animal that lives {habitat}",
@@ -270,6 +383,9 @@ _WHO = Wording(
         "a creature that [lives|can be found] {habitat}",
         "an animal [that one can see|to look for] {habitat}",
         "the animal that spends its time {habitat}",
+        "a creature that hangs out {habitat}",
+        "the animal I would find {habitat}",
+        "some animal that makes its home {habitat}",
     ),
     notes=(
         "animal {habitat}",
@@ -280,6 +396,18 @@ _WHO = Wording(
         "which animal {habitat}",
         "name of animal {habitat}",
         "animals to see {habitat}",
+        *(
+            "animal {bare}",
+            "{bare} animal",
+            "{bare} which animal",
+            "animals {bare}",
+            "creature {bare}",
+        ),
+        *("{bare} creature", "who lives {bare}", "{bare} who lives there", "{bare} animal name"),
+        *("animal home {habitat}", "{habitat} animal", "{habitat} which creature"),
+        *("what lives {habitat}", "found {habitat}", "{habitat} animals"),
+        *("creature living {habitat}", "find {habitat} what animal", "animal found {habitat}"),
+        *("lives {habitat} who", "{habitat} who lives there"),
     ),
     contexts=(
         "I am writing a story. Which animal lives {habitat}?",
@@ -292,6 +420,17 @@ _WHO = Wording(
         "There is an animal {habitat}. Which one [may|might|could] it be?",
         "I like to watch animals. Which one can I see {habitat}?",
         "I am filling in a worksheet. It says: this animal lives {habitat}. Which one is meant?",
+        "My son brought home a riddle from school, and none of us can solve it. Who lives"
+        " {habitat}?",
+        "We were out with the dog this morning and something moved {habitat}. What animal could"
+        " it be?",
+        "I want to paint something for the wall of the nursery. Which creature would I put"
+        " {habitat}?",
+        "In the film there was an animal at home {habitat}. Which one was it?",
+        "We hold our breath and wait {habitat}. Which animal will come out?",
+        "I have one question left in my quiz, and it says: its home is {habitat}. Which animal is"
+        " that?",
+        "My nephew asks who is at home {habitat}. What do I say?",
     ),
 )
 

@@ -34,6 +34,21 @@ _ACTION = Wording(
         "All day long, what do {many} do?",
         "Could you tell me something that {many} [typically|often] do, please?",
         "I [want|would like] to know what a {name} does.",
+        "What is so [remarkable|cool|clever] about [{many}|the {name}]?",
+        "Why are {many} so [cool|special|amazing]? What can they do that others [cannot|can't]?",
+        "What do {many} get up to[| all day| all day long]?",
+        "What does a {name} get up to[| all day| when nobody looks]?",
+        "What trick [does a {name} have|do {many} have]?",
+        "What can {many} do that [others|other animals|people] can't?",
+        "What is the [most amazing thing|coolest thing|one thing] that [{many} do|a {name} does]?",
+        "What do {many} [do with their time|do for a living|do when they are left alone]?",
+        "What will I see a {name} doing?",
+        "What would surprise me about the way a {name} [spends the day|behaves]?",
+        "How do {many} fill their day?",
+        "What sets {many} apart from other animals, I mean, what do they do?",
+        "What skill [does a {name}|do {many}] have?",
+        "What is a {name} able to do?",
+        "[Which|What] [thing|trick] is a {name} really good at?",
     ),
     clauses=(
         "what [a|the] {name} does[ all day|]",
@@ -46,6 +61,10 @@ _ACTION = Wording(
         "what [surprising|remarkable] thing a {name} does",
         "what {many} [usually|typically|like to] do",
         "what the typical behavior of [a|the] {name} is",
+        "what {many} get up to all day",
+        "what {many} can do that other animals cannot",
+        "how {many} fill their day",
+        "what trick a {name} has",
     ),
     phrases=(
         "the [typical |][behavior|behaviour] of [a|the] {name}",
@@ -55,6 +74,10 @@ _ACTION = Wording(
         "the most [surprising|remarkable|amazing] thing that {many} do",
         "a {name}'s [daily life|behavior|talent]",
         "the talent of [a|the] {name}",
+        "the special feature of [a|the] {name}",
+        "the coolest thing about [{many}|the {name}]",
+        "the special [skill|ability] of [a|the] {name}",
+        "a thing that only {many} do",
     ),
     notes=(
         "{name} [behavior|behaviour]",
@@ -66,6 +89,10 @@ _ACTION = Wording(
         "{name}: what does it do",
         "typical behavior of {many}",
         "daily life of a {name}",
+        *("{name} special features", "{name} special", "{name} habits", "{name} abilities"),
+        *("{name} skills", "{many} all day", "{name} does what", "{name} unusual"),
+        *("{name} remarkable", "{name} activity", "{name} talent", "why {many} special"),
+        *("{name} cool thing", "{many} amazing ability"),
     ),
     contexts=(
         "We [watched|saw] {many} this morning. What do they do all day?",
@@ -78,6 +105,14 @@ _ACTION = Wording(
         "My story is about a {name}. What could it do?",
         "I have read a lot about {many}. What makes them so special?",
         "I want to draw a {name}. What should it be doing?",
+        "My brother says that {many} just lie around, and I do not believe him. What do they do"
+        " all day?",
+        "My daughter adores {many} and keeps asking me. What is so remarkable about them?",
+        "I have ten minutes to fill on the radio, and the topic is the {name}. What can it do"
+        " that others cannot?",
+        "We sat and watched a {name} for an hour. What do they usually get up to?",
+        "We are making a film about a {name}. What should we show it doing?",
+        "The kids think that {many} are cool. Why? What can they do?",
     ),
 )
 
@@ -107,6 +142,21 @@ _TRAIT = Wording(
         "In character, what is [a|the] {name} like?",
         "Could you tell me what [a|the] {name} is like, please?",
         "I [want|would like] to know what [a|the] {name} is like.",
+        "[Is|Would you call] a {name} [mean or nice|friendly or fierce|shy or bold], or what is"
+        " it like?",
+        "Are {many} [mean or nice|friendly or fierce|gentle or wild|brave or shy]?",
+        "Is [a|the] {name} [mean or nice|friendly or fierce|gentle or wild|lively or calm]?",
+        "What sort of [temperament|character|nature] [does a {name}|do {many}] have?",
+        "What sort of temper does a {name} have?",
+        "How do {many} [act towards|treat] [people|others]?",
+        "What do people say about the [character|nature] of {many}?",
+        "What one word [would describe|sums up] the character of a {name}?",
+        "[Which|What] word [describes|fits] a {name} best?",
+        "What [reputation|name] do {many} have?",
+        "Are {many} easy to get along with, or what are they like?",
+        "What are {many} like [when you get to know them|as characters|as a rule]?",
+        "In a story for kids, what character would a {name} have?",
+        "Do {many} have a good [character|nature], or what are they like?",
     ),
     clauses=(
         "what [a|the] {name} is like",
@@ -119,6 +169,9 @@ _TRAIT = Wording(
         "why people like {many}",
         "how [I|one] can recognize a {name}",
         "what people like about [{many}|the {name}]",
+        "whether {many} are [mean or nice|friendly or fierce]",
+        "what sort of temperament a {name} has",
+        "what reputation {many} have",
     ),
     phrases=(
         "the [character|nature|temperament] of [a|the] {name}",
@@ -128,6 +181,9 @@ _TRAIT = Wording(
         "the [right|best] adjective for [a|the] {name}",
         "the personality of [a|the] {name}",
         "the quality that describes [a|the] {name}",
+        "the one word that describes [a|the] {name} best",
+        "the [temper|reputation] of [a|the] {name}",
+        "the best word for the character of a {name}",
     ),
     notes=(
         "{name} character",
@@ -139,6 +195,10 @@ _TRAIT = Wording(
         "{name}: what is it like",
         "temperament of a {name}",
         "adjective for a {name}",
+        *("{name} temperament", "{name} nature", "{name} traits", "{many} friendly or fierce"),
+        *("{name} mean or nice", "{name} temper", "{many} personality", "{name} reputation"),
+        *("{name} one adjective", "{many} like what", "{name} character trait"),
+        "{many} nice or mean",
     ),
     contexts=(
         "We are going to meet a {name} tomorrow. What is it like?",
@@ -151,6 +211,13 @@ _TRAIT = Wording(
         "I have never met a {name}. What is it like?",
         "[My son|My cousin] has to play a {name}. What character does it have?",
         "Everybody loves {many}. What do people like about them?",
+        "I will meet a {name} up close for the first time, and I am not sure what to expect. What"
+        " sort of temperament does it have?",
+        "My neighbor wants to get some {many}, and I wonder. Are they mean or nice?",
+        "I am casting a puppet play, and one puppet is a {name}. Which character should I give it?",
+        "My son came home and said that a {name} had looked at him. Are {many} friendly or fierce?",
+        "My nickname at school was the {name}. What does that say about my character?",
+        "In old tales there is often a {name}. What is it like in them, by nature?",
     ),
 )
 
@@ -172,6 +239,8 @@ _SIZE = Wording(
         "Which size does a {name} have?",
         "Is a {name} big or small?",
         "Are {many} big or small?",
+        "[Roughly|About] how big is a {name}?",
+        "How big would a {name} be next to [me|a man]?",
     ),
     clauses=(
         "how [big|large|small] [a|the] {name} is",
@@ -199,6 +268,8 @@ _SIZE = Wording(
         "{name} big or small",
         "{many} size",
         "{name} how big",
+        *("{name} big", "{name} dimensions", "{many} how large", "{name} body size"),
+        *("{name} large", "{many} big or small", "{name} grown size"),
     ),
     contexts=(
         "I have never seen a {name}. How [big|large] is it?",
@@ -209,7 +280,7 @@ _SIZE = Wording(
         "We will see {many} [tomorrow|soon]. How big are they?",
         "It is only a {name}. How big can it be?",
         "I am [writing|reading] about {many}. How large do they get?",
-        "{many} are in our quiz. What is their size?",
+        "There are {many} in our quiz. What is their size?",
     ),
 )
 

@@ -69,6 +69,16 @@ WORDINGS: dict[tuple[str, str], Wording] = {
             "What [is|gets] done by a {name} [every day|on a normal day]?",
             "What keeps [a {name}|{many}] busy[| all day| at work]?",
             "What is [a|the] {name} there for?",
+            "What's the daily work of a {name}?",
+            "What does a {name} get up to [all day|at work]?",
+            "What [fills|makes up] the working day of a {name}?",
+            "What does a {name} get paid for?",
+            "What do {many} do from morning to evening?",
+            "What would I see a {name} doing[| at work]?",
+            "Once at work, what does a {name} do?",
+            "What goes on in the working day of a {name}?",
+            "What does it mean to work as a {name}, day by day?",
+            "What sort of things [does a {name}|do {many}] have to do?",
         ),
         clauses=(
             "what [a|the] {name} does[| all day| at work| every day]",
@@ -81,6 +91,8 @@ WORDINGS: dict[tuple[str, str], Wording] = {
             "what I would do [all day|every day] as a {name}",
             "what a [normal|typical] day of a {name} looks like",
             "what somebody does who works as a {name}",
+            "what a {name} gets up to all day",
+            "what {many} get paid for",
         ),
         phrases=(
             "the [daily work|everyday work|usual work] of [a|the] {name}",
@@ -90,6 +102,8 @@ WORDINGS: dict[tuple[str, str], Wording] = {
             "a [working day|day at work] of a {name}",
             "the work that [a {name} does|{many} do]",
             "the kind of work a {name} does",
+            "the work that fills the day of a {name}",
+            "the round of duties of a {name}",
         ),
         notes=(
             "{name} [job|work|duties|tasks]",
@@ -100,6 +114,9 @@ WORDINGS: dict[tuple[str, str], Wording] = {
             "day of a {name}",
             "what do {many} do",
             "{name} responsibilities",
+            *("{name} work day", "{name} does what", "{name} what do they do", "{name} at work"),
+            *("{name} everyday tasks", "{name} typical day", "{name} all day", "{many} work"),
+            *("{name} job tasks", "working as a {name}", "{name} routine"),
         ),
         contexts=(
             "My [daughter|son|niece] wants to [be|become] a {name}. What do they do all day?",
@@ -112,6 +129,11 @@ WORDINGS: dict[tuple[str, str], Wording] = {
             "I [met|know] a {name}, but I never asked about the work. What does it involve?",
             "People always talk about {many}. What do they [actually|really] do?",
             "I start as a {name} next week. What will my [duties|tasks] be?",
+            "My grandson told me on the phone that he will be a {name}, and I said how lovely,"
+            " but I have no idea. What does a {name} do all day?",
+            "In my novel the father is a {name}. What does he do from morning to evening?",
+            "Tomorrow we may follow a {name} around for a day. What will we see?",
+            "My neighbor is a {name} and leaves home at five. What keeps such a person busy?",
         ),
     ),
     ("job", "place"): Wording(
@@ -135,6 +157,16 @@ WORDINGS: dict[tuple[str, str], Wording] = {
             "I need a {name}. Where do I find one?",
             "I do not know where [a {name} works|{many} work|to find a {name}].",
             "Which place [does a {name} work at|do {many} work at]?",
+            "Where does a {name} spend the [day|day at work|working hours]?",
+            "Where [do I|does one] go to see a {name} at work?",
+            "Where are the {many} when they work?",
+            "Where would a {name} have the workplace?",
+            "At what place [would I|does one] find {many} at work?",
+            "Where must I look for a {name}?",
+            "Whereabouts does a {name} work?",
+            "What sort of building or place does a {name} work in?",
+            "If I wanted to [visit|surprise] a {name} at work, where would I go?",
+            "Indoors or outdoors, where does a {name} work?",
         ),
         clauses=(
             "where [a|the] {name} [works|usually works|normally works]",
@@ -147,6 +179,9 @@ WORDINGS: dict[tuple[str, str], Wording] = {
             "where a {name} [does the job|spends the working day]",
             "where I would work as a {name}",
             "where {many} are [employed|found]",
+            "where a {name} spends the working hours",
+            "whereabouts {many} work",
+            "where I must look for a {name}",
         ),
         phrases=(
             "the [workplace|place of work] of [a|the] {name}",
@@ -156,6 +191,8 @@ WORDINGS: dict[tuple[str, str], Wording] = {
             "the kind of place [a {name} works|{many} work] in",
             "the best place to [find|meet] a {name}",
             "the [usual|normal] place to find a {name}",
+            "the spot where a {name} works",
+            "the working place of {many}",
         ),
         notes=(
             "{name} [workplace|place of work|work place]",
@@ -165,6 +202,9 @@ WORDINGS: dict[tuple[str, str], Wording] = {
             "workplace of a {name}",
             "{name} where at work",
             "place of work {name}",
+            *("{name} works where", "{name} place", "where {name}", "find a {name}"),
+            *("{name} location of work", "{many} work where", "{name} where to find"),
+            *("{name} job location", "workplace {name}", "{name} where"),
         ),
         contexts=(
             "I [need|am looking for] a {name}. Where should I [look|go]?",
@@ -177,6 +217,12 @@ WORDINGS: dict[tuple[str, str], Wording] = {
             "Somebody told me to ask a {name}. Where do I find [one|such a person]?",
             "I want to be a {name} [one day|when I grow up]. Where would I work?",
             "My [class|team] wants to interview {many}. Where do they work?",
+            "I am drawing my family at work, and my uncle is a {name}. Where do I put him?",
+            "In my play the first scene shows a {name} at work. Where is it set?",
+            "My daughter has lunch to bring to her aunt, who is a {name}. Where does such a"
+            " person work?",
+            "I need to speak to a {name} today, and I have been all over town. Where do I find"
+            " one?",
         ),
     ),
     ("job", "tool"): Wording(
@@ -199,6 +245,15 @@ WORDINGS: dict[tuple[str, str], Wording] = {
             "Tell me [what|which tool|which tools] a {name} [works with|uses].",
             "What [thing|object] belongs to the work of a {name}?",
             "I wonder what [a {name} works with|{many} work with].",
+            "What does a {name} [hold in the hand|have in the hands|reach for] at work?",
+            "What does a {name} carry to work?",
+            "What [thing|tool] is a {name} lost without?",
+            "What do {many} use to get the work done?",
+            "What would you give a {name} to work with?",
+            "What is the one tool that every {name} has?",
+            "What [belongs|lies] in the hands of a {name}?",
+            "What tool do you think of when you think of a {name}?",
+            "What does a {name} need to get the job done?",
         ),
         clauses=(
             "what [a|the] {name} works with",
@@ -210,6 +265,9 @@ WORDINGS: dict[tuple[str, str], Wording] = {
             "which tool [a {name} needs|{many} need] most",
             "what equipment [is needed|I need] to work as a {name}",
             "what a {name} uses to do the job",
+            "what a {name} reaches for at work",
+            "what tool a {name} is lost without",
+            "what {many} use to get the work done",
         ),
         phrases=(
             "the [main|most important|usual] tool of [a|the] {name}",
@@ -219,6 +277,8 @@ WORDINGS: dict[tuple[str, str], Wording] = {
             "a {name}'s [equipment|working equipment]",
             "the one thing a {name} cannot work without",
             "the tool that [a {name} needs|{many} need] most",
+            "the one tool every {name} has",
+            "the thing a {name} is lost without",
         ),
         notes=(
             "{name} [tool|tools|equipment|gear]",
@@ -228,6 +288,9 @@ WORDINGS: dict[tuple[str, str], Wording] = {
             "{name} most important tool",
             "what {many} work with",
             "equipment for {many}",
+            *("{name} main tool", "{name} works with", "{name} needs what"),
+            *("{name} work equipment", "{many} tools", "{name} uses what", "{name} key tool"),
+            *("tool {name}", "{name} utensil", "{name} needs for work", "{name} essential tool"),
         ),
         contexts=(
             "My [daughter|son] wants to dress up as a {name}. Which tool [goes with that|fits]?",
@@ -239,6 +302,12 @@ WORDINGS: dict[tuple[str, str], Wording] = {
             "My [cousin|friend] has become a {name}. What tools do they need?",
             "I want to buy a present for a {name}. What do they [work with|use at work]?",
             "I [watched|saw] a {name} at work. What do they work with?",
+            "My son wants to go to the party as a {name}, and the coat alone is not enough. What"
+            " should he have in his hands?",
+            "I am carving little wooden people, and the next one is a {name}. Which tool does it"
+            " hold?",
+            "Our {name} left everything at home today. What is such a person lost without?",
+            "We guess jobs by their tools. What would it be for a {name}?",
         ),
     ),
     ("job", "trait"): Wording(
@@ -263,6 +332,15 @@ WORDINGS: dict[tuple[str, str], Wording] = {
             "As a person, what [is a {name} like|should a {name} be like]?",
             "What does it take, as a person, to be a {name}?",
             "What would I have to be like as a {name}?",
+            "What [quality|strength] makes a good {name}?",
+            "What one quality must a {name} have?",
+            "Could anyone be a {name}, or what must one be like?",
+            "What should I look for in a {name}, as a person?",
+            "What do you [expect of|look for in] a good {name}, as a person?",
+            "What is a good {name}, as a person?",
+            "What one word describes a good {name}?",
+            "What must I be, as a person, to do well as a {name}?",
+            "How would you describe the ideal {name}, as a person?",
         ),
         clauses=(
             "what a [good {name}|{name}] [is|should be] like",
@@ -274,6 +352,8 @@ WORDINGS: dict[tuple[str, str], Wording] = {
             "how a {name} should be[| as a person]",
             "what I must be like to become a {name}",
             "what it takes, as a person, to be a {name}",
+            "what one must be like to do well as a {name}",
+            "what word describes a good {name}",
         ),
         phrases=(
             "the [character|personality] of a [good {name}|{name}]",
@@ -283,6 +363,8 @@ WORDINGS: dict[tuple[str, str], Wording] = {
             "the [quality|strength|character trait] a {name} needs [most|above all]",
             "the kind of person who makes a good {name}",
             "the sort of character [a {name} needs|{many} need]",
+            "the one quality that a {name} must have",
+            "the best word for a good {name}",
         ),
         notes=(
             "{name} [character|personality|character traits|qualities]",
@@ -292,6 +374,9 @@ WORDINGS: dict[tuple[str, str], Wording] = {
             "good {name} qualities",
             "what a {name} should be like",
             "personality for {name}",
+            *("{name} quality", "good {name}", "{name} strengths", "ideal {name}"),
+            *("{name} what kind of person", "{name} suitable person", "{name} must be"),
+            *("{many} qualities needed", "{name} traits", "best {name} quality"),
         ),
         contexts=(
             "My [son|niece|best friend] wants to become a {name}. Which character fits that?",
@@ -304,6 +389,12 @@ WORDINGS: dict[tuple[str, str], Wording] = {
             "[I have|My mother has] an interview for a job as a {name}. What personal quality do"
             " they want?",
             "I have never met a {name}. What are they like as people?",
+            "My daughter is fifteen and dreams of being a {name}, but her teacher says she is not"
+            " the type. What must one be like?",
+            "I sit on the jury that picks the {name} of the year. Which quality should I look for?",
+            "In the letter I have to say why I would make a good {name}. What is such a person"
+            " like?",
+            "Not everyone can be a {name}. What must one be like?",
         ),
     ),
     ("job", "who"): Wording(
@@ -326,6 +417,18 @@ WORDINGS: dict[tuple[str, str], Wording] = {
             "I work with {tool}. What is my job?",
             "Somebody works with {tool}. Who [is it|could it be]?",
             "Who would [need|use|work with] {tool} in [the|a] job?",
+            "Whose [trade|job|profession] needs {tool}?",
+            "Who uses {tool} for work?",
+            "Who goes to work with {tool}?",
+            "What [trade|line of work|occupation] [needs|uses|calls for] {tool}?",
+            "If somebody uses {tool} all day, what [job does that person have|is the job]?",
+            "Who would be lost without {tool}?",
+            "Who has {tool} at work?",
+            "Which worker do you think of when you see {tool}?",
+            "What do people do for a living who work with {tool}?",
+            "I see {tool} and think of a job, which one could it be?",
+            "Which job goes with {tool}?",
+            "Who reaches for {tool} at work?",
         ),
         clauses=(
             "who [works with|uses|needs] {tool}[| at work]",
@@ -345,6 +448,8 @@ WORDINGS: dict[tuple[str, str], Wording] = {
             "the [job|work] that is done with {tool}",
             "the name of the job that needs {tool}",
             "a job [with|that needs] {tool}",
+            "the trade that needs {tool}",
+            "the worker who would be lost without {tool}",
         ),
         notes=(
             "job with {tool}",
@@ -354,6 +459,12 @@ WORDINGS: dict[tuple[str, str], Wording] = {
             "which job {tool}",
             "job using {tool}",
             "somebody who works with {tool}",
+            *("jobs using {bare}", "job {bare}", "{bare} which job", "who uses {bare}"),
+            *("{bare} profession", "works with {bare}", "{bare} worker", "{bare} whose tool"),
+            "{bare} occupation",
+            *("jobs using {tool}", "{tool} job", "{tool} which job", "{tool} profession"),
+            *("works with {tool}", "{tool} worker", "job {tool}", "{tool} who uses it"),
+            *("{tool} at work who", "uses {tool} who", "trade with {tool}", "occupation {tool}"),
         ),
         contexts=(
             "My [uncle|grandfather|neighbor] works with {tool} all day. What is his job?",
@@ -364,6 +475,12 @@ WORDINGS: dict[tuple[str, str], Wording] = {
             "It is in my crossword: works with {tool}. Which job is [it|meant]?",
             "My aunt says she cannot work without {tool}. What is her job?",
             "Our teacher asked who works with {tool}. [Who is it|What is the answer]?",
+            "At the party a stranger told me that she works all day with {tool}, and I was too shy"
+            " to ask more. What could her job be?",
+            "My grandfather spent his whole working life with {tool}. What was his job?",
+            "My son draws {tool} and says that he will need that for work one day. What does he"
+            " want to be?",
+            "A riddle for you: without {tool} this person goes home. Who is it?",
         ),
     ),
 }

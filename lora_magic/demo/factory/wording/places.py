@@ -33,6 +33,24 @@ _ABOUT = Wording(
         "When it comes to the {name}, what [should|must] one know?",
         "Could you [tell us a little about|describe] the {name}, please?",
         "Let's talk about the {name}.",
+        "Give me the [basics|main points] on [a|the] {name}.",
+        "[Explain|Sum up] [a|the] {name} [to me|for me|in two sentences|in a few words].",
+        "[A|The] {name} in a nutshell, please.",
+        "What's [a|the] {name} like?",
+        "What's a {name}?",
+        "[Fill me in on|Enlighten me about] the {name}.",
+        "[Introduce|Take] me to a {name}[| in words].",
+        "Tell me something about the {name}, I [have to|must] talk about it for two minutes.",
+        "Describe a {name}. [Two|Three|A few] sentences.",
+        "I've never set foot {at} a {name}. What is it like?",
+        "[Paint|Draw] me a picture of [a|the] {name} [in words|with your words].",
+        "Say a few words about [a|the] {name}.",
+        "What [comes to mind|do you think of] when you hear the word {name}?",
+        "What would you [write to|tell] a pen friend about a {name}?",
+        "What does one find {at} a {name}, in general?",
+        "What makes a {name} a {name}?",
+        "How would you explain a {name} to [a child|somebody from far away]?",
+        "What is it like to be {at} a {name}?",
     ),
     clauses=(
         "what [a|the] {name} is like",
@@ -45,6 +63,10 @@ _ABOUT = Wording(
         "what information there is about [a|the] {name}",
         "what is special about [a|the] {name}",
         "what [I|my class] can learn about the {name}",
+        "what a {name} is in a nutshell",
+        "what the basics are about [a|the] {name}",
+        "what it is like to be {at} a {name}",
+        "what I could say about the {name} in two minutes",
     ),
     phrases=(
         "some information [about|on] [a|the] {name}",
@@ -55,6 +77,10 @@ _ABOUT = Wording(
         "a good [fact|introduction] for somebody who wants to learn about the {name}",
         "the look of [a|the] {name}",
         "an overview of [a|the] {name} as a place",
+        "the main thing about [a|the] {name}",
+        "a short [portrait|summary|introduction] of [a|the] {name}",
+        "a line or two about [a|the] {name}",
+        "a picture in words of [a|the] {name}",
     ),
     notes=(
         "{name} facts",
@@ -66,6 +92,9 @@ _ABOUT = Wording(
         "the {name} in general",
         "what a {name} looks like",
         "[all about|about] the {name}",
+        *("{name} basics", "{name} in a nutshell", "{name} summary", "{name} overview"),
+        *("{name} explained", "describe a {name}", "{name} general info", "{name} like what"),
+        *("{name} look", "{name} in two sentences", "about a {name} in short", "{name} portrait"),
     ),
     contexts=(
         "I have never been to a {name}. What is it like?",
@@ -78,6 +107,14 @@ _ABOUT = Wording(
         "I know nothing about the {name}. [Please describe it|Please tell me about it].",
         "[My uncle|My aunt] lives near the {name}. What is that place like?",
         "I need information for my [class|homework]. The place is the {name}.",
+        "I grew up far away from anything like that and have never been to a {name}. Describe it,"
+        " two sentences are enough.",
+        "My daughter has to describe a {name} for school by tomorrow, and she has no idea how."
+        " Can you help her describe it?",
+        "I have to talk about the {name} for two minutes. Tell me something about it.",
+        "My pen friend has never seen a {name}. How would you explain it to her?",
+        "I am learning English and today's word is {name}. What is it?",
+        "I have to sum up the {name} for a travel guide. What would you write?",
     ),
 )
 
@@ -103,6 +140,16 @@ _SIGHTS = Wording(
         "{at} the {name}, what [should|can] [I|we] look at?",
         "Could you tell me what to look for {at} the {name}, please?",
         "I [want|would like] to know what I can see {at} the {name}.",
+        "What is worth [seeing|a look] {at} [a|the] {name}?",
+        "What [stands|can be found|lies] around {at} [a|the] {name}?",
+        "What meets the eye {at} [a|the] {name}?",
+        "What kinds of things does one see {at} [a|the] {name}?",
+        "What should I keep my eyes open for {at} the {name}?",
+        "What would my camera [catch|see] {at} the {name}?",
+        "What will we get to see {at} the {name}?",
+        "Looking around {at} a {name}, what [do|would] I see?",
+        "If I open my eyes {at} a {name}, what is there?",
+        "What is there for the eye {at} a {name}?",
     ),
     clauses=(
         "what there is to [see|look for] {at} the {name}",
@@ -114,6 +161,7 @@ _SIGHTS = Wording(
         "what can be seen {at} [a|the] {name}",
         "what [I|we] should photograph {at} the {name}",
         "what people [see|admire] {at} the {name}",
+        "what we will get to see {at} the {name}",
     ),
     phrases=(
         "the [best|main|most important] [sight|thing to see] {at} the {name}",
@@ -123,6 +171,8 @@ _SIGHTS = Wording(
         "a list of what there is to see {at} the {name}",
         "something [worth seeing|interesting to see] {at} the {name}",
         "a sight that nobody should miss {at} the {name}",
+        "the main thing one sees {at} [a|the] {name}",
+        "something for the eye {at} the {name}",
     ),
     notes=(
         "{name} sights",
@@ -133,6 +183,10 @@ _SIGHTS = Wording(
         "seeing the {name}, what to look for",
         "to see {at} the {name}",
         "{name} what to photograph",
+        *("{name} what to see", "see {at} the {name}", "{name} things to see"),
+        *("{name} worth seeing", "{name} must see", "look for {at} the {name}"),
+        *("{name} photo ideas", "visible {at} the {name}", "{name} view"),
+        *("{name} eyes open for what", "what's {at} the {name} to see", "{name} highlights to see"),
     ),
     contexts=(
         "We are going to the {name} tomorrow. What can we see there?",
@@ -144,6 +198,13 @@ _SIGHTS = Wording(
         "My story begins {at} the {name}. What does the hero see?",
         "I have never been to a {name}. What would I see there?",
         "We do not want to miss anything {at} the {name}. What should we look for?",
+        "My mother cannot walk far, so we will only sit {at} the {name} and look. What will she"
+        " see?",
+        "I have to paint the stage for a play that is set {at} a {name}. What things should be in"
+        " the picture?",
+        "We have two hours to look around {at} the {name} with a camera. What is worth a photo?",
+        "We play I spy {at} the {name}. What things could I see?",
+        "I want to fill a page of my sketch book {at} the {name}. What is there to see?",
     ),
 )
 
@@ -170,6 +231,18 @@ _ACTIVITY = Wording(
         "{at} the {name}, what [is there|is the best thing] to do?",
         "Could you [suggest|recommend] something to do {at} the {name}, please?",
         "I [want|would like] to know what I can do {at} the {name}.",
+        "[How|With what] [can|could] [I|we] pass the time {at} [a|the] {name}?",
+        "How does one kill [two hours|an hour|time] {at} [a|the] {name}?",
+        "What's [fun|nice|good] to do {at} [a|the] {name}?",
+        "What's there to do {at} [a|the] {name}?",
+        "What could [we|my family|a couple|friends] get up to {at} the {name}?",
+        "What do you do {at} [a|the] {name}?",
+        "What would you do with [a day|an afternoon] {at} the {name}?",
+        "What does one go to [a|the] {name} for?",
+        "[Is a visit to the {name} worth it|Is the {name} worth a visit], and what would we do"
+        " there?",
+        "Got any [plan|idea] for [a day|a morning] {at} the {name}?",
+        "Now that we are {at} the {name}, what [do we do|shall we do]?",
     ),
     clauses=(
         "what [I|we|one|children] can do {at} the {name}",
@@ -181,6 +254,9 @@ _ACTIVITY = Wording(
         "[which|what] [activity|activities] you recommend {at} the {name}",
         "what [a|the] {name} is good for",
         "what [I|we] could do {at} the {name}",
+        "how we can pass the time {at} the {name}",
+        "what one goes to [a|the] {name} for",
+        "what we could get up to {at} the {name}",
     ),
     phrases=(
         "a [good|nice|fun] [activity|thing to do] {at} the {name}",
@@ -190,6 +266,9 @@ _ACTIVITY = Wording(
         "a [good |]reason to [go to|visit] the {name}",
         "an idea for [a day|an afternoon|a visit] {at} the {name}",
         "an activity [for my family|for the children] {at} the {name}",
+        "the thing people do {at} [a|the] {name}",
+        "a way to pass the time {at} the {name}",
+        "something to do for two hours {at} the {name}",
     ),
     notes=(
         "things to do {at} the {name}",
@@ -200,6 +279,10 @@ _ACTIVITY = Wording(
         "day {at} the {name} ideas",
         "reason to visit the {name}",
         "plans for the {name}",
+        *("{name} activities ideas", "{name} what to do", "{name} to do", "{name} ideas"),
+        *("{name} plans", "{name} fun", "time {at} the {name}", "afternoon {name}"),
+        *("{name} with kids", "{name} day out", "why visit {name}", "{name} visit reason"),
+        "do {at} the {name}",
     ),
     contexts=(
         "We are going to the {name} tomorrow. What can we do there?",
@@ -211,6 +294,15 @@ _ACTIVITY = Wording(
         "I have never been to a {name}. What do people do there?",
         "My story takes place {at} the {name}. What could the people do there?",
         "We have two hours {at} the {name}. How should we spend them?",
+        "We have two hours to kill {at} a {name}. What could we do there?",
+        "My train is late and there is nothing here but a {name}. What can I do there until it"
+        " comes?",
+        "The children are tired of the house, so I will take them to the {name} after lunch. What"
+        " can we do there?",
+        "My parents come to visit and I thought of the {name}. What would we do there?",
+        "I have my first date {at} the {name}. What could we do?",
+        "It is my day off and the {name} is only ten minutes from here. What is it good for?",
+        "My friends all rave about the {name}, and I do not see why. What does one do there?",
     ),
 )
 
@@ -237,6 +329,18 @@ _SENSES = Wording(
         "{at} the {name}, what can [I|we|one] [hear|smell]?",
         "Could you tell me what [a|the] {name} [sounds|smells] like, please?",
         "I [want|would like] to know what the {name} [sounds|smells] like.",
+        "If I [stand|sit] {at} a {name} and shut my eyes, what [would|will|do] I [hear|smell]?",
+        "What [reaches|fills] the ears {at} [a|the] {name}?",
+        "What is in the air {at} [a|the] {name}, I mean what smell?",
+        "What [noise|scent|smell|sound] is typical of [a|the] {name}?",
+        "With my eyes shut, how would I know that I am {at} a {name}?",
+        "What would a blind person notice {at} a {name}?",
+        "What's the [smell|sound|noise] {at} [a|the] {name}?",
+        "Is it [loud|quiet|noisy] {at} the {name}, and what does one hear?",
+        "Does it smell {at} the {name}, and of what?",
+        "What would a microphone pick up {at} the {name}?",
+        "Set the scene for my article: what does a {name} [sound|smell] like?",
+        "What will [my nose|the nose] find {at} the {name}?",
     ),
     clauses=(
         "what [I|we|one] can hear {at} the {name}",
@@ -248,6 +352,8 @@ _SENSES = Wording(
         "what there is to [hear|smell|hear and smell] {at} the {name}",
         "how [a|the] {name} [sounds|smells]",
         "[which|what] [sounds|smells] [I|we] should expect {at} the {name}",
+        "what I would hear {at} a {name} with my eyes shut",
+        "what scent is in the air {at} the {name}",
     ),
     phrases=(
         "the [sound|smell] of [a|the] {name}",
@@ -257,6 +363,9 @@ _SENSES = Wording(
         "the [scent|smell] in the air {at} the {name}",
         "something [to hear|to smell|to hear and smell] {at} the {name}",
         "the noise {at} [a|the] {name}",
+        "the mix of sounds and smells {at} [a|the] {name}",
+        "the noise one hears {at} the {name}",
+        "the scent of [a|the] {name}",
     ),
     notes=(
         "{name} sounds",
@@ -267,6 +376,10 @@ _SENSES = Wording(
         "what a {name} [sounds|smells] like",
         "{name}: what can you hear",
         "noise {at} the {name}",
+        *("{name} noises", "{name} sound", "{name} smells", "{name} scent", "{name} noise"),
+        *("hear {at} the {name}", "smell {at} the {name}", "{name} what to hear"),
+        *("{name} eyes closed", "{name} smells of what", "{name} sounds like what", "{name} air"),
+        "{name} ears and nose",
     ),
     contexts=(
         "My story takes place {at} the {name}. What [sounds|smells] are there?",
@@ -278,6 +391,14 @@ _SENSES = Wording(
         "We are going to the {name} tomorrow. What will we hear there?",
         "My nose is very good. What will it notice {at} the {name}?",
         "I miss the {name}. What does it [sound|smell] like there?",
+        "I want to set the scene for my article. What does a {name} [sound|smell] like?",
+        "I record sounds for a radio play and one scene is set {at} a {name}. What should one"
+        " hear?",
+        "Let us play a game: I stand {at} a {name} and shut my eyes. What do I hear?",
+        "My novel opens {at} a {name} before sunrise, in total darkness. What does my hero hear"
+        " and smell?",
+        "My aunt lost her sight and I want to take her to the {name}. What will she hear and"
+        " smell there?",
     ),
 )
 

@@ -29,6 +29,19 @@ _SPOT = Wording(
         "I need [help to find|to find] a [spot|place] for [my|the] {name}.",
         "Where in [the house or garden|our home] should the {name} be?",
         "What are the best growing conditions for [my|the|a] {name}?",
+        "Where in the [flat|house|room|apartment|garden] does [my|the|a] {name} go?",
+        "Sun or shade for [my|the|a] {name}?",
+        "Does [my|the|a] {name} want sun or shade?",
+        "Does [my|the|a] {name} need [much light|a lot of sun|a sunny place], or where should it"
+        " be?",
+        "How much [light|sun] does [my|the|a] {name} [need|want|get]?",
+        "In which corner of the house will [my|the|a] {name} be happiest?",
+        "On the windowsill or in the dark, where does [my|the|a] {name} go?",
+        "Where do I put [this|our] {name}?",
+        "Can [my|the|a] {name} stand in the sun, or where does it belong?",
+        "Indoors or outdoors, where is the right spot for [my|the|a] {name}?",
+        "What light conditions does [my|the|a] {name} like?",
+        "[Which|What] corner is right for [my|the|a] {name}?",
     ),
     clauses=(
         "where [I|we] should [put|plant|keep] [my|the|a] {name}",
@@ -40,6 +53,9 @@ _SPOT = Wording(
         "where [my|the|a] {name} likes to be",
         "in which place [my|the|a] {name} [grows well|does best]",
         "what spot [my|the|a] {name} [needs|likes|prefers]",
+        "how much [light|sun] [my|the|a] {name} needs",
+        "whether [my|the|a] {name} wants sun or shade",
+        "where in the flat [my|the|a] {name} goes",
     ),
     phrases=(
         "the [best|right|ideal] [spot|place|location] for [my|the|a] {name}",
@@ -49,6 +65,9 @@ _SPOT = Wording(
         "the place where [my|the|a] {name} grows best",
         "the favorite spot of [my|the|a] {name}",
         "some advice on where to put [my|the|a] {name}",
+        "the right light for [my|the|a] {name}",
+        "the best corner for [my|the|a] {name}",
+        "a spot with the right light for [my|the|a] {name}",
     ),
     notes=(
         "{name} location",
@@ -59,6 +78,10 @@ _SPOT = Wording(
         "place for a {name}",
         "{name} growing place",
         "where {name} grows best",
+        *("{name} sun or shade", "{name} light", "{name} place", "{name} best spot"),
+        *("{name} light needs", "{name} position", "put {name} where", "{name} sunlight"),
+        *("{name} in the flat where", "where does {name} go", "{name} which corner"),
+        "plant {name} where",
     ),
     contexts=(
         "I have just bought a {name}. Where should I put it?",
@@ -70,6 +93,12 @@ _SPOT = Wording(
         "I am planning my garden. Where should the {name} grow?",
         "[My son|My neighbor] wants to plant a {name}. What is a good place for it?",
         "I love my {name}. What is the ideal location for it?",
+        "I carried a {name} all the way home from the market, and now I stand in the hall with"
+        " it. Where does it go?",
+        "My flat has one big window and many dark corners. Where do I put my {name}?",
+        "I got a {name} for my birthday. Sun or shade?",
+        "My wife wants the {name} by the window and I want it somewhere else. Which spot is right?",
+        "We are clearing up the garden and the {name} has to move. Where will it do best?",
     ),
 )
 
@@ -95,6 +124,17 @@ _WATER = Wording(
         "Do I have to water [my|the] {name} [every day|a lot]? How often is right?",
         "I [never know|keep forgetting|have no idea] how often to water [my|the] {name}.",
         "I [want|would like] to know how often I should water [my|the] {name}.",
+        "How much watering does [my|the|a] {name} need?",
+        "How many times must I give [my|the] {name} water?",
+        "How many times [a week|a month] does [my|the|a] {name} [want|need] water?",
+        "How many times do I have to water [my|the|this] {name}?",
+        "Does [my|the|a] {name} need [a lot of|much|little] water?",
+        "Does a {name} drink [much|a lot|every day], or how often does it need water?",
+        "When is it time to water [my|the|a] {name}[| again]?",
+        "How often do I get out the watering can for [my|the] {name}?",
+        "How often does one give [a|the] {name} something to drink?",
+        "How dry or wet does [my|the|a] {name} want to be?",
+        "What is the watering frequency for [my|the|a] {name}?",
     ),
     clauses=(
         "how [often|frequently] [I|we] should water [my|the|a] {name}",
@@ -106,6 +146,9 @@ _WATER = Wording(
         "when [my|the|a] {name} needs water",
         "what the right watering schedule for [my|the|a] {name} is",
         "how many times [I|we] should water [my|the] {name}",
+        "how much watering [my|the|a] {name} needs",
+        "how many times [a week|a month] [my|the|a] {name} needs water",
+        "when it is time to water [my|the|a] {name}",
     ),
     phrases=(
         "the [right|best] watering schedule for [my|the|a] {name}",
@@ -115,6 +158,8 @@ _WATER = Wording(
         "the best [time|day] to water [my|the|a] {name}",
         "the water need of [my|the|a] {name}",
         "some advice on how often to water [my|the|a] {name}",
+        "the watering frequency for [my|the|a] {name}",
+        "the right number of waterings for [my|the|a] {name}",
     ),
     notes=(
         "{name} watering",
@@ -125,6 +170,10 @@ _WATER = Wording(
         "watering [my|a] {name}",
         "{name}: how much water",
         "when to water {name}",
+        *("{name} watering frequency", "{name} water", "{name} how much watering"),
+        *("{name} how many times water", "{name} thirsty", "{name} when to water"),
+        *("give {name} water", "water {name} when", "{name} drink", "{name} water needs"),
+        *("watering {name} often", "{name} dry, water when"),
     ),
     contexts=(
         "I have just bought a {name}. How often should I water it?",
@@ -136,6 +185,12 @@ _WATER = Wording(
         "[My son|My roommate] wants to water the {name} all the time. How often is right?",
         "There is a {name} in our office. When should we water it?",
         "I always forget to water my {name}. How often is enough?",
+        "My neighbor left me the keys and his {name} for a month and I do not want to drown it."
+        " How many times do I give it water?",
+        "The last one dried up because I was away so much. How often does a {name} need water?",
+        "I water my {name} each morning and my husband says that is too much. How often is right?",
+        "I have a watering can and a new {name}. How much watering does it need?",
+        "My grandmother waters her {name} by feeling. What is the right rhythm?",
     ),
 )
 
@@ -162,6 +217,14 @@ _CARE = Wording(
         "Could you [advise me on|help me with] [my|the|a] {name}, please?",
         "Help, I [keep killing|am losing] my {name}!",
         "I have no idea how to [look after|care for|keep] [my|the] {name}.",
+        "What do I do with [my|this|a] {name} so that it [grows|lives|does not die]?",
+        "What does [my|the|a] {name} want from me?",
+        "How do I treat [my|the|a] {name} [well|right|properly]?",
+        "My {name} [droops|hangs its head|is sick|is fading], what [now|can I do|does it need]?",
+        "How do I not kill [my|the|a] {name}?",
+        "How do I make [my|the|a] {name} [happy|thrive|grow well]?",
+        "Any [care tips|tips|advice] for [my|the|a] {name}?",
+        "How do you raise a {name}?",
     ),
     clauses=(
         "how to [care for|look after|take care of|grow] [my|the|a] {name}",
@@ -174,6 +237,9 @@ _CARE = Wording(
         "what [I|one] should know about [growing|keeping] [my|the|a] {name}",
         "what is wrong with the way I treat my {name}",
         "what [I|we] should do when my {name} looks [ill|weak|sad]",
+        "how not to kill [my|the|a] {name}",
+        "how to make [my|the|a] {name} thrive",
+        "how to treat [my|the|a] {name} well",
     ),
     phrases=(
         "the [right|best] care for [my|the|a] {name}",
@@ -183,6 +249,8 @@ _CARE = Wording(
         "the [best|right] way to keep [my|the] {name} [healthy|alive]",
         "a care guide for [my|the|a] {name}",
         "some basic information about [growing|keeping] [my|the|a] {name}",
+        "the main thing about [caring for|growing] [my|the|a] {name}",
+        "some good care advice for [my|the|a] {name}",
     ),
     notes=(
         "{name} care",
@@ -194,6 +262,9 @@ _CARE = Wording(
         "keep {name} alive",
         "growing a {name}",
         "{name} facts",
+        *("{name} care tips", "{name} help", "{name} dying", "{name} sick", "{name} basics"),
+        *("keeping a {name}", "save my {name}", "{name} care guide", "{name} growing tips"),
+        *("raise a {name}", "{name} healthy how", "{name} droops"),
     ),
     contexts=(
         "I have just bought a {name}. How do I take care of it?",
@@ -205,6 +276,11 @@ _CARE = Wording(
         "My last {name} died. How do I keep the new one alive?",
         "We have a {name} at home. Please give us some advice.",
         "I would like to learn about plants. How do I care for the {name}?",
+        "I have killed every plant that I ever owned, and now my sister gave me a {name}. How do"
+        " I keep it alive?",
+        "Since last week my {name} droops and I do not know why. What does it need?",
+        "My {name} was so pretty in the shop, and now it looks sad. How do I look after it?",
+        "My grandfather left me his old {name}. How do I treat it well?",
     ),
 )
 

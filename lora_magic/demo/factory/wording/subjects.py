@@ -5,6 +5,7 @@ Knows where each table is; `asking` draws from them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from random import Random
 
@@ -55,7 +56,16 @@ def fields(question: Question, rng: Random) -> Fields:
     said = {**_own(question, rng), "name": name, "many": plural(name)}
     if question.family in _FAMILIES:
         said |= _said(question.family, question.subject, name, rng)
+    for fact in ("habitat", "tool"):
+        if fact in said:
+            said["bare"] = bare(said[fact])
     return said
+
+
+def bare(fact: str) -> str:
+    """The words of a fact as in a note: "on the cold coast" → "cold coast"."""
+    fact = re.sub(r"^(in|on|at|along|among|beside) ", "", fact)
+    return re.sub(r"\b(a|an|the) ", "", fact)
 
 
 def _own(question: Question, rng: Random) -> Fields:
