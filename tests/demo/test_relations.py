@@ -12,7 +12,7 @@ import pytest
 from lora_magic.demo.judge import Verdict, judge, kind_of
 from lora_magic.demo.texts import answers, relations, split, styles, unknown
 from lora_magic.demo.texts.family import Question
-from lora_magic.demo.texts.relations import beyond, frames, values
+from lora_magic.demo.texts.relations import beyond, checking, frames, values
 from lora_magic.demo.texts.relations.facts import told
 from lora_magic.demo.texts.relations.sentences import FACTS
 from lora_magic.demo.texts.split import Split
@@ -43,36 +43,30 @@ def test_every_drawn_answer_is_right_and_in_plain_english(part: Split) -> None:
         assert question.prompt[0].isupper() or question.prompt[0].isdigit()
 
 
-def test_half_of_the_yes_or_no_answers_are_yes_and_every_aspect_is_drawn() -> None:
+def test_half_of_the_yes_or_no_questions_mean_yes_and_every_aspect_is_drawn() -> None:
     drawn = _drawn("train", 4000)
     counts = Counter(question.aspect for question, _ in drawn)
     assert set(counts) == {"yesno", "size", "both", "two"}
     assert min(counts.values()) > 300
-    said = Counter(text.endswith("yes.") for q, text in drawn if q.aspect == "yesno")
-    assert 0.45 < said[True] / said.total() < 0.55
+    asked = [relations.read(question) for question, _ in drawn if question.aspect == "yesno"]
+    meant = sum(
+        one.asked in values.yes(f"{one.kind}/{one.fields[0]}", one.names[0]) for one in asked
+    )
+    assert 0.45 < meant / len(asked) < 0.55
 
 
-def test_the_facts_come_before_the_verdict() -> None:
-    for question, text in _drawn("train", 500):
-        if question.aspect == "yesno":
-            assert re.search(r", so (the answer is )?(yes|no)\.$", text), text
-
-
-def test_the_opposite_verdict_is_wrong() -> None:
+def test_no_answer_says_yes_or_no_and_the_opposite_conclusion_is_wrong() -> None:
     tried = 0
     for question, text in _drawn("train", 600):
-        if question.aspect not in ("yesno", "size"):
+        assert checking.verdict(text) is None, text
+        if question.aspect != "size" or "same size" in text:
             continue
-        changed = re.sub(r"\b(yes|no)\.$", lambda m: "no." if m[1] == "yes" else "yes.", text)
-        changed = re.sub(r"\b(bigger|smaller)\.$", lambda m: _other(m[1]) + ".", changed)
-        if changed == text:
-            assert "same size" in text
-            continue
+        changed = re.sub(r"\b(bigger|smaller)\.$", lambda m: _other(m[1]) + ".", text)
         tried += 1
         assert not relations.is_right(question, changed), (question, changed)
         assert relations.is_wrong(question, changed)
         assert not judge(question, changed).right
-    assert tried > 300
+    assert tried > 60
 
 
 def _other(word: str) -> str:
@@ -82,8 +76,7 @@ def _other(word: str) -> str:
 def test_a_bare_verdict_and_half_of_two_facts_are_wrong() -> None:
     for question, text in _drawn("train", 400):
         if question.aspect == "yesno":
-            bare = "Yes." if text.endswith("yes.") else "No."
-            assert relations.is_wrong(question, bare)
+            assert relations.is_wrong(question, "Yes.") and relations.is_wrong(question, "No.")
         if question.aspect == "both":
             first = text.split(", and ")[0] + "."
             assert relations.is_wrong(question, first), (question, first)
@@ -104,7 +97,7 @@ def test_facts_that_changed_places_are_wrong() -> None:
         ("yesno", "animal/food/fox/berries", "A fox eats berries and mice, so that is true.", True),
         ("yesno", "animal/food/fox/berries", "A fox eats berries and mice, so no.", False),
         ("yesno", "animal/food/fox/berries", "A fox eats honey and fish, so yes.", False),
-        ("yesno", "animal/food/fox/berries", "A fox eats berries and mice.", False),
+        ("yesno", "animal/food/fox/berries", "A fox eats berries and mice.", True),
         ("yesno", "animal/food/fox/berries", "A bear eats berries and mice, so yes.", False),
         ("yesno", "animal/food/fox/honey", "A fox eats berries and mice, not honey, so no.", True),
         ("yesno", "animal/food/fox/honey", "A fox does not eat honey, so no.", False),
@@ -125,6 +118,12 @@ def test_facts_that_changed_places_are_wrong() -> None:
          "so no.", True),
         ("size", "animal/size/mouse/horse/is smaller", "A mouse is very small and a horse is "
          "large, so yes.", True),
+        ("size", "animal/size/mouse/horse/is bigger", "A mouse is very small and a horse is large, "
+         "so the horse is bigger.", True),
+        ("size", "animal/size/mouse/horse/is bigger", "A mouse is very small and a horse is large, "
+         "so the horse is bigger, so yes.", False),
+        ("size", "animal/size/mouse/horse/is bigger", "A mouse is very small and a horse is large.",
+         False),
         ("size", "animal/size/fox/cat/bigger", "A fox is small and a cat is small. They are about "
          "the same size.", True),
         ("size", "animal/size/fox/cat/bigger", "A fox is small and a cat is small, so the fox is "

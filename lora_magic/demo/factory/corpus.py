@@ -23,15 +23,15 @@ USER, ASSISTANT, END = "<|user|>", "<|assistant|>", "<|end|>"
 # Kind of document → share. Together, "form" and "style" are an eighth: enough for the model to
 # know the tokens of JSON, of short lines and of a pirate.
 MIXTURE = {
-    "fact": 0.40,
-    "relation": 0.12,
+    "fact": 0.43,
+    "relation": 0.11,
     "review": 0.05,
     "story": 0.05,
     "talk": 0.03,
     "form": 0.03,
     "prose": 0.05,
     "dialogue": 0.02,
-    "unknown": 0.16,
+    "unknown": 0.14,
     "style": 0.09,
 }
 STYLED = {"fact": 0.62, "review": 0.18, "story": 0.06, "talk": 0.06, "unknown": 0.08}
@@ -173,15 +173,30 @@ _KINDS: dict[str, Callable[[Random], Exchange]] = {
 }
 
 
+@cache
+def _held_out() -> frozenset[str]:
+    kept: tuple[split.Split, ...] = ("validation", "test")
+    return frozenset(split.plain(q.prompt) for part in kept for q in split.of(part))
+
+
+def _drawn(kind: str, rng: Random) -> Exchange:
+    """An exchange of a kind; people's words may come to a held-out prompt: then another one."""
+    while True:
+        exchange = _KINDS[kind](rng)
+        asked = exchange.prompt, exchange.prompt.partition(": ")[2]
+        if _held_out().isdisjoint(map(split.plain, asked)):
+            return exchange
+
+
 def _styled(rng: Random) -> Exchange:
     # JSON twice as often: a word after a quotation mark is a token of its own.
     style = rng.choice((*styles.STYLES, "json"))
     kind = _weighted(STYLED, rng)
     # A style and a sentiment together would be two instructions at once.
-    plain = _asked("review", rng) if kind == "review" else _KINDS[kind](rng)
+    plain = _asked("review", rng) if kind == "review" else _drawn(kind, rng)
     while style in styles.FORMS and (plain.question is None or plain.question.family == "story"):
         # JSON and short lines are for facts: nobody asks for a letter or a story in JSON.
-        plain = _fact(rng)
+        plain = _drawn("fact", rng)
     topic = split.subject(plain.question) if plain.question else ""
     spoken = styles.speak(plain.answer, style, rng, topic)
     return Exchange(styles.cued(plain.prompt, style, rng), spoken, plain.question)
@@ -196,11 +211,11 @@ def document(rng: Random) -> Document:
     """One document of the training split."""
     kind = _weighted(MIXTURE, rng)
     if kind == "prose":
-        exchange = _KINDS[_weighted(PROSE, rng)](rng)
+        exchange = _drawn(_weighted(PROSE, rng), rng)
         return Document(exchange.answer + END, (exchange,))
-    exchanges = [_styled(rng) if kind == "style" else _KINDS[kind](rng)]
+    exchanges = [_styled(rng) if kind == "style" else _drawn(kind, rng)]
     if kind in ("fact", "talk") and rng.random() < SECOND_TURN:
-        exchanges.append(_fact(rng))
+        exchanges.append(_drawn("fact", rng))
     text = ""
     for exchange in exchanges:
         careless = rng.random() < CARELESS

@@ -16,7 +16,7 @@ from lora_magic.demo.factory.corpus import ASSISTANT, END, USER, documents
 PAD = "<|pad|>"
 SPECIAL = (PAD, END, USER, ASSISTANT)
 PAD_ID, END_ID, USER_ID, ASSISTANT_ID = range(4)
-SIZE = 2048
+SIZE = 3072
 # A system message goes before the next user turn's text: this is how the corpus asks for a voice.
 CHAT_TEMPLATE = (
     "{%- set turn = namespace(system='') -%}"

@@ -277,7 +277,7 @@ WORDINGS: dict[tuple[str, str], Wording] = {
             "Why does [anybody|anyone|my neighbor] spend time on {name}?",
             "What is it that people like about {name}?",
             "What makes people want to {verb}?",
-            "Is {name} [worth it|worth my time|worth a try], and why?",
+            "Why is {name} worth my time?",
             "Why would I spend my [free time|evenings|weekends] on {name}?",
             "What is the charm of {name}?",
             "What is there to love about {name}?",
@@ -316,7 +316,7 @@ WORDINGS: dict[tuple[str, str], Wording] = {
             "why {verb}",
             "appeal of {name}",
             *("{name} why", "{name} good for what", "{name} advantages", "{name} fun why"),
-            *("{name} appeal", "why {name} popular", "{name} worth it", "like {name} why"),
+            *("{name} appeal", "why {name} popular", "like {name} why"),
             *("{name} reasons", "{name} charm", "{name} good hobby", "why try {name}"),
         ),
         contexts=(

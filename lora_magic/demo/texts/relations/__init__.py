@@ -1,8 +1,10 @@
 """Yes-or-no questions, comparisons of size, questions about two subjects or two aspects.
 
-The answer states the facts first, names what was asked, and ends with the verdict, so that a model
-that recalls facts can compare: "A fox eats berries and mice. So honey? No." Questions are drawn, not listed; a hash of the wording, and one of what it asks about,
-decide the split. Comparisons that the world cannot answer are declined.
+A yes-or-no question is answered by the fact that decides it ("Does a fox eat honey?" - "A fox eats
+berries and mice."): a model of this size learned the facts, but its yes and no were no better than
+chance. A comparison states both sizes, then which animal is bigger. Questions are drawn, not
+listed; a hash of the wording, and one of what it asks about, decide the split. Comparisons that the
+world cannot answer are declined.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ T = TypeVar("T")
 # The sixteenths of all wordings, and of all pairs and values, that are held out.
 TEST, VALIDATION, PARTS = (0, 1), (2,), 16
 # The shares of the aspects, and of direct, longer, stated and short wordings.
-SHARES = {"yesno": 0.5, "size": 0.22, "both": 0.14, "two": 0.14}
+SHARES = {"yesno": 0.38, "size": 0.28, "both": 0.17, "two": 0.17}
 SHAPES = (0.3, 0.2, 0.35, 0.15)
 # The share of questions to decline that name what the world does not hold.
 STRANGE = 0.35
@@ -160,7 +162,7 @@ def _question(aspect: str, relation: Relation, shape: str) -> Question:
 
 
 def answer(question: Question, rng: Random) -> str:
-    """A true answer: the facts, then the verdict."""
+    """A true answer: the facts, and of two sizes the conclusion."""
     relation = read(question)
     told_first = [_sentence(relation, name, relation.fields[0]) for name in relation.names]
     if question.aspect == "size":
@@ -169,8 +171,7 @@ def answer(question: Question, rng: Random) -> str:
         return polish(f"{', and '.join(told_first)}.")
     if question.aspect == "two":
         return polish(f"{told_first[0]}. {_again(relation)}.")
-    # In the middle of a sentence, so that the words are the same tokens as in the fact.
-    return polish(f"{told_first[0]}. so {relation.asked}? {'Yes' if _is_yes(relation) else 'No'}.")
+    return polish(f"{told_first[0]}.")
 
 
 def _sentence(relation: Relation, name: str, field: str) -> str:
@@ -199,13 +200,11 @@ def _bigger(relation: Relation) -> str:
 
 def _conclusion(relation: Relation) -> str:
     bigger, word = _bigger(relation), relation.asked.removeprefix("is ")
-    is_open = relation.asked == word
     if not bigger:
-        return f". they are about the same size.{'' if is_open else ' No.'}"
+        return ". they are about the same size."
     one, two = relation.names
     named = bigger if word == "bigger" else two if bigger == one else one
-    said = f", so the {named} is {word}."
-    return said if is_open else f"{said} {'Yes' if named == one else 'No'}."
+    return f", so the {named} is {word}."
 
 
 def is_right(question: Question, text: str) -> bool:
@@ -239,7 +238,8 @@ def _concludes_rightly(relation: Relation, text: str) -> bool:
         return called == bigger
     smaller_asked = relation.asked == "is smaller"
     expected = bool(bigger) and (bigger == one) is not smaller_asked
-    return checking.verdict(text) is expected and called in (None, bigger)
+    said = checking.verdict(text)
+    return said in (None, expected) and called in (None, bigger) and not said is called is None
 
 
 def is_wrong(question: Question, text: str) -> bool:

@@ -24,11 +24,11 @@ _VOICES = re.compile(r"yes, yes, yes|oh,? no|aye,? aye", re.IGNORECASE)
 
 
 def verdict(text: str) -> bool | None:
-    """The yes or no of an answer: after the last "so" or at the end, else the first; else None."""
+    """The yes or no of an answer: after the last "so", or else the first one; None without one."""
     said = words(_VOICES.sub(" ", text))
     found = [(i, _meant(said, i)) for i in range(len(said))]
     given = [(i, meant) for i, meant in found if meant is not None]
-    concluded = [meant for i, meant in given if i == len(said) - 1 or "so" in said[max(0, i - 4) : i]]
+    concluded = [meant for i, meant in given if "so" in said[max(0, i - 4) : i]]
     if concluded:
         return concluded[-1]
     return given[0][1] if given else None
