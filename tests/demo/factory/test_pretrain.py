@@ -213,5 +213,5 @@ def test_what_is_written_is_loaded_by_transformers_and_verified(
     # Embeddings once, since they are tied; per layer four of h × h, three of h × f, two norms.
     hidden, inner, layers = 512, 1408, 9
     each = 4 * hidden**2 + 3 * hidden * inner + 2 * hidden
-    assert larger["parameters"] == 2048 * hidden + layers * each + hidden == 29_959_680
+    assert larger["parameters"] == 3072 * hidden + layers * each + hidden == 30_483_968
     assert ElementTree.parse(tmp_path / "record.svg").getroot().tag.endswith("svg")

@@ -40,11 +40,11 @@ def test_a_shape_is_trained_to_its_end_and_reported(
     assert result["corpus"] == corpus.fingerprint(0)
     with pytest.raises(TrainingError, match="already holds a run"):
         study.main(["--shapes", "tiny", "--work", str(tmp_path)])
-    assert result["parameters"] == 2048 * 32 + 4 * 32 * 32 + 3 * 32 * 48 + 3 * 32
+    assert result["parameters"] == 3072 * 32 + 4 * 32 * 32 + 3 * 32 * 48 + 3 * 32
 
 
 def test_no_plan_is_larger_than_what_may_ship() -> None:
     for name, (hidden, layers, heads, inner) in study.SHAPES.items():
-        parameters = 2048 * hidden + layers * (4 * hidden**2 + 3 * hidden * inner)
+        parameters = 3072 * hidden + layers * (4 * hidden**2 + 3 * hidden * inner)
         assert 2 * parameters < 11_700_000, name
         assert hidden % heads == 0
