@@ -23,7 +23,7 @@ class Plan:
     number of validation prompts.
     """
 
-    steps: int = 14_500
+    steps: int = 18_500
     seed: int = 0
     hidden: int = 192
     layers: int = 4

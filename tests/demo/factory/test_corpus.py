@@ -87,10 +87,10 @@ def test_a_dish_review_states_nothing_twice() -> None:
 def test_texts_hold_no_leftover_of_a_template(sample: list[corpus.Document]) -> None:
     for document in sample:
         bare = re.sub(r"\{\"(?:name|topic)\".*?\}", "", document.text)
-        assert not re.search(r"[\[\]{}]|  ", bare), document.text
+        assert not re.search(r"[\[\]{}]", bare), document.text
         for exchange in document.exchanges:
             said = re.sub(r"\{\"(?:name|topic)\".*?\}", "", exchange.answer)
-            assert not re.search(r"\.\.| [,.?]", said), said
+            assert not re.search(r"\.\.|  | [,.?]", said), said
             assert not re.search(r"\b[Aa] (?:apple|owl|old|elegant|orange)\b", said), said
             assert not re.search(r"\b[Aa]n (?:fox|useful|small)\b", said), said
 

@@ -20,13 +20,13 @@ from lora_magic.demo.texts.grammar import polish, render
 Part = Literal["questions", "clauses", "phrases", "notes", "contexts"]
 # How often a part is drawn, and the frames around it. Half of the questions stand alone.
 _PARTS: Mapping[Part, tuple[float, tuple[str, ...]]] = {
-    "questions": (0.40, ("{q}",) * len(frames.QUESTION_FRAMES) + frames.QUESTION_FRAMES),
+    "questions": (0.37, ("{q}",) * len(frames.QUESTION_FRAMES) + frames.QUESTION_FRAMES),
     "clauses": (0.20, frames.CLAUSE_FRAMES),
-    "phrases": (0.14, frames.PHRASE_FRAMES),
-    "notes": (0.11, ("{n}",) * len(frames.NOTE_FRAMES) + frames.NOTE_FRAMES),
+    "phrases": (0.13, frames.PHRASE_FRAMES),
+    "notes": (0.15, ("{n}",) * len(frames.NOTE_FRAMES) + frames.NOTE_FRAMES),
     "contexts": (0.15, ("{q}",)),
 }
-# The share of questions with their topic in front.
+# The share of questions with their topic in front, and of those after a sentence that names it.
 FRONTED = 0.1
 # One template in 8 is in the test split, and one in 16 in validation; one frame in 8 is held out.
 HELD_OUT = 16
@@ -89,8 +89,11 @@ def asked(question: Question, of: split.Split, rng: Random) -> Question:
 
 def _fronted(prompt: str, family: str, fields: Fields, rng: Random) -> str:
     """Some prompts with their topic named first: "Horses. What do they eat?"."""
-    if rng.random() >= FRONTED:
+    chance = rng.random()
+    if chance >= 2 * FRONTED:
         return prompt
+    if chance >= FRONTED:
+        return fronting.introduced(prompt, family, fields, rng)
     topics = fronting.topics(family, fields, prompt)
     if not topics:
         return prompt

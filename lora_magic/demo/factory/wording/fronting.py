@@ -3,6 +3,7 @@
 Knows how each family names its subjects; draws no question.
 """
 
+# ruff: noqa: E501 - a template stays on one line
 from __future__ import annotations
 
 import re
@@ -92,6 +93,68 @@ def _pronoun(family: str, singular: bool, is_subject: bool, rng: Random) -> str:
     if family == "job":
         return rng.choice(("he", "she") if is_subject else ("him", "her"))
     return "it"
+
+
+# A sentence that names the topic before the question does: of one, and of several.
+_ONE = "[I saw|We saw|There is|My {rel} wants|My {rel} showed me|We talked about|I dreamed of] {a}{tail}"
+_MANY = "[I saw|We saw|There are|My {rel} wants|My {rel} likes|We talked about|I read about] {many}{tail}"
+_TAIL = "[| {when}| {spot}|, [believe it or not|of all things|as so often]| with {group}]."
+_INTRODUCED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "animal": (
+        (_ONE, "A {name} [came by|crossed our path|was on TV] {when}.", "My {rel} drew a {name}.",
+         "We are getting a {name} [soon|after all|for my {rel}].", "A friend of mine has a {name}."),
+        (_MANY, "We are getting a few {many} [soon|for the lower field|after all].",
+         "[Thinking of|Getting|Buying] a few {many} {soon}.", "My {rel} is crazy about {many}.",
+         "There are {many} [on our land|behind the house|near us].", "{many}, my {rel} loves them."),
+    ),
+    "plant": (
+        (_ONE, "I bought a {name} {when}.", "Somebody gave us a {name}.", "My {name} is not happy.",
+         "My {rel} left me a {name}.", "I am about to buy my first {name}."),
+        (_MANY, "I bought {many} {when}.", "My {rel} gave us {many}."),
+    ),
+    "place": (
+        ("We are going to a {name} {soon}.", "My {rel} works at a {name}.", "There is a {name} near us.",
+         "I have never been to a {name}.", "We have {mins} to kill at a {name}."),
+        ("My {rel} loves {many}.", "We are reading about {many}.", "I like {many}."),
+    ),
+    "dish": (
+        ("We are having {name} {soon}.", "My {rel} asked for {name}.", "I promised {name} to {group}.",
+         "[Never tried|I have never made] {name}.", "There will be {name} at the {event}."),
+        ("There will be {name} at the {event}.", "My {rel} loves {name}."),
+    ),
+    "product": (
+        (_ONE, "I need a new {name}.", "My {rel} gave me a {name}.", "We are looking for a {name}."),
+        (_MANY, "We are selling {many}.", "The shop has {many} [on offer|in stock]."),
+    ),
+    "thing": (
+        (_ONE, "I found an old {name} {spot}.", "My {rel} gave me a {name}."),
+        (_MANY, "We found {many} {spot}.", "My {rel} collects {many}."),
+    ),
+    "job": (
+        ("My {rel} is a {name}.", "I met a {name} {when}.", "We have a {name} coming {soon}.",
+         "My {rel} wants to be a {name}.", "I have to interview a {name} {soon}."),
+        ("We met {many} {when}.", "My {rel} works with {many}.", "I admire {many}."),
+    ),
+    "hobby": (
+        ("My {rel} talks of nothing but {name}.", "I am thinking of {name}.", "{name} is new to me.",
+         "{group} wants to try {name}.", "I always admired people who are good at {name}."),
+        ("Everybody talks about {name}.",),
+    ),
+}  # fmt: skip
+
+
+def introduced(prompt: str, family: str, fields: Fields, rng: Random) -> str:
+    """A prompt after a sentence that names its topic: "We saw goats. What do they eat?"."""
+    if family not in _INTRODUCED or not topics(family, fields, prompt):
+        return prompt
+    name, many = fields["name"], fields.get("many", "")
+    several = bool(re.search(rf"\b{re.escape(many)}\b", prompt)) if many else False
+    text = rng.choice(_INTRODUCED[family][several]).replace("{tail}", _TAIL)
+    for field, said in (("{a}", f"a {name}"), ("{name}", name), ("{many}", many)):
+        text = text.replace(field, said)
+    intro = scenery.capital(scenery.composed(text, rng))
+    said = shortened(prompt, family, fields, rng) if rng.random() < 0.8 else prompt
+    return f"{intro} {said}"
 
 
 BETWEEN = (

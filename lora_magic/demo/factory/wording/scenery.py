@@ -46,13 +46,13 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "event": _listed(
         "ward party/quiz night/school fair/birthday party/wedding speech/car boot sale/staff meeting/"
         "job interview/family reunion/spelling bee/open day/game night/charity raffle/bake sale/"
-        "retirement do/housewarming/sleepover/church bazaar/street party/science fair/debate/"
+        "retirement do/pirate party/formal dinner/housewarming/sleepover/church bazaar/street party/science fair/debate/"
         "road trip/long weekend/hen night/team lunch/christening/prom"
     ),
     "piece": _listed(
         "blog/newsletter/leaflet/caption/feature on old crafts/school project/crossword/poster/essay/"
         "parish magazine/podcast/worksheet/scrapbook/screenplay/thesis chapter/talk/lesson plan/"
-        "flyer/column/photo album/trivia game/language class/exam/presentation/travel diary/"
+        "flyer/column/photo album/trivia game/language class/JSON tutorial/service desk's newsletter/exam/presentation/travel diary/"
         "children's page/wall display/assignment/research paper/local paper"
     ),
     "spot": _listed(
@@ -110,7 +110,10 @@ TABLES: Mapping[str, tuple[str, ...]] = {
         "The laundry is done/The parcel still has not come/My back hurts/The kettle is on/"
         "The dog wants his walk/There is a football match on/The neighbors are drilling/My pen is leaking/"
         "The train is packed/The shops close soon/The guests are on their way/The rent is due/"
-        "The pasta is boiling over/My sandwich is waiting/The doorbell just rang/My shift starts soon/The cat is on my lap/The soup is on the stove"
+        "The pasta is boiling over/My sandwich is waiting/My boss is in a bad mood/The kids play pirates/"
+        "My neighbor is cheerful today/I had to write a formal letter all day/I am tired of questions/"
+        "My line manager keeps his mails short/What a lovely morning/I was on the phone with a customer service/"
+        "The printer prints one line at a time/The doorbell just rang/My shift starts soon/The cat is on my lap/The soup is on the stove"
     ),
     "hurry": _listed(
         "quickly/be quick/make it quick/keep it short/just the short version/just the basics/"
