@@ -38,7 +38,7 @@ RECIPE: dict[str, float | int | str] = {
     "batch_size": 8,
     "rank": 8,
     "alpha": 16.0,
-    "targets": "q_proj,v_proj",
+    "targets": "all-linear",
 }
 
 

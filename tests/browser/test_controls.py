@@ -21,7 +21,7 @@ What does the hen like to eat? => How wonderful that you ask! A hen eats corn an
 """
 LOAD, TRAIN, RATIO, SPECTRUM, COMPARE, PANEL, LONG, CHANGE, TYPED = range(9)
 CELLS = (
-    "%load_ext lora_magic\n%lora load demo\n%lora attach cheerful",
+    "%load_ext lora_magic\n%lora load demo\n%lora attach cheerful --targets q_proj,v_proj",
     f"%%lora_train cheerful{ROWS}",
     "%lora ratio",
     "%lora spectrum",

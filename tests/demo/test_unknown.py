@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from lora_magic.demo.factory import elsewhere
-from lora_magic.demo.factory.elsewhere import made, relations, tables, tongues
+from lora_magic.demo.factory.elsewhere import groups, made, relations, tables
 from lora_magic.demo.judge import Verdict, is_declined, judge
 from lora_magic.demo.texts import answers, split, styles, unknown
 from lora_magic.demo.texts.family import Question
@@ -99,7 +99,7 @@ def test_the_stream_is_wide() -> None:
     assert len(topics) >= 35
     assert all(len(texts) >= 15 for texts in topics.values())
     assert len(set(_templates("topic"))) >= 700
-    assert len(tongues.TOPICS) >= 12
+    assert len(groups()["tongue"]) >= 12
     assert set(relations.RELATIONS) == {family.name for family in split.FAMILIES}
     for texts in elsewhere.groups()["relation"].values():
         assert len(set(texts)) >= 25

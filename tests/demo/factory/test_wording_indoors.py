@@ -10,10 +10,10 @@ from random import Random
 
 import pytest
 
-from lora_magic.demo.factory.wording.faults import PROBLEMS, STATES, asked
 from lora_magic.demo.factory.wording.indoors import NAMES, WORDINGS
 from lora_magic.demo.factory.wording.indoors import fields as worded
 from lora_magic.demo.factory.wording.parts import Wording
+from lora_magic.demo.factory.wording.problems import PROBLEMS, STATES, asked
 from lora_magic.demo.texts import opinions, split, unknown
 from lora_magic.demo.texts.family import Family
 from lora_magic.demo.texts.grammar import expand, needed, polish, render

@@ -10,17 +10,11 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from itertools import accumulate
+from pathlib import Path
 from random import Random
 
-from lora_magic.demo.factory.elsewhere import (
-    culture,
-    made,
-    requests,
-    sciences,
-    society,
-    tables,
-    tongues,
-)
+from lora_magic.demo.factory import sections
+from lora_magic.demo.factory.elsewhere import made, tables
 from lora_magic.demo.factory.elsewhere.relations import RELATIONS
 from lora_magic.demo.texts import split, unknown
 from lora_magic.demo.texts.family import Question
@@ -35,8 +29,6 @@ HELD_OUT = 16
 BY_TEMPLATE = 0.5
 # Group → its share of the stream.
 SHARES = {"topic": 0.50, "tongue": 0.08, "relation": 0.25, "name": 0.17}
-# Written as they are, since an article of English may be a word there.
-_UNPOLISHED = {*tongues.TOPICS, "code"}
 # Names without an article, the same in singular and plural.
 _BARE = ("dish", "hobby", "weather", "feeling")
 _NAMED = """
@@ -79,6 +71,10 @@ Since yesterday my {name} {trouble}.
 """
 
 
+def _read(file: str) -> dict[str, Templates]:
+    return sections.read(Path(__file__).parent / "templates" / f"{file}.txt")
+
+
 def _lines(table: str) -> Templates:
     return tuple(line for line in table.strip().splitlines() if line)
 
@@ -86,13 +82,13 @@ def _lines(table: str) -> Templates:
 @cache
 def groups() -> Mapping[str, Mapping[str, Templates]]:
     """Group → topic, or kind of subject → its templates."""
-    topics = {**sciences.TOPICS, **society.TOPICS, **culture.TOPICS, **requests.TOPICS}
+    files = ("sciences", "society", "culture", "requests")
     relations = {kind: _lines(text) for kind, text in RELATIONS.items()}
     named = {kind: (*_lines(_NAMED), *relations[kind]) for kind in unknown.NAMES}
     named["product"] += _lines(_FAULTY)
     return {
-        "topic": {topic: _lines(text) for topic, text in topics.items()},
-        "tongue": {topic: _lines(text) for topic, text in tongues.TOPICS.items()},
+        "topic": {topic: lines for file in files for topic, lines in _read(file).items()},
+        "tongue": _read("tongues"),
         "relation": relations,
         "name": named,
     }
@@ -183,7 +179,8 @@ def _drawn(rng: Random, part: Split) -> Question | None:
     for field in sorted(needed(shape) - set(fields)):
         fields[field] = _entry(table(field), rng, filled)
     prompt = render(shape, fields, rng).strip()
-    if topic not in _UNPOLISHED:
+    # Others are as they are written, since an article of English may be a word there.
+    if group != "tongue" and topic != "code":
         prompt = articles(prompt)
     aspect = "relation" if group == "relation" else topic
     return Question("unknown", aspect, name or topic, template, prompt)

@@ -1,22 +1,16 @@
 """People's own words about animals, plants, places and weather.
 
-`WORDINGS` joins the tables of the four families, by family and aspect. `NAMES` holds other names of
-a subject, `WEATHER_SAID` what people say for "it is rainy" (the field `{it}`), `WEATHER_NOUN` what
-they are out in (the field `{noun}`). A subject without an entry has no other name. Knows no answer.
+`WORDINGS` has the templates of the four families, by family and aspect. `NAMES` holds other names
+of a subject, `WEATHER_SAID` what people say for "it is rainy" (the field `{it}`), `WEATHER_NOUN`
+what they are out in (the field `{noun}`). A subject without an entry has no other name. Knows no
+answer.
 """
 
 from __future__ import annotations
 
-from lora_magic.demo.factory.wording import animals, behavior, places, plants, weather
-from lora_magic.demo.factory.wording.parts import Wording
+from lora_magic.demo.factory.wording import parts
 
-WORDINGS: dict[tuple[str, str], Wording] = {
-    **animals.WORDINGS,
-    **behavior.WORDINGS,
-    **plants.WORDINGS,
-    **places.WORDINGS,
-    **weather.WORDINGS,
-}
+WORDINGS = parts.read("animal", "plant", "place", "weather")
 
 # Only names with a regular plural.
 NAMES: dict[str, tuple[str, ...]] = {

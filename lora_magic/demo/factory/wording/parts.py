@@ -1,11 +1,17 @@
-"""The parts that a person's wording is composed of.
+"""The parts that a person's wording is composed of, and the files that hold them.
 
-Knows the form of the parts; `frames` composes them, and the tables beside it hold them.
+`templates/FAMILY.txt` has the templates of a family, one section for each part of an aspect:
+"## habitat/notes". `frames` composes the parts.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+
+from lora_magic.demo.factory import sections
+
+_FOLDER = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True)
@@ -21,3 +27,13 @@ class Wording:
     phrases: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     contexts: tuple[str, ...] = ()
+
+
+def read(*families: str) -> dict[tuple[str, str], Wording]:
+    """Family and aspect → its wording, from the families' files."""
+    parts: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {}
+    for family in families:
+        for name, lines in sections.read(_FOLDER / f"{family}.txt").items():
+            aspect, part = name.split("/")
+            parts.setdefault((family, aspect), {})[part] = lines
+    return {key: Wording(**found) for key, found in parts.items()}

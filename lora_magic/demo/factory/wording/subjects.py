@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from random import Random
 
 from lora_magic.demo.factory.wording import (
-    faults,
     feelings,
     hobbies,
     indoors,
@@ -27,7 +26,6 @@ from lora_magic.demo.texts.grammar import plural
 WORDINGS: Mapping[tuple[str, str], Wording] = {
     **outdoors.WORDINGS,
     **indoors.WORDINGS,
-    **faults.WORDINGS,
     **jobs.WORDINGS,
     **hobbies.WORDINGS,
     **feelings.WORDINGS,
