@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,7 @@ from lora_magic.demo.judge import Verdict, judge, words
 from lora_magic.demo.texts import answers, split, styles
 from lora_magic.demo.texts.family import Question
 
-LABELS = Path(__file__).parent / "reading" / "labels.json"
+READING = Path(__file__).parent / "reading"
 #: A prompt about an animal that the world does not hold.
 BEYOND = next(q.prompt for q in split.of("test") if q.family == "unknown" and q.aspect == "animal")
 KINDS = sorted({question.family for question in split.everything()})
@@ -27,6 +29,18 @@ def _questions(family: str, count: int, seed: int = 0) -> list[Question]:
 
 def _question(prompt: str) -> Question:
     return next(question for question in split.everything() if question.prompt == prompt)
+
+
+@cache
+def _asked() -> dict[str, Question]:
+    return {question.key: question for question in split.everything()}
+
+
+def _of_row(row: dict[str, Any]) -> Question:
+    """The question that a labelled answer is to."""
+    if "key" in row:
+        return _asked()[row["key"]]
+    return Question(row["family"], row["aspect"], row["subject"], "", row["prompt"])
 
 
 @pytest.mark.parametrize("family", KINDS)
@@ -88,17 +102,17 @@ def test_verdicts_decided_by_hand(prompt: str, text: str, expected: Verdict) -> 
 
 
 @pytest.mark.parametrize("reader", ["first", "second"])
-def test_it_agrees_with_readers_on_95_percent_of_answers_that_it_was_not_written_from(
-    reader: str,
+@pytest.mark.parametrize(("file", "least"), [("labels.json", 152), ("labels-people.json", 156)])
+def test_it_agrees_with_readers_on_answers_that_it_was_not_written_from(
+    file: str, least: int, reader: str
 ) -> None:
-    labels = json.loads(LABELS.read_text(encoding="utf-8"))
-    assert len(labels) == 160
-    asked = {question.key: question for question in split.everything()}
-    labelled = [row[reader]["subject"] and row[reader]["true"] for row in labels]
-    seen = [judge(asked[row["key"]], row["text"]).right for row in labels]
+    rows = json.loads((READING / file).read_text(encoding="utf-8"))
+    assert len(rows) == 160
+    labelled = [row[reader]["subject"] and row[reader]["true"] for row in rows]
+    seen = [judge(_of_row(row), row["text"]).right for row in rows]
     # Otherwise a judge that always says yes would agree, too.
     assert 0.3 < sum(labelled) / len(labelled) < 0.8
-    assert sum(one == other for one, other in zip(labelled, seen, strict=True)) >= 152
+    assert sum(one == other for one, other in zip(labelled, seen, strict=True)) >= least
 
 
 def test_two_faults_of_one_product_are_distinguished() -> None:

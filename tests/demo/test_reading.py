@@ -15,7 +15,7 @@ from lora_magic.demo.texts import tasks
 
 READING = Path(__file__).parent / "reading"
 READERS = ("first", "second")
-MOST = 16
+MOST = 12
 BASE_FORMS = {"plain", "negative", "positive"}
 
 
@@ -50,7 +50,7 @@ def test_both_read_every_answer_to_every_prompt(answers: list[dict[str, str]]) -
         assert [int(row["id"]) for row in _sheet(reader)] == list(range(1, 141))
 
 
-def test_at_most_sixteen_fail_where_one_reader_is_enough(answers: list[dict[str, str]]) -> None:
+def test_at_most_twelve_fail_where_one_reader_is_enough(answers: list[dict[str, str]]) -> None:
     failed = {
         int(row["id"])
         for reader in READERS

@@ -31,11 +31,12 @@ from lora_magic.export.gguf.tokenizer import vocabulary
 from tests.export.gguf.llama_cpp import asked
 
 TOKENIZER = AutoTokenizer.from_pretrained(WEIGHTS)
+SIZE = len(TOKENIZER)
 #: Special tokens, and those that are no whole characters: they are in no answer.
-BANNED = [i for i in range(2048) if i < 4 or not TOKENIZER.decode([i]).isascii()]
+BANNED = [i for i in range(SIZE) if i < 4 or not TOKENIZER.decode([i]).isascii()]
 
 SIZES = {
-    "vocab_size": 2048,
+    "vocab_size": SIZE,
     "hidden_size": 64,
     "intermediate_size": 96,
     "num_hidden_layers": 3,
@@ -92,7 +93,7 @@ def made(config: Any) -> Any:
 def written(model: Any, path: Path, format: str = "f32") -> tuple[str, ...]:
     """The model as a file, with the embedded model's tokenizer."""
     tensors = {name: tensor.detach() for name, tensor in model.state_dict().items()}
-    words = vocabulary(TOKENIZER, 2048, PromptForm.of(TOKENIZER))
+    words = vocabulary(TOKENIZER, SIZE, PromptForm.of(TOKENIZER))
     return write_model(path, path.stem, model.config, tensors, words, format)
 
 
