@@ -1,13 +1,14 @@
 """The words of a text, the same for every style, and which of them are denied.
 
-Knows a little about clauses: "not", "never", "no", "without" and "nor" deny what follows in their
-clause, and "no" denies the question before it: "Berries? No." It knows no facts.
+Knows a little about clauses: "not", "never", "no", "without", "neither" and "nor" deny what follows
+in their clause, and "no" denies the question before it: "Berries? No." It knows no facts.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 Words = tuple[str, ...]
 
@@ -32,7 +33,9 @@ _SAME = {
 }
 _DROPPED = {"a", "an", "the", "please"}
 _WORD = re.compile(r"[a-z0-9]+(?:['-][a-z0-9]+)*'?")
-_SHORT = re.compile(r"(do|does|did|is|are|was|were|has|have|had|would|could|should|ca|wo)n'?t")
+_SHORT = re.compile(
+    r"(do|does|did|is|are|was|were|has|have|had|would|could|should|might|must|need|ca|wo)n'?t"
+)
 _FULL = {"ca": "can", "wo": "will"}
 NEGATIONS = frozenset(("not", "never", "no", "without", "neither", "nor"))
 # A new clause begins with one of these,
@@ -50,7 +53,7 @@ _NEW = frozenset(
     )
 )
 # or with "that", except behind these: "it is not true that a fox eats berries".
-_HELD = frozenset(re.findall(r"\w+", "true so case right think believe say fact mean"))
+_BEFORE_THAT = frozenset(re.findall(r"\w+", "true so case right think believe say fact mean"))
 # A denial with one of these behind it denies what stands before it as well: "berries are not eaten
 # by foxes", "in the forest you will not find a fox".
 _BACKWARD = frozenset(re.findall(r"\w+", "eaten found find what where home part true see used"))
@@ -123,7 +126,7 @@ def denials(text: str, shields: Iterable[Words] = ()) -> list[bool]:
                 shielded[start : start + len(phrase)] = [True] * len(phrase)
     denied, starts = [False] * len(said), _starts(tokens)
     for i, word in enumerate(said):
-        if _is_reply(i, tokens) and "?" in tokens[i][1]:
+        if i and _is_reply(i, tokens) and "?" in tokens[i][1]:
             first = max(j for j in starts if j < i)
             denied[first:i] = [True] * (i - first)
         if word not in NEGATIONS or shielded[i] or _is_reply(i, tokens):
@@ -134,6 +137,19 @@ def denials(text: str, shields: Iterable[Words] = ()) -> list[bool]:
         first = max(j for j in starts if j <= i) if _BACKWARD & set(said[i + 1 : end]) else i
         denied[first:end] = [True] * (end - first)
     return denied
+
+
+@dataclass(frozen=True)
+class Said:
+    """The words of a text or of a part of it, and which of them are denied."""
+
+    words: Words
+    denied: tuple[bool, ...]
+
+
+def heard(text: str, shields: Iterable[Words] = ()) -> Said:
+    """A text as its words; a "not" within one of `shields` denies nothing."""
+    return Said(words(text), tuple(denials(text, shields)))
 
 
 def _is_reply(i: int, tokens: list[tuple[str, str]]) -> bool:
@@ -149,8 +165,7 @@ def _starts(tokens: list[tuple[str, str]]) -> list[int]:
         (word, gap), before, behind = tokens[i], tokens[i - 1][0], tokens[i + 1][0]
         if (
             re.search(r"[.!?;:\n\"(]", gap)
-            or (word in _BREAKS and before not in _HELD)
-            or (word == "that" and before not in _HELD)
+            or (word in {*_BREAKS, "that"} and before not in _BEFORE_THAT)
             or ("," in gap and (word in _NEW or not _goes_on(tokens, i)))
             or (word == "and" and behind in _NEW)
         ):

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
-from lora_magic.demo.heard import NEGATIONS, Words, denials, positions, words
+from lora_magic.demo.heard import NEGATIONS, Said, Words, heard, positions, words
 from lora_magic.demo.texts import relations, split, unknown
 from lora_magic.demo.texts.family import Question
 from lora_magic.demo.texts.grammar import plural
@@ -169,7 +169,7 @@ def judge(question: Question, text: str) -> Verdict:
     kind = kind_of(question)
     name = question.subject if kind == "fault" else split.subject(question)
     own = _world()[kind][name]
-    said = Said(words(text), tuple(denials(text, _shields(kind))))
+    said = heard(text, _shields(kind))
     parts = (*own.properties, *own.pieces)
     # A form or a story may state a property without a sentence about it.
     lenient = question.family in ("form", "story")
@@ -208,7 +208,7 @@ def _related(question: Question, text: str) -> Verdict:
     relation = relations.read(question)
     every = _world()[relation.kind]
     own = [every[name] for name in relation.names]
-    said = Said(words(text), tuple(denials(text, _shields(relation.kind))))
+    said = heard(text, _shields(relation.kind))
     named = all(any(positions(name, said.words) for name in known.names) for known in own)
     true = relations.is_right(question, text)
     parts = tuple(part for known in own for part in (*known.properties, *known.pieces))
@@ -237,25 +237,15 @@ def is_declined(question: Question, text: str) -> bool:
 def _invented(question: Question, text: str) -> bool:
     """Whether a text states a property of anything that the world holds."""
     kinds = _world()
-    asked = (question.aspect,) if question.aspect in kinds else tuple(kinds)
-    text = _OFFERED.sub("", text)
-    said = Said(words(text), tuple(denials(text, [s for kind in asked for s in _shields(kind)])))
+    said = heard(_OFFERED.sub("", text), [shield for kind in kinds for shield in _shields(kind)])
     free = _free(said.words, (words(question.subject), *_FILLER))
-    known = [each for kind in asked for each in kinds[kind].values()]
+    known = [each for kind in kinds.values() for each in kind.values()]
     return any(_claimed(other, said, free, 1) for other in known)
 
 
 def _describes(stated: set[Words]) -> bool:
     """Whether these properties identify the subject; a single word may occur by chance."""
     return len(stated) > 1 or any(len(part) > 1 for part in stated)
-
-
-@dataclass(frozen=True)
-class Said:
-    """The words of a text, and which of them are denied."""
-
-    words: Words
-    denied: tuple[bool, ...]
 
 
 def _states(part: Words, said: Said, free: list[bool], *, anywhere: bool) -> bool:

@@ -48,6 +48,8 @@ LAPTOP = "My laptop is very slow. What should I do?"
         (PIZZA, "For pizza you need dough, but no cheese.", False),
         (PIZZA, "You make pizza without olives, cheese and dough.", False),
         (NURSE, "A nurse does not work in a hospital.", False),
+        (FOX, "A fox mustn't eat berries and mice.", False),
+        (FOX, "? No.", False),
         (PHONE, "Do not try another cable.", False),
         # What is denied is not stated; what belongs to others may be denied.
         (FOX, "A fox does not eat bamboo.", False),

@@ -34,7 +34,6 @@ def _asked(aspect: str, subject: str) -> Question:
 def test_every_drawn_answer_is_right_and_in_plain_english(part: Split) -> None:
     for question, text in _drawn(part, 500):
         assert relations.is_right(question, text), (question, text)
-        assert not relations.is_wrong(question, text)
         assert answers.is_right(question, text)
         assert answers.is_fact(question)
         assert judge(question, text) == Verdict(subject=True, true=True), (question, text)
@@ -64,7 +63,6 @@ def test_no_answer_says_yes_or_no_and_the_opposite_conclusion_is_wrong() -> None
         changed = re.sub(r"\b(bigger|smaller)\.$", lambda m: _other(m[1]) + ".", text)
         tried += 1
         assert not relations.is_right(question, changed), (question, changed)
-        assert relations.is_wrong(question, changed)
         assert not judge(question, changed).right
     assert tried > 60
 
@@ -76,18 +74,20 @@ def _other(word: str) -> str:
 def test_a_bare_verdict_and_half_of_two_facts_are_wrong() -> None:
     for question, text in _drawn("train", 400):
         if question.aspect == "yesno":
-            assert relations.is_wrong(question, "Yes.")
-            assert relations.is_wrong(question, "No.")
+            assert not relations.is_right(question, "Yes.")
+            assert not relations.is_right(question, "No.")
         if question.aspect == "both":
             first = text.split(", and ")[0] + "."
-            assert relations.is_wrong(question, first), (question, first)
+            assert not relations.is_right(question, first), (question, first)
 
 
 def test_facts_that_changed_places_are_wrong() -> None:
     both = _asked("both", "animal/food/fox/bear")
     assert relations.is_right(both, "A fox eats berries and mice, and a bear eats honey and fish.")
     assert relations.is_right(both, "Bears eat honey and fish. Foxes eat berries and mice.")
-    assert relations.is_wrong(both, "A fox eats honey and fish, and a bear eats berries and mice.")
+    assert not relations.is_right(
+        both, "A fox eats honey and fish, and a bear eats berries and mice."
+    )
 
 
 @pytest.mark.parametrize(
@@ -137,13 +137,11 @@ def test_facts_that_changed_places_are_wrong() -> None:
 def test_verdicts_decided_by_hand(aspect: str, subject: str, text: str, expected: bool) -> None:
     question = _asked(aspect, subject)
     assert relations.is_right(question, text) is expected
-    assert relations.is_wrong(question, text) is not expected
 
 
-def test_to_decline_is_neither_right_nor_wrong() -> None:
+def test_to_decline_is_not_right() -> None:
     for question, _ in _drawn("train", 50):
         assert not relations.is_right(question, "I do not know that.")
-        assert not relations.is_wrong(question, "I do not know that.")
         assert not judge(question, "I do not know that.").right
 
 

@@ -220,6 +220,11 @@ AGE = Question("unknown", "relation", "fox", "How old does {a} get?", "How old d
         ),
         (ZEBRA, "I do not know this dish.", Verdict(False, False)),
         (ZEBRA, "I do not know this animal. It eats fruit and seeds.", Verdict(True, False)),
+        (
+            ZEBRA,
+            "I do not know this animal. A nurse works in a hospital.",
+            Verdict(True, False),
+        ),
         (ZEBRA, "A zebra eats grass.", Verdict(False, False)),
         (DROLLIMP, "I do not know that.", Verdict(True, True)),
         (DROLLIMP, "I do not know this animal.", Verdict(False, False)),

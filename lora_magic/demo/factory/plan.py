@@ -59,7 +59,7 @@ class Point:
 
 SIZES = {
     "shipped": Plan(),
-    # For a GPU: 30 million parameters, 17 times the tokens.
+    # For a GPU: 30 million parameters, 13 times the tokens.
     "larger": Plan(steps=40_000, hidden=512, layers=9, heads=8, inner=1408, rows=48, rate=2e-3),
 }
 

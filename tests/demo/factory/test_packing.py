@@ -43,6 +43,25 @@ def test_labels_leave_out_first_tokens_and_filling(shard: packing.Shard) -> None
     assert torch.equal(batch.labels[learned], batch.tokens[learned])
 
 
+def test_answers_are_learned_with_their_end_and_prompts_are_not(shard: packing.Shard) -> None:
+    learned, turns = shard.batch(slice(0, 8)).labels != -100, []
+    for row in range(8):
+        for number in range(int(shard.document[row].max()) + 1):
+            places = (shard.document[row] == number).nonzero().flatten().tolist()
+            # A document without a prompt is learned from its second token on.
+            answering, answers = True, 0
+            for place in places:
+                token = int(shard.tokens[row, place])
+                if token == vocabulary.USER_ID:
+                    answering = False
+                assert learned[row, place] == (answering and place != places[0])
+                if token == vocabulary.ASSISTANT_ID:
+                    answering, answers = True, answers + 1
+            assert answering  # up to the end token, which is learned
+            turns.append(answers)
+    assert max(turns) > 1
+
+
 def test_every_document_ends_with_the_end_token(shard: packing.Shard) -> None:
     for row in range(8):
         for number in range(int(shard.document[row].max()) + 1):

@@ -42,11 +42,10 @@ def test_a_topic_in_front_becomes_the_pronoun_that_fits() -> None:
     for said, short in (
         ("where do foxes live?", "where do they live?"),
         ("what do you know about foxes?", "what do you know about them?"),
-        ("what does a fox eat?", "what does a fox eat?"),
+        ("what does a fox eat?", "what does it eat?"),
         ("where is the fox at home?", "where is it at home?"),
         ("there is a fox in my book.", "there is a fox in my book."),
         ("what are fox facts?", "what are fox facts?"),
     ):
-        expected = {short, said.replace("a fox", "it")} if said == short else {short}
-        assert fronting.shortened(said, "animal", fields, rng) in expected
+        assert fronting.shortened(said, "animal", fields, rng) == short
     assert fronting.topics("animal", fields, "which animal lives in the forest?") == ()

@@ -15,6 +15,7 @@ from itertools import accumulate
 from random import Random
 from typing import TypeVar
 
+from lora_magic.demo.heard import heard, words
 from lora_magic.demo.texts import unknown
 from lora_magic.demo.texts.family import Question
 from lora_magic.demo.texts.grammar import plural, polish
@@ -217,7 +218,7 @@ def is_right(question: Question, text: str) -> bool:
     relation = read(question)
     names = relation.names
     asked = [f"{relation.kind}/{field}" for field in relation.fields]
-    said = checking.heard(text, (told()[fact][name] for fact in asked for name in names))
+    said = heard(text, [words(told()[fact][name]) for fact in asked for name in names])
     if len(names) == 1:
         stated = checking.is_about(said, asked[0], names[0]) and all(
             checking.states(said, fact, names[0]) for fact in asked
@@ -239,12 +240,11 @@ def _concludes_rightly(relation: Relation, text: str) -> bool:
     smaller_asked = relation.asked == "is smaller"
     expected = bool(bigger) and (bigger == one) is not smaller_asked
     said = checking.verdict(text)
-    return said in (None, expected) and called in (None, bigger) and not said is called is None
-
-
-def is_wrong(question: Question, text: str) -> bool:
-    """Whether a text answers, and not rightly; to decline is neither right nor wrong."""
-    return not unknown.is_admitted(text) and not is_right(question, text)
+    return (
+        said in (None, expected)
+        and called in (None, bigger)
+        and not (said is None and called is None)
+    )
 
 
 def declined(rng: Random, split: Split) -> Question:

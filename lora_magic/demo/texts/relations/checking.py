@@ -6,10 +6,9 @@ Compares words, as the judge does; a right fact with a wrong verdict is wrong.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from lora_magic.demo.heard import Words, denials, positions, words
+from lora_magic.demo.heard import Said, Words, positions, words
 from lora_magic.demo.texts.grammar import plural
 from lora_magic.demo.texts.relations.facts import told
 from lora_magic.demo.world import SIZES
@@ -48,19 +47,6 @@ def _meant(said: Words, i: int) -> bool | None:
 def names(subject: str) -> tuple[Words, Words]:
     """A name and its plural, as words."""
     return words(subject), words(plural(subject))
-
-
-@dataclass(frozen=True)
-class Said:
-    """The words of a text or of a part of it, and which of them are denied."""
-
-    words: Words
-    denied: tuple[bool, ...]
-
-
-def heard(text: str, facts: Iterable[str]) -> Said:
-    """A text as its words; a "not" within one of `facts` denies nothing."""
-    return Said(words(text), tuple(denials(text, [words(fact) for fact in facts])))
 
 
 def parts_about(said: Said, name: str, subject: str, other: str) -> list[Said]:
