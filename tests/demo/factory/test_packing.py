@@ -44,22 +44,27 @@ def test_labels_leave_out_first_tokens_and_filling(shard: packing.Shard) -> None
 
 
 def test_answers_are_learned_with_their_end_and_prompts_are_not(shard: packing.Shard) -> None:
-    learned, turns = shard.batch(slice(0, 8)).labels != -100, []
+    learned = shard.batch(slice(0, 8)).labels != -100
     for row in range(8):
         for number in range(int(shard.document[row].max()) + 1):
             places = (shard.document[row] == number).nonzero().flatten().tolist()
             # A document without a prompt is learned from its second token on.
-            answering, answers = True, 0
+            answering = True
             for place in places:
                 token = int(shard.tokens[row, place])
                 if token == vocabulary.USER_ID:
                     answering = False
                 assert learned[row, place] == (answering and place != places[0])
                 if token == vocabulary.ASSISTANT_ID:
-                    answering, answers = True, answers + 1
+                    answering = True
             assert answering  # up to the end token, which is learned
-            turns.append(answers)
-    assert max(turns) > 1
+
+
+def test_the_prompt_of_a_second_turn_is_not_learned_either() -> None:
+    user, assistant, end = vocabulary.USER_ID, vocabulary.ASSISTANT_ID, vocabulary.END_ID
+    packed = packing._laid_out([[[user, 9, assistant, 8, end, user, 7, assistant, 6, end]]], 12)
+    learned = packed.batch(slice(0, 1)).labels[0] != -100
+    assert learned.nonzero().flatten().tolist() == [3, 4, 8, 9]
 
 
 def test_every_document_ends_with_the_end_token(shard: packing.Shard) -> None:
