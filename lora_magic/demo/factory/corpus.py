@@ -46,7 +46,9 @@ DECLINED = 0.12
 # The share of invented names among the plain questions about what the world does not hold.
 UNHEARD = 0.3
 SECOND_TURN = 0.06
-CARELESS = 0.08
+# Shorter held-out prompts occur by chance within others: "the fox".
+LEAST_WORDS = 4
+CARELESS, CARELESS_TALK = 0.08, 0.3
 SENTIMENT_CUES: dict[Sentiment, tuple[str, ...]] = {
     "positive": (
         *("Be positive.", "Praise it.", "You are happy with it.", "You love it."),
@@ -128,13 +130,15 @@ def _worded(question: Question, rng: Random) -> Question:
 
 
 def _talk(rng: Random) -> Exchange:
-    return Exchange(*smalltalk.talk(rng))
+    prompt, said = smalltalk.talk(rng)
+    return Exchange(_careless(prompt) if rng.random() < CARELESS_TALK else prompt, said)
 
 
 def _review(rng: Random) -> Exchange:
     """A review; in some the prompt asks for a sentiment."""
     question = rng.choice(training("review"))
     if rng.random() >= CUED_REVIEWS:
+        question = _worded(question, rng)
         return Exchange(question.prompt, answer(question, rng), question)
     sentiment = rng.choice(opinions.SENTIMENTS)
     text = opinions.review(question.subject, sentiment, rng)
@@ -165,6 +169,7 @@ _KINDS: dict[str, Callable[[Random], Exchange]] = {
     "fact": _fact,
     "relation": _relation,
     "review": _review,
+    "plain review": lambda rng: _asked("review", rng),
     "story": lambda rng: _asked("story", rng),
     "form": lambda rng: _asked("form", rng),
     "dialogue": lambda rng: _asked("dialogue", rng),
@@ -174,17 +179,31 @@ _KINDS: dict[str, Callable[[Random], Exchange]] = {
 
 
 @cache
-def _held_out() -> frozenset[str]:
+def _held_out() -> tuple[frozenset[str], tuple[int, ...]]:
+    """The held-out prompts, and how many words they have."""
     kept: tuple[split.Split, ...] = ("validation", "test")
-    return frozenset(split.plain(q.prompt) for part in kept for q in split.of(part))
+    prompts = frozenset(split.plain(q.prompt) for part in kept for q in split.of(part))
+    return prompts, tuple(sorted({len(prompt.split()) for prompt in prompts}))
+
+
+def holds_held_out(prompt: str) -> bool:
+    """Whether a prompt is a held-out one, or has one of `LEAST_WORDS` words or more in it."""
+    prompts, lengths = _held_out()
+    words = split.plain(prompt).split()
+    spans = (
+        " ".join(words[start : start + length])
+        for length in lengths
+        if length >= min(LEAST_WORDS, len(words))
+        for start in range(len(words) - length + 1)
+    )
+    return not prompts.isdisjoint(spans)
 
 
 def _drawn(kind: str, rng: Random) -> Exchange:
-    """An exchange of a kind; people's words may come to a held-out prompt: then another one."""
+    """An exchange of a kind; people's words may hold a held-out prompt: then another one."""
     while True:
         exchange = _KINDS[kind](rng)
-        asked = exchange.prompt, exchange.prompt.partition(": ")[2]
-        if _held_out().isdisjoint(map(split.plain, asked)):
+        if not holds_held_out(exchange.prompt):
             return exchange
 
 
@@ -193,7 +212,7 @@ def _styled(rng: Random) -> Exchange:
     style = rng.choice((*styles.STYLES, "json"))
     kind = _weighted(STYLED, rng)
     # A style and a sentiment together would be two instructions at once.
-    plain = _asked("review", rng) if kind == "review" else _drawn(kind, rng)
+    plain = _drawn("plain review" if kind == "review" else kind, rng)
     while style in styles.FORMS and (plain.question is None or plain.question.family == "story"):
         # JSON and short lines are for facts: nobody asks for a letter or a story in JSON.
         plain = _drawn("fact", rng)

@@ -37,7 +37,7 @@ GREETINGS: tuple[tuple[str, str], ...] = (
         "write reviews, give advice and tell stories]. I am small, so ask simple questions.",
     ),
     (
-        "[Thank you|Thanks][!|.| for your help.]",
+        "[Thank you|Thanks|Cheers|Great, thanks|OK, thanks|Cool, thank you][!|.| for your help.]",
         "you are welcome. [ask me anything|have a nice day].",
     ),
     (

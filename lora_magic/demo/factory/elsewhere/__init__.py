@@ -40,11 +40,18 @@ What is {a}?
 What kind of {kind} is {a}?
 Is {a} a {kind}?
 Tell me [about|something about|everything about] {the}.
+Tell me [about|something about|everything about|more about] {many}.
+Tell me [about|something about|more about] {a}.
+[Say something|Talk|Write] about {many}.
+What [are {many}|is {the} like|makes {the} special]?
+[Any facts|Something|A few words] about {many}[?|, please.]
 Describe {a}[.| to me.| in one sentence.]
 Do you know [the {kind}|a {kind} called] {name}?
 I want to know more about {many}.
 What do you know about {many}?
 I am interested in {many}.
+[Describe|Explain] {many}[.| to me.| for a child.]
+Why are {many} [special|so popular|famous]?
 Have you heard of {many}?
 {name} [facts|information|wikipedia]
 a {kind} called {name}

@@ -98,41 +98,52 @@ def _pronoun(family: str, singular: bool, is_subject: bool, rng: Random) -> str:
 # A sentence that names the topic before the question does: of one, and of several.
 _ONE = "[I saw|We saw|There is|My {rel} wants|My {rel} showed me|We talked about|I dreamed of] {a}{tail}"
 _MANY = "[I saw|We saw|There are|My {rel} wants|My {rel} likes|We talked about|I read about] {many}{tail}"
+_WORD = 'In [our lesson|my book|a film], [somebody|the teacher|someone] said the word "{name}".'
 _TAIL = "[| {when}| {spot}|, [believe it or not|of all things|as so often]| with {group}]."
 _INTRODUCED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "animal": (
         (_ONE, "A {name} [came by|crossed our path|was on TV] {when}.", "My {rel} drew a {name}.",
-         "We are getting a {name} [soon|after all|for my {rel}].", "A friend of mine has a {name}."),
+         "We are getting a {name} [soon|after all|for my {rel}].", "A friend of mine has a {name}.",
+         "[We had|There was|I kept] a {name} on the farm [when I was small|for years|back home].", _WORD,
+         "[I saw|We met] a {name} [at the zoo|in the park|in the forest|by the lake] {when}."),
         (_MANY, "We are getting a few {many} [soon|for the lower field|after all].",
          "[Thinking of|Getting|Buying] a few {many} {soon}.", "My {rel} is crazy about {many}.",
-         "There are {many} [on our land|behind the house|near us].", "{many}, my {rel} loves them."),
+         "There are {many} [on our land|behind the house|near us].", "{many}, my {rel} loves them.",
+         "My {rel} says that {many} are [amazing|funny|dangerous|the best].",
+         "[We had|There were] {many} on the farm [when I was small|for years|back home].",
+         "[I saw|We watched] {many} [at the zoo|in the park|in a film|by the sea] {when}."),
     ),
     "plant": (
         (_ONE, "I bought a {name} {when}.", "Somebody gave us a {name}.", "My {name} is not happy.",
-         "My {rel} left me a {name}.", "I am about to buy my first {name}."),
+         "My {rel} left me a {name}.", "I am about to buy my first {name}.", _WORD,
+         "There is a {name} in [the garden|the library|our kitchen|the office]."),
         (_MANY, "I bought {many} {when}.", "My {rel} gave us {many}."),
     ),
     "place": (
         ("We are going to a {name} {soon}.", "My {rel} works at a {name}.", "There is a {name} near us.",
-         "I have never been to a {name}.", "We have {mins} to kill at a {name}."),
+         "I have never been to a {name}.", "We have {mins} to kill at a {name}.", _WORD,
+         "My {rel} [met a friend|lost a hat|works as a guide] at a {name}."),
         ("My {rel} loves {many}.", "We are reading about {many}.", "I like {many}."),
     ),
     "dish": (
         ("We are having {name} {soon}.", "My {rel} asked for {name}.", "I promised {name} to {group}.",
-         "[Never tried|I have never made] {name}.", "There will be {name} at the {event}."),
+         "[Never tried|I have never made] {name}.", "There will be {name} at the {event}.", _WORD,
+         "We had {name} [in a cafe|at the beach|at school|on the farm] {when}."),
         ("There will be {name} at the {event}.", "My {rel} loves {name}."),
     ),
     "product": (
-        (_ONE, "I need a new {name}.", "My {rel} gave me a {name}.", "We are looking for a {name}."),
+        (_ONE, "I need a new {name}.", "My {rel} gave me a {name}.", "We are looking for a {name}.", _WORD),
         (_MANY, "We are selling {many}.", "The shop has {many} [on offer|in stock]."),
     ),
     "thing": (
-        (_ONE, "I found an old {name} {spot}.", "My {rel} gave me a {name}."),
+        (_ONE, "I found an old {name} {spot}.", "My {rel} gave me a {name}.", _WORD,
+         "We [found|saw] a {name} [in the attic|at the market|in a museum|on the farm]."),
         (_MANY, "We found {many} {spot}.", "My {rel} collects {many}."),
     ),
     "job": (
         ("My {rel} is a {name}.", "I met a {name} {when}.", "We have a {name} coming {soon}.",
-         "My {rel} wants to be a {name}.", "I have to interview a {name} {soon}."),
+         "My {rel} wants to be a {name}.", "I have to interview a {name} {soon}.", _WORD,
+         "I met a {name} [at the zoo|in the park|at the station|in the forest] {when}."),
         ("We met {many} {when}.", "My {rel} works with {many}.", "I admire {many}."),
     ),
     "hobby": (
