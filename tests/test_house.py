@@ -101,9 +101,9 @@ CEILINGS = {
     "lowrank": 1053,
     "views": 5172,
     ROOT: 630,
-    "demo": 10133,
+    "demo": 10130,
     WITHOUT_DEMO: 48432,
-    ALL: 58565,
+    ALL: 58562,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.
@@ -141,6 +141,12 @@ REASONS = {
     "demo/__init__.py": INIT,
     "demo/checksums.py": "written by the factory, verified by the loader",
     "demo/factory/__init__.py": INIT,
+    "demo/factory/sections.py": "the files of templates, which two rooms read",
+    "demo/factory/worded.py": "what measures; `corpus`, which trains, must not draw it",
+    "demo/factory/wording/__init__.py": INIT,
+    "demo/factory/wording/jobs.py": "the words of one family",
+    "demo/factory/wording/parts.py": "the shape of a wording, which every family's file has",
+    "demo/factory/wording/products.py": "the words of one family",
     "demo/texts/__init__.py": INIT,
     "demo/texts/answers.py": "what rows and the pretraining corpus both answer with",
     "errors.py": OPEN_FILE,
@@ -278,7 +284,8 @@ def test_the_factory_is_not_in_the_wheel() -> None:
             if path.parent != PACKAGE
         ),
     }
-    assert folders - set(found) == {"lora_magic.demo.factory"}
+    assert folders - set(found) == {name for name in folders if ".factory" in name}
+    assert "lora_magic.demo.factory" in folders
     assert not any("factory" in name for name in found)
 
 

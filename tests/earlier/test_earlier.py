@@ -1,6 +1,7 @@
 """This release opens and runs what earlier releases saved, and accepts their commands.
 
-`keep.py` made each folder in this one on the day of a release; none is ever made again.
+`keep.py` made each folder in this one on the day of a release, `demo-2026-11` for the weights that
+were replaced then; none is ever made again.
 """
 
 from __future__ import annotations
@@ -89,14 +90,22 @@ def test_the_quickstart_of_an_earlier_release_runs(release: Path, tmp_path: Path
     assert "unchanged" in "".join(str(cell.get("outputs")) for cell in notebook.cells[-4:])
 
 
-def test_an_adapter_of_earlier_weights_of_the_embedded_model_is_refused(session: Session) -> None:
-    folder = HERE / "demo-2026-11"
+@pytest.mark.parametrize("has_its_size", [False, True])
+def test_an_adapter_of_earlier_weights_of_the_embedded_model_is_refused(
+    session: Session, tmp_path: Path, has_its_size: bool
+) -> None:
+    folder = tmp_path / "saved"
+    shutil.copytree(HERE / "demo-2026-11", folder)
     card = json.loads((folder / "lora_magic.json").read_text(encoding="utf-8"))
     session.load("demo")
+    base = session._state.base
+    then, now = card["base"]["fingerprint"], base.fingerprint.digest
+    named = f"parameters, and demo is a LlamaForCausalLM of {base.parameters:,}"
+    if has_its_size:
+        card["base"]["parameters"] = base.parameters
+        (folder / "lora_magic.json").write_text(json.dumps(card), encoding="utf-8")
+        named = f"was made for demo with the weights {then}, and those of demo are {now}"
     with pytest.raises(AdapterError) as refused:
         session.open(str(folder))
-    then, now = card["base"]["fingerprint"], session._state.base.fingerprint.digest
-    assert f"was made for demo with the weights {then}, and those of demo are {now}" in str(
-        refused.value
-    )
+    assert named in str(refused.value)
     assert not session.adapters

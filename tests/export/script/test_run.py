@@ -314,7 +314,7 @@ def test_the_answers_of_other_runs_are_the_same(made: Made) -> None:
 
 
 def test_a_plain_run_is_short(made: Made) -> None:
-    assert (made.folder / "plain.py").read_text().count("\n") < 120
+    assert (made.folder / "plain.py").read_text().count("\n") < 125
 
 
 def test_no_section_rebinds_a_function_that_blends_call(made: Made) -> None:

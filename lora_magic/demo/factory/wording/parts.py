@@ -1,7 +1,7 @@
 """The parts that a person's wording is composed of, and the files that hold them.
 
 `templates/FAMILY.txt` has the templates of a family, one section for each part of an aspect:
-"## habitat/notes". `frames` composes the parts.
+"## habitat/notes". `asking` composes the parts.
 """
 
 from __future__ import annotations
