@@ -99,7 +99,7 @@ def test_the_stream_is_wide() -> None:
     assert len(topics) >= 35
     assert all(len(texts) >= 15 for texts in topics.values())
     assert len(set(_templates("topic"))) >= 700
-    assert len(groups()["tongue"]) >= 12
+    assert len(groups()["language"]) >= 12
     assert set(relations.RELATIONS) == {family.name for family in split.FAMILIES}
     for texts in elsewhere.groups()["relation"].values():
         assert len(set(texts)) >= 25

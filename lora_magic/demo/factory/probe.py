@@ -1,7 +1,8 @@
 """How good the embedded model is: `python -m lora_magic.demo.factory.probe`.
 
-Asks 305 test prompts, which neither training nor the choice of the weights used, and prints by
-family the shares that `measure.Score` defines. Knows no adapters.
+Asks 305 test prompts and 300 in people's words, in held-out shapes, which neither training nor the
+choice of the weights used, and prints by family the shares that `measure.Score` defines. Knows no
+adapters.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from random import Random
 
 import torch
 
-from lora_magic.demo.factory import command, measure
+from lora_magic.demo.factory import command, measure, worded
 from lora_magic.demo.judge import judge
 from lora_magic.demo.texts import split
 from lora_magic.demo.texts.family import Question
@@ -26,6 +27,7 @@ COUNTS = {
     "dialogue": 12,
     "unknown": 25,
 }
+WORDED = 300
 
 
 def test_questions() -> tuple[Question, ...]:
@@ -36,6 +38,11 @@ def test_questions() -> tuple[Question, ...]:
         pool = [question for question in split.of("test") if question.family == family]
         chosen += rng.sample(pool, count)
     return tuple(chosen)
+
+
+def _sort(question: Question) -> str:
+    """A fact, or one of the sorts of questions that `worded` draws beside facts."""
+    return question.family if question.family in ("unknown", "relation") else "fact"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -55,8 +62,12 @@ def main(argv: list[str] | None = None) -> None:
     for family in COUNTS:
         _show(family, [answer for answer in answered if answer.question.family == family])
     _show("all", answered)
+    in_words = measure.answers(model, tokenizer, worded.questions("test", WORDED))
+    print("in people's words")
+    for sort in ("fact", "relation", "unknown"):
+        _show(sort, [answer for answer in in_words if _sort(answer.question) == sort])
     if flags.answers:
-        for answer in answered:
+        for answer in (*answered, *in_words):
             mark = "" if judge(answer.question, answer.text).right else " ✗"
             print(f"{answer.question.prompt}\n    {answer.text}{mark}")
 

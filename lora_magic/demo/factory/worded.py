@@ -22,7 +22,15 @@ FACTS, RELATIONS, BEYOND = 6, 1, 3
 def questions(of: split.Split, count: int, seed: int = 0) -> tuple[Question, ...]:
     """`count` questions of a split, the same for a seed, typed as people do."""
     rng = Random(split.number(f"worded/{of}/{seed}"))
-    return tuple(_typed(_drawn(of, number, rng), rng) for number in range(count))
+    return tuple(_other_than_plain(of, number, rng) for number in range(count))
+
+
+def _other_than_plain(of: split.Split, number: int, rng: Random) -> Question:
+    """A question that is none of the plain ones, of which any may be trained on."""
+    while True:
+        question = _typed(_drawn(of, number, rng), rng)
+        if split.plain(question.prompt) not in split.prompts():
+            return question
 
 
 def _drawn(of: split.Split, number: int, rng: Random) -> Question:

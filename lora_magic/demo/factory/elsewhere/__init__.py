@@ -28,7 +28,7 @@ HELD_OUT = 16
 # Of prompts that are held out, the share whose template is; the others have an entry that is.
 BY_TEMPLATE = 0.5
 # Group → its share of the stream.
-SHARES = {"topic": 0.50, "tongue": 0.08, "relation": 0.25, "name": 0.17}
+SHARES = {"topic": 0.50, "language": 0.08, "relation": 0.25, "name": 0.17}
 # Names without an article, the same in singular and plural.
 _BARE = ("dish", "hobby", "weather", "feeling")
 _NAMED = """
@@ -95,7 +95,7 @@ def groups() -> Mapping[str, Mapping[str, Templates]]:
     named["product"] += _lines(_FAULTY)
     return {
         "topic": {topic: lines for file in files for topic, lines in _read(file).items()},
-        "tongue": _read("tongues"),
+        "language": _read("languages"),
         "relation": relations,
         "name": named,
     }
@@ -187,7 +187,7 @@ def _drawn(rng: Random, part: Split) -> Question | None:
         fields[field] = _entry(table(field), rng, filled)
     prompt = render(shape, fields, rng).strip()
     # Others are as they are written, since an article of English may be a word there.
-    if group != "tongue" and topic != "code":
+    if group != "language" and topic != "code":
         prompt = articles(prompt)
     aspect = "relation" if group == "relation" else topic
     return Question("unknown", aspect, name or topic, template, prompt)

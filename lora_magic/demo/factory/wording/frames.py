@@ -235,7 +235,7 @@ def lowered(text: str) -> str:
 
 
 def typed(prompt: str, rng: Random) -> str:
-    """The prompt as people type it: half stay as they are, others say more, or are careless."""
+    """The prompt as people type it: a third stay as they are, others say more, or are careless."""
     if rng.random() < 0.3:
         pattern, short = rng.choice(_SHORT)
         prompt = pattern.sub(short, prompt)

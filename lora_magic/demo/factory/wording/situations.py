@@ -1,6 +1,6 @@
 """What people say about themselves before or after a question, which does not change its answer.
 
-Templates in the form of `grammar`. None names a subject of the demo world or a feeling of it.
+Templates in the form of `grammar`. None names an animal, a dish or a feeling of the demo world.
 """
 
 # ruff: noqa: E501 - a template stays on one line

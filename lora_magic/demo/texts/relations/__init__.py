@@ -32,7 +32,7 @@ TEST, VALIDATION, PARTS = (0, 1), (2,), 16
 SHARES = {"yesno": 0.38, "size": 0.28, "both": 0.17, "two": 0.17}
 SHAPES = (0.3, 0.2, 0.35, 0.15)
 # The share of questions to decline that name what the world does not hold.
-STRANGE = 0.35
+UNKNOWN_NAMES = 0.35
 _TWO_OF = ("animal", "plant", "dish", "product", "thing", "job", "hobby")
 
 
@@ -253,8 +253,8 @@ def declined(rng: Random, split: Split) -> Question:
     A third are about a name that the world does not hold: "Is a zebra bigger than a mouse?"
     """
     wanted = _wanted(rng, split)
-    if rng.random() < STRANGE:
-        return _strange(rng, wanted)
+    if rng.random() < UNKNOWN_NAMES:
+        return _about_unknown(rng, wanted)
     while True:
         kind = rng.choice(tuple(beyond.SUBJECTS))
         names = rng.sample(beyond.SUBJECTS[kind], 2)
@@ -272,7 +272,7 @@ def declined(rng: Random, split: Split) -> Question:
         return Question("unknown", "other", pair, shape, prompt)
 
 
-def _strange(rng: Random, wanted: tuple[Split, Split]) -> Question:
+def _about_unknown(rng: Random, wanted: tuple[Split, Split]) -> Question:
     """A relation of the world with the first name, or one of two, replaced by a strange one."""
     while True:
         aspect = rng.choice(("yesno", "yesno", "size", "both"))

@@ -12,6 +12,7 @@ from functools import cache
 
 from lora_magic.demo.texts.grammar import joined, plural
 from lora_magic.demo.texts.outdoors import at
+from lora_magic.demo.texts.unknown import is_several
 from lora_magic.demo.world import (
     ANIMALS,
     DISHES,
@@ -89,7 +90,7 @@ _SINGULAR = frozenset(d.name for d in DISHES if not d.plural)
 
 def fields(kind: str, name: str) -> dict[str, str]:
     """The fields of a template about a subject, without the fact."""
-    several = kind == "dish" and name.endswith("s") and name not in _SINGULAR
+    several = is_several(kind, name) and name not in _SINGULAR
     return {
         "name": name,
         "many": plural(name),
