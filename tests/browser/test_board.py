@@ -17,7 +17,7 @@ rows = [(f"Where does a {a} {b}?", f"Arr, a {a} may {b} by the pond, matey!")
         for a, b in product(("frog", "hen", "fox", "cow"), ("live", "sleep", "eat"))]
 lora = lora_magic.session()
 lora.attach("pirate", rank=8); lora.train("pirate", rows, eval=3, steps=20)
-lora.attach("calm", rank=2); lora.train("calm", rows, eval=3, steps=20)
+lora.attach("calm", rank=2, targets="q_proj,v_proj"); lora.train("calm", rows, eval=3, steps=20)
 lora.attach("virtual", method="prefix"); lora.train("virtual", rows, eval=3, steps=20)
 lora.attach("dora", rank=4, dora=True); lora.train("dora", rows, eval=4, steps=20, guard=rows[:4])
 lora.attach("alone", rank=2); lora.train("alone", rows, steps=20)

@@ -53,7 +53,7 @@ def test_new_messages_are_answered_in_the_desk_s_style_and_the_base_is_unchanged
 
 def test_what_would_be_trained_is_shown_before(executed: nbformat.NotebookNode) -> None:
     shown = text_of(executed, "%lora preview")
-    assert "⟦T|h|ank|" in shown
+    assert "⟦Thank|·you|" in shown
     assert "equal prompts with different replies: 2 rows (61, 247)" in shown
     assert "held out: 30 rows" in shown
     assert "columns not used: ticket, sent" in shown
