@@ -93,7 +93,7 @@ HELD_OUT_CUES: dict[str, tuple[str, str]] = {
     "json": ("Write your reply as JSON.", "as a JSON answer"),
     "short": ("Write the answer as short lines.", "in a few short lines"),
 }
-# The shares of cues that stand before a prompt, and after it as a sentence; the rest are tails.
+# The shares of cues before a prompt, and after it as a sentence; the rest are tails.
 AHEAD, BEHIND = 0.5, 0.25
 OPENERS: dict[str, tuple[str, ...]] = {
     "cheerful": (

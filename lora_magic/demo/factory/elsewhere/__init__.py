@@ -100,7 +100,7 @@ def _shapes(group: str, topic: str, part: Split) -> Templates:
 
 
 def _holds_out(shape: str, group: str, part: Split) -> bool:
-    """Whether a held-out entry can stand in this text."""
+    """Whether this text has a field with held-out entries."""
     tables_ = {table(field) for field in needed(shape)}
     made_or_held = (t in made.FIELDS or (_is_listed(t) and entries(t, part)) for t in tables_)
     return group == "name" or any(made_or_held)

@@ -1,4 +1,4 @@
-"""The topic in front of a question, and the pronoun that stands for it afterwards.
+"""The topic in front of a question, and the pronoun for it afterwards.
 
 Knows how each family names its subjects; draws no question.
 """
@@ -30,7 +30,7 @@ _VERB = re.compile(
     r" (?:is|are|do|does|did|can|could|should|would|likes?|lives?|eats?|needs?|looks?|has|have"
     r"|grows?|works?|feels?|usually)\b"
 )
-# Behind a name that stands for itself: nothing, a mark or one of these words.
+# After a name that is no part of another: nothing, a mark or one of these words.
 _BEHIND = (
     r"(?=$|[.?!,:]| (?:is|are|do|does|did|can|could|and|or|in|on|for|at|to|with|of|from|like|likes"
     r"|live|lives|eat|eats|need|needs|look|looks|made|used|has|have|usually|best|every|all|as|by|so"
@@ -39,7 +39,7 @@ _BEHIND = (
 
 
 def topics(family: str, fields: Fields, prompt: str) -> tuple[str, ...]:
-    """The names of the topic that may stand in front; none if the prompt does not name it.
+    """The names of the topic that may come first; none if the prompt does not name it.
 
     A question that asks for the topic itself would be answered by its first word.
     """
@@ -68,7 +68,7 @@ def _pattern(names: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def shortened(prompt: str, family: str, fields: Fields, rng: Random) -> str:
-    """The topic as a pronoun where it stands in the question, if that is grammatical."""
+    """The question with a pronoun for its topic, if that is grammatical."""
     if family in _QUALITIES:
         return prompt
     name, many = fields["name"], fields.get("many", "")

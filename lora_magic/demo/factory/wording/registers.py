@@ -28,7 +28,7 @@ def _rule(pattern: str, new: str | Callable[[re.Match[str]], str]) -> Rule:
     return re.compile(pattern), new
 
 
-# Of a question that stands alone, from its first word to its question mark.
+# A question alone, from its first word to its question mark.
 _WHOLE: Sequence[Rule] = (
     _rule(
         r"^(Where|What|How|When|Why) (?:does|do) ([^?.,]+?) (live|eat|work|grow|sleep|do|look)\?$",

@@ -139,7 +139,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
         "my old {thing} is gone/I never paid attention at school/the quiz starts {soon}"
     ),
 }
-# Sentences that stand before the question or after it.
+# Sentences before the question or after it.
 SENTENCES = (
     "{scene}.",
     "{scene}, so [be quick|please hurry|just the basics|nothing long|the short version will do].",

@@ -72,7 +72,7 @@ def is_about(said: Said, name: str, subject: str) -> bool:
 
 
 def _named(said: Words, subject: str, facts: Sequence[Words] = ()) -> list[int]:
-    """Where a name or its plural stands, in order, and is not within one of `facts`."""
+    """The positions of a name and its plural, in order, without those within one of `facts`."""
     within = {(at, at + len(fact)) for fact in facts for at in positions(fact, said)}
     return sorted(
         at
