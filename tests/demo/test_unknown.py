@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from lora_magic.demo.factory import elsewhere
-from lora_magic.demo.factory.elsewhere import groups, made, relations, tables
+from lora_magic.demo.factory.elsewhere import groups, made, tables
 from lora_magic.demo.judge import Verdict, is_declined, judge
 from lora_magic.demo.texts import answers, split, styles, unknown
 from lora_magic.demo.texts.family import Question
@@ -100,7 +100,7 @@ def test_the_stream_is_wide() -> None:
     assert all(len(texts) >= 15 for texts in topics.values())
     assert len(set(_templates("topic"))) >= 700
     assert len(groups()["tongue"]) >= 12
-    assert set(relations.RELATIONS) == {family.name for family in split.FAMILIES}
+    assert set(groups()["relation"]) == {family.name for family in split.FAMILIES}
     for texts in elsewhere.groups()["relation"].values():
         assert len(set(texts)) >= 25
     prompts = Counter(split.plain(question.prompt) for question in _stream("train"))

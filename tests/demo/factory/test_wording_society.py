@@ -11,9 +11,9 @@ from random import Random
 import pytest
 
 from lora_magic.demo.factory import corpus
-from lora_magic.demo.factory.wording import feelings, hobbies, jobs, requests, statements
+from lora_magic.demo.factory.wording import feelings, hobbies, jobs, statements
 from lora_magic.demo.factory.wording.parts import Wording
-from lora_magic.demo.factory.wording.subjects import bare
+from lora_magic.demo.factory.wording.subjects import REQUESTS, bare
 from lora_magic.demo.texts import dialogue, forms, opinions, split, stories, styles, unknown
 from lora_magic.demo.texts.grammar import expand, needed, plural, polish, render
 from lora_magic.demo.texts.outdoors import at
@@ -61,7 +61,7 @@ def test_every_aspect_of_the_three_families_has_a_wording() -> None:
 
 
 def test_every_request_has_a_wording() -> None:
-    assert set(requests.WORDINGS) == {
+    assert set(REQUESTS) == {
         *(("review", kind) for kind in opinions.KINDS),
         *(("story", plot) for plot in stories.PROMPTS),
         *(("form", form) for form in forms.PROMPTS),
@@ -69,9 +69,9 @@ def test_every_request_has_a_wording() -> None:
     }
 
 
-@pytest.mark.parametrize("key", [*FACTS, *requests.WORDINGS], ids="/".join)
+@pytest.mark.parametrize("key", [*FACTS, *REQUESTS], ids="/".join)
 def test_parts_have_enough_members_and_none_twice(key: tuple[str, str]) -> None:
-    wording = FACTS.get(key) or requests.WORDINGS[key]
+    wording = FACTS.get(key) or REQUESTS[key]
     for part, least in (FEWEST if key in FACTS else ASKED).items():
         templates = getattr(wording, part)
         assert len(set(templates)) == len(templates) >= least, part
@@ -80,9 +80,9 @@ def test_parts_have_enough_members_and_none_twice(key: tuple[str, str]) -> None:
         assert len(set(shapes)) == len(shapes), [s for s in shapes if shapes.count(s) > 1]
 
 
-@pytest.mark.parametrize("key", [*FACTS, *requests.WORDINGS], ids="/".join)
+@pytest.mark.parametrize("key", [*FACTS, *REQUESTS], ids="/".join)
 def test_a_part_has_its_form(key: tuple[str, str]) -> None:
-    wording = FACTS.get(key) or requests.WORDINGS[key]
+    wording = FACTS.get(key) or REQUESTS[key]
     for shape in (*_shapes(wording.questions), *_shapes(wording.contexts)):
         assert re.fullmatch(r"(?:[A-Z]|\{).*[.?!]", shape), shape
     for shape in _shapes(wording.contexts):
@@ -116,14 +116,14 @@ def _requested(kind: str, name: str) -> Mapping[str, str]:
     return {field: fields[field] for field in ("name", "was", "they", "them")}
 
 
-@pytest.mark.parametrize("key", requests.WORDINGS, ids="/".join)
+@pytest.mark.parametrize("key", REQUESTS, ids="/".join)
 def test_a_request_is_rendered_for_every_subject(key: tuple[str, str]) -> None:
     family, aspect = key
     subjects = [q for q in split.everything() if (q.family, q.aspect) == key]
     assert subjects
     for subject in {q.subject for q in subjects}:
         name = subject.removeprefix(f"{aspect} ") if family == "review" else subject
-        for shape in _every(requests.WORDINGS[key]):
+        for shape in _every(REQUESTS[key]):
             assert "name" in needed(shape), shape
             if family == "form":
                 asked = forms.asked(shape, name)
@@ -142,7 +142,7 @@ def _owners() -> Iterator[tuple[str, str, str]]:
             yield from ((family.name, aspect.name, text) for text in aspect.phrasings)
     for (family_name, aspect_name), wording in FACTS.items():
         yield from ((family_name, aspect_name, text) for text in _every(wording))
-    for (family_name, aspect_name), wording in requests.WORDINGS.items():
+    for (family_name, aspect_name), wording in REQUESTS.items():
         if family_name == "form":
             kinds = {fields["kind"] for fields in forms.SUBJECTS.values()}
         else:
@@ -160,7 +160,7 @@ def test_no_shape_asks_for_two_aspects() -> None:
 
 def test_only_requests_ask_for_a_form_and_none_for_a_voice() -> None:
     forbidden = re.compile(r"pirate|grumpy|cheerful|formal|json|bullet|short line", re.IGNORECASE)
-    for key, wording in {**FACTS, **requests.WORDINGS}.items():
+    for key, wording in {**FACTS, **REQUESTS}.items():
         if key[0] != "form":
             assert not [text for text in _every(wording) if forbidden.search(text)]
 

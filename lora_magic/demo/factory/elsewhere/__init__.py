@@ -15,7 +15,6 @@ from random import Random
 
 from lora_magic.demo.factory import sections
 from lora_magic.demo.factory.elsewhere import made, tables
-from lora_magic.demo.factory.elsewhere.relations import RELATIONS
 from lora_magic.demo.texts import split, unknown
 from lora_magic.demo.texts.family import Question
 from lora_magic.demo.texts.grammar import articles, expand, needed, plural, render
@@ -31,61 +30,19 @@ BY_TEMPLATE = 0.5
 SHARES = {"topic": 0.50, "tongue": 0.08, "relation": 0.25, "name": 0.17}
 # Names without an article, the same in singular and plural.
 _BARE = ("dish", "hobby", "weather", "feeling")
-_NAMED = """
-{name}
-{name}?
-{a}
-{many}
-What is {a}?
-What kind of {kind} is {a}?
-Is {a} a {kind}?
-Tell me [about|something about|everything about] {the}.
-Describe {a}[.| to me.| in one sentence.]
-Do you know [the {kind}|a {kind} called] {name}?
-I want to know more about {many}.
-What do you know about {many}?
-I am interested in {many}.
-Have you heard of {many}?
-{name} [facts|information|wikipedia]
-a {kind} called {name}
-My favorite {kind} is {the}. What can you tell me?
-Let's talk about {many}.
-Explain what {a} is.
-Is there anything you can tell me about {many}?
-I saw {a} [yesterday|on TV|in a book]. What do you know about it?
-Can you [tell me|explain] what {a} is?
-My [son|daughter|class] asked me about {many}.
-Which {kind} is called {name}?
-"""
-_FAULTY = """
-My {name} {trouble}.
-My {name} {trouble}. What [should|can] I do?
-How do I [repair|fix] my {name}?
-Why is it that my {name} {trouble}?
-{name} {trouble}
-My {name} does not work any more.
-What can I do about a {name} that {trouble}?
-The {name} {trouble}. Any idea?
-Something is wrong with our {name}.
-Since yesterday my {name} {trouble}.
-"""
 
 
 def _read(file: str) -> dict[str, Templates]:
     return sections.read(Path(__file__).parent / "templates" / f"{file}.txt")
 
 
-def _lines(table: str) -> Templates:
-    return tuple(line for line in table.strip().splitlines() if line)
-
-
 @cache
 def groups() -> Mapping[str, Mapping[str, Templates]]:
     """Group → topic, or kind of subject → its templates."""
     files = ("sciences", "society", "culture", "requests")
-    relations = {kind: _lines(text) for kind, text in RELATIONS.items()}
-    named = {kind: (*_lines(_NAMED), *relations[kind]) for kind in unknown.NAMES}
-    named["product"] += _lines(_FAULTY)
+    relations, names = _read("relations"), _read("names")
+    named = {kind: (*names["named"], *relations[kind]) for kind in unknown.NAMES}
+    named["product"] += names["faulty"]
     return {
         "topic": {topic: lines for file in files for topic, lines in _read(file).items()},
         "tongue": _read("tongues"),

@@ -15,7 +15,7 @@ from lora_magic.demo.factory.wording import (
     indoors,
     jobs,
     outdoors,
-    requests,
+    parts,
     statements,
 )
 from lora_magic.demo.factory.wording.parts import Wording
@@ -23,13 +23,15 @@ from lora_magic.demo.texts import opinions, split, stories
 from lora_magic.demo.texts.family import Fields, Question
 from lora_magic.demo.texts.grammar import plural
 
+#: What is no question of fact.
+REQUESTS = parts.read("review", "story", "dialogue", "form")
 WORDINGS: Mapping[tuple[str, str], Wording] = {
     **outdoors.WORDINGS,
     **indoors.WORDINGS,
     **jobs.WORDINGS,
     **hobbies.WORDINGS,
     **feelings.WORDINGS,
-    **requests.WORDINGS,
+    **REQUESTS,
 }
 NAMES: Mapping[str, tuple[str, ...]] = {
     **outdoors.NAMES,
