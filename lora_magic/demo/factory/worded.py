@@ -1,4 +1,4 @@
-"""Questions in people's words, drawn from a split: they choose the weights and measure them.
+"""Questions in people's words, drawn from a split: those of validation choose the weights.
 
 Knows which kinds of question there are; knows no model.
 """
