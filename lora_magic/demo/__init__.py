@@ -33,7 +33,7 @@ SUGGESTED_PROMPTS: tuple[str, ...] = (
 
 # Learning rate, optimizer steps, batch size, rank r, alpha, targets: measured by factory/adapters.
 RECIPE: dict[str, float | int | str] = {
-    "learning_rate": 4e-3,
+    "learning_rate": 3e-3,
     "steps": 60,
     "batch_size": 8,
     "rank": 8,

@@ -540,7 +540,7 @@ def test_help_names_every_default(verb: Verb) -> None:
 def test_a_default_by_the_size_of_the_base_is_the_recipes_number() -> None:
     train = {a.name: a.default for a in VERBS["train"].arguments}
     attach = {a.name: a.default for a in VERBS["attach"].arguments}
-    assert train["--lr"] == "0.0005; above 1B parameters 0.0002; demo 0.004"
+    assert train["--lr"] == "0.0005; above 1B parameters 0.0002; demo 0.003"
     assert train["--epochs"] == "with held-out rows at most 10; above 1B parameters 1"
     assert train["--max-length"] == "1024; above 1B parameters 2048; at most the context"
     assert attach["--rank"] == "16; demo 8"

@@ -222,7 +222,7 @@ def test_a_quantised_base_s_recipe_is_paged_and_spares_memory_on_large_ones_only
     assert load(str(saved_model()), bits=4).recipe.optimizer == "paged-adamw"
     assert load(str(saved_model())).recipe.optimizer == "adamw"
     demo = load("demo", bits=4).recipe
-    assert (demo.optimizer, demo.learning_rate, demo.steps) == ("paged-adamw", 4e-3, 60)
+    assert (demo.optimizer, demo.learning_rate, demo.steps) == ("paged-adamw", 3e-3, 60)
     assert plan(demo, 20).optimizer == "paged-adamw"
     assert plan(demo, 20, optimizer="adamw").optimizer == "adamw"
     large = LARGE.on_quantised(7_000_000_000, cuda=True)
