@@ -71,7 +71,7 @@ def test_losses_rates_and_held_out_losses_reach_trackio(tmp_path: Path) -> None:
         logged = [json.loads(row) for (row,) in opened.execute(query, names[-1:])]
     assert [one["train/loss"] for one in logged if "train/loss" in one] == losses
     rates = [one["train/learning_rate"] for one in logged if "train/loss" in one]
-    assert rates == pytest.approx([4e-3 * left / 5 for left in (5, 4, 3, 2, 1)])
+    assert rates == pytest.approx([3e-3 * left / 5 for left in (5, 4, 3, 2, 1)])
     measured = [
         (one["train/global_step"], one["eval/loss"]) for one in logged if "eval/loss" in one
     ]
