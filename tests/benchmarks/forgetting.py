@@ -167,7 +167,7 @@ def cases(task: Task) -> Iterator[Case]:
     yield Case("replay 0.1", train={"replay": 0.1})
     yield Case("replay 0.25, a third more steps", train={"replay": 0.25, "steps": steps * 4 // 3})
     yield Case("a quarter of the rate, twice the steps", train={"lr": rate / 4, "steps": 2 * steps})
-    yield Case("all linear layers", {"targets": "all-linear"})
+    yield Case("q and v alone", {"targets": "q_proj,v_proj"})
 
 
 def guard_rows() -> list[Row]:

@@ -27,7 +27,8 @@ def by_base(field: str) -> str:
     """A recipe's default, by the size of the base; the embedded model has its own."""
     small, large = getattr(SMALL, field), getattr(LARGE, field)
     above = f"; above 1B parameters {_plain(large)}" if large != small else ""
-    own = f"; demo {_plain(RECIPE[field])}" if field in RECIPE else ""
+    differs = RECIPE.get(field, small) != small
+    own = f"; demo {_plain(RECIPE[field])}" if differs else ""
     return f"{_plain(small)}{above}{own}"
 
 
