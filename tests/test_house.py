@@ -86,7 +86,7 @@ FACTORY = "demo/factory/"
 #: its message says why.
 ROOT, ALL, WITHOUT_DEMO = "lora_magic", "all", "all but demo"
 CEILINGS = {
-    "magics": 3441,
+    "magics": 3442,
     "state": 9478,
     "training": 4287,
     "data": 1706,
@@ -102,8 +102,8 @@ CEILINGS = {
     "views": 5172,
     ROOT: 630,
     "demo": 9019,
-    WITHOUT_DEMO: 48432,
-    ALL: 57451,
+    WITHOUT_DEMO: 48433,
+    ALL: 57452,
 }
 
 #: Files below this many code lines usually belong in a neighbour, unless a reason is listed here.
