@@ -27,9 +27,14 @@ EVERY, PARTS = 6, 4
 LEAST_WORDS = 4
 
 
+def _turns(text: str) -> list[str]:
+    """The prompts of a text, read back from the text itself."""
+    return re.findall(r"<\|user\|>(.*?)<\|assistant\|>", text, re.DOTALL)
+
+
 def _asked(text: str) -> Iterator[str]:
-    """Every prompt in a text, read back from the text itself: turns, and lines of a dialogue."""
-    yield from re.findall(r"<\|user\|>(.*?)<\|assistant\|>", text, re.DOTALL)
+    """The prompts of a text, and the lines of a dialogue."""
+    yield from _turns(text)
     yield from re.findall(r"^[A-Z][a-z]+: (.*)$", re.sub(r"<\|[a-z]+\|>", "\n", text), re.MULTILINE)
 
 
@@ -71,9 +76,12 @@ def test_nothing_held_out_is_in_the_shards_that_the_weights_were_trained_on(part
         for document in islice(corpus.documents(plan.seed, shard), DOCUMENTS):
             assert document.text not in kept
             for prompt in _asked(document.text):
-                plain = split.plain(prompt)
-                assert held.isdisjoint(_bare(plain, cues)), prompt
-                assert held.isdisjoint(_spans(plain.split(), lengths)), prompt
+                assert held.isdisjoint(_bare(split.plain(prompt), cues)), prompt
+            # Not lines of a dialogue: each is one question, and "What is a kite made of?" is
+            # another one than "What is a kite?".
+            for prompt in _turns(document.text):
+                words = split.plain(prompt).split()
+                assert held.isdisjoint(_spans(words, lengths)), prompt
 
 
 def test_a_held_out_prompt_would_be_found_wherever_it_stands() -> None:

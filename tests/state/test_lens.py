@@ -82,7 +82,8 @@ def test_the_embedded_model_says_what_pirate_learned_and_a_random_direction_does
     assert most < 5
     assert random_hits(found, "pirate") <= 3
     assert [one.layer for one in found.layers] == [0, 1, 2, 3]
-    assert all(0 < one.change < 1 for one in found.layers)
+    # Of the base's own state: the last layer's may change by more than its norm.
+    assert all(0 < one.change < 2 for one in found.layers)
     frame = found.to_frame()
     assert frame.groupby("reading").size().to_dict() == {
         "answers": 20,

@@ -63,7 +63,8 @@ def test_what_rounding_costs_is_measured_and_said(
     Gguf().write(one, tmp_path)
     found = checked(one, tmp_path)
     assert 1e-4 < found.worst <= found.limit < most
-    assert all(row.why == f"rounding to {quantise}" for row in found.prompts)
+    reasons = {row.why for row in found.prompts if row.difference > 1e-4}
+    assert reasons == {f"rounding to {quantise}"}
 
 
 def test_differences_of_many_tokens_are_limited_together(
