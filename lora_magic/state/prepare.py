@@ -26,8 +26,8 @@ from . import guard as guards
 from .guard import GuardRows
 from .session_state import SessionState
 
-#: The default rate for preferences, as a multiple of that for completions. At 0.3 the embedded
-#: model answers nothing else any more (tests/benchmarks/results/preference_rate.txt).
+#: The default rate for preferences, as a multiple of that for completions. At 0.1 the embedded
+#: model forgets nothing, at 1 everything (tests/benchmarks/results/preference_rate.txt).
 PREFERENCE_RATE = 0.1
 
 

@@ -25,7 +25,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 MB = 1e6
-LIMITS = {"files MB": 12, "load s": 0.1, "peak MB": 800, "tokens a second": 200}
+LIMITS = {"files MB": 12, "load s": 0.1, "peak MB": 800, "tokens a second": 400}
 
 
 def high_water() -> float:

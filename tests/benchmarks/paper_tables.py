@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.paper_tables [table-5] [table-6] [advice]
 
-Runs of 40 steps of 4 rows (80 steps on `reversed`) at 4e-3, on q and v
-with α = 16 where a row does not say others. 60 rows are held out, the same ones for all runs on one
+Runs of 40 steps of 4 rows (80 steps on `reversed`) at the embedded model's rate, on q and v with
+α = 16 where a row does not say others. 60 rows are held out, the same ones for all runs on one
 set of rows; the figure is the loss on them, in nats per token, after the last step. Each of three
 seeds is that of the initial A and of the order of the rows. Intervals are 95 % of a mean (Student's
 t, two degrees of freedom), so they are wide; the rate is not tuned for each row. Prints Markdown.
