@@ -168,7 +168,7 @@ def test_weights_go_to_a_folder_of_their_own(
 
 def test_training_lowers_the_loss(straight: Run, tmp_path: Path) -> None:
     shutil.copy(straight.work / "tokenizer.json", tmp_path)
-    run = Run(replace(TINY, steps=61, warmup=4), tmp_path)
+    run = Run(replace(TINY, steps=61, warmup=4, shard_steps=61), tmp_path)
     first = loss_of(run.model, run.batch()).item()
     train(run, every=100, stop=60, compiled=False)
     run.step = 0
@@ -195,8 +195,9 @@ def test_validation_prompts_are_of_the_validation_split_and_have_a_right_answer(
 
 
 def test_what_is_written_is_loaded_by_transformers_and_verified(
-    straight: Run, tmp_path: Path
+    straight: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(pretrain.probe, "test_questions", lambda: validation(4))
     pretrain.write(straight, tmp_path, "a command")
     verify_checksums(tmp_path)
     model = AutoModelForCausalLM.from_pretrained(str(tmp_path), dtype="auto")

@@ -31,7 +31,7 @@ def test_a_shape_is_trained_to_its_end_and_reported(
     plain = study.train
     monkeypatch.setattr(study, "train", lambda run, every: plain(run, every, compiled=False))
     (tmp_path / "tiny").mkdir()
-    tokenizer = vocabulary.train_tokenizer(0, documents_read=2000)
+    tokenizer = vocabulary.train_tokenizer(0, documents_read=500)
     tokenizer.save(str(tmp_path / "tiny" / "tokenizer.json"))
     study.main(["--shapes", "tiny", "--work", str(tmp_path)])
     result = json.loads((tmp_path / "tiny.json").read_text())
