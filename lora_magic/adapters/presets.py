@@ -97,11 +97,10 @@ ADVICE = (
 
 _HEADER = ("choice", "what sources say", "held-out loss measured here")
 _BELOW = (
-    "held-out loss: nats per token on 60 rows, q and v, α = 2·r, mean of 3 seeds, measured on "
-    "2026-11-29 on earlier weights of the embedded model. Rows: pirate, a style; messages, new "
-    "questions and a style; reversed, messages with replies backwards. A larger α takes larger "
-    "steps: with one α for all ranks, r8 does as well as r64 on messages (table 6). Repeat it: "
-    f"{ADVICE_COMMAND}"
+    "held-out loss: nats per token on 60 rows of the embedded model (weights before 2026-11-30), "
+    "q and v, α = 2·r, mean of 3 seeds. Rows: pirate, a style; messages, new questions and a style;"
+    " reversed, messages with replies backwards. A larger α takes larger steps: with one α for all "
+    f"ranks, r8 does as well as r64 on messages (table 6). Repeat it: {ADVICE_COMMAND}"
 )
 
 #: Characters of a line of the table by column.
